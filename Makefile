@@ -45,7 +45,7 @@ check: $(VENV)/.dev ## Lint, format, types, import contracts, generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
-	$(BIN)/python -m tools.plain_words --names
+	$(BIN)/python -m tools.plain_words
 	$(BIN)/wattlens dashboards check
 
 format: $(VENV)/.dev ## Format the code

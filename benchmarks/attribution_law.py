@@ -37,8 +37,8 @@ class Turn:
 
 @st.composite
 def _draw_holders(draw: st.DrawFn) -> tuple[DeviceOwners | None, tuple[MigUse, ...] | None]:
-    kind = draw(st.sampled_from(["not asked", "unknown", "whole", "whole", "mig", "mig"]))
-    if kind == "not asked":
+    kind = draw(st.sampled_from(["off", "unknown", "whole", "whole", "mig", "mig"]))
+    if kind == "off":
         return None, None
     if kind == "unknown":
         return DeviceOwners(None, State.UNKNOWN_OWNER), None

@@ -70,7 +70,7 @@ def _bars(name: str, rows: list[Row]) -> list[bool]:
 def measure(
     base: Path, node: SimulatedNode, configs: Mapping[str, Row], seconds: float, warm_up_s: float, *, beside: bool = False
 ) -> list[Row]:
-    """Agents, and optionally nvitop-exporter (`beside`), at the same time, so that the machine is the same for all."""
+    """Run agents and optionally nvitop-exporter (`beside`) concurrently, so that all of them see the same machine."""
     with ExitStack() as stack:
         agents = {name: stack.enter_context(running_agent(node, base / name, config)) for name, config in configs.items()}
         exporters = {name: (agent.pid, agent.url.removeprefix("http://").partition("/")[0]) for name, agent in agents.items()}

@@ -240,7 +240,7 @@ class FaultInjector:
 
     def _reload_driver(self) -> str:
         self._node.node.fault(0, "driver_reload")
-        return "driver loaded anew"
+        return "driver reloaded"
 
     def _reboot(self) -> str:
         if not (self._agent and self._actuator) or self._fault or not self._node.worker():

@@ -7,7 +7,7 @@ The metrics endpoint is scraped five times per second. For each fault:
 - cadence: the longest time between two readings of any other GPU, in periods (1 s); 2 is one missed reading;
 - page: the slowest scrape;
 - absent: how long after the fault the GPU's power series is gone, where the fault takes it away; the bar is two periods;
-- told: time until source_down_info or gpu_absent_info names the GPU and the cause;
+- reported: time until source_down_info or gpu_absent_info names the GPU and the cause;
 - back: time from clearing the fault until the same agent process exports the series again.
 """
 

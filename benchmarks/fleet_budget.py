@@ -38,8 +38,8 @@ SERIES_A_PROMETHEUS = 2_500_000
 MEASURED = {"page": 981, "recorded": 533, "head_b": 8_320, "store_b": 1_265, "block_b": 3.05, "row_b": 2.93}
 """By `fleet_scale` at 8,000 GPUs, an hour of history.
 
-Series of a node's page and recorded for it; memory of Prometheus and of VictoriaMetrics for each series, the most that was
-resident after every query of every dashboard; disk of each sample in blocks of Prometheus and in VictoriaMetrics.
+Series of a node's page and recorded for it; memory of Prometheus and of VictoriaMetrics per series, the maximum resident
+after every query of every dashboard; disk of each sample in blocks of Prometheus and in VictoriaMetrics.
 """
 
 

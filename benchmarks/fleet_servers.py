@@ -18,7 +18,7 @@ Reply = tuple[int, bytes, float]
 ROOT = Path(__file__).parents[1]
 RULES = ("wattlens-rules.yml", "wattlens-alerts.yml")
 EXTERNAL = {"cluster": "fleet", "replica": "a"}
-"""What Prometheus puts on all that leaves it, and what tells its pair and other clusters apart."""
+"""External labels of Prometheus, which distinguish replicas and clusters."""
 SCRAPE_S = 30.0
 GOGC = 200
 """Of Prometheus, which shares its cores with its own collector: by its default of 75 that runs nearly three times as often."""

@@ -53,7 +53,7 @@ METERS: Final = (
 _METER_EDGE_UJ: Final = 36_000_000_000
 _OVERHEAD_PERCENT: Final = {"rvk": 8, "blr": 55, "pdx": 21}
 HOURLY: Final = "blr"
-"""The site whose grid is told by the hour; the others have a yearly factor."""
+"""The site with hourly grid intensities; the others have a yearly factor."""
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from tools import marked_page
 
 BEGIN = "<!-- factor files: begin, written by python -m tools.factor_docs -->\n"
 END = "<!-- factor files: end -->\n"
-BESIDE_BEGIN = "<!-- tables beside energy: begin, written by python -m tools.factor_docs -->\n"
-BESIDE_END = "<!-- tables beside energy: end -->\n"
+OTHERS_BEGIN = "<!-- tables in addition to energy: begin, written by python -m tools.factor_docs -->\n"
+OTHERS_END = "<!-- tables in addition to energy: end -->\n"
 
 
 def replaced(page: str) -> str:
     """The page with fresh tables between its markers; raises as `marked_page.replaced` does."""
     page = marked_page.replaced(page, BEGIN, END, tables(shipped()))
-    return marked_page.replaced(page, BESIDE_BEGIN, BESIDE_END, other_tables())
+    return marked_page.replaced(page, OTHERS_BEGIN, OTHERS_END, other_tables())
 
 
 def tables(sets: Iterable[FactorSet]) -> str:

@@ -20,7 +20,7 @@ from energy_agent.owners.kubernetes.controllers import plural
 
 _NAME = "wattlens-agent"
 _HEAD = """\
-# What the pod informer may read; written from agent.yaml beside it, again whenever owner_kinds changes:
+# What the pod informer may read; generated from agent.yaml in this folder, again whenever owner_kinds changes:
 #   python -m tools.rbac agent.yaml > rbac.yaml
 """
 

@@ -35,7 +35,7 @@ def replaced(page: str, folder: Path) -> str:
 
 
 def table(folder: Path) -> str:
-    """A row per result file, or the statement that there is none. Raises UsageError as `replaced` does."""
+    """A row per result file, or the statement that no result exists. Raises UsageError as `replaced` does."""
     paths = sorted(folder.glob(f"*{SUFFIX}"))
     if len(paths) > FILES_MAX:
         raise UsageError(f"{folder}: more than {FILES_MAX} result files")

@@ -102,7 +102,7 @@ def measured(rng: random.Random, kind: SensorClass, count: int) -> Iterator[tupl
 
 
 def _row(reader: TickReader, number: int, gpus: Sequence[Gpu], engine: Engine, start_s: float, end_s: float) -> Row:
-    """Errors, half-widths and the J/token of one window, relative to the energy; the straight line's beside."""
+    """Errors, half-widths and the J/token of one window, relative to the energy, and those of the straight line."""
     lines = [energy_between(list(t.ticks), start_s, end_s, t.power, t.longest_s) for t in reader.trackers.values()]
     result = reader.windows.result(number)
     devices, half_j = result["devices"], result["half_j"]

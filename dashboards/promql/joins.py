@@ -4,9 +4,9 @@ from dashboards.dashboard import RANGE, Scope, recorded, series
 from dashboards.rules.steering import GPUS, PROVEN, change
 
 AT = "cluster, job, instance"
-"""Labels that tell a node."""
+"""Labels that identify a node."""
 GROUP = f"{AT}, group"
-"""Labels that tell a group that is steered as one."""
+"""Labels that identify a steering group."""
 MOST = 10
 """How many series a graph by workload, run or group has at most."""
 _CHOSEN = 'group=~"$group"'

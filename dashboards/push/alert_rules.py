@@ -15,7 +15,7 @@ from dashboards.rules.alerts import Alert
 
 GROUP: Final = "wattlens-alerts"
 STAMP: Final = "__wattlens_sha256__"
-"""Annotation with the hash of a rule as it was pushed; names between two double underscores are told in no notification."""
+"""Annotation with the hash of a pushed rule; notifications omit names between double underscores."""
 _SERVER_KEYS: Final = ("id", "uid", "guid", "orgID", "updated", "updatedBy", "version", "provenance", "folderUID")
 _UNKNOWN: Final = {"missingSeriesEvalsToResolve": 1}
 """Keys that servers before Grafana 12 do not know, and drop: where one is absent, it is taken to be what a push said."""

@@ -8,7 +8,7 @@ MOST: Final = 20
 """Lines of one object."""
 _WIDTH: Final = 60
 _NAMES: Final = ("title", "name", "refId", "alert")
-"""Keys that tell the items of a list apart, for a person."""
+"""Keys by which a person distinguishes the items of a list."""
 _ABSENT: Final = object()
 
 

@@ -33,7 +33,7 @@ P = ParamSpec("P")
 BUDGET = "(budget)"
 """Under which name a failure of the node's budget is reported."""
 PROOF = "(proof)"
-"""Likewise of what ends experiments."""
+"""Lines per round about the ends of experiments."""
 _FOREIGN_CODES = frozenset({"foreign_change", "out_of_band"})
 _FORGET_NS = 3600 * NS  # so long after it was seen last, a group is its devices' counters alone
 _GONE_MAX = 128

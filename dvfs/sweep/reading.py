@@ -13,7 +13,7 @@ from dvfs.governor.effect import ineffective
 from dvfs.types import BINDING_REASONS, DeviceObservation, Setting
 
 BOUND_RATIO = 0.05
-"""A reason for a lower clock binds a stretch if it held for so much of it."""
+"""A reason for a lower clock counts for an interval if it was active for at least this share."""
 _NS = 1e9
 
 

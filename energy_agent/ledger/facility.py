@@ -132,7 +132,7 @@ class FacilityBook:
         *,
         since_ns: int = 0,
         until_ns: int | None = None,
-        beside: "FacilityBook | None" = None,
+        additional: "FacilityBook | None" = None,
     ) -> dict[str, MeterEnergy]:
         """Energy of each meter in [start_ns, end_ns), with its last metadata and its largest error in that window.
 
@@ -144,7 +144,7 @@ class FacilityBook:
             end_ns: end of the last cell.
             since_ns: if later than `start_ns`, the window begins here. This shortens its length only: cells are not cut.
             until_ns: if earlier than `end_ns`, the window ends here because its last cell is still open.
-            beside: another book with additional rows, such as unsealed ones.
+            additional: another ledger with further rows, such as unsealed ones.
 
         Raises:
             ValueError: the window is empty, cuts a cell, or cuts a folded day.
@@ -152,7 +152,7 @@ class FacilityBook:
         if end_ns <= start_ns or start_ns % CELL_NS or end_ns % CELL_NS:
             raise ValueError("expected a window of whole 15-minute cells")
         window = (max(start_ns, since_ns), end_ns if until_ns is None else min(end_ns, until_ns))
-        books = [self] if beside is None else [self, beside]
+        books = [self] if additional is None else [self, additional]
         parts = {m: [b._meters[m] for b in books if m in b._meters] for m in sorted({m for b in books for m in b._meters})}
         told = {m: dict(sorted((t, f) for each in of for t, f in each.facts.items())) for m, of in parts.items()}
         found = {}

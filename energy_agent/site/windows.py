@@ -81,10 +81,10 @@ def _window(
         since_ns = max(begun_ns, start_ns)
         if since_ns >= now_ns:
             return {}
-        return book.window(start_ns, start_ns + length_ns + CELL_NS, since_ns=since_ns, until_ns=now_ns, beside=open_rows)
+        return book.window(start_ns, start_ns + length_ns + CELL_NS, since_ns=since_ns, until_ns=now_ns, additional=open_rows)
     grain_ns = DAY_NS if length_ns > DAY_NS else CELL_NS
     end_ns = (now_ns - lag_ns) // grain_ns * grain_ns
-    return book.window(end_ns - length_ns, end_ns, beside=open_rows)
+    return book.window(end_ns - length_ns, end_ns, additional=open_rows)
 
 
 def _none(position: Position, reason: str) -> Pue:

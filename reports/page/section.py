@@ -42,7 +42,7 @@ class StackedBar:
 class Bars:
     """Horizontal stacked bars. `kinds` names each kind of part, in stacking order.
 
-    Kinds are some of active, idle, unheld (unallocated), unattributed, host, overhead, other.
+    Kinds are some of active, idle, `unheld` (unallocated), unattributed, host, overhead, other.
     """
 
     title: str

@@ -137,11 +137,11 @@ def _refuse_twice(days: Mapping[_Key, _Day]) -> None:
 _KEY: Final = "f.site, f.day_ns, p.device"
 
 
-def _query(kind: str, chosen: str, beside: str = "") -> str:
+def _query(kind: str, chosen: str, join: str = "") -> str:
     # A range rather than a pattern: row groups without a meter are passed over unread.
     name = "workload" if kind == "workload" else "device"
     return (
-        f"SELECT {chosen} FROM meter_{kind} AS p JOIN file AS f ON f.path = p.filename {beside}"  # noqa: S608 - our own names
+        f"SELECT {chosen} FROM meter_{kind} AS p JOIN file AS f ON f.path = p.filename {join}"  # noqa: S608 - our own names
         f" WHERE p.{name} >= 'meter:' AND p.{name} < 'meter;'"
     )
 
@@ -150,9 +150,9 @@ def _rows(store: DayDatabase, kind: str) -> Iterator[tuple[str, Row]]:
     """Rows of a kind by site: facts of every day, of the others those of days in `meter_by_rows`."""
     columns = [name for name in columns_of(kind) if name not in ("cluster", "node", "simulated", "sequence")]
     listed = ", ".join(f"p.{column}" for column in columns)
-    beside = "JOIN meter_by_rows AS m ON m.site = f.site AND m.day_ns = f.day_ns AND m.device = p.device"
+    join = "JOIN meter_by_rows AS m ON m.site = f.site AND m.day_ns = f.day_ns AND m.device = p.device"
     # Each segment repeats the metadata of its workloads.
-    query = _query(kind, f"DISTINCT f.site, {listed}") if kind == "workload" else _query(kind, f"f.site, {listed}", beside)
+    query = _query(kind, f"DISTINCT f.site, {listed}") if kind == "workload" else _query(kind, f"f.site, {listed}", join)
     for site, *values in store.stream(f"{query} ORDER BY {listed}"):
         record: dict[str, Any] = dict(zip(columns, values, strict=True))
         try:

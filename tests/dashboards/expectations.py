@@ -19,7 +19,7 @@ EMPTY = {
     r"config_last_reload_successful\{[^}]*\} == 0": "no configuration is rejected",
     r'source_down_info\{[^}]*source=~"(grid|tokens)': "the grid's factors are there, and the engine answers",
     r'window="365d"': "the site has not been there for a year",
-    r"wattlens_(prefill|decode)_joules_per_token": "an hour of load tells them apart",
+    r"wattlens_(prefill|decode)_joules_per_token": "an hour of load distinguishes them",
     r"\|(?!.*dvfs_clock_limit_hertz)[^|]*dvfs_(requested_)?power_limit_watts": "the job is steered by its clocks",
     r"dvfs_predicted_saving_ratio": "its policy predicts nothing",
     r"Ineffective settings over time\|": "every setting has effect",

@@ -53,10 +53,10 @@ def test_a_difference_names_the_panel_and_is_bounded():
 
 
 def test_a_mark_is_read_back_and_nothing_else_is():
-    told = message("0.1.0", 7, digest(BOARD))
-    assert len(told) <= 500
-    assert read_mark(told) == PushedVersion(7, digest(BOARD))
-    for other in ("", "Restored from version 3", "Wattlens is great", told.replace("sha256:", "sha256:x"), f"x {told}"):
+    pushed = message("0.1.0", 7, digest(BOARD))
+    assert len(pushed) <= 500
+    assert read_mark(pushed) == PushedVersion(7, digest(BOARD))
+    for other in ("", "Restored from version 3", "Wattlens is great", pushed.replace("sha256:", "sha256:x"), f"x {pushed}"):
         assert read_mark(other) is None
 
 
@@ -102,8 +102,8 @@ def test_what_is_to_be_done_with_a_dashboard(there, state):
 
 def stored(built, **changes):
     """As a server gives a rule back."""
-    told = copy.deepcopy(built) | {"id": 4, "updated": "2026-11-26T00:00:00Z", "provenance": "api", "isPaused": False}
-    return told | {"notification_settings": None, "record": None, "keep_firing_for": "0s"} | changes
+    pushed = copy.deepcopy(built) | {"id": 4, "updated": "2026-11-26T00:00:00Z", "provenance": "api", "isPaused": False}
+    return pushed | {"notification_settings": None, "record": None, "keep_firing_for": "0s"} | changes
 
 
 def test_a_rule_comes_back_as_it_was_pushed_whatever_the_server_fills_in():
@@ -156,10 +156,10 @@ def test_a_rule_that_a_push_wrote_is_brought_up_and_one_from_a_file_is_not():
 
 def test_a_rule_for_review_has_nothing_of_the_server():
     built = rule(ALERT, "f", "prometheus")
-    told = for_review(stored(built))
-    assert not {"id", "orgID", "updated", "provenance"} & set(told)
-    assert STAMP not in told["annotations"]
-    assert told["annotations"] == ALERT.rule()["annotations"]
+    pushed = for_review(stored(built))
+    assert not {"id", "orgID", "updated", "provenance"} & set(pushed)
+    assert STAMP not in pushed["annotations"]
+    assert pushed["annotations"] == ALERT.rule()["annotations"]
 
 
 def test_a_data_source_has_to_be_there_or_be_said():

@@ -220,4 +220,4 @@ def test_a_broken_dashboard_is_told(it: Drawn) -> None:
     assert "does not cover" in found["unknown type"]["errors"][0]
     assert found["unknown metric"]["saysNoValue"]
     assert not found["another source"]["series"]
-    assert any("which is none" in line for line in report["console"])
+    assert any("which does not exist" in line for line in report["console"])

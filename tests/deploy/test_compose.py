@@ -131,7 +131,7 @@ def test_who_is_killed_comes_back_healthy(running: Stack) -> None:
         eventually(lambda s=service, c=count: running.inspect(s)["RestartCount"] > c, every=0.2)
         eventually(lambda s=service: running.healthy(s), every=0.2)
     assert running.booked_j() >= booked_j
-    assert running.booked_j() <= running.truth().sensed_j, "no joule is booked that no counter published"
+    assert running.booked_j() <= running.truth().sensed_j, "no joule is recorded that no counter published"
 
 
 def test_energy_of_a_time_without_agent_is_booked_when_it_is_back(running: Stack) -> None:

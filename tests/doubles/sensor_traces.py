@@ -57,7 +57,7 @@ def traces_of(watcher: GpuWatcher) -> SensorTraces:
 
 
 def true_sensors(spec: BoardSpec) -> Mapping[str, float | str]:
-    """What a perfect doctor reports: two clocks that cannot be told apart from outside have one name."""
+    """What a perfect doctor reports: two clocks that cannot be distinguished from outside have one name."""
     values = {**board(spec.sku).values, "counter_sampled": float(spec.counter_model == "sampled")}
     values |= {k: float(v) for k, v in (("tick_ms", spec.tick_ms), ("tick_jitter_ms", spec.tick_jitter_ms)) if v is not None}
     values |= (captured_sensors(spec.capture) if spec.capture else {}) | dict(spec.overrides)

@@ -381,7 +381,7 @@ def test_of_two_replicas_one_is_taken_and_none_is_averaged(url, tmp_path, capsys
     rows = imported(url, tmp_path / "out", "--node", "twice")
     truth = between(D, T0, T0 + 3 * DAY)
     assert abs(energy(rows) - truth) * 10_000 < truth
-    assert "several series told of at once" in capsys.readouterr().err
+    assert "several series at the same time" in capsys.readouterr().err
     # Each was away for hours, and never both: nothing had to be bridged but where one takes over from the other.
     bridged = sum(r.energy_uj for r in rows if isinstance(r, Cell) and r.method is Method.BRIDGED)
     assert bridged < truth // 100
@@ -573,7 +573,7 @@ def test_a_node_that_is_not_there_is_named_with_some_that_are(url, tmp_path, cap
         str(tmp_path / "out"),
     ]
     assert main([*command, "--source", "dcgm", "--node", "nowhere"]) == 1
-    assert "has no node nowhere of dcgm in this time; it has beside, limited, lossy" in capsys.readouterr().err
+    assert "node not found: nowhere (dcgm series of this period); nodes found: " in capsys.readouterr().err
     assert main([*command, "--source", "wattlens", "--match", "job=another"]) == 1
     assert "has no series of wattlens in this time" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

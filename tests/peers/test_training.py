@@ -49,10 +49,10 @@ for _ in range(5):
         optimizer.step()
 hook.remove()
 optimizer.step()
-told = counter().as_report()
-assert (told["steps"], told["tokens"], told["rank"], told["world"]) == ({"training": 5}, 40, rank, 2), told
-assert (told["model"], told["precision"]) == ("Linear", "bf16"), told
-assert told["loss"] is not None
+report = counter().as_report()
+assert (report["steps"], report["tokens"], report["rank"], report["world"]) == ({"training": 5}, 40, rank, 2), report
+assert (report["model"], report["precision"]) == ("Linear", "bf16"), report
+assert report["loss"] is not None
 dist.destroy_process_group()
 """
 
@@ -79,8 +79,8 @@ step = torch.compile(optimizer.step, backend="eager")
 for _ in range(4):
     model(torch.ones(2, 4)).sum().backward()
     step()
-told = counter().as_report()
-assert (told["steps"], told["model"]) == ({"training": 4}, "Linear"), told
+report = counter().as_report()
+assert (report["steps"], report["model"]) == ({"training": 4}, "Linear"), report
 """
 
 

@@ -30,7 +30,7 @@ def test_each_file_has_every_field_on_the_page() -> None:
 
 def test_each_figure_beside_energy_is_on_the_page_with_its_source() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    lines = page.partition(docs.BESIDE_BEGIN)[2].partition(docs.BESIDE_END)[0].splitlines()
+    lines = page.partition(docs.OTHERS_BEGIN)[2].partition(docs.OTHERS_END)[0].splitlines()
     for figure in embodied_source.shipped()[1]:
         (line,) = [each for each in lines if each.startswith(f"| `{figure.id}` |")]
         for told in (

@@ -16,7 +16,7 @@ GUIDE = (ROOT / "docs/tokens.md").read_text()
 
 
 def test_the_page_is_fresh() -> None:
-    assert replaced(PAGE.read_text()) == PAGE.read_text(), "write it anew: make docs"
+    assert replaced(PAGE.read_text()) == PAGE.read_text(), "outdated: run make docs"
 
 
 def test_every_name_of_every_server_is_there() -> None:

@@ -36,7 +36,7 @@ def write(folder, name="h100.jsonl", signer=None, **changes):
 
 
 def test_the_page_is_fresh() -> None:
-    assert replaced(PAGE.read_text(), PAGE.parent / FOLDER) == PAGE.read_text(), "write it anew: make docs"
+    assert replaced(PAGE.read_text(), PAGE.parent / FOLDER) == PAGE.read_text(), "outdated: run make docs"
 
 
 def test_without_a_result_the_page_states_that(tmp_path) -> None:

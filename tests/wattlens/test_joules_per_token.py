@@ -45,8 +45,8 @@ with node.plant() as plant, TokenEndpoints([url], "vllm", clock_for(os.environ))
         time.sleep(float(seconds))
         inside = counted() - inside
     joules, tokens = plant.truth(int(gpu)).true_uj - joules, counted() - tokens
-    told = pages.read_window(window.seconds, window.opened_ns)
-run = saved(window, tokens=told, labels={"precision": name})
+    window_counts = pages.read_window(window.seconds, window.opened_ns)
+run = saved(window, tokens=window_counts, labels={"precision": name})
 run["truth"] = {"joules": joules / 1e6, "tokens": tokens, "inside": inside}
 Path(path).write_text(json.dumps(run))
 """

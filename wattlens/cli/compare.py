@@ -242,7 +242,7 @@ def _lines(
 ) -> list[str]:
     counts = [f"{name}: {len(side)} run{'s' if len(side) > 1 else ''}" for name, side in zip("AB", sides, strict=True)]
     lines = [", ".join(counts) + ("; simulated GPUs" if sides[0][0].simulated else "")]
-    lines += [f"{name}: {told}" for name, side in zip("AB", sides, strict=True) if (told := _describe_side(side))]
+    lines += [f"{name}: {text}" for name, side in zip("AB", sides, strict=True) if (text := _describe_side(side))]
     width = 8 if len(found) == 2 else 17
     for what, c in found.items():
         name = what.replace("joules_per_token_", "J/token ").ljust(width)

@@ -17,13 +17,15 @@ QUERY: Final = "sum(max by (uuid, method) (increase(wattlens_gpu_energy_joules_t
 _SERIES: Final = "count(count by (uuid) (increase(wattlens_gpu_energy_joules_total[{seconds}s])))"
 
 
-def check(access: PrometheusAccess, windows: Mapping[str, SiteWindow], tell: Callable[[str], None]) -> PrometheusEnergy:
+def check(
+    access: PrometheusAccess, windows: Mapping[str, SiteWindow], report_failure: Callable[[str], None]
+) -> PrometheusEnergy:
     """Return the increase of the energy counters; or the reason if it does not respond, or cannot separate sites' periods.
 
     Args:
         access: connection to the server.
         windows: periods by site.
-        tell: called with the line that says why it does not respond; the report contains no address of a machine.
+        report_failure: called with the reason why Prometheus does not respond; the report contains no address of a machine.
 
     Raises:
         UsageError: a secret's file cannot be read.
@@ -33,14 +35,14 @@ def check(access: PrometheusAccess, windows: Mapping[str, SiteWindow], tell: Cal
     except UsageError:
         raise
     except WattlensError as error:
-        tell(f"{error}; the report is created without the comparison")
-        return PrometheusEnergy("0", 0, QUERY, "the Prometheus did not answer as one does")
+        report_failure(f"{error}; the report is created without the comparison")
+        return PrometheusEnergy("0", 0, QUERY, "the response is not from a Prometheus server")
 
 
 def _sum_energy(access: PrometheusAccess, windows: Mapping[str, SiteWindow]) -> PrometheusEnergy:
     periods = {(w.start_ns, w.end_ns) for w in windows.values()}
     if len(periods) != 1:
-        return PrometheusEnergy("0", 0, QUERY, "the sites' periods differ, and no label there tells sites apart")
+        return PrometheusEnergy("0", 0, QUERY, "the sites' periods differ, and no label distinguishes the sites")
     start_ns, end_ns = periods.pop()
     history = PrometheusHistory(access)
     joules, series, at_ns = Decimal(0), 0, start_ns

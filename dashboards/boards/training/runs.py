@@ -9,7 +9,7 @@ from dashboards.rules.model import bound
 from dashboards.rules.runs import ENERGY, GPU_TIME, MEMBER, RUN_GPUS, RUN_POWER, RUN_POWER_ERROR, RUN_STEPS, RUN_TOKENS
 
 RUN = "cluster, job, run"
-"""Labels that tell a run."""
+"""Labels that identify a run."""
 TRAINING = 'phase="training"'
 
 

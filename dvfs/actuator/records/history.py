@@ -63,7 +63,7 @@ class ActuatorHistory:
         self._last = rows[-1]["number"] if rows else 0
         self._next = self._last + _START_GAP if rows else 1
         self.name = str(rows[-1]["name"]) if rows else secrets.token_hex(4)
-        """Names the numbering: it begins anew with an empty folder."""
+        """Identifies the numbering, which restarts with an empty folder."""
 
     def add(self, did: KnobChange) -> None:
         """Append a row."""

@@ -66,7 +66,7 @@ CATALOGUE: tuple[Signal, ...] = (
     Signal("gpu_energy_joules_total", "counter", "joules", "Energy of the GPU, by measurement method.", (*GPU, "method"),
            _LEDGER + " Methods are disjoint: counter, integrated, bridged, modelled; their sum is the energy of the GPU."),
     Signal("gpu_energy_gain_uncertainty_ratio", "gauge", "ratio",
-           "Systematic part of the energy's error, as a ratio; its sign is constant, so it adds linearly.", GPU,
+           "Bound of the systematic error of the energy, as a ratio; constant over time, so it does not average out.", GPU,
            _READING),
     Signal("gpu_energy_edge_uncertainty_joules", "gauge", "joules",
            "Bound of the energy's error at each of the two edges of a window.", GPU, _READING),

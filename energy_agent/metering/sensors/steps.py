@@ -29,7 +29,7 @@ class LoadStep:
     `shown` has time and share of the ticks of instant power that show a part of it, `full_ms` is the first that shows all.
     `at_ms` is when it happened according to a counter that integrates, within `error_ms`; None without a counter.
     `partial`: a tick of the counter saw a part of it, which shows with probability `chance` if it sees all energy (None
-    where its ticks are too short to tell); `apart`: the counter saw another part than instant power, which ticks with it.
+    where its ticks are too short to measure); `apart`: the counter saw another part than instant power, which ticks with it.
     """
 
     shown: list[tuple[float, float]]

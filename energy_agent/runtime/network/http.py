@@ -208,7 +208,7 @@ class HttpClient:
             case ConnectError():
                 return HttpUnreachableError(self.root, str(error))
             case ssl.SSLCertVerificationError():
-                hint = f"; set {self.ca_option} to its issuer" if self.ca_option else ""
+                hint = f"; set {self.ca_option} to the certificate of its issuer" if self.ca_option else ""
                 return HttpCertificateError(self.root, f"certificate is not trusted ({error.verify_message}){hint}")
             case ssl.SSLError():
                 return HttpTlsError(self.root, (error.reason or str(error)).upper())

@@ -20,14 +20,14 @@ _SIZE_LIMIT_B = 16 * 1024 * 1024
 
 KINDS: Mapping[str, FaultKind] = {
     "offline": FaultKind("does not respond", value="0: no response, 1: its gateway reports that it does not respond"),
-    "slow": FaultKind("responds slowly", value="milliseconds of real time (0: 10000)"),
+    "slow": FaultKind("responds slowly", value="milliseconds of real time (0 means 10000)"),
     "stuck": FaultKind(
         "energy and power do not change",
         value="0: the register catches up when the fault is cleared, 1: the energy is never registered",
     ),
     "reset": FaultKind("the energy register starts again at 0", once=True),
-    "jump": FaultKind("the energy register jumps without any energy", value="Wh, may be negative (0: 10000)", once=True),
-    "drift": FaultKind("the gain drifts until the fault is cleared", value="ppm per hour, may be negative (0: 10000)"),
+    "jump": FaultKind("the energy register jumps without any energy", value="Wh, may be negative (0 means 10000)", once=True),
+    "drift": FaultKind("the gain drifts until the fault is cleared", value="ppm per hour, may be negative (0 means 10000)"),
 }
 
 

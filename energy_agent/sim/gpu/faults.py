@@ -32,21 +32,21 @@ KINDS: Mapping[str, FaultKind] = {
     ),
     "ambient": FaultKind("the inlet air has another temperature", value="degrees Celsius"),
     "mig": FaultKind("MIG mode is on", value="number of instances, or one digit per instance: 321 has 3, 2 and 1 slices"),
-    "mps": FaultKind("processes run concurrently, as clients of MPS", value="% of the SMs that each process may use (0: all)"),
+    "mps": FaultKind("processes run concurrently, as clients of MPS", value="% of the SMs per process (0 means all)"),
     "counter_reset": FaultKind("the energy counter starts again at zero", once=True),
     "xid": FaultKind("the driver reports an XID event", value="the XID code", once=True),
-    "ecc_corrected": FaultKind("corrected ECC errors in device memory", value="how many (0: 1)", once=True),
+    "ecc_corrected": FaultKind("corrected ECC errors in device memory", value="how many (0 means 1)", once=True),
     "ecc_uncorrected": FaultKind(
         "uncorrected ECC errors in device memory; one row per error is pending for remapping (pages pending for "
         "retirement before Ampere) until the driver is reloaded",
-        value="how many (0: 1)",
+        value="how many (0 means 1)",
         once=True,
     ),
     "row_remap_failure": FaultKind("a row could not be remapped"),
-    "pcie_replay": FaultKind("PCIe replays: packets that are sent again", value="how many (0: 1)", once=True),
+    "pcie_replay": FaultKind("PCIe replays: packets that are sent again", value="how many (0 means 1)", once=True),
     "pcie_width": FaultKind("the PCIe link is narrower than its maximum", value="lanes"),
     "nvlink_down": FaultKind("an NVLink is down", value="the number of the link"),
-    "nvlink_error": FaultKind("NVLink replays: packets that are sent again", value="how many (0: 1)", once=True),
+    "nvlink_error": FaultKind("NVLink replays: packets that are sent again", value="how many (0 means 1)", once=True),
     "recovery_action": FaultKind(
         "the driver requests a recovery", value="1 reset, 2 reboot, 3 drain peers, 4 drain and reset, ... as in nvml.h"
     ),

@@ -50,7 +50,7 @@ def test_a_lower_wish_never_moves_what_a_higher_one_fixed(wishes: list[Wish], ot
         ([Wish(Priority.THERMAL, AS_FOUND), at_most(Priority.BUDGET, Setting(None, 400_000)),
           exactly(Priority.SLO, Setting(1400))], Setting(None, 400_000)),
     ],
-    ids=["nobody", "efficiency", "lower of two", "SLO first", "SLO as found", "budget and SLO", "lower cap", "heat"],
+    ids=["nobody", "efficiency", "lower of two", "SLO first", "SLO, unlocked", "budget and SLO", "lower cap", "heat"],
 )  # fmt: skip
 def test_who_comes_first(wishes: list[Wish], setting: Setting) -> None:
     assert settle(wishes) == setting

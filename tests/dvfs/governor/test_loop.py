@@ -448,7 +448,7 @@ class TwoGroups(Bench):
             def set(self, lease: str, device: str, setting: Setting, note: SettingNote) -> Effect:
                 effect = direct.set(lease, device, setting, note)
                 if bench.broken and device == DEVICES[0]:
-                    raise ValueError("an answer that is none")
+                    raise ValueError("an invalid reply")
                 return effect
 
         self.governor = Governor(self.config, Half(), self)

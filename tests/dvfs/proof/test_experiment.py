@@ -154,7 +154,7 @@ def test_a_claim_falls_when_the_saving_turns() -> None:
             claims.append(made.experiment.claimed_uj.total())
             assert claims[-1] <= made.saved_uj
     assert max(claims) > claims[-1]
-    assert min(row.claimed_uj for row in made.analyses()) < 0, "an adjustment that takes back"
+    assert min(row.claimed_uj for row in made.analyses()) < 0, "an adjustment that withdraws savings"
 
 
 def test_no_analysis_is_skipped_by_a_gap() -> None:

@@ -145,7 +145,7 @@ def test_a_day_of_two_meters_gives_the_pue_that_they_were_fed(tmp_path):
     assert day["main"].measured_ns == DAY_NS
     assert day["main"].measured_uj == 24 * 130 * KWH
     assert pue(day, Position.UPS_OUTPUT).amount.value == Fraction(13, 10)
-    both = book.window(START + 47 * 3600 * S, START + 49 * 3600 * S, beside=open_rows)
+    both = book.window(START + 47 * 3600 * S, START + 49 * 3600 * S, additional=open_rows)
     assert both["ups"].measured_uj == 200 * KWH
     assert book.cells_of({"main": 1, "ups": -1}, START, START + CELL_NS) == {START: 30 * KWH // 4}
     now_ns = START + 49 * 3600 * S + 600 * S

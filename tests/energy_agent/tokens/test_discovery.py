@@ -231,5 +231,5 @@ def test_hostile_annotations_lead_nowhere_else_and_stop_no_other(node, agent):
         served(agent)  # by then a request that was on its way has come
         asked = trap.asked
         served(agent)
-        assert trap.asked == asked, "a pod that has ended is asked no more"
+        assert trap.asked == asked, "an ended pod is no longer scraped"
         trap.shutdown()

@@ -59,7 +59,10 @@ def test_a_method_in_the_words_of_an_earlier_version_is_the_same_method(earlier:
             "no PUE of fra1: the ledger has no meter of the building",
         ),
         ("3 devices state no error of their sensor", "devices without a stated sensor error: 3"),
-        ("fra1 is told at the boundary node then, and facility now", "the boundary of fra1 was node then, and is facility now"),
+        (
+            "fra1 is reported at the boundary node then, and facility now",
+            "the boundary of fra1 was node then, and is facility now",
+        ),
     ],
 )
 def test_a_reason_in_the_words_of_an_earlier_version_is_the_same_reason(earlier: str, present: str) -> None:

@@ -36,4 +36,4 @@ def test_an_interrupt_within_a_query_is_one(ask):
         store = DayDatabase(connection, {})
         with pytest.raises(KeyboardInterrupt):
             interrupted(ask, store)
-        assert store.rows("SELECT 1") == [(1,)], "it can be asked again"
+        assert store.rows("SELECT 1") == [(1,)], "it can be queried again"

@@ -32,9 +32,9 @@ for (const svg of document.querySelectorAll("svg")) {
 }
 parent.postMessage(JSON.stringify({out, texts, smallest, width: root.clientWidth}), "*");
 })</script>"""
-_FRAME = """<!DOCTYPE html><meta charset="utf-8"><pre id="told"></pre>
+_FRAME = """<!DOCTYPE html><meta charset="utf-8"><pre id="message"></pre>
 <iframe src="page.html" style="width: {width}px; height: 800px; border: 0"></iframe>
-<script>addEventListener("message", e => document.getElementById("told").textContent = e.data)</script>"""
+<script>addEventListener("message", e => document.getElementById("message").textContent = e.data)</script>"""
 
 
 def chromium(folder: Path, *arguments: str) -> str:
@@ -63,9 +63,9 @@ def laid_out(page: str, width: int, folder: Path) -> dict[str, Any]:
     frame = folder / "frame.html"
     frame.write_text(_FRAME.format(width=width), encoding="utf-8")
     shown = chromium(folder, f"--window-size={width + 100},1000", "--virtual-time-budget=8000", "--dump-dom", frame.as_uri())
-    told = re.search(r'<pre id="told">(.*?)</pre>', shown, re.DOTALL)
-    assert told, shown[:300]
-    found: dict[str, Any] = json.loads(told[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    match = re.search(r'<pre id="message">(.*?)</pre>', shown, re.DOTALL)
+    assert match, shown[:300]
+    found: dict[str, Any] = json.loads(match[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
     assert found["width"] == width
     return found
 

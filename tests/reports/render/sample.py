@@ -242,7 +242,7 @@ GLOSSARY = ReportTable(
     "Words",
     ("Word", "Meaning"),
     tuple(
-        (w, "What it means, told in a sentence that is long enough to need two lines on a page, and perhaps three on a phone.")
+        (w, "What it means, in a sentence that is long enough to need two lines on a page, and perhaps three on a phone.")
         for w in ("PUE", "WUE", "CUE", "REF", "ERF", "SCI", "location-based", "market-based", "residual mix")
     ),
 )

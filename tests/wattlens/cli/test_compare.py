@@ -56,15 +56,15 @@ def test_two_groups_of_files_are_given_as_a_shell_expands_them(tmp_path):
 
 
 def test_one_run_a_side_on_the_same_board_has_the_edges_interval(tmp_path):
-    told = compare_json(tmp_path, [saved_run()], [saved_run(800.0, labels={"precision": "int8"})])
+    output = compare_json(tmp_path, [saved_run()], [saved_run(800.0, labels={"precision": "int8"})])
     for what in ("joules", "joules_per_token_generated", "joules_per_token_processed"):
-        row = told[what]
+        row = output[what]
         assert row["ratio"] == pytest.approx(0.8)
         assert row["lower"] == pytest.approx(0.8 * (1 - 0.01 * 2**0.5), rel=1e-3)
         assert row["upper"] == pytest.approx(0.8 * (1 + 0.01 * 2**0.5), rel=1e-3)
         assert row["shown"]
-    assert "lower" not in told["seconds"]
-    assert (told["interval"], told["runs"], told["labels"][1]) == ("of the measurement", [1, 1], {"precision": "int8"})
+    assert "lower" not in output["seconds"]
+    assert (output["interval"], output["runs"], output["labels"][1]) == ("of the measurement", [1, 1], {"precision": "int8"})
     said = compare(tmp_path, [saved_run()], [saved_run(800.0)]).stdout
     assert "B needs fewer joules per generated token" in said
     assert "the intervals cover measurement errors" in said
@@ -74,12 +74,12 @@ def test_one_run_a_side_on_the_same_board_has_the_edges_interval(tmp_path):
 
 def test_on_other_boards_the_gains_are_in_the_interval(tmp_path):
     a, b = [saved_run()], [saved_run(950.0, boards=("GPU-2",))]
-    told = compare_json(tmp_path, a, b)
-    row = told["joules_per_token_generated"]
+    output = compare_json(tmp_path, a, b)
+    row = output["joules_per_token_generated"]
     assert row["lower"] == pytest.approx(0.95 * 0.95 / 1.05, rel=0.02)
     assert row["upper"] == pytest.approx(0.95 * 1.05 / 0.95, rel=0.02)
     assert not row["shown"]
-    assert told["gain_factor"] == pytest.approx([0.95 / 1.05, 1.05 / 0.95])
+    assert output["gain_factor"] == pytest.approx([0.95 / 1.05, 1.05 / 0.95])
     assert "on different GPUs" in compare(tmp_path, a, b).stdout
 
 
@@ -106,10 +106,10 @@ def test_several_runs_have_the_spread_between_them_and_gains_of_other_boards(tmp
     ],
 )
 def test_what_makes_a_comparison_unfair_is_said(tmp_path, change, words):
-    told = compare_json(tmp_path, [saved_run()], [saved_run(**change)])
-    assert len(told["warnings"]) == 1
-    assert words in told["warnings"][0]
-    assert f"warning: {told['warnings'][0]}" in compare(tmp_path, [saved_run()], [saved_run(**change)]).stdout
+    output = compare_json(tmp_path, [saved_run()], [saved_run(**change)])
+    assert len(output["warnings"]) == 1
+    assert words in output["warnings"][0]
+    assert f"warning: {output['warnings'][0]}" in compare(tmp_path, [saved_run()], [saved_run(**change)]).stdout
 
 
 @pytest.mark.parametrize("running", [32.0, 39.9, 25.7])
@@ -133,9 +133,9 @@ def test_runs_without_tokens_compare_in_joules_and_say_why_not_in_tokens(tmp_pat
     del bare["tokens"]
     assert "joules_per_token_generated" not in compare_json(tmp_path, [bare], [bare])
     assert "has no tokens" in compare_json(tmp_path, [saved_run()], [bare])["joules_per_token_generated"]["reason"]
-    told = compare(tmp_path, [saved_run()], [failed]).stdout
-    assert "J/token generated cannot be compared: B: " in told
-    assert "an engine started again" in told
+    output = compare(tmp_path, [saved_run()], [failed]).stdout
+    assert "J/token generated cannot be compared: B: " in output
+    assert "an engine started again" in output
 
 
 def test_a_kind_of_tokens_that_no_run_counted_is_left_out(tmp_path):
@@ -221,5 +221,5 @@ def test_what_has_no_interval_is_told_or_refused_and_never_a_traceback(tmp_path,
 
 
 def test_a_count_below_its_edge_is_said(tmp_path):
-    told = compare_json(tmp_path, [saved_run(tokens_more={"edge_generation": 6000.0})], [saved_run()])
-    assert "is uncertain by 6000" in told["joules_per_token_generated"]["reason"]
+    output = compare_json(tmp_path, [saved_run(tokens_more={"edge_generation": 6000.0})], [saved_run()])
+    assert "is uncertain by 6000" in output["joules_per_token_generated"]["reason"]

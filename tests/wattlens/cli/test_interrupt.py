@@ -23,7 +23,7 @@ from wattlens import cli
 LAUNCH = """
 import sys
 from wattlens.cli import main
-sys.addaudithook(lambda event, told: event == "import" and told[0] == "wattlens.cli._program" and print("up", flush=True))
+sys.addaudithook(lambda event, details: event == "import" and details[0] == "wattlens.cli._program" and print("up", flush=True))
 sys.exit(main())
 """
 PRESSED_WITHIN = """

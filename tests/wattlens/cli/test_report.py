@@ -527,7 +527,7 @@ def test_a_prometheus_that_does_not_answer_is_the_reason_of_its_figure(
     assert said.count("\n") == 1
     facts = (tmp_path / "o" / "facts.json").read_text()
     figures = {figure["id"]: figure for figure in json.loads(facts)["figures"]}
-    assert figures["crosscheck.prometheus"]["reason"] == "the Prometheus did not answer as one does"
+    assert figures["crosscheck.prometheus"]["reason"] == "the response is not from a Prometheus server"
     assert "127.0.0.1" not in facts
     assert main(["report", "verify", str(tmp_path / "o"), "--ledger", str(ledger / "days")]) == 0
     assert report(ledger / "days", tmp_path / "p", *QUARTER, "--prometheus", "127.0.0.1:1") == 2

@@ -46,7 +46,7 @@ def test_a_way_that_works(tmp_path: Path, way: str, environ: dict[str, str]) -> 
         (
             "runtimeClass",
             {"NVIDIA_VISIBLE_DEVICES": "none"},
-            "is none, so the runtime gives no access",
+            "so the runtime gives no access",
             "as in deploy/kubernetes/base",
         ),
         ("cdi", MANAGEMENT, "nvidia-ctk cdi list", "deviceAccess to nri"),

@@ -176,7 +176,7 @@ def test_what_a_grid_lacks_is_told(site_folder):
     (site_folder / "org.yaml").write_text("sites: [{file: sites/fra1.yaml, state: state}]")
     before = load_organisation(site_folder / "org.yaml", START_NS, END_NS, START_NS - 1).sites["fra1"]
     assert len(before.location) == 1
-    assert "csv_file.de: nothing of zone DE was known" in before.location_lacking
+    assert "csv_file.de: no intensity of zone DE was published" in before.location_lacking
     nowhere = load_text(site_folder, "sites: [{site: {name: x}}]").sites["x"]
     assert (nowhere.location, nowhere.residual) == ((), ())
     assert nowhere.location_lacking == "site 'x' names neither the zone nor the country of its grid"

@@ -123,7 +123,7 @@ def test_contracts_of_older_years_are_counted(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("residual", "said"),
-    [((constant("rest", RESIDUAL, 600),), "all residual mix"), ((), "all the grid's average")],
+    [((constant("rest", RESIDUAL, 600),), "the residual mix only"), ((), "the grid's average only")],
 )
 def test_without_contracts_the_total_is_of_what_stands_in(residual, said):
     site = SiteInputs("a", ZoneInfo("UTC"), location=(constant("grid", DIRECT, 400),), location_lacking="", residual=residual)

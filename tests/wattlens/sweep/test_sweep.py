@@ -118,13 +118,13 @@ def compare(profile: SweepProfile, point: SettingEstimate, truth: Truth, rig: Ri
     clock, limit_w = point.key
     state = ((345, clock) if clock else UNLOCKED, rig.limit_mw if limit_w is None else round(1000 * limit_w))
     stretches = {key: [s for s in profile.stretches if s.key == key] for key in (REFERENCE, point.key)}
-    found_w, found_speed = truth.of((UNLOCKED, rig.limit_mw), stretches[REFERENCE])
+    original_w, found_speed = truth.of((UNLOCKED, rig.limit_mw), stretches[REFERENCE])
     power_w, speed = truth.of(state, stretches[point.key])
-    print(f"{point.key}: {point.power_w:.1f} W of {power_w:.1f}, {profile.points[0].power_w:.1f} W of {found_w:.1f} as found")
+    print(f"{point.key}: {point.power_w:.1f} W of {power_w:.1f}, {profile.points[0].power_w:.1f} W of {original_w:.1f} before")
     # On a busy machine the readings of energy do not begin and end with those of the work.
     assert point.power_w == pytest.approx(power_w, rel=0.06)
     reference = next(p for p in profile.points if p.key == REFERENCE)
-    assert reference.power_w == pytest.approx(found_w, rel=0.06)
+    assert reference.power_w == pytest.approx(original_w, rel=0.06)
     assert point.slowdown.low - within <= found_speed / speed - 1 <= point.slowdown.high + within
 
 
@@ -188,7 +188,7 @@ def test_a_sweep_with_its_own_program_that_is_killed_is_undone_and_goes_on(rig: 
             sweep.communicate(timeout=60)
         killed_s = time.monotonic()
         eventually(lambda: rig.is_original(1))
-        print(f"as found {time.monotonic() - killed_s:.1f} s after SIGKILL")
+        print(f"restored {time.monotonic() - killed_s:.1f} s after SIGKILL")
         eventually(lambda: not any(slot.live for slot in rig.plant.truth(1).slots))  # the program went with it
         begun = len(load(out).stretches)
         done = rig.run(*places, "--resume", *program)

@@ -75,7 +75,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help=(
-            "output folder, created if missing; must not be the ledger's or an earlier edition's; {quarter} is replaced "
+            "output folder, created if missing; must not be that of the ledger or of an earlier edition; {quarter} is replaced "
             "by --quarter"
         ),
     )
@@ -224,7 +224,7 @@ def _prometheus(parsed: argparse.Namespace) -> Any:
 
     files = (parsed.prometheus_ca_file, parsed.prometheus_token_file)
     access = PrometheusAccess(parsed.prometheus, ca_file=files[0], token_file=files[1])
-    return partial(check, access, tell=lambda line: print(f"--prometheus: {line}", file=sys.stderr))
+    return partial(check, access, report_failure=lambda line: print(f"--prometheus: {line}", file=sys.stderr))
 
 
 def _forms(text: str) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         )
     inputs = input_changes(old, new)
     changes = difference(old, new, inputs)
-    due, beside = restatement_due(changes, threshold), elsewhere(old, new)
+    due, other_differences = restatement_due(changes, threshold), elsewhere(old, new)
     unexplained = [each for each in changes if not each.explained]
     if args.json:
         document = {
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
             "restates": new.restates == old.sha256,
             "inputs": inputs_json(inputs),
             "changes": [change_json(each) for each in changes],
-            "elsewhere": beside,
+            "elsewhere": other_differences,
             "threshold": float(threshold),
             "restatement_due": [each.id for each in due],
             "unexplained": [each.id for each in unexplained],
@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
             lines.append(f"and {len(changes) - len(shown)} more figures; --all shows them")
         lines.append("")
     lines.append(_count_changes(len(changes), len(old.figures.keys() | new.figures.keys())))
-    if beside:
-        lines.append(f"Other differences: {', '.join(beside)}.")
+    if other_differences:
+        lines.append(f"Other differences: {', '.join(other_differences)}.")
     lines.append(_due(due, f"{float(100 * threshold):g}%"))
     if unexplained:
         lines.append(f"{len(unexplained)} not explained: {', '.join(each.id for each in unexplained[:5])}")

@@ -42,7 +42,7 @@ def agent_url(listen: str) -> str:
 
 
 def open_signer(key: Path | None, state: Path | None) -> tuple[Signer | None, str]:
-    """The signer of `key` or of the node's own key in the state folder, and why there is none.
+    """The signer of `key` or of the node's own key in the state folder, or the reason for its absence.
 
     Raises:
         UsageError: `key` cannot sign.

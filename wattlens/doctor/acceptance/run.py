@@ -124,7 +124,7 @@ def measure(options: AcceptanceOptions, config: Config, environ: Mapping[str, st
 
 
 def _sensor_profile(environ: Mapping[str, str], seconds: float) -> tuple[dict[int, dict[str, Any]], str]:
-    """Parameters of each GPU's sensors by index, or why there are none."""
+    """Parameters of each GPU's sensors by index, or the reason for their absence."""
     try:
         measured = sensors.measure(environ, min(max(seconds / 10, SENSORS_S[0]), SENSORS_S[1]))
     except WattlensError as error:

@@ -157,11 +157,11 @@ class OrgSite(Section):
             if self.site is None or "name" not in self.site.model_fields_set:
                 raise ValueError("a site needs file or site.name")
             return self
-        beside = [key for key in ("pue", "grid", "meters") if getattr(self, key)]
+        misplaced = [key for key in ("pue", "grid", "meters") if getattr(self, key)]
         if self.site is not None:
-            beside += [f"site.{key}" for key in type(self.site).model_fields if key in self.site.model_fields_set - {"name"}]
-        if beside:
-            raise ValueError(f"{self.file} describes this site; move {beside[0]} into that file")
+            misplaced += [f"site.{key}" for key in type(self.site).model_fields if key in self.site.model_fields_set - {"name"}]
+        if misplaced:
+            raise ValueError(f"{self.file} describes this site; move {misplaced[0]} into that file")
         return self
 
 

@@ -39,7 +39,7 @@ def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int) -> 
     inputs = parse(raw, path)
     files = InputFiles(path.parent)
     files.note(path.name, raw)
-    document = inputs.told
+    document = inputs.organisation
     sites = _sites(inputs, files, GridPeriod(start_ns, end_ns, as_of_ns), path)
     return Organisation(
         document.organisation.name,
@@ -68,7 +68,7 @@ def parse(raw: bytes, path: Path) -> ParsedInputs:
 
 def _inventory(inputs: ParsedInputs, files: InputFiles, path: Path) -> Iterable[Line]:
     """The lines of the inventory, of the one place that they stand in."""
-    given, where = inputs.told.inventory, f"{path}: {inputs.inventory_at}"
+    given, where = inputs.organisation.inventory, f"{path}: {inputs.inventory_at}"
     if given is None:
         return inputs.lines
     if inputs.lines:
@@ -84,7 +84,7 @@ def _sites(inputs: ParsedInputs, files: InputFiles, span: GridPeriod, path: Path
     sites: dict[str, SiteInputs] = {}
     retired: dict[str, str] = {}
     faults: list[str] = []
-    for entry in inputs.told.sites:
+    for entry in inputs.organisation.sites:
         try:
             site = site_inputs(entry, files, span, retired)
         except UsageError as error:

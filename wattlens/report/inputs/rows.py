@@ -32,13 +32,13 @@ class ParsedInputs:
     """An input file, parsed and validated.
 
     Args:
-        told: everything except the inventory's lines.
+        organisation: everything except the inventory's lines.
         lines: inventory lines of a workbook, with the cell of each.
         cells: cell of each name in a workbook, for messages about several rows.
         inventory_at: the key or cell that names the file of the inventory.
     """
 
-    told: model.OrgFile
+    organisation: model.OrgFile
     lines: tuple[Line, ...] = ()
     cells: Mapping[str, Sequence[str]] = field(default_factory=dict)
     inventory_at: str = "key 'inventory'"

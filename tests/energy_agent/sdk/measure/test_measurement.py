@@ -23,13 +23,13 @@ from energy_agent.sdk.measure import connection
 from energy_agent.sim.gpu.plant import Plant
 from wattlens import measure
 connection.START_S = connection.ANSWER_S = 60.0  # as long as the sampler may need on a busy machine
-def told(m):
+def as_record(m):
     return {"joules": m.joules, "low": m.low, "high": m.high, "edge": m.edge_joules, "reason": m.reason, "method": m.method,
             "seconds": m.seconds, "devices": {u: [d.joules, d.reason] for u, d in m.by_device.items()}}
 def fault(gpu, kind):
     with Plant.attach(Path(os.environ["WATTLENS_SIM"]) / "plant") as plant: plant.fault(gpu, kind)
 """
-SHORT = "with measure() as m: time.sleep(0.15)\nprint(json.dumps(told(m)))"
+SHORT = "with measure() as m: time.sleep(0.15)\nprint(json.dumps(as_record(m)))"
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ with measure("outer") as outer:
     thread = threading.Thread(target=work); thread.start()
     with measure("inner") as inner: time.sleep(0.2)
     thread.join()
-print(json.dumps([told(outer), told(inner), told(found[0])]))
+print(json.dumps([as_record(outer), as_record(inner), as_record(found[0])]))
 """)  # fmt: skip
     for window in said:
         assert window["reason"] == ""
@@ -80,10 +80,10 @@ with measure("parent") as m:
     pid = os.fork()
     if pid == 0:
         with measure("child") as c: time.sleep(0.15)
-        os.write(w, json.dumps([told(c), m.reason]).encode()); os._exit(0)
+        os.write(w, json.dumps([as_record(c), m.reason]).encode()); os._exit(0)
     os.waitpid(pid, 0)
 child, open_in_child = json.loads(os.read(r, 65536))
-print(json.dumps([told(m), child, open_in_child]))
+print(json.dumps([as_record(m), child, open_in_child]))
 """)  # fmt: skip
     parent, child, in_child = said
     assert parent["joules"] > child["joules"] > 0
@@ -119,7 +119,7 @@ for kind in ("", "lost", ""):
         time.sleep(0.15)
         if kind: fault(1, kind)
         time.sleep(0.15)
-    found.append(told(m))
+    found.append(as_record(m))
 print(json.dumps(found))
 """)  # fmt: skip
     assert before["joules"] > 0
@@ -135,7 +135,7 @@ with measure() as m:
     time.sleep(0.25)
     fault(1, "counter_reset")
     time.sleep(0.25)
-print(json.dumps(told(m)))
+print(json.dumps(as_record(m)))
 """)  # fmt: skip
     assert anew["joules"] is None
     assert anew["devices"][plant.uuid(1)] == [None, "the energy counter was reset during the window"]
@@ -143,7 +143,7 @@ print(json.dumps(told(m)))
 
 def test_without_a_driver_there_is_a_reason_and_no_number(tmp_path):
     environ = {k: v for k, v in os.environ.items() if k not in ("WATTLENS_SIM", "LD_LIBRARY_PATH")}
-    code = PRELUDE + "with measure() as m: pass\nprint(json.dumps(told(m)))"
+    code = PRELUDE + "with measure() as m: pass\nprint(json.dumps(as_record(m)))"
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=150, check=True)
     said = json.loads(done.stdout)
     assert (said["joules"], said["low"]) == (None, None)
@@ -225,9 +225,9 @@ refused(m.__exit__, None, None, None)
 with m:
     time.sleep(0.2)
     refused(m.__enter__)
-once = told(m)
+once = as_record(m)
 with m: time.sleep(0.1)
-print(json.dumps({"said": said, "once": once, "again": told(m), "in_all_s": time.monotonic() - began_s}))
+print(json.dumps({"said": said, "once": once, "again": as_record(m), "in_all_s": time.monotonic() - began_s}))
 """)  # fmt: skip
     assert ["not opened" in found["said"][0], "is already open" in found["said"][1]] == [True, True]
     assert found["once"]["seconds"] >= 0.2
@@ -252,7 +252,7 @@ with measure("x") as m:
     for worker in workers: worker.join()
 per = m.joules_per_token
 m.save({str(tmp_path / "x.json")!r}, labels={{"precision": "int8"}})
-print(json.dumps(told(m) | {{"tokens": m.tokens, "per": [per.joules, per.low, per.high]}}))
+print(json.dumps(as_record(m) | {{"tokens": m.tokens, "per": [per.joules, per.low, per.high]}}))
 """)  # fmt: skip
     assert said["tokens"] == 12000
     assert said["per"] == pytest.approx([said[key] / 12000 for key in ("joules", "low", "high")])

@@ -46,7 +46,7 @@ def test_an_engine_that_counts_with_its_steps_is_within_the_edge(lengths, batch,
     opened, closed = data.draw(st.integers(1, total // 4)), data.draw(st.integers(3 * total // 4, total - 1))
     before, after = data.draw(st.integers(0, min(opened, 20))), data.draw(st.integers(0, min(total - closed, 20)))
     reads = data.draw(st.lists(st.integers(opened, closed), max_size=3), "reads within the window")
-    running, histogram = data.draw(flag, "batch is told"), data.draw(flag, "histogram")
+    running, histogram = data.draw(flag, "batch is reported"), data.draw(flag, "histogram")
     assert edge_holds(lengths, batch, opened, closed, before, after, running=running, histogram=histogram, reads=reads)
 
 
@@ -63,10 +63,10 @@ def test_an_edge_is_as_narrow_as_histogram_and_readings_allow():
     plain = CounterInterval(("m",), 1, {"generation": 32_000, "steps": 500}, (64, 64), 64.0, 10.0, 0.004)
     widest, _ = lag(plain, live=True)
     read, _ = lag(replace(plain, edge_counts=(640, 0)), live=True)
-    told, _ = lag(replace(plain, shortest_step_s=0.01), live=True)
+    measured, _ = lag(replace(plain, shortest_step_s=0.01), live=True)
     both, _ = lag(replace(plain, edge_counts=(640, 0), shortest_step_s=0.01), live=True)
     assert (widest, read) == (32_000 + 128, 640 + 128)
-    assert told == both == pytest.approx(64 * 0.4 + 128)
+    assert measured == both == pytest.approx(64 * 0.4 + 128)
 
 
 @given(st.integers(1, 64), st.integers(1, 64), st.integers(1, 64), st.integers(1, 200), st.integers(1, 200))
@@ -105,15 +105,15 @@ def test_between_two_rests_nothing_lags_and_a_sum_that_lacks_a_part_is_not_told(
     interval = CounterInterval(("m",), 1, {"generation": 100, "computed": 50}, (0, 0), 3.0, 10.0, 0.0)
     assert lag(interval, live=False) == lag(interval, live=True) == (0.0, 0.0)
     # A server that counts tokens at the end of a request, and does not count requests, yields no result under load.
-    told = window_tokens(
+    measured = window_tokens(
         [CounterInterval(("m",), 1, {"generation": 100}, (1, 0), 1.0, 10.0, 0.0)], "http://a", "llama_cpp", "request"
     )
-    assert told.generation is None
-    assert "when a request ends" in told.reason
+    assert measured.generation is None
+    assert "when a request ends" in measured.reason
     a = CounterInterval(("a",), 1, {"generation": 5, "computed": 7}, (0, 0), 1.0, 1.0, 0.0)
     b = CounterInterval(("b",), 1, {"generation": 6}, (0, 0), None, 1.0, 0.0)
-    told = window_tokens([a, b], "http://a", "vllm", "step")
-    assert (told.generation, told.computed, told.processed, told.running) == (11, None, None, None)
+    measured = window_tokens([a, b], "http://a", "vllm", "step")
+    assert (measured.generation, measured.computed, measured.processed, measured.running) == (11, None, None, None)
     both = window_tokens([a, a], "http://a", "vllm", "step")
     assert (both.processed, both.running, both.models) == (24, 2.0, ("a",))
 
@@ -143,10 +143,10 @@ def test_a_program_s_counts_add_up(adds):
         counted.add(*each)
     known = [n for each in adds for n in each if n is not None]
     assert counted.tokens == (sum(known) if known else None)
-    told = counted.as_window_tokens()
+    measured = counted.as_window_tokens()
     generated = [each[2] for each in adds if each[2] is not None]
-    if told is not None:
-        assert told.generation == (sum(generated) if generated else None)
+    if measured is not None:
+        assert measured.generation == (sum(generated) if generated else None)
     counted.set(3)
     assert (counted.tokens, counted.as_window_tokens().generation) == (3, None)
 

@@ -58,15 +58,21 @@ def test_windows_bring_their_own_counts_and_those_that_fail_take_them_along(wind
 
 def test_a_run_is_told_from_its_own_begin_or_that_of_the_stretch_where_it_is_later():
     first = SourceView(4, DIRECT, RunTotals(), RunTotals(300.0, 100, 5_000, 4), 60.0)
-    told = status(RunBaseline(4, RunTotals(240.0, 80, 4_000, 3)), first, (500, 25_000), 0.5)
-    assert (told.joules, told.measured_steps, told.measured_tokens) == (60.0, 20, 1_000)
-    assert (told.steps, told.tokens) == (500, 25_000)
-    assert (told.joules_per_step, told.joules_per_token) == (STEP_J, STEP_J / STEP_TOKENS)
+    run_status = status(RunBaseline(4, RunTotals(240.0, 80, 4_000, 3)), first, (500, 25_000), 0.5)
+    assert (run_status.joules, run_status.measured_steps, run_status.measured_tokens) == (60.0, 20, 1_000)
+    assert (run_status.steps, run_status.tokens) == (500, 25_000)
+    assert (run_status.joules_per_step, run_status.joules_per_token) == (STEP_J, STEP_J / STEP_TOKENS)
     whole = status(RunBaseline(3, RunTotals(9e9, 9, 9, 9)), first, (500, 25_000), 0.5)
     assert (whole.joules, whole.measured_steps) == (300.0, 100)
     for base in (RunBaseline(4, None), RunBaseline(4, first.last)):  # no window is closed
-        told = status(base, first, (7, 350), None)
-        assert (told.joules, told.joules_per_step, told.steps, told.tokens, told.reason) == (None, None, 7, 350, NOTHING)
+        run_status = status(base, first, (7, 350), None)
+        assert (run_status.joules, run_status.joules_per_step, run_status.steps, run_status.tokens, run_status.reason) == (
+            None,
+            None,
+            7,
+            350,
+            NOTHING,
+        )
 
 
 def answer(joules, steps, workload="w"):
@@ -96,29 +102,32 @@ def test_whatever_an_agent_does_joules_are_of_the_steps_beside_them(sequence, be
         else:
             steps += done
         view = advance_view(view, answer(joules, steps, name), afresh=move == "away")
-        told = status(base, view, (0, 0), None)
-        assert (told.joules, told.measured_tokens) == (STEP_J * told.measured_steps, told.measured_steps * STEP_TOKENS)
-        assert told.workload == name
+        run_status = status(base, view, (0, 0), None)
+        assert (run_status.joules, run_status.measured_tokens) == (
+            STEP_J * run_status.measured_steps,
+            run_status.measured_steps * STEP_TOKENS,
+        )
+        assert run_status.workload == name
 
 
 def test_a_workload_that_the_ledger_does_not_know_yet_begins_at_nothing():
     view = advance_view(SourceView(), {"workload": "w", "node": "n", "reason": "holds no GPU"}, afresh=False)
     assert status(RunBaseline(0, RunTotals()), view, (3, 1), None).reason == "holds no GPU"
     view = advance_view(view, answer(30, 10), afresh=False)
-    told = status(RunBaseline(0, RunTotals()), view, (12, 1), None)
-    assert (told.joules, told.measured_steps, told.steps) == (30, 10, 12)
+    run_status = status(RunBaseline(0, RunTotals()), view, (12, 1), None)
+    assert (run_status.joules, run_status.measured_steps, run_status.steps) == (30, 10, 12)
 
 
 def test_the_interval_is_of_the_joules_and_time_since_the_run_began():
     start, last = RunTotals(100.0, 10, 500, 2, 3.0, 0.05, 7.0), RunTotals(400.0, 110, 5_500, 5, 9.0, 0.05, 19.0)
-    told = status(RunBaseline(1, start), SourceView(1, DIRECT, RunTotals(), last), (100, 5_000), None)
-    assert (told.joules, told.seconds) == (300.0, 12.0)
-    assert (told.low, told.high) == ((300.0 - 6.0) / 1.05, (300.0 + 6.0) / 0.95)
+    run_status = status(RunBaseline(1, start), SourceView(1, DIRECT, RunTotals(), last), (100, 5_000), None)
+    assert (run_status.joules, run_status.seconds) == (300.0, 12.0)
+    assert (run_status.low, run_status.high) == ((300.0 - 6.0) / 1.05, (300.0 + 6.0) / 0.95)
     by_agent = answer(30.0, 10) | {"edge_joules": 2.0, "gain_uncertainty_ratio": 0.1, "t_ns": 5 * 10**9}
     view = advance_view(SourceView(), by_agent, afresh=False)
     view = advance_view(view, by_agent | answer(90.0, 30) | {"t_ns": 8 * 10**9}, afresh=False)
-    told = status(RunBaseline(-1, None), view, (20, 1_000), None)
-    assert (told.joules, told.seconds, told.low, told.high) == (60.0, 3.0, 58.0 / 1.1, 62.0 / 0.9)
+    run_status = status(RunBaseline(-1, None), view, (20, 1_000), None)
+    assert (run_status.joules, run_status.seconds, run_status.low, run_status.high) == (60.0, 3.0, 58.0 / 1.1, 62.0 / 0.9)
     assert status(RunBaseline(-1, None), advance_view(SourceView(), answer(30.0, 10), afresh=False), (1, 1), None).low is None
 
 

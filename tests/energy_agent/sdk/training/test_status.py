@@ -15,21 +15,22 @@ IDLE_W = 74.0  # of the board, by the simulator's data sheet
 PREAMBLE = """
 import json, os, sys, time, wattlens
 n, begun = 0, []
-def known(told, source):
-    return told.source == source and told.joules and told.measured_steps > 20
+def known(progress, source):
+    return progress.source == source and progress.joules and progress.measured_steps > 20
 def train(run, seconds, source=""):
     global n
     began, before = time.monotonic(), n
     lacks = lambda: source and not known(run.status(wait=False), source)
     while (past_s := time.monotonic() - began) < seconds or (lacks() and past_s < 60):
         begun.append(time.monotonic()); wattlens.step(tokens=10); n += 1; time.sleep(0.05)
-    told = run.status()
-    ends, k = [*begun[before:], time.monotonic()], told.measured_steps
+    progress = run.status()
+    ends, k = [*begun[before:], time.monotonic()], progress.measured_steps
     lengths = [after - first for first, after in zip(ends, ends[k:])] or [ends[-1] - ends[0]]
     print(json.dumps({"least_s": min(lengths), "most_s": max(lengths),
-                      "source": told.source, "joules": told.joules, "low": told.low, "high": told.high, "all": told.steps,
-                      "steps": told.measured_steps, "tokens": told.measured_tokens, "seconds": told.seconds,
-                      "reason": told.reason, "done": n}), flush=True)
+                      "source": progress.source, "joules": progress.joules, "low": progress.low, "high": progress.high,
+                      "all": progress.steps,
+                      "steps": progress.measured_steps, "tokens": progress.measured_tokens, "seconds": progress.seconds,
+                      "reason": progress.reason, "done": n}), flush=True)
 """
 
 
@@ -47,17 +48,17 @@ def lines(text):
     return [json.loads(line) for line in text.splitlines()]
 
 
-def holds(told):
+def holds(progress):
     """Joules belong to the steps and tokens in the same status: the GPU is idle, so power times the time of that many steps.
 
     The status does not identify the steps, so the time is between those of the fastest and slowest runs of that many steps,
     which differ on a busy machine. An agent's sums come from one reading per second and one report per second.
     """
-    edge_s = 2.5 if told["source"] == "agent" else 1.0
-    assert told["tokens"] == 10 * told["steps"]
-    assert told["low"] < told["joules"] < told["high"]
-    assert 0 < told["steps"] <= told["done"]
-    assert IDLE_W * (told["least_s"] - edge_s) <= told["joules"] <= IDLE_W * (told["most_s"] + edge_s)
+    edge_s = 2.5 if progress["source"] == "agent" else 1.0
+    assert progress["tokens"] == 10 * progress["steps"]
+    assert progress["low"] < progress["joules"] < progress["high"]
+    assert 0 < progress["steps"] <= progress["done"]
+    assert IDLE_W * (progress["least_s"] - edge_s) <= progress["joules"] <= IDLE_W * (progress["most_s"] + edge_s)
 
 
 def test_without_an_agent_each_run_has_the_steps_that_its_joules_were_used_for(node):
@@ -74,10 +75,10 @@ for seconds, source in ((3.0, "nvml"), (0.2, "")):
     command = [sys.executable, "-c", PREAMBLE + code]
     done = subprocess.run(command, env=environ(node, node / "none"), capture_output=True, text=True, timeout=180, check=True)
     whole, second, short = lines(done.stdout)
-    for told in (whole, second):
-        assert told["source"] == "nvml"
-        assert told["joules"] == pytest.approx(IDLE_W * told["seconds"], rel=0.1)
-        holds(told)
+    for progress in (whole, second):
+        assert progress["source"] == "nvml"
+        assert progress["joules"] == pytest.approx(IDLE_W * progress["seconds"], rel=0.1)
+        holds(progress)
     assert whole["steps"] == whole["all"] == whole["done"]
     assert short["all"] == short["done"] - second["done"]
     inside, at_end = [line for line in done.stderr.splitlines() if " J/step (" in line and " J/token (" in line]
@@ -131,6 +132,6 @@ finally:
         process.kill()
         process.communicate()
         agent.stop()
-    assert [told["source"] for told in found] == ["agent", "nvml", "agent"]
-    for told in found:
-        holds(told)
+    assert [progress["source"] for progress in found] == ["agent", "nvml", "agent"]
+    for progress in found:
+        holds(progress)

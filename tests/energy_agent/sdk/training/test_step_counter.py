@@ -56,10 +56,10 @@ def test_counts_are_those_of_the_calls_and_the_agent_takes_them(sequence):
                 del doing[len(doing) - 1 - doing[::-1].index(arguments[0])]
             elif name == "waited" and arguments[1] >= 1.0:
                 waits[arguments[0]] = waits.get(arguments[0], 0.0) + arguments[1]
-    told = json.loads(json.dumps(made.as_report(), allow_nan=False))
-    assert (told["steps"], told["tokens"], told["doing"]) == (steps, tokens, doing[-1])
-    assert told["waits"] == pytest.approx(waits, abs=1e-3)
-    assert parse(told).tokens == tokens
+    report = json.loads(json.dumps(made.as_report(), allow_nan=False))
+    assert (report["steps"], report["tokens"], report["doing"]) == (steps, tokens, doing[-1])
+    assert report["waits"] == pytest.approx(waits, abs=1e-3)
+    assert parse(report).tokens == tokens
 
 
 def in_threads(*calls):
@@ -87,15 +87,15 @@ def test_no_step_is_lost_between_threads_and_a_phase_of_one_takes_none_of_anothe
     (thread,) = in_threads(checkpoint)
     assert inside.wait(60)
     made.step(100, None)
-    told = made.as_report()
+    report = made.as_report()
     over.set()
     thread.join()
     made.enter("evaluation")
     made.step(1, None)
-    assert (told["steps"], told["tokens"], told["doing"]) == ({"checkpoint": 1, "training": 1}, 100, "training")
-    told = made.as_report()
+    assert (report["steps"], report["tokens"], report["doing"]) == ({"checkpoint": 1, "training": 1}, 100, "training")
+    report = made.as_report()
     steps = {"checkpoint": 1, "training": 2, "evaluation": 1}
-    assert (told["steps"], told["tokens"], told["doing"]) == (steps, 107, "evaluation")
+    assert (report["steps"], report["tokens"], report["doing"]) == (steps, 107, "evaluation")
 
 
 class OnAGpu:
@@ -133,9 +133,9 @@ def test_tokens_that_cannot_be_are_left_out_with_one_line_and_spoil_nothing(caps
         made = quiet_counter()
         for each in (1_000, tokens, 1_000, tokens, 1_000.0, Count()):
             made.step(each, None)
-        told = made.as_report()
-        assert (told["steps"], told["tokens"]) == ({"training": 6}, 3_000 + 4096), tokens
-        assert parse(json.loads(json.dumps(told))).tokens == 7_096
+        report = made.as_report()
+        assert (report["steps"], report["tokens"]) == ({"training": 6}, 3_000 + 4096), tokens
+        assert parse(json.loads(json.dumps(report))).tokens == 7_096
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("wattlens: the tokens of a step were not counted: tokens=: ")
 
@@ -171,8 +171,8 @@ for k in range(100):
 with wattlens.phase("checkpoint"): pass
 wattlens.step(tokens="many"); wattlens.step(tokens=-5); wattlens.step(loss="x")
 with run: pass
-told = run.status()
-print(told.steps, told.tokens, told.joules, bool(told.reason), told.joules_per_token)
+report = run.status()
+print(report.steps, report.tokens, report.joules, bool(report.reason), report.joules_per_token)
 """)
     assert (done.returncode, done.stdout) == (0, "103 1000 None True None\n"), done.stderr
     assert done.stderr.count("no agent responds") == 1
@@ -200,8 +200,8 @@ run = counter().as_report()["run"]
 pid = os.fork()
 if not pid:
     wattlens.step(tokens=1)
-    told = counter().as_report()
-    os._exit(0 if told["steps"] == {"training": 1} and told["run"] != run else 1)
+    report = counter().as_report()
+    os._exit(0 if report["steps"] == {"training": 1} and report["run"] != run else 1)
 _, status = os.waitpid(pid, 0)
 wattlens.step(tokens=1)
 print(status, counter().as_report()["steps"], counter().as_report()["run"] == run)

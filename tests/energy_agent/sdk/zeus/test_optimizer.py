@@ -280,7 +280,7 @@ while not made.done:
     made.on_step_begin()
     time.sleep(0.004)
 print("done", flush=True)
-sys.stdin.readline()  # until its word is in force
+sys.stdin.readline()  # until its limit is applied
 """
 
 

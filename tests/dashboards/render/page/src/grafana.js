@@ -99,7 +99,7 @@ export function setUp(datasource, plugins, theme) {
       const scene = scopedVars?.__sceneObject?.value?.valueOf();
       const uid = sceneGraph.interpolate(scene, typeof ref === "string" ? ref : ref?.uid, scopedVars);
       if (uid === datasource.uid) return datasource;
-      throw new Error(`a query has the data source ${JSON.stringify(ref)}, which is none`);
+      throw new Error(`a query has the data source ${JSON.stringify(ref)}, which does not exist`);
     },
     getList: ({ pluginId }) => (pluginId === datasource.type ? [settings] : []),
     getInstanceSettings: () => settings,
