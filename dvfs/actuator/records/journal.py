@@ -212,7 +212,7 @@ def _apply(fold: _Open, record: dict[str, Any]) -> None:
         fold[key] = replace(before, ours=ours, note=read_note(record.get("note")))
     elif kind == "settled":
         if before is None:
-            raise ValueError("settled without intent")
+            raise ValueError("a setting was settled without a recorded intent")
         fold[key] = replace(before, ours=(_value(record["value"]),))
     elif kind == "closed":
         fold.pop(key, None)

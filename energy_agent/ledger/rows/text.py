@@ -122,7 +122,7 @@ def _method(name: str, value: object) -> Method:
 
 def _labels(name: str, value: object) -> dict[str, str]:
     if type(value) is not dict or len(value) > _KEYS_MAX:
-        raise ChainError(f"{name} is not a small object")
+        raise ChainError(f"{name}: expected an object of at most {_KEYS_MAX} texts")
     if not all(check(Form.TEXT, k) and check(Form.TEXT, v) for k, v in value.items()):
         raise ChainError(f"{name} has a value that is not a short text")
     return dict(value)

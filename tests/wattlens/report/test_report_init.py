@@ -123,12 +123,12 @@ def test_contracts_of_older_years_are_counted(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("residual", "said"),
-    [((constant("rest", RESIDUAL, 600),), "the residual mix only"), ((), "the grid's average only")],
+    [((constant("rest", RESIDUAL, 600),), "uses the residual mix only"), ((), "uses the grid's average only")],
 )
 def test_without_contracts_the_total_is_of_what_stands_in(residual, said):
     site = SiteInputs("a", ZoneInfo("UTC"), location=(constant("grid", DIRECT, 400),), location_lacking="", residual=residual)
     (line,) = (each for each in list_inputs(Organisation(sites={"a": site})) if each.what == "contracts")
-    assert (line.found, line.lacking) == ("", f"the market-based total is {said}")
+    assert (line.found, line.lacking) == ("", f"the market-based total {said}")
 
 
 def test_a_bound_that_is_assumed_is_told(tmp_path, capsys):

@@ -32,7 +32,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "scenario", metavar="SCENARIO", help="name of a shipped scenario (see wattlens sim list) or path of a YAML file"
     )
     start.add_argument(
-        "--rate", type=float, metavar="R", help="simulated seconds per second, at most 20 (default: the scenario's)"
+        "--rate", type=float, metavar="R", help="simulated seconds per real second, at most 20 (default: the scenario's)"
     )
     start.add_argument("--seed", type=int, metavar="N", help="seed (default: the scenario's)")
     start.add_argument("--foreground", action="store_true", help="stay in the foreground; Ctrl-C stops the node")
