@@ -20,7 +20,7 @@ QUEUE_GROWTH = 2  # more requests waiting than one period before: the server is 
 
 
 def grid_of(observation: Observation, knees: Sequence[Knee], levels: int) -> tuple[int, ...] | str:
-    """The clocks of a group, from the highest knee to the lowest maximum of its devices; in one word why there are none."""
+    """The clocks of a group, from the highest knee to the lowest maximum of its devices; or in one word the reason for their absence."""
     given = sorted(set(observation.clocks_mhz))
     if given:
         return tuple(sorted({given[round(i * (len(given) - 1) / (levels - 1))] for i in range(levels)}))
@@ -109,7 +109,7 @@ class ServedPeriod:
 
     Args:
         grid: clocks to choose from, rising.
-        level: index of the clock in force.
+        level: index of the applied clock.
         reading: at its end.
         seconds: its length.
         seen: new observations of each latency with a limit.
@@ -127,9 +127,9 @@ class ServedPeriod:
 def period_of(
     observation: Observation, before: LatencyReading | None, knees: Sequence[Knee], levels: int, stale_ns: int
 ) -> ServedPeriod | tuple[str, LatencyReading | None]:
-    """The period since `before`; or in one word why there is none, with the reading to continue from.
+    """The period since `before`; or in one word the reason for its absence, with the reading to continue from.
 
-    In shadow mode there is none: without the effect of its own settings, a policy that goes by measurements has none.
+    In shadow mode there is no period, because a policy that goes by measurements cannot see the effect of its settings.
     """
     now, grid = read(observation, stale_ns), grid_of(observation, knees, levels)
     if isinstance(now, str):

@@ -1,7 +1,7 @@
 """Trials of a training job's settings, from counters read once per second: the live side of policies that search by trials.
 
 `progress` and `bisect` share it: a search proposes a setting and a number of samples, this module applies the setting, waits
-until it is in force, measures the samples and passes them to the search. Pure.
+until it is applied, measures the samples and passes them to the search. Pure.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -36,7 +36,7 @@ class Scenario(ScenarioSection):
     description: str = ""
     boards: tuple[Boards, ...] = Field(min_length=1, max_length=GPUS_MAX)
     seed: int = Field(default=1, ge=0, le=2**32 - 1)
-    rate: float = Field(default=1.0, gt=0.0, le=20.0)  # simulated seconds per second
+    rate: float = Field(default=1.0, gt=0.0, le=20.0)  # simulated seconds per real second
     workloads: tuple[Workload, ...] = Field(default=(), max_length=64)
     faults: tuple[ScheduledFault, ...] = Field(default=(), max_length=10_000)
     host: HostModel | None = None  # None: the node has no meters next to its GPUs

@@ -116,7 +116,7 @@ class ServingPeriod(BaseModel, strict=True):
 
     t_s: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
     energy_j: Amount | None = None  # of all GPUs
-    setting: Mhz | None = None  # clock lock in force; None: the last answer
+    setting: Mhz | None = None  # applied clock lock; None: that of the last answer
     tokens: _Tokens = _Tokens()
     requests: Count | None = None
     engine_steps: Count | None = None
