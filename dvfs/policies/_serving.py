@@ -20,7 +20,7 @@ QUEUE_GROWTH = 2  # more requests waiting than one period before: the server is 
 
 
 def grid_of(observation: Observation, knees: Sequence[Knee], levels: int) -> tuple[int, ...] | str:
-    """The clocks of a group, from the highest knee to the lowest maximum of its devices; or in one word the reason for their absence."""
+    """Clocks of a group, from its highest knee to its lowest maximum; or the reason for their absence in one word."""
     given = sorted(set(observation.clocks_mhz))
     if given:
         return tuple(sorted({given[round(i * (len(given) - 1) / (levels - 1))] for i in range(levels)}))
