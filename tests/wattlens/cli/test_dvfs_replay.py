@@ -205,7 +205,7 @@ def test_a_profile_of_a_sweep_is_played_over_each_knob(tmp_path: Path, capsys: p
         (("--trace", AZURE, "--gpu", "tpu"), "--gpu: expected one of h100-sxm, "),
         (("--trace", AZURE, "--engine", "x"), "--engine: expected one of vllm-2024, lean"),
         (("--trace", AZURE, "--boundness", "half"), "--boundness: "),
-        (("--trace", AZURE, "--policy", "fast"), "--policy: expected one of asked, budget, "),
+        (("--trace", AZURE, "--policy", "fast"), "--policy: expected one of aimd, asked, bisect, "),
         (("--trace", AZURE, "--policy", "budget"), "--policy budget: expected a policy of one group"),
         (("--trace", AZURE, "--option", "levels"), "--option: "),
         (("--trace", AZURE, "--option", "speed=4"), "dvfs policy slo: unknown option 'speed'; expected one of levels"),

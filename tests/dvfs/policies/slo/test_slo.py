@@ -299,7 +299,7 @@ def test_a_narrow_grid_has_no_clock_twice() -> None:
         ({"give_percent": True}, "number"),
         ({"stale_s": 0}, "0.1"),
         ({"give_percent": 0}, "0.01"),
-        ({"levels": 4.5}, "whole"),
+        ({"levels": 4.5}, "an integer"),
         ({"stale_s": -1}, "from 0.1 to 3600"),
         ({"ttft_tokens": 2048}, "ttft_tokens"),
     ],
