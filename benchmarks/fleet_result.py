@@ -24,15 +24,15 @@ class FleetResult:
 
     def slow(self, store: str = "prometheus") -> list[Row]:
         """Queries beyond the bar, the slowest first."""
-        found = [t for t in self.timings if t["store"] == store and t["p95_s"] > BAR_S]
-        return sorted(found, key=lambda t: -float(t["p95_s"]))
+        late = [t for t in self.timings if t["store"] == store and t["p95_s"] > BAR_S]
+        return sorted(late, key=lambda t: -float(t["p95_s"]))
 
     def wrong(self) -> list[str]:
         """Failed checks other than response times."""
         off = [
-            f"{name}: {found:g}, not {true:g}"
-            for name, (found, true) in self.checks.items()
-            if not math.isclose(found, true, rel_tol=0.01)
+            f"{name}: {figure:g}, not {true:g}"
+            for name, (figure, true) in self.checks.items()
+            if not math.isclose(figure, true, rel_tol=0.01)
         ]
         refused = [f"{t['store']}, {t['board']}: {t['where']}: {t['error']}" for t in self.timings if t["error"]]
         return self.failures + off + refused

@@ -124,12 +124,12 @@ def survives(state: Path, seed: int) -> str:
         expected = sum(entry.energy_uj for i in range(COMMITS) for entry in second(i, 2, 1).entries)
         try:
             with contextlib.closing(Journal.open(folder / "journal.db", IDENTITY)) as journal:
-                found = sum(journal.totals().energy.values())
+                recorded_uj = sum(journal.totals().energy.values())
                 journal.seal(None)
             faults = chain.verify([folder / "segments"], read_journal(folder / "journal.db")).faults
         except WattlensError as error:
             return str(error)
-        return f"{found - expected} uJ too many" if found != expected else "; ".join(fault.line for fault in faults)
+        return f"{recorded_uj - expected} uJ too many" if recorded_uj != expected else "; ".join(fault.line for fault in faults)
 
 
 def states(folder: Path) -> list[Path]:

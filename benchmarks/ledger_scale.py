@@ -70,9 +70,9 @@ def run(nodes: int = 1_250, gpus: int = 8, days: int = 1, hours: int = 0, jobs: 
         rows = read(source)
         yield {"step": "read and checked", **took(began, cpu, rows)}
         began, cpu = time.perf_counter(), own_cpu_s()
-        found = index.build([source])
+        segment_index = index.build([source])
         headers_s = time.perf_counter() - began
-        results = list(compact_days(found, out, found.days, Sites({}, "site-a"), jobs=jobs))
+        results = list(compact_days(segment_index, out, segment_index.days, Sites({}, "site-a"), jobs=jobs))
         compacted = sum(statement.rows for result in results for statement in result.statements)
         yield {"step": "verified and compacted", **took(began, cpu, rows)}
         folders = sorted(out.glob("site-a/*/r0000"))
@@ -116,6 +116,6 @@ def total(out: Path, kind: str, amount: str, booked: int, times: int) -> Row:
     """The sum in DuckDB over `times` repetitions of these days."""
     began = time.perf_counter()
     source = f"read_parquet('{out}/site-a/*/r0000/{kind}.parquet'), range({times})"
-    ((found,),) = duckdb.connect().execute(f"SELECT sum(CAST({amount} AS HUGEINT)) FROM {source}").fetchall()
-    sums = {"sum of": kind, "times": times, "uj": found, "of int64": found / 2**63, "s": time.perf_counter() - began}
-    return sums | {"ok": found == booked * times}
+    ((total,),) = duckdb.connect().execute(f"SELECT sum(CAST({amount} AS HUGEINT)) FROM {source}").fetchall()
+    sums = {"sum of": kind, "times": times, "uj": total, "of int64": total / 2**63, "s": time.perf_counter() - began}
+    return sums | {"ok": total == booked * times}

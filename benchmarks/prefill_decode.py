@@ -59,10 +59,10 @@ def run(engines: int = 60, seconds: float = 900.0, seed: int = 1) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         for k in range(engines):
             served = serve(Path(folder) / f"plant-{k}", draw(seed * 1000 + k), seed * 1000 + k, seconds)
-            found, other = split(served.windows), plain(served.windows)
-            for part, (band, truth) in enumerate(zip((found.prefill, found.decode), served.truth, strict=True)):
+            results, other = split(served.windows), plain(served.windows)
+            for part, (band, truth) in enumerate(zip((results.prefill, results.decode), served.truth, strict=True)):
                 if band is None:
-                    absent[found.reason] += 1
+                    absent[results.reason] += 1
                     continue
                 errors.append(abs(band.value / truth - 1))
                 widths.append((band.high - band.low) / 2 / truth)

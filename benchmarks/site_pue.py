@@ -58,7 +58,7 @@ def run(buildings: int = 60, seed: int = 0, jobs: int = 2) -> Iterator[Row]:
     """Run `buildings` of each kind; an interval is at most WIDTH_BAR times the errors' 95th percentile."""
     work = [(cooling, seed + n, named) for named in (True, False) for cooling in ("air", "liquid") for n in range(buildings)]
     with ProcessPoolExecutor(jobs) as pool:
-        rows = sorted((row for found in pool.map(building, work) for row in found), key=lambda r: tuple(r["key"].values()))
+        rows = sorted((row for results in pool.map(building, work) for row in results), key=lambda r: tuple(r["key"].values()))
     for _, group in groupby(rows, key=lambda r: tuple(r["key"].values())):
         mine = list(group)
         row = mine[0]["key"] | summed(mine)

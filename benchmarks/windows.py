@@ -84,11 +84,11 @@ def worker(folder: Path, windows: int, seed: int) -> dict[str, Any]:
     with Plant.attach(folder / "plant") as plant:
         truths = Truths(plant)
         for length_s in LENGTHS_S:
-            found = []
+            results = []
             for _ in range(windows):
                 time.sleep(rng.uniform(0.02, 0.25))
-                found.append(_one(measure(f"{length_s:g} s").prepare(), truths, plant, length_s, zeus, edges))
-            rows[f"{length_s:g}"] = found
+                results.append(_one(measure(f"{length_s:g} s").prepare(), truths, plant, length_s, zeus, edges))
+            rows[f"{length_s:g}"] = results
     return {"rows": rows, "edges": edges}
 
 
@@ -164,10 +164,10 @@ def run(case: tuple[str, ...] = tuple(CASES), windows: int = 100, seed: int = 1)
             finally:
                 driver.kill()
                 driver.wait()
-        found: Row = json.loads(done.stdout.splitlines()[-1])
-        for (length_s, rows), bar in zip(found["rows"].items(), bars, strict=True):
+        results: Row = json.loads(done.stdout.splitlines()[-1])
+        for (length_s, rows), bar in zip(results["rows"].items(), bars, strict=True):
             yield {"case": name} | judge(length_s, rows, bar)
-        edges_us = sorted(found["edges"])
+        edges_us = sorted(results["edges"])
         middle_us, p99_us = median(edges_us), edges_us[int(len(edges_us) * 0.99)]
         yield {"case": name, "enter_exit_median_us": middle_us, "p99_us": p99_us, "ok": middle_us <= EDGE_BAR_US}
 

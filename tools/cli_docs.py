@@ -37,9 +37,9 @@ def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser
 
 def reference() -> str:
     """The whole of docs/cli.md."""
-    found = pages()
-    listed = "".join(f"- [`{name}`](#{name.replace(' ', '-')})\n" for name in found)
-    return _HEAD + listed + "".join(f"\n## {name}\n\n```text\n{text}```\n" for name, text in found.items())
+    commands = pages()
+    listed = "".join(f"- [`{name}`](#{name.replace(' ', '-')})\n" for name in commands)
+    return _HEAD + listed + "".join(f"\n## {name}\n\n```text\n{text}```\n" for name, text in commands.items())
 
 
 def main(arguments: list[str], out: TextIO) -> int:

@@ -52,8 +52,8 @@ def documents(config: KubernetesConfig, namespace: str = "wattlens", *, node: bo
 
 def text(config: Config) -> str:
     """Both as YAML."""
-    found = documents(config.holders.kubernetes, node=config.dvfs.steers and config.dvfs.annotations)
-    return _HEAD + str(yaml.safe_dump_all(found, sort_keys=False, default_flow_style=False))
+    rules = documents(config.holders.kubernetes, node=config.dvfs.steers and config.dvfs.annotations)
+    return _HEAD + str(yaml.safe_dump_all(rules, sort_keys=False, default_flow_style=False))
 
 
 def main() -> int:

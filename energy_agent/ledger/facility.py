@@ -154,14 +154,14 @@ class FacilityBook:
         window = (max(start_ns, since_ns), end_ns if until_ns is None else min(end_ns, until_ns))
         books = [self] if additional is None else [self, additional]
         parts = {m: [b._meters[m] for b in books if m in b._meters] for m in sorted({m for b in books for m in b._meters})}
-        told = {m: dict(sorted((t, f) for each in of for t, f in each.facts.items())) for m, of in parts.items()}
+        facts_by_meter = {m: dict(sorted((t, f) for each in of for t, f in each.facts.items())) for m, of in parts.items()}
         found = {}
-        for meter_id, spans in _lives(parts, told).items():
+        for meter_id, spans in _lives(parts, facts_by_meter).items():
             there = [(max(window[0], since), min(window[1], until)) for since, until in spans]
             there = [span for span in there if span[1] > span[0]]
             if not there:
                 continue
-            facts = _within(told[meter_id], window)
+            facts = _within(facts_by_meter[meter_id], window)
             whole = _collected(parts[meter_id], (start_ns, end_ns), there[0][0], spans)
             length_ns = sum(end - start for start, end in there)
             gaps = tuple(sorted(whole.gaps, key=lambda g: (g.start_ns, g.end_ns, g.reason)))
@@ -205,9 +205,9 @@ Span = tuple[int, int]
 
 def _at(facts: Mapping[int, MeterFacts | None], t_ns: int) -> MeterFacts:
     """The meter's last metadata before an instant; its first metadata where nothing is older than the instant."""
-    told = [fact for fact in facts.values() if fact is not None]
+    known_facts = [fact for fact in facts.values() if fact is not None]
     before = [fact for since, fact in facts.items() if fact is not None and since < t_ns]
-    return before[-1] if before else told[0]
+    return before[-1] if before else known_facts[0]
 
 
 def _within(facts: Mapping[int, MeterFacts | None], window: Span) -> MeterFacts:
@@ -215,24 +215,24 @@ def _within(facts: Mapping[int, MeterFacts | None], window: Span) -> MeterFacts:
     last = _at(facts, window[1])
     ends = [*list(facts)[1:], FOREVER_NS]
     spans = zip(facts.values(), facts, ends, strict=True)
-    told = [last, *(f for f, since, end in spans if f is not None and since < window[1] and end > window[0])]
-    most = [f.max_mw for f in told if f.max_mw is not None]
-    max_mw = max(most) if len(most) == len(told) else None
-    return replace(last, accuracy_ppm=max(f.accuracy_ppm for f in told), max_mw=max_mw)
+    all_facts = [last, *(f for f, since, end in spans if f is not None and since < window[1] and end > window[0])]
+    most = [f.max_mw for f in all_facts if f.max_mw is not None]
+    max_mw = max(most) if len(most) == len(all_facts) else None
+    return replace(last, accuracy_ppm=max(f.accuracy_ppm for f in all_facts), max_mw=max_mw)
 
 
 def _lives(
-    meters: Mapping[str, Sequence[_Meter]], told: Mapping[str, Mapping[int, MeterFacts | None]]
+    meters: Mapping[str, Sequence[_Meter]], facts_by_meter: Mapping[str, Mapping[int, MeterFacts | None]]
 ) -> dict[str, list[Span]]:
     """When each meter was there, from its facts and its first row."""
     gone: dict[tuple[Role, Position | None], list[int]] = {}
-    for facts in told.values():
+    for facts in facts_by_meter.values():
         for before, since in pairwise(facts):
             was = facts[before]
             if was is not None and facts[since] is None:
                 gone.setdefault((was.role, was.position), []).append(since)
     found: dict[str, list[Span]] = {}
-    for meter_id, facts in told.items():
+    for meter_id, facts in facts_by_meter.items():
         ends = [*list(facts)[1:], FOREVER_NS]
         lives: list[Span] = []
         for (since, fact), end in zip(facts.items(), ends, strict=True):

@@ -37,7 +37,7 @@ def _run(args: argparse.Namespace) -> int:
 
     sides = _sides(_split(args.runs, args.baseline))
     factors = _gains(sides)
-    found = {"joules": _compare(sides, "", factors), "seconds": _seconds(sides)}
+    comparisons = {"joules": _compare(sides, "", factors), "seconds": _seconds(sides)}
     absent = {}
     for what in PER if any(run.tokens for side in sides for run in side) else ():
         reason = _explain_missing_tokens(sides, what)
@@ -46,13 +46,13 @@ def _run(args: argparse.Namespace) -> int:
         if reason:
             absent[what] = reason
         else:
-            found[f"joules_per_token_{what}"] = _compare(sides, what, factors)
+            comparisons[f"joules_per_token_{what}"] = _compare(sides, what, factors)
     said = warnings(*sides)
     same = _boards(sides[0]) == _boards(sides[1])
     if args.json:
-        print(json.dumps(_as_json(sides, found, absent, factors, said, same), indent=2))
+        print(json.dumps(_as_json(sides, comparisons, absent, factors, said, same), indent=2))
     else:
-        print("\n".join(_lines(sides, found, absent, factors, said, same)))
+        print("\n".join(_lines(sides, comparisons, absent, factors, said, same)))
     return 0
 
 
@@ -195,7 +195,7 @@ def _gains(sides: "Sides") -> tuple[float, float]:
 
 def _as_json(
     sides: "Sides",
-    found: "dict[str, Comparison]",
+    comparisons: "dict[str, Comparison]",
     absent: dict[str, str],
     factors: tuple[float, float],
     said: list[str],
@@ -212,7 +212,7 @@ def _as_json(
             "upper": c.high,
             "shown": c.is_significant,
         }
-        for what, c in found.items()
+        for what, c in comparisons.items()
     }
     for row in rows.values():
         row["upper"] = None if row["lower"] is None else row["upper"]
@@ -234,7 +234,7 @@ def _as_json(
 
 def _lines(
     sides: "Sides",
-    found: "dict[str, Comparison]",
+    comparisons: "dict[str, Comparison]",
     absent: dict[str, str],
     factors: tuple[float, float],
     said: list[str],
@@ -243,8 +243,8 @@ def _lines(
     counts = [f"{name}: {len(side)} run{'s' if len(side) > 1 else ''}" for name, side in zip("AB", sides, strict=True)]
     lines = [", ".join(counts) + ("; simulated GPUs" if sides[0][0].simulated else "")]
     lines += [f"{name}: {text}" for name, side in zip("AB", sides, strict=True) if (text := _describe_side(side))]
-    width = 8 if len(found) == 2 else 17
-    for what, c in found.items():
+    width = 8 if len(comparisons) == 2 else 17
+    for what, c in comparisons.items():
         name = what.replace("joules_per_token_", "J/token ").ljust(width)
         interval = (
             f"{100 * (c.low - 1):+.1f} to {100 * (c.high - 1):+.1f}"

@@ -96,20 +96,20 @@ def on_gpus(before: ScrapeResponse, after: ScrapeResponse) -> Mapping[str, froze
 
     A workload's series stay for a quarter of an hour after its end, so that they are there says nothing.
     """
-    found: dict[str, set[str]] = {}
+    uuids_by_workload: dict[str, set[str]] = {}
     earlier = _recorded_joules(before)
     for key, joules in _recorded_joules(after).items():
         if joules > earlier.get(key, 0.0):
-            found.setdefault(key[0], set()).add(key[1])
-    return {workload: frozenset(uuids) for workload, uuids in found.items()}
+            uuids_by_workload.setdefault(key[0], set()).add(key[1])
+    return {workload: frozenset(uuids) for workload, uuids in uuids_by_workload.items()}
 
 
 def _recorded_joules(page: ScrapeResponse) -> dict[tuple[str, str], float]:
-    found: dict[tuple[str, str], float] = {}
+    joules_by_key: dict[tuple[str, str], float] = {}
     for labels, joules in page.rows("workload_energy_joules_total"):
         key = labels.get("workload", ""), labels.get("uuid", "")
-        found[key] = found.get(key, 0.0) + joules
-    return found
+        joules_by_key[key] = joules_by_key.get(key, 0.0) + joules
+    return joules_by_key
 
 
 def _ns(seconds: float | None) -> int | None:

@@ -264,11 +264,11 @@ def _with_worth(
         for site, of_site in cells.items()
     }
     read = LedgerSums(windows, usage.scope.simulated, {}, cells=cells, nodes=sums.nodes if sums.whole_nodes else ())
-    found: dict[RowKey, _Worth] = {}
+    worth_by_row: dict[RowKey, _Worth] = {}
     total = _Worth()
     for priced in read_priced(store, {site: each.worth for site, each in grids.items()}, read):
         key = keys[priced.part] if priced.part != NOBODY else UNALLOCATED
-        for worth in (found.setdefault(key, _Worth()), total):
+        for worth in (worth_by_row.setdefault(key, _Worth()), total):
             worth.money += priced.money
             worth.grams += priced.grams
             worth.unpriced_uj += priced.unpriced_uj
@@ -287,9 +287,9 @@ def _with_worth(
 
     free_uj = sum(row.energy.energy_uj for row in usage.rows if row.key in (UNALLOCATED, UNATTRIBUTED))
     rows = tuple(
-        value(row, found.get(UNALLOCATED, _Worth()), Fraction(row.energy.energy_uj, free_uj) if free_uj else Fraction(0))
+        value(row, worth_by_row.get(UNALLOCATED, _Worth()), Fraction(row.energy.energy_uj, free_uj) if free_uj else Fraction(0))
         if row.key in (UNALLOCATED, UNATTRIBUTED)
-        else value(row, found.get(row.key, _Worth()), Fraction(1))
+        else value(row, worth_by_row.get(row.key, _Worth()), Fraction(1))
         for row in usage.rows
     )
     basis = {"cost": f"tariffs in {currency} by time of use"} if currency else {}

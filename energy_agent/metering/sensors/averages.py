@@ -191,7 +191,7 @@ def _boxcar(course: EnergyCourse, points: Points, length_ms: float, lag_ms: floa
 def _exponential(course: EnergyCourse, points: Points, tau_ms: float, lag_ms: float) -> list[float]:
     """Starts from the first point, whose value is the mean of all before it."""
     now, mean = points[0][0] + lag_ms, points[0][1]
-    found, k = [mean], bisect_right(course.times, now)
+    means, k = [mean], bisect_right(course.times, now)
     for t, _ in points[1:]:
         while now < t + lag_ms:
             end = min(course.times[k], t + lag_ms)
@@ -199,5 +199,5 @@ def _exponential(course: EnergyCourse, points: Points, tau_ms: float, lag_ms: fl
             mean = power + (mean - power) * math.exp((now - end) / tau_ms)
             now = end
             k += end == course.times[k]
-        found.append(mean)
-    return found
+        means.append(mean)
+    return means

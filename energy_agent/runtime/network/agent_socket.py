@@ -37,7 +37,7 @@ def ask(method: str, path: str, body: object = None, within_s: float = 1.0) -> t
         raise OSError(*reason) from None
     except HttpError as error:
         raise OSError(error.reason) from None
-    found = json.loads(response.body)
-    if not isinstance(found, dict):
+    document = json.loads(response.body)
+    if not isinstance(document, dict):
         raise ValueError("expected a JSON object in the agent's response")
-    return response.status, found
+    return response.status, document

@@ -100,10 +100,10 @@ class ApiServer:
     def annotations(self) -> dict[str, dict[str, str]]:
         """What was annotated since the node began."""
         try:
-            found = json.loads((self.folder / "annotations").read_text())
+            saved = json.loads((self.folder / "annotations").read_text())
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return saved if isinstance(saved, dict) else {}
 
     def _tell(self, kind: str, uid: str, pod: dict[str, Any]) -> None:
         self.version += 1
@@ -141,8 +141,8 @@ class _Handler(BaseHTTPRequestHandler):
             metadata = {"name": path.rpartition("/")[2], "annotations": server.annotations().get("node", {})}
             self._send(200, json.dumps({"kind": "Node", "metadata": metadata}).encode())
         else:
-            found = server.objects.get(path)
-            self._send(404 if found is None else 200, json.dumps(found or {}).encode())
+            item = server.objects.get(path)
+            self._send(404 if item is None else 200, json.dumps(item or {}).encode())
 
     def _mine(self, query: Mapping[str, str]) -> Callable[[dict[str, Any]], bool]:
         wanted = query.get("fieldSelector", "").partition("spec.nodeName=")[2]

@@ -28,20 +28,20 @@ def run(arguments: argparse.Namespace) -> int:
 
     wanted, access = common.wanted_objects(arguments), common.grafana_access(arguments)
     grafana = Grafana(access)
-    found = survey(grafana, wanted, count_progress("compared", "dashboards"))
-    differ = [each for each in found.changes if each.state != "same"]
-    common.print_notes(found.notes)
+    result = survey(grafana, wanted, count_progress("compared", "dashboards"))
+    differ = [each for each in result.changes if each.state != "same"]
+    common.print_notes(result.notes)
     if arguments.json:
-        changes = [common.as_json(each) for each in found.changes]
-        told = {"same": not differ, "changes": changes, "theirs": found.theirs, "notes": found.notes}
-        print(json.dumps(common.head_json(access.url, found) | told))
+        changes = [common.as_json(each) for each in result.changes]
+        differences = {"same": not differ, "changes": changes, "theirs": result.theirs, "notes": result.notes}
+        print(json.dumps(common.head_json(access.url, result) | differences))
         return 1 if differ else 0
     for each in differ:
         print(f"{_WORDS[each.state]} {common.describe_change(each)}")
         for detail in each.details:
             print(f"  {printable(detail)}")
-    if found.theirs:
-        print(f"Dashboards that people created in the folder, which push never changes: {printable(', '.join(found.theirs))}")
-    total = len(found.changes)
+    if result.theirs:
+        print(f"Dashboards that people created in the folder, which push never changes: {printable(', '.join(result.theirs))}")
+    total = len(result.changes)
     print(f"{len(differ)} of {total} objects differ" if differ else f"All {total} objects match the build")
     return 1 if differ else 0

@@ -151,9 +151,9 @@ def _make(parsed: argparse.Namespace) -> int:
     low = too_little(facts)
     share = facts.figures["coverage"].value
     if low and (accepted is None or (share or 0) < accepted):
-        found = percent(share) if share is not None else "unknown"
+        coverage_text = percent(share) if share is not None else "unknown"
         raise WattlensError(
-            f"coverage is {found}, expected at least {percent(facts.least_coverage)}: no report was created; check the "
+            f"coverage is {coverage_text}, expected at least {percent(facts.least_coverage)}: no report was created; check the "
             "unmetered nodes with wattlens doctor, or accept the coverage with --accept-coverage SHARE; the report then "
             "shows it on page one"
         )
@@ -248,14 +248,14 @@ def _headline(facts: "Facts") -> dict[str, dict[str, str | None]]:
     found: dict[str, dict[str, str | None]] = {}
     for tile in headline.tiles(facts, say_in("en")):
         figure = facts.figures.get(tile.figure_id)
-        told: dict[str, str | None] = {
+        entry: dict[str, str | None] = {
             "text": f"{tile.label + ':':<22} {tile.value}  ({tile.detail})",
             "figure": tile.figure_id,
         }
         if figure:
             numbers = {"value": figure.value, "low": figure.low, "high": figure.high}
-            told |= {name: None if n is None else plain(n) for name, n in numbers.items()} | {"unit": figure.unit}
-        found[tile.label] = told
+            entry |= {name: None if n is None else plain(n) for name, n in numbers.items()} | {"unit": figure.unit}
+        found[tile.label] = entry
     return found
 
 
