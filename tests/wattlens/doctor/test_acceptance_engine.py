@@ -74,7 +74,7 @@ def test_an_agent_without_tokens_of_the_engine_is_reported():
         ({"reader": engine(fell=True)}, "it was restarted"),
         ({"reader": engine(tokens_per_s=0)}, "too few tokens"),
         ({"reader": engine(seconds=5)}, "fewer than two readings"),
-        ({"counter": None}, "could be compared"),
+        ({"counter": None}, "could not be compared"),
         ({"owner": EngineOwner(reason="its server uses no visible GPU")}, "no visible GPU"),
     ],
 )
