@@ -12,7 +12,7 @@ from tests.reports.audit import editions
 from tests.support import need_module, need_program
 
 PAGE = Path(__file__).parents[3] / "docs" / "report-audit.md"
-BLOCKS = re.findall(r"^<!-- run by: [^\n]* -->\n```sh\n(.*?)^```", PAGE.read_text(), re.M | re.S)
+BLOCKS = re.findall(r"^<!-- run by: tests/reports/audit/test_by_hand.py -->\n```sh\n(.*?)^```", PAGE.read_text(), re.M | re.S)
 KEYS, FILES, SIGNATURE, INPUTS, ROOT, DAYS = BLOCKS
 
 
