@@ -192,9 +192,9 @@ def test_a_report_is_signed_verified_made_again_and_its_successor_explained(
     assert main(["report", "diff", str(tmp_path / "r0"), str(tmp_path / "r1")]) == 0
     said = capsys.readouterr().out
     assert "NEW restates OLD." in said
-    assert "site 2026-07-01: different content under the same statement 0" in said
+    assert "site 2026-07-01: different content, same statement 0" in said
     assert main([*checked, "--ledger", str(tmp_path / "state")]) == 1
-    assert "site 2026-07-01: different content under the same statement 0" in capsys.readouterr().out
+    assert "site 2026-07-01: different content, same statement 0" in capsys.readouterr().out
 
     facts = tmp_path / "r0" / "facts.json"
     facts.write_bytes(facts.read_bytes().replace(b'"final"', b'"other"').replace(b'"interim"', b'"final"'))
