@@ -29,6 +29,7 @@ _STEADY = 0.05  # power is steady if adjacent ticks differ by less than this sha
 _CLEAR = 0.1  # a step is clear if it is this share of the power, and the steps next to it are this share of it
 _AT_LEVEL = 0.93  # a tick that shows more than this share of a step shows all of it
 _SHARES = (0.1, 0.25, 0.5)  # of a tick that a counter may sample
+_PRIOR_ODDS = 0.25  # of a counter that samples: NVML documents energy
 _Z = 1.96  # two-sided 95 % of a normal distribution
 
 
@@ -42,7 +43,7 @@ class SensorRecord:
     Does the counter integrate power, or does it add up samples of power times the length of the tick? Where power steps once
     within a tick, an integrating counter shows a mean power anywhere between the two levels. A counter that samples the last
     part of each tick shows the new level, unless the step falls into that part. The probability follows by Bayes' rule from
-    equal chances; the part may be any of _SHARES of a tick. GPUs of one model have one sensor.
+    _PRIOR_ODDS; the part may be any of _SHARES of a tick. GPUs of one model have one sensor.
     """
 
     def __init__(self) -> None:
@@ -71,7 +72,7 @@ class SensorRecord:
         n, m = self._at_level, self._between
         integrates = n * log(1.0 - _AT_LEVEL) + m * log(_AT_LEVEL)
         samples = [n * log(1.0 - _AT_LEVEL * share) + m * log(_AT_LEVEL * share) for share in _SHARES]
-        odds = fmean(exp(max(-60.0, min(60.0, s - integrates))) for s in samples)
+        odds = _PRIOR_ODDS * fmean(exp(max(-60.0, min(60.0, s - integrates))) for s in samples)
         return odds / (1.0 + odds)
 
 
