@@ -11,6 +11,6 @@ def __getattr__(name: str) -> Any:
     value = getattr(optimizer, name)
     if not name.startswith("__"):
         warnings.warn(
-            f"{__name__} is now wattlens.zeus; the old name works in this release only", DeprecationWarning, stacklevel=2
+            f"{__name__} has moved to wattlens.zeus; the next release removes the old name", DeprecationWarning, stacklevel=2
         )
     return value

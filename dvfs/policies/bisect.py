@@ -69,7 +69,7 @@ def propose(search: PairSearch) -> tuple[Trial, PairSearch]:
 def learn(search: PairSearch, setting: float, step_s: Sequence[float], power_w: Sequence[float]) -> PairSearch:
     """With a block that was run. Raises ValueError for one without as many positive times as powers."""
     if not step_s or len(step_s) != len(power_w) or min(*step_s, *power_w) <= 0:
-        raise ValueError("a trial needs as many times as powers, all above 0")
+        raise ValueError("a trial needs one time per power value, all above 0")
     if search.tested == search.reference or search.is_held:
         return replace(search, is_held=False)
     cut = len(step_s) // 10

@@ -194,7 +194,7 @@ def test_the_agent_is_ready_feeds_the_watchdog_and_says_when_it_ends(
     with AgentProcess(tmp_path / "state", node.directory) as agent:
         eventually(lambda: manager.count("READY=1") == 1)
         eventually(lambda: manager.count("WATCHDOG=1") >= 3)
-        eventually(lambda: manager.count("STATUS=1 of 1 GPUs answer"))
+        eventually(lambda: manager.count("STATUS=1 of 1 GPUs respond"))
         environs = eventually(lambda: [e for pid in agent.children() if (e := environ(pid))])
         assert not any(b"NOTIFY_SOCKET" in e for e in environs)
         agent.process.send_signal(signal.SIGSTOP)

@@ -554,7 +554,7 @@ def test_a_board_that_two_exporters_tell_of_is_booked_once(url, tmp_path, capsys
     ]
     assert main([*command, "--node-label", "instance", "--match", "UUID=GPU-l"]) == 2
     said = capsys.readouterr().err
-    assert "imported/beside9401: GPU-l from 2026-01-01T00:00Z to 2026-01-01T06:00Z is in imported/beside9400" in said
+    assert "imported/beside9401: GPU-l from 2026-01-01T00:00Z to 2026-01-01T06:00Z is also in imported/beside9400" in said
     assert segment.list_files(out) == []
     assert imported(url, out, "--node-label", "instance", "--match", "instance=beside9400:9400", end=SIX)
 
@@ -575,7 +575,7 @@ def test_a_node_that_is_not_there_is_named_with_some_that_are(url, tmp_path, cap
     assert main([*command, "--source", "dcgm", "--node", "nowhere"]) == 1
     assert "node not found: nowhere (dcgm series of this period); nodes found: " in capsys.readouterr().err
     assert main([*command, "--source", "wattlens", "--match", "job=another"]) == 1
-    assert "has no series of wattlens in this time" in capsys.readouterr().err
+    assert "no series (wattlens series of this period)" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -620,8 +620,8 @@ def test_an_agents_page_under_a_targets_own_labels_by_two_replicas(url, tmp_path
     assert devices == {("GPU-w", H100, 40_000), ("host:lab-imported:n1", "host", 20_000)}
     assert segment.read(segment.list_files(out)[0]).header.simulated is False
     said = capsys.readouterr().err
-    assert "several series of one page" in said
-    assert "J that totals and parts of a page do not agree on" in said
+    assert "several series of one metrics endpoint" in said
+    assert "J of difference between totals and parts of a scrape" in said
 
 
 @pytest.mark.smoke

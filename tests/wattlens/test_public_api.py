@@ -36,7 +36,7 @@ def test_hooks_are_those_of_the_sdk():
 )
 def test_a_former_path_works_and_names_the_new_one(former, name, value):
     module = importlib.import_module(former)
-    with pytest.warns(DeprecationWarning, match="is now wattlens"):
+    with pytest.warns(DeprecationWarning, match="has moved to wattlens"):
         assert getattr(module, name) is value
     with pytest.raises(AttributeError):
         module.nothing_of_that_name  # noqa: B018

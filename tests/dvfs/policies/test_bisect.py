@@ -52,7 +52,7 @@ def test_one_setting_is_held() -> None:
 
 @pytest.mark.parametrize(("times", "powers"), [([], []), ([1.0], []), ([0.0], [1.0]), ([1.0], [-1.0])])
 def test_a_block_without_measurements_is_refused(times: list[float], powers: list[float]) -> None:
-    with pytest.raises(ValueError, match="as many times as powers"):
+    with pytest.raises(ValueError, match="one time per power value"):
         learn(start_pairs("power_limit_w", [1.0, 2.0], 0.05, None), 2.0, times, powers)
 
 

@@ -168,7 +168,7 @@ def test_another_count_of_a_process_begins_at_zero_and_two_at_once_are_refused()
     world.clock.now_s = 10
     world.intake.report((1, 1), "job", report(100, 0, 10))
     world.commit()
-    with pytest.raises(ReportError, match="has not ended"):
+    with pytest.raises(ReportError, match="still open"):
         world.intake.report((1, 1), "job", report(50, 0, 9, run="f" * 16))
     world.clock.now_s = 20  # it was replaced by exec
     world.intake.report((1, 1), "job", report(50, 0, 5, run="f" * 16))

@@ -226,7 +226,7 @@ def test_a_key_that_is_no_point_of_the_curve_signs_nothing(shared):
     path.write_bytes(segment.compress(segment.load(path).replace(signer.key.encode(), b"f" * 64)))
     assert kinds(shared) == ["signature"]
     path.write_bytes(segment.compress(segment.load(path).replace(b"f" * 64, b"F" * 64)))
-    with pytest.raises(ChainError, match="header values"):
+    with pytest.raises(ChainError, match="header: invalid values"):
         segment.read(path)
 
 

@@ -156,7 +156,10 @@ def services(node, folder):
     return {
         "agent": (agent, b"/metrics"),
         "site": (["site", "--config", folder / "site.yaml", "--state", folder / "site"], b"/metrics"),
-        "actuator": (["actuator", "--simulate", node, "--socket", folder / "a.sock", "--state", folder / "act"], b"serving at"),
+        "actuator": (
+            ["actuator", "--simulate", node, "--socket", folder / "a.sock", "--state", folder / "act"],
+            b"listening on",
+        ),
         "top": (["top", "--simulate", node], b"GPU"),
         "sim start": (["sim", "start", "idle", "--dir", folder / "other", "--foreground"], b"Ctrl-C stops it"),
     }

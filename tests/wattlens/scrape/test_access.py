@@ -87,7 +87,7 @@ def test_what_is_missing_or_refused_is_named(mutual: str, secret: str, files: di
     assert f"rejects the user or password in --user-file {wrong}" in why(AgentAccess(secret, ca, wrong))
     assert f"rejects the token in --token-file {files['token']}" in why(AgentAccess(secret, ca, None, files["token"]))
     assert "give --ca-file" in why(AgentAccess(secret, None, user))
-    assert f"not signed by --ca-file {files['other_ca']}" in why(AgentAccess(secret, files["other_ca"], user))
+    assert f"its issuer is not in --ca-file {files['other_ca']}" in why(AgentAccess(secret, files["other_ca"], user))
 
 
 def test_too_many_wrong_passwords_are_told_as_such(secret: str, files: dict[str, Path]) -> None:

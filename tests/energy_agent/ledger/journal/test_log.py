@@ -136,7 +136,7 @@ def test_a_log_that_makes_no_sense_is_a_torn_journal(tmp_path, text):
     with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as connection:
         connection.execute("UPDATE log SET batch = ?", (text,))
         connection.commit()
-    with pytest.raises(JournalError, match="torn"):
+    with pytest.raises(JournalError, match="is damaged"):
         read_journal(tmp_path / "journal.db")
     with contextlib.closing(filled(tmp_path, 0)) as again:
         assert "moved to journal.db.torn-" in again.notice

@@ -190,7 +190,7 @@ def test_bad_wishes_are_refused_in_one_line(tmp_path):
     assert "No such file" in refusal(Plant.create, tmp_path / "none/plant", [a40], seed=1)
     assert list(tmp_path.iterdir()) == []
     path.write_bytes(b"not a plant" * 1000)
-    assert "not a plant" in refusal(Plant.attach, path)
+    assert "not a simulated node" in refusal(Plant.attach, path)
     plant = Plant.create(path, [a40], seed=1, manual=True)
     for wrong in (-1, 1):
         refusal(plant.truth, wrong)
