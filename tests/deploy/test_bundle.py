@@ -123,4 +123,4 @@ def test_a_folder_with_wheels_is_refused(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["bundle.py", str(folder)])
     assert bundle.main() == 1
-    assert "give an empty folder" in capsys.readouterr().err
+    assert "choose an empty folder" in capsys.readouterr().err

@@ -125,7 +125,7 @@ def blocks(page: str) -> list[str]:
 def test_a_rollout_without_agents_is_a_failure_with_its_reason(bare: Cluster) -> None:
     make_namespace(bare)
     install(bare)
-    with pytest.raises(CommandError, match="no node fits"):
+    with pytest.raises(CommandError, match="no matching node"):
         bare.run("helm", "test", "wattlens", "--namespace", "wattlens", "--logs")
     bare.kubectl("label", "node", NODE, f"{LABEL}=true")
     with pytest.raises(CommandError, match='RuntimeClass "nvidia" not found'):

@@ -168,7 +168,7 @@ def test_none_and_many_say_how_many_and_what_to_do(peer):
     peer.page.values["b"] = (20_000, 100.25)
     reader = meter(peer, energy_query="meter_wh_total", energy_unit="Wh")
     refused(reader, "energy_query: expected 1 series, got 2: select one by its labels, or sum them; meter_wh_total{id=")
-    refused(meter(peer, power_query='meter_watts{id="c"}'), "power_query gives no series")
+    refused(meter(peer, power_query='meter_watts{id="c"}'), "power_query returned no series")
     refused(meter(peer, power_query="meter_watts{id=", samples="meter_watts"), "status 400: ")
     refused(meter(peer, power_query="scalar(meter_watts)", samples="meter_watts"), "status 400: ")
 

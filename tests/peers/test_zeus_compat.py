@@ -229,6 +229,6 @@ def test_one_rank_that_cannot_be_steered_leaves_all_as_found(tmp_path):
     assert first[1] is None
     assert [row[0] for row in first[2]] == [700]
     assert len(lines) == 1
-    assert "mode shadow" in lines[0]
+    assert "mode is shadow" in lines[0]
     assert none == []
     assert agents[0].limits == []

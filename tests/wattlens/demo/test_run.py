@@ -92,7 +92,7 @@ def test_ctrl_c_ends_it_in_order_with_a_summary(demo: Demo) -> None:
     assert told["total"]["energy_uj"] > 0
     assert len(told["workloads"]) == 3
     assert all(Path(path).exists() for path in told["files"])
-    assert "is taken; the agent listens on another port" in demo.complained.read_text()
+    assert "is in use; the agent listens on another port" in demo.complained.read_text()
     eventually(lambda: not _processes(demo.out))
     assert list(demo.temporary.iterdir()) == []
 

@@ -97,7 +97,7 @@ def absent() -> PanelRow:
                 "none",
                 (
                     PanelQuery(f"topk(50, {down})", "down"),
-                    PanelQuery(f"topk(50, {answered} and {of} {down})", "time since last response", "s"),
+                    PanelQuery(f"topk(50, {answered} and {of} {down})", "last response age", "s"),
                 ),
                 kind="table",
                 width=24,
