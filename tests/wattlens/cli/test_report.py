@@ -321,7 +321,7 @@ def test_an_edition_that_is_restated_is_never_written_over(
         assert report(tmp_path / "no-ledger", tmp_path / out, *QUARTER, "--restates", str(tmp_path / restated)) == 2
         said = capsys.readouterr()
         assert (said.out, said.err.count("\n")) == ("", 1), out
-        assert "a closed period is never edited; name another folder" in said.err, out
+        assert "the report of a closed period is never changed; choose another folder" in said.err, out
         assert whole(tmp_path) == before, out
     assert report(ledger / "days", tmp_path / "third", *QUARTER, "--restates", str(tmp_path / "new")) == 0
     assert report(ledger / "days", tmp_path / "third", *QUARTER, "--restates", str(tmp_path / "new")) == 0  # it once more
@@ -366,9 +366,9 @@ def test_two_periods_are_no_two_editions(ledger: Path, tmp_path: Path, capsys: p
     facts = (tmp_path / "q" / "facts.json").read_text()
     (tmp_path / "q2.json").write_text(facts.replace('"2026Q3"', '"2026Q2"'))
     for old, new, says in (
-        ("q2.json", "q", "is the report of 2026Q2 and"),
-        ("q", "a", "that of 2026-07-01T00:00:00Z to 2026-07-02T00:00:00Z: no two editions of one period"),
-        ("a", "b", "that of 2026-07-02T00:00:00Z to 2026-07-03T00:00:00Z: no two editions of one period"),
+        ("q2.json", "q", "q2.json of 2026Q2 and"),
+        ("q", "a", "of 2026-07-01T00:00:00Z to 2026-07-02T00:00:00Z"),
+        ("a", "b", "of 2026-07-02T00:00:00Z to 2026-07-03T00:00:00Z"),
     ):
         for more in ((), ("--json",)):
             capsys.readouterr()

@@ -120,7 +120,7 @@ def test_a_node_that_dies_ends_it_in_one_line(demo: Demo) -> None:
     os.kill(SimulatedNode(demo.run / "node").state()["pid"], signal.SIGKILL)
     assert demo.process.wait(120) == 1
     line = demo.complained.read_text().splitlines()[-1]
-    assert line.startswith("wattlens: the simulated node ended")
+    assert line.startswith("wattlens: the simulated node exited")
     assert "Traceback" not in demo.complained.read_text()
     eventually(lambda: not _processes(demo.out))
     assert main(["ledger", "verify", str(demo.run / "state")]) == 0

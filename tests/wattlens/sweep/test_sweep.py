@@ -152,7 +152,7 @@ def test_a_sweep_of_a_training_job_that_ctrl_c_ends_goes_on_where_it_was(rig: Ri
             sweep.send_signal(signal.SIGINT)
             said = sweep.communicate(timeout=60)
         assert (sweep.returncode, rig.is_original(0)) == (130, True), said
-        assert "--resume goes on with it" in said[1]
+        assert "continue with --resume" in said[1]
         first = load(out)
         done = rig.run("--gpus", 0, "--resume", "--json", "--out", out)
     assert (done.returncode, rig.is_original(0)) == (0, True), done.stderr

@@ -24,7 +24,7 @@ def test_windows_of_many_boards_under_bursts(gpus, sku, model):
 def test_a_sampling_board_that_was_not_read_before_is_harder(gpus):
     cold = measured(gpus, "H100-SXM5-80GB", "sampled", reads_between=False)
     for length, bar in BARS["H100-SXM5-80GB"].items():
-        assert cold[length] <= bar * 2.5, length  # 18 windows: the median itself is uncertain
+        assert cold[length] <= bar * 4, length  # 18 windows: the median itself is uncertain
 
 
 def measured(gpus, sku, model, reads_between):
