@@ -153,13 +153,13 @@ class AgentScrapeAccount:
 
     def _device(self, device: str, start_ns: int, page: AgentScrape, sharing: Mapping[Key, int]) -> None:
         mine = {key: value for key, value in page.values.items() if key[1] == device and key[0] not in ("edge", "held")}
-        anew = any(value < self._last.get(key, 0) for key, value in mine.items() if key[0] == "total")
-        if anew:
+        restarted = any(value < self._last.get(key, 0) for key, value in mine.items() if key[0] == "total")
+        if restarted:
             self.seen["restarts of an agent's journal"] += 1
             self._last |= {key: 0 for key in self._last if key[1] == device or key[0] == "held"}
         totals = {Method(key[2]): value - self._last.get(key, 0) for key, value in mine.items() if key[0] == "total"}
         drawn_uj = sum(totals.values())
-        self._gap(device, start_ns, page, mine, drawn_uj if anew else None)
+        self._gap(device, start_ns, page, mine, drawn_uj if restarted else None)
         if drawn_uj <= 0:
             return
         parts = self._parts(mine, totals)

@@ -130,15 +130,15 @@ print(json.dumps(found))
         assert window["devices"][plant.uuid(0)][0] > 0
         assert len(window["devices"]) == 2
     plant.clear(1, "lost")
-    anew = run(folder, """
+    restarted = run(folder, """
 with measure() as m:
     time.sleep(0.25)
     fault(1, "counter_reset")
     time.sleep(0.25)
 print(json.dumps(as_record(m)))
 """)  # fmt: skip
-    assert anew["joules"] is None
-    assert anew["devices"][plant.uuid(1)] == [None, "the energy counter was reset during the window"]
+    assert restarted["joules"] is None
+    assert restarted["devices"][plant.uuid(1)] == [None, "the energy counter was reset during the window"]
 
 
 def test_without_a_driver_there_is_a_reason_and_no_number(tmp_path):

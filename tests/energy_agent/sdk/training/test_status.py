@@ -15,12 +15,12 @@ IDLE_W = 74.0  # of the board, by the simulator's data sheet
 PREAMBLE = """
 import json, os, sys, time, wattlens
 n, begun = 0, []
-def known(progress, source):
+def known_progress(progress, source):
     return progress.source == source and progress.joules and progress.measured_steps > 20
 def train(run, seconds, source=""):
     global n
     began, before = time.monotonic(), n
-    lacks = lambda: source and not known(run.status(wait=False), source)
+    lacks = lambda: source and not known_progress(run.status(wait=False), source)
     while (past_s := time.monotonic() - began) < seconds or (lacks() and past_s < 60):
         begun.append(time.monotonic()); wattlens.step(tokens=10); n += 1; time.sleep(0.05)
     progress = run.status()
