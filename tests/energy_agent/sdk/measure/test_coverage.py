@@ -42,7 +42,7 @@ def measured(gpus, sku, model, reads_between):
             relative[length].append(abs(sum(joules for joules, *_ in estimates) - total) / total)
     assert len(errors) == 432
     assert fmean(e <= h for e, h in zip(errors, halves, strict=True)) >= 0.95
-    assert fmean(halves) <= (2.5 if model == "sampled" else 2) * sorted(errors)[math.floor(0.95 * len(errors))]
+    assert fmean(halves) <= 2.5 * sorted(errors)[math.floor(0.95 * len(errors))]
     return {length: 100 * median(errors) for length, errors in relative.items()}
 
 
