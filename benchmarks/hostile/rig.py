@@ -36,6 +36,8 @@ UNATTRIBUTED_BAR = 0.01
 SETTLE_S = 3.0
 _BEFORE_NS, _AFTER_NS = 250_000_000, 20_000_000
 """A reading is stamped after the driver replied; the counter that it saw was published in this time around its stamp."""
+_PAUSE_NS = 18_000_000
+"""Between two looks that are closer, no tick of a counter is missed."""
 
 
 @dataclass(slots=True)
@@ -151,29 +153,41 @@ class CounterRecorder(threading.Thread):
         self._plant = plant
         self.ended = threading.Event()
         self._times: dict[str, list[int]] = {plant.uuid(i): [] for i in range(plant.count)}
-        self._values_mj: dict[str, list[int]] = {uuid: [] for uuid in self._times}
+        self._values_mj: dict[str, list[tuple[int, int]]] = {uuid: [] for uuid in self._times}
+        self._last_looks: dict[str, tuple[int, int]] = {}
+        self._longest_pause_ns = 0  # a busy machine pauses the agent before its stamp as long as this thread
 
     def run(self) -> None:
         """Until `ended`."""
         while not self.ended.wait(0.01):
             for gpu, uuid in enumerate(self._times):
                 truth = self._plant.truth(gpu)
-                if not self._values_mj[uuid] or self._values_mj[uuid][-1] != truth.counter_mj:
-                    self._times[uuid].append(truth.t_ns)
-                    self._values_mj[uuid].append(truth.counter_mj)
+                t_ns, value = self._last_looks.get(uuid, (truth.t_ns, -1))
+                self._longest_pause_ns = max(self._longest_pause_ns, truth.t_ns - t_ns)
+                if value == truth.counter_mj:
+                    self._last_looks[uuid] = truth.t_ns, value
+                    continue
+                if truth.t_ns - t_ns > _PAUSE_NS:
+                    self._times[uuid].append(t_ns)
+                    self._values_mj[uuid].append((min(value, truth.counter_mj), max(value, truth.counter_mj)))
+                self._times[uuid].append(truth.t_ns)
+                self._values_mj[uuid].append((truth.counter_mj, truth.counter_mj))
+                self._last_looks[uuid] = truth.t_ns, truth.counter_mj
 
-    def candidates_mj(self, uuid: str, stamp_ns: int) -> list[int]:
-        """Values that a reading with this stamp can have seen."""
+    def candidates_mj(self, uuid: str, stamp_ns: int) -> list[tuple[int, int]]:
+        """Ranges of values that a reading with this stamp can have seen; of one value, unless this thread paused there."""
         times, values = self._times[uuid], self._values_mj[uuid]
-        first = max(0, bisect_right(times, stamp_ns - _BEFORE_NS) - 1)
+        first = max(0, bisect_right(times, stamp_ns - max(_BEFORE_NS, 3 * self._longest_pause_ns)) - 1)
         return values[first : max(first + 1, bisect_left(times, stamp_ns + _AFTER_NS))]
 
     def difference_uj(self, uuid: str, start_ns: int, end_ns: int, recorded_uj: int) -> int:
         """Recorded energy minus the change of the counter between the readings at two stamps; the nearest that is possible."""
         changes = (
-            (last - first) * 1000 for first in self.candidates_mj(uuid, start_ns) for last in self.candidates_mj(uuid, end_ns)
+            ((last[0] - first[1]) * 1000, (last[1] - first[0]) * 1000)
+            for first in self.candidates_mj(uuid, start_ns)
+            for last in self.candidates_mj(uuid, end_ns)
         )
-        return min((recorded_uj - change for change in changes), key=abs)
+        return min((recorded_uj - min(max(recorded_uj, low), high) for low, high in changes), key=abs)
 
     def judge(self, cells: Sequence[Cell], at_ns: Callable[[int], int] = lambda ns: ns) -> tuple[int, int, dict[str, int]]:
         """Recorded energy of all GPUs, its difference from their counters, and that of each GPU; `at_ns`: UTC to plant time."""
