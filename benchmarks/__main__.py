@@ -34,7 +34,7 @@ NAMES = (
     "usage_scale",
     "fleet_scale",
 )
-OTHERS = ("dvfs_baselines", "fleet_load", "fleet_budget", "sample_report", "training_worker")
+OTHERS = ("dvfs_baselines", "dvfs_judge", "fleet_load", "fleet_budget", "sample_report", "training_worker")
 """No measurements with a bar: they run by name only."""
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dvfs.replay.serving.boards import GpuPowerModel
 from dvfs.replay.serving.fleet import RequestLimits
 from dvfs.replay.serving.replay import PreparedCase, RuleResult, Say, steered
-from dvfs.replay.serving.server import Rates, ReplicaSpec
+from dvfs.replay.serving.server import ReplicaSpec
+from dvfs.replay.serving.spec import Rates
 from dvfs.replay.serving.steered import ReplicaPolicy
 from dvfs.types import Observation
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dvfs.replay.serving.engine import Replica, Stream
-from dvfs.replay.serving.server import Rates, ReplicaSpec
+from dvfs.replay.serving.server import ReplicaSpec
+from dvfs.replay.serving.spec import Rates
 from dvfs.replay.serving.trace import Trace
 from energy_agent.core.errors import UsageError
 

@@ -18,7 +18,8 @@ from math import prod
 
 from dvfs.replay.serving.engine import Replica, Stream
 from dvfs.replay.serving.fleet import FleetOutcome, closed
-from dvfs.replay.serving.server import Rates, ReplicaSpec
+from dvfs.replay.serving.server import ReplicaSpec
+from dvfs.replay.serving.spec import Rates
 
 WINDOW_S = 60.0
 FEW_PLANS = 256

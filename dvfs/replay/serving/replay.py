@@ -14,7 +14,8 @@ from dvfs.replay.serving import hindsight
 from dvfs.replay.serving.boards import GpuPowerModel
 from dvfs.replay.serving.engine import Stream
 from dvfs.replay.serving.fleet import FleetOutcome, RequestLimits, fewest_replicas, fixed, streams
-from dvfs.replay.serving.server import Rates, ReplicaSpec
+from dvfs.replay.serving.server import ReplicaSpec
+from dvfs.replay.serving.spec import Rates
 from dvfs.replay.serving.steered import PolicyOutcome, ReplicaPolicy, SteeredFleet, policy_steer
 from dvfs.replay.serving.trace import Trace
 from dvfs.types import DvfsPolicy

@@ -21,6 +21,7 @@ from itertools import pairwise
 
 from dvfs.replay.serving.boards import GpuPowerModel
 from dvfs.replay.serving.models import ServedModel
+from dvfs.replay.serving.spec import EngineSpec, Rates
 from energy_agent.core.errors import UsageError
 
 BANDWIDTH_SHARE = 0.70
@@ -36,30 +37,9 @@ _INTENSITY_BOUNDNESS = 0.9
 _PREFILL_INTENSITY, _PREFILL_BOUNDNESS = 1.0, 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """Everything that a clock lock decides. Lists go by batch; times are factors on those at the highest clock.
-
-    Args:
-        lock_mhz: the lock.
-        decode_stretch, prefill_stretch: how much longer the parts take.
-        decode_w, prefill_w, held_w: of all GPUs of the replica, while a part runs, and while none does.
-        decode_mhz, prefill_mhz: the clock under lock and power limit.
-    """
-
-    lock_mhz: int
-    decode_stretch: tuple[float, ...]
-    decode_w: tuple[float, ...]
-    decode_mhz: tuple[float, ...]
-    prefill_stretch: float
-    prefill_w: float
-    prefill_mhz: float
-    held_w: float
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaSpec:
-    """One replica of `gpus` GPUs that work as one. Times in s at the highest clock."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaSpec(EngineSpec):
+    """One replica of `gpus` GPUs that work as one."""
 
     gpu: GpuPowerModel
     model: ServedModel
@@ -67,16 +47,6 @@ class ReplicaSpec:
     engine: str
     decode_boundness: float
     prefill_boundness: float
-    max_num_seqs: int
-    max_batched_tokens: int
-    kv_tokens: int
-    host_step_s: float
-    host_sequence_s: float
-    weights_s: float
-    kv_s: float  # for each token that the batch keeps
-    sequence_s: float
-    prefill_s: float  # for each token of a prompt
-    attention_s: float  # for each token of a prompt and each token before it
 
     def decode_s(self, batch: int, kept: float) -> float:
         """Decode part of a step of `batch` sequences that keep `kept` tokens together, in s at the highest clock."""

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Protocol
 
-from dvfs.replay.serving.engine import ITL_EDGES, TTFT_EDGES, Replica, ReplicaCounters, Stream
+from dvfs.replay.serving.engine import Replica, ReplicaCounters, Stream
 from dvfs.replay.serving.fleet import FleetOutcome, RequestLimits, closed
-from dvfs.replay.serving.server import Rates, ReplicaSpec
+from dvfs.replay.serving.server import ReplicaSpec
+from dvfs.replay.serving.spec import Rates
 from dvfs.types import DeviceObservation, DvfsPolicy, Observation, Setting, SteeringSettings, WorkCounters
-from energy_agent.core.workloads.tokens import Latencies
 
 PERIOD_S = 1.0
 WINDOW_S = 60.0
@@ -138,17 +138,17 @@ class SteeredFleet:
             power_range_mw=(round(gpu.limit_min_w * 1e3), round(gpu.limit_default_w * 1e3)),
             sm_clock_max_mhz=gpu.f_max_mhz,
         )
-        itl = Latencies(ITL_EDGES, tuple(counters.itl_counts), counters.itl_sum_s)
+        ttft, itl = counters.latencies()
         progress = WorkCounters(
             now,
-            tokens=counters.tokens,
+            tokens=round(counters.tokens),
             queue=replica.waiting,
             latency_sum_s=itl.sum_s,
             latency_count=itl.count,
             prompt_tokens=counters.prompt_tokens,
             requests=replica.ended,
             running=replica.running,
-            ttft=Latencies(TTFT_EDGES, tuple(counters.ttft_counts), counters.ttft_sum_s),
+            ttft=ttft,
             itl=itl,
         )
         terms = SteeringSettings(ttft_s=slo.ttft_s, itl_s=slo.itl_s, attainment_ratio=slo.attainment_ratio)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from dvfs.replay.serving.engine import Stream
-from dvfs.replay.serving.server import Rates, ReplicaSpec
+from dvfs.replay.serving.server import ReplicaSpec
+from dvfs.replay.serving.spec import Rates
 
 Schedule = list[tuple[float, Rates]]
 """(until, rates): rates apply to steps that begin before `until`; the last entry has no end."""
