@@ -158,7 +158,7 @@ def play_cell(job: tuple[int, int, Path, int, tuple[str, ...]]) -> list[Row]:
     spent_s = time.process_time() - spent_s
     limits = draw_limits(cell, top)
     target, best_attained = limits.attainment_ratio, limits.attained(top)
-    best_mhz, best = best_fixed(site, cell.arrivals, limits, top, cache)
+    _, best = best_fixed(site, cell.arrivals, limits, top, cache)
     label = {
         "cell": number,
         "work": cell.work,
@@ -181,7 +181,7 @@ def play_cell(job: tuple[int, int, Path, int, tuple[str, ...]]) -> list[Row]:
                 "itl_percent": 100 * own[1],
                 "lost_points": lost_points(own, best_attained, target),
                 "short": is_short(own, best_attained, target),
-                "mean_mhz": best_mhz if name == "best fixed" else run.mean_mhz,
+                "mean_mhz": run.mean_mhz,
                 "_cpu_s": spent_s,
                 "_requests": len(cell.arrivals),
             }

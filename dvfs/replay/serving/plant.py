@@ -8,7 +8,7 @@ values. Times of every request are recorded by the load generator; policies have
 
 import json
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 from random import Random
@@ -225,22 +225,25 @@ class SiteOutcome:
 
 
 MakeChoose = Callable[[Role], Choose]
+FixedClocks = Mapping[Role, int]
+"""A clock in MHz for the replicas of each role."""
 
 
 def serve(
-    site: ServingSite, arrivals: Sequence[Arrival], make: MakeChoose | int, cache: RatesCache | None = None
+    site: ServingSite, arrivals: Sequence[Arrival], make: MakeChoose | FixedClocks | int, cache: RatesCache | None = None
 ) -> SiteOutcome:
-    """Serve the arrivals under policies that `make` creates, or at a fixed clock in MHz."""
-    cache = cache or RatesCache()
-    fixed = make if isinstance(make, int) else site.spec.gpu.settings[-1]
+    """Serve the arrivals under policies that `make` creates, or at fixed clocks in MHz."""
+    shared = cache or RatesCache()
+    top = site.spec.gpu.settings[-1]
 
     def pool(role: Role, count: int) -> list[SteeredReplica]:
+        clock = make if isinstance(make, int) else make[role] if isinstance(make, Mapping) else top
         return [
             SteeredReplica(
                 site.spec,
-                cache,
-                fixed,
-                None if isinstance(make, int) else make(role),
+                shared,
+                clock,
+                None if isinstance(make, int | Mapping) else make(role),
                 site.period_s,
                 Random(f"{site.seed} {role} {number}"),
                 site.changes,

@@ -11,6 +11,7 @@ from dvfs.replay.serving.drawn import RandomReplica
 from dvfs.replay.serving.plant import (
     Arrival,
     Choose,
+    FixedClocks,
     MakeChoose,
     ProtocolPolicy,
     RatesCache,
@@ -50,19 +51,26 @@ def is_short(own: tuple[float, float], top: tuple[float, float], target: float) 
 
 def best_fixed(
     site: ServingSite, arrivals: Sequence[Arrival], slo: SloTarget, top: SiteOutcome, cache: RatesCache
-) -> tuple[int, SiteOutcome]:
-    """The constant clock of least energy that keeps the bar, chosen with the whole run known, and its run."""
-    clocks, attained = site.spec.gpu.settings, slo.attained(top)
-    best_mhz, best, failures = clocks[-1], top, 0
-    for mhz in reversed(clocks[:-1]):
-        outcome = serve(site, arrivals, mhz, cache)
-        if is_short(slo.attained(outcome), attained, slo.attainment_ratio):
-            failures += 1
-            if failures == _ENOUGH_FAILURES:
-                break
-        elif outcome.energy_j < best.energy_j:
-            best_mhz, best = mhz, outcome
-    return best_mhz, best
+) -> tuple[FixedClocks, SiteOutcome]:
+    """The constant clocks of least energy that keep the bar, chosen with the whole run known, and their run.
+
+    Separate pools have a clock each, chosen one after the other: each latency depends on one of them alone.
+    """
+    settings, attained = site.spec.gpu.settings, slo.attained(top)
+    roles: tuple[Role, ...] = ("prefill", "decode") if site.prefill else ("both",)
+    best: tuple[FixedClocks, SiteOutcome] = (dict.fromkeys(roles, settings[-1]), top)
+    for role in roles:
+        others, failures = best[0], 0
+        for mhz in reversed(settings[:-1]):
+            clocks = {**others, role: mhz}
+            outcome = serve(site, arrivals, clocks, cache)
+            if is_short(slo.attained(outcome), attained, slo.attainment_ratio):
+                failures += 1
+                if failures == _ENOUGH_FAILURES:
+                    break
+            elif outcome.energy_j < best[1].energy_j:
+                best = clocks, outcome
+    return best
 
 
 def under_policy(policy: DvfsPolicy, spec: RandomReplica, slo: SloTarget, period_s: float) -> MakeChoose:

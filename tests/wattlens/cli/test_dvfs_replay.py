@@ -262,3 +262,39 @@ def test_bars_have_marks_and_say_what_broke_a_rule() -> None:
         "long  " + "x" * 20 + " " * 21 + " 10 %",
         "b     " + " " * 41 + " -3 %",
     ]
+
+
+def test_a_server_drawn_at_random(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--trace", trace, "--engine", "random", "--seed", 7, "--policy", "aimd", "--load", "40%", "--ttft-ms", 2000)
+    pools = ("--prefill", 1, "--replicas", 2, "--router", "least queue", "--period", "0.5s")
+    assert replay(*words, *pools) == 0
+    text = capsys.readouterr().out
+    for part in (
+        "Server drawn with seed 7, simulated",
+        "40 % of the capacity of 1 prefill and 2 decode replicas",
+        "best fixed clock",
+    ):
+        assert part in text
+    assert replay(*words, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [row["rule"] for row in result["rows"]] == ["highest clock", "best fixed clock", "aimd"]
+    assert result["rows"][1]["keeps_slo"]
+    assert {"name", "meaning", "unit", "range", "basis", "value"} <= set(result["parameters"][0])
+    assert replay(*words, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == result
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--engine", "random", "--gpu", "h200"), "--gpu: cannot be combined with --engine random"),
+        (("--engine", "random", "--chart", "a.svg"), "--chart: cannot be combined with --engine random"),
+        (("--load", "30%"), "--load: cannot be combined with an engine other than random"),
+        (("--engine", "random", "--policy", "static"), "expected a policy that keeps latency limits"),
+    ],
+)
+def test_options_of_a_drawn_server_are_checked(
+    trace: Path, words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert replay("--trace", trace, *words) == 2
+    assert message in capsys.readouterr().err

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._options import Pairs, duration, number, share
-from wattlens.cli.dvfs import replay_table, replay_trace
+from wattlens.cli.dvfs import replay_random, replay_table, replay_trace
 
 Options = dict[str, tuple[Any, dict[str, Any]]]
 """Options of one source: the default, and how argparse reads it."""
@@ -19,7 +19,9 @@ TRACE_OPTIONS: Final[Options] = {
         None,
         {"type": number(int, 1, 64), "metavar": "N", "help": "GPUs per replica (default: as the model needs)"},
     ),
-    "engine": ("vllm-2024", {"metavar": "NAME", "help": "vllm-2024: each step includes host time; lean: no host time"}),
+    "engine": ("vllm-2024", {"metavar": "NAME", "help": (
+        "vllm-2024: each step includes host time; lean: no host time; random: a server and GPU drawn with --seed"
+    )}),
     "boundness": (
         "mid",
         {
@@ -83,6 +85,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
             "       [--itl-ms MS] [--attainment SHARE] [--replicas N]",
             "       [--policy NAME] [--option K=V]... [--no-hindsight] [--seed N]",
             "       [--chart FILE] [--json]",
+            "wattlens dvfs replay --trace FILE --engine random [--seed N]",
+            "       [--load SHARE] [--replicas N] [--prefill N] [--router NAME]",
+            "       [--period TIME]",
+            "       [--skip TIME] [--for TIME] [--ttft-ms MS] [--itl-ms MS]",
+            "       [--attainment SHARE] [--policy NAME] [--json]",
             "wattlens dvfs replay (--table FILE | --profile FILE)",
             "       [--slowdown SHARE] [--steps N] [--noise SHARE] [--seeds N]",
             "       [--isotonic] [--policy NAME] [--seed N] [--chart FILE] [--json]",
@@ -96,11 +103,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     trace = parser.add_argument_group("a trace of requests on a modelled LLM server")
     what = "CSV of the Azure trace, JSON lines of Mooncake, or at_ms,prompt,output"
     trace.add_argument("--trace", type=Path, metavar="FILE", help=what)
+    random = parser.add_argument_group("the same with --engine random")
     tables = parser.add_argument_group("tables of a training job")
     what = "a CSV with limit or clock, time and power, such as Zeus's summaries"
     tables.add_argument("--table", type=Path, metavar="FILE", help=what)
     tables.add_argument("--profile", type=Path, metavar="FILE", help="a profile of wattlens dvfs sweep")
-    for group, options in ((trace, TRACE_OPTIONS), (tables, TABLE_OPTIONS)):
+    for group, options in ((trace, TRACE_OPTIONS), (random, replay_random.OPTIONS), (tables, TABLE_OPTIONS)):
         for name, (default, more) in options.items():
             said = (
                 f" (default: {default.replace('%', '%%') if isinstance(default, str) else format(default, 'g')})"
@@ -119,14 +127,22 @@ def run(args: argparse.Namespace) -> int:
             if not sources
             else f"dvfs replay: --{sources[0]}: cannot be combined with --{sources[1]}"
         )
-    ours, stray = (TRACE_OPTIONS, TABLE_OPTIONS) if args.trace is not None else (TABLE_OPTIONS, TRACE_OPTIONS)
-    for name in stray:
+    is_random = args.trace is not None and args.engine == "random"
+    ours = (TRACE_OPTIONS | (replay_random.OPTIONS if is_random else {})) if args.trace is not None else TABLE_OPTIONS
+    taken = {name: f"--{sources[0]}" for name in TRACE_OPTIONS | replay_random.OPTIONS | TABLE_OPTIONS if name not in ours}
+    if is_random:
+        taken |= dict.fromkeys(replay_random.NOT_WITH, "--engine random")
+    elif args.trace is not None:
+        taken |= dict.fromkeys(replay_random.OPTIONS, "an engine other than random")
+    for name, other in taken.items():
         if getattr(args, name) is not None:
-            raise UsageError(f"dvfs replay: --{name.replace('_', '-')}: cannot be combined with --{sources[0]}")
+            raise UsageError(f"dvfs replay: --{name.replace('_', '-')}: cannot be combined with {other}")
     for name, (default, more) in ours.items():
         if getattr(args, name) is None:
             convert = more.get("type")
             setattr(args, name, convert(default) if convert and isinstance(default, str) else default)
+    if is_random:
+        return replay_random.run(args)
     return replay_trace.run(args) if args.trace is not None else replay_table.run(args)
 
 

@@ -135,9 +135,22 @@ def test_a_policy_of_ours_keeps_its_limits_on_an_idle_server() -> None:
     steered = serve(site, rows, under_policy(AIMD, site.spec, slo, site.period_s))
     assert steered.energy_j < top.energy_j
     assert not is_short(slo.attained(steered), slo.attained(top), slo.attainment_ratio)
-    mhz, best = best_fixed(site, rows, slo, top, RatesCache())
-    assert mhz < site.spec.gpu.settings[-1]
+    clocks, best = best_fixed(site, rows, slo, top, RatesCache())
+    assert clocks["both"] < site.spec.gpu.settings[-1]
     assert best.energy_j < top.energy_j
+
+
+def test_separate_pools_have_a_best_clock_each() -> None:
+    site = ServingSite(random_engine(8), 1, 2)
+    rows = arrivals(8, 300)
+    settings = site.spec.gpu.settings
+    top = serve(site, rows, settings[-1])
+    slo = SloTarget(1.01 * max(top.ttft_s), 3.0 * max(top.itl_s))
+    clocks, best = best_fixed(site, rows, slo, top, RatesCache())
+    assert clocks["prefill"] > clocks["decode"]
+    assert best == serve(site, rows, clocks)
+    both = min(serve(site, rows, clocks["prefill"]).energy_j, top.energy_j)
+    assert best.energy_j < both
 
 
 def test_the_bar_is_the_target_or_what_the_highest_clock_reaches() -> None:
