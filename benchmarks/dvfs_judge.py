@@ -36,7 +36,7 @@ from benchmarks.dvfs_traces import DATA
 from benchmarks.runner import Row, say
 from dvfs.proof.estimate import t_quantile
 from dvfs.replay.serving import trace
-from dvfs.replay.serving.drawn import random_engine, random_gpu
+from dvfs.replay.serving.drawn import EDGES, random_engine, random_gpu
 from dvfs.replay.serving.plant import (
     ROUTERS,
     Arrival,
@@ -133,7 +133,10 @@ def _sized(site: ServingSite, rows: Sequence[Arrival]) -> tuple[float, ServingSi
 
 
 def draw_limits(cell: DrawnCell, top: SiteOutcome) -> SloTarget:
-    """Draw limits: TTFT from 0.2 to 5 s, the time between tokens so that the highest clock usually keeps it."""
+    """Draw limits: TTFT from 0.2 to 5 s, the time between tokens so that the highest clock usually keeps it.
+
+    In half of the cells both limits are raised to the next bucket edge of the engine's histograms.
+    """
     random = cell.random
     attainment = random.choice((0.95, 0.99))
     ttft_s = math.exp(random.uniform(math.log(0.2), math.log(5.0)))
@@ -141,7 +144,15 @@ def draw_limits(cell: DrawnCell, top: SiteOutcome) -> SloTarget:
     if reached_s > ttft_s and random.random() < 0.75:  # few users keep a limit that their server cannot meet
         ttft_s = min(20.0, reached_s * random.uniform(1.05, 2.0))
     itl_s = _quantile(top.itl_s, attainment) * random.uniform(0.97, 2.2)
+    if random.random() < 0.5:  # as of a user who looks at the histograms before choosing limits
+        ttft_edges, itl_edges, _ = EDGES[cell.site.spec.edges]
+        return SloTarget(_edge(ttft_edges, ttft_s), _edge(itl_edges, itl_s), attainment)
     return SloTarget(math.ceil(100 * ttft_s) / 100, math.ceil(2000 * itl_s) / 2000, attainment)
+
+
+def _edge(edges: Sequence[float], limit_s: float) -> float:
+    """The lowest bucket edge that is not below."""
+    return next(edge for edge in edges if edge >= limit_s)
 
 
 def _quantile(values: Sequence[float], share: float) -> float:

@@ -7,6 +7,8 @@ import pytest
 
 from benchmarks import dvfs_judge, dvfs_judge_changes, dvfs_judge_log
 from benchmarks.__main__ import main
+from dvfs.replay.serving.drawn import EDGES
+from dvfs.replay.serving.plant import serve
 
 
 @pytest.fixture
@@ -60,6 +62,19 @@ def test_arrivals_and_limits_of_a_cell_depend_on_the_seed_alone(data: Path) -> N
     one, again, other = (dvfs_judge.draw_cell(seed, 2, data, 100) for seed in (1, 1, 2))
     assert (one.arrivals, one.site, one.work) == (again.arrivals, again.site, again.work)
     assert one.arrivals != other.arrivals
+
+
+def test_limits_are_kept_by_the_highest_clock_most_of_the_time_and_often_at_bucket_edges(data: Path) -> None:
+    kept, at_edges = 0, 0
+    for number in range(30):
+        cell = dvfs_judge.draw_cell(9, number, data, 100)
+        top = serve(cell.site, cell.arrivals, cell.site.spec.gpu.settings[-1])
+        slo = dvfs_judge.draw_limits(cell, top)
+        kept += min(slo.attained(top)) >= slo.attainment_ratio
+        ttft_edges, itl_edges, _ = EDGES[cell.site.spec.edges]
+        at_edges += slo.ttft_s in ttft_edges and slo.itl_s in itl_edges
+    assert kept >= 15
+    assert 5 <= at_edges <= 25
 
 
 def test_a_trace_shorter_than_a_cell_is_repeated(data: Path) -> None:
