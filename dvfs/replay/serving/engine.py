@@ -27,6 +27,7 @@ TTFT_EDGES = (
 ITL_EDGES = (
     0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
 )  # fmt: skip
+_SAME_TOKENS = 1e-6  # rounding errors of mean tokens per step, which are no whole numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +215,7 @@ class Replica:
                 horizon = (min(until_s, arrive[self._next]) if self._next < n else until_s) - now
                 repeats = ceil((heap[0][0] - self._round) / gain - 1e-9)
                 if repeats > 1:
-                    repeats = min(repeats, int((capacity - self.held_tokens) // (batch * gain)))
+                    repeats = min(repeats, max(1, int((capacity - self.held_tokens) // (batch * gain))))
                     if repeats > 1 and repeats * base > horizon:
                         linear = base - grow / 2
                         repeats = max(
@@ -248,7 +249,7 @@ class Replica:
                     else:
                         counters.itl_counts[bisect_left(counters.itl_edges, took / repeats)] += batch * repeats
                     counters.itl_sum_s += took * batch
-                while heap and heap[0][0] <= self._round + 1e-6:
+                while heap and heap[0][0] <= self._round + _SAME_TOKENS:
                     ends, request = heappop(heap)
                     self._end(request, now, self._round - ends, counters)
             for request in first:
@@ -310,7 +311,7 @@ class Replica:
                 counters.prompt_tokens += prompt
                 counters.ttft_counts[bisect_left(counters.ttft_edges, took)] += 1
                 counters.ttft_sum_s += took
-        if generated >= output:
+        if generated >= output - _SAME_TOKENS:
             self._end(request, now, generated - output, counters)
         else:
             heappush(self._heap, (self._round + output - generated, request))
@@ -353,7 +354,7 @@ class Replica:
             self._heap[:] = [pair for pair in self._heap if pair[1] != request]
             heapify(self._heap)
             generated = self.stream.output[request] - (ends - self._round)
-            self._resumed[request] = (generated, began, now)
+            self._resumed[request] = (round(generated, 6), began, now)
             self._waiting.appendleft(request)
             self._batch -= 1
             self._kept -= self.stream.prompt[request] + generated

@@ -15,7 +15,7 @@ class Request:
     number: int
     prompt: int
     output: int
-    had: int = 0  # tokens generated
+    had: float = 0  # tokens generated
     computed: int = 0  # of what has to be computed before the next token
     first_s: float | None = None
     end_s: float | None = None
@@ -23,7 +23,7 @@ class Request:
 
     @property
     def to_compute(self) -> int:
-        return self.prompt + self.had
+        return self.prompt + int(self.had)
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Reference:
     requests: list[Request] = field(default_factory=list)
 
     def run(self, schedule: Schedule) -> "Reference":
-        server, stream = self.server, self.stream
+        server, stream, depth, gain = self.server, self.stream, self.server.draft_tokens, self.server.tokens_per_step
         self.requests = [Request(i, p, o) for i, (p, o) in enumerate(zip(stream.prompt, stream.output, strict=True))]
         coming, waiting, decoding = list(self.requests), [], []
         part: Request | None = None
@@ -44,8 +44,8 @@ class Reference:
             while coming and stream.arrive_s[coming[0].number] <= self.now_s:
                 waiting.append(coming.pop(0))
             until, rates = next(pair for pair in schedule if self.now_s < pair[0])
-            # Room: who decodes, or is about to, needs one token more each; the last one loses its place.
-            while decoding and self._held_tokens(decoding, part) + len(decoding) + (part is not None) > server.kv_tokens:
+            # Room: who decodes needs a step's tokens, who is about to one; the last one loses its place.
+            while decoding and self._held_tokens(decoding, part) + len(decoding) * gain + (part is not None) > server.kv_tokens:
                 loser = part or decoding[-1]
                 if part is not None:
                     part = None
@@ -63,28 +63,29 @@ class Reference:
             batch = len(decoding)
             kept = sum(r.prompt + r.had for r in decoding)
             host = server.host_step_s + server.host_sequence_s * (batch + count)
-            decode = (server.weights_s + server.sequence_s * batch + server.kv_s * kept) * rates.decode_stretch[batch]
+            weights, sequences = server.weights_s + depth * server.draft_s, batch * (1 + depth)
+            decode = (weights + server.sequence_s * sequences + server.kv_s * kept) * rates.decode_stretch[batch]
             prefill = seconds * rates.prefill_stretch
             self.now_s += host + decode + prefill
             self.energy_j += host * rates.held_w + decode * rates.decode_w[batch] + prefill * rates.prefill_w
             for request in list(decoding):
-                self._token(request, decoding)
+                self._token(request, decoding, gain)
             for request in done:
                 decoding.append(request)
                 request.computed = 0
                 if request.first_s is None:
                     request.first_s = self.now_s
-                self._token(request, decoding)
+                self._token(request, decoding, 1)
             self.most_held = max(self.most_held, self._held_tokens(decoding, part))
         return self
 
-    def _token(self, request: Request, decoding: list[Request]) -> None:
-        request.had += 1
-        if request.had >= request.output:
+    def _token(self, request: Request, decoding: list[Request], gain: float) -> None:
+        request.had += gain
+        if request.had >= request.output - 1e-6:
             request.end_s = self.now_s
             decoding.remove(request)
 
-    def _held_tokens(self, decoding: list[Request], part: Request | None) -> int:
+    def _held_tokens(self, decoding: list[Request], part: Request | None) -> float:
         return sum(r.prompt + r.had for r in decoding) + (part.to_compute if part else 0)
 
     def _prompts(
@@ -92,7 +93,7 @@ class Reference:
     ) -> tuple[list[Request], float, int, Request | None]:
         """Prompts that the next step completes, their time at the highest clock, how many take part, whose is left in part."""
         server = self.server
-        budget = server.max_batched_tokens - len(decoding)
+        budget = server.max_batched_tokens - len(decoding) * (1 + server.draft_tokens)
         done: list[Request] = []
         seconds, count = 0.0, 0
         while budget > 0:

@@ -39,15 +39,16 @@ def test_every_request_ends_once_and_every_token_is_counted_once(requests: Strea
 
 
 @settings(deadline=None)
-@given(streams(), schedules)
-def test_it_agrees_with_the_naive_engine(requests: Stream, plan: list[tuple[float, int]]) -> None:
+@given(streams(), schedules, st.sampled_from([(0, 0.0), (1, 0.5), (2, 0.7), (4, 0.8)]))
+def test_it_agrees_with_the_naive_engine(requests: Stream, plan: list[tuple[float, int]], drafts: tuple[int, float]) -> None:
+    server = replace(SMALL, draft_tokens=drafts[0], accept_ratio=drafts[1], draft_s=2e-3)
     until, schedule = 0.0, []
     for seconds, clock in plan:
         until += seconds * 1.00000077
         schedule.append((until, RATES[clock]))
     schedule[-1] = (FOREVER, schedule[-1][1])
-    naive = Reference(SMALL, requests).run(schedule)
-    replica, counters = Replica(SMALL, requests), ReplicaCounters()
+    naive = Reference(server, requests).run(schedule)
+    replica, counters = Replica(server, requests), ReplicaCounters()
     for end_s, rates in schedule:
         replica.run(end_s, rates, counters)
     assert (replica.now_s, replica.energy_j) == pytest.approx((naive.now_s, naive.energy_j), rel=1e-9)
