@@ -11,8 +11,8 @@ and at clock f the decode takes `GpuPowerModel.stretch(f, decode boundness)` tim
 `GpuPowerModel.stretch(f, prefill boundness)` times; the host does not change. The shares of bandwidth and peak that are reached
 are fitted to the inter-token latencies of the ML.ENERGY leaderboard (commit 0cd52da, Llama 3.1 8B, one H100 SXM: 7.3, 8.9,
 16.5, 26 and 47 ms at batch 8 to 512).
-Power at the highest clock is calibrated for each batch to the same source, whatever the boundness: no public clock sweep of LLM
-decode exists, so boundness is assumed, and what it changes is the response to the clock.
+Power at the highest clock is calibrated for each batch to the same source, whatever the boundness. Boundness changes the
+response to the clock. It is assumed: public sweeps measure values from 0 to 1, by batch, model and GPU (benchmarks/README.md).
 """
 
 from collections.abc import Mapping

@@ -121,7 +121,7 @@ def _assumptions(one: "ReplicaSpec", word: str) -> list[str]:
     part = f"{1e3 * one.host_step_s:.3g} ms per step and {1e3 * one.host_sequence_s:.3g} ms per request in it, {host.basis}"
     return [
         f"Memory-boundness {word}: decode {one.decode_boundness:g}, prefill {one.prefill_boundness:g}; assumed, because "
-        "no public clock sweep of LLM decode exists. Compare with low and high.",
+        "measured values run from 0 to 1 with batch, model and GPU. Compare with low and high.",
         f"{one.model.name} (sizes: {sizes}) on {one.gpus} x {one.gpu.name} with engine {one.engine}: host time {part}.",
         f"Figures of the GPU: {', '.join(figures)}.",
     ]
