@@ -21,6 +21,7 @@ NAMES = (
     "prefill_decode",
     "energy_per_token",
     "dvfs_training",
+    "dvfs_calibration",
     "dvfs_traces",
     "dvfs_claims",
     "dvfs_closed_loop",

@@ -31,6 +31,8 @@ class GpuPowerModel:
         idle_w, held_idle_x, f_idle_mhz: power without a kernel.
         bandwidth_tb_s, peak_tflops: of the data sheet; the peak is dense bf16, without it fp16.
         bases: (value, measured | fitted | assumed) of each.
+        decode_intensity: (batch, intensity of a decode step), fitted to this GPU; empty: that of an H100.
+        marks: (phase, text) of each phase whose modelled power is more than 10 % off.
     """
 
     key: str
@@ -56,6 +58,8 @@ class GpuPowerModel:
     bandwidth_tb_s: float
     peak_tflops: float
     bases: tuple[tuple[str, str], ...] = ()
+    decode_intensity: tuple[tuple[float, float], ...] = ()
+    marks: tuple[tuple[str, str], ...] = ()
 
     def power_shape_w(self, f_mhz: float, boundness: float) -> float:
         """Dynamic power in W of a kernel of intensity 1 at this clock."""
@@ -94,7 +98,7 @@ class GpuPowerModel:
 def load() -> dict[str, GpuPowerModel]:
     """The boards by what `--gpu` calls them."""
     rows = json.loads(TABLE.read_text(encoding="utf-8"))["boards"]
-    return {key: _board(key, row["name"], row["values"]) for key, row in rows.items()}
+    return {key: _board(key, row) for key, row in rows.items()}
 
 
 def find(key: str) -> GpuPowerModel:
@@ -109,6 +113,13 @@ def find(key: str) -> GpuPowerModel:
     return models[key]
 
 
-def _board(key: str, name: str, values: dict[str, tuple[Any, str]]) -> GpuPowerModel:
-    bases = tuple((field, basis) for field, (_, basis) in values.items())
-    return GpuPowerModel(key, name, **{field: value for field, (value, _) in values.items()}, bases=bases)
+def _board(key: str, row: dict[str, Any]) -> GpuPowerModel:
+    values: dict[str, tuple[Any, str]] = row["values"]
+    return GpuPowerModel(
+        key,
+        row["name"],
+        **{field: value for field, (value, _) in values.items()},
+        bases=tuple((field, basis) for field, (_, basis) in values.items()),
+        decode_intensity=tuple((float(batch), float(value)) for batch, value in row.get("decode_intensity", ())),
+        marks=tuple(row.get("marked", {}).items()),
+    )

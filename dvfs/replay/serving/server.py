@@ -15,7 +15,7 @@ Power at the highest clock is calibrated for each batch to the same source, what
 response to the clock. It is assumed: public sweeps measure values from 0 to 1, by batch, model and GPU (benchmarks/README.md).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -31,7 +31,8 @@ BOUNDNESS: Mapping[str, tuple[float, float]] = {"low": (0.5, 0.0), "mid": (0.75,
 """Memory-boundness of decode and of prefill: assumed, three times."""
 
 # Intensity of decode by batch, so that an H100 SXM of decode boundness 0.9 draws 486, 560, 669 and 691 W at batch 8, 32, 128
-# and 256 at its highest clock; prefill saturates a board. As in energy_agent/sim/workloads/models.py [fitted].
+# and 256 at its highest clock; prefill saturates a board. As in energy_agent/sim/workloads/models.py [fitted]. A GPU that was
+# measured has anchors of its own in boards.json.
 _INTENSITY = ((1.0, 0.65), (8.0, 0.70), (32.0, 0.825), (128.0, 1.005), (256.0, 1.04))
 _INTENSITY_BOUNDNESS = 0.9
 _PREFILL_INTENSITY, _PREFILL_BOUNDNESS = 1.0, 0.1
@@ -61,8 +62,9 @@ class ReplicaSpec(EngineSpec):
         gpu, limit_w = self.gpu, self.gpu.limit_default_w
         lock = gpu.f_max_mhz if lock_mhz is None else max(gpu.f_min_mhz, min(lock_mhz, gpu.f_max_mhz))
         stretch, watts, clocks = [], [], []
+        anchors = gpu.decode_intensity or _INTENSITY
         for batch in range(self.max_num_seqs + 1):
-            intensity = _scaled(gpu, decode_intensity(batch), _INTENSITY_BOUNDNESS, self.decode_boundness)
+            intensity = _scaled(gpu, decode_intensity(batch, anchors), _INTENSITY_BOUNDNESS, self.decode_boundness)
             mhz = gpu.limited_mhz(lock, self.decode_boundness, intensity, limit_w)
             clocks.append(mhz)
             stretch.append(gpu.stretch(mhz, self.decode_boundness))
@@ -125,10 +127,10 @@ def server(
     )
 
 
-def decode_intensity(batch: float) -> float:
+def decode_intensity(batch: float, anchors: Sequence[tuple[float, float]] = _INTENSITY) -> float:
     """Of a decode step, relative to a saturating load: linear between the anchors, constant outside."""
-    x = min(max(batch, _INTENSITY[0][0]), _INTENSITY[-1][0])
-    for (x0, y0), (x1, y1) in pairwise(_INTENSITY):
+    x = min(max(batch, anchors[0][0]), anchors[-1][0])
+    for (x0, y0), (x1, y1) in pairwise(anchors):
         if x <= x1:
             return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
     raise AssertionError("x is within the anchors")

@@ -58,6 +58,8 @@ def test_a_trace_as_a_table_with_its_assumptions(replayed: tuple[str, str, Path]
         assert any(line.startswith(rule) for line in text.splitlines()), rule
     for said in (
         "Memory-boundness mid: decode 0.75, prefill 0.1; assumed",
+        "Decode power by batch: fitted to this GPU.",
+        "More than 10 % off, decode: power by batch is that of Llama 3.1 8B;",
         "fitted",
         "11 measured",
         "1 replica, the fewest that",
@@ -75,6 +77,7 @@ def test_its_json_has_every_rule_and_agrees_with_itself(replayed: tuple[str, str
     assert told["trace"] == {"name": "chat.csv", "requests": 470, "seconds": pytest.approx(119.85)}
     assert told["server"]["basis"]["boundness"] == "assumed"
     assert told["server"]["basis"]["host"] == "fitted"
+    assert list(told["server"]["marked"]) == ["decode", "older servers"]
     assert (len(told["grid_mhz"]), told["grid_mhz"][0], told["grid_mhz"][-1]) == (8, 1005, 1980)
     rows = {row["rule"]: row for row in told["rows"]}
     assert list(rows) == RULES

@@ -123,7 +123,9 @@ def _assumptions(one: "ReplicaSpec", word: str) -> list[str]:
         f"Memory-boundness {word}: decode {one.decode_boundness:g}, prefill {one.prefill_boundness:g}; assumed, because "
         "measured values run from 0 to 1 with batch, model and GPU. Compare with low and high.",
         f"{one.model.name} (sizes: {sizes}) on {one.gpus} x {one.gpu.name} with engine {one.engine}: host time {part}.",
-        f"Figures of the GPU: {', '.join(figures)}.",
+        f"Figures of the GPU: {', '.join(figures)}. Decode power by batch: "
+        f"{'fitted to this GPU' if one.gpu.decode_intensity else 'that of an H100, scaled'}.",
+        *(f"More than 10 % off, {phase}: {text}." for phase, text in one.gpu.marks),
     ]
 
 
@@ -214,6 +216,7 @@ def _as_json(made: "PreparedCase", rows: list[Scored], said: list[str]) -> dict[
             "prefill_boundness": one.prefill_boundness,
             "basis": dict(one.gpu.bases) | dict(one.model.bases) | {"boundness": "assumed"}
             | {"host": one.model.host_of(one.gpu.key, one.engine).basis},
+            "marked": dict(one.gpu.marks),
         },
         "slo": {
             "ttft_s": case.slo.ttft_s,
