@@ -14,8 +14,14 @@ from dataclasses import dataclass
 _ITL_ANCHORS_S = ((1.0, 0.0068), (8.0, 0.0073), (32.0, 0.0089), (128.0, 0.0165), (256.0, 0.026), (512.0, 0.047))
 
 # The plant's intensity at each batch, so that a simulated H100 SXM draws the measured 486, 560, 669 and 691 W at batch 8, 32,
-# 128 and 256 (the same source) with the default memory boundness [fitted].
+# 128 and 256 (the same source) with the default memory boundness [fitted]. Boards without anchors below share it [assumed].
 _INTENSITY_ANCHORS = ((1.0, 0.65), (8.0, 0.70), (32.0, 0.825), (128.0, 1.005), (256.0, 1.04))
+
+INTENSITIES = {
+    "H200-SXM": ((1.0, 0.604), (2.0, 0.843), (8.0, 0.86), (64.0, 0.826), (256.0, 0.961)),
+    "B200": ((1.0, 0.755), (2.0, 0.771), (8.0, 0.792), (64.0, 0.922), (256.0, 1.002)),
+}
+"""Intensity by batch, fitted to GEMMs of at least 1e8 weights (benchmarks/data/aiconfigurator)."""
 
 _ANCHOR_PARAMETERS_B = 8.03
 _ANCHOR_BANDWIDTH_TB_S = 3.35
@@ -64,6 +70,7 @@ class StepCost:
 
     decode_scale: float
     prefill_s_per_token: float
+    intensities: Sequence[tuple[float, float]] = _INTENSITY_ANCHORS
 
     def decode_s(self, batch: int) -> float:
         """Time of one decode step of `batch` sequences."""
@@ -73,14 +80,13 @@ class StepCost:
         """Time to compute `tokens` of prompts."""
         return tokens * self.prefill_s_per_token
 
-    @staticmethod
-    def decode_intensity(batch: int) -> float:
+    def decode_intensity(self, batch: int) -> float:
         """The plant's intensity of a decode step of `batch` sequences."""
-        return _between(_INTENSITY_ANCHORS, min(batch, 256))
+        return _between(self.intensities, min(batch, 256))
 
 
 def step_cost(model: str, skus: Sequence[str]) -> StepCost:
-    """The cost of `model`, tensor parallel over boards of these SKUs; the slowest board sets the pace."""
+    """The cost of `model`, tensor parallel over boards of these SKUs; the slowest board sets the pace, the first one power."""
     boards = [THROUGHPUTS[sku] for sku in skus]
     bandwidth = min(b.bandwidth_tb_s for b in boards)
     peak = min(b.peak_tflops for b in boards)
@@ -88,6 +94,7 @@ def step_cost(model: str, skus: Sequence[str]) -> StepCost:
     return StepCost(
         decode_scale=share_b / _ANCHOR_PARAMETERS_B * _ANCHOR_BANDWIDTH_TB_S / bandwidth,
         prefill_s_per_token=2.0 * share_b * 1e9 / (peak * 1e12 * _PREFILL_UTILIZATION),
+        intensities=INTENSITIES.get(skus[0], _INTENSITY_ANCHORS),
     )
 
 

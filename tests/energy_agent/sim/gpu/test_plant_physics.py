@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from energy_agent.sim.gpu.boards import BoardSpec, board, boards
 from energy_agent.sim.gpu.plant import Plant
 from energy_agent.sim.gpu.plant_abi import board_fields
+from energy_agent.sim.workloads.models import step_cost
 from tests.doubles.gpus import A100, H100, START_NS, S
 from tests.support import refusal
 
@@ -73,6 +74,17 @@ def test_a_board_caps_what_its_own_sensor_reads_and_decode_draws_what_was_measur
         assert 680 < truth.gain * truth.power_w + truth.offset_w <= 700
     for gpu, (_, watts) in decode.items():
         assert made.truth(gpu).power_w == pytest.approx(watts, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("sku", "batch", "watts"), [("H200-SXM", 8, 624), ("H200-SXM", 64, 603), ("B200", 8, 788), ("B200", 64, 895)]
+)
+def test_decode_on_other_boards_draws_the_power_of_their_gemms(gpus, sku, batch, watts):
+    """Upper quartiles of benchmarks/data/aiconfigurator. The plant's power includes the leakage of a warm board."""
+    made = gpus(BoardSpec(sku, gain=1.0))
+    made.load(0.9, step_cost("Qwen/Qwen3-32B", (sku,)).decode_intensity(batch))
+    made.step(60)
+    assert made.truth().power_w == pytest.approx(watts, rel=0.05)
 
 
 def test_h100_memory_bound_work_at_the_knee_saves_what_others_measured(gpus):
