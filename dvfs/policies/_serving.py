@@ -9,13 +9,15 @@ mean of all gaps of a period.
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import isfinite, sqrt
 
 from dvfs.knees import Knee, clock_grid, find
+from dvfs.policies._options import checked
 from dvfs.policies._trouble import trouble
 from dvfs.types import Decision, Observation, Setting
 from energy_agent.core.workloads.tokens import Latencies
 
+_MOST_SEEN = 10**9  # observations of a period: more is no server's
 QUEUE_GROWTH = 2  # more requests waiting than one period before: the server is falling behind
 
 
@@ -32,6 +34,27 @@ def grid_of(observation: Observation, knees: Sequence[Knee], levels: int) -> tup
     if len(lowest) < len(rows):
         return "unknown_sku"
     return clock_grid(max(lowest), min(highest), levels) if max(lowest) < min(highest) else "no_room"
+
+
+@dataclass(frozen=True, slots=True)
+class ServingOptions:
+    """Options of a policy that chooses clocks by latency. `levels`: clocks to choose from."""
+
+    knees: tuple[Knee, ...]
+    levels: int
+    stale_ns: int
+
+
+OPTIONS: Mapping[str, str] = {
+    "levels": "clocks between knee and maximum to choose from (default 8)",
+    "stale_s": "age in seconds at which a reading counts as missing (default 5)",
+}
+
+
+def configure(policy: str, options: Mapping[str, object], knees: Sequence[Knee]) -> ServingOptions:
+    """Config from the user's options. Raises UsageError."""
+    values = checked(policy, options, {"levels": 8, "stale_s": 5.0}, {"levels": (2, 32), "stale_s": (0.1, 3600.0)})
+    return ServingOptions(tuple(knees), int(values["levels"]), int(values["stale_s"] * 1e9))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +106,15 @@ def read(observation: Observation, stale_ns: int) -> LatencyReading | str:
         return "no_slo"
     ttft = progress.ttft if terms.ttft_s is not None else None
     itl = progress.itl if terms.itl_s is not None else None
-    if progress.queue is None or (terms.ttft_s and not ttft) or (terms.itl_s and not itl):
-        return "missing_counters"
+    if progress.queue is None:
+        return "missing_queue"
+    if (terms.ttft_s and not ttft) or (terms.itl_s and not itl):
+        return "missing_ttft" if terms.ttft_s and not ttft else "missing_itl"
     return LatencyReading(progress.boot_ns, progress.queue, ttft, itl)
 
 
 def between(observation: Observation, before: LatencyReading, now: LatencyReading) -> dict[str, LatencyInterval] | None:
-    """The new observations of each latency that has a limit; None if the server restarted."""
+    """The new observations of each latency that has a limit; None if the server restarted, or shows what no server does."""
     terms, seen = observation.terms, {}
     for name, limit_s, old, new in (
         ("ttft", terms.ttft_s, before.ttft, now.ttft),
@@ -97,9 +122,12 @@ def between(observation: Observation, before: LatencyReading, now: LatencyReadin
     ):
         if limit_s is not None and new is not None and old is not None:
             try:
-                seen[name] = LatencyInterval(limit_s, new.less(old), name == "itl")
+                interval = LatencyInterval(limit_s, new.less(old), name == "itl")
             except ValueError:
                 return None
+            if interval.seen.count > _MOST_SEEN or not isfinite(interval.seen.sum_s):
+                return None
+            seen[name] = interval
     return seen
 
 
@@ -125,23 +153,30 @@ class ServedPeriod:
 
 
 def period_of(
-    observation: Observation, before: LatencyReading | None, knees: Sequence[Knee], levels: int, stale_ns: int
+    observation: Observation,
+    before: LatencyReading | None,
+    knees: Sequence[Knee],
+    levels: int,
+    stale_ns: int,
+    shadow: bool = False,
 ) -> ServedPeriod | tuple[str, LatencyReading | None]:
     """The period since `before`; or in one word the reason for its absence, with the reading to continue from.
 
-    In shadow mode there is no period, because a policy that goes by measurements cannot see the effect of its settings.
+    In shadow mode there is no period unless `shadow`, because a policy that goes by measurements cannot see the effect of its
+    settings.
     """
     now, grid = read(observation, stale_ns), grid_of(observation, knees, levels)
     if isinstance(now, str):
         return now, None
-    if isinstance(grid, str) or not observation.enforced:
+    if isinstance(grid, str) or not (observation.enforced or shadow):
         return grid if isinstance(grid, str) else "shadow", now
     if before is None or (before.ttft is None) != (now.ttft is None) or (before.itl is None) != (now.itl is None):
         return "learning", now  # also after the owner added or removed a limit
     seconds, seen = (now.boot_ns - before.boot_ns) / 1e9, between(observation, before, now)
     if seen is None or not 0 <= seconds <= stale_ns / 1e9:
         return "restarted" if seen is None else "gap", now
-    locks = [observation.in_force.get(device.uuid, Setting()).sm_clock_max_mhz or grid[-1] for device in observation.devices]
+    in_force = observation.in_force if observation.enforced else {}
+    locks = [in_force.get(device.uuid, Setting()).sm_clock_max_mhz or grid[-1] for device in observation.devices]
     level = min(range(len(grid)), key=lambda i: abs(grid[i] - max(locks)))
     return ServedPeriod(grid, level, now, seconds, seen, now.queue - before.queue)
 

@@ -7,18 +7,20 @@ were observed that their misses are certain to be few. A growing queue, a spent 
 release the clock at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import exp
 
-from dvfs.knees import Knee
-from dvfs.policies._options import Ranges, checked
 from dvfs.policies._serving import (
+    OPTIONS,
     QUEUE_GROWTH,
     LatencyInterval,
     LatencyReading,
     MissCount,
     ServedPeriod,
+    ServingOptions,
+    configure,
     lock,
     period_of,
     unsteered,
@@ -31,15 +33,6 @@ _BUDGET_S = 600.0  # of memory for the error budget: the shortest window that ho
 _RESERVE = 0.5  # of the error budget: beyond it no step down, since detecting a bad step costs misses too
 _FEW = 20  # observations at a clock, below which slack is luck
 _BURST = 0.1  # share of an interval's observations that missed: a clock that is plainly too low, whatever the budget
-
-
-@dataclass(frozen=True, slots=True)
-class AimdOptions:
-    """Options of the policy."""
-
-    knees: tuple[Knee, ...]
-    levels: int
-    stale_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +50,7 @@ class AimdState:
     resume: int | None = None
 
 
-def decide(observation: Observation, state: AimdState, config: AimdOptions) -> tuple[Decision, AimdState]:
+def decide(observation: Observation, state: AimdState, config: ServingOptions) -> tuple[Decision, AimdState]:
     """One round, see the module."""
     period = period_of(observation, state.reading, config.knees, config.levels, config.stale_ns)
     if not isinstance(period, ServedPeriod):
@@ -108,22 +101,10 @@ def _has_slack(name: str, here: MissCount, budget: float) -> bool:
     return name == "ttft" and here.count >= 1.0 / budget and here.missed <= _RESERVE * budget * here.count
 
 
-_RANGES: Ranges = {"levels": (2, 32), "stale_s": (0.1, 3600.0)}
-
-
-def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> AimdOptions:
-    """Config from the user's options. Raises UsageError."""
-    values = checked("aimd", options, {"levels": 8, "stale_s": 5.0}, _RANGES)
-    return AimdOptions(tuple(knees), int(values["levels"]), int(values["stale_s"] * _NS))
-
-
 SPEC = DvfsPolicy(
     summary="serving baseline: clock steps on measured latency slack, fast up and slow down; release on missing data or queues",
-    options={
-        "levels": "clocks between knee and maximum to choose from (default 8)",
-        "stale_s": "age in seconds at which a reading counts as missing (default 5)",
-    },
-    configure=configure,
+    options=OPTIONS,
+    configure=partial(configure, "aimd"),
     start=AimdState,
     decide=decide,
     kind="slo",

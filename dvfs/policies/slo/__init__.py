@@ -1,280 +1,192 @@
-"""Policy `slo`: serves with the least energy within limits on time to first token and inter-token latency.
+"""Policy `slo`: the lowest clock at which so many requests keep the latency limits as the owner asks.
 
-Each round it learns how the server responds to its clock (`_response`) and which traffic arrives (`_traffic`). For each clock
-between knee and maximum it estimates how many requests of the next second would miss a limit (`_risk`), and chooses the clock
-with the lowest sum of power and price times misses in excess of those at the highest clock. The price keeps this excess within
-a given share of requests: it rises when more misses are expected than permitted, falls when fewer are, and grows with the
-misses so far (`_account`). A higher clock is applied at once; missing or stale metrics, thermal trouble, a restarted server and
-an unknown GPU model release the lock.
+The target is an error budget (`_budget`): the share of requests that may miss the limit on the time to first token, and of
+those that may miss the limit between tokens, each over the last 1,000 requests and the last hour. Misses are counted in the
+server's histograms (`_misses`) and remembered by batch and clock (`_experience`). A clock is used if the requests that were
+served at it keep the budget, or would even if everything were as much slower as the clock is lower. Otherwise one step down is
+tried after a calm time, as long as half the budget is left. Queue growth, a spent budget, missing or stale metrics, thermal
+trouble and a restart of the server release the clock at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import exp
+from functools import partial
+from math import exp, log2
 
-from dvfs.knees import Knee, clock_grid, find
-from dvfs.policies._options import Ranges, checked
-from dvfs.policies._serving import QUEUE_GROWTH
-from dvfs.policies._trouble import trouble
-from dvfs.policies.slo._account import MissAccount, StepTimes, later_extra, steps_of
-from dvfs.policies.slo._attainment import AttainmentWindow, judged
-from dvfs.policies.slo._interval import ServerReading, ServingInterval, between, read
-from dvfs.policies.slo._late import IntervalStart, expected_late_tokens
-from dvfs.policies.slo._open import LatencyLimits, OpenPrompts, estimate_attainment, followed
-from dvfs.policies.slo._promise import PredictedSaving
-from dvfs.policies.slo._response import Clocks, ServerModel
-from dvfs.policies.slo._risk import Outlook, outlook
-from dvfs.policies.slo._traffic import Traffic
-from dvfs.types import Action, Decision, DvfsPolicy, Observation, Prediction, Setting
+from dvfs.policies._serving import (
+    OPTIONS,
+    QUEUE_GROWTH,
+    LatencyInterval,
+    LatencyReading,
+    ServedPeriod,
+    ServingOptions,
+    configure,
+    lock,
+    period_of,
+    unsteered,
+)
+from dvfs.policies.slo._budget import REQUESTS, ErrorBudget
+from dvfs.policies.slo._experience import Experience, MissCurve, curve
+from dvfs.policies.slo._misses import itl_misses, ttft_misses
+from dvfs.policies.slo._shadow import ShadowSaving
+from dvfs.policies.slo._work import WorkMeans
+from dvfs.types import Decision, DvfsPolicy, Observation, Prediction, Setting, WorkCounters
 
 _NS = 1_000_000_000
-
-_POWER_CAP = 0x4
-_STEPS_KEPT = 90
-_PRICE = (0.0005, 0.015, 0.5)  # of all misses that may be, as share of the power limit: least, first, most
-_PRICE_TAU_S = 300.0
-_SPENT_MOST, _SPENT_POWER = 4.0, 2.0  # limit and exponent of the overspending factor on the price of misses
-
-_SHORTEST_S = 0.05  # of an interval; an earlier reading counts as the same one
-_LEAST_LIMIT_W = 10.0
-_LEARN_REQUESTS, _LEARN_S = 5, 10.0
-_PROMISE_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class SloOptions:
-    """The knee table and the options of the slo policy."""
-
-    knees: tuple[Knee, ...]
-    levels: int
-    give_ratio: float
-    stale_ns: int
+_CALM_S = 3.0  # before a step that is a trial: a second or two of a batch say little
+_FEW = 20  # requests at a clock before the next step is tried
+_MANY = 100  # requests that prove a clock: one in a hundred prompts may be long
+_AIM = 0.75  # of the budget: misses come in bursts
+_SHARES = (0.5, 0.8, 5.0)  # least, first and most of what one load may miss, in budgets: others miss less
+_TRIAL = 0.5  # of the budget spent: beyond it no step is tried
+_LARGEST = 2.0**16  # batch
+_BURST = 0.1  # of an interval's requests that missed: a clock that is plainly too low, whatever the budget
 
 
 @dataclass(frozen=True, slots=True)
 class SloState:
-    """The state of one group. `level`: index of the applied clock in the grid; None: not set by this policy."""
+    """State of one group. Mappings are by latency, `ttft` and `itl`.
 
-    reading: ServerReading | None = None
+    Args:
+        reading, counters: the last ones.
+        level: index of the clock in the grid; None: the original clock.
+        since_ns, served: time of the last change of the clock, and requests since then.
+        budgets: error budgets.
+        shares: of the requests of one load that may miss, in budgets.
+        known: misses by load and clock.
+        work: mean prompt, output and gap.
+        blame: load and level at which a queue began to grow, until it has gone.
+        wanted: the settings of the last decision.
+        shadow: energy that the decisions would have saved in shadow mode.
+    """
+
+    reading: LatencyReading | None = None
+    counters: WorkCounters | None = None
     level: int | None = None
-    traffic: Traffic = field(default_factory=Traffic)
-    response: ServerModel = field(default_factory=ServerModel)
-    open: OpenPrompts = field(default_factory=OpenPrompts)
-    steps: tuple[StepTimes, ...] = ()
-    account: MissAccount = field(default_factory=MissAccount)
-    price: float = _PRICE[1]
-    window: AttainmentWindow = field(default_factory=AttainmentWindow)
-    promise: PredictedSaving = field(default_factory=PredictedSaving)
+    since_ns: int = 0
+    served: float = 0.0
+    budgets: Mapping[str, ErrorBudget] = field(default_factory=dict)
+    shares: Mapping[str, float] = field(default_factory=dict)
+    known: Mapping[str, Experience] = field(default_factory=dict)
+    work: WorkMeans = field(default_factory=WorkMeans)
+    blame: tuple[int, int] | None = None
     wanted: Mapping[str, Setting] = field(default_factory=dict)
+    shadow: ShadowSaving = field(default_factory=ShadowSaving)
 
 
-def decide(observation: Observation, state: SloState, config: SloOptions) -> tuple[Decision, SloState]:
+def decide(observation: Observation, state: SloState, config: ServingOptions) -> tuple[Decision, SloState]:
     """One round, see the module."""
-    reason = _trouble(observation, config)
-    progress = observation.progress
-    reading = read(observation, progress, state.reading) if progress is not None and not reason else None
-    if reason or reading is None or progress is None:
-        return _release(state, reason or "missing_counters", None)
-    before = state.reading
-    if before is None:
-        return _release(state, "learning", reading)
-    if 0.0 <= reading.at_s - before.at_s < _SHORTEST_S:
-        return Decision("hold", "same_reading"), state
-    if reading.at_s - before.at_s > config.stale_ns / _NS:
-        return _release(state, "gap", reading)
-    interval = between(before, reading)
-    if interval is None:
-        return _release(SloState(level=state.level), "restarted", reading)
-    clocks = _clocks(observation, config)
-    state = _learnt(state, interval, observation, clocks, config)
-    if state.traffic.requests < _LEARN_REQUESTS or state.traffic.seconds < _LEARN_S:
-        return _release(state, "learning", reading)
-    return _choose_clock(observation, replace(state, reading=reading), reading, interval, clocks, config)
-
-
-def _trouble(observation: Observation, config: SloOptions) -> str:
-    reason = trouble(observation, config.stale_ns)
-    if reason:
-        return reason
-    knees = [find(config.knees, device.sku) for device in observation.devices]
-    tops = [device.sm_clock_max_mhz for device in observation.devices]
-    if any(top is None for top in tops):
-        return "missing"
-    if any(knee is None for knee in knees):
-        return "unknown_sku"
-    if max(knee.knee_mhz for knee in knees if knee) >= min(top for top in tops if top is not None):
-        return "no_room"
-    if observation.terms.ttft_s is None and observation.terms.itl_s is None:
-        return "no_slo"
-    return "" if observation.progress is not None else "no_progress"
-
-
-def _release(state: SloState, reason: str, reading: ServerReading | None) -> tuple[Decision, SloState]:
-    action: Action = "hold" if state.level is None else "release"
-    return Decision(action, reason), replace(state, level=None, reading=reading, open=OpenPrompts(), steps=())
-
-
-def _clocks(observation: Observation, config: SloOptions) -> Clocks:
-    """The grid of the group: from the highest knee to the lowest maximum of its devices."""
-    low = max(k.knee_mhz for d in observation.devices if (k := find(config.knees, d.sku)))
-    high = min(d.sm_clock_max_mhz or 0 for d in observation.devices)
-    limits = [d.power_limit_mw or (d.power_range_mw[1] if d.power_range_mw else 400_000) for d in observation.devices]
-    return Clocks(clock_grid(low, high, config.levels), max(_LEAST_LIMIT_W, sum(limits) / 1e3))
-
-
-def _lock(observation: Observation, clocks: Clocks) -> int:
-    """The lowest applied clock lock of any origin; a device without a lock had the highest clock."""
-    top, low = clocks.grid_mhz[-1], clocks.grid_mhz[0]
-    locks = [observation.in_force.get(d.uuid, Setting()).sm_clock_max_mhz or top for d in observation.devices]
-    return max(low // 2, min(top, *locks))
-
-
-def _learnt(
-    state: SloState, interval: ServingInterval, observation: Observation, clocks: Clocks, config: SloOptions
-) -> SloState:
-    grid_mhz, terms, now = clocks.grid_mhz, observation.terms, state.open
-    lock = _lock(observation, clocks)
-    limits = LatencyLimits(terms.ttft_s, terms.itl_s)
-    clock = max(grid_mhz[0] // 2, min(d.sm_clock_mhz or 0 for d in observation.devices))
-    limited = any((d.event_reasons or 0) & _POWER_CAP for d in observation.devices)
-    response = state.response.add_interval(interval, clocks, lock, clock, limited, now.done_s + interval.seconds / 2)
-    traffic, batch = state.traffic.add_interval(interval), interval.decoding
-    x, top = response.slow(clocks, lock), response.slow(clocks, grid_mhz[-1])
-    steps = state.steps
-    if interval.gap_s:
-        steps = (*steps[-_STEPS_KEPT + 1 :], steps_of(interval, interval.gap_s, response, x, top, now.done_s))
-    later = 0.0
-    typical = traffic.typical
-    before = IntervalStart(
-        state.traffic.ages(interval.before.at_s),
-        now.late_s,
-        response.speed(x, top, typical, batch),
-        response.start_s,
-        lambda prompt: response.first_s(top, prompt, batch),
-        traffic.ordered or (typical,),
-        traffic.clustering,
-    )
-    first = expected_late_tokens(interval, limits, before)
-    if terms.itl_s is not None and interval.requests:
-        later = later_extra(steps, traffic.answer, terms.itl_s, interval.requests, now.quiet)
-    traffic = traffic.meeting(interval.seconds, *estimate_attainment(interval, traffic, response, (x, top), now.fresh, batch))
-    window, price = _judged(state, interval, observation, traffic, limits)
-    return replace(
-        state,
-        window=window,
-        price=price,
-        account=state.account.came(interval.seconds, interval.before.pending, interval.first_tokens, first, later),
-        response=response,
-        traffic=traffic,
-        steps=steps,
-        open=followed(now, interval, response, traffic, x, top),
-    )
-
-
-def _judged(
-    state: SloState, interval: ServingInterval, observation: Observation, traffic: Traffic, limits: LatencyLimits
-) -> tuple[AttainmentWindow, float]:
-    """The window of judgement, and the price, which rises where the window proves that the SLO is missed."""
-    if observation.progress is None or observation.progress.ttft is None or limits.ttft_s is None:
-        return state.window, state.price
-    ratio = observation.terms.attainment_ratio
-    window = judged(state.window, interval.after.at_s, observation.progress.ttft, limits.ttft_s, ratio)
-    proven = window.since_s != state.window.since_s and window.verdict == "missed"
-    # With long prompts, the histogram does not show which requests missed their own limits.
-    if proven:
-        return window, min(_PRICE[2], state.price * 1.5)
-    return window, state.price
-
-
-def _choose_clock(
-    observation: Observation,
-    state: SloState,
-    reading: ServerReading,
-    interval: ServingInterval,
-    clocks: Clocks,
-    config: SloOptions,
-) -> tuple[Decision, SloState]:
-    terms = observation.terms
-    top = len(clocks.grid_mhz) - 1
+    period = period_of(observation, state.reading, config.knees, config.levels, config.stale_ns, shadow=True)
+    counters = observation.progress
+    if not isinstance(period, ServedPeriod) or counters is None or state.counters is None:
+        reason, reading = period if isinstance(period, tuple) else ("learning", period.reading)
+        kept = SloState(budgets=state.budgets) if reason == "restarted" else state
+        kept = replace(
+            kept, reading=reading, counters=counters, level=None, since_ns=observation.boot_ns, served=0.0, blame=None
+        )
+        return unsteered(state.level, reason), kept
+    top = len(period.grid) - 1
+    load = _load(period, counters)
+    state, seen = _learn(state, period, counters, load, observation)
     level = top if state.level is None else min(state.level, top)
-    limits = LatencyLimits(terms.ttft_s, terms.itl_s)
-    ahead = outlook(reading, state.traffic, state.response, clocks, limits, state.open, state.steps, level)
-    given = config.give_ratio * max(0.02, state.traffic.mean_rate)
-    spent = min(_SPENT_MOST, max(1.0 / _SPENT_MOST, state.account.spent_ratio(config.give_ratio)))
-    price_j = state.price * clocks.limit_w / given * spent**_SPENT_POWER
-    best = ahead[top]
-    first_bias, later_bias = state.account.bias(reading.pending)
-
-    def extra(one: Outlook) -> float:
-        return first_bias * max(0.0, one.first - best.first) + later_bias * max(0.0, one.later - best.later)
-
-    lowest = level if interval.before.pending and reading.pending else 0  # not down while a prompt is being computed
-    crowded = reading.queue - interval.before.queue >= QUEUE_GROWTH
-    allowed = [i for i, one in enumerate(ahead) if i == top or (i >= lowest and not one.late and not crowded)]
-    new = min(allowed, key=lambda i: ahead[i].watts + price_j * extra(ahead[i]))
-    step = (extra(ahead[new]) - given) / given * interval.seconds / _PRICE_TAU_S
-    price = min(_PRICE[2], max(_PRICE[0], state.price * exp(max(-0.05, min(0.2, step)))))
-    account = state.account.reckoned(
-        reading.pending, max(0.0, ahead[new].first - best.first), max(0.0, ahead[new].later - best.later)
-    )
-    promise = state.promise if observation.enforced else state.promise.add_interval(interval, state.response, clocks, top, new)
-    state = replace(state, price=price, account=account, promise=promise)
-    reason = "queue" if crowded else _reason(ahead, new, top)
-    if new == top:
-        return Decision("hold" if state.level is None else "release", reason), replace(state, level=None, wanted={})
-    if new == state.level:
+    new, reason = _choose(observation, state, period, load, level, seen)
+    state = replace(state, reading=period.reading, counters=counters)
+    if not observation.enforced:
+        state = replace(state, shadow=state.shadow.add(observation, period.seconds, period.grid[new] / period.grid[top]))
+    if new == level:
         return Decision("hold", reason), state
-    settings = {d.uuid: Setting(sm_clock_max_mhz=clocks.grid_mhz[new]) for d in observation.devices}
-    return Decision("set", reason, settings), replace(state, level=new, wanted=settings)
+    decision, applied = lock(observation, period.grid, new, reason), None if new == top else new
+    return decision, replace(state, level=applied, since_ns=observation.boot_ns, served=0.0, wanted=decision.settings)
 
 
-def predict(state: SloState, _config: SloOptions) -> Prediction | None:
-    """Expected saving of its decisions in shadow mode, where the server's response was not observed; None in the first
-    minute.
-    """
-    if state.promise.seconds < _PROMISE_S:
-        return None
-    mean, std = state.promise.saving_ratio
-    return Prediction(state.wanted, mean, mean - 1.96 * std, min(1.0, mean + 1.96 * std))
+def _load(period: ServedPeriod, counters: WorkCounters) -> int:
+    """Mean batch of the period or batch now, whichever is larger, as a power of two."""
+    itl = period.seen.get("itl")
+    mean = itl.seen.sum_s / period.seconds if itl is not None and period.seconds > 0 else 0.0
+    return round(log2(min(_LARGEST, max(1.0, mean, counters.running or 0))))
 
 
-def _reason(ahead: Sequence[Outlook], new: int, top: int) -> str:
-    """What keeps the clock from going lower."""
-    if new == 0:
-        return "knee"
-    lower = ahead[new - 1]
-    if lower.late:
-        return "queue"
-    first, later = lower.first - ahead[top].first, lower.later - ahead[top].later
-    return "ttft" if first >= later else "itl"
+def _learn(
+    state: SloState, period: ServedPeriod, counters: WorkCounters, load: int, observation: Observation
+) -> tuple[SloState, Mapping[str, MissCurve]]:
+    """With the period in budgets and experience; and the misses of the period, by latency."""
+    before = state.counters or counters
+    ttft, itl = period.seen.get("ttft"), period.seen.get("itl")
+    requests = ttft.seen.count if ttft is not None else max(0, (counters.requests or 0) - (before.requests or 0))
+    prompts = max(0, (counters.prompt_tokens or 0) - (before.prompt_tokens or 0))
+    gaps = itl.seen if itl is not None else None
+    work = state.work.add(requests, prompts, gaps, period.seconds, (load, period.level))
+    if work.is_other:  # of which nothing is known
+        state = replace(state, known={}, shares={})
+    seen = {name: _misses(interval, work) for name, interval in period.seen.items()}
+    blame = state.blame
+    if blame is None and period.grown >= QUEUE_GROWTH:
+        blame = (load, period.level)
+    budgets, known, shares = dict(state.budgets), dict(state.known), dict(state.shares)
+    allowed = 1.0 - observation.terms.attainment_ratio
+    for name, one in seen.items():
+        budgets[name] = budgets.get(name, ErrorBudget()).add(observation.boot_ns / _NS, one.requests, one.missed[0], allowed)
+        known[name] = known.get(name, Experience()).add(*(blame or (load, period.level)), one)
+        growth = exp(max(-1.0, min(1.0, (_AIM * one.requests - one.missed[0] / allowed) / REQUESTS)))
+        shares[name] = min(_SHARES[2], max(_SHARES[0], shares.get(name, _SHARES[1]) * growth))
+    served = state.served + max((one.requests for one in seen.values()), default=0.0)
+    blame = blame if period.reading.queue else None
+    return replace(state, budgets=budgets, shares=shares, known=known, work=work, blame=blame, served=served), seen
 
 
-_DEFAULTS: Mapping[str, float] = {"levels": 8, "give_percent": 0.25, "stale_s": 5.0}
-_RANGES: Ranges = {"levels": (4, 10), "give_percent": (0.01, 50.0), "stale_s": (0.1, 3600.0)}
+def _misses(interval: LatencyInterval, work: WorkMeans) -> MissCurve:
+    if not interval.is_mean:
+        return curve(interval.seen.count, partial(ttft_misses, interval.seen, interval.limit_s))
+    requests = interval.seen.count / work.gaps
+    return curve(requests, lambda factor: requests * itl_misses(work.recent, interval.limit_s, work.gaps, factor))
 
 
-def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> SloOptions:
-    """Config from the user's options.
+def _choose(
+    observation: Observation, state: SloState, period: ServedPeriod, load: int, level: int, seen: Mapping[str, MissCurve]
+) -> tuple[int, str]:
+    """The next level, and why."""
+    allowed, top = 1.0 - observation.terms.attainment_ratio, len(period.grid) - 1
+    spent = {name: state.budgets[name].spent_ratio(allowed) for name in seen}
+    if state.blame is not None or period.grown >= QUEUE_GROWTH:
+        return top, "queue"
+    if max(spent.values()) >= 1.0:
+        return top, "budget_spent"
+    burst = [name for name, one in seen.items() if one.missed[0] >= 2 and one.missed[0] > _BURST * one.requests]
+    if burst:
+        return level + (top - level + 1) // 2, burst[0]
+    share = {name: allowed * state.shares[name] * min(1.0, 2.0 * (1.0 - spent[name])) for name in seen}
+    new, reason = top, max(spent, key=lambda name: spent[name])
+    for candidate in range(top):
+        open_ones = [name for name in seen if not _is_kept(state.known[name], period, load, candidate, share[name])]
+        if not open_ones:
+            new = candidate
+            break
+        reason = open_ones[0]
+    calm_s = (observation.boot_ns - state.since_ns) / _NS
+    may_try = observation.enforced and calm_s >= _CALM_S and state.served >= _FEW and max(spent.values()) <= _TRIAL
+    if may_try and 0 < new >= level and not any(state.known[name].is_missed(load, new - 1, share[name]) for name in seen):
+        itl = period.seen.get("itl")
+        if itl is None or state.work.expected_gap_s(load, new - 1, period.grid) < itl.limit_s:
+            return new - 1, "trial"
+    return new, reason if new else "knee"
 
-    Raises:
-        UsageError: an unknown option or a value out of its range.
-    """
-    values = checked("slo", options, _DEFAULTS, _RANGES)
-    give, stale_ns = values["give_percent"] / 100, int(values["stale_s"] * _NS)
-    return SloOptions(tuple(knees), int(values["levels"]), give, stale_ns)
+
+def _is_kept(known: Experience, period: ServedPeriod, load: int, level: int, share: float) -> bool:
+    """Whether at this load and clock at most `share` of the requests miss, as far as was seen."""
+    requests, missed = known.at_most(load, level, period.grid, _MANY)
+    return not known.is_missed(load, level, share) and requests >= _MANY and missed <= share * requests + 0.5
+
+
+def predict(state: SloState, _config: ServingOptions) -> Prediction | None:
+    """Bounds of the saving of its decisions in shadow mode; None in the first minute."""
+    ratio = state.shadow.saving_ratio
+    return None if ratio is None else Prediction(state.wanted, ratio / 2, 0.0, ratio)
 
 
 SPEC = DvfsPolicy(
-    summary=(
-        "serving: minimise energy with time to first token and time between tokens within the SLO; release on missing "
-        "data, thermal limits or queue growth"
-    ),
-    options={
-        "levels": "number of clocks from knee to maximum to choose from (default 8)",
-        "give_percent": "percent of requests that may miss a limit in addition to those at the highest clock (default 0.25)",
-        "stale_s": "age in seconds at which a reading counts as missing (default 5)",
-    },
-    configure=configure,
+    summary="serving: the lowest clock that keeps the error budgets of time to first token and time between tokens",
+    options=OPTIONS,
+    configure=partial(configure, "slo"),
     start=SloState,
     decide=decide,
     kind="slo",

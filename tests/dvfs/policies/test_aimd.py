@@ -71,8 +71,8 @@ def test_a_growing_queue_releases_at_once_and_the_level_above_is_resumed() -> No
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"ttft": None}, "missing_counters"),
-        ({"queue": None}, "missing_counters"),
+        ({"ttft": None}, "missing_ttft"),
+        ({"queue": None}, "missing_queue"),
         ({"boot_ns": 0}, "stale_progress"),
         (None, "no_progress"),
     ],

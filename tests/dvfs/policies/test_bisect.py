@@ -82,7 +82,7 @@ def test_a_held_clock_that_misses_is_left_and_a_queue_or_missing_metrics_release
     server.run(1500)
     assert server.clock() < 1980  # tried again after 15 minutes
     server.queue = None
-    assert server.second() == Decision("release", "missing_counters")
+    assert server.second() == Decision("release", "missing_queue")
 
 
 def test_wrong_options_are_refused() -> None:

@@ -232,7 +232,7 @@ def test_a_profile_of_a_sweep_is_played_over_each_knob(tmp_path: Path, capsys: p
         (("--trace", AZURE, "--chart", "none/there/c.svg"), "--chart: cannot write none/there/c.svg"),
         (("--trace", AZURE, "--chart", "c.png"), ".svg"),
         (("--trace", AZURE, "--option", "levels=4.5"), "levels: expected an integer"),
-        (("--trace", AZURE, "--option", "give_percent=0"), "give_percent: expected a number from 0.01"),
+        (("--trace", AZURE, "--option", "stale_s=0"), "stale_s: expected a number from 0.1"),
         (("--table", "none.csv"), "none.csv: cannot read"),
         (("--table", AZURE), "expected one of the columns power_limit"),
         (("--table", V100, "--policy", "slo"), "--policy slo: expected a policy that searches by trials"),

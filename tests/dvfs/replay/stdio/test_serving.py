@@ -43,14 +43,14 @@ def test_the_policies_that_serve() -> None:
 
 
 @pytest.mark.parametrize("period_s", [0.2, 1.0, 5.0])
-@pytest.mark.parametrize("name", ["aimd", "bisect"])
+@pytest.mark.parametrize("name", ["aimd", "bisect", "slo"])
 def test_with_slack_the_clock_falls_and_missing_metrics_release_it(name: str, period_s: float) -> None:
     start = {**START, "period_s": period_s}
     lines = [period(n, period_s) for n in range(1, 600)]
     answers = talk(name, start, *lines, {"t_s": 600 * period_s})
     assert {answer["setting"] for answer in answers} <= set(START["settings"])
     assert answers[-2]["setting"] == 990
-    assert answers[-1] == {"setting": 1980, "reason": "missing_counters"}
+    assert answers[-1] == {"setting": 1980, "reason": "missing_queue"}
 
 
 def test_slo_lowers_the_clock_of_a_light_load() -> None:
@@ -60,11 +60,11 @@ def test_slo_lowers_the_clock_of_a_light_load() -> None:
 
 
 @pytest.mark.parametrize(("role", "missing"), [("prefill", "itl"), ("decode", "ttft")])
-@pytest.mark.parametrize("name", ["aimd", "bisect"])
+@pytest.mark.parametrize("name", ["aimd", "bisect", "slo"])
 def test_a_pool_needs_only_its_own_latency(name: str, role: str, missing: str) -> None:
     lines = [period(n, **{missing: None}) for n in range(1, 400)]
     assert talk(name, {**START, "role": role}, *lines)[-1]["setting"] == 990
-    assert talk(name, START, *lines)[-1] == {"setting": 1980, "reason": "missing_counters"}
+    assert talk(name, START, *lines)[-1] == {"setting": 1980, "reason": f"missing_{missing}"}
 
 
 def test_by_the_command_each_line_is_answered_before_the_next_is_written() -> None:
