@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks import dvfs_calibration
 from benchmarks.__main__ import main
-from benchmarks.llm_power import tables
+from benchmarks.llm_power import derive, tables
 from benchmarks.llm_power.workloads import Workload, change, run_capped, search
 from dvfs.replay.serving import boards
 
@@ -105,6 +105,22 @@ def test_the_stored_parameters_are_those_of_the_fit() -> None:
         assert row["fitted"] == pytest.approx(row["stored"], rel=0.15), row
         if row["of"] == "decode":
             assert row["fitted"] == pytest.approx(row["stored"], rel=0.01), row
+
+
+def test_the_table_of_gemms_has_quartiles_of_large_operators_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    large = ", ".join(f"('bfloat16', 8, 20000, 10000, {watts}.0, 700.0)" for watts in (100, 200, 300, 400, 500))
+    other = (
+        "('fp8_block', 8, 20000, 10000, 9.0, 700.0), ('bfloat16', 8, 4096, 4096, 9.0, 700.0), "
+        "('bfloat16', 9, 20000, 10000, 9.0, 700.0)"
+    )
+    for name in derive.GPUS.values():
+        path = tmp_path / f"{name}-vllm-0.22.0-gemm_perf.parquet"
+        rows = f"(values {large}, {other}) as t(gemm_dtype, m, n, k, power, power_limit)"
+        duckdb.execute(f"copy (select * from {rows}) to '{path}' (format parquet)")
+    derive.main(tmp_path)
+    expected = [f"{gpu},decode,8,5,200.0,300.0,400.0,700" for gpu in derive.GPUS]
+    assert capsys.readouterr().out.splitlines() == [derive.HEAD, *expected]
 
 
 def test_a_missing_table_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
