@@ -11,8 +11,9 @@ worse attainment below the target, or below the highest clock's where that misse
 does not keep the same bar. *of best* is the sum of savings over the sum of the best fixed clock's. *over NAME* is the mean
 difference of saving to a baseline in points, with 95 % bounds over cells (Student t).
 
-With --log FILE, each policy's totals are appended to FILE as a JSON line with the seed and a hash of the policy's source. A
-seed that was judged with another source of the policy is refused: a policy that changed needs cells that it has not seen.
+With --log FILE, each run's start and each policy's totals are appended to FILE as JSON lines with the seed and a hash of the
+policy's source. A seed that was judged with another source of the policy is refused: a policy that changed needs cells that it
+has not seen.
 
 Part *changes*: see dvfs_judge_changes.py.
 
@@ -24,6 +25,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -32,6 +34,7 @@ from statistics import mean, stdev
 
 import dvfs.policies as package
 from benchmarks import dvfs_judge_changes, dvfs_judge_log
+from benchmarks.dvfs_judge_changes import Map
 from benchmarks.dvfs_traces import DATA
 from benchmarks.runner import Row, say
 from dvfs.proof.estimate import t_quantile
@@ -251,11 +254,14 @@ def run(
     hashes = {name: dvfs_judge_log.source_hash(name) for name in policy}
     if log is not None:
         dvfs_judge_log.refuse_seen(log, seed, hashes)
+        for name, sha256 in hashes.items():  # before the run: an interrupted one has shown its cells as well
+            dvfs_judge_log.append(log, seed, sha256, {"policy": name, "started_parts": list(part)})
     say(f"seed {seed}")
-    with ProcessPoolExecutor(jobs) as pool:
+    with ExitStack() as stack:
+        mapped: Map = map if jobs == 1 else stack.enter_context(ProcessPoolExecutor(jobs)).map
         if "cells" in part:
             rows: list[Row] = []
-            for cell_rows in pool.map(play_cell, [(seed, number, data, requests, policy) for number in range(cells)]):
+            for cell_rows in mapped(play_cell, [(seed, number, data, requests, policy) for number in range(cells)]):
                 rows += cell_rows
                 say(_progress(cell_rows))
                 yield from ({name: value for name, value in row.items() if name[0] != "_"} for row in cell_rows)
@@ -267,7 +273,7 @@ def run(
                     dvfs_judge_log.append(log, seed, hashes[total["policy"]], total | {"requests": requests})
             yield {"seed": seed, "requests_per_cell": requests, "engine_requests_per_cpu_s": round(speed)}
         if "changes" in part:
-            yield from dvfs_judge_changes.play(pool, seed, policy)
+            yield from dvfs_judge_changes.play(mapped, seed, policy)
 
 
 def _progress(rows: Sequence[Row]) -> str:

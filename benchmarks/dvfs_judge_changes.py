@@ -7,10 +7,10 @@ a change, over all changes: points of the worse attainment below 99 %, or below 
 *lost later* counts all other requests.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
+from typing import Any
 
 import dvfs.policies as package
 from benchmarks.runner import Row, say
@@ -24,6 +24,8 @@ PHASES = 30
 FIRST_S = 60.0
 ENGINES = 3
 TARGET = 0.99
+Map = Callable[..., Iterable[Any]]
+"""`map`, or that of an executor."""
 _SLACK = 1.5
 _SEQUENCES = 64
 
@@ -136,11 +138,11 @@ def _count_kept(outcome: SiteOutcome, arrivals: Sequence[Arrival], limits: SloTa
     return n, ttft, itl
 
 
-def play(pool: Executor, seed: int, policies: tuple[str, ...]) -> Iterator[Row]:
+def play(mapped: Map, seed: int, policies: tuple[str, ...]) -> Iterator[Row]:
     """A row per change and policy, over all engines."""
     for name in CHANGES:
         jobs = [(seed, name, number, policies) for number in range(ENGINES)]
-        rows = [row for engine_rows in pool.map(play_change, jobs) for row in engine_rows]
+        rows = [row for engine_rows in mapped(play_change, jobs) for row in engine_rows]
         say(f"change: {name}")
         top = [row for row in rows if row["policy"] == "highest clock"]
         for policy in policies:

@@ -39,7 +39,8 @@ def test_rows_totals_and_log(data: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert total["cells_short"] == sum(row["short"] for row in own)
     assert last["seed"] == 4
     entries = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [(entry["policy"], entry["seed"]) for entry in entries] == [("aimd", 4), ("bisect", 4)]
+    assert [(entry["policy"], entry["seed"]) for entry in entries] == 2 * [("aimd", 4), ("bisect", 4)]
+    assert ["mean_saving_percent" in entry for entry in entries] == [False, False, True, True]
     assert entries[0]["sha256"] == dvfs_judge_log.source_hash("aimd")
 
 
