@@ -24,7 +24,7 @@ DATA = Path(__file__).parent / "data" / "zeus"
 STEPS = 3000
 BUDGETS = (0.05, 0.10)
 OF_ORACLE = {("isotonic", 0.05): 0.93, ("isotonic", 0.10): 0.97, ("raw", 0.05): 0.86, ("raw", 0.10): 0.93}
-CHOICE_OVER, WHOLE_OVER, FAR_OVER, CHOICE_OVER_AR = 0.01, 0.01, 0.02, 0.02
+CHOICE_OVER, WHOLE_OVER, FAR_OVER, CHOICE_OVER_AR = 0.01, 0.01, 0.06, 0.02
 
 
 def rising(share: float) -> float:

@@ -92,7 +92,7 @@ class WorkCounters:
     """
 
     boot_ns: int
-    tokens: int | None = None  # generated
+    tokens: int | None = None  # generated; of a training job: trained
     steps: int | None = None  # of training
     queue: int | None = None  # requests that wait now
     latency_sum_s: float | None = None  # of the times between two tokens

@@ -47,9 +47,10 @@ class SearchOptions:
 
 @dataclass(frozen=True, slots=True)
 class StepCounters:
-    """The counters at the end of a step."""
+    """The counters at the end of a step. `tokens`: trained until then; None: not reported."""
 
     steps: int
+    tokens: int | None
     end_ns: int
     energy_uj: int
     energy_ns: int
@@ -65,7 +66,7 @@ class SearchState:
     asked: Setting | None = None
     since_ns: int | None = None
     mark: StepCounters | None = None
-    step_s: tuple[float, ...] = ()
+    step_s: tuple[float, ...] = ()  # per token where tokens are reported, so that steps of different length compare
     power_w: tuple[float, ...] = ()
     steps: int = field(default=0)  # the last count that was seen
 
@@ -85,7 +86,9 @@ def decide(
     assert progress is not None  # _unmeasured has looked
     assert progress.steps is not None
     names = tuple(d.uuid for d in observation.devices)
-    if state.search is None or progress.steps < state.steps or names != state.devices:
+    if state.search is not None and (progress.steps < state.steps or names != state.devices):  # another run
+        return Decision("release" if state.asked is not None else "hold", "restarted"), SearchState()
+    if state.search is None:
         settings = candidates(observation, config)
         if len(settings) < 2:
             return Decision("hold", "nothing_to_choose"), state
@@ -169,12 +172,13 @@ def _measured(observation: Observation, state: SearchState, config: SearchOption
         return replace(state, mark=None)
     if min(end_ns, energy_ns) < state.since_ns + config.settle_ns:
         return state
-    here, before = StepCounters(progress.steps, end_ns, energy_uj, energy_ns), state.mark
+    here, before = StepCounters(progress.steps, progress.tokens, end_ns, energy_uj, energy_ns), state.mark
     if before is None or energy_uj < before.energy_uj:
         return replace(state, mark=here)
     if here.steps == before.steps or here.end_ns - before.end_ns < config.sample_ns or here.energy_ns <= before.energy_ns:
         return state
-    step_s = (here.end_ns - before.end_ns) / _NS / (here.steps - before.steps)
+    trained = (here.tokens or 0) - (before.tokens or 0) if before.tokens is not None else 0
+    step_s = (here.end_ns - before.end_ns) / _NS / (trained if trained > 0 else here.steps - before.steps)
     power_w = (here.energy_uj - before.energy_uj) * 1000 / (here.energy_ns - before.energy_ns)
     if not power_w:
         return replace(state, mark=here)

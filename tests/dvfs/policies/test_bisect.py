@@ -8,8 +8,8 @@ from dvfs.policies.bisect import SPEC, TRIALS, learn, propose, start_pairs
 from dvfs.replay.training import Weather, play
 from dvfs.types import Decision
 from energy_agent.core.errors import UsageError
-from tests.dvfs.policies.progress.jobs import Job
 from tests.dvfs.policies.serving_load import Load
+from tests.dvfs.policies.training_job import Job
 
 CONFIG = SPEC.configure({}, knees.load())
 

@@ -29,12 +29,12 @@ def test_when_a_step_ended_does_not_move_with_utc(step_s: int) -> None:
     clock = SteppedClock()
     intake, tokens = TrainingReports(clock, lambda identity: True, lambda: 10**15), TokenPoller(clock)
     before_ns = clock.boot_ns()
-    intake.report((os.getpid(), 0), "job", TrainingReport("0123456789abcdef", 60.0, {"training": 7}, 0, step_age_s=2.5))
+    intake.report((os.getpid(), 0), "job", TrainingReport("0123456789abcdef", 60.0, {"training": 7}, 4096, step_age_s=2.5))
     after_ns = clock.boot_ns()
     clock.step_ns = step_s * S
     progress = progress_of("job", tokens, intake, clock)
     assert progress is not None
-    assert progress.steps == 7
+    assert (progress.steps, progress.tokens) == (7, 4096)
     assert before_ns <= progress.boot_ns <= after_ns
     assert progress.step_end_ns == progress.boot_ns - 2.5 * S
 

@@ -11,7 +11,7 @@ from dvfs.policies.progress import SPEC, SearchState
 from dvfs.tables import SettingTable
 from dvfs.types import Setting
 from energy_agent.core.errors import UsageError
-from tests.dvfs.policies.progress.jobs import Job
+from tests.dvfs.policies.training_job import Job
 
 
 def make_job(table: SettingTable, **more: object) -> Job:
@@ -33,6 +33,14 @@ def test_two_hours_of_training_are_within_the_budget_and_cheaper(knob: str, step
     assert {d.reason for d in trained.told} >= {"reference", "probe"}
 
 
+def test_steps_of_different_length_are_compared_by_their_tokens() -> None:
+    table = job("A100", "sm_clock_mhz", 40, 3)
+    trained = make_job(table, step_s=1.5, lengths=(0.4, 1.6)).run(7200)
+    assert trained.state.search.measured.sd < 0.04  # the lengths alone would make it 0.35
+    assert trained.work_s / trained.default_s - 1 <= 0.05
+    assert trained.energy_j < 0.97 * trained.default_s * table.default.power_w
+
+
 def test_it_lets_go_on_heat_and_begins_that_trial_again() -> None:
     training = make_job(job("A100", "sm_clock_mhz", 12, 3))
     while not training.in_force:
@@ -44,7 +52,7 @@ def test_it_lets_go_on_heat_and_begins_that_trial_again() -> None:
     known = training.state.search
     training.changes = {}
     training.run(3)
-    assert training.state.search.samples == known.samples  # nothing of the hot time was learned
+    assert training.state.search.measured == known.measured  # nothing of the hot time was learned
 
 
 @pytest.mark.parametrize(
@@ -67,16 +75,19 @@ def test_evaluation_is_no_step_time() -> None:
     training.run(60)
     training.doing = "training"
     training.run(200)
-    times = [block.time for block in training.state.search.blocks]
-    assert max(times) - min(times) < 0.3
+    assert training.state.search.measured.sd < 0.05
 
 
 def test_a_job_that_starts_again_is_another_run() -> None:
     training = make_job(job("A100", "sm_clock_mhz", 12, 3)).run(300)
-    assert training.state.search.samples
+    assert training.state.search.measured.samples
+    while not training.in_force:
+        training.second()
     training.steps = 0
+    assert (training.second().action, training.in_force) == ("release", {})
     training.run(2)
-    assert not training.state.search.samples
+    assert not training.state.search.measured.samples
+    assert training.run(300).in_force or training.state.search.measured.samples > 100
 
 
 def test_a_setting_that_is_not_in_force_teaches_nothing() -> None:
@@ -84,13 +95,13 @@ def test_a_setting_that_is_not_in_force_teaches_nothing() -> None:
     while not training.in_force:
         training.second()
     training.in_force = {}  # the actuator refused, or somebody else took it back
-    samples = dict(training.state.search.samples)
+    samples = training.state.search.measured.samples
     for _ in range(60):
         decision = training.second()
         training.in_force = {}
         assert decision.action == "hold"
     assert decision.reason == "not_in_force"
-    assert training.state.search.samples == samples
+    assert training.state.search.measured.samples == samples
 
 
 def test_shadow_writes_nothing_and_promises_what_is_likely() -> None:

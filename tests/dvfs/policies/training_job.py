@@ -27,12 +27,14 @@ class Job:
     told: list[Decision] = field(default_factory=list)
     changes: dict[str, object] = field(default_factory=dict)  # of every device's observation
     doing: str = "training"
+    lengths: tuple[float, float] = (1.0, 1.0)  # range of a step's work; its tokens are reported where it varies
     work_s: float = 0.0  # time that went into steps, and what it would have been at the default
     default_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.state = self.policy.start() if self.state is None else self.state
         self.draw, self.steps, self.energy_j, self.part, self.step_end_s = random.Random(4), 0, 0.0, 0.0, self.t_s
+        self.tokens, self.length = 0, 1.0
 
     def setting(self) -> float:
         one = next(iter(self.in_force.values()), None)
@@ -45,11 +47,12 @@ class Job:
         ratio = row.time_s / self.table.default.time_s
         end = self.t_s + 1
         while self.doing == "training":
-            took = self.step_s * ratio * max(0.1, 1 + self.draw.gauss(0, self.noise)) - self.part
+            took = self.step_s * self.length * ratio * max(0.1, 1 + self.draw.gauss(0, self.noise)) - self.part
             if self.t_s + took > end:
                 self.part += end - self.t_s
                 break
             self.t_s, self.part, self.steps = self.t_s + took, 0.0, self.steps + 1
+            self.tokens, self.length = self.tokens + round(1000 * self.length), self.draw.uniform(*self.lengths)
             self.step_end_s = self.t_s
         self.t_s = end
         self.energy_j += row.power_w
@@ -75,7 +78,13 @@ class Job:
             )
             for i in range(2)
         )  # fmt: skip
-        progress = WorkCounters(now, steps=self.steps, step_end_ns=int(self.step_end_s * NS), doing=self.doing)
+        progress = WorkCounters(
+            now,
+            self.tokens if self.lengths[0] < 1 else None,
+            steps=self.steps,
+            step_end_ns=int(self.step_end_s * NS),
+            doing=self.doing,
+        )
         return Observation(
             "job", now, devices, progress, True, "w", terms=SteeringSettings(slowdown_ratio=self.slowdown),
             enforced=self.enforced, in_force=self.in_force,
