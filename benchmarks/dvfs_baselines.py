@@ -1,4 +1,4 @@
-"""Search rules for a training job, compared on the same jobs: `progress`, `bisect` and Zeus's rule.
+"""Search rules for a training job on the same jobs: `progress`, `bisect` and Zeus's rule. `limiter` on boards drawn at random.
 
 Zeus's measured tables (benchmarks/data/zeus), raw, 3,000 steps, 2 % noise; and tables, lengths and disturbances drawn at random
 (drawn_tables.py). *of mixing* compares with the best two settings in turns. Rows *a - b* are mean differences of paired runs,
@@ -14,9 +14,12 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from benchmarks.drawn_tables import TrainingCell, draw_cell
+from benchmarks.dvfs_limiter import LimitedJob
 from benchmarks.runner import Row
 from dvfs.policies.bisect import TRIALS as BISECT
+from dvfs.policies.limiter import SPEC as LIMITER
 from dvfs.policies.progress import SPEC as PROGRESS
+from dvfs.replay.limited_board import draw_board
 from dvfs.replay.rivals import ZEUS
 from dvfs.replay.table_files import load
 from dvfs.replay.training import Score, Weather, play
@@ -53,15 +56,46 @@ def run(
     cells: int = 60,
     first_cell: int = 1_000_000,
     table: tuple[Path, ...] = TABLES,
+    boards: int = 20,
+    hours: float = 2.0,
     jobs: int = 2,
 ) -> Iterator[Row]:
-    """`seeds` runs per measured table, and `cells` drawn ones from the seed `first_cell` on, under each rule."""
+    """`seeds` runs per measured table, `cells` drawn jobs from `first_cell` on, `boards` steered for `hours` each."""
     with ProcessPoolExecutor(jobs) as pool:
         if "training" in part:
             yield from _training(pool, seeds, table)
             drawn = range(first_cell, first_cell + cells)
             yield from _compared(pool, {"tables": "drawn, 2 % noise"}, [draw_cell(seed, is_calm=True) for seed in drawn])
             yield from _compared(pool, {"tables": "drawn, disturbed"}, [draw_cell(seed) for seed in drawn])
+        if "limiter" in part:
+            yield from _limited(pool, boards, hours)
+
+
+def _steer(job: tuple[int, float, float]) -> tuple[bool, float, float, float]:
+    """Of a drawn board with this waste: whether its limiter acts, what a lock at its mean clock saves, saving and slowdown."""
+    seed, waste_ratio, hours = job
+    board = draw_board(seed, waste_ratio)
+    free, steered = board.run(), LimitedJob(board, LIMITER, seed).run(round(3600 * hours))
+    return free.is_limited, 1 - board.run(free.clock_mhz).step_j / free.step_j, steered.saving_ratio, steered.slowdown_ratio
+
+
+def _limited(pool: ProcessPoolExecutor, boards: int, hours: float) -> Iterator[Row]:
+    for waste_ratio in (0.0, 0.02, 0.05, 0.10):
+        runs = list(pool.map(_steer, [(seed, waste_ratio, hours) for seed in range(boards)]))
+        for is_limited in (True, False):
+            own = [run[1:] for run in runs if run[0] == is_limited]
+            if own:
+                wasted, saved, slower = zip(*own, strict=True)
+                yield {
+                    "waste_percent": 100 * waste_ratio,
+                    "at_limit": is_limited,
+                    "boards": len(own),
+                    "lock_saves_percent": 100 * mean(wasted),
+                    "saving_percent": 100 * mean(saved),
+                    "least_saving_percent": 100 * min(saved),
+                    "slowdown_percent": 100 * mean(slower),
+                    "worst_slowdown_percent": 100 * max(slower),
+                }
 
 
 def _training(pool: ProcessPoolExecutor, seeds: int, paths: Sequence[Path]) -> Iterator[Row]:

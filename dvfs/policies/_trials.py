@@ -1,11 +1,12 @@
 """Trials of a training job's settings, from counters read once per second: the live side of policies that search by trials.
 
-`progress` and `bisect` share it: a search proposes a setting and a number of samples, this module applies the setting, waits
-until it is applied, measures the samples and passes them to the search. Pure.
+`progress`, `bisect` and `limiter` share it: a search proposes a setting and a number of samples, this module applies the
+setting, waits until it is applied, measures the samples and passes them to the search. Pure.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import mean
 from typing import Any, NamedTuple
 
 from dvfs.knees import Knee, find
@@ -21,6 +22,10 @@ _UNKNOWN_KNEE = 0.6  # of the highest clock: the knee of every known GPU is abov
 _LOWEST_POWER = 0.4  # of the original limit
 _SHADOW_SAMPLES = 25
 _TRAINING = ("", "training")
+_POWER_CAP = 0x4  # clock-event reason
+_WATCHED = 30  # readings before a search over clocks starts: the power limit moves the clock by some percent
+_STEPS_ABOVE = 2  # the mean of those readings is within this of the held clock
+_LIMITED = 0.8  # share of them at the power limit, from which on it holds the clock
 CLOCK, POWER = "sm_clock_mhz", "power_limit_w"
 
 
@@ -43,6 +48,8 @@ class SearchOptions:
     settle_ns: int  # left out after a change
     stale_ns: int
     turns: bool = False  # whether two settings may be taken in turns
+    steps_below: int | None = None  # policy limiter: only clocks around the one held at the power limit, so many steps below
+    slowdown: float | None = None  # in place of the workload's budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,7 @@ class SearchState:
     step_s: tuple[float, ...] = ()  # per token where tokens are reported, so that steps of different length compare
     power_w: tuple[float, ...] = ()
     steps: int = field(default=0)  # the last count that was seen
+    watched: tuple[int, ...] = ()  # last clocks at the power limit, before the search starts; 0: not at it
 
 
 Predict = Callable[[SearchState, SearchOptions], Prediction | None]
@@ -77,24 +85,29 @@ Predict = Callable[[SearchState, SearchOptions], Prediction | None]
 def decide(
     trials: Trials, predict: Predict, observation: Observation, state: SearchState, config: SearchOptions
 ) -> tuple[Decision, SearchState]:
-    """One round: release on trouble, otherwise continue the trial or start the next."""
-    reason = trouble(observation, config.stale_ns) or _unmeasured(observation)
+    """One round: release on trouble, otherwise watch the clock, then continue the trial or start the next."""
+    reason = trouble(observation, config.stale_ns) or _unmeasured(observation, config)
     if reason:
         idle = replace(state, trial=None, asked=None, since_ns=None, mark=None, step_s=(), power_w=())
         return Decision("release" if state.asked is not None else "hold", reason), idle
     progress = observation.progress
     assert progress is not None  # _unmeasured has looked
-    assert progress.steps is not None
+    work = progress.work
+    assert work is not None
     names = tuple(d.uuid for d in observation.devices)
-    if state.search is not None and (progress.steps < state.steps or names != state.devices):  # another run
+    if state.search is not None and (work < state.steps or names != state.devices):  # another run
         return Decision("release" if state.asked is not None else "hold", "restarted"), SearchState()
     if state.search is None:
-        settings = candidates(observation, config)
+        state = replace(state, watched=(*state.watched, _limited_mhz(observation))[-_WATCHED:])
+        if config.knob == "clock" and len(state.watched) < _WATCHED:
+            return Decision("hold", "watching"), state
+        limited = [clock for clock in state.watched if clock]
+        settings = candidates(observation, config, mean(limited) if len(limited) >= _LIMITED * _WATCHED else None)
         if len(settings) < 2:
-            return Decision("hold", "nothing_to_choose"), state
-        knob = CLOCK if config.knob == "clock" else POWER
-        state = SearchState(trials.start(knob, settings, observation.terms.slowdown_ratio, None), names)
-    state = replace(state, steps=progress.steps)
+            return Decision("hold", "nothing_to_choose" if config.steps_below is None else "not_limited"), state
+        knob, slowdown = CLOCK if config.knob == "clock" else POWER, config.slowdown or observation.terms.slowdown_ratio
+        state = SearchState(trials.start(knob, settings, slowdown, None), names)
+    state = replace(state, steps=work)
     trial = state.trial
     if trial is None:
         return _next(trials, predict, observation, state, config)
@@ -147,11 +160,13 @@ def _in_force(observation: Observation, state: SearchState, config: SearchOption
     return all(setting.power_limit_mw == asked.power_limit_mw for setting in applied)
 
 
-def _unmeasured(observation: Observation) -> str:
+def _unmeasured(observation: Observation, config: SearchOptions) -> str:
     """Why the job's progress cannot be measured now."""
     progress = observation.progress
-    if progress is None or progress.steps is None:
+    if progress is None or (progress.steps is None and (config.steps_below is None or progress.tokens is None)):
         return "no_steps"
+    if progress.steps is None and not progress.queue:
+        return "not_saturated"  # without waiting requests the tokens per second are those of the clients
     if any(d.energy_uj is None for d in observation.devices):
         return "no_energy"
     return ""
@@ -161,7 +176,7 @@ def _measured(observation: Observation, state: SearchState, config: SearchOption
     """With a sample, where steps have ended since the last one."""
     progress = observation.progress
     assert progress is not None
-    assert progress.steps is not None
+    assert progress.work is not None
     if state.since_ns is None:
         state = replace(state, since_ns=observation.boot_ns)
     end_ns = progress.step_end_ns if progress.step_end_ns is not None else progress.boot_ns
@@ -172,7 +187,7 @@ def _measured(observation: Observation, state: SearchState, config: SearchOption
         return replace(state, mark=None)
     if min(end_ns, energy_ns) < state.since_ns + config.settle_ns:
         return state
-    here, before = StepCounters(progress.steps, progress.tokens, end_ns, energy_uj, energy_ns), state.mark
+    here, before = StepCounters(progress.work, progress.tokens, end_ns, energy_uj, energy_ns), state.mark
     if before is None or energy_uj < before.energy_uj:
         return replace(state, mark=here)
     if here.steps == before.steps or here.end_ns - before.end_ns < config.sample_ns or here.energy_ns <= before.energy_ns:
@@ -185,8 +200,16 @@ def _measured(observation: Observation, state: SearchState, config: SearchOption
     return replace(state, mark=here, step_s=(*state.step_s, step_s), power_w=(*state.power_w, power_w))
 
 
-def candidates(observation: Observation, config: SearchOptions) -> list[float]:
-    """The settings to choose from, the highest stands for the original one: SM clocks in MHz, or power limits in W."""
+def _limited_mhz(observation: Observation) -> int:
+    """The lowest clock of a device at its power limit, which all devices of a job wait for; 0: none is at it."""
+    return min((d.sm_clock_mhz or 0 for d in observation.devices if (d.event_reasons or 0) & _POWER_CAP), default=0)
+
+
+def candidates(observation: Observation, config: SearchOptions, held_mhz: float | None = None) -> list[float]:
+    """The settings to choose from, the highest stands for the original one: SM clocks in MHz, or power limits in W.
+
+    Clocks above the one that a device holds at its power limit have no effect; a lock at it ends what the limiter wastes.
+    """
     if config.knob == "power":
         originals = observation.original_limits_mw()  # a current limit may have been set by an earlier agent
         ranges = [d.power_range_mw for d in observation.devices]
@@ -201,7 +224,12 @@ def candidates(observation: Observation, config: SearchOptions) -> list[float]:
     top = min(clock for clock in highest if clock is not None)
     knees = [find(config.knees, d.sku) for d in observation.devices]
     low = max(_UNKNOWN_KNEE * top if knee is None else knee.knee_mhz for knee in knees)
-    return _spread(low, top, config.grid, _CLOCK_STEP_MHZ)
+    if config.steps_below is not None:
+        if held_mhz is None:
+            return []
+        low = max(low, held_mhz - config.steps_below * _CLOCK_STEP_MHZ)
+    high = top if held_mhz is None else min(top, (round(held_mhz / _CLOCK_STEP_MHZ) + _STEPS_ABOVE) * _CLOCK_STEP_MHZ)
+    return sorted({*_spread(low, high, config.grid, _CLOCK_STEP_MHZ), float(top)})
 
 
 def _spread(low: float, top: float, count: int, step: int) -> list[float]:
@@ -229,11 +257,13 @@ def configure(
     Raises:
         UsageError: an unknown option, or a value that cannot be.
     """
-    values = checked(policy, options, defaults)
+    values = {**DEFAULTS, **checked(policy, options, defaults)}
     if values["knob"] not in ("clock", "power"):
         raise UsageError(f"dvfs policy {policy}: knob: expected clock or power, got {values['knob']!r}")
     if not 2 <= values["grid"] <= 64:
         raise UsageError(f"dvfs policy {policy}: grid: expected an integer from 2 to 64, got {values['grid']!r}")
     sample_ns, settle_ns, stale_ns = (int(values[name] * _NS) for name in ("sample_s", "settle_s", "stale_s"))
-    turns = values.get("turns", False)
-    return SearchOptions(tuple(knees), values["knob"], int(values["grid"]), sample_ns, settle_ns, stale_ns, turns)
+    below, slowdown = values.get("steps_below"), values.get("slowdown")
+    grid = int(values["grid"] if below is None else below + _STEPS_ABOVE + 1)
+    turns = values.get("turns", below is not None)
+    return SearchOptions(tuple(knees), values["knob"], grid, sample_ns, settle_ns, stale_ns, turns, below, slowdown)

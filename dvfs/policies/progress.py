@@ -100,7 +100,7 @@ def learn(search: Search, setting: float, step_s: Sequence[float], power_w: Sequ
     """With the samples of a trial. Raises ValueError as `Measurements.learn` does."""
     left = None if search.left is None else max(0, search.left - len(step_s))
     measured = search.measured.learn(setting, step_s, power_w)
-    is_new = bool(search.measured.effects) and not measured.effects
+    is_new = len(measured.effects) < len(search.measured.effects)
     return replace(search, left=left, measured=measured, cost=search.budget if is_new else search.cost)
 
 

@@ -57,8 +57,8 @@ def progress_of(workload: str, tokens: TokenPoller, training: TrainingReports | 
     report = lead.report
     second_s = clock.real_seconds(1.0) or 1.0  # on a simulated node that runs faster, ages are in the machine's time
     ended_ns = None if report.step_age_s is None else round(lead.at_boot_ns - report.step_age_s / second_s * _NS)
-    steps, tokens = report.steps.get(TRAINING, 0), report.tokens or None  # 0: the loop reports none
-    return WorkCounters(lead.at_boot_ns, tokens=tokens, steps=steps, step_end_ns=ended_ns, doing=report.doing)
+    steps, trained = report.steps.get(TRAINING, 0), report.tokens or None  # 0: the loop reports none
+    return WorkCounters(lead.at_boot_ns, tokens=trained, steps=steps, step_end_ns=ended_ns, doing=report.doing)
 
 
 def ranks_of(training: TrainingReports | None, workload: str, led: bool) -> JobRanks | None:
