@@ -37,17 +37,17 @@ class Block(NamedTuple):
     at: float
 
 
-class Effect(NamedTuple):
+class SettingEffect(NamedTuple):
     """Mean differences of both logarithms from the reference's."""
 
     samples: float = 0
     time: float = 0.0
     power: float = 0.0
 
-    def add(self, samples: float, time: float, power: float) -> "Effect":
+    def add(self, samples: float, time: float, power: float) -> "SettingEffect":
         """With another block."""
         n = self.samples + samples
-        return Effect(n, self.time + (time - self.time) * samples / n, self.power + (power - self.power) * samples / n)
+        return SettingEffect(n, self.time + (time - self.time) * samples / n, self.power + (power - self.power) * samples / n)
 
     @property
     def energy(self) -> float:
@@ -63,7 +63,7 @@ class Measurements:
     near: Block | None = None
     pending: tuple[Block, ...] = ()
     aside: tuple[Block, tuple[float, ...]] | None = None  # with the logarithms of its times
-    effects: Mapping[float, Effect] = field(default_factory=dict)
+    effects: Mapping[float, SettingEffect] = field(default_factory=dict)
     samples: int = 0
     first_time: float = 0.0  # of the first reference block
     work: float = 0.0  # the account, in samples of the first reference block: work done,
@@ -111,7 +111,11 @@ class Measurements:
         return self._close(block) if setting == self.reference else replace(self, pending=(*self.pending, block))
 
     def _is_far(self, block: Block, near: Block) -> bool:
-        known = Effect(self.samples) if block.setting == self.reference else self.now().effects.get(block.setting, Effect())
+        known = (
+            SettingEffect(self.samples)
+            if block.setting == self.reference
+            else self.now().effects.get(block.setting, SettingEffect())
+        )
         if block.samples < _FAR_SAMPLES[0] or known.samples < _FAR_SAMPLES[1]:
             return False
         sd = self.sd * math.sqrt(1 / block.samples + 1 / near.samples + 1 / known.samples)
@@ -151,7 +155,7 @@ class Measurements:
             work += worth
             if one.setting == self.reference:
                 continue
-            known, slower = effects.get(one.setting, Effect()), one.time - time
+            known, slower = effects.get(one.setting, SettingEffect()), one.time - time
             if known.samples:
                 unit = 1 / one.samples + 1 / known.samples + (1 - part) ** 2 / near.samples + part**2 / max(1, block.samples)
                 errors, blocks = errors + (slower - known.time) ** 2 / unit, blocks + 1

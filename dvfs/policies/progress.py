@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 from dvfs.knees import Knee
 from dvfs.policies import _trials
-from dvfs.policies._effects import Effect, Measurements
+from dvfs.policies._effects import Measurements, SettingEffect
 from dvfs.policies._trials import POWER, SearchOptions, SearchState, Trial, setting_of
 from dvfs.types import Decision, DvfsPolicy, Observation, Prediction, Trials
 
@@ -146,7 +146,7 @@ def _next(search: Search) -> tuple[Trial, Search]:
     return Trial(chosen.slow if owed >= 0.5 else chosen.fast, _HOLD, "turns"), replace(search, owed=owed - (owed >= 0.5))
 
 
-def _hull(search: Search, effects: Mapping[float, Effect]) -> list[Point]:
+def _hull(search: Search, effects: Mapping[float, SettingEffect]) -> list[Point]:
     """The lower convex hull of what was tried, from the fastest setting to that of least energy."""
     points = [Point(0.0, 1.0, search.reference)]
     for setting, effect in effects.items():
@@ -176,7 +176,7 @@ def _mix(line: Sequence[Point], slowdown: float) -> Mix:
     return Mix(end.energy, end.setting, end.setting, 0.0)
 
 
-def _untried(search: Search, effects: Mapping[float, Effect], used: Mix) -> float | None:
+def _untried(search: Search, effects: Mapping[float, SettingEffect], used: Mix) -> float | None:
     """The setting to try next, None once the neighbours of those in use are close enough."""
     near, settings, limit, sd = search.measured.near, search.settings, math.log1p(search.budget), search.measured.sd
     assert near is not None
@@ -184,7 +184,7 @@ def _untried(search: Search, effects: Mapping[float, Effect], used: Mix) -> floa
         # Time follows a clock at most in proportion; a power limit binds below the power that is drawn.
         top = min(search.reference, math.exp(near.power)) if search.knob == POWER else search.reference
         return max((x for x in settings if x <= top / (1 + search.budget)), default=settings[0])
-    known = [(search.reference, Effect(math.inf)), *sorted(effects.items(), reverse=True)]
+    known = [(search.reference, SettingEffect(math.inf)), *sorted(effects.items(), reverse=True)]
     least, is_enclosed = 0.0, False
     for _, effect in known[1:]:
         noise = sd * math.sqrt(2 / effect.samples + 2 / near.samples)
