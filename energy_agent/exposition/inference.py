@@ -6,7 +6,13 @@ from energy_agent.core.units import UJ_PER_J, decimal
 from energy_agent.core.workloads.tokens import Latencies
 from energy_agent.exposition.gpu import Found, Sample
 
-_COUNTERS = {"requests_total": "requests", "engine_steps_total": "steps"}
+_COUNTERS = {
+    "requests_total": "requests",
+    "requests_aborted_total": "aborted",
+    "engine_steps_total": "steps",
+    "draft_tokens_total": "drafts",
+    "accepted_draft_tokens_total": "accepted",
+}
 
 
 def put_servers(snapshot: Snapshot, found: Found) -> None:

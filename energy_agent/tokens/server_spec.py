@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-COUNTS = ("prompt", "cached", "computed", "generation", "requests", "steps")
+COUNTS = ("prompt", "cached", "computed", "generation", "requests", "steps", "drafts", "accepted", "aborted")
 """Whole counters that only rise while an engine lives."""
 GAUGES = ("running", "waiting")
 LATENCIES = ("ttft", "itl")
@@ -56,6 +56,8 @@ class TokenServer:
         copies: labels that distinguish ranks which count the same work again: of them the lowest rank is read.
         note: what one has to know or switch on.
         prompt, cached, computed, generation, requests, steps, running, waiting, ttft, itl: names, as of `TokenDelta`.
+        drafts, accepted: draft tokens of speculative decoding, and those of them that the model accepted.
+        aborted: requests that ended without being finished.
         started: a gauge with the UTC s at which an engine's counters began.
     """
 
@@ -72,6 +74,9 @@ class TokenServer:
     generation: Names = ()
     requests: Names = ()
     steps: Names = ()
+    drafts: Names = ()
+    accepted: Names = ()
+    aborted: Names = ()
     running: Names = ()
     waiting: Names = ()
     ttft: Names = ()

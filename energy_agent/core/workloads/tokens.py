@@ -71,6 +71,9 @@ class TokenDelta:
         generation: tokens generated.
         requests: requests that ended.
         steps: engine steps.
+        drafts: draft tokens of speculative decoding.
+        accepted: draft tokens that the model accepted.
+        aborted: requests that ended without being finished.
         running: requests in the batch at the end of the interval.
         waiting: requests that are queued at the end of the interval.
         ttft: times to first token.
@@ -92,6 +95,9 @@ class TokenDelta:
     generation: int | None = None
     requests: int | None = None
     steps: int | None = None
+    drafts: int | None = None
+    accepted: int | None = None
+    aborted: int | None = None
     running: int | None = None
     waiting: int | None = None
     ttft: Latencies | None = None

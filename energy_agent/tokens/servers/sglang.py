@@ -21,6 +21,7 @@ SPEC = TokenServer(
     generation=(Name(_LIVE, "current versions", {"mode": ("decode",)}), Name("sglang:generation_tokens_total")),
     requests=(Name("sglang:num_requests_total"),),
     steps=(Name("sglang:cuda_graph_passes_total"),),
+    aborted=(Name("sglang:num_aborted_requests_total"),),
     running=(Name("sglang:num_running_reqs"),),
     waiting=(Name("sglang:num_queue_reqs"),),
     ttft=(Name("sglang:time_to_first_token_seconds"),),
@@ -30,5 +31,6 @@ SPEC = TokenServer(
     ),
     note="Requires `--enable-metrics`. `generation_tokens_total` advances only when a request ends, so it is read only if "
     "the live counter is missing. The live counter excludes the first token of a request, which is produced with the "
-    "prompt. A prompt that is recomputed after a retraction counts again, as its energy does.",
+    "prompt. A prompt that is recomputed after a retraction counts again, as its energy does. "
+    "Draft tokens are gauges of the last batches and cannot be summed.",
 )

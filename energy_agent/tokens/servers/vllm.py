@@ -19,6 +19,8 @@ SPEC = TokenServer(
     generation=(Name("vllm:generation_tokens_total"),),
     requests=(Name("vllm:request_success_total"),),
     steps=(Name("vllm:iteration_tokens_total_count"),),
+    drafts=(Name("vllm:spec_decode_num_draft_tokens_total"),),
+    accepted=(Name("vllm:spec_decode_num_accepted_tokens_total"),),
     running=(Name("vllm:num_requests_running"),),
     waiting=(Name("vllm:num_requests_waiting"),),
     ttft=(Name("vllm:time_to_first_token_seconds"),),
@@ -27,5 +29,7 @@ SPEC = TokenServer(
         Name("vllm:time_per_output_token_seconds", "up to 0.12"),
     ),
     started=(Name("vllm:generation_tokens_created"),),
-    note="Enabled by default. With several API servers the counters are sums over them and have no start time.",
+    # Not read: request_success_total{finished_reason="abort"}, which stays 0 when clients cancel (vLLM issues 31503, 55634).
+    note="Enabled by default. With several API servers the counters are sums over them and have no start time. Requests that "
+    "clients cancel are in no request counter, so their number is not available.",
 )

@@ -53,7 +53,9 @@ def test_sglang_counts_one_of_its_four_ranks():
 def test_llama_cpp():
     found = reading("llama_cpp", page("llama_cpp-b10434.txt"), "tiny")
     assert found.model == "tiny"
-    assert found.engines[0].counts == {"computed": 31, "cached": 26, "generation": 24, "steps": 24}
+    assert found.engines[0].counts == {
+        "computed": 31, "cached": 26, "generation": 24, "steps": 24, "drafts": 0, "accepted": 0,
+    }  # fmt: skip
     assert found.engines[0].gauges == {"running": 0, "waiting": 0}
 
 
@@ -97,6 +99,19 @@ def test_tensorrt_llm():
     assert found.engines[0].counts == {"prompt": 500, "cached": 60, "generation": 90}
     assert found.engines[0].gauges == {"running": 2, "waiting": 1}
     assert found.engines[0].latencies["itl"].counts == (4, 0)
+
+
+def test_drafts_and_aborted_requests_where_a_server_counts_them():
+    labels = 'engine="0",model_name="m"'
+    drafts = "".join(f"spec_decode_num_{name}_tokens_total{{{labels}}} {n}\n" for name, n in (("draft", 120), ("accepted", 90)))
+    aborts = f'vllm:request_success_total{{finished_reason="abort",{labels}}} 0\n'
+    for server, prefix in (("vllm", "vllm:"), ("ray_serve", "ray_vllm_")):
+        text = "".join(f"{prefix}{line}\n" for line in drafts.splitlines())
+        [engine] = reading(server, text + (aborts if server == "vllm" else "")).engines
+        assert (engine.counts["drafts"], engine.counts["accepted"]) == (120, 90)
+        assert "aborted" not in engine.counts  # that 0 is no count: vLLM leaves out requests that clients cancel
+    [engine] = reading("sglang", 'sglang:num_aborted_requests_total{engine_type="unified",model_name="m"} 7\n').engines
+    assert engine.counts == {"aborted": 7}
 
 
 def test_ray_serve_is_vllm_with_a_worker_for_each_replica():
