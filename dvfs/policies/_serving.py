@@ -6,7 +6,6 @@ which a histogram of single gaps does not have: all requests that decode get the
 mean of all gaps of a period.
 """
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
@@ -15,6 +14,7 @@ from dvfs.knees import Knee, clock_grid, find
 from dvfs.policies._options import checked
 from dvfs.policies._trouble import trouble
 from dvfs.types import Decision, Observation, Setting
+from energy_agent.core.workloads.error_budget import LatencyInterval as LatencyInterval  # re-exported to the policies
 from energy_agent.core.workloads.tokens import Latencies
 
 _MOST_SEEN = 10**9  # observations of a period: more is no server's
@@ -65,22 +65,6 @@ class LatencyReading:
     queue: int
     ttft: Latencies | None
     itl: Latencies | None
-
-
-@dataclass(frozen=True, slots=True)
-class LatencyInterval:
-    """New observations of one latency, and its limit in s. `is_mean`: the limit is on the mean of a request's observations."""
-
-    limit_s: float
-    seen: Latencies
-    is_mean: bool
-
-    def missed(self, stretch: float = 1.0) -> int:
-        """Observations above the limit, at most, if all took `stretch` times as long."""
-        limit_s, count = self.limit_s / stretch * (1 + 1e-9), self.seen.count
-        if self.is_mean:
-            return count if self.seen.sum_s > limit_s * count else 0
-        return count - sum(self.seen.counts[: bisect_right(self.seen.edges, limit_s)])
 
 
 @dataclass(frozen=True, slots=True)
