@@ -188,6 +188,11 @@ class Prediction:
     high: float
 
 
+def no_prediction(_state: Any, _config: Any) -> Prediction | None:
+    """The `predict` of policies without a model."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Trials:
     """A policy that searches by trials, without devices and clocks around it: what `dvfs policy NAME --stdio` and replay drive.
@@ -220,7 +225,7 @@ class DvfsPolicy:
     start: Callable[[], Any]
     decide: Callable[[Observation, Any, Any], tuple[Decision, Any]]
     kind: Kind = "efficiency"
-    predict: Callable[[Any, Any], Prediction | None] = lambda _state, _config: None
+    predict: Callable[[Any, Any], Prediction | None] = no_prediction
     trials: Trials | None = None
     serves: bool = False  # whether it keeps the latency limits of a server
 

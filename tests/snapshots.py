@@ -24,6 +24,8 @@ from energy_agent.core.snapshot import (
     TokenCount,
     WorkloadEnergy,
 )
+from energy_agent.core.steering import BudgetStatus, GroupStatus, ShadowOutlook
+from energy_agent.core.workloads.error_budget import MissedShare
 from energy_agent.core.workloads.serving import BatchUse, Serving, Split
 from energy_agent.core.workloads.tokens import Latencies, TokenTotals
 
@@ -78,11 +80,27 @@ def _served(step: int, t_ns: int) -> TokenTotals:
         "chat",
         "fp8",
         "chat http://127.0.0.1:8000/metrics",
-        {"requests": 2 * step, "steps": 12 * step},
+        {"requests": 2 * step, "steps": 12 * step, "drafts": 40 * step, "accepted": 30 * step, "aborted": step},
         running=9,
         waiting=3,
         ttft=Latencies(TTFT_EDGES, (step, step, 0), 0.6 * step),
         itl=Latencies(ITL_EDGES, (0, 93 * step, step), 2.5 * step),
+    )
+
+
+def _group_status(step: int) -> GroupStatus:
+    """Of both limits of `chat` 1 % may miss; one window of one of them is open, and one policy predicts nothing."""
+    known, unclear = MissedShare(1000, 4, 4), MissedShare(1000, 4, 40)
+    per_step = MissedShare(100 * step, step, 2 * step)
+    return GroupStatus(
+        budgets={
+            "ttft": BudgetStatus(0.5, 0.99, per_step, {"requests": known, "hour": known}),
+            "itl": BudgetStatus(0.05, 0.99, per_step, {"requests": unclear, "hour": known}),
+        },
+        shadow={
+            "slo": ShadowOutlook(ConfidenceInterval(0.12, 0.05, 0.2), "", {"ttft": known, "itl": unclear}, ""),
+            "aimd": ShadowOutlook(None, "nothing is applied", {}, "nothing is applied"),
+        },
     )
 
 
@@ -243,6 +261,7 @@ class Player:
             None if shadow else ConfidenceInterval(0.1, 0.08, 0.12),
             None if shadow else ConfidenceInterval(0.015, 0.005, 0.025),
             "latency" if serves else "time_per_work",
+            status=_group_status(step) if serves else None,
         )
 
     def _device(self, gpu: int, step: int, t_ns: int) -> DeviceView:

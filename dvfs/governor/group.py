@@ -13,6 +13,7 @@ from dvfs.types import THERMAL_REASONS, Decision, DeviceObservation, DvfsPolicy,
 
 log = logging.getLogger(__name__)
 
+_FIRST = Decision("hold", "starting")
 _FAILED = Decision("release", "policy_failed", steering=False)
 
 
@@ -51,6 +52,7 @@ class PolicyState:
     steering: bool = False
     promise: Prediction | None = None
     failed: str = ""  # why, where it did in its last round
+    decision: Decision = _FIRST  # of its last round
 
 
 @dataclass(slots=True)
@@ -126,6 +128,7 @@ class GovernedGroup:
             if decision.action != "hold":
                 wanted.settings = decision.settings
             wanted.steering = bool(wanted.settings) if decision.steering is None else decision.steering
+            wanted.decision = decision
             decisions.append((name, decision))
         return decisions
 

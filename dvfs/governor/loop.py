@@ -16,7 +16,7 @@ from dvfs.actuator.lease import NS
 from dvfs.actuator.records.note import SettingNote
 from dvfs.governor.effect import FOREIGN, ineffective
 from dvfs.governor.experiments import Experiments
-from dvfs.governor.group import ConfiguredPolicy, GovernedGroup, SteeredDevice, count
+from dvfs.governor.group import ConfiguredPolicy, GovernedGroup, PolicyState, SteeredDevice, count
 from dvfs.governor.view import describe_device
 from dvfs.proof.experiment import EnergyReading, Round, Subject, work_of
 from dvfs.proof.plan import ExperimentPlan
@@ -150,6 +150,10 @@ class Governor:
             own = self._experiments.claimed_uj(name).get(uuid) if group.here and uuid in group.devices else None
             views.append(replace(view, saved_uj=claimed.get(uuid), extra_uj=lost.get(uuid), own_saved_uj=own))
         return tuple(views)
+
+    def policies(self) -> dict[str, dict[str, PolicyState]]:
+        """State of each policy after the last round, by the group that it steers."""
+        return {name: group.policies for name, group in self._groups.items() if group.here}
 
     def _device_counters(self, uuid: str) -> SteeredDevice:
         counted = SteeredDevice()

@@ -20,12 +20,12 @@ def describe_device(uuid: str, name: str, group: GovernedGroup, counted: Steered
         uuid,
         (group.mode if group.here else Mode.OBSERVE).value,
         group.lease is not None,
-        _setting(group.devices[uuid].applied if uuid in group.devices else None),
+        setting_values(group.devices[uuid].applied if uuid in group.devices else None),
         counted.decisions,
         counted.ineffective,
         predicted=None if promise is None else ConfidenceInterval(promise.saving_ratio, promise.low, promise.high),
         facts=facts if group.here else {},
-        wanted=_setting(group.wanted.get(uuid)),
+        wanted=setting_values(group.wanted.get(uuid)),
         slowdown_ratio=group.slowdown_ratio,
         saving=verdict.saving_ratio if verdict else None,
         slowdown=verdict.slowdown_ratio if verdict else None,
@@ -33,7 +33,8 @@ def describe_device(uuid: str, name: str, group: GovernedGroup, counted: Steered
     )
 
 
-def _setting(setting: Setting | None) -> Mapping[str, int]:
+def setting_values(setting: Setting | None) -> Mapping[str, int]:
+    """Values of a setting, as `DvfsDevice` has them."""
     clock, power = (None, None) if setting is None else (setting.sm_clock_max_mhz, setting.power_limit_mw)
     values = {"sm_clock_max_hertz": None if clock is None else clock * HZ_PER_MHZ, "power_limit_milliwatts": power}
     return {name: value for name, value in values.items() if value is not None}

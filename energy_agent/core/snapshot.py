@@ -12,6 +12,7 @@ from energy_agent.core.catalogue.selection import ALL, Selection
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Identity, Method, SourceHealth, State, WorkloadFacts
 from energy_agent.core.health import HealthRecord
 from energy_agent.core.interval import ConfidenceInterval
+from energy_agent.core.steering import GroupStatus
 from energy_agent.core.workloads.serving import Serving
 from energy_agent.core.workloads.tokens import TokenTotals
 
@@ -105,6 +106,7 @@ class DvfsDevice:
     slowdown: ConfidenceInterval | None = None  # how much longer its work takes, also
     slowdown_of: str = ""  # latency | time_per_work: what of it is longer
     exempt: tuple[str, str] | None = None  # group, and why it is not steered by design
+    status: GroupStatus | None = None  # of the group, the same for all its devices
 
 
 @dataclass(frozen=True, slots=True)

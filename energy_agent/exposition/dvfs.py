@@ -1,9 +1,10 @@
-"""Samples of the steering of one device. Pure."""
+"""Samples of the steering of one device, and of the groups that are steered as one. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.core.snapshot import DvfsDevice
+from energy_agent.core.steering import WINDOWS, BudgetStatus, ShadowOutlook
 from energy_agent.core.units import UJ_PER_J, decimal
 
 _MODES = ("observe", "shadow", "enforce")
@@ -34,12 +35,50 @@ def samples(view: DvfsDevice) -> Iterator[tuple[str, tuple[str, ...], str | None
         yield "dvfs_slowdown_budget_ratio", (), f"{view.slowdown_ratio:.4f}"
 
 
+def group_samples(views: Iterable[DvfsDevice]) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
+    """Yield the same of groups: their error budgets, and what each policy would have done in mode shadow."""
+    groups = {view.facts["group"]: view for view in views if view.status is not None and view.facts}
+    for group, view in groups.items():
+        status, name = view.status, (group, view.facts.get("workload", ""))
+        if status is None:
+            continue
+        for latency, budget in status.budgets.items():
+            yield from _budget((*name, latency), budget)
+        for policy, outlook in status.shadow.items():
+            yield from _outlook((*name, policy), outlook)
+
+
+def _budget(labels: tuple[str, ...], budget: BudgetStatus) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
+    yield "dvfs_slo_limit_seconds", labels, f"{budget.limit_s:.6g}"
+    yield "dvfs_slo_attainment_ratio", labels, f"{budget.attainment_ratio:.6g}"
+    counts = {"observations": budget.total.seen, "missed": budget.total.high, "surely_missed": budget.total.low}
+    for name, count in counts.items() if budget.total.seen or not budget.reason else ():
+        yield f"dvfs_slo_{name}_total", labels, str(count)
+    for window in WINDOWS:
+        left = budget.remainder(window)
+        if isinstance(left, str):
+            yield "dvfs_slo_budget_absent_info", (*labels, window, left), "1"
+        else:
+            yield from _measured(f"dvfs_slo_budget_left_{window}_ratio", labels, left, ends=("_lower", "_upper"))
+
+
+def _outlook(labels: tuple[str, ...], outlook: ShadowOutlook) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
+    yield from _measured("dvfs_shadow_saving_ratio", labels, outlook.saving)
+    for latency, missed in outlook.missed.items():
+        if missed.seen:
+            yield "dvfs_shadow_missed_ratio_lower", (*labels, latency), f"{missed.low / missed.seen:.6f}"
+            yield "dvfs_shadow_missed_ratio_upper", (*labels, latency), f"{missed.high / missed.seen:.6f}"
+    for reason in sorted({outlook.saving_reason, outlook.missed_reason} - {""}):
+        yield "dvfs_shadow_absent_info", (*labels, reason), "1"
+
+
 def _measured(
-    name: str, labels: tuple[str, ...], told: ConfidenceInterval | None
+    name: str, labels: tuple[str, ...], interval: ConfidenceInterval | None, ends: tuple[str, ...] = ("", "_lower", "_upper")
 ) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
-    if told is not None:
-        for end, value in (("", told.value), ("_lower", told.low), ("_upper", told.high)):
-            yield name + end, labels, f"{value:.4f}"
+    if interval is not None:
+        values = {"": interval.value, "_lower": interval.low, "_upper": interval.high}
+        for end in ends:
+            yield name + end, labels, f"{values[end]:.4f}"
 
 
 def _limits(prefix: str, settings: Mapping[str, int]) -> Iterator[tuple[str, tuple[str, ...], str | None]]:

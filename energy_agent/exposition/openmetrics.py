@@ -158,6 +158,8 @@ def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
         if governed.device in present:
             for name, labels, value in dvfs.samples(governed):
                 put(name, value, index[governed.device], governed.device, *labels)
+    for name, labels, value in dvfs.group_samples(snapshot.dvfs):
+        put(name, value, *labels)
     latest = {facts.workload: facts for facts in sorted(snapshot.facts, key=lambda facts: facts.since_ns)}
     pods = {name: tuple(facts.labels.get(label, "") for label in POD) for name, facts in latest.items()}
     host.put(snapshot, pods, found)

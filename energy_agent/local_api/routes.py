@@ -21,7 +21,8 @@ TAKES = ("step_age_s",)
 """Fields of a report that an agent of the first version refuses."""
 _WINDOW = re.compile(r"/v1/window/(\d{1,19})/(\d{1,19})")
 _WORKLOAD = re.compile(r"/v1/workload/([^/?#]{1,1000})")
-_PATHS = {"/v1/me": ("GET",), "/v1/training": ("POST",), "/v1/dvfs": ("GET", "POST")}
+_GROUPS = "/v1/dvfs/groups"
+_PATHS = {"/v1/me": ("GET",), "/v1/training": ("POST",), "/v1/dvfs": ("GET", "POST"), _GROUPS: ("GET",)}
 
 
 class Steerable(Protocol):
@@ -29,6 +30,10 @@ class Steerable(Protocol):
 
     def describe_steering(self, workload: str) -> dict[str, object]:
         """How the workload's devices are steered, and what is expected of it."""
+        ...
+
+    def describe_groups(self) -> list[dict[str, object]]:
+        """Status of all groups of the node."""
         ...
 
     def request_setting(self, workload: str, body: object, place: str = "") -> None:
@@ -58,7 +63,10 @@ class Routes:
         match, about = _WINDOW.fullmatch(path), _WORKLOAD.fullmatch(path)
         wanted = ("GET",) if match or about else _PATHS.get(path)
         if wanted is None:
-            there = "GET /v1/window/START/END (UTC ns), /v1/me and /v1/workload/NAME, POST /v1/training, GET and POST /v1/dvfs"
+            there = (
+                "GET /v1/window/START/END (UTC ns), /v1/me, /v1/workload/NAME and /v1/dvfs/groups, POST /v1/training, "
+                "GET and POST /v1/dvfs"
+            )
             return reply(404, {"reason": f"not found; available: {there}"})
         if method not in wanted:
             return reply(405, {"reason": " or ".join(wanted)})
@@ -68,16 +76,20 @@ class Routes:
             return reply(503 if window.get("later") else 200, window)
         if about:
             return self._of(peer, unquote(about[1]))
-        if path == "/v1/dvfs":
-            return self._dvfs(peer, method, body)
+        if path in ("/v1/dvfs", _GROUPS):
+            return self._dvfs(peer, method, body, all_groups=path == _GROUPS)
         return reply(200, self.me(peer)) if path == "/v1/me" else self._report(peer, body)
 
-    def _dvfs(self, peer: ClientProcess, method: str, body: bytes) -> ServerResponse:
+    def _dvfs(self, peer: ClientProcess, method: str, body: bytes, *, all_groups: bool) -> ServerResponse:
         steering, workload = self._steering(), self._workload(peer)
         if steering is None:
             return reply(
                 404, {"reason": "this agent does not steer: its configuration has neither dvfs.groups nor auto_groups"}
             )
+        if all_groups and not peer.everything:
+            return reply(403, {"reason": "only root on the host and the agent's user may read all groups"})
+        if all_groups:
+            return reply(200, {"groups": steering.describe_groups()})
         if method == "GET":
             return reply(200, steering.describe_steering(workload))
         try:

@@ -52,6 +52,7 @@ class SteeringGovernor(Protocol):
     def __call__(self, snapshot: Snapshot) -> tuple[SteeringRows, tuple[DvfsDevice, ...]]: ...  # noqa: D102
     def health(self) -> tuple[SourceHealth, ...]: ...  # noqa: D102
     def describe_steering(self, workload: str) -> dict[str, object]: ...  # noqa: D102
+    def describe_groups(self) -> list[dict[str, object]]: ...  # noqa: D102
     def request_setting(self, workload: str, body: object, place: str = "") -> None: ...  # noqa: D102
     def stop(self) -> SteeringRows: ...  # noqa: D102
 

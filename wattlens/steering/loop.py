@@ -12,18 +12,21 @@ from typing import TypeVar
 from dvfs.actuator.client import default_socket
 from dvfs.actuator.lease import NS, TTL_S
 from dvfs.governor.loop import Governor
-from dvfs.types import Mode
+from dvfs.types import Mode, Observation
 from energy_agent.accounting.training_intake import TrainingReports
 from energy_agent.config.dvfs import Dvfs
 from energy_agent.core.energy import Action, SourceHealth
 from energy_agent.core.ports import Clock
 from energy_agent.core.proof import ProofRow, SteeringRows
 from energy_agent.core.snapshot import DvfsDevice, Snapshot
+from energy_agent.core.steering import GroupStatus
 from energy_agent.owners.kubernetes.node_annotation import NodeNote
 from energy_agent.runtime.threads import start_thread
 from energy_agent.tokens.poller import TokenPoller
 from wattlens.steering.actuator_history import ActuatorRows
 from wattlens.steering.build import make_governor
+from wattlens.steering.group_records import GroupRecords
+from wattlens.steering.group_text import describe_groups
 from wattlens.steering.groups import SteeringGroup
 from wattlens.steering.observer import Observer, describe
 from wattlens.steering.requests import SteeringRequests
@@ -57,6 +60,7 @@ class Steering:
         self.asks = SteeringRequests(clock)
         self._observer = Observer(config, clock, self.asks, tokens, training, node_note)
         self._governor: Governor = make_governor(config, clock, states)
+        self._records = GroupRecords(clock)
         socket = config.actuator or default_socket()
         self._rows = ActuatorRows(socket, state, states.get(HISTORY, "")) if config.mode == "enforce" else None
         self._fresh = threading.Condition()
@@ -104,6 +108,11 @@ class Steering:
             views, users, groups = self._current(), self._users, self._groups
         return describe_steering(workload, views, users, groups, self.asks.of(workload))
 
+    def describe_groups(self) -> list[dict[str, object]]:
+        """Status of all groups, for root and the agent's user."""
+        with self._fresh:
+            return describe_groups(self._current())
+
     def request_setting(self, workload: str, body: object, place: str = "") -> None:
         """Take what a workload asks for its own devices; raises UsageError. `place`: who shares its places on the socket."""
         self.asks.take(workload, body, place)
@@ -147,15 +156,19 @@ class Steering:
     def _round(self, snapshot: Snapshot) -> None:
         """One round. Whatever fails in it, nothing stays set on the word of a round that was not finished."""
         failures: dict[str, str] = {}
+        observations: list[Observation] = []
         try:
-            actions = self._governor.step(self._observer.observe(snapshot))
+            observations = self._observer.observe(snapshot)
+            actions = self._governor.step(observations)
         except Exception as error:
             if not self._failures.get(""):
                 log.exception("a round of steering failed: all settings are released")
             failures[""] = f"a round failed: {describe(error)}"
             actions = self._governor.close()
         failures |= self._observer.failures | self._governor.failures
-        self._publish(actions + self._read_rows(), snapshot.owners, failures)
+        record = partial(self._records.add, observations, self._governor.policies(), actions)
+        statuses = self._guarded("the status of groups", record) or {}
+        self._publish(actions + self._read_rows(), snapshot.owners, failures, statuses)
 
     def _read_rows(self, *, now: bool = False) -> list[Action]:
         if self._rows is None:
@@ -178,12 +191,19 @@ class Steering:
             return None
 
     def _publish(
-        self, actions: list[Action], users: Mapping[str, tuple[str, ...]], failures: Mapping[str, str], *, ends: bool = False
+        self,
+        actions: list[Action],
+        users: Mapping[str, tuple[str, ...]],
+        failures: Mapping[str, str],
+        statuses: Mapping[str, GroupStatus] = MappingProxyType({}),
+        *,
+        ends: bool = False,
     ) -> None:
         for action in actions:
             log.info("%s %s: %s %s (%s)", action.device, action.action, action.setting, action.outcome, action.policy)
         groups, notes = self._observer.groups, self._observer.notes
-        views = with_exempt(self._governor.views(), groups)
+        governed = self._governor.views()
+        views = with_exempt([replace(view, status=statuses.get(view.facts.get("group", ""))) for view in governed], groups)
         proof, states = self._guarded("the proof of savings", partial(self._governor.take_proof, everything=ends)) or ([], {})
         position = {HISTORY: self._rows.position} if self._rows is not None and self._rows.position else {}
         with self._fresh:
@@ -203,4 +223,7 @@ class Steering:
         """Return the devices, with no setting applied if the thread has ended or hangs."""
         if not self._stalled():
             return self._views
-        return tuple(replace(view, mode=Mode.OBSERVE.value, lease_active=False, setting={}, wanted={}) for view in self._views)
+        return tuple(
+            replace(view, mode=Mode.OBSERVE.value, lease_active=False, setting={}, wanted={}, status=None)
+            for view in self._views
+        )

@@ -5,12 +5,11 @@ from dataclasses import replace
 
 from dvfs.types import Mode
 from energy_agent.core.snapshot import DvfsDevice
-from energy_agent.core.units import HZ_PER_MHZ, UJ_PER_J
+from energy_agent.core.units import UJ_PER_J
 from energy_agent.owners.lone_processes import is_shared
+from wattlens.steering.group_text import interval_json, plain_setting
 from wattlens.steering.groups import OTHERS, SteeringGroup
 from wattlens.steering.requests import SteeringRequest
-
-_UNITS = {"sm_clock_max_hertz": ("sm_clock_max_mhz", HZ_PER_MHZ), "power_limit_milliwatts": ("power_limit_w", 1000)}
 
 
 def with_exempt(views: Sequence[DvfsDevice], groups: Sequence[SteeringGroup]) -> tuple[DvfsDevice, ...]:
@@ -51,19 +50,13 @@ def describe_steering(
         if first.slowdown_ratio is not None:
             status["slowdown"] = first.slowdown_ratio
         status["devices"] = [
-            {"uuid": view.device, "setting": _plain(view.setting), "wanted": _plain(view.wanted)} for view in own
+            {"uuid": view.device, "setting": plain_setting(view.setting), "wanted": plain_setting(view.wanted)} for view in own
         ]
         if first.predicted is not None:
-            status["predicted_saving"] = {
-                "ratio": first.predicted.value, "lower": first.predicted.low, "upper": first.predicted.high,
-            }  # fmt: skip
+            status["predicted_saving"] = interval_json(first.predicted)
         saved = [view.own_saved_uj for view in own if view.own_saved_uj is not None]
         if saved:
             status["saved_joules"] = sum(saved) / UJ_PER_J
     if ask is not None:
         status["asked"] = ask.setting.as_json() if ask.setting is not None else {}
     return status
-
-
-def _plain(setting: Mapping[str, int]) -> dict[str, float]:
-    return {_UNITS[name][0]: value / _UNITS[name][1] for name, value in setting.items()}

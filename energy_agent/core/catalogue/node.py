@@ -15,6 +15,15 @@ POD = ("namespace", "pod")
 FACTS = ("kind", "namespace", "pod", "owner", "team", "project", "model", "precision", "group", "class", "run")
 """Labels of `workload_info` in addition to `workload`: `kind`, the workload's metadata, and last the identity of its job."""
 
+SLO = ("group", *WORKLOAD, "latency")
+SHADOW = ("group", *WORKLOAD, "policy")
+
+_SLO = "Appears with the limit and its first reading; counts since the limit was set or the agent started."
+_BUDGET = (
+    "Absent without requests, without metrics of the inference server, or where the histogram's edges leave open whether the "
+    "budget is overspent; dvfs_slo_budget_absent_info has the reason."
+)
+_SHADOW = "Present in mode shadow; since the group entered it. If unknown, dvfs_shadow_absent_info has the reason."
 _READING = (
     "Last reading. Absent while the GPU does not respond or does not support the reading (gpu_absent_info has the reason)."
 )
@@ -330,6 +339,39 @@ CATALOGUE: tuple[Signal, ...] = (
     Signal("dvfs_slowdown_budget_ratio", "gauge", "ratio",
            "Slowdown that the steering policy settings allow for a whole training run.", GPU,
            "Present while the GPU belongs to a group."),
+    Signal("dvfs_slo_limit_seconds", "gauge", "seconds", "Latency limit of a steering group, ttft or itl.", SLO,
+           "Present while the group has the limit."),
+    Signal("dvfs_slo_attainment_ratio", "gauge", "ratio", "Share of requests that have to be within the limit.", SLO,
+           "Present while the group has the limit."),
+    Signal("dvfs_slo_observations_total", "counter", "",
+           "Observed latencies: first tokens (ttft), or gaps between tokens (itl), which are judged by their mean over each "
+           "reading.", SLO, _SLO),
+    Signal("dvfs_slo_missed_total", "counter", "",
+           "Latencies above the limit, at most: all of the histogram bucket around the limit count.", SLO, _SLO),
+    Signal("dvfs_slo_surely_missed_total", "counter", "",
+           "Latencies above the limit, at least: none of the histogram bucket around the limit counts.", SLO, _SLO),
+    *(
+        Signal(f"dvfs_slo_budget_left_{window}_ratio{end}", "gauge", "",
+               f"Share of the error budget left over the last {what}, {bound} bound; negative if overspent.", SLO,
+               _BUDGET)
+        for window, what in (("requests", "1,000 requests"), ("hour", "hour"))
+        for end, bound in (("_lower", "lower"), ("_upper", "upper"))
+    ),
+    Signal("dvfs_slo_budget_absent_info", "info", "", "Why the error budget of a window is unknown.",
+           (*SLO, "window", "reason"), "Present only while it is unknown."),
+    *(
+        Signal(f"dvfs_shadow_saving_ratio{end}", "gauge", "" if end else "ratio",
+               f"Share of energy per unit of work that a policy would have saved in mode shadow{text}.", SHADOW, _SHADOW)
+        for end, text in (("", ""), ("_lower", ", lower 95 % bound"), ("_upper", ", upper 95 % bound"))
+    ),
+    Signal("dvfs_shadow_missed_ratio_lower", "gauge", "",
+           "Share of latencies above the limit in mode shadow, as measured: no less if the policy had been applied.",
+           (*SHADOW, "latency"), _SHADOW),
+    Signal("dvfs_shadow_missed_ratio_upper", "gauge", "",
+           "Share of latencies that would have been above the limit if all of their time had grown as the policy's clock is "
+           "lower; longer queues are not included.", (*SHADOW, "latency"), _SHADOW),
+    Signal("dvfs_shadow_absent_info", "info", "", "Why the saving or the latencies of a policy in mode shadow are unknown.",
+           (*SHADOW, "reason"), "Present only while they are unknown."),
     # Sources
     Signal("source_up", "gauge", "", "1 if the source responded to the last poll, else 0.", ("source",),
            "Present while the source is configured. For GPUs see gpu_up."),

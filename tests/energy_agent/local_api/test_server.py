@@ -91,6 +91,31 @@ def test_what_is_not_known_or_not_for_a_workload_is_a_reason():
     assert json.loads(reply.body)["workload"] == "ns/pod"
 
 
+class Steered:
+    """Steering of one group."""
+
+    def describe_steering(self, workload):
+        return {"workload": workload}
+
+    def describe_groups(self):
+        return [{"group": "chat"}]
+
+    def request_setting(self, workload, body, place=""):
+        raise AssertionError("only read")
+
+
+def test_all_groups_are_shown_to_those_who_may_read_every_workload():
+    routes, root, other = Routes(history([1]), None, Steered), peer("process-x-1-1", everything=True), peer("a")
+    for who, method, status, body in (
+        (root, "GET", 200, {"groups": [{"group": "chat"}]}),
+        (other, "GET", 403, {"reason": "only root on the host and the agent's user may read all groups"}),
+        (root, "POST", 405, {"reason": "GET"}),
+    ):
+        reply = routes.answer(who, method, "/v1/dvfs/groups")
+        assert (reply.status, json.loads(reply.body)) == (status, body)
+    assert Routes(history([1])).answer(root, "GET", "/v1/dvfs/groups").status == 404
+
+
 def test_a_workload_is_told_of_the_devices_that_it_held_all_the_time():
     held = [{"GPU-1": ("a",), "GPU-2": ("a", "b"), "GPU-3": ("b",)}] * 2 + [{"GPU-1": ("b",), "GPU-2": ("a", "b")}] * 2
     zero = dict.fromkeys(("GPU-1", "GPU-2", "GPU-3"), 0)

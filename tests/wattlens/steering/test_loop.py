@@ -77,6 +77,20 @@ def test_a_device_that_does_not_answer_stays_in_its_group(make_rig: Callable[...
     assert rig.give(rig.view(0), rig.view(1)) == {"knee": 2, "missing": 1}
 
 
+def test_a_group_shows_its_decisions_while_steering_runs(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.give(rig.view(0), rig.view(1))
+    [group] = rig.steering.describe_groups()
+    assert (group["group"], group["mode"], group["devices"]) == ("job", "shadow", ["GPU-0", "GPU-1"])
+    [decision] = group["decisions"]  # type: ignore[misc]
+    assert (decision["policy"], decision["action"], decision["reason"]) == ("static", "set", "knee")
+    assert group["proven"] == {"reason": "nothing is applied in mode shadow"}
+    rig.steering.stop()
+    with rig.steering._fresh:
+        rig.steering._ended = "steering has ended"
+    assert rig.steering.describe_groups() == []
+
+
 def groups(*devices: tuple[str, ...]) -> tuple[DvfsGroup, ...]:
     return tuple(DvfsGroup(name=f"g{n}", devices=names) for n, names in enumerate(devices))
 

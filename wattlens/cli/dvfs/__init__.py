@@ -3,12 +3,11 @@
 import argparse
 import json
 from collections.abc import Callable
-from typing import Any
 
 from wattlens.cli._command import Command, as_sentence, print_table
 from wattlens.cli._options import add_actuator_socket
 from wattlens.cli.actuator import actuator_config, add_place_options
-from wattlens.cli.dvfs import policy, replay, switch
+from wattlens.cli.dvfs import policy, replay, status, switch
 from wattlens.cli.dvfs import sweep as _dvfs_sweep
 
 
@@ -20,8 +19,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         parser.set_defaults(act=run)
         return parser
 
-    status = action("status", "show leases and settings of the actuator", _status)
-    add_actuator_socket(status)
+    shown = action("status", "show leases and settings, and each group's error budget, decisions and proven saving", status.run)
+    add_actuator_socket(shown)
     policy.configure(action("policy", "list the policies with their options, and the knee table", policy.run))
     switch.configure(action("off", "stop steering: restore all original settings and set nothing", switch.run), off=True)
     switch.configure(action("on", "allow steering again", switch.run), off=False)
@@ -30,34 +29,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     _dvfs_sweep.configure(sweep)
     restore = action("restore", "restore settings that a killed actuator left", _restore)
     add_place_options(restore)
-    for one in (status, restore):
+    for one in (shown, restore):
         one.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _run(args: argparse.Namespace) -> int:
     return int(args.act(args))
-
-
-def _status(args: argparse.Namespace) -> int:
-    from dvfs.actuator.client import ActuatorClient, default_socket
-
-    with ActuatorClient(args.socket or default_socket(), name="wattlens dvfs status") as client:
-        status = client.status()
-    if args.json:
-        print(
-            json.dumps({"killed": status.killed, "kill_switch": status.kill_switch, "devices": list(status.devices)}, indent=2)
-        )
-        return 0
-    if status.killed:
-        print(f"The kill switch {status.kill_switch} is on: no setting is applied. To turn it off: wattlens dvfs on")
-    rows: list[tuple[str, ...]] = [("GPU", "UUID", "ALLOWED", "HOLDER", "LEFT", "SETTING", "CHANGED")]
-    for d in status.devices:
-        left = "-" if d["left_s"] is None else f"{d['left_s']:.1f} s"
-        allowed = ",".join(d["knobs"]) or "-"
-        index = "-" if d["index"] is None else str(d["index"])
-        rows.append((index, d["device"], allowed, d["holder"] or "-", left, _pairs(d["setting"]), _pairs(d["changed"])))
-    print_table(rows)
-    return 0
 
 
 def _restore(args: argparse.Namespace) -> int:
@@ -86,10 +63,6 @@ _OUTCOMES = {
     "foreign": "not changed: another program has changed the setting since",
     "new_epoch": "not changed: the machine or the driver has restarted since",
 }
-
-
-def _pairs(mapping: dict[str, Any]) -> str:
-    return ", ".join(f"{k} {v}" for k, v in mapping.items()) or "-"
 
 
 SPEC = Command("show, pause and test steering of clocks and power limits", _configure, _run)
