@@ -22,7 +22,22 @@ An unknown value has no series: it is never 0, NaN or the last value, and `wattl
 """
 _GROUPS = (
     ("GPUs", ("gpu_",)),
-    ("Workloads", ("workload_", "namespace_", "owner_", "tokens_", "training_", "time_", "inter_", "requests_", "engine_")),
+    (
+        "Workloads",
+        (
+            "workload_",
+            "namespace_",
+            "owner_",
+            "tokens_",
+            "training_",
+            "time_",
+            "inter_",
+            "requests_",
+            "engine_",
+            "draft_",
+            "accepted_",
+        ),
+    ),
     ("Serving", ("serving_", "prefill_", "decode_")),
     ("DVFS", ("dvfs_",)),
     (

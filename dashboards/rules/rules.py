@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from dashboards.rules.fleet import fleet_groups
+from dashboards.rules.goodput import goodput_groups
 from dashboards.rules.joules_per_token import (
     group_rules,
     model_rules,
@@ -42,6 +43,7 @@ def groups() -> tuple[RuleGroup, ...]:
         *steering_groups(),
         *run_groups(),
         *latency_groups(),
+        *goodput_groups(),
     )
 
 

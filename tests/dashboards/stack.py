@@ -139,7 +139,7 @@ def _write_config(node: SimulatedNode, folder: Path, blocks: bool) -> None:
     }  # fmt: skip
     steering = {
         "mode": "enforce", "policy": "static", "options": {"static": {"clean_s": 1}}, "actuator": str(folder / "a.sock"),
-        "auto_groups": True, "namespaces": {"serving": {"mode": "shadow"}},
+        "auto_groups": True, "namespaces": {"serving": {"mode": "shadow", "slo": {"ttft_ms": 500, "itl_ms": 50}}},
     }  # fmt: skip
     if blocks:
         steering["blocks"] = {"pairs": 6, "seconds": 5, "settle_s": 2, "seed": 1}
