@@ -139,8 +139,8 @@ def day(job: tuple[str, int]) -> tuple[bool, float, float]:
             kept, kept_s = experiment.dump(), load.t_s
         for row in rows:
             if isinstance(row, Analysis):
-                over |= experiment.claimed_uj.total() > max(0.0, load.saved_uj)
-    return over, experiment.claimed_uj.total() / 1e6, load.saved_uj / 1e6
+                over |= experiment.state.claimed_uj.total() > max(0.0, load.saved_uj)
+    return over, experiment.state.claimed_uj.total() / 1e6, load.saved_uj / 1e6
 
 
 def run(runs: int = 400, first_seed: int = 0) -> Iterator[Row]:

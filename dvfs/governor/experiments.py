@@ -72,7 +72,7 @@ class Experiments:
     def feed(self, subject: Subject, readings: Round, *, open_arrivals: bool, wants: bool) -> None:
         """Process a round of a group. Its experiment starts when its policies first request a setting."""
         running = self._running.get(subject.group)
-        if running is not None and running.experiment.open_arrivals != open_arrivals:
+        if running is not None and running.experiment.state.open_arrivals != open_arrivals:
             self._end(subject.group, readings.utc_ns)
             running = None
         if running is None:
@@ -113,14 +113,14 @@ class Experiments:
         running = self._running.pop(group)
         self._rows += running.experiment.close(utc_ns, running.subject)
         for what, past in self._past.items():
-            past.update(getattr(running.experiment, what))
+            past.update(getattr(running.experiment.state, what))
         self._past_is_changed = True
         self._removed.add(_OF_GROUP + group)
 
     def verdict(self, group: str) -> Verdict | None:
         """Result of the last analysis; None before the first one."""
         running = self._running.get(group)
-        return running.experiment.verdict if running is not None else None
+        return running.experiment.state.verdict if running is not None else None
 
     def claimed_uj(self, group: str | None = None) -> Counter[str]:
         """Claimed saving by device: of one group, or of all groups including former ones."""
@@ -134,7 +134,7 @@ class Experiments:
         totals = Counter(self._past[what]) if group is None else Counter[str]()
         for name, running in self._running.items():
             if group in (None, name):
-                totals.update(getattr(running.experiment, what))
+                totals.update(getattr(running.experiment.state, what))
         return totals
 
     def take(self, boot_ns: int, *, everything: bool = False) -> tuple[list[ProofRow], dict[str, str]]:

@@ -8,14 +8,15 @@ period. A period without a usable pair is recorded with the reason, and its ener
 An experiment ends with the calendar quarter (UTC), so a later quarter never changes the claim of an earlier one.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any, Final, Literal
+from typing import Final
+
+from pydantic import TypeAdapter
 
 from dvfs.proof.estimate import MeasuredBlock, PairSums, Verdict, estimate
 from dvfs.proof.plan import ExperimentPlan
@@ -127,6 +128,39 @@ class _Period:
         return bool(self.excluded) or (self.treatment is not None and self.control is not None)
 
 
+@dataclass(slots=True)
+class ExperimentState:
+    """State that survives a restart of the agent. The amounts are by device, of the quarter except for the last two.
+
+    Args:
+        since_ns: start of the experiment or of its quarter, UTC.
+        open_arrivals: see dvfs/proof/estimate.py.
+        salt: see `Experiment`.
+        verdict: result of the last analysis; None before the first one.
+        claimed_uj: claimed saving over all quarters.
+        lost_uj: estimated loss over all quarters.
+    """
+
+    since_ns: int
+    open_arrivals: bool
+    salt: str
+    periods: int = 0
+    analyses: int = 0
+    periods_analysed: int = 0
+    excluded: int = 0
+    period: _Period = field(default_factory=_Period)
+    evidence: PairSums = field(default_factory=PairSums)
+    covered_uj: Counter[str] = field(default_factory=Counter)
+    quarter_claimed_uj: Counter[str] = field(default_factory=Counter)
+    quarter_lost_uj: Counter[str] = field(default_factory=Counter)
+    verdict: Verdict | None = None
+    claimed_uj: Counter[str] = field(default_factory=Counter)
+    lost_uj: Counter[str] = field(default_factory=Counter)
+
+
+_STATE: Final = TypeAdapter(ExperimentState)
+
+
 class Experiment:
     """The experiment of one group. Not thread-safe."""
 
@@ -139,8 +173,8 @@ class Experiment:
             open_arrivals: see dvfs/proof/estimate.py.
             salt: secret that makes the plan's offsets and orders different from those of other experiments.
         """
-        self._plan, self.open_arrivals, self._salt = replace(plan, seed=f"{plan.seed}:{salt}"), open_arrivals, salt
-        self._start(utc_ns)
+        self._plan = replace(plan, seed=f"{plan.seed}:{salt}")
+        self.state = ExperimentState(utc_ns, open_arrivals, salt)
         self._block: _OpenBlock | None = None
         self._last_ns: int | None = None
         self._was_steered = False
@@ -148,20 +182,6 @@ class Experiment:
         self._new_work: WorkReading | None = None  # the last reading with new work
         self._work_interval_ns = 0.0  # typical interval between such readings
         self._unproven_uj: Counter[str] = Counter()  # energy since then
-        self.claimed_uj: Counter[str] = Counter()
-        """Claimed saving by device, over all quarters."""
-        self.lost_uj: Counter[str] = Counter()
-        """Estimated loss by device, over all quarters."""
-
-    def _start(self, utc_ns: int) -> None:
-        self.since_ns = utc_ns
-        self._periods = self._analyses = self._periods_analysed = self._excluded = 0
-        self._period, self._evidence = _Period(), PairSums()
-        self._covered_uj: Counter[str] = Counter()
-        self._quarter_claimed_uj: Counter[str] = Counter()
-        self._quarter_lost_uj: Counter[str] = Counter()
-        self.verdict: Verdict | None = None
-        """Result of the last analysis; None before the first one."""
 
     @property
     def is_paused(self) -> bool:
@@ -178,12 +198,14 @@ class Experiment:
         rows: list[ProofRow] = []
         if self._is_quarter_over(readings):
             rows += self.close(readings.utc_ns, subject)
-            self._start(readings.utc_ns)
+            old = self.state
+            self.state = ExperimentState(readings.utc_ns, old.open_arrivals, old.salt)
+            self.state.claimed_uj, self.state.lost_uj = old.claimed_uj, old.lost_uj
         interval_ns = 0 if self._last_ns is None else readings.boot_ns - self._last_ns
         self._last_ns = readings.boot_ns
-        if self._plan.is_complete(self._periods):
+        if self._plan.is_complete(self.state.periods):
             return rows
-        period, was_steered = self._period, self._was_steered
+        period, was_steered = self.state.period, self._was_steered
         self._was_steered = readings.steered is True
         if interval_ns > _MAX_ROUND_NS:
             self.interrupt("no readings")
@@ -199,17 +221,17 @@ class Experiment:
         elif (
             readings.steered
             and not period.is_measured
-            and period.elapsed_ns >= self._plan.pair_offset_s(self._periods) * NS_PER_S
+            and period.elapsed_ns >= self._plan.pair_offset_s(self.state.periods) * NS_PER_S
         ):
-            self._block = _OpenBlock(self._plan.is_treatment_first(self._periods), readings.boot_ns)
-        if period.is_measured and period.elapsed_ns >= self._plan.period_s(self._periods) * NS_PER_S:
+            self._block = _OpenBlock(self._plan.is_treatment_first(self.state.periods), readings.boot_ns)
+        if period.is_measured and period.elapsed_ns >= self._plan.period_s(self.state.periods) * NS_PER_S:
             rows.append(self._end_period(readings.utc_ns, subject))
-            if self._plan.is_analysis_due(self._periods):
+            if self._plan.is_analysis_due(self.state.periods):
                 rows.append(self._analyse(readings.utc_ns, subject))
         return rows
 
     def _is_quarter_over(self, readings: Round) -> bool:
-        if _quarter(readings.utc_ns) == _quarter(self.since_ns):
+        if _quarter(readings.utc_ns) == _quarter(self.state.since_ns):
             self._other_quarter_ns = None
         elif self._other_quarter_ns is None:
             self._other_quarter_ns = readings.boot_ns
@@ -227,7 +249,7 @@ class Experiment:
         interval_ns = work.t_ns - last.t_ns if last is not None else 0
         if last is not None and work.unit == last.unit and work.work > last.work and interval_ns > 0:
             if not self._is_pause(interval_ns):
-                self._period.enforced_uj.update(self._unproven_uj)
+                self.state.period.enforced_uj.update(self._unproven_uj)
             typical_ns = self._work_interval_ns or interval_ns
             self._work_interval_ns = typical_ns + 0.1 * (min(interval_ns, _PAUSE * typical_ns) - typical_ns)
         self._unproven_uj.clear()
@@ -237,7 +259,7 @@ class Experiment:
 
     def interrupt(self, reason: str) -> None:
         """Discard a pair in progress. It is repeated, and the period is excluded after three attempts."""
-        period = self._period
+        period = self.state.period
         if self._block is None and (period.is_measured or (period.treatment, period.control) == (None, None)):
             return
         self._block, period.treatment, period.control = None, None, None
@@ -249,14 +271,14 @@ class Experiment:
         """End the experiment: end the current period early and analyse the periods since the last analysis."""
         self.interrupt("ended")
         rows: list[ProofRow] = []
-        if self._period.is_measured:
+        if self.state.period.is_measured:
             rows.append(self._end_period(utc_ns, subject))
-        if self._periods > self._periods_analysed:
+        if self.state.periods > self.state.periods_analysed:
             rows.append(self._analyse(utc_ns, subject))
         return rows
 
     def _measure(self, block: _OpenBlock, readings: Round) -> None:
-        plan, period = self._plan, self._period
+        plan, period = self._plan, self.state.period
         settled_ns = block.start_ns + int(plan.settle_s * NS_PER_S)
         if readings.boot_ns >= settled_ns and readings.steered is not block.is_treatment:
             # Not repeated: a policy that releases because of the treatment itself would select the pairs.
@@ -282,39 +304,41 @@ class Experiment:
             self._exclude(result)
 
     def _exclude(self, reason: str) -> None:
-        self._block, self._period.treatment, self._period.control, self._period.excluded = None, None, None, reason
+        period, self._block = self.state.period, None
+        period.treatment, period.control, period.excluded = None, None, reason
 
     def _end_period(self, utc_ns: int, subject: Subject) -> PairedBlocks:
-        period, empty = self._period, MeasuredBlock(0, 0, 0)
+        state, period, empty = self.state, self.state.period, MeasuredBlock(0, 0, 0)
         treatment, control = period.treatment or empty, period.control or empty
         enforced_uj = sum(period.enforced_uj.values())
         if max(*asdict(treatment).values(), *asdict(control).values()) > _MAX_COUNT:
             treatment, control, period.excluded = empty, empty, "a counter is out of range"
-        excluded = period.excluded or self._evidence.add(treatment, control, enforced_uj, open_arrivals=self.open_arrivals)
+        excluded = period.excluded or state.evidence.add(treatment, control, enforced_uj, open_arrivals=state.open_arrivals)
         if excluded:
-            self._excluded += 1
+            state.excluded += 1
         else:
-            self._covered_uj.update(period.enforced_uj)
-        number, self._periods, self._period = self._periods, self._periods + 1, _Period()
+            state.covered_uj.update(period.enforced_uj)
+        number, state.periods, state.period = state.periods, state.periods + 1, _Period()
         return PairedBlocks(
-            utc_ns, subject.group, subject.workload, subject.policy, self.since_ns, number, enforced_uj,
+            utc_ns, subject.group, subject.workload, subject.policy, state.since_ns, number, enforced_uj,
             treatment.energy_uj, treatment.work, treatment.ns, treatment.itl_us, treatment.itl_count,
             control.energy_uj, control.work, control.ns, control.itl_us, control.itl_count,
-            "open" if self.open_arrivals else "closed", excluded,
+            "open" if state.open_arrivals else "closed", excluded,
         )  # fmt: skip
 
     def _analyse(self, utc_ns: int, subject: Subject) -> Analysis:
-        self._analyses, self._periods_analysed = self._analyses + 1, self._periods
-        probability = self._plan.error_probability(self._analyses)
-        verdict = self.verdict = estimate(self._evidence, probability)
+        state = self.state
+        state.analyses, state.periods_analysed = state.analyses + 1, state.periods
+        probability = self._plan.error_probability(state.analyses)
+        verdict = state.verdict = estimate(state.evidence, probability)
         claimed_uj = lost_uj = 0
         if not verdict.reason:  # otherwise the previous claim remains valid
-            claimed_uj = _adjust(self._quarter_claimed_uj, self.claimed_uj, verdict.claimable_uj, self._covered_uj)
-            lost_uj = _adjust(self._quarter_lost_uj, self.lost_uj, verdict.lost_uj, self._covered_uj)
+            claimed_uj = _adjust(state.quarter_claimed_uj, state.claimed_uj, verdict.claimable_uj, state.covered_uj)
+            lost_uj = _adjust(state.quarter_lost_uj, state.lost_uj, verdict.lost_uj, state.covered_uj)
         saved, slowdown = verdict.saved_uj or ConfidenceInterval(0, 0, 0), verdict.slowdown_ratio or ConfidenceInterval(0, 0, 0)
         return Analysis(
-            utc_ns, subject.group, subject.workload, subject.policy, self.since_ns, self._analyses, verdict.pairs,
-            self._excluded, max(1, round(probability * 1e9)), sum(self._covered_uj.values()),
+            utc_ns, subject.group, subject.workload, subject.policy, state.since_ns, state.analyses, verdict.pairs,
+            state.excluded, max(1, round(probability * 1e9)), sum(state.covered_uj.values()),
             round(saved.value), math.floor(saved.low), math.ceil(saved.high), claimed_uj, lost_uj,
             _ppm(slowdown.value), _ppm(slowdown.low), _ppm(slowdown.high),
             "" if verdict.reason else verdict.slowdown_of, verdict.reason,
@@ -322,35 +346,10 @@ class Experiment:
 
     def dump(self) -> str:
         """The state as JSON. A block in progress is not part of it and is repeated after `load`."""
-        period = self._period
-        is_pair = period.treatment is not None and period.control is not None
-        return json.dumps(
-            {
-                "salt": self._salt,
-                "since_ns": self.since_ns,
-                "open_arrivals": self.open_arrivals,
-                "periods": self._periods,
-                "analyses": self._analyses,
-                "periods_analysed": self._periods_analysed,
-                "excluded": self._excluded,
-                "period": {
-                    "elapsed_ns": period.elapsed_ns,
-                    "enforced_uj": period.enforced_uj,
-                    "attempts": period.attempts + (self._block is not None),  # a restart interrupts it
-                    "excluded": period.excluded,
-                    "treatment": asdict(period.treatment) if period.treatment is not None and is_pair else None,
-                    "control": asdict(period.control) if period.control is not None and is_pair else None,
-                },
-                "evidence": asdict(self._evidence),
-                "covered_uj": self._covered_uj,
-                "quarter_claimed_uj": self._quarter_claimed_uj,
-                "quarter_lost_uj": self._quarter_lost_uj,
-                "claimed_uj": self.claimed_uj,
-                "lost_uj": self.lost_uj,
-                "verdict": asdict(self.verdict) if self.verdict is not None else None,
-            },
-            separators=(",", ":"),
-        )
+        period = replace(self.state.period, attempts=self.state.period.attempts + (self._block is not None))
+        if period.treatment is None or period.control is None:
+            period.treatment = period.control = None
+        return _STATE.dump_json(replace(self.state, period=period)).decode()
 
     @classmethod
     def load(cls, text: str, plan: ExperimentPlan) -> "Experiment":
@@ -359,22 +358,11 @@ class Experiment:
         Raises:
             ValueError: `text` is not a valid state.
         """
-        try:
-            body = json.loads(text)
-            is_open, salt = bool(body["open_arrivals"]), str(body["salt"])
-            experiment = cls(plan, int(body["since_ns"]), open_arrivals=is_open, salt=salt)
-            experiment._periods, experiment._analyses = int(body["periods"]), int(body["analyses"])
-            experiment._periods_analysed, experiment._excluded = int(body["periods_analysed"]), int(body["excluded"])
-            experiment._period = _parse_period(body["period"])
-            experiment._evidence = _parse_evidence(body["evidence"])
-            experiment._covered_uj = _parse_counter(body["covered_uj"])
-            experiment._quarter_claimed_uj = _parse_counter(body["quarter_claimed_uj"])
-            experiment._quarter_lost_uj = _parse_counter(body["quarter_lost_uj"])
-            experiment.claimed_uj = _parse_counter(body["claimed_uj"])
-            experiment.lost_uj = _parse_counter(body["lost_uj"])
-            experiment.verdict = _parse_verdict(body["verdict"])
-        except (KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-            raise ValueError(f"not the state of an experiment: {error}") from error
+        state = _STATE.validate_json(text)
+        if state.period.attempts >= _MAX_ATTEMPTS and state.period.treatment is None:
+            state.period.excluded = state.period.excluded or "the agent restarted"
+        experiment = cls(plan, state.since_ns, salt=state.salt)
+        experiment.state = state
         return experiment
 
 
@@ -435,35 +423,3 @@ def _quarter(utc_ns: int) -> tuple[int, int]:
 
 def _ppm(ratio: float) -> int:
     return round(min(max(ratio * 1e6, -_MAX_PPM), _MAX_PPM))
-
-
-def _parse_period(body: Any) -> _Period:
-    treatment, control = (
-        None if body[name] is None else MeasuredBlock(*(int(body[name][part.name]) for part in fields(MeasuredBlock)))
-        for name in ("treatment", "control")
-    )
-    attempts, excluded = int(body["attempts"]), str(body["excluded"])
-    if attempts >= _MAX_ATTEMPTS and treatment is None:
-        excluded = excluded or "the agent restarted"
-    return _Period(int(body["elapsed_ns"]), _parse_counter(body["enforced_uj"]), attempts, treatment, control, excluded)
-
-
-def _parse_evidence(body: Any) -> PairSums:
-    sums = {part.name: float(body[part.name]) for part in fields(PairSums) if part.type == "float" or part.type is float}
-    last = [float(value) for value in body["last"]]
-    return PairSums(pairs=int(body["pairs"]), with_load=bool(body["with_load"]), last=last, **sums)
-
-
-def _parse_verdict(body: Any) -> Verdict | None:
-    if body is None:
-        return None
-    saving, slowdown, saved = (
-        ConfidenceInterval(*(float(body[name][end]) for end in ("value", "low", "high"))) if body[name] else None
-        for name in ("saving_ratio", "slowdown_ratio", "saved_uj")
-    )
-    of: Literal["latency", "time_per_work"] = "latency" if body["slowdown_of"] == "latency" else "time_per_work"
-    return Verdict(int(body["pairs"]), saving, slowdown, of, saved, str(body["reason"]))
-
-
-def _parse_counter(body: Any) -> Counter[str]:
-    return Counter({str(name): int(uj) for name, uj in body.items()})

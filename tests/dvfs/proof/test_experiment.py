@@ -83,21 +83,21 @@ def world(plan: ExperimentPlan = QUICK, **changes: object) -> World:
 def test_what_is_saved_is_claimed_at_the_analysis_and_not_before() -> None:
     made = world()
     while not made.analyses():
-        assert made.experiment.verdict is None
-        assert made.experiment.claimed_uj.total() == 0
+        assert made.experiment.state.verdict is None
+        assert made.experiment.state.claimed_uj.total() == 0
         made.round()
     (first,) = made.analyses()
     assert (first.pairs, first.excluded, first.number, first.reason) == (12, 0, 1, "")
-    assert made.experiment.verdict.saving_ratio.value == pytest.approx(0.25, abs=1e-6)
+    assert made.experiment.state.verdict.saving_ratio.value == pytest.approx(0.25, abs=1e-6)
     assert 0 <= made.enforced_uj - first.covered_uj < 2 * 400e6, "but what waits for the next step"
     assert first.saved_uj == pytest.approx(first.covered_uj / 3, rel=1e-6)
-    assert 0.9 * made.saved_uj < first.claimed_uj == made.experiment.claimed_uj.total() < made.saved_uj
+    assert 0.9 * made.saved_uj < first.claimed_uj == made.experiment.state.claimed_uj.total() < made.saved_uj
     assert made.off_s < 12 * 10
     assert (first.slowdown_ppm, first.slowdown_of) == (0, "time_per_work")
-    held = dict(made.experiment.claimed_uj)
+    held = dict(made.experiment.state.claimed_uj)
     assert held["GPU-0"] == pytest.approx(held["GPU-1"], rel=1e-6), "shares follow the energy"
     made.run(15)
-    assert made.experiment.claimed_uj == held, "nothing is extrapolated"
+    assert made.experiment.state.claimed_uj == held, "nothing is extrapolated"
 
 
 @settings(max_examples=20)
@@ -119,7 +119,7 @@ def test_a_block_without_work_goes_on_for_a_while_and_is_then_excluded_with_the_
     made.run(300)
     assert made.pairs()
     assert {row.excluded for row in made.pairs()} == {"no work ended in a block"}
-    assert made.experiment.claimed_uj.total() == 0
+    assert made.experiment.state.claimed_uj.total() == 0
     made.stuck = False
     made.run(800)
     last = made.analyses()[-1]
@@ -141,8 +141,8 @@ def test_every_joule_under_the_setting_is_in_one_period(seed: int, odd: bool) ->
     assert 0 <= made.enforced_uj - sum(row.enforced_uj for row in periods) < 20 * 400e6
     assert [row.number for row in periods] == list(range(len(periods)))
     assert last.covered_uj == sum(row.enforced_uj for row in periods if not row.excluded)
-    assert sum(row.claimed_uj for row in made.analyses()) == made.experiment.claimed_uj.total() == max(0, last.low_uj)
-    assert sum(row.lost_uj for row in made.analyses()) == made.experiment.lost_uj.total() == max(0, -last.saved_uj)
+    assert sum(row.claimed_uj for row in made.analyses()) == made.experiment.state.claimed_uj.total() == max(0, last.low_uj)
+    assert sum(row.lost_uj for row in made.analyses()) == made.experiment.state.lost_uj.total() == max(0, -last.saved_uj)
 
 
 def test_a_claim_falls_when_the_saving_turns() -> None:
@@ -151,7 +151,7 @@ def test_a_claim_falls_when_the_saving_turns() -> None:
     claims = []
     for _ in range(12_000):
         if any(isinstance(row, Analysis) for row in made.round()):
-            claims.append(made.experiment.claimed_uj.total())
+            claims.append(made.experiment.state.claimed_uj.total())
             assert claims[-1] <= made.saved_uj
     assert max(claims) > claims[-1]
     assert min(row.claimed_uj for row in made.analyses()) < 0, "an adjustment that withdraws savings"
@@ -224,7 +224,7 @@ def test_an_experiment_goes_on_from_its_stored_state(seed: int) -> None:
         parted.round()
     pairs = zip(parted.pairs(), whole.pairs(), strict=True)
     assert all(replace(p, enforced_uj=0) == replace(w, enforced_uj=0) and p.enforced_uj <= w.enforced_uj for p, w in pairs)
-    assert parted.experiment.claimed_uj.total() <= 1.01 * whole.experiment.claimed_uj.total()
+    assert parted.experiment.state.claimed_uj.total() <= 1.01 * whole.experiment.state.claimed_uj.total()
 
 
 def test_a_block_under_way_is_begun_again_after_a_restart() -> None:
@@ -257,7 +257,7 @@ def test_a_quarter_keeps_its_claim_and_the_next_one_begins_anew() -> None:
     assert datetime.fromtimestamp(new / NS, UTC) >= datetime(2026, 10, 1, tzinfo=UTC)
     assert of_quarter[old] > 0
     assert of_quarter[new] > 0
-    assert sum(of_quarter.values()) == made.experiment.claimed_uj.total()
+    assert sum(of_quarter.values()) == made.experiment.state.claimed_uj.total()
     last = [row for row in made.analyses() if row.since_ns == old][-1]
     assert last.covered_uj <= 400e6 * 482
 
@@ -285,7 +285,7 @@ def test_energy_of_a_cap_without_a_policy_is_not_claimed() -> None:
     made = world()
     while not made.analyses():
         made.round(steered=None if made.t_s % 200 > 100 and not made.experiment.is_measuring else not made.experiment.is_paused)
-    assert made.experiment.claimed_uj.total() < made.saved_uj / 1.5
+    assert made.experiment.state.claimed_uj.total() < made.saved_uj / 1.5
 
 
 def test_energy_of_a_pause_is_not_claimed() -> None:
