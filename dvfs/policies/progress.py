@@ -30,7 +30,7 @@ from dvfs.policies._effects import Measurements, SettingEffect
 from dvfs.policies._trials import POWER, SearchOptions, SearchState, Trial, setting_of
 from dvfs.types import Decision, DvfsPolicy, Observation, Prediction, Trials
 
-_Z = 2.33  # of the runs that use the budget up, 1 % may exceed it
+_Z = 2.5  # of the runs that use the budget up, 1 in 160 exceeds it
 _CHOICE_Z = 2.0
 _HORIZON = 1000  # samples to plan for where nobody knows how many there will be
 _HOLD, _FIRST = 25, 12  # samples of a block; of the first one of the reference
