@@ -64,6 +64,7 @@ TRACES = {
 NEEDED = ("azure", "mooncake")
 _CALIBRATION = 600
 """Requests by which the capacity of a server is measured."""
+_FEWEST = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,8 @@ class DrawnCell:
     random: Random
 
 
-def draw_cell(seed: int, number: int, data: Path, requests: int) -> DrawnCell:
-    """Draw a cell."""
+def draw_cell(seed: int, number: int, data: Path, requests: int, decisions: int) -> DrawnCell:
+    """Draw a cell of `requests` requests, or as many as fit the decisions, but at least `_FEWEST`."""
     random = Random(f"cell {seed} {number}")
     gpu = random_gpu(f"{seed} {number % 2}")
     spec = random_engine(f"{seed} {number}", gpu)
@@ -103,6 +104,8 @@ def draw_cell(seed: int, number: int, data: Path, requests: int) -> DrawnCell:
     )
     rate_s, site = _sized(site, rows)
     load = random.uniform(0.05, 1.10)
+    replicas = site.prefill + site.decode
+    rows = rows[: max(_FEWEST, round(decisions * site.period_s / replicas * rate_s * load))]
     seconds = len(rows) / (rate_s * load)
     scale = seconds / max(1e-9, rows[-1][0])
     arrivals = [(at * scale, prompt, output) for at, prompt, output in rows]
@@ -162,10 +165,10 @@ def _quantile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, math.ceil(share * len(values)))]
 
 
-def play_cell(job: tuple[int, int, Path, int, tuple[str, ...]]) -> list[Row]:
+def play_cell(job: tuple[int, int, Path, int, int, tuple[str, ...]]) -> list[Row]:
     """Every clock and policy on one cell."""
-    seed, number, data, requests, policies = job
-    cell = draw_cell(seed, number, data, requests)
+    seed, number, data, requests, decisions, policies = job
+    cell = draw_cell(seed, number, data, requests, decisions)
     site, cache, spec = cell.site, RatesCache(), cell.site.spec
     spent_s = time.process_time()
     top = serve(site, cell.arrivals, spec.gpu.settings[-1], cache)
@@ -176,6 +179,7 @@ def play_cell(job: tuple[int, int, Path, int, tuple[str, ...]]) -> list[Row]:
     label = {
         "cell": number,
         "work": cell.work,
+        "requests": len(cell.arrivals),
         "slo": f"{1e3 * limits.ttft_s:.0f}/{1e3 * limits.itl_s:.1f} ms {100 * target:g} %",
     }
     rows = []
@@ -238,12 +242,17 @@ def run(
     part: tuple[str, ...] = ("cells", "changes"),
     cells: int = 30,
     requests: int = 5000,
+    decisions: int = 20_000,
     seed: int | None = None,
     policy: tuple[str, ...] = POLICIES,
     log: Path | None = None,
     jobs: int = 1,
 ) -> Iterator[Row]:
-    """`cells` cells of `requests` each, and the change points; a seed is drawn unless given."""
+    """`cells` cells of `requests` each, and the change points; a seed is drawn unless given.
+
+    Under light load and with a short period a policy decides many times per request. Such a cell has fewer requests: as many as
+    take `decisions` decisions per policy.
+    """
     for name in NEEDED if "cells" in part else ():
         if not (data / TRACES[name]).is_file():
             raise UsageError(
@@ -261,7 +270,7 @@ def run(
         mapped: Map = map if jobs == 1 else stack.enter_context(ProcessPoolExecutor(jobs)).map
         if "cells" in part:
             rows: list[Row] = []
-            for cell_rows in mapped(play_cell, [(seed, number, data, requests, policy) for number in range(cells)]):
+            for cell_rows in mapped(play_cell, [(seed, number, data, requests, decisions, policy) for number in range(cells)]):
                 rows += cell_rows
                 say(_progress(cell_rows))
                 yield from ({name: value for name, value in row.items() if name[0] != "_"} for row in cell_rows)
@@ -270,7 +279,9 @@ def run(
             for total in totals(rows, policy):
                 yield total
                 if log is not None:
-                    dvfs_judge_log.append(log, seed, hashes[total["policy"]], total | {"requests": requests})
+                    dvfs_judge_log.append(
+                        log, seed, hashes[total["policy"]], total | {"requests": requests, "decisions": decisions}
+                    )
             yield {"seed": seed, "requests_per_cell": requests, "engine_requests_per_cpu_s": round(speed)}
         if "changes" in part:
             yield from dvfs_judge_changes.play(mapped, seed, policy)

@@ -60,15 +60,21 @@ def test_hash_covers_a_policy_and_its_helpers() -> None:
 
 
 def test_arrivals_and_limits_of_a_cell_depend_on_the_seed_alone(data: Path) -> None:
-    one, again, other = (dvfs_judge.draw_cell(seed, 2, data, 100) for seed in (1, 1, 2))
+    one, again, other = (dvfs_judge.draw_cell(seed, 2, data, 100, 10_000) for seed in (1, 1, 2))
     assert (one.arrivals, one.site, one.work) == (again.arrivals, again.site, again.work)
     assert one.arrivals != other.arrivals
+
+
+def test_cells_that_would_take_too_many_decisions_have_fewer_requests(data: Path) -> None:
+    cells = [dvfs_judge.draw_cell(1, number, data, 3000, 500) for number in range(6)]
+    assert all(1000 <= len(cell.arrivals) <= 3000 for cell in cells)
+    assert min(len(cell.arrivals) for cell in cells) == 1000
 
 
 def test_limits_are_kept_by_the_highest_clock_most_of_the_time_and_often_at_bucket_edges(data: Path) -> None:
     kept, at_edges = 0, 0
     for number in range(30):
-        cell = dvfs_judge.draw_cell(9, number, data, 100)
+        cell = dvfs_judge.draw_cell(9, number, data, 100, 10_000)
         top = serve(cell.site, cell.arrivals, cell.site.spec.gpu.settings[-1])
         slo = dvfs_judge.draw_limits(cell, top)
         kept += min(slo.attained(top)) >= slo.attainment_ratio
@@ -79,7 +85,7 @@ def test_limits_are_kept_by_the_highest_clock_most_of_the_time_and_often_at_buck
 
 
 def test_a_trace_shorter_than_a_cell_is_repeated(data: Path) -> None:
-    cell = dvfs_judge.draw_cell(1, 0, data, 200)
+    cell = dvfs_judge.draw_cell(1, 0, data, 200, 10_000)
     times = [at for at, _, _ in cell.arrivals]
     assert len(times) == 200
     assert times == sorted(times)
