@@ -1,5 +1,6 @@
 """Facts in words for people: a few significant digits and a prefix; the exact values stay in the facts document."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Literal
 
@@ -20,6 +21,17 @@ def energy(joules: Number) -> str:
 def mass(grams: Number) -> str:
     """Mass with a prefix, such as 12.3 kg."""
     return _scaled(Fraction(grams), _GRAMS)
+
+
+def liters(value: Number) -> str:
+    """A volume of water in L, in m3 from 1,000 L."""
+    return f"{short(Fraction(value) / 1000)} m\u00b3" if abs(Fraction(value)) >= 1000 else f"{short(value)} L"
+
+
+def signed(value: Fraction, write: Callable[[Fraction], str]) -> str:
+    """A change with its sign, such as +2.06 MWh."""
+    sign = "+" if value > 0 else "\u2212" if value < 0 else ""
+    return f"{sign}{write(abs(value))}"
 
 
 def percent(ratio: Number, digits: int = 3) -> str:

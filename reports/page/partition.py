@@ -1,6 +1,7 @@
 """How tables by team, project, model, kind or site are made whole: what no workload held, and the total of the meter. Pure.
 
-The groups of a dimension, and what is unallocated, sum to the meter: the devices' energy, the building's, its CO2e, its cost.
+The groups of a dimension, and what is unallocated, sum to the meter: the devices' energy, the building's, its CO2e, its water,
+its cost.
 """
 
 from fractions import Fraction
@@ -16,6 +17,7 @@ _REST: Final = {
     "energy.held.facility": ("energy.facility.unattributed",),
     "gpu_hours": ("gpu_hours.unattributed",),
     "cost": ("cost.unattributed",),
+    "water.held": ("water.unattributed",),
     **{f"{co2e}held.{how}": (f"{co2e}{how}.unattributed",) for co2e in (CO2E, LIFE_CYCLE) for how in ("location", "market")},
 }
 """The figures that are the rest of a quantity of groups."""
@@ -25,6 +27,7 @@ _WHOLE: Final = {
     "energy.held.facility": ("energy.facility",),
     "gpu_hours": ("gpu_hours", "gpu_hours.unattributed"),
     "cost": ("cost",),
+    "water.held": ("water",),
     **{f"{co2e}held.{how}": (f"{co2e}{how}",) for co2e in (CO2E, LIFE_CYCLE) for how in ("location", "market")},
 }
 """The figures that are its total."""

@@ -6,11 +6,15 @@ from fractions import Fraction
 from energy_agent.core.units import UJ_PER_J
 from energy_agent.site.building.pue import Pue
 from energy_agent.site.building.ratio import Amount
-from reports.figures.evidence import PeriodEvidence, plus
+from reports.figures.energy import held_energy
+from reports.figures.evidence import PeriodEvidence, less, plus
 from reports.figures.figure import Figure, amount_figure, rounded
-from reports.figures.measures._measure import Measure
+from reports.figures.measures._measure import Measure, groups
+from reports.ledger.sums import PartEnergy
 
 SOURCES = ("ledger", "meters")
+BY_IT = "the water of the sites, by share of their IT energy"
+REST = "the total minus the workloads' share"
 _J = Fraction(1, UJ_PER_J)
 
 
@@ -42,6 +46,38 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
                 f"energy.part/{name}/{part.name}", part.amount, "J", "metered", "facility", sources=SOURCES, dims=of, scale=_J
             )
     yield _of_all(evidence)
+    yield from _water(evidence)
+
+
+def _water(evidence: PeriodEvidence) -> Iterator[Figure]:
+    """Water of all sites, of each group of workloads, and of no workload. Groups and the rest sum to the water of the sites."""
+    for name in sorted(evidence.sites):
+        held = _water_of(
+            evidence, name, [r for r in evidence.sums.held if r.site == name and r.part and r.device_class != "part"]
+        )
+        rest = less(evidence.sites[name].building.liters, held)
+        identity = f"water.unattributed/site/{name}"
+        yield amount_figure(identity, rest, "L", REST, "facility", sources=SOURCES, dims={"site": name})
+    total = plus([evidence.sites[name].building.liters for name in sorted(evidence.sites)])
+    yield amount_figure("water", total, "L", "metered or billed", "facility", sources=SOURCES)
+    for suffix, dims, rows in groups(evidence):
+        shares = [_water_of(evidence, site, [r for r in rows if r.site == site]) for site in sorted({r.site for r in rows})]
+        amount = plus(shares) if shares else Amount(Fraction(0))
+        yield amount_figure(f"water.held{suffix}", amount, "L", BY_IT, "facility", sources=SOURCES, dims=dims)
+        if not suffix:
+            rest = less(total, amount)
+            yield amount_figure("water.unattributed", rest, "L", REST, "facility", sources=SOURCES)
+
+
+def _water_of(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Amount:
+    """Liters of some workloads of a site: its water times their share of its IT energy, or of its nodes' energy."""
+    building, gap = evidence.sites[site].building, evidence.node_gap(site)
+    if building.liters.value is None or gap:
+        return Amount(None, reason=building.liters.reason or gap)
+    nodes = sum(w.energy_uj for w in evidence.sums.wholes if w.site == site and w.device_class in ("gpu", "host"))
+    whole = max(building.it.value or Fraction(0), Fraction(nodes))
+    held = held_energy(r for r in rows if r.device_class in ("gpu", "host")).energy_uj
+    return Amount(building.liters.value * held / whole) if whole else Amount(None, reason="no energy was metered")
 
 
 def _pue(identity: str, pue: Pue | None, dims: Mapping[str, str], why: str, *, assumed: bool = False) -> Figure:

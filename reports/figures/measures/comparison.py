@@ -21,8 +21,8 @@ NO_EARLIER = "the ledger has no data of that quarter"
 RUNS = "the quarter has not ended, so it is not compared yet"
 MIXED = "several models"
 TOTALS = (
-    "energy.gpu", "energy.node", "energy.facility", "co2e.location", "co2e.market", "co2e.lifecycle.location",
-    "co2e.lifecycle.market",
+    "energy.gpu", "energy.node", "energy.facility", "energy.inventory", "co2e.location", "co2e.market",
+    "co2e.lifecycle.location", "co2e.lifecycle.market",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from reports.figures.energy import BoundedEnergy, idle_energy, total, whole_ener
 from reports.figures.evidence import PeriodEvidence, amount_of, less, plus, product, reach
 from reports.figures.figure import LEDGER, Figure, amount_figure, energy_figure, energy_text
 from reports.figures.measures._measure import Measure, covered, groups
+from reports.figures.measures.carbon import boundary, common
 from reports.ledger.sums import DeviceClassEnergy, StateEnergy
 
 _J = Fraction(1, UJ_PER_J)
@@ -19,6 +20,9 @@ UNATTRIBUTED = "unattributed"
 ESTIMATE = "node energy times a stated PUE (estimate)"
 STATED = "a stated PUE, in place of meters"
 REST = "the total minus the workloads' share"
+IDLE_NODES = "unallocated node energy times PUE"
+OTHER_IT = "building energy minus node energy times PUE"
+WIDEST = "each site at the widest boundary that is known"
 
 
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
@@ -35,7 +39,7 @@ def methods(evidence: PeriodEvidence, device_class: str, site: str | None = None
 
 def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
     sums = evidence.sums
-    nodes, buildings, rests = [], [], []
+    nodes, buildings, rests, widest = [], [], [], []
     for site in sums.sites:
         own = [w for w in sums.wholes if w.site == site]
         gap = evidence.node_gap(site)
@@ -48,6 +52,17 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
         rests.append(_rests(evidence, site, node, buildings[-1]))
         for name, rest in zip(("node", "facility"), rests[-1], strict=True):
             yield amount_figure(f"energy.{name}.unattributed/site/{site}", rest, "J", REST, name, dims=dims, scale=_J)
+        # A PUE of category 1 or 2 is of IT energy before the losses of distribution, and of all IT: what is not in the nodes
+        # is a part of its own, so that the nodes' overhead does not stand for it.
+        idle_nodes = product(rests[-1][0], evidence.pue(site)) if buildings[-1].value is not None else buildings[-1]
+        for name, amount, method in (
+            ("nodes", Amount(idle_nodes.value, reason=idle_nodes.reason), IDLE_NODES),
+            ("other_it", less(rests[-1][1], idle_nodes), OTHER_IT),
+        ):
+            identity = f"energy.facility.unattributed.{name}/site/{site}"
+            yield amount_figure(identity, amount, "J", method, "facility", dims=dims, scale=_J)
+        gpus = amount_of(whole_energy(w for w in own if w.device_class == "gpu"))
+        widest.append({"facility": buildings[-1], "node": node, "gpu": gpus}[boundary(evidence, site)])
         yield _gpus(evidence, site, [w for w in own if w.device_class == "gpu"])
         yield amount_figure(f"energy.node/site/{site}", node, "J", _node_method(evidence, site), "node", dims=dims, scale=_J)
         how, imputed = _read(building.total_imputed_uj) if building.measured else (ESTIMATE, {"stand_in": STATED})
@@ -70,6 +85,8 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
     if not all(b.measured for b in every):
         how, imputed = f"{how}, or node energy times a stated PUE", imputed | {"stand_in": STATED}
     yield amount_figure("energy.facility", plus(buildings), "J", how, "facility", dims=imputed, scale=_J)
+    within = common(boundary(evidence, site) for site in sums.sites)
+    yield amount_figure("energy.inventory", plus(widest), "J", WIDEST, within, scale=_J)
     for name, of_sites in zip(("node", "facility"), zip(*rests, strict=True), strict=False):
         yield amount_figure(f"energy.{name}.unattributed", plus(list(of_sites)), "J", REST, name, scale=_J)
     metered_ns = sum(w.metered_ns for w in sums.wholes if w.device_class == "gpu")

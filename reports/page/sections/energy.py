@@ -10,7 +10,7 @@ from reports.figures.figure import Figure, microjoules
 from reports.language import Translator
 from reports.page.labels import label
 from reports.page.partition import co2e_prefix, unallocated, whole
-from reports.page.section import Bars, Block, Lines, ReportSection, ReportTable, StackedBar, Waterfall, WaterfallStep
+from reports.page.section import Bars, Block, Lines, Note, ReportSection, ReportTable, StackedBar, Waterfall, WaterfallStep
 from reports.period import DAY_NS, day_ns
 
 ROWS_MOST = 15
@@ -31,7 +31,35 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
             if dimension == "team":
                 blocks.append(_bars(facts, say, figures))
             blocks.append(_table(facts, say, dimension, say(title), figures))
-    return tuple(blocks)
+    return (*blocks, *_partition(facts, say))
+
+
+def _partition(facts: Facts, say: Translator) -> tuple[Block, ...]:
+    """What each building's energy consists of: workloads, unallocated nodes, and IT that is in no node with its losses."""
+    rows = []
+    for site in facts.sites:
+        total = facts.figures[f"energy.facility/site/{site}"]
+        if total.value is None:
+            continue
+        idle, other = (facts.figures[f"energy.facility.unattributed.{part}/site/{site}"] for part in ("nodes", "other_it"))
+        category = facts.figures[f"pue/site/{site}"].dims.get("category", "none")
+        rest = facts.figures[f"energy.facility.unattributed/site/{site}"]
+        held = None if rest.value is None else total.value - rest.value
+        cells = (
+            wording.energy(value) if value is not None else "\u2013" for value in (held, idle.value, other.value, total.value)
+        )
+        rows.append((site, *cells, say("estimate") if category == "none" else category))
+    if not rows:
+        return ()
+    heads = (
+        say("site"),
+        say("workloads"),
+        say("unallocated_nodes"),
+        say("other_it_and_losses"),
+        say("total"),
+        say("pue_category"),
+    )
+    return (ReportTable(say("parts_of_the_building_energy"), heads, tuple(rows)), Note(say("pue_applies_at_its_category")))
 
 
 def named(figure: Figure, dimension: str, say: Translator) -> str:
@@ -120,6 +148,7 @@ def _table(facts: Facts, say: Translator, dimension: str, title: str, figures: l
         ("gpu_hours", wording.short),
         ("energy.held.facility", wording.energy),
         (located, wording.mass),
+        *((("water.held", wording.liters),) if whole(facts, "water.held") is not None else ()),
     )
     ranked = sorted(figures, key=lambda f: (-microjoules(f), f.id))
 

@@ -30,9 +30,9 @@ def tiles(facts: Facts, say: Translator) -> tuple[Tile, ...]:
 
 
 def widest(facts: Facts) -> Figure:
-    """Energy at the widest boundary that is known."""
-    known = [facts.figures[i] for i in ("energy.facility", "energy.node", "energy.gpu") if facts.figures[i].value is not None]
-    return known[0]
+    """Energy at the widest boundary that is known, which is also that of the CO2e; it may differ by site."""
+    names = ("energy.facility", "energy.inventory", "energy.node", "energy.gpu")
+    return next(facts.figures[i] for i in names if facts.figures[i].value is not None)
 
 
 def _tile(label: str, figure: Figure, say: Translator, write: Callable[[Fraction], str], detail: str, trend: str = "") -> Tile:
@@ -44,9 +44,21 @@ def _tile(label: str, figure: Figure, say: Translator, write: Callable[[Fraction
 
 def _energy(facts: Facts, say: Translator) -> Tile:
     total = widest(facts)
-    label = {"facility": say("facility_energy"), "node": say("energy_of_all_nodes"), "gpu": say("gpu_energy")}[total.boundary]
+    label = {"facility": say("facility_energy"), "node": say("energy_of_all_nodes"), "gpu": say("gpu_energy")}.get(
+        total.boundary, say("energy_at_the_widest_boundary")
+    )
     detail = say("bounds_are", bounds=wording.plus_minus(total, say))
+    if total.boundary == "mixed":
+        within = ", ".join(f"{site} {say(_BOUNDARY_NAMES[_boundary_of(facts, site)])}" for site in facts.sites)
+        detail = f"{detail}; {within}"
     return _tile(label, total, say, wording.energy, detail, _trend(facts, total, say))
+
+
+_BOUNDARY_NAMES = {"facility": "building", "node": "nodes", "gpu": "gpus"}
+
+
+def _boundary_of(facts: Facts, site: str) -> str:
+    return facts.figures[f"co2e.location/site/{site}"].boundary
 
 
 def _active_share(facts: Facts, say: Translator) -> Tile:
@@ -97,11 +109,11 @@ def _pue(facts: Facts, say: Translator) -> Tile:
             figure.id,
         )
     values = [wording.short(f.value or 0) for f in ranked]
-    each = "; ".join(f"{f.dims['site']} {value}, {say.translate(f.method)}" for f, value in zip(ranked, values, strict=True))
+    each = "; ".join(f"{f.dims['site']} {f.dims['kind']}, {say.translate(f.method)}" for f in ranked)
     if len(ranked) == 1 and len(facts.sites) == 1:
         each = f"{wording.span(ranked[0], say)}; {say.translate(ranked[0].method)}"
     kinds = {f.dims["kind"] for f in ranked}
-    value = values[0] if len(set(values)) == 1 else f"{values[0]} \u2013 {values[-1]}"
+    value = values[0] if len(values) == 1 else "; ".join(f"{f.dims['site']} {v}" for f, v in zip(ranked, values, strict=True))
     return Tile(kinds.pop() if len(kinds) == 1 else "PUE", value, each, ranked[0].id)
 
 
@@ -141,8 +153,8 @@ def _trend(facts: Facts, figure: Figure, say: Translator) -> str:
     if before is None or not before.value or figure.value is None:
         return ""
     change = (figure.value / before.value - 1) * 100
-    sign = "+" if change > 0 else "\u2212" if change < 0 else ""
-    return say("change_on_period", change=f"{sign}{quotient_text(abs(change), digits=2)}", period=before.dims["period"])
+    text = wording.signed(change, lambda value: quotient_text(value, digits=2))
+    return say("change_on_period", change=text, period=before.dims["period"])
 
 
 EFFECTS_TOLD = 3
@@ -150,12 +162,15 @@ EFFECTS = {"volume": "tokens", "mix": "mix_of_models", "efficiency": "efficiency
 
 
 def _changes(facts: Facts, say: Translator) -> list[str]:
-    """What moved energy and CO2e of what workloads held most since the quarter before, and what moved it the other way."""
+    """Why energy and CO2e at the boundary of the tiles differ from the quarter before: what moved the workloads' part most, the
+    smaller effects in one sum, and the part that no workload used. The effects in a sentence sum to its change.
+    """
+    total = widest(facts).id
     changes = []
-    for quantity, write, template in (
-        ("energy", wording.energy, "energy_of_what_workloads_held"),
-        ("co2e", wording.mass, "co2e_of_it_changed"),
-        ("lifecycle", wording.mass, "life_cycle_co2e_of_it_changed"),
+    for quantity, identity, write, template in (
+        ("energy", total, wording.energy, "energy_changed"),
+        ("co2e", "co2e.location", wording.mass, "co2e_changed"),
+        ("lifecycle", "co2e.lifecycle.location", wording.mass, "life_cycle_co2e_changed"),
     ):
         rows = facts.by_prefix(f"bridge.{quantity}/before/")
         ends = {f.dims["effect"]: f for f in rows if f.value is not None}
@@ -165,9 +180,17 @@ def _changes(facts: Facts, say: Translator) -> list[str]:
         )
         if not effects or "from" not in ends or "to" not in ends:
             continue
-        change = (ends["to"].value or Fraction(0)) - (ends["from"].value or 0)
-        texts = [f"{say(effect_name(f.dims['effect'], quantity))} {write(f.value or 0)}" for f in effects[:EFFECTS_TOLD]]
-        changes.append(say(template, total=write(rounded(change)), period=ends["to"].dims["period"], effects=", ".join(texts)))
+        now, before = facts.figures.get(identity), facts.figures.get(f"total.before/{identity}")
+        if now is None or before is None or now.value is None or before.value is None or now.boundary != ends["to"].boundary:
+            continue
+        change = now.value - before.value
+        parts = [(say(effect_name(f.dims["effect"], quantity)), f.value or Fraction(0)) for f in effects[:EFFECTS_TOLD]]
+        if smaller := sum((f.value or Fraction(0) for f in effects[EFFECTS_TOLD:]), Fraction(0)):
+            parts.append((say("other_effects"), smaller))
+        parts.append((say("unallocated"), rounded(change - sum((value for _, value in parts), Fraction(0)))))
+        texts = [f"{name} {wording.signed(value, write)}" for name, value in parts]
+        text = wording.signed(rounded(change), write)
+        changes.append(say(template, total=text, period=ends["to"].dims["period"], effects=", ".join(texts)))
     return changes
 
 

@@ -7,6 +7,7 @@ of 1.5.
 Changes of the site's files in a test show on the first days of that quarter, which have all of its workloads (`of`).
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -31,6 +32,8 @@ from reports.ledger.days import Day
 from reports.page.partition import unallocated, whole
 from reports.page.section import Note, ReportTable
 from reports.page.sections.frameworks import STAND_IN
+from reports.page.sections.headline import build as build_headline
+from reports.page.sections.headline import widest
 from reports.period import PeriodRequest
 from tests.reports import chains, golden
 from tests.reports.chains import HOUR
@@ -215,6 +218,45 @@ def test_what_no_workload_held_is_told_by_hand(facts: Facts) -> None:
     assert figures["co2e.location.unattributed/site/alfa"].text == str(26_496_000 - 3_332)
     # An hour of a2's GPU without an allocation, and a quarter of an hour with an unknown owner.
     assert figures["gpu_hours.unattributed"].text == "1.25"
+
+
+def test_the_rest_of_a_building_is_unallocated_nodes_and_it_that_is_in_no_node(facts: Facts) -> None:
+    """1.078 x 1.5 = 1.617 kWh of the nodes; the other 105,962.391 are of IT elsewhere and of losses."""
+    figures = facts.figures
+    parts = [figures[f"energy.facility.unattributed.{name}/site/alfa"].value or 0 for name in ("nodes", "other_it")]
+    assert parts == [golden_rounded("1.617", KWH_J), golden_rounded("105962.391", KWH_J)]
+    whole = figures["energy.facility.unattributed/site/alfa"].value or Fraction(0)
+    assert abs(sum(parts) - whole) <= whole / 10**8  # each is rounded to nine digits
+
+
+def test_water_is_of_workloads_by_their_share_of_it_energy(facts: Facts) -> None:
+    """127,180.8 L over 32 x 2,208 kWh of IT are 1.8 L/kWh: 13.328 kWh of workloads took 23.9904 L. beta has none."""
+    figures = facts.figures
+    assert figures["water.held/site/alfa"].text == "23.9904"
+    assert abs((figures["water.unattributed/site/alfa"].value or 0) - Fraction("127156.8096")) < Fraction(1, 1000)
+    teams = [f for f in facts.of("water.held", "team") if f.value is not None]
+    assert teams
+    for identity in ("water", "water.held", "water.unattributed", "water.held/site/beta"):
+        assert figures[identity].reason == figures["water/site/beta"].reason
+
+
+def test_energy_of_page_one_is_at_the_boundary_of_its_co2e(facts: Facts) -> None:
+    """Where a site has no building figure, it counts with its nodes, in the energy as in the CO2e."""
+    total, co2e = facts.figures["energy.inventory"], facts.figures["co2e.location"]
+    assert total.boundary == co2e.boundary
+    sites = {name: facts.figures[f"co2e.location/site/{name}"].boundary for name in facts.sites}
+    parts = [facts.figures[f"energy.{within}/site/{name}"].value or 0 for name, within in sites.items()]
+    assert abs((total.value or 0) - sum(parts)) <= (total.value or 0) / 10**8
+    assert widest(facts).boundary == co2e.boundary
+
+
+def test_a_change_on_page_one_is_the_sum_of_its_effects(facts: Facts) -> None:
+    """Every effect has a sign, and the change of what no workload used is one of them."""
+    for text in [block.text for block in build_headline(facts, say_in("en")) if isinstance(block, Note)]:
+        change, effects = text.removesuffix(".").split(": ")
+        assert ", unallocated " in effects
+        assert all(re.search(r" [+\u2212]?[0-9]", each) for each in effects.split(", ")), effects
+        assert re.search(r"changed by [+\u2212]?[0-9]", change)
 
 
 def golden_rounded(text: str, scale: int) -> Fraction:
