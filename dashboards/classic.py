@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import ValueMapping
 
 _COLUMNS = (
-    "cluster", "site", "zone", "instance", "gpu", "team", "namespace", "owner", "run", "group", "workload",
+    "cluster", "site", "zone", "instance", "gpu", "team", "namespace", "owner", "run", "group", "policy", "latency", "workload",
     "model", "boundary", "state", "meter", "role",
     "position", "parent", "category", "basis", "window", "alertname", "severity", "condition", "field", "source", "device",
     "process", "version", "method", "domain", "part", "link", "action", "rule_group", "reason",

@@ -1,10 +1,10 @@
 """Rows of steered inference servers: error budgets of their latency limits, and what mode shadow expects of each policy."""
 
-from dashboards.dashboard import RATE, DashboardRows, Link, Panel, PanelQuery, PanelRow, banded, figure, series, third
+from dashboards.dashboard import RATE, DashboardRows, Link, Panel, PanelQuery, PanelRow, banded, figure, series
 from dashboards.promql.joins import AT, MOST
 
 _ROWS = 20
-_WINDOWS = {"requests": "1,000 requests", "hour": "hour"}
+_WINDOWS = {"requests": "1,000 requests", "hour": "1 hour"}
 _NAME = "{{group}} {{latency}}"
 _CHOSEN = 'group=~"$group"'
 _TO_WORKLOAD = (Link("Latencies of this workload", "wattlens-inference", {"workload": "workload"}),)
@@ -32,11 +32,11 @@ def budgets() -> PanelRow:
                 tuple(
                     PanelQuery(
                         f"100 * min by (latency) ({_of(f'dvfs_slo_budget_left_{window}_ratio_lower')})",
-                        f"{{{{latency}}}}, last {text}",
+                        f"{{{{latency}}}}, {text}",
                     )
                     for window, text in _WINDOWS.items()
                 ),
-                width=8,
+                width=12,
                 minimum=None,
                 no_value=_NO_LIMIT,
             ),
@@ -46,7 +46,7 @@ def budgets() -> PanelRow:
                 "none",
                 (PanelQuery(absent, "absent"),),
                 kind="table",
-                width=16,
+                width=12,
                 height=5,
                 no_value="every error budget is known, or no steered group has a latency limit",
             ),
@@ -87,16 +87,15 @@ def shadow() -> PanelRow:
     return PanelRow(
         "Mode shadow",
         (
-            third(
+            Panel(
                 f"Predicted saving by policy, top {MOST}",
                 "Energy per unit of work that each policy would have saved since the group entered mode shadow, with its 95 % "
                 "interval (dvfs_shadow_saving_ratio). Not proven.",
                 "percent",
                 banded(lambda end: f"topk({MOST}, 100 * {_of(f'dvfs_shadow_saving_ratio{end}')})", "{{group}} {{policy}}"),
-                minimum=None,
                 no_value=_NO_SHADOW,
             ),
-            third(
+            Panel(
                 f"Predicted latencies above the limit by policy, top {MOST}",
                 "Share of latencies above the limit since the group entered mode shadow: as measured, and if all of their time "
                 "had grown as the policy's clock is lower (dvfs_shadow_missed_ratio). Longer queues are not included.",
@@ -105,6 +104,7 @@ def shadow() -> PanelRow:
                     PanelQuery(f"topk({MOST}, {_of(f'dvfs_shadow_missed_ratio{end}')})", f"{{{{policy}}}} {_NAME}, {text}")
                     for end, text in (("_lower", "at least"), ("_upper", "at most"))
                 ),
+                minimum=0,
                 maximum=1,
                 no_value=_NO_SHADOW,
             ),
@@ -114,7 +114,8 @@ def shadow() -> PanelRow:
                 "none",
                 (PanelQuery(absent, "absent"),),
                 kind="table",
-                width=8,
+                width=24,
+                height=5,
                 no_value="every prediction is known, or no group is in mode shadow",
             ),
         ),
