@@ -61,6 +61,7 @@ class StepCounters:
     end_ns: int
     energy_uj: int
     energy_ns: int
+    is_training: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +87,12 @@ def decide(
     trials: Trials, predict: Predict, observation: Observation, state: SearchState, config: SearchOptions
 ) -> tuple[Decision, SearchState]:
     """One round: release on trouble, otherwise watch the clock, then continue the trial or start the next."""
-    reason = trouble(observation, config.stale_ns) or _unmeasured(observation, config)
-    if reason:
+    reason, counters = trouble(observation, config.stale_ns), _counters(observation, config)
+    if reason or isinstance(counters, str):
         idle = replace(state, trial=None, asked=None, since_ns=None, mark=None, step_s=(), power_w=())
-        return Decision("release" if state.asked is not None else "hold", reason), idle
-    progress = observation.progress
-    assert progress is not None  # _unmeasured has looked
-    work = progress.work
-    assert work is not None
+        return Decision("release" if state.asked is not None else "hold", reason or str(counters)), idle
     names = tuple(d.uuid for d in observation.devices)
-    if state.search is not None and (work < state.steps or names != state.devices):  # another run
+    if state.search is not None and (counters.steps < state.steps or names != state.devices):  # another run
         return Decision("release" if state.asked is not None else "hold", "restarted"), SearchState()
     if state.search is None:
         state = replace(state, watched=(*state.watched, _limited_mhz(observation))[-_WATCHED:])
@@ -107,13 +104,13 @@ def decide(
             return Decision("hold", "nothing_to_choose" if config.steps_below is None else "not_limited"), state
         knob, slowdown = CLOCK if config.knob == "clock" else POWER, config.slowdown or observation.terms.slowdown_ratio
         state = SearchState(trials.start(knob, settings, slowdown, None), names)
-    state = replace(state, steps=work)
+    state = replace(state, steps=counters.steps)
     trial = state.trial
     if trial is None:
         return _next(trials, predict, observation, state, config)
     if not _in_force(observation, state, config):
         return Decision("hold", "not_in_force", steering=False), replace(state, since_ns=None, mark=None)
-    state = _measured(observation, state, config)
+    state = _measured(observation, counters, state, config)
     if len(state.step_s) < trial.samples:
         return Decision("hold", trial.reason, steering=True), state
     search = trials.learn(state.search, trial.setting, state.step_s, state.power_w)
@@ -160,35 +157,31 @@ def _in_force(observation: Observation, state: SearchState, config: SearchOption
     return all(setting.power_limit_mw == asked.power_limit_mw for setting in applied)
 
 
-def _unmeasured(observation: Observation, config: SearchOptions) -> str:
-    """Why the job's progress cannot be measured now."""
-    progress = observation.progress
-    if progress is None or (progress.steps is None and (config.steps_below is None or progress.tokens is None)):
+def _counters(observation: Observation, config: SearchOptions) -> StepCounters | str:
+    """The counters now, or in one word why the job's progress cannot be measured."""
+    progress, devices = observation.progress, observation.devices
+    is_counted = progress is not None and (progress.steps is not None or config.steps_below is not None)
+    if progress is None or progress.work is None or not is_counted:
         return "no_steps"
     if progress.steps is None and not progress.queue:
         return "not_saturated"  # without waiting requests the tokens per second are those of the clients
-    if any(d.energy_uj is None for d in observation.devices):
+    energies = [d.energy_uj for d in devices if d.energy_uj is not None]
+    if not devices or len(energies) < len(devices):
         return "no_energy"
-    return ""
-
-
-def _measured(observation: Observation, state: SearchState, config: SearchOptions) -> SearchState:
-    """With a sample, where steps have ended since the last one."""
-    progress = observation.progress
-    assert progress is not None
-    assert progress.work is not None
-    if state.since_ns is None:
-        state = replace(state, since_ns=observation.boot_ns)
     end_ns = progress.step_end_ns if progress.step_end_ns is not None else progress.boot_ns
-    energy_uj = sum(d.energy_uj or 0 for d in observation.devices)
-    energy_ns = sum(d.boot_ns for d in observation.devices) // len(observation.devices)
-    assert state.since_ns is not None
-    if progress.doing not in _TRAINING:
+    energy_ns = sum(d.boot_ns for d in devices) // len(devices)
+    return StepCounters(progress.work, progress.tokens, end_ns, sum(energies), energy_ns, progress.doing in _TRAINING)
+
+
+def _measured(observation: Observation, here: StepCounters, state: SearchState, config: SearchOptions) -> SearchState:
+    """With a sample, where steps have ended since the last one."""
+    since_ns, before = state.since_ns if state.since_ns is not None else observation.boot_ns, state.mark
+    state = replace(state, since_ns=since_ns)
+    if not here.is_training:
         return replace(state, mark=None)
-    if min(end_ns, energy_ns) < state.since_ns + config.settle_ns:
+    if min(here.end_ns, here.energy_ns) < since_ns + config.settle_ns:
         return state
-    here, before = StepCounters(progress.work, progress.tokens, end_ns, energy_uj, energy_ns), state.mark
-    if before is None or energy_uj < before.energy_uj:
+    if before is None or here.energy_uj < before.energy_uj:
         return replace(state, mark=here)
     if here.steps == before.steps or here.end_ns - before.end_ns < config.sample_ns or here.energy_ns <= before.energy_ns:
         return state
