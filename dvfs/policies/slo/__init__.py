@@ -25,10 +25,10 @@ from dvfs.policies._serving import (
     period_of,
     unsteered,
 )
+from dvfs.policies._shadow_saving import ShadowSaving
 from dvfs.policies.slo._budget import REQUESTS, ErrorBudget
-from dvfs.policies.slo._experience import Experience, MissCurve, curve
+from dvfs.policies.slo._experience import QUEUED, Experience, MissCurve, curve
 from dvfs.policies.slo._misses import itl_misses, ttft_misses
-from dvfs.policies.slo._shadow import ShadowSaving
 from dvfs.policies.slo._work import WorkMeans
 from dvfs.types import Decision, DvfsPolicy, Observation, Prediction, Setting, WorkCounters
 
@@ -118,15 +118,16 @@ def _learn(
     work = state.work.add(requests, prompts, gaps, period.seconds, (load, period.level))
     if work.is_other:  # of which nothing is known
         state = replace(state, known={}, shares={})
-    seen = {name: _misses(interval, work) for name, interval in period.seen.items()}
+    seen = {name: _misses(period, interval, work) for name, interval in period.seen.items()}
     blame = state.blame
-    if blame is None and period.grown >= QUEUE_GROWTH:
-        blame = (load, period.level)
+    refused = blame is None and period.grown >= QUEUE_GROWTH
+    blame = (load, period.level) if refused else blame
     budgets, known, shares = dict(state.budgets), dict(state.known), dict(state.shares)
-    allowed = 1.0 - observation.terms.attainment_ratio
+    allowed, now_s = 1.0 - observation.terms.attainment_ratio, observation.boot_ns / _NS
     for name, one in seen.items():
-        budgets[name] = budgets.get(name, ErrorBudget()).add(observation.boot_ns / _NS, one.requests, one.missed[0], allowed)
-        known[name] = known.get(name, Experience()).add(*(blame or (load, period.level)), one)
+        budgets[name] = budgets.get(name, ErrorBudget()).add(now_s, one.requests, one.missed[0])
+        one = one.add(QUEUED) if refused and period.level < len(period.grid) - 1 else one
+        known[name] = known.get(name, Experience()).add(*(blame or (load, period.level)), one, now_s)
         growth = exp(max(-1.0, min(1.0, (_AIM * one.requests - one.missed[0] / allowed) / REQUESTS)))
         shares[name] = min(_SHARES[2], max(_SHARES[0], shares.get(name, _SHARES[1]) * growth))
     served = state.served + max((one.requests for one in seen.values()), default=0.0)
@@ -134,11 +135,13 @@ def _learn(
     return replace(state, budgets=budgets, shares=shares, known=known, work=work, blame=blame, served=served), seen
 
 
-def _misses(interval: LatencyInterval, work: WorkMeans) -> MissCurve:
+def _misses(period: ServedPeriod, interval: LatencyInterval, work: WorkMeans) -> MissCurve:
     if not interval.is_mean:
         return curve(interval.seen.count, partial(ttft_misses, interval.seen, interval.limit_s))
     requests = interval.seen.count / work.gaps
-    return curve(requests, lambda factor: requests * itl_misses(work.recent, interval.limit_s, work.gaps, factor))
+    # In a decode pool only the queue shows the wait for the second token, which by Little's law takes so long.
+    wait_s = 0.0 if "ttft" in period.seen else period.reading.queue * period.seconds / max(1.0, requests)
+    return curve(requests, lambda factor: requests * itl_misses(work.recent, interval.limit_s, work.gaps, factor, wait_s))
 
 
 def _choose(

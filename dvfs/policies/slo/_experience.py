@@ -10,7 +10,7 @@ from math import ceil, log
 
 FACTORS = tuple(1.1**i for i in range(13))
 """Factors that misses are counted for."""
-_MOST = 600.0  # requests of a load and clock; then everything counts half, so that what is old fades
+_HALVED_S = 600.0  # then everything counts half, so that what is old fades
 _CROWD = 1.3  # a step takes no longer than that with twice the batch [assumed; decode of an 8B model at 8 to 64: 1.1 to 1.25]
 
 
@@ -32,6 +32,10 @@ class MissCurve:
         return self.missed[i] if i < len(FACTORS) else self.requests
 
 
+QUEUED = MissCurve(0.0, (1.0,) * len(FACTORS))
+"""What a growing queue counts as where it began: one more miss, before requests show any."""
+
+
 def curve(requests: float, missed: Callable[[float], float]) -> MissCurve:
     """The curve of `missed`: factor -> how many requests miss."""
     return MissCurve(requests, tuple(missed(factor) for factor in FACTORS))
@@ -42,13 +46,15 @@ class Experience:
     """Curves of one latency by (load, level of the clock)."""
 
     cells: Mapping[tuple[int, int], MissCurve] = field(default_factory=dict)
+    halved_s: float = 0.0
 
-    def add(self, load: int, level: int, seen: MissCurve) -> "Experience":
+    def add(self, load: int, level: int, seen: MissCurve, now_s: float) -> "Experience":
         """With what an interval showed."""
-        cells = {**self.cells, (load, level): self.cells.get((load, level), MissCurve()).add(seen)}
-        if cells[load, level].requests > _MOST:
+        cells, halved_s = {**self.cells, (load, level): self.cells.get((load, level), MissCurve()).add(seen)}, self.halved_s
+        if now_s - halved_s > _HALVED_S:
             cells = {key: MissCurve(one.requests / 2, tuple(n / 2 for n in one.missed)) for key, one in cells.items()}
-        return Experience(cells)
+            halved_s = now_s
+        return Experience(cells, halved_s)
 
     def is_missed(self, load: int, level: int, share: float) -> bool:
         """Whether more than `share` missed there, with a smaller batch or at a higher clock; a single miss is chance."""
