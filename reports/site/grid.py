@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
-from itertools import pairwise
 from math import lcm
 from typing import Final
 
@@ -37,7 +36,8 @@ class Grid:
         location: grams of the energy from the grid, by source; None without a source.
         lacking: the missing sources; "" if none is missing.
         coverage: the energy that contracts cover, as bought: each lot in its own period.
-        hourly: the same with every lot spread evenly over its hours and matched by hour; None if not requested.
+        hourly: the energy that deliveries of clean electricity with time stamps cover by hour; None without such deliveries, or
+            if not requested.
         quarterly: the same by quarter of an hour.
         residual: grams of the energy that no contract covers, by source; None without a source.
         residual_is_average: whether `residual` is the grid's average, because no residual mix was given.
@@ -112,8 +112,8 @@ def grid(
         location=location,
         lacking=inputs.location_lacking,
         coverage=coverage,
-        hourly=cover(cells, spread(inputs.lots, HOUR_NS, window), *within) if inputs.lots and matched else None,
-        quarterly=cover(cells, spread(inputs.lots, CELL_NS, window), *within) if inputs.lots and matched else None,
+        hourly=_matched(cells, timed(inputs.lots, HOUR_NS), within) if matched else None,
+        quarterly=_matched(cells, timed(inputs.lots, CELL_NS), within) if matched else None,
         residual=residual,
         residual_is_average=is_average,
         rest=residual if residual is None or coverage.remaining_uj else join(cells, inputs.residual or inputs.location),
@@ -125,21 +125,16 @@ def grid(
     )
 
 
-def spread(lots: Iterable[Lot], step_ns: int, window: SiteWindow) -> list[Lot]:
-    """Lots of at most `step_ns` as far as they lie in a window: a longer one delivers evenly, cut at multiples of the step."""
-    intervals = []
-    for lot in lots:
-        if lot.end_ns <= (lot.start_ns // step_ns + 1) * step_ns:
-            if lot.start_ns < window.end_ns and lot.end_ns > window.start_ns:
-                intervals.append(lot)
-            continue
-        what = (lot.contract, lot.kind, lot.zone, lot.technology, lot.g_per_kwh)
-        edges = [lot.start_ns, *range((lot.start_ns // step_ns + 1) * step_ns, lot.end_ns, step_ns), lot.end_ns]
-        lengths = [b - a for a, b in pairwise(edges)]
-        for start_ns, length, uj in zip(edges, lengths, split_integer(lot.uj, lengths), strict=False):
-            if start_ns < window.end_ns and start_ns + length > window.start_ns:
-                intervals.append(Lot(*what, start_ns, start_ns + length, uj, lot.objection))
-    return intervals
+def _matched(cells: Mapping[int, int], lots: list[Lot], within: tuple[str, int, int]) -> ContractCoverage | None:
+    return cover(cells, lots, *within) if lots else None
+
+
+def timed(lots: Iterable[Lot], step_ns: int) -> list[Lot]:
+    """Clean electricity that was delivered with time stamps at most `step_ns` apart: what can be matched within that step.
+
+    An evenly spread volume does not show the hour of generation: solar power would be matched at night.
+    """
+    return [lot for lot in lots if lot.timed and lot.end_ns - lot.start_ns <= step_ns and lot.technology.clean]
 
 
 def _residual(inputs: SiteInputs, coverage: ContractCoverage) -> tuple[CarbonTotal | None, bool, str]:

@@ -172,7 +172,7 @@ def constant(name: str, basis: Basis, grams: int) -> IntensitySource:
 def lots() -> tuple[Lot, ...]:
     """A wind PPA that delivers 50 kWh in each hour from 0 to 6 UTC at 10 g/kWh; guarantees of origin over the year 2026."""
     wind = [
-        Lot("wind", InstrumentKind.PPA, "XA", Technology.WIND, Decimal(10), t, t + HOUR, uj(50))
+        Lot("wind", InstrumentKind.PPA, "XA", Technology.WIND, Decimal(10), t, t + HOUR, uj(50), timed=True)
         for t in range(Q3, Q4, HOUR)
         if t % DAY < 6 * HOUR
     ]
@@ -217,12 +217,12 @@ site: {name: alfa}
 grid: {zone: XA, boundary: direct}
 contracts:
   - {id: wind, kind: ppa, zone: XA, technology: wind, g_per_kwh: 10, g_source: the seller, hourly_file: wind.csv,
-     retired: 2026-10-01, retirement_id: "0"}
+     retired: 2026-10-01, retirement_id: "0", registry: R, serials: "0-1..0-9999", plant: P, beneficiary: Golden}
   - {id: go, kind: go, zone: XA, technology: hydro, start: 2026-01-01, end: 2026-12-31, volume_kwh: 36500,
-     retired: 2026-10-01, retirement_id: "1"}
+     retired: 2026-10-01, retirement_id: "1", registry: R, serials: "1-1..1-9999", plant: P, beneficiary: Golden}
   - {id: go-kept, kind: go, zone: XA, technology: hydro, start: 2026-01-01, end: 2026-12-31, volume_kwh: 7300}
   - {id: go-abroad, kind: go, zone: XB, technology: wind, start: 2026-01-01, end: 2026-12-31, volume_kwh: 3650,
-     retired: 2026-10-01, retirement_id: "2"}
+     retired: 2026-10-01, retirement_id: "2", registry: R, serials: "2-1..2-9999", plant: P, beneficiary: Golden}
 tariffs:
   - {id: "2026", currency: EUR, default_per_kwh: 0.10, valid_from: 2026-01-01, source: contract,
      prices: [{times: ["Mon-Fri 08:00-20:00"], per_kwh: 0.30}]}

@@ -180,15 +180,13 @@ def test_market_based(facts: Facts) -> None:
 def test_matching(facts: Facts) -> None:
     """Of 960 kWh per day. As bought: the PPA 6 x 40, the certificates of the year 100: 340.
 
-    By the hour, 100/24 kWh of certificates in each: six hours are full (240), eighteen have 100/24 (75): 315. By the quarter,
-    12.5 kWh of the PPA and 100/96 of certificates: of the 16 kWh of the first quarter 12.5 + 100/96, the other three full:
-    6 x (24 + 12.5 + 100/96) + 75 = 300.25. REF: generated on site 17,664 and renewable energy bought 31,280, of 105,984.
+    By the hour only the PPA has time stamps: six hours are full, 240. By the quarter of an hour nothing has. REF: generated on
+    site 17,664 and renewable energy bought 31,280, of 105,984.
     """
     assert value(facts, "matched.as_bought/site/alfa") == nine(Fraction(340, 960))
-    assert value(facts, "matched.hourly/site/alfa") == nine(Fraction(315, 960))
-    quarterly = 6 * (24 + Fraction(25, 2) + Fraction(100, 96)) + 75
-    assert quarterly == Fraction("300.25")
-    assert value(facts, "matched.quarter_hourly/site/alfa") == nine(quarterly / 960)
+    assert value(facts, "matched.hourly/site/alfa") == nine(Fraction(240, 960))
+    why = facts.figures["matched.quarter_hourly/site/alfa"].reason
+    assert why == "no contract has deliveries of clean electricity by the quarter of an hour"
     assert value(facts, "ref/site/alfa") == nine(Fraction(8 * 2208 + 31_280, 48 * 2208))
     assert value(facts, "energy.total_renewable/site/alfa") == str((17_664 + 31_280) * J)
 

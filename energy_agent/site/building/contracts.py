@@ -2,8 +2,9 @@
 
 A lot is a volume that may be matched with the consumption of its own period and of no other: an hour, a month, a year. Never
 more is covered than was consumed in that period, only within the site's own zone, and no kilowatt-hour is covered twice: lots
-of short periods go first, and the energy they cover is not available to the longer ones. The unused rest of a lot is reported
-with the reason, and so is the whole of a lot that may not be claimed.
+of short periods go first, and the energy they cover is not available to the longer ones. Of equal periods certificates go
+before contracts (Scope 2 Guidance 2015, table 6.3). The unused rest of a lot is reported with the reason, and so is the whole
+of a lot that may not be claimed.
 """
 
 from bisect import bisect_left
@@ -52,6 +53,11 @@ class Technology(StrEnum):
         return self not in (Technology.NUCLEAR, Technology.FOSSIL, Technology.MIXED)
 
     @property
+    def clean(self) -> bool:
+        """Whether it counts for hourly matching with clean electricity: renewable or nuclear."""
+        return self.renewable or self is Technology.NUCLEAR
+
+    @property
     def burns_nothing(self) -> bool:
         """Whether its direct emissions are 0 by its nature; geothermal wells and biomass have some."""
         return self in (Technology.WIND, Technology.SOLAR, Technology.HYDRO, Technology.OCEAN, Technology.NUCLEAR)
@@ -70,6 +76,8 @@ class Lot:
         start_ns: UTC ns; the period ends before `end_ns`.
         uj: the volume.
         objection: why it may not be claimed and covers nothing; "": it may be claimed.
+        timed: its period is that of a delivery with a time stamp, not of a volume that was spread evenly.
+        proof: registry, retirement and serial numbers of its certificates, as text.
     """
 
     contract: str
@@ -81,6 +89,8 @@ class Lot:
     end_ns: int
     uj: int
     objection: str = ""
+    timed: bool = False
+    proof: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +112,7 @@ class ContractUse:
     covered_uj: int
     unused: Mapping[str, int]
     grams: Fraction
+    proof: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +177,7 @@ def cover(cells: Mapping[int, int], lots: Iterable[Lot], zone: str, start_ns: in
     starts = list(remaining)
     consumed = sum(remaining.values())
     tallies: dict[str, _Tally] = {}
-    for lot in sorted(lots, key=lambda x: (x.end_ns - x.start_ns, x.start_ns, x.contract, x.uj)):
+    for lot in sorted(lots, key=_order):
         if lot.uj < 0:
             raise ValueError(f"contract {lot.contract!r}: its volume must not be negative")
         whole = start_ns <= lot.start_ns and lot.end_ns <= end_ns
@@ -188,6 +199,11 @@ def cover(cells: Mapping[int, int], lots: Iterable[Lot], zone: str, start_ns: in
     return ContractCoverage(consumed, remaining, claims)
 
 
+def _order(lot: Lot) -> tuple[int, bool, int, str, int]:
+    """Short periods first, then certificates before contracts."""
+    return lot.end_ns - lot.start_ns, lot.kind not in CERTIFICATES, lot.start_ns, lot.contract, lot.uj
+
+
 def hourly_lots(uj: int, start_ns: int, end_ns: int) -> Iterator[tuple[int, int, int]]:
     """(start, end, uJ) of each hour of a delivery that is the same in every hour; the parts sum to `uj`.
 
@@ -202,33 +218,17 @@ def hourly_lots(uj: int, start_ns: int, end_ns: int) -> Iterator[tuple[int, int,
         yield begin, begin + length, part
 
 
-def retirement_key(retirement: str) -> str:
-    """The normalised id of a retirement, as registries and people write one id in many ways. "": no retirement."""
-    return "".join(retirement.split()).casefold()
-
-
-def refuse_double_use(certificates: Sequence[tuple[str, str]]) -> None:
-    """Check that nothing was bought or retired twice.
-
-    Args:
-        certificates: (id of the contract, id of its retirement or "") of each contract.
+def refuse_duplicates(contracts: Iterable[str]) -> None:
+    """Check that each contract has an ID of its own.
 
     Raises:
-        ValueError: two contracts have one id or one retirement; the message names them.
+        ValueError: two contracts have one ID; the message names it.
     """
-    seen: dict[str, str] = {}
-    contracts: set[str] = set()
-    for contract, retirement in certificates:
-        if contract in contracts:
+    seen: set[str] = set()
+    for contract in contracts:
+        if contract in seen:
             raise ValueError(f"duplicate contract {contract!r}")
-        contracts.add(contract)
-        key = retirement_key(retirement)
-        if key and key in seen:
-            raise ValueError(
-                f"contracts {seen[key]!r} and {contract!r} have the same retirement {retirement!r}: a certificate counts "
-                "only once"
-            )
-        seen[key] = contract
+        seen.add(contract)
 
 
 @dataclass(slots=True)
@@ -247,7 +247,9 @@ class _Tally:
         lot = self.lot
         what = (lot.contract, lot.kind, lot.technology, self.same_zone)
         grams = sum((Fraction(g) * uj for g, uj in self.covered_uj.items()), Fraction(0)) / UJ_PER_KWH
-        return ContractUse(*what, self.available_uj, sum(self.covered_uj.values()), dict(sorted(self.unused.items())), grams)
+        return ContractUse(
+            *what, self.available_uj, sum(self.covered_uj.values()), dict(sorted(self.unused.items())), grams, lot.proof
+        )
 
 
 def _until(lot: Lot, t_ns: int) -> int:

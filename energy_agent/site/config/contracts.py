@@ -18,6 +18,7 @@ from energy_agent.factors import bounded_file
 from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.site.building import contracts, tariffs
 from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
+from energy_agent.site.building.serials import Retirement, parse_serials, refuse_double_use
 from energy_agent.site.building.tariffs import Band, midnight_ns, quarter_span
 from energy_agent.site.config.contract_hours import parse_hours
 from energy_agent.site.config.currency import Currency
@@ -74,7 +75,8 @@ class Contract(Section):
     volume_kwh: float | None = Field(None, gt=0, le=1e12, description="volume of the period")
     granularity: Literal["hour", "month", "year"] = Field(
         "year",
-        description="period over which the volume is matched with consumption; hour: an equal share in each hour of the period",
+        description="period over which the volume is matched with consumption; hour: an equal share in each hour of the "
+        "period, which is not hourly matching: that needs the times of delivery",
     )
     hourly_file: Path | None = Field(
         None, description="CSV file ts_utc,kwh with the delivery of each hour, instead of volume_kwh"
@@ -85,7 +87,24 @@ class Contract(Section):
         description="day on which its certificates were retired for this site: not after the report, nor before the production",
     )
     retirement_id: str = Field(
-        "", max_length=200, description="the registry's id of that retirement; unique among the contracts"
+        "",
+        max_length=200,
+        description="the registry's id of that retirement; two contracts may share it if each lists its own serials",
+    )
+    registry: str = Field(
+        "", max_length=100, description="registry that issued and retired the certificates; the contract covers nothing without"
+    )
+    serials: str = Field(
+        "",
+        max_length=20_000,
+        description="serial numbers of the retired certificates, such as DE-101..DE-104; DE-200; each counts once over all "
+        "sites and periods, and the contract covers nothing without",
+    )
+    plant: str = Field("", max_length=200, description="power plant; the contract covers nothing without")
+    beneficiary: str = Field(
+        "",
+        max_length=200,
+        description="organisation for which the certificates were retired; the contract covers nothing without",
     )
 
     @model_validator(mode="after")
@@ -103,9 +122,37 @@ class Contract(Section):
         self._factor(what)
         if (self.retired is None) != (not self.retirement_id):
             raise ValueError(f"{what}: retired and retirement_id require each other")
+        self._certificates(what)
         if self.start and self.end:
             self._period(what, self.start, self.end)
         return self
+
+    def _certificates(self, what: str) -> None:
+        """Certificates are of 1 MWh each, so that their number limits the volume."""
+        try:
+            count = sum(each.count for each in parse_serials(self.serials))
+        except ValueError as error:
+            raise ValueError(f"{what}: serials: {error}") from None
+        if count and self.volume_kwh is not None and self.kind in contracts.CERTIFICATES and self.volume_kwh > count * 1000:
+            raise ValueError(f"{what}: volume_kwh is {self.volume_kwh:g}, but serials lists {count} certificates of 1 MWh")
+
+    @property
+    def retirement(self) -> Retirement:
+        """Its retirement, to be compared with those of other contracts."""
+        return Retirement(f"contract {self.id!r}", self.retirement_id, self.registry, parse_serials(self.serials))
+
+    @property
+    def proof(self) -> str:
+        """What proves its retirement, as text; "" without one."""
+        if self.retired is None:
+            return ""
+        parts = (self.registry, self.retirement_id, str(self.retired), self.serials, self.plant, self.beneficiary)
+        return ", ".join(part.strip() for part in parts if part.strip())
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether its deliveries have time stamps."""
+        return self.hourly_file is not None
 
     def _factor(self, what: str) -> None:
         grams, life_cycle = self.g_per_kwh, self.g_boundary == "life-cycle"
@@ -150,13 +197,15 @@ class Contract(Section):
         first = datetime.fromtimestamp(min(start for start, _, _ in delivered) // NS_PER_S, time_zone).date()
         objection = self.objection(first, as_of, boundary)
         grams = Decimal(repr(self.g_per_kwh or 0.0))
-        return [Lot(self.id, self.kind, self.zone, self.technology, grams, *each, objection) for each in delivered]
+        what = (self.id, self.kind, self.zone, self.technology, grams)
+        return [Lot(*what, *each, objection, self.is_timed, self.proof) for each in delivered]
 
     def objection(self, first: date, as_of: date, boundary: EmissionBoundary) -> str:
         """Why it may not be claimed and covers nothing; "": it may be.
 
         The Scope 2 Guidance (2015, chapter 7) lets an instrument count that was tracked and retired for the reporter and has an
-        emission rate of its own. Electricity without its attributes takes the residual mix.
+        emission rate of its own, and no other instrument may make the same claim: registry, serial numbers, plant and
+        beneficiary prove it. Electricity without its attributes takes the residual mix.
 
         Args:
             first: day on which its production began.
@@ -169,6 +218,14 @@ class Contract(Section):
             return f"retired on {self.retired}, after the day of the report ({as_of})"
         if self.retired < first:
             return f"retired on {self.retired}, before its production began ({first})"
+        proof = {
+            "registry": self.registry,
+            "serials": self.serials.strip(),
+            "plant": self.plant,
+            "beneficiary": self.beneficiary,
+        }
+        if missing := [name for name, value in proof.items() if not value]:
+            return f"its retirement is not proven: {', '.join(missing)} missing"
         if self.g_per_kwh is None and not self.technology.burns_nothing:
             return f"no emission factor (g_per_kwh) is given, which {self.technology} electricity requires"
         if self.g_boundary != boundary:
@@ -248,9 +305,10 @@ def refuse_unsound(bought: Sequence[Contract], priced: Sequence[TariffConfig]) -
     """Check a site's contracts and tariffs together.
 
     Raises:
-        ValueError: an id or a retirement is there twice, or two tariffs are valid at once; the message names them.
+        ValueError: an id or a certificate is there twice, or two tariffs are valid at once; the message names them.
     """
-    contracts.refuse_double_use([(contract.id, contract.retirement_id) for contract in bought])
+    contracts.refuse_duplicates(contract.id for contract in bought)
+    refuse_double_use(contract.retirement for contract in bought)
     tariffs.refuse_overlap([each.tariff for each in ended(priced)])
 
 

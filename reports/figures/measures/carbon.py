@@ -35,6 +35,11 @@ LIFE_CYCLE: Final = "co2e.lifecycle."
 """How figures of CO2e over the life cycle begin, which answer nothing that Scope 2 asks."""
 NOT_SCOPE_2: Final = "its factors are life-cycle factors, and Scope 2 counts direct emissions only (grid.boundary)"
 AVERAGE: Final = "the grid's average, in place of the residual mix"
+UNTIMED: Final = {
+    "as_bought": "no contract has a volume in the period",
+    "hourly": "no contract has deliveries of clean electricity with time stamps",
+    "quarter_hourly": "no contract has deliveries of clean electricity by the quarter of an hour",
+}
 REST: Final = "the total minus the workloads' share"
 
 
@@ -242,9 +247,9 @@ def _contracts(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]
     for name, matching in (("as_bought", grid.coverage), ("hourly", grid.hourly), ("quarter_hourly", grid.quarterly)):
         identity = f"matched.{name}/site/{site.name}"
         if matching is None or (name == "as_bought" and not (site.inputs and site.inputs.lots)):
-            yield Figure(
-                identity, None, "ratio", MARKET, "facility", dims=dims, reason="no contracts or certificates were given"
-            )
+            has_lots = bool(site.inputs and site.inputs.lots)
+            why = UNTIMED[name] if has_lots else "no contracts or certificates were given"
+            yield Figure(identity, None, "ratio", MARKET, "facility", dims=dims, reason=why)
         elif matching.consumed_uj:
             share = Amount(Fraction(matching.covered_uj, matching.consumed_uj))
             yield amount_figure(identity, share, "ratio", MARKET, within, sources=("ledger", "contracts"), dims=dims)
@@ -259,6 +264,7 @@ def _contracts(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]
         of = dims | {"contract": claim.contract, "kind": claim.kind.value, "technology": claim.technology.value}
         of |= {f"unused: {why}": quotient_text(kwh(uj)) for why, uj in claim.unused.items()}
         of["available_kwh"] = quotient_text(kwh(claim.available_uj))
+        of |= {"proof": claim.proof} if claim.proof else {}
         covered = Amount(kwh(claim.covered_uj))
         yield amount_figure(f"contract/{site.name}/{claim.contract}", covered, "kWh", MARKET, within, dims=of)
 

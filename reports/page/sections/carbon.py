@@ -131,11 +131,20 @@ def _contracts(facts: Facts, say: Translator) -> list[Block]:
                 available,
                 wording.short(figure.value or 0),
                 unused or "\u2013",
+                figure.dims.get("proof", "\u2013"),
             )
         )
     if not rows:
         return []
-    columns = (say("contract"), say("site"), say("what"), say("available_kwh"), say("covered_kwh"), say("not_used"))
+    columns = (
+        say("contract"),
+        say("site"),
+        say("what"),
+        say("available_kwh"),
+        say("covered_kwh"),
+        say("not_used"),
+        say("retirement"),
+    )
     return [ReportTable(say("contracts_and_certificates"), columns, tuple(rows))]
 
 

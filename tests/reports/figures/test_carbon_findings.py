@@ -36,7 +36,7 @@ JULY = at("2026-07-01")
 
 
 def lot(contract: str, kind: InstrumentKind, technology: Technology, kwh: str, grams: int) -> Lot:
-    return Lot(contract, kind, "XA", technology, Decimal(grams), JULY, JULY + HOUR, uj(kwh))
+    return Lot(contract, kind, "XA", technology, Decimal(grams), JULY, JULY + HOUR, uj(kwh), timed=True)
 
 
 WIND = lot("wind", InstrumentKind.PPA, Technology.WIND, "2", 10)
@@ -103,6 +103,29 @@ def test_contracts_match_the_building_of_a_stated_pue(days: Path) -> None:
     assert found["co2e.held.location/team/red"].text == "960"
     assert found["co2e.held.market/team/red"].text == "260"
     assert found["cost/team/red"].text == "0.48"
+
+
+@pytest.mark.parametrize(
+    ("change", "share"),
+    [
+        ({}, "0.833333333"),
+        ({"timed": False}, None),  # a volume that was spread evenly over the hours
+        ({"technology": Technology.FOSSIL}, None),
+        ({"technology": Technology.MIXED}, None),
+        ({"technology": Technology.NUCLEAR}, "0.833333333"),
+        ({"end_ns": JULY + 31 * 24 * HOUR}, None),  # a month
+    ],
+)
+def test_only_clean_deliveries_with_time_stamps_are_matched_by_the_hour(days: Path, change: dict, share: str | None) -> None:
+    found = figures(evidence(days, replace(WIND, **change)))
+    matched = found["matched.hourly/site/here"]
+    assert (matched.text or None) == share
+    assert share or matched.reason == "no contract has deliveries of clean electricity with time stamps"
+    assert found["matched.as_bought/site/here"].value
+    # An hour is longer than a quarter of an hour.
+    assert "by the quarter of an hour" in (found["matched.quarter_hourly/site/here"].reason or "")
+    by_quarter = figures(evidence(days, replace(WIND, end_ns=JULY + HOUR // 4)))["matched.quarter_hourly/site/here"]
+    assert by_quarter.text == "0.25"  # of four equal quarters one is covered
 
 
 def test_without_a_pue_contracts_match_the_node(days: Path) -> None:

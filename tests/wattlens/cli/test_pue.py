@@ -38,7 +38,7 @@ grid: {zone: GB, country: GBR, factors: FOLDER}
 water: [{start: 2026-07-01, end: 2026-07-31, liters: 148800, accuracy_percent: 2, category: 2, source: bill}]
 contracts:
 - {id: wind-1, kind: ppa, zone: GB, technology: wind, start: 2026-07-24, end: 2026-07-24, volume_kwh: 780, granularity: month,
-   retired: 2026-08-01, retirement_id: R-1}
+   retired: 2026-08-01, retirement_id: R-1, registry: R, serials: A-1, plant: P, beneficiary: B}
 tariffs:
 - {id: t, currency: EUR, default_per_kwh: 0.1, valid_from: 2026-01-01, source: contract,
    prices: [{times: ["Mon-Fri 08:00-20:00"], per_kwh: 0.3}]}
@@ -257,7 +257,7 @@ def test_what_is_made_here_is_neither_bought_nor_covered_by_a_contract(tmp_path,
     (tmp_path / "site.yaml").write_text(
         f"site: {{name: dc3}}\ngrid: {{zone: GB, country: GBR}}\n"
         f"contracts: [{{id: sun, kind: ppa, zone: GB, technology: solar, hourly_file: {tmp_path}/ppa.csv,\n"
-        "  retired: 2026-08-01, retirement_id: R}]\n"
+        "  retired: 2026-08-01, retirement_id: R, registry: R, serials: B-1..B-99, plant: P, beneficiary: B}]\n"
         "tariffs: [{id: t, currency: EUR, default_per_kwh: 0.2, valid_from: 2026-01-01, source: x}]\n"
     )
     code, out = run_pue(

@@ -57,9 +57,19 @@ def test_every_value_of_a_whole_file(tmp_path):
     assert (fra1.stated_source, fra1.grid_zone, fra1.country) == ("the operator", "DE", "DEU")
     assert set(fra1.lots) == {
         Lot("wind", InstrumentKind.PPA, "DE", Technology.WIND, wind, july, august, 1_234_500 * KWH_UJ // 1000, "not retired"),
-        Lot("go", InstrumentKind.GO, "DE", Technology.HYDRO, none, july, october, 5000 * KWH_UJ),
-        Lot(*sun, nine + HOUR_NS // 4, nine + HOUR_NS // 2, 8125 * KWH_UJ // 10, "not retired"),
-        Lot(*sun, nine + HOUR_NS, nine + 2 * HOUR_NS, 3250 * KWH_UJ, "not retired"),
+        Lot(
+            "go",
+            InstrumentKind.GO,
+            "DE",
+            Technology.HYDRO,
+            none,
+            july,
+            october,
+            5000 * KWH_UJ,
+            proof="HKNR, 123, 2026-09-01, X-1..X-9999, P, B",
+        ),
+        Lot(*sun, nine + HOUR_NS // 4, nine + HOUR_NS // 2, 8125 * KWH_UJ // 10, "not retired", timed=True),
+        Lot(*sun, nine + HOUR_NS, nine + 2 * HOUR_NS, 3250 * KWH_UJ, "not retired", timed=True),
     }
     assert [lot.start_ns for lot in fra1.lots] == sorted(lot.start_ns for lot in fra1.lots)
     spans = (parse_span("Mon-Fri 08:00-20:00"), parse_span("Sat 08:00-12:00"))
@@ -417,10 +427,10 @@ def test_a_country_that_no_table_of_factors_has_is_refused_with_the_nearest(site
 CERTIFICATE = "kind: go, zone: DE, technology: hydro, start: 2026-07-01, end: 2026-09-30, volume_kwh: 5000, retired: 2026-09-01"
 
 
-def two_sites(first: str, second: str) -> str:
+def two_sites(first: str, second: str, serials: tuple[str, str] = ("", "")) -> str:
     text = "sites:\n"
-    for site, contract, retirement in (("fra1", "a", first), ("pnq1", "b", second)):
-        lot = f"{{{CERTIFICATE}, id: {contract}, retirement_id: '{retirement}'}}"
+    for site, contract, retirement, listed in (("fra1", "a", first, serials[0]), ("pnq1", "b", second, serials[1])):
+        lot = f"{{{CERTIFICATE}, id: {contract}, retirement_id: '{retirement}', registry: HKNR, serials: '{listed}'}}"
         text += f"- {{site: {{name: {site}}}, grid: {{zone: DE}}, contracts: [{lot}]}}\n"
     return text
 
@@ -431,6 +441,14 @@ def test_a_certificate_counts_at_one_site_of_the_organisation(tmp_path, again):
         load_text(tmp_path, two_sites("GO 12-3", again))
     said = str(caught.value)
     assert all(name in said for name in ("org.yaml", "'fra1'", "'pnq1'", "contract 'a'", "contract 'b'", "counts only once"))
+
+
+def test_one_retirement_serves_two_sites_with_serial_numbers_of_their_own(tmp_path):
+    told = load_text(tmp_path, two_sites("GO 12-3", "GO 12-3", ("DE-1..DE-5", "DE-6..DE-10")))
+    assert [len(told.sites[name].lots) for name in ("fra1", "pnq1")] == [1, 1]
+    for again in ("DE-5..DE-9", "de-3 .. de-7", "DE-0005..DE-0012; DE-20"):
+        with pytest.raises(UsageError, match=r"contract 'a' of site 'fra1' and contract 'b' of site 'pnq1'.*DE-\d.*only once"):
+            load_text(tmp_path, two_sites("GO 12-3", "GO 12-4", ("DE-1..DE-5", again)))
 
 
 def test_certificates_of_two_retirements_count_at_two_sites(tmp_path):

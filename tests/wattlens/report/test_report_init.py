@@ -192,15 +192,22 @@ def test_check_tells_the_factor_with_its_value_and_why_it_is_that_one(tmp_path, 
 
 def test_check_names_each_contract_that_covers_nothing_and_why(tmp_path, capsys):
     this_year = datetime.now(UTC).year
-    base = {"zone": "GB", "start": f"{this_year}-01-01", "end": f"{this_year}-12-31", "volume_kwh": 5}
+    proof = {"registry": "R", "plant": "P", "beneficiary": "B"}
+    base = proof | {"zone": "GB", "start": f"{this_year}-01-01", "end": f"{this_year}-12-31", "volume_kwh": 5}
     done = {"retired": f"{this_year}-01-01"}
     contracts = [
-        base | {"id": "fine", "kind": "ppa", "technology": "wind", "retirement_id": "1"} | done,
+        base | {"id": "fine", "kind": "ppa", "technology": "wind", "retirement_id": "1", "serials": "1-1"} | done,
         base | {"id": "open", "kind": "ppa", "technology": "wind"},
-        base | {"id": "future", "kind": "go", "technology": "wind", "retired": "2099-01-01", "retirement_id": "2"},
-        base | {"id": "old", "kind": "rec", "technology": "wind", "retired": "2020-01-01", "retirement_id": "3"},
-        base | {"id": "coal", "kind": "ppa", "technology": "fossil", "retirement_id": "4"} | done,
-        base | {"id": "far", "kind": "go", "technology": "hydro", "retirement_id": "5"} | done | {"zone": "NO-NO1"},
+        base | {"id": "bare", "kind": "ppa", "technology": "wind", "retirement_id": "6", "plant": ""} | done,
+        base
+        | {"id": "future", "kind": "go", "technology": "wind", "retired": "2099-01-01", "retirement_id": "2", "serials": "2-1"},
+        base
+        | {"id": "old", "kind": "rec", "technology": "wind", "retired": "2020-01-01", "retirement_id": "3", "serials": "3-1"},
+        base | {"id": "coal", "kind": "ppa", "technology": "fossil", "retirement_id": "4", "serials": "4-1"} | done,
+        base
+        | {"id": "far", "kind": "go", "technology": "hydro", "retirement_id": "5", "serials": "5-1"}
+        | done
+        | {"zone": "NO-NO1"},
     ]
     site = {"site": {"name": "a"}, "grid": {"zone": "GB", "country": "GBR"}, "contracts": contracts}
     (tmp_path / "org.yaml").write_text(json.dumps({"sites": [site]}))
@@ -208,7 +215,7 @@ def test_check_names_each_contract_that_covers_nothing_and_why(tmp_path, capsys)
     told = [line.split(maxsplit=2)[1:] for line in capsys.readouterr().out.splitlines() if line.startswith("  contract ")]
     assert {name: reason.removeprefix("not matched: ").split(",")[0].split(" (")[0] for name, reason in told} == {
         "open": "not retired", "future": "retired on 2099-01-01", "old": "retired on 2020-01-01", "far": "another zone",
-        "coal": "no emission factor",
+        "coal": "no emission factor", "bare": "its retirement is not proven: serials",
     }  # fmt: skip
 
 

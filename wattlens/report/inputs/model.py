@@ -99,6 +99,11 @@ class BoughtContract(Contract):
             raise ValueError(f"{what}: delivered on {first}, before its plant was commissioned ({self.commissioned})")
         return self
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether its deliveries have time stamps."""
+        return bool(self.deliveries) or super().is_timed
+
     def deliveries_by_time(self, time_zone: ZoneInfo) -> list[tuple[int, int, int]]:
         """As of any contract, or its deliveries one by one."""
         if not self.deliveries:

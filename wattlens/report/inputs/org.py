@@ -10,6 +10,7 @@ from energy_agent.config.messages import shorten
 from energy_agent.core.errors import UsageError
 from energy_agent.factors import bounded_file
 from energy_agent.runtime.files import yaml_file
+from energy_agent.site.building.serials import Retirement
 from reports.inputs import EmbodiedDeclaration, GpuHourPrice, ModelName, Organisation, SiteInputs, TeamRule
 from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.grid import GridPeriod
@@ -82,7 +83,7 @@ def _inventory(inputs: ParsedInputs, files: InputFiles, path: Path) -> Iterable[
 
 def _sites(inputs: ParsedInputs, files: InputFiles, span: GridPeriod, path: Path) -> dict[str, SiteInputs]:
     sites: dict[str, SiteInputs] = {}
-    retired: dict[str, str] = {}
+    retired: list[Retirement] = []
     faults: list[str] = []
     for entry in inputs.organisation.sites:
         try:

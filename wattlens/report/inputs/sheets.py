@@ -29,7 +29,8 @@ _BOUGHT: Final = (
     SheetColumn("granularity"),
 )
 _MADE: Final = (
-    SheetColumn("commissioned"), SheetColumn("retired"), SheetColumn("retirement_id"), SheetColumn("g_per_kwh"),
+    SheetColumn("commissioned"), SheetColumn("retired"), SheetColumn("retirement_id"),
+    SheetColumn("registry"), SheetColumn("serials"), SheetColumn("plant"), SheetColumn("beneficiary"), SheetColumn("g_per_kwh"),
     SheetColumn("g_source"),
     SheetColumn("g_boundary"),
 )
@@ -134,7 +135,9 @@ SHEETS: Final = (
             {
                 "site": "fra1", "id": "wind-north", "kind": "ppa", **_WIND, "start": date(2026, 7, 1),
                 "end": date(2026, 9, 30), "volume": 1200, "volume_unit": "MWh", "g_per_kwh": 0,
-                "retired": date(2026, 10, 2), "retirement_id": "DE-000122",
+                "retired": date(2026, 10, 2), "retirement_id": "R-2026-000122",
+                "registry": "HKNR", "serials": "DE-000001..DE-001200", "plant": "Windpark Nord",
+                "beneficiary": "Example AI GmbH",
             },
             {"site": "fra1", "id": "solar-east", "kind": "ppa", "zone": "DE", "technology": "solar"},
         ),
@@ -150,7 +153,9 @@ SHEETS: Final = (
             {
                 "site": "fra1", "id": "go-2026-07", "kind": "go", **_WIND, "granularity": "month",
                 "start": date(2026, 7, 1), "end": date(2026, 7, 31), "volume": 150, "volume_unit": "MWh",
-                "retired": date(2026, 9, 1), "retirement_id": "DE-000123", "g_per_kwh": 0,
+                "retired": date(2026, 9, 1), "retirement_id": "R-2026-000123",
+                "registry": "HKNR", "serials": "DE-002001..DE-002150", "plant": "Windpark Nord",
+                "beneficiary": "Example AI GmbH", "g_per_kwh": 0,
             },
         ),
         name="id",

@@ -1,6 +1,6 @@
 """One site of a report: its file and the organisation's keys for it, its grid as known at a time, its contracts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +12,8 @@ from energy_agent.core.meters.facility import MeterFacts
 from energy_agent.core.units import NS_PER_S
 from energy_agent.factors.sets import FILE_MAX_B
 from energy_agent.runtime.files import yaml_file
-from energy_agent.site.building.contracts import Lot, retirement_key
+from energy_agent.site.building.contracts import Lot
+from energy_agent.site.building.serials import Retirement, refuse_double_use
 from energy_agent.site.building.tree import refuse_unsound
 from energy_agent.site.config import contracts as config_contracts
 from energy_agent.site.config import water as config_water
@@ -42,14 +43,14 @@ class _Told:
     meters: tuple[MeterFacts, ...]
 
 
-def site_inputs(entry: OrgSite, files: InputFiles, span: GridPeriod, retired: dict[str, str]) -> SiteInputs:
+def site_inputs(entry: OrgSite, files: InputFiles, span: GridPeriod, retired: list[Retirement]) -> SiteInputs:
     """Return the report inputs of a site.
 
     Args:
         entry: the site's entry in the organisation's file.
         files: reader of the input files.
         span: time range of the grid.
-        retired: certificates of the previous sites, by the key of their retirement; this function adds those of this site.
+        retired: retirements of the previous sites; this function adds those of this site.
 
     Raises:
         UsageError: its file or entry is invalid, or one of its certificates counts at another site.
@@ -126,17 +127,15 @@ def _refuse_unsound(site: _Told) -> None:
         )
 
 
-def _refuse_double_use(site: _Told, retired: dict[str, str]) -> None:
+def _refuse_double_use(site: _Told, retired: list[Retirement]) -> None:
     """A certificate counts once in the organisation; within the site that is checked already."""
     for contract in site.contracts:
-        key = retirement_key(contract.retirement_id)
-        if key and key in retired:
-            raise UsageError(
-                f"site {site.name!r}: contract {contract.id!r} has the same retirement {contract.retirement_id!r} as "
-                f"{retired[key]}; a certificate counts only once, so keep it at one site"
-            )
-        if key:
-            retired[key] = f"contract {contract.id!r} of site {site.name!r}"
+        own = contract.retirement
+        retired.append(replace(own, owner=f"{own.owner} of site {site.name!r}"))
+    try:
+        refuse_double_use(retired)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def _placed(contract: Contract, files: InputFiles, site_file: Path | None) -> Contract:

@@ -18,7 +18,7 @@ from energy_agent.site.building.contracts import (  # fmt: skip
     Technology,
     cover,
     hourly_lots,
-    refuse_double_use,
+    refuse_duplicates,
 )
 
 CELL_NS = 900 * 10**9
@@ -156,12 +156,19 @@ def test_a_delivery_by_the_hour_adds_up_and_its_hours_are_utc_s(uj: int, begin: 
     assert all(a[1] == b[0] and b[0] % HOUR_NS == 0 for a, b in pairwise(found))
 
 
-def test_one_retirement_counts_once() -> None:
-    refuse_double_use([("a", "X 1"), ("b", "X 2"), ("c", ""), ("d", "")])
-    with pytest.raises(ValueError, match="contracts 'a' and 'b' have the same retirement 'x1': a certificate counts only once"):
-        refuse_double_use([("a", "X 1"), ("b", "x1")])
+def test_a_contract_is_listed_once() -> None:
+    refuse_duplicates(["a", "b"])
     with pytest.raises(ValueError, match="duplicate contract 'a'"):
-        refuse_double_use([("a", ""), ("a", "")])
+        refuse_duplicates(["a", "a"])
+
+
+def test_certificates_go_before_contracts_of_the_same_period() -> None:
+    """Table 6.3 of the Scope 2 Guidance: of 3 kWh that an hour used, 2 are of the certificate and 1 of the contract."""
+    of_hour = {"start": 0, "end": HOUR_NS}
+    certificate = lot(2, of_hour["start"], of_hour["end"], contract="z", kind=InstrumentKind.GO)
+    bought = lot(2, of_hour["start"], of_hour["end"], contract="a", kind=InstrumentKind.PPA)
+    claims = cover({0: 3}, [bought, certificate], "DE", 0, HOUR_NS).claims
+    assert {c.contract: c.covered_uj for c in claims} == {"z": 2, "a": 1}
 
 
 def test_nothing_negative_is_matched() -> None:

@@ -92,8 +92,11 @@ def test_what_a_contract_says_of_itself() -> None:
         assert value in (Contract.model_fields["technology"].description or "")
 
 
+PROOF: dict[str, object] = {"registry": "HKNR", "serials": "DE-1", "plant": "North", "beneficiary": "us"}
+
+
 def objection(change: dict[str, object], boundary: EmissionBoundary = EmissionBoundary.DIRECT) -> str:
-    found = contract(**({"retired": "2026-05-01", "retirement_id": "R-1"} | change)).lots(
+    found = contract(**({"retired": "2026-05-01", "retirement_id": "R-1"} | PROOF | change)).lots(
         ZoneInfo("Europe/Berlin"), date(2026, 10, 5), boundary
     )
     assert len({lot.objection for lot in found}) == 1
@@ -113,6 +116,32 @@ def test_only_what_was_retired_within_its_dates_counts(kind: str) -> None:
         assert counts or retired in told
     by_hour = {"kind": kind, "granularity": "hour", "retired": "2026-02-28"}
     assert objection(by_hour) == "retired on 2026-02-28, before its production began (2026-03-01)"
+
+
+@pytest.mark.parametrize("name", PROOF)
+@pytest.mark.parametrize("kind", ["ppa", "go", "other"])
+def test_a_retirement_counts_only_with_all_of_its_proof(name: str, kind: str) -> None:
+    assert objection({"kind": kind}) == ""
+    assert objection({"kind": kind, name: None}) == f"its retirement is not proven: {name} missing"
+
+
+def test_volume_is_at_most_that_of_its_certificates() -> None:
+    """A certificate is of 1 MWh; a contract that lists certificates of a plant may have any volume."""
+    with pytest.raises(UsageError, match="volume_kwh is 1001, but serials lists 1 certificates of 1 MWh"):
+        contract(volume_kwh=1001, serials="DE-1")
+    assert contract(volume_kwh=2000, serials="DE-1..DE-2").retirement.serials[0].count == 2
+    for text in ("DE-4..DE-1", "DE-1..FR-2", "DE", "1..2..3", "DE-1..DE-4; DE-4"):
+        with pytest.raises(UsageError, match="contract 'w': serials: "):
+            contract(serials=f"'{text}'")
+
+
+def test_only_deliveries_with_time_stamps_are_timed(tmp_path: Path) -> None:
+    for granularity in ("hour", "month", "year"):
+        assert not any(lot.timed for lot in contract(granularity=granularity).lots(ZoneInfo("UTC"), *OF_REPORT))
+    path = tmp_path / "hours.csv"
+    path.write_text("ts_utc,kwh\n2026-03-01T00:00:00Z,5\n")
+    found = contract(volume_kwh=None, start=None, end=None, granularity=None, hourly_file=path)
+    assert [lot.timed for lot in found.lots(ZoneInfo("UTC"), *OF_REPORT)] == [True]
 
 
 def test_a_contract_without_a_factor_is_0_only_where_nothing_burns() -> None:

@@ -1,0 +1,107 @@
+"""Serial numbers of certificates as ranges, so that no certificate counts twice. Pure.
+
+A registry issues one certificate per MWh and numbers them. A statement of retirement lists ranges such as
+`DE-2026-000101..DE-2026-000104`, four certificates. Numbers compare within one registry and one prefix only.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_NUMBERED: Final = re.compile(r"(.*?)([0-9]{1,40})")
+RANGES_MAX: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SerialRange:
+    """Consecutive certificates: `prefix` with the numbers `first` to `last`."""
+
+    prefix: str
+    first: int
+    last: int
+
+    @property
+    def count(self) -> int:
+        """Number of certificates, one per MWh."""
+        return self.last - self.first + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Retirement:
+    """The retirement of a contract's certificates.
+
+    Args:
+        owner: the contract, and its site where there are several, as messages name it.
+        retirement: ID of the retirement; "" without one.
+        registry: registry of the certificates; "" if unknown.
+        serials: ranges of their serial numbers; empty if unknown.
+    """
+
+    owner: str
+    retirement: str
+    registry: str = ""
+    serials: Sequence[SerialRange] = ()
+
+
+def parse_serials(text: str) -> tuple[SerialRange, ...]:
+    """Return the ranges in a text such as `A-001..A-100; A-205`.
+
+    Raises:
+        ValueError: a part is not a range of serial numbers, or two parts overlap.
+    """
+    parts = [part.strip() for part in text.split(";") if part.strip()]
+    if len(parts) > RANGES_MAX:
+        raise ValueError(f"expected at most {RANGES_MAX} ranges of serial numbers, got {len(parts)}")
+    ranges = []
+    for part in parts:
+        ends = [_NUMBERED.fullmatch("".join(end.split()).upper()) for end in part.split("..")]
+        first, last = ends[0], ends[-1]
+        if len(ends) > 2 or first is None or last is None or first[1] != last[1] or int(last[2]) < int(first[2]):
+            raise ValueError(f"expected serial numbers such as DE-000101..DE-000104, got {part[:80]!r}")
+        ranges.append(SerialRange(first[1], int(first[2]), int(last[2])))
+    if pair := overlap(ranges, ranges):
+        raise ValueError(f"serial numbers {pair} are listed twice")
+    return tuple(ranges)
+
+
+def overlap(some: Sequence[SerialRange], others: Sequence[SerialRange]) -> str:
+    """Return the first serial numbers that are in two ranges, as text; "" if they share no number."""
+    for one in some:
+        for other in others:
+            if one is not other and one.prefix == other.prefix and max(one.first, other.first) <= min(one.last, other.last):
+                return f"{one.prefix}{max(one.first, other.first)} to {one.prefix}{min(one.last, other.last)}"
+    return ""
+
+
+def retirement_key(retirement: str) -> str:
+    """Return the normalised ID of a retirement or registry, as registries and people write one ID in many ways."""
+    return "".join(retirement.split()).casefold()
+
+
+def refuse_double_use(retirements: Iterable[Retirement]) -> None:
+    """Check that no certificate counts twice, over all sites and periods.
+
+    One retirement may serve several contracts, such as two months of a year, if each lists its own serial numbers.
+
+    Raises:
+        ValueError: two contracts share serial numbers, or share a retirement without serial numbers; the message names both.
+    """
+    previous: list[Retirement] = []
+    for each in retirements:
+        key, registry = retirement_key(each.retirement), retirement_key(each.registry)
+        for other in previous if key else ():
+            if not other.retirement:
+                continue
+            same = key == retirement_key(other.retirement)
+            if same and not (each.serials and other.serials):
+                raise ValueError(
+                    f"{other.owner} and {each.owner} have the same retirement {each.retirement!r}: a certificate counts only "
+                    "once; list the serial numbers of each in serials"
+                )
+            shared = overlap(each.serials, other.serials) if registry == retirement_key(other.registry) else ""
+            if shared:
+                raise ValueError(
+                    f"{other.owner} and {each.owner} have the same certificates {shared}: a certificate counts only once"
+                )
+        previous.append(each)
