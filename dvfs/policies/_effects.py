@@ -10,7 +10,7 @@ its own n, times the variance of a sample. That is estimated within blocks and, 
 between blocks of one setting; the larger one counts.
 
 A block far from its setting's effect is set aside until the reference has been measured again. If it is far from that too, the
-workload responds differently: all effects are dropped, the account stays.
+workload responds differently: all effects are dropped, the account stays. So they are after a step of the reference itself.
 """
 
 import math
@@ -22,7 +22,7 @@ from typing import NamedTuple
 _OUTLIER_SD = 4.0  # a sample so far from the median is a stall: 1 in 16,000 of normal ones
 _FAR_SD, _FAR_LEAST = 5.0, 0.01  # a block so far from its effect is set aside, unless that is less than 1 %
 _FAR_SAMPLES = (3, 12)  # of the block and of the effect, below which nothing is set aside: fewer may all be stalls
-_STEP = 0.1  # a larger change of level between two reference blocks is a step, not a drift
+_STEP = 0.1  # a larger change of level between two reference blocks is a step, not a drift: other work
 _PRIOR_BLOCKS = 4  # weight of the scatter within blocks in the estimate between them
 _LEAST_SD = 1e-4  # counters resolve no less
 
@@ -127,9 +127,10 @@ class Measurements:
         near = self.near
         assert near is not None
         if doubt.setting == self.reference:
-            if abs(block.time - near.time) < abs(block.time - doubt.time):  # a disturbance: it counts as work only
+            if _distance(block, near) < _distance(block, doubt):  # a disturbance: it counts as work only
                 return replace(self, pending=(*self.pending, doubt))._close(block)
-            return self._close(doubt)._close(block)
+            done = self._close(doubt)
+            return replace(done, effects={} if _distance(block, near) > _STEP else done.effects)._close(block)
         is_changed = self._is_far(doubt, block)
         if not is_changed and abs(block.time - near.time) <= _STEP:
             return replace(self, pending=(*self.pending, doubt))._close(block)
@@ -174,6 +175,10 @@ class Measurements:
             weight=after,
             between=(errors, blocks),
         )
+
+
+def _distance(a: Block, b: Block) -> float:
+    return max(abs(a.time - b.time), abs(a.power - b.power))
 
 
 def _typical(values: Sequence[float], sd: float) -> list[float]:

@@ -84,6 +84,15 @@ def test_new_work_keeps_the_account_and_drops_effects_only_if_they_changed(slowe
     assert found.work > work + 5 * 20
 
 
+def test_a_step_of_the_reference_is_other_work() -> None:
+    found, draw = alternate(8, 5), random.Random(5)
+    excess = found.excess
+    for _ in range(2):
+        found = measure(found, TOP, 10, 20.0, draw)
+    assert not found.effects
+    assert found.excess == pytest.approx(excess)
+
+
 @pytest.mark.parametrize("bad", [([], []), ([1.0], []), ([0.0], [1.0]), ([1.0], [math.nan]), ([1.0], [math.inf])])
 def test_samples_that_cannot_be_are_refused(bad: tuple[list[float], list[float]]) -> None:
     with pytest.raises(ValueError, match="above 0"):
