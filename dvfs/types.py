@@ -103,6 +103,7 @@ class WorkCounters:
     ttft: Latencies | None = None
     itl: Latencies | None = None
     step_end_ns: int | None = None  # boot ns at which the last of `steps` ended
+    tpot: Latencies | None = None  # mean time between tokens of each request that ended
     doing: str = ""  # phase of a training job now: training, evaluation, checkpoint, data_wait
 
     @property

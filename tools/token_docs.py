@@ -24,6 +24,7 @@ _MEANING = {
     "waiting": "requests that wait",
     "ttft": "time to first token",
     "itl": "time between two tokens",
+    "tpot": "mean time per output token of a request",
     "started": "when counting began",
 }
 _MOVES = {"step": "with every engine step", "request": "when a request ends"}

@@ -34,14 +34,17 @@ class TokenMapping(Section):
     waiting: Metric | None = Field(None, description="gauge of waiting requests")
     ttft: Metric | None = Field(None, description="histogram of times to first token, without _bucket")
     itl: Metric | None = Field(None, description="histogram of times between two tokens, without _bucket")
-    unit: Literal["s", "ms"] = Field("s", description="unit of the two histograms")
+    tpot: Metric | None = Field(
+        None, description="histogram of the mean time per output token of each request, without _bucket"
+    )
+    unit: Literal["s", "ms"] = Field("s", description="unit of the histograms")
     moves: Literal["step", "request"] = Field(
         "request", description="when token counters advance: with every engine step, or when a request ends"
     )
     model_label: Label = Field("", description="label that names the model")
     engine_label: Label = Field("", description="label that distinguishes engines on one endpoint")
 
-    @field_validator("ttft", "itl")
+    @field_validator("ttft", "itl", "tpot")
     @classmethod
     def _histogram(cls, text: str | None) -> str | None:
         name = selector(text)[0] if text is not None else ""

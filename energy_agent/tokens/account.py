@@ -109,6 +109,7 @@ class EndpointAccount:
                 m.waiting if up else None,
                 m.latencies.get("ttft"),
                 m.latencies.get("itl"),
+                m.latencies.get("tpot"),
             )
             for name, m in self._stand.models.items()
         )

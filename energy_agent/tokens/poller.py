@@ -53,6 +53,7 @@ class ModelProgress:
     waiting: int | None
     ttft: Latencies | None
     itl: Latencies | None
+    tpot: Latencies | None = None
 
 
 class TokenPoller:
@@ -158,6 +159,7 @@ class TokenPoller:
             _sum(t.waiting for t in endpoints),
             joined(t.ttft for t in endpoints if t.ttft is not None),
             joined(t.itl for t in endpoints if t.itl is not None),
+            joined(t.tpot for t in endpoints if t.tpot is not None),
         )
 
     def health(self, held: Collection[str] | None = None) -> tuple[SourceHealth, ...]:

@@ -7,7 +7,7 @@ from typing import Literal
 COUNTS = ("prompt", "cached", "computed", "generation", "requests", "steps", "drafts", "accepted", "aborted")
 """Whole counters that only rise while an engine lives."""
 GAUGES = ("running", "waiting")
-LATENCIES = ("ttft", "itl")
+LATENCIES = ("ttft", "itl", "tpot")
 """Histograms."""
 FIELDS = (*COUNTS, *GAUGES, *LATENCIES)
 
@@ -58,6 +58,7 @@ class TokenServer:
         prompt, cached, computed, generation, requests, steps, running, waiting, ttft, itl: names, as of `TokenDelta`.
         drafts, accepted: draft tokens of speculative decoding, and those of them that the model accepted.
         aborted: requests that ended without being finished.
+        tpot: the mean time per output token of each request that ended, which limits on the time between tokens are about.
         started: a gauge with the UTC s at which an engine's counters began.
     """
 
@@ -81,6 +82,7 @@ class TokenServer:
     waiting: Names = ()
     ttft: Names = ()
     itl: Names = ()
+    tpot: Names = ()
     started: Names = ()
 
     def names(self) -> Iterator[tuple[str, int, Name]]:

@@ -19,6 +19,7 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.steering import BudgetStatus, GroupStatus, PolicyDecision, ShadowOutlook
 from energy_agent.core.units import NS_PER_S
 from energy_agent.core.workloads.error_budget import HOUR_NS, LatencyBudget, LatencyInterval, MissedShare
+from energy_agent.core.workloads.tokens import Latencies
 from wattlens.steering.build import specs
 from wattlens.steering.group_text import shadow_json, shadow_lines
 
@@ -93,16 +94,16 @@ class GroupRecords:
         if before is None or progress.boot_ns == before.boot_ns:
             return {}
         for name, limit_s in limits.items():
-            old, new = getattr(before, name), getattr(progress, name)
+            (old, _), (new, is_mean) = _histogram(before, name), _histogram(progress, name)
             try:
                 if old is not None and new is not None:
-                    intervals[name] = LatencyInterval(limit_s, new.less(old), name == "itl")
+                    intervals[name] = LatencyInterval(limit_s, new.less(old), is_mean)
             except ValueError:  # other buckets than before
                 continue
         first = (progress.ttft.count if progress.ttft else None, before.ttft.count if before.ttft else None)
         ended = (progress.requests, before.requests)
-        new, old = first if None not in first else ended
-        requests = max(0, new - old) if new is not None and old is not None else 0
+        now, then = first if None not in first else ended
+        requests = max(0, now - then) if now is not None and then is not None else 0
         for name, interval in intervals.items():
             record.budgets[name] = record.budgets[name].add(interval, requests, now_ns)
         return intervals
@@ -204,7 +205,14 @@ def _missing(progress: WorkCounters | None, latency: str, now_ns: int) -> str:
     """Why a latency is not known now, "" if it is."""
     if progress is None or now_ns - progress.boot_ns > _STALE_NS:
         return "no inference server responds"
-    return "" if getattr(progress, latency) is not None else "the inference server has no histogram of this latency"
+    return "" if _histogram(progress, latency)[0] is not None else "the inference server has no histogram of this latency"
+
+
+def _histogram(progress: WorkCounters, latency: str) -> tuple[Latencies | None, bool]:
+    """The histogram of a latency, and whether it has single gaps of requests that are judged by their mean."""
+    if latency == "itl" and progress.tpot is not None:
+        return progress.tpot, False
+    return (progress.itl, True) if latency == "itl" else (progress.ttft, False)
 
 
 def _stretch(observation: Observation, settings: Mapping[str, Setting]) -> float | str:

@@ -49,6 +49,7 @@ def progress_of(workload: str, tokens: TokenPoller, training: TrainingReports | 
             running=reading.running,
             ttft=reading.ttft,
             itl=itl,
+            tpot=reading.tpot,
         )
     # The rank whose counts are the job's here: the lowest that reports; its ranks take a step together.
     lead: Latest | None = next(iter(training.ranks(workload)), None) if training is not None else None

@@ -344,8 +344,8 @@ CATALOGUE: tuple[Signal, ...] = (
     Signal("dvfs_slo_attainment_ratio", "gauge", "ratio", "Share of requests that have to be within the limit.", SLO,
            "Present while the group has the limit."),
     Signal("dvfs_slo_observations_total", "counter", "",
-           "Observed latencies: first tokens (ttft), or gaps between tokens (itl), which are judged by their mean over each "
-           "reading.", SLO, _SLO),
+           "Observed latencies: of first tokens (ttft), and mean times between tokens of requests (itl). Of servers without a "
+           "histogram of these means, gaps between tokens, judged by their mean over each reading.", SLO, _SLO),
     Signal("dvfs_slo_missed_total", "counter", "",
            "Latencies above the limit, at most: all of the histogram bucket around the limit count.", SLO, _SLO),
     Signal("dvfs_slo_surely_missed_total", "counter", "",

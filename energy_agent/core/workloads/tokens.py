@@ -116,7 +116,7 @@ class TokenTotals:
         precision: of the weights, where the configuration has it.
         counts: by field of `TokenDelta`, without the fields that the endpoint never reported.
         running, waiting: at the last reading; None where the endpoint does not report them or does not respond.
-        ttft, itl: over the buckets that all engines have had.
+        ttft, itl, tpot: over the buckets that all engines have had; tpot is the mean time per output token of each request.
     """
 
     t_ns: int
@@ -130,6 +130,7 @@ class TokenTotals:
     waiting: int | None = None
     ttft: Latencies | None = None
     itl: Latencies | None = None
+    tpot: Latencies | None = None
 
 
 def joined(parts: Iterable[Latencies]) -> Latencies | None:

@@ -43,6 +43,7 @@ def of(mapping: TokenMapping) -> TokenServer:
         waiting=names("waiting"),
         ttft=names("ttft", latency=True),
         itl=names("itl", latency=True),
+        tpot=names("tpot", latency=True),
     )
 
 

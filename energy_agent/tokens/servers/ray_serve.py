@@ -24,6 +24,7 @@ SPEC = TokenServer(
         Name("ray_vllm_inter_token_latency_seconds", "from vLLM 0.11 on"),
         Name("ray_vllm_time_per_output_token_seconds", "up to vLLM 0.12"),
     ),
+    tpot=(Name("ray_vllm_request_time_per_output_token_seconds"),),
     note="Configure the metrics endpoint of the node's Ray agent (`--metrics-export-port`), once per node: it covers all "
     "replicas. Ray publishes every few seconds, so set `period_s` to at least that period.",
 )

@@ -28,6 +28,7 @@ SPEC = TokenServer(
         Name("vllm:inter_token_latency_seconds", "from 0.11 on"),
         Name("vllm:time_per_output_token_seconds", "up to 0.12"),
     ),
+    tpot=(Name("vllm:request_time_per_output_token_seconds"),),
     started=(Name("vllm:generation_tokens_created"),),
     # Not read: request_success_total{finished_reason="abort"}, which stays 0 when clients cancel (vLLM issues 31503, 55634).
     note="Enabled by default. With several API servers the counters are sums over them and have no start time. Requests that "

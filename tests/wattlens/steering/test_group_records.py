@@ -35,6 +35,7 @@ class Server:
     itl_s: float = 0.0
     answers: bool = True
     has_itl: bool = True
+    tpot: list[int] | None = None  # requests by mean time between tokens, where the server has this histogram
     status: GroupStatus = field(default_factory=GroupStatus)
 
     def __post_init__(self) -> None:
@@ -57,6 +58,8 @@ class Server:
         ttft = Latencies(TTFT_EDGES, tuple(self.ttft), 0.1 * sum(self.ttft))
         itl = Latencies(ITL_EDGES, tuple(self.itl), self.itl_s) if self.has_itl else None
         progress = WorkCounters(self.boot_ns(), tokens=sum(self.itl), queue=0, requests=sum(self.ttft), ttft=ttft, itl=itl)
+        if self.tpot is not None:
+            progress = replace(progress, tpot=Latencies(ITL_EDGES, tuple(self.tpot), 0.03 * sum(self.tpot)))
         device = DeviceObservation(
             "GPU-0", "NVIDIA H100 80GB HBM3", self.boot_ns(), 1980, 400_000, 700_000, 0, 100, 400_000_000 * self.now_s,
             sm_clock_max_mhz=1980,
@@ -99,6 +102,15 @@ def test_error_budget_of_both_latencies() -> None:
     rows = budget_rows(server.described())
     assert rows[1][:6] == ("TTFT", "500 ms", "99 %", "last 1,000 requests", "1000", "10")
     assert rows[3][-1] == "1 %"
+
+
+def test_means_of_requests_count_where_the_server_has_them() -> None:
+    server = Server(tpot=[0, 0, 0])
+    server.serve(0)
+    server.tpot = [90, 8, 2]
+    server.serve(100, gap_s=0.02)  # the mean of all gaps is within the limit
+    itl = server.described()["error_budget"]["itl"]["hour"]
+    assert (itl["observations"], itl["missed_lower"], itl["missed_upper"]) == (100, 2, 2)
 
 
 def test_a_limit_between_two_edges_leaves_the_budget_unknown_where_the_edges_decide() -> None:

@@ -101,7 +101,7 @@ def test_tensorrt_llm():
     assert found.engines[0].latencies["itl"].counts == (4, 0)
 
 
-def test_drafts_and_aborted_requests_where_a_server_counts_them():
+def test_drafts_aborted_requests_and_means_of_requests_where_a_server_has_them():
     labels = 'engine="0",model_name="m"'
     drafts = "".join(f"spec_decode_num_{name}_tokens_total{{{labels}}} {n}\n" for name, n in (("draft", 120), ("accepted", 90)))
     aborts = f'vllm:request_success_total{{finished_reason="abort",{labels}}} 0\n'
@@ -109,6 +109,8 @@ def test_drafts_and_aborted_requests_where_a_server_counts_them():
         text = "".join(f"{prefix}{line}\n" for line in drafts.splitlines())
         [engine] = reading(server, text + (aborts if server == "vllm" else "")).engines
         assert (engine.counts["drafts"], engine.counts["accepted"]) == (120, 90)
+        means = histogram(f"{prefix}request_time_per_output_token_seconds", labels, {"0.025": 3, "+Inf": 4}, 0.1)
+        assert reading(server, means).engines[0].latencies["tpot"].counts == (3, 1)
         assert "aborted" not in engine.counts  # that 0 is no count: vLLM leaves out requests that clients cancel
     [engine] = reading("sglang", 'sglang:num_aborted_requests_total{engine_type="unified",model_name="m"} 7\n').engines
     assert engine.counts == {"aborted": 7}
