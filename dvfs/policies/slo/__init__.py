@@ -38,6 +38,10 @@ _FEW = 20  # requests at a clock before the next step is tried
 _MANY = 100  # requests that prove a clock: one in a hundred prompts may be long
 _AIM = 0.75  # of the budget: misses come in bursts
 _SHARES = (0.5, 0.8, 5.0)  # least, first and most of what one load may miss, in budgets: others miss less
+_QUEUED, _QUEUED_S = (
+    0.1,
+    300.0,
+)  # of the time with a queue, in the mean of so long: near saturation a backlog is not made up for
 _TRIAL = 0.5  # of the budget spent: beyond it no step is tried
 _LARGEST = 2.0**16  # batch
 _BURST = 0.1  # of an interval's requests that missed: a clock that is plainly too low, whatever the budget
@@ -56,6 +60,7 @@ class SloState:
         known: misses by load and clock.
         work: mean prompt, output and gap.
         blame: load and level at which a queue began to grow, until it has gone.
+        queued: share of the time with such a queue, of the last minutes.
         wanted: the settings of the last decision.
         shadow: energy that the decisions would have saved in shadow mode.
     """
@@ -70,6 +75,7 @@ class SloState:
     known: Mapping[str, Experience] = field(default_factory=dict)
     work: WorkMeans = field(default_factory=WorkMeans)
     blame: tuple[int, int] | None = None
+    queued: float = 0.0
     wanted: Mapping[str, Setting] = field(default_factory=dict)
     shadow: ShadowSaving = field(default_factory=ShadowSaving)
 
@@ -130,9 +136,12 @@ def _learn(
         known[name] = known.get(name, Experience()).add(*(blame or (load, period.level)), one, now_s)
         growth = exp(max(-1.0, min(1.0, (_AIM * one.requests - one.missed[0] / allowed) / REQUESTS)))
         shares[name] = min(_SHARES[2], max(_SHARES[0], shares.get(name, _SHARES[1]) * growth))
+    queued = state.queued + (float(blame is not None) - state.queued) * (1.0 - exp(-period.seconds / _QUEUED_S))
     served = state.served + max((one.requests for one in seen.values()), default=0.0)
     blame = blame if period.reading.queue else None
-    return replace(state, budgets=budgets, shares=shares, known=known, work=work, blame=blame, served=served), seen
+    return replace(
+        state, budgets=budgets, shares=shares, known=known, work=work, blame=blame, queued=queued, served=served
+    ), seen
 
 
 def _misses(period: ServedPeriod, interval: LatencyInterval, work: WorkMeans) -> MissCurve:
@@ -150,14 +159,16 @@ def _choose(
     """The next level, and why."""
     allowed, top = 1.0 - observation.terms.attainment_ratio, len(period.grid) - 1
     spent = {name: state.budgets[name].spent_ratio(allowed) for name in seen}
-    if state.blame is not None or period.grown >= QUEUE_GROWTH:
+    if state.blame is not None or period.grown >= QUEUE_GROWTH or state.queued > _QUEUED:
         return top, "queue"
     if max(spent.values()) >= 1.0:
         return top, "budget_spent"
     burst = [name for name, one in seen.items() if one.missed[0] >= 2 and one.missed[0] > _BURST * one.requests]
     if burst:
         return level + (top - level + 1) // 2, burst[0]
-    share = {name: allowed * state.shares[name] * min(1.0, 2.0 * (1.0 - spent[name])) for name in seen}
+    share = {
+        name: allowed * state.shares[name] * min(1.0, 2.0 * (1.0 - spent[name]), 1.0 - state.queued / _QUEUED) for name in seen
+    }
     new, reason = top, max(spent, key=lambda name: spent[name])
     for candidate in range(top):
         open_ones = [name for name in seen if not _is_kept(state.known[name], period, load, candidate, share[name])]
