@@ -48,6 +48,7 @@ class SiteInputs:
         tariffs: tariffs by first day; at most one is valid on a day.
         meters: declared meters. A declared meter that the ledger does not have was never read.
         it_kw: installed IT power; None if unknown.
+        factor_error: relative 95 % error of the grid's factors; None: assumed by their quality class.
         floor_m2: floor area; None if unknown.
     """
 
@@ -70,6 +71,7 @@ class SiteInputs:
     water: tuple[WaterUse, ...] = ()
     meters: tuple[MeterFacts, ...] = ()
     it_kw: Decimal | None = None
+    factor_error: Fraction | None = None
     floor_m2: Decimal | None = None
 
 

@@ -66,6 +66,12 @@ class GridBase(Section):
     factors: Path | None = Field(
         None, description="folder with your own factor files (AIB, IEA, a supplier); format: docs/factors.md"
     )
+    factor_uncertainty_percent: float | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="95 % error of the intensities; without it, 2, 5, 7, 10 and 15 % are assumed for quality 1 to 5",
+    )
 
     @field_validator("country")
     @classmethod

@@ -7,11 +7,12 @@ matched with the energy at that boundary. Contracts and the remaining residual m
 Parts of the fleet use the grams of their own cells. At the building boundary these are multiplied by the site's PUE and by the
 share of its energy that comes from the grid. The remainder of the site's total is a figure too (`.unattributed`).
 
-No publisher states a factor's error, so no figure has bounds: readers would take bounds of the energy alone for those of CO2e.
+Bounds combine the error of the energy with that of the factor (figures/uncertainty). Errors of factors that sites share add
+linearly over the sites; so do errors of energy that no building meter measured, since sensors of one model err together.
 Scope 2 covers direct emissions. Life-cycle figures have names of their own (`LIFE_CYCLE`).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Final
@@ -19,15 +20,19 @@ from typing import Final
 from energy_agent.core.meters.facility import Position
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import EmissionBoundary
+from energy_agent.factors.join import CarbonTotal
 from energy_agent.site.building.pue import per_it_kwh
 from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import held_energy, whole_energy
-from reports.figures.evidence import PeriodEvidence, SiteEvidence, amount_of, less, plus, product, scaled
+from reports.figures.evidence import PeriodEvidence, SiteEvidence, amount_of, less, plus, product, reach, scaled
 from reports.figures.figure import Figure, amount_figure, quotient_text
 from reports.figures.measures._measure import Measure, covered, groups
+from reports.figures.uncertainty import FACTOR_ERROR, bounded, halves, product_of, total_of
 from reports.ledger.sums import PartEnergy
 from reports.site.grid import kwh
 
+_Split = Callable[[PeriodEvidence, str, Amount], tuple[Amount, Amount]]
+"""A site's grams -> (with the error of its energy alone, with that of its factors alone)."""
 LOCATION, MARKET = "location-based", "market-based"
 CO2E: Final = "co2e."
 """How figures of Scope 2 begin."""
@@ -97,12 +102,18 @@ def _of_all(evidence: PeriodEvidence) -> Iterator[Figure]:
     marketed = [marketed_of(evidence, name) for name in every]
     held = [_rows(evidence, name) for name in every]
     how, stand_in = _method(evidence, every)
-    for quantity, method, totals, parts in (
-        ("location", LOCATION, located, [group_grams(evidence, n, rows) for n, rows in zip(every, held, strict=True)]),
-        ("market", how, marketed, [_shared(evidence, n, rows) for n, rows in zip(every, held, strict=True)]),
+    for quantity, method, totals, split, parts in (
+        (
+            "location",
+            LOCATION,
+            located,
+            _split_located,
+            [group_grams(evidence, n, rows) for n, rows in zip(every, held, strict=True)],
+        ),
+        ("market", how, marketed, _split_marketed, [_shared(evidence, n, rows) for n, rows in zip(every, held, strict=True)]),
     ):
         dims = stand_in if quantity == "market" else {}
-        total = _one_basis(evidence, every, plus(totals))
+        total = _one_basis(evidence, every, _sum_of_sites(evidence, every, totals, split))
         yield amount_figure(f"co2e.{quantity}", total, "g", method, within, factor_ids=ids, dims=dims)
         rest = less(total, _one_basis(evidence, every, plus(parts)))
         yield amount_figure(f"co2e.{quantity}.unattributed", rest, "g", REST, within, factor_ids=ids)
@@ -141,12 +152,71 @@ def located_of(evidence: PeriodEvidence, name: str) -> Amount:
         return Amount(None, reason=site.grid.lacking or _unknown(site))
     energy = base(evidence, name)
     if energy.value is None or not metered_uj:
-        return _unbounded(nothing_of(evidence, name, energy))
-    return Amount(energy.value * grams / metered_uj)
+        return nothing_of(evidence, name, energy)
+    return product_of(energy, grams / metered_uj, factor_error(site, site.grid.location))
 
 
-def _unbounded(amount: Amount) -> Amount:
-    return Amount(amount.value, reason=amount.reason)
+def factor_error(site: SiteEvidence, joined: CarbonTotal | None) -> Fraction:
+    """Relative 95 % error of a site's factors: declared, or assumed by quality class, with the grams of each as its weight.
+
+    The errors of several classes add linearly, since their values may have one cause.
+    """
+    declared = None if site.inputs is None else site.inputs.factor_error
+    if declared is not None:
+        return declared
+    known = [] if joined is None else [(s.quality or 5, s.grams) for s in joined.statements if s.grams]
+    weight = sum((grams for _, grams in known), Fraction(0))
+    if not weight:
+        return FACTOR_ERROR[5]
+    return sum((FACTOR_ERROR[quality] * grams for quality, grams in known), Fraction(0)) / weight
+
+
+def _causes(evidence: PeriodEvidence, name: str) -> tuple[str, str]:
+    """(what errs in the energy of a site, what errs in its factors): sites with one name err together."""
+    site = evidence.sites[name]
+    return f"meters of {name}" if site.building.measured else "sensors", ", ".join(factor_ids(site)) or name
+
+
+def _sum_of_sites(evidence: PeriodEvidence, names: Sequence[str], amounts: Sequence[Amount], split: _Split) -> Amount:
+    """The sum of sites' grams, whose energies and factors err together or not (`_causes`)."""
+    absent = next((amount for amount in amounts if amount.value is None), None)
+    if absent is not None:
+        return Amount(None, reason=absent.reason)
+    energies, factors = [], []
+    for name, amount in zip(names, amounts, strict=True):
+        of_energy, of_factor = _causes(evidence, name)
+        by_energy, by_factor = split(evidence, name, amount)
+        energies.append((of_energy, by_energy))
+        factors.append((of_factor, by_factor))
+    (down, up), (less_factor, more_factor) = halves(total_of(energies)), halves(total_of(factors))
+    value = sum((amount.value or Fraction(0) for amount in amounts), Fraction(0))
+    return bounded(value, (down, less_factor), (up, more_factor))
+
+
+def _split_located(evidence: PeriodEvidence, name: str, amount: Amount) -> tuple[Amount, Amount]:
+    """(grams with the error of the energy alone, with that of the factor alone), location-based."""
+    value, site = amount.value or Fraction(0), evidence.sites[name]
+    energy = base(evidence, name)
+    per_uj = value / energy.value if energy.value else Fraction(0)
+    relative = factor_error(site, site.grid.location)
+    return product_of(energy, per_uj, Fraction(0)), Amount(
+        value, value * max(Fraction(0), 1 - relative), value * (1 + relative)
+    )
+
+
+def _split_marketed(evidence: PeriodEvidence, name: str, amount: Amount) -> tuple[Amount, Amount]:
+    """As `_split_located`, market-based: contracts cover what they cover, so that the rest has the error of the energy."""
+    value, site = amount.value or Fraction(0), evidence.sites[name]
+    down, up = halves(base(evidence, name))
+    per_uj = site.grid.rest_per_uj or Fraction(0)
+    by_energy = bounded(value, (None if down is None else down * per_uj,), (None if up is None else up * per_uj,))
+    bought = Fraction(0) if site.grid.coverage is None else site.grid.coverage.grams
+    off = FACTOR_ERROR[1] * bought + factor_error(site, site.grid.rest) * max(Fraction(0), value - bought)
+    return by_energy, Amount(value, max(Fraction(0), value - off), value + off)
+
+
+def _bounded_market(evidence: PeriodEvidence, name: str, amount: Amount) -> Amount:
+    return amount if amount.value is None else _sum_of_sites(evidence, [name], [amount], _split_marketed)
 
 
 def nothing_of(evidence: PeriodEvidence, name: str, energy: Amount) -> Amount:
@@ -204,7 +274,8 @@ def _mean(site: SiteEvidence) -> Amount:
     grams = site.grid.location_g
     if grams is None or not site.grid.uj:
         return Amount(None, reason=site.grid.lacking or _unknown(site))
-    return Amount(grams * UJ_PER_KWH / site.grid.uj)
+    return product_of(Amount(grams * UJ_PER_KWH / site.grid.uj, *(grams * UJ_PER_KWH / site.grid.uj,) * 2), Fraction(1),
+                      factor_error(site, site.grid.location))  # fmt: skip
 
 
 def marketed_of(evidence: PeriodEvidence, name: str) -> Amount:
@@ -214,14 +285,15 @@ def marketed_of(evidence: PeriodEvidence, name: str) -> Amount:
         return Amount(None, reason=grid.residual_lacking or grid.lacking or _unknown(site))
     energy = base(evidence, name)
     if energy.value is None or not grid.uj:
-        return _unbounded(nothing_of(evidence, name, energy))
+        return nothing_of(evidence, name, energy)
     # Contracts cover what they cover: what is imputed is of the rest, which is of the residual mix.
     market_g, covered_g, per_uj = grid.market_g, grid.coverage.grams, grid.rest_per_uj
     if per_uj is None:
         known = energy.value < grid.uj + 1  # cells are whole uJ
-        return Amount(market_g) if known else Amount(None, reason=grid.residual_lacking or grid.lacking or _unknown(site))
-
-    return Amount(max(covered_g, market_g + (energy.value - grid.uj) * per_uj))
+        if not known:
+            return Amount(None, reason=grid.residual_lacking or grid.lacking or _unknown(site))
+        return _bounded_market(evidence, name, Amount(market_g))
+    return _bounded_market(evidence, name, Amount(max(covered_g, market_g + (energy.value - grid.uj) * per_uj)))
 
 
 def residual_of(evidence: PeriodEvidence, name: str) -> Amount:
@@ -238,7 +310,12 @@ def _cue(site: SiteEvidence) -> Amount:
     grams, bought = site.grid.location_g, site.building.bought
     if at is None or grams is None or not site.grid.uj or bought.value is None:
         return Amount(None, reason=site.grid.lacking or "IT energy was not metered at a PUE category")
-    return per_it_kwh(grams * bought.value / site.grid.uj, None, site.building.meters, at)
+    per_it = per_it_kwh(grams * bought.value / site.grid.uj, None, site.building.meters, at)
+    ratio = pue.amount if pue is not None else Amount(None)
+    if per_it.value is None or not ratio.value:
+        return per_it
+    # Its energies are those of the PUE, so that the energy errs as the PUE does.
+    return product_of(ratio, per_it.value / ratio.value, factor_error(site, site.grid.location))
 
 
 def _contracts(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]:
@@ -312,8 +389,21 @@ def group_grams(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> 
         held_uj = held_energy(r for r in rows if r.device_class in classes).energy_uj
         return Amount(None, reason="its energy is not known by the hour") if held_uj else Amount(Fraction(0))
     if within != "facility":
+        return _group_bounds(evidence, site, rows, grams)
+    whole = product(Amount(grams), evidence.pue(site))
+    if whole.value is None:
+        return whole
+    return _group_bounds(evidence, site, rows, whole.value * from_grid(evidence.sites[site]))
+
+
+def _group_bounds(evidence: PeriodEvidence, site: str, rows: list[PartEnergy], grams: Fraction) -> Amount:
+    """Grams of some workloads of a site with bounds: their energy at the site's boundary, and the site's factors."""
+    reached = reach(evidence, rows)
+    energy = {"facility": reached.facility, "node": reached.node, "gpu": amount_of(reached.gpu)}[boundary(evidence, site)]
+    if not energy.value:
         return Amount(grams)
-    return _unbounded(scaled(product(Amount(grams), evidence.pue(site)), from_grid(evidence.sites[site])))
+    own = evidence.sites[site]
+    return product_of(energy, grams / energy.value, factor_error(own, own.grid.location))
 
 
 def from_grid(site: SiteEvidence) -> Fraction:

@@ -13,6 +13,7 @@ from reports.figures.evidence import PeriodEvidence, amount_of, less, plus, prod
 from reports.figures.figure import LEDGER, Figure, amount_figure, energy_figure, energy_text
 from reports.figures.measures._measure import Measure, covered, groups
 from reports.figures.measures.carbon import boundary, common
+from reports.figures.uncertainty import total_of
 from reports.ledger.sums import DeviceClassEnergy, StateEnergy
 
 _J = Fraction(1, UJ_PER_J)
@@ -84,15 +85,22 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
     how, imputed = _read(sum(b.total_imputed_uj for b in every if b.measured))
     if not all(b.measured for b in every):
         how, imputed = f"{how}, or node energy times a stated PUE", imputed | {"stand_in": STATED}
-    yield amount_figure("energy.facility", plus(buildings), "J", how, "facility", dims=imputed, scale=_J)
+    yield amount_figure("energy.facility", _sum_of_sites(evidence, buildings), "J", how, "facility", dims=imputed, scale=_J)
     within = common(boundary(evidence, site) for site in sums.sites)
-    yield amount_figure("energy.inventory", plus(widest), "J", WIDEST, within, scale=_J)
+    yield amount_figure("energy.inventory", _sum_of_sites(evidence, widest), "J", WIDEST, within, scale=_J)
     for name, of_sites in zip(("node", "facility"), zip(*rests, strict=True), strict=False):
         yield amount_figure(f"energy.{name}.unattributed", plus(list(of_sites)), "J", REST, name, scale=_J)
     metered_ns = sum(w.metered_ns for w in sums.wholes if w.device_class == "gpu")
     held_ns = sum(r.gpu_ns for r in sums.held if r.part and r.device_class == "gpu")
     hours = Amount(Fraction(metered_ns - held_ns, NS_PER_H))
     yield amount_figure("gpu_hours.unattributed", hours, "GPU h", "metered time minus allocated time", "gpu")
+
+
+def _sum_of_sites(evidence: PeriodEvidence, amounts: list[Amount]) -> Amount:
+    """The sum of sites: building meters of different sites err independently, sensors of GPUs and nodes together."""
+    measured = [evidence.sites[site].building.measured for site in evidence.sums.sites]
+    causes = [f"meters of {site}" if own else "sensors" for site, own in zip(evidence.sums.sites, measured, strict=True)]
+    return total_of(zip(causes, amounts, strict=True))
 
 
 def _rests(evidence: PeriodEvidence, site: str, node: Amount, building: Amount) -> tuple[Amount, Amount]:

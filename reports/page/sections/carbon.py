@@ -21,7 +21,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
         if any(f.value is not None for f in facts.by_prefix(f"{prefix}location/site/")):
             blocks.append(_by_site(facts, say, prefix, caption))
     if blocks:
-        blocks.append(Note(say("no_figure_has_bounds")))
+        blocks.append(Note(say("bounds_of_co2e")))
         blocks += [*_charts(facts, say), *_matching(facts, say)]
     blocks += [*_contracts(facts, say), *_embodied(facts, say)]
     if not blocks:
@@ -63,7 +63,7 @@ def _by_site(facts: Facts, say: Translator, prefix: str, caption: str) -> Report
 
 def _mass(figure: Figure, say: Translator) -> str:
     return (
-        wording.mass(figure.value)
+        f"{wording.mass(figure.value)} {wording.plus_minus(figure, say)}"
         if figure.value is not None
         else (say.translate(figure.reason) if figure.reason else say(wording.ABSENT))
     )

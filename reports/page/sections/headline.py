@@ -132,7 +132,8 @@ def _carbon(facts: Facts, say: Translator, identity: str, label: str) -> Tile:
     detail = "no_scope_2_figure" if identity.startswith(LIFE_CYCLE) else "scope_2_ghg_protocol"
     if detail == "scope_2_ghg_protocol" and "average" in figure.method:
         detail = "scope_2_what_no_contract"
-    return _tile(label, figure, say, wording.mass, say(detail), _trend(facts, figure, say))
+    bounds = say("bounds_are", bounds=wording.plus_minus(figure, say))
+    return _tile(label, figure, say, wording.mass, f"{say(detail)}; {bounds}", _trend(facts, figure, say))
 
 
 def _saving(facts: Facts, say: Translator) -> Tile:

@@ -24,6 +24,7 @@ from energy_agent.site.building.ratio import Amount
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure
 from reports.figures.measures import all_figures, carbon, declared
+from reports.figures.uncertainty import FACTOR_ERROR
 from reports.inputs import Organisation, SiteInputs
 from reports.period import PeriodRequest
 from reports.site.grid import grid, times
@@ -207,3 +208,28 @@ def test_cells_times_a_pue(energies: dict[int, int], pue: Fraction) -> None:
     assert 0 <= sum(energies.values()) * pue - sum(found.values()) < 1
     for t, energy in energies.items():
         assert abs(found[t] - energy * pue) < 2
+
+
+@pytest.mark.parametrize("error", [None, Fraction(0), Fraction(3, 10)])
+def test_co2e_has_the_errors_of_its_energy_and_of_its_factor(days: Path, error: Fraction | None) -> None:
+    """(high - value)^2 = (energy's half x g/kWh)^2 + (value x factor's error)^2, for the site, the total and the team."""
+    found = evidence(days)
+    site = found.sites["here"]
+    assert site.inputs is not None
+    found = replace(found, sites={"here": replace(site, inputs=replace(site.inputs, factor_error=error))})
+    energy, made = carbon.base(found, "here"), figures(found)
+    assert energy.value
+    assert energy.high is not None
+    assumed = FACTOR_ERROR[site.inputs.location[0].quality]
+    relative = assumed if error is None else error
+    for identity in ("co2e.location/site/here", "co2e.location", "co2e.held.location/team/red"):
+        figure = made[identity]
+        assert figure.value is not None
+        assert figure.high is not None
+        wanted = ((energy.high - energy.value) / energy.value) ** 2 + relative**2
+        assert abs(((figure.high - figure.value) / figure.value) ** 2 - wanted) <= wanted / 10**4 + Fraction(1, 10**12)
+    market = made["co2e.market/site/here"]
+    assert market.high is not None
+    assert market.low is not None
+    assert market.value is not None
+    assert market.low <= market.value <= market.high

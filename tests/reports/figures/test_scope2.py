@@ -25,6 +25,7 @@ from reports.figures.evidence import PeriodEvidence, plus
 from reports.figures.facts import Facts
 from reports.figures.measures import carbon
 from reports.figures.measures._measure import groups
+from reports.figures.uncertainty import FACTOR_ERROR
 from reports.frameworks.datapoints import IndexRow, index
 from reports.inputs import Organisation, SiteInputs
 from reports.language import LANGUAGES, say_in
@@ -176,20 +177,15 @@ def test_a_contract_that_may_not_be_claimed_covers_nothing_and_is_told_with_the_
 
 
 @pytest.mark.smoke
-def test_no_figure_of_co2e_has_bounds_of_its_energy_alone(facts: Facts) -> None:
-    """No publisher states the error of a factor; a span of published footprints is another thing, and says what it is."""
-    begins = ("co2e.", "cue/", "grid_intensity/", "bridge.co2e", "total.before/co2e")
-    found = [f for i, f in facts.figures.items() if i.startswith(begins)]
-    assert len([f for f in found if f.value is not None]) > 20
-    assert {(f.low, f.high) for f in found} == {(None, None)}
-    for language in LANGUAGES:
-        document = compose(facts, say_in(language))
-        cells = [
-            cell for s in document.sections for b in s.blocks if isinstance(b, ReportTable) for row in b.rows for cell in row
-        ]
-        assert not [cell for cell in cells if "\u00b1" in cell and any(u in cell for u in (" g ", " kg ", " t "))]
-        tiles = [t for s in document.sections for b in s.blocks if hasattr(b, "tiles") for t in b.tiles]
-        assert not [t for t in tiles if t.figure_id.startswith("co2e") and "\u00b1" in f"{t.value} {t.detail}"]
+def test_every_bound_of_co2e_has_the_error_of_its_factor(facts: Facts) -> None:
+    """Where CO2e has bounds they are wider than those of the energy alone: at least the assumed error of a factor."""
+    least = min(FACTOR_ERROR.values())
+    begins = ("co2e.location", "co2e.held.location", "cue/", "grid_intensity/")
+    found = [f for i, f in facts.figures.items() if i.startswith(begins) and f.value and f.low is not None]
+    assert len(found) > 10
+    for figure in found:
+        assert figure.low <= figure.value * (1 - least), figure.id
+        assert figure.high is None or figure.high >= figure.value * (1 + least), figure.id
 
 
 def test_the_span_of_sci_is_that_of_embodied_figures(facts: Facts, evidence: PeriodEvidence) -> None:

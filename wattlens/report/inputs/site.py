@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -77,6 +78,7 @@ def site_inputs(entry: OrgSite, files: InputFiles, span: GridPeriod, retired: li
         water=tuple(row.use(declared.zone) for row in sorted(declared.water, key=lambda row: row.start)),
         meters=declared.meters,
         it_kw=_decimal(entry.it_power_kw),
+        factor_error=_percent(declared.grid.factor_uncertainty_percent),
         floor_m2=_decimal(entry.floor_m2),
     )
     return with_intensities(site, declared.grid, hours(declared.grid, state, files, entry.file), span)
@@ -170,6 +172,10 @@ def _lots(site: _Told, span: GridPeriod) -> tuple[Lot, ...]:
         raise UsageError(f"site {site.name!r}: {error}") from None
     within = [lot for lot in lots if lot.start_ns < span.end_ns and lot.end_ns > span.start_ns]
     return tuple(sorted(within, key=lambda lot: (lot.start_ns, lot.end_ns, lot.contract)))
+
+
+def _percent(value: float | None) -> Fraction | None:
+    return None if value is None else Fraction(Decimal(repr(value))) / 100
 
 
 def _decimal(value: float | None) -> Decimal | None:
