@@ -155,7 +155,8 @@ def test_location_based(facts: Facts) -> None:
     assert value(facts, "co2e.location/site/beta") == nine(Fraction("3.136") * 700) == "2195.2"
     assert value(facts, "co2e.location") == "26498195.2"
     assert value(facts, "grid_intensity/site/alfa") == "300"
-    assert value(facts, "cue/site/alfa") == nine(Fraction(26_496_000, 70_656)) == "375"
+    assert value(facts, "cue/site/alfa") == nine(Fraction(26_496, 70_656)) == "0.375"
+    assert facts.figures["cue/site/alfa"].dims["interim"] == "less than twelve months"
     assert (facts.figures["co2e.location/site/alfa"].boundary, facts.figures["co2e.location"].boundary) == ("facility", "mixed")
 
 
@@ -278,6 +279,14 @@ def test_embodied_and_sci(facts: Facts) -> None:
     spans = [nine((2058 + Fraction(made * 4, 43_800)) / 7_000_000, way) for way, made in ends]
     assert [plain(figure.low), plain(figure.high)] == spans
     assert figure.boundary == "facility"
+    # SCI for AI counts processed tokens: 1,000,000 of prompts in addition.
+    figure = facts.figures["sci_per_processed_token/model/Llama (fp8)"]
+    spans = [nine((2058 + Fraction(made * 4, 43_800)) / 8_000_000, way) for way, made in ends]
+    assert [plain(figure.low), plain(figure.high)] == spans
+    # Of the other model nobody counted the prompts.
+    reason = facts.figures["sci_per_processed_token/model/qwen"].reason
+    assert reason is not None
+    assert "no tokens were counted (R)" in reason
 
 
 def test_coverage_against_the_inventory(facts: Facts) -> None:

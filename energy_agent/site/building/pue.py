@@ -41,6 +41,7 @@ class Pue:
         imputed_uj: what is imputed of either.
         coverage: share of the window in which its least covered meter was read.
         stated: somebody states it, or part of what it is made of: an estimate, never called measured.
+        raised_from: the measured ratio, where it is below 1 within its errors and the amount is 1 instead.
     """
 
     kind: str
@@ -51,6 +52,7 @@ class Pue:
     imputed_uj: int = 0
     coverage: Fraction = Fraction(0)
     stated: bool = False
+    raised_from: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +105,12 @@ def pue(meters: Mapping[str, MeterEnergy], position: Position, zone: str = "") -
     covered = min(coverage(used), Fraction(min(there_ns), asked_ns))
     if not zone and asked_ns >= YEAR_NS and covered >= COVERED:
         kind = "PUE"
-    amount = _at_least_one(ratio(meters, total, it))
+    measured = ratio(meters, total, it)
+    amount = _at_least_one(measured)
+    raised = measured.value if measured.value is not None and amount.value is not None and measured.value < 1 else None
     imputed_uj = sum(m.imputed_uj for m in used)
     stated = any(m.energy_uj.get(Method.MODELLED) for m in used)
-    return Pue(kind, position.category, amount, _uj(meters, total), it_uj, imputed_uj, covered, stated)
+    return Pue(kind, position.category, amount, _uj(meters, total), it_uj, imputed_uj, covered, stated, raised)
 
 
 def enough(pue: Pue, least: Fraction = COVERED) -> Pue:

@@ -4,15 +4,16 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
 from energy_agent.core.units import UJ_PER_J
-from energy_agent.site.building.pue import Pue
+from energy_agent.site.building.pue import YEAR_NS, Pue
 from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import held_energy
-from reports.figures.evidence import PeriodEvidence, less, plus
-from reports.figures.figure import Figure, amount_figure, rounded
+from reports.figures.evidence import PeriodEvidence, SiteEvidence, less, plus
+from reports.figures.figure import Figure, amount_figure, energy_text, quotient_text, rounded
 from reports.figures.measures._measure import Measure, groups
 from reports.ledger.sums import PartEnergy
 
 SOURCES = ("ledger", "meters")
+STATED = "stated"
 BY_IT = "the water of the sites, by share of their IT energy"
 REST = "the total minus the workloads' share"
 _J = Fraction(1, UJ_PER_J)
@@ -29,7 +30,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             yield _pue(f"pue.category/{name}/{each.category}", each, dims, "")
         yield amount_figure(
             f"wue/site/{name}", building.wue, "L/kWh", f"category {building.water_category or 'none'}", "facility",
-            sources=SOURCES, dims=dims | {"category": str(building.water_category)},
+            sources=SOURCES, dims=dims | {"category": str(building.water_category)} | interim(site),
         )  # fmt: skip
         yield amount_figure(
             f"water/site/{name}", building.liters, "L", "metered or billed", "facility", sources=SOURCES, dims=dims
@@ -38,7 +39,13 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             amount = building.shares.get(label, Amount(None, reason="no meter of the building"))
             which = "produced on the site" if label == "REF" else "delivered for reuse"
             yield amount_figure(
-                f"{label.lower()}.site/site/{name}", amount, "ratio", which, "facility", sources=SOURCES, dims=dims
+                f"{label.lower()}.site/site/{name}",
+                amount,
+                "ratio",
+                which,
+                "facility",
+                sources=SOURCES,
+                dims=dims | interim(site),
             )
         for part in (*building.parts, *building.losses):
             of = dims | {"part": part.name, "meters": ", ".join(part.meters)}
@@ -80,6 +87,11 @@ def _water_of(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Am
     return Amount(building.liters.value * held / whole) if whole else Amount(None, reason="no energy was metered")
 
 
+def interim(site: SiteEvidence) -> dict[str, str]:
+    """How a key figure of ISO/IEC 30134 is marked: they are of twelve months, and over less they are interim figures."""
+    return {} if site.window.end_ns - site.window.start_ns >= YEAR_NS else {"interim": "less than twelve months"}
+
+
 def _pue(identity: str, pue: Pue | None, dims: Mapping[str, str], why: str, *, assumed: bool = False) -> Figure:
     if pue is None:
         return Figure(identity, None, "ratio", "none", "facility", sources=SOURCES, dims=dims, reason=why)
@@ -87,10 +99,11 @@ def _pue(identity: str, pue: Pue | None, dims: Mapping[str, str], why: str, *, a
     method = stated if pue.stated and not pue.category else f"category {pue.category}"
     of = {
         **dims,
-        "kind": pue.kind,
+        "kind": STATED if pue.stated and not pue.category else pue.kind,
         "category": str(pue.category or "none"),
-        "imputed_j": str(Fraction(pue.imputed_uj, UJ_PER_J)),
+        "imputed_j": energy_text(pue.imputed_uj),
     }
+    of |= {} if pue.raised_from is None else {"raised_from": quotient_text(pue.raised_from, digits=4)}
     of |= {"stand_in": "a stated PUE, in place of meters"} if method == stated else {}
     coverage = rounded(pue.coverage) if pue.category else None
     return amount_figure(identity, pue.amount, "ratio", method, "facility", coverage=coverage, sources=SOURCES, dims=of)

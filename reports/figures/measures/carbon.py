@@ -27,6 +27,7 @@ from reports.figures.energy import held_energy, whole_energy
 from reports.figures.evidence import PeriodEvidence, SiteEvidence, amount_of, less, plus, product, reach, scaled
 from reports.figures.figure import Figure, amount_figure, quotient_text
 from reports.figures.measures._measure import Measure, covered, groups
+from reports.figures.measures.building import interim
 from reports.figures.uncertainty import FACTOR_ERROR, bounded, halves, product_of, total_of
 from reports.ledger.sums import PartEnergy
 from reports.site.grid import kwh
@@ -91,7 +92,8 @@ def _of_site(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
     ):
         yield amount_figure(f"co2e.{quantity}.unattributed/site/{name}", rest, "g", REST, within, factor_ids=ids, dims=dims)
     yield amount_figure(f"grid_intensity/site/{name}", _mean(site), "g/kWh", LOCATION, "grid", factor_ids=ids, dims=of)
-    yield amount_figure(f"cue/site/{name}", _cue(site), "g/kWh", LOCATION, "facility", factor_ids=ids, dims=of)
+    cue, short = scaled(_cue(site), Fraction(1, 1000)), interim(site)
+    yield amount_figure(f"cue/site/{name}", cue, "kg/kWh", LOCATION, "facility", factor_ids=ids, dims=of | short)
     yield from _contracts(evidence, site)
 
 
@@ -336,7 +338,9 @@ def _contracts(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]
     if grid.coverage.renewable_share is not None and bought:
         made = site.building.made_uj
         ref = Amount((made + grid.coverage.renewable_uj) / (made + bought))
-        yield amount_figure(f"ref/site/{site.name}", ref, "ratio", "produced on the site and contracts", within, dims=dims)
+        yield amount_figure(
+            f"ref/site/{site.name}", ref, "ratio", "produced on the site and contracts", within, dims=dims | interim(site)
+        )
     for claim in grid.coverage.claims:
         of = dims | {"contract": claim.contract, "kind": claim.kind.value, "technology": claim.technology.value}
         of |= {f"unused: {why}": quotient_text(kwh(uj)) for why, uj in claim.unused.items()}

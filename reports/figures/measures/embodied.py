@@ -11,7 +11,7 @@ from reports.figures.evidence import PeriodEvidence, amount_of, plus, reach
 from reports.figures.figure import LEDGER, Figure, rounded
 from reports.figures.measures._measure import Measure, groups
 from reports.figures.measures.carbon import boundary, factor_ids, group_grams
-from reports.figures.measures.tokens import generated
+from reports.figures.measures.tokens import generated, processed
 from reports.figures.sci import sci_per_token
 from reports.inputs import embodied_of
 from reports.ledger.sums import PartEnergy
@@ -82,7 +82,9 @@ def _sci(evidence: PeriodEvidence) -> Iterator[Figure]:
         if not mine or (suffix and "model" not in dims) or any(who[r.part].mixed for r in mine if suffix):
             continue
         made = _sum_embodied(evidence, {(r.site, r.part) for r in mine})
-        yield _sci_of(evidence, suffix, dims, mine, made)
+        parts = {r.part for r in mine}
+        yield _sci_of(evidence, f"sci_per_token{suffix}", dims, mine, made, generated(evidence, parts))
+        yield _sci_of(evidence, f"sci_per_processed_token{suffix}", dims, mine, made, processed(evidence, parts))
 
 
 def _sum_embodied(evidence: PeriodEvidence, parts: set[tuple[str, int]]) -> EmbodiedEmissions:
@@ -96,8 +98,14 @@ def _sum_embodied(evidence: PeriodEvidence, parts: set[tuple[str, int]]) -> Embo
 
 
 def _sci_of(
-    evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy], embodied: EmbodiedEmissions
+    evidence: PeriodEvidence,
+    identity: str,
+    dims: dict[str, str],
+    rows: list[PartEnergy],
+    embodied: EmbodiedEmissions,
+    tokens: int | None,
 ) -> Figure:
+    """SCI of some workloads, per so many tokens; None: not counted."""
     sites = sorted({r.site for r in rows})
     reached = reach(evidence, rows)
     at, energy = next(
@@ -113,9 +121,9 @@ def _sci_of(
         intensity = grams.value * UJ_PER_KWH / energy.value
     # The error of I is not stated, and bounds of E alone would pass for those of the SCI: the span is of M, which is one.
     basis = next(iter(bases.values())) if len(bases) == 1 else None
-    sci = sci_per_token(energy.value, at, intensity, basis, embodied, generated(evidence, {r.part for r in rows}) or None)
+    sci = sci_per_token(energy.value, at, intensity, basis, embodied, tokens or None)
     of = dims | ({"note": sci.note} if sci.note else {})
-    identity, sources = f"sci_per_token{suffix}", (*LEDGER, "tokens")
+    sources = (*LEDGER, "tokens")
     ids = tuple(sorted({i for site in sites for i in factor_ids(evidence.sites[site])}))
     if sci.per_token is None:
         apart = "the sites' boundaries differ" if within != {at} and grams.value is not None else sci.reason

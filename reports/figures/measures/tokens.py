@@ -37,6 +37,14 @@ def generated(evidence: PeriodEvidence, parts: set[int]) -> int:
     return sum(t.tokens for t in evidence.sums.tokens if t.phase == "generation" and t.part in parts)
 
 
+def processed(evidence: PeriodEvidence, parts: set[int]) -> int | None:
+    """Tokens that these parts processed: prompts and generated. None: prompts of one of them were not counted."""
+    counted = {t.part for t in evidence.sums.tokens if t.phase == "prompt"}
+    if not parts <= counted:
+        return None
+    return sum(t.tokens for t in evidence.sums.tokens if t.phase in ("prompt", "generation") and t.part in parts)
+
+
 def _counts(evidence: PeriodEvidence) -> Iterator[Figure]:
     who = evidence.sums.parts
     counts: dict[tuple[str, str, str], int] = {}

@@ -16,12 +16,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     rows = []
     for site in facts.sites:
         pue, year = facts.figures[f"pue/site/{site}"], facts.figures[f"pue.trailing/site/{site}"]
-        cells = [
-            f"{wording.short(f.value)} ({wording.span(f, say)}), {f.dims['kind']}"
-            if f.value is not None
-            else say(wording.ABSENT)
-            for f in (pue, year)
-        ]
+        cells = [_kind(f, say) if f.value is not None else say(wording.ABSENT) for f in (pue, year)]
         category = "\u2013" if pue.value is None else pue.dims.get("category", "none")
         covered = wording.percent(pue.coverage) if pue.coverage is not None else "\u2013"
         if category == "none":
@@ -36,8 +31,10 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
         (site, *(_short(facts, f"{name}/site/{site}", say) for name in ("wue", "cue", "ref", "ref.site", "erf.site")))
         for site in facts.sites
     ]
-    titles = (say("site"), "WUE (L/kWh)", "CUE (g/kWh)", say("ref_with_contracts"), say("ref_made_on_the_site"), "ERF")
+    titles = (say("site"), "WUE (L/kWh)", "CUE (kg/kWh)", say("ref_with_contracts"), say("ref_made_on_the_site"), "ERF")
     blocks.append(ReportTable(say("water_carbon_renewables_and_reused"), titles, tuple(others)))
+    if any("interim" in f.dims for name in ("wue", "cue", "ref", "ref.site", "erf.site") for f in facts.of(name, "site")):
+        blocks.append(Note(say("interim_key_figures")))
     for site in facts.sites:
         parts = facts.by_prefix(f"energy.part/{site}/")
         if parts:
@@ -50,6 +47,14 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
             blocks.append(ReportTable(say("where_the_energy_of_goes", site=site), heads, tuple(named)))
     blocks.append(Note(say("ipue_and_category")))
     return tuple(blocks)
+
+
+def _kind(figure: Figure, say: Translator) -> str:
+    """A PUE with its interval and kind, and with the measured ratio where that is below 1."""
+    kind = say("stated") if figure.dims["kind"] == "stated" else figure.dims["kind"]
+    text = f"{wording.short(figure.value or 0)} ({wording.span(figure, say)}), {kind}"
+    raised = figure.dims.get("raised_from")
+    return f"{text}, {say('measured_below_one', measured=raised)}" if raised else text
 
 
 def _part(figure: Figure, name: str, say: Translator) -> tuple[str, str, str]:

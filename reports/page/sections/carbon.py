@@ -176,6 +176,12 @@ def _embodied(facts: Facts, say: Translator) -> list[Block]:
     if sci.low is not None and sci.high is not None:
         million = [wording.mass(b * 1_000_000) for b in (sci.low, sci.high)]
         blocks.append(Note(say("sci_iso_iec_21031", low=million[0], high=million[1])))
+        per_processed = facts.figures["sci_per_processed_token"]
+        if per_processed.low is not None and per_processed.high is not None:
+            million = [wording.mass(b * 1_000_000) for b in (per_processed.low, per_processed.high)]
+            blocks.append(Note(say("sci_per_processed", low=million[0], high=million[1])))
+        else:
+            blocks.append(Note(say("sci_per_processed_is_absent", reason=say.translate(per_processed.reason))))
         blocks.append(Note(say("sci_span")))
         if sci.dims.get("note"):
             blocks.append(Note(say.translate(sci.dims["note"])))

@@ -109,12 +109,17 @@ def _pue(facts: Facts, say: Translator) -> Tile:
             figure.id,
         )
     values = [wording.short(f.value or 0) for f in ranked]
-    each = "; ".join(f"{f.dims['site']} {f.dims['kind']}, {say.translate(f.method)}" for f in ranked)
+    each = "; ".join(f"{f.dims['site']} {_kind(f)}{say.translate(f.method)}" for f in ranked)
     if len(ranked) == 1 and len(facts.sites) == 1:
         each = f"{wording.span(ranked[0], say)}; {say.translate(ranked[0].method)}"
-    kinds = {f.dims["kind"] for f in ranked}
+    kinds = {"PUE" if f.dims["kind"] == "stated" else f.dims["kind"] for f in ranked}
     value = values[0] if len(values) == 1 else "; ".join(f"{f.dims['site']} {v}" for f, v in zip(ranked, values, strict=True))
     return Tile(kinds.pop() if len(kinds) == 1 else "PUE", value, each, ranked[0].id)
+
+
+def _kind(figure: Figure) -> str:
+    """The kind of a measured PUE; the method of a stated one says that it is stated."""
+    return "" if figure.dims["kind"] == "stated" else f"{figure.dims['kind']}, "
 
 
 def _carbons(facts: Facts, say: Translator) -> tuple[Tile, Tile]:

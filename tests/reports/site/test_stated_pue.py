@@ -1,5 +1,6 @@
 """What a figure says of a PUE that somebody states: an estimate, and whose its bounds are."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -13,6 +14,9 @@ from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from reports.figures.figure import plain
 from reports.inputs import Organisation, SiteInputs
+from reports.language import say_in
+from reports.page.section import ReportTable
+from reports.page.sections.building import build
 from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.golden import at, cells
@@ -38,3 +42,13 @@ def test_bounds_that_are_assumed_are_told(tmp_path: Path, *, assumed: bool, meth
     found = chains.facts(days, Organisation(sites={"here": inputs}, least_coverage=Fraction(0)), PeriodRequest("2026Q3"))
     figure = found.figures["pue/site/here"]
     assert (*map(plain, (figure.value, figure.low, figure.high)), figure.method) == ("1.5", "1.35", "1.65", method)
+    assert figure.dims["kind"] == "stated"  # neither a PUE nor an iPUE
+    table = next(b for b in build(found, say_in("en")) if isinstance(b, ReportTable))
+    assert table.rows[0][1] == "1.50 (1.35 to 1.65), stated"
+    raised = replace(figure, dims=figure.dims | {"kind": "iPUE", "raised_from": "0.97"})
+    table = next(
+        b
+        for b in build(replace(found, figures=found.figures | {figure.id: raised}), say_in("en"))
+        if isinstance(b, ReportTable)
+    )
+    assert table.rows[0][1] == "1.50 (1.35 to 1.65), iPUE, measured 0.97, raised to 1"

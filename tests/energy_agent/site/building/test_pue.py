@@ -110,9 +110,12 @@ def test_where_there_is_no_pue_there_is_a_reason():
 
 
 def test_just_below_one_is_one_within_the_error():
-    amount = pue(site(meter("main", Role.TOTAL, 999), meter("ups", Role.IT, 1000, position=UPS)), UPS).amount
-    assert (amount.value, amount.low) == (1, 1)
-    assert amount.high > 1
+    found = pue(site(meter("main", Role.TOTAL, 999), meter("ups", Role.IT, 1000, position=UPS)), UPS)
+    assert (found.amount.value, found.amount.low) == (1, 1)
+    assert found.amount.high > 1
+    assert found.raised_from == Fraction(999, 1000)  # a changed measurement is marked
+    above = pue(site(meter("main", Role.TOTAL, 1001), meter("ups", Role.IT, 1000, position=UPS)), UPS)
+    assert (above.amount.value, above.raised_from) == (Fraction(1001, 1000), None)
 
 
 def test_a_loop_has_a_partial_pue():
