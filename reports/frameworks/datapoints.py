@@ -6,13 +6,15 @@ that was not found in a source says that it is not verified. What nothing here m
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
 from typing import Literal
 
 from pydantic import TypeAdapter
+
+from reports.frameworks.rules import RULES, Answer, ReportScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Datapoint:
         figures: patterns (fnmatch) of figure ids that answer it, any of them.
         needs: the input without which none does: a key of `inputs()`.
         verified: it was found in a source.
+        rules: what a figure must meet in addition to having a value (rules.py).
     """
 
     id: str
@@ -36,6 +39,7 @@ class Datapoint:
     verified: bool
     id_zh: str = ""
     unit_zh: str = ""
+    rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ class IndexRow:
         answered_by: IDs of the figures that have a value.
         missing: what is missing: reasons of absent figures, or the input that the figures need or that another value replaces.
         estimated_by: the IDs in `answered_by` that use a substitute for the required quantity.
+        applicable: whether the datapoint applies to any site of the report; a draft has none that does.
+        asked: the unit as the data have it, in any language.
     """
 
     framework: str
@@ -82,10 +88,14 @@ class IndexRow:
     missing: tuple[str, ...]
     verified: bool
     estimated_by: tuple[str, ...] = ()
+    applicable: bool = True
+    asked: str = ""
 
     @property
-    def state(self) -> Literal["answered", "estimated", "partly", "missing"]:
+    def state(self) -> Literal["answered", "estimated", "partly", "not_applicable", "missing"]:
         """Whether figures answer it; partly: some that would have no value; estimated: a stand-in is in those that have one."""
+        if not self.applicable:
+            return "not_applicable"
         if not self.answered_by:
             return "missing"
         if self.estimated_by:
@@ -109,7 +119,12 @@ def inputs() -> Mapping[str, Mapping[str, str]]:
     return texts
 
 
-def index(figures: Mapping[str, str], language: str = "en", stand_ins: Collection[str] = frozenset()) -> tuple[IndexRow, ...]:
+def index(
+    figures: Mapping[str, str],
+    language: str = "en",
+    stand_ins: Collection[str] = frozenset(),
+    scope: ReportScope | None = None,
+) -> tuple[IndexRow, ...]:
     """Each datapoint of each framework against a report's figures.
 
     Args:
@@ -117,9 +132,11 @@ def index(figures: Mapping[str, str], language: str = "en", stand_ins: Collectio
         language: of the texts: en | zh.
         stand_ins: ids of figures in which something stands in for what their name says, such as the grid's average for the
             residual mix: they answer nothing.
+        scope: period and sites of the report; by default a year, of sites to which everything applies.
     """
+    report = replace(scope or ReportScope(), stand_ins=stand_ins)
     every = ((framework, point) for framework in frameworks() for point in framework.datapoints)
-    return tuple(_row(framework, point, figures, language, stand_ins) for framework, point in every)
+    return tuple(_row(framework, point, figures, language, report) for framework, point in every)
 
 
 def group_missing(rows: Iterable[IndexRow]) -> dict[str, list[tuple[str, str]]]:
@@ -131,16 +148,19 @@ def group_missing(rows: Iterable[IndexRow]) -> dict[str, list[tuple[str, str]]]:
     return dict(sorted(by_input.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
-def _row(
-    framework: Framework, point: Datapoint, figures: Mapping[str, str], language: str, stand_ins: Collection[str]
-) -> IndexRow:
-    matching = sorted(i for i in figures if any(fnmatchcase(i, pattern) for pattern in point.figures))
-    answered = tuple(i for i in matching if not figures[i])
-    missing = tuple(dict.fromkeys(figures[i] for i in matching if figures[i]))
-    estimated = tuple(i for i in answered if i in stand_ins)
-    if estimated or not matching:
-        missing = tuple(dict.fromkeys([*missing, inputs()[point.needs][language]]))
+def _row(framework: Framework, point: Datapoint, figures: Mapping[str, str], language: str, scope: ReportScope) -> IndexRow:
+    matching = {i: figures[i] for i in sorted(figures) if any(fnmatchcase(i, pattern) for pattern in point.figures)}
+    answer = Answer(matching)
+    for rule in (*(("not_applicable",) if framework.state == "draft" else ()), *point.rules):
+        answer = RULES[rule](answer, scope)
+    answered = tuple(i for i, reason in answer.figures.items() if not reason)
+    needs = [inputs()[need][language] for need in answer.missing]
+    missing = [reason for reason in answer.figures.values() if reason]
+    estimated = tuple(i for i in answered if i in scope.stand_ins)
+    if answer.applicable and (estimated or not (answer.figures or needs)):
+        needs.append(inputs()[point.needs][language])
     texts = (framework.title, point.id, point.text, point.unit)
     if language == "zh":
         texts = (framework.title_zh, point.id_zh or point.id, point.text_zh, point.unit_zh or point.unit)
-    return IndexRow(framework.id, *texts, answered, missing, point.verified, estimated)
+    every = tuple(dict.fromkeys([*missing, *needs]))
+    return IndexRow(framework.id, *texts, answered, every, point.verified, estimated, answer.applicable, point.unit)

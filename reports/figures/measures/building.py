@@ -32,8 +32,9 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             f"wue/site/{name}", building.wue, "L/kWh", f"category {building.water_category or 'none'}", "facility",
             sources=SOURCES, dims=dims | {"category": str(building.water_category)} | interim(site),
         )  # fmt: skip
+        of_water = dims | ({"category": str(building.water_category)} if building.water_category else {})
         yield amount_figure(
-            f"water/site/{name}", building.liters, "L", "metered or billed", "facility", sources=SOURCES, dims=dims
+            f"water/site/{name}", building.liters, "L", "metered or billed", "facility", sources=SOURCES, dims=of_water
         )
         for label in ("REF", "ERF"):
             amount = building.shares.get(label, Amount(None, reason="no meter of the building"))

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from fractions import Fraction
 
-from energy_agent.core.units import UJ_PER_KWH
+from energy_agent.core.units import UJ_PER_J, UJ_PER_KWH
 from energy_agent.factors.basis import Basis
 from energy_agent.factors.embodied import Covers, EmbodiedEmissions, EmbodiedRange, amortised, embodied_range, summed, why_none
 from energy_agent.factors.embodied_source import shipped
 from reports.figures.evidence import PeriodEvidence, amount_of, plus, reach
-from reports.figures.figure import LEDGER, Figure, rounded
+from reports.figures.figure import LEDGER, Figure, amount_figure, rounded
 from reports.figures.measures._measure import Measure, groups
 from reports.figures.measures.carbon import boundary, factor_ids, group_grams
 from reports.figures.measures.tokens import generated, processed
@@ -83,8 +83,21 @@ def _sci(evidence: PeriodEvidence) -> Iterator[Figure]:
             continue
         made = _sum_embodied(evidence, {(r.site, r.part) for r in mine})
         parts = {r.part for r in mine}
+        if not suffix:
+            yield from _terms(evidence, mine, made, generated(evidence, parts))
         yield _sci_of(evidence, f"sci_per_token{suffix}", dims, mine, made, generated(evidence, parts))
         yield _sci_of(evidence, f"sci_per_processed_token{suffix}", dims, mine, made, processed(evidence, parts))
+
+
+def _terms(evidence: PeriodEvidence, rows: list[PartEnergy], made: EmbodiedEmissions, tokens: int) -> Iterator[Figure]:
+    """The terms E, M and R of the SCI per generated token: of what generated tokens, at the facility boundary."""
+    scale = Fraction(1, UJ_PER_J)
+    yield amount_figure(
+        "sci.energy", reach(evidence, rows).facility, "J", "energy of what generated tokens", "facility", scale=scale
+    )
+    yield _figure("sci.embodied", made, {})
+    count, sources = Fraction(tokens), (*LEDGER, "tokens")
+    yield Figure("sci.tokens", count, "tokens", "generated tokens", "facility", sources=sources)
 
 
 def _sum_embodied(evidence: PeriodEvidence, parts: set[tuple[str, int]]) -> EmbodiedEmissions:

@@ -1,0 +1,116 @@
+"""What a datapoint asks of a figure in addition to having a value: its period, its site, how it was measured. Pure.
+
+A rule takes away figures that do not meet the datapoint's definition, names the input that is missing, or finds that the
+datapoint does not apply. Data files (data/) name the rules of each datapoint.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Final
+
+EU: Final = frozenset({
+    "AUT", "BEL", "BGR", "HRV", "CYP", "CZE", "DNK", "EST", "FIN", "FRA", "DEU", "GRC", "HUN", "IRL",
+    "ITA", "LVA", "LTU", "LUX", "MLT", "NLD", "POL", "PRT", "ROU", "SVK", "SVN", "ESP", "SWE",
+})  # fmt: skip
+"""ISO 3166-1 codes of the member states, where Directive (EU) 2023/1791 applies."""
+EED_LEAST_KW: Final = 500
+"""Installed IT power from which a data centre reports (Directive (EU) 2023/1791, Article 12)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedSite:
+    """A site as rules see it: country (ISO 3166-1 alpha-3, "" if unknown) and installed IT power in kW (None if unknown)."""
+
+    country: str = ""
+    it_kw: Fraction | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportScope:
+    """What a report covers.
+
+    Args:
+        twelve_months: its period is a year.
+        sites: its sites by name; empty: rules about sites exclude none.
+        stand_ins: figures in which a substitute, such as a stated PUE, replaces the required quantity.
+        water_categories: WUE category of figures of water.
+    """
+
+    twelve_months: bool = True
+    sites: Mapping[str, ReportedSite] = field(default_factory=dict)
+    stand_ins: Collection[str] = frozenset()
+    water_categories: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Figures of a datapoint, by ID with the reason for their absence ("": it has a value), and keys of missing inputs."""
+
+    figures: Mapping[str, str]
+    missing: tuple[str, ...] = ()
+    applicable: bool = True
+
+    @property
+    def has_value(self) -> bool:
+        """Whether a figure has a value."""
+        return "" in self.figures.values()
+
+    def lacking(self, need: str) -> "Answer":
+        """The same with a missing input, if it has a value at all."""
+        return replace(self, missing=(*self.missing, need)) if self.has_value else self
+
+    def only(self, keep: Callable[[str], bool], need: str) -> "Answer":
+        """The figures that `keep` accepts; an input is missing if it refuses one with a value."""
+        kept = {name: reason for name, reason in self.figures.items() if keep(name)}
+        refused = any(not reason for name, reason in self.figures.items() if name not in kept)
+        return replace(self, figures=kept, missing=(*self.missing, need) if refused else self.missing)
+
+
+def _twelve_months(answer: Answer, scope: ReportScope) -> Answer:
+    return answer if scope.twelve_months else answer.lacking("annual")
+
+
+def _measured(need: str) -> Callable[[Answer, ReportScope], Answer]:
+    """A value that a meter measured: an estimate does not meet the definition."""
+    return lambda answer, scope: answer.only(lambda name: name not in scope.stand_ins, need)
+
+
+def _eu_data_centre(answer: Answer, scope: ReportScope) -> Answer:
+    """Per site, in the European Union, from 500 kW of IT; a site whose IT power is unknown is not excluded."""
+    if not scope.sites:
+        return answer
+
+    def concerned(site: ReportedSite) -> bool:
+        return site.country in EU and (site.it_kw is None or site.it_kw >= EED_LEAST_KW)
+
+    sites = {name for name, site in scope.sites.items() if concerned(site)}
+    kept = {
+        name: reason for name, reason in answer.figures.items() if name.rpartition("/site/")[2] in sites and "/site/" in name
+    }
+    return replace(answer, figures=kept, applicable=bool(sites))
+
+
+def _water_category(category: str, need: str) -> Callable[[Answer, ReportScope], Answer]:
+    return lambda answer, scope: answer.only(lambda name: scope.water_categories.get(name, category) == category, need)
+
+
+def _always_missing(need: str) -> Callable[[Answer, ReportScope], Answer]:
+    return lambda answer, scope: answer.lacking(need)
+
+
+def _not_applicable(answer: Answer, _: ReportScope) -> Answer:
+    return replace(answer, figures={}, missing=(), applicable=False)
+
+
+RULES: Final[Mapping[str, Callable[[Answer, ReportScope], Answer]]] = {
+    "twelve_months": _twelve_months,
+    "metered_total": _measured("meter.total"),
+    "metered_pue": _measured("meters.pue"),
+    "eu_data_centre": _eu_data_centre,
+    "with_fuels": _always_missing("fuel"),
+    "whole_run": _always_missing("run"),
+    "water_category_1": _water_category("1", "meter.potable"),
+    "water_category_2": _water_category("2", "water.all"),
+    "not_applicable": _not_applicable,
+}
