@@ -56,7 +56,7 @@ class Answer:
         """Whether a figure has a value."""
         return "" in self.figures.values()
 
-    def lacking(self, need: str) -> "Answer":
+    def add_missing(self, need: str) -> "Answer":
         """The same with a missing input, if it has a value at all."""
         return replace(self, missing=(*self.missing, need)) if self.has_value else self
 
@@ -68,7 +68,7 @@ class Answer:
 
 
 def _twelve_months(answer: Answer, scope: ReportScope) -> Answer:
-    return answer if scope.twelve_months else answer.lacking("annual")
+    return answer if scope.twelve_months else answer.add_missing("annual")
 
 
 def _measured(need: str) -> Callable[[Answer, ReportScope], Answer]:
@@ -96,7 +96,7 @@ def _water_category(category: str, need: str) -> Callable[[Answer, ReportScope],
 
 
 def _always_missing(need: str) -> Callable[[Answer, ReportScope], Answer]:
-    return lambda answer, scope: answer.lacking(need)
+    return lambda answer, scope: answer.add_missing(need)
 
 
 def _not_applicable(answer: Answer, _: ReportScope) -> Answer:

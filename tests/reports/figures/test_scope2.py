@@ -141,8 +141,9 @@ def test_nothing_is_0_g_where_no_contract_was_given(without_factor: Facts, usual
 
 def test_the_grids_average_is_no_residual_mix(days: Path, usual: Facts) -> None:
     found = states(usual)
-    for key in (("ghg-protocol", "Scope 2, residual mix"), ("ghg-protocol-scope-2-revision", "unmatched load")):
-        assert (found[key].state, found[key].answered_by) == ("missing", ())
+    mix_row, draft = found["ghg-protocol", "Scope 2, residual mix"], found["ghg-protocol-scope-2-revision", "unmatched load"]
+    assert (mix_row.state, mix_row.answered_by) == ("missing", ())
+    assert (draft.state, draft.answered_by) == ("not_applicable", ())  # a draft has no datapoint to answer
     for key in (("ghg-protocol", "Scope 2, market-based"), ("esrs-e1-set-1", "E1-6, Scope 2 market-based")):
         assert found[key].state == "estimated"
         assert "the residual mix of the zone, as a factor file of your own" in found[key].missing
