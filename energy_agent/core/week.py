@@ -36,14 +36,14 @@ def parse_span(text: str) -> WeeklyHours:
     try:
         days = frozenset(_days(words[0])) if len(words) == 2 else frozenset(range(7))
         start, _, end = words[-1].partition("-")
-        found = WeeklyHours(days, _minute(start), _minute(end))
+        hours = WeeklyHours(days, _minute(start), _minute(end))
     except ValueError:
         raise ValueError(f"{_EXPECTED}, got {text[:40]!r}") from None
-    if max(found.start_min, found.end_min) > _DAY_MIN:
+    if max(hours.start_min, hours.end_min) > _DAY_MIN:
         raise ValueError(f"{_EXPECTED}, got {text!r}, which ends after 24:00")
-    if found.start_min in (found.end_min, _DAY_MIN):
+    if hours.start_min in (hours.end_min, _DAY_MIN):
         raise ValueError(f"{_EXPECTED}, got {text!r}, which is empty; use 00:00-24:00 for all day")
-    return found
+    return hours
 
 
 def _days(text: str) -> Iterable[int]:

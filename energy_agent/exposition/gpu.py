@@ -63,38 +63,38 @@ _FACTS: tuple[tuple[str, str, Callable[[int], str]], ...] = (
 _readings: Callable[[DeviceSample], tuple[int | None, ...]] = attrgetter(*(row[1] for row in _READINGS))
 
 
-def put(view: DeviceView, simulated: bool, found: Found) -> None:
+def put(view: DeviceView, simulated: bool, families: Found) -> None:
     """Add the samples of a device."""
     info, sample = view.info, view.sample
     ids = (str(info.index), info.uuid)
-    found["gpu_info"].append(_info(ids, info, simulated))
-    found["gpu_up"].append((ids, "1" if view.up else "0"))
+    families["gpu_info"].append(_info(ids, info, simulated))
+    families["gpu_up"].append((ids, "1" if view.up else "0"))
     if not view.up or sample is None:
-        found["gpu_absent_info"].append(((*ids, "device", view.reason), "1"))
+        families["gpu_absent_info"].append(((*ids, "device", view.reason), "1"))
         return
     for name, reason in sample.absent.items():
-        found["gpu_absent_info"].append(((*ids, name, reason), "1"))
-    energy = found["gpu_energy_joules_total"]
+        families["gpu_absent_info"].append(((*ids, name, reason), "1"))
+    energy = families["gpu_energy_joules_total"]
     for method in Method:
         energy.append(((*ids, method), decimal(view.energy_uj.get(method, 0), UJ_PER_J)))
     if isfinite(view.gain_uncertainty_ratio):
-        found["gpu_energy_gain_uncertainty_ratio"].append((ids, repr(float(view.gain_uncertainty_ratio))))
-    found["gpu_energy_edge_uncertainty_joules"].append((ids, decimal(view.edge_uj, UJ_PER_J)))
-    found["gpu_energy_gap_bound_joules_total"].append((ids, decimal(view.gap_bound_uj, UJ_PER_J)))
-    found["gpu_unallocated_energy_joules_total"].append((ids, decimal(view.unallocated_uj, UJ_PER_J)))
-    found["gpu_unattributed_energy_joules_total"].extend(_unattributed(ids, tuple(view.unattributed_uj.items())))
+        families["gpu_energy_gain_uncertainty_ratio"].append((ids, repr(float(view.gain_uncertainty_ratio))))
+    families["gpu_energy_edge_uncertainty_joules"].append((ids, decimal(view.edge_uj, UJ_PER_J)))
+    families["gpu_energy_gap_bound_joules_total"].append((ids, decimal(view.gap_bound_uj, UJ_PER_J)))
+    families["gpu_unallocated_energy_joules_total"].append((ids, decimal(view.unallocated_uj, UJ_PER_J)))
+    families["gpu_unattributed_energy_joules_total"].extend(_unattributed(ids, tuple(view.unattributed_uj.items())))
     if view.sharing:
-        found["gpu_sharing_info"].append(((*ids, view.sharing), "1"))
+        families["gpu_sharing_info"].append(((*ids, view.sharing), "1"))
     for (name, _, text), value in zip(_READINGS, _readings(sample), strict=True):
         if value is not None:
-            found[name].append((ids, text(value)))
+            families[name].append((ids, text(value)))
     for name, fact in _facts(ids, info):
-        found[name].append(fact)
-    held = found["gpu_clock_event_seconds_total"]
+        families[name].append(fact)
+    held = families["gpu_clock_event_seconds_total"]
     for reason, lasted_ns in view.event_ns.items():
         held.append(((*ids, reason), _seconds(lasted_ns)))
     for xid, events in (sample.xid_counts or {}).items():
-        found["gpu_xid_errors_total"].append(((*ids, str(xid)), str(events)))
+        families["gpu_xid_errors_total"].append(((*ids, str(xid)), str(events)))
 
 
 # What stands still from one second to the next is made once; a node has at most a few dozen devices.

@@ -68,7 +68,7 @@ class HealthSamples:
     def __init__(self) -> None:
         self._kept: dict[str, tuple[list[tuple[HealthRecord, str]], Families]] = {}
 
-    def put(self, records: Sequence[HealthRecord], index: Mapping[str, str], found: Families) -> None:
+    def put(self, records: Sequence[HealthRecord], index: Mapping[str, str], families: Families) -> None:
         """Add the samples of records whose device is in `index`, which gives the driver's index of a UUID."""
         groups: dict[str, list[tuple[HealthRecord, str]]] = {}
         for record in records:
@@ -82,8 +82,8 @@ class HealthSamples:
                 held = members, _families(members)
             self._kept[group] = held
             for name, samples in held[1].items():  # the lists are kept, so nobody may add to them
-                others = found.get(name)
-                found[name] = others + samples if others else samples
+                others = families.get(name)
+                families[name] = others + samples if others else samples
 
 
 def _same(held: list[tuple[HealthRecord, str]], members: list[tuple[HealthRecord, str]]) -> bool:
@@ -91,13 +91,13 @@ def _same(held: list[tuple[HealthRecord, str]], members: list[tuple[HealthRecord
 
 
 def _families(members: list[tuple[HealthRecord, str]]) -> Families:
-    found: Families = {}
+    families: Families = {}
     for record, gpu in members:
         ids = (gpu, record.uuid)
         for reading in record.readings:
             if isfinite(reading.value):
                 name, text = QUANTITIES[reading.quantity]
-                found.setdefault(name, []).append(((*ids, *reading.labels), text(reading.value)))
+                families.setdefault(name, []).append(((*ids, *reading.labels), text(reading.value)))
         for quantity, reason in record.absent.items():
-            found.setdefault("gpu_absent_info", []).append(((*ids, quantity, reason), "1"))
-    return found
+            families.setdefault("gpu_absent_info", []).append(((*ids, quantity, reason), "1"))
+    return families

@@ -15,35 +15,35 @@ _COUNTERS = {
 }
 
 
-def put_servers(snapshot: Snapshot, found: Found) -> None:
+def put_servers(snapshot: Snapshot, families: Found) -> None:
     """Add the samples of every workload and model with an inference server."""
     for served in snapshot.served:
         of = (served.workload, served.model)
         for name, count in _COUNTERS.items():
             if count in served.counts:
-                found[name].append((of, str(served.counts[count])))
+                families[name].append((of, str(served.counts[count])))
         for name, value in (("requests_running", served.running), ("requests_waiting", served.waiting)):
             if value is not None:
-                found[name].append((of, str(value)))
+                families[name].append((of, str(value)))
         for name, latencies in (("time_to_first_token_seconds", served.ttft), ("inter_token_latency_seconds", served.itl)):
             if latencies is not None:
-                found[name] += _histogram(of, latencies)
+                families[name] += _histogram(of, latencies)
 
 
-def put_energy(snapshot: Snapshot, found: Found) -> None:
+def put_energy(snapshot: Snapshot, families: Found) -> None:
     """Add the energy of every workload that serves one model: by batch size, steady or not, prefill and decode."""
     for serving in snapshot.serving:
         name = (serving.workload, serving.model)
         for batch, use in serving.batches.items():
-            found["serving_energy_joules_total"].append(((*name, batch), decimal(use.energy_uj, UJ_PER_J)))
-            found["serving_tokens_total"].append(((*name, batch, "prompt"), str(use.computed)))
-            found["serving_tokens_total"].append(((*name, batch, "generation"), str(use.generated)))
+            families["serving_energy_joules_total"].append(((*name, batch), decimal(use.energy_uj, UJ_PER_J)))
+            families["serving_tokens_total"].append(((*name, batch, "prompt"), str(use.computed)))
+            families["serving_tokens_total"].append(((*name, batch, "generation"), str(use.generated)))
         if serving.steady is not None:
-            found["serving_steady"].append((name, "1" if serving.steady else "0"))
-        _band("prefill_joules_per_token", name, serving.split.prefill, found)
-        _band("decode_joules_per_token", name, serving.split.decode, found)
+            families["serving_steady"].append((name, "1" if serving.steady else "0"))
+        _band("prefill_joules_per_token", name, serving.split.prefill, families)
+        _band("decode_joules_per_token", name, serving.split.decode, families)
         if serving.split.reason:
-            found["serving_split_absent_info"].append(((*name, serving.split.reason), "1"))
+            families["serving_split_absent_info"].append(((*name, serving.split.reason), "1"))
 
 
 def _histogram(of: tuple[str, ...], latencies: Latencies) -> list[Sample]:
@@ -56,7 +56,7 @@ def _histogram(of: tuple[str, ...], latencies: Latencies) -> list[Sample]:
     return [*samples, ((*of, "_sum", ""), repr(latencies.sum_s)), ((*of, "_count", ""), str(total))]
 
 
-def _band(family: str, name: tuple[str, str], band: ConfidenceInterval | None, found: Found) -> None:
+def _band(family: str, name: tuple[str, str], band: ConfidenceInterval | None, families: Found) -> None:
     if band is not None:
         for ending, value in (("", band.value), ("_lower", band.low), ("_upper", band.high)):
-            found[family + ending].append((name, repr(value)))
+            families[family + ending].append((name, repr(value)))

@@ -42,8 +42,8 @@ def negotiate(accept: str) -> Format:
     for part in accept.lower().split(","):
         kind = part.partition(";")[0].strip()
         if kind in weights and not (kind != "text/plain" and "version=0" in part):
-            found = _WEIGHT.search(part)
-            weights[kind] = max(weights[kind], float(found[1]) if found else 1.0)
+            weight = _WEIGHT.search(part)
+            weights[kind] = max(weights[kind], float(weight[1]) if weight else 1.0)
     wanted = weights["application/openmetrics-text"]
     return Format.OPENMETRICS if wanted > 0 and wanted >= weights["text/plain"] else Format.TEXT
 
@@ -51,13 +51,13 @@ def negotiate(accept: str) -> Format:
 def render(snapshot: Snapshot, fmt: Format) -> bytes:
     """The page: families in the catalogue's order, series in the snapshot's; a family without series is absent."""
     selection = snapshot.selection
-    found = families(_selected(snapshot) if selection.include_gpus or selection.exclude_gpus else snapshot)
-    return page(found, fmt, selection)
+    by_family = families(_selected(snapshot) if selection.include_gpus or selection.exclude_gpus else snapshot)
+    return page(by_family, fmt, selection)
 
 
-def page(found: Mapping[str, list[Sample]], fmt: Format, selection: Selection) -> bytes:
+def page(by_family: Mapping[str, list[Sample]], fmt: Format, selection: Selection) -> bytes:
     """The page of samples by the names of their signals."""
-    texts = [family.text(samples) for family in _families(fmt, selection) if (samples := found.get(family.name))]
+    texts = [family.text(samples) for family in _families(fmt, selection) if (samples := by_family.get(family.name))]
     if fmt is Format.OPENMETRICS:
         texts.append("# EOF\n")
     return "".join(texts).encode()
@@ -134,17 +134,17 @@ def _header(signal: Signal, fmt: Format) -> str:
 
 def _escape(value: str) -> str:
     """A label value as both formats write it. Controls and lone surrogates, which a peer may choke on, become visible text."""
-    value = _UNPRINTABLE.sub(lambda found: f"\\x{ord(found[0]):02x}", value)
+    value = _UNPRINTABLE.sub(lambda match: f"\\x{ord(match[0]):02x}", value)
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
 def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
     """Samples of each family by the name of its signal, in no format yet."""
-    found: dict[str, list[Sample]] = defaultdict(list)
+    by_family: dict[str, list[Sample]] = defaultdict(list)
 
     def put(name: str, value: str | None, *labels: str) -> None:
         if value is not None:
-            found[name].append((labels, value))
+            by_family[name].append((labels, value))
 
     identity = snapshot.identity
     put("build_info", "1", identity.version)
@@ -152,8 +152,8 @@ def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
     index = {view.info.uuid: str(view.info.index) for view in snapshot.devices}
     present = {view.info.uuid for view in snapshot.devices if view.up and view.sample is not None}
     for view in snapshot.devices:
-        gpu.put(view, identity.simulated, found)
-    _health_samples.put(snapshot.device_health, {uuid: index[uuid] for uuid in present}, found)
+        gpu.put(view, identity.simulated, by_family)
+    _health_samples.put(snapshot.device_health, {uuid: index[uuid] for uuid in present}, by_family)
     for governed in snapshot.dvfs:
         if governed.device in present:
             for name, labels, value in dvfs.samples(governed):
@@ -162,13 +162,13 @@ def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
         put(name, value, *labels)
     latest = {facts.workload: facts for facts in sorted(snapshot.facts, key=lambda facts: facts.since_ns)}
     pods = {name: tuple(facts.labels.get(label, "") for label in POD) for name, facts in latest.items()}
-    host.put(snapshot, pods, found)
-    inference.put_servers(snapshot, found)
-    inference.put_energy(snapshot, found)
-    _workloads(snapshot, present, latest, pods, found)
+    host.put(snapshot, pods, by_family)
+    inference.put_servers(snapshot, by_family)
+    inference.put_energy(snapshot, by_family)
+    _workloads(snapshot, present, latest, pods, by_family)
     put("reader_restarts_total", str(snapshot.reader_restarts_total))
-    process.put(snapshot, found)
-    return found
+    process.put(snapshot, by_family)
+    return by_family
 
 
 def _workloads(

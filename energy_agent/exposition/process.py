@@ -24,12 +24,12 @@ class ProcessView(Protocol):
     def processes(self) -> tuple[ProcessCost, ...]: ...  # noqa: D102
 
 
-def put(snapshot: ProcessView, found: Found) -> None:
+def put(snapshot: ProcessView, families: Found) -> None:
     """Add its samples."""
 
     def add(name: str, value: str | None, *labels: str) -> None:
         if value is not None:
-            found[name].append((labels, value))
+            families[name].append((labels, value))
 
     for health in snapshot.health:
         key = (health.source, health.device)

@@ -21,39 +21,39 @@ def render(snapshot: SiteSnapshot, fmt: Format) -> bytes:
 
 def families(snapshot: SiteSnapshot) -> Found:
     """Samples of each family by the name of its signal."""
-    found: Found = defaultdict(list)
+    by_family: Found = defaultdict(list)
     identity = snapshot.identity
-    found["build_info"].append(((identity.version,), "1"))
-    found["node_info"].append(((identity.cluster, identity.node, "true" if identity.simulated else "false"), "1"))
+    by_family["build_info"].append(((identity.version,), "1"))
+    by_family["node_info"].append(((identity.cluster, identity.node, "true" if identity.simulated else "false"), "1"))
     for meter in snapshot.meters:
         facts, labels = meter.facts, (snapshot.site, meter.facts.id, meter.facts.role)
         more = (facts.position or "", facts.parent, facts.zone, facts.source)
-        found["facility_meter_info"].append(((*labels, *more), "1"))
-        found["facility_energy_joules_total"].append((labels, decimal(meter.energy_uj, UJ_PER_J)))
-        found["facility_energy_gap_bound_joules_total"].append((labels, decimal(meter.gap_bound_uj, UJ_PER_J)))
-        found["facility_energy_gain_uncertainty_ratio"].append((labels, decimal(facts.accuracy_ppm, _PPM)))
+        by_family["facility_meter_info"].append(((*labels, *more), "1"))
+        by_family["facility_energy_joules_total"].append((labels, decimal(meter.energy_uj, UJ_PER_J)))
+        by_family["facility_energy_gap_bound_joules_total"].append((labels, decimal(meter.gap_bound_uj, UJ_PER_J)))
+        by_family["facility_energy_gain_uncertainty_ratio"].append((labels, decimal(facts.accuracy_ppm, _PPM)))
         if meter.power_mw is not None:
-            found["facility_power_watts"].append((labels, decimal(meter.power_mw, _MILLI)))
+            by_family["facility_power_watts"].append((labels, decimal(meter.power_mw, _MILLI)))
     for (category, window), pue in snapshot.pue.items():
-        _put_pue(pue, (snapshot.site, category, window), found)
+        _put_pue(pue, (snapshot.site, category, window), by_family)
     for each in snapshot.grid:
-        found["grid_carbon_intensity_grams_per_kilowatt_hour"].append(((each.zone, each.basis), each.grams_per_kwh))
-    process.put(snapshot, found)
-    return found
+        by_family["grid_carbon_intensity_grams_per_kilowatt_hour"].append(((each.zone, each.basis), each.grams_per_kwh))
+    process.put(snapshot, by_family)
+    return by_family
 
 
-def _put_pue(pue: Pue, labels: tuple[str, str, str], found: Found) -> None:
+def _put_pue(pue: Pue, labels: tuple[str, str, str], families: Found) -> None:
     amount = pue.amount
     if amount.value is None:
-        found["pue_absent_info"].append(((*labels, amount.reason), "1"))
+        families["pue_absent_info"].append(((*labels, amount.reason), "1"))
         return
-    found["pue_ratio"].append((labels, _text(amount.value)))
+    families["pue_ratio"].append((labels, _text(amount.value)))
     if amount.low is not None:
-        found["pue_ratio_lower"].append((labels, _text(amount.low)))
+        families["pue_ratio_lower"].append((labels, _text(amount.low)))
     if amount.high is not None:
-        found["pue_ratio_upper"].append((labels, _text(amount.high)))
+        families["pue_ratio_upper"].append((labels, _text(amount.high)))
     if not pue.stated:
-        found["pue_coverage_ratio"].append((labels, _text(pue.coverage)))
+        families["pue_coverage_ratio"].append((labels, _text(pue.coverage)))
 
 
 def _text(value: Fraction) -> str:

@@ -155,7 +155,7 @@ class FacilityBook:
         books = [self] if additional is None else [self, additional]
         parts = {m: [b._meters[m] for b in books if m in b._meters] for m in sorted({m for b in books for m in b._meters})}
         facts_by_meter = {m: dict(sorted((t, f) for each in of for t, f in each.facts.items())) for m, of in parts.items()}
-        found = {}
+        energies = {}
         for meter_id, spans in _lives(parts, facts_by_meter).items():
             there = [(max(window[0], since), min(window[1], until)) for since, until in spans]
             there = [span for span in there if span[1] > span[0]]
@@ -166,22 +166,24 @@ class FacilityBook:
             length_ns = sum(end - start for start, end in there)
             gaps = tuple(sorted(whole.gaps, key=lambda g: (g.start_ns, g.end_ns, g.reason)))
             edge_uj = bound_of(whole.runs)
-            found[meter_id] = MeterEnergy(
+            energies[meter_id] = MeterEnergy(
                 facts, length_ns, whole.measured_ns, whole.energy_uj, edge_uj, gaps, tuple(there), window[1] - window[0]
             )
         # A parent that did not exist in the window does not count as one.
-        return {m: e if e.facts.parent in found else replace(e, facts=replace(e.facts, parent="")) for m, e in found.items()}
+        return {
+            m: e if e.facts.parent in energies else replace(e, facts=replace(e.facts, parent="")) for m, e in energies.items()
+        }
 
     def cells_of(self, terms: Mapping[str, int], start_ns: int, end_ns: int) -> dict[int, int]:
         """Signed energy in uJ of a sum of meters by cell that is not folded, for the join with an hourly series."""
-        found: dict[int, int] = {}
+        cells_uj: dict[int, int] = {}
         parts = {m: [meter] for m, meter in self._meters.items()}
         lives = _lives(parts, {m: dict(sorted(meter.facts.items())) for m, meter in self._meters.items()})
         for meter_id, sign in terms.items():
             for start, slot in self._meter(meter_id).cells.items():
                 if start_ns <= start < end_ns and _overlaps_any(start, CELL_NS, lives.get(meter_id, ())):
-                    found[start] = found.get(start, 0) + sign * sum(slot.energy_uj.values())
-        return found
+                    cells_uj[start] = cells_uj.get(start, 0) + sign * sum(slot.energy_uj.values())
+        return cells_uj
 
     def _reaches(self, start_ns: int, end_ns: int) -> None:
         self.first_ns = start_ns if self.first_ns is None else min(self.first_ns, start_ns)
@@ -231,7 +233,7 @@ def _lives(
             was = facts[before]
             if was is not None and facts[since] is None:
                 gone.setdefault((was.role, was.position), []).append(since)
-    found: dict[str, list[Span]] = {}
+    by_meter: dict[str, list[Span]] = {}
     for meter_id, facts in facts_by_meter.items():
         ends = [*list(facts)[1:], FOREVER_NS]
         lives: list[Span] = []
@@ -247,8 +249,8 @@ def _lives(
                 since = min(since, max(rows_ns, max(earlier, default=0)))
             lives.append((since, end))
         if lives:
-            found[meter_id] = lives
-    return found
+            by_meter[meter_id] = lives
+    return by_meter
 
 
 def _overlaps_any(start_ns: int, length_ns: int, lives: Sequence[Span]) -> bool:

@@ -10,12 +10,12 @@ from energy_agent.ledger.rows.uncertainty import Bounds, EdgeRun, combine, syste
 def gains(rows: Iterable[Row]) -> dict[str, int]:
     """Gain uncertainty of each device in ppm; the largest of its facts where there are several."""
     kept = list(rows)
-    found: dict[str, int] = {}
+    gains_ppm: dict[str, int] = {}
     for row in kept:
         if isinstance(row, DeviceFacts):
-            found[row.uuid] = max(found.get(row.uuid, 0), row.gain_ppm)
-    hosts = {device: ppm for device, ppm in found.items() if is_host(device)}
-    return found | host_gains(hosts, found, _energy(kept)) if hosts else found
+            gains_ppm[row.uuid] = max(gains_ppm.get(row.uuid, 0), row.gain_ppm)
+    hosts = {device: ppm for device, ppm in gains_ppm.items() if is_host(device)}
+    return gains_ppm | host_gains(hosts, gains_ppm, _energy(kept)) if hosts else gains_ppm
 
 
 def host_gains(hosts: Mapping[str, int], gain_ppm: Mapping[str, int], energy_uj: Mapping[str, int]) -> dict[str, int]:

@@ -38,8 +38,8 @@ def place_of(environ: Mapping[str, str]) -> RankPosition:
 
 def initialized_torch() -> Any:
     """`torch.distributed` where this process has imported and initialized it, else None."""
-    found = sys.modules.get("torch.distributed")
-    return found if found is not None and found.is_available() and found.is_initialized() else None
+    distributed = sys.modules.get("torch.distributed")
+    return distributed if distributed is not None and distributed.is_available() and distributed.is_initialized() else None
 
 
 def local_rank_of(environ: Mapping[str, str]) -> int:

@@ -80,7 +80,7 @@ class MeterFacts:
     @property
     def labels(self) -> dict[str, str]:
         """As the ledger holds it; `facts_of` reads it back."""
-        found = {
+        labels = {
             "role": self.role.value,
             "position": self.position.value if self.position else "",
             "parent": self.parent,
@@ -90,7 +90,7 @@ class MeterFacts:
             "max_mw": "" if self.max_mw is None else str(self.max_mw),
             "source": self.source,
         }
-        return {key: value for key, value in found.items() if value}
+        return {key: value for key, value in labels.items() if value}
 
 
 @dataclass(frozen=True, slots=True)

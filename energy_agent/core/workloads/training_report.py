@@ -116,10 +116,10 @@ def parse(value: object) -> TrainingReport:
 
 
 def _object(value: Mapping[str, Any], name: str) -> dict[str, Any]:
-    found = value.get(name, {})
-    if not isinstance(found, dict) or len(found) > WAITS_MAX or not all(map(_is_name, found)):
+    entries = value.get(name, {})
+    if not isinstance(entries, dict) or len(entries) > WAITS_MAX or not all(map(_is_name, entries)):
         raise ReportError(f"{name}: expected an object of at most {WAITS_MAX} short names")
-    return found
+    return entries
 
 
 def _is_name(value: object) -> bool:

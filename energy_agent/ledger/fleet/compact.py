@@ -68,13 +68,13 @@ def compact(
     progress: Progress | None = None,
 ) -> tuple[list[SiteDay], list[ChainFault]]:
     """Write one UTC day of every site that `paths` hold segments of: `compact_days` of one day."""
-    found = index.build(paths, keys=sites.keys)
-    (result,) = compact_days(found, out, [day], sites, reason=reason, accept_faults=accept_faults, progress=progress)
+    segments = index.build(paths, keys=sites.keys)
+    (result,) = compact_days(segments, out, [day], sites, reason=reason, accept_faults=accept_faults, progress=progress)
     return list(result.statements), list(result.faults)
 
 
 def compact_days(
-    found: Index,
+    segments: Index,
     out: Path,
     days: Sequence[date],
     sites: Sites,
@@ -87,7 +87,7 @@ def compact_days(
     """Write UTC days of every site, day by day in the order of `days`.
 
     Args:
-        found: the segments, from `index.build`.
+        segments: the segments, from `index.build`.
         out: the folder of compacted days.
         days: which days, UTC.
         sites: where each device stood.
@@ -101,15 +101,17 @@ def compact_days(
         ChainError: a manifest of the output is damaged.
         UsageError: no site for anything, or the output cannot be written.
     """
-    work = (_Job(day, found.of_day(day), out, sites, reason, accept_faults, tuple(found.findings_of(day))) for day in days)
-    total = found.count(days)
+    work = (
+        _Job(day, segments.of_day(day), out, sites, reason, accept_faults, tuple(segments.findings_of(day))) for day in days
+    )
+    total = segments.count(days)
     if jobs > 1 and len(days) > 1:
         yield from _side_by_side(work, jobs, total, progress)
         return
     done = 0
     for job in work:
         yield _compact_day(job, None if progress is None else _later(progress, done, total))
-        done += found.count([job.day])
+        done += segments.count([job.day])
 
 
 def _later(progress: Progress, before: int, total: int) -> Progress:

@@ -84,8 +84,8 @@ class Index:
 
     def of_day(self, day: date) -> list[list[IndexedSegment]]:
         """A day's segments, each node's by themselves, in the order of its chain."""
-        found = self._of_day.get(start_ns(day) // DAY_NS, ())
-        return [[self._entry(i) for i in group] for _, group in groupby(found, key=lambda i: self._node[i])]
+        positions = self._of_day.get(start_ns(day) // DAY_NS, ())
+        return [[self._entry(i) for i in group] for _, group in groupby(positions, key=lambda i: self._node[i])]
 
     def count(self, days: Iterable[date]) -> int:
         """How many files these days read."""
@@ -140,7 +140,7 @@ def build(
         UsageError: a path that is not there.
     """
     index, odd = Index(), list[Path]()
-    found: dict[str, tuple[array[int], array[int]]] = {}  # prefix -> sequences, folders
+    files: dict[str, tuple[array[int], array[int]]] = {}  # prefix -> sequences, folders
     numbers: dict[str, int] = {}
     seen: set[str] = set()
     for folder, name in _files(paths, seen, index.findings):
@@ -149,16 +149,16 @@ def build(
         if sequence is None or name != f"{prefix}_{sequence:08d}{segment.SUFFIX}":
             odd.append(Path(folder, name))
         else:
-            sequences, folders = found.setdefault(prefix, (array("q"), array("l")))
+            sequences, folders = files.setdefault(prefix, (array("q"), array("l")))
             sequences.append(sequence)
             folders.append(number)
     index._folders += numbers
-    total, done = sum(len(sequences) for sequences, _ in found.values()), 0
-    for prefix in sorted(found):
+    total, done = sum(len(sequences) for sequences, _ in files.values()), 0
+    for prefix in sorted(files):
         index._prefixes.append(prefix)
         node, first, findings = Chain(prefix, ""), Path(), _NodeFindings(prefix)
         for sequence, number in sorted(
-            set(zip(*found.pop(prefix), strict=True)), key=lambda f: (f[0], f"{index._folders[f[1]]}/{prefix}")
+            set(zip(*files.pop(prefix), strict=True)), key=lambda f: (f[0], f"{index._folders[f[1]]}/{prefix}")
         ):
             if progress is not None:
                 progress(done, total)

@@ -39,8 +39,8 @@ class DayLocations:
         if not self._by_day:
             return [self._site_of(device, t_ns) for device, t_ns in zip(devices, times, strict=True)]
         by_device = {device: self._site_of(device, self.start_ns) for device in dict.fromkeys(devices)}
-        found = list(dict.fromkeys(by_device.values()))
-        return found if len(found) == 1 else [by_device[device] for device in devices]
+        sites = list(dict.fromkeys(by_device.values()))
+        return sites if len(sites) == 1 else [by_device[device] for device in devices]
 
     def _site_of(self, device: str, t_ns: int) -> str:
         assert self._whose is not None
@@ -68,9 +68,9 @@ def part(table: SegmentTable, places: DayLocations) -> dict[str, dict[str, Colum
         if not times:
             continue
         sites = places.sites_of(who.cluster, who.node, columns.get("device") or [""] * len(times), times)
-        found = list(dict.fromkeys(sites))
-        for site in found:
-            mine = columns if len(found) == 1 else _filter_rows(columns, [one == site for one in sites])
+        distinct_sites = list(dict.fromkeys(sites))
+        for site in distinct_sites:
+            mine = columns if len(distinct_sites) == 1 else _filter_rows(columns, [one == site for one in sites])
             parted.setdefault(site, {})[kind] = mine
     for site, kinds in parted.items():
         kinds.update(_facts(table.columns, site, kinds))

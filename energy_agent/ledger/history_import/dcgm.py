@@ -89,21 +89,21 @@ def readings(
     The series of one GPU in one scrape (its MIG devices, or copies of a shared GPU) become one reading. Each has the energy of
     the whole GPU, and the exporter reads them one after the other, so the largest is the newest.
     """
-    found: dict[str, dict[str, dict[int, list[tuple[Decimal, str]]]]] = {}
+    by_gpu: dict[str, dict[str, dict[int, list[tuple[Decimal, str]]]]] = {}
     for labels, samples in series:
         board, owner = board_of(labels), owner_of(labels, own)
         if not board:
             continue
-        at = found.setdefault(board, {}).setdefault(source_of(labels, dedup_label), {})
+        at = by_gpu.setdefault(board, {}).setdefault(source_of(labels, dedup_label), {})
         for t_ns, value in samples:
             at.setdefault(t_ns, []).append((value, owner))
     return {
         board: {source: [_reading(source, scale, *each) for each in sorted(at.items())] for source, at in of_board.items()}
-        for board, of_board in found.items()
+        for board, of_board in by_gpu.items()
     }
 
 
-def _reading(source: str, scale: int, t_ns: int, told: Sequence[tuple[Decimal, str]]) -> ExporterReading:
-    value = round(max(value for value, _ in told) * scale)
-    owners = frozenset(owner for _, owner in told)
+def _reading(source: str, scale: int, t_ns: int, samples: Sequence[tuple[Decimal, str]]) -> ExporterReading:
+    value = round(max(value for value, _ in samples) * scale)
+    owners = frozenset(owner for _, owner in samples)
     return ExporterReading(t_ns, value, owners if any(owners) else frozenset(), source)

@@ -149,8 +149,8 @@ def _add_up_to_int64(a: int, b: int) -> int:
 
 def _values(*names: str) -> Callable[[Any], tuple[Any, ...]]:
     """A row's values as a tuple, of one attribute too."""
-    found: Callable[[Any], Any] = attrgetter(*names)
-    return found if len(names) > 1 else lambda row: (found(row),)
+    getter: Callable[[Any], Any] = attrgetter(*names)
+    return getter if len(names) > 1 else lambda row: (getter(row),)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

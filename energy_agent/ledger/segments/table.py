@@ -187,7 +187,7 @@ def columns_of(rows: Iterable[Row]) -> dict[str, Columns]:
         if "labels" in value:
             value["labels"] = canonical(value["labels"])
         by_kind.setdefault(value["kind"], []).append(value)
-    return {kind: {name: [row[name] for row in found] for name in FIELDS[kind]} for kind, found in by_kind.items()}
+    return {kind: {name: [row[name] for row in values] for name in FIELDS[kind]} for kind, values in by_kind.items()}
 
 
 def strange_rows(content: Content) -> list[tuple[int, str]]:

@@ -117,16 +117,16 @@ def _locate(
     return LoadStep(shown, full_ms, at_ms, error_ms, partial, 1.0 - 2.0 * blur, apart)
 
 
-def counter_sampled(found: LoadSteps, trigger: ProfileEstimate, instant: SensorSignal, energy: SensorSignal) -> ProfileEstimate:
+def counter_sampled(load: LoadSteps, trigger: ProfileEstimate, instant: SensorSignal, energy: SensorSignal) -> ProfileEstimate:
     """0: the counter integrates. 1: it sums power samples, so that it sees a step in part only if its window does."""
     if energy.clock.period_ms is None or trigger.value is None:
         return absent(energy.clock.reason or trigger.reason)
-    judged = [s for s in found.steps if s.partial is not None]
+    judged = [s for s in load.steps if s.partial is not None]
     if len(judged) < 2 * MIN_STEPS:
         return absent(f"{STEADY}: {len(judged)} clean steps of power were seen, {2 * MIN_STEPS} are needed")
-    slopes = _slopes(found.steps)
-    longest_ms = _median(slopes, 0.0).high if len(slopes) >= MIN_STEPS else _window_by_share(found, instant, 0.0).high
-    located = _window_by_counter(found, instant, 0.0)
+    slopes = _slopes(load.steps)
+    longest_ms = _median(slopes, 0.0).high if len(slopes) >= MIN_STEPS else _window_by_share(load, instant, 0.0).high
+    located = _window_by_counter(load, instant, 0.0)
     if located is not None and located.value is not None:
         longest_ms = min(longest_ms, located.high)
     window = min(1.0, longest_ms / energy.clock.period_ms)
@@ -154,28 +154,28 @@ def _slopes(steps: Sequence[LoadStep]) -> list[float]:
     return slopes
 
 
-def window_of_power(found: LoadSteps, sampled: ProfileEstimate, instant: SensorSignal, read_ms: float) -> ProfileEstimate:
+def window_of_power(load: LoadSteps, sampled: ProfileEstimate, instant: SensorSignal, read_ms: float) -> ProfileEstimate:
     """The time over which instant power is a mean."""
     if not instant.moves:
         return absent(instant.clock.reason)
-    period_ms, steps, slopes = instant.clock.period_ms, found.steps, _slopes(found.steps)
-    if len(slopes) >= max(MIN_STEPS, found.shown_in_part / 2):
+    period_ms, steps, slopes = instant.clock.period_ms, load.steps, _slopes(load.steps)
+    if len(slopes) >= max(MIN_STEPS, load.shown_in_part / 2):
         return _median(slopes, read_ms)
     if period_ms is None:
         return absent(f"{STEADY}: {len(slopes)} clean steps of power were seen, {MIN_STEPS} are needed")
-    if sampled.value == 0.0 and (by_counter := _window_by_counter(found, instant, read_ms)) is not None:
+    if sampled.value == 0.0 and (by_counter := _window_by_counter(load, instant, read_ms)) is not None:
         return by_counter
     if len(steps) < 2 * MIN_STEPS:
         return absent(f"{STEADY}: {len(steps)} clean steps of power were seen, {2 * MIN_STEPS} are needed")
-    if found.unclean > 0.1 * len(steps):  # among those that rise from level to level are as many that are not one step
-        return absent(f"{UNCLEAN}: {found.unclean} of {found.unclean + len(steps)} changes of the load")
-    return _window_by_share(found, instant, read_ms)
+    if load.unclean > 0.1 * len(steps):  # among those that rise from level to level are as many that are not one step
+        return absent(f"{UNCLEAN}: {load.unclean} of {load.unclean + len(steps)} changes of the load")
+    return _window_by_share(load, instant, read_ms)
 
 
-def _window_by_counter(found: LoadSteps, instant: SensorSignal, read_ms: float) -> ProfileEstimate | None:
+def _window_by_counter(load: LoadSteps, instant: SensorSignal, read_ms: float) -> ProfileEstimate | None:
     """From steps located by the counter, taken for one that integrates; None where there are few. A sampling one disagrees."""
     period_ms = instant.clock.period_ms or 0.0
-    located = [(s, s.at_ms) for s in found.steps if s.at_ms is not None and s.error_ms < 0.2 * period_ms]
+    located = [(s, s.at_ms) for s in load.steps if s.at_ms is not None and s.error_ms < 0.2 * period_ms]
     single = [(s.shown[0][0] - at_ms) / s.shown[0][1] for s, at_ms in located if s.shown and s.shown[0][1] > 0.2]
     if len(single) < MIN_STEPS:
         return None
@@ -186,13 +186,13 @@ def _window_by_counter(found: LoadSteps, instant: SensorSignal, read_ms: float) 
     return _median(single, read_ms)
 
 
-def _window_by_share(found: LoadSteps, instant: SensorSignal, read_ms: float) -> ProfileEstimate:
-    share = _wilson(found.shown_in_part, len(found.steps), 1 - 2 * _CLEAN)
+def _window_by_share(load: LoadSteps, instant: SensorSignal, read_ms: float) -> ProfileEstimate:
+    share = _wilson(load.shown_in_part, len(load.steps), 1 - 2 * _CLEAN)
     scale = instant.clock.period_ms or 0.0
     # A tick that is later than the window is long misses the rest: on average a quarter of the jitter at window = period.
     high = share.high * scale + instant.clock.jitter.high / 4 + read_ms / 2
     return ProfileEstimate(
-        found.shown_in_part / max(1, len(found.steps)) / (1 - 2 * _CLEAN) * scale, share.low * scale, high, share.n
+        load.shown_in_part / max(1, len(load.steps)) / (1 - 2 * _CLEAN) * scale, share.low * scale, high, share.n
     )
 
 

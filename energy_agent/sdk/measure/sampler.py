@@ -126,9 +126,9 @@ class TickSampler:
 
     def _take(self) -> bool:
         """Windows that opened and closed; whether there were any."""
-        found = False
+        any_message = False
         while (message := self._ring.read()) is not None:
-            found = True
+            any_message = True
             kind, number, t_ns = message
             if kind == OPEN:
                 if not self.windows.busy:
@@ -137,7 +137,7 @@ class TickSampler:
                 self.windows.open(number, t_ns / NS_PER_S)
             else:
                 self.windows.close(number, t_ns / NS_PER_S)
-        return found
+        return any_message
 
     def _receive(self) -> bool:
         """Receive requests; False at the end of the connection."""

@@ -33,8 +33,8 @@ _SETTLE_S = 3.0  # so long after it came back, an agent has recorded what was co
 class Reporter:
     """Sends reports of the training to the agent. One per process; it starts with the first step."""
 
-    def __init__(self, told: Callable[[], dict[str, Any]]) -> None:
-        self._told = told
+    def __init__(self, current_report: Callable[[], dict[str, Any]]) -> None:
+        self._current_report = current_report
         self._wake, self._reported = threading.Event(), threading.Event()
         self._ending = self.started = self.quiet = False
         self._asked = self._done = 0
@@ -94,7 +94,7 @@ class Reporter:
     def _end(self) -> None:
         measured = False
         with suppress(Exception):  # by this thread: the other one may be waiting for an agent that does not answer
-            measured = send_report(self._told())
+            measured = send_report(self._current_report())
         self.flush(ending=True)
         self._measured |= measured
         with suppress(Exception):
@@ -102,7 +102,7 @@ class Reporter:
 
     def _summarize(self) -> None:
         """One line of what the run used, by the rank that speaks for all; under `wattlens measure` that command has it."""
-        report = self._told()
+        report = self._current_report()
         run = counts(report)
         if self.quiet or os.environ.get("WATTLENS_SUMMARY") == "0" or report["rank"] or not run[0] or self._measured:
             return
@@ -125,7 +125,7 @@ class Reporter:
     def _turn(self, *, last: bool) -> None:
         asked = self._asked
         try:
-            self._measured = send_report(self._told())
+            self._measured = send_report(self._current_report())
             if time.monotonic() >= self._next_s:
                 self._report()
             if last and self._promised:
@@ -144,7 +144,7 @@ class Reporter:
         from energy_agent.sdk.agent import describe_silence
 
         try:
-            report = self._told()
+            report = self._current_report()
             # An agent of an older version refuses unknown fields, so send only those that it accepts.
             status, reply = ask("POST", "/v1/training", {k: v for k, v in report.items() if k not in LATER or k in self._taken})
         except (OSError, ValueError) as error:
@@ -210,7 +210,7 @@ class Reporter:
         self._silent_since_s = now_s if self._silent_since_s is None else self._silent_since_s
         self._back_since_s = None
         if self._direct is None and not self._ending and (at_once or now_s - self._silent_since_s >= _PATIENCE_S):
-            self._direct = Direct(lambda: counts(self._told()))
+            self._direct = Direct(lambda: counts(self._current_report()))
             with self._basing:
                 self.view = SourceView(self.view.interval + 1, DIRECT)
             if why is not None and not self._measured:  # otherwise `wattlens measure` reports the energy

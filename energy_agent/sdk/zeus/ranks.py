@@ -18,8 +18,8 @@ _AGAIN_S = 0.5  # ranks look together about so often whether something has come
 
 def _distributed() -> Any:
     """`torch.distributed` where it is initialised for more than one rank, else None."""
-    found = initialized_torch()
-    return found if found is not None and found.get_world_size() > 1 else None
+    distributed = initialized_torch()
+    return distributed if distributed is not None and distributed.get_world_size() > 1 else None
 
 
 def rank() -> int:
@@ -56,10 +56,10 @@ class RankConsensus:
             self.steps = steps
             return [mine]
         again = min(1000, max(1, round(_AGAIN_S / step_s)))
-        found: list[Any] = [None] * distributed.get_world_size()
-        distributed.all_gather_object(found, (mine, again, steps))
-        _, self.again, self.steps = found[0]
-        return [each[0] for each in found]
+        contributions: list[Any] = [None] * distributed.get_world_size()
+        distributed.all_gather_object(contributions, (mine, again, steps))
+        _, self.again, self.steps = contributions[0]
+        return [each[0] for each in contributions]
 
 
 def synchronize() -> None:

@@ -152,6 +152,6 @@ def grid_model() -> type[GridBase]:
         name: (spec.config | None, Field(None, description=spec.summary)) for name, spec in grid_specs().items()
     }
     source = create_model("GridSourceChoice", __base__=AnyGridSource, __doc__=AnyGridSource.__doc__, **keys)
-    told: Any = Field((), description="hourly sources, best first; each entry has exactly one kind")
+    field: Any = Field((), description="hourly sources, best first; each entry has exactly one kind")
     many: Any = Annotated[tuple[source, ...], Field(max_length=SOURCES_MAX)]
-    return create_model("Grid", __base__=GridBase, __doc__=GridBase.__doc__, sources=(many, told))
+    return create_model("Grid", __base__=GridBase, __doc__=GridBase.__doc__, sources=(many, field))
