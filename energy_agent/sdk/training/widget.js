@@ -51,16 +51,16 @@ function render({ model, el }) {
   el.setAttribute("role", "group");
 
   const show = () => {
-    const told = model.get("told"), history = model.get("history");
-    head.textContent = told.title || "";
-    for (const [key] of ROWS) cells[key].textContent = told[key] || "-";
+    const values = model.get("shown_values"), history = model.get("history");
+    head.textContent = values.title || "";
+    for (const [key] of ROWS) cells[key].textContent = values[key] || "-";
     for (const key of ["power", "loss"]) cells[`${key}_line`].setAttribute("d", line(history[key] || [], 160, 24));
-    foot.textContent = told.note || "";
+    foot.textContent = values.note || "";
     el.setAttribute("aria-label", model.get("text"));
   };
-  model.on("change:told", show);
+  model.on("change:shown_values", show);
   show();
-  return () => model.off("change:told", show);
+  return () => model.off("change:shown_values", show);
 }
 
 export default { render };

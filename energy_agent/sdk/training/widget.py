@@ -75,7 +75,7 @@ def live_view(status: Callable[[], Status], name: str = "") -> Any:
     class View(anywidget.AnyWidget):  # type: ignore[misc]
         _esm = Path(__file__).with_name("widget.js")
         _css = Path(__file__).with_name("widget.css")
-        told = traitlets.Dict().tag(sync=True)
+        shown_values = traitlets.Dict().tag(sync=True)
         history = traitlets.Dict().tag(sync=True)
         text = traitlets.Unicode().tag(sync=True)
 

@@ -30,6 +30,7 @@ def test_numbers_have_four_digits_and_what_is_not_known_is_a_dash_with_its_reaso
 def test_the_widget_follows_the_run():
     need_module("anywidget")
     code = """
+import re
 from energy_agent.sdk.training.progress import Status
 from energy_agent.sdk.training.widget import live_view
 steps = [0]
@@ -41,6 +42,7 @@ view.refresh(); view.refresh()
 assert view.history["power"][-2:] == [500.0, 500.0]
 assert view.shown_values["energy"] == "30" or int(view.shown_values["energy"]) > 30
 assert "J so far" in repr(view) and view.text.startswith("m: 500 W")
+assert set(re.findall(r'model\\.get\\("(\\w+)"\\)', view._esm)) == {"shown_values", "history", "text"} <= set(view.keys)
 assert "render" in view._esm and ".wattlens" in view._css
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
