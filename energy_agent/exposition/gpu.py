@@ -12,7 +12,7 @@ from energy_agent.core.units import HZ_PER_MHZ, NS_PER_S, UJ_PER_J, decimal
 Sample = tuple[tuple[str, ...], str]
 """Label values in the order of the signal's labels, and the value as text."""
 
-Found = Mapping[str, list[Sample]]
+FamilySamples = Mapping[str, list[Sample]]
 """Samples by the name of their signal; a missing name has an empty list."""
 
 _REASONS = ("unknown_holder", "gap", "starting")
@@ -63,7 +63,7 @@ _FACTS: tuple[tuple[str, str, Callable[[int], str]], ...] = (
 _readings: Callable[[DeviceSample], tuple[int | None, ...]] = attrgetter(*(row[1] for row in _READINGS))
 
 
-def put(view: DeviceView, simulated: bool, families: Found) -> None:
+def put(view: DeviceView, simulated: bool, families: FamilySamples) -> None:
     """Add the samples of a device."""
     info, sample = view.info, view.sample
     ids = (str(info.index), info.uuid)

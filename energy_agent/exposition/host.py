@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from energy_agent.core.boundary import domain
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.core.units import UJ_PER_J, decimal
-from energy_agent.exposition.gpu import Found
+from energy_agent.exposition.gpu import FamilySamples
 
 _MILLI = 1_000
 NO_POD = ("", "")
 
 
-def put(snapshot: Snapshot, pods: Mapping[str, tuple[str, ...]], families: Found) -> None:
+def put(snapshot: Snapshot, pods: Mapping[str, tuple[str, ...]], families: FamilySamples) -> None:
     """Add the samples of the meters, the host and the workloads' shares of it; `pods`: namespace and pod of workloads."""
     families["energy_boundary_info"].append(((snapshot.boundary,), "1"))
     for meter in snapshot.meters:

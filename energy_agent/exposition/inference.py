@@ -4,7 +4,7 @@ from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.core.units import UJ_PER_J, decimal
 from energy_agent.core.workloads.tokens import Latencies
-from energy_agent.exposition.gpu import Found, Sample
+from energy_agent.exposition.gpu import FamilySamples, Sample
 
 _COUNTERS = {
     "requests_total": "requests",
@@ -15,7 +15,7 @@ _COUNTERS = {
 }
 
 
-def put_servers(snapshot: Snapshot, families: Found) -> None:
+def put_servers(snapshot: Snapshot, families: FamilySamples) -> None:
     """Add the samples of every workload and model with an inference server."""
     for served in snapshot.served:
         of = (served.workload, served.model)
@@ -30,7 +30,7 @@ def put_servers(snapshot: Snapshot, families: Found) -> None:
                 families[name] += _histogram(of, latencies)
 
 
-def put_energy(snapshot: Snapshot, families: Found) -> None:
+def put_energy(snapshot: Snapshot, families: FamilySamples) -> None:
     """Add the energy of every workload that serves one model: by batch size, steady or not, prefill and decode."""
     for serving in snapshot.serving:
         name = (serving.workload, serving.model)
@@ -56,7 +56,7 @@ def _histogram(of: tuple[str, ...], latencies: Latencies) -> list[Sample]:
     return [*samples, ((*of, "_sum", ""), repr(latencies.sum_s)), ((*of, "_count", ""), str(total))]
 
 
-def _band(family: str, name: tuple[str, str], band: ConfidenceInterval | None, families: Found) -> None:
+def _band(family: str, name: tuple[str, str], band: ConfidenceInterval | None, families: FamilySamples) -> None:
     if band is not None:
         for ending, value in (("", band.value), ("_lower", band.low), ("_upper", band.high)):
             families[family + ending].append((name, repr(value)))

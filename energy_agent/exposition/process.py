@@ -6,7 +6,7 @@ from typing import Protocol
 from energy_agent.core.energy import SourceHealth
 from energy_agent.core.snapshot import LedgerStats, ProcessCost
 from energy_agent.core.units import NS_PER_S, decimal
-from energy_agent.exposition.gpu import Found
+from energy_agent.exposition.gpu import FamilySamples
 
 
 class ProcessView(Protocol):
@@ -24,7 +24,7 @@ class ProcessView(Protocol):
     def processes(self) -> tuple[ProcessCost, ...]: ...  # noqa: D102
 
 
-def put(snapshot: ProcessView, families: Found) -> None:
+def put(snapshot: ProcessView, families: FamilySamples) -> None:
     """Add its samples."""
 
     def add(name: str, value: str | None, *labels: str) -> None:

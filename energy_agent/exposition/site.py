@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from energy_agent.core.units import UJ_PER_J, decimal
 from energy_agent.exposition import process
-from energy_agent.exposition.gpu import Found
+from energy_agent.exposition.gpu import FamilySamples
 from energy_agent.exposition.openmetrics import Format, page
 from energy_agent.site.building.pue import Pue
 from energy_agent.site.snapshot import SiteSnapshot
@@ -19,9 +19,9 @@ def render(snapshot: SiteSnapshot, fmt: Format) -> bytes:
     return page(families(snapshot), fmt, snapshot.selection)
 
 
-def families(snapshot: SiteSnapshot) -> Found:
+def families(snapshot: SiteSnapshot) -> FamilySamples:
     """Samples of each family by the name of its signal."""
-    by_family: Found = defaultdict(list)
+    by_family: FamilySamples = defaultdict(list)
     identity = snapshot.identity
     by_family["build_info"].append(((identity.version,), "1"))
     by_family["node_info"].append(((identity.cluster, identity.node, "true" if identity.simulated else "false"), "1"))
@@ -42,7 +42,7 @@ def families(snapshot: SiteSnapshot) -> Found:
     return by_family
 
 
-def _put_pue(pue: Pue, labels: tuple[str, str, str], families: Found) -> None:
+def _put_pue(pue: Pue, labels: tuple[str, str, str], families: FamilySamples) -> None:
     amount = pue.amount
     if amount.value is None:
         families["pue_absent_info"].append(((*labels, amount.reason), "1"))
