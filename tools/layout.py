@@ -56,14 +56,14 @@ def find_cycle(graph: grimp.ImportGraph) -> list[str]:
 
 def find_private_imports(graph: grimp.ImportGraph) -> list[tuple[str, str]]:
     """Imports of a module with an underscore by a module outside of its package."""
-    found = []
+    imports = []
     for imported in graph.modules:
         parts = imported.split(".")
         owners = [".".join(parts[:at]) for at, part in enumerate(parts) if part.startswith("_") and not part.startswith("__")]
         for importer in graph.find_modules_that_directly_import(imported) if owners else ():
             if not all(f"{importer}.".startswith(f"{owner}.") for owner in owners):
-                found.append((importer, imported))
-    return sorted(found)
+                imports.append((importer, imported))
+    return sorted(imports)
 
 
 def main() -> None:

@@ -115,14 +115,14 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def bill(found: list[Wheel], target: str, arch: str) -> str:
+def bill(packages: list[Wheel], target: str, arch: str) -> str:
     """CycloneDX 1.6 as JSON: the same text for the same wheels."""
     from cyclonedx.model import Property
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component, ComponentType
     from cyclonedx.output.json import JsonV1Dot6
 
-    mine = [wheel for wheel in found if wheel.runs_on(arch)]
+    mine = [wheel for wheel in packages if wheel.runs_on(arch)]
     components = {wheel.name: _component(wheel) for wheel in mine}
     product = components.pop("wattlens")
     root = Component(
@@ -138,9 +138,9 @@ def bill(found: list[Wheel], target: str, arch: str) -> str:
     return JsonV1Dot6(bom).output_as_string(indent=1) + "\n"
 
 
-def _join(bom: "Bom", root: "Component", components: dict[str, "Component"], found: list[Wheel]) -> None:
+def _join(bom: "Bom", root: "Component", components: dict[str, "Component"], packages: list[Wheel]) -> None:
     bom.register_dependency(root, components.values())
-    for wheel in found:
+    for wheel in packages:
         bom.register_dependency(components[wheel.name], [components[n] for n in sorted(wheel.needs) if n in components])
 
 
@@ -175,11 +175,11 @@ def main() -> int:
         return 1
     try:
         fetch(args.folder, args.target, args.arch or ["amd64"], args.python)
-        found = wheels(args.folder)
+        packages = wheels(args.folder)
         for arch in args.arch or ["amd64"]:
             path = args.folder / f"sbom-{arch}.cdx.json"
-            path.write_text(bill(found, args.target, arch))
-            sys.stdout.write(f"{path}: {sum(wheel.runs_on(arch) for wheel in found)} wheels\n")
+            path.write_text(bill(packages, args.target, arch))
+            sys.stdout.write(f"{path}: {sum(wheel.runs_on(arch) for wheel in packages)} wheels\n")
     except OSError as error:
         sys.stderr.write(f"{error}\n")
         return 1

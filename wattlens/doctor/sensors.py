@@ -80,7 +80,7 @@ def _measured(
     environ: Mapping[str, str], seconds: float, gpu: int | None, hung: Mapping[int, str], single: bool
 ) -> MeasuredSensors:
     simulated = bool(environ.get("WATTLENS_SIM"))
-    found = MeasuredSensors(
+    sensors = MeasuredSensors(
         {"schema": SCHEMA, "wattlens": wattlens.__version__, "simulated": simulated, "seconds": seconds, "fields": SIGNALS},
         {i: {"index": i} | no_profile(reason).as_json() for i, reason in hung.items()},
     )
@@ -91,7 +91,7 @@ def _measured(
             index = message.get("index", -1)
             match message["k"]:
                 case "nvml":
-                    found.head |= {"driver": message["driver"], "nvml": message["nvml"]}
+                    sensors.head |= {"driver": message["driver"], "nvml": message["nvml"]}
                     if gpu is not None and gpu >= message["count"]:
                         raise UsageError(f"--sensors: expected a GPU from 0 to {message['count'] - 1}, got {gpu}")
                     if single and gpu is None and message["count"] > 1:
@@ -101,18 +101,18 @@ def _measured(
                 case "fatal":
                     raise WattlensError(f"NVML {message['call']}: {message['reason']}; see wattlens doctor")
                 case "board":
-                    found.gpus[index] = {k: message[k] for k in ("index", "uuid", "name")}
+                    sensors.gpus[index] = {k: message[k] for k in ("index", "uuid", "name")}
                 case "gone":
-                    found.gpus.setdefault(index, {"index": index}).update(no_profile(message["reason"]).as_json())
+                    sensors.gpus.setdefault(index, {"index": index}).update(no_profile(message["reason"]).as_json())
                 case "changes":
-                    rows = found.changes.setdefault(index, {}).setdefault(message["sensor"], [])
+                    rows = sensors.changes.setdefault(index, {}).setdefault(message["sensor"], [])
                     rows += [(after, by, value) for after, by, value in message["rows"]]
                 case "watched":
-                    changes = found.changes.setdefault(index, {})
+                    changes = sensors.changes.setdefault(index, {})
                     traces = SensorTraces(message["read_ms"], *(changes.get(s) for s in ("energy", "instant", "average")))
-                    found.gpus[index] |= {"read_ms": round(message["read_ms"], 3), **profile(traces).as_json()}
-                    found.gpus[index]["not_supported"] = message["absent"]
-    return found
+                    sensors.gpus[index] |= {"read_ms": round(message["read_ms"], 3), **profile(traces).as_json()}
+                    sensors.gpus[index]["not_supported"] = message["absent"]
+    return sensors
 
 
 def write_capture(path: Path, measured: MeasuredSensors) -> None:

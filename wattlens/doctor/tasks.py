@@ -101,15 +101,15 @@ class Task:
         self.each(self.open(), one)
 
     def _watched(self) -> dict[int, GpuWatcher]:
-        found: dict[int, GpuWatcher] = {}
+        watchers: dict[int, GpuWatcher] = {}
 
         def one(index: int, handle: object) -> None:
             self.mark("GetUUID")
             self.say("board", index=index, uuid=self.nvml.uuid(handle), name=self.nvml.name(handle))
-            found[index] = GpuWatcher(self.nvml, handle, self.clock, self.mark)
+            watchers[index] = GpuWatcher(self.nvml, handle, self.clock, self.mark)
 
         self.each(self.open(), one)
-        return found
+        return watchers
 
     def _at(self, index: int) -> None:
         self.mark.device = str(index)
@@ -150,22 +150,22 @@ class Task:
 
     def _edges(self, watched: dict[int, GpuWatcher]) -> dict[int, tuple[float, int]]:
         """By GPU the instant of the next tick (the middle of what our looks leave open) and the counter from then on."""
-        found: dict[int, tuple[float, int]] = {}
+        edges: dict[int, tuple[float, int]] = {}
         for each in watched.values():
             each.forget()
         end_ns = self.clock.boot_ns() + round(EDGE_S * 1e9)
-        while len(found) < len(watched) and self.clock.boot_ns() < end_ns:
-            for index in watched.keys() - found.keys():
+        while len(edges) < len(watched) and self.clock.boot_ns() < end_ns:
+            for index in watched.keys() - edges.keys():
                 self._at(index)
                 try:
                     if watched[index].look() and len(watched[index].changes["energy"]) > 1:
                         after_ns, by_ns, energy_mj = watched[index].changes["energy"][-1]
-                        found[index] = ((after_ns + by_ns) / 2, energy_mj)
+                        edges[index] = ((after_ns + by_ns) / 2, energy_mj)
                 except NvmlError:
                     continue  # lost: it has no edge, and its blocks do not count
             self.mark.clear()
             self.clock.sleep(0.0005)
-        return found
+        return edges
 
     def counter(self) -> None:
         """Readings of the raw energy counters."""

@@ -245,7 +245,7 @@ def _headline(facts: "Facts") -> dict[str, dict[str, str | None]]:
     from reports.language import say_in
     from reports.page.sections import headline
 
-    found: dict[str, dict[str, str | None]] = {}
+    figures: dict[str, dict[str, str | None]] = {}
     for tile in headline.tiles(facts, say_in("en")):
         figure = facts.figures.get(tile.figure_id)
         entry: dict[str, str | None] = {
@@ -255,8 +255,8 @@ def _headline(facts: "Facts") -> dict[str, dict[str, str | None]]:
         if figure:
             numbers = {"value": figure.value, "low": figure.low, "high": figure.high}
             entry |= {name: None if n is None else plain(n) for name, n in numbers.items()} | {"unit": figure.unit}
-        found[tile.label] = entry
-    return found
+        figures[tile.label] = entry
+    return figures
 
 
 SPEC = Command("create, check, verify and compare quarterly energy and emissions reports", configure, run)

@@ -155,8 +155,8 @@ def find_owner(url: str, answers: NvmlAnswers, roots: Sequence[Path]) -> EngineO
 
 def _workload(pid: int, owners: Sequence[ProcessOwners]) -> str:
     for each in owners:
-        found, _ = each.resolve([ProcessUse(pid)], 0)
-        owner = each.owner_of(found.processes[0]) if found.processes else None
+        device_owners, _ = each.resolve([ProcessUse(pid)], 0)
+        owner = each.owner_of(device_owners.processes[0]) if device_owners.processes else None
         if owner is not None:
             return owner.workload
     return ""

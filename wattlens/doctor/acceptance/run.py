@@ -175,16 +175,16 @@ def _parameters(measured: Mapping[str, Any] | None) -> dict[str, Estimate | str]
     """Every parameter of the sensor profile: a value with its bounds, a word, or the reason for which it is absent."""
     if measured is None:
         return None
-    found: dict[str, Estimate | str] = {}
+    estimates: dict[str, Estimate | str] = {}
     for name, parameter in (*measured.get("sensors", {}).items(), *measured.items()):
         match parameter:
             case {"absent": str(reason)}:
-                found[name] = Estimate(reason=reason_text(reason))
+                estimates[name] = Estimate(reason=reason_text(reason))
             case {"value": str(value)}:
-                found[name] = word(value)
+                estimates[name] = word(value)
             case {"value": value, "low": low, "high": high}:
-                found[name] = Estimate(round(float(value), 6), round(float(low), 6), round(float(high), 6))
-    return found
+                estimates[name] = Estimate(round(float(value), 6), round(float(low), 6), round(float(high), 6))
+    return estimates
 
 
 def _agent(
