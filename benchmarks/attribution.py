@@ -213,15 +213,15 @@ def _watch(
 
 def _truths(plant: Plant, gpus: list[LoadedGpu]) -> dict[tuple[int, int], tuple[int, int]]:
     """True uJ of each load so far, with the gain of the GPU's sensor."""
-    found = {}
+    truths_uj = {}
     for gpu in gpus:
         truth = plant.truth(gpu.index)
         slots = {s.slot: s for s in truth.slots}
         for place, load in enumerate(gpu.loads):
             if load.slot >= 0:
                 slot = slots[load.slot]
-                found[gpu.index, place] = round(slot.active_uj * truth.gain), round(slot.idle_uj * truth.gain)
-    return found
+                truths_uj[gpu.index, place] = round(slot.active_uj * truth.gain), round(slot.idle_uj * truth.gain)
+    return truths_uj
 
 
 def _drive(plant: Plant, gpus: list[LoadedGpu], now_s: float, rng: random.Random) -> None:

@@ -91,9 +91,9 @@ class Loop:
         )
 
     def _identity(self, pid: int) -> str:
-        found, _ = ProcessOwners(self.folder / "node/proc").resolve([ProcessUse(pid)], 0)
-        assert found.holding is not None
-        return next(iter(found.holding.weights))
+        device_owners, _ = ProcessOwners(self.folder / "node/proc").resolve([ProcessUse(pid)], 0)
+        assert device_owners.holding is not None
+        return next(iter(device_owners.holding.weights))
 
 
 def _histograms(url: str) -> dict[str, dict[float, float]]:
@@ -101,12 +101,12 @@ def _histograms(url: str) -> dict[str, dict[float, float]]:
 
     with urllib.request.urlopen(url, timeout=60) as answer:
         text = answer.read().decode()
-    found: dict[str, dict[float, float]] = {}
+    histograms: dict[str, dict[float, float]] = {}
     for metric in text_string_to_metric_families(text):
         for kind, (name, _) in _HISTOGRAMS.items():
             if metric.name == name:
-                found[kind] = {float(s.labels["le"]): s.value for s in metric.samples if s.name == f"{name}_bucket"}
-    return found
+                histograms[kind] = {float(s.labels["le"]): s.value for s in metric.samples if s.name == f"{name}_bucket"}
+    return histograms
 
 
 def within(before: dict[float, float], after: dict[float, float], limit_s: float) -> float:

@@ -201,10 +201,10 @@ def _judge(agent: AgentProcess, truth: TruthRecorder, done: dict[str, int], scra
     possibly missing. `overbooked` counts devices whose counter had less than the ledger recorded, `underbooked` those that lack
     more than is declared.
     """
-    found: LedgerSummary = summarise(agent.state)
+    summary: LedgerSummary = summarise(agent.state)
     rows = [located.row for located in read_rows(agent.state)]
     worst, sensor, true, held, over, under, lacking, declared, unseen = 0.0, 0, 0, 0, 0, 0, 0, 0, 0
-    for device, bounds in found.devices:
+    for device, bounds in summary.devices:
         runs = [r.run for r in rows if isinstance(r, Cell) and r.device == device]
         span = min(run_.start_ns for run_ in runs), max(run_.end_ns for run_ in runs)
         start, end = (truth.at(device, t) for t in span)
@@ -218,16 +218,16 @@ def _judge(agent: AgentProcess, truth: TruthRecorder, done: dict[str, int], scra
         lacking, declared = lacking + max(0, least - bounds.energy_uj), declared + bounds.gap_bound_uj + doubt
         over += bounds.energy_uj > most + doubt
         under += bounds.energy_uj < least - bounds.gap_bound_uj - doubt
-    total = found.total
+    total = summary.total
     error, total_held = (total.energy_uj - sensor) / sensor, total.low_uj <= true <= total.high_uj
-    faults, fell = len(found.chain_faults), len(scraper.fallen)
+    faults, fell = len(summary.chain_faults), len(scraper.fallen)
     return {
         "agent_kills": done["agent"], "reader_kills": done["reader"], "resets": done["reset"], "scrapes": scraper.scrapes,
         "ledger_j": joules(total.energy_uj), "sensor_j": joules(sensor), "error_total": error, "error_worst_device": worst,
         "low_j": joules(total.low_uj), "true_j": joules(true), "high_j": joules(total.high_uj), "total_held": total_held,
-        "devices_held": held, "devices": len(found.devices), "overbooked": over, "underbooked": under,
+        "devices_held": held, "devices": len(summary.devices), "overbooked": over, "underbooked": under,
         "lacking_j": joules(lacking), "declared_j": joules(declared), "gap_bound_j": joules(total.gap_bound_uj),
-        "unseen_j": joules(unseen), "conserved": found.conserved, "chain_faults": faults, "fell": fell,
-        "ok": abs(error) <= 0.001 and total_held and held == len(found.devices) and found.conserved
+        "unseen_j": joules(unseen), "conserved": summary.conserved, "chain_faults": faults, "fell": fell,
+        "ok": abs(error) <= 0.001 and total_held and held == len(summary.devices) and summary.conserved
         and not (faults or fell or over or under),
     }  # fmt: skip

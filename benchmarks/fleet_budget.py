@@ -76,23 +76,23 @@ def table() -> str:
 
 def parts(keys: Sequence[Key]) -> dict[Part, dict[str, int]]:
     """Series of a response, per part that they grow with and per instance of it."""
-    found: dict[Part, Counter[str]] = {part: Counter() for part in BUDGET}
+    counts: dict[Part, Counter[str]] = {part: Counter() for part in BUDGET}
     for name, labels in keys:
         of = dict(labels)
         source = of.get("source", "")
         if name.startswith(tuple(PREFIX + stem for stem in OF_ENGINES)):
-            found["engine"][of["workload"]] += 1
+            counts["engine"][of["workload"]] += 1
         elif source.startswith(("dvfs:", "tokens:")):
-            found["workload"][source.partition(":")[2]] += 1
+            counts["workload"][source.partition(":")[2]] += 1
         elif "uuid" in of and "_workload_" not in name:
-            found["steered" if name.startswith(f"{PREFIX}dvfs_") else "gpu"][of["uuid"]] += 1
+            counts["steered" if name.startswith(f"{PREFIX}dvfs_") else "gpu"][of["uuid"]] += 1
         elif "workload" in of:
-            found["workload"][of["workload"]] += 1
+            counts["workload"][of["workload"]] += 1
         elif of.get("device", "").startswith("GPU-"):
-            found["gpu"][of["device"]] += 1
+            counts["gpu"][of["device"]] += 1
         else:
-            found["node"]["page"] += 1
-    return {part: dict(counted) for part, counted in found.items()}
+            counts["node"]["page"] += 1
+    return {part: dict(counted) for part, counted in counts.items()}
 
 
 def allowed(gpus: int, workloads: int = 0, engines: int = 0, steered: int = 0) -> int:
@@ -114,12 +114,12 @@ def family(metric: str) -> str:
 
 def profiles(text: str | None = None) -> dict[str, dict[str, Any]]:
     """`web.metrics` of each profile, by the comment that opens its example in docs/fleet.md."""
-    found = {}
+    settings = {}
     for block in re.findall(r"```yaml\n(.*?)```", PAGE.read_text() if text is None else text, re.DOTALL):
         named = re.match(r"# profile: (\w+)", block)
         if named:
-            found[named[1]] = yaml.safe_load(block)["web"]["metrics"]
-    return found
+            settings[named[1]] = yaml.safe_load(block)["web"]["metrics"]
+    return settings
 
 
 def selection(metrics: Mapping[str, Any]) -> Selection:

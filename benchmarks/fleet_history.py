@@ -51,14 +51,14 @@ class RecordedSeriesWriter:
     """Writes what rules would have recorded: each series at one value, as often as its group is evaluated."""
 
     def __init__(
-        self, found: Iterable[dict[str, Any]], receivers: Sequence[Receiver], external: Sequence[dict[str, str]]
+        self, series: Iterable[dict[str, Any]], receivers: Sequence[Receiver], external: Sequence[dict[str, str]]
     ) -> None:
         """Of these, the result of an instant query; `receivers` and `external` as of a `FleetHistoryWriter`."""
         self._receivers = receivers
         every = {rule.record: seconds(group.interval) for group in rules.groups() for rule in group.rules}
         self._heads: dict[float, list[list[bytes]]] = {}
         self._values: dict[float, list[float]] = {}
-        for each in found:
+        for each in series:
             interval_s = every[each["metric"]["__name__"]]
             heads = self._heads.setdefault(interval_s, [[] for _ in external])
             for known, more in zip(heads, external, strict=True):
@@ -130,12 +130,12 @@ def _of(key: Key) -> dict[str, str]:
 
 
 def _labels(labels: dict[str, str]) -> bytes:
-    found = []
+    fields = []
     for name, value in sorted(labels.items()):
         if value:
             label = _field(1, name.encode()) + _field(2, value.encode())
-            found.append(_field(1, label))
-    return b"".join(found)
+            fields.append(_field(1, label))
+    return b"".join(fields)
 
 
 def _samples(values: NDArray[np.float64], times_s: Sequence[float]) -> NDArray[np.void]:
@@ -164,12 +164,12 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    found = bytearray()
+    data = bytearray()
     while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
+        data.append(value & 0x7F | 0x80)
         value >>= 7
-    found.append(value)
-    return bytes(found)
+    data.append(value)
+    return bytes(data)
 
 
 def _snappy(data: bytes) -> bytes:

@@ -36,10 +36,10 @@ class FleetResponses:
         """Head and body."""
         if path == "/targets":
             return _OK % (JSON, len(self._groups)) + self._groups
-        found = self._targets.get(path)
-        if found is None:
+        entry = self._targets.get(path)
+        if entry is None:
             return _MISSING
-        target, form = found
+        target, form = entry
         body = (form % tuple(target.values([time.time()])[0].tolist())).encode()
         return _OK % (TEXT, len(body)) + body
 

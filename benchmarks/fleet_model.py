@@ -38,16 +38,16 @@ class Activity:
     def at(self, t_s: Vector) -> Vector:
         """Its value at each time."""
         angles = 2 * math.pi / PERIOD_S * (t_s[:, None] - self.start_s) + self.phases
-        found: Vector = (self.levels * (1 + SWING * np.sin(angles))).mean(axis=1)
-        return found
+        values: Vector = (self.levels * (1 + SWING * np.sin(angles))).mean(axis=1)
+        return values
 
     def total(self, t_s: Vector) -> Vector:
         """Its integral since the start, s."""
         elapsed = t_s[:, None] - self.start_s
         turns = 2 * math.pi / PERIOD_S
         waves = (np.cos(self.phases) - np.cos(turns * elapsed + self.phases)) / turns
-        found: Vector = (self.levels * (elapsed + SWING * waves)).mean(axis=1)
-        return found
+        integrals: Vector = (self.levels * (elapsed + SWING * waves)).mean(axis=1)
+        return integrals
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +106,12 @@ class ScrapedFleet:
         draw = random.Random(self.seed)
         levels = np.array([draw.uniform(0.75, 1.1) for _ in range(self.nodes)])
         phases = np.array([draw.uniform(0, 2 * math.pi) for _ in range(self.nodes)])
-        found = []
+        targets = []
         for n in range(self.nodes):
             activity = Activity(levels[n : n + 1], phases[n : n + 1], self.start_s)
             place = (("site", f"site-{n % self.sites}"),)
             keys = tuple(_renamed(self.node_template.keys, _node_names(n)))
-            found.append(ScrapeTarget(f"gpu-{n:04d}", "wattlens", place, self.node_template, keys, activity))
+            targets.append(ScrapeTarget(f"gpu-{n:04d}", "wattlens", place, self.node_template, keys, activity))
         drawn_w = _sum(self.node_template, "wattlens_node_power_watts", source="redfish")
         metered_w = _sum(self.site_template, "wattlens_facility_power_watts", position_of="it-")
         for k in range(self.sites):
@@ -119,8 +119,8 @@ class ScrapedFleet:
             activity = Activity(levels[chosen], phases[chosen], self.start_s)
             made = _scaled(self.site_template, drawn_w * len(levels[chosen]) / metered_w)
             keys = tuple(_renamed(made.keys, _site_names(k)))
-            found.append(ScrapeTarget(f"site-{k}", "wattlens-site", (), made, keys, activity))
-        return tuple(found)
+            targets.append(ScrapeTarget(f"site-{k}", "wattlens-site", (), made, keys, activity))
+        return tuple(targets)
 
     def power_w(self, at_s: Mapping[str, float]) -> float:
         """Power of the GPUs of these nodes, each at its time."""
@@ -131,15 +131,15 @@ class ScrapedFleet:
     def joules_per_token(self) -> dict[str, float]:
         """Joules per generated token by model, including idle GPUs of the engines; the same on every node at any time."""
         page = self.node_template
-        found: dict[str, float] = {}
+        ratios: dict[str, float] = {}
         for name, labels in page.keys:
             if name == "wattlens_requests_total":
                 of = dict(labels)
                 joules = _sum(page, "wattlens_workload_energy_joules_total", rate=True, workload=of["workload"])
                 ratio = joules / _sum(page, "wattlens_tokens_total", rate=True, phase="generation", workload=of["workload"])
                 models = MODELS[: self.nodes] if of["model"] == MODELS[0] else (of["model"],)
-                found |= dict.fromkeys(models, ratio)
-        return found
+                ratios |= dict.fromkeys(models, ratio)
+        return ratios
 
 
 def _sum(of: Template, name: str, *, rate: bool = False, position_of: str = "", **labels: str) -> float:

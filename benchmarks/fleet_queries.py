@@ -69,16 +69,16 @@ class QueryConnection(LoopbackConnection):
             RuntimeError: the server rejects the query.
         """
         _, body = self.ask("query", query=expr, **({} if at_s is None else {"time": f"{at_s:.3f}"}))
-        found = json.loads(body)
-        if found["status"] != "success":
-            raise RuntimeError(found.get("error", "no result"))
-        result: list[dict[str, Any]] = found["data"]["result"]
+        reply = json.loads(body)
+        if reply["status"] != "success":
+            raise RuntimeError(reply.get("error", "no result"))
+        result: list[dict[str, Any]] = reply["data"]["result"]
         return result
 
     def value(self, expr: str, at_s: float | None = None) -> float:
         """Value of an expression with one result; NaN without a result."""
-        found = self.samples(expr, at_s)
-        return float(found[0]["value"][1]) if found else math.nan
+        samples = self.samples(expr, at_s)
+        return float(samples[0]["value"][1]) if samples else math.nan
 
 
 def step_s(range_s: float, width_px: int, scrape_s: float) -> float:
@@ -132,11 +132,11 @@ def _panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _of_variable(uid: str, variable: dict[str, Any], values: Mapping[str, str]) -> DashboardQuery | None:
     text = variable.get("query", "")
     text = text.get("query", "") if isinstance(text, dict) else text
-    found = _LABEL_VALUES.match(text.strip())
-    if variable.get("type") != "query" or found is None:
+    match = _LABEL_VALUES.match(text.strip())
+    if variable.get("type") != "query" or match is None:
         return None
     return DashboardQuery(
-        uid, f"variable {variable['name']}", _put(found[1] or "", values, 3600, 30, 30), "values", label=found[2]
+        uid, f"variable {variable['name']}", _put(match[1] or "", values, 3600, 30, 30), "values", label=match[2]
     )
 
 
@@ -146,8 +146,8 @@ def _selected_value(variable: dict[str, Any], query: DashboardQuery | None, stor
     current = variable.get("current", {}).get("value") or (variable.get("options") or [{}])[0].get("value", "")
     if query is not None and not current:
         _, body = store.ask(f"label/{query.label}/values", **{"match[]": query.expr})
-        found = json.loads(body).get("data") or [""]
-        return escaped(str(found[0]))
+        names = json.loads(body).get("data") or [""]
+        return escaped(str(names[0]))
     return str(current[0] if isinstance(current, list) else current)
 
 
@@ -175,8 +175,8 @@ def ask(store: QueryConnection, query: DashboardQuery, end_s: float, range_s: fl
         seconds, body = store.ask("query", query=query.expr, time=f"{end_s:.3f}")
     else:
         seconds, body = store.ask("query_range", query=query.expr, step=f"{query.step_s:.0f}", **span)
-    found = json.loads(body)
-    if found.get("status") != "success":
-        return QueryResult(seconds, 0, len(body), str(found.get("error", "no result")))
-    data = found["data"]
+    reply = json.loads(body)
+    if reply.get("status") != "success":
+        return QueryResult(seconds, 0, len(body), str(reply.get("error", "no result")))
+    data = reply["data"]
     return QueryResult(seconds, len(data if isinstance(data, list) else data["result"]), len(body))

@@ -53,7 +53,7 @@ def timing(store: str, query: DashboardQuery, range_h: float, answers: Sequence[
 def report(result: FleetResult) -> Iterator[Row]:
     """Figures, checks, the times of all queries of a server, each slow one, and failed checks."""
     yield {"nodes": result.nodes, **dict(sorted(result.figures.items()))}
-    yield from ({"check": name, "found": found, "true": true} for name, (found, true) in result.checks.items())
+    yield from ({"check": name, "found": value, "true": true} for name, (value, true) in result.checks.items())
     pairs = sorted({(t["store"], t["range_h"]) for t in result.timings})
     for store, range_h in pairs:
         own = [t for t in result.timings if (t["store"], t["range_h"]) == (store, range_h) and not t["error"]]

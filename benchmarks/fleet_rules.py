@@ -26,9 +26,9 @@ def recorded(program: str, folder: Path, port: int, targets: str, count: int, sc
         _until_evaluated(prometheus)
         if failed := failing(client):
             raise RuntimeError("; ".join(failed))
-        found = client.samples(_RECORDED)
+        series = client.samples(_RECORDED)
     shutil.rmtree(folder)
-    return found
+    return series
 
 
 def failing(prometheus: QueryConnection) -> list[str]:
@@ -62,10 +62,10 @@ def _until_evaluated(prometheus: ServerProcess) -> None:
     """
     began = time.monotonic()
     while True:
-        found = prometheus.metrics()
+        metrics = prometheus.metrics()
         groups = {
-            dict(labels)["rule_group"]: (value, total(found, "prometheus_rule_group_iterations_total", dict(labels)))
-            for (name, labels), value in found.items()
+            dict(labels)["rule_group"]: (value, total(metrics, "prometheus_rule_group_iterations_total", dict(labels)))
+            for (name, labels), value in metrics.items()
             if name == "prometheus_rule_group_interval_seconds" and "wattlens-alerts" not in dict(labels)["rule_group"]
         }
         if groups and all(times >= (2 if every_s <= 120 else 1) for every_s, times in groups.values()):

@@ -74,10 +74,10 @@ def measure(
         load = stack.enter_context(_load(fleet, folder, ports[2]))
         targets, remote = f"http://127.0.0.1:{ports[2]}/targets", f"http://127.0.0.1:{store.port}/api/v1/write"
         say("rules: until each was evaluated twice, by a Prometheus of its own")
-        found = fleet_rules.recorded(programs[0], folder / "rules", ports[3], targets, len(fleet.targets), scrape_s)
-        result.figures["recorded_series"] = len(found)
+        series = fleet_rules.recorded(programs[0], folder / "rules", ports[3], targets, len(fleet.targets), scrape_s)
+        result.figures["recorded_series"] = len(series)
         receivers = [stack.enter_context(Receiver(port)) for port in ports[:2]]
-        _past(fleet, receivers, found, hours, scrape_s)
+        _past(fleet, receivers, series, hours, scrape_s)
         fleet_servers.configure(prometheus.folder, scrape_s, targets=targets, rules=True, remote_write=remote)
         prometheus.post("/-/reload")
         fleet_rules.until_scraped(prometheus, len(fleet.targets), 4 * scrape_s + 60)
@@ -114,12 +114,12 @@ def _listens(port: int) -> bool:
     return False
 
 
-def _past(fleet: ScrapedFleet, receivers: list[Receiver], found: list[dict[str, Any]], hours: float, scrape_s: float) -> None:
+def _past(fleet: ScrapedFleet, receivers: list[Receiver], series: list[dict[str, Any]], hours: float, scrape_s: float) -> None:
     """History until now, also of the time that writing it takes."""
     external = [{}, EXTERNAL]
     history, recorded = (
         FleetHistoryWriter(fleet, receivers, fleet_history.asked_for(), external),
-        RecordedSeriesWriter(found, receivers, external),
+        RecordedSeriesWriter(series, receivers, external),
     )
     waiting = fleet_history.times(time.time(), hours, scrape_s)
     while waiting:
@@ -134,9 +134,9 @@ def _watch(result: FleetResult, prometheus: ServerProcess, store: ServerProcess,
     durations: dict[str, list[float]] = {}
     while time.monotonic() - began < seconds:
         time.sleep(min(5.0, seconds / 4))
-        found = prometheus.metrics()
-        lags.append(_lag(found))
-        for (name, labels), value in found.items():
+        metrics = prometheus.metrics()
+        lags.append(_lag(metrics))
+        for (name, labels), value in metrics.items():
             if name == "prometheus_rule_group_last_duration_seconds" and value:  # 0: not evaluated yet
                 durations.setdefault(dict(labels)["rule_group"].rpartition(";")[2], []).append(value)
     took, after = time.monotonic() - began, _mark(prometheus, store, load)
@@ -157,19 +157,19 @@ def _watch(result: FleetResult, prometheus: ServerProcess, store: ServerProcess,
 
 
 def _mark(prometheus: ServerProcess, store: ServerProcess, load: int) -> dict[str, float]:
-    found = prometheus.metrics()
+    metrics = prometheus.metrics()
     return {
         "cpu_prometheus": prometheus.cpu_s, "cpu_vm": store.cpu_s, "cpu_load": cpu_s(load),
-        "samples": total(found, "prometheus_tsdb_head_samples_appended_total"),
-        "sent": total(found, "prometheus_remote_storage_samples_total"),
-        "series": total(found, "prometheus_tsdb_head_series"),
-        "missed": total(found, "prometheus_rule_group_iterations_missed_total"),
+        "samples": total(metrics, "prometheus_tsdb_head_samples_appended_total"),
+        "sent": total(metrics, "prometheus_remote_storage_samples_total"),
+        "series": total(metrics, "prometheus_tsdb_head_series"),
+        "missed": total(metrics, "prometheus_rule_group_iterations_missed_total"),
     }  # fmt: skip
 
 
-def _lag(found: Series) -> float:
-    newest = total(found, "prometheus_remote_storage_highest_timestamp_in_seconds")
-    sent = total(found, "prometheus_remote_storage_queue_highest_sent_timestamp_seconds")
+def _lag(metrics: Series) -> float:
+    newest = total(metrics, "prometheus_remote_storage_highest_timestamp_in_seconds")
+    sent = total(metrics, "prometheus_remote_storage_queue_highest_sent_timestamp_seconds")
     return newest - sent
 
 
@@ -184,8 +184,8 @@ def _check(result: FleetResult, fleet: ScrapedFleet, store: QueryConnection, tar
     }
     result.checks["power of the fleet, W"] = (store.value(f"sum({power})", now_s), fleet.power_w(at_s))
     for model, per_token in fleet.joules_per_token().items():
-        found = store.value(f'model:wattlens_joules_per_token:ratio_rate5m{{{ENGINE},model="{model}"}}')
-        result.checks[f"J/token of {model}"] = (found, per_token)
+        ratio = store.value(f'model:wattlens_joules_per_token:ratio_rate5m{{{ENGINE},model="{model}"}}')
+        result.checks[f"J/token of {model}"] = (ratio, per_token)
     parts = [
         store.value(f"sum(rate(wattlens_{name}_joules_total[2m]))", now_s)
         for name in ("gpu_energy", "workload_energy", "gpu_unallocated_energy", "gpu_unattributed_energy")
@@ -212,8 +212,8 @@ def _time(
             before_s = servers[name].cpu_s
             answers[name, n].append(fleet_queries.ask(stores[name], asked[n], time.time(), range_h * 3600))
             cpu_s[name, n] += servers[name].cpu_s - before_s
-    for (name, n), found in answers.items():
-        result.timings.append(timing(name, asked[n], range_h, found, cpu_s[name, n] / repeats))
+    for (name, n), query_results in answers.items():
+        result.timings.append(timing(name, asked[n], range_h, query_results, cpu_s[name, n] / repeats))
         if result.timings[-1]["p95_s"] > BAR_S:
             say(f"slow: {result.timings[-1]}")
 
@@ -229,7 +229,7 @@ def _after(result: FleetResult, prometheus: ServerProcess, store: ServerProcess)
         count += json.loads(meta.read_text())["stats"].get("numSamples", 0)
         size += sum(p.stat().st_size for p in meta.parent.rglob("*") if p.is_file())
     figures["prometheus_block_b_per_sample"] = size / count if count else math.nan
-    found = store.metrics()
-    rows = sum(total(found, "vm_rows", {"type": f"storage/{part}"}) for part in ("inmemory", "small", "big"))
-    figures["vm_b_per_sample"] = total(found, "vm_data_size_bytes") / rows if rows else math.nan
+    metrics = store.metrics()
+    rows = sum(total(metrics, "vm_rows", {"type": f"storage/{part}"}) for part in ("inmemory", "small", "big"))
+    figures["vm_b_per_sample"] = total(metrics, "vm_data_size_bytes") / rows if rows else math.nan
     figures["vm_rows"] = rows

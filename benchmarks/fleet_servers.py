@@ -80,13 +80,13 @@ class ServerProcess:
     @property
     def disk_b(self) -> int:
         """Of its folder."""
-        found = 0
+        size_b = 0
         for path in self.folder.rglob("*"):
             try:
-                found += path.stat().st_blocks * 512
+                size_b += path.stat().st_blocks * 512
             except FileNotFoundError:  # removed by compaction
                 continue
-        return found
+        return size_b
 
     def stop(self) -> None:
         """SIGTERM, and wait."""
@@ -182,7 +182,7 @@ def victoria_metrics(program: str, folder: Path, port: int) -> Iterator[ServerPr
         yield server
 
 
-def total(found: Series, name: str, labels: Mapping[str, str] | None = None) -> float:
+def total(metrics: Series, name: str, labels: Mapping[str, str] | None = None) -> float:
     """Sum of a metric's series with these labels."""
     wanted = set((labels or {}).items())
-    return sum(value for (metric, have), value in found.items() if metric == name and wanted <= set(have))
+    return sum(value for (metric, have), value in metrics.items() if metric == name and wanted <= set(have))

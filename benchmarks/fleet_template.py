@@ -51,12 +51,12 @@ class Template:
     def values(self, s: Vector, total: Vector, t_s: Vector) -> NDArray[np.float64]:
         """Of each time a row, of each series a column."""
         noise = np.sin(np.outer(t_s, 0.01 + 0.001 * np.arange(len(self.keys)) % 0.3))
-        found = (
+        values = (
             self.base + np.outer(total, self.rate) + np.outer(s, self.watts) + noise * self.wobble + np.outer(t_s, self.clock)
         )
         whole = np.array(self.digits) == 0
-        found[:, whole] = np.floor(found[:, whole])
-        rounded: NDArray[np.float64] = np.round(found, 6)
+        values[:, whole] = np.floor(values[:, whole])
+        rounded: NDArray[np.float64] = np.round(values, 6)
         return rounded
 
 
@@ -136,7 +136,7 @@ def _series(text: str) -> Iterator[tuple[Key, float]]:
 
 
 def _parsed(line: str) -> tuple[Key, float]:
-    found = _LINE.match(line)
-    if found is None:
+    match = _LINE.match(line)
+    if match is None:
         raise ValueError(f"not a line of a page: {line[:200]}")
-    return (found[1], tuple(_LABEL.findall(found[2] or ""))), float(found[3])
+    return (match[1], tuple(_LABEL.findall(match[2] or ""))), float(match[3])

@@ -91,8 +91,8 @@ def _groups(ledger: CompactedLedger) -> Iterator[tuple[str, Fraction]]:
                     for i, value in enumerate(sums):
                         total[i] += value
                     of_site[part] = of_site.get(part, Fraction(0)) + sum(sums) * per_kwh
-        for part, found in of_site.items():
-            grams[f"{part}|{site}"] = found * pue / _KWH
+        for part, amount in of_site.items():
+            grams[f"{part}|{site}"] = amount * pue / _KWH
     names: dict[str, Callable[[list[str]], str]] = {
         "": lambda of: "",
         "site": lambda of: of[5],
@@ -134,20 +134,20 @@ def bounds(truth: ExpectedTotals) -> dict[str, tuple[int, int]]:
     A GPU's gain error is at most g of the true energy, hence E x g / (1 - g) of the metered energy E. Of the errors of its
     readings, those at both ends of an interval without a hole remain. Unmetered energy can only add to it.
     """
-    found: dict[str, list[int]] = {}
+    totals: dict[str, list[int]] = {}
     for board, (uj, runs) in truth.boards.items():
         node, gpu = map(int, board.split("/"))
         if gpu < GPUS:
             gain_uj = -(-uj * GAIN_PPM // (1_000_000 - GAIN_PPM))
             edges_uj = 2 * runs * edge_uj(node, gpu)
             for key in ("", f"/site/{site_of(node).name}"):
-                sums = found.setdefault(key, [0, 0, 0])
+                sums = totals.setdefault(key, [0, 0, 0])
                 sums[0] += uj
                 sums[1] += gain_uj + edges_uj
     for key, (bound_uj, _) in truth.gaps.items():
         for suffix in ("", f"/site/{key.partition('/')[0]}"):
-            found[suffix][2] += bound_uj
-    return {f"energy.gpu{key}": (uj - wrong, uj + wrong + unseen) for key, (uj, wrong, unseen) in found.items()}
+            totals[suffix][2] += bound_uj
+    return {f"energy.gpu{key}": (uj - wrong, uj + wrong + unseen) for key, (uj, wrong, unseen) in totals.items()}
 
 
 def differences(facts: Mapping[str, Any], ledger: CompactedLedger) -> tuple[list[str], int, int]:

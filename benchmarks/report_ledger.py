@@ -175,7 +175,7 @@ def _site(
 ) -> tuple[ChainEnd, dict[str, Any], int, int]:
     """The site's own ledger, written by the product's book; meters of the quarter's cells, and the sum of all."""
     chain = SegmentChainWriter(folder, Identity(CLUSTER, site.name, BOOT, VERSION, True), *head)
-    found, everything = {m.id: dict[int, int]() for m in METERS}, 0
+    by_meter, everything = {m.id: dict[int, int]() for m in METERS}, 0
     names = {m.id: m.device(site.name) for m in METERS}
     facts = [WorkloadFacts(names[m.id], start_ns(0), METER_KIND, m.labels) for m in METERS]
     devices = [DeviceFacts(names[m.id], m.source, m.accuracy_ppm / 10**6, start_ns(0)) for m in METERS]
@@ -194,10 +194,10 @@ def _site(
                     entries.append(Entry(*of))
                     everything += energy
                     if cell in within:
-                        found[meter][cell] = energy
+                        by_meter[meter][cell] = energy
             chain.add(Batch(entries, facts=facts, devices=devices))
             size += (chain.folder / segments.file_name(CLUSTER, site.name, chain.number - 1)).stat().st_size
-    return ChainEnd(chain.number, chain.previous), {**found, "all": everything}, chain.number - head.sequence, size
+    return ChainEnd(chain.number, chain.previous), {**by_meter, "all": everything}, chain.number - head.sequence, size
 
 
 def _inputs(fleet: SyntheticFleet, folder: Path) -> Path:

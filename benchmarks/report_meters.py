@@ -101,8 +101,10 @@ def ledger(building: BuildingMeters, folder: Path) -> int:
     ]
     facts = Batch(facts=[WorkloadFacts("job", start, "pod")], devices=[DeviceFacts("GPU-1", "H100", 0.05, start)])
     SegmentChainWriter(source, Identity("bench", "node", "boot-1", "0.1.0", True)).add(replace(facts, entries=gpu))
-    found = index.build([source])
-    return sum(one.rows for day in compact_days(found, folder / "days", found.days, Sites({}, SITE)) for one in day.statements)
+    segments = index.build([source])
+    return sum(
+        one.rows for day in compact_days(segments, folder / "days", segments.days, Sites({}, SITE)) for one in day.statements
+    )
 
 
 def run(meters: int = 90) -> Row:

@@ -151,10 +151,10 @@ _PARTS: dict[JobTemplate, str] = {}
 
 
 def _part(stay: JobPlacement) -> str:
-    found = _PARTS.get(stay.job)
-    if found is None:
-        found = _PARTS[stay.job] = part_of(stay.job)
-    return found
+    part = _PARTS.get(stay.job)
+    if part is None:
+        part = _PARTS[stay.job] = part_of(stay.job)
+    return part
 
 
 def _plus(into: dict[str, int], key: str, value: int) -> None:

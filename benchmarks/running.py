@@ -99,13 +99,13 @@ def series(text: str) -> Series:
 
 def children(pid: int) -> list[int]:
     """Direct children of a process."""
-    found: list[int] = []
+    pids: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
-            found += map(int, task.read_text().split())
+            pids += map(int, task.read_text().split())
         except OSError:
             continue
-    return found
+    return pids
 
 
 def family(pid: int) -> Iterator[int]:

@@ -234,24 +234,24 @@ def write_node(folder: Path, node: str) -> list[int]:
 
 def _actions(node: str, day: int) -> list[Action]:
     """What DVFS set on a node's day, and put back."""
-    at, found = FIRST_NS + day * DAY_NS + 5 * NS_PER_S, []
+    at, actions = FIRST_NS + day * DAY_NS + 5 * NS_PER_S, []
     steered = STEERED.get(node)
     if steered is not None and steered.is_steered_on(day):
         start_ns, end_ns = steered.times_ns(FIRST_NS, day)
         for gpu in steered.devices:
-            found.append(Action(start_ns, gpu, steered.policy, "set", steered.setting, "ok", steered.workload))
-            found.append(Action(end_ns, gpu, steered.policy, "restore", "{}", "ok", steered.workload))
+            actions.append(Action(start_ns, gpu, steered.policy, "set", steered.setting, "ok", steered.workload))
+            actions.append(Action(end_ns, gpu, steered.policy, "restore", "{}", "ok", steered.workload))
     if node == "gpu-a1" and day in (110, 141):
-        found.append(Action(at, device(node, 0), "slo", "refuse", '{"sm_clock_mhz":1200}', "latency budget", "pod:chat-70b"))
-    return found
+        actions.append(Action(at, device(node, 0), "slo", "refuse", '{"sm_clock_mhz":1200}', "latency budget", "pod:chat-70b"))
+    return actions
 
 
 def _proof(node: str) -> dict[int, list[ProofRow]]:
     """The rows that prove what steering saved on a node, by day."""
-    found: dict[int, list[ProofRow]] = {}
+    rows_by_day: dict[int, list[ProofRow]] = {}
     for row in sample_proof.rows(STEERED[node], FIRST_NS, DAYS) if node in STEERED else ():
-        found.setdefault((row.t_ns - FIRST_NS) // DAY_NS, []).append(row)
-    return found
+        rows_by_day.setdefault((row.t_ns - FIRST_NS) // DAY_NS, []).append(row)
+    return rows_by_day
 
 
 def write_site(folder: Path, node_uj: list[int]) -> None:

@@ -60,7 +60,7 @@ def day(seed: int) -> list[Row]:
     end_ns = BEGIN_NS + DAY_S * S
     meters = book.window(BEGIN_NS, end_ns + 4 * CELL_NS, until_ns=end_ns)
     named = gaps(meters)
-    found = []
+    rows = []
     for name in meters:
         amount = energy(meters, {name: 1})
         value, low, high = ((0 if v is None else float(v) / 3.6e12) for v in (amount.value, amount.low, amount.high))
@@ -68,14 +68,14 @@ def day(seed: int) -> list[Row]:
         imputed = meters[name].imputed_uj / 3.6e12
         true = played.true_uj(name, 0, DAY_S) / 3.6e12
         row: Row = {"meter": name, "true_kwh": true, "kwh": value, "low_kwh": low, "high_kwh": high, "imputed_kwh": imputed}
-        found.append(row | {"not seen by it": dict(reasons), "ok": low <= true <= high})
-    return found
+        rows.append(row | {"not seen by it": dict(reasons), "ok": low <= true <= high})
+    return rows
 
 
 def run(days: int = 20, seed: int = 0, jobs: int = 2) -> Iterator[Row]:
     """Days with random gains and loads: the totals of the first, and the number of all totals within their bounds."""
     with ProcessPoolExecutor(jobs) as pool:
-        found = list(pool.map(day, range(seed, seed + days)))
-    held = [total["ok"] for each in found for total in each]
-    yield from found[0]
+        results = list(pool.map(day, range(seed, seed + days)))
+    held = [total["ok"] for each in results for total in each]
+    yield from results[0]
     yield {"totals": len(held), "within their bounds": sum(held), "ok": all(held)}

@@ -60,8 +60,8 @@ def train(hook: str, steps: int, kill: bool) -> Row:
                     killer.join()
     if child.returncode != 0:
         raise RuntimeError(errors[-2000:])
-    (found,) = json.loads(out.splitlines()[-1])
-    return dict(found) | {"killed": len(kills), "stderr": errors}
+    (row,) = json.loads(out.splitlines()[-1])
+    return dict(row) | {"killed": len(kills), "stderr": errors}
 
 
 def _kill(agent: AgentProcess, ended: threading.Event, kills: list[int], over: Path) -> None:
@@ -80,20 +80,20 @@ def empty_loop() -> list[float]:
         [sys.executable, "-c", EMPTY], stdout=subprocess.PIPE, check=True, timeout=120,
         env=os.environ | {"WATTLENS_AGENT_SOCKET": "/nonexistent"},
     )  # fmt: skip
-    found: list[float] = json.loads(done.stdout)
-    return found
+    durations_us: list[float] = json.loads(done.stdout)
+    return durations_us
 
 
-def judged(hook: str, found: Row) -> Row:
+def judged(hook: str, figures: Row) -> Row:
     """The figures of a run, and its unmet requirements."""
-    us, edge_j = sorted(found["us"]), TICKS_S * found["power_w"]
+    us, edge_j = sorted(figures["us"]), TICKS_S * figures["power_w"]
     p99_us = us[int(0.99 * len(us))]
-    same = all(found[f"told_{what}"] == found[what] for what in ("steps", "tokens"))
+    same = all(figures[f"told_{what}"] == figures[what] for what in ("steps", "tokens"))
     return {
         "hook": hook, "median_us": median(us), "p99_us": p99_us, "max_us": us[-1],
-        "steps": f"{found['told_steps']} of {found['steps']}", "tokens": f"{found['told_tokens']} of {found['tokens']}",
-        "joules": found["joules"], "true_joules": found["true_joules"], "edge_joules": edge_j, "kills": found["killed"],
-        "ok": same and abs(found["joules"] - found["true_joules"]) <= edge_j and p99_us <= BAR_US,
+        "steps": f"{figures['told_steps']} of {figures['steps']}", "tokens": f"{figures['told_tokens']} of {figures['tokens']}",
+        "joules": figures["joules"], "true_joules": figures["true_joules"], "edge_joules": edge_j, "kills": figures["killed"],
+        "ok": same and abs(figures["joules"] - figures["true_joules"]) <= edge_j and p99_us <= BAR_US,
     }  # fmt: skip
 
 

@@ -54,8 +54,8 @@ class SimulatedGpuWorker:
         out, _ = self._observer.communicate(timeout=60)
         self.plant.detach_process(0, self._slot)
         roots.remove_process(self.node, os.getpid())
-        (found,) = json.loads(out)
-        return dict(found)
+        (row,) = json.loads(out)
+        return dict(row)
 
 
 def observe(name: str) -> Row:
@@ -70,9 +70,9 @@ def observe(name: str) -> Row:
             truth.append((now.t_ns, now.gain * now.true_uj / 1e6))
             if turn % 20 == 0:
                 with suppress(OSError, ValueError):
-                    status, found = ask("GET", "/v1/me")
-                    if status == 200 and found.get("devices"):
-                        observations.append(found)
+                    status, reply = ask("GET", "/v1/me")
+                    if status == 200 and reply.get("devices"):
+                        observations.append(reply)
             if select.select([sys.stdin], [], [], 0.02)[0]:
                 break
     roots.remove_process(node, os.getpid())
@@ -81,7 +81,7 @@ def observe(name: str) -> Row:
         (t0, j0), (t1, j1) = next((a, b) for a, b in itertools.pairwise(truth) if b[0] >= t_ns)
         return j0 + (j1 - j0) * (t_ns - t0) / (t1 - t0)
 
-    marks = [found for found in observations if truth[0][0] < found["t_ns"] < truth[-1][0]]
+    marks = [reply for reply in observations if truth[0][0] < reply["t_ns"] < truth[-1][0]]
     first, last = marks[0], marks[-1]
     spent, seconds = joules_at(last["t_ns"]) - joules_at(first["t_ns"]), (last["t_ns"] - first["t_ns"]) / 1e9
     result = {"joules": last["joules"] - first["joules"], "true_joules": spent, "power_w": spent / seconds}
@@ -94,8 +94,8 @@ def wait_booked(steps: int) -> None:
     deadline_s = time.monotonic() + BOOKED_S
     while time.monotonic() < deadline_s:
         with suppress(OSError, ValueError):
-            _, found = ask("GET", "/v1/me")
-            if found.get("steps", {}).get("training", 0) >= steps:
+            _, reply = ask("GET", "/v1/me")
+            if reply.get("steps", {}).get("training", 0) >= steps:
                 return
         time.sleep(0.1)
 

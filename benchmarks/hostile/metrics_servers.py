@@ -67,8 +67,8 @@ class Endpoints:
 
 def value(page: Series, name: str, **labels: str) -> float | None:
     """The sum of the samples with these labels; None without any."""
-    found = [each for (key, of), each in page.items() if key == name and labels.items() <= dict(of).items()]
-    return sum(found) if found else None
+    values = [each for (key, of), each in page.items() if key == name and labels.items() <= dict(of).items()]
+    return sum(values) if values else None
 
 
 def reason(page: Series, workload: str) -> str:

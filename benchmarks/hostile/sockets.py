@@ -97,8 +97,8 @@ class UserClient:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([method, path, body]) + "\n")
         self._process.stdin.flush()
-        found = json.loads(self._answer())
-        return found if isinstance(found, dict) else {}
+        reply = json.loads(self._answer())
+        return reply if isinstance(reply, dict) else {}
 
     def _answer(self) -> str:
         assert self._process.stdout is not None

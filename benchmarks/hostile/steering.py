@@ -79,9 +79,9 @@ def actuator_messages(rig: Rig) -> None:
         def locks() -> list[tuple[int, int]]:
             return [plant.truth(gpu).locked_mhz for gpu in _STEERED]
 
-        found = locks()
+        original_clocks = locks()
         path = _start_actuator(rig, stack, "clock")
-        eventually(lambda: all(now != was for now, was in zip(locks(), found, strict=True)))
+        eventually(lambda: all(now != was for now, was in zip(locks(), original_clocks, strict=True)))
         steered, before, moved, unanswered, sent = locks(), worker(), 0, 0, 0
         frames, end_s = _frames(plant.uuid(_FREE)), time.monotonic() + rig.seconds
         while time.monotonic() < end_s:
