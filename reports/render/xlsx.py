@@ -13,6 +13,7 @@ from reports.language import Translator
 from reports.page.labels import label
 from reports.page.partition import CO2E, co2e_prefix, unallocated, whole, whole_id
 from reports.page.sections.energy import GROUPS, named
+from reports.page.sections.frameworks import rows_of, values_of
 from reports.page.sections.headline import tiles
 
 _WIDTHS: Final = {0: 46, 1: 18, 2: 18, 3: 18}
@@ -91,6 +92,14 @@ class _Writer:
             for f, sha256 in factors
         )  # fmt: skip
         self._list(say("factors"), heads, rows)
+        index = rows_of(facts, say)
+        heads = (*map(say, ("framework", "datapoint", "what_is_asked", "value", "unit", "state", "figures", "input")),)
+        answers = (
+            (row.title, row.datapoint, row.text, values_of(facts, row), row.unit, say(row.state), ", ".join(row.answered_by),
+             "; ".join(row.missing))
+            for row in index
+        )  # fmt: skip
+        self._list(say("framework_index"), heads, answers)
         heads = tuple(map(say, ("site", "day_utc", "statement", "sha_256_of_its_segments", "why_it_was_stated_anew")))
         days = ((d.site, d.day, str(d.statement), d.inputs_sha256, d.reason) for d in facts.days)
         self._list(say("ledger_days"), heads, days)

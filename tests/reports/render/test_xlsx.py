@@ -90,3 +90,12 @@ def test_heads_and_names_of_sheets_are_in_the_readers_language(tmp_path: Path, l
     book = openpyxl.load_workbook(io.BytesIO(xlsx(facts(tmp_path), say_in(language))))
     told = [*book.sheetnames, *(cell for sheet in book.sheetnames[1:] for cell in next(book[sheet].values))]
     assert [text for text in told if text is not None and text.isascii()] == ["id", "id", "SHA-256"]
+
+
+def test_the_framework_index_has_values_in_the_unit_asked_for_and_the_figures_behind_them(tmp_path: Path) -> None:
+    """6 kWh at 100 g/kWh in a quarter: 600 g are 0.0006 t, and a quarter answers a part of the year."""
+    index = {(row["Framework"], row["Datapoint"]): row for row in rows(facts(tmp_path), "Framework index")}
+    row = index["GHG Protocol", "Scope 2, location-based"]
+    assert (row["Value"], row["Unit"], row["State"]) == ("0.0006000", "t CO2e", "partly")
+    assert str(row["Figures"]).startswith("co2e.location")
+    assert row["Input"] == "twelve months of data"
