@@ -26,12 +26,12 @@ def tables(sets: Iterable[FactorSet]) -> str:
     """What there is at a glance, and then all that is known of each file."""
     listed = list(sets)
     head = (
-        "\n| file | years | emissions | mix | gases | licence | rows | missing |\n"
-        "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        "\n| file | years | emissions | mix | gases | origin | licence | rows | missing |\n"
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
     )
     rows = "".join(
         _line(f"[`{s.file}`](#{s.id.replace('.', '')})", s.years, f"{s.basis.boundary}, {s.basis.accounting}", s.mix,
-              s.basis.gases, s.licence, str(s.rows), str(len(s.missing)))
+              s.basis.gases, s.evidence, s.licence, str(s.rows), str(len(s.missing)))
         for s in listed
     )  # fmt: skip
     return head + rows + "".join(map(_section, listed)) + "\n"
@@ -82,7 +82,9 @@ def _section(s: FactorSet) -> str:
         "taken from": s.source,
         "SHA-256 of that": s.source_sha256 if " " in s.source_sha256 else f"`{s.source_sha256}`",
         "SHA-256 of the table": f"`{s.csv_sha256}`",
+        "published": s.published,
         "taken on": s.fetched,
+        "origin": s.evidence,
         "years": s.years,
         "emissions": f"{s.basis.boundary}; {s.mix} mix; {s.basis.accounting}",
         "gases": f"{s.basis.gases}; GWP: {s.gwp_set}",

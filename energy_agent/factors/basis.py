@@ -12,8 +12,11 @@ from energy_agent.factors.record import Factor
 class EmissionBoundary(StrEnum):
     """Which emissions of a kilowatt-hour are counted."""
 
-    DIRECT = "direct"  # of the chimney alone, as Scope 2 wants
-    LIFE_CYCLE = "life-cycle"  # of building the plant, of fuel's way to it and of its end as well
+    DIRECT = "direct"  # of generation alone, as Scope 2 requires
+    LIFE_CYCLE = "life-cycle"  # also of building the plant, supplying its fuel and its end
+    UPSTREAM = "upstream"  # of supplying the fuel alone (Scope 3, category 3, activity B)
+    LOSSES = "losses"  # of the electricity lost in transmission and distribution (activity C)
+    BIOGENIC = "biogenic"  # CO2 from biomass at generation, which is reported outside the scopes
 
 
 class Accounting(StrEnum):

@@ -15,6 +15,8 @@ from energy_agent.core.errors import UsageError
 from energy_agent.factors.record import Factor
 
 EDITION = "codecarbon-3.3.2"
+PUBLISHED = "2026-09-09"
+FETCHED = "2026-11-26"
 SOURCE_PATH = "data/private_infra/global_energy_mix.json"
 SOURCE_SHA256 = "8f1053800210aa07cc6019cc422b0d34f47dd092f6351dd873445c2b8199a107"
 
@@ -54,12 +56,17 @@ def _factor(row: Mapping[str, str]) -> Factor:
         zone_name=row["name"],
         year=int(row["year"]),
         gases="CO2e",
+        gwp_set="AR5",
         boundary="life-cycle",
         basis="production",
         accounting="location-based",
         publisher="Our World in Data (Ember, Energy Institute), as compiled by CodeCarbon",
         edition=EDITION,
+        published=PUBLISHED,
+        source=f"PyPI codecarbon 3.3.2, codecarbon/{SOURCE_PATH}",
         source_sha256=SOURCE_SHA256,
+        fetched=FETCHED,
+        evidence="package",
         licence="CC BY 4.0 (data), MIT (compilation)",
         attribution="Our World in Data and Ember, carbon intensity of electricity; CodeCarbon, global_energy_mix.json",
         uncertainty="not stated by the publisher",

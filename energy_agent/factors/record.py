@@ -15,12 +15,17 @@ class Factor:
     zone_name: str
     year: int  # of the electricity mix that the value describes
     gases: str
+    gwp_set: str  # of the IPCC report that CO2e was computed with, such as AR5
     boundary: str  # life-cycle | direct
     basis: str  # production | consumption
     accounting: str  # location-based | market-based
     publisher: str
     edition: str  # package and release that the value was taken from
-    source_sha256: str  # of the file it was taken from
+    published: str  # date of that publication
+    source: str  # address of the file it was taken from
+    source_sha256: str  # of that file
+    fetched: str  # date on which it was retrieved
+    evidence: str  # official file | package | secondary source | own file
     licence: str
     attribution: str
     uncertainty: str  # as the publisher states it, or that it does not

@@ -28,6 +28,9 @@ TEXTS: Final = (
     "years", "source", "source_sha256", "fetched", "licence", "attribution", "update",
 )  # fmt: skip
 """What every page has to say, in words."""
+EVIDENCE: Final = ("official file", "package", "secondary source")
+"""How a table that ships was obtained: the publisher's file, a package that contains it, or a third party's transcription."""
+OWN_FILE: Final = "own file"
 
 _ZONE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _SET_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -41,6 +44,8 @@ class FactorSet:
     """A published table of factors, all of one basis.
 
     Args:
+        published: date of the publication; that of retrieval where the page does not state it.
+        evidence: one of EVIDENCE, or OWN_FILE.
         file: where it was read, for messages.
         csv_sha256: of the table's bytes: with `id` it pins the edition that a report was made with.
         factors: by zone (as written in the table, upper case) and year.
@@ -65,6 +70,8 @@ class FactorSet:
     licence: str
     attribution: str
     update: str
+    published: str
+    evidence: str
     note: str
     file: str
     csv_sha256: str
@@ -116,7 +123,8 @@ def parse(page: bytes, table: bytes, name: str, own: bool = False) -> FactorSet:
     texts = {key: about[key] for key in TEXTS if key not in ("boundary", "accounting", "gases", "basis")}
     return FactorSet(
         **texts, basis=Basis(boundary, accounting, gases), mix=about["basis"], quality=about["quality"],
-        note=about.get("note", ""), file=f"{name}.csv", csv_sha256=digest, factors=factors, missing=frozenset(missing),
+        published=about["published"], evidence=about["evidence"], note=about.get("note", ""), file=f"{name}.csv",
+        csv_sha256=digest, factors=factors, missing=frozenset(missing),
         notes=notes, own=own,
     )  # fmt: skip
 
@@ -139,8 +147,12 @@ def _page(raw: bytes, file: str) -> dict[str, Any]:
         raise UsageError(f"{file}: key 'note': expected text")
     if not _SET_ID.fullmatch(about["id"]):
         raise UsageError(f"{file}: key 'id': expected lower-case letters, digits, '.', '_' and '-'")
-    if not _DATE.fullmatch(about["fetched"]):
-        raise UsageError(f"{file}: key 'fetched': expected a date such as 2026-11-26")
+    about.setdefault("published", about["fetched"])
+    for key in ("fetched", "published"):
+        if not isinstance(about[key], str) or not _DATE.fullmatch(about[key]):
+            raise UsageError(f"{file}: key {key!r}: expected a date such as 2026-11-26")
+    if about.setdefault("evidence", OWN_FILE) not in (OWN_FILE, *EVIDENCE):
+        raise UsageError(f"{file}: key 'evidence': expected one of {', '.join((OWN_FILE, *EVIDENCE))}")
     return about
 
 
@@ -210,12 +222,17 @@ def _factor(
         zone_name=row["name"],
         year=year,
         gases=about["gases"],
+        gwp_set=about["gwp_set"],
         boundary=about["boundary"],
         basis=about["basis"],
         accounting=accounting_text(accounting),
         publisher=about["publisher"],
         edition=about["edition"],
+        published=about["published"],
+        source=about["source"],
         source_sha256=about["source_sha256"],
+        fetched=about["fetched"],
+        evidence=about["evidence"],
         licence=about["licence"],
         attribution=about["attribution"],
         uncertainty=about["uncertainty"],

@@ -19,6 +19,8 @@ from energy_agent.factors.record import Factor
 from energy_agent.factors.set_file import FactorSet
 
 FILE_MAX_B: Final = 4 << 20
+OLD_YEARS: Final = 5
+"""A factor of a year that lies further back than this is used only when that is accepted explicitly."""
 SETS_MAX: Final = 200
 SUPPLY: Final = "add a factor file (grid.factors) or an hourly source (grid.sources), see docs/factors.md"
 """What a user can do where no table has a factor."""
@@ -41,12 +43,17 @@ class FactorMatch:
 class Catalogue:
     """Sets, of which no two have the same id."""
 
-    def __init__(self, sets: Iterable[FactorSet]) -> None:
+    def __init__(self, sets: Iterable[FactorSet], *, accept_old: bool = False) -> None:
         """Take the sets.
+
+        Args:
+            sets: all of them.
+            accept_old: also use factors that are more than OLD_YEARS older than the energy.
 
         Raises:
             UsageError: an id is there twice; the line names both files.
         """
+        self.accept_old = accept_old
         self.sets: tuple[FactorSet, ...] = tuple(sorted(sets, key=lambda s: (not s.own, s.id)))
         seen: dict[str, FactorSet] = {}
         for each in self.sets:
@@ -58,7 +65,8 @@ class Catalogue:
         """The factor of a zone in a year.
 
         In this order: the zone before its country; a user's own set before one of ours; the year itself, then the newest before
-        it, then the oldest after it; the set that was fetched last; the better quality; the id. Only sets of `basis` count.
+        it, then the oldest after it; the set that was published last; the better quality; the id. Only sets of `basis` count,
+        and no factor that is more than OLD_YEARS older than the energy unless the catalogue accepts it.
 
         Args:
             zone: a zone's name as the sets write it, such as DEU, US-CA or SE-SE3; any case.
@@ -67,17 +75,20 @@ class Catalogue:
             country: the country that stands in where no set has the zone; "": none.
 
         Raises:
-            UsageError: no set of this basis has the zone or its country; the line names other bases or the nearest zones, and
-                what to supply.
+            UsageError: no set of this basis has the zone or its country, or only a value that is too old; the line names
+                other bases or the nearest zones, and what to supply.
         """
         reasons: list[str] = []
         for name in dict.fromkeys(z.upper() for z in (zone, country) if z):
             held = [(s, f) for s in self.sets if s.basis == basis for (z, _), f in s.factors.items() if z == name]
-            if held:
-                chosen, factor = min(held, key=lambda pair: _order(pair[0], pair[1], year))
+            recent = [(s, f) for s, f in held if self.accept_old or year - f.year <= OLD_YEARS]
+            if recent:
+                chosen, factor = min(recent, key=lambda pair: _order(pair[0], pair[1], year))
                 skipped = (reason.partition("; nearest: ")[0] for reason in reasons)
-                return FactorMatch(factor, chosen.csv_sha256, (*skipped, *_why_this_year(factor, year)))
-            reasons.append(self._why_none(name, basis))
+                others = [s for s, f in recent if f.year == factor.year and s is not chosen]
+                why = (*_why_this_year(factor, year), *_why_this_set(chosen, others))
+                return FactorMatch(factor, chosen.csv_sha256, (*skipped, *why))
+            reasons.append(_too_old(name, [f for _, f in held], year) if held else self._why_none(name, basis))
         if not reasons:
             raise UsageError("no zone is set")
         raise UsageError("; ".join([*reasons, SUPPLY]))
@@ -127,14 +138,15 @@ class Catalogue:
         prefixed = [z for z in sorted(names) if len(wanted) > 1 and z.lower().startswith(wanted)]
         alike = [by_name[n] for n in difflib.get_close_matches(wanted, by_name, n=2, cutoff=0.8)]
         starts = [z for n, z in sorted(by_name.items()) if len(wanted) > 1 and n.startswith(wanted)]
-        codes = difflib.get_close_matches(zone.upper(), names, n=3, cutoff=0.5)
+        same_start = [z for z in names if z[:1] == zone[:1].upper()]  # IN is not Finland
+        codes = difflib.get_close_matches(zone.upper(), same_start, n=3, cutoff=0.5)
         hits = list(dict.fromkeys([*prefixed, *alike, *starts, *codes]))[:3]
         return f"nearest: {', '.join(f'{z} ({names[z]})' for z in hits)}" if hits else ""
 
 
 def _order(held: FactorSet, factor: Factor, year: int) -> tuple[bool, int, int, int, int, str]:
     when = 0 if factor.year == year else 1 if factor.year < year else 2
-    return not held.own, when, abs(factor.year - year), -int(held.fetched.replace("-", "")), factor.quality, held.id
+    return not held.own, when, abs(factor.year - year), -int(held.published.replace("-", "")), factor.quality, held.id
 
 
 def _why_this_year(factor: Factor, year: int) -> tuple[str, ...]:
@@ -147,18 +159,33 @@ def _why_this_year(factor: Factor, year: int) -> tuple[str, ...]:
     return ("; ".join((f"{factor.zone}: no factor of {year}", which)),)
 
 
+def _why_this_set(chosen: FactorSet, others: Sequence[FactorSet]) -> tuple[str, ...]:
+    if not others:
+        return ()
+    names = ", ".join(sorted(s.id for s in others))
+    if chosen.own and not any(s.own for s in others):
+        return (f"{chosen.id} is one of your own files, which are used before {names}",)
+    return (f"{chosen.id} is the newest publication ({chosen.published})", f"the same year is also in {names}")
+
+
+def _too_old(zone: str, held: Sequence[Factor], year: int) -> str:
+    newest = max(f.year for f in held)
+    which = f"{zone}: the newest factor is of {newest}, more than {OLD_YEARS} years before {year}"
+    return "; ".join((which, "add a newer one or accept it with --accept-old"))
+
+
 def factor(zone: str, year: int, basis: Basis, country: str = "", folder: Path | None = None) -> FactorMatch:
     """As `Catalogue.factor`, of our sets and those of a user's `folder`."""
     return catalogue(folder).factor(zone, year, basis, country)
 
 
-def catalogue(folder: Path | None = None) -> Catalogue:
-    """Our sets, and those of a user's own folder.
+def catalogue(folder: Path | None = None, *, accept_old: bool = False) -> Catalogue:
+    """Our sets, and those of a user's own folder; `accept_old` as in `Catalogue`.
 
     Raises:
         UsageError: a file of the folder is wrong or has no partner, or an id is there twice.
     """
-    return Catalogue([*shipped(), *(_own(folder) if folder is not None else ())])
+    return Catalogue([*shipped(), *(_own(folder) if folder is not None else ())], accept_old=accept_old)
 
 
 @cache

@@ -23,7 +23,7 @@ CARBON: Final = ("bridge.co2e", "bridge.lifecycle", "co2e", "cue", "grid_intensi
 NAMES: Final = frozenset({"fonts", "formats", "language", "ledger", "org", "paper", "restatement"})
 """Arguments that say where something lay, what was restated or how figures are shown, and decide none."""
 _AS_OF: Final = "as_of_ns"
-_BY_FACTOR: Final = frozenset({_AS_OF, "country"})
+_BY_FACTOR: Final = frozenset({_AS_OF, "accept_old", "country"})
 """Arguments that choose factors: they show as a factor revision."""
 _SAVINGS: Final = "dvfs."
 _REACH: Final = {"saved": "dvfs.", "slowdown": "dvfs.", "prometheus": "crosscheck."}

@@ -19,6 +19,8 @@ from reports.inputs import Organisation
 from reports.ledger.days import Day
 from reports.period import local_text
 
+MATCHES: Final = "the newest publication of the requested zone and year"
+"""Why a factor was chosen where nothing about it differs from the request."""
 SCHEMA: Final = "wattlens.report.facts/2"
 
 
@@ -74,15 +76,35 @@ class DayInput:
 
 
 @dataclass(frozen=True, slots=True)
+class FactorRequest:
+    """What a site's grid requested of the factor tables.
+
+    Args:
+        zone: the grid's; "" if unknown.
+        country: the grid's; "" if unknown.
+        years: of the period, such as 2026.
+        basis: boundary, accounting and gases.
+    """
+
+    site: str
+    zone: str
+    country: str
+    years: str
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
 class UsedFactor:
     """A factor as published, and the hash of the table that it stands in.
 
     Args:
-        why: why it is not a better one, such as one of the zone and year of the energy; "": it is of these.
+        requests: the requests that it answers.
+        why: why this one was chosen.
     """
 
     factor: Factor
     sha256: str
+    requests: tuple[FactorRequest, ...] = ()
     why: str = ""
 
 
@@ -184,7 +206,9 @@ def build_facts(
         )
     organisation = evidence.organisation
     factors = {
-        f.id: UsedFactor(f, digest, _why(organisation, f.id)) for s in organisation.sites.values() for f, digest in s.factors
+        f.id: UsedFactor(f, digest, _requests(evidence, f.id), _why(organisation, f.id) or MATCHES)
+        for s in organisation.sites.values()
+        for f, digest in s.factors
     }
     made = sorted(figures, key=lambda f: f.id)
     if twice := next((a.id for a, b in pairwise(made) if a.id == b.id), None):
@@ -223,6 +247,19 @@ def conserved(evidence: PeriodEvidence) -> Conservation:
         device_uj=sum(w.energy_uj for w in evidence.sums.wholes if w.device_class == "gpu"),
         cells_uj=sum(gpu for cells in evidence.sums.cells.values() for gpu, _ in cells.values()),
     )
+
+
+def _requests(evidence: PeriodEvidence, factor: str) -> tuple[FactorRequest, ...]:
+    """The requests that a factor answers, by site."""
+    requests = []
+    for name, site in sorted(evidence.sites.items()):
+        if site.inputs is None:
+            continue
+        ends = (local_text(t, site.inputs.zone.key)[:4] for t in (site.window.start_ns, site.window.end_ns - 1))
+        years = " to ".join(dict.fromkeys(ends))
+        bases = [str(s.basis) for s in (*site.inputs.location, *site.inputs.residual) if s.id == factor]
+        requests += [FactorRequest(name, site.inputs.grid_zone, site.inputs.country, years, b) for b in dict.fromkeys(bases)]
+    return tuple(requests)
 
 
 def _why(organisation: Organisation, factor: str) -> str:

@@ -26,8 +26,8 @@ def _fields(record: Any) -> dict[str, Any]:
     return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
-def _origin(used: UsedFactor) -> dict[str, str]:
-    return {"sha256": used.sha256} | ({"why": used.why} if used.why else {})
+def _origin(used: UsedFactor) -> dict[str, Any]:
+    return {"sha256": used.sha256, "requests": used.requests, "why": used.why}
 
 
 def _plain(value: Any) -> str | dict[str, Any]:

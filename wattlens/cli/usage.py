@@ -61,6 +61,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     value.add_argument(
         "--org", type=Path, metavar="FILE", help="org.xlsx or org.yaml of `wattlens report`: tariffs, grid factors, teams"
     )
+    value.add_argument(
+        "--accept-old",
+        action="store_true",
+        help="with --org: also use yearly emission factors that are more than five years older than the energy",
+    )
     value.add_argument("--price", metavar="PRICE", help="price of electricity, such as 0.18EUR/kWh")
     value.add_argument("--carbon", metavar="GRAMS", help="grid carbon intensity in g CO2e per kWh, such as 380")
 
@@ -165,7 +170,8 @@ def _read_days(arguments: argparse.Namespace, source: str, by: "GroupBy", start_
 
     organisation = None
     if arguments.org is not None:
-        organisation = load_organisation(arguments.org, start_ns - NS_PER_DAY, end_ns + NS_PER_DAY, now_ns)
+        ends = start_ns - NS_PER_DAY, end_ns + NS_PER_DAY
+        organisation = load_organisation(arguments.org, *ends, now_ns, accept_old=arguments.accept_old)
     return read_days(source, by, start_ns, end_ns, organisation, count_progress("compacted"))
 
 

@@ -12,7 +12,7 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.factors.basis import Basis, EmissionBoundary
 from energy_agent.factors.countries import country_factor
 from energy_agent.factors.join import of_factor
-from energy_agent.factors.sets import FactorMatch, catalogue, shipped
+from energy_agent.factors.sets import OLD_YEARS, FactorMatch, catalogue, shipped
 from energy_agent.ledger.chain import Progress
 from energy_agent.runtime.clock import RealClock
 from reports.audit.bridge import bridge
@@ -45,6 +45,7 @@ class Options:
         org: the organisation's file; None: no inputs.
         country: ISO3 of the grid of sites whose inputs name none; "" if not given.
         as_of_ns: grid series are used as known at this time.
+        accept_old: also use yearly factors that are more than five years older than the energy.
         pinned: statements of compacted days to use instead of the newest.
         edition: number of this edition, and the SHA-256 of the facts that it restates.
         restatement: how its totals differ from those facts; see `restated`.
@@ -57,6 +58,7 @@ class Options:
     org: Path | None = None
     country: str = ""
     as_of_ns: int = 0
+    accept_old: bool = False
     pinned: Mapping[tuple[str, str], int] | None = None
     edition: tuple[int, str | None] = (0, None)
     restatement: tuple[RestatedTotal, ...] = ()
@@ -75,6 +77,8 @@ class Options:
             "country": self.country or None,
             "as_of_ns": str(self.as_of_ns),
         }
+        if self.accept_old:
+            arguments["accept_old"] = True
         if self.checked is not None:
             arguments["prometheus"] = json.dumps(asdict(self.checked), separators=(",", ":"))
         if self.restatement:
@@ -97,7 +101,7 @@ def build(options: Options, progress: Progress | None = None) -> Facts:
         if options.country:  # of the sites that the period has, and not of one long gone
             there = windows_of(days, organisation, options.asked)
             year = max(datetime.fromtimestamp(w.end_ns // NS_PER_S - 1, UTC).year for w in there.values())
-            adjusted = with_country(organisation, there, options.country, year)
+            adjusted = with_country(organisation, there, options.country, year, accept_old=options.accept_old)
         evidence, used = gather(system, days, adjusted, options.asked)
     checked = options.checked if options.ask is None else options.ask(evidence.sums.windows)
     evidence = replace(evidence, prometheus=checked)
@@ -146,6 +150,7 @@ def rebuild(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
         org=org,
         country=text("country") or "",
         as_of_ns=int(text("as_of_ns") or 0),
+        accept_old=command.get("accept_old") is True,
         pinned=pinned,
         edition=(manifest.edition, manifest.restates),
         restatement=_restatement(text("restatement")),
@@ -163,18 +168,25 @@ def _restatement(text: str | None) -> tuple[RestatedTotal, ...]:
     return tuple(RestatedTotal(**row | {"steps": tuple((kind, amount) for kind, amount in row["steps"])}) for row in rows)
 
 
-def with_country(organisation: Organisation, names: Iterable[str], country: str, year: int) -> Organisation:
+def with_country(
+    organisation: Organisation, names: Iterable[str], country: str, year: int, *, accept_old: bool = False
+) -> Organisation:
     """Return the organisation with a country's factor at every named site whose inputs name no grid.
 
     The factor is the direct one if a table has it, as Scope 2 requires; else CodeCarbon's life-cycle factor, outside Scope 2.
 
     Raises:
-        UsageError: no table has the country.
+        UsageError: no table has the country, or only values that are too old.
     """
     known = country_factor(country)
     try:
-        match = catalogue().factor("", year, Basis(EmissionBoundary.DIRECT), known.zone)
+        match = catalogue(accept_old=accept_old).factor("", year, Basis(EmissionBoundary.DIRECT), known.zone)
     except UsageError:
+        if year - known.year > OLD_YEARS and not accept_old:
+            raise UsageError(
+                f"--country {known.zone}: the newest factor is of {known.year}, more than {OLD_YEARS} years before {year}; "
+                "omit --country, or accept it with --accept-old"
+            ) from None
         digest = next((s.csv_sha256 for s in shipped() for f in s.factors.values() if f.id == known.id), known.source_sha256)
         match = FactorMatch(known, digest)
     sites = dict(organisation.sites)
@@ -197,7 +209,8 @@ def _organisation(options: Options) -> Organisation:
     period = options.asked.period(ZoneInfo("UTC"))
     now_ns = options.as_of_ns or RealClock().utc_ns()
     start_ns, end_ns = period.start_ns or now_ns - YEAR_NS, period.end_ns or now_ns
-    return load_organisation(options.org, start_ns - YEAR_NS, end_ns + DAY_NS, now_ns)
+    ends = start_ns - YEAR_NS, end_ns + DAY_NS
+    return load_organisation(options.org, *ends, now_ns, accept_old=options.accept_old)
 
 
 def _default_site(organisation: Organisation) -> str | None:

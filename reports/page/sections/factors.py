@@ -1,6 +1,8 @@
-"""Every factor that a figure was made with: value, zone, year, basis, publisher, licence."""
+"""Every factor that figures use: value, zone, year, basis, publisher, licence, origin, the request and the reason for it."""
 
-from reports.figures.facts import Facts
+from collections.abc import Iterator
+
+from reports.figures.facts import Facts, UsedFactor
 from reports.language import Translator
 from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
 
@@ -18,6 +20,8 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
                 f"{f.value} {f.unit}",
                 str(f.year),
                 say.translate(f"{f.boundary}, {f.accounting}"),
+                f.gwp_set,
+                str(f.quality),
                 f"{f.publisher}, {f.edition}",
                 f.licence,
             )
@@ -27,20 +31,37 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
         say("value"),
         say("year"),
         say("basis"),
+        say("gwp_set"),
+        say("quality_1_to_5"),
         say("publisher"),
         say("licence"),
     )
     blocks: list[Block] = []
     if rows:
         blocks.append(ReportTable(say("yearly_factors"), columns, tuple(rows)))
-        why = ((f"{u.factor.zone_name} {u.factor.year}", u.why) for u in facts.factors if u.why)
-        blocks += [Note(say("why_factor", factor=factor, reason=say.translate(text))) for factor, text in why]
+        blocks += [Note(text) for used in facts.factors for text in _describe(used, say)]
     if facts.grid_series:
         named = tuple((s.zone, say.translate(s.basis), s.publisher, s.licence, str(s.quality)) for s in facts.grid_series)
         heads = (say("zone"), say("basis"), say("publisher"), say("licence"), say("quality_1_to_5"))
         blocks.append(ReportTable(say("series_of_hours"), heads, named))
     blocks += [Note(text) for text in sorted({used.factor.attribution for used in facts.factors})]
     return tuple(blocks)
+
+
+def _describe(used: UsedFactor, say: Translator) -> Iterator[str]:
+    """Notes on one factor: the requests, why it was chosen, and its origin."""
+    f = used.factor
+    name = f"{f.zone_name} {f.year}"
+    for request in used.requests:
+        zone = " / ".join(filter(None, (request.zone, request.country)))
+        yield say(
+            "factor_request", factor=name, site=request.site, zone=zone, years=request.years, basis=say.translate(request.basis)
+        )
+    yield say("why_factor", factor=name, reason=say.translate(used.why))
+    yield say(
+        "factor_origin", factor=name, evidence=say.translate(f.evidence), fetched=f.fetched, source=f.source,
+        sha256=f.source_sha256, id=f.id,
+    )  # fmt: skip
 
 
 SPEC = ReportSection("factors", 85, build)

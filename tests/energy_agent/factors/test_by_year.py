@@ -27,12 +27,12 @@ def test_new_year_in_kolkata_is_at_half_past_six_in_the_evening_utc() -> None:
 
 
 def test_years_that_take_one_factor_are_one_source_with_each_reason_and_a_zone_without_any_says_why() -> None:
-    (made,), _, _ = sources(catalogue(), "GBR", "", DIRECT, utc("2026-06-01"), utc("2028-01-01"), ZoneInfo("UTC"))
-    edge = utc("2027-01-01")
-    assert made.id == "grid.location.GBR.2025.desnz-2023-2025"
-    assert [(p.start_ns, p.end_ns) for p in made.pieces] == [(utc("2026-06-01"), edge), (edge, utc("2028-01-01"))]
-    assert [r[:24] for r in made.reasons] == ["GBR: no factor of 2026; ", "GBR: no factor of 2027; "]
-    made, found, why = sources(catalogue(), "FRA", "", DIRECT, utc("2026-01-01"), utc("2028-01-01"), ZoneInfo("UTC"))
+    (made,), _, _ = sources(catalogue(), "GBR", "", DIRECT, utc("2027-06-01"), utc("2029-01-01"), ZoneInfo("UTC"))
+    edge = utc("2028-01-01")
+    assert made.id == "grid.location.GBR.2026.desnz-2026"
+    assert [(p.start_ns, p.end_ns) for p in made.pieces] == [(utc("2027-06-01"), edge), (edge, utc("2029-01-01"))]
+    assert [r[:24] for r in made.reasons] == ["GBR: no factor of 2027; ", "GBR: no factor of 2028; "]
+    made, found, why = sources(catalogue(), "JPN", "", DIRECT, utc("2026-01-01"), utc("2028-01-01"), ZoneInfo("UTC"))
     assert (made, found) == ((), ())
-    assert why.startswith("FRA: no factor that is direct, location, CO2e; there is one that is life-cycle")
-    assert why.count("FRA") == 1
+    assert why.startswith("JPN: no factor that is direct, location, CO2e; there is one that is life-cycle")
+    assert why.count("JPN") == 1

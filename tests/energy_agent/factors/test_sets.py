@@ -32,8 +32,8 @@ def test_the_year_itself_then_the_newest_before_then_the_oldest_after() -> None:
     now = factor("GBR", 2024, DIRECT)
     assert (now.factor.value, now.factor.year, now.reasons) == (Decimal("207.05"), 2024, ())
     later = factor("GBR", 2031, DIRECT)
-    assert later.factor.year == 2025
-    assert later.reasons == ("GBR: no factor of 2031; that of 2025 is the newest before it",)
+    assert (later.factor.value, later.factor.year) == (Decimal("130.96"), 2026)
+    assert later.reasons == ("GBR: no factor of 2031; that of 2026 is the newest before it",)
     earlier = factor("gbr", 2020, DIRECT)
     assert earlier.factor.year == 2023
     assert earlier.reasons == ("GBR: no factor of 2020; that of 2023 is the oldest after it",)
@@ -50,15 +50,54 @@ def test_the_zone_before_its_country_and_each_step_down_is_told() -> None:
     assert california.reasons == ("US-CA: no factor of 2026; that of 2023 is the newest before it",)
 
 
+def test_a_value_of_more_than_five_years_ago_is_refused_until_it_is_accepted(tmp_path: Path) -> None:
+    table = "zone,name,g_per_kwh,year\nXAA,Somewhere,{},{}\nXAB,Elsewhere,5,2009\n"
+    put(tmp_path, "own", table.format(100, 2019))
+    assert factor("XAA", 2024, DIRECT, folder=tmp_path).factor.value == 100
+    line = refusal(factor, "XAA", 2025, DIRECT, "XAB", tmp_path)
+    assert (
+        "XAA: the newest factor is of 2019, more than 5 years before 2025; add a newer one or accept it with --accept-old"
+        in line
+    )
+    assert "XAB: the newest factor is of 2009" in line
+    accepting = catalogue(tmp_path, accept_old=True)
+    assert accepting.factor("XAA", 2025, DIRECT).factor.year == 2019
+    assert accepting.factor("XAB", 2026, DIRECT).factor.value == 5
+    # What is too old at the zone does not keep the country's newer value away.
+    put(tmp_path, "country", "zone,name,g_per_kwh,year\nXAC,Country,7,2025\n")
+    found = factor("XAA", 2026, DIRECT, "XAC", tmp_path)
+    assert found.factor.value == 7
+    assert found.reasons[0].startswith("XAA: the newest factor is of 2019")
+
+
+def test_official_direct_factors_of_the_european_union_the_united_states_australia_and_singapore() -> None:
+    """Values as published: EEA (g/kWh), eGRID2024 (lb of three gases by AR6), NGA 2026 (kg/kWh), EMA (kg CO2/kWh)."""
+    european = next(s for s in shipped() if s.id == "eea-2024")
+    assert len(european.factors) == 27
+    assert {z: european.factors[z, 2024].value for z in ("DEU", "FRA", "POL", "SWE")} == {
+        "DEU": 291, "FRA": 36, "POL": 566, "SWE": 6
+    }  # fmt: skip
+    texas = factor("US-ERCT", 2024, DIRECT).factor
+    assert texas.value == (Decimal("700.7") + 27 * Decimal("0.040") + 273 * Decimal("0.006")) * Decimal("0.45359237")
+    assert factor("AU-NSW", 2026, DIRECT, "AUS").factor.value == 600
+    assert factor("AU-NSW", 2026, Basis(EmissionBoundary.DIRECT, Accounting.RESIDUAL), "AUS").factor.value == 790
+    assert factor("SGP", 2024, CO2).factor.value == 402
+    for held in shipped():
+        assert held.evidence in set_file.EVIDENCE, held.id
+        assert held.published <= held.fetched, held.id
+        assert held.quality == 5 or held.evidence != "secondary source", held.id  # the lowest class, until it is replaced
+
+
 def test_co2_is_never_given_for_co2e_nor_life_cycle_for_direct_and_a_gap_is_told_as_one() -> None:
     none = "no factor that is direct, location, CO2e; there is one that is "
     assert none + "direct, location, CO2" in refusal(factor, "CN-BJ", 2023, DIRECT)
-    assert f"FRA: {none}life-cycle" in refusal(factor, "FRA", 2023, DIRECT)
+    assert f"JPN: {none}life-cycle" in refusal(factor, "JPN", 2023, DIRECT)
     assert factor("CHN", 2023, RESIDUAL).factor.accounting == "market-based"
     assert factor("CHN", 2023, LIFE).factor.unit == "g CO2e/kWh"
     assert "CAF: the publisher" in refusal(factor, "CAF", 2022, LIFE)
-    for zone, country in (("DE", "DEU"), ("IN", "IND"), ("SG", "SGP")):  # and what to supply is named
+    for zone, country in (("JP", "JPN"), ("IN", "IND"), ("KR", "KOR")):  # and what to supply is named
         line = refusal(factor, zone, 2026, DIRECT, country)
+        assert "nearest" not in line
         assert all(words in line for words in (f"{country}: {none}life-cycle", "grid.factors", "grid.sources"))
 
 
@@ -84,10 +123,20 @@ def test_a_country_is_never_a_part_of_another_country() -> None:
 
 
 def test_of_two_publications_the_newer_is_taken_whatever_their_ids(tmp_path: Path) -> None:
-    put(tmp_path, "a", "zone,name,g_per_kwh,year\nGBR,Britain,111,2024\n", fetched="2026-01-01", quality=3)
-    put(tmp_path, "b", "zone,name,g_per_kwh,year\nGBR,Britain,222,2024\n", fetched="2026-06-01", quality=4)
-    put(tmp_path, "c", "zone,name,g_per_kwh,year\nGBR,Britain,333,2024\n", fetched="2025-06-01", quality=1)
-    assert factor("GBR", 2024, DIRECT, folder=tmp_path).factor.value == 222
+    put(tmp_path, "a", "zone,name,g_per_kwh,year\nXAA,Somewhere,111,2024\n", fetched="2026-01-01", quality=3)
+    put(tmp_path, "b", "zone,name,g_per_kwh,year\nXAA,Somewhere,222,2024\n", fetched="2026-06-01", quality=4)
+    put(tmp_path, "c", "zone,name,g_per_kwh,year\nXAA,Somewhere,333,2024\n", fetched="2025-06-01", quality=1)
+    assert factor("XAA", 2024, DIRECT, folder=tmp_path).factor.value == 222
+    # Retrieved last, but published before: the date of publication decides.
+    put(tmp_path, "b", "zone,name,g_per_kwh,year\nXAA,Somewhere,222,2024\n", fetched="2026-06-01", published="2025-01-01")
+    found = factor("XAA", 2024, DIRECT, folder=tmp_path)
+    assert found.factor.value == 111
+    assert found.reasons == ("a is the newest publication (2026-01-01)", "the same year is also in b, c")
+    put(tmp_path, "b", "zone,name,g_per_kwh,year\nDEU,Germany,300,2024\n")
+    ours = factor("DEU", 2024, DIRECT, folder=tmp_path)
+    assert ours.reasons == ("b is one of your own files, which are used before eea-2024",)
+    put(tmp_path, "d", "zone,name,g_per_kwh,year\nXAA,Somewhere,1,2024\n", published="2026-13")
+    assert "key 'published': expected a date" in refusal(catalogue, tmp_path)
 
 
 def test_a_users_own_set_goes_before_ours_and_needs_nothing_but_its_two_files(tmp_path: Path) -> None:
@@ -132,10 +181,10 @@ def test_each_file_that_ships_has_a_page_with_every_field_its_own_hash_and_may_b
     pages, ids = sorted(DATA.glob("*.json")), [f.id for s in shipped() for f in s.factors.values()]
     assert len(set(ids)) == len(ids) > 500
     assert {p.stem for p in pages} == {p.stem for p in DATA.glob("*.csv")}
-    assert len(pages) == len(shipped()) == 8
+    assert len(pages) == len(shipped()) == 17
     for path in pages:
         page = json.loads(path.read_text(encoding="utf-8"))
-        assert set(page) == {*set_file.TEXTS, "quality", "note", "rows", "csv_sha256"}, path
+        assert set(page) == {*set_file.TEXTS, "published", "evidence", "quality", "note", "rows", "csv_sha256"}, path
         assert page["csv_sha256"] == hashlib.sha256(path.with_suffix(".csv").read_bytes()).hexdigest(), path
     for held in shipped():
         said = f"{held.id} {held.publisher} {held.licence}".lower()

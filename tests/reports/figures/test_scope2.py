@@ -7,6 +7,7 @@ of 1.5.
 Changes of the site's files in a test show on the first days of that quarter, which have all of its workloads (`of`).
 """
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
 from reports.compose import compose
 from reports.figures.evidence import PeriodEvidence, plus
 from reports.figures.facts import Facts
+from reports.figures.facts_json import facts_json
 from reports.figures.measures import carbon
 from reports.figures.measures._measure import groups
 from reports.figures.uncertainty import FACTOR_ERROR
@@ -325,14 +327,38 @@ def test_every_table_of_groups_has_an_unallocated_row_and_the_total_of_the_meter
 def test_the_reader_sees_why_a_factor_is_not_of_the_zone_and_year_that_was_named(days: Path) -> None:
     from energy_agent.factors.sets import factor
 
-    chosen = factor("GB", 2026, DIRECT, "GBR")
-    source = replace(constant(chosen.factor.id, DIRECT, 177), reasons=chosen.reasons)
+    chosen = factor("GB", 2027, DIRECT, "GBR")
+    source = replace(constant(chosen.factor.id, DIRECT, 131), reasons=chosen.reasons)
     found = of(days, location=(source,), factors=((chosen.factor, chosen.csv_sha256),))
     (used,) = found.factors
-    which = "GBR: no factor of 2026; that of 2025 is the newest before it"
+    which = "GBR: no factor of 2027; that of 2026 is the newest before it"
     assert used.why == f"GB: no factor that is direct, location, CO2e; {which}"
     notes = [b.text for s in compose(found, say_in("en")).sections for b in s.blocks if isinstance(b, Note)]
-    assert f"Reason for United Kingdom 2025: {used.why}." in notes
+    assert f"Reason for United Kingdom 2026: {used.why}." in notes
+
+
+def test_a_factor_is_printed_with_its_request_its_gwp_set_and_its_origin(days: Path) -> None:
+    from energy_agent.factors.sets import factor
+
+    chosen = factor("US-CAMX", 2024, DIRECT, "USA")
+    source = replace(constant(chosen.factor.id, DIRECT, 184), reasons=chosen.reasons)
+    found = of(days, location=(source,), factors=((chosen.factor, chosen.csv_sha256),), grid_zone="US-CAMX", country="USA")
+    (used,) = found.factors
+    assert used.why == "the newest publication of the requested zone and year"
+    assert [(r.site, r.zone, r.country, r.years, r.basis) for r in used.requests] == [
+        (site, "US-CAMX", "USA", "2026", "direct, location, CO2e") for site in ("alfa", "beta")
+    ]
+    (record,) = json.loads(facts_json(found))["factors"]
+    assert record["gwp_set"] == "AR6 (CH4 27, N2O 273)"
+    assert (record["evidence"], record["fetched"], record["published"]) == ("secondary source", "2026-11-29", "2026-05-26")
+    assert record["source"].startswith("https://")
+    blocks = [b for s in compose(found, say_in("en")).sections for b in s.blocks]
+    (table,) = [b for b in blocks if isinstance(b, ReportTable) and b.caption == say_in("en")("yearly_factors")]
+    cells = dict(zip(table.columns, table.rows[0], strict=True))
+    assert (cells["GWP set"], cells["quality (1 to 5)"], cells["Year"]) == ("AR6 (CH4 27, N2O 273)", "5", "2024")
+    text = "\n".join(b.text for b in blocks if isinstance(b, Note))
+    assert "WECC California 2024 was requested for alfa: US-CAMX / USA, 2026, direct, location, CO2e." in text
+    assert "Origin of WECC California 2024: secondary source, retrieved on 2026-11-29: https://doi.org/" in text
 
 
 def test_a_residual_mix_of_the_life_cycle_is_named_so(days: Path) -> None:

@@ -396,8 +396,8 @@ def test_verify_makes_the_forms_again(ledger: Path, tmp_path: Path, capsys: pyte
 
 def test_a_country_without_a_direct_factor_has_codecarbons_by_another_name_or_none(ledger: Path, tmp_path: Path) -> None:
     """As `--help` and docs/report.md say: of the life cycle from the command; a site takes no other basis than it names."""
-    (tmp_path / "org.yaml").write_text("sites: [{site: {name: here, time_zone: UTC}, grid: {country: DEU}}]\n")
-    assert report(ledger / "days", tmp_path / "a", *QUARTER, "--country", "DEU") == 0
+    (tmp_path / "org.yaml").write_text("sites: [{site: {name: here, time_zone: UTC}, grid: {country: JPN}}]\n")
+    assert report(ledger / "days", tmp_path / "a", *QUARTER, "--country", "JPN") == 0
     assert report(ledger / "days", tmp_path / "b", *QUARTER, "--org", str(tmp_path / "org.yaml")) == 0
     found = [json.loads((tmp_path / n / "facts.json").read_text()) for n in ("a", "b")]
     used = [[f["id"] for f in facts["factors"]] for facts in found]

@@ -31,7 +31,7 @@ def init(*arguments):
 
 def check(*arguments):
     parser = argparse.ArgumentParser()
-    parser.set_defaults(json=False)
+    parser.set_defaults(json=False, accept_old=False)
     _report_init.configure_check(parser)
     return _report_init.run_check(parser.parse_args([str(each) for each in arguments]))
 
@@ -153,7 +153,7 @@ def test_check_tells_what_there_is_and_what_lacks(tmp_path, capsys):
             "  stated PUE           none: PUE comes only from meters",
         ):
             assert line in out.splitlines()
-        assert "  location-based       none: DE: no factor that is direct, location, CO2e" in out
+        assert "  location-based       291.0 g CO2e/kWh, Germany 2024, direct, European Environment Agency (EEA)" in out
         assert "  contract wind        not matched: not retired" in out.splitlines()
 
 
@@ -161,23 +161,25 @@ def test_check_tells_what_there_is_and_what_lacks(tmp_path, capsys):
     ("grid", "found", "why"),
     [
         ({"zone": "US-CA", "country": "USA"}, ("179.1 g CO2e/kWh, California 2023, direct, ",), "US-CA: no factor of "),
-        ({"zone": "GB", "country": "GBR"}, ("g CO2e/kWh, United Kingdom 2025, direct, ",), "GB: no factor that is direct"),
+        (
+            {"zone": "GB", "country": "GBR"},
+            ("131.0 g CO2e/kWh, United Kingdom 2026, direct, ",),
+            "GB: no factor that is direct",
+        ),
         (
             {"zone": "CN-BJ", "country": "CHN", "gases": "CO2"},
             ("555.4 g CO2/kWh, Beijing 2023, direct, ",),
             "CN-BJ: no factor of ",
         ),
-        (
-            {"zone": "DE", "country": "DEU"},
-            ("none: DE: ", "there is one that is life-cycle", "grid.factors", "grid.sources"),
-            "",
-        ),
+        ({"zone": "DE", "country": "DEU"}, ("291.0 g CO2e/kWh, Germany 2024, direct, ",), "DE: no factor that is direct"),
         (
             {"zone": "IN", "country": "IND"},
             ("none: IN: ", "there is one that is life-cycle", "grid.factors", "grid.sources"),
             "",
         ),
-        ({"country": "SGP"}, ("none: SGP: ", "there is one that is life-cycle", "grid.factors", "grid.sources"), ""),
+        ({"country": "SGP"}, ("none: SGP: ", "there is one that is direct, location, CO2 /", "grid.factors"), ""),
+        ({"country": "SGP", "gases": "CO2"}, ("402.0 g CO2/kWh, Singapore 2024, direct, ",), "SGP: no factor of "),
+        ({"country": "VIR"}, ("none: VIR: ", "there is one that is life-cycle"), ""),
     ],
 )
 def test_check_tells_the_factor_with_its_value_and_why_it_is_that_one(tmp_path, capsys, grid, found, why):

@@ -59,6 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--as-of", type=moment_text, metavar="TIME", help="use grid intensities as published at this time (default: now)"
     )
+    source.add_argument("--accept-old", action="store_true", help=init.ACCEPT_OLD)
     source.add_argument("--restates", type=Path, metavar="DIR", help="earlier edition that this report restates")
     source.add_argument(
         "--accept-coverage",
@@ -198,6 +199,7 @@ def _options(parsed: argparse.Namespace) -> Any:
         org=parsed.org,
         country=parsed.country or "",
         as_of_ns=as_of(parsed.as_of),
+        accept_old=parsed.accept_old,
         edition=edition,
         ask=_prometheus(parsed),
     )

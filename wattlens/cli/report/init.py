@@ -7,6 +7,7 @@ from pathlib import Path
 from energy_agent.core.errors import UsageError, WattlensError
 from wattlens.cli._options import write_new
 
+ACCEPT_OLD = "also use yearly emission factors that are more than five years older than the energy"
 SUMMARY = "write a workbook for inputs that are not measured: sites, contracts, prices, teams"
 CHECK_SUMMARY = "check an input file for wrong keys or cells, and list missing inputs"
 
@@ -45,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
 def configure_check(parser: argparse.ArgumentParser) -> None:
     """Arguments of `wattlens report check`."""
     parser.add_argument("file", type=Path, metavar="ORG", help="org.yaml, or a workbook that `report init` wrote")
+    parser.add_argument("--accept-old", action="store_true", default=argparse.SUPPRESS, help=ACCEPT_OLD)
     parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
 
 
@@ -57,7 +59,9 @@ def run_check(args: argparse.Namespace) -> int:
 
     now_ns = RealClock().utc_ns()
     try:
-        organisation = load_organisation(args.file, now_ns - 366 * 86_400 * NS_PER_S, now_ns, now_ns)
+        organisation = load_organisation(
+            args.file, now_ns - 366 * 86_400 * NS_PER_S, now_ns, now_ns, accept_old=args.accept_old
+        )
     except WattlensError as error:
         if not args.json:
             raise

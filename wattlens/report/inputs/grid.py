@@ -27,11 +27,12 @@ _FILE: Final = "csv_file"
 
 @dataclass(frozen=True, slots=True)
 class GridPeriod:
-    """The period of a report in UTC ns, and the moment as of which grid data count."""
+    """The period of a report in UTC ns, the moment as of which grid data count, and whether old yearly factors do."""
 
     start_ns: int
     end_ns: int
     as_of_ns: int
+    accept_old: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,13 @@ def _sources(
                 f"{about.id}: no intensity of zone {about.zone} was published at the time that the report uses (--as-of)"
             )
     yearly, factors, none = by_year.sources(
-        catalogue(grid.factors), grid.zone or "", grid.country or "", basis, span.start_ns, span.end_ns, time_zone
+        catalogue(grid.factors, accept_old=span.accept_old),
+        grid.zone or "",
+        grid.country or "",
+        basis,
+        span.start_ns,
+        span.end_ns,
+        time_zone,
     )
     return (
         (*hourly_sources, *yearly),

@@ -23,7 +23,7 @@ FILE_MAX_B = 20 << 20
 YAML, WORKBOOK = (".yaml", ".yml"), (".xlsx", ".xlsm")
 
 
-def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int) -> Organisation:
+def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int, *, accept_old: bool = False) -> Organisation:
     """Return everything in an input file and in the files that it names.
 
     Args:
@@ -31,6 +31,7 @@ def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int) -> 
         start_ns: start of the report's time, UTC ns: the earliest of its sites' and of its comparisons.
         end_ns: end of that time, UTC ns.
         as_of_ns: the grid is used as known at this time.
+        accept_old: also use yearly factors that are more than five years older than the energy.
 
     Raises:
         UsageError: a file is invalid; one line with the file, the key, row or cell, and the correction.
@@ -41,7 +42,7 @@ def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int) -> 
     files = InputFiles(path.parent)
     files.note(path.name, raw)
     document = inputs.organisation
-    sites = _sites(inputs, files, GridPeriod(start_ns, end_ns, as_of_ns), path)
+    sites = _sites(inputs, files, GridPeriod(start_ns, end_ns, as_of_ns, accept_old), path)
     return Organisation(
         document.organisation.name,
         document.organisation.contact,
