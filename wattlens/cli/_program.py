@@ -47,7 +47,7 @@ _GROUPS: Final = {
     "Measure": ("measure", "compare", "top", "usage"),
     "Operate": ("init", "config", "agent", "doctor", "site", "dashboards"),
     "Steer": ("dvfs", "actuator"),
-    "Report": ("report", "pue", "ledger"),
+    "Report": ("report", "factors", "pue", "ledger"),
     "Simulate": ("demo", "sim"),
     "Shell": ("completion",),
 }

@@ -7,6 +7,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 from energy_agent.core.errors import UsageError
@@ -49,6 +50,27 @@ def read_sheets(raw: bytes, faults: Faults) -> dict[str, list[SheetRow]]:
         with _refusing(f"{book}: sheet {worksheet.title} cannot be read"):
             rows_of[worksheet.title] = list(_rows(worksheet, BY_TITLE[worksheet.title], formulas, faults))
     return rows_of
+
+
+def read_table(raw: bytes, book: str, title: str = "") -> list[list[str]]:
+    """Cells of one sheet as text, without empty rows; of the first sheet if no title is given.
+
+    Raises:
+        UsageError: it is no workbook, or too large, or has no such sheet.
+    """
+    sheets = {sheet.title.strip().casefold(): sheet for sheet in _opened(raw, book, values=True).worksheets}
+    sheet = sheets.get(title.casefold()) if title else next(iter(sheets.values()), None)
+    if sheet is None:
+        raise UsageError(f"{book}: expected a sheet {title!r}")
+    with _refusing(f"{book}: sheet {sheet.title} cannot be read"):
+        rows = [[_text(value) for value in row] for row in sheet.iter_rows(max_row=_LAST_ROW, values_only=True)]
+    return [row for row in rows if any(row)]
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{Decimal(repr(value)):f}" if isinstance(value, float) else str(value).strip()
 
 
 def _opened(raw: bytes, book: str, *, values: bool) -> Any:

@@ -1,0 +1,218 @@
+"""`wattlens factors`: list the emission factor tables, show which factor a zone gets and why, import a published table."""
+
+import argparse
+import hashlib
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from energy_agent.core.errors import UsageError
+from energy_agent.core.text import printable
+from wattlens.cli._command import Command, as_sentence, print_table
+from wattlens.cli._options import day, number, write_new
+
+if TYPE_CHECKING:
+    from energy_agent.factors.set_file import FactorSet
+    from energy_agent.factors.sets import FactorMatch
+
+_TEXTS = ("id", "title", "publisher", "edition", "licence", "attribution", "source", "boundary", "gases", "accounting", "basis")
+_FILE_MAX_B = 20 << 20
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+
+    tables = _sub(actions, "list", "list the tables, or all factors of a zone", _list)
+    tables.add_argument("--zone", metavar="ZONE", help="list all factors of this zone or country, such as DEU or US-CA")
+    _common(tables)
+
+    show = _sub(actions, "show", "show the factor that a zone gets in a year, and why", _show)
+    show.add_argument("zone", metavar="ZONE", help="zone of the grid, such as US-CA, or a country, such as DEU")
+    show.add_argument("--country", metavar="ISO3", default="", help="country to use if the zone has no factor, such as USA")
+    show.add_argument("--year", type=number(int, 1990, 2100), metavar="YYYY", help="year of the energy (default: this year)")
+    show.add_argument(
+        "--boundary",
+        choices=("direct", "life-cycle", "upstream", "losses", "biogenic"),
+        metavar="NAME",
+        default="direct",
+        help="direct (default, as Scope 2 requires), life-cycle, upstream, losses or biogenic",
+    )
+    show.add_argument("--accounting", choices=("location", "residual-mix"), default="location", help="default location")
+    show.add_argument("--gases", choices=("CO2", "CO2e"), default="CO2e", help="default CO2e")
+    show.add_argument(
+        "--accept-old", action="store_true", help="also use factors that are more than five years older than the year"
+    )
+    _common(show)
+
+    _configure_import(_sub(actions, "import", "convert a published table to a factor file for grid.factors", _import))
+
+
+def _configure_import(parser: argparse.ArgumentParser) -> None:
+    from wattlens.factors.convert import FORMATS
+
+    formats = "; ".join(f"{name}: {each.summary}" for name, each in FORMATS.items())
+    parser.add_argument("format", choices=tuple(FORMATS), metavar="FORMAT", help=formats)
+    parser.add_argument("file", type=Path, metavar="FILE", help="the downloaded file, .xlsx or .csv")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="existing folder of factor files (grid.factors)")
+    parser.add_argument("--licence", required=True, metavar="TEXT", help="terms under which you may use the table")
+    parser.add_argument("--source", required=True, metavar="TEXT", help="address that the file was downloaded from")
+    parser.add_argument("--year", type=number(int, 1990, 2100), metavar="YYYY", help="year that the values describe")
+    parser.add_argument("--edition", metavar="TEXT", help="edition of the table (default: the name of the file)")
+    parser.add_argument("--published", type=day, metavar="DAY", help="date of the publication (default: that of retrieval)")
+    parser.add_argument("--fetched", type=day, metavar="DAY", help="date of retrieval (default: today)")
+    parser.add_argument("--id", metavar="ID", help="id of the set and name of its two files (default: FORMAT-YEAR)")
+    parser.add_argument("--publisher", metavar="TEXT", help="publisher; required for csv")
+    parser.add_argument("--gwp-set", metavar="TEXT", help="GWP set, such as AR6; required for csv")
+    parser.add_argument(
+        "--boundary",
+        choices=("direct", "life-cycle", "upstream", "losses", "biogenic"),
+        metavar="NAME",
+        help="csv: direct (default), life-cycle, upstream, losses or biogenic",
+    )
+    parser.add_argument("--accounting", choices=("location", "residual-mix"), help="csv: default location")
+    parser.add_argument("--basis", choices=("production", "consumption"), help="mix that the values describe")
+    parser.add_argument(
+        "--gases",
+        choices=("CO2", "CO2e"),
+        help="CO2e for a table of CO2 alone: the note then states that CH4 and N2O are missing",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite the two files")
+
+
+def _sub(actions: Any, name: str, text: str, run: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=as_sentence(text))
+    parser.set_defaults(action=run)
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--factors", type=Path, metavar="DIR", help="folder with your own factor files (grid.factors)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    return int(parsed.action(parsed))
+
+
+def _list(parsed: argparse.Namespace) -> int:
+    from energy_agent.factors.sets import catalogue
+
+    known = catalogue(parsed.factors)
+    if parsed.zone is None:
+        if parsed.json:
+            print(json.dumps([_set_json(each) for each in known.sets], indent=1))
+            return 0
+        heads = ("ID", "YEARS", "EMISSIONS", "ACCOUNTING", "GASES", "GWP", "QUALITY", "ORIGIN", "PUBLISHED", "ROWS")
+        print_table([heads, *(_set_row(each) for each in known.sets)])
+        return 0
+    known.refuse_unknown(parsed.zone)
+    zone = parsed.zone.upper()
+    held = [(s, f) for s in known.sets for (z, _), f in sorted(s.factors.items()) if z == zone]
+    if parsed.json:
+        print(json.dumps([_factor_json(f.id, s, known.by_id(f.id)) for s, f in held], indent=1))
+        return 0
+    columns = ("YEAR", "VALUE", "EMISSIONS", "ACCOUNTING", "QUALITY", "ORIGIN", "SET")
+    rows = [
+        (str(f.year), f"{f.value:f} {f.unit}", f.boundary, str(s.basis.accounting), str(f.quality), f.evidence, s.id)
+        for s, f in held
+    ]
+    print_table([columns, *rows])
+    return 0
+
+
+def _set_row(each: "FactorSet") -> tuple[str, ...]:
+    basis = each.basis
+    return (
+        each.id, each.years, str(basis.boundary), str(basis.accounting), str(basis.gases), each.gwp_set, str(each.quality),
+        each.evidence, each.published, str(each.rows),
+    )  # fmt: skip
+
+
+def _set_json(each: "FactorSet") -> dict[str, Any]:
+    names = (
+        "id", "title", "publisher", "edition", "unit", "gwp_set", "mix", "quality", "uncertainty", "years", "source",
+        "source_sha256", "fetched", "published", "evidence", "licence", "attribution", "update", "note", "csv_sha256", "rows",
+    )  # fmt: skip
+    return {name: getattr(each, name) for name in names} | {"basis": str(each.basis), "own": each.own}
+
+
+def _factor_json(identity: str, held: "FactorSet", match: "FactorMatch") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(match.factor) | {"value": str(match.factor.value), "id": identity, "sha256": match.csv_sha256, "set": held.id}
+
+
+def _show(parsed: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gases
+    from energy_agent.factors.sets import catalogue
+
+    basis = Basis(EmissionBoundary(parsed.boundary), Accounting(parsed.accounting), Gases(parsed.gases))
+    year = parsed.year or datetime.now(UTC).year
+    known = catalogue(parsed.factors, accept_old=parsed.accept_old)
+    match = known.factor(parsed.zone, year, basis, parsed.country)
+    where = " / ".join(filter(None, (parsed.zone, parsed.country)))
+    why = "; ".join(match.reasons) or "the newest publication of the requested zone and year"
+    record = {"requested": f"{where}, {year}, {basis}", "reason": why}
+    f = match.factor
+    if parsed.json:
+        print(json.dumps(record | asdict(f) | {"value": str(f.value), "table_sha256": match.csv_sha256}, indent=1))
+        return 0
+    lines = record | {
+        "value": f"{f.value:f} {f.unit}", "zone": f"{f.zone} ({f.zone_name})", "year": str(f.year), "publisher": f.publisher,
+        "edition": f.edition, "licence": f.licence, "GWP set": f.gwp_set,
+        "basis": f"{f.boundary}, {f.accounting}, {f.basis} mix", "quality": str(f.quality), "uncertainty": f.uncertainty,
+        "origin": f"{f.evidence}, retrieved on {f.fetched}", "source": f.source, "SHA-256 of source": f.source_sha256,
+        "SHA-256 of table": match.csv_sha256, "id": f.id,
+    }  # fmt: skip
+    for name, text in lines.items():
+        print(printable(f"{name + ':':<18} {text}"))
+    return 0
+
+
+def _import(parsed: argparse.Namespace) -> int:
+    from energy_agent.factors import bounded_file
+    from wattlens.factors.convert import FORMATS, csv_table, set_files
+    from wattlens.report.inputs.workbook import read_table
+
+    wanted = FORMATS[parsed.format]
+    for option in wanted.required:
+        if getattr(parsed, option) is None:
+            raise UsageError(f"--{option.replace('_', '-')}: required for the format {parsed.format}")
+    if not parsed.out.is_dir():
+        raise UsageError(f"--out {parsed.out}: expected an existing folder")
+    raw = bounded_file.read(parsed.file, _FILE_MAX_B)
+    name = parsed.file.name
+    table = read_table(raw, name, wanted.sheet) if parsed.file.suffix.lower() == ".xlsx" else csv_table(raw, name)
+    converted = wanted.convert(table, parsed.year, name)
+    today = datetime.now(UTC).date()
+    identity = parsed.id or "-".join(filter(None, (parsed.format, str(parsed.year or max(r.year for r in converted.rows)))))
+    page: dict[str, str | int] = {
+        "id": identity, "title": name, "edition": parsed.edition or name, "quality": 5,
+        "uncertainty": "not stated in the file", "attribution": parsed.publisher or "", **wanted.page, **converted.page,
+        "source": parsed.source, "source_sha256": hashlib.sha256(raw).hexdigest(), "fetched": str(parsed.fetched or today),
+        "published": str(parsed.published or parsed.fetched or today), "licence": parsed.licence,
+        "update": f"import the next edition: wattlens factors import {parsed.format}",
+    }  # fmt: skip
+    given = {"publisher": parsed.publisher, "gwp_set": parsed.gwp_set, "boundary": parsed.boundary, "basis": parsed.basis}
+    given |= {"accounting": parsed.accounting, "gases": parsed.gases}
+    if parsed.gases == "CO2e" and wanted.page.get("gases") == "CO2":
+        page["gwp_set"] = "none: CO2 alone, used as CO2e"
+        page["note"] = "the table has CO2 alone; CH4 and N2O are missing from these values"
+    page |= {key: value for key, value in given.items() if value is not None}
+    files = set_files(converted, page)
+    for suffix, content in ((".csv", files.csv), (".json", files.json)):
+        write_new(parsed.out / f"{identity}{suffix}", content, force=parsed.force)
+    held = files.factors
+    missing = f", {len(held.missing)} without a value" if held.missing else ""
+    counted = f"{len(held.factors)} factors{missing}; {held.basis}"
+    print(printable(f"{parsed.out / identity}.csv and .json: {counted}; SHA-256 {page['source_sha256']}"))
+    if str(held.basis.gases) == "CO2":
+        print("These factors are CO2 alone: sites use them with grid.gases: CO2.", file=sys.stderr)
+    return 0
+
+
+SPEC = Command("list, show and import emission factors of grids", _configure, _run)
