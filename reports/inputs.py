@@ -13,6 +13,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from energy_agent.core.meters.facility import MeterFacts
+from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.record import Factor
 from energy_agent.factors.series import About
@@ -39,6 +40,7 @@ class SiteInputs:
         location_lacking: which sources are missing, and why; "" if none is missing.
         residual: sources of the residual mix, for energy that no contract covers.
         residual_lacking: as `location_lacking`, for `residual`.
+        supply: sources of fuel supply and grid losses (Scope 3, category 3) and of biogenic CO2, by what they count.
         factors: each yearly factor that these use, with the SHA-256 of its table.
         series: source details of each hourly series, by the ID that figures use.
         grid_zone: the grid's zone; "" if unknown. Lots of another zone cover nothing.
@@ -61,6 +63,7 @@ class SiteInputs:
     location_lacking: str = NO_GRID
     residual: tuple[IntensitySource, ...] = ()
     residual_lacking: str = NO_RESIDUAL
+    supply: Mapping[EmissionBoundary, tuple[IntensitySource, ...]] = field(default_factory=dict)
     factors: tuple[tuple[Factor, str], ...] = ()
     series: tuple[tuple[str, About], ...] = ()
     grid_zone: str = ""

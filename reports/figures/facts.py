@@ -4,18 +4,19 @@ The same evidence gives the same document, byte for byte, on any machine: no clo
 each quotient is rounded once. An input that is not there leaves an absent figure with its reason.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.units import decimal
+from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.record import Factor
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure
 from reports.figures.series import ChartSeries, courses
-from reports.inputs import Organisation
+from reports.inputs import Organisation, SiteInputs
 from reports.ledger.days import Day
 from reports.period import local_text
 
@@ -257,14 +258,21 @@ def _requests(evidence: PeriodEvidence, factor: str) -> tuple[FactorRequest, ...
             continue
         ends = (local_text(t, site.inputs.zone.key)[:4] for t in (site.window.start_ns, site.window.end_ns - 1))
         years = " to ".join(dict.fromkeys(ends))
-        bases = [str(s.basis) for s in (*site.inputs.location, *site.inputs.residual) if s.id == factor]
+        bases = [str(s.basis) for s in _sources(site.inputs) if s.id == factor]
         requests += [FactorRequest(name, site.inputs.grid_zone, site.inputs.country, years, b) for b in dict.fromkeys(bases)]
     return tuple(requests)
 
 
+def _sources(site: SiteInputs) -> Iterator[IntensitySource]:
+    """Every source of a site's factors."""
+    yield from (*site.location, *site.residual)
+    for sources in site.supply.values():
+        yield from sources
+
+
 def _why(organisation: Organisation, factor: str) -> str:
     """Why no better factor was taken, at any site that takes this one."""
-    sources = (source for site in organisation.sites.values() for source in (*site.location, *site.residual))
+    sources = (source for site in organisation.sites.values() for source in _sources(site))
     return "; ".join(dict.fromkeys(reason for source in sources if source.id == factor for reason in source.reasons))
 
 

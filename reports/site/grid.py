@@ -17,6 +17,7 @@ from math import lcm
 from typing import Final
 
 from energy_agent.core.units import UJ_PER_KWH, split_integer
+from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.factors.join import CarbonTotal, intensities, join
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.contracts import HOUR_NS, ContractCoverage, Lot, cover
@@ -43,6 +44,7 @@ class Grid:
         residual_is_average: whether `residual` is the grid's average, because no residual mix was given.
         rest: `residual`; if contracts cover all energy metered by cell, all of its cells at the same sources: imputed energy
             has their mean.
+        supply: grams of fuel supply, grid losses and biogenic CO2, as far as there are sources.
         spent: cost of the energy.
         worth: grams and money per kWh in each metered cell.
         uj: the energy from the grid behind all of these values.
@@ -57,6 +59,7 @@ class Grid:
     residual_is_average: bool = False
     rest: CarbonTotal | None = None
     residual_lacking: str = ""
+    supply: Mapping[EmissionBoundary, CarbonTotal] = field(default_factory=dict)
     spent: Cost | None = None
     currency: str = ""
     worth: CellRates = field(default_factory=lambda: CellRates({}, 1, {}, 1))
@@ -118,6 +121,7 @@ def grid(
         residual_is_average=is_average,
         rest=residual if residual is None or coverage.remaining_uj else join(cells, inputs.residual or inputs.location),
         residual_lacking=lacking,
+        supply={kind: join(cells, sources) for kind, sources in inputs.supply.items()},
         spent=cost(cells, inputs.tariffs, inputs.zone) if inputs.tariffs else None,
         currency=currency,
         worth=CellRates(*_whole(grams), *_whole(money)),

@@ -22,7 +22,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
             blocks.append(_by_site(facts, say, prefix, caption))
     if blocks:
         blocks.append(Note(say("bounds_of_co2e")))
-        blocks += [*_charts(facts, say), *_matching(facts, say)]
+        blocks += [*_supply(facts, say), *_charts(facts, say), *_matching(facts, say)]
     blocks += [*_contracts(facts, say), *_embodied(facts, say)]
     if not blocks:
         return OmittedSection(say.translate(facts.figures["co2e.location"].reason))
@@ -59,6 +59,25 @@ def _by_site(facts: Facts, say: Translator, prefix: str, caption: str) -> Report
         say("basis"),
     )
     return ReportTable(caption, columns, tuple(rows))
+
+
+def _supply(facts: Facts, say: Translator) -> list[Block]:
+    """Scope 3, category 3 and biogenic CO2 by site; what is missing with its reason."""
+    prefixes = ("scope_3_3.upstream", "scope_3_3.losses", "scope_3_3", "biogenic_co2")
+    rows: list[tuple[str, ...]] = []
+    reasons: dict[str, list[str]] = {}
+    for name in [*facts.sites, ""] if len(facts.sites) > 1 else list(facts.sites):
+        figures = [facts.figures[f"{prefix}/site/{name}" if name else prefix] for prefix in prefixes]
+        cells = (wording.mass(f.value) if f.value is not None else "\u2013" for f in figures)
+        rows.append((name or say("all_sites"), *cells))
+        for figure in figures if name else ():
+            if figure.value is None and figure.reason:
+                reasons.setdefault(figure.reason, []).append(name)
+    columns = (say("site"), say("fuel_supply"), say("grid_losses"), say("scope_3_category_3"), say("biogenic_co2"))
+    table = ReportTable(say("scope_3_of_electricity"), columns, tuple(rows))
+    missing = ((", ".join(dict.fromkeys(names)), reason) for reason, names in reasons.items())
+    notes = [Note(say("missing_at_sites", sites=names, reason=say.translate(reason))) for names, reason in missing]
+    return [table, Note(say("scope_3_explained")), *notes]
 
 
 def _mass(figure: Figure, say: Translator) -> str:

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from energy_agent.core.units import UJ_PER_KWH
-from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary
+from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gases
 from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
 from reports.compose import compose
 from reports.figures.evidence import PeriodEvidence, plus
@@ -121,6 +121,52 @@ def test_a_life_cycle_figure_has_a_name_of_its_own_and_answers_no_scope_2_datapo
         tables = [b.caption for s in compose(whole_life, say).sections for b in s.blocks if isinstance(b, ReportTable)]
         assert say("co2e_of_electricity_ghg_protocol") not in tables
         assert say("life_cycle_co2e_of_electricity") in tables
+
+
+UPSTREAM, LOSSES = Basis(EmissionBoundary.UPSTREAM), Basis(EmissionBoundary.LOSSES)
+
+
+def test_category_3_is_the_energy_times_factors_of_its_own_and_no_part_of_scope_2(days: Path, usual: Facts) -> None:
+    supply = {
+        EmissionBoundary.UPSTREAM: (constant("up", UPSTREAM, 36),),
+        EmissionBoundary.LOSSES: (constant("lost", LOSSES, 16),),
+    }
+    found = of(days, supply=supply)
+    assert found.figures["scope_3_3.upstream/site/alfa"].text == str(BOUGHT_KWH * 36)
+    assert found.figures["scope_3_3.losses/site/alfa"].text == str(BOUGHT_KWH * 16)
+    assert found.figures["scope_3_3/site/alfa"].text == str(BOUGHT_KWH * 52)
+    assert found.figures["scope_3_3/site/alfa"].factor_ids == ("lost", "up")
+    by_site = [found.figures[f"scope_3_3/site/{name}"].value or 0 for name in ("alfa", "beta")]
+    assert found.figures["scope_3_3"].value == sum(by_site)
+    for name in ("co2e.location", "co2e.market", "co2e.location/site/alfa"):
+        assert found.figures[name] == usual.figures[name]
+    assert states(found)["ghg-protocol", "Scope 3.3"].state == "answered"
+    blocks = [b for s in compose(found, say_in("en")).sections for b in s.blocks]
+    (table,) = [b for b in blocks if isinstance(b, ReportTable) and "Biogenic CO2" in b.columns]
+    assert [row[0] for row in table.rows] == ["alfa", "beta", "all sites"]
+    assert "\u2013" not in table.rows[0][1:4]
+    notes = [b.text for b in blocks if isinstance(b, Note)]
+    biogenic = "no table has a factor of this grid's biogenic CO2: add a factor file with boundary biogenic"
+    assert f"Missing for alfa, beta: {biogenic}." in notes
+
+
+def test_category_3_is_missing_with_its_reason_where_a_factor_is(days: Path, usual: Facts) -> None:
+    one = of(days, supply={EmissionBoundary.LOSSES: (constant("lost", LOSSES, 16),)})
+    assert one.figures["scope_3_3.losses/site/alfa"].text == str(BOUGHT_KWH * 16)
+    for found in (one, usual):
+        for name in ("scope_3_3", "scope_3_3/site/alfa", "scope_3_3.upstream", "biogenic_co2"):
+            assert found.figures[name].value is None, name
+        assert "boundary upstream" in (found.figures["scope_3_3"].reason or "")
+        assert states(found)["ghg-protocol", "Scope 3.3"].state == "missing"
+    whole_life = of(days, location=(constant("grid", LIFE_CYCLE, 400),))
+    assert "not split into scopes" in (whole_life.figures["scope_3_3"].reason or "")
+
+
+def test_biogenic_co2_is_a_figure_of_its_own(days: Path, usual: Facts) -> None:
+    basis = Basis(EmissionBoundary.BIOGENIC, gases=Gases.CO2)
+    found = of(days, supply={EmissionBoundary.BIOGENIC: (constant("wood", basis, 9),)})
+    assert found.figures["biogenic_co2/site/alfa"].text == str(BOUGHT_KWH * 9)
+    assert found.figures["co2e.location"] == usual.figures["co2e.location"]
 
 
 def test_without_a_factor_there_is_no_co2e_and_the_rest_of_the_report_is_there(without_factor: Facts) -> None:

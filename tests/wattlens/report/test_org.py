@@ -454,3 +454,15 @@ def test_one_retirement_serves_two_sites_with_serial_numbers_of_their_own(tmp_pa
 def test_certificates_of_two_retirements_count_at_two_sites(tmp_path):
     told = load_text(tmp_path, two_sites("GO 12-3", "GO 12-4"))
     assert [len(told.sites[name].lots) for name in ("fra1", "pnq1")] == [1, 1]
+
+
+def test_a_site_in_britain_has_factors_of_scope_2_and_of_category_3(tmp_path):
+    """0.13096 kg at generation, 0.03682 of fuel supply, 0.01299 + 0.00359 of losses (DESNZ, set of 2026)."""
+    (tmp_path / "org.yaml").write_text("sites: [{site: {name: a}, grid: {zone: GB, country: GBR}}]\n")
+    site = load(tmp_path / "org.yaml").sites["a"]
+    held = {factor.id: factor.value for factor, _ in site.factors}
+    latest = {b: str(held[sources[-1].id]) for b, sources in site.supply.items()}
+    assert latest == {"upstream": "36.82", "losses": "16.58"}
+    assert str(held[site.location[-1].id]) == "130.96"
+    (tmp_path / "org.yaml").write_text("sites: [{site: {name: a}, grid: {country: GBR, boundary: life-cycle}}]\n")
+    assert load(tmp_path / "org.yaml").sites["a"].supply == {}

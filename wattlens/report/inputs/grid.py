@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from energy_agent.core.errors import UsageError
 from energy_agent.factors import by_year, series_csv
-from energy_agent.factors.basis import Basis
+from energy_agent.factors.basis import Basis, EmissionBoundary, Gases
 from energy_agent.factors.join import IntensitySource, of_series
 from energy_agent.factors.record import Factor
 from energy_agent.factors.series import About, IntensitySeries, series
@@ -81,7 +81,9 @@ def with_intensities(site: SiteInputs, grid: GridBase, hourly: HourlySeries, spa
             raise UsageError(f"site {site.name!r}: grid.country: {error}") from None
     location, location_factors, location_lacking = _sources(grid, grid.basis, site.zone, hourly, span)
     residual, residual_factors, residual_lacking = _sources(grid, grid.residual_basis, site.zone, hourly, span)
-    factors = {factor.id: (factor, sha256) for factor, sha256 in (*location_factors, *residual_factors)}
+    supply, supply_factors = _supply(grid, site.zone, span)
+    chosen = (*location_factors, *residual_factors, *supply_factors)
+    factors = {factor.id: (factor, sha256) for factor, sha256 in chosen}
     location_lacking = "; ".join(filter(None, [location_lacking, hourly.lacking]))
     return replace(
         site,
@@ -89,6 +91,7 @@ def with_intensities(site: SiteInputs, grid: GridBase, hourly: HourlySeries, spa
         location_lacking=location_lacking,
         residual=residual,
         residual_lacking=residual_lacking,
+        supply=supply,
         factors=tuple(factors[each] for each in sorted(factors)),
         series=_series(hourly, span),
     )
@@ -124,6 +127,22 @@ def _sources(
         [(f.factor, f.csv_sha256) for f in factors],
         "; ".join([*lacking, *([none] if none else [])]),
     )
+
+
+def _supply(
+    grid: GridBase, time_zone: ZoneInfo, span: GridPeriod
+) -> tuple[dict[EmissionBoundary, tuple[IntensitySource, ...]], list[tuple[Factor, str]]]:
+    """Return (yearly sources of Scope 3, category 3 and of biogenic CO2, their factors); none next to life-cycle factors."""
+    if grid.basis.boundary is not EmissionBoundary.DIRECT:
+        return {}, []
+    sources, factors = {}, []
+    for boundary in (EmissionBoundary.UPSTREAM, EmissionBoundary.LOSSES, EmissionBoundary.BIOGENIC):
+        gases = Gases.CO2 if boundary is EmissionBoundary.BIOGENIC else grid.basis.gases
+        found, used, _ = _sources(grid, Basis(boundary, gases=gases), time_zone, HourlySeries(()), span)
+        if found:
+            sources[boundary] = found
+            factors += used
+    return sources, factors
 
 
 def _series(hourly: HourlySeries, span: GridPeriod) -> tuple[tuple[str, About], ...]:
