@@ -50,6 +50,7 @@ class SiteInputs:
         tariffs: tariffs by first day; at most one is valid on a day.
         meters: declared meters. A declared meter that the ledger does not have was never read.
         it_kw: installed IT power; None if unknown.
+        on_site_kept: whether the certificates of on-site generation were kept, not sold; None if not stated.
         factor_error: relative 95 % error of the grid's factors; None: assumed by their quality class.
         floor_m2: floor area; None if unknown.
     """
@@ -75,6 +76,7 @@ class SiteInputs:
     meters: tuple[MeterFacts, ...] = ()
     it_kw: Decimal | None = None
     factor_error: Fraction | None = None
+    on_site_kept: bool | None = None
     floor_m2: Decimal | None = None
 
 

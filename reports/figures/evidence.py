@@ -23,6 +23,14 @@ class SiteEvidence:
     building: BuildingEnergy
     grid: Grid
 
+    @property
+    def on_site_objection(self) -> str:
+        """Why on-site generation does not count as renewable; "": it does. Without its certificates it has no attributes."""
+        kept = None if self.inputs is None else self.inputs.on_site_kept
+        if kept is None:
+            return "no input states that certificates of on-site generation were kept (grid.on_site_certificates)"
+        return "" if kept else "the certificates of on-site generation were sold"
+
 
 @dataclass(frozen=True, slots=True)
 class PrometheusEnergy:

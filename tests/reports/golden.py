@@ -194,7 +194,7 @@ def organisation() -> Organisation:
     alfa = SiteInputs(
         "alfa", ZoneInfo("UTC"), location=(series(),), location_lacking="",
         residual=(constant("residual.alfa", RESIDUAL, 600),), residual_lacking="", grid_zone="XA", lots=lots(),
-        tariffs=tariff("0.10", peak),
+        on_site_kept=True, tariffs=tariff("0.10", peak),
         water=(WaterUse(Q3, Q4, Fraction("127180.8"), Fraction(0), 1, "bill"),), meters=tuple(METERS),
     )  # fmt: skip
     beta = SiteInputs(
@@ -214,7 +214,7 @@ def organisation() -> Organisation:
 
 SITE_FILE = """
 site: {name: alfa}
-grid: {zone: XA, boundary: direct}
+grid: {zone: XA, boundary: direct, on_site_certificates: kept}
 contracts:
   - {id: wind, kind: ppa, zone: XA, technology: wind, g_per_kwh: 10, g_source: the seller, hourly_file: wind.csv,
      retired: 2026-10-01, retirement_id: "0", registry: R, serials: "0-1..0-9999", plant: P, beneficiary: Golden}

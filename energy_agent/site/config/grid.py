@@ -72,6 +72,11 @@ class GridBase(Section):
         le=100,
         description="95 % error of the intensities; without it, 2, 5, 7, 10 and 15 % are assumed for quality 1 to 5",
     )
+    on_site_certificates: Literal["kept", "sold"] | None = Field(
+        None,
+        description="certificates of on-site generation: kept (retired for the site, or not issued) or sold; only kept, the "
+        "generation counts as renewable",
+    )
 
     @field_validator("country")
     @classmethod

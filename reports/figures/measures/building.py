@@ -38,6 +38,8 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
         )
         for label in ("REF", "ERF"):
             amount = building.shares.get(label, Amount(None, reason="no meter of the building"))
+            if label == "REF" and amount.value is not None and site.on_site_objection:
+                amount = Amount(None, reason=site.on_site_objection)
             which = "produced on the site" if label == "REF" else "delivered for reuse"
             yield amount_figure(
                 f"{label.lower()}.site/site/{name}",

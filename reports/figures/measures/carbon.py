@@ -295,7 +295,10 @@ def marketed_of(evidence: PeriodEvidence, name: str) -> Amount:
         if not known:
             return Amount(None, reason=grid.residual_lacking or grid.lacking or _unknown(site))
         return _bounded_market(evidence, name, Amount(market_g))
-    return _bounded_market(evidence, name, Amount(max(covered_g, market_g + (energy.value - grid.uj) * per_uj)))
+    # Without its certificates, on-site generation has the emissions of the residual mix.
+    sold = site.inputs is not None and site.inputs.on_site_kept is False
+    rest_uj = energy.value - grid.uj + (site.building.made_uj if sold else 0)
+    return _bounded_market(evidence, name, Amount(max(covered_g, market_g + rest_uj * per_uj)))
 
 
 def residual_of(evidence: PeriodEvidence, name: str) -> Amount:
@@ -337,7 +340,8 @@ def _contracts(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]
     bought = base(evidence, site.name).value
     if grid.coverage.renewable_share is not None and bought:
         made = site.building.made_uj
-        ref = Amount((made + grid.coverage.renewable_uj) / (made + bought))
+        counted = 0 if site.on_site_objection else made
+        ref = Amount((counted + grid.coverage.renewable_uj) / (made + bought))
         yield amount_figure(
             f"ref/site/{site.name}", ref, "ratio", "produced on the site and contracts", within, dims=dims | interim(site)
         )

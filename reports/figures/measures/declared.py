@@ -25,6 +25,8 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     for name, site in sorted(evidence.sites.items()):
         dims, within = {"site": name}, boundary(evidence, name)
         made = _metered(site, Role.RENEWABLE)
+        if made.value is not None and site.on_site_objection:
+            made = Amount(None, reason=site.on_site_objection)
         by_kind = {
             "certificates": _claimed(site, CERTIFICATES),
             "ppa": _claimed(site, frozenset({InstrumentKind.PPA})),

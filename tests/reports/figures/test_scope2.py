@@ -25,7 +25,7 @@ from reports.compose import compose
 from reports.figures.evidence import PeriodEvidence, plus
 from reports.figures.facts import Facts
 from reports.figures.facts_json import facts_json
-from reports.figures.measures import carbon
+from reports.figures.measures import building, carbon, declared
 from reports.figures.measures._measure import groups
 from reports.figures.uncertainty import FACTOR_ERROR
 from reports.frameworks.datapoints import IndexRow, index
@@ -284,6 +284,25 @@ def test_water_is_of_workloads_by_their_share_of_it_energy(facts: Facts) -> None
     assert teams
     for identity in ("water", "water.held", "water.unattributed", "water.held/site/beta"):
         assert figures[identity].reason == figures["water/site/beta"].reason
+
+
+@pytest.mark.parametrize("kept", [True, False, None])
+def test_on_site_generation_counts_only_with_its_certificates(evidence: PeriodEvidence, *, kept: bool | None) -> None:
+    """The roof of alfa made 17,664 kWh, of 105,984; contracts cover 31,280. Sold energy takes the 600 g of the mix."""
+    site = evidence.sites["alfa"]
+    assert site.inputs is not None
+    changed = replace(site, inputs=replace(site.inputs, on_site_kept=kept))
+    told = replace(evidence, sites=dict(evidence.sites) | {"alfa": changed})
+    figures = {f.id: f for measure in (carbon, building, declared) for f in measure.figures(told)}
+    made = 17_664 if kept else 0
+    share = Fraction(made + 31_280, 105_984)
+    assert abs((figures["ref/site/alfa"].value or 0) - share) < Fraction(1, 10**8)
+    assert figures["energy.total_renewable/site/alfa"].value == (made + 31_280) * KWH_J
+    for identity in ("energy.total_renewable.on_site/site/alfa", "ref.site/site/alfa"):
+        assert (figures[identity].value is not None) == bool(kept)
+        assert kept or "certificates of on-site generation" in (figures[identity].reason or "")
+    sold = 17_664 * 600 if kept is False else 0
+    assert figures["co2e.market/site/alfa"].value == 34_444_800 + sold
 
 
 def test_energy_of_page_one_is_at_the_boundary_of_its_co2e(facts: Facts) -> None:

@@ -78,6 +78,7 @@ def site_inputs(entry: OrgSite, files: InputFiles, span: GridPeriod, retired: li
         water=tuple(row.use(declared.zone) for row in sorted(declared.water, key=lambda row: row.start)),
         meters=declared.meters,
         it_kw=_decimal(entry.it_power_kw),
+        on_site_kept=None if declared.grid.on_site_certificates is None else declared.grid.on_site_certificates == "kept",
         factor_error=_percent(declared.grid.factor_uncertainty_percent),
         floor_m2=_decimal(entry.floor_m2),
     )
