@@ -20,7 +20,7 @@ STEMS = (
     "energy.facility", "energy.it", "energy.total_renewable", "energy.total_renewable.certificates",
     "energy.total_renewable.ppa", "energy.total_renewable.on_site", "energy.reused_heat", "water", "pue", "pue.trailing",
     "wue", "cue", "ref", "erf", "co2e.location", "co2e.market", "co2e.market.instruments", "co2e.market.residual",
-    "sci.energy", "sci.embodied", "sci.tokens",
+    "scope_3_3", "sci.energy", "sci.embodied", "sci.tokens",
     "cfe.hourly", "matched.hourly", "matched.quarter_hourly", "ref.site", "erf.site", "grid_intensity", "contract", "embodied",
     "declared.it_kw", "declared.floor_m2", "sci_per_token",
     "tokens.generation", "j_per_token.gpu", "j_per_token.node", "j_per_token.facility", "dvfs.saved", "coverage",
