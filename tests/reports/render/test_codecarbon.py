@@ -100,7 +100,7 @@ def test_codecarbon_gives_the_same_grams_for_the_same_energy_country_and_pue(day
 
 
 def test_a_country_takes_its_direct_factor_where_a_table_has_one() -> None:
-    """Of the United States eGRID has 770.884 lb a MWh, of the chimneys alone; of India there is what CodeCarbon has."""
+    """Of the United States eGRID2024 has 751.269 lb per MWh of direct emissions; of India there is what CodeCarbon has."""
     for country, boundary in (
         ("USA", EmissionBoundary.DIRECT),
         ("GBR", EmissionBoundary.DIRECT),
@@ -110,7 +110,7 @@ def test_a_country_takes_its_direct_factor_where_a_table_has_one() -> None:
         (source,), ((factor, _),) = site.location, site.factors
         assert (source.basis.boundary, source.id, factor.boundary) == (boundary, factor.id, boundary.value)
         if country == "USA":
-            assert source.pieces[0].g_per_kwh == Decimal("770.884") * Decimal("0.45359237")
+            assert source.pieces[0].g_per_kwh == Decimal("751.269") * Decimal("0.45359237")
     named = SiteInputs("here", ZoneInfo("UTC"), grid_zone="DE", country="DEU")
     assert with_country(Organisation(sites={"here": named}), ["here"], "USA", 2026).sites["here"].location == ()
 

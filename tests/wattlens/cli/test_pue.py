@@ -114,10 +114,10 @@ def test_the_site_s_file_adds_water_carbon_contracts_and_cost(ledger, site_file,
     assert Fraction(found["others"]["WUE"]["value"]) == round(Fraction(4800, 2304), 9)
     assert found["others"]["REF with contracts"]["value"] == "0.25"
     assert found["notes"]["cost"].startswith("624.00 EUR (620.8")  # 130 kW x 12 h x (0.3 + 0.1), within the 0.5 % of its meter
-    # 3,120 kWh at the 177 g/kWh of the United Kingdom in 2025 over 2,304 kWh of IT; nobody states that factor's error.
+    # 3,120 kWh at the 130.96 g/kWh of the United Kingdom in 2026 over 2,304 kWh of IT; nobody states that factor's error.
     cue, note = found["others"]["CUE"], found["notes"]["CUE"]
-    assert (Fraction(cue["value"]), cue["lower"], cue["upper"]) == (round(Fraction(3120 * 177, 2304), 6), None, None)
-    assert "grid.location.GBR.2025." in note
+    assert (Fraction(cue["value"]), cue["lower"], cue["upper"]) == (round(3120 * Fraction("130.96") / 2304, 9), None, None)
+    assert "grid.location.GBR.2026." in note
     assert "100%" in note
     _, out = run_pue(capsys, "--ledger", ledger, "--config", site_file, *DAY, "--json", "--as-of", "2026-07-25T00:00Z")
     early = json.loads(out.out)  # before the retirement

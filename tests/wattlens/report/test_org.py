@@ -171,7 +171,8 @@ def test_the_grid_is_as_it_was_known(site_folder, as_of_ns, intensity):
     hourly, yearly = site.location  # the best first
     assert [(piece.start_ns, piece.g_per_kwh) for piece in hourly.pieces] == [(START_NS, intensity)]
     assert (yearly.pieces[0].start_ns, yearly.pieces[-1].end_ns) == (START_NS, END_NS)
-    assert [factor.id for factor, _ in site.factors] == [yearly.id]
+    supply = [source.id for sources in site.supply.values() for source in sources]
+    assert [factor.id for factor, _ in site.factors] == sorted([yearly.id, *supply])
     assert site.factors[0][0].zone == "GBR"
     assert [piece.g_per_kwh for source in site.residual for piece in source.pieces] == [720]
     assert {source.basis.accounting for source in site.residual} == {Accounting.RESIDUAL}
