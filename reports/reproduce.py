@@ -91,7 +91,7 @@ def drawn_again(
     return checks + steps
 
 
-_BESIDE: Final = ("sha256", "why")
+_BESIDE: Final = ("sha256", "requests", "why")
 """Keys of a factor's record that its publisher does not provide."""
 
 

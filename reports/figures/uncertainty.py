@@ -28,9 +28,12 @@ _FINE: Final = 10**12
 
 
 def root_of_squares(values: Iterable[Fraction]) -> Fraction:
-    """Return the root of the summed squares, rounded up."""
+    """Return the root of the summed squares, exact where it is a fraction, else rounded up."""
     square = sum((value * value for value in values), Fraction(0))
-    return Fraction(isqrt(int(square * _FINE * _FINE)) + 1, _FINE) if square else Fraction(0)
+    above, below = isqrt(square.numerator), isqrt(square.denominator)
+    if above * above == square.numerator and below * below == square.denominator:
+        return Fraction(above, below)
+    return Fraction(isqrt(int(square * _FINE * _FINE)) + 1, _FINE)
 
 
 def halves(amount: Amount) -> tuple[Fraction | None, Fraction | None]:
