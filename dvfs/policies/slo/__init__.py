@@ -42,6 +42,7 @@ _QUEUED, _QUEUED_S = (
     0.1,
     300.0,
 )  # of the time with a queue, in the mean of so long: near saturation a backlog is not made up for
+_MARGIN = 0.95  # of the limit between tokens: requests' means differ from that of their time
 _TRIAL = 0.5  # of the budget spent: beyond it no step is tried
 _LARGEST = 2.0**16  # batch
 _BURST = 0.1  # of an interval's requests that missed: a clock that is plainly too low, whatever the budget
@@ -150,7 +151,8 @@ def _misses(period: ServedPeriod, interval: LatencyInterval, work: WorkMeans) ->
     requests = interval.seen.count / work.gaps
     # In a decode pool only the queue shows the wait for the second token, which by Little's law takes so long.
     wait_s = 0.0 if "ttft" in period.seen else period.reading.queue * period.seconds / max(1.0, requests)
-    return curve(requests, lambda factor: requests * itl_misses(work.recent, interval.limit_s, work.gaps, factor, wait_s))
+    limit_s = _MARGIN * interval.limit_s
+    return curve(requests, lambda factor: requests * itl_misses(work.recent, limit_s, work.gaps, factor, wait_s))
 
 
 def _choose(

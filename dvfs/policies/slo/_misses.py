@@ -14,6 +14,7 @@ from math import exp
 
 from energy_agent.core.workloads.tokens import Latencies
 
+_RUN = 2.5  # gaps that are alike, in the mean: those of one speculative step, or in one burst of prompts
 _LONGEST = 48  # gaps; longer requests miss as often as this one
 
 
@@ -49,11 +50,11 @@ def itl_misses(seen: Latencies, limit_s: float, gaps: float, factor: float = 1.0
     slow_s = sum(n * value for n, value in values if value > limit_s) / many
     other_s = sum(n * value for n, value in values if value <= limit_s) / (count - many)
     p, r = many / count, (limit_s - other_s) / (slow_s - other_s)
-    weight, missed = 1.0 / max(1.0, gaps), 0.0
+    weight, missed = 1.0 / max(1.0, gaps / _RUN), 0.0
     for k in range(1, _LONGEST + 1):
         within, chance = 0.0, (1.0 - p) ** k
         for i in range(int(k * r) + 1):
             within, chance = within + chance, chance * (k - i) / (i + 1) * p / (1.0 - p) if p < 1 else 0.0
-        rest = (1.0 - 1.0 / max(1.0, gaps)) ** (k - 1)
+        rest = (1.0 - weight) ** (k - 1)
         missed += (rest * weight if k < _LONGEST else rest) * max(0.0, 1.0 - within)
     return missed
