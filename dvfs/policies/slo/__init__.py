@@ -43,6 +43,7 @@ _QUEUED, _QUEUED_S = (
     300.0,
 )  # of the time with a queue, in the mean of so long: near saturation a backlog is not made up for
 _MARGIN = 0.95  # of the limit between tokens: requests' means differ from that of their time
+_HARMFUL = 0.3  # of the budget spent, from which a queue counts in full
 _TRIAL = 0.5  # of the budget spent: beyond it no step is tried
 _LARGEST = 2.0**16  # batch
 _BURST = 0.1  # of an interval's requests that missed: a clock that is plainly too low, whatever the budget
@@ -161,16 +162,15 @@ def _choose(
     """The next level, and why."""
     allowed, top = 1.0 - observation.terms.attainment_ratio, len(period.grid) - 1
     spent = {name: state.budgets[name].spent_ratio(allowed) for name in seen}
-    if state.blame is not None or period.grown >= QUEUE_GROWTH or state.queued > _QUEUED:
+    queued = state.queued * min(1.0, max(spent.values()) / _HARMFUL)  # a queue by which nobody misses is welcome
+    if state.blame is not None or period.grown >= QUEUE_GROWTH or queued > _QUEUED:
         return top, "queue"
     if max(spent.values()) >= 1.0:
         return top, "budget_spent"
     burst = [name for name, one in seen.items() if one.missed[0] >= 2 and one.missed[0] > _BURST * one.requests]
     if burst:
         return level + (top - level + 1) // 2, burst[0]
-    share = {
-        name: allowed * state.shares[name] * min(1.0, 2.0 * (1.0 - spent[name]), 1.0 - state.queued / _QUEUED) for name in seen
-    }
+    share = {name: allowed * state.shares[name] * min(1.0, 2.0 * (1.0 - spent[name]), 1.0 - queued / _QUEUED) for name in seen}
     new, reason = top, max(spent, key=lambda name: spent[name])
     for candidate in range(top):
         open_ones = [name for name in seen if not _is_kept(state.known[name], period, load, candidate, share[name])]
