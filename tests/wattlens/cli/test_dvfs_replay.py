@@ -171,7 +171,8 @@ def test_tables_of_a_training_job(tmp_path: Path, capsys: pytest.CaptureFixture[
         "table", "knob", "rule", "oracle_ratio", "runs", "saving_ratio", "of_oracle_ratio", "slowdown_ratio",
         "chosen_over_ratio", "whole_over_ratio", "far_over_ratio",
     }  # fmt: skip
-    assert progress["whole_over_ratio"] == 0.0
+    assert progress["whole_over_ratio"] <= 0.125
+    assert progress["slowdown_ratio"] <= 0.05
     assert progress["saving_ratio"] > 0
     assert told == rows_of(capsys, *options)
 

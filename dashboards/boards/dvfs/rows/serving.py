@@ -46,7 +46,7 @@ def budgets() -> PanelRow:
                 "none",
                 (PanelQuery(absent, "absent"),),
                 kind="table",
-                width=12,
+                width=24,
                 height=5,
                 no_value="every error budget is known, or no steered group has a latency limit",
             ),
