@@ -38,10 +38,8 @@ _FEW = 20  # requests at a clock before the next step is tried
 _MANY = 100  # requests that prove a clock: one in a hundred prompts may be long
 _AIM = 0.75  # of the budget: misses come in bursts
 _SHARES = (0.5, 0.8, 5.0)  # least, first and most of what one load may miss, in budgets: others miss less
-_QUEUED, _QUEUED_S = (
-    0.1,
-    300.0,
-)  # of the time with a queue, in the mean of so long: near saturation a backlog is not made up for
+_QUEUED = 0.1  # of the time with a queue: near saturation a backlog is not made up for
+_QUEUED_S = 300.0  # that this is the mean of
 _MARGIN = 0.95  # of the limit between tokens: requests' means differ from that of their time
 _HARMFUL = 0.3  # of the budget spent, from which a queue counts in full
 _TRIAL = 0.5  # of the budget spent: beyond it no step is tried
@@ -54,6 +52,7 @@ class SloState:
     """State of one group. Mappings are by latency, `ttft` and `itl`.
 
     Args:
+        asked: limits and clocks that the rest is about.
         reading, counters: the last ones.
         level: index of the clock in the grid; None: the original clock.
         since_ns, served: time of the last change of the clock, and requests since then.
@@ -67,6 +66,7 @@ class SloState:
         shadow: energy that the decisions would have saved in shadow mode.
     """
 
+    asked: tuple[object, ...] = ()
     reading: LatencyReading | None = None
     counters: WorkCounters | None = None
     level: int | None = None
@@ -88,11 +88,14 @@ def decide(observation: Observation, state: SloState, config: ServingOptions) ->
     counters = observation.progress
     if not isinstance(period, ServedPeriod) or counters is None or state.counters is None:
         reason, reading = period if isinstance(period, tuple) else ("learning", period.reading)
-        kept = SloState(budgets=state.budgets) if reason == "restarted" else state
+        kept = SloState(state.asked, budgets=state.budgets) if reason == "restarted" else state
         kept = replace(
             kept, reading=reading, counters=counters, level=None, since_ns=observation.boot_ns, served=0.0, blame=None
         )
         return unsteered(state.level, reason), kept
+    asked = observation.terms.ttft_s, observation.terms.itl_s, period.grid
+    if asked != state.asked:  # misses of another limit say nothing of this one
+        state = SloState(asked, state.reading, state.counters, state.level, state.since_ns)
     top = len(period.grid) - 1
     load = _load(period, counters)
     state, seen = _learn(state, period, counters, load, observation)

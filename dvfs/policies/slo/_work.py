@@ -57,10 +57,10 @@ class WorkMeans:
                 parts, part_s = (parts[0].plus(gaps), *parts[1:]), part_s + seconds
             else:
                 parts, part_s = (gaps, *(parts[:1] if same else ())), seconds
-            if gaps.count >= _GAPS:
+            if gaps.count >= _GAPS and gaps.sum_s > 0:
                 pace = gaps.sum_s / gaps.count
                 usual = pace_s.get(at, pace)
-                odd = 0 if 1 / _OTHER < pace / max(1e-9, usual) < _OTHER else odd + 1
+                odd = 0 if 1 / _OTHER < pace / usual < _OTHER else odd + 1
                 pace_s = {**pace_s, at: usual + 0.1 * (pace - usual)}
         is_other = odd >= _ROUNDS or bool(slow and not 1 / _OTHER < fast / slow < _OTHER)
         if is_other:

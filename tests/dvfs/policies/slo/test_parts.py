@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from dvfs.policies.slo._budget import REQUESTS, ErrorBudget
 from dvfs.policies.slo._experience import FACTORS, Experience, MissCurve, curve
 from dvfs.policies.slo._misses import itl_misses, ttft_misses
+from dvfs.policies.slo._work import WorkMeans
 from energy_agent.core.workloads.tokens import Latencies
 
 EDGES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5)
@@ -142,3 +143,17 @@ def test_a_wait_before_the_first_gap_makes_short_requests_miss() -> None:
     late = sum((1.0 + 0.1 * k) / k > 0.2 for k in lengths) / len(lengths)
     assert itl_misses(seen, 0.2, 100, wait_s=1.0) == pytest.approx(late, abs=0.02)
     assert itl_misses(seen, 0.1, 100, wait_s=1.0) == 1
+
+
+def test_the_gap_at_a_lower_clock_grows_as_it_did_and_no_more_than_in_proportion() -> None:
+    one = WorkMeans().add(1, 100, histogram([0.02] * 300), 1.0, (2, 3))
+    assert one.expected_gap_s(2, 1, GRID) == pytest.approx(0.02 * 1980 / 1300)
+    two = one.add(1, 100, histogram([0.02] * 300), 1.0, (2, 2))  # waits for memory: no longer at 1600 than at 1980 MHz
+    assert two.expected_gap_s(2, 1, GRID) == pytest.approx(0.02)
+    assert WorkMeans().expected_gap_s(2, 1, GRID) == 0
+
+
+def test_gaps_without_a_sum_are_no_pace() -> None:
+    nothing = Latencies(EDGES, (300, *([0] * len(EDGES))), 0.0)
+    work = WorkMeans().add(1, 100, nothing, 1.0, (2, 3)).add(1, 100, nothing, 1.0, (2, 2))
+    assert work.expected_gap_s(2, 1, GRID) == 0

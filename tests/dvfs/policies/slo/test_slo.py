@@ -141,6 +141,15 @@ def test_prompts_of_another_length_are_other_work_of_which_nothing_is_known() ->
     assert server.clock() == KNEE
 
 
+def test_a_budget_that_another_limit_spent_is_not_that_of_a_new_one() -> None:
+    server = load(ttft_s=0.3, itl_s=0.01, ttft_limit_s=0.1)
+    server.run(120)
+    assert server.second().reason == "budget_spent"
+    server.ttft_limit_s = 1.0
+    server.run(120)
+    assert server.clock() < TOP
+
+
 def test_in_shadow_it_decides_without_trials_and_bounds_what_it_would_save() -> None:
     server = load(ttft_s=0.05, itl_s=0.01)
     watts = {"now": 100_000}
