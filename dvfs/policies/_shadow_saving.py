@@ -1,12 +1,12 @@
 """What decisions would have saved that were not applied: bounds from physics alone. Pure.
 
 At a clock r times as high, dynamic power is r * (V/V0)^2 of that before, and the voltage falls at most in proportion to the
-clock. Work that waits for memory takes no longer, and work that computes takes 1/r as long. So between none and 1 - r^3 of the
-power above idle is saved.
+clock. Work that waits for memory takes no longer, and work that computes takes 1/r as long. How much of the power is dynamic is
+not known, at most all of it. So between none and 1 - r^3 of the power is saved.
 """
 
 from dataclasses import dataclass
-from math import exp, inf
+from math import exp
 
 from dvfs.types import Observation
 
@@ -20,7 +20,6 @@ class ShadowSaving:
     seconds: float = 0.0
     energy_j: float = 0.0
     less_j: float = 0.0
-    idle_w: float = inf
 
     def add(self, observation: Observation, seconds: float, clock_ratio: float) -> "ShadowSaving":
         """With a period in which the clock would have been `clock_ratio` of the original one."""
@@ -28,9 +27,9 @@ class ShadowSaving:
         watts = sum(power or 0 for power in powers) / 1e3
         if None in powers or watts <= 0:
             return self
-        fade, idle_w = exp(-seconds / _TAU_S), min(self.idle_w, watts)
-        less_j = self.less_j * fade + (watts - idle_w) * (1.0 - clock_ratio**3) * seconds
-        return ShadowSaving(self.seconds + seconds, self.energy_j * fade + watts * seconds, less_j, idle_w)
+        fade = exp(-seconds / _TAU_S)
+        less_j = self.less_j * fade + watts * (1.0 - clock_ratio**3) * seconds
+        return ShadowSaving(self.seconds + seconds, self.energy_j * fade + watts * seconds, less_j)
 
     @property
     def saving_ratio(self) -> float | None:
