@@ -100,7 +100,8 @@ def shadow_lines(shadow: Mapping[str, Any]) -> list[str]:
         if "saving" in policy:
             joules = policy.get("saved_joules")
             amount = "" if joules is None else f", {quantity(joules['lower'], 'J')} to {quantity(joules['upper'], 'J')}"
-            text = f"would have saved {interval_text(policy['saving'])}{amount}"
+            low, high = (100 * policy["saving"][bound] for bound in ("lower", "upper"))
+            text = f"would have saved {low:.1f} to {high:.1f} %{amount}"
         else:
             text = f"saving unknown: {policy['saving_reason']}"
         for latency, share in policy["missed"].items():
