@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from energy_agent.local_api.history import EnergyHistory
 from energy_agent.local_api.peers import Peers
 from energy_agent.local_api.routes import Routes
@@ -95,6 +97,14 @@ def test_status_of_groups_needs_no_actuator(tmp_path: Path) -> None:
     assert document["groups"] == ShadowSteering().describe_groups()
     assert "devices" not in document
     assert document["actuator_reason"] in lines[0]
+
+
+def test_where_neither_responds_both_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(tmp_path / "agent.sock"))
+    done = wattlens("dvfs", "status")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "actuator.sock" in done.stderr
+    assert str(tmp_path / "agent.sock") in done.stderr
 
 
 def test_wrong_allow_list_is_a_usage_error(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from energy_agent.core.errors import WattlensError
 from wattlens.cli._command import print_table
 
 if TYPE_CHECKING:
@@ -21,8 +22,12 @@ def run(args: argparse.Namespace) -> int:
         with ActuatorClient(args.socket or default_socket(), name="wattlens dvfs status") as client:
             actuator = client.status()
     except ActuatorError as error:
-        if error.code != "unreachable" or args.socket or groups is None:
+        if error.code != "unreachable" or args.socket:
             raise
+        if groups is None:
+            raise WattlensError(
+                f"{error}; {no_groups}; without an actuator, an agent with `client: {{socket: ..}}` is enough"
+            ) from None
         no_actuator = str(error)
     if args.json:
         document: dict[str, Any] = {"groups_reason": no_groups} if groups is None else {"groups": groups}
