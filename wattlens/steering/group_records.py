@@ -166,7 +166,7 @@ class GroupRecords:
                 terms.attainment_ratio,
                 budget.total,
                 {"requests": budget.of_requests(), "hour": budget.of_hour(now_ns)},
-                _missing(observation.progress, name, now_ns),
+                _missing(observation, name, now_ns),
             )
             for name, budget in record.budgets.items()
         }
@@ -201,8 +201,11 @@ def _of_limit(budget: LatencyBudget | None, limit_s: float) -> LatencyBudget:
     return budget if budget is not None and budget.limit_s == limit_s else LatencyBudget(limit_s)
 
 
-def _missing(progress: WorkCounters | None, latency: str, now_ns: int) -> str:
+def _missing(observation: Observation, latency: str, now_ns: int) -> str:
     """Why a latency is not known now, "" if it is."""
+    progress = observation.progress
+    if progress is None and not observation.workload:
+        return "the group names no workload (dvfs.groups)"
     if progress is None or now_ns - progress.boot_ns > _STALE_NS:
         return "no inference server responds"
     return "" if _histogram(progress, latency)[0] is not None else "the inference server has no histogram of this latency"

@@ -35,6 +35,7 @@ class Server:
     itl_s: float = 0.0
     answers: bool = True
     has_itl: bool = True
+    workload: str = "serving/chat"
     tpot: list[int] | None = None  # requests by mean time between tokens, where the server has this histogram
     status: GroupStatus = field(default_factory=GroupStatus)
 
@@ -65,7 +66,7 @@ class Server:
             sm_clock_max_mhz=1980,
         )  # fmt: skip
         observation = Observation(
-            "chat", self.boot_ns(), (device,), progress if self.answers else None, True, "serving/chat", terms=self.terms
+            "chat", self.boot_ns(), (device,), progress if self.answers else None, True, self.workload, terms=self.terms
         )
         self.governor.step([observation])
         self.status = self.records.add([observation], self.governor.policies(), refusals)["chat"]
@@ -142,6 +143,13 @@ def test_missing_metrics_and_a_new_limit() -> None:
     budgets = server.described()["error_budget"]
     assert list(budgets) == ["ttft"]
     assert budgets["ttft"]["hour"]["observations"] == 20, "of the new limit, with what came while the server did not respond"
+
+
+def test_a_group_without_a_workload_has_no_latencies_and_the_configuration_is_named() -> None:
+    server = Server(workload="")
+    server.answers = False
+    server.serve(10)
+    assert "dvfs.groups" in server.described()["error_budget"]["ttft"]["hour"]["reason"]
 
 
 def test_decisions_that_change_a_request_are_kept_with_their_reasons() -> None:
