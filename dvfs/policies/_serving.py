@@ -149,9 +149,10 @@ def period_of(
     In shadow mode there is no period unless `shadow`, because a policy that goes by measurements cannot see the effect of its
     settings.
     """
-    now, grid = read(observation, stale_ns), grid_of(observation, knees, levels)
+    now = read(observation, stale_ns)
     if isinstance(now, str):
         return now, None
+    grid = grid_of(observation, knees, levels)
     if isinstance(grid, str) or not (observation.enforced or shadow):
         return grid if isinstance(grid, str) else "shadow", now
     if before is None or (before.ttft is None) != (now.ttft is None) or (before.itl is None) != (now.itl is None):

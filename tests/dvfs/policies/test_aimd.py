@@ -6,7 +6,7 @@ import pytest
 
 from dvfs import knees
 from dvfs.policies.aimd import SPEC
-from dvfs.types import Decision, Observation, Setting
+from dvfs.types import Decision, Setting
 from energy_agent.core.errors import UsageError
 from tests.dvfs.policies.serving_load import Load
 
@@ -39,13 +39,6 @@ def test_misses_halve_the_distance_to_the_highest_clock_and_a_spent_budget_relea
     assert server.clock() == 1980  # the budget of the last ten minutes is spent
 
 
-@pytest.mark.parametrize("attainment", [0.9, 0.99, 0.999])
-def test_it_goes_by_the_attainment_as_the_user_wrote_it(attainment: float) -> None:
-    server = load(ttft_s=0.05, itl_s=0.01, attainment=attainment, miss_every=50)  # 2 % of first tokens are late at any clock
-    server.run(1200)
-    assert (server.clock() < 1980) == (attainment == 0.9)
-
-
 def test_a_limit_between_two_edges_counts_at_the_upper_one() -> None:
     server = load(ttft_s=0.3, itl_s=0.01, ttft_limit_s=0.4)  # in the bucket from 0.25 to 0.5
     server.run(300)
@@ -66,41 +59,6 @@ def test_a_growing_queue_releases_at_once_and_the_level_above_is_resumed() -> No
     assert server.second() == Decision("release", "queue")
     server.queue = 0
     assert (server.second().reason, server.clock() > 1005, server.clock() < 1300) == ("resumed", True, True)
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"ttft": None}, "missing_ttft"),
-        ({"queue": None}, "missing_queue"),
-        ({"boot_ns": 0}, "stale_progress"),
-        (None, "no_progress"),
-    ],
-)
-def test_missing_and_stale_metrics_release_at_once(changes: dict[str, object] | None, reason: str) -> None:
-    def spoil(observation: Observation) -> Observation:
-        progress = None if changes is None else replace(observation.progress, **changes)
-        return replace(observation, progress=progress)
-
-    server = load(ttft_s=0.05, itl_s=0.01)
-    server.run(120)
-    server.spoil = spoil
-    assert server.second() == Decision("release", reason)
-    assert server.second() == Decision("hold", reason)
-
-
-def test_heat_a_restart_and_a_gap_release() -> None:
-    def hot(seen: Observation) -> Observation:
-        return replace(seen, devices=(replace(seen.devices[0], event_reasons=0x40),))
-
-    server = load(ttft_s=0.05, itl_s=0.01)
-    for reason, happens in (("hw_thermal_slowdown", {"spoil": hot}), ("restarted", {"requests": 0}), ("gap", {"t_s": 1e6})):
-        server.run(120)
-        assert server.clock() < 1980
-        for name, value in happens.items():
-            setattr(server, name, value)
-        assert server.second() == Decision("release", reason)
-        server.spoil = None
 
 
 def test_without_limits_or_in_shadow_it_only_watches() -> None:
