@@ -22,8 +22,13 @@ async function look(view) {
   const isAborted = (request) => request.failure()?.errorText === "net::ERR_ABORTED";
   page.on("requestfailed", (request) => isAborted(request) || told.push(`${request.failure()?.errorText}: ${request.url()}`));
   page.on("response", (response) => response.status() >= 400 && told.push(`${response.status()}: ${response.url()}`));
-  await page.goto(view.url, { waitUntil: "load", timeout: 120_000 });
-  await page.waitForSelector("#report[data-done]", { state: "attached", timeout: 120_000 });
+  try {
+    await page.goto(view.url, { waitUntil: "load", timeout: 60_000 });
+    await page.waitForSelector("#report[data-done]", { state: "attached", timeout: 120_000 });
+  } catch (error) {
+    await page.close();
+    return { name: view.name, console: told, failure: error.message };
+  }
   const report = JSON.parse(await page.locator("#report").textContent());
   const clip = { x: 0, y: 0, width: view.width, height: Math.min(report.height ?? 1000, view.height) };
   if (view.picture) await page.screenshot({ path: view.picture, clip, timeout: 120_000 });
@@ -31,11 +36,14 @@ async function look(view) {
   return { name: view.name, console: told, ...report };
 }
 
-// When anybody adds or removes a network interface, as a container engine does, Chromium drops the requests that it has open.
+// When anybody adds or removes a network interface, as a container engine does, Chromium drops the requests that it has open,
+// and a page that lost its script or its data never gets ready.
 async function lookUndisturbed(view) {
   for (let left = 5; ; left--) {
     const report = await look(view);
-    if (!left || !report.console.some((line) => line.includes("ERR_NETWORK_CHANGED"))) return report;
+    const isDisturbed = report.failure || report.console.some((line) => line.includes("ERR_NETWORK_CHANGED"));
+    if (!left || !isDisturbed) return report;
+    if (report.failure) left = 1; // once more
   }
 }
 
