@@ -1,12 +1,14 @@
-"""The report's period: a quarter or two instants, always in whole ledger cells.
+"""The report's period: a month, quarter, year or two instants, always in whole ledger cells.
 
 A cell is the finest grain of the book of record, so a period that cut one would have to guess which part of its energy was
 inside; such a period is refused, never rounded.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from energy_agent.core.errors import UsageError
@@ -14,7 +16,7 @@ from energy_agent.core.units import NS_PER_DAY, NS_PER_H, NS_PER_S
 
 CELL_NS = 900 * NS_PER_S
 LAST, CURRENT = "last", "current"
-"""Quarters by their place in time: the newest that is over, and the one that runs."""
+"""Named periods by their place in time: the newest that is over, and the one that runs."""
 _WESTERNMOST_NS = 12 * NS_PER_H  # UTC-12, the last zone to end a day
 DAY_NS = NS_PER_DAY
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,42 +37,207 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class PeriodRequest:
-    """The requested period: a quarter, which differs by time zone, or two instants.
+    """The requested period: a month, quarter, calendar year or fiscal year, which differ by time zone, or two instants.
 
-    `last` and `current` are no quarters before they are `resolved`.
+    At most one of `quarter`, `month`, `year` and `fiscal_year` is set. The words `last` and `current` have no period before
+    they are `resolved`.
+
+    Args:
+        quarter: such as 2026Q3.
+        start: ISO 8601.
+        end: ISO 8601.
+        month: such as 2026-07.
+        year: such as 2026.
+        fiscal_year: named by the calendar year in which it ends.
+        first_month: of the fiscal year, 1 to 12.
     """
 
     quarter: str | None = None
     start: str | None = None
     end: str | None = None
+    month: str | None = None
+    year: str | None = None
+    fiscal_year: str | None = None
+    first_month: int = 1
+
+    @property
+    def kind(self) -> "PeriodKind | None":
+        """The kind of a named period; None: it is given by its instants."""
+        return next((kind for kind in KINDS if getattr(self, kind.name)), None)
+
+    @property
+    def name(self) -> str:
+        """The named period as it was given; "" for instants."""
+        kind = self.kind
+        return "" if kind is None else str(getattr(self, kind.name))
 
     @property
     def label(self) -> str:
-        """How the period is called; "": by its instants."""
-        return self.quarter.upper().replace("-", "") if self.quarter else ""
+        """The name that the report prints, such as 2026-07, 2026Q3, 2026 or FY2026; "" for instants."""
+        kind = self.kind
+        return "" if kind is None else kind.label(self.name)
+
+    @property
+    def arguments(self) -> dict[str, str | None]:
+        """The request as the manifest keeps it."""
+        arguments = {"quarter": self.quarter, "from": self.start, "to": self.end}
+        more = {"month": self.month, "year": self.year, "fiscal_year": self.fiscal_year}
+        arguments |= {name: value for name, value in more.items() if value is not None}
+        return arguments | ({"first_month": str(self.first_month)} if self.fiscal_year else {})
+
+    @classmethod
+    def from_arguments(cls, arguments: Mapping[str, object]) -> "PeriodRequest":
+        """The request in a manifest's arguments.
+
+        Raises:
+            UsageError: the first month of the fiscal year is not a number from 1 to 12.
+        """
+        names = ("quarter", "from", "to", "month", "year", "fiscal_year", "first_month")
+        quarter, start, end, month, year, fiscal, first = (
+            str(value) if (value := arguments.get(name)) is not None else None for name in names
+        )
+        if first is not None and first not in {str(n) for n in range(1, 13)}:
+            raise UsageError(f"first_month: expected a number from 1 to 12, got {first[:40]!r}")
+        return cls(quarter, start, end, month, year, fiscal, int(first or 1))
 
     def resolved(self, now_ns: int) -> "PeriodRequest":
-        """With the quarter by its number: `last` is the newest that is over in every time zone, `current` the one in UTC."""
-        word = (self.quarter or "").lower()
-        if word not in (LAST, CURRENT):
+        """With the period by its number: `last` is the newest that is over in every time zone, `current` the one in UTC."""
+        word, kind = self.name.lower(), self.kind
+        if kind is None or word not in (LAST, CURRENT):
             return self
-        current = PeriodRequest(_quarter_at(now_ns if word == CURRENT else now_ns - _WESTERNMOST_NS))
+        moment = _EPOCH + timedelta(seconds=(now_ns if word == CURRENT else now_ns - _WESTERNMOST_NS) // NS_PER_S)
+        month = moment.year * 12 + moment.month - 1
+        offset = self._offset
+        current = self._at((month - offset) // kind.months * kind.months + offset)
         return current if word == CURRENT else current.before(1) or current
 
     def period(self, zone: tzinfo) -> Period:
         """The period in a time zone.
 
         Raises:
-            UsageError: as `from_quarter` and `from_instants`.
+            UsageError: as `from_instants`, not the name of such a period, or one whose midnights cut the ledger's cells.
         """
-        return from_quarter(self.quarter, zone) if self.quarter else from_instants(self.start, self.end)
+        kind = self.kind
+        return from_instants(self.start, self.end) if kind is None else _between(kind, self.name, self._first(), zone)
 
-    def before(self, quarters: int) -> "PeriodRequest | None":
-        """Return the quarter `quarters` before this one; None if the request is not for a quarter."""
-        if not self.quarter:
+    def before(self, periods: int) -> "PeriodRequest | None":
+        """Return the period of this kind `periods` before this one; None for instants."""
+        kind = self.kind
+        return None if kind is None else self._at(self._first() - periods * kind.months)
+
+    def in_year(self, year: int) -> "PeriodRequest | None":
+        """Return the same month or quarter of another year, or that year; None for instants."""
+        kind = self.kind
+        if kind is None:
             return None
-        number = int(self.label[:4]) * 4 + int(self.label[5]) - 1 - quarters
-        return PeriodRequest(f"{number // 4}Q{number % 4 + 1}")
+        return self.before((self._named_year() - year) * kind.per_year)
+
+    def _named_year(self) -> int:
+        digits = re.search(r"\d{4}", self.name)
+        return int(digits[0]) if digits else 0
+
+    @property
+    def _offset(self) -> int:
+        """Months from a multiple of the kind's months to the period's first month."""
+        return self.first_month - 1 if self.fiscal_year else 0
+
+    def _first(self) -> int:
+        """The period's first month, counted from the year 0."""
+        kind = self.kind
+        assert kind is not None
+        first = kind.first(self.name)
+        return first - 12 + self._offset if self.fiscal_year and self.first_month > 1 else first
+
+    def _at(self, month: int) -> "PeriodRequest":
+        """The period of this kind that begins with a month."""
+        kind = self.kind
+        assert kind is not None
+        year, number = divmod(month + 12 if self.fiscal_year and self.first_month > 1 else month, 12)
+        written = {"month": f"{year}-{number + 1:02}", "quarter": f"{year}Q{number // 3 + 1}"}.get(kind.name, str(year))
+        return _named(kind, written, self.first_month)
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodKind:
+    """A kind of named period.
+
+    Args:
+        name: the field of `PeriodRequest` and, with dashes, the option of a command.
+        months: its length.
+        form: of its name.
+        example: of its name.
+        prefix: of its label.
+    """
+
+    name: str
+    months: int
+    form: re.Pattern[str]
+    example: str
+    prefix: str = ""
+
+    @property
+    def per_year(self) -> int:
+        """How many of them a year has."""
+        return 12 // self.months
+
+    @property
+    def flag(self) -> str:
+        """The option of a command."""
+        return f"--{self.name.replace('_', '-')}"
+
+    def label(self, text: str) -> str:
+        """The name in print."""
+        return self.prefix + (text.upper().replace("-", "") if self.name == "quarter" else text)
+
+    def first(self, text: str) -> int:
+        """The first month of the calendar period of this name, counted from the year 0.
+
+        Raises:
+            UsageError: not a name of this kind.
+        """
+        match = self.form.fullmatch(text)
+        if match is None:
+            raise UsageError(f"{self.flag} {text[:40]}: expected {self.example}, or {LAST} or {CURRENT}")
+        number = int(match[2]) if len(match.groups()) > 1 else 1
+        return int(match[1]) * 12 + (number - 1) * self.months
+
+
+_YEAR = r"((?:19|20)\d\d)"
+KINDS: Final = (
+    PeriodKind("quarter", 3, re.compile(_YEAR + r"-?[Qq]([1-4])"), "a year and a quarter such as 2026Q3"),
+    PeriodKind("month", 1, re.compile(_YEAR + r"-(0[1-9]|1[0-2])"), "a year and a month such as 2026-07"),
+    PeriodKind("year", 12, re.compile(_YEAR), "a year such as 2026"),
+    PeriodKind("fiscal_year", 12, re.compile(_YEAR), "the year in which it ends, such as 2026", "FY"),
+)
+"""Named periods; `last` and `current` name one of each by its place in time."""
+
+
+def named_period(label: str, first_month: int = 1) -> PeriodRequest:
+    """The period that a report prints as `label`, such as 2026-07, 2026Q3, 2026 or FY2026.
+
+    Raises:
+        UsageError: not such a label.
+    """
+    kind = next((k for k in KINDS if k.form.fullmatch(label.removeprefix(k.prefix)) and label.startswith(k.prefix)), None)
+    if kind is None:
+        raise UsageError(f"{label[:40]!r}: expected a period such as 2026-07, 2026Q3, 2026 or FY2026")
+    return _named(kind, label.removeprefix(kind.prefix), first_month)
+
+
+def _named(kind: PeriodKind, text: str, first_month: int) -> PeriodRequest:
+    names: dict[str, Any] = {kind.name: text}
+    return PeriodRequest(first_month=first_month, **names)
+
+
+def _between(kind: PeriodKind, text: str, first: int, zone: tzinfo) -> Period:
+    """From local midnight to local midnight."""
+    end = first + kind.months
+    period = Period(*(_ns(datetime(month // 12, month % 12 + 1, 1, tzinfo=zone)) for month in (first, end)))
+    if (period.start_ns or 0) % CELL_NS or (period.end_ns or 0) % CELL_NS:
+        raise UsageError(
+            f"{kind.flag} {text}: midnight in {zone} is not a multiple of 15 minutes in UTC, as the ledger's cells require"
+        )
+    return period
 
 
 def from_quarter(text: str, zone: tzinfo = UTC) -> Period:
@@ -79,17 +246,7 @@ def from_quarter(text: str, zone: tzinfo = UTC) -> Period:
     Raises:
         UsageError: not a quarter, or one whose midnights cut the ledger's cells.
     """
-    match = re.fullmatch(r"((?:19|20)\d\d)-?[Qq]([1-4])", text)
-    if match is None:
-        raise UsageError(f"--quarter {text[:40]}: expected a year and a quarter such as 2026Q3, or {LAST} or {CURRENT}")
-    year, quarter = int(match[1]), int(match[2])
-    end = (year + 1, 1) if quarter == 4 else (year, 3 * quarter + 1)
-    period = Period(_ns(datetime(year, 3 * quarter - 2, 1, tzinfo=zone)), _ns(datetime(*end, 1, tzinfo=zone)))
-    if (period.start_ns or 0) % CELL_NS or (period.end_ns or 0) % CELL_NS:
-        raise UsageError(
-            f"--quarter {text}: midnight in {zone} is not a multiple of 15 minutes in UTC, as the ledger's cells require"
-        )
-    return period
+    return PeriodRequest(text).period(zone)
 
 
 def from_instants(start: str | None, end: str | None, flag: str = "--from") -> Period:
@@ -135,11 +292,6 @@ def day_ns(day: str) -> int:
 def local_text(t_ns: int, zone: str) -> str:
     """The instant as ISO 8601 in a time zone (IANA name), to the second, with its offset."""
     return (_EPOCH + timedelta(seconds=t_ns // NS_PER_S)).astimezone(ZoneInfo(zone)).isoformat().replace("+00:00", "Z")
-
-
-def _quarter_at(t_ns: int) -> str:
-    moment = _EPOCH + timedelta(seconds=t_ns // NS_PER_S)
-    return f"{moment.year}Q{(moment.month + 2) // 3}"
 
 
 def _instant(flag: str, text: str | None) -> int | None:

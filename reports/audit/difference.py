@@ -96,7 +96,7 @@ def elsewhere(old: Edition, new: Edition) -> list[str]:
 
 
 def same_period(old: Edition, new: Edition) -> bool:
-    """Whether both are of one quarter, or of times that overlap, so that they can be editions of one report.
+    """Whether both are of one named period, or of times that overlap, so that they can be editions of one report.
 
     The bounds of a site may be others, as those of an interim edition are.
     """

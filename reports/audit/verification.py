@@ -216,10 +216,9 @@ def _odd(stated: Edition, manifest: Manifest) -> str:
     if (stated.number > 0) != (stated.restates is not None):
         what = f"{stated.restates[:16]} is restated" if stated.restates else "nothing is restated"
         return f"edition {stated.number + 1}, and {what}: every edition except the first restates an earlier one"
-    quarter = manifest.command.get("quarter")
-    label = PeriodRequest(quarter).label if isinstance(quarter, str) else ""
+    label = PeriodRequest.from_arguments(manifest.command).label
     if "quarter" in manifest.command and label != manifest.label:
-        return f"the manifest's arguments request {label or 'no quarter'}, but the report covers {manifest.label or 'none'}"
+        return f"the manifest's arguments request {label or 'no period'}, but the report covers {manifest.label or 'none'}"
     return ""
 
 

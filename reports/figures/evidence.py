@@ -1,5 +1,6 @@
 """Everything that figures are computed from: ledger sums, building and grid per site, declared inputs. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -55,8 +56,8 @@ class PeriodEvidence:
 
     Args:
         label: such as 2026Q3; "": by its instants.
-        before: that of the quarter before, without bounds and names of boards; None: the ledger holds nothing of it.
-        year_ago: that of the same quarter a year before.
+        before: that of the period before, without bounds and names of boards; None: the ledger holds nothing of it.
+        year_ago: that of the same period a year before; None also if the period is a year.
         covered: coverage of every site, which is made of the rest.
     """
 
@@ -69,6 +70,11 @@ class PeriodEvidence:
     before: "PeriodEvidence | None" = None
     year_ago: "PeriodEvidence | None" = None
     covered: Mapping[str, DeviceCoverage] = field(default_factory=dict, init=False, compare=False)
+
+    @property
+    def is_yearly(self) -> bool:
+        """Whether the period is a named year, so that the period before is that of a year ago."""
+        return re.fullmatch(r"(FY)?\d{4}", self.label) is not None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "covered", coverage(self.sums, self.organisation))

@@ -18,8 +18,6 @@ from reports.site.building import building
 from reports.site.grid import grid, times
 from reports.site.meters import read_books
 
-EARLIER = 1, 4
-"""Quarters back that a report is compared with: the one before, and that of a year ago."""
 _READ = ("holder_day", "span_day", "workload_cell", "tokens", "steps", "gap", "action", "workload", "device")
 
 
@@ -36,8 +34,9 @@ def gather(
     evidence, used = _of_period(system, days, organisation, request, windows)
     used = _with_witness(used, days, windows)
     compared: list[PeriodEvidence | None] = []
-    for quarters in EARLIER:
-        earlier = request.before(quarters)
+    kind = request.kind
+    for periods in (1, 0 if kind is None or kind.per_year == 1 else kind.per_year):
+        earlier = request.before(periods) if periods else None
         try:
             period_evidence = (
                 None

@@ -127,7 +127,7 @@ def _metered(store: DayDatabase, request: PeriodRequest) -> dict[str, SiteWindow
     metered = {}
     for site, window in store.windows.items():
         start_ns, end_ns = window.start_ns, window.end_ns
-        if site in extent and not request.quarter:
+        if site in extent and request.kind is None:
             start_ns = start_ns if request.start else max(start_ns, extent[site][0])
             end_ns = end_ns if request.end else min(end_ns, extent[site][1])
         if window.open and last_ns is not None:

@@ -70,9 +70,7 @@ class Options:
         """Themselves as the manifest keeps them, enough to make the facts again."""
         arguments: dict[str, Argument] = {
             "ledger": self.ledger,
-            "quarter": self.asked.quarter,
-            "from": self.asked.start,
-            "to": self.asked.end,
+            **self.asked.arguments,
             "org": None if self.org is None else self.org.name,
             "country": self.country or None,
             "as_of_ns": str(self.as_of_ns),
@@ -146,7 +144,7 @@ def rebuild(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
     pinned = {(day.site, day.day): day.statement for day in manifest.inputs.days.values()}
     options = Options(
         ledger=ledger,
-        asked=PeriodRequest(text("quarter"), text("from"), text("to")),
+        asked=PeriodRequest.from_arguments(command),
         org=org,
         country=text("country") or "",
         as_of_ns=int(text("as_of_ns") or 0),

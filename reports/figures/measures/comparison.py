@@ -1,4 +1,4 @@
-"""Why energy and CO2e differ from a quarter and a year ago: volume, mix, efficiency, PUE and grid, which sum to the change."""
+"""Why energy and CO2e differ from the period before and a year ago: volume, mix, efficiency, PUE and grid sum to the change."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,8 +17,8 @@ from reports.figures.wording import percent
 from reports.ledger.sums import PartEnergy
 from reports.site.coverage import coverage, together
 
-NO_EARLIER = "the ledger has no data of that quarter"
-RUNS = "the quarter has not ended, so it is not compared yet"
+NO_EARLIER = "the ledger has no data of that period"
+RUNS = "the period has not ended, so it is not compared yet"
 MIXED = "several models"
 TOTALS = (
     "energy.gpu", "energy.node", "energy.facility", "energy.inventory", "co2e.location", "co2e.market",
@@ -34,6 +34,8 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """
     running = any(window.open for window in evidence.sums.windows.values())
     for when, earlier in (("before", evidence.before), ("year_ago", evidence.year_ago)):
+        if when == "year_ago" and evidence.is_yearly:
+            continue  # it is the period before
         why = RUNS if running else NO_EARLIER if earlier is None else _too_little(earlier)
         if earlier is None or why:
             for name, unit in (("energy", "J"), (_grams(evidence), "g"), ("serving", "J")):
@@ -193,4 +195,4 @@ def _bridge(name: str, when: str, change: Bridge, unit: str, scale: Fraction, la
         yield Figure(f"bridge.{name}/{when}/{effect}", value, unit, "Shapley", within, sources=LEDGER, dims=of)
 
 
-SPEC = Measure("bridges from the previous quarter and from the same quarter a year ago", figures)
+SPEC = Measure("bridges from the previous period and from the same period a year ago", figures)

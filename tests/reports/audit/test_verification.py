@@ -125,7 +125,7 @@ def test_an_edition_that_restates_nothing_or_a_first_that_does(
 def test_the_arguments_ask_for_the_quarter_that_the_report_is_of(tmp_path: Path, quarter: str | None, ok: bool) -> None:
     editions.write(tmp_path / "r", quarter=quarter)
     said = failed(verify(tmp_path / "r"))
-    asked = (quarter or "no quarter").replace("2026-q3", "")
+    asked = (quarter or "no period").replace("2026-q3", "")
     assert said == ({} if ok else {"inputs": f"the manifest's arguments request {asked}, but the report covers 2026Q3"})
 
 

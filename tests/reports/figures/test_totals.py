@@ -129,7 +129,7 @@ def test_a_quarter_that_still_runs_is_not_compared(tmp_path: Path) -> None:
     days = chains.compacted(tmp_path / "segments", tmp_path / "days", Sites({}, "one"))
     found = chains.facts(days, Organisation(least_coverage=Fraction(0)), PeriodRequest("2026Q3")).figures
     for name in ("energy", "co2e", "serving"):
-        assert found[f"bridge.{name}/before"].reason == "the quarter has not ended, so it is not compared yet"
+        assert found[f"bridge.{name}/before"].reason == "the period has not ended, so it is not compared yet"
     assert not [name for name in found if name.startswith("total.before/")]
 
 

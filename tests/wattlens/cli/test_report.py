@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC
 from pathlib import Path
 
 import pyarrow
@@ -19,6 +20,7 @@ from energy_agent.core.energy import State, Tokens, WorkloadFacts
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
+from reports.period import PeriodRequest, from_instants
 from tests.reports import chains, ledgers
 from tests.reports.chains import DAY, HOUR
 from tests.reports.golden import at, cells
@@ -244,6 +246,11 @@ def test_files_that_say_something_else_than_they_can_are_refused(
         (["--from", "2026-07-01", "--to", "9999-12-31"], 2, "--to: expected an instant from 1970 to 2199"),
         (["--as-of", "1969-12-31"], 2, "--as-of: expected an instant from 1970 to 2199"),
 
+        (["--month", "2026-13"], 2, "--month 2026-13: expected a year and a month such as 2026-07"),
+        (["--month", "2026-07", "--year", "2026"], 2, "--month: cannot be combined with --year"),
+        (["--month", "2026-07", "--from", "2026-07-01"], 2, "--month: cannot be combined with --from or --to"),
+        (["--fiscal-year", "2026"], 2, "--fiscal-year: requires --first-month"),
+        (["--year", "2026", "--first-month", "4"], 2, "--first-month: requires --fiscal-year"),
         (["--ledger", "/nowhere"], 2, "/nowhere"),
         (["--ledger", "nonsense://x"], 2, "nonsense"),
         (["--out", "/dev/null/x"], 2, "--out /dev/null/x"),
@@ -259,7 +266,7 @@ def test_files_that_say_something_else_than_they_can_are_refused(
 def test_wrong_arguments(
     ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], code: int, says: str
 ) -> None:
-    needed = [] if {"--quarter", "--from"} & set(more) else list(QUARTER)
+    needed = [] if {"--quarter", "--from", "--month", "--year", "--fiscal-year"} & set(more) else list(QUARTER)
     assert report(ledger / "days", tmp_path / "o", *needed, *more) == code
     assert says in refused(capsys, tmp_path / "o")
 
@@ -408,6 +415,30 @@ def test_a_country_without_a_direct_factor_has_codecarbons_by_another_name_or_no
     assert [of["co2e.location"]["value"] for of in figures] == [None, None]
     assert "grid.factors" in figures[1]["co2e.location"]["reason"]
     assert figures[1]["energy.gpu"]["value"] == figures[0]["energy.gpu"]["value"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "label", "first", "end"),
+    [
+        (("--month", "2026-07"), "2026-07", "2026-07-01", "2026-08-01"),
+        (("--year", "2026"), "2026", "2026-01-01", "2027-01-01"),
+        (("--fiscal-year", "2027", "--first-month", "7"), "FY2027", "2026-07-01", "2027-07-01"),
+    ],
+)
+def test_a_report_of_a_month_or_a_year_verifies(
+    ledger: Path, tmp_path: Path, asked: tuple[str, ...], label: str, first: str, end: str
+) -> None:
+    """All of the ledger's energy, 11.76 kWh, is in each; those that have not ended in the ledger are interim."""
+    accept = ("--accept-coverage", "0%")
+    assert report(ledger / "days", tmp_path / "{period}", *asked, *accept) == 0
+    facts = json.loads((tmp_path / label / "facts.json").read_text())
+    assert (facts["label"], facts["status"]) == (label, "interim")
+    energy = next(f["value"] for f in facts["figures"] if f["id"] == "energy.gpu")
+    assert energy == "42336000"
+    assert PeriodRequest.from_arguments(json.loads((tmp_path / label / "manifest.json").read_text())["command"]).period(
+        UTC
+    ) == from_instants(first, end)
+    assert main(["report", "verify", str(tmp_path / label), "--ledger", str(ledger / "days")]) == 0
 
 
 def test_too_little_coverage_makes_no_report_until_somebody_accepts_it(

@@ -1,4 +1,4 @@
-"""`wattlens report`: a quarter's energy and emissions, from the ledger, in every form; and what surrounds it."""
+"""`wattlens report`: a period's energy and emissions, from the ledger, in every form; and what surrounds it."""
 
 import argparse
 import json
@@ -39,10 +39,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--ledger", metavar="URL", help="compacted days on any fsspec URL, a folder of segments, or a state folder"
     )
+    for flag, name, text in (
+        ("--month", "2026-07", "calendar month"),
+        (
+            "--quarter",
+            "2026Q3",
+            "calendar quarter in the time zone of each site; last: the latest complete one, current: the one in progress "
+            "(also for a month or a year)",
+        ),
+        ("--year", "2026", "calendar year"),
+        ("--fiscal-year", "2026", "fiscal year by the calendar year in which it ends; requires --first-month"),
+    ):
+        source.add_argument(flag, metavar=name, help=text)
     source.add_argument(
-        "--quarter",
-        metavar="2026Q3",
-        help="calendar quarter in the time zone of each site; last: the latest complete one, current: the one in progress",
+        "--first-month", type=int, choices=range(1, 13), metavar="1..12", help="first month of the fiscal year, such as 4"
     )
     add_period(source.add_argument, moment_text)
     source.add_argument(
@@ -76,8 +86,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help=(
-            "output folder, created if missing; must not be that of the ledger or of an earlier edition; {quarter} is replaced "
-            "by --quarter"
+            "output folder, created if missing; must not be that of the ledger or of an earlier edition; {period} or {quarter} "
+            "is replaced by the name of the period"
         ),
     )
     made.add_argument(
@@ -144,10 +154,11 @@ def _make(parsed: argparse.Namespace) -> int:
     options = add_prometheus_result(options, facts)
     if parsed.restates is not None:
         options, facts = restated(options, facts, parsed.restates)
-    if facts.status == "interim" and (parsed.quarter or "").lower() == "last":
+    kind = options.asked.kind
+    if facts.status == "interim" and kind is not None and (getattr(parsed, kind.name) or "").lower() == "last":
         raise WattlensError(
             f"the ledger ends before the end of {facts.label}, so no report was created: compact its last days, or create "
-            f"an interim report with --quarter {facts.label}"
+            f"an interim report with {kind.flag} {options.asked.name}"
         )
     low = too_little(facts)
     share = facts.figures["coverage"].value
@@ -180,15 +191,11 @@ def _make(parsed: argparse.Namespace) -> int:
 
 
 def _options(parsed: argparse.Namespace) -> Any:
-    from energy_agent.core.errors import UsageError
     from energy_agent.runtime.clock import RealClock
     from reports.audit.edition import edition_of
-    from reports.period import PeriodRequest
     from wattlens.report.build import Options, as_of
 
-    if parsed.quarter and (parsed.start or parsed.end):
-        raise UsageError("--quarter: cannot be combined with --from or --to")
-    asked = PeriodRequest(parsed.quarter, parsed.start, parsed.end).resolved(RealClock().utc_ns())
+    asked = _period(parsed).resolved(RealClock().utc_ns())
     edition: tuple[int, str | None] = (0, None)
     if parsed.restates is not None:
         number, digest = edition_of(parsed.restates, label=asked.label or None)
@@ -205,14 +212,32 @@ def _options(parsed: argparse.Namespace) -> Any:
     )
 
 
+def _period(parsed: argparse.Namespace) -> "PeriodRequest":
+    from energy_agent.core.errors import UsageError
+    from reports.period import KINDS, PeriodRequest
+
+    given = [kind for kind in KINDS if getattr(parsed, kind.name)]
+    if len(given) > 1:
+        raise UsageError(f"{given[0].flag}: cannot be combined with {given[1].flag}")
+    if given and (parsed.start or parsed.end):
+        raise UsageError(f"{given[0].flag}: cannot be combined with --from or --to")
+    if bool(parsed.fiscal_year) != bool(parsed.first_month):
+        wrong, lacking = ("--fiscal-year", "--first-month") if parsed.fiscal_year else ("--first-month", "--fiscal-year")
+        raise UsageError(f"{wrong}: requires {lacking}")
+    return PeriodRequest(
+        parsed.quarter, parsed.start, parsed.end, parsed.month, parsed.year, parsed.fiscal_year, parsed.first_month or 1
+    )
+
+
 def _folder(out: Path, asked: "PeriodRequest") -> Path:
     from energy_agent.core.errors import UsageError
 
-    if "{quarter}" not in str(out):
+    placeholder = next((name for name in ("{quarter}", "{period}") if name in str(out)), None)
+    if placeholder is None:
         return out
     if not asked.label:
-        raise UsageError(f"--out {out}: {{quarter}} requires --quarter")
-    return Path(str(out).replace("{quarter}", asked.label))
+        raise UsageError(f"--out {out}: {placeholder} requires --quarter, --month, --year or --fiscal-year")
+    return Path(str(out).replace(placeholder, asked.label))
 
 
 def _prometheus(parsed: argparse.Namespace) -> Any:
@@ -261,4 +286,4 @@ def _headline(facts: "Facts") -> dict[str, dict[str, str | None]]:
     return figures
 
 
-SPEC = Command("create, check, verify and compare quarterly energy and emissions reports", configure, run)
+SPEC = Command("create, check, verify and compare energy and emissions reports of a month, quarter or year", configure, run)
