@@ -44,7 +44,7 @@ def _forget_output() -> None:
 
 
 _GROUPS: Final = {
-    "Measure": ("measure", "compare", "top", "usage"),
+    "Measure": ("measure", "compare", "top", "usage", "job"),
     "Operate": ("init", "config", "agent", "doctor", "site", "dashboards"),
     "Steer": ("dvfs", "actuator"),
     "Report": ("report", "factors", "pue", "ledger"),

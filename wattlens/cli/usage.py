@@ -5,46 +5,24 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
 from wattlens.cli._command import Command
-from wattlens.cli._options import Pairs, number
+from wattlens.cli._ledger_source import add_rates, add_source, holds_days, ledger_source, parse_rates, prometheus_access
+from wattlens.cli._options import number
 from wattlens.terminal_line import count_progress, drawn_line
 
 if TYPE_CHECKING:
     from wattlens.usage.statement import GroupBy, RowKey, Usage
 
-_GROUPS = ("workload", "namespace", "user", "team", "model", "gpu", "node")
+_GROUPS = ("workload", "owner", "namespace", "user", "team", "model", "gpu", "node")
 _TIMES = "24h, 7d, yesterday, monday or 2026-01-31"
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    source = parser.add_argument_group("source")
-    source.add_argument(
-        "source",
-        nargs="?",
-        metavar="SOURCE",
-        help="an agent's state folder, a folder of segments, or compacted days of a fleet (default: this machine's agent)",
-    )
-    source.add_argument("--prometheus", metavar="URL", help="read the agents' counters from this Prometheus instead")
-    source.add_argument(
-        "--match",
-        action=Pairs,
-        default={},
-        metavar="LABEL=VALUE",
-        help="Prometheus: read only series with this label; may be repeated",
-    )
-    source.add_argument(
-        "--token-file", type=Path, metavar="FILE", help="Prometheus: file that holds a bearer token on one line"
-    )
-    source.add_argument(
-        "--user-file", type=Path, metavar="FILE", help="Prometheus: file that holds user:password on one line, for basic auth"
-    )
-    source.add_argument("--ca-file", type=Path, metavar="FILE", help="Prometheus: CA certificates for the server's certificate")
-    source.add_argument("--insecure", action="store_true", help="Prometheus: send the secret over unencrypted http://")
-
+    add_source(parser)
     period = parser.add_argument_group("period (UTC, in quarters of an hour)")
     period.add_argument("--since", metavar="TIME", help=f"{_TIMES} (default: 7d)")
     period.add_argument("--from", dest="start", metavar="TIME", help="start of the period, like --since")
@@ -66,8 +44,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --org: also use yearly emission factors that are more than five years older than the energy",
     )
-    value.add_argument("--price", metavar="PRICE", help="price of electricity, such as 0.18EUR/kWh")
-    value.add_argument("--carbon", metavar="GRAMS", help="grid carbon intensity in g CO2e per kWh, such as 380")
+    add_rates(value)
 
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--csv", action="store_true", help="print CSV")
@@ -82,7 +59,7 @@ def _run(arguments: argparse.Namespace) -> int:
     by = GroupBy(arguments.by)
     if arguments.workload is not None and by is not GroupBy.WORKLOAD:
         raise UsageError(f"--workload: cannot be combined with --by {by.value}")
-    price, carbon = _rates(arguments)
+    price, carbon = parse_rates(arguments)
     start_ns, end_ns, now_ns = _period(arguments)
     usage = _read(arguments, by, start_ns, end_ns, now_ns)
     usage = usage if price is None else with_price(usage, price)
@@ -96,19 +73,6 @@ def _run(arguments: argparse.Namespace) -> int:
         for line in output.table_lines(usage, arguments.rows, only):
             print(line)
     return 0
-
-
-def _rates(arguments: argparse.Namespace) -> tuple[Any, Any]:
-    """(price, carbon intensity), None where none was given."""
-    from wattlens.usage.rates import parse_carbon, parse_price
-
-    rates = []
-    for option, text, parse in (("--price", arguments.price, parse_price), ("--carbon", arguments.carbon, parse_carbon)):
-        try:
-            rates.append(None if text is None else parse(text))
-        except ValueError as error:
-            raise UsageError(f"{option}: {error}") from None
-    return rates[0], rates[1]
 
 
 def _period(arguments: argparse.Namespace) -> tuple[int, int, int]:
@@ -136,31 +100,13 @@ def _read(arguments: argparse.Namespace, by: "GroupBy", start_ns: int, end_ns: i
     from wattlens.usage.ledger_rows import read_usage
 
     if arguments.prometheus is not None:
-        if arguments.source is not None:
-            raise UsageError(f"--prometheus: cannot be combined with a SOURCE ({arguments.source})")
         if arguments.org is not None:
             raise UsageError("--prometheus: cannot be combined with --org; give --price and --carbon")
         return _read_prometheus(arguments, by, start_ns, end_ns, now_ns)
-    _refuse_without_prometheus(arguments)
-    source = arguments.source if arguments.source is not None else str(_agent_state())
-    if "://" not in source and not Path(source).exists():
-        raise UsageError(f"{source}: no such file or folder")
-    if arguments.org is not None or "://" in source or _is_compacted(Path(source)):
+    source = ledger_source(arguments)
+    if arguments.org is not None or holds_days(source):
         return _until_now(_read_days(arguments, source, by, start_ns, end_ns, now_ns), now_ns)
     return _until_now(read_usage(Path(source), by, start_ns, end_ns), now_ns)
-
-
-def _refuse_without_prometheus(arguments: argparse.Namespace) -> None:
-    """A selection that a ledger ignored would give the energy of everything under the name of a part."""
-    for name in ("match", "token_file", "user_file", "ca_file", "insecure"):
-        if getattr(arguments, name):
-            raise UsageError(f"--{name.replace('_', '-')}: expected together with --prometheus")
-
-
-def _is_compacted(source: Path) -> bool:
-    from reports.ledger.scratch import is_compacted
-
-    return not (source / "journal.db").exists() and is_compacted(source)
 
 
 def _read_days(arguments: argparse.Namespace, source: str, by: "GroupBy", start_ns: int, end_ns: int, now_ns: int) -> "Usage":
@@ -175,26 +121,10 @@ def _read_days(arguments: argparse.Namespace, source: str, by: "GroupBy", start_
     return read_days(source, by, start_ns, end_ns, organisation, count_progress("compacted"))
 
 
-def _agent_state() -> Path:
-    from wattlens.state_folder import default_state_dir
-
-    state = default_state_dir()
-    if not (state / "journal.db").exists():
-        raise UsageError(f"{state}: no agent's ledger found; give a SOURCE or --prometheus URL")
-    return state
-
-
 def _read_prometheus(arguments: argparse.Namespace, by: "GroupBy", start_ns: int, end_ns: int, now_ns: int) -> "Usage":
-    from wattlens.prometheus.access import PrometheusAccess
     from wattlens.usage.prometheus import read_prometheus
 
-    access = PrometheusAccess(
-        arguments.prometheus,
-        ca_file=arguments.ca_file,
-        token_file=arguments.token_file,
-        user_file=arguments.user_file,
-        insecure=arguments.insecure,
-    )
+    access = prometheus_access(arguments)
     with drawn_line(every_s=0.2) as draw:
         usage = read_prometheus(
             access,
@@ -229,4 +159,4 @@ def _find_workload(usage: "Usage", name: str) -> "RowKey":
     return keys[name]
 
 
-SPEC = Command("show energy, cost and CO2e by workload, namespace, user, team, model, GPU or node", _configure, _run)
+SPEC = Command("show energy, cost and CO2e by workload, owner, namespace, user, team, model, GPU or node", _configure, _run)

@@ -41,6 +41,7 @@ from wattlens.usage.statement import (
     TOTAL,
     UNALLOCATED,
     UNATTRIBUTED,
+    WHOLE_PERIOD,
     GroupBy,
     Parts,
     RowKey,
@@ -122,13 +123,13 @@ def _number_rows(store: DayDatabase, by: GroupBy, rules: Sequence[TeamRule]) -> 
             key = row_of(by, name[2], kind, labels, served.get(name, ()), rules)
             if labels or is_new:
                 latest[holder] = key
-        if by is not GroupBy.WORKLOAD and key not in numbers:
+        if by not in WHOLE_PERIOD and key not in numbers:
             numbers[key] = len(keys)
             keys.append(key)
         values = (day_ns, *name, numbers.get(key, NOBODY), holder, 0)
         for column, value in zip(columns.values(), values, strict=True):
             column.append(value)
-    if by is GroupBy.WORKLOAD:
+    if by in WHOLE_PERIOD:
         for key in latest.values():
             if key not in numbers:
                 numbers[key] = len(keys)

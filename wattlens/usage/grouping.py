@@ -5,6 +5,7 @@ Labels take effect at a time: energy of a UTC day belongs to what the workload's
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from energy_agent.core.workloads.job_identity import job_address
 from reports.inputs import TeamRule, team_of
 from reports.ledger.attribution import display_name
 from wattlens.usage.statement import SEVERAL, GroupBy, RowKey, RowKind, UsageRow, joined, unlabelled
@@ -27,6 +28,8 @@ def row_of(
         return SEVERAL
     if by is GroupBy.WORKLOAD:
         name = display_name(workload, labels)
+    elif by is GroupBy.OWNER:
+        name = job_address(kind, labels)
     elif by is GroupBy.TEAM:
         name = team_of(labels, kind, workload, rules)[0]
     elif by is GroupBy.MODEL:

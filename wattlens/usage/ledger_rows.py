@@ -34,6 +34,7 @@ from wattlens.usage.statement import (
     TOTAL,
     UNALLOCATED,
     UNATTRIBUTED,
+    WHOLE_PERIOD,
     GroupBy,
     Parts,
     RowKey,
@@ -91,22 +92,22 @@ class LedgerPeriod:
             if key not in self.days:
                 self.days[key] = NodeDay(part.cluster, part.node)
             self.days[key].add(kinds)
-        for device, ppm in _values(part.kinds, "device", "device", "gain_ppm"):
+        for device, ppm in column_rows(part.kinds, "device", "device", "gain_ppm"):
             self.gain_ppm[device] = max(ppm, self.gain_ppm.get(device, 0))
-        for workload, since_ns, kind, labels in _values(
+        for workload, since_ns, kind, labels in column_rows(
             part.kinds, "workload", "workload", "since_ns", "workload_kind", "labels"
         ):
             facts = self.facts.setdefault((part.cluster, part.node, workload), [])
             fact = (since_ns, part.sequence, kind, json.loads(labels))
             if not facts or (facts[-1][0], *facts[-1][2:]) != (fact[0], *fact[2:]):
                 facts.append(fact)
-        for workload, cell_ns, phase, model, count in _values(
+        for workload, cell_ns, phase, model, count in column_rows(
             part.kinds, "tokens", "workload", "cell_start_ns", "phase", "model", "tokens"
         ):
             if self.start_ns <= cell_ns < self.end_ns:
                 key_of = (part.cluster, part.node, workload), _day(cell_ns), phase, model
                 self.tokens[key_of] = self.tokens.get(key_of, 0) + count
-        for device, cell_ns, reason in _values(part.kinds, "gap", "device", "cell_start_ns", "reason"):
+        for device, cell_ns, reason in column_rows(part.kinds, "gap", "device", "cell_start_ns", "reason"):
             if self.start_ns <= cell_ns < self.end_ns and reason.startswith(UNBOUNDED):
                 self.open.add((part.cluster, part.node, device))
 
@@ -136,12 +137,12 @@ def read_usage(source: Path, by: GroupBy, start_ns: int, end_ns: int) -> Usage:
         ChainError, JournalError: the ledger is damaged.
     """
     period = LedgerPeriod(start_ns, end_ns)
-    for part in _segments(source, period):
+    for part in read_segments(source, period):
         period.add(part)
     return statement_of(period, by, f"ledger {source}")
 
 
-def _segments(source: Path, period: LedgerPeriod) -> Iterator[SegmentColumns]:
+def read_segments(source: Path, period: LedgerPeriod) -> Iterator[SegmentColumns]:
     """Segments that reach into the period, then what is not sealed."""
     if source.is_file() and not source.name.endswith(segment.SUFFIX):
         raise UsageError(
@@ -185,7 +186,8 @@ def _columns(read: table.SegmentTable) -> SegmentColumns:
     return SegmentColumns(header.cluster, header.node, header.simulated, header.sequence, read.columns)
 
 
-def _values(kinds: Mapping[str, Columns], kind: str, *names: str) -> Iterator[tuple[Any, ...]]:
+def column_rows(kinds: Mapping[str, Columns], kind: str, *names: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of a kind as tuples of these columns; none where the kind is absent."""
     return zip(*(kinds[kind][name] for name in names), strict=True) if kind in kinds else iter(())
 
 
@@ -255,10 +257,10 @@ def statement_of(period: LedgerPeriod, by: GroupBy, source: str) -> Usage:
         tables = of_day.columns()
         _add_cells(sums, tables["holder_day"], day_ns, keys)
         _add_spans(sums, tables["span_day"], day_ns, keys)
-        for device, workload, start_ns, end_ns in _values(tables, "span_day", "device", "workload", "start_ns", "end_ns"):
+        for device, workload, start_ns, end_ns in column_rows(tables, "span_day", "device", "workload", "start_ns", "end_ns"):
             if not workload:
                 times.setdefault(device, []).append((start_ns, end_ns, cluster, node))
-    _refuse_twice(times)
+    refuse_twice(times)
     nodes = _nodes(sums)
     used = {place: device for place, device in sums.devices.items() if is_gpu(place[2]) or is_host(place[2])}
     if not used:
@@ -271,7 +273,7 @@ def statement_of(period: LedgerPeriod, by: GroupBy, source: str) -> Usage:
     whole = all(node.whole for node in nodes)
     chosen = {place: device for place, device in used.items() if whole or is_gpu(place[2])}
     gains = _gains(period, chosen)
-    open_places = period.open | _short_hosts(chosen)
+    open_places = period.open | short_hosts(chosen)
     if by in DEVICE_GROUPS:
         clusters = len({place[0] for place in chosen})
         rows = joined_rows(
@@ -316,8 +318,7 @@ class _Keys:
     _known: dict[tuple[Owner, int], RowKey] = field(default_factory=dict)
 
     def __call__(self, owner: Owner, day_ns: int) -> RowKey:
-        # A workload has one name over the period, while its labels may change from day to day.
-        at = (owner, self.period.end_ns if self.by is GroupBy.WORKLOAD else day_ns)
+        at = (owner, self.period.end_ns if self.by in WHOLE_PERIOD else day_ns)
         row_key = self._known.get(at)
         if row_key is None:
             kind, labels = self._labels(owner, min(at[1] + NS_PER_DAY, self.period.end_ns))
@@ -367,7 +368,12 @@ def _add_spans(sums: _Sums, spans: Columns, day_ns: int, keys: _Keys) -> None:
         span.follow(run)
 
 
-def _refuse_twice(times: Mapping[str, list[tuple[int, int, str, str]]]) -> None:
+def refuse_twice(times: Mapping[str, list[tuple[int, int, str, str]]]) -> None:
+    """Refuse a device that two nodes metered at once; `times` are start, end, cluster and node by device.
+
+    Raises:
+        WattlensError: its energy would count twice.
+    """
     for device, spans in times.items():
         if len({span[2:] for span in spans}) < 2:
             continue
@@ -399,17 +405,25 @@ def why_gpus_only(nodes: Sequence[MeteredNode]) -> str:
 
 
 def _gains(period: LedgerPeriod, chosen: Mapping[Place, DeviceUsage]) -> dict[str, int]:
-    gains = {device: ppm for device, ppm in period.gain_ppm.items() if is_gpu(device) or is_host(device)}
-    hosts = {place[2]: gains[place[2]] for place in chosen if is_host(place[2]) and place[2] in gains}
-    if not hosts:
-        return gains
     energy: dict[str, int] = {}
     for (_, _, device), sums in chosen.items():
         energy[device] = energy.get(device, 0) + sums.energy_uj
-    return gains | host_gains(hosts, {d: gains.get(d, 0) for d in energy}, energy)
+    return gains_of(period.gain_ppm, energy)
 
 
-def _short_hosts(chosen: Mapping[Place, DeviceUsage]) -> set[Place]:
+def gains_of(gain_ppm: Mapping[str, int], energy_uj: Mapping[str, int]) -> dict[str, int]:
+    """Bounds of the gain errors of GPUs and hosts in ppm; that of a host includes the GPUs that were subtracted from its meter.
+
+    Args:
+        gain_ppm: by device, as its ledger states it.
+        energy_uj: energy of the devices in the sum.
+    """
+    gains = {device: ppm for device, ppm in gain_ppm.items() if is_gpu(device) or is_host(device)}
+    hosts = {device: gains[device] for device in energy_uj if is_host(device) and device in gains}
+    return gains | host_gains(hosts, {d: gains.get(d, 0) for d in energy_uj}, energy_uj) if hosts else gains
+
+
+def short_hosts(chosen: Mapping[Place, DeviceUsage]) -> set[Place]:
     """Hosts that were metered for less time than a GPU of their node, and no gap shows it."""
     longest: dict[tuple[str, str], int] = {}
     for (cluster, node, device), sums in chosen.items():
@@ -423,13 +437,13 @@ def _short_hosts(chosen: Mapping[Place, DeviceUsage]) -> set[Place]:
     }
 
 
-def _gain(device: str, energy_uj: int, gains: Mapping[str, int]) -> tuple[int, int]:
+def gain_error(device: str, energy_uj: int, gains: Mapping[str, int]) -> tuple[int, int]:
     """(bound of the gain error, 1 where nothing bounds it)."""
     return (systematic_uj(energy_uj, gains[device]), 0) if device in gains else (0, 1)
 
 
 def _device_energy(place: Place, device: DeviceUsage, gains: Mapping[str, int], open_places: set[Place]) -> BoundedEnergy:
-    gain_uj, unbounded = _gain(place[2], device.energy_uj, gains)
+    gain_uj, unbounded = gain_error(place[2], device.energy_uj, gains)
     return BoundedEnergy(
         device.energy_uj, gain_uj, device.span.edge_uj, device.span.gap_uj, unbounded, int(place in open_places)
     )
@@ -451,14 +465,14 @@ def _group_rows(sums: _Sums, names: set[str], gains: Mapping[str, int], open_dev
 
     for (key, device), parts in sums.owned.items():
         if device in names:
-            gain_uj, unbounded = _gain(device, sum(parts.values), gains)
+            gain_uj, unbounded = gain_error(device, sum(parts.values), gains)
             add(key, BoundedEnergy(sum(parts.values), gain_uj, 0, 0, unbounded, int(device in open_devices)), parts)
     for (key, device, _), span in sums.spans.items():
         if device in names:
             add(key, BoundedEnergy(edge_uj=span.edge_uj, gap_uj=span.gap_uj))
     for (device, state, _), free in sums.free.items():
         if device in names:
-            gain_uj, unbounded = _gain(device, free.energy_uj, gains)
+            gain_uj, unbounded = gain_error(device, free.energy_uj, gains)
             parts = Parts()
             parts.add(state, free.energy_uj)
             key = UNALLOCATED if state == State.UNALLOCATED else UNATTRIBUTED

@@ -80,22 +80,22 @@ def _numbers(usage: Usage, row: UsageRow) -> dict[str, Any]:
 def _values(usage: Usage, row: UsageRow) -> dict[str, Any]:
     energy, absent = row.energy, dict[str, str]()
     values: dict[str, Any] = {"kind": row.key.kind.value, "name": row.key.name}
-    values["energy_kwh"] = _text(Fraction(energy.energy_uj, UJ_PER_KWH))
+    values["energy_kwh"] = decimal_text(Fraction(energy.energy_uj, UJ_PER_KWH))
     for name, uj, rounding in (("lower", energy.low_uj, ROUND_FLOOR), ("upper", energy.high_uj, ROUND_CEILING)):
-        values[f"energy_kwh_{name}"] = None if uj is None else _text(Fraction(uj, UJ_PER_KWH), rounding)
+        values[f"energy_kwh_{name}"] = None if uj is None else decimal_text(Fraction(uj, UJ_PER_KWH), rounding)
         if uj is None:
             absent[f"energy_kwh_{name}"] = NO_BOUNDS if energy.unbounded else NO_UPPER
     whole_uj = usage.total.energy.energy_uj
-    values["share_ratio"] = _text(Fraction(energy.energy_uj, whole_uj)) if whole_uj else None
+    values["share_ratio"] = decimal_text(Fraction(energy.energy_uj, whole_uj)) if whole_uj else None
     if not whole_uj:
         absent["share_ratio"] = "no energy in the period"
     values["energy_uj"] = str(energy.energy_uj)
     names = ("active_uj", "idle_uj", "unallocated_uj", "unattributed_uj")
     values |= {name: str(uj) for name, uj in zip(names, row.parts.values, strict=True)}
     for name, amount in (("cost", row.cost), ("co2e_g", row.carbon)):
-        values[name] = None if amount.value is None else _text(amount.value)
-        values[f"{name}_lower"] = None if amount.low is None else _text(amount.low, ROUND_FLOOR)
-        values[f"{name}_upper"] = None if amount.high is None else _text(amount.high, ROUND_CEILING)
+        values[name] = None if amount.value is None else decimal_text(amount.value)
+        values[f"{name}_lower"] = None if amount.low is None else decimal_text(amount.low, ROUND_FLOOR)
+        values[f"{name}_upper"] = None if amount.high is None else decimal_text(amount.high, ROUND_CEILING)
         if amount.value is None:
             absent[name] = amount.reason
         elif amount.low is None or amount.high is None:
@@ -109,7 +109,7 @@ def _values(usage: Usage, row: UsageRow) -> dict[str, Any]:
     return {name: values[name] for name in COLUMNS}
 
 
-def _text(value: Fraction, rounding: str = ROUND_HALF_EVEN) -> str:
+def decimal_text(value: Fraction, rounding: str = ROUND_HALF_EVEN) -> str:
     """A number to nine significant digits; the quotient is rounded once."""
     if not value:
         return "0"

@@ -25,6 +25,7 @@ class GroupBy(StrEnum):
     """What a row is."""
 
     WORKLOAD = "workload"
+    OWNER = "owner"
     NAMESPACE = "namespace"
     USER = "user"
     TEAM = "team"
@@ -35,12 +36,14 @@ class GroupBy(StrEnum):
 
 DEVICE_GROUPS: Final = (GroupBy.GPU, GroupBy.NODE)
 """Rows of devices: their unallocated and unattributed energy is part of the row."""
+WHOLE_PERIOD: Final = (GroupBy.WORKLOAD, GroupBy.OWNER)
+"""Rows whose key a workload keeps over the whole period; other labels may change from day to day."""
 
 
 class RowKind(StrEnum):
     """What the name of a row means."""
 
-    GROUP = "group"  # one workload, namespace, user, team, model, GPU or node
+    GROUP = "group"  # one workload, owner, namespace, user, team, model, GPU or node
     NODE = "node"  # by GPU: energy of the GPU's node without its GPUs
     SEVERAL = "several_models"  # by model: workloads that served several, whose energy is not divided
     UNLABELLED = "unlabelled"  # workloads without the label that the rows are grouped by

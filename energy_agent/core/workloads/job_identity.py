@@ -29,6 +29,18 @@ def owner_of(kind: str, labels: Mapping[str, str]) -> str:
     return f"uid-{uid}" if uid and uid != _NOBODY else ""
 
 
+def job_address(kind: str, labels: Mapping[str, str]) -> str:
+    """Address of what runs a workload: k8s/NAMESPACE/KIND/NAME or slurm/JOB; "" where neither scheduler runs it.
+
+    A pod without an owner is its own. Every node, attempt and replacement of a job has the same address.
+    """
+    if kind == "pod":
+        namespace, pod = labels.get("namespace", ""), labels.get("pod", "")
+        owner = labels.get("owner", "") or (f"Pod/{pod}" if pod else "")
+        return f"k8s/{namespace}/{owner}" if namespace and owner else ""
+    return owner_of(kind, labels).replace("slurm-", "slurm/", 1) if kind == "slurm" else ""
+
+
 def tenant_of(kind: str, labels: Mapping[str, str]) -> str:
     """The tenant that can choose the names of such workloads and owners: a uid, a namespace or a scheduler's user."""
     uid = labels.get("uid", "")

@@ -1,6 +1,8 @@
 """Who made a pod: the job, service or cluster whose energy people ask for. Pure; from the pod's own metadata.
 
-Well-known labels come first, as they name the whole (a JobSet) where an owner reference names a part (one Job of it); then the
+Well-known labels come first, as they name the whole (a JobSet) where an owner reference names a part (one Job of it). A
+TrainJob of Kubeflow Trainer gives its own name to its JobSet. A RayCluster has its own name: which RayJob made it is in its
+owner reference, or in labels that KubeRay gives to what a RayJob or RayService creates. Then the
 controlling owner reference, with a ReplicaSet taken for its Deployment where the pod-template-hash proves that it is one's.
 """
 
@@ -13,14 +15,17 @@ _KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
 _BY_LABEL = (
     ("jobset.sigs.k8s.io/jobset-name", "JobSet"),
     ("leaderworkerset.sigs.k8s.io/name", "LeaderWorkerSet"),
+    ("trainer.kubeflow.org/trainjob-name", "TrainJob"),
     ("ray.io/cluster", "RayCluster"),
     ("training.kubeflow.org/job-name", ""),  # of several kinds: its owner reference says which
+    ("volcano.sh/job-name", "Job"),  # its kind in the group batch.volcano.sh
     ("kueue.x-k8s.io/pod-group-name", "PodGroup"),
     ("batch.kubernetes.io/job-name", "Job"),
     ("job-name", "Job"),
 )
 _LWS_GROUP = "leaderworkerset.sigs.k8s.io/group-index"
-_WORKS_AS_ONE = {"JobSet", "RayCluster", "PodGroup", "Job"}
+_WORKS_AS_ONE = {"JobSet", "TrainJob", "RayCluster", "RayJob", "PodGroup", "Job"}
+_RAY_KIND, _RAY_NAME = "ray.io/originated-from-crd", "ray.io/originated-from-cr-name"
 _TRAINING = "kubeflow.org/"
 
 
@@ -36,6 +41,8 @@ def facts_of_owner(metadata: Mapping[str, Any]) -> dict[str, str]:
         if not kind:
             of_training = reference is not None and str(reference.get("apiVersion", "")).startswith(_TRAINING)
             kind = str(reference["kind"]) if reference is not None and of_training else "TrainingJob"
+        if kind == "RayCluster" and labels.get(_RAY_KIND) == "RayJob" and _NAME.fullmatch(labels.get(_RAY_NAME, "")):
+            kind, name = "RayJob", labels[_RAY_NAME]
         owner = f"{kind}/{name}"
         if kind == "LeaderWorkerSet":
             index = labels.get(_LWS_GROUP, "")

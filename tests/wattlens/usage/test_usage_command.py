@@ -56,7 +56,7 @@ def test_energy_by_workload_is_what_was_computed_by_hand(state, capsys):
     assert said["coverage_ratio"] == pytest.approx(60 / 86_400, abs=1e-5)
 
 
-@pytest.mark.parametrize("by", ["workload", "namespace", "user", "team", "model", "gpu", "node"])
+@pytest.mark.parametrize("by", ["workload", "owner", "namespace", "user", "team", "model", "gpu", "node"])
 def test_csv_has_the_columns_that_are_documented_and_sums_to_its_total(state, capsys, by):
     rows = list(csv.DictReader(io.StringIO(printed(capsys, state, *DAY, "--by", by, "--csv"))))
     assert tuple(rows[0]) == COLUMNS

@@ -1,0 +1,65 @@
+"""`wattlens job`: energy of one job over its whole life, on all its nodes."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from energy_agent.core.errors import UsageError
+from wattlens.cli._command import Command
+from wattlens.cli._ledger_source import add_rates, add_source, holds_days, ledger_source, parse_rates
+from wattlens.terminal_line import count_progress
+
+if TYPE_CHECKING:
+    from wattlens.job.address import JobAddress
+    from wattlens.job.record import JobRecord
+
+_TIMES = "24h, 7d, yesterday, monday or 2026-01-31"
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("job", metavar="JOB", help="k8s/NAMESPACE/NAME, k8s/NAMESPACE/KIND/NAME or slurm/JOB")
+    add_source(parser, prometheus=False)
+    period = parser.add_argument_group("period (UTC, in quarters of an hour)")
+    period.add_argument("--since", metavar="TIME", help=f"ignore earlier energy: {_TIMES} (default: all)")
+    period.add_argument("--to", dest="end", metavar="TIME", help="end of the period, not included (default: now)")
+    add_rates(parser.add_argument_group("cost and carbon"))
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--seff", action="store_true", help="print the job as Slurm's seff does, one value per line")
+    output.add_argument("--json", action="store_true", help="print a JSON object")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from wattlens.job.address import parse_address
+    from wattlens.job.efficiency import efficiency_lines
+    from wattlens.job.output import text_lines, write_json
+    from wattlens.job.statement import report_of, with_rates
+
+    address = parse_address(arguments.job)
+    price, carbon = parse_rates(arguments)
+    report = with_rates(report_of(_read(arguments, address), address), price, carbon)
+    if arguments.json:
+        write_json(report, sys.stdout)
+        return 0
+    for line in efficiency_lines(report) if arguments.seff else text_lines(report):
+        print(line)
+    return 0
+
+
+def _read(arguments: argparse.Namespace, address: "JobAddress") -> "JobRecord":
+    from wattlens.job import compacted_days, ledger_rows
+    from wattlens.usage.period import next_cell, parse_time
+
+    now_ns = time.time_ns()
+    end_ns = next_cell(now_ns) if arguments.end is None else parse_time(arguments.end, now_ns, "--to")
+    start_ns = 0 if arguments.since is None else parse_time(arguments.since, now_ns, "--since")
+    if end_ns <= start_ns:
+        raise UsageError(f"--since: expected a time before {arguments.end or 'now'}, got {arguments.since}")
+    source = ledger_source(arguments)
+    if holds_days(source):
+        return compacted_days.read_record(source, address, start_ns, end_ns, count_progress("compacted"))
+    return ledger_rows.read_record(Path(source), address, start_ns, end_ns)
+
+
+SPEC = Command("show energy, J/step, J/token and idle energy of one job, over all its nodes and restarts", _configure, _run)

@@ -1,0 +1,249 @@
+"""The result of `wattlens job`: energy of one job with its parts. Pure.
+
+Laws, checked when a statement is made:
+
+- Active and idle energy sum to the energy of the job, and so does the energy of its nodes, in whole uJ.
+- The energy is that of the job's row in `wattlens usage --by owner` of the same source and period.
+
+Bounds follow `wattlens usage`: errors of sensors and edges add up linearly.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Final
+
+from energy_agent.core.boundary import is_gpu
+from energy_agent.core.errors import WattlensError
+from energy_agent.core.units import UJ_PER_KWH
+from energy_agent.core.workloads.job_identity import job_address
+from energy_agent.site.building.ratio import Amount
+from reports.figures.energy import BoundedEnergy
+from reports.ledger.sums import MeteredNode
+from wattlens.job.address import JobAddress, single_address
+from wattlens.job.record import TRAINING, JobRecord, NodeWorkload
+from wattlens.job.steps import count_steps
+from wattlens.usage.ledger_rows import gain_error, gains_of, refuse_twice, short_hosts, why_gpus_only
+from wattlens.usage.rates import ElectricityPrice
+
+NO_STEPS: Final = "no steps were reported (wattlens.step)"
+NO_TOKENS: Final = "no tokens were recorded"
+GENERATION: Final = "generation"
+_LABELS: Final = ("user", "account", "namespace", "team", "project", "model", "partition", "job_name")
+
+
+@dataclass(frozen=True, slots=True)
+class JobNode:
+    """The part of one node. `workloads` are the job's pods or Slurm jobs on it, `gpus` the different GPUs that they held."""
+
+    cluster: str
+    node: str
+    workloads: int
+    gpus: int
+    energy_uj: int
+    idle_uj: int
+    gpu_ns: int
+    first_ns: int
+    last_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """One job over the period of the ledger.
+
+    Args:
+        address: k8s/NAMESPACE/KIND/NAME or slurm/JOB.
+        source: where the energy comes from, for people.
+        labels: user, account, namespace, team, model and others, where all workloads have one value.
+        first_ns, last_ns: first and last reading while the job held a GPU.
+        energy: with its bounds; of GPUs, or of whole nodes where `whole_nodes`.
+        active_uj: while a kernel ran on the GPU.
+        idle_uj: while the GPU was allocated to the job and no kernel ran.
+        gpu_uj: part of the energy that GPUs drew; the rest is of the hosts.
+        active_ns, idle_ns: GPU time.
+        gpus_peak: largest number of GPUs at once, as the mean of a quarter of an hour.
+        workloads: pods or Slurm jobs over the life of the job, with the replaced ones.
+        steps: by phase, of the whole job.
+        tokens: by phase, of all ranks or engines.
+    """
+
+    address: str
+    source: str
+    labels: Mapping[str, str]
+    first_ns: int
+    last_ns: int
+    energy: BoundedEnergy
+    active_uj: int
+    idle_uj: int
+    gpu_uj: int
+    active_ns: int
+    idle_ns: int
+    gpus: int
+    gpus_peak: float
+    nodes: tuple[JobNode, ...]
+    workloads: int
+    steps: Mapping[str, int]
+    tokens: Mapping[str, int]
+    whole_nodes: bool
+    gpus_only: str
+    simulated: bool
+    cost: Amount = field(default_factory=lambda: Amount(None, reason="no price given (--price)"))
+    currency: str = ""
+    carbon: Amount = field(default_factory=lambda: Amount(None, reason="no grid carbon intensity given (--carbon)"))
+
+    def __post_init__(self) -> None:
+        """Check that parts sum to the whole.
+
+        Raises:
+            ValueError: they do not: a fault of Wattlens.
+        """
+        of_nodes = sum(node.energy_uj for node in self.nodes)
+        if not self.energy.energy_uj == self.active_uj + self.idle_uj == of_nodes:
+            raise ValueError(f"{self.address}: parts of a job sum to {of_nodes} uJ, not to {self.energy.energy_uj} uJ")
+
+    @property
+    def step_count(self) -> int:
+        """Training steps."""
+        return self.steps.get(TRAINING, 0)
+
+    @property
+    def token_count(self) -> tuple[int, str]:
+        """Tokens that energy is divided by and their phase: trained tokens, else generated ones."""
+        trained = self.tokens.get(TRAINING, 0)
+        return (trained, TRAINING) if trained else (self.tokens.get(GENERATION, 0), GENERATION)
+
+    @property
+    def joules_per_step(self) -> Amount:
+        """Joules per training step, with the bounds of the energy."""
+        return self._per(self.step_count, NO_STEPS)
+
+    @property
+    def joules_per_token(self) -> Amount:
+        """Joules per trained or generated token, with the bounds of the energy."""
+        return self._per(self.token_count[0], NO_TOKENS)
+
+    def _per(self, count: int, reason: str) -> Amount:
+        if not count:
+            return Amount(None, reason=reason)
+        value, low, high = (
+            None if uj is None else Fraction(uj, 1_000_000 * count)
+            for uj in (self.energy.energy_uj, self.energy.low_uj, self.energy.high_uj)
+        )
+        return Amount(value, low, high)
+
+
+def report_of(record: JobRecord, address: JobAddress) -> JobReport:
+    """The statement of what was read.
+
+    Raises:
+        WattlensError: the ledger holds nothing of the job, or several owners have its name.
+    """
+    if not record.uses:
+        raise WattlensError(f"{address.text}: no energy of this job found in {record.source}")
+    refuse_twice({device: times for device, times in record.metered_at.items() if device in record.device_uj})
+    addresses = [job_address(kind, labels) for kind, labels in record.workloads.values()]
+    nodes = _metered_nodes(record)
+    whole = bool(nodes) and all(node.whole for node in nodes)
+    uses = record.uses
+    energy, active_uj, idle_uj = _energy(record, whole)
+    spans = [span.run for (owner, device), span in record.spans.items() if span.run and is_gpu(device)]
+    trained = {phase: count_steps(intervals) for phase, intervals in record.steps.items()}
+    tokens: dict[str, int] = {}
+    for (phase, _), count in record.tokens.items():
+        tokens[phase] = tokens.get(phase, 0) + count
+    return JobReport(
+        address=single_address(address, addresses),
+        source=record.source,
+        labels=_common_labels(record),
+        first_ns=min((run.start_ns for run in spans), default=record.start_ns),
+        last_ns=max((run.end_ns for run in spans), default=record.end_ns),
+        energy=energy,
+        active_uj=active_uj,
+        idle_uj=idle_uj,
+        gpu_uj=sum(use.active_uj + use.idle_uj for use in uses.values()),
+        active_ns=sum(use.active_ns for use in uses.values()),
+        idle_ns=sum(use.idle_ns for use in uses.values()),
+        gpus=len({gpu for use in uses.values() for gpu in use.gpus}),
+        gpus_peak=record.gpus_peak,
+        nodes=_nodes(record, whole),
+        workloads=len({owner[2] for owner in uses}),
+        steps={phase: count for phase, count in sorted(trained.items()) if count},
+        tokens=tokens,
+        whole_nodes=whole,
+        gpus_only="" if whole else why_gpus_only(nodes),
+        simulated=record.simulated,
+    )
+
+
+def _metered_nodes(record: JobRecord) -> list[MeteredNode]:
+    used = {owner[:2] for owner in record.uses}
+    metered: dict[tuple[str, str], list[int]] = {}
+    for (cluster, node, device), usage in record.devices.items():
+        if (cluster, node) in used:
+            numbers = metered.setdefault((cluster, node), [0, 0, 0])
+            numbers[0] += is_gpu(device)
+            numbers[1 if is_gpu(device) else 2] += usage.metered_ns
+    return [MeteredNode("", cluster, node, *numbers) for (cluster, node), numbers in sorted(metered.items())]
+
+
+def _energy(record: JobRecord, whole: bool) -> tuple[BoundedEnergy, int, int]:
+    """Energy with bounds, its active and its idle part."""
+    energy_uj = {device: uj for device, uj in record.device_uj.items() if whole or is_gpu(device)}
+    gains = gains_of(record.gain_ppm, energy_uj)
+    open_places = record.open_places | short_hosts(record.devices)
+    open_devices = {place[2] for place in open_places}
+    energy = BoundedEnergy()
+    for device, uj in energy_uj.items():
+        gain_uj, unbounded = gain_error(device, uj, gains)
+        energy += BoundedEnergy(uj, gain_uj, 0, 0, unbounded, int(device in open_devices))
+    for (_, device), span in record.spans.items():
+        if device in energy_uj:
+            energy += BoundedEnergy(edge_uj=span.edge_uj, gap_uj=span.gap_uj)
+    active_uj = sum(use.active_uj + (use.host_active_uj if whole else 0) for use in record.uses.values())
+    idle_uj = sum(use.idle_uj + (use.host_idle_uj if whole else 0) for use in record.uses.values())
+    return energy, active_uj, idle_uj
+
+
+def _nodes(record: JobRecord, whole: bool) -> tuple[JobNode, ...]:
+    by_node: dict[tuple[str, str], list[NodeWorkload]] = {}
+    for (cluster, node, _), use in record.uses.items():
+        by_node.setdefault((cluster, node), []).append(use)
+    nodes = []
+    for (cluster, node), uses in by_node.items():
+        idle_uj = sum(use.idle_uj + (use.host_idle_uj if whole else 0) for use in uses)
+        active_uj = sum(use.active_uj + (use.host_active_uj if whole else 0) for use in uses)
+        nodes.append(
+            JobNode(
+                cluster,
+                node,
+                len(uses),
+                len({gpu for use in uses for gpu in use.gpus}),
+                active_uj + idle_uj,
+                idle_uj,
+                sum(use.active_ns + use.idle_ns for use in uses),
+                min((use.first_ns for use in uses if use.first_ns is not None), default=record.start_ns),
+                max((use.last_ns for use in uses if use.last_ns is not None), default=record.end_ns),
+            )
+        )
+    return tuple(sorted(nodes, key=lambda node: (-node.energy_uj, node.cluster, node.node)))
+
+
+def _common_labels(record: JobRecord) -> dict[str, str]:
+    """Labels that all workloads of the job have alike."""
+    labels = [of for _, of in record.workloads.values()]
+    return {
+        name: value for name in _LABELS if (value := labels[0].get(name, "")) and all(of.get(name) == value for of in labels)
+    }
+
+
+def with_rates(report: JobReport, price: ElectricityPrice | None, grams_per_kwh: Fraction | None) -> JobReport:
+    """The statement with cost and grams of CO2e at one price and one carbon intensity, where they are given."""
+
+    def times(per_kwh: Fraction) -> Amount:
+        all_uj = report.energy.energy_uj, report.energy.low_uj, report.energy.high_uj
+        value, low, high = (None if uj is None else uj * per_kwh / UJ_PER_KWH for uj in all_uj)
+        return Amount(value, low, high)
+
+    if price is not None:
+        report = replace(report, cost=times(price.per_kwh), currency=price.currency)
+    return report if grams_per_kwh is None else replace(report, carbon=times(grams_per_kwh))
