@@ -19,6 +19,7 @@ from energy_agent.factors.record import Factor
 from energy_agent.factors.series import About
 from energy_agent.ledger.fleet.sites import DeviceLocation, Sites
 from energy_agent.site.building.contracts import Lot
+from energy_agent.site.building.supplier import SupplierRate
 from energy_agent.site.building.tariffs import TariffPrices
 from energy_agent.site.building.water import WaterUse
 
@@ -43,10 +44,12 @@ class SiteInputs:
         supply: sources of fuel supply and grid losses (Scope 3, category 3) and of biogenic CO2, by what they count.
         factors: each yearly factor that these use, with the SHA-256 of its table.
         series: source details of each hourly series, by the ID that figures use.
-        grid_zone: the grid's zone; "" if unknown. Lots of another zone cover nothing.
+        grid_zone: the grid's zone; "" if unknown. Lots of another market cover nothing.
         country: ISO 3166-1 alpha-3; "" if unknown.
         lots: deliveries of contracts and certificates within the window of the report, by start.
         bought: number of declared contracts and certificates, of any time.
+        supplier_rates: supplier-specific rates by their start, of any time; no two at once.
+        with_revision: whether the figure by the draft revision of the Scope 2 Guidance is requested.
         tariffs: tariffs by first day; at most one is valid on a day.
         meters: declared meters. A declared meter that the ledger does not have was never read.
         it_kw: installed IT power; None if unknown.
@@ -71,6 +74,8 @@ class SiteInputs:
     country: str = ""
     lots: tuple[Lot, ...] = ()
     bought: int = 0
+    supplier_rates: tuple[SupplierRate, ...] = ()
+    with_revision: bool = False
     tariffs: tuple[TariffPrices, ...] = ()
     water: tuple[WaterUse, ...] = ()
     meters: tuple[MeterFacts, ...] = ()

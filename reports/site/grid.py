@@ -1,9 +1,9 @@
 """A site's grid over the report's period: emissions and cost per kWh of each cell, and the share that contracts cover. Pure.
 
 Location-based grams are energy times the grid's intensity, cell by cell. Market-based grams are those of the contracts, plus
-those of the residual mix for the rest. If no residual mix is published, the grid's average replaces it, which the GHG
-Protocol's Scope 2 Guidance (2015, table 6.3) allows with disclosure. Certificates count once, in their own period and zone
-(metering/contracts).
+those of the supplier's rate, or else of the residual mix, for the rest. If no residual mix is published, the grid's average
+replaces it, which the GHG Protocol's Scope 2 Guidance (2015, table 6.3) allows with disclosure. Certificates count once, in
+their own period and market (energy_agent/site/building/contracts).
 
 All values are for the energy at the site's boundary (measures/carbon): the energy that the building's meters measured from
 the grid, or the nodes' energy times a stated PUE (`times`), or the energy of nodes or GPUs alone.
@@ -17,14 +17,19 @@ from math import lcm
 from typing import Final
 
 from energy_agent.core.units import UJ_PER_KWH, split_integer
-from energy_agent.factors.basis import EmissionBoundary
-from energy_agent.factors.join import CarbonTotal, intensities, join
+from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary
+from energy_agent.factors.join import CarbonTotal, IntensitySource, SourceUse, intensities, join
+from energy_agent.factors.series import Piece
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.contracts import HOUR_NS, ContractCoverage, Lot, cover
+from energy_agent.site.building.market import MarketBoundary
+from energy_agent.site.building.supplier import SUPPLIER
 from energy_agent.site.building.tariffs import Cost, cost, price_at
 from reports.inputs import NO_GRID, SiteInputs
 from reports.ledger.sums import CellRates, SiteWindow
 
+SUPPLIER_QUALITY: Final = 2
+"""Quality class of a rate that a supplier discloses for a year."""
 _FINEST: Final = 10**12
 """Common denominator of what a kWh is worth, at most: what is finer is rounded to it, half to even."""
 
@@ -40,10 +45,11 @@ class Grid:
         hourly: the energy that deliveries of clean electricity with time stamps cover by hour; None without such deliveries, or
             if not requested.
         quarterly: the same by quarter of an hour.
-        residual: grams of the energy that no contract covers, by source; None without a source.
-        residual_is_average: whether `residual` is the grid's average, because no residual mix was given.
+        residual: grams of the energy that no contract covers, by source, supplier-specific rates first; None without a source.
+        residual_is_average: whether the grid's average replaces the residual mix in `residual`, because none was given.
         rest: `residual`; if contracts cover all energy metered by cell, all of its cells at the same sources: imputed energy
             has their mean.
+        revision: grams by the draft revision of the guidance; None if not requested or without a residual mix.
         supply: grams of fuel supply, grid losses and biogenic CO2, as far as there are sources.
         spent: cost of the energy.
         worth: grams and money per kWh in each metered cell.
@@ -59,6 +65,7 @@ class Grid:
     residual_is_average: bool = False
     rest: CarbonTotal | None = None
     residual_lacking: str = ""
+    revision: Fraction | None = None
     supply: Mapping[EmissionBoundary, CarbonTotal] = field(default_factory=dict)
     spent: Cost | None = None
     currency: str = ""
@@ -75,6 +82,22 @@ class Grid:
         """Grams of a uJ that no contract covers, at the mean; None: no source."""
         known_uj = 0 if self.rest is None else self.rest.uj - self.rest.uj_unknown
         return None if self.rest is None or not known_uj else self.rest.grams_known / known_uj
+
+    @property
+    def supplier_share(self) -> Fraction:
+        """Share of supplier-specific rates in the grams of `rest`."""
+        known = Fraction(0) if self.rest is None else self.rest.grams_known
+        own = sum((use.grams or Fraction(0) for use in self._of_supplier(self.rest)), Fraction(0))
+        return own / known if known else Fraction(0)
+
+    @property
+    def supplier_uj(self) -> int:
+        """Energy that no contract covers and a supplier-specific rate does."""
+        return sum(use.uj for use in self._of_supplier(self.residual))
+
+    @staticmethod
+    def _of_supplier(total: CarbonTotal | None) -> list[SourceUse]:
+        return [] if total is None else [use for use in total.statements if use.id.startswith(SUPPLIER)]
 
     @property
     def market_g(self) -> Fraction | None:
@@ -110,7 +133,8 @@ def grid(
     # Cells that the window cuts are in the energy whole, as the ledger has them.
     within = (inputs.grid_zone, window.start_ns - window.start_ns % CELL_NS, window.end_ns)
     coverage = cover(cells, inputs.lots, *within)
-    residual, is_average, lacking = _residual(inputs, coverage)
+    sources, is_average, lacking = _residual_sources(inputs)
+    residual = join(coverage.remaining, sources) if sources else None
     return Grid(
         location=location,
         lacking=inputs.location_lacking,
@@ -119,8 +143,9 @@ def grid(
         quarterly=_matched(cells, timed(inputs.lots, CELL_NS), within) if matched else None,
         residual=residual,
         residual_is_average=is_average,
-        rest=residual if residual is None or coverage.remaining_uj else join(cells, inputs.residual or inputs.location),
+        rest=residual if residual is None or coverage.remaining_uj else join(cells, sources),
         residual_lacking=lacking,
+        revision=_revision(inputs, cells, within),
         supply={kind: join(cells, sources) for kind, sources in inputs.supply.items()},
         spent=cost(cells, inputs.tariffs, inputs.zone) if inputs.tariffs else None,
         currency=currency,
@@ -130,7 +155,21 @@ def grid(
 
 
 def _matched(cells: Mapping[int, int], lots: list[Lot], within: tuple[str, int, int]) -> ContractCoverage | None:
-    return cover(cells, lots, *within) if lots else None
+    """Matching by time is that of the draft revision of the guidance, which asks for generation in the same zone."""
+    return cover(cells, lots, *within, MarketBoundary.REVISION) if lots else None
+
+
+def _revision(inputs: SiteInputs, cells: Mapping[int, int], within: tuple[str, int, int]) -> Fraction | None:
+    """Grams by the draft revision: deliveries by the hour in the same zone, and the residual mix for the rest.
+
+    The draft allows no grid average for the rest.
+    """
+    if not inputs.with_revision or not inputs.residual:
+        return None
+    lots = [lot for lot in inputs.lots if lot.timed and lot.end_ns - lot.start_ns <= HOUR_NS]
+    matched = cover(cells, lots, *within, MarketBoundary.REVISION)
+    rest = join(matched.remaining, inputs.residual).grams
+    return None if rest is None else matched.grams + rest
 
 
 def timed(lots: Iterable[Lot], step_ns: int) -> list[Lot]:
@@ -141,13 +180,15 @@ def timed(lots: Iterable[Lot], step_ns: int) -> list[Lot]:
     return [lot for lot in lots if lot.timed and lot.end_ns - lot.start_ns <= step_ns and lot.technology.clean]
 
 
-def _residual(inputs: SiteInputs, coverage: ContractCoverage) -> tuple[CarbonTotal | None, bool, str]:
-    """Grams of what no contract covers: (by source, whether it is the grid's average, what is lacking)."""
-    if inputs.residual:
-        return join(coverage.remaining, inputs.residual), False, inputs.residual_lacking
-    if not inputs.location:
-        return None, False, inputs.location_lacking
-    return join(coverage.remaining, inputs.location), True, inputs.residual_lacking
+def _residual_sources(inputs: SiteInputs) -> tuple[list[IntensitySource], bool, str]:
+    """Sources for energy that no contract covers: (best first, whether the last is the grid's average, what is lacking)."""
+    mix = inputs.residual or inputs.location
+    basis = mix[0].basis if mix else Basis(EmissionBoundary.DIRECT, Accounting.CONTRACT)
+    rates = [rate for rate in inputs.supplier_rates if not rate.objection and rate.boundary is basis.boundary]
+    lacking = inputs.residual_lacking if inputs.residual or inputs.location else inputs.location_lacking
+    pieces = [(rate.id, Piece(rate.start_ns, rate.end_ns, rate.g_per_kwh, estimated=False)) for rate in rates]
+    suppliers = [IntensitySource(name, basis, SUPPLIER_QUALITY, (piece,)) for name, piece in pieces]
+    return [*suppliers, *mix], bool(mix) and not inputs.residual, lacking
 
 
 def times(cells: Mapping[int, int], factor: Fraction) -> dict[int, int]:

@@ -164,7 +164,7 @@ def test_market_based(facts: Facts) -> None:
     """The PPA brings 50 kWh into each of 6 x 92 hours that use 40: 22,080 kWh at 10 g, and 5,520 too many.
 
     Of the guarantees of origin for 36,500 kWh of 2026 the quarter has 92/365: 9,200 kWh at 0 g. Those that were kept, and those
-    of another zone, cover nothing. The other 57,040 kWh take the residual mix, 600 g: together 220,800 + 34,224,000 g.
+    of another market, cover nothing. The other 57,040 kWh take the residual mix, 600 g: together 220,800 + 34,224,000 g.
     """
     rest = 88_320 - 22_080 - 9_200
     assert rest == 57_040
@@ -175,7 +175,7 @@ def test_market_based(facts: Facts) -> None:
     assert {name: f.text for name, f in covered.items()} == {"wind": "22080", "go": "9200", "go-kept": "0", "go-abroad": "0"}
     assert covered["wind"].dims["unused: more than was consumed in its period"] == "5520"
     assert covered["go-kept"].dims["unused: not retired"] == str(7_300 * 92 // 365)
-    assert covered["go-abroad"].dims["unused: another zone"] == str(3_650 * 92 // 365)
+    assert covered["go-abroad"].dims["unused: another market"] == str(3_650 * 92 // 365)
 
 
 def test_matching(facts: Facts) -> None:

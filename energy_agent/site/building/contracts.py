@@ -1,7 +1,7 @@
 """Electricity that was bought by contract or certificate, matched with what was consumed, period by period. Pure.
 
 A lot is a volume that may be matched with the consumption of its own period and of no other: an hour, a month, a year. Never
-more is covered than was consumed in that period, only within the site's own zone, and no kilowatt-hour is covered twice: lots
+more is covered than was consumed in that period, only within the site's own market, and no kilowatt-hour is covered twice: lots
 of short periods go first, and the energy they cover is not available to the longer ones. Of equal periods certificates go
 before contracts (Scope 2 Guidance 2015, table 6.3). The unused rest of a lot is reported with the reason, and so is the whole
 of a lot that may not be claimed.
@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import Final
 
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH, split_integer
+from energy_agent.site.building.market import MarketBoundary
 
 HOUR_NS: Final = 3600 * NS_PER_S
 
@@ -155,7 +156,14 @@ class ContractCoverage:
         return Fraction(self.renewable_uj, self.consumed_uj) if self.consumed_uj else None
 
 
-def cover(cells: Mapping[int, int], lots: Iterable[Lot], zone: str, start_ns: int, end_ns: int) -> ContractCoverage:
+def cover(
+    cells: Mapping[int, int],
+    lots: Iterable[Lot],
+    zone: str,
+    start_ns: int,
+    end_ns: int,
+    market: MarketBoundary = MarketBoundary.GUIDANCE_2015,
+) -> ContractCoverage:
     """Match consumption of a window with lots.
 
     Of a lot whose period is longer than the window only the window's share of time is available. The rest is for the other
@@ -167,6 +175,7 @@ def cover(cells: Mapping[int, int], lots: Iterable[Lot], zone: str, start_ns: in
         zone: the site's.
         start_ns: UTC ns; the window ends before `end_ns`.
         end_ns: see `start_ns`.
+        market: rule for the place of generation.
 
     Raises:
         ValueError: a negative consumption or volume.
@@ -186,8 +195,8 @@ def cover(cells: Mapping[int, int], lots: Iterable[Lot], zone: str, start_ns: in
             continue
         tally = tallies.setdefault(lot.contract, _Tally(lot, lot.zone == zone))
         tally.available_uj += available
-        if lot.zone != zone:
-            tally.leave("another zone", available)
+        if not market.accepts(zone, lot.zone):
+            tally.leave(market.objection, available)
         elif lot.objection:
             tally.leave(lot.objection, available)
         else:

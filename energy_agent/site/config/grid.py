@@ -77,6 +77,11 @@ class GridBase(Section):
         description="certificates of on-site generation: kept (retired for the site, or not issued) or sold; only kept, the "
         "generation counts as renewable",
     )
+    market_boundary: Literal["2015", "revision"] = Field(
+        "2015",
+        description="2015: the Scope 2 Guidance of 2015; revision: also a second figure by its draft revision (hourly "
+        "matching, generation in the same zone), which answers no datapoint",
+    )
 
     @field_validator("country")
     @classmethod

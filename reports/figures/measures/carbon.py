@@ -26,6 +26,7 @@ from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import held_energy, whole_energy
 from reports.figures.evidence import PeriodEvidence, SiteEvidence, amount_of, less, plus, product, reach, scaled
 from reports.figures.figure import Figure, amount_figure, quotient_text
+from reports.figures.levels import level_dims
 from reports.figures.measures._measure import Measure, covered, groups
 from reports.figures.measures.building import interim
 from reports.figures.uncertainty import FACTOR_ERROR, bounded, halves, product_of, total_of
@@ -46,6 +47,11 @@ UNTIMED: Final = {
     "hourly": "no contract has deliveries of clean electricity with time stamps",
     "quarter_hourly": "no contract has deliveries of clean electricity by the quarter of an hour",
 }
+REVISION: Final = "draft_revision.market"
+"""How figures by the draft revision of the Scope 2 Guidance begin; no datapoint names them."""
+DRAFT: Final = "GHG Protocol, draft revision of Scope 2, consultation of 20 October to 19 December 2025; answers no datapoint"
+DRAFT_METHOD: Final = "deliveries by the hour in the same zone, the rest at the residual mix"
+NO_RESIDUAL_IN_DRAFT: Final = "the draft revision allows no grid average: add the residual mix as a factor file"
 REST: Final = "the total minus the workloads' share"
 
 
@@ -85,7 +91,10 @@ def _of_site(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
     located, marketed = located_of(evidence, name), marketed_of(evidence, name)
     yield amount_figure(f"co2e.location/site/{name}", located, "g", LOCATION, within, factor_ids=ids, dims=of)
     how, stand_in = _method(evidence, [name])
-    yield amount_figure(f"co2e.market/site/{name}", marketed, "g", how, within, factor_ids=ids, dims=dims | stand_in)
+    levels = level_dims(site)
+    of_market = dims | stand_in | levels
+    yield amount_figure(f"co2e.market/site/{name}", marketed, "g", how, within, factor_ids=ids, dims=of_market)
+    yield from _revision(evidence, name)
     for quantity, rest in (
         ("location", less(located, group_grams(evidence, name, rows))),
         ("market", less(marketed, _shared(evidence, name, rows))),
@@ -114,7 +123,7 @@ def _of_all(evidence: PeriodEvidence) -> Iterator[Figure]:
         ),
         ("market", how, marketed, _split_marketed, [_shared(evidence, n, rows) for n, rows in zip(every, held, strict=True)]),
     ):
-        dims = stand_in if quantity == "market" else {}
+        dims = stand_in | _levels_of(evidence, every) if quantity == "market" else {}
         total = _one_basis(evidence, every, _sum_of_sites(evidence, every, totals, split))
         yield amount_figure(f"co2e.{quantity}", total, "g", method, within, factor_ids=ids, dims=dims)
         rest = less(total, _one_basis(evidence, every, plus(parts)))
@@ -133,9 +142,17 @@ def _method(evidence: PeriodEvidence, sites: Iterable[str]) -> tuple[str, dict[s
     return f"{MARKET}, the rest at the residual mix", {}
 
 
+def _levels_of(evidence: PeriodEvidence, sites: Iterable[str]) -> dict[str, str]:
+    """The levels of several sites in one line each."""
+    by_site = {name: level_dims(evidence.sites[name]) for name in sites}
+    if len(by_site) == 1:
+        return next(iter(by_site.values()))
+    return {f"{key}/{name}": text for name, texts in by_site.items() for key, text in texts.items()}
+
+
 def takes_average(evidence: PeriodEvidence, name: str) -> bool:
     """Whether a part of a site's market-based grams is of the grid's average, for want of a residual mix."""
-    return evidence.sites[name].grid.residual_is_average and residual_of(evidence, name).value != 0
+    return evidence.sites[name].grid.residual_is_average and mix_of(evidence, name).value != 0
 
 
 def boundary(evidence: PeriodEvidence, site: str) -> str:
@@ -309,6 +326,27 @@ def residual_of(evidence: PeriodEvidence, name: str) -> Amount:
     return Amount(marketed.value - coverage.grams)
 
 
+def supplier_of(evidence: PeriodEvidence, name: str) -> Amount:
+    """Of a site's market-based grams those of supplier-specific rates."""
+    return scaled(residual_of(evidence, name), evidence.sites[name].grid.supplier_share)
+
+
+def mix_of(evidence: PeriodEvidence, name: str) -> Amount:
+    """Of a site's market-based grams those of the residual mix, or of the grid's average in its place."""
+    return scaled(residual_of(evidence, name), 1 - evidence.sites[name].grid.supplier_share)
+
+
+def _revision(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
+    """Market-based grams by the draft revision of the Scope 2 Guidance, if requested; energy that is imputed is left out."""
+    site = evidence.sites[name]
+    if site.inputs is None or not site.inputs.with_revision:
+        return
+    grams = site.grid.revision
+    amount = Amount(grams) if grams is not None else Amount(None, reason=NO_RESIDUAL_IN_DRAFT)
+    dims = {"site": name, "draft": DRAFT}
+    yield amount_figure(f"{REVISION}/site/{name}", amount, "g", DRAFT_METHOD, boundary(evidence, name), dims=dims)
+
+
 def _cue(site: SiteEvidence) -> Amount:
     pue = site.building.pue
     at = None if pue is None else Position.of(pue.category)
@@ -375,7 +413,9 @@ def _by_group(evidence: PeriodEvidence) -> Iterator[tuple[Figure, Iterable[str]]
         marketed = _one_basis(evidence, sites, plus([_shared(evidence, site, own) for site, own in parts]))
         yield amount_figure(f"co2e.held.location{suffix}", located, "g", LOCATION, within, factor_ids=ids, dims=dims), sites
         method = f"{MARKET}, in proportion to location-based"
-        yield amount_figure(f"co2e.held.market{suffix}", marketed, "g", method, within, factor_ids=ids, dims=dims), sites
+        levels = _levels_of(evidence, sites)
+        of = dims | levels
+        yield amount_figure(f"co2e.held.market{suffix}", marketed, "g", method, within, factor_ids=ids, dims=of), sites
 
 
 def _by_site(rows: list[PartEnergy]) -> list[tuple[str, list[PartEnergy]]]:

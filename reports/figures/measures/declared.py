@@ -10,8 +10,9 @@ from energy_agent.site.building.ratio import Amount, energy
 from energy_agent.site.building.tree import meters_of_role
 from reports.figures.evidence import PeriodEvidence, SiteEvidence
 from reports.figures.figure import Figure, amount_figure
+from reports.figures.levels import supplier_reason
 from reports.figures.measures._measure import Measure
-from reports.figures.measures.carbon import AVERAGE, boundary, by_basis, factor_ids, residual_of, takes_average
+from reports.figures.measures.carbon import AVERAGE, boundary, by_basis, factor_ids, mix_of, supplier_of, takes_average
 from reports.inputs import NO_RESIDUAL
 
 _J = Fraction(1, UJ_PER_J)
@@ -63,12 +64,16 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
 def _market(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
     """What contracts bring to a site's market-based grams, and what is of the residual mix, or of what stands in for it."""
     site, dims, within = evidence.sites[name], {"site": name}, boundary(evidence, name)
-    ids, rest, coverage = factor_ids(site), residual_of(evidence, name), site.grid.coverage
+    ids, rest, coverage = factor_ids(site), mix_of(evidence, name), site.grid.coverage
     identity = f"co2e.market.residual/site/{name}"
     if takes_average(evidence, name):
         yield amount_figure(f"co2e.market.average/site/{name}", rest, "g", AVERAGE, within, factor_ids=ids, dims=dims)
         rest = Amount(None, reason=NO_RESIDUAL)
     yield amount_figure(identity, rest, "g", "the residual mix", within, factor_ids=ids, dims=dims)
+    supplier = supplier_of(evidence, name) if site.grid.supplier_uj else Amount(None, reason=supplier_reason(site))
+    yield amount_figure(
+        f"co2e.market.supplier/site/{name}", supplier, "g", "the supplier's rate", within, factor_ids=ids, dims=dims
+    )
     if coverage is not None and coverage.covered_uj:
         instruments = Amount(coverage.grams)
     else:

@@ -4,6 +4,7 @@ from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.language import Translator
+from reports.page.market import market_blocks
 from reports.page.partition import CO2E, LIFE_CYCLE, co2e_prefix
 from reports.page.section import Bars, Block, Heat, Note, OmittedSection, ReportSection, ReportTable, StackedBar
 
@@ -22,7 +23,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
             blocks.append(_by_site(facts, say, prefix, caption))
     if blocks:
         blocks.append(Note(say("bounds_of_co2e")))
-        blocks += [*_supply(facts, say), *_charts(facts, say), *_matching(facts, say)]
+        blocks += [*market_blocks(facts, say), *_supply(facts, say), *_charts(facts, say), *_matching(facts, say)]
     blocks += [*_contracts(facts, say), *_embodied(facts, say)]
     if not blocks:
         return OmittedSection(say.translate(facts.figures["co2e.location"].reason))

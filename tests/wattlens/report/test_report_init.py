@@ -216,7 +216,7 @@ def test_check_names_each_contract_that_covers_nothing_and_why(tmp_path, capsys)
     assert check(tmp_path / "org.yaml") == 0
     told = [line.split(maxsplit=2)[1:] for line in capsys.readouterr().out.splitlines() if line.startswith("  contract ")]
     assert {name: reason.removeprefix("not matched: ").split(",")[0].split(" (")[0] for name, reason in told} == {
-        "open": "not retired", "future": "retired on 2099-01-01", "old": "retired on 2020-01-01", "far": "another zone",
+        "open": "not retired", "future": "retired on 2099-01-01", "old": "retired on 2020-01-01", "far": "another market",
         "coal": "no emission factor", "bare": "its retirement is not proven: serials",
     }  # fmt: skip
 

@@ -22,6 +22,7 @@ from energy_agent.site.config.currency import Currency
 from energy_agent.site.config.grid import SOURCES_MAX, AnyGridSource, GridBase
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.config.site import DeclaredPue, SiteIdentity
+from energy_agent.site.config.supplier import SupplierRateConfig
 from energy_agent.site.config.water import WaterRecord
 from energy_agent.site.grid.sources.csv_file import IntensityCsvConfig
 
@@ -152,6 +153,7 @@ class OrgSite(Section):
     pue: DeclaredPue | None = None
     grid: OrgGrid | None = None
     contracts: tuple[BoughtContract, ...] = Field((), max_length=10_000)
+    supplier_rates: tuple[SupplierRateConfig, ...] = Field((), max_length=1_000)
     tariffs: tuple[TariffConfig, ...] = Field((), max_length=1_000)
     water: tuple[WaterRecord, ...] = Field((), max_length=10_000)
     meters: tuple[RegisteredMeter, ...] = Field((), max_length=2_000)

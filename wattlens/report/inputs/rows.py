@@ -16,6 +16,14 @@ from wattlens.report.inputs.inventory import Line
 from wattlens.report.inputs.workbook import read_sheets
 
 ROWS_MAX: Final = 200_000
+AT_SITE: Final = (
+    ("Meters", "meters"),
+    ("Water", "water"),
+    ("Contracts", "contracts"),
+    ("Certificates", "contracts"),
+    ("Supplier rates", "supplier_rates"),
+)
+"""Sheets whose rows belong to a site, and the key of their rows there."""
 Loc = tuple[int | str, ...]
 _PREFIX = re.compile(r"^key '[^']*'(: | )")
 _QUOTED = re.compile(r"'([^']+)'")
@@ -83,7 +91,7 @@ class _Reading:
             loc = self._put((), self._document, "sites", row, data)
             self._hours(loc, row, data)
             self._sites.setdefault(str(row.cells.get("name")), (loc, data))
-        for title, key in (("Meters", "meters"), ("Water", "water"), ("Contracts", "contracts"), ("Certificates", "contracts")):
+        for title, key in AT_SITE:
             for row, data in self._entries(title):
                 if (loc := self._at_site(key, row, data)) and key == "contracts":
                     self._contracts.setdefault((str(row.cells["site"]), str(row.cells.get("id"))), (loc, data))

@@ -8,6 +8,7 @@ from typing import Final
 
 from energy_agent.site.config.contracts import HourlyPrice, TariffConfig
 from energy_agent.site.config.site import DeclaredPue
+from energy_agent.site.config.supplier import SupplierRateConfig
 from energy_agent.site.config.water import WaterRecord
 from wattlens.report.inputs import model
 from wattlens.report.inputs.columns import KILOWATTS, KWH, LITERS, PER_KWH, WATTS, Sheet, SheetColumn
@@ -64,6 +65,9 @@ SHEETS: Final = (
             SheetColumn("boundary", "grid.boundary"),
             SheetColumn("gases", "grid.gases"),
             SheetColumn("factors", "grid.factors"),
+            SheetColumn("factor_uncertainty_percent", "grid.factor_uncertainty_percent"),
+            SheetColumn("on_site_certificates", "grid.on_site_certificates"),
+            SheetColumn("market_boundary", "grid.market_boundary"),
             SheetColumn("hours_file", None, "CSV file with hourly grid intensities: ts_utc,zone,g_per_kwh,kind"),
             SheetColumn("hours_publisher", None, "publisher of these intensities; required with hours_file"),
             SheetColumn("hours_licence", None, "licence of these intensities; required with hours_file"),
@@ -160,6 +164,28 @@ SHEETS: Final = (
         ),
         name="id",
         place="sites[].contracts[]",
+    ),
+    Sheet(
+        "Supplier rates",
+        SupplierRateConfig,
+        "Emission rate of the electricity supplier, for energy that no contract or certificate covers. It is used only if "
+        "every quality criterion is met.",
+        (
+            _site(), SheetColumn("supplier"), SheetColumn("zone", says="bidding zone or grid of the delivery, named as "
+            "grid_zone in sheet Sites"),
+            SheetColumn("start"), SheetColumn("end"), SheetColumn("g_per_kwh"), SheetColumn("g_boundary"),
+            SheetColumn("source"), SheetColumn("of_delivered"), SheetColumn("certificates_retired"),
+            SheetColumn("sold_at_residual_mix"),
+        ),
+        (
+            {
+                "site": "fra1", "supplier": "Stadtwerke Beispiel", "zone": "DE", "start": date(2026, 1, 1),
+                "end": date(2026, 12, 31), "g_per_kwh": 310, "source": "electricity label 2025, published 1 July 2026",
+                "of_delivered": "yes", "certificates_retired": "yes", "sold_at_residual_mix": "yes",
+            },
+        ),
+        name="supplier",
+        place="sites[].supplier_rates[]",
     ),
     Sheet(
         "Deliveries",

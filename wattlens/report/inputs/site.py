@@ -14,9 +14,12 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.factors.sets import FILE_MAX_B
 from energy_agent.runtime.files import yaml_file
 from energy_agent.site.building.contracts import Lot
+from energy_agent.site.building.market import MarketBoundary
 from energy_agent.site.building.serials import Retirement, refuse_double_use
+from energy_agent.site.building.supplier import SupplierRate
 from energy_agent.site.building.tree import refuse_unsound
 from energy_agent.site.config import contracts as config_contracts
+from energy_agent.site.config import supplier as config_supplier
 from energy_agent.site.config import water as config_water
 from energy_agent.site.config.contracts import Contract, TariffConfig, ended
 from energy_agent.site.config.grid import GridBase
@@ -74,6 +77,8 @@ def site_inputs(entry: OrgSite, files: InputFiles, span: GridPeriod, retired: li
         country=declared.grid.country or "",
         lots=_lots(declared, span),
         bought=len(declared.contracts),
+        supplier_rates=_supplier_rates(entry, declared),
+        with_revision=MarketBoundary(declared.grid.market_boundary) is MarketBoundary.REVISION,
         tariffs=tuple(each.tariff for each in ended(declared.tariffs)),
         water=tuple(row.use(declared.zone) for row in sorted(declared.water, key=lambda row: row.start)),
         meters=declared.meters,
@@ -173,6 +178,18 @@ def _lots(site: _Told, span: GridPeriod) -> tuple[Lot, ...]:
         raise UsageError(f"site {site.name!r}: {error}") from None
     within = [lot for lot in lots if lot.start_ns < span.end_ns and lot.end_ns > span.start_ns]
     return tuple(sorted(within, key=lambda lot: (lot.start_ns, lot.end_ns, lot.contract)))
+
+
+def _supplier_rates(entry: OrgSite, site: _Told) -> tuple[SupplierRate, ...]:
+    """The supplier-specific rates of a site, those that may not be used with the reason."""
+    try:
+        config_supplier.refuse_overlap(entry.supplier_rates)
+    except ValueError as error:
+        raise UsageError(f"site {site.name!r}: {error}") from None
+    if entry.supplier_rates and site.grid.zone is None:
+        raise UsageError(f"site {site.name!r}: supplier rates need grid.zone, as only those of the site's market are used")
+    ordered = sorted(entry.supplier_rates, key=lambda rate: rate.start)
+    return tuple(rate.rate(site.zone, site.grid.zone or "", site.grid.basis.boundary) for rate in ordered)
 
 
 def _percent(value: float | None) -> Fraction | None:

@@ -9,6 +9,7 @@ from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.record import Factor
 from energy_agent.site.building.contracts import Lot
+from energy_agent.site.building.market import MarketBoundary
 from reports.inputs import Organisation, SiteInputs
 
 
@@ -91,6 +92,9 @@ def _site(site: SiteInputs, organisation: Organisation) -> Iterator[InputStatus]
     for contract, objection in sorted({(lot.contract, _objection(lot, site)) for lot in site.lots}):
         if objection:
             yield InputStatus(name, f"contract {contract}", f"not matched: {objection}")
+    for rate in site.supplier_rates:
+        used = f"not used: {rate.objection}" if rate.objection else f"{_number(rate.g_per_kwh)} g/kWh ({rate.source})"
+        yield InputStatus(name, f"supplier rate {rate.supplier}", used)
     yield InputStatus(name, "tariffs", ", ".join(each.id for each in site.tariffs), "energy has no cost")
     yield InputStatus(name, "water", _count(len(site.water), "row") if site.water else "", "no WUE")
     yield InputStatus(
@@ -112,7 +116,8 @@ def _contracts(site: SiteInputs) -> str:
 
 def _objection(lot: Lot, site: SiteInputs) -> str:
     """Why a lot covers nothing of the site; "": it may."""
-    return f"another zone ({lot.zone})" if lot.zone != site.grid_zone else lot.objection
+    accepted = MarketBoundary.GUIDANCE_2015.accepts(site.grid_zone, lot.zone)
+    return lot.objection if accepted else f"{MarketBoundary.GUIDANCE_2015.objection} ({lot.zone})"
 
 
 def _intensities(site: SiteInputs, sources: Sequence[IntensitySource]) -> str:

@@ -1,0 +1,95 @@
+"""Configuration of a supplier-specific rate: emissions per kWh of what the site's electricity supplier delivers."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
+from itertools import pairwise
+from typing import Final, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, model_validator
+
+from energy_agent.config.messages import NAME
+from energy_agent.config.section import Section
+from energy_agent.factors.basis import EmissionBoundary
+from energy_agent.site.building.market import MarketBoundary
+from energy_agent.site.building.supplier import SupplierRate
+from energy_agent.site.building.tariffs import midnight_ns
+from energy_agent.site.config.contracts import Day
+
+CRITERIA: Final = {
+    "of_delivered": "the rate is of the electricity delivered to customers",
+    "certificates_retired": "certificates of its renewable share are retired for the customers",
+    "sold_at_residual_mix": "electricity whose certificates were sold counts at the residual mix",
+}
+"""Quality criteria of a supplier-specific rate (Scope 2 Guidance 2015, chapter 7): key -> what it asks."""
+_Stated = Literal["yes", "no"] | None
+
+
+class SupplierRateConfig(Section):
+    """The rate of the site's electricity supplier for energy that no contract covers."""
+
+    supplier: str = Field(min_length=1, max_length=100, description="electricity supplier of the site")
+    zone: str = Field(pattern=NAME, description="bidding zone or grid of the delivery, named as in grid.zone")
+    start: Day = Field(description="first day of delivery, in the site's time zone")
+    end: Day = Field(description="last day of delivery, inclusive")
+    g_per_kwh: float = Field(ge=0, le=10_000, description="grams of CO2e per kWh that the supplier discloses")
+    g_boundary: Literal["direct", "life-cycle"] = Field(
+        "direct", description="emissions that the rate includes; it is not used if grid.boundary differs"
+    )
+    source: str = Field(
+        min_length=1, max_length=400, description="disclosure that states the rate: a label, a web page, a bill, with its date"
+    )
+    of_delivered: _Stated = Field(
+        None,
+        description="whether the rate is of the electricity delivered to customers, not of the supplier's own plants; the rate "
+        "is not used without yes",
+    )
+    certificates_retired: _Stated = Field(
+        None,
+        description="whether the supplier retires the certificates of the renewable share for its customers; the rate is not "
+        "used without yes",
+    )
+    sold_at_residual_mix: _Stated = Field(
+        None,
+        description="whether electricity whose certificates were sold has the residual mix in the rate; the rate is not used "
+        "without yes",
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.end < self.start:
+            raise ValueError(f"rate of supplier {self.supplier!r} ends on {self.end}, before it begins on {self.start}")
+        return self
+
+    def objection(self, zone: str, boundary: EmissionBoundary) -> str:
+        """Why it may not be used at a site; "": it may. Every criterion must be stated as met.
+
+        Args:
+            zone: the site's.
+            boundary: of the total that it enters.
+        """
+        if not MarketBoundary.GUIDANCE_2015.accepts(zone, self.zone):
+            return MarketBoundary.GUIDANCE_2015.objection
+        if self.g_boundary != boundary:
+            return f"its rate is {self.g_boundary}, but the total is {boundary}"
+        unmet = [f"{key} {getattr(self, key) or 'not stated'}" for key in CRITERIA if getattr(self, key) != "yes"]
+        return f"it does not meet the quality criteria: {', '.join(unmet)}" if unmet else ""
+
+    def rate(self, time_zone: ZoneInfo, zone: str, boundary: EmissionBoundary) -> SupplierRate:
+        """The rate as totals use it; arguments as of `objection`, and the site's time zone."""
+        ends = midnight_ns(self.start, time_zone), midnight_ns(self.end + timedelta(days=1), time_zone)
+        grams = Decimal(repr(self.g_per_kwh))
+        return SupplierRate(self.supplier, grams, *ends, self.source, self.objection(zone, boundary), boundary)
+
+
+def refuse_overlap(rates: Sequence[SupplierRateConfig]) -> None:
+    """Check that a day has one rate.
+
+    Raises:
+        ValueError: two rates are valid on one day; the message names both.
+    """
+    ordered = sorted(rates, key=lambda rate: rate.start)
+    for before, after in pairwise(ordered):
+        if after.start <= before.end:
+            raise ValueError(f"two supplier rates on {after.start}: {before.supplier!r} and {after.supplier!r}")

@@ -1,0 +1,46 @@
+"""Levels of the market-based method by site, and the figure by the draft revision of the Scope 2 Guidance."""
+
+from reports.figures import wording
+from reports.figures.facts import Facts
+from reports.language import Translator
+from reports.page.section import Block, Note, ReportTable
+
+_DRAFT = "draft_revision.market/site/"
+
+
+def market_blocks(facts: Facts, say: Translator) -> list[Block]:
+    """A line per site: the levels used, and why higher levels do not cover all; then the draft's figures, marked as such."""
+    rows = []
+    for name in facts.sites:
+        figure = facts.figures.get(f"co2e.market/site/{name}")
+        if figure is not None and "levels" in figure.dims:
+            used, higher = (figure.dims.get(key, "") for key in ("levels", "higher_levels"))
+            rows.append((name, _amounts(used, say), _reasons(higher, say) or "\u2013"))
+    blocks: list[Block] = []
+    if rows:
+        columns = (say("site"), say("levels_used"), say("higher_levels"))
+        blocks += [ReportTable(say("levels_of_the_market_based_method"), columns, tuple(rows)), Note(say("order_of_levels"))]
+    drafts = facts.by_prefix(_DRAFT)
+    if drafts:
+        lines = tuple(
+            (f.dims["site"], wording.mass(f.value) if f.value is not None else say.translate(f.reason)) for f in drafts
+        )
+        blocks.append(ReportTable(say("draft_revision_of_scope_2"), (say("site"), "CO2e"), lines))
+        blocks.append(Note(say("draft_answers_no_datapoint")))
+    return blocks
+
+
+def _amounts(text: str, say: Translator) -> str:
+    pairs = (part.partition(": ") for part in text.split("; "))
+    return "; ".join(f"{say.translate(name)}: {wording.short(kwh.removesuffix(' kWh'))} kWh" for name, _, kwh in pairs)
+
+
+def _reasons(text: str, say: Translator) -> str:
+    pairs = (part.partition(": ") for part in text.split("; ") if part)
+    return "; ".join(f"{say.translate(name)}: {_translated(why, say)}" for name, _, why in pairs)
+
+
+def _translated(text: str, say: Translator) -> str:
+    """One reason, or several that commas separate."""
+    whole = say.translate(text)
+    return whole if whole != text else ", ".join(say.translate(part) for part in text.split(", "))
