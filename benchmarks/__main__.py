@@ -33,6 +33,8 @@ NAMES = (
     "report_meters",
     "report_scale",
     "usage_scale",
+    "job_nodes",
+    "preemption",
     "fleet_scale",
 )
 OTHERS = ("dvfs_baselines", "dvfs_judge", "fleet_load", "fleet_budget", "sample_report", "training_worker")

@@ -144,12 +144,17 @@ class Agent:
             self._end()
 
     def _end(self) -> None:
-        """Settings go back, the open rows become a segment, every child ends; none of it is left out because another fails."""
-        if self.steer is not None:
-            self.accountant.add_steering(self._neighbours.contain("steering", self.steer.stop, SteeringRows()))
-            self.steer = None
+        """The open rows become a segment, settings go back, every child ends; none of it is left out because another fails.
+
+        Energy comes first: a preempted node may be gone within a second, whatever the actuator does meanwhile.
+        """
+        steer, self.steer = self.steer, None
         self._neighbours.contain("commit", self._commit_and_publish, None)
         self._seal(None)
+        if steer is not None:
+            self.accountant.add_steering(self._neighbours.contain("steering", steer.stop, SteeringRows()))
+            self._neighbours.contain("commit", self._commit_and_publish, None)
+            self._seal(None)
         parts = (self.tokens, self.meters, self.accountant.joined, self.node_note, self.sampler)
         for part in parts:
             if part is not None:
