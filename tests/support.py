@@ -100,6 +100,14 @@ def said_here(*arguments: object) -> Said:
     return Said(code, out.getvalue(), err.getvalue())
 
 
+def examples(count: int) -> int:
+    """Number of random examples of a law: `count`, but in `make test` no more than of any other law."""
+    from hypothesis import settings  # processes that tests start import this module too
+
+    quick = settings.get_current_profile_name() == "quick"
+    return min(count, settings.default.max_examples) if quick else count
+
+
 def free_port() -> int:
     """Return a TCP port that was free on loopback a moment ago, below the range from which the kernel assigns ports."""
     while True:

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from energy_agent.config import agent
 from energy_agent.config.messages import LINES_MAX
 from energy_agent.core.errors import UsageError
+from tests.support import examples
 
-law = settings(deadline=None, max_examples=250)
+law = settings(deadline=None, max_examples=examples(250))
 KEYS = [
     "node",
     "sampling",

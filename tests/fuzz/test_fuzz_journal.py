@@ -10,6 +10,7 @@ from energy_agent.core.errors import JournalError, UsageError
 from energy_agent.ledger.journal.journal import Journal
 from energy_agent.ledger.journal.view import read_journal
 from tests.energy_agent.ledger.cases import IDENTITY, filled, second
+from tests.support import examples
 
 SECONDS = 8
 
@@ -37,7 +38,9 @@ def torn(data, changes, keep):
 
 
 @given(tears, st.sampled_from([1.0, 1.0, 0.9, 0.3, 0.001]))
-@settings(max_examples=120, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(120), derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_a_torn_journal_is_opened_moved_aside_or_refused(tmp_path_factory, seed, changes, keep):
     data, sealed = seed
     folder = tmp_path_factory.mktemp("torn")

@@ -10,6 +10,7 @@ from energy_agent.ledger.journal.book import Book
 from energy_agent.ledger.journal.sealing import take
 from energy_agent.ledger.segments import segment, table
 from tests.energy_agent.ledger.cases import IDENTITY, second
+from tests.support import examples
 
 
 def seed():
@@ -58,25 +59,25 @@ def holds(data):
 @given(st.binary(max_size=300))
 @example(b"")
 @example(b"\n")
-@settings(max_examples=200, derandomize=True)
+@settings(max_examples=examples(200), derandomize=True)
 def test_any_text(data):
     holds(data)
 
 
 @given(edits)
-@settings(max_examples=400, derandomize=True)
+@settings(max_examples=examples(400), derandomize=True)
 def test_edited_text(changes):
     holds(edited(TEXT, changes))
 
 
 @given(st.integers(0, len(TEXT) - 1), st.integers(0, 30), json_bits)
-@settings(max_examples=300, derandomize=True)
+@settings(max_examples=examples(300), derandomize=True)
 def test_strange_json_within(at, cut, bits):
     holds(edited(TEXT, [(at, cut, bits)]))
 
 
 @given(st.integers(0, len(BODY) - 1), st.integers(0, 8), st.binary(max_size=8))
-@settings(max_examples=300, derandomize=True)
+@settings(max_examples=examples(300), derandomize=True)
 def test_edited_gzip(at, cut, put):
     data = edited(BODY, [(at, cut, put)])
     text, line = answer(lambda: segment.expand(data, "f"))

@@ -17,8 +17,9 @@ from energy_agent.core.errors import UsageError
 from energy_agent.web import web_config
 from energy_agent.web.auth import Credentials, Gate
 from energy_agent.web.http1 import Exchange, ServerResponse, plain
+from tests.support import examples
 
-law = settings(deadline=None, max_examples=250)
+law = settings(deadline=None, max_examples=examples(250))
 PIECES = [
     b"GET", b"HEAD", b"POST", b" ", b"/", b"/metrics", b"?a=b", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2", b"\r\n", b"\r", b"\n",
     b"\0", b":", b"Host: x", b"Connection: close", b"Content-Length: 5", b"Transfer-Encoding: chunked", b"Accept", b"\xff",

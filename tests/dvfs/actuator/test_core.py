@@ -20,6 +20,7 @@ from dvfs.types import DeviceLimits, Setting
 from energy_agent.core.errors import JournalError
 from energy_agent.devices.nvml.abi import GPU_IS_LOST, IN_USE, NO_PERMISSION, NOT_SUPPORTED, UNKNOWN
 from tests.doubles.actuator import DirectKnobs, FakeBoards, core_of
+from tests.support import examples
 
 DEVICES = ("GPU-0", "GPU-1")
 LIMITS = DeviceLimits(frozenset({"power", "clock"}), (1005, 1980), (400_000, 650_000), "unlocked")
@@ -233,7 +234,7 @@ class FakeMachine(ActuatorMachine):
 
 TestActuator = FakeMachine.TestCase
 TestActuator.settings = settings(
-    max_examples=70, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(70), stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 

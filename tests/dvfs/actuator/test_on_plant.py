@@ -15,6 +15,7 @@ from energy_agent.sim.gpu.boards import BoardSpec
 from energy_agent.sim.gpu.build import library_path
 from energy_agent.sim.gpu.plant import Plant
 from tests.dvfs.actuator.test_core import DEVICES, ActuatorMachine, World
+from tests.support import examples
 
 SETTLED_NS = 200_000_000  # a setting takes tens of ms to apply, as on real GPUs
 KINDS = ("no_permission", "not_supported", "unknown_error", "timeout", "reset_required")
@@ -123,5 +124,5 @@ def _environment() -> Iterator[None]:
 
 TestActuatorOnPlant = PlantMachine.TestCase
 TestActuatorOnPlant.settings = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(40), stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -18,6 +18,7 @@ from dvfs.actuator.requests import Caller, Requests
 from dvfs.actuator.wire import MAX_BYTES, Decoder, WireError, encode
 from dvfs.types import DeviceLimits
 from tests.doubles.actuator import FakeBoards, core_of
+from tests.support import examples
 
 LIMITS = DeviceLimits(frozenset({"power", "clock"}), (1005, 1980), (400_000, 650_000), "unlocked")
 EMOJI = "\N{GRINNING FACE}" * 64
@@ -169,7 +170,7 @@ MESSAGES = st.fixed_dictionaries(
 
 
 @pytest.mark.smoke
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.tuples(st.integers(2, 5), MESSAGES), max_size=12))
 @example([(2, {"v": 1, "op": "acquire", "devices": ["GPU-1"], "ttl_s": 10**400})])
 @example([(2, {"v": 1, "op": "acquire", "devices": [EMOJI * 9], "ttl_s": 10})])
@@ -192,7 +193,7 @@ def test_no_message_of_any_peer_ends_the_lease_of_another(messages: list[tuple[i
             assert bench.ask(honest, "heartbeat", lease=lease)["ok"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.binary(max_size=60) | VALUES.map(lambda v: json.dumps(v).encode()), max_size=6), st.integers(1, 40))
 def test_any_bytes_are_messages_or_an_error_of_the_wire_however_they_are_split(bodies: list[bytes], step: int) -> None:
     data = b"".join(len(body).to_bytes(4, "big") + body for body in bodies)

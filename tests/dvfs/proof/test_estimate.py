@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dvfs.proof.estimate import MeasuredBlock, PairSums, estimate, t_quantile
+from tests.support import examples
 
 NS = 1_000_000_000
 
@@ -182,7 +183,7 @@ def test_t_quantile_of_published_tables() -> None:
         assert t_quantile(df, above) == pytest.approx(value, rel=2e-4 if above < 0.025 else 2e-5)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.floats(0.5, 2), st.sampled_from([0.0, 1e-9, 1e-6, 1e-3, 0.3]), st.integers(0, 2**32), st.integers(1, 300))
 def test_whatever_is_measured_no_more_is_claimed_than_any_pair_shows(ratio: float, spread: float, seed: int, look: int) -> None:
     """Loads that differ always by about the same ratio make a line that says anything where both are equal."""

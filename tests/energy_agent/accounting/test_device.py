@@ -11,6 +11,7 @@ from energy_agent.accounting.device import UNKNOWN_POWER_MAX_MW, DeviceAccount, 
 from energy_agent.core.energy import DeviceInfo, DeviceSample, MigUse, State
 from energy_agent.metering.attribution import Holding
 from energy_agent.owners.processes import DeviceOwners
+from tests.support import examples
 
 INFO = DeviceInfo("GPU-a", 0, "H100", "Hopper", "00:01.0", "580.1", power_limit_max_mw=700_000)
 SENSOR_FOR = SensorFor(2_500_000_000)
@@ -75,7 +76,7 @@ def test_without_the_same_holder_at_both_ends_the_bridge_belongs_to_nobody():
     assert entry.state is State.GAP
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(
     st.lists(st.tuples(st.integers(1, 5_000), st.integers(0, 600_000), st.booleans()), min_size=1, max_size=15),
     st.integers(0, 14),

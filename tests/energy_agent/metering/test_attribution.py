@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from energy_agent.core.energy import Interval, Method, MigUse, State
 from energy_agent.metering.attribution import Holding, Shape, shares
+from tests.support import examples
 
 ALL = 1_000_003
-law = settings(deadline=None, max_examples=200)
+law = settings(deadline=None, max_examples=examples(200))
 names = st.text(st.characters(codec="ascii", categories=("Ll", "Nd")), min_size=1, max_size=8)
 holdings = st.none() | st.builds(
     Holding, st.dictionaries(names, st.integers(0, 10**6), max_size=6), st.just(True), unseen=st.just(0) | st.integers(0, 10**7)

@@ -11,10 +11,11 @@ from energy_agent.core.energy import DeviceSample, Method
 from energy_agent.core.meters.difference import energy_uj
 from energy_agent.metering.gpu import MeterState, SensorLimits, advance, gap_threshold_ns
 from tests.energy_agent.metering.board_model import POWER_MAX_MW, SENSOR, START_NS, TICK_MS, BoardModel, Metered, Stuck
+from tests.support import examples
 
 EDGE_UJ = POWER_MAX_MW * TICK_MS  # a reading is at most one tick old
 ROUNDING_UJ = 2_000
-law = settings(deadline=None, max_examples=150)
+law = settings(deadline=None, max_examples=examples(150))
 
 powers = st.lists(st.tuples(st.integers(1, 4_000), st.integers(20_000, POWER_MAX_MW)), min_size=1, max_size=12).map(
     lambda parts: [*parts, (30_000, parts[-1][1])]

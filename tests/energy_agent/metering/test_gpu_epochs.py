@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from energy_agent.core.energy import Method
 from energy_agent.metering.gpu import MeterState, advance
 from tests.energy_agent.metering.board_model import POWER_MAX_MW, SENSOR, START_NS, TICK_MS, BoardModel, Metered, Stuck
+from tests.support import examples
 
 EDGE_UJ = POWER_MAX_MW * TICK_MS  # a reading is at most one tick old
-law = settings(deadline=None, max_examples=200)
+law = settings(deadline=None, max_examples=examples(200))
 powers = st.lists(st.tuples(st.integers(1, 6_000), st.integers(20_000, POWER_MAX_MW)), min_size=1, max_size=12).map(
     lambda parts: [*parts, (60_000, parts[-1][1])]
 )

@@ -18,8 +18,9 @@ from energy_agent.metering.gpu_curve import GpuCurve
 from energy_agent.metering.host import HostBook
 from energy_agent.metering.node import DomainInterval
 from tests.energy_agent.ledger.cases import T0
+from tests.support import examples
 
-law = settings(deadline=None, max_examples=150)
+law = settings(deadline=None, max_examples=examples(150))
 S = 10**9
 SLOT = S // 4
 SLOTS = 240

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from energy_agent.core.energy import DeviceInfo, DeviceSample, ProcessUse
 from energy_agent.core.health import HealthReading, HealthRecord
 from energy_agent.reader import wire
+from tests.support import examples
 
-law = settings(deadline=None, max_examples=100)
+law = settings(deadline=None, max_examples=examples(100))
 words = st.text(max_size=40)
 numbers = st.none() | st.integers(0, 2**64)
 infos = st.builds(DeviceInfo, words, st.integers(0, 64), words, words, words, words, *[numbers] * 4, mig_enabled=st.booleans())

@@ -17,7 +17,7 @@ from energy_agent.sim.workloads import arrivals, levels, models, training
 from energy_agent.sim.workloads.engine import BatchingEngine, SimulatedRequest
 from energy_agent.sim.workloads.worker import Spec, WorkloadStop, WorkloadWorker
 from tests.doubles.gpus import H100
-from tests.support import refusal
+from tests.support import examples, refusal
 
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 F_MAX, KNEE = 1980, 1005
@@ -129,7 +129,7 @@ def test_every_board_has_its_throughput_and_other_models_scale_to_what_was_measu
 requests = st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 400), st.integers(0, 5000)), min_size=1, max_size=40)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(requests, st.integers(1, 16), st.integers(64, 4096), st.integers(1024, 8000), st.integers(1, 50))
 def test_the_engine_finishes_every_request_whatever_comes(drawn, seqs, budget, kv_tokens, repeats):
     """Each request gets all its tokens, one latency per token except the first, and the cache never exceeds its capacity."""

@@ -27,6 +27,7 @@ from energy_agent.site.account import SiteAccount
 from energy_agent.site.building.pue import DAY_NS, pue
 from energy_agent.site.windows import WINDOWS, PueValue, live
 from reports.period import PeriodRequest
+from tests.support import examples
 from wattlens.report.build import Options, build
 
 S = 10**9
@@ -53,7 +54,7 @@ def commit(journal, account, now_s):
     account.committed()
 
 
-@settings(max_examples=40)  # each opens a journal on the disk for each life
+@settings(max_examples=examples(40))  # each opens a journal on the disk for each life
 @given(st.lists(st.lists(st.integers(0, 5 * KWH), min_size=1, max_size=20), min_size=1, max_size=4))
 def test_restarts_lose_no_joule_and_count_none_twice(tmp_path_factory, lives):
     """Each life reads the register for a while, commits some of it and is killed; the register counts on meanwhile."""

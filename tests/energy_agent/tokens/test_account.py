@@ -14,6 +14,7 @@ from energy_agent.tokens.account import KEPT_LIMIT, TOTALS_LIMIT, EndpointAccoun
 from energy_agent.tokens.advance import DERIVED
 from energy_agent.tokens.reading import EndpointError, EngineReading, ModelReading
 from energy_agent.tokens.server_spec import COUNTS
+from tests.support import examples
 
 EDGES = (0.1, 1.0)
 
@@ -72,7 +73,7 @@ die = st.tuples(st.just("die"), st.integers(0, 2), st.none())
 scrape = st.tuples(st.sampled_from(["scrape", "fail", "agent"]), st.integers(0, 2), st.none())
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(st.one_of(work, die, scrape, scrape), max_size=60))
 def test_deltas_sum_to_what_was_published_over_any_failures_and_restarts(events):
     """Failures and restarts of server, engine and agent. With a start time, every engine restart is detected."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.serving_lockstep import ServingLoad, serve
 from energy_agent.tokens.prefill_decode import ALIKE, LEAST_WINDOWS, NO_STEPS, NO_WORK, TOO_FEW, PhaseWindow, split
+from tests.support import examples
 
 
 def _windows(
@@ -31,7 +32,7 @@ def _windows(
     st.floats(0.005, 0.05),
     st.floats(50.0, 150.0),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_known_costs_are_found_and_the_parts_sum_to_the_energy(
     seed: int, prefill: float, step: float, token: float, idle_w: float
 ) -> None:

@@ -20,6 +20,7 @@ from energy_agent.tokens.server_spec import FIELDS, TokenServer
 from energy_agent.tokens.servers import mapping
 from energy_agent.tokens.servers.sglang import SPEC as SGLANG
 from energy_agent.tokens.servers.vllm import SPEC as VLLM
+from tests.support import examples
 
 NEW = """\
 # HELP vllm:generation_tokens_total Number of generation tokens processed.
@@ -238,7 +239,7 @@ def test_long_names_are_cut():
     assert a.model == "x" * 256
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.integers(0, len(NEW)), st.integers(0, 40), st.text(max_size=12))
 def test_a_damaged_page_is_read_or_refused(at, cut, put):
     with contextlib.suppress(EndpointError):

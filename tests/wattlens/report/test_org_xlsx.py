@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import UsageError
+from tests.support import examples
 from tests.wattlens.report.books import AS_OF_NS, CSV, END_NS, NINE, START_NS, book, part, whole, with_part, yaml_files
 from wattlens.report.inputs import workbook as org_xlsx
 from wattlens.report.inputs.org import load_organisation
@@ -412,7 +413,7 @@ def test_texts_that_cells_share_are_read(by_xlsxwriter):
     assert told.sites["fra1"].stated_source == "the operator"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(name=st.sampled_from(PARTS), at=st.floats(0, 1), cut=st.integers(0, 12), put=st.binary(max_size=6))
 def test_a_damaged_workbook_is_read_or_refused_and_never_a_crash(by_xlsxwriter, name, at, cut, put):
     text = part(by_xlsxwriter, name).encode()

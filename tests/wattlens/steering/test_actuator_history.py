@@ -23,6 +23,7 @@ from dvfs.actuator.requests import Caller, Requests
 from dvfs.actuator.wire import Decoder
 from energy_agent.core.energy import Action
 from tests.doubles.actuator import DirectKnobs, FakeBoards
+from tests.support import examples
 from wattlens.steering.actuator_history import ActuatorRows, ledger_row
 
 NOTE = SettingNote("static", "knee", "job")
@@ -167,7 +168,7 @@ OF_ACTUATOR = ("anew", "restart")
 
 
 @given(st.lists(st.sampled_from([*MOVES, *OF_ACTUATOR]) | st.integers(1, 30), max_size=20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_whatever_is_killed_each_row_is_in_the_ledger_once(moves: list[str | int]) -> None:
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as actuator:
         agent, written, lost = Agent(Path(folder)), 0, 0

@@ -21,6 +21,7 @@ from energy_agent.core.workloads.training_report import ReportError, parse
 from energy_agent.owners.lone_processes import MANY_USERS
 from energy_agent.tokens.poller import TokenPoller
 from tests.doubles.actuator_socket import ActuatorDouble
+from tests.support import examples
 from wattlens.steering.build import configured
 from wattlens.steering.groups import SteeringGroup
 from wattlens.steering.observer import Observer
@@ -191,7 +192,7 @@ def tenants(draw: st.DrawFn) -> tuple[list[Workload], list[Workload]]:
 
 
 @given(tenants(), st.sampled_from(["auto", "static", "asked", "progress"]))
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_settings_progress_and_figures_are_the_same_whether_another_owner_acts_or_not(
     both: tuple[list[Workload], list[Workload]], policy: str
 ) -> None:
@@ -217,7 +218,7 @@ def status_of(outcome: Outcome, workload: str, alone: set[str]) -> list[object]:
 
 
 @given(tenants(), st.sampled_from(["auto", "static", "asked"]))
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_a_shared_gpu_is_set_only_where_all_agree_and_requests_only_where_all_request(
     both: tuple[list[Workload], list[Workload]], policy: str
 ) -> None:

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.snapshots import Player
+from tests.support import examples
 from tests.wattlens.top.frames import play
 from wattlens.top.local import COMMAND_MAX, HostReader, ListedProcess, LocalReader, ProcessReader
 
@@ -50,7 +51,7 @@ def test_a_host_that_cannot_be_read_is_absent(procfs: Path, broken: str) -> None
     assert HostReader(procfs).read() is None
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(50), deadline=None)
 @given(st.binary(max_size=3 * COMMAND_MAX))
 def test_a_command_is_printable_and_bounded(procfs: Path, command: bytes) -> None:
     add_process(procfs, 7, command)

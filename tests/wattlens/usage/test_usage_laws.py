@@ -12,6 +12,7 @@ from energy_agent.ledger.rows.kinds import CELL_NS, DeviceFacts
 from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN
 from energy_agent.ledger.segments import table
 from energy_agent.ledger.summary import bounds
+from tests.support import examples
 from wattlens.usage.ledger_rows import LedgerPeriod, SegmentColumns, statement_of
 from wattlens.usage.rates import parse_carbon, parse_price, with_carbon, with_price
 from wattlens.usage.statement import DEVICE_GROUPS, GroupBy, RowKind
@@ -72,7 +73,7 @@ def period_of(batch, start_ns=START_NS, end_ns=START_NS + 2 * NS_PER_DAY):
     return period, rows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(books())
 def test_rows_sum_to_the_total_and_every_grouping_has_the_same_total(batch):
     period, _ = period_of(batch)
@@ -97,7 +98,7 @@ def test_rows_sum_to_the_total_and_every_grouping_has_the_same_total(batch):
     assert all(total == totals[0] for total in totals)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(books())
 def test_bounds_are_those_of_the_ledgers_own_sums(batch):
     period, rows = period_of(batch)

@@ -19,6 +19,7 @@ from dvfs.types import Decision, Observation, Setting
 from energy_agent.core.errors import UsageError
 from energy_agent.core.workloads.tokens import Latencies
 from tests.dvfs.policies.serving_load import EDGES, TOP, Load
+from tests.support import examples
 
 CONFIG = SPEC.configure({}, knees.load())
 KNEE = 1005
@@ -169,7 +170,7 @@ def watched(steps: list[tuple]) -> tuple[list[Decision], list[int]]:
     return server.told, [server.clock()]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(rounds)
 def test_whatever_the_counters_do_the_clock_is_between_knee_and_maximum(steps: list[tuple]) -> None:
     for decision in watched(steps)[0]:

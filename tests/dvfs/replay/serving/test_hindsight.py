@@ -16,6 +16,7 @@ from dvfs.types import Observation, WorkCounters
 from energy_agent.core.workloads.tokens import Latencies
 from tests.dvfs.replay.serving.reference import Reference
 from tests.dvfs.replay.serving.small import H100, small, stream, streams
+from tests.support import examples
 
 SMALL = small()
 GRID = [SMALL.rates(clock) for clock in (1005, 1395, 1980)]
@@ -38,7 +39,7 @@ def brute(dealt: list[Stream], grid: list[Rates], allowed: int, window_s: float)
     return min(found)[1]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(streams(most=6), st.integers(0, 6))
 def test_one_replica_and_few_windows_are_solved_as_by_brute_force(requests: Stream, allowed: int) -> None:
     window_s = max(0.01, requests.arrive_s[-1] / 1.9)  # two windows, or one

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from energy_agent.devices.nvml.abi import Utilization
 from energy_agent.devices.nvml.process_time import sm_time
+from tests.support import examples
 
 NOW = 1_790_000_000_000_000  # us
 SINCE = NOW - 5_000_000
@@ -40,7 +41,7 @@ def test_garbage_is_dropped_and_does_not_move_the_window():
         assert (alone.by_pid, alone.last_us, alone.believed) == ({}, SINCE, False)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     st.lists(
         st.builds(

@@ -22,6 +22,7 @@ from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN, EdgeRun, follow
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.summary import bounds, cell_bounds
 from tests.energy_agent.ledger.cases import T0, S, batches
+from tests.support import examples
 
 DAY = date(2026, 1, 1)
 HERE = Sites({}, "n1")  # the site that METER names
@@ -77,7 +78,7 @@ def facts(*devices):
 
 
 @given(st.lists(batches, min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_energy_and_times_are_those_of_the_rows(tmp_path_factory, parts):
     folder = tmp_path_factory.mktemp("sums")
     rows = [row for part in write(folder / "s", *parts) for row in part]
@@ -152,7 +153,7 @@ def orderly(draw):
 
 @pytest.mark.smoke
 @given(orderly())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_edges_are_those_that_the_ledger_states_of_the_days_rows(tmp_path_factory, parts):
     folder = tmp_path_factory.mktemp("edges")
     rows = [row for part in write(folder / "s", *parts) for row in part]

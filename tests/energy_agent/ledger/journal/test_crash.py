@@ -20,6 +20,7 @@ from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.segments.files import FailingFiles
 from tests.energy_agent.ledger.cases import T0, batches, check, filled, opened, truth
+from tests.support import examples
 
 WRITER = """
 import sys
@@ -72,7 +73,7 @@ steps = st.lists(st.one_of(batches, ends, st.just("seal"), st.just("reopen"), st
 
 
 @given(steps)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_any_sequence_of_commits_seals_and_failures_conserves(tmp_path_factory, sequence):
     folder = tmp_path_factory.mktemp("ledger")
     journal = opened(folder)

@@ -11,6 +11,7 @@ from energy_agent.ledger.journal import recovery
 from energy_agent.ledger.journal.journal import Batch
 from energy_agent.ledger.journal.view import read_journal
 from tests.energy_agent.ledger.cases import IDENTITY, opened
+from tests.support import examples
 
 components = st.sampled_from(["meters", "tokens"])
 keys = st.sampled_from(["", "a", "b"])
@@ -19,7 +20,7 @@ stored = st.dictionaries(components, st.dictionaries(keys, st.sampled_from(["x",
 steps = st.lists(st.one_of(changes, st.sampled_from(["seal", "restart", "lose"])), max_size=12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(steps)
 def test_states_are_those_committed_last_after_any_seals_restarts_and_losses(done):
     expected: dict[tuple[str, str], str] = {}

@@ -16,7 +16,7 @@ from energy_agent.ledger.rows.kinds import StepRow
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.segments.files import FailingFiles, RealFiles
 from tests.energy_agent.ledger.cases import IDENTITY, batches, second
-from tests.support import need_program
+from tests.support import examples, need_program
 
 
 def sealed(batch, sequence=0, identity=IDENTITY):
@@ -30,7 +30,7 @@ def text_of(item):
 
 
 @given(batches, st.randoms(use_true_random=False))
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_bytes_depend_on_nothing_but_the_content(batch, order):
     first = sealed(batch)
     for name in ("gaps", "actions", "devices"):
@@ -42,7 +42,7 @@ def test_bytes_depend_on_nothing_but_the_content(batch, order):
 
 
 @given(batches)
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_what_is_read_is_what_was_written(batch):
     item = sealed(batch)
     if item is None:

@@ -15,6 +15,7 @@ from energy_agent.ledger.journal.sealing import take
 from energy_agent.ledger.rows.text import FIELDS, canonical
 from energy_agent.ledger.segments import segment, table
 from tests.energy_agent.ledger.cases import IDENTITY, T0, batches, second
+from tests.support import examples
 
 
 def sealed(batch):
@@ -51,7 +52,7 @@ def plain(columns):
 
 
 @given(batches)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_what_an_agent_writes_is_read_at_once(batch):
     data = sealed(batch)
     if data is not None:
@@ -111,7 +112,7 @@ def changed(draw):
 
 
 @given(changed())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 def test_any_value_in_any_field_is_taken_or_refused_alike(rows):
     read_both_ways(text_of(rows))
 

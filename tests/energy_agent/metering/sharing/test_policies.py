@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from energy_agent.core.energy import Interval, Method, MigUse, State
 from energy_agent.metering.attribution import Holding, Shape, known_of, policies, policy_for, shares
 from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy, Slice
+from tests.support import examples
 
-law = settings(deadline=None, max_examples=200)
+law = settings(deadline=None, max_examples=examples(200))
 names = st.sampled_from("abcdef")
 weights = st.dictionaries(names, st.integers(0, 10**9), min_size=1)
 slices = st.lists(

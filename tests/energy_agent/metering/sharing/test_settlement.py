@@ -7,6 +7,7 @@ from energy_agent.metering.attribution import policies
 from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy
 from energy_agent.metering.sharing.resting import Resting
 from energy_agent.metering.sharing.settlement import Settlement
+from tests.support import examples
 
 SM_TIME = next(p for p in policies() if p.name == "sm_time")
 S = 10**9
@@ -59,7 +60,7 @@ def test_a_holder_that_left_is_forgotten_and_debts_still_sum_to_nothing():
     assert settlement.owed_uj == {"a": 0, "b": 0}
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(st.lists(st.tuples(st.integers(1, 10**9), st.none() | st.tuples(*[st.integers(0, 9)] * 3)), min_size=1, max_size=30))
 def test_over_time_every_holder_has_what_was_measured_of_it_but_for_what_is_owed(turns):
     turns = [*turns, (1, (1, 1, 1))]

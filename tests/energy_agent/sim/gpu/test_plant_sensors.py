@@ -13,6 +13,7 @@ from energy_agent.sim.gpu.boards import BoardSpec
 from energy_agent.sim.gpu.plant import Plant
 from energy_agent.sim.gpu.plant_abi import DeviceLostError
 from tests.doubles.gpus import A100, H100, START_NS, V100
+from tests.support import examples
 
 MS = 10**6
 
@@ -58,7 +59,7 @@ ACTIONS = st.one_of(
 )
 
 
-@hypothesis_settings(max_examples=60)
+@hypothesis_settings(max_examples=examples(60))
 @given(actions=st.lists(ACTIONS, max_size=25), sku=st.sampled_from([H100, V100]))
 def test_no_energy_is_lost_between_the_books_whatever_fails(tmp_path_factory, actions, sku):
     folder = tmp_path_factory.mktemp("books")

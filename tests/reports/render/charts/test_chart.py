@@ -21,6 +21,7 @@ from reports.render.charts.palette import ABSENT, ACCENT, HEAT, KINDS
 from reports.render.charts.spoken import CUT, cut, heights, spoken
 from tests.reports.render import sample
 from tests.reports.render.charts.test_fitting import TEXTS, advances
+from tests.support import examples
 
 SVG = "{http://www.w3.org/2000/svg}"
 LINK = "{http://www.w3.org/1999/xlink}href"
@@ -126,7 +127,7 @@ def test_nothing_leaves_the_sheet(chart: Chart, size: int) -> None:
 
 @pytest.mark.smoke
 @given(charts(st.text(st.characters(codec="utf-8"), max_size=60)), st.sampled_from([WIDE, NARROW]))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_any_chart_is_well_formed_xml_that_names_only_its_own_ids(chart: Chart, size: int) -> None:
     text = svg(chart, sample.WORDS, "c1", size)
     root = ElementTree.fromstring(text)
@@ -139,7 +140,7 @@ def test_any_chart_is_well_formed_xml_that_names_only_its_own_ids(chart: Chart, 
 
 @pytest.mark.smoke
 @given(charts(TEXTS), st.sampled_from([WIDE, NARROW]))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_nothing_leaves_the_sheet_whatever_is_drawn(chart: Chart, size: int) -> None:
     assert beyond(chart, size) == []
 
