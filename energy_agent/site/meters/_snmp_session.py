@@ -1,4 +1,4 @@
-"""One SNMP device over UDP: its credentials, and one bounded GET at a time. Answers are not trusted. The only home of pysnmp.
+"""One SNMP device over UDP: its credentials, and one bounded GET at a time. Answers are not trusted.
 
 Each session has an event loop of its own, which runs only during a request. After any failure the session drops socket and
 engine: a late answer is lost, and a restarted device has to identify itself again.
@@ -22,6 +22,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.meters.reading import MeterError
 from energy_agent.runtime.files.secret_file import read_secret
 from energy_agent.runtime.network.connection import RESOLVER, ConnectError, DeadlineError
+from energy_agent.site.meters._snmp_mibs import create_controller
 
 TRIES: Final = 3
 _TICK_S: Final = 0.02
@@ -156,6 +157,7 @@ class Session:
     async def _reach(self) -> None:
         from pysnmp.carrier.asyncio.dispatch import AsyncioDispatcher  # type: ignore[import-untyped,unused-ignore]
         from pysnmp.hlapi.v3arch import asyncio as snmp
+        from pysnmp.proto.rfc3412 import MsgAndPduDispatcher  # type: ignore[import-untyped,unused-ignore]
 
         # In a thread of the resolver's: one of the loop's own would have to end before the loop does.
         until_s = time.monotonic() + self._timeout_s
@@ -163,7 +165,7 @@ class Session:
         if not addresses:
             raise ConnectError("no address")
         family, *_, address = addresses[0]
-        engine = snmp.SnmpEngine()
+        engine = snmp.SnmpEngine(msgAndPduDsp=MsgAndPduDispatcher(create_controller()))
         engine.register_transport_dispatcher(AsyncioDispatcher(timeout=_TICK_S))
         kind = snmp.Udp6TransportTarget if family == socket.AF_INET6 else snmp.UdpTransportTarget
         # A little less than the whole time, so that pysnmp reports the actual failure first.
