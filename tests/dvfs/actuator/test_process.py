@@ -177,9 +177,7 @@ def test_places_that_others_can_change_are_refused(make_rig: Callable, tmp_path:
         before = path.stat()
         os.chown(path, owner, before.st_gid)
         path.chmod(mode)
-        places = ["--config", str(config), "--state", str(state), "--socket", str(rig.socket)]
-        command = [sys.executable, "-m", "wattlens", "actuator", *places]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = said_here("actuator", "--config", config, "--state", state, "--socket", rig.socket)
         last = done.stderr.splitlines()[-1]
         assert (done.returncode, str(path) in last) == (2, True), done.stderr
         os.chown(path, before.st_uid, before.st_gid)
