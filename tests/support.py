@@ -100,12 +100,17 @@ def said_here(*arguments: object) -> Said:
     return Said(code, out.getvalue(), err.getvalue())
 
 
-def examples(count: int) -> int:
-    """Number of random examples of a law: `count`, but in `make test` no more than of any other law."""
+def examples(count: int, quick: int | None = None) -> int:
+    """Number of random examples of a law: `count`, but in `make test` no more than of any other law.
+
+    Args:
+        quick: number in `make test` where an example is dear.
+    """
     from hypothesis import settings  # processes that tests start import this module too
 
-    quick = settings.get_current_profile_name() == "quick"
-    return min(count, settings.default.max_examples) if quick else count
+    if settings.get_current_profile_name() != "quick":
+        return count
+    return min(count, settings.default.max_examples) if quick is None else quick
 
 
 def free_port() -> int:

@@ -29,6 +29,7 @@ from energy_agent.owners.claims import Claim, Claims
 from energy_agent.owners.processes import ProcessOwners
 from energy_agent.owners.resolver import OwnerResolver
 from energy_agent.reader.supervisor import DeviceHealth
+from tests.support import examples
 
 SECOND = 10**9
 T0 = 1_790_000_000 * SECOND
@@ -352,7 +353,7 @@ moves = st.one_of(
 
 
 @given(st.lists(moves, max_size=14))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30, quick=10), deadline=None)
 def test_whatever_ends_returns_and_restarts_all_sums_are_those_of_what_was_measured(tmp_path_factory, sequence):
     scheduler = Scheduler()
     node = Node(tmp_path_factory.mktemp("node"), scheduler)

@@ -78,7 +78,7 @@ def facts(*devices):
 
 
 @given(st.lists(batches, min_size=1, max_size=4))
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(60, quick=12), deadline=None)
 def test_energy_and_times_are_those_of_the_rows(tmp_path_factory, parts):
     folder = tmp_path_factory.mktemp("sums")
     rows = [row for part in write(folder / "s", *parts) for row in part]

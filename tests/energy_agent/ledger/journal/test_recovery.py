@@ -16,6 +16,7 @@ from energy_agent.ledger.journal import recovery
 from energy_agent.ledger.journal.journal import SNAPSHOT_RETRY, Batch
 from energy_agent.ledger.segments import segment
 from tests.energy_agent.ledger.cases import IDENTITY, T0, S, check, energy, filled, opened, second, truth
+from tests.support import examples
 
 SECONDS = 200
 
@@ -189,7 +190,7 @@ def test_another_nodes_snapshot_is_left_alone(tmp_path):
         assert energy(journal) == 0
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30, quick=10))
 @given(st.integers(0, 1 << 40))
 @example(10_653)  # the seal alone was dropped with the end of the write-ahead log
 @example(10_655)

@@ -259,6 +259,7 @@ def test_a_waterfall_adds_up_and_says_when_its_axis_is_cut() -> None:
     st.lists(st.from_regex(r"-?[1-9][0-9]{0,2}(\.[0-9]{1,2})? ([mkMG]?Wh|[mk]?g|t)", fullmatch=True), min_size=1),
     st.sampled_from([WIDE, NARROW]),
 )
+@settings(max_examples=examples(100, quick=10))
 def test_a_number_is_drawn_whole(numbers: list[str], size: int) -> None:
     """Shortened, 705 mWh reads as 705 Wh."""
     steps = tuple(WaterfallStep(f"step {number}", Fraction(1), text, False) for number, text in enumerate(numbers))
