@@ -1,9 +1,6 @@
 """`wattlens dvfs` and `wattlens actuator` at the terminal: one clear line, the right exit code."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +11,15 @@ from energy_agent.local_api.peers import Peers
 from energy_agent.local_api.routes import Routes
 from energy_agent.local_api.server import ClientApi
 from energy_agent.runtime.clock import RealClock
+from tests.support import Said, said_here
 
 
-def wattlens(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "wattlens", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environment})
+def wattlens(*arguments: object, **environment: str) -> Said:
+    """Run a command in this process, with these variables in its environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        return said_here(*arguments)
 
 
 def test_policy_tells_options_and_provenance() -> None:
