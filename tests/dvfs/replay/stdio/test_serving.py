@@ -1,5 +1,6 @@
 """The open protocol for serving: every policy that serves, hostile lines, and the same decisions as over an `Observation`."""
 
+import io
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from dvfs.replay.stdio.lines import MAX_LINE, JsonLines
 from dvfs.replay.stdio.serving import replies
 from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError
+from tests.support import Said, said_here
 
 SERVING = sorted(name for name, spec in plugin.discover(package).items() if getattr(spec, "serves", False))
 START = {"settings": [990, 1980, 1320, 1650], "slo": {"ttft_ms": 500, "itl_ms": 50, "attainment": 0.99}}
@@ -78,23 +80,24 @@ def test_by_the_command_each_line_is_answered_before_the_next_is_written() -> No
         assert process.wait(60) == 0
 
 
-def run(name: str, raw: bytes) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "wattlens", "dvfs", "policy", name, "--stdio"]
-    return subprocess.run(command, input=raw, capture_output=True, timeout=60, check=False)
+def run(name: str, raw: bytes) -> Said:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw)))
+        return said_here("dvfs", "policy", name, "--stdio")
 
 
 @pytest.mark.parametrize(
     ("name", "raw", "says"),
     [
-        ("slo", b"\xff\xfe\n", b"line 1: Invalid JSON"),
-        ("bisect", json.dumps(START).encode() + b"\n" + b"x" * (3 * MAX_LINE), b"line 2: expected at most 1048576 characters"),
-        ("bisect", b'{"slo": 3}\n', b"line 1: settings: Field required"),
-        ("phase", b"", b"dvfs policy: --stdio: expected one of aimd, bisect, progress, slo, got phase"),
+        ("slo", b"\xff\xfe\n", "line 1: Invalid JSON"),
+        ("bisect", json.dumps(START).encode() + b"\n" + b"x" * (3 * MAX_LINE), "line 2: expected at most 1048576 characters"),
+        ("bisect", b'{"slo": 3}\n', "line 1: settings: Field required"),
+        ("phase", b"", "dvfs policy: --stdio: expected one of aimd, bisect, progress, slo, got phase"),
     ],
 )
-def test_a_wrong_line_ends_the_command_in_one_line(name: str, raw: bytes, says: bytes) -> None:
+def test_a_wrong_line_ends_the_command_in_one_line(name: str, raw: bytes, says: str) -> None:
     done = run(name, raw)
-    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert says in done.stderr
 
 
