@@ -19,16 +19,20 @@ from reports.figures.facts import Facts
 from reports.figures.facts_json import facts_json
 from reports.language import Translator
 from reports.ledger.scratch import is_compacted
-from reports.render.codecarbon import write_emissions
+from reports.render.codecarbon import write_boamps, write_emissions
 
-FORMS: Final = ("html", "pdf", "xlsx", "csv", "emissions")
+FORMS: Final = ("html", "pdf", "xlsx", "csv", "emissions", "boamps", "focus")
 """Formats that can be written in addition to facts.json, which is always written."""
+USUAL: Final = FORMS[:5]
+"""Formats that are written unless others are requested."""
 NAMES: Final = {
     "html": "report.html",
     "pdf": "report.pdf",
     "xlsx": "report.xlsx",
     "csv": "figures.csv",
     "emissions": "emissions.csv",
+    "boamps": "boamps.zip",
+    "focus": "focus.csv",
 }
 _ALL: Final = (*NAMES.values(), *OWN_NAMES)
 
@@ -80,7 +84,7 @@ def publish(
     folder: Path,
     say: Translator,
     *,
-    forms: Sequence[str] = FORMS,
+    forms: Sequence[str] = USUAL,
     paper: Literal["a4", "letter"] = "a4",
     font_dirs: Sequence[Path] = (),
     command: Mapping[str, Argument] | None = None,
@@ -147,6 +151,7 @@ def make(
         WattlensError: a library of the `reports` extra is missing, or a form cannot be created.
     """
     from reports.render.figures_csv import figures_csv
+    from reports.render.focus import focus_csv
     from reports.render.html import html
     from reports.render.pdf import pdf
     from reports.render.xlsx import xlsx
@@ -159,6 +164,7 @@ def make(
         "pdf": lambda: pdf(document, paper, font_dirs, raw, dated),
         "xlsx": lambda: xlsx(facts, say),
         "csv": lambda: figures_csv(facts).encode(),
+        "focus": lambda: focus_csv(facts).encode(),
     }
     (scratch / "facts.json").write_bytes(raw)
     try:
@@ -169,4 +175,6 @@ def make(
         raise WattlensError(f"the report needs {error.name}; install wattlens[reports]") from None
     if "emissions" in forms:
         write_emissions(facts, scratch)
+    if "boamps" in forms:
+        write_boamps(facts, scratch)
     return ["facts.json", *(NAMES[form] for form in FORMS if form in forms)]

@@ -29,6 +29,8 @@ DRAWN_BY: Final = {
     "xlsx": ("xlsxwriter",),
     "csv": (),
     "emissions": ("codecarbon", "pandas"),
+    "boamps": ("codecarbon",),
+    "focus": (),
 }
 """Libraries of which another release may give a form other bytes."""
 PAPERS: Final[dict[str, Literal["a4", "letter"]]] = {"a4": "a4", "letter": "letter"}
@@ -157,7 +159,7 @@ def _difference(path: Path, content: bytes) -> str | None:
         there = files.read(path, 4 * len(content) + files.SMALL_MAX_B)
     except WattlensError:
         return ": it is much larger"
-    if path.suffix == ".xlsx":
+    if path.suffix in (".xlsx", ".zip"):
         return None if _same_members(there, content) else ""
     if path.suffix == ".pdf":
         return ""

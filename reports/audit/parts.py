@@ -16,9 +16,11 @@ from reports.audit.edition import Edition, StatedFigure
 
 MEAN: Final = "grid_intensity"
 """The mean factor of a place over its hours and their energy, which stands in where a figure names hourly ones."""
-PROPORTIONAL: Final = frozenset({"co2e.location", "co2e.held.location", "cue", MEAN})
+PROPORTIONAL: Final = frozenset({"co2e.location", "co2e.held.location", "co2e.allocated.location", "cue", MEAN})
 """Quantities that are energy times a location-based factor."""
-MARKET: Final = frozenset({"co2e.market", "co2e.held.market", "co2e.market.residual", "co2e.market.average"})
+MARKET: Final = frozenset(
+    {"co2e.market", "co2e.held.market", "co2e.allocated.market", "co2e.market.residual", "co2e.market.average"}
+)
 """Quantities that are energy times a factor where no contract brings grams of its own."""
 INSTRUMENTS: Final = ("co2e.market.instruments", "co2e.lifecycle.market.instruments")
 RELATIVE: Final = Fraction(1, 10**7)

@@ -67,6 +67,7 @@ def verify(
     draw: Draw | None = None,
     ledger: str | None = None,
     org: Path | None = None,
+    require_signature: bool = False,
     program: str | None = None,
 ) -> Verification:
     """Check a report: its files, its manifest against the facts, its signature, and its forms and facts after reproducing them.
@@ -79,6 +80,7 @@ def verify(
         draw: renders the forms again from the facts in the folder.
         ledger: folder or URL of the compacted days.
         org: the organisation's file.
+        require_signature: whether a report without a signature fails.
         program: name and version of the running program, which reproduces the facts.
 
     Raises:
@@ -99,7 +101,7 @@ def verify(
         )
     ]
     checks += _outputs(folder, there, manifest)
-    checks.append(_signature(folder, trusted_keys))
+    checks.append(_signature(folder, trusted_keys, required=require_signature))
     stated, agree = _facts(folder, manifest)
     checks.append(agree)
     checks += _libraries(manifest)
@@ -169,12 +171,14 @@ def _ledger(wrong: list[str] | None, manifest: Manifest) -> VerificationStep:
     return VerificationStep("ledger", True, f"{sum(len(day.files) for day in days)} files of {len(days)} days are unchanged")
 
 
-def _signature(folder: Path, trusted_keys: Sequence[Path]) -> VerificationStep:
+def _signature(folder: Path, trusted_keys: Sequence[Path], *, required: bool = False) -> VerificationStep:
     outcome = verify_signature(folder, trusted_keys)
     if outcome.signed is SignatureStatus.TRUSTED:
         return VerificationStep("signature", True, _describe_signature(outcome))
     if outcome.signed is SignatureStatus.BROKEN or trusted_keys:
         return VerificationStep("signature", False, _describe_signature(outcome))
+    if required and outcome.signed is SignatureStatus.UNSIGNED:
+        return VerificationStep("signature", False, f"{_describe_signature(outcome)}, but a signature is required")
     return VerificationStep(
         "signature", None, _describe_signature(outcome) + ("; give --key" if outcome.signed is SignatureStatus.UNKNOWN else "")
     )

@@ -1,80 +1,101 @@
-"""Facts as CodeCarbon's `emissions.csv`, written by CodeCarbon itself: the one module that knows CodeCarbon.
+"""`emissions.csv` and BoAmps reports of the facts, written by CodeCarbon itself: the one module that knows CodeCarbon.
 
-CodeCarbon is used as a library of formats and of arithmetic, never as a tracker. The factor is the report's own dated one, so a
-later CodeCarbon release cannot change a closed period. PUE and WUE stay 1 and 0: the energy is that of the GPU boundary.
-Quantities that are not measured (CPU, RAM, water) are empty cells. Importing CodeCarbon calls nvmlInit, so only this module
-imports it.
-
-Energy of the rows of one `experiment_id` adds up to the total: `wattlens-site` by site, `wattlens-team` by team plus
-unallocated energy. Kilograms by site add up too. With several sites there are no kilograms by team, because the facts do not
-contain the grid of a team's energy.
+CodeCarbon is used as a library of formats, never as a tracker, and its emission factors are not used. Rows of `emissions.csv`
+are disjoint: one per site and team, and one per site for energy that no team held. Energy, CO2e and water of a site's rows sum
+to the site's figures to the last digit that the file keeps; there is no row with a total. Quantities that are not known are
+empty cells. Importing CodeCarbon calls nvmlInit, so only this module imports it.
 """
 
 import io
+import json
 import logging
 import tempfile
 import uuid
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
-from math import fsum
+from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.text import harmless
-from energy_agent.core.units import J_PER_KWH, NS_PER_S
+from energy_agent.core.units import J_PER_KWH, NS_PER_H, NS_PER_S
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.period import utc_text
+from reports.render.allocated import (
+    UNALLOCATED,
+    UNASSIGNED,
+    AllocatedPart,
+    ExportColumn,
+    allocated,
+    in_units,
+    site_total,
+)
 
-FILE_NAME = "emissions.csv"
-TOTAL, SITE, TEAM = "wattlens-total", "wattlens-site", "wattlens-team"
-"""experiment_id of the total's row, and of the rows that add up to it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One row of the file: its period is its site's, of several sites the longest."""
-
-    project: str
-    experiment: str
-    joules: Fraction
-    site: str  # whose grid it is; "": of several
-    gpu_count: int | None = None
+FILE_NAME: Final = "emissions.csv"
+BOAMPS_NAME: Final = "boamps.zip"
+QUALITIES: Final = ((Fraction(1, 10), "high"), (Fraction(1, 4), "medium"), (Fraction(1, 2), "low"))
+"""BoAmps: quality of a report by the bound of its relative error (report_schema.json)."""
 
 
 def write_emissions(facts: Facts, folder: Path) -> Path:
-    """Write `emissions.csv` in `folder`, replacing one that is there: the total, then the parts that add up to it.
+    """Write `emissions.csv` in `folder`, replacing an existing file: one row per site and team, and each site's rest.
 
     Raises:
         WattlensError: CodeCarbon is not installed, or the file cannot be written.
     """
     target = folder / FILE_NAME
-    try:
-        with _quiet(), tempfile.TemporaryDirectory(prefix=".emissions-", dir=folder) as scratch:
-            from codecarbon.output_methods.file import FileOutput
+    with _library(FILE_NAME, target), tempfile.TemporaryDirectory(prefix=".emissions-", dir=folder) as scratch:
+        from codecarbon.output_methods.file import FileOutput
 
-            output = FileOutput(FILE_NAME, scratch, on_csv_write="append")
-            for row in _rows(facts):
-                output.out(row, row)
-            (Path(scratch) / FILE_NAME).replace(target)
-    except ImportError:
-        raise WattlensError("emissions.csv needs CodeCarbon; install wattlens[reports]") from None
-    except OSError as error:
-        raise WattlensError(f"{target}: cannot be written: {error.strerror}") from None
+        output = FileOutput(FILE_NAME, scratch, on_csv_write="append")
+        for row in _rows(facts):
+            output.out(row, row)
+        (Path(scratch) / FILE_NAME).replace(target)
+    return target
+
+
+def write_boamps(facts: Facts, folder: Path) -> Path:
+    """Write `boamps.zip` in `folder`: a BoAmps report (JSON) per site and served model, and per training run.
+
+    Raises:
+        WattlensError: CodeCarbon is not installed, the file cannot be written, or no model was served or trained.
+    """
+    target = folder / BOAMPS_NAME
+    with _library(BOAMPS_NAME, target), tempfile.TemporaryDirectory(prefix=".boamps-", dir=folder) as scratch:
+        tasks = [*_served(facts), *_trained(facts)]
+        if not tasks:
+            raise WattlensError("boamps.zip: the period has no tokens and no training run; omit boamps from --formats")
+        archive = Path(scratch) / BOAMPS_NAME
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as reports:
+            for task in tasks:
+                path, report = _boamps(facts, task, scratch)
+                text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+                reports.writestr(zipfile.ZipInfo(path.name, date_time=(1980, 1, 1, 0, 0, 0)), text)
+        archive.replace(target)
     return target
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """CodeCarbon looks for hardware when it is imported and prints what is not there; none of it is used here."""
+def _library(name: str, target: Path) -> Iterator[None]:
+    """CodeCarbon, without the messages about missing hardware that importing it prints.
+
+    Raises:
+        WattlensError: it is not installed, or `target` cannot be written.
+    """
     logger = logging.getLogger("codecarbon")
     logger.addFilter(_only_errors)
     try:
         with redirect_stdout(io.StringIO()):
             yield
+    except ImportError:
+        raise WattlensError(f"{name} needs CodeCarbon; install wattlens[reports]") from None
+    except OSError as error:
+        raise WattlensError(f"{target}: cannot be written: {error.strerror}") from None
     finally:
         logger.removeFilter(_only_errors)
 
@@ -84,47 +105,69 @@ def _only_errors(record: logging.LogRecord) -> bool:
 
 
 def _rows(facts: Facts) -> Iterator[Any]:
-    """CodeCarbon's EmissionsData, one a part. Rates and powers are means over the period."""
+    """CodeCarbon's EmissionsData, one per part. Rates and powers are means over the site's period."""
+    for part, amounts in in_units(facts, ("team",), _AMOUNTS):
+        yield _row(facts, part, {name: None if value is None else float(value) for name, value in amounts.items()})
+
+
+_AMOUNTS: Final = (
+    ExportColumn("energy_consumed", "energy", Fraction(1, J_PER_KWH)),
+    ExportColumn("gpu_energy", "energy.gpu", Fraction(1, J_PER_KWH)),
+    ExportColumn("emissions", "co2e.location", Fraction(1, 1000)),
+    ExportColumn("water_consumed", "water", Fraction(1)),
+)
+
+
+def _row(facts: Facts, part: AllocatedPart, amounts: dict[str, float | None]) -> Any:
     from codecarbon._version import __version__
-    from codecarbon.core.units import Energy
     from codecarbon.output_methods.emissions_data import EmissionsData
 
-    periods = {name: (int(s.start_ns), int(s.end_ns)) for name, s in facts.sites.items()}
-    start_ns, end_ns = min(s for s, _ in periods.values()), max(e for _, e in periods.values())
-    longest_ns = max(e - s for s, e in periods.values())
-    edition = ",".join([str(start_ns), str(end_ns), *(day.inputs_sha256 for day in facts.days)])
-    models = sorted({f.dims["sku"] for f in facts.of("energy.gpu", "sku")})
-    # Whatever the ledger does not hold stays None; CodeCarbon's own defaults would say 0.
-    nothing = dict.fromkeys(field.name for field in fields(EmissionsData))
-    for part in _parts(facts):
-        energy = Energy.from_energy(float(part.joules / J_PER_KWH))
-        kg = _summed(facts) if part.experiment == TOTAL else _kilograms(facts, part.site, energy)
-        own = periods.get(part.site)
-        seconds = Fraction(longest_ns if own is None else own[1] - own[0], NS_PER_S)
-        country = facts.sites[part.site].declared.get("country") if part.site else None
-        known = {
-            "timestamp": utc_text(end_ns if own is None else own[1]).removesuffix("Z"),  # as CodeCarbon writes it; UTC
-            "project_name": harmless(part.project),
-            "run_id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"wattlens:{edition}:{part.experiment}:{part.project}")),
-            "experiment_id": part.experiment,
-            "duration": float(seconds),
-            "emissions": kg,
-            "emissions_rate": kg / float(seconds) if kg is not None and seconds else None,
-            "gpu_power": float(part.joules / seconds) if seconds else None,
-            "gpu_energy": energy.kWh,
-            "energy_consumed": energy.kWh,
-            "country_iso_code": country,
-            "country_name": _country_name(country),
-            "on_cloud": "N",  # a site's own grid; CodeCarbon's board takes an empty cell for a cloud that it does not know
-            "codecarbon_version": __version__,
-            "gpu_count": part.gpu_count,
-            "gpu_model": harmless(", ".join(models)) or None,
-            "tracking_mode": "machine" if part.experiment == TOTAL else "process",
-            "pue": 1,
-            "wue": 0,
-        }
-        filled: dict[str, Any] = nothing | known
-        yield EmissionsData(**filled)
+    period = facts.sites[part.site]
+    start_ns, end_ns = int(period.start_ns), int(period.end_ns)
+    seconds = float(Fraction(end_ns - start_ns, NS_PER_S))
+    country = period.declared.get("country")
+    pue = facts.figures[f"pue/site/{part.site}"].value
+    team = (part.labels["team"] or UNASSIGNED) if part.held else UNALLOCATED
+    kg, kwh = amounts["emissions"], amounts["gpu_energy"]
+    known = {
+        "timestamp": utc_text(end_ns).removesuffix("Z"),  # as CodeCarbon writes it; UTC
+        "project_name": harmless(team),
+        "run_id": _run_id(facts, FILE_NAME, part.site, team, str(part.held)),
+        "experiment_id": harmless(part.site),
+        "duration": seconds,
+        **amounts,
+        "emissions_rate": kg / seconds if kg is not None and seconds else None,
+        "gpu_power": kwh * J_PER_KWH / seconds if kwh is not None and seconds else None,
+        "country_iso_code": country,
+        "country_name": _country_name(country),
+        "region": harmless(part.site),
+        "on_cloud": "N",  # carbonboard takes an empty cell for an unknown cloud
+        "codecarbon_version": __version__,
+        "gpu_model": _gpu_models(facts),
+        "tracking_mode": "machine",
+        "pue": None if pue is None else float(pue),
+        "wue": _liters_per_kwh(facts, part.site),
+    }
+    # A quantity that the ledger does not have stays None; CodeCarbon's own default would be 0.
+    filled: dict[str, Any] = dict.fromkeys(field.name for field in fields(EmissionsData)) | known
+    return EmissionsData(**filled)
+
+
+def _run_id(facts: Facts, *names: str) -> str:
+    """The same for the same edition and part."""
+    periods = [f"{s.start_ns},{s.end_ns}" for s in facts.sites.values()]
+    edition = ",".join([*periods, *(day.inputs_sha256 for day in facts.days)])
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"wattlens:{edition}:{':'.join(names)}"))
+
+
+def _liters_per_kwh(facts: Facts, site: str) -> float | None:
+    """WUE as CodeCarbon defines it, per kWh that is consumed, so that it is not the WUE of ISO/IEC 30134-9, per kWh of IT."""
+    water, energy = site_total(facts, "water", site), site_total(facts, "energy", site)
+    return None if water is None or not energy else float(water * J_PER_KWH / energy)
+
+
+def _gpu_models(facts: Facts) -> str | None:
+    return harmless(", ".join(sorted({f.dims["sku"] for f in facts.of("energy.gpu", "sku")}))) or None
 
 
 def _country_name(iso3: str | None) -> str | None:
@@ -137,46 +180,103 @@ def _country_name(iso3: str | None) -> str | None:
     return None if country_name is None else str(country_name)
 
 
-def _kilograms(facts: Facts, site: str, energy: Any) -> float | None:
-    """CodeCarbon's conversion of energy into kg with the mean intensity of the site's own grid; None where it is not known."""
-    from codecarbon.core.emissions import Emissions
-    from codecarbon.external.geography import GeoMetadata
-    from codecarbon.input import DataSource
+@dataclass(frozen=True, slots=True)
+class _BoampsTask:
+    """What a BoAmps report is about.
 
-    mean = facts.figures[f"grid_intensity/site/{site}"] if site else None
-    if mean is None or mean.value is None:
-        return None
-    source: Any = DataSource  # it has no types
-    engine = Emissions(source(), force_carbon_intensity_g_co2e_kwh=float(mean.value))
-    kg: float = engine.get_private_infra_emissions(energy, GeoMetadata(facts.sites[site].declared.get("country", "")))
-    return kg
+    Args:
+        site: "" if the task ran at several sites.
+        context: the sections that CodeCarbon does not know, as BoAmps names them.
+    """
 
-
-def _summed(facts: Facts) -> float | None:
-    """Kilograms of all sites; None where one's are not known."""
-    from codecarbon.core.units import Energy
-
-    joules = {site: _joules(facts.figures[f"energy.gpu/site/{site}"]) for site in facts.sites}
-    kilograms = [_kilograms(facts, site, Energy.from_energy(float(of / J_PER_KWH))) for site, of in joules.items()]
-    return None if None in kilograms else fsum(kg for kg in kilograms if kg is not None)
+    name: str
+    site: str
+    joules: Fraction
+    error: Fraction | None
+    gpus: int
+    context: dict[str, Any]
 
 
-def _parts(facts: Facts) -> Iterator[_Part]:
-    gpu_count = sum(int(f.dims["devices"]) for f in facts.of("energy.gpu", "sku"))
+def _served(facts: Facts) -> Iterator[_BoampsTask]:
+    """One task per site and model that generated tokens there."""
+    for part in allocated(facts, ("model",)):
+        model, joules, tokens = part.labels["model"], part.values["energy"], part.values["tokens.generation"]
+        if not model or joules is None or not tokens:
+            continue
+        prompt = part.values["tokens.prompt"]
+        period = facts.sites[part.site]
+        hours = Fraction(int(period.end_ns) - int(period.start_ns), NS_PER_H)
+        data = [{"dataUsage": "output", "dataType": "token", "dataQuantity": int(tokens)}]
+        if prompt is not None:
+            data.insert(0, {"dataUsage": "input", "dataType": "token", "dataQuantity": int(prompt)})
+        task = {
+            "taskStage": "inference",
+            "taskFamily": "text generation",
+            "algorithms": [{"algorithmType": "llm", "foundationModelName": model}],
+            "dataset": data,
+            "taskDescription": f"all requests of {facts.label or 'the period'} at site {part.site}; energy at the "
+            f"{facts.figures[f'co2e.location/site/{part.site}'].boundary} boundary, without unallocated energy",
+        }
+        gpus = max(1, ceil((part.values["gpu_hours"] or 0) / hours)) if hours else 1
+        figures = [f for f in facts.by_prefix("energy.allocated/") if (f.dims["site"], f.dims["model"]) == (part.site, model)]
+        yield _BoampsTask(model, part.site, joules, _error(figures), gpus, {"task": task})
+
+
+def _trained(facts: Facts) -> Iterator[_BoampsTask]:
+    """One task per training run, at the widest boundary that is known."""
     only = next(iter(facts.sites)) if len(facts.sites) == 1 else ""
-    yield _Part("total", TOTAL, _joules(facts.figures["energy.gpu"]), only, gpu_count)
-    for site in facts.sites:
-        yield _Part(site, SITE, _joules(facts.figures[f"energy.gpu/site/{site}"]), site)
-    teams = facts.of("energy.held", "team")
-    for figure in teams:
-        yield _Part(figure.dims["team"] or "unassigned", TEAM, _joules(figure), only)
-    if not teams:
-        yield _Part("unassigned", TEAM, _joules(facts.figures["energy.held"]), only)
-    yield _Part("unallocated", TEAM, _joules(facts.figures["energy.gpu.unheld"]), only)
-    for figure in facts.of("energy.gpu.unattributed", "reason"):
-        if _joules(figure):
-            yield _Part(f"unattributed: {figure.dims['reason']}", TEAM, _joules(figure), only)
+    for gpu in facts.of("training.energy", "run"):
+        name = gpu.dims["run"]
+        known = [facts.figures[f"training.energy{level}/run/{name}"] for level in (".facility", ".node", "")]
+        figure = next((f for f in known if f.value is not None), None)
+        if figure is None or figure.value is None:
+            continue
+        task = {
+            "taskStage": "training",
+            "taskFamily": "model training",
+            "algorithms": [{"foundationModelName": gpu.dims["model"]} if gpu.dims["model"] else {"algorithmName": name}],
+            "dataset": [{"dataUsage": "input", "dataType": "other"}],
+            "taskDescription": f"{gpu.dims['steps']} steps; energy at the {figure.boundary} boundary",
+        }
+        yield _BoampsTask(name, only, figure.value, _error([figure]), 1, {"task": task})
 
 
-def _joules(figure: Figure) -> Fraction:
-    return figure.value or Fraction(0)
+def _error(figures: Sequence[Figure]) -> Fraction | None:
+    """Largest relative distance of a bound; None: a figure has no bounds."""
+    errors = []
+    for figure in figures:
+        if not figure.value or figure.low is None or figure.high is None:
+            return None
+        errors.append(max(figure.value - figure.low, figure.high - figure.value) / figure.value)
+    return max(errors, default=None)
+
+
+def _boamps(facts: Facts, task: _BoampsTask, folder: str) -> tuple[Path, dict[str, Any]]:
+    """(file that CodeCarbon names, the report), with the meter's name and without parts that CodeCarbon assumes."""
+    from codecarbon.output_methods.boamps.output import BoAmpsOutput
+
+    site = task.site or next(iter(facts.sites))
+    part = AllocatedPart(site, {"team": ""}, held=True, values={})
+    amounts = dict.fromkeys((column.name for column in _AMOUNTS), None)
+    row = replace(
+        _row(facts, part, amounts), run_id=_run_id(facts, BOAMPS_NAME, task.site, task.name), gpu_count=task.gpus,
+        energy_consumed=float(task.joules / J_PER_KWH), cpu_utilization_percent=0.0, gpu_utilization_percent=0.0,
+    )  # fmt: skip
+    context = task.context | {"environment": {"location": task.site}} if task.site else dict(task.context)
+    context["header"] = {"publisher": {"name": facts.organisation, "confidentialityLevel": "internal"},
+                         "reportStatus": "final" if facts.status == "final" else "draft"}  # fmt: skip
+    quality = next((name for bound, name in QUALITIES if task.error is not None and task.error <= bound), None)
+    output = BoAmpsOutput.from_dict(context | ({"quality": quality} if quality else {}), output_dir=folder)
+    output.out(row, row)
+    if output.save_file_path is None:
+        raise WattlensError(f"{BOAMPS_NAME}: CodeCarbon could not write the report of {task.name}")
+    path = Path(output.save_file_path)
+    report: dict[str, Any] = json.loads(path.read_text())
+    report["measures"][0] |= {"measurementMethod": "wattlens", "version": facts.version}
+    infrastructure = report["infrastructure"]
+    infrastructure["components"] = [each for each in infrastructure["components"] if each["componentType"] == "gpu"]
+    for section in ("system", "software"):
+        report.pop(section, None)
+    if not task.site or "country" not in report.get("environment", {}):  # the schema requires a country
+        report.pop("environment", None)
+    return path, report

@@ -62,7 +62,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
 def _water(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Water of all sites, of each group of workloads, and of no workload. Groups and the rest sum to the water of the sites."""
     for name in sorted(evidence.sites):
-        held = _water_of(
+        held = water_of_group(
             evidence, name, [r for r in evidence.sums.held if r.site == name and r.part and r.device_class != "part"]
         )
         rest = less(evidence.sites[name].building.liters, held)
@@ -71,7 +71,9 @@ def _water(evidence: PeriodEvidence) -> Iterator[Figure]:
     total = plus([evidence.sites[name].building.liters for name in sorted(evidence.sites)])
     yield amount_figure("water", total, "L", "metered or billed", "facility", sources=SOURCES)
     for suffix, dims, rows in groups(evidence):
-        shares = [_water_of(evidence, site, [r for r in rows if r.site == site]) for site in sorted({r.site for r in rows})]
+        shares = [
+            water_of_group(evidence, site, [r for r in rows if r.site == site]) for site in sorted({r.site for r in rows})
+        ]
         amount = plus(shares) if shares else Amount(Fraction(0))
         yield amount_figure(f"water.held{suffix}", amount, "L", BY_IT, "facility", sources=SOURCES, dims=dims)
         if not suffix:
@@ -79,7 +81,7 @@ def _water(evidence: PeriodEvidence) -> Iterator[Figure]:
             yield amount_figure("water.unattributed", rest, "L", REST, "facility", sources=SOURCES)
 
 
-def _water_of(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Amount:
+def water_of_group(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Amount:
     """Liters of some workloads of a site: its water times their share of its IT energy, or of its nodes' energy."""
     building, gap = evidence.sites[site].building, evidence.node_gap(site)
     if building.liters.value is None or gap:

@@ -97,7 +97,7 @@ def _of_site(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
     yield from _revision(evidence, name)
     for quantity, rest in (
         ("location", less(located, group_grams(evidence, name, rows))),
-        ("market", less(marketed, _shared(evidence, name, rows))),
+        ("market", less(marketed, group_market_grams(evidence, name, rows))),
     ):
         yield amount_figure(f"co2e.{quantity}.unattributed/site/{name}", rest, "g", REST, within, factor_ids=ids, dims=dims)
     yield amount_figure(f"grid_intensity/site/{name}", _mean(site), "g/kWh", LOCATION, "grid", factor_ids=ids, dims=of)
@@ -121,7 +121,13 @@ def _of_all(evidence: PeriodEvidence) -> Iterator[Figure]:
             _split_located,
             [group_grams(evidence, n, rows) for n, rows in zip(every, held, strict=True)],
         ),
-        ("market", how, marketed, _split_marketed, [_shared(evidence, n, rows) for n, rows in zip(every, held, strict=True)]),
+        (
+            "market",
+            how,
+            marketed,
+            _split_marketed,
+            [group_market_grams(evidence, n, rows) for n, rows in zip(every, held, strict=True)],
+        ),
     ):
         dims = stand_in | _levels_of(evidence, every) if quantity == "market" else {}
         total = _one_basis(evidence, every, _sum_of_sites(evidence, every, totals, split))
@@ -410,7 +416,7 @@ def _by_group(evidence: PeriodEvidence) -> Iterator[tuple[Figure, Iterable[str]]
         sites = [site for site, _ in parts]
         within, ids = _together(evidence, sites)
         located = _one_basis(evidence, sites, plus([group_grams(evidence, site, own) for site, own in parts]))
-        marketed = _one_basis(evidence, sites, plus([_shared(evidence, site, own) for site, own in parts]))
+        marketed = _one_basis(evidence, sites, plus([group_market_grams(evidence, site, own) for site, own in parts]))
         yield amount_figure(f"co2e.held.location{suffix}", located, "g", LOCATION, within, factor_ids=ids, dims=dims), sites
         method = f"{MARKET}, in proportion to location-based"
         levels = _levels_of(evidence, sites)
@@ -460,7 +466,7 @@ def from_grid(site: SiteEvidence) -> Fraction:
     return bought / total if site.building.measured and total and bought is not None else Fraction(1)
 
 
-def _shared(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Amount:
+def group_market_grams(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Amount:
     """Market-based grams of some workloads: contracts are the site's, so each takes its part in proportion."""
     located, whole, market = (
         group_grams(evidence, site, rows),

@@ -77,19 +77,19 @@ def _of_site(evidence: PeriodEvidence, name: str) -> tuple[Amount, str]:
 def _of_group(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy]) -> Iterator[Figure]:
     how = "energy of each cell times its price, times PUE where it is known"
     within = common(boundary(evidence, site) for site in {r.site for r in rows})
-    amount, currency = _paid_once(evidence, rows)
+    amount, currency = electricity_cost(evidence, rows)
     yield amount_figure(f"cost{suffix}", amount, currency or "money", how, within, sources=SOURCES, dims=dims)
     serving = {t.part for t in evidence.sums.tokens if t.phase == "generation" and t.tokens}
     mine = [r for r in rows if r.part in serving]
     tokens = generated(evidence, {r.part for r in mine})
     if tokens and not ("model" in dims and any(evidence.sums.parts[r.part].mixed for r in mine)):
-        paid, currency = _paid_once(evidence, mine)
+        paid, currency = electricity_cost(evidence, mine)
         per = Amount(None, reason=paid.reason) if paid.value is None else Amount(paid.value * 1_000_000 / tokens)
         unit = f"{currency or 'money'}/10^6 tokens"
         yield amount_figure(f"cost_per_million_tokens{suffix}", per, unit, how, within, sources=SOURCES, dims=dims)
 
 
-def _paid_once(evidence: PeriodEvidence, rows: list[PartEnergy]) -> tuple[Amount, str]:
+def electricity_cost(evidence: PeriodEvidence, rows: list[PartEnergy]) -> tuple[Amount, str]:
     """What the energy of some workloads cost, and in which currency: the one in which all sites pay that they were at."""
     currency, why = _currency(evidence, {r.site for r in rows})
     if not currency:
@@ -134,7 +134,7 @@ def _charged(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: 
         charge += Fraction(price.per_gpu_hour or 0) * hours
         currency = ""
         if price.electricity_share is not None:
-            paid, currency = _paid_once(evidence, mine)
+            paid, currency = electricity_cost(evidence, mine)
             charge += Fraction(price.electricity_share) * (paid.value or 0)
             reason = reason or (UNPAID if paid.reason == UNPRICED else paid.reason)
         money |= {price.currency, currency} - {""}

@@ -50,6 +50,12 @@ def test_a_report_as_it_was_made_holds(report: Path) -> None:
     assert found.checks[-1].detail == "not rebuilt: requires --ledger"
 
 
+def test_a_required_signature_that_is_missing_fails_without_a_key_as_well(report: Path) -> None:
+    assert verify(report).ok
+    found = verify(report, require_signature=True)
+    assert failed(found) == {"signature": "not signed, but a signature is required"}
+
+
 def test_every_file_that_is_changed_missing_or_extra_is_named(report: Path) -> None:
     (report / "report.html").write_text("changed")
     (report / "figures.csv").unlink()

@@ -1,6 +1,8 @@
 """Contract with CodeCarbon: its own columns, its own readers, its own arithmetic with its own data."""
 
 import csv
+import json
+import zipfile
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -9,6 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from energy_agent.core.energy import Entry, Method, State, WorkloadFacts
+from energy_agent.core.errors import WattlensError
 from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.factors.countries import country_factor
 from energy_agent.factors.join import of_factor
@@ -18,8 +21,9 @@ from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.figures.facts import Facts
 from reports.inputs import ExpectedDevice, Organisation, SiteInputs
 from reports.period import PeriodRequest
-from reports.render.codecarbon import SITE, TEAM, TOTAL, write_emissions
-from tests.reports import chains
+from reports.render.allocated import site_total
+from reports.render.codecarbon import write_boamps, write_emissions
+from tests.reports import chains, golden
 from tests.reports.chains import CELL, KWH
 from tests.reports.golden import DIRECT, at, cells, constant
 from tests.support import need_module
@@ -28,6 +32,13 @@ from wattlens.report.build import with_country
 START = at("2026-07-01")
 COUNTRIES = ("DEU", "FRA", "USA", "IND", "NOR", "ZAF")
 PUE = Fraction(5, 4)
+BOAMPS_REQUIRED = {
+    "header": {"reportDatetime"},
+    "task": {"taskStage", "taskFamily", "algorithms", "dataset"},
+    "infrastructure": {"infraType", "components"},
+    "environment": {"country"},
+}
+"""What each section requires, by report_schema.json of BoAmps."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -92,11 +103,9 @@ def test_codecarbon_gives_the_same_grams_for_the_same_energy_country_and_pue(day
         assert ours.boundary == "facility"
         assert ours.value is not None
         assert float(ours.value) == pytest.approx(theirs * 1000, rel=1e-8)
-        # The rows are of the GPUs alone, at PUE 1, and to float accuracy: a country's factor has few digits.
-        total = next(r for r in rows_of(write_emissions(facts, tmp_path)) if r["experiment_id"] == TOTAL)
-        of_gpus = engine.get_private_infra_emissions(Energy.from_energy(2.25), GeoMetadata(country, country_name=""))
-        assert float(total["energy_consumed"]) == 2.25
-        assert float(total["emissions"]) == pytest.approx(of_gpus, rel=1e-12)
+        rows = rows_of(write_emissions(facts, tmp_path))
+        assert sum(Decimal(r["energy_consumed"]) for r in rows) == Decimal("3.75")  # (2.25 + 0.75) x 1.25
+        assert float(sum(Decimal(r["emissions"]) for r in rows)) == pytest.approx(theirs, rel=1e-8)
 
 
 def test_a_country_takes_its_direct_factor_where_a_table_has_one() -> None:
@@ -133,53 +142,51 @@ def test_codecarbon_accepts_the_file_as_its_own(days: Path, tmp_path: Path) -> N
     rows = rows_of(path)
     assert list(rows[0]) == list(EmissionsData.__dataclass_fields__)
     output = FileOutput(path.name, str(tmp_path), on_csv_write="update")
-    again = EmissionsData(**rows[1])  # type: ignore[arg-type]
+    again = EmissionsData(**rows[0])  # type: ignore[arg-type]
     assert output.has_valid_headers(again)
     output.out(again, again)  # its reader finds the run by its id, and replaces it
     assert len(rows_of(path)) == len(rows)
     assert not list(tmp_path.glob("*.bak*"))
 
 
-def test_what_its_board_asks_of_each_row_is_there(days: Path, tmp_path: Path) -> None:
-    """`carbonboard FILE` reads it by pandas; it takes what is not "N" for a cloud, and calls `upper` of the country's code."""
-    import pandas
-
-    frame = pandas.read_csv(write_emissions(facts_of(days), tmp_path))
-    assert set(frame.on_cloud) == {"N"}
-    assert set(frame.country_iso_code) == {"DEU"}
-    assert set(frame.country_name) == {"Germany"}
-    assert frame[frame.project_name == "total"].energy_consumed.sum() == 2.25
-    assert not frame[["timestamp", "duration", "emissions", "energy_consumed"]].isna().any().any()
-
-
-def test_its_board_makes_its_tables_and_maps(days: Path, tmp_path: Path) -> None:
-    pytest.importorskip("dash", reason="CodeCarbon's board needs dash, which the report does not")
-    import pandas
-    from codecarbon.viz.data import Data
-
-    frame = pandas.read_csv(write_emissions(facts_of(days), tmp_path))
-    data = Data()
-    for project in frame.project_name.unique():
-        summary = data.get_project_summary(data.get_project_data(frame, project).data)
-        assert data.get_cloud_emissions_barchart_data(1.0, summary["on_cloud"], "", "")[0] == ""
-        assert data.get_regional_emissions_choropleth_data(1.0, summary["country_iso_code"])
-    total = data.get_project_summary(data.get_project_data(frame, "total").data)
-    assert total["total"]["energy_consumed"] == 2.25
+def test_a_site_s_rows_sum_to_its_figures(days: Path, tmp_path: Path) -> None:
+    """1.75 kWh of red's GPUs and 0.75 of its host, at PUE 1.25; 0.5 kWh of a free GPU; no row is a total."""
+    facts = facts_of(days)
+    rows = {r["project_name"]: r for r in rows_of(write_emissions(facts, tmp_path))}
+    assert {name: r["energy_consumed"] for name, r in rows.items()} == {"red": "3.125", "unallocated": "0.625"}
+    assert {name: r["gpu_energy"] for name, r in rows.items()} == {"red": "1.75", "unallocated": "0.5"}
+    assert sum(Decimal(r["emissions"]) for r in rows.values()) * 1000 == Decimal(facts.figures["co2e.lifecycle.location"].text)
+    for row in rows.values():
+        place = [row[name] for name in ("experiment_id", "region", "country_iso_code", "country_name", "on_cloud")]
+        assert place == ["here", "here", "DEU", "Germany", "N"]
+        assert [row[name] for name in ("pue", "wue", "water_consumed", "gpu_model")] == ["1.25", "", "", "H100"]
+        assert row["timestamp"] == "2026-07-01T01:00:00"  # the last reading: the quarter still runs
 
 
-def test_the_parts_add_up_to_the_total(days: Path, tmp_path: Path) -> None:
-    rows = rows_of(write_emissions(facts_of(days), tmp_path))
-    (total,) = [r for r in rows if r["experiment_id"] == TOTAL]
-    teams = {r["project_name"]: r["energy_consumed"] for r in rows if r["experiment_id"] == TEAM}
-    assert teams == {"red": "1.75", "unallocated": "0.5"}
-    assert [r["project_name"] for r in rows if r["experiment_id"] == SITE] == ["here"]
-    for column in ("energy_consumed", "gpu_energy", "emissions", "gpu_power"):
-        for experiment in (TEAM, SITE):
-            parts = sum(float(r[column]) for r in rows if r["experiment_id"] == experiment)
-            assert parts == pytest.approx(float(total[column]), rel=1e-12)
-    told = ("country_iso_code", "country_name", "on_cloud", "pue", "wue", "gpu_count", "gpu_model")
-    assert [total[name] for name in told] == ["DEU", "Germany", "N", "1", "0", "2", "H100"]
-    assert total["timestamp"] == "2026-07-01T01:00:00"  # the last reading: the quarter still runs
+def test_rows_sum_to_the_report_in_decimal_arithmetic(golden_days: Path, tmp_path: Path) -> None:
+    """Of a quarter with a metered building, contracts and water: every site's figures, to the file's last digit."""
+    facts = chains.facts(golden_days, golden.organisation(), PeriodRequest("2026Q3"))
+    rows = rows_of(write_emissions(facts, tmp_path))
+    assert {(r["experiment_id"], r["project_name"]) for r in rows} >= {
+        ("alfa", "nlp"),
+        ("alfa", "unallocated"),
+        ("beta", "nlp"),
+    }
+    for site in facts.sites:
+        own = [r for r in rows if r["experiment_id"] == site]
+        for column, quantity, scale in (
+            ("energy_consumed", "energy", Fraction(1, 3_600_000)),
+            ("gpu_energy", "energy.gpu", Fraction(1, 3_600_000)),
+            ("emissions", "co2e.location", Fraction(1, 1000)),
+            ("water_consumed", "water", Fraction(1)),
+        ):
+            total = site_total(facts, quantity, site)
+            if total is None:
+                assert {r[column] for r in own} == {""}, (site, column)
+                continue
+            written = sum(Fraction(Decimal(r[column])) for r in own)
+            assert abs(written - total * scale) <= Fraction(1, 2 * 10**6), (site, column)
+            assert sum(float(r[column]) for r in own) == pytest.approx(float(total * scale), rel=1e-12)
 
 
 def test_what_is_not_known_is_an_empty_cell(days: Path, tmp_path: Path) -> None:
@@ -198,12 +205,19 @@ def test_the_same_bytes_and_nothing_left_behind(days: Path, tmp_path: Path, capf
     assert capfd.readouterr().out == ""
 
 
-def two_sites(folder: Path, teams: tuple[str, str], grams: tuple[int, int | None] = (100, 300)) -> Facts:
+def two_sites(
+    folder: Path,
+    teams: tuple[str, str],
+    grams: tuple[int, int | None] = (100, 300),
+    countries: tuple[str, str] = ("", ""),
+) -> Facts:
     """2026Q4: 2 kWh in California, whose clocks go back in it, and 1 kWh in India."""
     at_ns, after_ns = at("2026-10-31T12:00"), at("2027-01-03")
     sites, stands = {}, []
     zones = ("America/Los_Angeles", "Asia/Kolkata")
-    for name, zone, team, kwh, g in zip(("west", "east"), zones, teams, ("0.5", "0.25"), grams, strict=True):
+    for name, zone, team, kwh, g, country in zip(
+        ("west", "east"), zones, teams, ("0.5", "0.25"), grams, countries, strict=True
+    ):
         gpu = f"GPU-{name}"
         entries = cells(at_ns, gpu, name, State.ACTIVE, [kwh] * 4) + cells(after_ns, gpu, name, State.ACTIVE, ["0.1"] * 4)
         told = [WorkloadFacts(name, at_ns, "pod", {"team": team})]
@@ -211,7 +225,7 @@ def two_sites(folder: Path, teams: tuple[str, str], grams: tuple[int, int | None
             folder / "segments", "lab", name, [Batch(entries, devices=[DeviceFacts(gpu, "=A1", 0.01, at_ns)], facts=told)]
         )
         location = () if g is None else (constant(f"of.{name}", DIRECT, g),)
-        sites[name] = SiteInputs(name, ZoneInfo(zone), location=location)
+        sites[name] = SiteInputs(name, ZoneInfo(zone), location=location, country=country)
         stands.append(ExpectedDevice("lab", name, gpu, "", name, 0, INT64_MAX))
     told_by = Organisation(sites=sites, expected=tuple(stands), least_coverage=Fraction(0))
     days = chains.compacted(folder / "segments", folder / "days", told_by.stays())
@@ -224,34 +238,62 @@ def test_several_sites_have_their_own_kilograms_and_periods(tmp_path: Path) -> N
     The new year begins in Los Angeles (UTC-8 by then) at 08:00 UTC, in Kolkata at 18:30 UTC of the day before: from the first
     start to the last end it would be 92 days and 13.5 h.
     """
-    rows = {
-        (r["experiment_id"], r["project_name"]): r
-        for r in rows_of(write_emissions(two_sites(tmp_path, ("red", "blue")), tmp_path))
-    }
-    assert {key: r["energy_consumed"] for key, r in rows.items() if float(r["energy_consumed"])} == {
-        (TOTAL, "total"): "3.0", (SITE, "west"): "2.0", (SITE, "east"): "1.0", (TEAM, "red"): "2.0", (TEAM, "blue"): "1.0",
+    facts = two_sites(tmp_path, ("red", "blue"))
+    rows = {(r["experiment_id"], r["project_name"]): r for r in rows_of(write_emissions(facts, tmp_path))}
+    assert {key: r["energy_consumed"] for key, r in rows.items()} == {
+        ("west", "red"): "2.0", ("west", "unallocated"): "0.0", ("east", "blue"): "1.0", ("east", "unallocated"): "0.0",
     }  # fmt: skip
-    kg = {key: r["emissions"] for key, r in rows.items()}
-    assert [float(kg[key]) for key in ((SITE, "west"), (SITE, "east"), (TOTAL, "total"))] == pytest.approx([0.2, 0.3, 0.5])
-    assert {kg[key] for key in rows if key[0] == TEAM} == {""}  # a team's energy is not reported by grid
+    assert {key: r["emissions"] for key, r in rows.items()} == {
+        ("west", "red"): "0.2", ("west", "unallocated"): "0.0", ("east", "blue"): "0.3", ("east", "unallocated"): "0.0",
+    }  # fmt: skip
     days = 92 * 86_400
-    duration = {key: float(r["duration"]) for key, r in rows.items()}
-    assert (duration[SITE, "west"], duration[SITE, "east"]) == (days + 3600, days)
-    assert {duration[key] for key in rows if key[0] != SITE} == {days + 3600}
-    assert rows[SITE, "east"]["timestamp"] == "2026-12-31T18:30:00"
-    assert rows[SITE, "west"]["timestamp"] == rows[TOTAL, "total"]["timestamp"] == "2027-01-01T08:00:00"
-    assert float(rows[SITE, "east"]["gpu_power"]) == pytest.approx(3_600_000 / days)
+    duration = {site: float(rows[site, team]["duration"]) for site, team in (("west", "red"), ("east", "blue"))}
+    assert duration == {"west": days + 3600, "east": days}
+    assert rows["east", "blue"]["timestamp"] == "2026-12-31T18:30:00"
+    assert rows["west", "red"]["timestamp"] == "2027-01-01T08:00:00"
+    assert float(rows["east", "blue"]["gpu_power"]) == pytest.approx(3_600_000 / days)
 
 
-def test_a_total_without_one_sites_kilograms_is_not_known(tmp_path: Path) -> None:
-    rows = {r["project_name"]: r for r in rows_of(write_emissions(two_sites(tmp_path, ("red", "blue"), (100, None)), tmp_path))}
-    assert float(rows["west"]["emissions"]) == pytest.approx(0.2)
-    assert (rows["east"]["emissions"], rows["total"]["emissions"]) == ("", "")
+def test_one_team_at_two_sites_has_a_row_at_each(tmp_path: Path) -> None:
+    rows = rows_of(write_emissions(two_sites(tmp_path, ("red", "red"), (100, None)), tmp_path))
+    assert [(r["region"], r["emissions"]) for r in rows if r["project_name"] == "red"] == [("east", ""), ("west", "0.2")]
 
 
 def test_no_name_becomes_a_formula_or_a_second_line(tmp_path: Path) -> None:
     path = write_emissions(two_sites(tmp_path, ("=1+1|cmd", "a\nb\r=2")), tmp_path)
-    teams = [r["project_name"] for r in rows_of(path) if r["experiment_id"] == TEAM and float(r["energy_consumed"])]
+    teams = [r["project_name"] for r in rows_of(path) if float(r["energy_consumed"])]
     assert sorted(teams) == ["'=1+1|cmd", "a b =2"]
     assert {r["gpu_model"] for r in rows_of(path)} == {"'=A1"}
     assert len(path.read_bytes().splitlines()) == 1 + len(rows_of(path))
+
+
+def test_boamps_reports_of_models_and_training_runs(golden_days: Path, tmp_path: Path) -> None:
+    """Golden quarter: chat served llama at alfa with 7 M generated tokens and 1 M of prompts; vision trained resnet."""
+    facts = chains.facts(golden_days, golden.organisation(), PeriodRequest("2026Q3"))
+    path = write_boamps(facts, tmp_path)
+    first = path.read_bytes()
+    assert write_boamps(facts, tmp_path).read_bytes() == first
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["boamps.zip"]
+    with zipfile.ZipFile(path) as archive:
+        reports = [json.loads(archive.read(name)) for name in archive.namelist()]
+    served = next(r for r in reports if r["task"]["taskStage"] == "inference")
+    data = {each["dataUsage"]: each["dataQuantity"] for each in served["task"]["dataset"]}
+    assert data == {"input": 1_000_000, "output": 7_000_000}
+    model = served["task"]["algorithms"][0]["foundationModelName"]
+    (energy,) = [f for f in facts.by_prefix("energy.allocated/alfa/") if f.dims["model"] == model]
+    assert energy.value is not None
+    assert served["measures"][0]["powerConsumption"] == pytest.approx(float(energy.value / 3_600_000), rel=1e-12)
+    assert served["measures"][0]["measurementMethod"] == "wattlens"
+    assert [each["componentType"] for each in served["infrastructure"]["components"]] == ["gpu"]
+    trained = next(r for r in reports if r["task"]["taskStage"] == "training")
+    assert trained["task"]["taskDescription"].startswith("1000 steps")
+    for report in reports:
+        for section, needed in BOAMPS_REQUIRED.items():
+            assert section not in report or needed <= report[section].keys(), section
+        assert {"task", "measures", "infrastructure"} <= report.keys()
+
+
+def test_boamps_without_a_task_is_refused(days: Path, tmp_path: Path) -> None:
+    with pytest.raises(WattlensError, match="no tokens and no training run"):
+        write_boamps(facts_of(days), tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -132,6 +132,15 @@ def test_verify_prints_a_line_a_check(two: tuple[Path, Path], capsys: pytest.Cap
     assert lines[-1] == "1 of 7 checks FAILED."
 
 
+def test_verify_warns_without_a_key_and_fails_without_a_required_signature(
+    two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert verify(two[1]) == 0
+    assert "wattlens: warning: without --key nothing shows who signed the report" in capsys.readouterr().err
+    assert verify(two[1], "--require-signature") == 1
+    assert "FAILED  signature      not signed, but a signature is required" in capsys.readouterr().out
+
+
 def test_verify_as_json(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     (two[0] / "figures.csv").unlink()
     assert verify(two[0], "--json") == 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from energy_agent.core.text import printable
 from wattlens.cli._command import Command, as_sentence
 from wattlens.cli._options import add_period, moment_text, share
-from wattlens.cli.report import diff, init, verify
+from wattlens.cli.report import diff, init, sample, verify
 from wattlens.terminal_line import count_progress
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             verify.configure,
             _verify,
         ),
+        ("sample", sample.SUMMARY, sample.configure, sample.run),
         ("diff", "explain every figure that differs between two editions", diff.configure, diff.run),
     ):
         sub = actions.add_parser(name, help=text, description=as_sentence(text))
@@ -94,7 +95,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--formats",
         default="html,pdf,xlsx,csv,emissions",
         metavar="LIST",
-        help="output forms in addition to facts.json (default: %(default)s)",
+        help="output forms in addition to facts.json (default: %(default)s); also: boamps, focus",
     )
     made.add_argument("--language", default="en", metavar="NAME", help="en or zh (default en)")
     made.add_argument("--paper", default="a4", choices=("a4", "letter"), help="paper size of the PDF (default a4)")

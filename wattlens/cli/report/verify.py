@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
 
 _MARK = {True: "ok", False: "FAILED", None: "-"}
 _MOST = 40
+NO_KEY = (
+    "wattlens: warning: without --key nothing shows who signed the report, or that a signature was not removed or replaced; "
+    "obtain the signer's public key separately and give it with --key FILE"
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +27,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="FILE",
         help="trusted public key (PEM, or 32 bytes in base64); signatures by other keys are then rejected; may be repeated",
+    )
+    parser.add_argument(
+        "--require-signature",
+        action="store_true",
+        help="fail if the report has no signature; with --key, a signature by one of these keys is always required",
     )
     parser.add_argument(
         "--ledger",
@@ -63,10 +73,12 @@ def run(
         raise UsageError("--org: expected together with --ledger")
     result = verify(
         args.folder, args.key, rebuild=rebuild, changed=changed, draw=draw, ledger=args.ledger, org=args.org,
-        program=f"wattlens {__version__}",
+        require_signature=args.require_signature, program=f"wattlens {__version__}",
     )  # fmt: skip
     lines = [json.dumps(_as_json(result), indent=2)] if args.json else [printable(line) for line in _lines(result)]
     print("\n".join(lines))
+    if not args.key:
+        print(NO_KEY, file=sys.stderr)
     return 0 if result.ok else 1
 
 

@@ -1,0 +1,103 @@
+"""`wattlens report sample`: cells drawn at random, with the segment, line and hash that each comes from."""
+
+import argparse
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reports.sampling import Sample, SampledCell
+
+SUMMARY = "draw cells of a report at random, and trace each to its segment, line and hash"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `wattlens report sample`."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the report")
+    parser.add_argument("--ledger", default=argparse.SUPPRESS, metavar="URL", help="compacted days of the report (required)")
+    parser.add_argument("--segments", type=Path, metavar="DIR", help="folder of the nodes' segments: look up each cell's line")
+    parser.add_argument("--count", type=int, default=25, metavar="N", help="number of cells (default 25)")
+    parser.add_argument("--seed", default="0", metavar="TEXT", help="the same seed draws the same cells again (default 0)")
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw and print; 0 where every cell and figure agrees, 1 where one does not."""
+    from energy_agent.core.errors import UsageError
+    from energy_agent.core.text import printable
+    from reports.sampling import draw
+
+    if args.ledger is None:
+        raise UsageError("missing --ledger: the compacted days that the report was created from")
+    sample = draw(args.folder, args.ledger, args.count, args.seed, args.segments)
+    lines = [json.dumps(_as_json(sample), indent=1)] if args.json else [printable(line) for line in _lines(sample, args)]
+    print("\n".join(lines))
+    return 0 if sample.ok else 1
+
+
+def _lines(sample: "Sample", args: argparse.Namespace) -> list[str]:
+    from reports.figures.figure import plain
+
+    lines = [f"{len(sample.cells)} of {sample.population:,} cells of GPUs and hosts, seed {sample.seed}"]
+    for number, cell in enumerate(sample.cells, 1):
+        lines += ["", *_cell_lines(number, cell)]
+    lines += ["", "Figures, summed again over all of their cells:"]
+    for figure in sample.figures:
+        stated = "absent" if figure.stated_j is None else f"{plain(figure.stated_j)} J"
+        result = "equal" if figure.agrees else "DIFFERENT"
+        lines.append(f"  {figure.id}: {figure.cells:,} cells, {figure.summed_uj:,} uJ; report: {stated}; {result}")
+    if args.segments is None:
+        lines += ["", "Lines in segments were not looked up: requires --segments."]
+    bad = sum(bool(cell.problem) for cell in sample.cells) + sum(not figure.agrees for figure in sample.figures)
+    return [*lines, "", "All cells and figures agree." if sample.ok else f"{bad} do NOT agree."]
+
+
+def _cell_lines(number: int, cell: "SampledCell") -> list[str]:
+    values = cell.values
+    who = values["workload"] or "no workload"
+    start = datetime.fromtimestamp(values["start_ns"] // 10**9, UTC)
+    seconds = (values["end_ns"] - values["start_ns"]) / 10**9
+    line = f"line {cell.line}" if cell.line is not None else "line not looked up"
+    return [
+        f"{number}. {cell.site}  {start:%Y-%m-%dT%H:%M:%SZ} + {seconds:g} s  {values['cluster']}/{values['node']}  "
+        f"{values['device']}",
+        f"   {values['energy_uj']:,} uJ, {values['state']}, {values['method']}, {who}; part of {cell.figure}",
+        f"   segment {cell.segment[0]}, {line}, SHA-256 {cell.segment[1]}",
+        f"   day {cell.day_file[0]}, SHA-256 {cell.day_file[1]}",
+        *([f"   PROBLEM: {cell.problem}"] if cell.problem else []),
+    ]
+
+
+def _as_json(sample: "Sample") -> dict[str, Any]:
+    from reports.figures.figure import plain
+
+    return {
+        "ok": sample.ok,
+        "seed": sample.seed,
+        "population": sample.population,
+        "cells": [
+            {
+                "site": cell.site,
+                **cell.values,
+                "day_file": cell.day_file[0],
+                "day_file_sha256": cell.day_file[1],
+                "segment": cell.segment[0],
+                "segment_sha256": cell.segment[1],
+                "line": cell.line,
+                "figure": cell.figure,
+                "problem": cell.problem,
+            }
+            for cell in sample.cells
+        ],
+        "figures": [
+            {
+                "id": each.id,
+                "cells": each.cells,
+                "summed_uj": each.summed_uj,
+                "stated_j": None if each.stated_j is None else plain(each.stated_j),
+                "agrees": each.agrees,
+            }
+            for each in sample.figures
+        ],
+    }
