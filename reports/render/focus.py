@@ -37,8 +37,8 @@ METRICS: Final = (
 COLUMNS: Final = (
     "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd", "BillingPeriodStart",
     "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargeFrequency", "ChargePeriodEnd", "ChargePeriodStart",
-    "ConsumedQuantity", "ConsumedUnit", "ContractedCost", "EffectiveCost", "HostProviderName", "InvoiceIssuerName", "ListCost",
-    "PricingQuantity", "PricingUnit", "RegionId", "RegionName", "ServiceCategory", "ServiceName", "ServiceProviderName",
+    "ConsumedQuantity", "ConsumedUnit", "ContractedCost", "EffectiveCost", "HostProviderName", "InvoiceId", "InvoiceIssuerName",
+    "ListCost", "PricingQuantity", "PricingUnit", "RegionId", "RegionName", "ServiceCategory", "ServiceName", "ServiceProviderName",
     "ServiceSubcategory", "SubAccountId", "SubAccountName", "Tags", "x_Boundary", "x_Co2eBasis", "x_Co2eLocationKg",
     "x_Co2eMarketKg", "x_GeneratedTokens", "x_GpuEnergyKwh", "x_GpuHours", "x_Model", "x_Project", "x_PromptTokens", "x_Site",
     "x_Team", "x_WaterLiters",
@@ -64,11 +64,17 @@ def focus_csv(facts: Facts) -> str:
                 f"focus.csv: the cost of site {part.site} is not known ({why}); add tariffs for all of its period, "
                 "or omit focus from --formats"
             )
-        row = _dimensions(facts, part) | {name: plain(value) for name, value in amounts.items()}
-        row |= {"BilledCost": "0", "ContractedCost": plain(cost), "ListCost": plain(cost)}
+        row = _dimensions(facts, part) | {name: _decimal(value) for name, value in amounts.items()}
+        row |= {"BilledCost": "0.0", "ContractedCost": _decimal(cost), "ListCost": _decimal(cost)}
         row |= {"PricingQuantity": row["ConsumedQuantity"], "PricingUnit": "kWh", "ConsumedUnit": "kWh"}
         writer.writerow(row)
     return text.getvalue()
+
+
+def _decimal(value: Fraction | None) -> str:
+    """A number with a decimal point, by which readers of CSV recognise a column of decimals; "" if it is not known."""
+    text = plain(value)
+    return f"{text}.0" if text and "." not in text else text
 
 
 def _dimensions(facts: Facts, part: AllocatedPart) -> dict[str, str]:
@@ -93,6 +99,7 @@ def _dimensions(facts: Facts, part: AllocatedPart) -> dict[str, str]:
         "ChargePeriodStart": start,
         "ChargePeriodEnd": end,
         "HostProviderName": organisation,
+        "InvoiceId": "",
         "InvoiceIssuerName": organisation,
         "RegionId": site,
         "RegionName": site,

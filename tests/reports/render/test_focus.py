@@ -43,8 +43,8 @@ def test_columns_and_their_forms(rows: list[dict[str, str]]) -> None:
         for name in ("BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd"):
             assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row[name])
         for name in ("EffectiveCost", "ListCost", "ContractedCost", "ConsumedQuantity", "x_GpuEnergyKwh"):
-            assert re.fullmatch(r"-?\d+(\.\d+)?", row[name])
-        assert (row["BilledCost"], row["BillingCurrency"], row["PricingUnit"]) == ("0", "EUR", "kWh")
+            assert re.fullmatch(r"-?\d+\.\d+", row[name])
+        assert (row["BilledCost"], row["BillingCurrency"], row["PricingUnit"]) == ("0.0", "EUR", "kWh")
         assert (row["ChargeCategory"], row["ChargeFrequency"]) == ("Usage", "Usage-Based")
         assert set(json.loads(row["Tags"])) <= {"team", "project", "model"}
 
@@ -62,7 +62,7 @@ def test_rows_by_team_project_and_model_sum_to_each_site(facts: Facts, rows: lis
         assert stated is not None
         assert kg == stated / 1000
     chat = next(r for r in rows if r["x_Model"] == "Llama (fp8)")
-    assert (chat["x_PromptTokens"], chat["x_GeneratedTokens"], chat["x_Boundary"]) == ("1000000", "7000000", "facility")
+    assert (chat["x_PromptTokens"], chat["x_GeneratedTokens"], chat["x_Boundary"]) == ("1000000.0", "7000000.0", "facility")
     assert Decimal(chat["EffectiveCost"]) == Decimal("3.087")  # 10.29 kWh at 0.30
     unallocated = next(r for r in rows if (r["x_Site"], r["x_Team"]) == ("alfa", "unallocated"))
     assert (unallocated["SubAccountName"], unallocated["x_GpuHours"], unallocated["Tags"]) == ("unallocated", "", "{}")

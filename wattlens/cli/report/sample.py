@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reports.sampling import Sample, SampledCell
+    from reports.sampling import CellSample, SampledCell
 
 SUMMARY = "draw cells of a report at random, and trace each to its segment, line and hash"
 
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if sample.ok else 1
 
 
-def _lines(sample: "Sample", args: argparse.Namespace) -> list[str]:
+def _lines(sample: "CellSample", args: argparse.Namespace) -> list[str]:
     from reports.figures.figure import plain
 
     lines = [f"{len(sample.cells)} of {sample.population:,} cells of GPUs and hosts, seed {sample.seed}"]
@@ -69,7 +69,7 @@ def _cell_lines(number: int, cell: "SampledCell") -> list[str]:
     ]
 
 
-def _as_json(sample: "Sample") -> dict[str, Any]:
+def _as_json(sample: "CellSample") -> dict[str, Any]:
     from reports.figures.figure import plain
 
     return {

@@ -1,0 +1,46 @@
+"""The FinOps Foundation's focus-validator accepts focus.csv: the columns that FOCUS 1.2 has, the newest version that it ships.
+
+It needs pandas 2, which excludes an environment with ours: WATTLENS_FOCUS_VALIDATOR names the program in one of its own (Python
+3.12 or later; `pip install focus-validator`).
+"""
+
+import csv
+import io
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from reports.period import PeriodRequest
+from reports.render.focus import focus_csv
+from tests.reports import chains, golden
+
+pytestmark = pytest.mark.peer
+VERSION = "1.2.0.1"
+UNCONDITIONAL = {"InvoiceId-C-005-C"}
+"""Rules of charges with an invoice that the validator applies to all charges; the report's charges have none."""
+
+
+def test_focus_validator_finds_no_violation(golden_days: Path, tmp_path: Path) -> None:
+    program = os.environ.get("WATTLENS_FOCUS_VALIDATOR", "")
+    if not os.access(program, os.X_OK):
+        pytest.skip("WATTLENS_FOCUS_VALIDATOR does not name a focus-validator")
+    facts = chains.facts(golden_days, golden.organisation(), PeriodRequest("2026Q3"))
+    rows = list(csv.DictReader(io.StringIO(focus_csv(facts))))
+    former = {"ProviderName": "ServiceProviderName", "PublisherName": "HostProviderName"}  # renamed in 1.3
+    path = tmp_path / "focus.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*(c for c in rows[0] if c not in former.values()), *former], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(row | {old: row[new] for old, new in former.items()} for row in rows)
+    python = Path(program).parent / "python"
+    ask = "import focus_validator, pathlib; print(pathlib.Path(focus_validator.__file__).parents[1])"
+    folder = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True, timeout=120).stdout.strip()
+    words = ["--data-file", path, "--validate-version", VERSION, "--block-download", "--focus-dataset", "CostAndUsage"]
+    # It opens its list of currencies relative to the folder that it is installed in.
+    reply = subprocess.run([program, *words], cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+    summary = next((line for line in reply.stdout.splitlines() if line.startswith("Total:")), reply.stderr[-2000:])
+    assert summary.startswith("Total:"), summary
+    failures = reply.stdout.partition("--- Failures ---")[2].splitlines()
+    assert {line[2:].partition(":")[0] for line in failures if line.startswith("- ")} <= UNCONDITIONAL, reply.stdout[-4000:]
