@@ -37,11 +37,11 @@ METRICS: Final = (
 COLUMNS: Final = (
     "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd", "BillingPeriodStart",
     "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargeFrequency", "ChargePeriodEnd", "ChargePeriodStart",
-    "ConsumedQuantity", "ConsumedUnit", "ContractedCost", "EffectiveCost", "HostProviderName", "InvoiceId", "InvoiceIssuerName",
-    "ListCost", "PricingQuantity", "PricingUnit", "RegionId", "RegionName", "ServiceCategory", "ServiceName", "ServiceProviderName",
-    "ServiceSubcategory", "SubAccountId", "SubAccountName", "Tags", "x_Boundary", "x_Co2eBasis", "x_Co2eLocationKg",
-    "x_Co2eMarketKg", "x_GeneratedTokens", "x_GpuEnergyKwh", "x_GpuHours", "x_Model", "x_Project", "x_PromptTokens", "x_Site",
-    "x_Team", "x_WaterLiters",
+    "ConsumedQuantity", "ConsumedUnit", "ContractedCost", "EffectiveCost", "HostProviderName", "InvoiceId",
+    "InvoiceIssuerName", "ListCost", "PricingQuantity", "PricingUnit", "RegionId", "RegionName", "ServiceCategory",
+    "ServiceName", "ServiceProviderName", "ServiceSubcategory", "SubAccountId", "SubAccountName", "Tags", "x_Boundary",
+    "x_Co2eBasis", "x_Co2eLocationKg", "x_Co2eMarketKg", "x_GeneratedTokens", "x_GpuEnergyKwh", "x_GpuHours", "x_Model",
+    "x_Project", "x_PromptTokens", "x_Site", "x_Team", "x_WaterLiters",
 )  # fmt: skip
 """In the order of the specification (alphabetical), then the custom columns."""
 
