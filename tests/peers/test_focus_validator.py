@@ -22,11 +22,11 @@ UNCONDITIONAL = {"InvoiceId-C-005-C"}
 """Rules of charges with an invoice that the validator applies to all charges; the report's charges have none."""
 
 
-def test_focus_validator_finds_no_violation(golden_days: Path, tmp_path: Path) -> None:
+def test_focus_validator_finds_no_violation(tmp_path: Path) -> None:
     program = os.environ.get("WATTLENS_FOCUS_VALIDATOR", "")
     if not os.access(program, os.X_OK):
         pytest.skip("WATTLENS_FOCUS_VALIDATOR does not name a focus-validator")
-    facts = chains.facts(golden_days, golden.organisation(), PeriodRequest("2026Q3"))
+    facts = chains.facts(golden.days(tmp_path / "golden"), golden.organisation(), PeriodRequest("2026Q3"))
     rows = list(csv.DictReader(io.StringIO(focus_csv(facts))))
     former = {"ProviderName": "ServiceProviderName", "PublisherName": "HostProviderName"}  # renamed in 1.3
     path = tmp_path / "focus.csv"
