@@ -1,7 +1,6 @@
 """Joules per token of windows, and `wattlens compare`, on simulated engines, against what plant and engines know."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -11,11 +10,10 @@ import yaml
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
 from energy_agent.sim.workloads.serving import QUANTUM_S
-from tests.support import eventually
+from tests.support import eventually, said_here
 
 pytestmark = [pytest.mark.smoke, pytest.mark.timeout(360)]
 
-WATTLENS = [sys.executable, "-m", "wattlens"]
 ENGINES = [  # name, GPU, how memory-bound it is: another precision takes other steps at the same load
     ("bf16", 0, 0.9),
     ("other", 1, 0.9),
@@ -83,10 +81,7 @@ def _measured(node, folder, name):
 
 
 def compared(folder, a, b):
-    done = subprocess.run(
-        [*WATTLENS, "compare", "--json", str(folder / f"{a}.json"), str(folder / f"{b}.json")],
-        env=dict(os.environ), capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = said_here("compare", "--json", folder / f"{a}.json", folder / f"{b}.json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -2,8 +2,6 @@
 
 import json
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,6 +16,7 @@ from tests.certificates import Authority, hashed
 from tests.energy_agent.web.test_secured_server import Secured
 from tests.energy_agent.web.test_server import Still
 from tests.snapshots import Player
+from tests.support import said_here
 from wattlens.scrape.access import AgentAccess
 
 
@@ -69,11 +68,9 @@ def why(access: AgentAccess) -> str:
 def test_a_certificate_a_password_and_an_authority_of_ones_own_open_the_page(mutual: str, files: dict[str, Path]) -> None:
     access = AgentAccess(mutual, files["ca"], files["user"], None, files["cert"], files["key"])
     assert b"wattlens_gpu_power_watts" in access.opener()(60.0)
-    command = ["--url", mutual, "--ca-file", files["ca"], "--user-file", files["user"], "--cert-file", files["cert"]]
-    done = subprocess.run(
-        [sys.executable, "-m", "wattlens", "top", "--once", "--json", *map(str, command), "--key-file", str(files["key"])],
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
+    access_options = ["--url", mutual, "--ca-file", files["ca"], "--user-file", files["user"], "--cert-file", files["cert"]]
+    done = said_here("top", "--once", "--json", *access_options, "--key-file", files["key"])
+    assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["gpus"]) == 3
 
 

@@ -16,7 +16,7 @@ from energy_agent.ledger.rows.kinds import Cell
 from energy_agent.sim import scenario
 from energy_agent.sim.building import site as facility_site
 from energy_agent.sim.node import SimulatedNode
-from tests.support import eventually, need_module
+from tests.support import eventually, need_module, said_here
 from wattlens.scrape.response import parse
 
 pytestmark = pytest.mark.timeout(360)
@@ -146,8 +146,7 @@ def test_the_page_and_the_statement_hold_the_truth_and_nothing_is_lost_by_kills(
     told = facility_site.truth(node).facility.energy_uj.total
     assert booked <= told * 1.01 + 3.6e9  # its class, and a step of its register
     # How long two kills took of these seconds depends on the machine.
-    command = [sys.executable, "-m", "wattlens", "pue", "--ledger", site.state, "--accept-coverage", "0%", "--json"]
-    said = json.loads(subprocess.run([*map(str, command)], stdout=subprocess.PIPE, check=True).stdout)
+    said = json.loads(said_here("pue", "--ledger", site.state, "--accept-coverage", "0%", "--json").stdout)
     assert said["simulated"] is True
     assert said["site"] == "dc1"
     assert float(said["pue"]["lower"]) <= float(said["pue"]["value"]) <= float(said["pue"]["upper"])
@@ -227,8 +226,7 @@ def test_there_is_one_process_a_site(node, tmp_path):
 )  # fmt: skip
 def test_a_file_that_makes_no_sense_is_refused_in_one_line(tmp_path, text, said):
     (tmp_path / "site.yaml").write_text(text)
-    command = [sys.executable, "-m", "wattlens", "site", "--check", "--config", tmp_path / "site.yaml"]
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, timeout=60)
+    done = said_here("site", "--check", "--config", tmp_path / "site.yaml")
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
