@@ -114,6 +114,7 @@ def facts_of(raw: bytes, file: str) -> Facts:
         document["figures"] = {each["id"]: each for each in document["figures"]}
         buckets = {key: value for key, value in document["conservation"].items() if key not in ("buckets_uj", "holds")}
         document["conservation"] = buckets
+        document["edition"] -= 1
         document["factors"] = [
             {"factor": {k: v for k, v in each.items() if k not in _BESIDE}} | {k: each[k] for k in _BESIDE if k in each}
             for each in document["factors"]

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, Strict, StringConstraints, model_val
 
 from energy_agent.core.errors import WattlensError
 from reports.audit import folder as files
-from reports.audit.canonical import KEY_BY_KEY, Count, ExtensibleObject, Sha256, Text, canonical, read_as
+from reports.audit.canonical import KEY_BY_KEY, Count, EditionNumber, ExtensibleObject, Sha256, Text, canonical, read_as
 from reports.audit.inputs import EditionInputs, Factors, InputsDocument
 
 SCHEMA: Final = "wattlens.report.manifest/1"
@@ -43,7 +43,7 @@ class Provenance(ExtensibleObject):
     """Identity and inputs of a facts file."""
 
     label: Text
-    edition: Count
+    edition: EditionNumber
     restates: Sha256 | None = None
     inputs: InputsDocument
     factors: Factors
@@ -59,7 +59,7 @@ class _ManifestDocument(ExtensibleObject):
     program: Text
     command: Annotated[dict[str, Annotated[bool, Strict()] | Count | _LongText | tuple[Text, ...] | None], KEY_BY_KEY]
     label: Text
-    edition: Count
+    edition: EditionNumber
     restates: Sha256 | None = None
     inputs: InputsDocument
     outputs: Annotated[dict[Annotated[str, AfterValidator(_plain_name)], _OutputDocument], KEY_BY_KEY]
@@ -90,7 +90,7 @@ class Manifest:
         program: such as "wattlens 0.5.0".
         command: the arguments that decide figures, by name; of a file or folder its name as given, never a path of a machine.
         label: of the period, such as 2026Q3.
-        edition: 0 for the first.
+        edition: number of editions before it; the file counts from 1.
         restates: SHA-256 of the facts that this edition restates.
         libraries: name -> version of what shaped the outputs.
     """
@@ -113,7 +113,7 @@ class Manifest:
             "program": self.program,
             "command": command,
             "label": self.label,
-            "edition": self.edition,
+            "edition": self.edition + 1,
             "restates": self.restates,
             "inputs": self.inputs.plain() | {"ledger_root": self.inputs.ledger_root},
             "outputs": outputs,

@@ -123,6 +123,35 @@ class UsedSeries:
 
 
 @dataclass(frozen=True, slots=True)
+class DatapointAnswer:
+    """The answer to one datapoint of a framework (reports/frameworks).
+
+    Args:
+        edition: of the framework.
+        state: answered, estimated, partly, not_applicable or missing.
+        unit: in which `values` are.
+        values: figure ID -> value, or the ends of a span.
+        period: of the values; "" without any.
+        boundary: of the values.
+        estimated_share: share of estimates in the sites' values, from 0 to 1; "" if sites have none that add up.
+        figures: IDs of the figures that answer it: the evidence.
+        missing: why figures are absent, and missing inputs.
+    """
+
+    framework: str
+    edition: str
+    datapoint: str
+    state: str
+    unit: str
+    values: Mapping[str, str]
+    period: str
+    boundary: str
+    estimated_share: str
+    figures: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RestatedTotal:
     """A total of the previous edition and of this one, with the steps between: `before` and all steps sum to `after`."""
 
@@ -141,10 +170,11 @@ class Facts:
     Args:
         label: such as 2026Q3; "" if the period has no name.
         status: final, or interim if the ledger does not reach the period's end.
-        edition: 0 for the first; each later one restates it.
+        edition: number of editions before this one, which it restates; documents and print count editions from 1.
         restates: SHA-256 of the facts that this edition restates; None for a first edition.
         least_coverage: the required minimum coverage.
         version: version of the program.
+        datapoints: the framework index.
         restatement: how the totals changed from the previous edition to this one.
     """
 
@@ -166,6 +196,7 @@ class Facts:
     edition: int = 0
     restates: str | None = None
     restatement: tuple[RestatedTotal, ...] = ()
+    datapoints: tuple[DatapointAnswer, ...] = ()
     schema: str = SCHEMA
 
     def by_prefix(self, prefix: str) -> list[Figure]:

@@ -16,6 +16,7 @@ def facts_json(facts: Facts) -> bytes:
     document["figures"] = [facts.figures[identity] for identity in sorted(facts.figures)]
     document["conservation"] = {name: str(uj) for name, uj in _fields(facts.conservation).items()}
     document["conservation"] |= {"buckets_uj": str(facts.conservation.buckets_uj), "holds": facts.conservation.holds}
+    document["edition"] = facts.edition + 1
     document["factors"] = [_fields(used.factor) | _origin(used) for used in facts.factors]
     files = [{"name": name, "sha256": digest} for name, digest in document.pop("files")]
     document["inputs"] = {"days": document.pop("days"), "files": files}

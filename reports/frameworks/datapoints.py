@@ -50,6 +50,8 @@ class Framework:
         date: date of the edition, as precisely as it is known.
         state: legal state, such as "in force" or "draft".
         source: source of this information.
+        first_period: first day of the periods from which the edition applies, as ISO text; "": any.
+        end_period: first day of the periods for which it does not apply any more; "": none.
     """
 
     id: str
@@ -63,6 +65,14 @@ class Framework:
     note: str
     note_zh: str
     datapoints: tuple[Datapoint, ...]
+    first_period: str = ""
+    end_period: str = ""
+
+    def covers(self, first_day: str) -> bool:
+        """Whether the edition applies to a period by its first day; an unknown day excludes none."""
+        if not first_day:
+            return True
+        return self.first_period <= first_day and not (self.end_period and first_day >= self.end_period)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +161,8 @@ def group_missing(rows: Iterable[IndexRow]) -> dict[str, list[tuple[str, str]]]:
 def _row(framework: Framework, point: Datapoint, figures: Mapping[str, str], language: str, scope: ReportScope) -> IndexRow:
     matching = {i: figures[i] for i in sorted(figures) if any(fnmatchcase(i, pattern) for pattern in point.figures)}
     answer = Answer(matching)
-    for rule in (*(("not_applicable",) if framework.state == "draft" else ()), *point.rules):
+    outside = framework.state == "draft" or not framework.covers(scope.first_day)
+    for rule in (*(("not_applicable",) if outside else ()), *point.rules):
         answer = RULES[rule](answer, scope)
     answered = tuple(i for i, reason in answer.figures.items() if not reason)
     needs = [inputs()[need][language] for need in answer.missing]

@@ -35,12 +35,14 @@ class ReportScope:
         sites: its sites by name; empty: rules about sites exclude none.
         stand_ins: figures in which a substitute, such as a stated PUE, replaces the required quantity.
         water_categories: WUE category of figures of water.
+        first_day: first day of the period, as ISO text; "": editions of every period apply.
     """
 
     twelve_months: bool = True
     sites: Mapping[str, ReportedSite] = field(default_factory=dict)
     stand_ins: Collection[str] = frozenset()
     water_categories: Mapping[str, str] = field(default_factory=dict)
+    first_day: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,13 @@ from typing import Final
 _SCALES: Final[Mapping[tuple[str, str], Fraction]] = {
     ("J", "kWh"): Fraction(1, 3_600_000),
     ("J", "MWh"): Fraction(1, 3_600_000_000),
+    ("J", "GJ"): Fraction(1, 1_000_000_000),
     ("g", "t CO2e"): Fraction(1, 1_000_000),
     ("g", "g CO2e"): Fraction(1),
     ("g/kWh", "g CO2e/kWh"): Fraction(1),
     ("g/token", "g CO2e/token"): Fraction(1),
     ("L", "m3"): Fraction(1, 1000),
+    ("L", "1000 m3"): Fraction(1, 1_000_000),
     ("L/kWh", "m3/MWh"): Fraction(1),
     ("ratio", "%"): Fraction(100),
     ("ratio", ""): Fraction(1),

@@ -9,11 +9,12 @@ from typing import Any, Final
 from energy_agent.core.units import J_PER_KWH
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure, plain
+from reports.frameworks.answers import boundary_of, estimated_text, period_of, values_of
 from reports.language import Translator
 from reports.page.labels import label
 from reports.page.partition import CO2E, co2e_prefix, unallocated, whole, whole_id
 from reports.page.sections.energy import GROUPS, named
-from reports.page.sections.frameworks import rows_of, values_of
+from reports.page.sections.frameworks import rows_of
 from reports.page.sections.headline import tiles
 
 _WIDTHS: Final = {0: 46, 1: 18, 2: 18, 3: 18}
@@ -93,10 +94,13 @@ class _Writer:
         )  # fmt: skip
         self._list(say("factors"), heads, rows)
         index = rows_of(facts, say)
-        heads = (*map(say, ("framework", "datapoint", "what_is_asked", "value", "unit", "state", "figures", "input")),)
+        heads = (*map(say, ("framework", "datapoint", "what_is_asked", "value", "unit", "state", "period", "boundary",
+                            "share_of_estimates", "figures", "input")),)  # fmt: skip
+        period = period_of(facts)
         answers = (
-            (row.title, row.datapoint, row.text, values_of(facts, row), row.unit, say(row.state), ", ".join(row.answered_by),
-             "; ".join(row.missing))
+            (row.title, row.datapoint, row.text, values_of(facts, row), row.unit, say(row.state),
+             period if row.answered_by else "", boundary_of(facts, row), _percent(estimated_text(facts, row)),
+             ", ".join(row.answered_by), "; ".join(row.missing))
             for row in index
         )  # fmt: skip
         self._list(say("framework_index"), heads, answers)
@@ -178,6 +182,10 @@ class _Writer:
             sheet.write_string(row, column, "\u2013", *([style] if style is self._sum else []))
         else:
             sheet.write_number(row, column, float(value * scale), style)
+
+
+def _percent(share: str) -> str:
+    return f"{float(share):.1%}" if share else ""
 
 
 def _value(figure: Figure | None, part: str) -> Fraction | None:

@@ -60,6 +60,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="share of the period that must be metered (default 90%%)",
     )
+    parser.add_argument(
+        "--accept-old",
+        action="store_true",
+        help="also use yearly emission factors that are more than five years older than the energy",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON with every meter and gap")
 
 
@@ -102,7 +107,8 @@ def _statement(args: argparse.Namespace, given: "PueInputs", zone: tzinfo) -> "P
         given.site, (start_ns, end_ns), meters, given.around(start_ns, end_ns),
         position=position, zone=args.zone, least=args.accept_coverage, simulated=given.simulated,
     )  # fmt: skip
-    return given.with_others(said, from_instants(args.as_of, None, "--as-of").start_ns or time.time_ns())
+    as_of_ns = from_instants(args.as_of, None, "--as-of").start_ns or time.time_ns()
+    return given.with_others(said, as_of_ns, accept_old=args.accept_old)
 
 
 def _window(args: argparse.Namespace, span: tuple[int, int] | None, zone: tzinfo) -> tuple[int, int]:

@@ -23,6 +23,7 @@ from reports.figures.facts import Facts, RestatedTotal, build_facts
 from reports.figures.facts_json import facts_json
 from reports.figures.gather import gather
 from reports.figures.measures import all_figures
+from reports.frameworks.answers import datapoint_answers
 from reports.inputs import LEAST_COVERAGE, Organisation, SiteInputs
 from reports.ledger.days import DAY_NS, find_days
 from reports.ledger.reading import windows_of
@@ -105,7 +106,7 @@ def build(options: Options, progress: Progress | None = None) -> Facts:
     evidence = replace(evidence, prometheus=checked)
     number, restates = options.edition
     facts = build_facts(evidence, all_figures(evidence), used, __version__, edition=number, restates=restates)
-    return replace(facts, restatement=options.restatement)
+    return replace(facts, restatement=options.restatement, datapoints=datapoint_answers(facts))
 
 
 def add_prometheus_result(options: Options, facts: Facts) -> Options:

@@ -45,6 +45,8 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             f"energy.total_renewable/site/{name}", total, "J", "matched or metered", within, sources=SOURCES,
             dims=dims, scale=_J,
         )  # fmt: skip
+        share = _grid_share(site)
+        yield amount_figure(f"grid_share/site/{name}", share, "ratio", "metered", "facility", sources=SOURCES, dims=dims)
         heat = _metered(site, Role.REUSED_HEAT)
         yield amount_figure(
             f"energy.reused_heat/site/{name}", heat, "J", "metered", "facility", sources=SOURCES, dims=dims, scale=_J
@@ -59,6 +61,14 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             yield amount_figure(
                 f"declared.{key}/site/{name}", amount, unit, "declared", "facility", sources=("declared",), dims=dims
             )
+
+
+def _grid_share(site: SiteEvidence) -> Amount:
+    """Share of a metered building's energy that came from the grid."""
+    building = site.building
+    if not building.measured or not building.total.value or building.bought.value is None:
+        return Amount(None, reason=building.total.reason or "no meter of role total")
+    return Amount(building.bought.value / building.total.value)
 
 
 def _market(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:

@@ -57,7 +57,7 @@ def document() -> dict[str, Any]:
         "label": "2026Q3",
         "status": "final",
         "simulated": False,
-        "edition": 0,
+        "edition": 1,
         "restates": None,
         "sites": {"fra1": site, "sjc1": dict(site)},
         "figures": figures,
@@ -97,7 +97,7 @@ def late_and_revised() -> dict[str, Any]:
     are 380 kg. Together 905 kg: -20 kg by the factor, +25 kg by late data.
     """
     facts = document()
-    facts |= {"edition": 1, "restates": sha256(document())}
+    facts |= {"edition": 2, "restates": sha256(document())}
     restated(facts, "sjc1", DAYS[1])
     revised(facts, "deu-2024", factor("deu-2025", "380"))
     for identity, value in {

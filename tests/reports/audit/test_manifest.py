@@ -32,7 +32,7 @@ def test_what_it_says(tmp_path: Path) -> None:
     assert sorted(said["outputs"]) == ["facts.json", "figures.csv", "report.html"]
     command = {"quarter": "2026Q3", "ledger": "ledger", "sites": ["fra1", "sjc1"], "accept_coverage": None, "hourly": True}
     assert said["command"] == command | {"top": 5}
-    assert (said["program"], said["label"], said["edition"]) == ("wattlens 1.0.0", "2026Q3", 1)
+    assert (said["program"], said["label"], said["edition"]) == ("wattlens 1.0.0", "2026Q3", 2)
     assert said["restates"] == editions.sha256(editions.document())
     assert said["inputs"]["files"] == [{"name": "org.yaml", "sha256": editions.digest("org.yaml")}]
     assert [each["id"] for each in said["inputs"]["factors"]] == ["deu-2025", "usa-2024"]
@@ -131,7 +131,7 @@ def test_libraries_are_those_that_are_installed() -> None:
 def _tampered(change: Any) -> bytes:
     said = editions.make_edition(editions.document()).inputs.plain()
     document: dict[str, Any] = {
-        "schema": "wattlens.report.manifest/1", "program": "p", "command": {}, "label": "x", "edition": 0, "restates": None,
+        "schema": "wattlens.report.manifest/1", "program": "p", "command": {}, "label": "x", "edition": 1, "restates": None,
         "inputs": said | {"ledger_root": editions.make_edition(editions.document()).inputs.ledger_root},
         "outputs": {"facts.json": {"sha256": "0" * 64, "bytes": 1}}, "libraries": {},
     }  # fmt: skip

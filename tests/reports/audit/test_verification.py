@@ -106,12 +106,12 @@ def test_a_manifest_of_another_program_than_its_facts(tmp_path: Path, program: s
     ("number", "restates", "says"),
     [
         (
-            5,
+            6,
             None,
             "edition 6, and nothing is restated: every edition except the first restates an earlier one",
         ),
         (
-            0,
+            1,
             "0" * 64,
             "edition 1, and 0000000000000000 is restated: every edition except the first restates an earlier one",
         ),

@@ -28,13 +28,13 @@ from reports.figures.facts_json import facts_json
 from reports.figures.measures import building, carbon, declared
 from reports.figures.measures._measure import groups
 from reports.figures.uncertainty import FACTOR_ERROR
+from reports.frameworks.answers import STAND_IN
 from reports.frameworks.datapoints import IndexRow, index
 from reports.inputs import Organisation, SiteInputs
 from reports.language import LANGUAGES, say_in
 from reports.ledger.days import Day
 from reports.page.partition import unallocated, whole
 from reports.page.section import Note, ReportTable
-from reports.page.sections.frameworks import STAND_IN
 from reports.page.sections.headline import build as build_headline
 from reports.page.sections.headline import widest
 from reports.period import PeriodRequest

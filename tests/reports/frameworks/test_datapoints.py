@@ -20,7 +20,7 @@ STEMS = (
     "energy.facility", "energy.it", "energy.total_renewable", "energy.total_renewable.certificates",
     "energy.total_renewable.ppa", "energy.total_renewable.on_site", "energy.reused_heat", "water", "pue", "pue.trailing",
     "wue", "cue", "ref", "erf", "co2e.location", "co2e.market", "co2e.market.instruments", "co2e.market.residual",
-    "scope_3_3", "sci.energy", "sci.embodied", "sci.tokens",
+    "scope_3_3", "grid_share", "sci.energy", "sci.embodied", "sci.tokens",
     "cfe.hourly", "matched.hourly", "matched.quarter_hourly", "ref.site", "erf.site", "grid_intensity", "contract", "embodied",
     "declared.it_kw", "declared.floor_m2", "sci_per_token",
     "tokens.generation", "j_per_token.gpu", "j_per_token.node", "j_per_token.facility", "dvfs.saved", "coverage",
@@ -37,6 +37,8 @@ def test_every_framework_of_the_report_is_there_with_its_state_and_date() -> Non
         "gri-302-305": "in force, for periods before 2027",
         "gri-103-102": "for periods from 1 January 2027, earlier by choice",
         "ifrs-s2": "in force",
+        "sasb-tc-im": "applied with IFRS S2",
+        "sasb-tc-si": "applied with IFRS S2",
         "eed-2024-1364": "in force",
         "iso-30134": "in force",
         "iso-21031": "in force",
@@ -183,6 +185,39 @@ def test_all_energy_is_not_answered_by_electricity_alone(framework: str, datapoi
     assert state("gri-302-305", "302-1 c", {"energy.facility": ""}, YEAR) == ("answered", ())
 
 
+@pytest.mark.parametrize(
+    ("first_day", "old", "new"),
+    [("", "answered", "answered"), ("2026-10-01", "answered", "not_applicable"), ("2026-12-31", "answered", "not_applicable"),
+     ("2027-01-01", "not_applicable", "answered")],
+)  # fmt: skip
+def test_the_first_day_of_the_period_selects_the_edition(first_day: str, old: str, new: str) -> None:
+    """GRI 102 and 103 are effective for periods from 1 January 2027 (Jones Day, 2025: "effective for reporting periods starting
+    January 1, 2027"), and replace GRI 305 and 302."""
+    scope = replace(YEAR, first_day=first_day)
+    assert state("gri-302-305", "305-2 a", {"co2e.location": ""}, scope)[0] == old
+    assert state("gri-103-102", "102-6, location-based", {"co2e.location": ""}, scope)[0] == new
+    assert state("esrs-e1-2026", "E1-8, Scope 2 location-based", {"co2e.location": ""}, scope)[0] == new
+    assert state("esrs-e1-set-1", "E1-6, Scope 2 location-based", {"co2e.location": ""}, scope)[0] == "answered"
+
+
+@pytest.mark.parametrize("code", ["TC-SI", "TC-IM"])
+def test_sasb_asks_for_gigajoules_shares_and_withdrawn_water(code: str) -> None:
+    """TC-SI-130a.1 1.1: energy from all sources, so that electricity alone answers in part; 3.2: renewable over total energy;
+    130a.2 1.1: water of all sources, which is WUE category 2."""
+    framework, fuel = f"sasb-{code.lower()}", "the fuel that the site burnt"
+    for part, figure in (("1", "energy.facility"), ("2", "grid_share/site/fra1"), ("3", "ref/site/fra1")):
+        point = f"{code}-130a.1 ({part})"
+        assert state(framework, point, {figure: ""}, YEAR) == ("partly", (fuel,))
+        assert state(framework, point, {figure: ""}, QUARTER) == ("partly", ("twelve months of data", fuel))
+        assert state(framework, point, {figure: "no meter"}, YEAR) == ("missing", ("no meter",))
+    for category, wanted in (("1", "missing"), ("2", "answered")):
+        scope = replace(YEAR, water_categories={"water/site/fra1": category})
+        assert state(framework, f"{code}-130a.2 (1)", {"water/site/fra1": ""}, scope)[0] == wanted
+    assert state(framework, f"{code}-130a.3", dict.fromkeys(IDS, ""), YEAR)[0] == "missing"
+    units = {p.id: p.unit for p in BY_ID[framework].datapoints}
+    assert (units[f"{code}-130a.1 (1)"], units[f"{code}-130a.2 (1)"]) == ("GJ", "1000 m3")
+
+
 def test_a_draft_and_an_intensity_of_other_sectors_do_not_apply() -> None:
     everything = dict.fromkeys(IDS, "")
     assert {r.state for r in index(everything) if r.framework == "ghg-protocol-scope-2-revision"} == {"not_applicable"}
@@ -204,7 +239,8 @@ def test_values_are_in_the_unit_asked_for() -> None:
     """3.6 GJ are a MWh, a million grams a tonne; a bound to an unknown unit has no value."""
     for value, unit, asked, wanted in (
         (3_600_000_000, "J", "MWh", 1), (3_600_000, "J", "kWh", 1), (5, "J", "J, Wh", 5), (2_000_000, "g", "t CO2e", 2),
-        (1500, "L", "m3", Fraction(3, 2)), (Fraction(1, 2), "ratio", "%", 50), (2, "L/kWh", "m3/MWh", 2),
+        (1500, "L", "m3", Fraction(3, 2)), (5_000_000_000, "J", "GJ", 5), (3_000_000, "L", "1000 m3", 3),
+        (Fraction(1, 2), "ratio", "%", 50), (2, "L/kWh", "m3/MWh", 2),
         (1, "J", "t CO2e", None),
     ):  # fmt: skip
         assert in_unit(Fraction(value), unit, asked) == wanted
@@ -215,6 +251,8 @@ def test_nothing_is_missing_where_nothing_is_asked() -> None:
     declared = [p.id for p in BY_ID["eed-2024-1364"].datapoints if p.needs == "declared" and not p.figures]
     assert len(declared) == 8
     asked = [(BY_ID["eed-2024-1364"].title, d) for d in declared]
+    sasb = [BY_ID["sasb-tc-im"], BY_ID["sasb-tc-si"]]
+    asked += [(f.title, p.id) for f in sasb for p in f.datapoints if p.needs == "declared"]
     assert group_missing(index(dict.fromkeys(IDS, "")))["a declaration of the operator"] == asked
 
 

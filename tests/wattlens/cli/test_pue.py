@@ -44,6 +44,12 @@ tariffs:
    prices: [{times: ["Mon-Fri 08:00-20:00"], per_kwh: 0.3}]}
 """
 
+ABOUT = {
+    "id": "own", "title": "t", "publisher": "p", "edition": "e", "unit": "g_per_kwh", "gases": "CO2e", "gwp_set": "AR6",
+    "boundary": "direct", "basis": "production", "accounting": "location", "quality": 5, "uncertainty": "u", "years": "2019",
+    "source": "s", "source_sha256": "0" * 64, "fetched": "2026-01-02", "licence": "l", "attribution": "a", "update": "how",
+}  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory):
@@ -104,6 +110,21 @@ def test_a_person_reads_the_same(ledger, capsys):
     assert "iPUE category 1: 1.300" in out.out
     assert "not explained by a meter" in out.out
     assert max(map(len, out.out.splitlines())) <= 130
+
+
+def test_a_factor_older_than_five_years_is_refused_without_accept_old(ledger, tmp_path, capsys):
+    """3,120 kWh at 400 g/kWh of 2019 over 2,304 kWh of IT."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "own.csv").write_text("zone,name,g_per_kwh,year\nXAA,Somewhere,400,2019\n")
+    (folder / "own.json").write_text(json.dumps(ABOUT))
+    path = tmp_path / "site.yaml"
+    path.write_text(f"site: {{name: dc1, time_zone: Europe/Berlin}}\ngrid: {{zone: XAA, factors: {folder}}}\n")
+    asked = ("--ledger", ledger, "--config", path, *DAY, "--json")
+    _, out = run_pue(capsys, *asked)
+    assert json.loads(out.out)["others"]["CUE"]["value"] is None
+    _, out = run_pue(capsys, *asked, "--accept-old")
+    assert Fraction(json.loads(out.out)["others"]["CUE"]["value"]) == round(Fraction(3120 * 400, 2304), 9)
 
 
 def test_the_site_s_file_adds_water_carbon_contracts_and_cost(ledger, site_file, capsys):

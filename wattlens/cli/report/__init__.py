@@ -179,7 +179,7 @@ def _make(parsed: argparse.Namespace) -> int:
         document = {
             "files": {k: str(p) for k, p in paths.items()},
             "status": facts.status,
-            "edition": facts.edition,
+            "edition": facts.edition + 1,
             "headline": headline,
         }
         print(json.dumps(document, indent=2))

@@ -45,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
     unexplained = [each for each in changes if not each.explained]
     if args.json:
         document = {
-            "old": {"name": old.name, "label": old.label, "edition": old.number, "sha256": old.sha256},
-            "new": {"name": new.name, "label": new.label, "edition": new.number, "sha256": new.sha256},
+            "old": {"name": old.name, "label": old.label, "edition": old.number + 1, "sha256": old.sha256},
+            "new": {"name": new.name, "label": new.label, "edition": new.number + 1, "sha256": new.sha256},
             "restates": new.restates == old.sha256,
             "inputs": inputs_json(inputs),
             "changes": [change_json(each) for each in changes],

@@ -29,8 +29,25 @@ from wattlens.site.pue.statement import PueStatement
 GRID_FOLDER = "grid"
 
 
-def with_others(statement: PueStatement, config: SiteBase, book: FacilityBook, state: Path | None, now_ns: int) -> PueStatement:
-    """Return the statement with all values that need the site's file; an unknown value is absent with its reason."""
+def with_others(
+    statement: PueStatement,
+    config: SiteBase,
+    book: FacilityBook,
+    state: Path | None,
+    now_ns: int,
+    *,
+    accept_old: bool = False,
+) -> PueStatement:
+    """Return the statement with all values that need the site's file; an unknown value is absent with its reason.
+
+    Args:
+        statement: the PUE.
+        config: the site's file.
+        book: readings of its meters.
+        state: folder with its stored grid intensities; None: none.
+        now_ns: time as of which these count.
+        accept_old: also use yearly factors that are more than five years older than the energy.
+    """
     if statement.zone:
         return statement
     at = Position.of(statement.main.category)
@@ -44,7 +61,9 @@ def with_others(statement: PueStatement, config: SiteBase, book: FacilityBook, s
         others["WUE"] = others["CUE"] = Amount(None, reason="IT energy was not metered by a PUE's category")
     else:
         others["WUE"], notes["WUE"] = _wue(statement, at, config, zone)
-        others["CUE"], notes["CUE"] = _cue(statement, at, config.the_grid, cells, made, state, now_ns, zone)
+        others["CUE"], notes["CUE"] = _cue(
+            statement, at, config.the_grid, cells, made, state, now_ns, zone, accept_old=accept_old
+        )
     if config.contracts:
         others["REF with contracts"], notes["REF with contracts"] = _ref(statement, config, cells, made, now_ns, zone)
     if config.tariffs:
@@ -74,6 +93,8 @@ def _cue(
     state: Path | None,
     now_ns: int,
     zone: ZoneInfo,
+    *,
+    accept_old: bool,
 ) -> tuple[Amount, str]:
     """Return CUE from grid energy, cell by cell. On-site generation has no direct emissions; its life cycle is unknown."""
     if grid.zone is None and grid.country is None:
@@ -81,7 +102,7 @@ def _cue(
     if not cells:
         return Amount(None, reason="no meter of role total was read"), ""
     try:
-        sources, lacking = _sources(grid, cells, state, now_ns, zone)
+        sources, lacking = _sources(grid, cells, state, now_ns, zone, accept_old=accept_old)
         joined = join(cells, sources)
     except (UsageError, WattlensError) as error:
         return Amount(None, reason=str(error)), ""
@@ -98,7 +119,7 @@ def _cue(
 
 
 def _sources(
-    grid: GridBase, cells: Mapping[int, int], state: Path | None, now_ns: int, zone: ZoneInfo
+    grid: GridBase, cells: Mapping[int, int], state: Path | None, now_ns: int, zone: ZoneInfo, *, accept_old: bool
 ) -> tuple[list[IntensitySource], str]:
     """The series that the site has kept, in the order of its file, then the yearly factors."""
     hourly = []
@@ -111,7 +132,13 @@ def _sources(
             hourly.append(series)
     start_ns, end_ns = min(cells), max(cells) + CELL_NS
     yearly, _, lacking = by_year.sources(
-        catalogue(grid.factors), grid.zone or "", grid.country or "", grid.basis, start_ns, end_ns, zone
+        catalogue(grid.factors, accept_old=accept_old),
+        grid.zone or "",
+        grid.country or "",
+        grid.basis,
+        start_ns,
+        end_ns,
+        zone,
     )
     if grid.all_sources and store is None:
         lacking = "; ".join([*([lacking] if lacking else []), "the hourly series of the site are not next to this ledger"])

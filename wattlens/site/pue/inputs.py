@@ -45,11 +45,11 @@ class PueInputs:
         nodes_uj = sum(uj for start, uj in self.nodes.items() if start_ns <= start < end_ns) if self.nodes else None
         return PueContext(stated, nodes_uj)
 
-    def with_others(self, statement: PueStatement, as_of_ns: int) -> PueStatement:
+    def with_others(self, statement: PueStatement, as_of_ns: int, *, accept_old: bool = False) -> PueStatement:
         """The statement with water, carbon as it was known at a moment, contracts and cost, as the site's file has them."""
         if self.config is None:
             return statement
-        return with_others(statement, self.config, self.book, self.state, as_of_ns)
+        return with_others(statement, self.config, self.book, self.state, as_of_ns, accept_old=accept_old)
 
 
 def read_inputs(ledger: Path | None, site: str | None, config: Path | None, nodes: Path | None) -> PueInputs:

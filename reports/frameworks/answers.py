@@ -1,0 +1,111 @@
+"""Answers of a report to datapoints: values in the units asked for, with period, boundary and share of estimates. Pure."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Final
+
+from reports.figures import wording
+from reports.figures.facts import DatapointAnswer, Facts
+from reports.figures.figure import Figure, plain, rounded
+from reports.frameworks.datapoints import IndexRow, frameworks, index
+from reports.frameworks.rules import ReportedSite, ReportScope
+from reports.frameworks.units import in_unit
+
+SHOWN: Final = 3
+STAND_IN: Final = "stand_in"
+"""Dimension of a figure in which a substitute replaces the required quantity."""
+_YEAR_NS: Final = 365 * 86_400 * 10**9
+
+
+def scope_of(facts: Facts) -> ReportScope:
+    """Period and sites of a report, as the rules of datapoints need them."""
+    sites = {}
+    for name, site in facts.sites.items():
+        it_kw = site.declared.get("it_kw")
+        sites[name] = ReportedSite(site.declared.get("country", ""), Fraction(it_kw) if it_kw else None)
+    lengths = [int(site.end_ns) - int(site.start_ns) for site in facts.sites.values()]
+    categories = {f.id: f.dims["category"] for f in facts.of("water", "site") if "category" in f.dims}
+    first = min((site.start[:10] for site in facts.sites.values()), default="")
+    return ReportScope(min(lengths, default=0) >= _YEAR_NS, sites, water_categories=categories, first_day=first)
+
+
+def rows_of(facts: Facts, reasons: Mapping[str, str], language: str = "en") -> tuple[IndexRow, ...]:
+    """Each datapoint of each framework compared with the report; `reasons` are those of its figures in the same language."""
+    return index(reasons, language, {i for i, f in facts.figures.items() if STAND_IN in f.dims}, scope_of(facts))
+
+
+def reasons_of(facts: Facts) -> dict[str, str]:
+    """Figure ID -> why it is absent; "": it has a value, or is a span: bounds without a value, which answer all the same."""
+    return {i: "" if _ends(f) else f.reason or "" for i, f in facts.figures.items()}
+
+
+def datapoint_answers(facts: Facts) -> tuple[DatapointAnswer, ...]:
+    """The framework index for facts.json."""
+    editions = {framework.id: framework.edition for framework in frameworks()}
+    period = period_of(facts)
+    answers = []
+    for row in rows_of(facts, reasons_of(facts)):
+        values = {}
+        for identity in row.answered_by:
+            scaled = [in_unit(end, facts.figures[identity].unit, row.asked) for end in _ends(facts.figures[identity])]
+            texts = [plain(rounded(value)) for value in scaled if value is not None]
+            if texts:
+                values[identity] = " to ".join(texts)
+        answers.append(
+            DatapointAnswer(
+                framework=row.framework,
+                edition=editions[row.framework],
+                datapoint=row.datapoint,
+                state=row.state,
+                unit=row.unit,
+                values=values,
+                period=period if row.answered_by else "",
+                boundary=boundary_of(facts, row),
+                estimated_share=estimated_text(facts, row),
+                figures=row.answered_by,
+                missing=row.missing,
+            )
+        )
+    return tuple(answers)
+
+
+def period_of(facts: Facts) -> str:
+    """First instant and end of the report, in the time zone of each site; one text where they agree."""
+    return "; ".join(dict.fromkeys(f"{site.start} to {site.end}" for site in facts.sites.values()))
+
+
+def boundary_of(facts: Facts, row: IndexRow) -> str:
+    """Boundaries of the figures that answer a datapoint."""
+    return ", ".join(dict.fromkeys(facts.figures[i].boundary for i in row.answered_by))
+
+
+def estimated_text(facts: Facts, row: IndexRow) -> str:
+    """Share of estimates in the sites' figures that answer a datapoint, from 0 to 1; "" without figures of sites to weigh."""
+    sites = [facts.figures[i] for i in row.answered_by if "/site/" in i]
+    whole = sum((f.value for f in sites if f.value is not None), Fraction(0))
+    if not whole or len({f.unit for f in sites}) > 1 or sites[0].unit in ("ratio", "L/kWh", "kg/kWh", "g/kWh"):
+        return ""
+    own = sum((f.value for f in sites if f.value is not None and STAND_IN in f.dims), Fraction(0))
+    return plain(rounded(own / whole, digits=4))
+
+
+def values_of(facts: Facts, row: IndexRow) -> str:
+    """The answer in the unit that the datapoint asks for: the total, else each site or group by name."""
+    totals = [i for i in row.answered_by if "/" not in i]
+    texts = []
+    for identity in totals[:1] or row.answered_by[:SHOWN]:
+        figure = facts.figures[identity]
+        scaled = [in_unit(end, figure.unit, row.asked) for end in _ends(figure)]
+        if not scaled or None in scaled:
+            continue
+        text = " \u2013 ".join(wording.short(end, 4) for end in scaled if end is not None)
+        name = identity.rpartition("/")[2] if "/" in identity else ""
+        texts.append(f"{name} {text}".strip())
+    more = " \u2026" if not totals and len(row.answered_by) > SHOWN and texts else ""
+    return "; ".join(texts) + more
+
+
+def _ends(figure: Figure) -> list[Fraction]:
+    """The value, or the ends of a span."""
+    ends = (figure.value,) if figure.value is not None else (figure.low, figure.high)
+    return [end for end in ends if end is not None]

@@ -1,0 +1,94 @@
+"""Answers to datapoints in facts.json and the workbook: value in the unit asked for, period, boundary, estimates, evidence."""
+
+import io
+import json
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from reports.figures.facts import Facts
+from reports.figures.facts_json import facts_json
+from reports.figures.figure import Figure
+from reports.frameworks.answers import STAND_IN, datapoint_answers
+from reports.frameworks.datapoints import frameworks
+from reports.language import say_in
+from reports.period import PeriodRequest
+from reports.render.xlsx import xlsx
+from reports.reproduce import facts_of
+from tests.reports import chains, golden
+
+MWH = 3_600_000_000
+
+
+@pytest.fixture(scope="module")
+def quarter(golden_days: Path) -> Facts:
+    return chains.facts(golden_days, golden.organisation(), PeriodRequest("2026Q3"))
+
+
+@pytest.fixture(scope="module")
+def facts(quarter: Facts) -> Facts:
+    """Two sites of 3 and 1 MWh, of which the second is an estimate."""
+    made, names = quarter, sorted(quarter.sites)
+    own = {
+        "energy.facility": Figure("energy.facility", Fraction(4 * MWH), "J", "sum", "facility", dims={STAND_IN: "PUE"}),
+        **{
+            f"energy.facility/site/{name}": Figure(
+                f"energy.facility/site/{name}", Fraction(mwh * MWH), "J", "metered", "facility",
+                dims={"site": name} | ({STAND_IN: "PUE"} if mwh == 1 else {}),
+            )
+            for name, mwh in zip(names, (3, 1), strict=False)
+        },
+    }  # fmt: skip
+    return replace(made, figures=dict(made.figures) | own)
+
+
+def answer(facts: Facts, framework: str, datapoint: str) -> dict[str, object]:
+    document = json.loads(facts_json(replace(facts, datapoints=datapoint_answers(facts))))
+    (row,) = (each for each in document["datapoints"] if (each["framework"], each["datapoint"]) == (framework, datapoint))
+    return row
+
+
+def test_facts_have_every_datapoint_once(facts: Facts) -> None:
+    answers = datapoint_answers(facts)
+    assert [(a.framework, a.datapoint) for a in answers] == [(f.id, p.id) for f in frameworks() for p in f.datapoints]
+
+
+def test_an_answer_has_value_unit_period_boundary_estimates_and_evidence(facts: Facts) -> None:
+    row = answer(facts, "sasb-tc-si", "TC-SI-130a.1 (1)")
+    assert row["unit"] == "GJ"
+    assert row["values"]["energy.facility"] == "14.4"  # 4 MWh
+    assert row["boundary"] == "facility"
+    assert row["estimated_share"] == "0.25"
+    assert "energy.facility" in row["figures"]
+    assert row["state"] == "estimated"
+    site = next(iter(facts.sites.values()))
+    assert row["period"].startswith(f"{site.start} to ")
+    missing = answer(facts, "sasb-tc-si", "TC-SI-130a.3")
+    assert (missing["state"], missing["values"], missing["period"], missing["figures"]) == ("missing", {}, "", [])
+
+
+def test_datapoints_survive_the_way_through_facts_json(facts: Facts) -> None:
+    whole = replace(facts, datapoints=datapoint_answers(facts))
+    raw = facts_json(whole)
+    assert facts_of(raw, "facts.json") == whole
+    assert json.loads(raw)["edition"] == whole.edition + 1
+
+
+def test_the_workbook_lists_them(facts: Facts) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.load_workbook(io.BytesIO(xlsx(facts, say_in("en"))), read_only=True)
+    rows = list(book["Framework index"].iter_rows(values_only=True))
+    heads = [str(head) for head in rows[0]]
+    assert heads[6:9] == ["period", "boundary", "share of estimates"]
+    (row,) = (each for each in rows if each[1] == "TC-SI-130a.1 (1)")
+    assert row[heads.index("share of estimates")] == "25.0%"
+    assert row[heads.index("boundary")] == "facility"
+
+
+def test_a_quarter_of_2026_takes_the_editions_of_its_time(quarter: Facts) -> None:
+    asked = ("305-2 a", "102-6, location-based")
+    states = {a.framework: a.state for a in datapoint_answers(quarter) if a.datapoint in asked}
+    assert states["gri-103-102"] == "not_applicable"
+    assert states["gri-302-305"] in ("partly", "estimated")
