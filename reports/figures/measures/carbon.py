@@ -12,7 +12,7 @@ linearly over the sites; so do errors of energy that no building meter measured,
 Scope 2 covers direct emissions. Life-cycle figures have names of their own (`LIFE_CYCLE`).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Final
@@ -196,20 +196,20 @@ def factor_error(site: SiteEvidence, joined: CarbonTotal | None) -> Fraction:
     return sum((FACTOR_ERROR[quality] * grams for quality, grams in known), Fraction(0)) / weight
 
 
-def _causes(evidence: PeriodEvidence, name: str) -> tuple[str, str]:
+def causes(evidence: PeriodEvidence, name: str) -> tuple[str, str]:
     """(what errs in the energy of a site, what errs in its factors): sites with one name err together."""
     site = evidence.sites[name]
     return f"meters of {name}" if site.building.measured else "sensors", ", ".join(factor_ids(site)) or name
 
 
 def _sum_of_sites(evidence: PeriodEvidence, names: Sequence[str], amounts: Sequence[Amount], split: _Split) -> Amount:
-    """The sum of sites' grams, whose energies and factors err together or not (`_causes`)."""
+    """The sum of sites' grams, whose energies and factors err together or not (`causes`)."""
     absent = next((amount for amount in amounts if amount.value is None), None)
     if absent is not None:
         return Amount(None, reason=absent.reason)
     energies, factors = [], []
     for name, amount in zip(names, amounts, strict=True):
-        of_energy, of_factor = _causes(evidence, name)
+        of_energy, of_factor = causes(evidence, name)
         by_energy, by_factor = split(evidence, name, amount)
         energies.append((of_energy, by_energy))
         factors.append((of_factor, by_factor))
@@ -415,8 +415,11 @@ def _by_group(evidence: PeriodEvidence) -> Iterator[tuple[Figure, Iterable[str]]
         parts = _by_site(rows)
         sites = [site for site, _ in parts]
         within, ids = _together(evidence, sites)
-        located = _one_basis(evidence, sites, plus([group_grams(evidence, site, own) for site, own in parts]))
-        marketed = _one_basis(evidence, sites, plus([group_market_grams(evidence, site, own) for site, own in parts]))
+        by_location = [group_grams(evidence, site, own) for site, own in parts]
+        by_market = [group_market_grams(evidence, site, own) for site, own in parts]
+        located = _sum_of_sites(evidence, sites, by_location, _split_of_group(dict(parts), _location_error))
+        marketed = _sum_of_sites(evidence, sites, by_market, _split_of_group(dict(parts), _market_error))
+        located, marketed = _one_basis(evidence, sites, located), _one_basis(evidence, sites, marketed)
         yield amount_figure(f"co2e.held.location{suffix}", located, "g", LOCATION, within, factor_ids=ids, dims=dims), sites
         method = f"{MARKET}, in proportion to location-based"
         levels = _levels_of(evidence, sites)
@@ -452,12 +455,43 @@ def group_grams(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> 
 
 def _group_bounds(evidence: PeriodEvidence, site: str, rows: list[PartEnergy], grams: Fraction) -> Amount:
     """Grams of some workloads of a site with bounds: their energy at the site's boundary, and the site's factors."""
+    energy = _group_energy(evidence, site, rows)
+    return product_of(energy, grams / energy.value, _location_error(evidence, site)) if energy.value else Amount(grams)
+
+
+def _group_energy(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Amount:
+    """Energy of some workloads at the site's boundary."""
     reached = reach(evidence, rows)
-    energy = {"facility": reached.facility, "node": reached.node, "gpu": amount_of(reached.gpu)}[boundary(evidence, site)]
-    if not energy.value:
-        return Amount(grams)
-    own = evidence.sites[site]
-    return product_of(energy, grams / energy.value, factor_error(own, own.grid.location))
+    return {"facility": reached.facility, "node": reached.node, "gpu": amount_of(reached.gpu)}[boundary(evidence, site)]
+
+
+def _location_error(evidence: PeriodEvidence, name: str) -> Fraction:
+    """Relative error of a site's factors, location-based."""
+    site = evidence.sites[name]
+    return factor_error(site, site.grid.location)
+
+
+def _market_error(evidence: PeriodEvidence, name: str) -> Fraction:
+    """Relative error of a site's factors, market-based: of contracts and of what they leave."""
+    marketed = marketed_of(evidence, name)
+    _, by_factor = _split_marketed(evidence, name, marketed)
+    if not marketed.value or by_factor.high is None:
+        return Fraction(0)
+    return (by_factor.high - marketed.value) / marketed.value
+
+
+def _split_of_group(rows: Mapping[str, list[PartEnergy]], error: Callable[[PeriodEvidence, str], Fraction]) -> _Split:
+    """As `_split_located`, for the workloads of `rows`, by site."""
+
+    def split(evidence: PeriodEvidence, name: str, amount: Amount) -> tuple[Amount, Amount]:
+        value, energy = amount.value or Fraction(0), _group_energy(evidence, name, rows[name])
+        off = value * error(evidence, name)
+        if not energy.value:
+            return Amount(value), Amount(value)
+        by_energy = product_of(energy, value / energy.value, Fraction(0))
+        return by_energy, Amount(value, max(Fraction(0), value - off), value + off)
+
+    return split
 
 
 def from_grid(site: SiteEvidence) -> Fraction:
@@ -477,7 +511,11 @@ def group_market_grams(evidence: PeriodEvidence, site: str, rows: list[PartEnerg
         return located
     if market.value is None or not whole.value:
         return Amount(None, reason=market.reason or whole.reason or "the grid's emissions are zero")
-    return scaled(located, market.value / whole.value)
+    if located.value is None:
+        return located
+    grams = located.value * market.value / whole.value
+    energy = _group_energy(evidence, site, rows)
+    return product_of(energy, grams / energy.value, _market_error(evidence, site)) if energy.value else Amount(grams)
 
 
 SPEC = Measure("CO2e of electricity, location- and market-based, and matching of contracts", figures)

@@ -5,17 +5,21 @@ in transmission and distribution) of category 3 in the GHG Protocol's Scope 3 St
 the reason, and so is the sum. Nothing is derived from life-cycle factors, which also contain the building of power plants.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from typing import Final
 
 from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.site.building.ratio import Amount
-from reports.figures.evidence import PeriodEvidence, plus
+from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure, amount_figure
 from reports.figures.measures._measure import Measure
-from reports.figures.measures.carbon import base, boundary, common, nothing_of
+from reports.figures.measures.carbon import base, boundary, causes, common, factor_error, nothing_of
+from reports.figures.uncertainty import bounded, halves, product_of, total_of
 from reports.inputs import NO_GRID
 
+_Term = tuple[str, EmissionBoundary]
+"""(site, what is counted there)."""
 METHOD: Final = "energy times a yearly factor of the grid"
 PARTS: Final = {
     EmissionBoundary.UPSTREAM: "scope_3_3.upstream",
@@ -36,29 +40,46 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Grams, by site and in total."""
     every = sorted(evidence.sites)
     within = {name: boundary(evidence, name) for name in every}
-    together = common(within.values())
-    amounts = {kind: {name: _amount(evidence, name, kind) for name in every} for kind in PARTS}
-    ids = {kind: {name: _factor_ids(evidence, name, kind) for name in every} for kind in PARTS}
-    for kind, prefix in PARTS.items():
-        for name in every:
-            amount, used = amounts[kind][name], ids[kind][name]
-            yield amount_figure(
-                f"{prefix}/site/{name}", amount, "g", METHOD, within[name], factor_ids=used, dims={"site": name}
-            )
-        used = tuple(sorted({i for each in ids[kind].values() for i in each}))
-        yield amount_figure(prefix, plus(list(amounts[kind].values())), "g", METHOD, together, factor_ids=used)
     category = (EmissionBoundary.UPSTREAM, EmissionBoundary.LOSSES)
-    sums = {name: plus([amounts[kind][name] for kind in category]) for name in every}
-    for name in every:
-        used = tuple(sorted({i for kind in category for i in ids[kind][name]}))
-        yield amount_figure(
-            f"scope_3_3/site/{name}", sums[name], "g", METHOD, within[name], factor_ids=used, dims={"site": name}
+    wholes = [(prefix, (kind,)) for kind, prefix in PARTS.items()] + [("scope_3_3", category)]
+    for prefix, kinds in wholes:
+        for name in every:
+            yield _figure(evidence, f"{prefix}/site/{name}", [(name, kind) for kind in kinds], within[name], {"site": name})
+        terms = [(name, kind) for name in every for kind in kinds]
+        yield _figure(evidence, prefix, terms, common(within.values()), {})
+
+
+def _figure(evidence: PeriodEvidence, identity: str, terms: list[_Term], within: str, dims: Mapping[str, str]) -> Figure:
+    used = tuple(sorted({i for name, kind in terms for i in _factor_ids(evidence, name, kind)}))
+    return amount_figure(identity, _sum(evidence, terms), "g", METHOD, within, factor_ids=used, dims=dims)
+
+
+def _sum(evidence: PeriodEvidence, terms: list[_Term]) -> Amount:
+    """Grams of several sites and kinds. Energies err by their causes, and so do factors (figures/uncertainty).
+
+    Both kinds of one site have the same energy, whose error therefore adds linearly; their factors are independent.
+    """
+    amounts = [_amount(evidence, name, kind) for name, kind in terms]
+    absent = next((amount for amount in amounts if amount.value is None), None)
+    if absent is not None:
+        return absent
+    energies, factors = [], []
+    for (name, kind), amount in zip(terms, amounts, strict=True):
+        value, energy = amount.value or Fraction(0), base(evidence, name)
+        of_energy, _ = causes(evidence, name)
+        per_uj = value / energy.value if energy.value else Fraction(0)
+        off = value * factor_error(evidence.sites[name], evidence.sites[name].grid.supply.get(kind))
+        energies.append((of_energy, product_of(energy, per_uj, Fraction(0)) if value else Amount(value, value, value)))
+        factors.append(
+            (", ".join(_factor_ids(evidence, name, kind)) or f"{name} {kind}", Amount(value, value - off, value + off))
         )
-    used = tuple(sorted({i for kind in category for each in ids[kind].values() for i in each}))
-    yield amount_figure("scope_3_3", plus(list(sums.values())), "g", METHOD, together, factor_ids=used)
+    value = sum((amount.value or Fraction(0) for amount in amounts), Fraction(0))
+    (down, up), (less_factor, more_factor) = halves(total_of(energies)), halves(total_of(factors))
+    return bounded(value, (down, less_factor), (up, more_factor))
 
 
 def _amount(evidence: PeriodEvidence, name: str, kind: EmissionBoundary) -> Amount:
+    """Grams of one kind at one site, without bounds."""
     site = evidence.sites[name]
     if site.inputs is None or not (site.inputs.grid_zone or site.inputs.country):
         return Amount(None, reason=NO_GRID)
