@@ -59,6 +59,7 @@ docs: $(VENV)/.dev ## Write what is generated: dashboards, rules, metric and key
 	$(BIN)/python -m tools.architecture_picture docs/pictures/architecture.svg
 	$(BIN)/python -m tools.energy_path_picture docs/pictures/energy-path.svg
 	$(BIN)/python -m tools.factor_docs docs/factor-tables.md
+	$(BIN)/python -m tools.otlp_docs docs/otlp.md
 	$(BIN)/python -m tools.token_docs energy_agent/tokens/servers/README.md
 	$(BIN)/python -m tools.report_input_docs docs/report-sheets.md
 	$(BIN)/python -m tools.cli_docs docs/cli.md

@@ -13,6 +13,7 @@ NAMES = (
     "faults",
     "churn",
     "exactness",
+    "dead_collector",
     "windows",
     "sensors",
     "attribution",

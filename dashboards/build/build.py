@@ -20,6 +20,7 @@ from dashboards.lint import exclusions, lint
 from dashboards.rules import alerts, rules
 from dashboards.rules import compat as compat_rules
 from dashboards.rules import files as rule_files
+from dashboards.rules import otlp as otlp_rules
 from energy_agent.core.catalogue.metric import Signal
 from energy_agent.core.catalogue.node import CATALOGUE
 
@@ -53,15 +54,18 @@ def _build_dashboards() -> dict[str, str]:
     return files
 
 
-def build(root: Path, *, compat: bool = False) -> list[Path]:
+def build(root: Path, *, compat: bool = False, otlp: bool = False) -> list[Path]:
     """Write every file under `root`; returns their paths.
 
     Args:
         root: the folder.
         compat: also the rules that give the names of 0.1, which are not committed.
+        otlp: also the rules for metrics that were sent by OTLP, which are not committed.
     """
     written = []
-    for name, content in (artefacts() | ({compat_rules.PATH: rule_files.compat()} if compat else {})).items():
+    more = {compat_rules.PATH: rule_files.compat} if compat else {}
+    more |= {otlp_rules.PATH: rule_files.otlp} if otlp else {}
+    for name, content in (artefacts() | {path: make() for path, make in more.items()}).items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")

@@ -5,6 +5,7 @@ from typing import Final
 
 from dashboards.rules import alerts, rules
 from dashboards.rules import compat as compat_rules
+from dashboards.rules import otlp as otlp_rules
 
 RULES: Final = "dashboards/prometheus/wattlens-rules.yml"
 ALERTS: Final = "dashboards/prometheus/wattlens-alerts.yml"
@@ -19,6 +20,11 @@ def compat() -> str:
         "# used: dashboards of this version that sum over its names count them twice.\n",
         1,
     )
+
+
+def otlp() -> str:
+    """The rules that give metrics which were sent by OTLP the names of scraped ones."""
+    return _yaml(otlp_rules.content(), "dashboards/rules/otlp.py")
 
 
 def artefacts() -> dict[str, str]:

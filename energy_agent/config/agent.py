@@ -12,6 +12,7 @@ from energy_agent.config.dvfs import Dvfs
 from energy_agent.config.messages import LISTEN, NAME, explain
 from energy_agent.config.metrics_page import Metrics
 from energy_agent.config.node_meters import NodeMeters
+from energy_agent.config.otlp import Otlp
 from energy_agent.config.owners import OwnersConfig
 from energy_agent.config.section import Ratio, Section
 from energy_agent.config.tokens import TokenSource
@@ -121,6 +122,7 @@ class Config(Section):
     ledger: LedgerConfig = LedgerConfig()
     web: Web = Web()
     client: Client = Client()
+    otlp: Otlp = Otlp()
     dvfs: Dvfs = Dvfs()
 
 

@@ -50,9 +50,13 @@ def negotiate(accept: str) -> Format:
 
 def render(snapshot: Snapshot, fmt: Format) -> bytes:
     """The page: families in the catalogue's order, series in the snapshot's; a family without series is absent."""
+    return page(selected_families(snapshot), fmt, snapshot.selection)
+
+
+def selected_families(snapshot: Snapshot) -> dict[str, list[Sample]]:
+    """Samples as `families` returns them, without those of GPUs that are not to be shown."""
     selection = snapshot.selection
-    by_family = families(_selected(snapshot) if selection.include_gpus or selection.exclude_gpus else snapshot)
-    return page(by_family, fmt, selection)
+    return families(_selected(snapshot) if selection.include_gpus or selection.exclude_gpus else snapshot)
 
 
 def page(by_family: Mapping[str, list[Sample]], fmt: Format, selection: Selection) -> bytes:
@@ -132,9 +136,14 @@ def _header(signal: Signal, fmt: Format) -> str:
     return f"# HELP {family} {text}\n# TYPE {family} {kind}\n{unit}"
 
 
+def printable(value: str) -> str:
+    """A label value with controls and lone surrogates, which a peer may refuse, as visible text."""
+    return _UNPRINTABLE.sub(lambda match: f"\\x{ord(match[0]):02x}", value)
+
+
 def _escape(value: str) -> str:
-    """A label value as both formats write it. Controls and lone surrogates, which a peer may choke on, become visible text."""
-    value = _UNPRINTABLE.sub(lambda match: f"\\x{ord(match[0]):02x}", value)
+    """A label value as both formats write it."""
+    value = printable(value)
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 

@@ -32,6 +32,7 @@ from energy_agent.metering.gpu import gap_threshold_ns
 from energy_agent.node.loop import Agent
 from energy_agent.node.meter_list import node_poller
 from energy_agent.node.sensor_file import tick_ns_by_board
+from energy_agent.otlp.sender import OtlpSender
 from energy_agent.owners.cgroup_tree import CgroupTree
 from energy_agent.owners.processes import ProcessOwners
 from energy_agent.owners.sources import open_node_note, open_owners
@@ -92,7 +93,8 @@ def run_agent(options: AgentOptions) -> int:
         agent = build_agent(config, options, state)  # opens the journal: what can be refused before that is
         server = WebServer(address, port, lambda: agent.snapshot, agent.clock, access=access)
         listeners = Listeners(log)
-        agent.listener_health = listeners.health
+        sender = OtlpSender(config.otlp, lambda: agent.snapshot) if config.otlp.endpoint is not None else None
+        agent.listener_health = lambda: (*listeners.health(), *(sender.health() if sender is not None else ()))
         if config.client.socket is not None:
             listeners.add("client.socket", serve(config.client.socket, agent, proc_roots(config, options.simulate)))
         agent.on_reload = nothing_to_reload
@@ -125,6 +127,9 @@ def run_agent(options: AgentOptions) -> int:
             listeners.add("web.probe_listen", probes)
         stack.callback(listeners.stop)
         listeners.start()
+        if sender is not None:
+            stack.callback(sender.stop)
+            sender.start()
         if last_good is not None:
             last_good.keep(raw)
         agent.run()

@@ -3,8 +3,10 @@
 import functools
 import inspect
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from energy_agent.core.units import NS_PER_S
 from energy_agent.sdk.measure.connection import SamplerConnection, connection
 from energy_agent.sdk.measure.counted import CountedTokens
+from energy_agent.sdk.measure.span import WindowSpan, open_span
 from energy_agent.sdk.measure.visible import describe_gpus
 
 if TYPE_CHECKING:
@@ -114,6 +117,8 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         self._why = ""
         self._simulated = False
         self._counted = CountedTokens()
+        self._span: WindowSpan | None = None
+        self._asking = threading.Lock()
 
     def prepare(self) -> Self:
         """Start the sampler where none runs, so that the first window need not; waits for it."""
@@ -129,17 +134,20 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
             at = self._connection = connection(self._gpus)
         if self._sync:
             _synchronize()
+        self._span = open_span(self.name)
         self._number, self._start_ns = at.open()
         self._open = True
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object = None, error: BaseException | None = None, traceback: object = None) -> None:
         if self._sync:
             _synchronize()
         if not self._open or self._connection is None:
             raise RuntimeError("measure: this window was not opened, or is already closed")
         self._open = False
         self._end_ns = self._connection.close(self._number)
+        if self._span is not None:
+            self._span.end(self, error)
 
     def __call__(self, function: F) -> F:
         """As a decorator: every call is a window of its own; `function.windows` keeps the last ones."""
@@ -203,12 +211,13 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         """Each visible GPU's part, by UUID; {} where nothing could be read, or the window is open."""
         if self._end_ns is None or self._connection is None:
             return {}
-        if self._found is None:
-            answer = self._ask(self._connection, self._end_ns)
-            self._why = str(answer.get("reason", ""))
-            self._found = {u: self._device(device) for u, device in answer.get("devices", {}).items()}
-            self._half_j = answer.get("half_j")
-        return self._found
+        with self._asking if self._span is not None else nullcontext():  # the thread that ends the span asks too
+            if self._found is None:
+                answer = self._ask(self._connection, self._end_ns)
+                self._why = str(answer.get("reason", ""))
+                self._half_j = answer.get("half_j")
+                self._found = {u: self._device(device) for u, device in answer.get("devices", {}).items()}
+            return self._found
 
     @property
     def gpus(self) -> str:

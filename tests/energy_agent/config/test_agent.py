@@ -19,7 +19,7 @@ WRONG = {
     "samplng: {}": ["'samplng'", "did you mean 'sampling'?"],
     "sampling: {perod_s: 1}": ["'sampling.perod_s'", "did you mean 'period_s'?"],
     "sources: {nvml: {on_start_falure: fail}}": ["'sources.nvml.on_start_falure'", "'on_start_failure'"],
-    "zzz: 1": ["'zzz'", "known keys: client, dvfs, holders, ledger, node, sampling, sources, tokens, web"],
+    "zzz: 1": ["'zzz'", "known keys: client, dvfs, holders, ledger, node, otlp, sampling, sources, tokens, web"],
     "sampling: {period_s: 0}": ["'sampling.period_s'", "0.05", "got 0"], "sampling: {period_s: -1}": ["'sampling.period_s'"],
     "sampling: {period_s: 61}": ["'sampling.period_s'", "60"], "sampling: {period_s: fast}": ["'sampling.period_s'", "'fast'"],
     "sampling: {period_s: .nan}": ["'sampling.period_s'"], "sampling: {period_s: .inf}": ["'sampling.period_s'"],

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.config.agent import parse
+from energy_agent.config.otlp import Otlp
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.rows.kinds import CELL_NS, Cell, EdgeRow, Row
 from energy_agent.ledger.segments.segment import read as read_segment
@@ -222,7 +223,7 @@ def test_every_changed_key_takes_effect_or_is_named() -> None:
             at_start |= set(named)
     assert at_start == {
         "node.cluster", "node.name", "node.procfs", "sources.node", "holders.kubernetes", "holders.slurm", "web.listen",
-        "web.probe_listen", "client.socket",
+        "web.probe_listen", "client.socket", *(f"otlp.{key}" for key in Otlp.model_fields),
     }  # fmt: skip
     slurm = parse(b"holders: {slurm: {period_s: 30, labels: {team: account}}}")
     assert needs_restart(old, slurm) == ["holders.slurm"]

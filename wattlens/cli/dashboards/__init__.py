@@ -25,6 +25,11 @@ def _configure(group: argparse.ArgumentParser) -> None:
     build.add_argument(
         "--compat", action="store_true", help="also write recording rules that provide the metrics of 0.1 under their old names"
     )
+    build.add_argument(
+        "--otlp",
+        action="store_true",
+        help="also write recording rules that give GPU metrics sent by OTLP the names that the dashboards read",
+    )
     build.set_defaults(action=_build)
     check = actions.add_parser(
         "check",
@@ -59,7 +64,7 @@ def _build(arguments: argparse.Namespace) -> int:
     from dashboards.build.build import build
 
     try:
-        written = [str(path) for path in build(arguments.out, compat=arguments.compat)]
+        written = [str(path) for path in build(arguments.out, compat=arguments.compat, otlp=arguments.otlp)]
     except OSError as error:
         raise UsageError(f"--out: cannot write {error.filename}: {error.strerror}") from None
     print(json.dumps({"written": written}) if arguments.json else "\n".join(written))

@@ -1,0 +1,75 @@
+"""Configuration of the export of metrics to an OpenTelemetry receiver."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator, model_validator
+
+from energy_agent.config.messages import HTTP_OR_HTTPS
+from energy_agent.config.section import Section
+
+Text = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class Otlp(Section):
+    """Export of the metrics by OTLP over HTTP (docs/otlp.md). Off unless an endpoint is named."""
+
+    endpoint: str | None = Field(
+        None,
+        pattern=HTTP_OR_HTTPS,
+        max_length=1024,
+        description="base URL of the receiver, such as http://collector:4318; /v1/metrics is added to it",
+    )
+    period_s: float = Field(15.0, ge=1, le=3600, description="seconds between exports")
+    timeout_s: float = Field(
+        10.0, ge=0.5, le=60, description="an export that takes longer has failed; the next one has its data"
+    )
+    temporality: Literal["cumulative", "delta"] = Field(
+        "cumulative", description="how counters are sent: as totals, or as changes since the last successful export"
+    )
+    compression: Literal["gzip", "none"] = Field("gzip", description="compression of requests")
+    headers_file: Path | None = Field(
+        None, description="file with headers of requests, a line `Name: value` each, such as Authorization"
+    )
+    ca_file: Path | None = Field(None, description="PEM certificates to trust instead of the system's")
+    cert_file: Path | None = Field(None, description="PEM certificate chain of the client")
+    key_file: Path | None = Field(None, description="its private key, if the chain does not have it")
+    resource: dict[Text, Text] = Field(
+        default_factory=dict,
+        description=(
+            "further resource attributes, such as cloud.region or deployment.environment.name; "
+            "they take precedence over OTEL_RESOURCE_ATTRIBUTES and over those that Wattlens sets"
+        ),
+    )
+
+    @field_validator("endpoint", mode="before")
+    @classmethod
+    def _nobody(cls, url: object) -> object:
+        # Before anything else looks at it: a password in a wrong address is not printed either.
+        if isinstance(url, str) and "@" in url.partition("//")[2].partition("/")[0]:
+            raise ValueError("expected a URL without user and password: put an Authorization line into headers_file")
+        return url
+
+    @field_validator("endpoint")
+    @classmethod
+    def _port(cls, url: str | None) -> str | None:
+        try:
+            parts = urlsplit(url or "http://none")
+            parts.port  # noqa: B018 - raises for one out of range
+        except ValueError:
+            raise ValueError(f"expected a URL with a port of at most 65535, got {url!r}") from None
+        if not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(f"expected http(s)://HOST[:PORT][/PATH] without query and fragment, got {url!r}")
+        return url
+
+    @model_validator(mode="after")
+    def _shorter(self) -> Self:
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("key_file is used only with cert_file")
+        return self
+
+    @property
+    def url(self) -> str:
+        """Where metrics are posted; only for a section with an endpoint."""
+        return f"{(self.endpoint or '').rstrip('/')}/v1/metrics"

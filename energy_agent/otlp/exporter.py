@@ -1,0 +1,93 @@
+"""A snapshot through OpenTelemetry's exporter. Imported only where `otlp` is configured (extra `otlp`)."""
+
+import logging
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+
+from opentelemetry.sdk.metrics.export import MetricExportResult
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+
+from energy_agent.config.otlp import Otlp
+from energy_agent.core.catalogue.node import CATALOGUE
+from energy_agent.core.energy import Identity
+from energy_agent.core.snapshot import Snapshot
+from energy_agent.exposition.openmetrics import selected_families
+from energy_agent.otlp.points import Point, Series, deltas, metrics
+
+_TRANSIENT = re.compile(r"Transient error (.{1,400}?) encountered while", re.DOTALL)
+
+
+class _FirstMessage(logging.Handler):
+    """Keeps why an export failed, which the exporter only logs: the error of its first attempt, not that attempts ended."""
+
+    text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the first message since `text` was emptied."""
+        message = record.getMessage()
+        found = _TRANSIENT.match(message)
+        self.text = self.text or (found[1] if found else message)
+
+
+class Exporter:
+    """Exports snapshots one after another; must be called by one thread only."""
+
+    def __init__(self, config: Otlp, headers: Mapping[str, str]) -> None:
+        """`headers` are sent with each request."""
+        import requests
+        from opentelemetry.exporter.otlp.proto.http import Compression
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+
+        self._config = config
+        self._before: dict[Series, Point] = {}
+        self._message = _FirstMessage()
+        library = logging.getLogger("opentelemetry")
+        library.addHandler(self._message)
+        library.propagate = False
+        session = requests.Session()
+        session.trust_env = False  # with it, $REQUESTS_CA_BUNDLE replaces the file of the configuration, and ~/.netrc is read
+        session.proxies = requests.utils.get_environ_proxies(config.url)
+        self._exporter = OTLPMetricExporter(
+            endpoint=config.url,
+            session=session,
+            certificate_file=_text(config.ca_file) or ssl.get_default_verify_paths().cafile,
+            client_key_file=_text(config.key_file),
+            client_certificate_file=_text(config.cert_file),
+            headers=headers,
+            timeout=config.timeout_s,
+            compression=Compression.Gzip if config.compression == "gzip" else Compression.NoCompression,
+        )
+
+    def __call__(self, snapshot: Snapshot) -> str:
+        """Export; returns why that failed, or ''."""
+        resource = _resource(snapshot.identity, os.environ).merge(Resource(self._config.resource))
+        shown = [signal.name for signal in CATALOGUE if snapshot.selection.shows_family(signal.name)]
+        data = metrics(selected_families(snapshot), shown, snapshot.t_ns, resource, snapshot.identity.version)
+        after = self._before
+        if self._config.temporality == "delta":
+            data, after = deltas(data, self._before)
+        self._message.text = ""
+        if self._exporter.export(data) is not MetricExportResult.SUCCESS:
+            return self._message.text or "the export failed"
+        self._before = after
+        return ""
+
+
+def _resource(identity: Identity, environ: Mapping[str, str]) -> Resource:
+    """Attributes by the semantic conventions for services, hosts and Kubernetes, and of OTEL_RESOURCE_ATTRIBUTES."""
+    ours = {
+        "service.name": "wattlens",
+        "service.version": identity.version,
+        "service.instance.id": identity.node,
+        "host.name": identity.node,
+    }
+    if "KUBERNETES_SERVICE_HOST" in environ:
+        ours |= {"k8s.cluster.name": identity.cluster, "k8s.node.name": environ.get("NODE_NAME", identity.node)}
+    return Resource(ours).merge(OTELResourceDetector().detect())
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

@@ -1,0 +1,49 @@
+"""The table of OpenTelemetry names in docs/otlp.md, from the catalogue: `python -m tools.otlp_docs docs/otlp.md`."""
+
+import sys
+from pathlib import Path
+
+from energy_agent.core.catalogue.metric import Signal
+from energy_agent.core.catalogue.node import CATALOGUE
+from energy_agent.core.catalogue.opentelemetry import BY_CONVENTION, instrument
+from tools import marked_page
+
+BEGIN = "<!-- OpenTelemetry names: begin, written by python -m tools.otlp_docs -->\n"
+END = "<!-- OpenTelemetry names: end -->\n"
+_LABELS = {"gpu": "0", "uuid": "GPU-1", "method": "counter", "severity": "corrected", "xid": "79"}
+
+
+def replaced(page: str) -> str:
+    """The page with a fresh table between its markers; raises as `marked_page.replaced` does."""
+    return marked_page.replaced(page, BEGIN, END, table())
+
+
+def table() -> str:
+    """A row for each metric that an agent sends, those of the conventions first."""
+    exported = [signal for signal in CATALOGUE if not signal.reserved and signal.process == "agent"]
+    first = [signal for signal in exported if signal.name in BY_CONVENTION]
+    rows = [_row(signal) for signal in (*first, *(signal for signal in exported if signal not in first))]
+    head = "\n| OpenTelemetry | Instrument | Unit | Attributes | On /metrics |\n| --- | --- | --- | --- | --- |\n"
+    return head + "".join(rows) + "\n"
+
+
+def _row(signal: Signal) -> str:
+    named = instrument(signal)
+    if signal.name in BY_CONVENTION:
+        example = named.attributes({label: _LABELS[label] for label in signal.labels})
+        attributes = ", ".join(f'`{name}="{value}"`' for name, value in sorted(example.items()))
+    else:
+        attributes = ", ".join(f"`{label}`" for label in signal.labels)
+    unit = f"`{named.unit}`" if named.unit else ""
+    return f"| `{named.name}` | {named.kind} | {unit} | {attributes} | `{signal.metric}` |\n"
+
+
+def main() -> int:
+    """Rewrite the table in the given page."""
+    path = Path(sys.argv[1])
+    path.write_text(replaced(path.read_text()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
