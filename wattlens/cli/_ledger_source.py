@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from wattlens.usage.rates import ElectricityPrice
 
 
-def add_source(parser: argparse.ArgumentParser, *, prometheus: bool = True) -> None:
-    """`SOURCE`, and with `prometheus` that option and its access."""
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """`SOURCE`, `--prometheus` and its access."""
     source = parser.add_argument_group("source")
     source.add_argument(
         "source",
@@ -22,8 +22,6 @@ def add_source(parser: argparse.ArgumentParser, *, prometheus: bool = True) -> N
         metavar="SOURCE",
         help="an agent's state folder, a folder of segments, or compacted days of a fleet (default: this machine's agent)",
     )
-    if not prometheus:
-        return
     source.add_argument("--prometheus", metavar="URL", help="read the agents' counters from this Prometheus instead")
     source.add_argument(
         "--match",
@@ -85,7 +83,7 @@ def ledger_source(arguments: argparse.Namespace) -> str:
         UsageError: an option of Prometheus without it, no such source, or no agent's ledger.
     """
     for name in ("match", "token_file", "user_file", "ca_file", "insecure"):
-        if getattr(arguments, name, None):  # ignored, it would give the energy of everything under the name of a part
+        if getattr(arguments, name):  # ignored, it would give the energy of everything under the name of a part
             raise UsageError(f"--{name.replace('_', '-')}: expected together with --prometheus")
     source = arguments.source if arguments.source is not None else str(_agent_state())
     if "://" not in source and not Path(source).exists():

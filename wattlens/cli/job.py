@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import Command
-from wattlens.cli._ledger_source import add_rates, add_source, holds_days, ledger_source, parse_rates
+from wattlens.cli._ledger_source import add_rates, add_source, holds_days, ledger_source, parse_rates, prometheus_access
 from wattlens.terminal_line import count_progress
 
 if TYPE_CHECKING:
@@ -20,9 +20,10 @@ _TIMES = "24h, 7d, yesterday, monday or 2026-01-31"
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("job", metavar="JOB", help="k8s/NAMESPACE/NAME, k8s/NAMESPACE/KIND/NAME or slurm/JOB")
-    add_source(parser, prometheus=False)
+    add_source(parser)
     period = parser.add_argument_group("period (UTC, in quarters of an hour)")
-    period.add_argument("--since", metavar="TIME", help=f"ignore earlier energy: {_TIMES} (default: all)")
+    everything = "all of a ledger, 7d of Prometheus"
+    period.add_argument("--since", metavar="TIME", help=f"ignore earlier energy: {_TIMES} (default: {everything})")
     period.add_argument("--to", dest="end", metavar="TIME", help="end of the period, not included (default: now)")
     add_rates(parser.add_argument_group("cost and carbon"))
     output = parser.add_mutually_exclusive_group()
@@ -48,14 +49,34 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _read(arguments: argparse.Namespace, address: "JobAddress") -> "JobRecord":
-    from wattlens.job import compacted_days, ledger_rows
-    from wattlens.usage.period import next_cell, parse_time
+    from wattlens.usage.period import DEFAULT_SINCE, next_cell, parse_time
 
     now_ns = time.time_ns()
     end_ns = next_cell(now_ns) if arguments.end is None else parse_time(arguments.end, now_ns, "--to")
-    start_ns = 0 if arguments.since is None else parse_time(arguments.since, now_ns, "--since")
+    since = arguments.since
+    if since is None and arguments.prometheus is not None:
+        since = DEFAULT_SINCE
+    start_ns = 0 if since is None else parse_time(since, now_ns, "--since")
     if end_ns <= start_ns:
-        raise UsageError(f"--since: expected a time before {arguments.end or 'now'}, got {arguments.since}")
+        raise UsageError(f"--since: expected a time before {arguments.end or 'now'}, got {since}")
+    if arguments.prometheus is not None:
+        end_ns = min(end_ns, now_ns)
+    return read_record(arguments, address, start_ns, end_ns)
+
+
+def read_record(arguments: argparse.Namespace, address: "JobAddress", start_ns: int, end_ns: int) -> "JobRecord":
+    """The rows of a job from the source that the options name.
+
+    Raises:
+        WattlensError: the source cannot be read.
+    """
+    from wattlens.job import compacted_days, ledger_rows, prometheus
+
+    if arguments.prometheus is not None:
+        from wattlens.prometheus.history import PrometheusHistory
+
+        history = PrometheusHistory(prometheus_access(arguments))
+        return prometheus.read_record(history, address, start_ns, end_ns, arguments.match)
     source = ledger_source(arguments)
     if holds_days(source):
         return compacted_days.read_record(source, address, start_ns, end_ns, count_progress("compacted"))

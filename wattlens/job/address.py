@@ -21,7 +21,10 @@ _SAME: Final = {"TrainJob": "JobSet"}
 
 @dataclass(frozen=True, slots=True)
 class JobAddress:
-    """A job of Kubernetes (`namespace`, `name`, and `kind` where it was given), or of Slurm (`name`, `task` of an array)."""
+    """A job of Kubernetes (`namespace`, `name`, and `kind` where it was given), or of Slurm (`name`, `task` of an array).
+
+    `exact`: the Slurm job with this number alone, although an array has the number of one of its tasks.
+    """
 
     text: str
     scheduler: str
@@ -29,6 +32,7 @@ class JobAddress:
     namespace: str = ""
     kind: str = ""
     task: str = ""
+    exact: bool = False
 
     def matches(self, workload: str, kind: str, labels: Mapping[str, str]) -> bool:
         """Whether a workload is part of the job.
@@ -39,8 +43,8 @@ class JobAddress:
             labels: its metadata.
         """
         if self.scheduler == "slurm":
-            if kind not in ("slurm", ""):
-                return False
+            if kind not in ("slurm", "") or self.exact:
+                return kind in ("slurm", "") and workload == f"slurm-{self.name}"
             is_job = f"slurm/{self.name}" == job_address(kind, labels)
             if self.task:
                 return is_job and labels.get("array_task") == self.task
@@ -62,6 +66,11 @@ def parse_address(text: str) -> JobAddress:
     if match := _SLURM.fullmatch(text):
         return JobAddress(text, "slurm", match[1], task=match[2] or "")
     raise UsageError(f"expected a job as {EXAMPLES}, got {text[:80]!r}")
+
+
+def exact_address(number: str) -> JobAddress:
+    """The address of the Slurm job with this number (JobIDRaw of sacct)."""
+    return JobAddress(f"slurm/{number}", "slurm", number, exact=True)
 
 
 def single_address(address: JobAddress, addresses: Iterable[str]) -> str:

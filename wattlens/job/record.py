@@ -76,6 +76,14 @@ class JobRecord:
             return
         self.device_uj[device] = self.device_uj.get(device, 0) + energy_uj
 
+    def add_gpu_time(self, owner: Owner, state: str, gpu_ns: int) -> None:
+        """Add GPU time over all GPUs of a workload, where it is not known by device."""
+        use = self.uses.setdefault(owner, NodeWorkload())
+        if state == State.ACTIVE:
+            use.active_ns += gpu_ns
+        else:
+            use.idle_ns += gpu_ns
+
     def add_span(self, owner: Owner, device: str, run: Iterable[int], gap_uj: int) -> None:
         """Add an interval in which a workload held a device: start, end and its three edge errors. In their order."""
         if not (is_gpu(device) or is_host(device)):
