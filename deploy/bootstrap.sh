@@ -96,6 +96,7 @@ peers() {
     want ipmitool ipmitool
     want snmpd snmpd
     want slurmd slurm-wlm munge
+    want slurmdbd slurmdbd mariadb-server
     want tmux tmux
     want systemd-analyze systemd
     want chromium chromium

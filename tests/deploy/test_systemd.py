@@ -43,6 +43,7 @@ def test_every_unit_is_there() -> None:
         "wattlens-report@",
         "wattlens-ship",
         "wattlens-site",
+        "wattlens-slurm",
     ]
     assert [timer.stem for timer in TIMERS] == ["wattlens-compact", "wattlens-report@current", "wattlens-report@last"]
 

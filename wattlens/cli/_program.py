@@ -47,7 +47,7 @@ _GROUPS: Final = {
     "Measure": ("measure", "compare", "top", "usage", "job"),
     "Operate": ("init", "config", "agent", "doctor", "site", "dashboards"),
     "Steer": ("dvfs", "actuator"),
-    "Report": ("report", "factors", "pue", "ledger"),
+    "Report": ("report", "factors", "pue", "ledger", "slurm"),
     "Simulate": ("demo", "sim"),
     "Shell": ("completion",),
 }

@@ -1,0 +1,115 @@
+"""`wattlens slurm`: energy of ended jobs in Slurm's accounting record."""
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.text import printable
+from energy_agent.runtime.loop import Flag, Wake
+from wattlens.cli._command import Command, as_sentence
+from wattlens.cli._ledger_source import add_rates, add_source, parse_rates
+from wattlens.cli._options import duration
+from wattlens.cli.job import read_record
+
+if TYPE_CHECKING:
+    from wattlens.slurm.accounting import EndedJob, SlurmAccounting
+
+_FIELDS = ("AdminComment", "Comment", "Extra")
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(metavar="ACTION", required=True)
+    summary = "write energy, gCO2e and J/step of ended jobs into their accounting record, once per job"
+    record = commands.add_parser("record", help=summary, description=as_sentence(summary))
+    record.set_defaults(action=_record)
+    record.add_argument("--job", action="append", default=[], metavar="JOB", help="only this job; may be repeated")
+    add_source(record)
+    add_rates(record.add_argument_group("cost and carbon"))
+    record.add_argument("--slurm", type=Path, metavar="FOLDER", help="folder of sacct and sacctmgr (default: PATH)")
+    record.add_argument("--field", choices=_FIELDS, default="AdminComment", help="field of the record (default: AdminComment)")
+    record.add_argument(
+        "--look-back", type=duration(60, 90 * 86_400), default=3 * 86_400.0, metavar="TIME",
+        help="ignore jobs that ended before this time, such as 12h (default: 3d)",
+    )  # fmt: skip
+    record.add_argument(
+        "--settle", type=duration(0, 86_400), default=120.0, metavar="TIME",
+        help="wait until a job has ended for this time, so that its last second is in the source (default: 2m)",
+    )  # fmt: skip
+    record.add_argument(
+        "--every", type=duration(1, 86_400), metavar="TIME", help="keep running, and look for ended jobs at this interval"
+    )
+    record.add_argument("--dry-run", action="store_true", help="print the comments without writing them")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    return int(arguments.action(arguments))
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    from wattlens.slurm.accounting import CommentField, SlurmAccounting
+
+    parse_rates(arguments)
+    accounting = SlurmAccounting(arguments.slurm, CommentField(arguments.field))
+    if arguments.every is None:
+        return _record_once(arguments, accounting)
+    stopping, wake = Flag(), Wake()
+
+    def stop(*_: object) -> None:
+        stopping.set()
+        wake.ring()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    while not stopping.is_set():
+        try:
+            _record_once(arguments, accounting)
+        except UsageError:
+            raise
+        except WattlensError as error:  # sacct or the source may respond next time
+            print(printable(f"wattlens: {error}"), file=sys.stderr, flush=True)
+        wake.wait(arguments.every)
+    return 0
+
+
+def _record_once(arguments: argparse.Namespace, accounting: "SlurmAccounting") -> int:
+    """Write what is missing; 1 if a job's energy could not be read or written."""
+    from energy_agent.core.units import NS_PER_S
+    from wattlens.slurm.record import jobs_to_record
+
+    now_ns = time.time_ns()
+    since_ns = now_ns - round(arguments.look_back * NS_PER_S)
+    ended = accounting.ended_jobs(since_ns, arguments.job)
+    failed = 0
+    for job in jobs_to_record(ended, now_ns, round(arguments.settle * NS_PER_S)):
+        try:
+            _record_job(arguments, accounting, job)
+        except UsageError:
+            raise
+        except WattlensError as error:
+            failed += 1
+            print(printable(f"wattlens: job {job.job_id}: {error}"), file=sys.stderr, flush=True)
+    return 1 if failed else 0
+
+
+def _record_job(arguments: argparse.Namespace, accounting: "SlurmAccounting", job: "EndedJob") -> None:
+    from energy_agent.core.units import NS_PER_S
+    from energy_agent.ledger.rows.kinds import CELL_NS
+    from wattlens.job.address import exact_address
+    from wattlens.job.statement import report_of, with_rates
+    from wattlens.slurm.record import comment_of
+
+    address = exact_address(job.raw_id)
+    start_ns = job.submit_ns - job.submit_ns % CELL_NS
+    end_ns = -(-(job.end_ns + round(arguments.settle * NS_PER_S)) // CELL_NS) * CELL_NS
+    report = with_rates(report_of(read_record(arguments, address, start_ns, end_ns), address), *parse_rates(arguments))
+    comment = comment_of(job, report)
+    if not arguments.dry_run:
+        accounting.write(job, comment)
+    print(f"{job.job_id}: {printable(comment)}", flush=True)
+
+
+SPEC = Command("energy of ended jobs in Slurm's accounting record", _configure, _run)

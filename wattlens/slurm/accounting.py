@@ -1,0 +1,111 @@
+"""Ended jobs of Slurm's accounting database by sacct, and comments of them by sacctmgr, as an operator of Slurm."""
+
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.text import printable
+from energy_agent.core.units import NS_PER_S
+
+TIMEOUT_S: Final = 120.0
+STATES: Final = "BOOT_FAIL,CANCELLED,COMPLETED,DEADLINE,FAILED,NODE_FAIL,OUT_OF_MEMORY,PREEMPTED,TIMEOUT"
+"""States of jobs that have ended."""
+
+
+class CommentField(StrEnum):
+    """Fields of a job's record that can be set after its end (sacctmgr, "specifications for job")."""
+
+    ADMIN_COMMENT = "AdminComment"  # by an operator only
+    COMMENT = "Comment"  # which users may set too
+    EXTRA = "Extra"
+
+
+@dataclass(frozen=True, slots=True)
+class EndedJob:
+    """A job that has ended.
+
+    Args:
+        job_id: as Slurm shows it: 12, 12_3 of an array, 12+1 of a heterogeneous job.
+        raw_id: its own number, by which agents name its workload.
+        cluster: of the accounting database.
+        submit_ns: when it was submitted, before all of its runs, UTC.
+        end_ns: end of its last run, UTC.
+        has_gpus: it was allocated GPUs.
+        comment: what the field has now.
+    """
+
+    job_id: str
+    raw_id: str
+    cluster: str
+    submit_ns: int
+    end_ns: int
+    has_gpus: bool
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmAccounting:
+    """The accounting database of one Slurm, by the programs in `folder` (None: those in PATH)."""
+
+    folder: Path | None = None
+    field: CommentField = CommentField.ADMIN_COMMENT
+
+    def ended_jobs(self, since_ns: int, job_ids: Sequence[str] = ()) -> list[EndedJob]:
+        """Jobs that ended after a time, or these jobs alone, in the order of their end.
+
+        Raises:
+            WattlensError: sacct failed.
+        """
+        names = f"JobID,JobIDRaw,Cluster,Submit,End,AllocTRES%512,{self.field}%65536"
+        command = ["sacct", "--allocations", "--noheader", "--parsable2", f"--format={names}"]
+        command += [f"--jobs={','.join(job_ids)}"] if job_ids else ["--allusers", f"--state={STATES}"]
+        command += [f"--starttime=uts{since_ns // NS_PER_S}", "--endtime=now"]
+        jobs = list(parse_jobs(self._run(command)))
+        return sorted(jobs, key=lambda job: (job.end_ns, job.raw_id))
+
+    def write(self, job: EndedJob, comment: str) -> None:
+        """Set the field of a job's record.
+
+        Raises:
+            WattlensError: sacctmgr failed, or did not find the job.
+        """
+        where = [f"jobid={job.job_id}", *([f"cluster={job.cluster}"] if job.cluster else [])]
+        self._run(["sacctmgr", "--immediate", "modify", "job", "where", *where, "set", f"{self.field}={comment}"])
+
+    def _run(self, command: list[str]) -> str:
+        program = str(self.folder / command[0]) if self.folder is not None else command[0]
+        environ = {**os.environ, "SLURM_TIME_FORMAT": "%s", "LC_ALL": "C"}
+        try:
+            done = subprocess.run(
+                [program, *command[1:]], env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                errors="replace", timeout=TIMEOUT_S, check=False,
+            )  # fmt: skip
+        except FileNotFoundError:
+            raise UsageError(f"{program}: not found; name the folder of Slurm's programs with --slurm") from None
+        except subprocess.TimeoutExpired:
+            raise WattlensError(f"{program} did not respond within {TIMEOUT_S:g} s") from None
+        if done.returncode:
+            lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+            raise WattlensError(printable(f"{command[0]}: {lines[-1] if lines else f'exit code {done.returncode}'}"))
+        return done.stdout
+
+
+def parse_jobs(text: str) -> Iterator[EndedJob]:
+    """The jobs of sacct's output with epoch times; jobs without an end are skipped.
+
+    Raises:
+        WattlensError: a line does not have the fields that were requested.
+    """
+    for line in text.splitlines():
+        fields = line.split("|", 6)
+        if len(fields) != 7:
+            raise WattlensError(printable(f"sacct: expected 7 fields, got {line[:80]!r}"))
+        job_id, raw_id, cluster, submit, end, resources, comment = fields
+        if submit.isdecimal() and end.isdecimal():
+            has_gpus = "gres/gpu" in resources
+            yield EndedJob(job_id, raw_id, cluster, int(submit) * NS_PER_S, int(end) * NS_PER_S, has_gpus, comment)
