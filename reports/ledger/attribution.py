@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from energy_agent.core.errors import ChainError
-from energy_agent.core.workloads.job_identity import run_of
+from energy_agent.core.workloads.job_identity import job_address, run_of
 from reports.inputs import ModelName, TeamRule, team_of
 from reports.ledger.store import DayDatabase
 from reports.ledger.sums import NOBODY, PartLabels
@@ -85,7 +85,7 @@ def register_parts(store: DayDatabase, rules: Sequence[TeamRule], models: Mappin
             trains = bool(trained & {(name[0], "", name[2]), (name[0], "run", run_of(kind, labels))})
             part = whose.number(replace(_who(kind, labels, name[2], served.get(name, []), rules, models), trains=trains))
             if labels or name not in whose.names:
-                whose.names[name] = display_name(name[2], labels)
+                whose.names[name] = job_or_workload(name[2], kind, labels)
         for column, value in zip(columns.values(), (day_ns, *name, part, holder), strict=False):  # names stand at the end
             column.append(value)
     numbers = {called: number for number, called in enumerate(dict.fromkeys(whose.names.values()))}
@@ -144,6 +144,11 @@ def display_name(workload: str, labels: Mapping[str, str]) -> str:
     """A workload's name for people: namespace/pod where there is one, else the name in its labels, else its identity."""
     pod = "/".join(labels[k] for k in ("namespace", "pod") if labels.get(k))
     return pod or labels.get("name") or workload
+
+
+def job_or_workload(workload: str, kind: str, labels: Mapping[str, str]) -> str:
+    """The name that a report lists a workload under: its job, so that all nodes and pods of one are one, else its own name."""
+    return (labels.get("owner") and job_address(kind, labels)) or display_name(workload, labels)
 
 
 def _who(

@@ -48,6 +48,21 @@ def test_a_job_on_very_many_nodes_is_one_workload(tmp_path: Path) -> None:
     assert largest[0].dims["gpu_hours"] == "260"
 
 
+def test_pods_of_a_job_are_one_row_whichever_nodes_they_were_on(tmp_path: Path) -> None:
+    """Three pods of a JobSet, one of which replaced another, and a Slurm job on two nodes; a pod of its own keeps its name."""
+    labels = {"namespace": "ml", "owner": "JobSet/llama"}
+    uses: list[Use] = [(f"n{n}", f"pod:{n}", {**labels, "pod": f"llama-{n}"}, "0.25", 0) for n in range(3)]
+    uses += [(f"n{n}", "slurm:9", {"owner": "Job/9", "job": "9", "user": "ann"}, "0.125", 0) for n in range(2)]
+    uses.append(("n1", "pod:x", {"namespace": "ml", "pod": "notebook"}, "0.125", 0))
+    found = make_facts(tmp_path, uses, Organisation())
+    largest = [found.figures[f"largest/{rank:02d}"] for rank in (1, 2, 3)]
+    assert [(f.dims["workload"], f.text) for f in largest] == [
+        ("k8s/ml/JobSet/llama", "10800000"),
+        ("slurm/9", "3600000"),
+        ("ml/notebook", "1800000"),
+    ]
+
+
 def test_only_what_trained_is_a_training_run_with_all_ranks_of_its_job_and_group(tmp_path: Path) -> None:
     """Nothing is labelled but a group: two nodes of a job and two pods of a group are the run, 4 kWh; a notebook is not."""
     uses: list[Use] = [
