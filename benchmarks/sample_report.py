@@ -111,7 +111,7 @@ def make(folder: Path, out: Path, forms: str = FORMS) -> None:
     _run("ledger", "compact", folder / "segments", "--out", folder / "days", "--inventory", inputs / "inventory.csv",
          "--jobs", "2")  # fmt: skip
     _run("report", "--ledger", folder / "days", "--quarter", QUARTER, "--org", inputs / "org.yaml",
-         "--as-of", AS_OF, "--out", out, "--formats", forms)  # fmt: skip
+         "--as-of", AS_OF, "--earlier", "4", "--out", out, "--formats", forms)  # fmt: skip
 
 
 def _run(*words: object) -> None:

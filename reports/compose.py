@@ -13,6 +13,9 @@ from reports.language import Translator
 from reports.page.document import DocumentSection, ReportDocument
 from reports.page.section import OmittedSection, ReportSection
 
+SUMMARY_ENDS = 16
+"""Sections of a smaller order make the summary of two pages."""
+
 
 def compose(facts: Facts, say: Translator, *, accepted: bool = False) -> ReportDocument:
     """Compose the document.
@@ -28,7 +31,7 @@ def compose(facts: Facts, say: Translator, *, accepted: bool = False) -> ReportD
         if isinstance(blocks, OmittedSection):
             hidden.append((say(section.title), blocks.reason))
         else:
-            shown.append(DocumentSection(say(section.title), blocks))
+            shown.append(DocumentSection(say(section.title), blocks, section.annex))
     digest = hashlib.sha256(facts_json(facts)).hexdigest()
     period = _period(facts)
     return ReportDocument(
@@ -42,6 +45,9 @@ def compose(facts: Facts, say: Translator, *, accepted: bool = False) -> ReportD
         hidden=tuple(hidden),
         footer=say("wattlens_facts_json_has", version=facts.version, digest=digest),
         words=say.renderer,
+        summary=sum(
+            1 for section in sections() if section.order < SUMMARY_ENDS and say(section.title) in {s.title for s in shown}
+        ),
     )
 
 
@@ -70,7 +76,7 @@ def _last_day(end: str) -> str:
 def sections() -> list[ReportSection]:
     """Every section, in order."""
     specs: dict[str, ReportSection] = plugin.discover(reports.page.sections)
-    return sorted(specs.values(), key=lambda section: (section.order, section.title))
+    return sorted(specs.values(), key=lambda section: (section.annex, section.order, section.title))
 
 
 def too_little(facts: Facts) -> bool:

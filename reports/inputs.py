@@ -22,6 +22,7 @@ from energy_agent.site.building.contracts import Lot
 from energy_agent.site.building.supplier import SupplierRate
 from energy_agent.site.building.tariffs import TariffPrices
 from energy_agent.site.building.water import WaterUse
+from reports.statement import ReportedPeriod, ReportStatement, StatedInput
 
 LEAST_COVERAGE: Final = Fraction(95, 100)
 NO_GRID: Final = "no input has the grid's zone or country"
@@ -56,6 +57,7 @@ class SiteInputs:
         on_site_kept: whether the certificates of on-site generation were kept, not sold; None if not stated.
         factor_error: relative 95 % error of the grid's factors; None: assumed by their quality class.
         floor_m2: floor area; None if unknown.
+        stated_inputs: every record that was typed in for the site.
     """
 
     name: str
@@ -83,6 +85,7 @@ class SiteInputs:
     factor_error: Fraction | None = None
     on_site_kept: bool | None = None
     floor_m2: Decimal | None = None
+    stated_inputs: tuple[StatedInput, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +190,9 @@ class Organisation:
         embodied: the first rule whose glob matches applies.
         model_names: printed names by the model's name in the ledger.
         files: (path as given, SHA-256) of every file that was read.
+        statement: who answers for the report.
+        reported: totals of earlier periods, as earlier reports stated them.
+        stated_inputs: every record that was typed in and belongs to no site.
     """
 
     name: str = ""
@@ -199,6 +205,9 @@ class Organisation:
     embodied: tuple[EmbodiedDeclaration, ...] = ()
     model_names: Mapping[str, ModelName] = field(default_factory=dict)
     files: tuple[tuple[str, str], ...] = ()
+    statement: ReportStatement = field(default_factory=ReportStatement)
+    reported: tuple[ReportedPeriod, ...] = ()
+    stated_inputs: tuple[StatedInput, ...] = ()
 
     @classmethod
     def nothing(cls) -> "Organisation":

@@ -51,6 +51,21 @@ class PrometheusEnergy:
 
 
 @dataclass(frozen=True, slots=True)
+class ComparedPeriod:
+    """An earlier period with which the report compares.
+
+    Args:
+        label: such as 2026Q2.
+        role: earlier | base.
+        evidence: without bounds and names of boards; None: the ledger has no data of it.
+    """
+
+    label: str
+    role: str
+    evidence: "PeriodEvidence | None"
+
+
+@dataclass(frozen=True, slots=True)
 class PeriodEvidence:
     """Everything that the figures of one period are computed from.
 
@@ -58,6 +73,7 @@ class PeriodEvidence:
         label: such as 2026Q3; "": by its instants.
         before: that of the period before, without bounds and names of boards; None: the ledger holds nothing of it.
         year_ago: that of the same period a year before; None also if the period is a year.
+        compared: periods whose totals are listed, the newest first, the base year last.
         covered: coverage of every site, which is made of the rest.
     """
 
@@ -69,6 +85,7 @@ class PeriodEvidence:
     prometheus: PrometheusEnergy | None = None
     before: "PeriodEvidence | None" = None
     year_ago: "PeriodEvidence | None" = None
+    compared: tuple[ComparedPeriod, ...] = ()
     covered: Mapping[str, DeviceCoverage] = field(default_factory=dict, init=False, compare=False)
 
     @property

@@ -19,6 +19,7 @@ from reports.figures.series import ChartSeries, courses
 from reports.inputs import Organisation, SiteInputs
 from reports.ledger.days import Day
 from reports.period import local_text
+from reports.statement import ReportStatement, StatedInput
 
 MATCHES: Final = "the newest publication of the requested zone and year"
 """Why a factor was chosen where nothing about it differs from the request."""
@@ -176,6 +177,9 @@ class Facts:
         version: version of the program.
         datapoints: the framework index.
         restatement: how the totals changed from the previous edition to this one.
+        restatement_reason: why this edition restates the previous one, in the words of who created it.
+        statement: who answers for the report, and its organisational boundary.
+        stated_inputs: every record that was typed into the inputs, of the report's sites.
     """
 
     organisation: str
@@ -197,6 +201,9 @@ class Facts:
     restates: str | None = None
     restatement: tuple[RestatedTotal, ...] = ()
     datapoints: tuple[DatapointAnswer, ...] = ()
+    restatement_reason: str = ""
+    statement: ReportStatement = field(default_factory=ReportStatement)
+    stated_inputs: tuple[StatedInput, ...] = ()
     schema: str = SCHEMA
 
     def by_prefix(self, prefix: str) -> list[Figure]:
@@ -266,7 +273,17 @@ def build_facts(
         conservation=conservation,
         edition=edition,
         restates=restates,
+        statement=organisation.statement,
+        stated_inputs=(
+            *(each for name in sorted(evidence.sites) for each in _inputs_of(evidence, name)),
+            *organisation.stated_inputs,
+        ),
     )
+
+
+def _inputs_of(evidence: PeriodEvidence, name: str) -> tuple[StatedInput, ...]:
+    inputs = evidence.sites[name].inputs
+    return () if inputs is None else inputs.stated_inputs
 
 
 def conserved(evidence: PeriodEvidence) -> Conservation:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.pue import YEAR_NS
-from reports.figures.evidence import PeriodEvidence, SiteEvidence
+from reports.figures.evidence import ComparedPeriod, PeriodEvidence, SiteEvidence
 from reports.inputs import Organisation
 from reports.ledger.days import DAY_NS, Day, DayStorage, EmptyPeriodError, verify_files
 from reports.ledger.reading import days_in, read_priced, read_sums, windows_of
@@ -22,9 +22,16 @@ _READ = ("holder_day", "span_day", "workload_cell", "tokens", "steps", "gap", "a
 
 
 def gather(
-    system: DayStorage, days: Sequence[Day], organisation: Organisation, request: PeriodRequest
+    system: DayStorage, days: Sequence[Day], organisation: Organisation, request: PeriodRequest, earlier: int = 1
 ) -> tuple[PeriodEvidence, list[Day]]:
     """Return the evidence of the requested period, and the days that it uses.
+
+    Args:
+        system: storage of the days.
+        days: all days of the ledger.
+        organisation: its inputs.
+        request: the period.
+        earlier: number of earlier periods whose totals are listed.
 
     Raises:
         ChainError: a file does not match its day's manifest.
@@ -33,21 +40,34 @@ def gather(
     windows = windows_of(days, organisation, request)
     evidence, used = _of_period(system, days, organisation, request, windows)
     used = _with_witness(used, days, windows)
-    compared: list[PeriodEvidence | None] = []
+    known: dict[str, PeriodEvidence | None] = {}
+
+    def compare(asked: PeriodRequest | None) -> PeriodEvidence | None:
+        nonlocal used
+        if asked is None:
+            return None
+        if asked.label not in known:
+            try:
+                windows_then = windows_of(days, organisation, asked)
+                found, its_days = _of_period(system, days, organisation, asked, windows_then, compared=True)
+            except EmptyPeriodError:
+                known[asked.label] = None  # the ledger does not reach so far back, which the comparison says
+            else:
+                known[asked.label] = found
+                used = [*used, *_unused_days(its_days, used)]
+        return known[asked.label]
+
     kind = request.kind
-    for periods in (1, 0 if kind is None or kind.per_year == 1 else kind.per_year):
-        earlier = request.before(periods) if periods else None
-        try:
-            period_evidence = (
-                None
-                if earlier is None
-                else _of_period(system, days, organisation, earlier, windows_of(days, organisation, earlier), compared=True)
-            )
-        except EmptyPeriodError:
-            period_evidence = None  # the ledger does not reach so far back, which the comparison says
-        compared.append(period_evidence[0] if period_evidence else None)
-        used += _unused_days(period_evidence[1], used) if period_evidence else []
-    return replace(evidence, before=compared[0], year_ago=compared[1]), sorted(used, key=lambda d: (d.site, d.start_ns))
+    per_year = 0 if kind is None else kind.per_year
+    before, year_ago = compare(request.before(1)), compare(request.before(per_year) if per_year > 1 else None)
+    listed = [(each, "earlier") for n in range(1, earlier + 1) if (each := request.before(n)) is not None]
+    base_year = organisation.statement.base_year
+    base = None if base_year is None else request.in_year(base_year)
+    if base is not None and base.label != request.label:
+        listed = [pair for pair in listed if pair[0].label != base.label] + [(base, "base")]
+    compared = tuple(ComparedPeriod(each.label, role, compare(each)) for each, role in listed)
+    evidence = replace(evidence, before=before, year_ago=year_ago, compared=compared)
+    return evidence, sorted(used, key=lambda d: (d.site, d.start_ns))
 
 
 def _unused_days(days: Iterable[Day], used: Iterable[Day]) -> list[Day]:

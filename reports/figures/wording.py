@@ -23,6 +23,14 @@ def mass(grams: Number) -> str:
     return _scaled(Fraction(grams), _GRAMS)
 
 
+def amount(value: Number, unit: str, digits: int = 4) -> str:
+    """A value in J or g with a prefix, any other in its own unit."""
+    steps = {"J": _WATT_HOURS, "g": _GRAMS}.get(unit)
+    if steps is None:
+        return f"{short(value, digits)} {unit}"
+    return _scaled(Fraction(value) / (3600 if unit == "J" else 1), steps, digits=digits)
+
+
 def liters(value: Number) -> str:
     """A volume of water in L, in m3 from 1,000 L."""
     return f"{short(Fraction(value) / 1000)} m\u00b3" if abs(Fraction(value)) >= 1000 else f"{short(value)} L"
@@ -101,7 +109,10 @@ def span(figure: Figure, say: Translator, digits: int = 3) -> str:
 
 
 def _scaled(
-    value: Fraction, steps: tuple[tuple[int | Fraction, str], ...], mode: Literal["nearest", "down", "up"] = "nearest"
+    value: Fraction,
+    steps: tuple[tuple[int | Fraction, str], ...],
+    mode: Literal["nearest", "down", "up"] = "nearest",
+    digits: int = 3,
 ) -> str:
     scale, unit = next((s for s in steps if abs(value) >= s[0]), steps[-1] if value else steps[-2])
-    return f"{short(value / scale, mode=mode)} {unit}"
+    return f"{short(value / scale, digits, mode)} {unit}"

@@ -11,6 +11,7 @@ class DocumentSection:
 
     title: str
     blocks: tuple[Block, ...]
+    annex: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class ReportDocument:
         sections: in order.
         hidden: titles of omitted sections, with reasons.
         footer: origin of the report: program version, hash of the facts.
+        summary: number of sections of the summary: the first has page one, the others and the contents have page two.
         words: the renderer's own texts, such as "contents" and the list of omitted sections: ID -> text.
     """
 
@@ -40,3 +42,4 @@ class ReportDocument:
     hidden: tuple[tuple[str, str], ...]
     footer: str
     words: dict[str, str]
+    summary: int = 1

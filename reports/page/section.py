@@ -151,8 +151,9 @@ class OmittedSection:
 
 @dataclass(frozen=True, slots=True)
 class ReportSection:
-    """A section. `title` is the id of its text; `order` sorts the report."""
+    """A section. `title` is the id of its text; `order` sorts the report; an annex comes after all others."""
 
     title: str
     order: int
     build: Callable[[Facts, Translator], tuple[Block, ...] | OmittedSection]
+    annex: bool = False

@@ -125,9 +125,11 @@ def _data(document: ReportDocument, paper: Paper, chosen: FontChoice) -> dict[st
         "said": document.words,
         "paper": {"a4": "a4", "letter": "us-letter"}[paper],
         "fonts": chosen.families,
+        "summary": document.summary,
         "sections": [
             {
                 "title": _named(section.title),
+                "annex": section.annex,
                 "blocks": [_block(block, document, f"s{n}b{m}", chosen) for m, block in enumerate(section.blocks)],
             }
             for n, section in enumerate(document.sections)

@@ -52,7 +52,22 @@ def again(quarter_folder: tuple[messy.Messy, Path]) -> tuple[Path, Path, Path]:
     for result in compact_days(found, days, late, messy.organisation().stays()):
         for statement in result.statements:
             assert statement.number == (1 if statement.folder.parts[-3] == "east" else 0)
-    assert report(folder, days, new, "--formats", "html", "--accept-coverage", "50", "--restates", str(old)) == 0
+    assert (
+        report(
+            folder,
+            days,
+            new,
+            "--formats",
+            "html",
+            "--accept-coverage",
+            "50",
+            "--restates",
+            str(old),
+            "--reason",
+            "corrected data",
+        )
+        == 0
+    )
     return days, old, new
 
 

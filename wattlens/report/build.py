@@ -23,6 +23,8 @@ from reports.figures.facts import Facts, RestatedTotal, build_facts
 from reports.figures.facts_json import facts_json
 from reports.figures.gather import gather
 from reports.figures.measures import all_figures
+from reports.figures.measures.history import without_reason
+from reports.figures.wording import amount
 from reports.frameworks.answers import datapoint_answers
 from reports.inputs import LEAST_COVERAGE, Organisation, SiteInputs
 from reports.ledger.days import DAY_NS, find_days
@@ -50,6 +52,8 @@ class Options:
         pinned: statements of compacted days to use instead of the newest.
         edition: number of this edition, and the SHA-256 of the facts that it restates.
         restatement: how its totals differ from those facts; see `restated`.
+        reason: why it restates them, in words.
+        earlier: number of earlier periods whose totals are listed.
         ask: queries a Prometheus for its data of the period; None: no query.
         checked: the response of a Prometheus when the report was first created.
     """
@@ -63,6 +67,8 @@ class Options:
     pinned: Mapping[tuple[str, str], int] | None = None
     edition: tuple[int, str | None] = (0, None)
     restatement: tuple[RestatedTotal, ...] = ()
+    reason: str = ""
+    earlier: int = 1
     ask: Callable[[Mapping[str, SiteWindow]], PrometheusEnergy] | None = None
     checked: PrometheusEnergy | None = None
 
@@ -78,6 +84,10 @@ class Options:
         }
         if self.accept_old:
             arguments["accept_old"] = True
+        if self.reason:
+            arguments["reason"] = self.reason
+        if self.earlier != 1:
+            arguments["earlier"] = str(self.earlier)
         if self.checked is not None:
             arguments["prometheus"] = json.dumps(asdict(self.checked), separators=(",", ":"))
         if self.restatement:
@@ -101,12 +111,35 @@ def build(options: Options, progress: Progress | None = None) -> Facts:
             there = windows_of(days, organisation, options.asked)
             year = max(datetime.fromtimestamp(w.end_ns // NS_PER_S - 1, UTC).year for w in there.values())
             adjusted = with_country(organisation, there, options.country, year, accept_old=options.accept_old)
-        evidence, used = gather(system, days, adjusted, options.asked)
+        evidence, used = gather(system, days, adjusted, options.asked, options.earlier)
     checked = options.checked if options.ask is None else options.ask(evidence.sums.windows)
     evidence = replace(evidence, prometheus=checked)
     number, restates = options.edition
     facts = build_facts(evidence, all_figures(evidence), used, __version__, edition=number, restates=restates)
-    return replace(facts, restatement=options.restatement, datapoints=datapoint_answers(facts))
+    _refuse_unexplained(facts)
+    return replace(
+        facts,
+        restatement=options.restatement,
+        restatement_reason=options.reason,
+        datapoints=datapoint_answers(facts),
+    )
+
+
+def _refuse_unexplained(facts: Facts) -> None:
+    """Check that each earlier total which the ledger no longer gives has a reason.
+
+    Raises:
+        UsageError: one has none; a line for each.
+    """
+    lines = []
+    for reported, today in without_reason(facts.figures):
+        then, now = (amount(f.value or 0, f.unit) for f in (reported, today))
+        lines.append(
+            f"reported {reported.dims['period']}: {reported.dims['figure']} was reported as {then}, and the ledger with "
+            f"today's inputs gives {now}; state the cause in its key `reason` (sheet Reported)"
+        )
+    if lines:
+        raise UsageError("\n".join(lines))
 
 
 def add_prometheus_result(options: Options, facts: Facts) -> Options:
@@ -153,6 +186,8 @@ def rebuild(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
         pinned=pinned,
         edition=(manifest.edition, manifest.restates),
         restatement=_restatement(text("restatement")),
+        reason=text("reason") or "",
+        earlier=int(text("earlier") or 1),
         checked=_checked(text("prometheus")),
     )
     return facts_json(build(options))

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from energy_agent.config.messages import NAME
 from energy_agent.config.section import Section
 from energy_agent.core.meters.facility import MeterFacts, Position, Role
+from energy_agent.site.config.contracts import Day
 
 MeterId = Annotated[str, Field(pattern=NAME)]
 
@@ -38,6 +39,9 @@ class MeterConfig(Section):
         le=1e10,
         description="maximum power, such as the breaker's rating: bounds the energy of its gaps; higher readings are rejected",
     )
+    accuracy_class: str = Field("", max_length=100, description="class on its nameplate, such as 0.5S (IEC 62053-22); printed")
+    serial_number: str = Field("", max_length=100, description="serial number on its nameplate; printed in the report")
+    calibrated: Day | None = Field(None, description="day of its last calibration or verification; printed in the report")
     period_s: float = Field(60.0, ge=1, le=3600, description="seconds between readings")
     timeout_s: float = Field(5.0, ge=0.1, le=60, description="timeout of a response")
 

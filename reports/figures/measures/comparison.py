@@ -36,7 +36,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     for when, earlier in (("before", evidence.before), ("year_ago", evidence.year_ago)):
         if when == "year_ago" and evidence.is_yearly:
             continue  # it is the period before
-        why = RUNS if running else NO_EARLIER if earlier is None else _too_little(earlier)
+        why = RUNS if running else NO_EARLIER if earlier is None else too_little_metered(earlier)
         if earlier is None or why:
             for name, unit in (("energy", "J"), (_grams(evidence), "g"), ("serving", "J")):
                 yield Figure(f"bridge.{name}/{when}", None, unit, "Shapley", "facility", sources=LEDGER, reason=why)
@@ -58,7 +58,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
                 yield Figure(f"j_per_token.same_mix/{when}/{name}", value, "J/token", how, "node", sources=LEDGER, dims=dims)
 
 
-def _too_little(earlier: PeriodEvidence) -> str:
+def too_little_metered(earlier: PeriodEvidence) -> str:
     """Why a period is not compared with; "": it is. What was hardly metered would read as growth."""
     share = together(coverage(earlier.sums, earlier.organisation)).share or Fraction(0)
     if share >= earlier.organisation.least_coverage:

@@ -3,6 +3,7 @@
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.language import Translator
+from reports.page.amounts import ENERGY, amounts
 from reports.page.section import Block, Note, ReportSection, ReportTable
 
 BOUNDARIES = {"gpu": "gpus", "gpu+cpu": "gpus_and_processors", "node": "nodes", "facility": "building", "mixed": "mixed"}
@@ -17,11 +18,13 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
         rows.append((name, site.time_zone, site.start[:16], site.end[:16], say(BOUNDARIES[within]), how))
     columns = (say("site"), say("time_zone"), say("from"), say("to_not_included"), say("known_up"), say("building"))
     blocks: list[Block] = [ReportTable(say("sites_and_periods"), columns, tuple(rows))]
-    rows_by_sku = [
-        (f.dims["sku"], wording.count(f.dims["devices"]), wording.energy(f.value or 0)) for f in facts.of("energy.gpu", "sku")
-    ]
-    if rows_by_sku:
-        blocks.append(ReportTable(say("boards"), (say("board"), say("devices"), say("gpu_energy")), tuple(rows_by_sku)))
+    models = facts.of("energy.gpu", "sku")
+    if models:
+        block = amounts([f.value for f in models], ENERGY)
+        cells = zip(models, block.cells, strict=True)
+        by_model = tuple((f.dims["sku"], wording.count(f.dims["devices"]), energy) for f, energy in cells)
+        heads = (say("board"), say("devices"), say("with_unit", name=say("gpu_energy"), unit=block.unit))
+        blocks.append(ReportTable(say("boards"), heads, by_model))
     blocks.append(Note(say("energy_is_booked_once")))
     return tuple(blocks)
 

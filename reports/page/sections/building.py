@@ -4,6 +4,7 @@ from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.language import Translator
+from reports.page.amounts import ENERGY, amounts
 from reports.page.section import Block, IntervalChart, IntervalMark, Note, OmittedSection, ReportSection, ReportTable
 
 
@@ -16,13 +17,15 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     rows = []
     for site in facts.sites:
         pue, year = facts.figures[f"pue/site/{site}"], facts.figures[f"pue.trailing/site/{site}"]
-        cells = [_kind(f, say) if f.value is not None else say(wording.ABSENT) for f in (pue, year)]
+        cells = [wording.short(f.value) if f.value is not None else say(wording.ABSENT) for f in (pue, year)]
+        bounds, kind = (wording.span(pue, say), _kind(pue, say)) if pue.value is not None else ("\u2013", "\u2013")
         category = "\u2013" if pue.value is None else pue.dims.get("category", "none")
         covered = wording.percent(pue.coverage) if pue.coverage is not None else "\u2013"
         if category == "none":
             category = say("estimate_its_bounds_assumed") if pue.method.endswith("assumed") else say("estimate")
-        rows.append((site, cells[0], category, covered, cells[1]))
-    columns = (say("site"), say("pue_of_the_period"), say("category"), say("metered"), say("twelve_months"))
+        rows.append((site, cells[0], bounds, kind, category, covered, cells[1]))
+    heads = ("site", "pue_of_the_period", "bounds", "pue_kind", "category", "metered", "twelve_months")
+    columns = tuple(say(head) for head in heads)
     blocks: list[Block] = [ReportTable(say("pue_iso_iec_30134_2"), columns, tuple(rows))]
     ranges = tuple(IntervalMark(f.dims["site"], f.value, f.low, f.high, wording.short(f.value or 0)) for f in known)
     if len(ranges) > 1:
@@ -40,26 +43,24 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
         if parts:
             lost = [f for f in parts if f.dims["part"].startswith("between ")]  # of what the parts are of already
             total = facts.figures[f"energy.facility/site/{site}"]
-            named = [_part(f, say.translate(f.dims["part"]), say) for f in parts if f not in lost]
-            named.append(_part(total, say("total"), say))
-            named += [_part(f, say("of_it_lost", where=say.translate(f.dims["part"])), say) for f in lost]
-            heads = (say("part"), say("energy"), say("bounds"))
-            blocks.append(ReportTable(say("where_the_energy_of_goes", site=site), heads, tuple(named)))
+            of_total = [f for f in parts if f not in lost]
+            names = [say.translate(f.dims["part"]) for f in of_total] + [say("total")]
+            names += [say("of_it_lost", where=say.translate(f.dims["part"])) for f in lost]
+            figures = [*of_total, total, *lost]
+            block = amounts([end for f in figures for end in (f.value, f.low, f.high)], ENERGY)
+            ends_of = (block.cells[n : n + 3] for n in range(0, len(block.cells), 3))
+            named = tuple((name, *row) for name, row in zip(names, ends_of, strict=True))
+            ends = (say("with_unit", name=say(head), unit=block.unit) for head in ("energy", "at_least", "at_most"))
+            blocks.append(ReportTable(say("where_the_energy_of_goes", site=site), (say("part"), *ends), named))
     blocks.append(Note(say("ipue_and_category")))
     return tuple(blocks)
 
 
 def _kind(figure: Figure, say: Translator) -> str:
-    """A PUE with its interval and kind, and with the measured ratio where that is below 1."""
+    """The kind of a PUE, and the measured ratio where that is below 1."""
     kind = say("stated") if figure.dims["kind"] == "stated" else figure.dims["kind"]
-    text = f"{wording.short(figure.value or 0)} ({wording.span(figure, say)}), {kind}"
     raised = figure.dims.get("raised_from")
-    return f"{text}, {say('measured_below_one', measured=raised)}" if raised else text
-
-
-def _part(figure: Figure, name: str, say: Translator) -> tuple[str, str, str]:
-    value = wording.energy(figure.value) if figure.value is not None else say(wording.ABSENT)
-    return name, value, wording.span_energy(figure, say)
+    return f"{kind}, {say('measured_below_one', measured=raised)}" if raised else kind
 
 
 def _short(facts: Facts, identity: str, say: Translator) -> str:

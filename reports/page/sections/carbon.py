@@ -1,9 +1,12 @@
 """CO2e of electricity by both methods, its factors, hourly matching of contracts; embodied emissions and SCI."""
 
+from fractions import Fraction
+
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.language import Translator
+from reports.page.amounts import ABSENT, MASS, amounts
 from reports.page.market import market_blocks
 from reports.page.partition import CO2E, LIFE_CYCLE, co2e_prefix
 from reports.page.section import Bars, Block, Heat, Note, OmittedSection, ReportSection, ReportTable, StackedBar
@@ -31,7 +34,8 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
 
 
 def _by_site(facts: Facts, say: Translator, prefix: str, caption: str) -> ReportTable:
-    rows = []
+    rows: list[tuple[str, ...]] = []
+    grams: list[Fraction | None] = []
     names = [*facts.sites, ""] if len(facts.sites) > 1 else list(facts.sites)
     for name in names:
         suffix = f"/site/{name}" if name else ""
@@ -39,23 +43,29 @@ def _by_site(facts: Facts, say: Translator, prefix: str, caption: str) -> Report
         if located is None or marketed is None:
             continue  # of a site whose factors count other emissions
         mean = facts.figures.get(f"grid_intensity{suffix}")
-        intensity = f"{wording.short(mean.value)} g/kWh" if mean is not None and mean.value is not None else "\u2013"
+        intensity = wording.short(mean.value, 4) if mean is not None and mean.value is not None else ABSENT
+        grams += [located.value, marketed.value]
         quality = located.dims.get("quality", "\u2013")
         rows.append(
             (
                 name or say("all_sites"),
-                _mass(located, say),
-                _mass(marketed, say),
+                _bounds(located, say),
+                _bounds(marketed, say),
                 intensity,
                 quality,
                 say.translate(located.dims.get("basis", "")),
             )
         )
+    block = amounts(grams, MASS)
+    pairs = zip(block.cells[::2], block.cells[1::2], strict=True)
+    rows = [(row[0], pair[0], row[1], pair[1], *row[2:]) for row, pair in zip(rows, pairs, strict=True)]
     columns = (
         say("site"),
-        say("location_based"),
-        say("market_based"),
-        say("mean_of_the_grid"),
+        say("with_unit", name=say("location_based"), unit=block.unit),
+        say("bounds"),
+        say("with_unit", name=say("market_based"), unit=block.unit),
+        say("bounds"),
+        say("with_unit", name=say("mean_of_the_grid"), unit="g/kWh"),
         say("quality_1_to_5"),
         say("basis"),
     )
@@ -65,28 +75,36 @@ def _by_site(facts: Facts, say: Translator, prefix: str, caption: str) -> Report
 def _supply(facts: Facts, say: Translator) -> list[Block]:
     """Scope 3, category 3 and biogenic CO2 by site; what is missing with its reason."""
     prefixes = ("scope_3_3.upstream", "scope_3_3.losses", "scope_3_3", "biogenic_co2")
-    rows: list[tuple[str, ...]] = []
+    names: list[str] = []
+    values: list[Fraction | None] = []
     reasons: dict[str, list[str]] = {}
     for name in [*facts.sites, ""] if len(facts.sites) > 1 else list(facts.sites):
         figures = [facts.figures[f"{prefix}/site/{name}" if name else prefix] for prefix in prefixes]
-        cells = (wording.mass(f.value) if f.value is not None else "\u2013" for f in figures)
-        rows.append((name or say("all_sites"), *cells))
+        names.append(name or say("all_sites"))
+        values += [f.value for f in figures]
         for figure in figures if name else ():
             if figure.value is None and figure.reason:
                 reasons.setdefault(figure.reason, []).append(name)
-    columns = (say("site"), say("fuel_supply"), say("grid_losses"), say("scope_3_category_3"), say("biogenic_co2"))
-    table = ReportTable(say("scope_3_of_electricity"), columns, tuple(rows))
-    missing = ((", ".join(dict.fromkeys(names)), reason) for reason, names in reasons.items())
-    notes = [Note(say("missing_at_sites", sites=names, reason=say.translate(reason))) for names, reason in missing]
+    missing = ((", ".join(dict.fromkeys(sites)), reason) for reason, sites in reasons.items())
+    notes = [Note(say("missing_at_sites", sites=sites, reason=say.translate(reason))) for sites, reason in missing]
+    if all(value is None for value in values):
+        return [Note(say("no_scope_3_of_electricity")), *notes]
+    block = amounts(values, MASS)
+    cells = (block.cells[n : n + len(prefixes)] for n in range(0, len(values), len(prefixes)))
+    heads = (
+        say("with_unit", name=say(head), unit=block.unit)
+        for head in ("fuel_supply", "grid_losses", "scope_3_category_3", "biogenic_co2")
+    )
+    rows = tuple((name, *row) for name, row in zip(names, cells, strict=True))
+    table = ReportTable(say("scope_3_of_electricity"), (say("site"), *heads), rows)
     return [table, Note(say("scope_3_explained")), *notes]
 
 
-def _mass(figure: Figure, say: Translator) -> str:
-    return (
-        f"{wording.mass(figure.value)} {wording.plus_minus(figure, say)}"
-        if figure.value is not None
-        else (say.translate(figure.reason) if figure.reason else say(wording.ABSENT))
-    )
+def _bounds(figure: Figure, say: Translator) -> str:
+    """The bounds of a value, or the reason for its absence."""
+    if figure.value is not None:
+        return wording.plus_minus(figure, say)
+    return say.translate(figure.reason) if figure.reason else say(wording.ABSENT)
 
 
 def _charts(facts: Facts, say: Translator) -> list[Block]:
@@ -170,22 +188,24 @@ def _contracts(facts: Facts, say: Translator) -> list[Block]:
 
 def _embodied(facts: Facts, say: Translator) -> list[Block]:
     rows = []
-    for figure in facts.of("embodied", "sku"):
+    figures = facts.of("embodied", "sku")
+    block = amounts([end for figure in figures for end in (figure.low, figure.high)], MASS)
+    for figure, low, high in zip(figures, block.cells[::2], block.cells[1::2], strict=True):
         sku = figure.dims["sku"] or say(wording.ABSENT)
         if figure.low is None or figure.high is None:
-            rows.append((sku, "\u2013", say.translate(figure.reason), ""))
+            rows.append((sku, say.translate(figure.reason), ABSENT, ABSENT, ""))
             continue
         life = say.translate(figure.dims["life"])
         lifetime = life if figure.dims["life_declared"] == "yes" else say("life_nobody_declared", life=life)
-        span = f"{wording.mass(figure.low)} \u2013 {wording.mass(figure.high)}"
         covers = figure.dims["covers"]
         made_of = say(COVERS.get(covers, covers))
         if covers == "as told":
             made_of = f"{made_of}: {figure.dims['boundary']}"
-        rows.append((sku, made_of, span, lifetime))
+        rows.append((sku, made_of, low, high, lifetime))
     if not rows:
         return []
-    columns = (say("board"), say("made"), say("share_of_the_period"), say("life_span"))
+    ends = (say("with_unit", name=say(end), unit=block.unit) for end in ("at_least", "at_most"))
+    columns = (say("board"), say("made"), *ends, say("life_span"))
     blocks: list[Block] = [ReportTable(say("embodied_emissions_a_span_over"), columns, tuple(rows))]
     seen = facts.figures["coverage"]
     if seen.value is not None and seen.value < 1:

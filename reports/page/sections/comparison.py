@@ -48,7 +48,9 @@ def _waterfall(
     for name in EFFECTS:
         if name in ends:
             value = ends[name].value or 0
-            steps.append(WaterfallStep(say(effect_name(name, quantity)), Fraction(value) * scale, write(value)))
+            steps.append(
+                WaterfallStep(say(effect_name(name, quantity)), Fraction(value) * scale, wording.signed(Fraction(value), write))
+            )
     steps.append(WaterfallStep(facts.label, (last.value or 0) * scale, write(last.value or 0), level=True))
     return Waterfall(
         say("quantity_from_before_to_after", quantity=title, before=first.dims["period"], after=facts.label),

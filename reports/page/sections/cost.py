@@ -1,12 +1,14 @@
 """What the energy cost and what was charged, by site, team and million tokens."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.language import Translator
+from reports.page.amounts import numbers
 from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
 
 ROWS_MOST = 15
@@ -19,18 +21,16 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     sites = [f for f in facts.of("cost", "site") if f.value is not None]
     blocks: list[Block] = []
     if sites:
-        rows = [(f.dims["site"], _money(f), wording.span(f, say)) for f in sites]
         whole = facts.figures["cost"]
-        rows.append(
-            (
-                say("total"),
-                _money(whole) if whole.value is not None else "\u2013",
-                wording.span(whole, say) if whole.value is not None else "",
-            )
-        )
-        blocks.append(
-            ReportTable(say("electricity_by_site"), (say("site"), say("cost"), say("bounds_of_the_energy")), tuple(rows))
-        )
+        every = [*sites, whole]
+        unit = one_currency(every)
+        names = [*(f.dims["site"] for f in sites), say("total")]
+        cells = moneys(every, unit)
+        ends = zip(numbers([f.low for f in every]), numbers([f.high for f in every]), strict=True)
+        rows = tuple((name, cell, *pair) for name, cell, pair in zip(names, cells, ends, strict=True))
+        heads = (say("site"), _head("cost", unit, say), _head("at_least", unit, say), _head("at_most", unit, say))
+        blocks.append(ReportTable(say("electricity_by_site"), heads, rows))
+        blocks.append(Note(say("cost_bounds_are_those_of_the_energy")))
     for dimension, title in (("team", "teams"), ("model", "models")):
         blocks += _groups(facts, say, dimension, say(title))
     total = facts.figures["cost"]
@@ -51,21 +51,28 @@ def _groups(facts: Facts, say: Translator, dimension: str, title: str) -> list[B
         return []
     names = {name: Fraction(-1) for name, _ in every} | {name: f.value for name, f in every if f.value is not None}
     ranked = sorted(names, key=lambda name: (-names[name], name))
-    rows = []
-    for name in ranked[:ROWS_MOST]:
-        cells = [facts.figures.get(f"{q}/{dimension}/{name}") for q in ("cost", "cost_per_million_tokens", "charged")]
-        rows.append(
-            (name or say("unassigned"), *(_money(f) if f is not None and f.value is not None else "\u2013" for f in cells))
-        )
+    names_shown = [name or say("unassigned") for name in ranked[:ROWS_MOST]]
+    columns: dict[str, list[Figure | None]] = {
+        quantity: [facts.figures.get(f"{quantity}/{dimension}/{name}") for name in ranked[:ROWS_MOST]]
+        for quantity in ("cost", "cost_per_million_tokens", "charged")
+    }
     if len(ranked) > ROWS_MOST:
-        others = _sum([amounts["cost"].get(name) for name in ranked[ROWS_MOST:]])
-        rows.append((say("count_others", count=len(ranked) - ROWS_MOST), others, "", ""))
-    rest, total = facts.figures["cost.unattributed"], facts.figures["cost"]
-    rows.append((say("unallocated"), _money(rest) if rest.value is not None else "\u2013", "\u2013", "\u2013"))
-    charged = _sum(list(amounts["charged"].values()))
-    rows.append((say("total"), _money(total) if total.value is not None else "\u2013", "\u2013", charged))
-    columns = (title, say("electricity"), say("per_million_tokens"), say("charged"))
-    table = ReportTable(say("cost_and_what_is_in_no_workload", title=title), columns, tuple(rows))
+        names_shown.append(say("count_others", count=len(ranked) - ROWS_MOST))
+        columns["cost"].append(_sum([amounts["cost"].get(name) for name in ranked[ROWS_MOST:]]))
+        columns["cost_per_million_tokens"].append(None)
+        columns["charged"].append(None)
+    names_shown += [say("unallocated"), say("total")]
+    columns["cost"] += [facts.figures["cost.unattributed"], facts.figures["cost"]]
+    columns["cost_per_million_tokens"] += [None, None]
+    columns["charged"] += [None, _sum(list(amounts["charged"].values()))]
+    heads, cells = [title], []
+    for column, head in zip(columns.values(), ("electricity", "per_million_tokens", "charged"), strict=True):
+        if any(f is not None and f.value is not None for f in column):
+            unit = one_currency(column)
+            heads.append(_head(head, unit, say))
+            cells.append(moneys(column, unit))
+    rows = tuple((name, *row) for name, row in zip(names_shown, zip(*cells, strict=True), strict=True))
+    table = ReportTable(say("cost_and_what_is_in_no_workload", title=title), tuple(heads), rows)
     return [table, *_absent(amounts, say), *_unpriced(amounts["charged"], say)]
 
 
@@ -93,17 +100,33 @@ def _few(names: list[str], say: Translator) -> str:
     return ", ".join([*names[:ROWS_MOST], *more])
 
 
-def _sum(figures: Sequence[Figure | None]) -> str:
-    """What some groups cost together; a dash where one is not known, or they pay in several currencies."""
+def _sum(figures: Sequence[Figure | None]) -> Figure | None:
+    """What some groups cost together; None where one is not known, or they pay in several currencies."""
     units = {f.unit for f in figures if f is not None}
     if len(units) != 1 or not all(f is not None and f.value is not None for f in figures):
-        return "\u2013"
+        return None
     money = sum(((f.value or 0) for f in figures if f is not None), Fraction(0))
-    return f"{wording.short(money, 4)} {units.pop()}"
+    first = next(f for f in figures if f is not None)
+    return replace(first, value=Fraction(money), low=None, high=None)
 
 
-def _money(figure: Figure) -> str:
-    return f"{wording.short(figure.value or 0, 4)} {figure.unit.partition('/')[0]}"
+def one_currency(figures: Iterable[Figure | None]) -> str:
+    """The currency of all known figures; "" if they have several."""
+    units = {f.unit.partition("/")[0] for f in figures if f is not None and f.value is not None}
+    return units.pop() if len(units) == 1 else ""
+
+
+def moneys(figures: Sequence[Figure | None], unit: str) -> tuple[str, ...]:
+    """A column of money; with the currency in each cell where there are several."""
+    texts = numbers([None if f is None else f.value for f in figures])
+    if unit:
+        return texts
+    pairs = zip(texts, figures, strict=True)
+    return tuple(f"{t} {f.unit.partition('/')[0]}" if f is not None and f.value is not None else t for t, f in pairs)
+
+
+def _head(name: str, unit: str, say: Translator) -> str:
+    return say("with_unit", name=say(name), unit=unit) if unit else say(name)
 
 
 SPEC = ReportSection("cost", 65, build)

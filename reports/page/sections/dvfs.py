@@ -4,6 +4,7 @@ from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.language import Translator
+from reports.page.amounts import ENERGY, amounts
 from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
 
 
@@ -35,8 +36,14 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
         blocks.append(Note(say("no_saving_is_told", reason=say.translate(saved.reason))))
     groups = facts.of("dvfs.saved", "group")
     if groups:
-        heads = (say("site"), say("group"), say("saved"), say("interval"), say("may_be_claimed"), say("slower"))
-        blocks.append(ReportTable(say("by_group_of_devices"), heads, tuple(_group(facts, figure, say) for figure in groups)))
+        claims = [facts.figures.get(f"dvfs.claimed{f.id.removeprefix('dvfs.saved')}") for f in groups]
+        ends = [(f.value, f.low, f.high, c.value if c else None) for f, c in zip(groups, claims, strict=True)]
+        block = amounts([end for row in ends for end in row], ENERGY)
+        cells = (block.cells[n : n + 4] for n in range(0, len(block.cells), 4))
+        units = (say("with_unit", name=say(h), unit=block.unit) for h in ("saved", "at_least", "at_most", "may_be_claimed"))
+        heads = (say("site"), say("group"), *units, say("slower"))
+        rows_of_groups = tuple(_group(facts, figure, row, say) for figure, row in zip(groups, cells, strict=True))
+        blocks.append(ReportTable(say("by_group_of_devices"), heads, rows_of_groups))
     if unused := facts.of("dvfs.pairs.excluded", "why"):
         why = tuple((say.translate(figure.dims["why"]), wording.count(figure.value or 0)) for figure in unused)
         blocks.append(ReportTable(say("pairs_of_blocks_that_are_not"), (say("why"), say("pairs")), why))
@@ -50,14 +57,13 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     return tuple(blocks)
 
 
-def _group(facts: Facts, figure: Figure, say: Translator) -> tuple[str, ...]:
+def _group(facts: Facts, figure: Figure, cells: tuple[str, ...], say: Translator) -> tuple[str, ...]:
     names, place = (figure.dims["site"], figure.dims["group"]), figure.id.removeprefix("dvfs.saved")
     if figure.value is None:
-        return (*names, say.translate(figure.reason), *("\u2013",) * 3)
-    claimed, slowdown = facts.figures[f"dvfs.claimed{place}"], facts.figures.get(f"dvfs.slowdown{place}")
+        return (*names, *cells, say.translate(figure.reason))
+    slowdown = facts.figures.get(f"dvfs.slowdown{place}")
     slower = "\u2013" if slowdown is None or slowdown.value is None else wording.percent(slowdown.value)
-    saved = wording.energy(figure.value), wording.span_energy(figure, say)
-    return (*names, *saved, wording.energy(claimed.value or 0), slower)
+    return (*names, *cells, slower)
 
 
 SPEC = ReportSection("clocks_and_power_limits", 45, build)

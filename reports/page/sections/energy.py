@@ -1,6 +1,6 @@
 """Where the energy went: from running kernels to the building, by site, team, project, model and kind."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from fractions import Fraction
 
 from energy_agent.core.units import J_PER_KWH
@@ -8,6 +8,7 @@ from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure, microjoules
 from reports.language import Translator
+from reports.page.amounts import ENERGY, MASS, WATER, AmountColumn, Scale, amounts, numbers
 from reports.page.labels import label
 from reports.page.partition import co2e_prefix, unallocated, whole
 from reports.page.section import Bars, Block, Lines, Note, ReportSection, ReportTable, StackedBar, Waterfall, WaterfallStep
@@ -36,7 +37,9 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
 
 def _partition(facts: Facts, say: Translator) -> tuple[Block, ...]:
     """What each building's energy consists of: workloads, unallocated nodes, and IT that is in no node with its losses."""
-    rows = []
+    names: list[str] = []
+    categories: list[str] = []
+    values: list[tuple[Fraction | None, ...]] = []
     for site in facts.sites:
         total = facts.figures[f"energy.facility/site/{site}"]
         if total.value is None:
@@ -45,21 +48,21 @@ def _partition(facts: Facts, say: Translator) -> tuple[Block, ...]:
         category = facts.figures[f"pue/site/{site}"].dims.get("category", "none")
         rest = facts.figures[f"energy.facility.unattributed/site/{site}"]
         held = None if rest.value is None else total.value - rest.value
-        cells = (
-            wording.energy(value) if value is not None else "\u2013" for value in (held, idle.value, other.value, total.value)
-        )
-        rows.append((site, *cells, say("estimate") if category == "none" else category))
-    if not rows:
+        values.append((held, idle.value, other.value, total.value))
+        names.append(site)
+        categories.append(say("estimate") if category == "none" else category)
+    if not values:
         return ()
-    heads = (
-        say("site"),
-        say("workloads"),
-        say("unallocated_nodes"),
-        say("other_it_and_losses"),
-        say("total"),
-        say("pue_category"),
-    )
-    return (ReportTable(say("parts_of_the_building_energy"), heads, tuple(rows)), Note(say("pue_applies_at_its_category")))
+    if len(values) > 1:
+        values.append(tuple(map(sum_or_none, zip(*values, strict=True))))
+        names.append(say("total"))
+        categories.append("")
+    heads = ("workloads", "unallocated_nodes", "other_it_and_losses", "total")
+    block = amounts([value for row in values for value in row], ENERGY)
+    cells = [block.cells[n : n + len(heads)] for n in range(0, len(block.cells), len(heads))]
+    rows = tuple((name, *row, category) for name, row, category in zip(names, cells, categories, strict=True))
+    titles = (say("site"), *(say("with_unit", name=say(head), unit=block.unit) for head in heads), say("pue_category"))
+    return (ReportTable(say("parts_of_the_building_energy"), titles, rows), Note(say("pue_applies_at_its_category")))
 
 
 def named(figure: Figure, dimension: str, say: Translator) -> str:
@@ -117,15 +120,20 @@ def _level(label: str, figure: Figure) -> WaterfallStep:
 
 
 def _sites(facts: Facts, say: Translator) -> ReportTable:
-    def cells(suffix: str) -> list[str]:
-        figures = [facts.figures[quantity + suffix] for quantity in _BOUNDARIES]
-        bounds = [f" {wording.plus_minus(f, say)}" if suffix else "" for f in figures]
-        pairs = zip(figures, bounds, strict=True)
-        return [wording.energy(f.value) + b if f.value is not None else say(wording.ABSENT) for f, b in pairs]
-
-    rows = [(name, *cells(f"/site/{name}")) for name in facts.sites]
-    heads = (say("site"), *(label(quantity, say) for quantity in _BOUNDARIES))
-    return ReportTable(say("energy_by_site"), heads, (*rows, (say("total"), *cells(""))))
+    """One unit for the table; each boundary with its bounds."""
+    names = [*facts.sites, ""]
+    rows = [[facts.figures[quantity + (f"/site/{name}" if name else "")] for quantity in _BOUNDARIES] for name in names]
+    block = amounts([f.value for row in rows for f in row], ENERGY)
+    texts = iter(block.cells)
+    made = tuple(
+        (
+            name or say("total"),
+            *(cell for f in row for cell in (next(texts), wording.plus_minus(f, say) if f.value is not None else "\u2013")),
+        )
+        for name, row in zip(names, rows, strict=True)
+    )
+    heads = (head for quantity in _BOUNDARIES for head in (label(quantity, say, block.unit), say("bounds")))
+    return ReportTable(say("energy_by_site"), (say("site"), *heads), made)
 
 
 def _bars(facts: Facts, say: Translator, figures: list[Figure]) -> Bars:
@@ -143,37 +151,41 @@ def _bars(facts: Facts, say: Translator, figures: list[Figure]) -> Bars:
 def _table(facts: Facts, say: Translator, dimension: str, title: str, figures: list[Figure]) -> ReportTable:
     """The largest, then one row of all others, then what no workload held: each column adds up to the meter's total."""
     located = f"{co2e_prefix(facts)}held.location"
-    columns: tuple[tuple[str, Callable[[Fraction], str]], ...] = (
-        ("energy.held", wording.energy),
-        ("gpu_hours", wording.short),
-        ("energy.held.facility", wording.energy),
-        (located, wording.mass),
-        *((("water.held", wording.liters),) if whole(facts, "water.held") is not None else ()),
+    columns: tuple[tuple[str, Scale | None], ...] = (
+        ("energy.held", ENERGY),
+        ("gpu_hours", None),
+        ("energy.held.facility", ENERGY),
+        (located, MASS),
+        *((("water.held", WATER),) if whole(facts, "water.held") is not None else ()),
     )
     ranked = sorted(figures, key=lambda f: (-microjoules(f), f.id))
-
-    def row(name: str, bounds: str, values: Iterable[Fraction | None]) -> tuple[str, ...]:
-        cells = [write(v) if v is not None else "\u2013" for (_, write), v in zip(columns, values, strict=True)]
-        return name, cells[0], bounds, *cells[1:]
 
     def of(group: Figure) -> list[Fraction | None]:
         return [facts.figures[f"{quantity}/{dimension}/{group.dims[dimension]}"].value for quantity, _ in columns]
 
-    rows = [row(named(f, dimension, say), wording.plus_minus(f, say), of(f)) for f in ranked[:ROWS_MOST]]
+    rows = [(named(f, dimension, say), wording.plus_minus(f, say), of(f)) for f in ranked[:ROWS_MOST]]
     if others := ranked[ROWS_MOST:]:
-        rows.append(row(say("count_others", count=len(others)), "", map(_all, zip(*map(of, others), strict=True))))
-    rows.append(row(say("unallocated"), "", (unallocated(facts, quantity) for quantity, _ in columns)))
+        rows.append((say("count_others", count=len(others)), "", list(map(sum_or_none, zip(*map(of, others), strict=True)))))
+    rows.append((say("unallocated"), "", [unallocated(facts, quantity) for quantity, _ in columns]))
     total = wording.plus_minus(facts.figures["energy.gpu"], say)
-    rows.append(row(say("total"), total, (whole(facts, quantity) for quantity, _ in columns)))
-    heads = [label(quantity, say) for quantity, _ in columns]
+    rows.append((say("total"), total, [whole(facts, quantity) for quantity, _ in columns]))
+    heads, cells = [], []
+    for n, (quantity, scale) in enumerate(columns):
+        values = [row[2][n] for row in rows]
+        column = amounts(values, scale) if scale is not None else AmountColumn("", numbers(values))
+        heads.append(label(quantity, say, column.unit))
+        cells.append(column.cells)
+    made = tuple(
+        (name, of_row[0], bounds, *of_row[1:]) for (name, bounds, _), of_row in zip(rows, zip(*cells, strict=True), strict=True)
+    )
     return ReportTable(
         say("energy_and_what_is_in_no_workload", title=title),
         (title, heads[0], say("bounds"), *heads[1:]),
-        tuple(rows),
+        made,
     )
 
 
-def _all(values: Iterable[Fraction | None]) -> Fraction | None:
+def sum_or_none(values: Iterable[Fraction | None]) -> Fraction | None:
     """The sum; None where one is not known."""
     known = list(values)
     return None if None in known else sum((value for value in known if value is not None), Fraction(0))

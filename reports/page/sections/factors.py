@@ -64,4 +64,4 @@ def _describe(used: UsedFactor, say: Translator) -> Iterator[str]:
     )  # fmt: skip
 
 
-SPEC = ReportSection("factors", 85, build)
+SPEC = ReportSection("factors", 85, build, annex=True)

@@ -34,4 +34,4 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-SPEC = ReportSection("framework_index", 90, build)
+SPEC = ReportSection("framework_index", 90, build, annex=True)

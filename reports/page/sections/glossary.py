@@ -29,4 +29,4 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     return (ReportTable(say("words"), (), glossary(say.language)),)
 
 
-SPEC = ReportSection("glossary", 95, build)
+SPEC = ReportSection("glossary", 95, build, annex=True)

@@ -1,32 +1,184 @@
 """The numbers that a reader takes away, how they moved, and why."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure, quotient_text, rounded
 from reports.language import Translator
+from reports.page.amounts import ENERGY, amounts, numbers
 from reports.page.partition import LIFE_CYCLE, co2e_prefix
-from reports.page.section import Block, Note, ReportSection, Tile, Tiles
+from reports.page.section import Block, Note, ReportSection, ReportTable, Tile, Tiles
 
 
 def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
-    """Tiles, then what changed in sentences."""
-    return (Tiles(tiles(facts, say)), *(Note(text) for text in _changes(facts, say)))
+    """The boundary, tiles, one row per site, the changes in sentences, and who answers for the report."""
+    blocks: list[Block] = [Note(_boundary(facts, say)), Tiles(tiles(facts, say)[:FIRST])]
+    blocks += [_sites(facts, say), *(Note(text) for text in (*_changes(facts, say), *_base_year(facts, say)))]
+    return (*blocks, _responsibility(facts, say))
+
+
+FIRST = 6
+"""Tiles of page one."""
 
 
 def tiles(facts: Facts, say: Translator) -> tuple[Tile, ...]:
-    """Energy, its active share, J per token, PUE, CO2e both ways, saving, coverage; what is absent says so."""
+    """Energy, CO2e both ways, cost, tokens, PUE; then active share, saving and coverage. An absent one has its reason."""
     return (
         _energy(facts, say),
-        _active_share(facts, say),
+        *_carbons(facts, say),
+        _cost(facts, say),
         _tokens(facts, say),
         _pue(facts, say),
-        *_carbons(facts, say),
+        _active_share(facts, say),
         _saving(facts, say),
         _coverage(facts, say),
     )
+
+
+_APPROACHES = {
+    "operational control": "operational_control",
+    "financial control": "financial_control",
+    "equity share": "equity_share",
+}
+
+
+def _boundary(facts: Facts, say: Translator) -> str:
+    """What the figures of this page cover: one boundary, or the one of each site."""
+    total = widest(facts)
+    approach = facts.statement.consolidation
+    by = say("boundary_approach", approach=say(_APPROACHES[approach])) if approach else say("boundary_approach_not_stated")
+    if total.boundary == "mixed":
+        within = ", ".join(f"{site}: {say(_BOUNDARY_NAMES[_boundary_of(facts, site)])}" for site in facts.sites)
+    else:
+        within = f"{say(_BOUNDARY_TEXTS.get(total.boundary, 'gpus'))}: {', '.join(facts.sites)}"
+    return say("boundary_of_this_page", boundary=within, approach=by)
+
+
+def estimated_share(facts: Facts, site: str = "") -> Fraction | None:
+    """The share of the energy at the report's boundary that no meter read: buildings by a stated PUE, and imputed gaps.
+
+    None: the energy is not known. Gaps of devices are not in it: they raise the upper bound, and the coverage states them.
+    """
+    names = [site] if site else list(facts.sites)
+    total, estimated = Fraction(0), Fraction(0)
+    for name in names:
+        figure = _widest_of(facts, name)
+        if figure is None or figure.value is None:
+            return None
+        total += figure.value
+        if figure.boundary == "facility" and not facts.sites[name].measured:
+            estimated += figure.value
+        elif figure.boundary == "facility":
+            estimated += Fraction(figure.dims.get("imputed_j", "0"))
+    return estimated / total if total else None
+
+
+def _widest_of(facts: Facts, site: str) -> Figure | None:
+    figures = (facts.figures.get(f"energy.{name}/site/{site}") for name in ("facility", "node", "gpu"))
+    return next((f for f in figures if f is not None and f.value is not None), None)
+
+
+def _sites(facts: Facts, say: Translator) -> ReportTable:
+    """One row per site: energy, its estimated share, PUE and its kind."""
+    energies = [_widest_of(facts, name) for name in facts.sites]
+    names = list(facts.sites)
+    values = [None if f is None else f.value for f in energies]
+    shares = [estimated_share(facts, name) for name in names]
+    pues = [facts.figures[f"pue/site/{name}"] for name in names]
+    texts = [wording.short(f.value) if f.value is not None else "\u2013" for f in pues]
+    kinds = [_pue_kind(f, say) for f in pues]
+    if len(names) > 1:
+        names.append(say("total"))
+        values.append(widest(facts).value)
+        shares.append(estimated_share(facts))
+        texts.append("\u2013")
+        kinds.append("")
+    block = amounts(values, ENERGY)
+    parts = ["\u2013" if share is None else wording.percent(share) for share in shares]
+    heads = (
+        say("site"),
+        say("with_unit", name=say("electricity_used"), unit=block.unit),
+        say("estimated"),
+        "PUE",
+        say("pue_kind"),
+    )
+    return ReportTable(say("energy_and_pue_by_site"), heads, tuple(zip(names, block.cells, parts, texts, kinds, strict=True)))
+
+
+def _pue_kind(figure: Figure, say: Translator) -> str:
+    if figure.value is None:
+        return say.translate(figure.reason)
+    return f"{_kind(figure)}{say.translate(figure.method)}"
+
+
+def _cost(facts: Facts, say: Translator) -> Tile:
+    figure = facts.figures["cost"]
+    bounds = say("bounds_are", bounds=wording.plus_minus(figure, say))
+    return _tile(say("electricity_cost"), figure, say, lambda value: f"{numbers([value])[0]} {figure.unit}", bounds,
+                 _trend(facts, figure, say))  # fmt: skip
+
+
+def _base_year(facts: Facts, say: Translator) -> list[str]:
+    """The change from the base year in a sentence; the reason for its absence, if a base year is stated."""
+    year = facts.statement.base_year
+    if year is None:
+        return []
+    label = base_label(facts)
+    if not label:
+        return [say("this_is_the_base_year", year=year)] if facts.label.removeprefix("FY").startswith(str(year)) else []
+    parts = []
+    rows = (
+        (widest(facts).id, "electricity_used"),
+        ("co2e.location", "scope_2_location_based"),
+        ("co2e.market", "scope_2_market_based"),
+        ("cost", "electricity_cost"),
+    )
+    for identity, name in rows:
+        now, then = facts.figures.get(identity), earlier_total(facts, label, identity)
+        if now is None or now.value is None or then is None or not then.value or then.unit != now.unit:
+            continue
+        change = now.value - then.value
+        moved = wording.signed(change, lambda value, unit=now.unit: wording.amount(value, unit, 3))  # type: ignore[misc]
+        parts.append(say("change_of", name=say(name), change=moved, percent=percent_change(now.value, then.value)))
+    if not parts:
+        absent = facts.figures.get(f"total.period/{label}")
+        reason = say.translate(absent.reason) if absent is not None and absent.reason else say("nothing_to_compare")
+        return [say("base_year_is_not_compared", period=label, reason=reason)]
+    return [say("compared_with_the_base_year", period=label, changes="; ".join(parts))]
+
+
+def base_label(facts: Facts) -> str:
+    """The period of the base year; "" without one."""
+    rows = (*facts.by_prefix("total.period/"), *facts.by_prefix("total.reported/"))
+    return next((f.dims["period"] for f in rows if f.dims.get("role") == "base"), "")
+
+
+def earlier_total(facts: Facts, label: str, identity: str) -> Figure | None:
+    """A total of an earlier period: recalculated where the ledger has it, else as reported; None: neither is there."""
+    known = (facts.figures.get(f"{kind}/{label}/{identity}") for kind in ("total.period", "total.reported"))
+    return next((f for f in known if f is not None and f.value is not None), None)
+
+
+def percent_change(now: Fraction, then: Fraction) -> str:
+    """A change in percent with its sign."""
+    return f"{wording.signed((now / then - 1) * 100, lambda value: quotient_text(value, digits=2))} %"
+
+
+def _responsibility(facts: Facts, say: Translator) -> ReportTable:
+    """Who answers for the report; what is not given says so."""
+    given = facts.statement
+    rows = (
+        (say("prepared_by"), given.prepared_by),
+        (say("approved_by"), given.approved_by),
+        (say("contact"), facts.contact),
+        (say("issued"), given.issued),
+        (say("edition"), str(facts.edition + 1)),
+        (say("report_status"), say("status_interim" if facts.status == "interim" else "status_final")),
+    )
+    return ReportTable(say("responsibility"), (), tuple((name, text or say("not_stated")) for name, text in rows))
 
 
 def widest(facts: Facts) -> Figure:
@@ -48,6 +200,9 @@ def _energy(facts: Facts, say: Translator) -> Tile:
         total.boundary, say("energy_at_the_widest_boundary")
     )
     detail = say("bounds_are", bounds=wording.plus_minus(total, say))
+    share = estimated_share(facts)
+    if share is not None:
+        detail = f"{say('share_is_estimated', share=wording.percent(share))}; {detail}"
     if total.boundary == "mixed":
         within = ", ".join(f"{site} {say(_BOUNDARY_NAMES[_boundary_of(facts, site)])}" for site in facts.sites)
         detail = f"{detail}; {within}"
@@ -55,6 +210,7 @@ def _energy(facts: Facts, say: Translator) -> Tile:
 
 
 _BOUNDARY_NAMES = {"facility": "building", "node": "nodes", "gpu": "gpus"}
+_BOUNDARY_TEXTS = {"facility": "all_electricity_of_the_data_centres", "node": "nodes", "gpu": "gpus"}
 
 
 def _boundary_of(facts: Facts, site: str) -> str:
@@ -66,17 +222,28 @@ def _active_share(facts: Facts, say: Translator) -> Tile:
 
 
 def _tokens(facts: Facts, say: Translator) -> Tile:
-    """The model that generated most, by name, where there are several; at the widest boundary that is known."""
+    """Wh per 1,000 generated tokens of all models at the widest boundary that is known, and the number of tokens."""
     for row in ("facility", "node", "gpu"):
-        rows = [f for f in facts.of(f"j_per_token.{row}", "model") if f.value is not None]
-        if rows:
-            first = max(rows, key=lambda f: (int(f.dims["tokens"]), f.id))
-            assert first.value is not None
-            more = say("model_and_more_below", model=first.dims["model"], count=len(rows) - 1)
-            named = first.dims["model"] if len(rows) == 1 else more
-            detail = f"{wording.span(first, say)}; {named} ({say(BOUNDARIES[row])})"
-            return Tile(say("energy_per_token"), f"{wording.short(first.value)} J", detail, first.id)
-    return Tile(say("energy_per_token"), say(wording.ABSENT), why_no_tokens(facts, say), "")
+        figure = facts.figures[f"j_per_token.{row}"]
+        if figure.value is not None:
+            tokens = facts.figures["tokens.generation"].value or 0
+            low, high = (None if end is None else end * _WH_PER_1000 for end in (figure.low, figure.high))
+            scaled = replace(figure, value=figure.value * _WH_PER_1000, low=low, high=high)
+            detail = say(
+                "generated_tokens_and_bounds", count=_tokens_text(Fraction(tokens), say), bounds=wording.span(scaled, say)
+            )
+            detail = f"{detail} ({say(BOUNDARIES[row])})"
+            value = f"{wording.short(scaled.value or 0)} Wh"
+            return Tile(say("energy_per_1000_tokens"), value, detail, figure.id, _trend(facts, figure, say))
+    return Tile(say("energy_per_1000_tokens"), say(wording.ABSENT), why_no_tokens(facts, say), "")
+
+
+def _tokens_text(tokens: Fraction, say: Translator) -> str:
+    """A number of tokens, from a million on in millions."""
+    return say("millions", count=numbers([tokens / 10**6])[0]) if tokens >= 10**6 else wording.count(tokens)
+
+
+_WH_PER_1000 = Fraction(1000, 3600)
 
 
 def why_no_tokens(facts: Facts, say: Translator) -> str:
@@ -128,7 +295,7 @@ def _carbons(facts: Facts, say: Translator) -> tuple[Tile, Tile]:
     if prefix == LIFE_CYCLE:
         labels = say("life_cycle_co2e_location_based"), say("life_cycle_co2e_market_based")
     else:
-        labels = say("co2e_location_based"), say("co2e_market_based")
+        labels = say("scope_2_location_based"), say("scope_2_market_based")
     return _carbon(facts, say, f"{prefix}location", labels[0]), _carbon(facts, say, f"{prefix}market", labels[1])
 
 
@@ -154,13 +321,14 @@ def _coverage(facts: Facts, say: Translator) -> Tile:
 
 
 def _trend(facts: Facts, figure: Figure, say: Translator) -> str:
-    """The change of a figure on the quarter before, in percent."""
+    """The change of a figure from the period before, in percent; of figures that are not compared, nothing."""
     before = facts.figures.get(f"total.before/{figure.id}")
-    if before is None or not before.value or figure.value is None:
+    if before is None:
+        first = next((f.dims["period"] for f in facts.by_prefix("total.before/")), "")
+        before = earlier_total(facts, first, figure.id) if first else None
+    if before is None or not before.value or figure.value is None or before.unit != figure.unit:
         return ""
-    change = (figure.value / before.value - 1) * 100
-    text = wording.signed(change, lambda value: quotient_text(value, digits=2))
-    return say("change_on_period", change=text, period=before.dims["period"])
+    return say("change_on_period", change=percent_change(figure.value, before.value), period=before.dims["period"])
 
 
 EFFECTS_TOLD = 3
@@ -190,14 +358,31 @@ def _changes(facts: Facts, say: Translator) -> list[str]:
         if now is None or before is None or now.value is None or before.value is None or now.boundary != ends["to"].boundary:
             continue
         change = now.value - before.value
-        parts = [(say(effect_name(f.dims["effect"], quantity)), f.value or Fraction(0)) for f in effects[:EFFECTS_TOLD]]
+        parts = [
+            (say(_caused_by(f.dims["effect"], f.value or Fraction(0), quantity)), f.value or Fraction(0))
+            for f in effects[:EFFECTS_TOLD]
+        ]
         if smaller := sum((f.value or Fraction(0) for f in effects[EFFECTS_TOLD:]), Fraction(0)):
             parts.append((say("other_effects"), smaller))
         parts.append((say("unallocated"), rounded(change - sum((value for _, value in parts), Fraction(0)))))
         texts = [f"{name} {wording.signed(value, write)}" for name, value in parts]
-        text = wording.signed(rounded(change), write)
+        text = f"{wording.signed(rounded(change), write)} ({percent_change(now.value, before.value)})"
         changes.append(say(template, total=text, period=ends["to"].dims["period"], effects=", ".join(texts)))
     return changes
+
+
+_CAUSES = {
+    "volume": ("more_gpu_hours", "fewer_gpu_hours"),
+    "efficiency": ("lower_efficiency", "higher_efficiency"),
+    "pue": ("higher_pue", "lower_pue"),
+    "grid": ("higher_grid_intensity", "lower_grid_intensity"),
+}
+"""What an effect is called where it adds, and where it takes off."""
+
+
+def _caused_by(effect: str, value: Fraction, quantity: str) -> str:
+    pair = _CAUSES.get(effect)
+    return effect_name(effect, quantity) if pair is None else pair[0 if value > 0 else 1]
 
 
 def effect_name(effect: str, quantity: str) -> str:

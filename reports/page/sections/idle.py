@@ -1,9 +1,12 @@
 """Who to talk to: the workloads that used most, and those that held devices without using them."""
 
+from fractions import Fraction
+
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.language import Translator
+from reports.page.amounts import ENERGY, amounts, numbers
 from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
 
 SHOWN = 10
@@ -24,12 +27,15 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
         (say("held_but_idle_most_energy"), idlest, say("idle_energy")),
     ):
         if rows:
+            block = amounts([f.value for f in rows], ENERGY)
+            hours = numbers([Fraction(f.dims["gpu_hours"]) for f in rows])
             cells = tuple(
-                (name_of, f.dims["team"] or "\u2013", *([f.dims["site"]] if sites else []), wording.energy(f.value or 0),
-                 wording.percent(f.dims["active_share"]), wording.short(f.dims["gpu_hours"]))
-                for f, name_of in zip(rows, distinct_names(rows, say), strict=True)
+                (name_of, f.dims["team"] or "\u2013", *([f.dims["site"]] if sites else []), energy,
+                 wording.percent(f.dims["active_share"]), hour)
+                for f, name_of, energy, hour in zip(rows, distinct_names(rows, say), block.cells, hours, strict=True)
             )  # fmt: skip
-            blocks.append(ReportTable(title, (*heads, name, say("active_share"), say("gpu_hours")), cells))
+            column = say("with_unit", name=name, unit=block.unit)
+            blocks.append(ReportTable(title, (*heads, column, say("active_share"), say("gpu_hours")), cells))
     total, idle, unheld = (facts.figures[i] for i in ("energy.gpu", "energy.held.idle", "energy.gpu.unheld"))
     if total.value:
         share = ((idle.value or 0) + (unheld.value or 0)) / total.value

@@ -19,4 +19,4 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     return tuple(Note(say(text)) for text in TEXTS)
 
 
-SPEC = ReportSection("method", 80, build)
+SPEC = ReportSection("method", 80, build, annex=True)

@@ -7,6 +7,7 @@ from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure, energy_text, quotient_text
 from reports.language import Translator
+from reports.page.amounts import ENERGY, amounts, numbers
 from reports.page.section import Block, CheckedStatement, Heat, Note, ReportSection, ReportTable
 
 _CALENDAR_MOST = 100
@@ -91,15 +92,19 @@ def _budget(facts: Facts, say: Translator) -> ReportTable:
         ("edges", "edges_of_intervals"),
         ("unseen", "what_no_sensor_saw"),
     )
-    rows = []
-    for name, label in labels:
-        figure = facts.figures[f"uncertainty/{name}"]
-        if figure.value is None:
-            rows.append((say(label), say.translate(figure.reason), ""))
-        else:
-            share = f"{quotient_text(100 * figure.value / total, 'up', 2)} %" if total else "\u2013"
-            rows.append((say(label), wording.energy(figure.value), share))
-    return ReportTable(say("uncertainty_of_the_gpus_energy"), (say("part"), say("bound"), say("of_the_total")), tuple(rows))
+    figures = [facts.figures[f"uncertainty/{name}"] for name, _ in labels]
+    block = amounts([figure.value for figure in figures], ENERGY)
+    shares = numbers([None if f.value is None or not total else 100 * f.value / total for f in figures])
+    rows = [
+        (say(label), say.translate(figure.reason) if figure.value is None else bound, share)
+        for (_, label), figure, bound, share in zip(labels, figures, block.cells, shares, strict=True)
+    ]
+    heads = (
+        say("part"),
+        say("with_unit", name=say("bound"), unit=block.unit),
+        say("with_unit", name=say("of_the_total"), unit="%"),
+    )
+    return ReportTable(say("uncertainty_of_the_gpus_energy"), heads, tuple(rows))
 
 
 def _checks(facts: Facts, say: Translator) -> list[Block]:

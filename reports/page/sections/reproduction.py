@@ -22,4 +22,4 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     return (ReportTable(say("made_head"), (), tuple(rows)), Note(say("wattlens_report_verify_dir_ledger")))
 
 
-SPEC = ReportSection("reproduction", 97, build)
+SPEC = ReportSection("reproduction", 97, build, annex=True)

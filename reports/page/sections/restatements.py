@@ -13,6 +13,8 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     blocks: list[Block] = []
     if facts.restates is not None:
         blocks.append(Note(say("this_edition_restates", edition=facts.edition + 1, digest=facts.restates)))
+    if facts.restatement_reason:
+        blocks.append(Note(say("reason_for_the_restatement", reason=facts.restatement_reason)))
     if facts.restatement:
         columns = (say("figure"), say("before"), say("why"), say("now"), say("comparatives_to_be_restated"))
         bridge = tuple(_row(row, say) for row in facts.restatement)

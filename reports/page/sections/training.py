@@ -1,20 +1,16 @@
 """Energy of training runs (AI Act, Annex XI)."""
 
-from fractions import Fraction
-
-from energy_agent.core.units import J_PER_KWH
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.language import Translator
+from reports.page.amounts import ABSENT, ENERGY, amounts
 from reports.page.labels import label
 from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
 
-_MWH = Fraction(1, 1000 * J_PER_KWH)
-
 
 def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
-    """One row a run; MWh at three significant digits."""
+    """One row per run."""
     runs = facts.of("training.energy", "run")
     if not runs:
         return OmittedSection(say("no_training_steps"))
@@ -22,15 +18,17 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     for figure in runs:
         name = figure.dims["run"]
         cells = [figure, *(facts.figures[f"training.energy.{b}/run/{name}"] for b in ("node", "facility"))]
-        rows.append((name, wording.count(figure.dims["steps"]), *(_mwh(c, say) for c in cells)))
-    columns = (say("run"), say("steps"), *(label(f"energy.{b}", say, "MWh") for b in ("gpu", "node", "facility")))
-    return (ReportTable(say("energy_of_training_runs"), columns, tuple(rows)), Note(say("energy_of_every_device")))
+        rows.append((name, wording.count(figure.dims["steps"]), cells))
+    block = amounts([figure.value for *_, figures in rows for figure in figures], ENERGY)
+    texts = iter(block.cells)
+    made = tuple((name, steps, *(c for f in figures for c in (next(texts), _bounds(f, say)))) for name, steps, figures in rows)
+    heads = (head for b in ("gpu", "node", "facility") for head in (label(f"energy.{b}", say, block.unit), say("bounds")))
+    table = ReportTable(say("energy_of_training_runs"), (say("run"), say("steps"), *heads), made)
+    return (table, Note(say("energy_of_every_device")))
 
 
-def _mwh(figure: Figure, say: Translator) -> str:
-    if figure.value is None:
-        return "\u2013"
-    return f"{wording.short(figure.value * _MWH)} {wording.plus_minus(figure, say)}"
+def _bounds(figure: Figure, say: Translator) -> str:
+    return ABSENT if figure.value is None else wording.plus_minus(figure, say)
 
 
 SPEC = ReportSection("training", 60, build)

@@ -142,7 +142,7 @@ def test_category_3_is_the_energy_times_factors_of_its_own_and_no_part_of_scope_
         assert found.figures[name] == usual.figures[name]
     assert states(found)["ghg-protocol", "Scope 3.3"].state == "answered"
     blocks = [b for s in compose(found, say_in("en")).sections for b in s.blocks]
-    (table,) = [b for b in blocks if isinstance(b, ReportTable) and "Biogenic CO2" in b.columns]
+    (table,) = [b for b in blocks if isinstance(b, ReportTable) and b.caption.startswith("Scope 3, category 3")]
     assert [row[0] for row in table.rows] == ["alfa", "beta", "all sites"]
     assert "\u2013" not in table.rows[0][1:4]
     notes = [b.text for b in blocks if isinstance(b, Note)]
@@ -317,11 +317,13 @@ def test_energy_of_page_one_is_at_the_boundary_of_its_co2e(facts: Facts) -> None
 
 def test_a_change_on_page_one_is_the_sum_of_its_effects(facts: Facts) -> None:
     """Every effect has a sign, and the change of what no workload used is one of them."""
-    for text in [block.text for block in build_headline(facts, say_in("en")) if isinstance(block, Note)]:
-        change, effects = text.removesuffix(".").split(": ")
+    texts = [block.text for block in build_headline(facts, say_in("en")) if isinstance(block, Note)]
+    assert texts[0].startswith("Boundary of every figure on this page: ")
+    for text in texts[1:]:
+        change, effects = text.removesuffix(".").split(". Causes: ")
         assert ", unallocated " in effects
         assert all(re.search(r" [+\u2212]?[0-9]", each) for each in effects.split(", ")), effects
-        assert re.search(r"changed by [+\u2212]?[0-9]", change)
+        assert re.search(r": [+\u2212]?[0-9.]+ .*\([+\u2212]?[0-9.]+ %\)$", change)
 
 
 def golden_rounded(text: str, scale: int) -> Fraction:

@@ -326,7 +326,7 @@ def test_an_agent_that_was_down_restates_the_quarter_when_it_is_back(
     after = days(tmp_path / "after", [*ROWS[:3], *ROWS[4:], replace(ROWS[3], t_ns=at(LATE))])
     one, two = tmp_path / "one", tmp_path / "two"
     assert reported(one, before) == 0
-    assert reported(two, after, "--restates", str(one)) == 0
+    assert reported(two, after, "--restates", str(one), "--reason", "corrected data") == 0
     for folder, ledger, claimed in ((one, before, "90"), (two, after, "100")):
         facts = json.loads((folder / "facts.json").read_text())
         assert {f["id"]: f["value"] for f in facts["figures"]}["dvfs.claimed"] == claimed

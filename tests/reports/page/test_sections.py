@@ -57,15 +57,15 @@ def tile(document: ReportDocument, label: str) -> tuple[str, str]:
 def test_the_same_name_at_two_sites_is_told_apart_by_the_site(tmp_path: Path) -> None:
     found = compose(facts(tmp_path, {"one": [batch_of("one", "0.5")], "two": [batch_of("two", "0.25")]}), say_in("en"))
     used = table(found, "Workloads with the most energy")
-    assert used.columns[:4] == ("Workload", "Team", "Site", "GPU energy")
-    assert [row[:4] for row in used.rows] == [("chat", "nlp", "one", "2.00 kWh"), ("chat", "nlp", "two", "1.00 kWh")]
+    assert used.columns[:4] == ("Workload", "Team", "Site", "GPU energy, kWh")
+    assert [row[:4] for row in used.rows] == [("chat", "nlp", "one", "2.000"), ("chat", "nlp", "two", "1.000")]
 
 
 def test_the_same_name_before_and_after_a_change_is_told_apart_by_what_changed(tmp_path: Path) -> None:
     batches = [batch_of("one", "0.5", project="a"), batch_of("one", "0.25", 2, project="b")]
     used = table(compose(facts(tmp_path, {"one": batches}), say_in("en")), "Workloads with the most energy")
-    assert used.columns[:3] == ("Workload", "Team", "GPU energy")  # one site needs no name
-    assert [row[:3] for row in used.rows] == [("chat (a)", "nlp", "2.00 kWh"), ("chat (b)", "nlp", "1.00 kWh")]
+    assert used.columns[:3] == ("Workload", "Team", "GPU energy, kWh")  # one site needs no name
+    assert [row[:3] for row in used.rows] == [("chat (a)", "nlp", "2.000"), ("chat (b)", "nlp", "1.000")]
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,12 @@ def test_the_same_name_before_and_after_a_change_is_told_apart_by_what_changed(t
 def test_why_there_is_no_energy_per_token(tmp_path: Path, tokens: dict[str, int], why: str) -> None:
     counted = [Tokens(JULY, JULY + HOUR, "w", "m", phase, n) for phase, n in tokens.items()]
     found = compose(facts(tmp_path, {"one": [replace(batch_of("one", "0.5"), tokens=counted)]}), say_in("en"))
-    assert tile(found, "Energy per token") == ("not known", why)
+    assert tile(found, "Energy per 1,000 tokens") == ("not known", why)
     assert dict(found.hidden)["Energy per token"] == why
 
 
-def test_models_without_energy_per_token_for_reasons_of_their_own_have_one_in_the_reader_s_language(tmp_path: Path) -> None:
+def test_models_without_energy_per_token_leave_that_of_the_total(tmp_path: Path) -> None:
+    """0.5 kWh in each of four cells are 2,000 Wh for 10 tokens: 200,000 Wh per 1,000 tokens."""
     counted = [Tokens(JULY, JULY + HOUR, "w", model, "generation", 5) for model in ("m", "n")]
     known = facts(tmp_path, {"one": [replace(batch_of("one", "0.5"), tokens=counted)]})
     absent = {
@@ -86,9 +87,10 @@ def test_models_without_energy_per_token_for_reasons_of_their_own_have_one_in_th
         for f in known.by_prefix("j_per_token.")
         if "model" in f.dims
     }
-    for language, why in (("en", "its energy is not split"), ("zh", "其能量未作拆分")):
+    for language, count in (("en", "10 generated tokens"), ("zh", "生成词元10")):
         found = compose(replace(known, figures={**known.figures, **absent}), say_in(language))
-        assert tile(found, say_in(language)("energy_per_token"))[1] == why
+        value, detail = tile(found, say_in(language)("energy_per_1000_tokens"))
+        assert (value, detail.startswith(count)) == ("200000 Wh", True)
 
 
 def test_shades_of_metered_time_go_to_all_of_it_and_no_further(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_every_form_and_the_headline(ledger: Path, tmp_path: Path, capsys: pytes
     assert main(argv) == 0
     said = capsys.readouterr().out
     assert "11.8 kWh" in said
-    assert "42.3 J" in said
+    assert "11.8 Wh" in said
     names = ["emissions.csv", "facts.json", "figures.csv", "manifest.json", "report.html", "report.pdf", "report.xlsx"]
     assert sorted(p.name for p in out.iterdir()) == names
     for name in names:
@@ -259,7 +259,7 @@ def test_files_that_say_something_else_than_they_can_are_refused(
         (["--accept-coverage", "lots"], 2, "--accept-coverage: "),
         (["--as-of", "someday"], 2, "got someday"),
         (["--org", "/nowhere.yaml"], 2, "/nowhere.yaml"),
-        (["--restates", "/nowhere"], 2, "/nowhere"),
+        (["--restates", "/nowhere", "--reason", "corrected data"], 2, "/nowhere"),
         (["--sign-key", "/nowhere.pem"], 2, "/nowhere.pem"),
     ],
 )  # fmt: skip
@@ -304,7 +304,7 @@ def test_an_empty_folder_is_no_ledger(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_report_of_another_period_is_not_restated(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report(ledger / "days", tmp_path / "old", *QUARTER) == 0
     capsys.readouterr()
-    more = ("--quarter", "2026Q4", "--accept-coverage", "0%", "--restates", str(tmp_path / "old"))
+    more = ("--quarter", "2026Q4", "--accept-coverage", "0%", "--restates", str(tmp_path / "old"), "--reason", "corrected data")
     assert report(ledger / "days", tmp_path / "o", *more) in (1, 2)
     refused(capsys, tmp_path / "o")
 
@@ -319,19 +319,39 @@ def test_an_edition_that_is_restated_is_never_written_over(
 ) -> None:
     """The edition itself by any name, one that it restates in its turn, and a copy of either; before the ledger is opened."""
     assert report(ledger / "days", tmp_path / "old", *QUARTER) == 0
-    assert report(ledger / "days", tmp_path / "new", *QUARTER, "--restates", str(tmp_path / "old")) == 0
+    assert (
+        report(ledger / "days", tmp_path / "new", *QUARTER, "--restates", str(tmp_path / "old"), "--reason", "corrected data")
+        == 0
+    )
     shutil.copytree(tmp_path / "old", tmp_path / "copy")
     (tmp_path / "link").symlink_to("old")
     before = whole(tmp_path)
     capsys.readouterr()
     for restated, out in ("old", "old"), ("old", "link"), ("old", "old/in/it"), ("new", "new"), ("new", "copy"):
-        assert report(tmp_path / "no-ledger", tmp_path / out, *QUARTER, "--restates", str(tmp_path / restated)) == 2
+        assert (
+            report(
+                tmp_path / "no-ledger",
+                tmp_path / out,
+                *QUARTER,
+                "--restates",
+                str(tmp_path / restated),
+                "--reason",
+                "corrected data",
+            )
+            == 2
+        )
         said = capsys.readouterr()
         assert (said.out, said.err.count("\n")) == ("", 1), out
         assert "the report of a closed period is never changed; choose another folder" in said.err, out
         assert whole(tmp_path) == before, out
-    assert report(ledger / "days", tmp_path / "third", *QUARTER, "--restates", str(tmp_path / "new")) == 0
-    assert report(ledger / "days", tmp_path / "third", *QUARTER, "--restates", str(tmp_path / "new")) == 0  # it once more
+    assert (
+        report(ledger / "days", tmp_path / "third", *QUARTER, "--restates", str(tmp_path / "new"), "--reason", "corrected data")
+        == 0
+    )
+    assert (
+        report(ledger / "days", tmp_path / "third", *QUARTER, "--restates", str(tmp_path / "new"), "--reason", "corrected data")
+        == 0
+    )  # it once more
 
 
 @pytest.mark.parametrize("spelled", ["{}", "file://{}"])

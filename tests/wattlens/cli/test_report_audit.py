@@ -197,7 +197,7 @@ def test_a_report_is_signed_verified_made_again_and_its_successor_explained(
     assert main([*checked, "--ledger", str(tmp_path / "early")]) == 0
     assert "the ledger gives the same facts" in capsys.readouterr().out
 
-    assert report("state", "r1", "--restates", str(tmp_path / "r0")) == 0
+    assert report("state", "r1", "--restates", str(tmp_path / "r0"), "--reason", "corrected data") == 0
     assert main(["report", "diff", str(tmp_path / "r0"), str(tmp_path / "r1")]) == 0
     said = capsys.readouterr().out
     assert "NEW restates OLD." in said

@@ -71,7 +71,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--as-of", type=moment_text, metavar="TIME", help="use grid intensities as published at this time (default: now)"
     )
     source.add_argument("--accept-old", action="store_true", help=init.ACCEPT_OLD)
-    source.add_argument("--restates", type=Path, metavar="DIR", help="earlier edition that this report restates")
+    source.add_argument(
+        "--earlier",
+        type=int,
+        choices=range(1, 9),
+        default=1,
+        metavar="N",
+        help="number of earlier periods whose totals are listed, 1 to 8 (default 1); takes longer with each",
+    )
+    source.add_argument(
+        "--restates", type=Path, metavar="DIR", help="earlier edition that this report restates; requires --reason"
+    )
+    source.add_argument("--reason", metavar="TEXT", help="why it is restated; printed in the report")
     source.add_argument(
         "--accept-coverage",
         type=share(percent=True),
@@ -185,18 +196,21 @@ def _make(parsed: argparse.Namespace) -> int:
         print(json.dumps(document, indent=2))
         return 0
     for line in headline.values():
-        print(printable(line["text"] or ""))
+        print(printable((line["text"] or "").replace("\u202f", " ")))
     for path in paths.values():
         print(path)
     return 0
 
 
 def _options(parsed: argparse.Namespace) -> Any:
+    from energy_agent.core.errors import UsageError
     from energy_agent.runtime.clock import RealClock
     from reports.audit.edition import edition_of
     from wattlens.report.build import Options, as_of
 
     asked = _period(parsed).resolved(RealClock().utc_ns())
+    if (parsed.restates is None) != (not (parsed.reason or "").strip()):
+        raise UsageError("--restates and --reason: a restatement requires a written reason, and a reason an earlier edition")
     edition: tuple[int, str | None] = (0, None)
     if parsed.restates is not None:
         number, digest = edition_of(parsed.restates, label=asked.label or None)
@@ -209,6 +223,8 @@ def _options(parsed: argparse.Namespace) -> Any:
         as_of_ns=as_of(parsed.as_of),
         accept_old=parsed.accept_old,
         edition=edition,
+        reason=(parsed.reason or "").strip()[:2000],
+        earlier=parsed.earlier,
         ask=_prometheus(parsed),
     )
 
@@ -277,7 +293,7 @@ def _headline(facts: "Facts") -> dict[str, dict[str, str | None]]:
     for tile in headline.tiles(facts, say_in("en")):
         figure = facts.figures.get(tile.figure_id)
         entry: dict[str, str | None] = {
-            "text": f"{tile.label + ':':<22} {tile.value}  ({tile.detail})",
+            "text": f"{tile.label + ':':<24} {tile.value}  ({tile.detail})",
             "figure": tile.figure_id,
         }
         if figure:

@@ -262,6 +262,40 @@ class ReportingOrganisation(Section):
 
     name: str = Field("", max_length=200, description="name of the organisation, as shown in the report")
     contact: str = Field("", max_length=200, description="contact for questions about the report: a name, an address")
+    prepared_by: str = Field("", max_length=200, description="person or role that prepared the report")
+    approved_by: str = Field("", max_length=200, description="person or role that approved it")
+    issued: Day | None = Field(None, description="date of issue")
+    consolidation: Literal["", "operational control", "financial control", "equity share"] = Field(
+        "", description="approach by which sites belong to the organisation (GHG Protocol)"
+    )
+    base_year: int | None = Field(
+        None, ge=1990, le=2200, description="year with which each report is compared: the same month or quarter of it"
+    )
+
+
+class PeriodTotals(Section):
+    """Totals of an earlier period, as an earlier report stated them."""
+
+    period: str = Field(
+        pattern=r"^(FY)?(19|20)\d\d(-?Q[1-4]|-(0[1-9]|1[0-2]))?$",
+        description="period as a report names it: 2025-07, 2025Q3, 2025 or FY2025",
+    )
+    electricity_mwh: float | None = Field(None, ge=0, le=1e9, description="electricity at the boundary of the report")
+    co2e_location_t: float | None = Field(None, ge=0, le=1e9, description="Scope 2, location-based, in tonnes of CO2e")
+    co2e_market_t: float | None = Field(None, ge=0, le=1e9, description="Scope 2, market-based, in tonnes of CO2e")
+    cost: float | None = Field(None, ge=0, le=1e12, description="electricity cost, in the currency of the tariffs")
+    source: str = Field(min_length=1, max_length=400, description="report in which these totals are, with its edition and date")
+    reason: str = Field(
+        "",
+        max_length=1000,
+        description="why today's ledger and inputs give other totals of that period: required where they do",
+    )
+
+    @model_validator(mode="after")
+    def _has_totals(self) -> Self:
+        if all(each is None for each in (self.electricity_mwh, self.co2e_location_t, self.co2e_market_t, self.cost)):
+            raise ValueError(f"period {self.period}: expected electricity_mwh, co2e_location_t, co2e_market_t or cost")
+        return self
 
 
 class OrgFile(Section):
@@ -280,11 +314,13 @@ class OrgFile(Section):
     prices: tuple[ClassPrice, ...] = Field((), max_length=1_000)
     embodied: tuple[GpuEmissions, ...] = Field((), max_length=1_000)
     models: tuple[ModelFacts, ...] = Field((), max_length=10_000)
+    reported: tuple[PeriodTotals, ...] = Field((), max_length=400)
 
     @model_validator(mode="after")
     def _once(self) -> Self:
         refuse_twice("price class", [each.price_class for each in self.prices])
         refuse_twice("model", [each.model for each in self.models])
+        refuse_twice("period", [each.period for each in self.reported])
         return self
 
 

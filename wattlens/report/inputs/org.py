@@ -12,6 +12,8 @@ from energy_agent.factors import bounded_file
 from energy_agent.runtime.files import yaml_file
 from energy_agent.site.building.serials import Retirement
 from reports.inputs import EmbodiedDeclaration, GpuHourPrice, ModelName, Organisation, SiteInputs, TeamRule
+from reports.statement import ReportStatement
+from wattlens.report.inputs import stated
 from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.grid import GridPeriod
 from wattlens.report.inputs.inventory import Line, csv_lines, expected
@@ -42,10 +44,11 @@ def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int, *, 
     files = InputFiles(path.parent)
     files.note(path.name, raw)
     document = inputs.organisation
+    about = document.organisation
     sites = _sites(inputs, files, GridPeriod(start_ns, end_ns, as_of_ns, accept_old), path)
     return Organisation(
-        document.organisation.name,
-        document.organisation.contact,
+        about.name,
+        about.contact,
         Fraction(exact(document.least_coverage_percent)) / 100,
         sites,
         expected(_inventory(inputs, files, path), list(sites)),
@@ -54,6 +57,15 @@ def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int, *, 
         tuple(map(_embodied, document.embodied)),
         {each.model: _model_name(each) for each in document.models},
         files.read_so_far,
+        ReportStatement(
+            about.prepared_by,
+            about.approved_by,
+            "" if about.issued is None else about.issued.isoformat(),
+            about.consolidation,
+            about.base_year,
+        ),
+        tuple(map(stated.reported_period, document.reported)),
+        stated.of_organisation(document.prices, document.embodied),
     )
 
 

@@ -100,7 +100,13 @@ class _Reading:
         self._tariffs()
         for row, data in self._entries("Teams"):
             self._labels(self._put((), self._document, "teams", row, data), row, data)
-        for title, key in (("Inventory", "devices"), ("Prices", "prices"), ("Hardware", "embodied"), ("Models", "models")):
+        for title, key in (
+            ("Inventory", "devices"),
+            ("Prices", "prices"),
+            ("Hardware", "embodied"),
+            ("Models", "models"),
+            ("Reported", "reported"),
+        ):
             for row, data in self._entries(title):
                 self._put((), self._document, key, row, data)
         try:

@@ -47,6 +47,11 @@ SHEETS: Final = (
         (
             SheetColumn("name", "organisation.name"),
             SheetColumn("contact", "organisation.contact"),
+            SheetColumn("prepared_by", "organisation.prepared_by"),
+            SheetColumn("approved_by", "organisation.approved_by"),
+            SheetColumn("issued", "organisation.issued"),
+            SheetColumn("consolidation", "organisation.consolidation"),
+            SheetColumn("base_year", "organisation.base_year"),
             SheetColumn("least_coverage_percent"),
             SheetColumn("inventory_file", "inventory", "CSV file with the inventory, instead of sheet Inventory"),
         ),
@@ -115,12 +120,12 @@ SHEETS: Final = (
             _site(), SheetColumn("id"), SheetColumn("role"), SheetColumn("position"), SheetColumn("parent"),
             SheetColumn("zone"),
             SheetColumn("accuracy_percent"), SheetColumn("calibration"), SheetColumn("max_power", "max_power_w", units=WATTS),
-            SheetColumn("source"),
+            SheetColumn("source"), SheetColumn("accuracy_class"), SheetColumn("serial_number"), SheetColumn("calibrated"),
         ),
         (
             {
                 "site": "fra1", "id": "main", "role": "total", "accuracy_percent": 0.5, "max_power": 2.5,
-                "max_power_unit": "MW", "source": "modbus",
+                "max_power_unit": "MW", "source": "modbus", "accuracy_class": "0.5S", "calibrated": date(2025, 3, 14),
             },
         ),
         name="id",
@@ -299,6 +304,20 @@ SHEETS: Final = (
         ({"model": "llama-3.1-70b-instruct-fp8", "display": "Llama 3.1 70B", "precision": "fp8", "parameters_billion": 70.6},),
         name="model",
         place="models[]",
+    ),
+    Sheet(
+        "Reported",
+        model.PeriodTotals,
+        "Totals of earlier periods as your earlier reports stated them: for comparison, for a base year before the ledger, and "
+        "for restatements.",
+        (
+            SheetColumn("period"), SheetColumn("electricity_mwh"), SheetColumn("co2e_location_t"), SheetColumn("co2e_market_t"),
+            SheetColumn("cost"), SheetColumn("source"), SheetColumn("reason"),
+        ),
+        ({"period": "2025Q3", "electricity_mwh": 16.2, "co2e_location_t": 7.41, "co2e_market_t": 6.9,
+          "source": "report of 2025Q3, edition 1, 2025-10-12"},),
+        name="period",
+        place="reported[]",
     ),
 )
 # fmt: on

@@ -23,12 +23,14 @@ from energy_agent.site.config import supplier as config_supplier
 from energy_agent.site.config import water as config_water
 from energy_agent.site.config.contracts import Contract, TariffConfig, ended
 from energy_agent.site.config.grid import GridBase
+from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.config.site import DeclaredPue, SiteBase, parse_site
 from energy_agent.site.config.water import WaterRecord
 from reports.inputs import SiteInputs
 from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.grid import GridPeriod, hours, with_intensities
 from wattlens.report.inputs.model import OrgSite
+from wattlens.report.inputs.stated import of_site
 
 GRID_FOLDER: Final = "grid"
 
@@ -45,6 +47,7 @@ class _Told:
     tariffs: tuple[TariffConfig, ...]
     water: tuple[WaterRecord, ...]
     meters: tuple[MeterFacts, ...]
+    nameplates: tuple[MeterConfig, ...]
 
 
 def site_inputs(entry: OrgSite, files: InputFiles, span: GridPeriod, retired: list[Retirement]) -> SiteInputs:
@@ -86,6 +89,15 @@ def site_inputs(entry: OrgSite, files: InputFiles, span: GridPeriod, retired: li
         on_site_kept=None if declared.grid.on_site_certificates is None else declared.grid.on_site_certificates == "kept",
         factor_error=_percent(declared.grid.factor_uncertainty_percent),
         floor_m2=_decimal(entry.floor_m2),
+        stated_inputs=of_site(
+            declared.name,
+            zip(declared.meters, declared.nameplates, strict=True),
+            declared.pue,
+            declared.contracts,
+            declared.tariffs,
+            declared.water,
+            entry.supplier_rates,
+        ),
     )
     return with_intensities(site, declared.grid, hours(declared.grid, state, files, entry.file), span)
 
@@ -105,6 +117,7 @@ def _of_file(entry: OrgSite, given: Path, files: InputFiles) -> _Told:
         (*config.tariffs, *entry.tariffs),
         (*config.water, *entry.water),
         tuple(meter.meter_facts for meter in config.all_meters),
+        config.all_meters,
     )
 
 
@@ -119,6 +132,7 @@ def _of_entry(entry: OrgSite, files: InputFiles) -> _Told:
         entry.tariffs,
         entry.water,
         tuple(meter.facts(meter.source) for meter in entry.meters),
+        entry.meters,
     )
 
 

@@ -1,0 +1,85 @@
+"""Columns of amounts: one unit and one number of decimals per column, so that its cells can be compared. Pure."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from energy_agent.core.units import J_PER_KWH
+
+ABSENT: Final = "\u2013"
+_DECIMALS_MAX: Final = 3
+_DIGITS: Final = 4
+"""Significant digits of the largest amount of a column, at least."""
+_DIGITS_OF_SMALLEST: Final = 2
+Scale = Sequence[tuple[Fraction, str]]
+"""Units of a quantity, the largest first, each with its size."""
+
+ENERGY: Final[Scale] = (
+    (Fraction(J_PER_KWH * 10**6), "GWh"),
+    (Fraction(J_PER_KWH * 1000), "MWh"),
+    (Fraction(J_PER_KWH), "kWh"),
+    (Fraction(J_PER_KWH, 1000), "Wh"),
+)
+"""Of joules. GWh is used from 10 GWh on, as MWh is the unit of the reader's invoices."""
+MASS: Final[Scale] = ((Fraction(10**6), "t"), (Fraction(1000), "kg"), (Fraction(1), "g"))
+"""Of grams."""
+WATER: Final[Scale] = ((Fraction(1000), "m\u00b3"), (Fraction(1), "L"))
+"""Of litres."""
+_LEAST: Final = {"GWh": 10}
+
+
+@dataclass(frozen=True, slots=True)
+class AmountColumn:
+    """A column: its unit, and the text of each cell without it."""
+
+    unit: str
+    cells: tuple[str, ...]
+
+
+def amounts(values: Iterable[Fraction | None], scale: Scale) -> AmountColumn:
+    """Return values as a column in the largest unit of which its largest value has at least one; None is a dash."""
+    known = list(values)
+    largest = max((abs(value) for value in known if value is not None), default=Fraction(0))
+    size, unit = next(((s, u) for s, u in scale if largest >= s * _LEAST.get(u, 1)), scale[-1])
+    return AmountColumn(unit, numbers([None if value is None else value / size for value in known]))
+
+
+def numbers(values: Iterable[Fraction | None]) -> tuple[str, ...]:
+    """Return numbers with the same number of decimals; None is a dash, and what rounds to 0 is "< 0.001"."""
+    known = list(values)
+    write = _writer([abs(value) for value in known if value])
+    return tuple(ABSENT if value is None else write(value) for value in known)
+
+
+def _writer(sizes: Sequence[Fraction]) -> Callable[[Fraction], str]:
+    if not sizes:
+        return lambda _: "0"
+    largest = _DIGITS - _digits(max(sizes))
+    decimals = max(0, min(_DECIMALS_MAX, max(largest, _DIGITS_OF_SMALLEST - _digits(min(sizes)))))
+    least = Fraction(1, 10**decimals)
+
+    def write(value: Fraction) -> str:
+        whole = round(value / least)
+        if value and not whole:
+            return f"< {_format_number(1, decimals)}" if value > 0 else f"> \u2212{_format_number(1, decimals)}"
+        return ("\u2212" if whole < 0 else "") + _format_number(abs(whole), decimals)
+
+    return write
+
+
+def _format_number(whole: int, decimals: int) -> str:
+    text = str(whole).rjust(decimals + 1, "0")
+    integer, part = (text[:-decimals], text[-decimals:]) if decimals else (text, "")
+    gap = f"{int(integer):,}".replace(",", "\u202f")
+    return f"{gap}.{part}" if part else gap
+
+
+def _digits(value: Fraction) -> int:
+    """Digits before the decimal point; 0 or less for numbers below 1."""
+    digits = 0
+    while value >= 1:
+        value, digits = value / 10, digits + 1
+    while value < Fraction(1, 10):
+        value, digits = value * 10, digits - 1
+    return digits

@@ -1,0 +1,42 @@
+"""Annex: every record that was typed in: meters, contracts with their retirement, tariffs, stated PUE, water, prices."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from reports.figures.facts import Facts
+from reports.language import Translator
+from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
+
+KINDS: Final = {
+    "meter": "stated_meters",
+    "pue": "stated_pues",
+    "contract": "stated_contracts",
+    "supplier_rate": "stated_supplier_rates",
+    "tariff": "stated_tariffs",
+    "water": "stated_water",
+    "price": "stated_prices",
+    "embodied": "stated_embodied",
+}
+_SHOWN: Final = 200
+
+
+def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
+    """One table per kind of record."""
+    blocks: list[Block] = []
+    for kind, title in KINDS.items():
+        records = [each for each in facts.stated_inputs if each.kind == kind]
+        rows = tuple((each.site or "\u2013", each.name or "\u2013", _text(each.values)) for each in records[:_SHOWN])
+        if rows:
+            heads = (say("site"), say("record"), say("as_stated"))
+            blocks.append(ReportTable(say(title), heads, rows))
+        if len(records) > _SHOWN:
+            blocks.append(Note(say("more_are_in_facts_json", count=len(records) - _SHOWN)))
+    return tuple(blocks) or OmittedSection(say("nothing_was_stated"))
+
+
+def _text(values: Mapping[str, str]) -> str:
+    """Keys are those of the inputs, so that a reader finds them there."""
+    return "; ".join(f"{key}: {value}" for key, value in values.items())
+
+
+SPEC = ReportSection("stated_inputs", 86, build, annex=True)

@@ -1,0 +1,98 @@
+"""Records of the inputs as the report prints them: each key that has a value, and that value as text. Pure."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from energy_agent.core.meters.facility import MeterFacts
+from energy_agent.core.units import UJ_PER_KWH
+from energy_agent.site.config.contracts import Contract, TariffConfig
+from energy_agent.site.config.meter import MeterConfig
+from energy_agent.site.config.site import DeclaredPue
+from energy_agent.site.config.supplier import SupplierRateConfig
+from energy_agent.site.config.water import WaterRecord
+from reports.statement import ELECTRICITY, ReportedPeriod, StatedInput
+from wattlens.report.inputs.model import ClassPrice, GpuEmissions, PeriodTotals
+
+_J_PER_MWH = Decimal(UJ_PER_KWH // 1000)
+_G_PER_T = Decimal(10**6)
+_TOTALS = (
+    ("electricity_mwh", ELECTRICITY, _J_PER_MWH),
+    ("co2e_location_t", "co2e.location", _G_PER_T),
+    ("co2e_market_t", "co2e.market", _G_PER_T),
+    ("cost", "cost", Decimal(1)),
+)
+"""Keys of earlier totals, the figures that they are, and what makes their unit the figure's."""
+
+
+def of_site(
+    site: str,
+    meters: Iterable[tuple[MeterFacts, MeterConfig]],
+    pue: DeclaredPue,
+    contracts: Iterable[Contract],
+    tariffs: Iterable[TariffConfig],
+    water: Iterable[WaterRecord],
+    rates: Iterable[SupplierRateConfig],
+) -> tuple[StatedInput, ...]:
+    """Every record of a site, in the order of the files. How a meter is reached over the network is left out."""
+    records = [StatedInput(site, "meter", meter.id, _meter(meter, config)) for meter, config in meters]
+    if pue.value is not None:
+        records.append(StatedInput(site, "pue", "", _values(pue)))
+    records += [StatedInput(site, "contract", each.id, _values(each, "id", "deliveries")) for each in contracts]
+    records += [StatedInput(site, "supplier_rate", each.supplier, _values(each, "supplier")) for each in rates]
+    records += [StatedInput(site, "tariff", each.id, _values(each, "id")) for each in tariffs]
+    records += [StatedInput(site, "water", "", _values(each)) for each in water]
+    return tuple(records)
+
+
+def of_organisation(prices: Iterable[ClassPrice], embodied: Iterable[GpuEmissions]) -> tuple[StatedInput, ...]:
+    """Every record that belongs to no site."""
+    records = [StatedInput("", "price", each.price_class, _values(each, "price_class")) for each in prices]
+    return (*records, *(StatedInput("", "embodied", each.sku, _values(each, "sku")) for each in embodied))
+
+
+def reported_period(row: PeriodTotals) -> ReportedPeriod:
+    """Earlier totals in the units of the figures."""
+    totals = []
+    for key, figure, unit in _TOTALS:
+        given = getattr(row, key)
+        if given is not None:
+            value = Decimal(repr(given))
+            exponent = value.as_tuple().exponent
+            assert isinstance(exponent, int)
+            totals.append((figure, value * unit, Decimal(5).scaleb(exponent - 1) * unit))
+    return ReportedPeriod(row.period, tuple(totals), row.source, row.reason)
+
+
+def _meter(meter: MeterFacts, config: MeterConfig) -> dict[str, str]:
+    labels = dict(meter.labels)
+    if config.calibration is None:
+        labels.pop("calibration", None)
+    ppm, milliwatts = labels.pop("accuracy_ppm", "0"), labels.pop("max_mw", "")
+    more = {"accuracy_percent": _text(Decimal(ppm) / 10_000)}
+    plate = {key: getattr(config, key) for key in ("accuracy_class", "serial_number", "calibrated")}
+    more |= {key: _text(value) for key, value in plate.items() if value}
+    return labels | more | ({"max_power_w": _text(Decimal(milliwatts) / 1000)} if milliwatts else {})
+
+
+def _values(record: BaseModel, *left_out: str) -> dict[str, str]:
+    return {key: _text(value) for key, value in record if key not in left_out and value not in (None, "", ())}
+
+
+def _text(value: Any) -> str:
+    """A value as it was given; a file by its name, and prices by time as a list."""
+    if isinstance(value, Path):
+        return value.name
+    if isinstance(value, BaseModel):
+        return ", ".join(_text(part) for _, part in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(part)}" for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(map(_text, value))
+    if isinstance(value, float | Decimal):
+        return format(Decimal(str(value)).normalize(), "f")
+    return value.isoformat() if isinstance(value, date) else str(value)
