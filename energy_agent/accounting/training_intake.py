@@ -23,7 +23,7 @@ from energy_agent.core.energy import Steps, Tokens
 from energy_agent.core.ports import Clock
 from energy_agent.core.saved_state import ONLY, UNREADABLE, Component, States
 from energy_agent.core.units import NS_PER_H, NS_PER_S
-from energy_agent.core.workloads.training_report import OTHER, RATE_MAX, TRAINING, ReportError, TrainingReport, is_local
+from energy_agent.core.workloads.training_report import OTHER, PHASES, RATE_MAX, TRAINING, ReportError, TrainingReport, is_local
 
 TOLD: Final = ("group", "model", "precision", "ranks")
 """Facts that a workload says of itself."""
@@ -33,6 +33,8 @@ FACTS_NS = 60 * NS_PER_S
 FACTS_OF_HOUR = 6
 """Maximum of changes of a workload's facts in any hour: each is a row of the hour's segment."""
 EARLIER_BOOT_NS = -(1 << 62)
+REPORTED_NS = 5 * NS_PER_S
+"""How long a report shows what a rank is doing; ranks report once per second."""
 LOOK_EVERY = 16  # commits between looking for processes that have ended
 _TICK_NS = NS_PER_S // os.sysconf("SC_CLK_TCK")
 
@@ -46,6 +48,7 @@ class TrainingBatch:
     tokens: tuple[Tokens, ...] = ()
     states: States = field(default_factory=dict)
     labels: Mapping[str, dict[str, str]] = field(default_factory=dict)  # by workload
+    phases: Mapping[str, str] = field(default_factory=dict)  # of workloads that do something else than training steps now
 
 
 @dataclass(slots=True)
@@ -209,7 +212,19 @@ class TrainingReports:
         if not self._is_begin_stored:
             began = {"boot_id": self._clock.boot_id(), "began_boot_ns": self._began_boot_ns}
             states[Component.TRAINING], self._is_begin_stored = {ONLY: json.dumps(began)}, True
-        return TrainingBatch(now_ns, tuple(steps), tuple(tokens), states, labels)
+        return TrainingBatch(now_ns, tuple(steps), tuple(tokens), states, labels, self._phases(self._clock.boot_ns()))
+
+    def _phases(self, boot_ns: int) -> dict[str, str]:
+        """What the lead rank of each workload does by a report of the last seconds, unless it trains."""
+        with self._lock:
+            reports = [each for each in self._shown.values() if boot_ns - each.at_boot_ns <= REPORTED_NS]
+        leads: dict[str, Latest] = {}
+        for each in reports:
+            lead = leads.get(each.workload)
+            if lead is None or each.report.rank < lead.report.rank:
+                leads[each.workload] = each
+        doing = {workload: lead.report.doing for workload, lead in leads.items()}
+        return {workload: name if name in PHASES else OTHER for workload, name in doing.items() if name != TRAINING}
 
     def _book(self, identity: Identity, latest: Latest, steps: list[Steps], tokens: list[Tokens]) -> None:
         report, before, first = latest.report, self._counted.get(identity), False

@@ -227,7 +227,7 @@ def _views(
     view("workload_cell", "workload_cell", DAY_COLUMNS["workload_cell"], days)
     for name, kind in _EDGE.items():
         view(name, kind, columns_of(kind), cut)
-    for kind in ("tokens", "steps", "gap", "action", "workload", "device"):
+    for kind in ("tokens", "steps", "phase", "gap", "action", "workload", "device"):
         view(f"all_{kind}", kind, columns_of(kind), days)
     metered = {day.path(""): day for day in (*days, *meter_days)}.values()
     for kind in METER_SUMS:

@@ -14,7 +14,7 @@ from reports.ledger.sums import SiteWindow
 from wattlens.job.address import JobAddress
 from wattlens.job.record import JobRecord
 
-_READ: Final = ("holder_day", "span_day", "workload_cell", "tokens", "steps", "gap", "workload", "device")
+_READ: Final = ("holder_day", "span_day", "workload_cell", "tokens", "steps", "phase", "gap", "workload", "device")
 _ROWS: Final = ("cell", "span")
 _NAMES: Final = {"cluster": "VARCHAR", "node": "VARCHAR", "workload": "VARCHAR"}
 _CANDIDATES: Final = """
@@ -50,6 +50,10 @@ SELECT phase, model, sum(tokens) FROM tokens_in JOIN member USING (cluster, node
 _STEPS: Final = """
 SELECT phase, start_ns, end_ns, steps FROM all_steps JOIN member USING (cluster, node, workload)
 JOIN file ON file.path = filename WHERE cell_start_ns >= file.from_ns AND cell_start_ns < file.to_ns ORDER BY ALL
+"""
+_PHASES: Final = """
+SELECT phase, sum(energy_uj), sum(gpu_ns) FROM all_phase JOIN member USING (cluster, node, workload)
+JOIN file ON file.path = filename WHERE cell_start_ns >= file.from_ns AND cell_start_ns < file.to_ns GROUP BY ALL ORDER BY ALL
 """
 _GAINS: Final = "SELECT device, max(gain_ppm) FROM all_device JOIN job_device USING (device) GROUP BY ALL"
 _OPEN: Final = "SELECT DISTINCT cluster, node, device FROM gap_in WHERE starts_with(reason, ?)"
@@ -110,5 +114,7 @@ def _fill(store: DayDatabase, record: JobRecord) -> None:
         record.add_tokens(phase, model, int(tokens))
     for phase, start_ns, end_ns, steps in store.rows(_STEPS):
         record.add_steps(phase, start_ns, end_ns, steps)
+    for phase, energy_uj, gpu_ns in store.rows(_PHASES):
+        record.add_phase(phase, int(energy_uj), int(gpu_ns))
     record.gain_ppm |= {device: int(ppm) for device, ppm in store.rows(_GAINS)}
     record.open_places |= {(cluster, node, device) for cluster, node, device in store.rows(_OPEN, (UNBOUNDED,))}

@@ -11,7 +11,7 @@ from wattlens.job.address import JobAddress
 from wattlens.job.record import JobRecord
 from wattlens.usage.ledger_rows import Columns, LedgerPeriod, SegmentColumns, column_rows, read_segments
 
-_OF_WORKLOADS: Final = ("cell", "span", "tokens", "steps", "workload")
+_OF_WORKLOADS: Final = ("cell", "span", "tokens", "steps", "phase", "workload")
 _WHOLE: Final = {"span": ("",)}
 _RUN: Final = ("start_ns", "end_ns", "edge_first_uj", "edge_inner_uj", "edge_last_uj")
 
@@ -44,6 +44,11 @@ def add_segment(record: JobRecord, period: LedgerPeriod, part: SegmentColumns, a
     ):
         if workload in members and period.start_ns <= cell_ns < period.end_ns:
             record.add_steps(phase, start_ns, end_ns, steps)
+    for workload, phase, cell_ns, energy_uj, gpu_ns in column_rows(
+        part.kinds, "phase", "workload", "phase", "cell_start_ns", "energy_uj", "gpu_ns"
+    ):
+        if workload in members and period.start_ns <= cell_ns < period.end_ns:
+            record.add_phase(phase, energy_uj, gpu_ns)
 
 
 def _select(kinds: Mapping[str, Columns], members: Iterable[str]) -> dict[str, Columns]:

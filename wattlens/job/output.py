@@ -11,6 +11,7 @@ from energy_agent.core.text import printable
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from energy_agent.site.building.ratio import Amount
 from reports.period import utc_text
+from wattlens.job.record import TRAINING
 from wattlens.job.statement import JobNode, JobReport
 from wattlens.usage.output import NO_BOUNDS, NO_UPPER, decimal_text
 
@@ -99,9 +100,11 @@ def _figures(report: JobReport) -> Iterator[tuple[str, str, str]]:
     yield "Steps", f"{report.step_count:,}" if report.step_count else "-", _ratio(report.joules_per_step, "step")
     tokens, phase = report.token_count
     yield "Tokens", f"{tokens:,}" if tokens else "-", _ratio(report.joules_per_token, f"{phase} token" if tokens else "token")
-    for phase, steps in report.steps.items():
-        if phase != "training":
-            yield f"  {phase}", f"{steps:,}", "steps"
+    for phase in sorted({*report.steps, *report.phases} - {TRAINING}):
+        energy_uj, gpu_ns = report.phases.get(phase, (0, 0))
+        steps = f", {report.steps[phase]:,} steps" if phase in report.steps else ""
+        share = f"{percent_text(energy_uj, report.gpu_uj)} of GPU energy, {number_text(gpu_ns / NS_PER_HOUR)} GPU hours{steps}"
+        yield f"Phase {phase}", energy_text(energy_uj), share
     if report.cost.value is not None:
         yield "Cost", f"{float(report.cost.value):,.2f} {report.currency}", ""
     if report.carbon.value is not None:
@@ -183,6 +186,10 @@ def write_json(report: JobReport, file: TextIO) -> None:
         "workloads": report.workloads,
         "steps": dict(report.steps),
         "tokens": dict(report.tokens),
+        "phases": {
+            phase: {"energy_uj": str(energy_uj), "gpu_hours": gpu_ns / NS_PER_HOUR}
+            for phase, (energy_uj, gpu_ns) in report.phases.items()
+        },
     }
     amounts = {
         "joules_per_step": report.joules_per_step,

@@ -38,6 +38,7 @@ class JobRecord:
         metered_at: when each device that the job used was metered as a whole, and on which node.
         open_places: devices with a gap whose energy nothing bounds.
         gain_ppm: bound of the gain error by device.
+        phases: uJ and ns of GPU time in phases other than training.
         cells_ns: GPU time of the job in each quarter of an hour.
     """
 
@@ -49,6 +50,7 @@ class JobRecord:
     device_uj: dict[str, int] = field(default_factory=dict)
     spans: dict[tuple[Owner, str], EdgeSum] = field(default_factory=dict)
     steps: dict[str, list[StepInterval]] = field(default_factory=dict)
+    phases: dict[str, tuple[int, int]] = field(default_factory=dict)
     tokens: dict[tuple[str, str], int] = field(default_factory=dict)
     devices: dict[Place, DeviceUsage] = field(default_factory=dict)
     metered_at: dict[str, list[tuple[int, int, str, str]]] = field(default_factory=dict)
@@ -104,6 +106,11 @@ class JobRecord:
     def add_tokens(self, phase: str, model: str, tokens: int) -> None:
         """Add tokens."""
         self.tokens[phase, model] = self.tokens.get((phase, model), 0) + tokens
+
+    def add_phase(self, phase: str, energy_uj: int, gpu_ns: int) -> None:
+        """Add GPU energy and GPU time in which a workload did something else than training steps."""
+        energy, time = self.phases.get(phase, (0, 0))
+        self.phases[phase] = energy + energy_uj, time + gpu_ns
 
     def add_cell(self, cell_start_ns: int, gpu_ns: int) -> None:
         """Add GPU time within a quarter of an hour."""

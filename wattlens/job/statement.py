@@ -65,6 +65,7 @@ class JobReport:
         workloads: pods or Slurm jobs over the life of the job, with the replaced ones.
         steps: by phase, of the whole job.
         tokens: by phase, of all ranks or engines.
+        phases: GPU energy in uJ and GPU time in ns of phases other than training, such as checkpoint; part of the energy.
     """
 
     address: str
@@ -84,6 +85,7 @@ class JobReport:
     workloads: int
     steps: Mapping[str, int]
     tokens: Mapping[str, int]
+    phases: Mapping[str, tuple[int, int]]
     whole_nodes: bool
     gpus_only: str
     simulated: bool
@@ -169,6 +171,7 @@ def report_of(record: JobRecord, address: JobAddress) -> JobReport:
         workloads=len({owner[2] for owner in uses}),
         steps={phase: count for phase, count in sorted(trained.items()) if count},
         tokens=tokens,
+        phases=dict(sorted(record.phases.items())),
         whole_nodes=whole,
         gpus_only="" if whole else why_gpus_only(nodes),
         simulated=record.simulated,

@@ -82,6 +82,19 @@ class StepRow:
 
 
 @dataclass(frozen=True, slots=True)
+class PhaseRow:
+    """What the GPUs of a training workload used within a cell in a phase other than training; part of its cells."""
+
+    cell_start_ns: int
+    workload: str
+    phase: str
+    start_ns: int
+    end_ns: int
+    energy_uj: int
+    gpu_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceFacts:
     """What an auditor must know of a device, effective from `since_ns`.
 
@@ -305,6 +318,15 @@ _ENTRIES: Final = (
         _OWN_INTERVAL,
         merge={**_LONGEST, "steps": _add_up_to_int64},
         sums=(Sum("steps", "steps", ("workload", "phase"), stays=(), stops=True),),
+    ),
+    RowType(
+        "phase",
+        PhaseRow,
+        {"cell_start_ns": Form.CELL, "workload": Form.TEXT, "phase": Form.TEXT}
+        | _INTERVAL
+        | {"energy_uj": Form.COUNT, "gpu_ns": Form.COUNT},
+        _OWN_INTERVAL,
+        merge={**_LONGEST, "energy_uj": add, "gpu_ns": add},
     ),
     RowType(
         "action",

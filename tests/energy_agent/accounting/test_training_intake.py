@@ -442,6 +442,22 @@ def test_phases_that_have_no_name_of_their_own_are_one():
     assert parse(good).steps == {"training": 1, "other": 5}
 
 
+def test_the_lead_rank_names_the_phase_of_its_workload_while_it_reports():
+    world = World()
+    world.clock.now_s = 1
+    world.intake.report((1, 1), "job", report(5, 1, 0.5, rank=1, world=2, group="g", doing="evaluation"))
+    world.intake.report((0, 1), "job", report(5, 1, 0.5, rank=0, world=2, group="g", doing="checkpoint"))
+    world.intake.report((2, 1), "other", report(5, 1, 0.5, doing="compile"))
+    world.intake.report((3, 1), "busy", report(5, 1, 0.5))
+    assert world.commit(("job", "other", "busy")).phases == {"job": "checkpoint", "other": "other"}
+    world.clock.now_s = 4
+    assert world.commit().phases["job"] == "checkpoint", "reports come once per second, and one may be late"
+    world.intake.report((0, 1), "job", report(6, 1, 3.5, rank=0, world=2, group="g"))
+    assert "job" not in world.commit().phases
+    world.clock.now_s = 20
+    assert world.commit().phases == {}
+
+
 @pytest.mark.parametrize("step_s", [3600, -3600, 86_400, -86_400])
 def test_a_step_of_utc_refuses_no_run_and_loses_no_step(step_s):
     world = World()

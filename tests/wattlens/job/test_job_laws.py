@@ -10,7 +10,7 @@ from energy_agent.core.energy import Entry, Method, State, Steps, Tokens, Worklo
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.journal.book import Batch, Book
-from energy_agent.ledger.rows.kinds import CELL_NS, DeviceFacts
+from energy_agent.ledger.rows.kinds import CELL_NS, DeviceFacts, PhaseRow
 from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN
 from energy_agent.ledger.segments import table
 from wattlens.job.address import parse_address
@@ -32,7 +32,7 @@ def nodes(draw):
     """Batches of up to three nodes with two GPUs, on which pods of two jobs and free time take turns."""
     batches = {}
     for number in range(draw(st.integers(1, 3))):
-        entries, steps, tokens, facts = [], [], [], {}
+        entries, steps, tokens, phases, facts = [], [], [], [], {}
         for gpu in range(2):
             at = 0
             for turn in range(draw(st.integers(1, 4))):
@@ -47,13 +47,16 @@ def nodes(draw):
                     if job:
                         steps.append(Steps(start, end, pod, "training", draw(st.integers(1, 50))))
                         tokens.append(Tokens(start, end, pod, "m", "training", draw(st.integers(0, 10**6))))
+                        phases.append(PhaseRow(start - start % CELL_NS, pod, "checkpoint", start, end, uj // 2, STEP_NS // 2))
                     at += 1
                 if job:
                     labels = {"namespace": "research", "pod": pod[4:], "owner": job}
                     facts[pod] = WorkloadFacts(pod, START_NS, "pod", labels)
         devices = [DeviceFacts(f"GPU-{number}{gpu}", "H100", 0.05, START_NS) for gpu in range(2)]
         entries.sort(key=lambda entry: entry.start_ns)
-        batches[f"n{number}"] = Batch(entries, (), tokens, facts=list(facts.values()), devices=devices, steps=steps)
+        batches[f"n{number}"] = Batch(
+            entries, (), tokens, facts=list(facts.values()), devices=devices, steps=steps, rows=phases
+        )
     return batches
 
 
@@ -100,6 +103,9 @@ def test_a_job_is_its_row_of_usage_and_its_parts_sum_to_it(batches):
         assert report.active_ns + report.idle_ns == sum(entry.gpu_ns for entry in mine)
         assert report.workloads == len({entry.workload for entry in mine})
         assert sum(report.tokens.values()) == rows[address].tokens.get("training", 0)
+        phases = [row for b in batches.values() for row in b.rows if job in labels_of(b, row.workload)]
+        assert report.phases == {"checkpoint": (sum(p.energy_uj for p in phases), sum(p.gpu_ns for p in phases))}
+        assert report.phases["checkpoint"][0] <= report.energy.energy_uj
         steps = [s.steps for b in batches.values() for s in b.steps if job in labels_of(b, s.workload)]
         assert max(steps) <= report.step_count <= sum(steps)
 

@@ -26,7 +26,7 @@ def report(energy_uj=27_000 * 10**6, steps=60, gain_uj=10**9, unbounded=0):
     return JobReport(
         address="slurm/7", source="test", labels={}, first_ns=0, last_ns=NS_PER_S, energy=energy, active_uj=energy_uj,
         idle_uj=0, gpu_uj=energy_uj, active_ns=3600 * NS_PER_S, idle_ns=0, gpus=2, gpus_peak=2, nodes=(node,), workloads=1,
-        steps={"training": steps} if steps else {}, tokens={}, whole_nodes=False, gpus_only="", simulated=False,
+        steps={"training": steps} if steps else {}, tokens={}, phases={}, whole_nodes=False, gpus_only="", simulated=False,
     )  # fmt: skip
 
 
