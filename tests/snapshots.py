@@ -6,6 +6,7 @@ times a fixed amount of energy and tokens, so every rate is known however the st
 
 import time
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any
 
 from energy_agent.core.boundary import Boundary, host
@@ -27,6 +28,7 @@ from energy_agent.core.snapshot import (
 from energy_agent.core.steering import BudgetStatus, GroupStatus, ShadowOutlook
 from energy_agent.core.workloads.error_budget import MissedShare
 from energy_agent.core.workloads.serving import BatchUse, Serving, Split
+from energy_agent.core.workloads.token_price import EngineHour, RequestTokens
 from energy_agent.core.workloads.tokens import Latencies, TokenTotals
 
 STEP_S = 0.1
@@ -69,6 +71,12 @@ EVENTS = ("sw_power_cap", "hw_thermal_slowdown")
 def uuid(gpu: int) -> str:
     """UUID of a GPU of the player."""
     return f"GPU-{gpu:08d}-0000-4000-8000-000000000000"
+
+
+def _engine_hour(step: int, t_ns: int, *, final: bool) -> EngineHour:
+    used = CHAT_ACTIVE_UJ * (step + 1), CHAT_IDLE_UJ * (step + 1), RequestTokens(1_000 * (step + 1), 0, 400 * (step + 1))
+    shares = Fraction(1, 10), Fraction(1, 20), Fraction(1, 5)
+    return EngineHour("chat", "llama-70b", t_ns - 10**9, t_ns, *used, *shares, 0.05, 10**6, final)
 
 
 def _served(step: int, t_ns: int) -> TokenTotals:
@@ -193,6 +201,7 @@ class Player:
                 ),
                 Serving("rag", "llama-70b", {}, None, Split(None, None, "too few windows yet")),
             ),
+            engine_hours=(_engine_hour(step, t_ns, final=True), _engine_hour(step, t_ns, final=False)),
             health=(
                 SourceHealth("nvml", True, last_success_ns=t_ns, poll_s=0.0125),
                 SourceHealth("tokens", False, "", "connection refused", t_ns - 60_000_000_000),

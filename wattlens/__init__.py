@@ -7,6 +7,7 @@ step       count one training step and its tokens
 phase      name a phase of a training run
 training   what the run of this process used so far
 steered    let a distributed training job be steered as one
+request_energy  share of one request in the energy of its engine
 compare    whether two sets of measured runs differ
 hooks      hooks of PyTorch, Hugging Face's Trainer and Lightning
 
@@ -18,18 +19,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from energy_agent.sdk.measure.measurement import measure
+    from energy_agent.sdk.request_energy import request_energy
     from energy_agent.sdk.steering.steered import steered
     from energy_agent.sdk.training.step_counter import phase, step, training
     from wattlens import hooks
     from wattlens.comparison.statistics import compare
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compare", "hooks", "measure", "phase", "steered", "step", "training"]
+__all__ = ["__version__", "compare", "hooks", "measure", "phase", "request_energy", "steered", "step", "training"]
 
 _HOMES = {
     "compare": "wattlens.comparison.statistics",
     "measure": "energy_agent.sdk.measure.measurement",
     "phase": "energy_agent.sdk.training.step_counter",
+    "request_energy": "energy_agent.sdk.request_energy",
     "steered": "energy_agent.sdk.steering.steered",
     "step": "energy_agent.sdk.training.step_counter",
     "training": "energy_agent.sdk.training.step_counter",

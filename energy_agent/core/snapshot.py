@@ -14,6 +14,7 @@ from energy_agent.core.health import HealthRecord
 from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.core.steering import GroupStatus
 from energy_agent.core.workloads.serving import Serving
+from energy_agent.core.workloads.token_price import EngineHour
 from energy_agent.core.workloads.tokens import TokenTotals
 
 
@@ -170,6 +171,7 @@ class Snapshot:
     hosts: tuple[HostView, ...] = ()
     host_workloads: tuple[WorkloadEnergy, ...] = ()
     serving: tuple[Serving, ...] = ()
+    engine_hours: tuple[EngineHour, ...] = ()  # of each engine the final hours, oldest first, and the open one
     selection: Selection = ALL  # what of it the page shows
     boot_ns: int = 0  # `t_ns` on the boot clock: how old it is
 

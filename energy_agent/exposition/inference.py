@@ -2,7 +2,7 @@
 
 from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.core.snapshot import Snapshot
-from energy_agent.core.units import UJ_PER_J, decimal
+from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
 from energy_agent.core.workloads.tokens import Latencies
 from energy_agent.exposition.gpu import FamilySamples, Sample
 
@@ -44,6 +44,21 @@ def put_energy(snapshot: Snapshot, families: FamilySamples) -> None:
         _band("decode_joules_per_token", name, serving.split.decode, families)
         if serving.split.reason:
             families["serving_split_absent_info"].append(((*name, serving.split.reason), "1"))
+
+
+def put_prices(snapshot: Snapshot, families: FamilySamples) -> None:
+    """Add the prices of a token: of each engine in the open hour, and in the last final one."""
+    latest = {(hour.engine, hour.final): hour for hour in snapshot.engine_hours}  # the newest of each comes last
+    for hour in latest.values():
+        of = (hour.engine, hour.model, "last" if hour.final else "open")
+        for part in ("prompt", "generation"):
+            price = hour.price(part)
+            if price is not None:
+                for ending, value in zip(("", "_lower", "_upper"), price, strict=True):
+                    families[f"{part}_price_joules_per_token{ending}"].append((of, repr(value)))
+        for state, energy_uj in (("active", hour.active_uj), ("idle", hour.idle_uj)):
+            families["engine_hour_energy_joules"].append(((*of, state), decimal(energy_uj, UJ_PER_J)))
+        families["engine_hour_end_timestamp_seconds"].append((of, decimal(hour.end_ns, NS_PER_S)))
 
 
 def _histogram(of: tuple[str, ...], latencies: Latencies) -> list[Sample]:

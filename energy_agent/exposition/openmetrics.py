@@ -174,6 +174,7 @@ def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
     host.put(snapshot, pods, by_family)
     inference.put_servers(snapshot, by_family)
     inference.put_energy(snapshot, by_family)
+    inference.put_prices(snapshot, by_family)
     _workloads(snapshot, present, latest, pods, by_family)
     put("reader_restarts_total", str(snapshot.reader_restarts_total))
     process.put(snapshot, by_family)

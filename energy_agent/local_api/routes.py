@@ -11,6 +11,7 @@ from energy_agent.core.energy import State
 from energy_agent.core.errors import UsageError
 from energy_agent.core.snapshot import DeviceView, Snapshot
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
+from energy_agent.core.workloads.token_price import KINDS, EngineHour
 from energy_agent.core.workloads.training_report import TRAINING, ReportError, parse
 from energy_agent.local_api.history import EnergyHistory
 from energy_agent.local_api.peers import ClientProcess
@@ -22,7 +23,8 @@ TAKES = ("step_age_s",)
 _WINDOW = re.compile(r"/v1/window/(\d{1,19})/(\d{1,19})")
 _WORKLOAD = re.compile(r"/v1/workload/([^/?#]{1,1000})")
 _GROUPS = "/v1/dvfs/groups"
-_PATHS = {"/v1/me": ("GET",), "/v1/training": ("POST",), "/v1/dvfs": ("GET", "POST"), _GROUPS: ("GET",)}
+_ENGINES = "/v1/engines"
+_PATHS = {"/v1/me": ("GET",), _ENGINES: ("GET",), "/v1/training": ("POST",), "/v1/dvfs": ("GET", "POST"), _GROUPS: ("GET",)}
 
 
 class Steerable(Protocol):
@@ -64,8 +66,8 @@ class Routes:
         wanted = ("GET",) if match or about else _PATHS.get(path)
         if wanted is None:
             there = (
-                "GET /v1/window/START/END (UTC ns), /v1/me, /v1/workload/NAME and /v1/dvfs/groups, POST /v1/training, "
-                "GET and POST /v1/dvfs"
+                "GET /v1/window/START/END (UTC ns), /v1/me, /v1/engines, /v1/workload/NAME and /v1/dvfs/groups, "
+                "POST /v1/training, GET and POST /v1/dvfs"
             )
             return reply(404, {"reason": f"not found; available: {there}"})
         if method not in wanted:
@@ -76,9 +78,18 @@ class Routes:
             return reply(503 if window.get("later") else 200, window)
         if about:
             return self._of(peer, unquote(about[1]))
+        if path == _ENGINES:
+            return reply(200, self._engines())
         if path in ("/v1/dvfs", _GROUPS):
             return self._dvfs(peer, method, body, all_groups=path == _GROUPS)
         return reply(200, self.me(peer)) if path == "/v1/me" else self._report(peer, body)
+
+    def _engines(self) -> dict[str, object]:
+        """Prices of tokens, which every program of the node may read, as it may read the engine's own metrics."""
+        snapshot = self._history.snapshot
+        if snapshot is None:
+            return {"reason": "no snapshot has been taken yet"}
+        return {"boundary": "gpu", "t_ns": snapshot.t_ns, "hours": [_hour(hour) for hour in snapshot.engine_hours]}
 
     def _dvfs(self, peer: ClientProcess, method: str, body: bytes, *, all_groups: bool) -> ServerResponse:
         steering, workload = self._steering(), self._workload(peer)
@@ -181,6 +192,20 @@ def _energy(snapshot: Snapshot, workload: str) -> dict[str, object]:
         if count:
             said[name] = total / UJ_PER_J / count
     return said
+
+
+def _hour(hour: EngineHour) -> dict[str, object]:
+    """An hour of an engine; its price of a cached token is 0."""
+    said: dict[str, object] = {
+        "engine": hour.engine, "model": hour.model, "start_ns": hour.start_ns, "end_ns": hour.end_ns, "final": hour.final,
+        "active_joules": hour.active_uj / UJ_PER_J, "idle_joules": hour.idle_uj / UJ_PER_J,
+        "tokens": {"prompt": hour.usage.computed, "cached": hour.usage.cached, "generation": hour.usage.generated},
+    }  # fmt: skip
+    prices: dict[str, object] = {}
+    for kind in KINDS:
+        price = hour.price(kind)
+        prices[kind] = None if price is None else dict(zip(("joules", "lower", "upper"), price, strict=True))
+    return said | {"prices": prices}
 
 
 def _limits(view: DeviceView) -> dict[str, object]:

@@ -36,6 +36,7 @@ from energy_agent.runtime.meter_poller import MeterPoller
 from energy_agent.runtime.process_cost import cost_of
 from energy_agent.tokens.energy_per_token import EnergyPerToken
 from energy_agent.tokens.poller import TokenPoller
+from energy_agent.tokens.price_hours import PriceHours, SensorError
 
 log = logging.getLogger("wattlens.agent")
 
@@ -76,6 +77,7 @@ class Agent:
     owners: ProcessOwners | None = None
     serving_pods: ServingPods = field(default_factory=ServingPods)
     per_token: EnergyPerToken = field(default_factory=EnergyPerToken)
+    prices: PriceHours = field(default_factory=PriceHours)
     stopping: Flag = field(default_factory=Flag)
     reload_wanted: Flag = field(default_factory=Flag)
     _wake: Wake = field(default_factory=Wake)
@@ -125,6 +127,7 @@ class Agent:
                 utc_ns, boot_ns = self.clock.utc_ns(), self.clock.boot_ns()
                 if order.went_back(utc_ns):  # what follows overlaps with the open rows, so these become a segment first
                     self.per_token.restart()
+                    self.prices.restart()
                     self._seal(None)
                 answering = (self.sampler.node.up, *(d.up for d in self.sampler.devices.values()))
                 if any(not samples or not samples[0].fast for samples in sweeps):
@@ -234,11 +237,26 @@ class Agent:
 
     def _join_tokens(self, entries: list[Entry]) -> None:
         """What engines did and what was recorded to their devices, over the same intervals."""
-        self.per_token.served(self.tokens.deltas())
+        rows = self.tokens.deltas()
+        self.per_token.served(rows)
         samples = [view.sample for view in self.snapshot.devices if view.sample is not None] if self.snapshot else []
         self.per_token.add_entries(entries, {s.uuid: s.gpu_percent / 100 for s in samples if s.gpu_percent is not None})
         self.per_token.settle(self.clock.utc_ns())
         self.per_token.forget(self.tokens.served())
+        self.prices.add(entries, rows, self._engines())
+        self.prices.settle(self.clock.utc_ns(), self.per_token.views(), self._sensor_errors())
+
+    def _engines(self) -> dict[str, str]:
+        """Workload -> engine, of those that serve: pools of one group serve together."""
+        groups = {workload: group or workload for workload, group in self.tokens.groups().items()}
+        if self.snapshot is not None:
+            pools = set(groups.values()) - groups.keys()
+            groups |= {f.workload: f.labels["group"] for f in self.snapshot.facts if f.labels.get("group") in pools}
+        return groups
+
+    def _sensor_errors(self) -> dict[str, SensorError]:
+        devices = self.snapshot.devices if self.snapshot is not None else ()
+        return {view.info.uuid: SensorError(view.gain_uncertainty_ratio, round(view.edge_uj)) for view in devices}
 
     def _snapshot(self) -> Snapshot:
         node, sampler = self.sampler.node, self.sampler
@@ -259,6 +277,7 @@ class Agent:
             boot_ns=boot_ns,
             device_health=sampler.health(boot_ns),
             serving=self.per_token.views(),
+            engine_hours=self.prices.views(self._sensor_errors()),
             selection=self.config.web.metrics.selection,
         )
 

@@ -122,6 +122,11 @@ class TokenPoller:
         with self._lock:
             return {(t.workload, t.model, t.source) for p in self._polls for t in p.totals}
 
+    def groups(self) -> dict[str, str]:
+        """Workloads whose engines are polled, with the group that the configuration gives them, or ""."""
+        with self._lock:
+            return {t.workload: t.group for p in self._polls for t in p.totals}
+
     def deltas(self) -> list[TokenDelta]:
         """What engines did since the last call, in order of reading; the newest ones where nobody called for long."""
         with self._lock:

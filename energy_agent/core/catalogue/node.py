@@ -15,6 +15,7 @@ POD = ("namespace", "pod")
 FACTS = ("kind", "namespace", "pod", "owner", "team", "project", "model", "precision", "group", "class", "run")
 """Labels of `workload_info` in addition to `workload`: `kind`, the workload's metadata, and last the identity of its job."""
 
+ENGINE = ("engine", "model", "hour")
 SLO = ("group", *WORKLOAD, "latency")
 SHADOW = ("group", *WORKLOAD, "policy")
 
@@ -40,6 +41,10 @@ _SERVING = (
     "Counts since the agent started, for inference servers that count with every engine step and report running requests."
 )
 _ESTIMATE = "Absent without a count of steps, or while the load varies too little; serving_split_absent_info has the reason."
+_PRICE = (
+    "Appears with the engine's first energy and tokens; counts since the agent started. A price is absent while the engine has "
+    "had no such tokens in the hour."
+)
 _PROVEN = (
     "Absent before the first analysis of enough pairs. Sum over all groups and quarters of this GPU, kept over restarts; "
     "each analysis replaces the part of its group and quarter, so the value may fall."
@@ -286,6 +291,17 @@ CATALOGUE: tuple[Signal, ...] = (
     ),
     Signal("serving_split_absent_info", "info", "", "Why prefill and decode cannot be distinguished.",
            (*WORKLOAD, "model", "reason"), "Present only while prefill or decode is absent."),
+    # Serving: the price of a token, by engine: a workload, or the pools of a group
+    *(
+        Signal(f"{part}_price_joules_per_token{end}", "gauge", "" if end else "joules_per_token",
+               f"Active GPU energy per {what} of an engine{text}; hour: open (provisional) or last (final).", ENGINE, _PRICE)
+        for part, what in (("prompt", "computed prompt token"), ("generation", "generated token"))
+        for end, text in (("", ""), ("_lower", ", lower bound"), ("_upper", ", upper bound"))
+    ),
+    Signal("engine_hour_energy_joules", "gauge", "joules",
+           "GPU energy of an engine in the hour: active while a kernel ran, which the prices divide, or idle.",
+           (*ENGINE, "state"), _PRICE),
+    Signal("engine_hour_end_timestamp_seconds", "gauge", "seconds", "Time up to which the hour is known, UTC.", ENGINE, _PRICE),
     # DVFS
     Signal("dvfs_mode", "gauge", "", "1 for the mode of DVFS on this GPU (observe, shadow or enforce), 0 for the others.",
            (*GPU, "mode"), "Present while DVFS is configured."),
