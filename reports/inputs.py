@@ -177,6 +177,39 @@ class ModelName:
 
 
 @dataclass(frozen=True, slots=True)
+class SoftwareEstimate:
+    """Energy of one run that software estimated on a machine without a meter of ours, such as a laptop or a cloud instance.
+
+    Args:
+        id: of the run.
+        start_ns: UTC ns.
+        end_ns: UTC ns.
+        team: "" if unknown.
+        host: name of the machine; "" if unknown.
+        place: country (ISO 3166-1 alpha-3), or provider and region of a cloud.
+        kind: host or cloud.
+        energy_uj: over the whole run.
+        grams: CO2e by the software; None if it states none.
+        basis: software, its version, and the basis of its factors.
+        source: file that it was read from.
+        row: number of its row there.
+    """
+
+    id: str
+    start_ns: int
+    end_ns: int
+    team: str
+    host: str
+    place: str
+    kind: str
+    energy_uj: int
+    grams: Decimal | None
+    basis: str
+    source: str
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
 class Organisation:
     """All inputs of an organisation.
 
@@ -193,6 +226,7 @@ class Organisation:
         statement: who answers for the report.
         reported: totals of earlier periods, as earlier reports stated them.
         stated_inputs: every record that was typed in and belongs to no site.
+        estimates: runs that software estimated, outside the ledger.
     """
 
     name: str = ""
@@ -208,6 +242,7 @@ class Organisation:
     statement: ReportStatement = field(default_factory=ReportStatement)
     reported: tuple[ReportedPeriod, ...] = ()
     stated_inputs: tuple[StatedInput, ...] = ()
+    estimates: tuple[SoftwareEstimate, ...] = ()
 
     @classmethod
     def nothing(cls) -> "Organisation":

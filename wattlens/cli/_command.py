@@ -37,10 +37,12 @@ class Parser(argparse.ArgumentParser):
 
     Attributes:
         groups: titles of groups of subcommands, with the names in each, for the help page; {}: one list.
+        elsewhere: words that are actions of other commands, and these commands.
         separator: an argument that stands for each `--`, which argparse would drop; "": it may.
     """
 
     groups: Mapping[str, Sequence[str]] = {}
+    elsewhere: Mapping[str, str] = {}
     separator: str = ""
 
     def error(self, message: str) -> NoReturn:
@@ -96,7 +98,8 @@ class Parser(argparse.ArgumentParser):
         names = [str(each) for each in choices]
         if isinstance(action, argparse._SubParsersAction):
             what = str(action.metavar or "action").lower()
-            raise argparse.ArgumentError(None, f"unknown {what} {str(value)[:80]!r}{suggest(str(value), names)}")
+            near = f"; see {self.elsewhere[value]}" if value in self.elsewhere else suggest(str(value), names)
+            raise argparse.ArgumentError(None, f"unknown {what} {str(value)[:80]!r}{near}")
         hint = suggest(str(value), names)
         raise argparse.ArgumentError(action, f"expected {one_of(names)}, got {str(value)[:80]!r}{hint}")
 

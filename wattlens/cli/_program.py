@@ -53,6 +53,12 @@ _GROUPS: Final = {
 }
 
 
+_ELSEWHERE: Final = {
+    "import": "wattlens report import (CodeCarbon), wattlens ledger import (Prometheus) or wattlens factors import",
+    "verify": "wattlens report verify or wattlens ledger verify",
+}
+
+
 def build_parser(arguments: list[str], commands: ModuleType) -> argparse.ArgumentParser:
     """The parser; only the named subcommand's module is imported, so that the agent starts light."""
     parser = Parser(
@@ -62,6 +68,7 @@ def build_parser(arguments: list[str], commands: ModuleType) -> argparse.Argumen
     )
     parser.add_argument("--version", action="version", version=f"wattlens {wattlens.__version__}")
     parser.groups = _GROUPS
+    parser.elsewhere = _ELSEWHERE
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     names = plugin.names(commands)
     named = [n for n in names if n.replace("_", "-") == (arguments[0] if arguments else "")]

@@ -18,7 +18,7 @@ from energy_agent.runtime.clock import RealClock
 from reports.audit.bridge import bridge
 from reports.audit.edition import edition, read_edition
 from reports.audit.manifest import Argument, Manifest
-from reports.figures.evidence import PrometheusEnergy
+from reports.figures.evidence import PeriodEvidence, PrometheusEnergy
 from reports.figures.facts import Facts, RestatedTotal, build_facts
 from reports.figures.facts_json import facts_json
 from reports.figures.gather import gather
@@ -112,6 +112,7 @@ def build(options: Options, progress: Progress | None = None) -> Facts:
             year = max(datetime.fromtimestamp(w.end_ns // NS_PER_S - 1, UTC).year for w in there.values())
             adjusted = with_country(organisation, there, options.country, year, accept_old=options.accept_old)
         evidence, used = gather(system, days, adjusted, options.asked, options.earlier)
+    refuse_metered(evidence)
     checked = options.checked if options.ask is None else options.ask(evidence.sums.windows)
     evidence = replace(evidence, prometheus=checked)
     number, restates = options.edition
@@ -140,6 +141,27 @@ def _refuse_unexplained(facts: Facts) -> None:
         )
     if lines:
         raise UsageError("\n".join(lines))
+
+
+def refuse_metered(evidence: PeriodEvidence) -> None:
+    """Check that no estimate is of a machine that the ledger meters at the same time: its energy would count twice.
+
+    A run is compared by the name of its host, where it has one.
+
+    Raises:
+        UsageError: one is; a line per run.
+    """
+    faults = []
+    for run in evidence.organisation.estimates:
+        for device in evidence.sums.seen:
+            if device.node == run.host and run.host and device.first_ns < run.end_ns and device.last_ns > run.start_ns:
+                faults.append(
+                    f"estimates: run {run.id} ({run.source}, row {run.row}): its host {run.host} is metered by the ledger "
+                    f"(site {device.site}) at that time, so its energy would count twice; remove the run"
+                )
+                break
+    if faults:
+        raise UsageError("\n".join(faults[:20]))
 
 
 def add_prometheus_result(options: Options, facts: Facts) -> Options:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from energy_agent.core.text import printable
 from wattlens.cli._command import Command, as_sentence
 from wattlens.cli._options import add_period, moment_text, share
-from wattlens.cli.report import diff, init, sample, verify
+from wattlens.cli.report import diff, estimates, init, sample, verify
 from wattlens.terminal_line import count_progress
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             verify.configure,
             _verify,
         ),
+        ("import", estimates.SUMMARY, estimates.configure, estimates.run),
         ("sample", sample.SUMMARY, sample.configure, sample.run),
         ("diff", "explain every figure that differs between two editions", diff.configure, diff.run),
     ):

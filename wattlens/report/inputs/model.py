@@ -309,6 +309,9 @@ class OrgFile(Section):
         description="minimum share of the inventory's device hours that must be metered; below it no report is created",
     )
     inventory: Path | None = Field(None, description="CSV of cluster,node,uuid,sku,site,from,to: the denominator of coverage")
+    estimates: Path | None = Field(
+        None, description="CSV of `wattlens report import codecarbon`: laptops and cloud jobs without meters"
+    )
     sites: tuple[OrgSite, ...] = Field((), max_length=1_000)
     teams: tuple[Team, ...] = Field((), max_length=10_000)
     prices: tuple[ClassPrice, ...] = Field((), max_length=1_000)

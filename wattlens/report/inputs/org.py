@@ -11,9 +11,9 @@ from energy_agent.core.errors import UsageError
 from energy_agent.factors import bounded_file
 from energy_agent.runtime.files import yaml_file
 from energy_agent.site.building.serials import Retirement
-from reports.inputs import EmbodiedDeclaration, GpuHourPrice, ModelName, Organisation, SiteInputs, TeamRule
+from reports.inputs import EmbodiedDeclaration, GpuHourPrice, ModelName, Organisation, SiteInputs, SoftwareEstimate, TeamRule
 from reports.statement import ReportStatement
-from wattlens.report.inputs import stated
+from wattlens.report.inputs import codecarbon, stated
 from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.grid import GridPeriod
 from wattlens.report.inputs.inventory import Line, csv_lines, expected
@@ -45,6 +45,7 @@ def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int, *, 
     files.note(path.name, raw)
     document = inputs.organisation
     about = document.organisation
+    estimates = _estimates(document, files)
     sites = _sites(inputs, files, GridPeriod(start_ns, end_ns, as_of_ns, accept_old), path)
     return Organisation(
         about.name,
@@ -66,7 +67,13 @@ def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int, *, 
         ),
         tuple(map(stated.reported_period, document.reported)),
         stated.of_organisation(document.prices, document.embodied),
+        estimates=estimates,
     )
+
+
+def _estimates(document: OrgFile, files: InputFiles) -> tuple[SoftwareEstimate, ...]:
+    given = document.estimates
+    return () if given is None else codecarbon.read_estimates(files.read(given, codecarbon.FILE_MAX_B), str(given))
 
 
 def parse(raw: bytes, path: Path) -> ParsedInputs:

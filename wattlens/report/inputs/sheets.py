@@ -54,6 +54,7 @@ SHEETS: Final = (
             SheetColumn("base_year", "organisation.base_year"),
             SheetColumn("least_coverage_percent"),
             SheetColumn("inventory_file", "inventory", "CSV file with the inventory, instead of sheet Inventory"),
+            SheetColumn("estimates_file", "estimates"),
         ),
         ({"name": "Example AI GmbH", "contact": "esg@example.com", "least_coverage_percent": 95},),
     ),

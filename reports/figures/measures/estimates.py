@@ -1,0 +1,79 @@
+"""Energy and CO2e that software estimated on machines without our meters: laptops and cloud jobs, beside the ledger's figures.
+
+A quality class of its own: no meter, no bounds, and emissions with life-cycle factors, which answer nothing that Scope 2 asks.
+A run that lies only partly in the period counts in proportion to its time in it. `energy.with_estimates` is the inventory of
+the ledger plus the estimates; no estimate is in any other figure. Runs of hosts without a name are counted in `dims`: nothing
+shows that these hosts are not metered.
+"""
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+
+from energy_agent.core.units import UJ_PER_J
+from energy_agent.site.building.ratio import Amount
+from reports.figures.evidence import PeriodEvidence
+from reports.figures.figure import Figure, amount_figure
+from reports.figures.measures._measure import Measure
+from reports.inputs import SoftwareEstimate
+
+METHOD = "software estimate (CodeCarbon), without a meter"
+QUALITY = "6: software estimate"
+SOURCES = ("estimates",)
+UNSTATED = "a run states no emissions"
+
+
+def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
+    """Of all runs in the period, by team, place and kind; none without estimates."""
+    windows = evidence.sums.windows.values()
+    if not evidence.organisation.estimates or not windows:
+        return
+    start_ns, end_ns = min(w.start_ns for w in windows), max(w.end_ns for w in windows)
+    runs = [(run, share) for run in evidence.organisation.estimates if (share := _share(run, start_ns, end_ns))]
+    named: dict[str, Callable[[SoftwareEstimate], str]] = {
+        "team": lambda run: run.team,
+        "place": lambda run: run.place,
+        "kind": lambda run: run.kind,
+    }
+    yield from _of(runs, "", {})
+    for dimension, name_of in named.items():
+        for name in sorted({name_of(run) for run, _ in runs}):
+            own = [(run, share) for run, share in runs if name_of(run) == name]
+            yield from _of(own, f"/{dimension}/{name}", {dimension: name})
+    inventory = _inventory(evidence)
+    if inventory is not None:
+        total = inventory + sum((run.energy_uj * share for run, share in runs), Fraction(0)) / UJ_PER_J
+        how = f"the inventory of the ledger plus a {METHOD}"
+        yield amount_figure("energy.with_estimates", Amount(total), "J", how, "mixed", sources=("ledger", *SOURCES))
+
+
+def _inventory(evidence: PeriodEvidence) -> Fraction | None:
+    """`energy.inventory` in J, by the measure that reports it."""
+    from reports.figures.measures.energy import SPEC as ENERGY
+
+    return next((figure.value for figure in ENERGY.figures(evidence) if figure.id == "energy.inventory"), None)
+
+
+def _share(run: SoftwareEstimate, start_ns: int, end_ns: int) -> Fraction:
+    """The part of a run's time that lies in the period; a run without duration counts at its end."""
+    if run.end_ns == run.start_ns:
+        return Fraction(int(start_ns <= run.end_ns < end_ns))
+    return Fraction(max(0, min(run.end_ns, end_ns) - max(run.start_ns, start_ns)), run.end_ns - run.start_ns)
+
+
+def _of(runs: list[tuple[SoftwareEstimate, Fraction]], suffix: str, dims: dict[str, str]) -> Iterator[Figure]:
+    unnamed = sum(run.kind == "host" and not run.host for run, _ in runs)
+    of = dims | {"quality": QUALITY, "runs": str(len(runs)), "runs_of_unnamed_hosts": str(unnamed)}
+    energy = sum((run.energy_uj * share for run, share in runs), Fraction(0))
+    yield amount_figure(f"estimate.energy{suffix}", Amount(energy / UJ_PER_J), "J", METHOD, "node", sources=SOURCES, dims=of)
+    stated = [(run.grams, share) for run, share in runs]
+    if any(grams is None for grams, _ in stated):
+        amount = Amount(None, reason=UNSTATED)
+    else:
+        amount = Amount(sum((Fraction(grams) * share for grams, share in stated if grams is not None), Fraction(0)))
+    bases = "; ".join(sorted({run.basis for run, _ in runs}))
+    yield amount_figure(
+        f"estimate.co2e.lifecycle{suffix}", amount, "g", METHOD, "node", sources=SOURCES, dims=of | {"basis": bases}
+    )
+
+
+SPEC = Measure("energy and CO2e that software estimated outside the ledger", figures)
