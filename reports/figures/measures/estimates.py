@@ -1,4 +1,4 @@
-"""Energy and CO2e that software estimated on machines without our meters: laptops and cloud jobs, beside the ledger's figures.
+"""Energy and CO2e that software estimated on machines without our meters: laptops and cloud jobs, apart from the ledger.
 
 A quality class of its own: no meter, no bounds, and emissions with life-cycle factors, which answer nothing that Scope 2 asks.
 A run that lies only partly in the period counts in proportion to its time in it. `energy.with_estimates` is the inventory of
