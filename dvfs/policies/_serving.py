@@ -3,11 +3,12 @@
 A time to first token counts as the upper edge of its histogram bucket. So where the edges do not resolve the limit, the
 observations around it count as misses, and the clock stays high. The limit between tokens is one on the mean of each request,
 which a histogram of single gaps does not have: all requests that decode get their tokens together, so it is compared with the
-mean of all gaps of a period.
+mean of all gaps of a period. A step with accepted drafts brings several tokens and may be one gap (vLLM), so the mean is that
+per token where the server counts tokens.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, sqrt
 
 from dvfs.knees import Knee, clock_grid, find
@@ -18,6 +19,9 @@ from energy_agent.core.workloads.error_budget import LatencyInterval as LatencyI
 from energy_agent.core.workloads.tokens import Latencies
 
 _MOST_SEEN = 10**9  # observations of a period: more is no server's
+_LIVE_SHARE = 0.9  # of the gaps: the last step of a request may bring tokens beyond its end, which do not count
+_LIVE_PERIODS = 10  # counters that move when a request ends soon show a period with fewer tokens than gaps
+_LIVE_GAPS = 20  # in a period; fewer show nothing
 QUEUE_GROWTH = 2  # more requests waiting than one period before: the server is falling behind
 
 
@@ -46,25 +50,35 @@ class ServingOptions:
 
 
 OPTIONS: Mapping[str, str] = {
-    "levels": "clocks between knee and maximum to choose from (default 8)",
+    "levels": "clocks between knee and maximum to choose from (default 12)",
     "stale_s": "age in seconds at which a reading counts as missing (default 5)",
 }
 
 
 def configure(policy: str, options: Mapping[str, object], knees: Sequence[Knee]) -> ServingOptions:
     """Config from the user's options. Raises UsageError."""
-    values = checked(policy, options, {"levels": 8, "stale_s": 5.0}, {"levels": (2, 32), "stale_s": (0.1, 3600.0)})
+    values = checked(policy, options, {"levels": 12, "stale_s": 5.0}, {"levels": (2, 32), "stale_s": (0.1, 3600.0)})
     return ServingOptions(tuple(knees), int(values["levels"]), int(values["stale_s"] * 1e9))
 
 
 @dataclass(frozen=True, slots=True)
 class LatencyReading:
-    """Both histograms of a server, where there is a limit, and its queue, at one instant."""
+    """Both histograms of a server, where there is a limit, its queue and its tokens, at one instant.
+
+    Args:
+        boot_ns: when it was taken.
+        queue: requests that wait.
+        ttft, itl: the histograms.
+        next_tokens: generated tokens but for the first of each request; None: not reported.
+        live_periods: periods in which there was a token for each gap, as of counters that move with each step; -1: they do not.
+    """
 
     boot_ns: int
     queue: int
     ttft: Latencies | None
     itl: Latencies | None
+    next_tokens: int | None = None
+    live_periods: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +108,9 @@ def read(observation: Observation, stale_ns: int) -> LatencyReading | str:
         return "missing_queue"
     if (terms.ttft_s and not ttft) or (terms.itl_s and not itl):
         return "missing_ttft" if terms.ttft_s and not ttft else "missing_itl"
-    return LatencyReading(progress.boot_ns, progress.queue, ttft, itl)
+    first = progress.ttft.count if progress.ttft is not None else progress.requests
+    next_tokens = None if progress.tokens is None or first is None else progress.tokens - first
+    return LatencyReading(progress.boot_ns, progress.queue, ttft, itl, next_tokens)
 
 
 def between(observation: Observation, before: LatencyReading, now: LatencyReading) -> dict[str, LatencyInterval] | None:
@@ -161,9 +177,30 @@ def period_of(
     if seen is None or not 0 <= seconds <= stale_ns / 1e9:
         return "restarted" if seen is None else "gap", now
     in_force = observation.in_force if observation.enforced else {}
+    if "itl" in seen:
+        itl, live_periods = _per_token(seen["itl"], before, now)
+        now = replace(now, live_periods=live_periods)
+        if itl is None:
+            return "learning", now
+        seen["itl"] = itl
     locks = [in_force.get(device.uuid, Setting()).sm_clock_max_mhz or grid[-1] for device in observation.devices]
     level = min(range(len(grid)), key=lambda i: abs(grid[i] - max(locks)))
     return ServedPeriod(grid, level, now, seconds, seen, now.queue - before.queue)
+
+
+def _per_token(itl: LatencyInterval, before: LatencyReading, now: LatencyReading) -> tuple[LatencyInterval | None, int]:
+    """Gaps as if each token had one, None while that is not known; and `live_periods`."""
+    gaps, live_periods = itl.seen.count, before.live_periods
+    if now.next_tokens is None or before.next_tokens is None or live_periods < 0:
+        return itl, live_periods
+    tokens = now.next_tokens - before.next_tokens
+    if gaps >= _LIVE_GAPS:
+        live_periods = min(live_periods + 1, _LIVE_PERIODS) if _LIVE_SHARE * gaps <= tokens <= _MOST_SEEN else -1
+    if live_periods < 0 or tokens * _LIVE_SHARE <= gaps:
+        return itl, live_periods
+    if live_periods < _LIVE_PERIODS:
+        return None, live_periods
+    return replace(itl, seen=Latencies((), (tokens,), itl.seen.sum_s)), live_periods
 
 
 def lock(observation: Observation, grid: Sequence[int], level: int, reason: str) -> Decision:

@@ -2,16 +2,19 @@
 
 The target is an error budget (`_budget`): the share of requests that may miss the limit on the time to first token, and of
 those that may miss the limit between tokens, each over the last 1,000 requests and the last hour. Misses are counted in the
-server's histograms (`_misses`) and remembered by batch and clock (`_experience`). A clock is used if the requests that were
-served at it keep the budget, or would even if everything were as much slower as the clock is lower. Otherwise one step down is
-tried after a calm time, as long as half the budget is left. Queue growth, a spent budget, missing or stale metrics, thermal
-trouble and a restart of the server release the clock at once.
+server's histograms (`_requests`) and remembered by clock.
+
+After a calm time, and while the queue is usually short, the clock falls: to one that has kept the budget, to one that would
+keep it even if everything took as much longer as the clock is lower (half way at a time), or by one step as a trial. It rises
+where more requests missed than the rest of the budget permits, and where the mean time between tokens exceeds its limit. A long
+queue, a spent budget, work of another kind, missing or stale metrics, thermal trouble and a restart of the server release it at
+once.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import exp, log2
+from math import exp, sqrt
 
 from dvfs.policies._serving import (
     OPTIONS,
@@ -26,25 +29,30 @@ from dvfs.policies._serving import (
     unsteered,
 )
 from dvfs.policies._shadow_saving import ShadowSaving
-from dvfs.policies.slo._budget import REQUESTS, ErrorBudget
-from dvfs.policies.slo._experience import QUEUED, Experience, MissCurve, curve
-from dvfs.policies.slo._misses import itl_misses, ttft_misses
-from dvfs.policies.slo._work import WorkMeans
+from dvfs.policies.slo._budget import ErrorBudget
+from dvfs.policies.slo._requests import FirstTokenTimes, TokenTimes, WorkMeans
 from dvfs.types import Decision, DvfsPolicy, Observation, Prediction, Setting, WorkCounters
 
 _NS = 1_000_000_000
-_CALM_S = 3.0  # before a step that is a trial: a second or two of a batch say little
-_FEW = 20  # requests at a clock before the next step is tried
-_MANY = 100  # requests that prove a clock: one in a hundred prompts may be long
-_AIM = 0.75  # of the budget: misses come in bursts
-_SHARES = (0.5, 0.8, 5.0)  # least, first and most of what one load may miss, in budgets: others miss less
-_QUEUED = 0.1  # of the time with a queue: near saturation a backlog is not made up for
-_QUEUED_S = 300.0  # that this is the mean of
-_MARGIN = 0.95  # of the limit between tokens: requests' means differ from that of their time
-_HARMFUL = 0.3  # of the budget spent, from which a queue counts in full
-_TRIAL = 0.5  # of the budget spent: beyond it no step is tried
-_LARGEST = 2.0**16  # batch
-_BURST = 0.1  # of an interval's requests that missed: a clock that is plainly too low, whatever the budget
+# Chosen on judging cells of eight seeds, unless a comment gives another origin.
+_CALM_S = 3.0  # between a change of the clock and a step down: a second or two of a batch say little
+_FEW = 20  # requests at a clock before a step down that is not proven
+_MANY = 60  # requests that prove a clock
+_TRIAL = 0.8  # of the budget spent: beyond it no trial
+_HASTE = 3.0  # times the rest of the budget may be missed at one clock, at most the budget
+_MEMORY = 1000.0  # requests after which misses at each clock count half
+_CHANCE = 1.0  # misses, and standard errors of them, that are chance
+_BURST = 0.1  # of a period's requests that missed: a clock that is plainly too low, whatever the budget
+_SOON = 0.33  # of a request's time, whose mean between tokens foretells that of the whole
+_MARGIN = 0.97  # of the limit between tokens: requests' means differ from that of their time
+_POOL_MARGIN = 0.9  # the same in a decode pool, where the wait for the second token counts and no metric shows it
+_WAIT = 0.5  # of the limit to the first token that the queue may take
+_QUEUE = 20  # requests that may wait: nearly always fewer do where 80 % of the time is used (M/M/1: 99 % of the time)
+_SHORT_QUEUE, _SHORT_SHARE = 2, 0.6  # no longer for so much of the time: a load of 80 % (M/M/1: 1 - load^4)
+_SHORT_S = 60.0  # that this share is a mean of
+_REFUSED = 3.0  # misses that a longer queue counts as at the clock where it grew: not again for two thousand requests
+_RESUME = 0.5  # of both, below which a release for the queue ends
+_PACE = 5, 60  # requests that show how long one in the queue takes; beyond the second, older ones count half
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +60,40 @@ class SloState:
     """State of one group. Mappings are by latency, `ttft` and `itl`.
 
     Args:
-        asked: limits and clocks that the rest is about.
+        target: limits and clocks that the rest is about.
         reading, counters: the last ones.
         level: index of the clock in the grid; None: the original clock.
-        since_ns, served: time of the last change of the clock, and requests since then.
+        since_ns: time of its last change.
+        requests, near_misses: since then: requests, and how many of them would have missed at each lower clock if everything
+            had taken as much longer.
         budgets: error budgets.
-        shares: of the requests of one load that may miss, in budgets.
-        known: misses by load and clock.
-        work: mean prompt, output and gap.
-        blame: load and level at which a queue began to grow, until it has gone.
-        queued: share of the time with such a queue, of the last minutes.
-        wanted: the settings of the last decision.
+        memory: requests and misses by latency and level.
+        memory_age: requests since the memory was halved.
+        first_tokens, token_times, work: what requests are like.
+        pace: seconds of service, and first tokens in them.
+        short_queue: share of the last time in which few requests waited.
+        resume_level: level to resume when the queue is short again; None: it is.
+        settings: of the last decision.
         shadow: energy that the decisions would have saved in shadow mode.
     """
 
-    asked: tuple[object, ...] = ()
+    target: tuple[object, ...] = ()
     reading: LatencyReading | None = None
     counters: WorkCounters | None = None
     level: int | None = None
     since_ns: int = 0
-    served: float = 0.0
+    requests: float = 0.0
+    near_misses: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     budgets: Mapping[str, ErrorBudget] = field(default_factory=dict)
-    shares: Mapping[str, float] = field(default_factory=dict)
-    known: Mapping[str, Experience] = field(default_factory=dict)
+    memory: Mapping[tuple[str, int], tuple[float, float]] = field(default_factory=dict)
+    memory_age: float = 0.0
+    first_tokens: FirstTokenTimes = field(default_factory=FirstTokenTimes)
+    token_times: TokenTimes = field(default_factory=TokenTimes)
     work: WorkMeans = field(default_factory=WorkMeans)
-    blame: tuple[int, int] | None = None
-    queued: float = 0.0
-    wanted: Mapping[str, Setting] = field(default_factory=dict)
+    pace: tuple[float, float] = (0.0, 0.0)
+    short_queue: float = 0.0
+    resume_level: int | None = None
+    settings: Mapping[str, Setting] = field(default_factory=dict)
     shadow: ShadowSaving = field(default_factory=ShadowSaving)
 
 
@@ -88,118 +103,173 @@ def decide(observation: Observation, state: SloState, config: ServingOptions) ->
     counters = observation.progress
     if not isinstance(period, ServedPeriod) or counters is None or state.counters is None:
         reason, reading = period if isinstance(period, tuple) else ("learning", period.reading)
-        kept = SloState(state.asked, budgets=state.budgets) if reason == "restarted" else state
-        kept = replace(
-            kept, reading=reading, counters=counters, level=None, since_ns=observation.boot_ns, served=0.0, blame=None
-        )
-        return unsteered(state.level, reason), kept
-    asked = observation.terms.ttft_s, observation.terms.itl_s, period.grid
-    if asked != state.asked:  # misses of another limit say nothing of this one
-        state = SloState(asked, state.reading, state.counters, state.level, state.since_ns)
+        kept = SloState(state.target, budgets=state.budgets) if reason == "restarted" else state
+        kept = replace(kept, reading=reading, counters=counters, resume_level=None)
+        return unsteered(state.level, reason), _changed(observation, kept, None)
+    target = observation.terms.ttft_s, observation.terms.itl_s, period.grid
+    if target != state.target:  # misses of another limit say nothing of this one
+        state = SloState(target, state.reading, state.counters, state.level, state.since_ns)
     top = len(period.grid) - 1
-    load = _load(period, counters)
-    state, seen = _learn(state, period, counters, load, observation)
     level = top if state.level is None else min(state.level, top)
-    new, reason = _choose(observation, state, period, load, level, seen)
-    state = replace(state, reading=period.reading, counters=counters)
+    state, late = _learn(state, period, counters, observation.boot_ns / _NS)
+    if state.work.is_other:  # of which nothing is known
+        state = replace(state, memory={}, near_misses={}, requests=0.0, work=state.work.renewed())
+        new, reason, resume_level = top, "other_work", None
+    else:
+        new, reason, resume_level = _choose(observation, state, period, level if observation.enforced else top, late)
+    state = replace(state, reading=period.reading, counters=counters, resume_level=resume_level)
     if not observation.enforced:
         state = replace(state, shadow=state.shadow.add(observation, period.seconds, period.grid[new] / period.grid[top]))
     if new == level:
         return Decision("hold", reason), state
-    decision, applied = lock(observation, period.grid, new, reason), None if new == top else new
-    return decision, replace(state, level=applied, since_ns=observation.boot_ns, served=0.0, wanted=decision.settings)
+    decision = lock(observation, period.grid, new, reason)
+    return decision, replace(_changed(observation, state, None if new == top else new), settings=decision.settings)
 
 
-def _load(period: ServedPeriod, counters: WorkCounters) -> int:
-    """Mean batch of the period or batch now, whichever is larger, as a power of two."""
-    itl = period.seen.get("itl")
-    mean = itl.seen.sum_s / period.seconds if itl is not None and period.seconds > 0 else 0.0
-    return round(log2(min(_LARGEST, max(1.0, mean, counters.running or 0))))
+def _changed(observation: Observation, state: SloState, level: int | None) -> SloState:
+    """At another level. In shadow mode requests remain those of the original clock."""
+    if not observation.enforced:
+        return replace(state, level=level)
+    return replace(state, level=level, since_ns=observation.boot_ns, requests=0.0, near_misses={})
 
 
 def _learn(
-    state: SloState, period: ServedPeriod, counters: WorkCounters, load: int, observation: Observation
-) -> tuple[SloState, Mapping[str, MissCurve]]:
-    """With the period in budgets and experience; and the misses of the period, by latency."""
-    before = state.counters or counters
-    ttft, itl = period.seen.get("ttft"), period.seen.get("itl")
-    requests = ttft.seen.count if ttft is not None else max(0, (counters.requests or 0) - (before.requests or 0))
-    prompts = max(0, (counters.prompt_tokens or 0) - (before.prompt_tokens or 0))
-    gaps = itl.seen if itl is not None else None
-    work = state.work.add(requests, prompts, gaps, period.seconds, (load, period.level))
-    if work.is_other:  # of which nothing is known
-        state = replace(state, known={}, shares={})
-    seen = {name: _misses(period, interval, work) for name, interval in period.seen.items()}
-    blame = state.blame
-    refused = blame is None and period.grown >= QUEUE_GROWTH
-    blame = (load, period.level) if refused else blame
-    budgets, known, shares = dict(state.budgets), dict(state.known), dict(state.shares)
-    allowed, now_s = 1.0 - observation.terms.attainment_ratio, observation.boot_ns / _NS
-    for name, one in seen.items():
-        budgets[name] = budgets.get(name, ErrorBudget()).add(now_s, one.requests, one.missed[0])
-        one = one.add(QUEUED) if refused and period.level < len(period.grid) - 1 else one
-        known[name] = known.get(name, Experience()).add(*(blame or (load, period.level)), one, now_s)
-        growth = exp(max(-1.0, min(1.0, (_AIM * one.requests - one.missed[0] / allowed) / REQUESTS)))
-        shares[name] = min(_SHARES[2], max(_SHARES[0], shares.get(name, _SHARES[1]) * growth))
-    queued = state.queued + (float(blame is not None) - state.queued) * (1.0 - exp(-period.seconds / _QUEUED_S))
-    served = state.served + max((one.requests for one in seen.values()), default=0.0)
-    blame = blame if period.reading.queue else None
-    return replace(
-        state, budgets=budgets, shares=shares, known=known, work=work, blame=blame, queued=queued, served=served
-    ), seen
+    state: SloState, period: ServedPeriod, counters: WorkCounters, now_s: float
+) -> tuple[SloState, Mapping[str, tuple[float, float]]]:
+    """With the period in budgets and memory; and the requests and misses of the period, by latency."""
+    state, requests = _measure(state, period, counters)
+    budgets, near_misses, memory = dict(state.budgets), dict(state.near_misses), dict(state.memory)
+    level = period.level if state.resume_level is None else state.resume_level  # to which a queue is due
+    late: dict[str, tuple[float, float]] = {}
+    # A backlog near saturation is not made up for, and its requests miss the limit only later.
+    is_refused = state.resume_level is None and level < len(period.grid) - 1 and period.reading.queue > _QUEUE
+    for name, interval in period.seen.items():
+        count, (misses, *below) = requests, _misses(state, period, interval, requests)
+        late[name] = count, misses
+        budgets[name] = budgets.get(name, ErrorBudget()).add(now_s, count, misses)
+        n, k = memory.get((name, level), (0.0, 0.0))
+        proving = count if state.resume_level is None else misses  # what is served at the highest clock proves no other
+        memory[name, level] = (0.0, _REFUSED) if is_refused and name == "ttft" else (n + proving, k + misses)
+        before = near_misses.get(name, ())
+        is_same = len(before) == len(below)
+        near_misses[name] = tuple(a + b for a, b in zip(before, below, strict=True)) if is_same else tuple(below)
+    age, total = state.memory_age + requests, state.requests + requests
+    if age > _MEMORY:
+        age, total = 0.0, total / 2
+        memory = {key: (n / 2, k / 2) for key, (n, k) in memory.items()}
+        near_misses = {name: tuple(k / 2 for k in misses) for name, misses in near_misses.items()}
+    return replace(state, budgets=budgets, near_misses=near_misses, memory=memory, memory_age=age, requests=total), late
 
 
-def _misses(period: ServedPeriod, interval: LatencyInterval, work: WorkMeans) -> MissCurve:
+def _measure(state: SloState, period: ServedPeriod, counters: WorkCounters) -> tuple[SloState, float]:
+    """With what the period shows of requests; and their number."""
+    before, ttft, itl = state.counters or counters, period.seen.get("ttft"), period.seen.get("itl")
+    begun = ttft.seen.count if ttft is not None else max(0, (counters.requests or 0) - (before.requests or 0))
+    prompt_tokens = max(0, (counters.prompt_tokens or 0) - (before.prompt_tokens or 0))
+    first_tokens, token_times, pace = state.first_tokens, state.token_times, state.pace
+    batch, requests = 1.0, float(begun)
+    if itl is not None:
+        token_times = token_times.add(begun, itl.seen.count, itl.seen.sum_s, period.seconds)
+        batch = max(1.0, itl.seen.sum_s / max(1e-9, period.seconds))
+        if ttft is None:  # those that ended come in bursts
+            requests = itl.seen.count / max(1.0, token_times.per_request)
+    if ttft is not None:
+        first_tokens = first_tokens.add(ttft.seen)
+        is_busy = period.reading.queue and state.reading is not None and state.reading.queue
+        seconds = pace[0] + (min(ttft.seen.sum_s, period.seconds) if is_busy else ttft.seen.sum_s)
+        pace = (seconds, pace[1] + begun) if pace[1] + begun <= _PACE[1] else (seconds / 2, (pace[1] + begun) / 2)
+    short_queue = state.short_queue
+    short_queue += (float(period.reading.queue <= _SHORT_QUEUE) - short_queue) * (1.0 - exp(-period.seconds / _SHORT_S))
+    work = state.work.add(begun, prompt_tokens, batch)
+    state = replace(state, first_tokens=first_tokens, token_times=token_times, work=work, pace=pace, short_queue=short_queue)
+    return state, requests
+
+
+def _misses(state: SloState, period: ServedPeriod, interval: LatencyInterval, requests: float) -> list[float]:
+    """Requests of a period that missed the limit, and that would at each lower clock if they took as much longer."""
+    factors = (1.0, *(period.grid[period.level] / mhz for mhz in period.grid[: period.level]))
     if not interval.is_mean:
-        return curve(interval.seen.count, partial(ttft_misses, interval.seen, interval.limit_s))
-    requests = interval.seen.count / work.gaps
-    # In a decode pool only the queue shows the wait for the second token, which by Little's law takes so long.
-    wait_s = 0.0 if "ttft" in period.seen else period.reading.queue * period.seconds / max(1.0, requests)
-    limit_s = _MARGIN * interval.limit_s
-    return curve(requests, lambda factor: requests * itl_misses(work.recent, limit_s, work.gaps, factor, wait_s))
+        return [state.first_tokens.late(interval.seen, interval.limit_s, factor) for factor in factors]
+    limit_s = interval.limit_s * (_MARGIN if "ttft" in period.seen else _POOL_MARGIN)
+    mean_s = state.token_times.mean_s()
+    return [requests * float(mean_s * factor > limit_s) for factor in factors]
 
 
 def _choose(
-    observation: Observation, state: SloState, period: ServedPeriod, load: int, level: int, seen: Mapping[str, MissCurve]
-) -> tuple[int, str]:
-    """The next level, and why."""
-    allowed, top = 1.0 - observation.terms.attainment_ratio, len(period.grid) - 1
-    spent = {name: state.budgets[name].spent_ratio(allowed) for name in seen}
-    queued = state.queued * min(1.0, max(spent.values()) / _HARMFUL)  # a queue by which nobody misses is welcome
-    if state.blame is not None or period.grown >= QUEUE_GROWTH or queued > _QUEUED:
-        return top, "queue"
-    if max(spent.values()) >= 1.0:
-        return top, "budget_spent"
-    burst = [name for name, one in seen.items() if one.missed[0] >= 2 and one.missed[0] > _BURST * one.requests]
-    if burst:
-        return level + (top - level + 1) // 2, burst[0]
-    share = {name: allowed * state.shares[name] * min(1.0, 2.0 * (1.0 - spent[name]), 1.0 - queued / _QUEUED) for name in seen}
-    new, reason = top, max(spent, key=lambda name: spent[name])
-    for candidate in range(top):
-        open_ones = [name for name in seen if not _is_kept(state.known[name], period, load, candidate, share[name])]
-        if not open_ones:
-            new = candidate
-            break
-        reason = open_ones[0]
-    calm_s = (observation.boot_ns - state.since_ns) / _NS
-    may_try = observation.enforced and calm_s >= _CALM_S and state.served >= _FEW and max(spent.values()) <= _TRIAL
-    if may_try and 0 < new >= level and not any(state.known[name].is_missed(load, new - 1, share[name]) for name in seen):
-        itl = period.seen.get("itl")
-        if itl is None or state.work.expected_gap_s(load, new - 1, period.grid) < itl.limit_s:
-            return new - 1, "trial"
-    return new, reason if new else "knee"
+    observation: Observation, state: SloState, period: ServedPeriod, level: int, late: Mapping[str, tuple[float, float]]
+) -> tuple[int, str, int | None]:
+    """The next level, why, and the level to resume after a queue."""
+    top, allowed = len(period.grid) - 1, 1.0 - observation.terms.attainment_ratio
+    if _is_queue_long(state, period):
+        return top, "queue", level if state.resume_level is None else state.resume_level
+    spent = {name: state.budgets[name].spent_ratio(allowed) for name in late}
+    most_spent = max(spent.values())
+    if most_spent >= 1.0:
+        return top, "budget_spent", None
+    share = {name: allowed * min(1.0, _HASTE * (1.0 - spent[name])) for name in late}
+
+    def too_low(at: int) -> str:
+        """The latency that was missed too often at this level or a higher one; "" if none was."""
+        for (name, i), (n, k) in state.memory.items():
+            if at <= i < top and name in share and k > share[name] * n + _CHANCE * (1.0 + sqrt(share[name] * n)):
+                return name
+        return ""
+
+    lowest = next((i for i in range(top) if not too_low(i)), top)
+    if state.resume_level is not None:
+        return max(state.resume_level, lowest), "resumed", None
+    for name, (n, k) in late.items():
+        if level < top and k >= 2 and k > _BURST * n:
+            return level + (top - level + 1) // 2, name, None
+    itl = period.seen.get("itl")
+    if itl is not None and level < top and state.token_times.mean_s(_SOON) > itl.limit_s:
+        return level + 1, "itl", None
+    if lowest > level:
+        return lowest, too_low(level), None
+    if level == 0:
+        return 0, "knee", None
+    if (observation.boot_ns - state.since_ns) / _NS < _CALM_S:
+        return level, "calm", None
+    if state.short_queue < _SHORT_SHARE:
+        return level, "queue", None
+    for i in range(lowest, level):
+        if reason := _is_open(observation, state, level, i, share, most_spent):
+            return i, reason, None
+    return level, too_low(level - 1) or "few", None
 
 
-def _is_kept(known: Experience, period: ServedPeriod, load: int, level: int, share: float) -> bool:
-    """Whether at this load and clock at most `share` of the requests miss, as far as was seen."""
-    requests, missed = known.at_most(load, level, period.grid, _MANY)
-    return not known.is_missed(load, level, share) and requests >= _MANY and missed <= share * requests + 0.5
+def _is_open(
+    observation: Observation, state: SloState, level: int, lower: int, share: Mapping[str, float], most_spent: float
+) -> str:
+    """Why a lower level may be used; "" if it may not."""
+    if all(state.memory.get((name, lower), (0.0, 0.0))[0] >= _MANY for name in share):
+        return "proven"
+    if state.requests < _FEW:
+        return ""
+    near_misses = {name: state.near_misses.get(name, ()) for name in share}
+    has_slack = all(len(k) == level and k[lower] <= share[name] * state.requests for name, k in near_misses.items())
+    is_next, may_try = lower == level - 1, most_spent <= _TRIAL
+    if has_slack and (is_next or (may_try and 2 * lower >= level - 2) or not observation.enforced):
+        return "slack"
+    return "trial" if is_next and may_try and observation.enforced else ""
+
+
+def _is_queue_long(state: SloState, period: ServedPeriod) -> bool:
+    """Whether the requests that wait are a reason to release the clock."""
+    ttft, queue = period.seen.get("ttft"), period.reading.queue
+    seconds, requests = state.pace
+    if state.resume_level is not None and state.short_queue < _SHORT_SHARE:
+        return True
+    if ttft is None or requests < _PACE[0]:
+        return period.grown >= QUEUE_GROWTH or (state.resume_level is not None and queue > 0)
+    part = 1.0 if state.resume_level is None else _RESUME
+    return queue > part * _QUEUE or queue * seconds / requests > part * _WAIT * ttft.limit_s
 
 
 def predict(state: SloState, _config: ServingOptions) -> Prediction | None:
     """Bounds of the saving of its decisions in shadow mode; None in the first minute."""
     ratio = state.shadow.saving_ratio
-    return None if ratio is None else Prediction(state.wanted, ratio / 2, 0.0, ratio)
+    return None if ratio is None else Prediction(state.settings, ratio / 2, 0.0, ratio)
 
 
 SPEC = DvfsPolicy(

@@ -15,7 +15,7 @@ RATE, ANSWER, TOP = 5, 100, 1980
 
 @dataclass
 class Load:
-    """`miss_every`: of so many first tokens one takes 0.9 s, whatever the clock."""
+    """`miss_every`: of so many first tokens one takes 0.9 s, whatever the clock. `drafts`: accepted ones of each step."""
 
     policy: DvfsPolicy
     config: Any
@@ -25,6 +25,7 @@ class Load:
     itl_limit_s: float = 0.05
     attainment: float = 0.99
     miss_every: int = 0
+    drafts: int = 0
     follows_clock: bool = False  # whether times grow as the clock falls
     t_s: float = 100.0
     queue: int = 0
@@ -66,7 +67,7 @@ class Load:
         )
         progress = WorkCounters(
             now,
-            tokens=ANSWER * self.requests,
+            tokens=(1 + ANSWER * (1 + self.drafts)) * self.requests,
             queue=self.queue,
             prompt_tokens=1000 * self.requests,
             requests=self.requests,

@@ -27,6 +27,22 @@ def test_it_goes_by_the_attainment_as_the_user_wrote_it(policy: DvfsPolicy, atta
     assert (server.clock() < TOP) == (attainment == 0.9)
 
 
+@each_policy
+def test_a_step_that_brings_several_tokens_is_judged_by_the_time_per_token(policy: DvfsPolicy) -> None:
+    clocks = []
+    for drafts in (0, 3):
+        server = Load(policy, policy.configure({}, knees.load()), ttft_s=0.05, itl_s=0.06, drafts=drafts)  # limit: 50 ms
+        clocks.append(server.run(300).clock())
+    assert clocks == [TOP, KNEE]
+
+
+@each_policy
+def test_tokens_that_are_counted_when_a_request_ends_do_not_shorten_gaps(policy: DvfsPolicy) -> None:
+    server = Load(policy, policy.configure({}, knees.load()), ttft_s=0.05, itl_s=0.06)
+    server.spoil = lambda seen: replace(seen, progress=replace(seen.progress, tokens=5000 * (server.requests // 50)))
+    assert server.run(300).clock() == TOP
+
+
 def without(**changes: object) -> Callable[[Observation], Observation]:
     return lambda seen: replace(seen, progress=replace(seen.progress, **changes))
 

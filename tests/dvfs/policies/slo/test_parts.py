@@ -1,16 +1,15 @@
-"""The parts of policy slo: what histograms say of requests, the error budget, and what is remembered by load and clock."""
+"""The parts of policy slo: what histograms show of requests, and the error budget."""
 
 import random
 from bisect import bisect_left
+from itertools import accumulate
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dvfs.policies.slo._budget import REQUESTS, ErrorBudget
-from dvfs.policies.slo._experience import FACTORS, Experience, MissCurve, curve
-from dvfs.policies.slo._misses import itl_misses, ttft_misses
-from dvfs.policies.slo._work import WorkMeans
+from dvfs.policies.slo._requests import FirstTokenTimes, TokenTimes, WorkMeans
 from energy_agent.core.workloads.tokens import Latencies
 
 EDGES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5)
@@ -25,46 +24,69 @@ def histogram(values: list[float], edges: tuple[float, ...] = EDGES) -> Latencie
 
 
 @given(times, st.floats(0.01, 12.0), st.floats(1.0, 3.0))
-def test_at_least_as_many_miss_as_did(values: list[float], limit_s: float, factor: float) -> None:
-    assert ttft_misses(histogram(values), limit_s, factor) >= sum(v * factor > limit_s * (1 + 1e-6) for v in values)
+def test_at_least_as_many_first_tokens_are_late_as_were(values: list[float], limit_s: float, factor: float) -> None:
+    late = FirstTokenTimes().late(histogram(values), limit_s, factor)
+    assert late >= sum(value * factor > limit_s * (1 + 1e-6) for value in values)
 
 
-@given(times, st.floats(0.01, 12.0))
-def test_longer_times_miss_more_often(values: list[float], limit_s: float) -> None:
-    by_stretch = [ttft_misses(histogram(values), limit_s, factor) for factor in FACTORS]
-    assert by_stretch == sorted(by_stretch)
-    assert by_stretch[-1] <= len(values)
+@given(times, times, st.floats(0.01, 12.0))
+def test_longer_times_are_late_more_often(before: list[float], values: list[float], limit_s: float) -> None:
+    first_tokens = FirstTokenTimes().add(histogram(10 * before))
+    late = [first_tokens.late(histogram(values), limit_s, factor) for factor in (1.0, 1.1, 1.3, 2.0, 8.0)]
+    assert late == sorted(late)
+    assert late[-1] <= len(values)
 
 
-@given(st.floats(0.001, 10.0), st.floats(0.01, 12.0))
-def test_the_sum_of_one_observation_is_its_time(value: float, limit_s: float) -> None:
-    if abs(value / limit_s - 1) > 1e-6:
-        assert ttft_misses(histogram([value]), limit_s) == (value > limit_s)
+def test_in_a_falling_tail_first_tokens_are_late_in_proportion() -> None:
+    draw = random.Random(1)
+    values = [draw.expovariate(1 / 0.2) for _ in range(900)]
+    seen = histogram(values)
+    late = FirstTokenTimes().add(seen).late(seen, 0.7)  # between 0.5 and 0.75
+    assert 0.95 * sum(value > 0.7 for value in values) <= late < 0.5 * FirstTokenTimes().late(seen, 0.7)
 
 
-@pytest.mark.parametrize(
-    ("slow_one_in", "slow_s", "mean_gaps"), [(50, 0.2, 100), (20, 0.09, 200), (200, 0.3, 10), (12, 0.14, 40)]
-)
-def test_short_requests_with_a_slow_gap_are_counted(slow_one_in: int, slow_s: float, mean_gaps: int) -> None:
-    draw = random.Random(slow_one_in)
-    gaps: list[float] = []
-    late, requests = 0, 4000
-    for _ in range(requests):
-        own = [slow_s if draw.random() < 1 / slow_one_in else 0.02]
-        while draw.random() > 1 / mean_gaps:
-            own.append(slow_s if draw.random() < 1 / slow_one_in else 0.02)
-        late += sum(own) > 0.05 * len(own)
-        gaps += own
-    seen = histogram(gaps, (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4))
-    share = itl_misses(seen, 0.05, mean_gaps)
-    assert 0.7 * late / requests <= share <= 3 * late / requests + 0.05  # gaps come in runs, which these do not
+def test_where_a_bucket_is_fuller_than_the_one_below_all_of_it_is_late() -> None:
+    seen = histogram([0.2] * 50 + [0.6] * 200)
+    assert FirstTokenTimes().add(seen).late(seen, 0.74) == 200
 
 
-def test_gaps_that_are_all_short_or_all_long_need_no_draw() -> None:
-    assert itl_misses(histogram([0.2] * 10), 0.25, 100) == 0
-    assert itl_misses(histogram([0.3] * 10), 0.25, 100) == 1
-    assert itl_misses(histogram([0.2] * 10), 0.25, 100, factor=1.3) == 1
-    assert itl_misses(Latencies((), (0,), 0.0), 0.25, 100) == 0
+@pytest.mark.parametrize("drafts", [False, True])
+def test_the_mean_between_tokens_is_that_of_requests_that_end(drafts: bool) -> None:
+    per_step = 3 if drafts else 1
+    token_times = TokenTimes()
+    for second in range(60):  # 10 requests with 100 tokens each second; steps last 30 ms, in the last 2 s 90 ms
+        step_s = 0.09 if second >= 58 else 0.03
+        token_times = token_times.add(10, 1000, step_s * 1000 / per_step, 1.0)
+    assert token_times.per_request == pytest.approx(100)
+    assert sum(part[0] for part in token_times.parts) == pytest.approx(100 * token_times.mean_s(), abs=1.1)
+    assert token_times.mean_s(0.1) == pytest.approx(0.09 / per_step)
+    assert 0.03 / per_step <= token_times.mean_s() <= 0.09 / per_step
+
+
+def test_nothing_that_was_generated_has_no_mean() -> None:
+    assert TokenTimes().mean_s() == 0
+    assert TokenTimes().add(0, 0, 0.0, 1.0).mean_s() == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**9), st.floats(0, 1e9), st.floats(0, 60)), max_size=60))
+def test_periods_are_kept_as_long_as_a_request_takes(rounds: list[tuple[int, int, float, float]]) -> None:
+    token_times = TokenTimes()
+    for one in rounds:
+        token_times = token_times.add(*one)
+        assert 1 <= len(token_times.parts) <= 512
+        assert token_times.mean_s() >= 0
+
+
+def test_longer_prompts_and_larger_batches_are_other_work_until_they_are_usual() -> None:
+    usual = WorkMeans()
+    for _ in range(100):
+        usual = usual.add(5, 5000, 4.0)
+    assert not usual.is_other
+    for other in ((5, 50_000, 4.0), (5, 500, 4.0), (5, 5000, 40.0), (5, 5000, 1.0)):
+        now = list(accumulate(range(40), lambda work, _, other=other: work.add(*other), initial=usual))
+        assert now[-1].is_other
+        assert not now[-1].renewed().is_other
+    assert not usual.add(0, 0, 900.0).is_other
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 900.0), st.integers(0, 40), st.floats(0, 1)), max_size=80), st.floats(0.001, 0.2))
@@ -93,67 +115,3 @@ def test_misses_that_have_left_the_thousand_requests_count_for_the_hour() -> Non
     for second in range(60, 600):
         budget = budget.add(float(second), 20, 0)
     assert budget.spent_ratio(0.01) < 1
-
-
-cells = st.dictionaries(
-    st.tuples(st.integers(0, 6), st.integers(0, 3)),
-    st.tuples(st.integers(1, 300), st.lists(st.floats(0, 1), min_size=13, max_size=13).map(sorted)),
-    max_size=12,
-)
-GRID = (1000, 1300, 1600, 1980)
-
-
-@given(cells, st.integers(0, 6), st.integers(0, 3))
-def test_what_is_said_of_a_clock_comes_from_what_was_seen(
-    drawn: dict[tuple[int, int], tuple[int, list[float]]], load: int, level: int
-) -> None:
-    known = Experience()
-    for (b, i), (count, shares) in drawn.items():
-        known = known.add(b, i, MissCurve(count, tuple(count * share for share in shares)), 0.0)
-    requests, missed = known.at_most(load, level, GRID, 100)
-    assert 0 <= missed <= requests + 1e-9
-    assert requests >= min(100, sum(count for count, _ in drawn.values()))
-    own = drawn.get((load, level))
-    if own is not None and own[0] >= 100:
-        assert (requests, missed) == (own[0], pytest.approx(own[0] * own[1][0]))
-    if known.is_missed(load, level, 0.01):
-        assert known.is_missed(load + 1, level, 0.01)
-        assert known.is_missed(load, max(0, level - 1), 0.01)
-
-
-def test_a_lower_clock_is_judged_by_times_that_grow_with_it() -> None:
-    known = Experience().add(2, 3, curve(200, lambda factor: 200.0 * (factor > 1.35)), 0.0)
-    assert known.at_most(2, 2, GRID, 100) == (200, 0)  # 1980 / 1600 = 1.24, rounded up to 1.33: the next factor
-    assert known.at_most(2, 0, GRID, 100) == (200, 200)
-    assert known.at_most(9, 3, GRID, 100) == (200, 200)  # a batch 128 times as large
-
-
-def test_old_requests_fade() -> None:
-    known = Experience().add(1, 1, MissCurve(600, (600.0,) * 13), 0.0)
-    for minute in range(40):
-        known = known.add(1, 1, MissCurve(100, (0.0,) * 13), 60.0 * minute)
-    requests, missed = known.at_most(1, 1, GRID, 100)
-    assert missed < 0.05 * requests
-
-
-def test_a_wait_before_the_first_gap_makes_short_requests_miss() -> None:
-    seen = histogram([0.1] * 1000)
-    draw = random.Random(4)
-    lengths = [1 + int(draw.expovariate(1 / 99.5)) for _ in range(4000)]
-    late = sum((1.0 + 0.1 * k) / k > 0.2 for k in lengths) / len(lengths)
-    assert itl_misses(seen, 0.2, 100, wait_s=1.0) == pytest.approx(late, abs=0.02)
-    assert itl_misses(seen, 0.1, 100, wait_s=1.0) == 1
-
-
-def test_the_gap_at_a_lower_clock_grows_as_it_did_and_no_more_than_in_proportion() -> None:
-    one = WorkMeans().add(1, 100, histogram([0.02] * 300), 1.0, (2, 3))
-    assert one.expected_gap_s(2, 1, GRID) == pytest.approx(0.02 * 1980 / 1300)
-    two = one.add(1, 100, histogram([0.02] * 300), 1.0, (2, 2))  # waits for memory: no longer at 1600 than at 1980 MHz
-    assert two.expected_gap_s(2, 1, GRID) == pytest.approx(0.02)
-    assert WorkMeans().expected_gap_s(2, 1, GRID) == 0
-
-
-def test_gaps_without_a_sum_are_no_pace() -> None:
-    nothing = Latencies(EDGES, (300, *([0] * len(EDGES))), 0.0)
-    work = WorkMeans().add(1, 100, nothing, 1.0, (2, 3)).add(1, 100, nothing, 1.0, (2, 2))
-    assert work.expected_gap_s(2, 1, GRID) == 0

@@ -31,7 +31,7 @@ def load(**more: object) -> Load:
 
 def test_with_slack_at_the_knee_too_it_goes_there_once_enough_was_seen() -> None:
     server = load(ttft_s=0.05, itl_s=0.01)
-    clocks = [server.second() and server.clock() for _ in range(60)]
+    clocks = [server.second() and server.clock() for _ in range(90)]
     assert clocks[:3] == [TOP] * 3
     assert clocks[-1] == KNEE
 
@@ -61,14 +61,33 @@ def test_a_bottleneck_that_follows_the_clock_stops_it_before_the_limit() -> None
     assert 1386 <= server.clock() < TOP
 
 
-def test_a_growing_queue_releases_at_once_until_it_has_gone() -> None:
-    server = load(ttft_s=0.05, itl_s=0.01)
+@pytest.mark.parametrize(("queue", "ttft_limit_s"), [(6, 0.5), (21, 2.5)])
+def test_a_long_queue_releases_at_once_until_it_is_short(queue: int, ttft_limit_s: float) -> None:
+    server = load(ttft_s=0.05, itl_s=0.01, ttft_limit_s=ttft_limit_s)
     server.run(120)
-    server.queue = 2
+    server.queue = queue
     assert server.second() == Decision("release", "queue")
     assert server.second() == Decision("hold", "queue")
     server.queue = 0
     server.run(3)
+    assert server.clock() < TOP
+    assert (server.clock() == KNEE) == (queue <= 20)  # with more it is not tried again soon
+
+
+def test_a_queue_that_is_served_in_time_changes_nothing() -> None:
+    server = load(ttft_s=0.05, itl_s=0.01)
+    server.run(120)
+    server.queue = 4  # 200 ms
+    assert (server.second().action, server.clock()) == ("hold", KNEE)
+
+
+def test_while_requests_usually_wait_the_clock_stays() -> None:
+    server = load(ttft_s=0.05, itl_s=0.01)
+    server.queue = 3
+    server.run(300)
+    assert server.clock() == TOP
+    server.queue = 0
+    server.run(120)
     assert server.clock() == KNEE
 
 
