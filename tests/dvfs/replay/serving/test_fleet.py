@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dvfs import knees
-from dvfs.policies.slo import SPEC as SLO_POLICY
+from dvfs.policies.aimd import SPEC as AIMD
 from dvfs.policies.static import SPEC as STATIC
 from dvfs.replay.serving import fleet, models
 from dvfs.replay.serving.engine import Replica
@@ -137,9 +137,9 @@ def test_boards_of_a_replica_are_told_apart_and_share_its_energy() -> None:
 
 
 def test_the_same_seed_gives_the_same_run_and_another_another() -> None:
-    config = SLO_POLICY.configure({}, knees.load())
+    config = AIMD.configure({}, knees.load())
     dealt = fleet.streams(LOAD, 2, SMALL, SLO)
-    runs = [SteeredFleet(SMALL, SLO, seed).run(dealt, lambda: policy_steer(SLO_POLICY, config)) for seed in (1, 1, 2)]
+    runs = [SteeredFleet(SMALL, SLO, seed).run(dealt, lambda: policy_steer(AIMD, config)) for seed in (1, 1, 2)]
     assert runs[0] == runs[1]
     assert runs[0].outcome.energy_j != runs[2].outcome.energy_j
 
