@@ -189,7 +189,7 @@ def _misses(state: SloState, period: ServedPeriod, interval: LatencyInterval, re
     """Requests of a period that missed the limit, and that would at each lower clock if they took as much longer."""
     factors = (1.0, *(period.grid[period.level] / mhz for mhz in period.grid[: period.level]))
     if not interval.is_mean:
-        return [state.first_tokens.late(interval.seen, interval.limit_s, factor) for factor in factors]
+        return [state.first_tokens.count_late(interval.seen, interval.limit_s, factor) for factor in factors]
     limit_s = interval.limit_s * (_MARGIN if "ttft" in period.seen else _POOL_MARGIN)
     mean_s = state.token_times.mean_s()
     return [requests * float(mean_s * factor > limit_s) for factor in factors]

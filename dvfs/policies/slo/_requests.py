@@ -35,7 +35,7 @@ class FirstTokenTimes:
         counts = tuple(old + new for old, new in zip(before, seen.counts, strict=True))
         return FirstTokenTimes(tuple(n / 2 for n in counts) if sum(counts) > _SHAPE[1] else counts)
 
-    def late(self, seen: Latencies, limit_s: float, factor: float = 1.0) -> float:
+    def count_late(self, seen: Latencies, limit_s: float, factor: float = 1.0) -> float:
         """Requests of an interval that are late, if all took `factor` times as long."""
         limit_s, edges = limit_s / factor * (1 + 1e-9), (0.0, *seen.edges, inf)
         cut = bisect_right(seen.edges, limit_s)

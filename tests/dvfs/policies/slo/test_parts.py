@@ -25,14 +25,14 @@ def histogram(values: list[float], edges: tuple[float, ...] = EDGES) -> Latencie
 
 @given(times, st.floats(0.01, 12.0), st.floats(1.0, 3.0))
 def test_at_least_as_many_first_tokens_are_late_as_were(values: list[float], limit_s: float, factor: float) -> None:
-    late = FirstTokenTimes().late(histogram(values), limit_s, factor)
+    late = FirstTokenTimes().count_late(histogram(values), limit_s, factor)
     assert late >= sum(value * factor > limit_s * (1 + 1e-6) for value in values)
 
 
 @given(times, times, st.floats(0.01, 12.0))
 def test_longer_times_are_late_more_often(before: list[float], values: list[float], limit_s: float) -> None:
     first_tokens = FirstTokenTimes().add(histogram(10 * before))
-    late = [first_tokens.late(histogram(values), limit_s, factor) for factor in (1.0, 1.1, 1.3, 2.0, 8.0)]
+    late = [first_tokens.count_late(histogram(values), limit_s, factor) for factor in (1.0, 1.1, 1.3, 2.0, 8.0)]
     assert late == sorted(late)
     assert late[-1] <= len(values)
 
@@ -41,13 +41,13 @@ def test_in_a_falling_tail_first_tokens_are_late_in_proportion() -> None:
     draw = random.Random(1)
     values = [draw.expovariate(1 / 0.2) for _ in range(900)]
     seen = histogram(values)
-    late = FirstTokenTimes().add(seen).late(seen, 0.7)  # between 0.5 and 0.75
-    assert 0.95 * sum(value > 0.7 for value in values) <= late < 0.5 * FirstTokenTimes().late(seen, 0.7)
+    late = FirstTokenTimes().add(seen).count_late(seen, 0.7)  # between 0.5 and 0.75
+    assert 0.95 * sum(value > 0.7 for value in values) <= late < 0.5 * FirstTokenTimes().count_late(seen, 0.7)
 
 
 def test_where_a_bucket_is_fuller_than_the_one_below_all_of_it_is_late() -> None:
     seen = histogram([0.2] * 50 + [0.6] * 200)
-    assert FirstTokenTimes().add(seen).late(seen, 0.74) == 200
+    assert FirstTokenTimes().add(seen).count_late(seen, 0.74) == 200
 
 
 @pytest.mark.parametrize("drafts", [False, True])
