@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattlens.report.inputs.cells import nested
+from wattlens.report.inputs.cells import nested, parse_number
 from wattlens.report.inputs.columns import SheetRow
 from wattlens.report.inputs.faults import Faults
 from wattlens.report.inputs.sheets import BY_TITLE
@@ -74,3 +74,43 @@ def test_a_whole_number_is_a_name():
     """4711 in a cell that is not formatted as text: the name is 4711, not 4711.0."""
     for value in (4711, 4711.0):
         assert read("Models", {"model": value}, {"model": "B"}) == ({"model": "4711"}, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("1.234,5", "1234.5"), ("1 234,5", "1234.5"), ("1\u00a0234,5", "1234.5"), ("1\u202f234,567", "1234.567"),
+        ("1,234.5", "1234.5"), ("1'234.5", "1234.5"), ("1\u2019234.5", "1234.5"), ("12,34,567.8", "1234567.8"),
+        ("4,5", "4.5"), ("0,182", "0.182"), ("0.182", "0.182"), ("1234.567", "1234.567"), ("1,234,567", "1234567"),
+        ("1.234.567", "1234567"), ("-1 234", "-1234"), ("+3", "3"), (".5", "0.5"), ("0", "0"),
+    ],
+)  # fmt: skip
+def test_numbers_as_countries_write_them(text, number):
+    assert parse_number(text) == Decimal(number)
+    found, lines = read("Contracts", {"volume": text.lstrip("-+"), "volume_unit": "kWh"}, LETTERS)
+    assert (Decimal(repr(found["volume_kwh"])), lines) == (abs(Decimal(number)), [])
+
+
+@pytest.mark.parametrize("text", ["1.200", "1,200", "12.345", "999,999"])
+def test_a_number_with_two_meanings_is_refused(text):
+    """1.200 is 1200 in Berlin and 1.2 in London."""
+    with pytest.raises(ValueError, match=r"one meaning"):
+        parse_number(text)
+    for sheet, label in (("Contracts", "volume"), ("Prices", "per_gpu_hour")):
+        _, lines = read(sheet, {label: text, "volume_unit": "kWh"}, LETTERS | {"per_gpu_hour": "D"})
+        assert any("expected a number with one meaning" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "text", ["1.23.456", "1,2,3", "1 23", "5.", "--3", "1.234,567.8", "1..2", "", "12 MWh", "1e3", "1,234,5"]
+)
+def test_what_no_country_writes_is_not_a_number(text):
+    assert parse_number(text) is None
+
+
+@given(st.decimals(1000, 10**9, places=2), st.sampled_from([".,", ",.", " ,", " .", "',", "'."]))
+def test_grouped_numbers_with_two_decimals(number, marks):
+    """Python's own grouping, with the marks of a country."""
+    group, point = marks
+    text = f"{number:,.2f}".replace(",", "G").replace(".", point).replace("G", group)
+    assert parse_number(text) == number

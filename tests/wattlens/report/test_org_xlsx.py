@@ -117,7 +117,14 @@ def test_a_workbook_tells_what_the_same_yaml_tells(tmp_path):
         ("Teams", "D4", "tier", "sheet Teams, cell D4: expected key=glob with each key once, got 'tier'"),
         ("Teams", "A2", None, "sheet Teams, row 2: expected at least one glob"),
         ("Teams", "G3", None, "sheet Teams, row 3: expected a team, a project or a price_class"),
-        ("Prices", "C2", "0,90", "sheet Prices, cell C2: expected a number from 0 to 1000000, got '0,90'"),
+        ("Prices", "C2", "0;90", "sheet Prices, cell C2: expected a number from 0 to 1000000, got '0;90'"),
+        (
+            "Contracts",
+            "H2",
+            "1.200",
+            "sheet Contracts, cell H2: expected a number with one meaning, got '1.200' (1200 or 1.2)",
+        ),
+        ("Prices", "C2", "1,750", "sheet Prices, cell C2: expected a number with one meaning, got '1,750' (1750 or 1.75)"),
         ("Prices", "A2", None, "duplicate price class ''"),
         (
             "Models",
