@@ -72,14 +72,13 @@ def test_the_boards_of_an_inventory_are_put_in(tmp_path, capsys):
 
 
 def test_the_gpus_of_a_ledger_are_put_in(tmp_path):
-    """The ledger's own journal wrote two boards; where they stand nobody knows."""
+    """The ledger's own journal wrote two GPUs, which are at the one site of a report without inputs. The file is valid."""
     ledgers.write(tmp_path / "state")
     assert init("--out", tmp_path / "org.xlsx", "--ledger", tmp_path / "state") == 0
     rows = list(openpyxl.load_workbook(tmp_path / "org.xlsx")["Inventory"].values)[3:]
-    assert [row[1:6] for row in rows] == [("demo", "gpu-node-1", gpu, "NVIDIA H100 80GB HBM3", None) for gpu in ledgers.GPUS]
-    assert [row[6] for row in rows] == ["2026-07-01", "2026-07-01"]
-    with pytest.raises(UsageError, match="sheet Inventory, cell F4 is empty; enter site"):
-        check(tmp_path / "org.xlsx")
+    assert [row[1:6] for row in rows] == [("demo", "gpu-node-1", gpu, "NVIDIA H100 80GB HBM3", "site") for gpu in ledgers.GPUS]
+    assert [row[6] for row in rows] == [datetime(2026, 7, 1)] * 2  # noqa: DTZ001 - a date cell, as the sheet's validation asks
+    assert check(tmp_path / "org.xlsx") == 0
 
 
 def test_the_sites_of_compacted_days_are_put_in(tmp_path, capsys):
@@ -92,13 +91,14 @@ def test_the_sites_of_compacted_days_are_put_in(tmp_path, capsys):
         ]
         chains.write(tmp_path / "segments", "prod", node, batches)
     days = chains.compacted(tmp_path / "segments", tmp_path / "days", read_inventory(tmp_path / "inventory.csv"))
-    first = ("prod", "n1", "GPU-1", "H100", "fra1", "2026-07-31", "2026-08-01")
-    second = ("prod", "n1", "GPU-1", "H100", "pnq1", "2026-08-01", None)
-    third = ("prod", "n2", "GPU-2", "H100", "fra1", "2026-07-31", None)
+    july, august = datetime(2026, 7, 31), datetime(2026, 8, 1)  # noqa: DTZ001 - as a workbook has them
+    first = ("prod", "n1", "GPU-1", "H100", "fra1", july, august)
+    second = ("prod", "n1", "GPU-1", "H100", "pnq1", august, None)
+    third = ("prod", "n2", "GPU-2", "H100", "fra1", july, None)
     for ledger, wanted in (
         (days, [first, second, third]),
         (days / "fra1", [(*first[:6], None), third]),
-        (days / "pnq1" / "2026-08-02", [(*second[:5], "2026-07-31", None)]),
+        (days / "pnq1" / "2026-08-02", [(*second[:5], july, None)]),
     ):
         assert init("--out", tmp_path / "org.xlsx", "--force", "--ledger", ledger) == 0
         assert [row[1:8] for row in openpyxl.load_workbook(tmp_path / "org.xlsx")["Inventory"].values][3:] == wanted

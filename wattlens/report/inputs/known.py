@@ -1,4 +1,4 @@
-"""Boards that are known already, for the sheet Inventory of a fresh workbook: those of an inventory file, or of a ledger."""
+"""GPUs that are known already, for the sheet Inventory of a new workbook: those of an inventory file, or of a ledger."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -10,6 +10,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.reading import is_compacted, read_rows
 from energy_agent.ledger.rows.kinds import DeviceFacts
+from reports.ledger.scratch import SITE
 from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.inventory import csv_lines
 from wattlens.report.inputs.rows import ROWS_MAX
@@ -17,6 +18,8 @@ from wattlens.report.inputs.rows import ROWS_MAX
 Line = dict[str, str]
 """A line by the columns of sheet Inventory."""
 _Board = tuple[str, str, str]
+YEAR_MIN: Final = 1990
+"""Earlier days are of a clock that was never set; no sheet takes them."""
 _DEVICES: Final = "device.parquet"
 """The file of a compacted day that has its devices."""
 
@@ -36,9 +39,10 @@ def of_inventory(path: Path) -> list[Line]:
 
 
 def of_ledger(path: Path) -> list[Line]:
-    """The GPUs that a ledger has facts of, with the day on which it first knew them.
+    """Return the GPUs of a ledger with the day on which it first knew them.
 
-    Where they stand compacted days alone know: a board that moved has a line for each place.
+    Only compacted days have sites: a GPU that moved has a line per site. Other GPUs are at the one site that a report without
+    inputs has.
 
     Raises:
         UsageError: there is no ledger.
@@ -58,8 +62,9 @@ def of_ledger(path: Path) -> list[Line]:
                     seen.setdefault(key, {}).setdefault(day, set()).add(site)
     lines = []
     for (cluster, node, uuid), facts in sorted(facts_of.items()):
-        line = {"cluster": cluster, "node": node, "uuid": uuid, "sku": facts.sku}
-        first = datetime.fromtimestamp(facts.since_ns // NS_PER_S, UTC).date().isoformat()
+        line = {"cluster": cluster, "node": node, "uuid": uuid, "sku": facts.sku, "site": SITE}
+        since = datetime.fromtimestamp(facts.since_ns // NS_PER_S, UTC).date()
+        first = since.isoformat() if since.year >= YEAR_MIN else ""
         lines += [line | stay for stay in _stays(first, seen.get((cluster, node, uuid), {}))]
     return _few(lines, path)
 
@@ -79,7 +84,7 @@ def _places(path: Path) -> Iterator[tuple[str, str, Path]]:
 
 def _stays(first: str, listed: Mapping[str, set[str]]) -> list[Line]:
     """Where a board was and from when to when, by the sites at which each day has it."""
-    stays: list[Line] = [{"from": first}]
+    stays: list[Line] = [{"from": first} if first else {}]
     for day in sorted(listed):
         here = stays[-1].get("site", "")
         if not here:

@@ -18,7 +18,7 @@ ROWS: Final = 5_000
 """Rows of a sheet that offer their choices."""
 _INK, _PAPER, _NEEDED, _OPTIONAL, _SAMPLE, _HINT = "#1B2A33", "#FFFFFF", "#0B5563", "#516A74", "#FFF3D6", "#EEF3F5"
 _TABS: Final = {"Organisation": _NEEDED, "Sites": _NEEDED, "Inventory": _NEEDED, "Meters": _NEEDED} | dict.fromkeys(
-    ("Contracts", "Certificates", "Supplier rates", "Deliveries", "Tariffs", "Water"), "#C77700"
+    ("Contracts", "Certificates", "Supplier rates", "Deliveries", "Tariffs", "Invoices", "Readings", "Water"), "#C77700"
 )
 _CREATED: Final = datetime(2026, 1, 1)  # noqa: DTZ001 - workbooks know no time zone; a fixed one, so that bytes are the same
 _WIDTHS: Final = {str: 20, float: 13, int: 10, date: 13, datetime: 18}
@@ -227,6 +227,8 @@ class _Page:
             value, index = row.get(label), self._index[label]
             column = next((c for c in self._sheet.columns if c.label == label), None)
             kind = self._sheet.takes(column) if column is not None else str
+            if kind is date and isinstance(value, str) and value:
+                value = date.fromisoformat(value)
             style = self._looks[f"{look}{kind.__name__}"]
             if value is None or value == "":
                 self._page.write_blank(number, index, None, style)
