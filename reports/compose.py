@@ -81,6 +81,8 @@ def sections() -> list[ReportSection]:
 
 def too_little(facts: Facts) -> bool:
     """Return whether coverage is missing or below the required minimum."""
+    if facts.invoices_alone:
+        return False  # there is no device that could have been metered
     share = facts.figures["coverage"].value
     return share is None or share < Fraction(facts.least_coverage)
 
@@ -90,12 +92,21 @@ def _watermark(facts: Facts, say: Translator) -> str:
     return " \u00b7 ".join([*words, *([say("interim")] if facts.status == "interim" else [])])
 
 
+def period_marks(facts: Facts, say: Translator) -> list[str]:
+    """Sentences that state why the figures cover less than the named period; empty if they cover all of it."""
+    marks = [say("interim_the_ledger_does_not")] if facts.status == "interim" else []
+    if first := [f"{name} ({site.start[:16].replace('T', ' ')})" for name, site in facts.sites.items() if site.first]:
+        marks.append(say("first_period_begins_with", sites=", ".join(first)))
+    if invoiced := [name for name, site in facts.sites.items() if site.invoiced]:
+        marks.append(say("energy_is_of_invoices", sites=", ".join(invoiced)))
+    return marks
+
+
 def _banners(facts: Facts, say: Translator, *, accepted: bool) -> list[str]:
     banners = []
     if facts.simulated:
         banners.append(say("simulated_this_ledger"))
-    if facts.status == "interim":
-        banners.append(say("interim_the_ledger_does_not"))
+    banners += period_marks(facts, say)
     if facts.edition:
         banners.append(say("edition_it_restates_an_earlier", edition=facts.edition + 1))
     if accepted:

@@ -19,12 +19,14 @@ from energy_agent.factors.record import Factor
 from energy_agent.factors.series import About
 from energy_agent.ledger.fleet.sites import DeviceLocation, Sites
 from energy_agent.site.building.contracts import Lot
+from energy_agent.site.building.invoices import InvoicedEnergy, ReadEnergy
 from energy_agent.site.building.supplier import SupplierRate
 from energy_agent.site.building.tariffs import TariffPrices
 from energy_agent.site.building.water import WaterUse
 from reports.statement import ReportedPeriod, ReportStatement, StatedInput
 
 LEAST_COVERAGE: Final = Fraction(95, 100)
+VARIANCE: Final = Fraction(5, 100)
 NO_GRID: Final = "no input has the grid's zone or country"
 NO_RESIDUAL: Final = "no input has a residual mix of the grid"
 
@@ -58,6 +60,8 @@ class SiteInputs:
         factor_error: relative 95 % error of the grid's factors; None: assumed by their quality class.
         floor_m2: floor area; None if unknown.
         stated_inputs: every record that was typed in for the site.
+        invoices: invoiced electricity, by start.
+        readings: energy between readings of the supply meters, by meter and start.
     """
 
     name: str
@@ -86,6 +90,8 @@ class SiteInputs:
     on_site_kept: bool | None = None
     floor_m2: Decimal | None = None
     stated_inputs: tuple[StatedInput, ...] = ()
+    invoices: tuple[InvoicedEnergy, ...] = ()
+    readings: tuple[ReadEnergy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +233,7 @@ class Organisation:
         reported: totals of earlier periods, as earlier reports stated them.
         stated_inputs: every record that was typed in and belongs to no site.
         estimates: runs that software estimated, outside the ledger.
+        variance: relative difference of invoice, meter and ledger above which the report states a finding.
     """
 
     name: str = ""
@@ -243,6 +250,7 @@ class Organisation:
     reported: tuple[ReportedPeriod, ...] = ()
     stated_inputs: tuple[StatedInput, ...] = ()
     estimates: tuple[SoftwareEstimate, ...] = ()
+    variance: Fraction = VARIANCE
 
     @classmethod
     def nothing(cls) -> "Organisation":

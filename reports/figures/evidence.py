@@ -12,17 +12,19 @@ from reports.ledger.sums import LedgerSums, PartCost, PartEnergy, SiteWindow
 from reports.site.building import BuildingEnergy
 from reports.site.coverage import DeviceCoverage, coverage, together
 from reports.site.grid import Grid
+from reports.site.invoices import SiteInvoices
 
 
 @dataclass(frozen=True, slots=True)
 class SiteEvidence:
-    """Ledger sums, inputs, building and grid of one site."""
+    """Ledger sums, inputs, building, grid and invoices of one site."""
 
     name: str
     window: SiteWindow
     inputs: SiteInputs | None
     building: BuildingEnergy
     grid: Grid
+    invoices: SiteInvoices = field(default_factory=SiteInvoices)
 
     @property
     def on_site_objection(self) -> str:

@@ -61,6 +61,8 @@ class SitePeriod:
     start_ns: str
     end_ns: str
     measured: bool  # its building has meters
+    first: bool = False  # its first period, which begins with its first reading or invoice
+    invoiced: bool = False  # its energy is that of invoices
     declared: Mapping[str, str] = field(default_factory=dict)  # what its operator declares: IT power, floor area, stated PUE
 
 
@@ -206,6 +208,11 @@ class Facts:
     stated_inputs: tuple[StatedInput, ...] = ()
     schema: str = SCHEMA
 
+    @property
+    def invoices_alone(self) -> bool:
+        """Whether the report has no ledger, but only invoices."""
+        return not self.days and all(site.invoiced for site in self.sites.values())
+
     def by_prefix(self, prefix: str) -> list[Figure]:
         """Figures whose id starts with `prefix`, in id order."""
         return [self.figures[i] for i in sorted(self.figures) if i.startswith(prefix)]
@@ -347,4 +354,4 @@ def _site(evidence: PeriodEvidence, name: str) -> SitePeriod:
         if inputs.stated is not None:
             declared |= {"pue": decimal(round(inputs.stated[0] * 10**6), 10**6), "pue_source": inputs.stated_source}
     bounds = local_text(window.start_ns, zone), local_text(window.end_ns, zone), str(window.start_ns), str(window.end_ns)
-    return SitePeriod(zone, *bounds, site.building.measured, declared)
+    return SitePeriod(zone, *bounds, site.building.measured, window.first, site.building.invoiced, declared)

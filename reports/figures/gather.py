@@ -9,15 +9,17 @@ from energy_agent.site.building.pue import YEAR_NS
 from reports.figures.evidence import ComparedPeriod, PeriodEvidence, SiteEvidence
 from reports.inputs import Organisation
 from reports.ledger.days import DAY_NS, Day, DayStorage, EmptyPeriodError, verify_files
-from reports.ledger.reading import days_in, read_priced, read_sums, windows_of
+from reports.ledger.reading import days_in, invoiced_span, invoiced_window, read_priced, read_sums, windows_of
 from reports.ledger.savings import days_of, read_savings, savings_period
 from reports.ledger.store import METER_ROWS, METER_SUMS, PROOF, DayDatabase, kind_file, open_store
 from reports.ledger.sums import LedgerSums, SiteWindow
 from reports.period import PeriodRequest
-from reports.site.building import building
+from reports.site.building import building, from_invoices
 from reports.site.grid import grid, times
+from reports.site.invoices import site_invoices
 from reports.site.meters import read_books
 
+NO_LEDGER = "the ledger has no energy of the site"
 _READ = ("holder_day", "span_day", "workload_cell", "tokens", "steps", "gap", "action", "workload", "device")
 
 
@@ -70,6 +72,41 @@ def gather(
     return evidence, sorted(used, key=lambda d: (d.site, d.start_ns))
 
 
+def _earlier(request: PeriodRequest) -> tuple[PeriodRequest | None, PeriodRequest | None]:
+    """Return the period before this one, and the same one of the year before."""
+    kind = request.kind
+    same = None if kind is None or kind.per_year == 1 else request.before(kind.per_year)
+    return request.before(1), same
+
+
+def gather_invoices(organisation: Organisation, request: PeriodRequest) -> PeriodEvidence:
+    """Return the evidence of a period without a ledger: the sites that have invoices of it.
+
+    Raises:
+        EmptyPeriodError: no site has one.
+    """
+    evidence = _invoiced(organisation, request)
+    if evidence is None:
+        raise EmptyPeriodError("no ledger is given (--ledger), and no site of the inputs (--org) has invoices of the period")
+    before, year_ago = (None if each is None else _invoiced(organisation, each) for each in _earlier(request))
+    return replace(evidence, before=before, year_ago=year_ago)
+
+
+def _invoiced(organisation: Organisation, request: PeriodRequest) -> PeriodEvidence | None:
+    windows = {}
+    for name, inputs in organisation.sites.items():
+        period = request.period(inputs.zone)
+        for first_ns, last_ns in invoiced_span(organisation, name, period):
+            start_ns = first_ns if period.start_ns is None else period.start_ns
+            end_ns = last_ns if period.end_ns is None else period.end_ns
+            windows[name] = invoiced_window(SiteWindow(start_ns, end_ns), inputs)
+    if not windows:
+        return None
+    sums = LedgerSums(windows, simulated=False, parts={}, cells={name: {} for name in windows})
+    sites = {name: _site(name, sums, {}, organisation, compared=False) for name in sums.sites}
+    return PeriodEvidence(request.label, sums, sites, (), organisation)
+
+
 def _unused_days(days: Iterable[Day], used: Iterable[Day]) -> list[Day]:
     """Days that are not among those used."""
     had = {day.folder for day in used}
@@ -77,11 +114,19 @@ def _unused_days(days: Iterable[Day], used: Iterable[Day]) -> list[Day]:
 
 
 def _with_witness(used: list[Day], days: Sequence[Day], windows: Mapping[str, SiteWindow]) -> list[Day]:
-    """Add the day that shows that the period is over, unless a used day shows it: a reproduced report needs that day too."""
+    """Add the days that show that the period is over, and that it is not a site's first, unless used days show it.
+
+    A report that is reproduced from its days alone needs these too.
+    """
     end_ns = max(w.end_ns for w in windows.values())
     newest = max(days, key=lambda d: (d.end_ns, d.site))
     seen = any(d.end_ns >= end_ns for d in used) or newest.end_ns < end_ns
-    return used if seen else [*used, newest]
+    witnesses = [] if seen else [newest]
+    for site, window in windows.items():
+        earlier = [d for d in days if d.site == site and d.start_ns < window.start_ns]
+        if earlier and not any(d.site == site and d.start_ns < window.start_ns for d in used):
+            witnesses.append(max(earlier, key=lambda d: d.start_ns))
+    return [*used, *_unused_days(witnesses, used)]
 
 
 def _of_period(
@@ -142,14 +187,24 @@ def _site(
     """Return a site's evidence. Contracts and tariffs apply to energy at the boundary of the site's CO2e (see carbon.py)."""
     window, inputs = sums.windows[name], organisation.sites.get(name)
     node_uj = sum(w.energy_uj for w in sums.wholes if w.site == name and w.device_class != "part")
+    hosts = not sums.node_gap(name)
     cells = sums.cells[name]
     used = (max(min(cells), window.start_ns), min(max(cells) + CELL_NS, window.end_ns)) if cells else None
     site_building = building(name, window, books.get(name), inputs, node_uj, used=used, twelve_months=not compared)
-    hosts = not sums.node_gap(name)
+    metered = site_building.measured
+    site_building = from_invoices(site_building, inputs, window, node_uj if hosts else 0)
     own = {t: gpu + (host if hosts else 0) for t, (gpu, host) in cells.items()}
     pue = site_building.pue.amount.value if site_building.pue is not None and hosts else None
     drawn = site_building.bought_cells if site_building.measured else own if pue is None else times(own, pue)
-    return SiteEvidence(name, window, inputs, site_building, grid(inputs, drawn, window, cells, matched=not compared))
+    recorded, reason = (drawn, "") if not site_building.invoiced or metered else (own, "" if own else NO_LEDGER)
+    return SiteEvidence(
+        name,
+        window,
+        inputs,
+        site_building,
+        grid(inputs, drawn, window, cells, matched=not compared, flat=site_building.invoiced),
+        site_invoices(inputs, window, recorded, reason),
+    )
 
 
 def _year(windows: Mapping[str, SiteWindow], *, until_start: bool = False) -> dict[str, SiteWindow]:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from energy_agent.core.boundary import UNBOUNDED
 from energy_agent.core.errors import WattlensError
-from reports.inputs import Organisation
+from reports.inputs import Organisation, SiteInputs
 from reports.ledger import attribution, gains
 from reports.ledger.days import Day, EmptyPeriodError, overlapping
 from reports.ledger.store import DayDatabase, statements
@@ -29,7 +29,7 @@ from reports.ledger.sums import (  # fmt: skip
     UnmeasuredTime,
     WorkloadUse,
 )
-from reports.period import PeriodRequest, utc_text
+from reports.period import Period, PeriodRequest, utc_text
 
 
 def windows_of(days: Sequence[Day], organisation: Organisation, request: PeriodRequest) -> dict[str, SiteWindow]:
@@ -45,23 +45,52 @@ def windows_of(days: Sequence[Day], organisation: Organisation, request: PeriodR
         own = [d for d in days if d.site == name]
         zone = organisation.sites[name].zone if name in organisation.sites else ZoneInfo("UTC")
         period = request.period(zone)
-        start_ns = period.start_ns if period.start_ns is not None else min((d.start_ns for d in own), default=None)
-        end_ns = period.end_ns if period.end_ns is not None else max((d.end_ns for d in own), default=None)
+        bills = invoiced_span(organisation, name, period)
+        starts, ends = [d.start_ns for d in own] or [t for t, _ in bills], [d.end_ns for d in own] or [t for _, t in bills]
+        start_ns = period.start_ns if period.start_ns is not None else min(starts, default=None)
+        end_ns = period.end_ns if period.end_ns is not None else max(ends, default=None)
         if start_ns is not None and end_ns is not None and _awaited(organisation, name, own, start_ns, min(end_ns, until_ns)):
-            windows[name] = SiteWindow(start_ns, end_ns, until_ns < end_ns)
+            first = request.kind is not None and _begins_within(organisation, name, own, start_ns)
+            windows[name] = SiteWindow(start_ns, end_ns, until_ns < end_ns, first)
+        if name in windows and bills and not overlapping(own, windows[name].start_ns, windows[name].end_ns):
+            windows[name] = invoiced_window(windows[name], organisation.sites[name])
     if not any(overlapping((d for d in days if d.site == name), w.start_ns, w.end_ns) for name, w in windows.items()):
         held = f"{utc_text(min(d.start_ns for d in days))} to {utc_text(max(d.end_ns for d in days))}"
         raise EmptyPeriodError(f"no energy in the period; the ledger covers {held}")
     return windows
 
 
+def invoiced_span(organisation: Organisation, site: str, period: Period) -> list[tuple[int, int]]:
+    """Return the time that a site's invoices cover, as far as they have a part in the period; [] if none has."""
+    inputs = organisation.sites.get(site)
+    own = () if inputs is None else inputs.invoices
+    rows = [i for i in own if i.start_ns < (period.end_ns or i.end_ns) and i.end_ns > (period.start_ns or 0)]
+    return [(min(i.start_ns for i in rows), max(i.end_ns for i in rows))] if rows else []
+
+
+def invoiced_window(window: SiteWindow, inputs: SiteInputs) -> SiteWindow:
+    """Return the window of a site that only has invoices: from its first one and to its last one, if these are within it."""
+    start_ns = max(window.start_ns, min(i.start_ns for i in inputs.invoices))
+    end_ns = min(window.end_ns, max(i.end_ns for i in inputs.invoices))
+    return SiteWindow(start_ns, end_ns, end_ns < window.end_ns, start_ns > window.start_ns, by_invoices=True)
+
+
 def _awaited(organisation: Organisation, site: str, days: Iterable[Day], start_ns: int, end_ns: int) -> bool:
     """Return whether a site has data, or should have data, in the period. A site outside its operating time is not a gap."""
-    if overlapping(days, start_ns, end_ns):
+    if overlapping(days, start_ns, end_ns) or invoiced_span(organisation, site, Period(start_ns, end_ns)):
         return True
     if not organisation.expected:
         return site in organisation.sites
     return any(e.site == site and e.start_ns < end_ns and e.end_ns > start_ns for e in organisation.expected)
+
+
+def _begins_within(organisation: Organisation, site: str, days: Sequence[Day], start_ns: int) -> bool:
+    """Return whether a site has no earlier day, and no device that its inventory dates before its first day.
+
+    Then the named period is its first one. A device with an earlier first day in the inventory was not metered.
+    """
+    first_ns = min((d.start_ns for d in days), default=0)
+    return first_ns >= start_ns and not any(0 < e.start_ns < first_ns for e in organisation.expected if e.site == site)
 
 
 def days_in(days: Iterable[Day], windows: Mapping[str, SiteWindow]) -> list[Day]:
@@ -121,18 +150,26 @@ def _unseen(store: DayDatabase) -> tuple[UnmeasuredTime, ...]:
 
 
 def _metered(store: DayDatabase, request: PeriodRequest) -> dict[str, SiteWindow]:
-    """The windows as far as something is in them: a side that nobody asked for, the end of a period that still runs."""
+    """The windows as far as something is in them.
+
+    That concerns a side that nobody asked for, the start of a site's first period, and the end of a period that still runs.
+    """
     extent = {site: (int(first), int(last)) for site, first, last in store.answer("extent") if first is not None}
     last_ns = max((last for _, last in extent.values()), default=None)
     metered = {}
     for site, window in store.windows.items():
+        if window.by_invoices:
+            metered[site] = window
+            continue
         start_ns, end_ns = window.start_ns, window.end_ns
         if site in extent and request.kind is None:
             start_ns = start_ns if request.start else max(start_ns, extent[site][0])
             end_ns = end_ns if request.end else min(end_ns, extent[site][1])
+        if window.first and site in extent:
+            start_ns = max(start_ns, min(extent[site][0], end_ns))
         if window.open and last_ns is not None:
             end_ns = max(start_ns, min(end_ns, last_ns))
-        metered[site] = SiteWindow(start_ns, end_ns, window.open)
+        metered[site] = SiteWindow(start_ns, end_ns, window.open, window.first and start_ns > window.start_ns)
     return metered
 
 

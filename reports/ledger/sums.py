@@ -279,11 +279,15 @@ class SiteWindow:
     """A site's own period: [start_ns, end_ns) UTC ns, from local midnight to local midnight for a quarter.
 
     `open`: no day of the ledger reaches its end, so that the period may not be over; then it ends with the last reading.
+    `first`: the ledger has no day of the site before the named period, which then begins with the site's first reading.
+    `by_invoices`: the site has invoices and nothing in the ledger; its period is as far as they reach.
     """
 
     start_ns: int
     end_ns: int
     open: bool = False
+    first: bool = False
+    by_invoices: bool = False
 
     @property
     def length_ns(self) -> int:

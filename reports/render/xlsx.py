@@ -16,6 +16,7 @@ from reports.page.partition import CO2E, co2e_prefix, unallocated, whole, whole_
 from reports.page.sections.energy import GROUPS, named
 from reports.page.sections.frameworks import rows_of
 from reports.page.sections.headline import tiles
+from reports.page.sections.reconciliation import cells
 
 _WIDTHS: Final = {0: 46, 1: 18, 2: 18, 3: 18}
 _SCALES: Final = {"kWh": Fraction(1, J_PER_KWH), "kg": Fraction(1, 1000), "": Fraction(1)}
@@ -93,6 +94,7 @@ class _Writer:
             for f, sha256 in factors
         )  # fmt: skip
         self._list(say("factors"), heads, rows)
+        self._reconciliation()
         index = rows_of(facts, say)
         heads = (*map(say, ("framework", "datapoint", "what_is_asked", "value", "unit", "state", "period", "boundary",
                             "share_of_estimates", "figures", "input")),)  # fmt: skip
@@ -107,6 +109,25 @@ class _Writer:
         heads = tuple(map(say, ("site", "day_utc", "statement", "sha_256_of_its_segments", "why_it_was_stated_anew")))
         days = ((d.site, d.day, str(d.statement), d.inputs_sha256, d.reason) for d in facts.days)
         self._list(say("ledger_days"), heads, days)
+
+    def _reconciliation(self) -> None:
+        """Invoices, meters and ledger by period; no sheet where no site has invoices."""
+        figures = self._facts.by_prefix("reconciliation/")
+        if not figures:
+            return
+        say = self._say
+        energy = tuple(say("with_unit", name=say(name), unit="kWh") for name in ("invoiced", "supply_meter", "in_the_ledger"))
+        ratios = tuple(say(name) for name in ("invoice_against_meter", "ledger_against_invoice", "finding"))
+        rows = []
+        for figure in figures:
+            dims, scale = figure.dims, _SCALES["kWh"]
+            known = [float(Fraction(dims[key]) * scale) if key in dims else None for key in ("meter_j", "ledger_j")]
+            off = [float(dims[key]) if key in dims else None for key in ("meter_variance", "ledger_variance")]
+            site, period, *_, state = cells(figure, say)
+            invoiced = None if figure.value is None else float(figure.value * scale)
+            rows.append((site, period, dims["invoices"], invoiced, *known, *off, state))
+        heads = (say("site"), say("invoice_period"), say("invoiced"), *energy, *ratios)
+        self._list(say("reconciliation"), heads, rows)
 
     def _summary(self) -> None:
         facts, say = self._facts, self._say

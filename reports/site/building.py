@@ -5,13 +5,14 @@ an estimate: energy of the nodes times that PUE. Without either it has no value,
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Final
 
 from energy_agent.core.meters.facility import MeterEnergy, Position
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
+from energy_agent.site.building.invoices import invoiced_in, spread
 from energy_agent.site.building.pue import (  # fmt: skip
     YEAR_NS,
     EnergyFlow,
@@ -34,6 +35,9 @@ from reports.ledger.sums import SiteWindow
 from reports.site.declared_time import undeclared, with_undeclared
 
 NO_METERS: Final = "the ledger has no meter of the building, and no PUE is stated"
+CUT_MOST: Final = Fraction(1, 5)
+ESTIMATE: Final = "estimate"
+"""Kind of a ratio of invoiced energy to that of the nodes."""
 STATED_ALONE: Final = "the ledger has no meter of the building"
 
 
@@ -49,6 +53,7 @@ class BuildingEnergy:
         it: IT energy at the position of `pue`, in the same form.
         total_imputed_uj: imputed energy of unread time of the meters of `total`, at the mean power of the same meter.
         it_imputed_uj: the same for `it`.
+        invoiced: its energy is that of invoices, for want of meters in the ledger.
         bought_cells: metered energy from the grid by cell, uJ.
         bought: total energy from the grid, with imputed energy.
         made_uj: energy that the site generated itself.
@@ -79,10 +84,11 @@ class BuildingEnergy:
     meters: Mapping[str, MeterEnergy] = field(default_factory=dict)
     total_imputed_uj: int = 0
     it_imputed_uj: int = 0
+    invoiced: bool = False
 
     @property
     def measured(self) -> bool:
-        """Its energy was metered."""
+        """Its energy was metered, by its own meters or those of the supplier who invoiced it."""
         return self.total.value is not None
 
 
@@ -147,6 +153,33 @@ def building(
         total_imputed_uj=0 if no_total else sum(all_time[m].imputed_uj for m in whole),
         it_imputed_uj=0 if no_it else sum(all_time[m].imputed_uj for m in it),
     )
+
+
+def from_invoices(building: BuildingEnergy, inputs: SiteInputs | None, window: SiteWindow, node_uj: int) -> BuildingEnergy:
+    """Return the building with the energy of its invoices, if no meter in the ledger has it and they cover the whole period.
+
+    A period that cuts an invoice so that its energy is uncertain by more than `CUT_MOST` has no energy of invoices.
+
+    Its ratio to the energy of the nodes takes the place of a PUE, which it is not: the invoices contain other IT too.
+
+    Args:
+        building: as the ledger and a stated PUE give it.
+        inputs: data from the site's files; None without files.
+        window: the report's period there.
+        node_uj: energy of its nodes; 0 if it is not known as a whole.
+    """
+    if building.measured or inputs is None:
+        return building
+    invoiced = invoiced_in(inputs.invoices, window.start_ns, window.end_ns)
+    if not (invoiced.rows and invoiced.whole) or invoiced.uj < node_uj or invoiced.bound > invoiced.uj * CUT_MOST:
+        return building
+    total = Amount(invoiced.uj, max(Fraction(0), invoiced.uj - invoiced.bound), invoiced.uj + invoiced.bound)
+    pue = building.pue
+    if node_uj:
+        low, high = max(Fraction(1), (invoiced.uj - invoiced.bound) / node_uj), (invoiced.uj + invoiced.bound) / node_uj
+        pue = Pue(ESTIMATE, 0, Amount(invoiced.uj / node_uj, low, high), int(invoiced.uj), node_uj, stated=True)
+    cells = spread(inputs.invoices, window.start_ns, window.end_ns, CELL_NS)
+    return replace(building, pue=pue, total=total, bought=total, bought_cells=cells, invoiced=True)
 
 
 def _declared_pue(inputs: SiteInputs | None, it_uj: int) -> Pue | None:

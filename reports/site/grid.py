@@ -10,7 +10,7 @@ the grid, or the nodes' energy times a stated PUE (`times`), or the energy of no
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from math import lcm
@@ -24,7 +24,7 @@ from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.contracts import HOUR_NS, ContractCoverage, Lot, cover
 from energy_agent.site.building.market import MarketBoundary
 from energy_agent.site.building.supplier import SUPPLIER
-from energy_agent.site.building.tariffs import Cost, cost, price_at
+from energy_agent.site.building.tariffs import Cost, cost, demand_charges, invoiced_demand, price_at
 from reports.inputs import NO_GRID, SiteInputs
 from reports.ledger.sums import CellRates, SiteWindow
 
@@ -114,6 +114,7 @@ def grid(
     metered: Iterable[int] = (),
     *,
     matched: bool = True,
+    flat: bool = False,
 ) -> Grid:
     """The grid of a site.
 
@@ -123,6 +124,7 @@ def grid(
         window: the report's period there.
         metered: cells that need `worth`: those in which the ledger has energy of workloads.
         matched: also match contracts by the hour and the quarter of an hour.
+        flat: the cells are invoices, spread evenly: peaks are those that the invoices state.
     """
     uj = sum(cells.values())
     if inputs is None:
@@ -147,7 +149,7 @@ def grid(
         residual_lacking=lacking,
         revision=_revision(inputs, cells, within),
         supply={kind: join(cells, sources) for kind, sources in inputs.supply.items()},
-        spent=cost(cells, inputs.tariffs, inputs.zone) if inputs.tariffs else None,
+        spent=_spent(inputs, cells, window, flat=flat) if inputs.tariffs else None,
         currency=currency,
         worth=CellRates(*_whole(grams), *_whole(money)),
         uj=uj,
@@ -189,6 +191,17 @@ def _residual_sources(inputs: SiteInputs) -> tuple[list[IntensitySource], bool, 
     pieces = [(rate.id, Piece(rate.start_ns, rate.end_ns, rate.g_per_kwh, estimated=False)) for rate in rates]
     suppliers = [IntensitySource(name, basis, SUPPLIER_QUALITY, (piece,)) for name, piece in pieces]
     return [*suppliers, *mix], bool(mix) and not inputs.residual, lacking
+
+
+def _spent(inputs: SiteInputs, cells: Mapping[int, int], window: SiteWindow, *, flat: bool) -> Cost:
+    """Return the cost of energy and of peak demand."""
+    within = (window.start_ns, window.end_ns)
+    charges = (
+        invoiced_demand(inputs.invoices, inputs.tariffs, inputs.zone, *within)
+        if flat
+        else demand_charges(cells, inputs.tariffs, inputs.zone, *within)
+    )
+    return replace(cost(cells, inputs.tariffs, inputs.zone), demand=charges)
 
 
 def times(cells: Mapping[int, int], factor: Fraction) -> dict[int, int]:

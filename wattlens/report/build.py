@@ -21,7 +21,7 @@ from reports.audit.manifest import Argument, Manifest
 from reports.figures.evidence import PeriodEvidence, PrometheusEnergy
 from reports.figures.facts import Facts, RestatedTotal, build_facts
 from reports.figures.facts_json import facts_json
-from reports.figures.gather import gather
+from reports.figures.gather import gather, gather_invoices
 from reports.figures.measures import all_figures
 from reports.figures.measures.history import without_reason
 from reports.figures.wording import amount
@@ -43,7 +43,7 @@ class Options:
     """Options that decide the figures of a report.
 
     Args:
-        ledger: folder or fsspec URL.
+        ledger: folder or fsspec URL; "": none, so that the report is of invoices alone.
         asked: the requested period.
         org: the organisation's file; None: no inputs.
         country: ISO3 of the grid of sites whose inputs name none; "" if not given.
@@ -104,6 +104,8 @@ def build(options: Options, progress: Progress | None = None) -> Facts:
         WattlensError: the ledger holds nothing of that time.
     """
     organisation = _organisation(options)
+    if not options.ledger:
+        return _build_from_invoices(options, organisation)
     with compacted(options.ledger, organisation.stays(_default_site(organisation)), progress) as system:
         days = find_days(system, options.pinned)
         adjusted = organisation
@@ -162,6 +164,16 @@ def refuse_metered(evidence: PeriodEvidence) -> None:
                 break
     if faults:
         raise UsageError("\n".join(faults[:20]))
+
+
+def _build_from_invoices(options: Options, organisation: Organisation) -> Facts:
+    if options.country:
+        year = datetime.fromtimestamp(options.as_of_ns // NS_PER_S, UTC).year
+        organisation = with_country(organisation, organisation.sites, options.country, year, accept_old=options.accept_old)
+    evidence = gather_invoices(organisation, options.asked)
+    number, restates = options.edition
+    facts = build_facts(evidence, all_figures(evidence), (), __version__, edition=number, restates=restates)
+    return replace(facts, restatement=options.restatement)
 
 
 def add_prometheus_result(options: Options, facts: Facts) -> Options:

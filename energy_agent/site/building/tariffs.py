@@ -6,7 +6,7 @@ the hour that comes twice has the same price twice. Spans begin and end on quart
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
@@ -15,8 +15,10 @@ from zoneinfo import ZoneInfo
 
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from energy_agent.core.week import WeeklyHours, parse_span
+from energy_agent.site.building.invoices import InvoicedEnergy
 
 _QUARTER_MIN: Final = 15
+_CELLS_PER_H: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class TariffPrices:
         valid_from: first day, in the site's time zone.
         valid_to: last day; None: until another begins.
         source: where the prices stand.
+        demand_per_kw: price per kW and month of the highest mean power over 15 minutes; None: peaks are not charged.
     """
 
     id: str
@@ -47,6 +50,35 @@ class TariffPrices:
     valid_from: date
     valid_to: date | None
     source: str
+    demand_per_kw: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DemandCharge:
+    """The charge for the peak demand of one calendar month.
+
+    Args:
+        month: such as 2026-07, in the site's time zone.
+        peak_ns: UTC ns at which the 15 minutes of the peak begin, the first of several; None: an invoice states the peak.
+        peak_kw: mean power over these 15 minutes.
+        share: share of the month that lies in the period; a month that the period cuts is charged by time.
+        tariff: ID of the tariff that is valid at the peak.
+        per_kw: its price per kW and month.
+        currency: ISO 4217.
+    """
+
+    month: str
+    peak_ns: int | None
+    peak_kw: Fraction
+    share: Fraction
+    tariff: str
+    per_kw: Decimal
+    currency: str
+
+    @property
+    def money(self) -> Fraction:
+        """Peak times price, by the share of the month."""
+        return self.peak_kw * Fraction(self.per_kw) * self.share
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +86,16 @@ class Cost:
     """What energy cost.
 
     Args:
-        by_currency: money that was paid, exactly.
+        by_currency: money that was paid, exactly, without demand charges.
         uj_by_tariff: energy that each tariff was used for.
         unpriced_uj: energy of times at which no tariff is valid; with `uj_by_tariff` it is all that came in.
+        demand: charges for peak demand, by month; None: a tariff charges peaks, and they are not known.
     """
 
     by_currency: Mapping[str, Fraction]
     uj_by_tariff: Mapping[str, int]
     unpriced_uj: int
+    demand: tuple[DemandCharge, ...] | None = ()
 
 
 def quarter_span(text: str) -> WeeklyHours:
@@ -119,6 +153,65 @@ def cost(cells: Mapping[int, int], tariffs: Sequence[TariffPrices], zone: ZoneIn
     for (currency, per_kwh), uj in uj_by_price.items():
         money[currency] = money.get(currency, Fraction(0)) + Fraction(per_kwh) * uj / UJ_PER_KWH
     return Cost(money, used, unpriced)
+
+
+def demand_charges(
+    cells: Mapping[int, int], tariffs: Sequence[TariffPrices], zone: ZoneInfo, start_ns: int, end_ns: int
+) -> tuple[DemandCharge, ...]:
+    """Return the charge for each calendar month's highest cell, where the tariff that is valid then has a demand price.
+
+    Args:
+        cells: energy in uJ by the UTC ns at which its cell of 15 minutes starts.
+        tariffs: of which at most one is valid at a time.
+        zone: the site's.
+        start_ns: start of the period, UTC ns.
+        end_ns: end of the period.
+    """
+    if not any(tariff.demand_per_kw for tariff in tariffs):
+        return ()
+    peaks: dict[date, tuple[int, int]] = {}
+    for cell_ns, uj in sorted(cells.items()):
+        month = datetime.fromtimestamp(cell_ns // NS_PER_S, zone).date().replace(day=1)
+        if month not in peaks or uj > peaks[month][1]:
+            peaks[month] = cell_ns, uj
+    charges = []
+    for month, (cell_ns, uj) in peaks.items():
+        valid = price_at(tariffs, cell_ns, zone)
+        if valid is None or not valid[0].demand_per_kw:
+            continue
+        following = (month + timedelta(days=31)).replace(day=1)
+        first_ns, last_ns = midnight_ns(month, zone), midnight_ns(following, zone)
+        share = Fraction(min(last_ns, end_ns) - max(first_ns, start_ns), last_ns - first_ns)
+        peak_kw = Fraction(uj * _CELLS_PER_H, UJ_PER_KWH)
+        tariff = valid[0]
+        charges.append(
+            DemandCharge(
+                f"{month:%Y-%m}", cell_ns, peak_kw, share, tariff.id, tariff.demand_per_kw or Decimal(0), tariff.currency
+            )
+        )
+    return tuple(charges)
+
+
+def invoiced_demand(
+    invoices: Iterable[InvoicedEnergy], tariffs: Sequence[TariffPrices], zone: ZoneInfo, start_ns: int, end_ns: int
+) -> tuple[DemandCharge, ...] | None:
+    """Return the charge for the peak that each invoice of a period states; None if a tariff charges one that is not stated."""
+    charges = []
+    for invoice in invoices:
+        if invoice.start_ns >= end_ns or invoice.end_ns <= start_ns:
+            continue
+        valid = price_at(tariffs, invoice.start_ns, zone)
+        if valid is None or not valid[0].demand_per_kw:
+            continue
+        if invoice.peak_kw is None:
+            return None
+        inside_ns = min(invoice.end_ns, end_ns) - max(invoice.start_ns, start_ns)
+        share = Fraction(inside_ns, invoice.end_ns - invoice.start_ns)
+        month = f"{datetime.fromtimestamp(invoice.start_ns // NS_PER_S, zone):%Y-%m}"
+        tariff, kw = valid[0], Fraction(invoice.peak_kw)
+        per_kw = tariff.demand_per_kw or Decimal(0)
+        charges.append(DemandCharge(month, None, kw, share, tariff.id, per_kw, tariff.currency))
+    return tuple(charges)
 
 
 def refuse_overlap(tariffs: Sequence[TariffPrices]) -> None:

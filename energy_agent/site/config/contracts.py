@@ -285,6 +285,9 @@ class TariffConfig(Section):
     prices: tuple[HourlyPrice, ...] = Field(
         (), max_length=64, description="prices by time of use; the first matching entry applies"
     )
+    demand_per_kw: float | None = Field(
+        None, gt=0, le=1e6, description="price per kW and month of the highest mean power over 15 minutes; empty: not charged"
+    )
     valid_from: Day = Field(description="first day, in the site's time zone")
     valid_to: Day | None = Field(
         None, description="last day, inclusive; by default the tariff is valid until the next one begins"
@@ -298,7 +301,9 @@ class TariffConfig(Section):
         """As costs are made of it."""
         bands = tuple(Band(tuple(map(quarter_span, p.times)), Decimal(repr(p.per_kwh))) for p in self.prices)
         default = Decimal(repr(self.default_per_kwh))
-        return tariffs.TariffPrices(self.id, self.currency, default, bands, self.valid_from, self.valid_to, self.source)
+        demand = None if self.demand_per_kw is None else Decimal(repr(self.demand_per_kw))
+        valid = (self.valid_from, self.valid_to)
+        return tariffs.TariffPrices(self.id, self.currency, default, bands, *valid, self.source, demand)
 
 
 def refuse_unsound(bought: Sequence[Contract], priced: Sequence[TariffConfig]) -> None:

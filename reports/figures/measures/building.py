@@ -11,9 +11,12 @@ from reports.figures.evidence import PeriodEvidence, SiteEvidence, less, plus
 from reports.figures.figure import Figure, amount_figure, energy_text, quotient_text, rounded
 from reports.figures.measures._measure import Measure, groups
 from reports.ledger.sums import PartEnergy
+from reports.site.building import ESTIMATE
 
 SOURCES = ("ledger", "meters")
 STATED = "stated"
+NO_IT = "no IT energy was metered"
+OF_INVOICES = "invoiced energy over the energy of the nodes (estimate)"
 BY_IT = "the water of the sites, by share of their IT energy"
 REST = "the total minus the workloads' share"
 _J = Fraction(1, UJ_PER_J)
@@ -24,7 +27,8 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     for name, site in sorted(evidence.sites.items()):
         building, dims = site.building, {"site": name}
         assumed = site.inputs is not None and site.inputs.bound_assumed
-        yield _pue(f"pue/site/{name}", building.pue, dims, f"no PUE of {name}: {building.total.reason}", assumed=assumed)
+        why = f"no PUE of {name}: {building.total.reason or NO_IT}"
+        yield _pue(f"pue/site/{name}", building.pue, dims, why, assumed=assumed)
         yield _pue(f"pue.trailing/site/{name}", building.trailing, dims, "no meters over twelve months")
         for each in building.pues:
             yield _pue(f"pue.category/{name}/{each.category}", each, dims, "")
@@ -101,15 +105,17 @@ def _pue(identity: str, pue: Pue | None, dims: Mapping[str, str], why: str, *, a
     if pue is None:
         return Figure(identity, None, "ratio", "none", "facility", sources=SOURCES, dims=dims, reason=why)
     stated = "stated by the operator (estimate), its bounds assumed" if assumed else "stated by the operator (estimate)"
+    stated = OF_INVOICES if pue.kind == ESTIMATE else stated
     method = stated if pue.stated and not pue.category else f"category {pue.category}"
     of = {
         **dims,
-        "kind": STATED if pue.stated and not pue.category else pue.kind,
+        "kind": STATED if pue.stated and not pue.category and pue.kind != ESTIMATE else pue.kind,
         "category": str(pue.category or "none"),
         "imputed_j": energy_text(pue.imputed_uj),
     }
     of |= {} if pue.raised_from is None else {"raised_from": quotient_text(pue.raised_from, digits=4)}
-    of |= {"stand_in": "a stated PUE, in place of meters"} if method == stated else {}
+    stand_in = OF_INVOICES if pue.kind == ESTIMATE else "a stated PUE, in place of meters"
+    of |= {"stand_in": stand_in} if method == stated else {}
     coverage = rounded(pue.coverage) if pue.category else None
     return amount_figure(identity, pue.amount, "ratio", method, "facility", coverage=coverage, sources=SOURCES, dims=of)
 

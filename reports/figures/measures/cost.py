@@ -12,12 +12,15 @@ from reports.figures.measures.carbon import base, boundary, common, from_grid, n
 from reports.figures.measures.tokens import generated
 from reports.inputs import price_of
 from reports.ledger.sums import PartEnergy
+from reports.period import local_text
 from reports.site.grid import kwh
 
 SOURCES = ("ledger", "tariffs")
 NO_TARIFF = "no input has tariffs"
 UNPRICED = "its sites have no tariffs"
 REST = "the total minus the workloads' share"
+NO_PEAK = "a tariff charges peak demand, and an invoice does not state it"
+DEMAND = "highest mean power over 15 minutes of each month times its price, months that the period cuts by time"
 UNPAID = "the cost of its electricity is not known"
 
 
@@ -28,6 +31,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
         left = {} if site.grid.spent is None else {"unpriced_kwh": quotient_text(kwh(site.grid.spent.unpriced_uj))}
         yield amount_figure(f"cost/site/{name}", amount, unit, "tariffs by time of use", boundary(evidence, name),
                             sources=SOURCES, dims={"site": name, **left})  # fmt: skip
+        yield from _demand(evidence, name)
         rest = less(amount, _paid(evidence, [r for r in evidence.sums.held if r.part and r.site == name]))
         yield amount_figure(f"cost.unattributed/site/{name}", rest, unit, REST, boundary(evidence, name), sources=SOURCES,
                             dims={"site": name})  # fmt: skip
@@ -67,11 +71,32 @@ def _of_site(evidence: PeriodEvidence, name: str) -> tuple[Amount, str]:
         return Amount(None, reason=NO_TARIFF if grid.spent is None else "tariffs use several currencies"), "money"
     if grid.spent.unpriced_uj:
         return Amount(None, reason=f"{float(kwh(grid.spent.unpriced_uj)):,.1f} kWh have no tariff"), grid.currency
+    if grid.spent.demand is None:
+        return Amount(None, reason=NO_PEAK), grid.currency
     energy = base(evidence, name)
+    peaks = sum((charge.money for charge in grid.spent.demand), Fraction(0))
     paid = grid.spent.by_currency.get(grid.currency, Fraction(0))
     if energy.value is None or not grid.uj:
         return nothing_of(evidence, name, energy), grid.currency
-    return product(energy, Amount(*(paid / grid.uj,) * 3)), grid.currency
+    return plus([product(energy, Amount(*(paid / grid.uj,) * 3)), Amount(*(peaks,) * 3)]), grid.currency
+
+
+def _demand(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
+    """Yield the charge for peak demand of a site that has one, which is a part of its cost."""
+    site = evidence.sites[name]
+    spent = site.grid.spent
+    if spent is None or not site.grid.currency or spent.demand == ():
+        return
+    zone = "UTC" if site.inputs is None else site.inputs.zone.key
+    dims = {"site": name}
+    for number, charge in enumerate(spent.demand or (), 1):
+        kw = quotient_text(charge.peak_kw, digits=4)
+        at = "by invoice" if charge.peak_ns is None else f"at {local_text(charge.peak_ns, zone)[:16]}"
+        dims[f"{charge.month} {number}"] = f"{kw} kW {at}, {charge.per_kw} {charge.currency}/kW, tariff {charge.tariff}"
+    money = None if spent.demand is None else sum((charge.money for charge in spent.demand), Fraction(0))
+    amount = Amount(None, reason=NO_PEAK) if money is None else Amount(money)
+    yield amount_figure(f"cost.demand/site/{name}", amount, site.grid.currency, DEMAND, boundary(evidence, name),
+                        sources=SOURCES, dims=dims)  # fmt: skip
 
 
 def _of_group(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy]) -> Iterator[Figure]:

@@ -9,12 +9,13 @@ from energy_agent.core.energy import Method, State
 from energy_agent.core.units import NS_PER_H, UJ_PER_J, decimal
 from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import BoundedEnergy, idle_energy, total, whole_energy
-from reports.figures.evidence import PeriodEvidence, amount_of, less, plus, product, reach
+from reports.figures.evidence import PeriodEvidence, SiteEvidence, amount_of, less, plus, product, reach
 from reports.figures.figure import LEDGER, Figure, amount_figure, energy_figure, energy_text
 from reports.figures.measures._measure import Measure, covered, groups
 from reports.figures.measures.carbon import boundary, common
 from reports.figures.uncertainty import total_of
 from reports.ledger.sums import DeviceClassEnergy, StateEnergy
+from reports.site.invoices import BY_SUPPLIER, INVOICED
 
 _J = Fraction(1, UJ_PER_J)
 UNATTRIBUTED = "unattributed"
@@ -23,6 +24,7 @@ STATED = "a stated PUE, in place of meters"
 REST = "the total minus the workloads' share"
 IDLE_NODES = "unallocated node energy times PUE"
 OTHER_IT = "building energy minus node energy times PUE"
+NO_LEDGER = "the report has no ledger, only invoices"
 WIDEST = "each site at the widest boundary that is known"
 
 
@@ -67,13 +69,17 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
         yield _gpus(evidence, site, [w for w in own if w.device_class == "gpu"])
         yield amount_figure(f"energy.node/site/{site}", node, "J", _node_method(evidence, site), "node", dims=dims, scale=_J)
         how, imputed = _read(building.total_imputed_uj) if building.measured else (ESTIMATE, {"stand_in": STATED})
+        if building.invoiced:
+            how, imputed = INVOICED, _estimated(evidence.sites[site])
         of = dims | imputed
         yield amount_figure(f"energy.facility/site/{site}", buildings[-1], "J", how, "facility", dims=of, scale=_J)
         how, imputed = _read(building.it_imputed_uj)
         yield amount_figure(f"energy.it/site/{site}", building.it, "J", how, "it", dims=dims | imputed, scale=_J)
-    yield energy_figure(
-        "energy.gpu", whole_energy(w for w in sums.wholes if w.device_class == "gpu"), methods(evidence, "gpu"), "gpu"
-    )
+    if sums.wholes:
+        gpus_uj = whole_energy(w for w in sums.wholes if w.device_class == "gpu")
+        yield energy_figure("energy.gpu", gpus_uj, methods(evidence, "gpu"), "gpu")
+    else:
+        yield Figure("energy.gpu", None, "J", "none", "gpu", sources=LEDGER, reason=NO_LEDGER)
     parts = [w for w in sums.wholes if w.device_class == "part"]
     if parts:
         yield energy_figure("energy.processors", whole_energy(parts), methods(evidence, "part"), "gpu+cpu")
@@ -83,6 +89,9 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
     yield amount_figure("energy.node", plus(nodes), "J", _node_method(evidence), "node", scale=_J)
     every = [s.building for s in evidence.sites.values()]
     how, imputed = _read(sum(b.total_imputed_uj for b in every if b.measured))
+    if any(b.invoiced for b in every):
+        how = f"{how}, or {INVOICED}" if not all(b.invoiced for b in every) else INVOICED
+        imputed |= next((mark for s in evidence.sites.values() if s.building.invoiced and (mark := _estimated(s))), {})
     if not all(b.measured for b in every):
         how, imputed = f"{how}, or node energy times a stated PUE", imputed | {"stand_in": STATED}
     yield amount_figure("energy.facility", _sum_of_sites(evidence, buildings), "J", how, "facility", dims=imputed, scale=_J)
@@ -115,6 +124,12 @@ def _rests(evidence: PeriodEvidence, site: str, node: Amount, building: Amount) 
 def _read(imputed_uj: int) -> tuple[str, dict[str, str]]:
     """(method, dims) of energy of the building's meters: for time that one was not read, its mean power is in the sum."""
     return ("metered, in part imputed", {"imputed_j": energy_text(imputed_uj)}) if imputed_uj else ("metered", {})
+
+
+def _estimated(site: SiteEvidence) -> dict[str, str]:
+    """How energy of invoices is marked of which the supplier estimated a part."""
+    invoiced = site.invoices.invoiced
+    return {} if invoiced is None or not invoiced.estimated_uj else {"stand_in": BY_SUPPLIER}
 
 
 def _gpus(evidence: PeriodEvidence, site: str, rows: list[DeviceClassEnergy]) -> Figure:

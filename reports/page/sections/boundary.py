@@ -15,6 +15,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     for name, site in facts.sites.items():
         within = facts.figures[f"co2e.location/site/{name}"].boundary
         how = say("metered") if site.measured else say("estimate_stated_pue") if "pue" in site.declared else say("no_meters")
+        how = say("by_invoices") if site.invoiced else how
         rows.append((name, site.time_zone, site.start[:16], site.end[:16], say(BOUNDARIES[within]), how))
     columns = (say("site"), say("time_zone"), say("from"), say("to_not_included"), say("known_up"), say("building"))
     blocks: list[Block] = [ReportTable(say("sites_and_periods"), columns, tuple(rows))]

@@ -31,6 +31,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
         heads = (say("site"), _head("cost", unit, say), _head("at_least", unit, say), _head("at_most", unit, say))
         blocks.append(ReportTable(say("electricity_by_site"), heads, rows))
         blocks.append(Note(say("cost_bounds_are_those_of_the_energy")))
+    blocks += _demand(facts, say)
     for dimension, title in (("team", "teams"), ("model", "models")):
         blocks += _groups(facts, say, dimension, say(title))
     total = facts.figures["cost"]
@@ -39,6 +40,14 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     if total.reason:
         blocks.append(Note(say("no_cost_of_all", reason=say.translate(total.reason))))
     return tuple(blocks)
+
+
+def _demand(facts: Facts, say: Translator) -> list[Block]:
+    """Peak demand charges by site and month; nothing where no tariff has them."""
+    figures = [f for f in facts.of("cost.demand", "site") if f.value is not None]
+    rows = [(f.dims["site"], key[:7], text) for f in figures for key, text in sorted(f.dims.items()) if key != "site"]
+    rows += [(f.dims["site"], say("total"), _money(f)) for f in figures]
+    return [ReportTable(say("demand_charges"), (say("site"), say("month"), say("peak_and_price")), tuple(rows))] if rows else []
 
 
 def _groups(facts: Facts, say: Translator, dimension: str, title: str) -> list[Block]:

@@ -23,8 +23,8 @@ _KWH = Fraction(1, J_PER_KWH)
 
 def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     """A waterfall, the daily course, and a table for each way of telling it apart."""
-    blocks: list[Block] = [_waterfall(facts, say), *_daily(facts, say)]
-    if len(facts.sites) > 1:
+    blocks: list[Block] = [] if facts.invoices_alone else [_waterfall(facts, say), *_daily(facts, say)]
+    if len(facts.sites) > 1 or facts.invoices_alone:
         blocks.append(_sites(facts, say))
     for dimension, title in GROUPS:
         figures = facts.of("energy.held", dimension)
@@ -42,7 +42,8 @@ def _partition(facts: Facts, say: Translator) -> tuple[Block, ...]:
     values: list[tuple[Fraction | None, ...]] = []
     for site in facts.sites:
         total = facts.figures[f"energy.facility/site/{site}"]
-        if total.value is None:
+        node = facts.figures[f"energy.node/site/{site}"]
+        if total.value is None or (facts.sites[site].invoiced and node.value is None):
             continue
         idle, other = (facts.figures[f"energy.facility.unattributed.{part}/site/{site}"] for part in ("nodes", "other_it"))
         category = facts.figures[f"pue/site/{site}"].dims.get("category", "none")

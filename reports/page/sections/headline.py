@@ -279,7 +279,7 @@ def _pue(facts: Facts, say: Translator) -> Tile:
     each = "; ".join(f"{f.dims['site']} {_kind(f)}{say.translate(f.method)}" for f in ranked)
     if len(ranked) == 1 and len(facts.sites) == 1:
         each = f"{wording.span(ranked[0], say)}; {say.translate(ranked[0].method)}"
-    kinds = {"PUE" if f.dims["kind"] == "stated" else f.dims["kind"] for f in ranked}
+    kinds = {"PUE" if f.dims["kind"] in ("stated", "estimate") else f.dims["kind"] for f in ranked}
     value = values[0] if len(values) == 1 else "; ".join(f"{f.dims['site']} {v}" for f, v in zip(ranked, values, strict=True))
     return Tile(kinds.pop() if len(kinds) == 1 else "PUE", value, each, ranked[0].id)
 

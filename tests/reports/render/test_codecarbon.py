@@ -226,7 +226,7 @@ def two_sites(
         )
         location = () if g is None else (constant(f"of.{name}", DIRECT, g),)
         sites[name] = SiteInputs(name, ZoneInfo(zone), location=location, country=country)
-        stands.append(ExpectedDevice("lab", name, gpu, "", name, 0, INT64_MAX))
+        stands.append(ExpectedDevice("lab", name, gpu, "", name, at("2026-01-01"), INT64_MAX))
     told_by = Organisation(sites=sites, expected=tuple(stands), least_coverage=Fraction(0))
     days = chains.compacted(folder / "segments", folder / "days", told_by.stays())
     return chains.facts(days, told_by, PeriodRequest("2026Q4"))

@@ -478,6 +478,97 @@ def test_too_little_coverage_makes_no_report_until_somebody_accepts_it(
     assert "Coverage is 22.2 %, below the required 95.0 %;" in head
 
 
+def newcomer(folder: Path) -> Path:
+    """Days of one GPU whose first reading is on 15 August at 10:30, in every cell until noon of the 16th."""
+    first = at("2026-08-15T10:30")
+    batches = [
+        Batch(cells(first, "GPU-1", "w", State.ACTIVE, ["0.1"] * 102), devices=[DeviceFacts("GPU-1", "H100", 0.02, first)])
+    ]
+    chains.write(folder / "segments", "lab", "n1", batches)
+    return chains.compacted(folder / "segments", folder / "days", Sites({}, "here"))
+
+
+@pytest.mark.parametrize("asked", [("--quarter", "2026Q3"), ("--year", "2026")])
+def test_a_first_period_begins_with_the_first_reading_and_is_marked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: tuple[str, str]
+) -> None:
+    days = newcomer(tmp_path)
+    assert report(days, tmp_path / "o", *asked, "--formats", "html") == 0
+    said = capsys.readouterr().out
+    assert "First period: nothing earlier was measured or invoiced at here (2026-08-15 10:30)" in said
+    assert "Interim: the ledger does not reach the end of the period" in said
+    facts = json.loads((tmp_path / "o" / "facts.json").read_text())
+    site = facts["sites"]["here"]
+    assert (site["start"], site["end"], site["first"]) == ("2026-08-15T10:30:00Z", "2026-08-16T12:00:00Z", True)
+    assert "First period: " in (tmp_path / "o" / "report.html").read_text()
+    assert main(["report", "verify", str(tmp_path / "o"), "--ledger", str(days)]) == 0
+
+
+def test_a_device_that_should_have_been_measured_earlier_makes_no_first_period(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The inventory has it from 1 August on: 14.5 of 15.5 days without a reading are missing, not before the start."""
+    days = newcomer(tmp_path)
+    (tmp_path / "inventory.csv").write_text("cluster,node,uuid,sku,site,from,to\nlab,n1,GPU-1,H100,here,2026-08-01,\n")
+    (tmp_path / "org.yaml").write_text("inventory: inventory.csv\nsites: [{site: {name: here}}]\n")
+    asked = ("--quarter", "2026Q3", "--org", str(tmp_path / "org.yaml"))
+    assert report(days, tmp_path / "o", *asked) == 1
+    said = refused(capsys, tmp_path / "o")
+    assert "the ledger's first reading in the period is of 2026-08-15, from which --from 2026-08-15 reports" in said
+    (tmp_path / "inventory.csv").write_text("cluster,node,uuid,sku,site,from,to\nlab,n1,GPU-1,H100,here,2026-08-15,\n")
+    assert report(days, tmp_path / "o", *asked) == 0
+
+
+def test_an_earlier_day_that_is_not_in_the_report_is_kept_for_its_verification(tmp_path: Path) -> None:
+    """A reading of 2024 shows that August is not the first time: the quarter is whole, and verify sees that too."""
+    first = at("2024-02-01")
+    early = Batch(cells(first, "GPU-1", "w", State.ACTIVE, ["0.1"] * 4), devices=[DeviceFacts("GPU-1", "H100", 0.02, first)])
+    late = Batch(cells(at("2026-08-15"), "GPU-1", "w", State.ACTIVE, ["0.1"] * 4))
+    chains.write(tmp_path / "segments", "lab", "n1", [early, late])
+    days = chains.compacted(tmp_path / "segments", tmp_path / "days", Sites({}, "here"))
+    assert report(days, tmp_path / "o", *QUARTER) == 0
+    facts = json.loads((tmp_path / "o" / "facts.json").read_text())
+    assert facts["sites"]["here"]["start"] == "2026-07-01T00:00:00Z"
+    assert {day["day"] for day in facts["inputs"]["days"]} == {"2024-02-01", "2026-08-15"}
+    assert main(["report", "verify", str(tmp_path / "o"), "--ledger", str(days)]) == 0
+
+
+def test_init_and_a_report_without_an_output_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three commands in an empty folder: the workbook of a ledger is valid, and the report goes into `report-2026Q3`."""
+    days = newcomer(tmp_path)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert main(["report", "init", "--ledger", str(days)]) == 0
+    assert main(["report", "check", "org.xlsx"]) == 0
+    asked = ["report", "--ledger", str(days), "--org", "org.xlsx", "--formats", "csv"]
+    assert main([*asked, "--quarter", "2026Q3"]) == 0
+    assert "report-2026Q3/facts.json" in capsys.readouterr().out
+    assert main([*asked, "--from", "2026-08-15T10:30", "--to", "2026-10-01"]) == 0
+    assert json.loads(Path("report/facts.json").read_text())["status"] == "interim"
+
+
+def test_a_colocation_customer_reports_from_invoices_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three invoices of 41.25 + 43.1 + 40.4 = 124.75 MWh, no ledger: every form, verified, marked on page one."""
+    rows = [f"{{number: R{m}, start: 2026-{m:02d}-01, end: 2026-{m:02d}-{last}, kwh: {kwh}}}"
+            for m, last, kwh in ((7, 31, 41250), (8, 31, 43100), (9, 30, 40400))]  # fmt: skip
+    grid = "grid: {zone: DE, country: DEU}"
+    (tmp_path / "org.yaml").write_text(f"sites: [{{site: {{name: colo}}, {grid}, invoices: [{', '.join(rows)}]}}]\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", "--org", "org.yaml", "--quarter", "2026Q3", "--out", "o"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("From invoices: the building energy of colo is what the supplier invoiced")
+    assert "Facility energy:       125 MWh  (bounds: \u00b12 %)" in said
+    assert main(["report", "verify", "o"]) == 0
+    assert main(["report", "--org", "org.yaml", "--quarter", "2027Q3", "--out", "p"]) == 1
+    assert "no site of the inputs (--org) has invoices of the period" in capsys.readouterr().err
+    assert main(["report", "--quarter", "2026Q3"]) == 2
+    assert "missing --ledger (or --org with invoices)" in capsys.readouterr().err
+
+
 def test_a_report_that_fails_leaves_the_one_before_as_it_was(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

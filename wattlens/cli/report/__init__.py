@@ -99,8 +99,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help=(
-            "output folder, created if missing; must not be that of the ledger or of an earlier edition; {period} or {quarter} "
-            "is replaced by the name of the period"
+            "output folder, created if missing (default: report, or report- and the name of the period); must not be that of "
+            "the ledger or of an earlier edition; {period} or {quarter} is replaced by the name of the period"
         ),
     )
     made.add_argument(
@@ -145,15 +145,14 @@ def _verify(parsed: argparse.Namespace) -> int:
 
 def _make(parsed: argparse.Namespace) -> int:
     from energy_agent.core.errors import UsageError, WattlensError
-    from reports.compose import too_little
+    from reports.compose import period_marks, too_little
     from reports.figures.wording import percent
     from reports.language import say_in
     from reports.publish import publish, refuse_occupied, refuse_overwriting
     from wattlens.report.build import add_prometheus_result, build, restated
 
-    for flag in ("ledger", "out"):
-        if getattr(parsed, flag) is None:
-            raise UsageError(f"missing --{flag}; see wattlens report --help")
+    if parsed.ledger is None and parsed.org is None:
+        raise UsageError("missing --ledger (or --org with invoices); see wattlens report --help")
     say, forms = say_in(parsed.language), _forms(parsed.formats)
     accepted = None if parsed.accept_coverage is None else parsed.accept_coverage
     for path in (parsed.sign_key, parsed.sign_passphrase_file):
@@ -162,7 +161,8 @@ def _make(parsed: argparse.Namespace) -> int:
     options = _options(parsed)
     folder = _folder(parsed.out, options.asked)
     refuse_occupied(folder)
-    refuse_overwriting(folder, options.ledger, parsed.restates)
+    if options.ledger or parsed.restates is not None:
+        refuse_overwriting(folder, options.ledger, parsed.restates)
     facts = build(options, count_progress("read"))
     options = add_prometheus_result(options, facts)
     if parsed.restates is not None:
@@ -178,9 +178,9 @@ def _make(parsed: argparse.Namespace) -> int:
     if low and (accepted is None or (share or 0) < accepted):
         coverage_text = percent(share) if share is not None else "unknown"
         raise WattlensError(
-            f"coverage is {coverage_text}, expected at least {percent(facts.least_coverage)}: no report was created; check the "
-            "unmetered nodes with wattlens doctor, or accept the coverage with --accept-coverage SHARE; the report then "
-            "shows it on page one"
+            f"coverage is {coverage_text}, expected at least {percent(facts.least_coverage)}: no report was created; "
+            f"{_begins_later(facts)}check the unmetered nodes with wattlens doctor, or accept the coverage with "
+            "--accept-coverage SHARE; the report then shows it on page one"
         )
     paths = publish(
         facts, folder, say, forms=forms, paper=parsed.paper, font_dirs=parsed.font_dir,
@@ -196,6 +196,8 @@ def _make(parsed: argparse.Namespace) -> int:
         }
         print(json.dumps(document, indent=2))
         return 0
+    for mark in period_marks(facts, say_in("en")):
+        print(printable(mark))
     for line in headline.values():
         print(printable((line["text"] or "").replace("\u202f", " ")))
     for path in paths.values():
@@ -217,7 +219,7 @@ def _options(parsed: argparse.Namespace) -> Any:
         number, digest = edition_of(parsed.restates, label=asked.label or None)
         edition = (number + 1, digest)
     return Options(
-        ledger=parsed.ledger,
+        ledger=parsed.ledger or "",
         asked=asked,
         org=parsed.org,
         country=parsed.country or "",
@@ -247,9 +249,20 @@ def _period(parsed: argparse.Namespace) -> "PeriodRequest":
     )
 
 
-def _folder(out: Path, asked: "PeriodRequest") -> Path:
+def _begins_later(facts: "Facts") -> str:
+    """The first day with readings, if the period begins on an earlier day; "": it does not."""
+    days = [day for id_, chart in facts.series.items() if id_.startswith("energy.daily.active/") for day in chart.points]
+    first = min(days, default="")
+    if not first or any(site.start[:10] >= first for site in facts.sites.values()):
+        return ""
+    return f"the ledger's first reading in the period is of {first}, from which --from {first} reports; else "
+
+
+def _folder(out: Path | None, asked: "PeriodRequest") -> Path:
     from energy_agent.core.errors import UsageError
 
+    if out is None:
+        return Path(f"report-{asked.label}" if asked.label else "report")
     placeholder = next((name for name in ("{quarter}", "{period}") if name in str(out)), None)
     if placeholder is None:
         return out

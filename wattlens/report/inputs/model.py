@@ -20,6 +20,7 @@ from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from energy_agent.site.config.contracts import Contract, Day, TariffConfig
 from energy_agent.site.config.currency import Currency
 from energy_agent.site.config.grid import SOURCES_MAX, AnyGridSource, GridBase
+from energy_agent.site.config.invoices import ElectricityInvoice, RegisterReading
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.config.site import DeclaredPue, SiteIdentity
 from energy_agent.site.config.supplier import SupplierRateConfig
@@ -156,6 +157,8 @@ class OrgSite(Section):
     supplier_rates: tuple[SupplierRateConfig, ...] = Field((), max_length=1_000)
     tariffs: tuple[TariffConfig, ...] = Field((), max_length=1_000)
     water: tuple[WaterRecord, ...] = Field((), max_length=10_000)
+    invoices: tuple[ElectricityInvoice, ...] = Field((), max_length=10_000)
+    readings: tuple[RegisterReading, ...] = Field((), max_length=10_000)
     meters: tuple[RegisteredMeter, ...] = Field((), max_length=2_000)
 
     @model_validator(mode="after")
@@ -307,6 +310,9 @@ class OrgFile(Section):
         ge=0,
         le=100,
         description="minimum share of the inventory's device hours that must be metered; below it no report is created",
+    )
+    variance_percent: float = Field(
+        5.0, gt=0, le=100, description="difference of invoice, meter and ledger above which the report states a finding"
     )
     inventory: Path | None = Field(None, description="CSV of cluster,node,uuid,sku,site,from,to: the denominator of coverage")
     estimates: Path | None = Field(

@@ -68,6 +68,7 @@ def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int, *, 
         tuple(map(stated.reported_period, document.reported)),
         stated.of_organisation(document.prices, document.embodied),
         estimates=estimates,
+        variance=Fraction(exact(document.variance_percent)) / 100,
     )
 
 

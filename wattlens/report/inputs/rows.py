@@ -19,6 +19,8 @@ ROWS_MAX: Final = 200_000
 AT_SITE: Final = (
     ("Meters", "meters"),
     ("Water", "water"),
+    ("Invoices", "invoices"),
+    ("Readings", "readings"),
     ("Contracts", "contracts"),
     ("Certificates", "contracts"),
     ("Supplier rates", "supplier_rates"),

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Final
 
 from energy_agent.site.config.contracts import HourlyPrice, TariffConfig
+from energy_agent.site.config.invoices import ElectricityInvoice, RegisterReading
 from energy_agent.site.config.site import DeclaredPue
 from energy_agent.site.config.supplier import SupplierRateConfig
 from energy_agent.site.config.water import WaterRecord
@@ -53,6 +54,7 @@ SHEETS: Final = (
             SheetColumn("consolidation", "organisation.consolidation"),
             SheetColumn("base_year", "organisation.base_year"),
             SheetColumn("least_coverage_percent"),
+            SheetColumn("variance_percent"),
             SheetColumn("inventory_file", "inventory", "CSV file with the inventory, instead of sheet Inventory"),
             SheetColumn("estimates_file", "estimates"),
         ),
@@ -221,6 +223,7 @@ SHEETS: Final = (
             SheetColumn("times", None, f"{HourlyPrice.model_fields['times'].description}; separate several with ;"),
             SheetColumn("valid_from", says=f"first day, in the site's time zone; {_BASE}", needed=False),
             SheetColumn("valid_to"),
+            SheetColumn("demand_price", "demand_per_kw"),
             SheetColumn("source", says=f"source of the prices: a contract, a page of the supplier; {_BASE}", needed=False),
         ),
         (
@@ -232,6 +235,44 @@ SHEETS: Final = (
         ),
         name="id",
         place="sites[].tariffs[]",
+    ),
+    Sheet(
+        "Invoices",
+        ElectricityInvoice,
+        "Electricity invoices of the supplier or landlord, one row per invoice and metering point. The report compares them "
+        "with meter and ledger; a site without agents is reported from them alone.",
+        (
+            _site(), SheetColumn("number"), SheetColumn("meter"), SheetColumn("start"), SheetColumn("end"),
+            SheetColumn("energy", "kwh", units=KWH), SheetColumn("basis"), SheetColumn("accuracy_percent"),
+            SheetColumn("peak", "peak_kw", units=KILOWATTS), SheetColumn("amount"), SheetColumn("currency"),
+        ),
+        (
+            {
+                "site": "fra1", "number": "R-2026-07", "start": date(2026, 7, 1), "end": date(2026, 7, 31), "energy": 412.5,
+                "energy_unit": "MWh", "basis": "read", "accuracy_percent": 1, "peak": 640, "peak_unit": "kW",
+                "amount": 75075, "currency": "EUR",
+            },
+        ),
+        name="number",
+        place="sites[].invoices[]",
+    ),
+    Sheet(
+        "Readings",
+        RegisterReading,
+        "Readings of the site's supply meters, such as one per month. The energy between two readings of a meter is compared "
+        "with the invoices and the ledger.",
+        (
+            _site(), SheetColumn("meter"), SheetColumn("day"), SheetColumn("register", "kwh", units=KWH),
+            SheetColumn("multiplier"), SheetColumn("source"),
+        ),
+        (
+            {"site": "fra1", "meter": "Z-4711", "day": date(2026, 7, 1), "register": 88120, "register_unit": "kWh",
+             "multiplier": 60, "source": "photo of 1 July"},
+            {"site": "fra1", "meter": "Z-4711", "day": date(2026, 8, 1), "register": 94990, "register_unit": "kWh",
+             "multiplier": 60, "source": "photo of 1 August"},
+        ),
+        name="meter",
+        place="sites[].readings[]",
     ),
     Sheet(
         "Water",

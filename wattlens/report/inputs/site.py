@@ -19,11 +19,13 @@ from energy_agent.site.building.serials import Retirement, refuse_double_use
 from energy_agent.site.building.supplier import SupplierRate
 from energy_agent.site.building.tree import refuse_unsound
 from energy_agent.site.config import contracts as config_contracts
+from energy_agent.site.config import invoices as config_invoices
 from energy_agent.site.config import supplier as config_supplier
 from energy_agent.site.config import water as config_water
 from energy_agent.site.config.contracts import Contract, TariffConfig, ended
 from energy_agent.site.config.grid import GridBase
 from energy_agent.site.config.meter import MeterConfig
+from energy_agent.site.config.invoices import ElectricityInvoice, RegisterReading
 from energy_agent.site.config.site import DeclaredPue, SiteBase, parse_site
 from energy_agent.site.config.water import WaterRecord
 from reports.inputs import SiteInputs
@@ -48,6 +50,8 @@ class _Told:
     water: tuple[WaterRecord, ...]
     meters: tuple[MeterFacts, ...]
     nameplates: tuple[MeterConfig, ...]
+    invoices: tuple[ElectricityInvoice, ...]
+    readings: tuple[RegisterReading, ...]
 
 
 def site_inputs(entry: OrgSite, files: InputFiles, span: GridPeriod, retired: list[Retirement]) -> SiteInputs:
@@ -85,6 +89,8 @@ def site_inputs(entry: OrgSite, files: InputFiles, span: GridPeriod, retired: li
         tariffs=tuple(each.tariff for each in ended(declared.tariffs)),
         water=tuple(row.use(declared.zone) for row in sorted(declared.water, key=lambda row: row.start)),
         meters=declared.meters,
+        invoices=tuple(each.invoiced(declared.zone) for each in sorted(declared.invoices, key=lambda i: (i.start, i.meter))),
+        readings=config_invoices.energy_between(declared.readings, declared.zone),
         it_kw=_decimal(entry.it_power_kw),
         on_site_kept=None if declared.grid.on_site_certificates is None else declared.grid.on_site_certificates == "kept",
         factor_error=_percent(declared.grid.factor_uncertainty_percent),
@@ -118,6 +124,8 @@ def _of_file(entry: OrgSite, given: Path, files: InputFiles) -> _Told:
         (*config.water, *entry.water),
         tuple(meter.meter_facts for meter in config.all_meters),
         config.all_meters,
+        entry.invoices,
+        entry.readings,
     )
 
 
@@ -133,6 +141,8 @@ def _of_entry(entry: OrgSite, files: InputFiles) -> _Told:
         entry.water,
         tuple(meter.facts(meter.source) for meter in entry.meters),
         entry.meters,
+        entry.invoices,
+        entry.readings,
     )
 
 
@@ -141,6 +151,7 @@ def _refuse_unsound(site: _Told) -> None:
         refuse_unsound(site.meters)
         config_contracts.refuse_unsound(site.contracts, site.tariffs)
         config_water.refuse_overlap(site.water)
+        config_invoices.refuse_unsound(site.invoices, site.readings)
     except ValueError as error:
         raise UsageError(f"site {site.name!r}: {error}") from None
     if site.contracts and site.grid.zone is None:

@@ -1,0 +1,117 @@
+"""Energy that a supplier invoiced and that somebody read off its meters, over a window and by the supplier's own periods. Pure.
+
+How the energy of one invoice falls within it is unknown. A share s of an invoice of E with the relative error r is therefore
+off by at most max(s, 1 + r - s) E, as a share of a water bill is.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class InvoicedEnergy:
+    """One invoice, or one line of it.
+
+    Args:
+        number: of the invoice.
+        meter: metering point; "": the only one of the site.
+        start_ns: UTC ns of the local midnight at which its period begins.
+        end_ns: UTC ns of the one at which it ends.
+        uj: energy in uJ.
+        relative: bound of its error, as a share.
+        estimated: the supplier estimated it instead of reading the meter.
+        peak_kw: peak that the supplier charges, a mean of 15 minutes; None if not stated.
+        amount: money without taxes; None if not stated.
+        currency: ISO 4217; "" without an amount.
+    """
+
+    number: str
+    meter: str
+    start_ns: int
+    end_ns: int
+    uj: int
+    relative: Fraction = Fraction(0)
+    estimated: bool = False
+    peak_kw: Decimal | None = None
+    amount: Decimal | None = None
+    currency: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEnergy:
+    """Energy between two readings of a meter's register; `uj` has the meter's multiplier."""
+
+    meter: str
+    start_ns: int
+    end_ns: int
+    uj: int
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyInWindow:
+    """Energy of a window.
+
+    Args:
+        uj: energy, exactly.
+        bound: absolute bound of its error, in uJ.
+        known: share of the window that is known, of the meter of which the least is.
+        estimated_uj: part of `uj` that the supplier estimated.
+        rows: number of invoices or intervals between readings that have a part in it.
+    """
+
+    uj: Fraction
+    bound: Fraction
+    known: Fraction
+    estimated_uj: Fraction
+    rows: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the window is known."""
+        return self.known == 1
+
+
+def invoiced_in(rows: Iterable[InvoicedEnergy], start_ns: int, end_ns: int) -> EnergyInWindow:
+    """Return the invoiced energy of a window; an invoice that reaches beyond it counts by time."""
+    return _in_window([(r.meter, r.start_ns, r.end_ns, r.uj, r.relative, r.estimated) for r in rows], start_ns, end_ns)
+
+
+def read_in(rows: Iterable[ReadEnergy], start_ns: int, end_ns: int) -> EnergyInWindow:
+    """Return the energy of a window by readings; an interval that reaches beyond it counts by time."""
+    return _in_window([(r.meter, r.start_ns, r.end_ns, r.uj, Fraction(0), False) for r in rows], start_ns, end_ns)
+
+
+_Row = tuple[str, int, int, int, Fraction, bool]
+
+
+def _in_window(rows: Sequence[_Row], start_ns: int, end_ns: int) -> EnergyInWindow:
+    uj = bound = estimated = Fraction(0)
+    known_ns = {meter: 0 for meter, *_ in rows}
+    count = 0
+    for meter, first_ns, last_ns, energy_uj, relative, is_estimate in rows:
+        inside_ns = min(last_ns, end_ns) - max(first_ns, start_ns)
+        if inside_ns <= 0:
+            continue
+        count += 1
+        share = Fraction(inside_ns, last_ns - first_ns)
+        known_ns[meter] += inside_ns
+        uj += energy_uj * share
+        bound += energy_uj * (relative if share == 1 else max(share, 1 + relative - share))
+        estimated += energy_uj * share if is_estimate else 0
+    known = Fraction(min(known_ns.values(), default=0), end_ns - start_ns)
+    return EnergyInWindow(uj, bound, known, estimated, count)
+
+
+def spread(rows: Iterable[InvoicedEnergy], start_ns: int, end_ns: int, step_ns: int) -> dict[int, int]:
+    """Return invoiced energy by cells of `step_ns`, evenly over each invoice's period, in uJ; the sum of a row is exact."""
+    cells: dict[int, int] = {}
+    for row in rows:
+        first_ns, last_ns = max(row.start_ns, start_ns), min(row.end_ns, end_ns)
+        length_ns = row.end_ns - row.start_ns
+        for at_ns in range(first_ns - first_ns % step_ns, last_ns, step_ns):
+            before = row.uj * (max(at_ns, first_ns) - row.start_ns) // length_ns
+            after = row.uj * (min(at_ns + step_ns, last_ns) - row.start_ns) // length_ns
+            cells[at_ns] = cells.get(at_ns, 0) + after - before
+    return cells

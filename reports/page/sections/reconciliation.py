@@ -1,0 +1,59 @@
+"""Invoices of the supplier against readings of its meters and against the ledger, by the periods of the invoices."""
+
+from decimal import Decimal
+from fractions import Fraction
+
+from reports.figures import wording
+from reports.figures.facts import Facts
+from reports.figures.figure import Figure
+from reports.language import Translator
+from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
+
+_KWH = Fraction(1, 3_600_000)
+_STATES = {"finding": "state_finding", "agrees": "state_agrees", "part of it": "state_part", "not compared": "state_open"}
+
+
+def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
+    """Build one table of all sites: energy in kWh three ways, and the two differences in percent."""
+    figures = facts.by_prefix("reconciliation/")
+    if not figures:
+        return OmittedSection(say("no_invoice_or_reading"))
+    heads = ("site", "invoice_period", "invoiced", "supply_meter", "in_the_ledger", "invoice_against_meter",
+             "ledger_against_invoice", "finding")  # fmt: skip
+    table = ReportTable(say("reconciliation"), tuple(say(head) for head in heads), tuple(cells(f, say) for f in figures))
+    threshold = wording.percent(figures[0].dims["threshold"])
+    off = [f"{f.dims['site']} {f.dims['start']}" for f in figures if f.dims["state"] == "finding"]
+    text = (
+        say("reconciliation_findings", count=len(off), all=len(figures), threshold=threshold, periods=", ".join(off))
+        if off
+        else say("reconciliation_agrees", threshold=threshold)
+    )
+    blocks: list[Block] = [table, Note(text)]
+    short = {f.dims["site"]: f.dims["ledger_boundary"] for f in figures if "ledger_j" in f.dims}
+    for boundary in sorted(set(short.values()) - {"facility"}):
+        sites = ", ".join(site for site, reached in short.items() if reached == boundary)
+        blocks.append(Note(say("ledger_ends_before_building", boundary=say.translate(boundary), sites=sites)))
+    return tuple(blocks)
+
+
+def cells(figure: Figure, say: Translator) -> tuple[str, ...]:
+    """One row: site, period, three energies in kWh, two differences, and what follows from them."""
+    dims = figure.dims
+
+    def energy(key: str) -> str:
+        return _kwh(Fraction(dims[key])) if key in dims else "\u2013"
+
+    def variance(key: str) -> str:
+        return f"{100 * Decimal(dims[key]):+.2f} %" if key in dims else "\u2013"
+
+    state = say(_STATES[dims["state"]], threshold=wording.percent(dims["threshold"]))
+    period = f"{dims['start']} \u2013 {dims['end']}"
+    values = (_kwh(figure.value or Fraction(0)), energy("meter_j"), energy("ledger_j"))
+    return (dims["site"], period, *values, variance("meter_variance"), variance("ledger_variance"), state)
+
+
+def _kwh(joules: Fraction) -> str:
+    return f"{float(joules * _KWH):,.0f} kWh"
+
+
+SPEC = ReportSection("reconciliation", 67, build)

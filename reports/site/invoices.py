@@ -1,0 +1,116 @@
+"""Comparison of a site's invoices with readings of its supply meters and with the ledger, by periods of the invoices. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from energy_agent.site.building.invoices import EnergyInWindow, InvoicedEnergy, ReadEnergy, invoiced_in, read_in
+from energy_agent.site.building.ratio import Amount
+from reports.inputs import SiteInputs
+from reports.ledger.sums import SiteWindow
+
+INVOICED: Final = "energy of the supplier's invoices"
+BY_SUPPLIER: Final = "energy that the supplier estimated"
+NO_INVOICE: Final = "no input has invoices of the site"
+NO_READING: Final = "no input has readings of the site's supply meters"
+GAPS: Final = "invoices or readings cover {share:.0%} of the period"
+
+
+@dataclass(frozen=True, slots=True)
+class InvoicePeriod:
+    """One period of the supplier within the report's: energy in uJ three ways, absent with its reason.
+
+    Args:
+        numbers: numbers of its invoices.
+        ledger: energy from the grid by the ledger, at the widest known boundary of the site.
+    """
+
+    start_ns: int
+    end_ns: int
+    numbers: tuple[str, ...]
+    invoiced: Amount
+    read: Amount
+    ledger: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class SiteInvoices:
+    """Invoices and readings of a site over the report's period.
+
+    Args:
+        invoiced: invoiced energy of the period; None without invoices in it.
+        read: energy by readings of the supply meters; None without readings in it.
+        periods: the periods of the invoices that lie in the report's period as a whole.
+        cut: numbers of invoices that reach beyond it.
+        peaks: peak demand that is invoiced, by invoice: (number, kW).
+        money: invoiced money by currency, of the invoices that lie in the period as a whole.
+    """
+
+    invoiced: EnergyInWindow | None = None
+    read: EnergyInWindow | None = None
+    periods: tuple[InvoicePeriod, ...] = ()
+    cut: tuple[str, ...] = ()
+    peaks: tuple[tuple[str, Fraction], ...] = ()
+    money: Mapping[str, Fraction] | None = None
+
+
+def site_invoices(inputs: SiteInputs | None, window: SiteWindow, cells: Mapping[int, int], ledger_reason: str) -> SiteInvoices:
+    """Return the invoices and readings of a site.
+
+    Args:
+        inputs: data from its files; None without files.
+        window: the report's period there.
+        cells: energy from the grid by the ledger, in uJ by cell.
+        ledger_reason: why the ledger has no energy of its own to compare; "" if it has.
+    """
+    if inputs is None or not (inputs.invoices or inputs.readings):
+        return SiteInvoices()
+    own = [i for i in inputs.invoices if i.start_ns < window.end_ns and i.end_ns > window.start_ns]
+    inside = [i for i in own if window.start_ns <= i.start_ns and i.end_ns <= window.end_ns]
+    read = read_in(inputs.readings, window.start_ns, window.end_ns)
+    money: dict[str, Fraction] = {}
+    for each in inside:
+        if each.amount is not None:
+            money[each.currency] = money.get(each.currency, Fraction(0)) + Fraction(each.amount)
+    return SiteInvoices(
+        invoiced_in(inputs.invoices, window.start_ns, window.end_ns) if own else None,
+        read if read.rows else None,
+        tuple(_periods(inside, inputs.readings, cells, ledger_reason)),
+        tuple(i.number for i in own if i not in inside),
+        tuple((i.number, Fraction(i.peak_kw)) for i in inside if i.peak_kw is not None),
+        money,
+    )
+
+
+def _periods(
+    invoices: Sequence[InvoicedEnergy], readings: Sequence[ReadEnergy], cells: Mapping[int, int], ledger_reason: str
+) -> list[InvoicePeriod]:
+    """Compare each period of the invoices; metering points with the same period are one row."""
+    rows = []
+    for start_ns, end_ns in sorted({(i.start_ns, i.end_ns) for i in invoices}):
+        own = [i for i in invoices if (i.start_ns, i.end_ns) == (start_ns, end_ns)]
+        metered = {i.meter for i in own} - {""}
+        mine = [r for r in readings if not metered or r.meter in metered]
+        read = read_in(mine, start_ns, end_ns)
+        ledger = sum(uj for t, uj in cells.items() if start_ns <= t < end_ns)
+        rows.append(
+            InvoicePeriod(
+                start_ns,
+                end_ns,
+                tuple(i.number for i in own),
+                energy_of(invoiced_in(own, start_ns, end_ns)),
+                energy_of(read) if read.whole else Amount(None, reason=_lacking(read)),
+                Amount(None, reason=ledger_reason) if ledger_reason else Amount(Fraction(ledger)),
+            )
+        )
+    return rows
+
+
+def energy_of(total: EnergyInWindow) -> Amount:
+    """Return the energy of a window in uJ with its bounds."""
+    return Amount(total.uj, max(Fraction(0), total.uj - total.bound), total.uj + total.bound)
+
+
+def _lacking(read: EnergyInWindow) -> str:
+    return GAPS.format(share=float(read.known)) if read.rows else NO_READING

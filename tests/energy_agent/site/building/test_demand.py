@@ -1,0 +1,52 @@
+"""Charges for peak demand, worked out by hand."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from fractions import Fraction
+from zoneinfo import ZoneInfo
+
+from energy_agent.site.building.invoices import InvoicedEnergy
+from energy_agent.site.building.tariffs import TariffPrices, demand_charges, invoiced_demand, midnight_ns
+
+KWH = 3_600_000_000_000
+CELL = 900 * 10**9
+
+
+def utc(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**9
+
+
+def tariff(per_kw: str | None) -> TariffPrices:
+    demand = None if per_kw is None else Decimal(per_kw)
+    return TariffPrices("t", "EUR", Decimal("0.2"), (), date(2026, 1, 1), None, "contract", demand)
+
+
+def test_the_highest_cell_of_each_local_month_is_charged() -> None:
+    """25 kWh in 15 minutes are 100 kW. 22:15 UTC on 31 July is August in Berlin, half of which lies in the period."""
+    zone = ZoneInfo("Europe/Berlin")
+    july, august = utc("2026-07-10"), utc("2026-07-31T22:15")
+    cells = {july: 25 * KWH, july + CELL: 24 * KWH, august: 50 * KWH, august + CELL: 50 * KWH}
+    start = midnight_ns(date(2026, 7, 1), zone)
+    end = midnight_ns(date(2026, 8, 1), zone) + 31 * 43_200 * 10**9
+    first, second = demand_charges(cells, [tariff("8.5")], zone, start, end)
+    assert (first.month, first.peak_ns, first.peak_kw, first.money) == ("2026-07", july, 100, 850)
+    assert (second.month, second.peak_ns, second.share, second.money) == ("2026-08", august, Fraction(1, 2), 850)
+
+
+def test_without_a_demand_price_there_is_no_charge() -> None:
+    assert demand_charges({0: KWH}, [tariff(None)], ZoneInfo("UTC"), 0, CELL) == ()
+
+
+def test_peaks_of_invoices_are_charged_and_a_missing_one_is_not_guessed() -> None:
+    zone = ZoneInfo("UTC")
+    july, august, september = (midnight_ns(date(2026, month, 1), zone) for month in (7, 8, 9))
+    rows = [
+        InvoicedEnergy("R7", "", july, august, KWH, peak_kw=Decimal("640.5")),
+        InvoicedEnergy("R8", "", august, september, KWH, peak_kw=Decimal(600)),
+    ]
+    charges = invoiced_demand(rows, [tariff("2")], zone, july, september)
+    assert charges is not None
+    assert [(c.month, c.peak_ns, c.money) for c in charges] == [("2026-07", None, 1281), ("2026-08", None, 1200)]
+    assert invoiced_demand([replace(rows[0], peak_kw=None)], [tariff("2")], zone, july, september) is None
+    assert invoiced_demand(rows, [tariff(None)], zone, july, september) == ()

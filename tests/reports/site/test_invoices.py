@@ -1,0 +1,154 @@
+"""Invoices against supply meters and the ledger, and reports of invoices alone, worked out by hand."""
+
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from energy_agent.core.boundary import host
+from energy_agent.core.energy import State
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.rows.kinds import DeviceFacts
+from energy_agent.site.building.invoices import InvoicedEnergy, ReadEnergy
+from energy_agent.site.building.tariffs import TariffPrices
+from reports.compose import period_marks, too_little
+from reports.figures.facts import Facts, build_facts
+from reports.figures.gather import gather_invoices
+from reports.figures.measures import all_figures
+from reports.inputs import Organisation, SiteInputs
+from reports.language import say_in
+from reports.page.section import Note, ReportTable
+from reports.page.sections import reconciliation
+from reports.period import PeriodRequest
+from tests.reports import chains
+from tests.reports.chains import KWH
+from tests.reports.golden import DIRECT, at, cells, constant
+
+JULY, AUGUST, SEPTEMBER, OCTOBER = (at(f"2026-{month:02d}-01") for month in (7, 8, 9, 10))
+MONTHS = ((JULY, AUGUST), (AUGUST, SEPTEMBER), (SEPTEMBER, OCTOBER))
+
+
+def invoices(*kwh: int, estimated: bool = False, peak: int | None = None) -> tuple[InvoicedEnergy, ...]:
+    last = len(kwh) - 1
+    peak_kw = None if peak is None else Decimal(peak)
+    return tuple(
+        InvoicedEnergy(f"R{n}", "", *MONTHS[n], each * KWH, Fraction(2, 100), estimated and n == last, peak_kw)
+        for n, each in enumerate(kwh)
+    )
+
+
+def alone(site: SiteInputs, period: str = "2026Q3") -> Facts:
+    evidence = gather_invoices(Organisation(name="Colo", sites={"colo": site}), PeriodRequest(period))
+    return build_facts(evidence, all_figures(evidence), (), "0.1.0")
+
+
+def colo(**more: object) -> SiteInputs:
+    fields = {"location": (constant("grid", DIRECT, 400),), "location_lacking": ""} | more
+    return SiteInputs("colo", ZoneInfo("UTC"), **fields)  # type: ignore[arg-type]
+
+
+def value(facts: Facts, identity: str) -> Fraction | None:
+    return facts.figures[identity].value
+
+
+def test_a_report_of_invoices_alone_is_marked_and_has_energy_and_co2e() -> None:
+    """300 + 310 + 290 = 900 kWh of 400 g are 360 kg; 2 % of each invoice is 18 kWh."""
+    facts = alone(colo(invoices=invoices(300, 310, 290)))
+    energy = facts.figures["energy.facility/site/colo"]
+    assert energy.value == 900 * 3_600_000
+    assert (energy.low, energy.high) == (882 * 3_600_000, 918 * 3_600_000)
+    assert energy.method == "energy of the supplier's invoices"
+    assert value(facts, "co2e.location") == 360_000
+    assert facts.figures["energy.gpu"].value is None
+    assert (facts.status, facts.invoices_alone, too_little(facts)) == ("final", True, False)
+    assert any("what the supplier invoiced" in mark for mark in period_marks(facts, say_in("en")))
+
+
+def test_energy_that_the_supplier_estimated_is_marked() -> None:
+    facts = alone(colo(invoices=invoices(300, 310, 290, estimated=True)))
+    assert facts.figures["energy.facility/site/colo"].dims["stand_in"] == "energy that the supplier estimated"
+    assert facts.figures["energy.invoiced/site/colo"].dims["estimated_j"] == str(290 * 3_600_000)
+
+
+def test_a_period_that_invoices_do_not_fill_ends_with_the_last_one() -> None:
+    facts = alone(colo(invoices=invoices(300, 310)))
+    assert facts.status == "interim"
+    assert facts.sites["colo"].end.startswith("2026-09-01")
+    assert value(facts, "energy.facility/site/colo") == 610 * 3_600_000
+
+
+def test_a_hole_between_invoices_leaves_the_energy_unknown() -> None:
+    rows = invoices(300, 310, 290)
+    assert value(alone(colo(invoices=(rows[0], rows[2]))), "energy.facility/site/colo") is None
+
+
+def test_demand_charges_are_part_of_the_cost() -> None:
+    """900 kWh x 0.2 + 3 months x 50 kW x 8 = 180 + 1200."""
+    tariff = TariffPrices("t", "EUR", Decimal("0.2"), (), date(2026, 1, 1), None, "contract", Decimal(8))
+    facts = alone(colo(invoices=invoices(300, 310, 290, peak=50), tariffs=(tariff,)))
+    assert value(facts, "cost.demand/site/colo") == 1200
+    assert value(facts, "cost/site/colo") == 1380
+    facts = alone(colo(invoices=invoices(300, 310, 290), tariffs=(tariff,)))
+    assert facts.figures["cost/site/colo"].reason == "a tariff charges peak demand, and an invoice does not state it"
+
+
+def test_invoices_meter_and_ledger_are_compared_by_the_periods_of_the_invoices(tmp_path: Path) -> None:
+    """July: 4 kWh in the ledger, whose widest boundary is the node, 5.1 kWh on the invoice, 4 kWh by the supply meter.
+
+    5.1 / 4 - 1 = +27.5 % is a finding. The ledger's 4 kWh of nodes are a part of 5.1 kWh: it is 21.6 % less, and no finding.
+    In August the ledger has nothing and 1 kWh is invoiced.
+    """
+    gpu, node = "GPU-1", "n1"
+    batch = Batch(
+        [*cells(JULY, gpu, "w", State.ACTIVE, ["0.5"] * 4), *cells(JULY, host("lab", node), "w", State.ACTIVE, ["0.5"] * 4)],
+        devices=[DeviceFacts(gpu, "H100", 0, JULY), DeviceFacts(host("lab", node), "host", 0, JULY)],
+    )
+    late = Batch(cells(OCTOBER, gpu, "w", State.ACTIVE, ["0.1"]))
+    chains.write(tmp_path / "segments", "lab", node, [batch, late])
+    rows = (
+        InvoicedEnergy("R7", "", JULY, AUGUST, 51 * KWH // 10, Fraction(2, 100)),
+        InvoicedEnergy("R8", "", AUGUST, SEPTEMBER, KWH, Fraction(2, 100)),
+    )
+    read = (ReadEnergy("m", JULY, AUGUST, 4 * KWH),)
+    organisation = Organisation(sites={"here": SiteInputs("here", ZoneInfo("UTC"), invoices=rows, readings=read)})
+    days = chains.compacted(tmp_path / "segments", tmp_path / "days", organisation.stays("here"))
+    facts = chains.facts(days, organisation, PeriodRequest("2026Q3"))
+    july = facts.figures["reconciliation/here/2026-07-01/2026-07-31"]
+    assert july.value == Fraction(51, 10) * 3_600_000
+    assert (july.dims["meter_variance"], july.dims["meter_state"]) == ("0.275", "finding")
+    assert (july.dims["ledger_variance"], july.dims["ledger_state"]) == ("-0.215686", "part of it")
+    assert july.dims["ledger_boundary"] == "node"
+    august = facts.figures["reconciliation/here/2026-08-01/2026-08-31"]
+    assert august.dims["meter_reason"] == "no input has readings of the site's supply meters"
+    table, said, boundary = reconciliation.build(facts, say_in("en"))  # type: ignore[misc]
+    assert isinstance(table, ReportTable)
+    assert table.rows[0][1:5] == ("2026-07-01 \u2013 2026-07-31", "5 kWh", "4 kWh", "4 kWh")
+    assert table.rows[0][5:] == ("+27.50 %", "-21.57 %", "above 5.00 %")
+    assert isinstance(said, Note)
+    assert said.text == "1 of 2 periods differ by more than 5.00 %: here 2026-07-01."
+    assert isinstance(boundary, Note)
+
+
+def test_invoices_with_nodes_give_a_ratio_that_is_an_estimate_of_pue(tmp_path: Path) -> None:
+    """4 kWh of nodes and 5 kWh on the invoice: 1.25, and the workload's 4 kWh have 5 kWh of the building."""
+    gpu, node = "GPU-1", "n1"
+    devices = [DeviceFacts(gpu, "H100", 0, JULY), DeviceFacts(host("lab", node), "host", 0, JULY)]
+    energy = [
+        *cells(JULY, gpu, "w", State.ACTIVE, ["0.5"] * 4),
+        *cells(JULY, host("lab", node), "w", State.ACTIVE, ["0.5"] * 4),
+    ]
+    late = Batch(cells(OCTOBER, gpu, "w", State.ACTIVE, ["0.1"]))
+    chains.write(tmp_path / "segments", "lab", node, [Batch(energy, devices=devices), late])
+    rows = (InvoicedEnergy("R", "", JULY, OCTOBER, 5 * KWH, Fraction(1, 100)),)
+    inputs = SiteInputs("here", ZoneInfo("UTC"), location=(constant("g", DIRECT, 400),), location_lacking="", invoices=rows)
+    organisation = Organisation(sites={"here": inputs})
+    days = chains.compacted(tmp_path / "segments", tmp_path / "days", organisation.stays("here"))
+    facts = chains.facts(days, organisation, PeriodRequest("2026Q3"))
+    pue = facts.figures["pue/site/here"]
+    assert (pue.value, pue.dims["kind"]) == (Fraction(5, 4), "estimate")
+    assert "stand_in" in pue.dims
+    assert value(facts, "co2e.location") == 2000
+    assert value(facts, "energy.held.facility") == 5 * 3_600_000
+    ledger = facts.figures["reconciliation/here/2026-07-01/2026-09-30"].dims
+    assert (ledger["ledger_j"], ledger["ledger_state"]) == ("14400000", "part of it")
