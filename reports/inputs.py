@@ -234,6 +234,7 @@ class Organisation:
         stated_inputs: every record that was typed in and belongs to no site.
         estimates: runs that software estimated, outside the ledger.
         variance: relative difference of invoice, meter and ledger above which the report states a finding.
+        warnings: odd values and unused instruments, each with its key or cell.
     """
 
     name: str = ""
@@ -251,6 +252,7 @@ class Organisation:
     stated_inputs: tuple[StatedInput, ...] = ()
     estimates: tuple[SoftwareEstimate, ...] = ()
     variance: Fraction = VARIANCE
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def nothing(cls) -> "Organisation":

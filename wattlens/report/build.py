@@ -56,6 +56,7 @@ class Options:
         earlier: number of earlier periods whose totals are listed.
         ask: queries a Prometheus for its data of the period; None: no query.
         checked: the response of a Prometheus when the report was first created.
+        warn: called with each odd value of the inputs.
     """
 
     ledger: str
@@ -71,6 +72,7 @@ class Options:
     earlier: int = 1
     ask: Callable[[Mapping[str, SiteWindow]], PrometheusEnergy] | None = None
     checked: PrometheusEnergy | None = None
+    warn: Callable[[str], None] | None = None
 
     @property
     def command(self) -> dict[str, Argument]:
@@ -104,6 +106,9 @@ def build(options: Options, progress: Progress | None = None) -> Facts:
         WattlensError: the ledger holds nothing of that time.
     """
     organisation = _organisation(options)
+    if options.warn is not None:
+        for warning in organisation.warnings:
+            options.warn(warning)
     if not options.ledger:
         return _build_from_invoices(options, organisation)
     with compacted(options.ledger, organisation.stays(_default_site(organisation)), progress) as system:

@@ -229,6 +229,7 @@ def _options(parsed: argparse.Namespace) -> Any:
         reason=(parsed.reason or "").strip()[:2000],
         earlier=parsed.earlier,
         ask=_prometheus(parsed),
+        warn=lambda line: print(printable(f"warning: {line}"), file=sys.stderr),
     )
 
 

@@ -52,6 +52,7 @@ def configure_check(parser: argparse.ArgumentParser) -> None:
 
 def run_check(args: argparse.Namespace) -> int:
     """Read the file with all that it names, for the last twelve months, and say what there is."""
+    from energy_agent.core.text import printable
     from energy_agent.core.units import NS_PER_S
     from energy_agent.runtime.clock import RealClock
     from wattlens.report.inputs.org import load_organisation
@@ -80,4 +81,8 @@ def run_check(args: argparse.Namespace) -> int:
             site = each.of
             print(f"\nsite {site}")
         print(f"  {each.what:<20} {each.found or f'none: {each.lacking}'}")
+    if organisation.warnings:
+        print("\nwarnings")
+    for warning in organisation.warnings:
+        print(f"  {printable(warning)}")
     return 0

@@ -1,6 +1,6 @@
 """Read the inputs of an organisation for a report: `org.yaml`, or a workbook, and every file that it names."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -18,8 +18,10 @@ from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.grid import GridPeriod
 from wattlens.report.inputs.inventory import Line, csv_lines, expected
 from wattlens.report.inputs.model import ClassPrice, GpuEmissions, ModelFacts, OrgFile
-from wattlens.report.inputs.rows import ParsedInputs, also_at, read_workbook
+from wattlens.report.inputs.rows import ParsedInputs, also_at, dotted, read_workbook
 from wattlens.report.inputs.site import site_inputs
+from wattlens.report.inputs.text import objection_to
+from wattlens.report.plausibility import implausible
 
 FILE_MAX_B = 20 << 20
 YAML, WORKBOOK = (".yaml", ".yml"), (".xlsx", ".xlsm")
@@ -69,6 +71,7 @@ def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int, *, 
         stated.of_organisation(document.prices, document.embodied),
         estimates=estimates,
         variance=Fraction(exact(document.variance_percent)) / 100,
+        warnings=(*inputs.warnings, *_unmatched(sites, inputs, path)),
     )
 
 
@@ -77,12 +80,22 @@ def _estimates(document: OrgFile, files: InputFiles) -> tuple[SoftwareEstimate, 
     return () if given is None else codecarbon.read_estimates(files.read(given, codecarbon.FILE_MAX_B), str(given))
 
 
+def _unmatched(sites: Mapping[str, SiteInputs], inputs: ParsedInputs, path: Path) -> Iterator[str]:
+    """Yield the contracts and certificates that cover nothing in the period, each with its cell and the reason."""
+    for name, site in sites.items():
+        for contract, reason in sorted({(lot.contract, objection_to(lot, site)) for lot in site.lots}):
+            if reason:
+                where = also_at(f"{contract!r}", inputs.cells)
+                yield f"{path.name}: contract {contract!r} of site {name} covers nothing: {reason}{where}"
+
+
 def parse(raw: bytes, path: Path) -> ParsedInputs:
     """The file itself, without what it names; raises UsageError as `load_organisation` does."""
     if path.suffix.lower() in YAML:
         if len(raw) > yaml_file.MAX_BYTES:
             raise UsageError(f"{path}: expected at most {yaml_file.MAX_BYTES} bytes")
-        return ParsedInputs(configuration.parse_as(OrgFile, raw, str(path)))
+        document = configuration.parse_as(OrgFile, raw, str(path))
+        return ParsedInputs(document, warnings=tuple(f"{path}: {dotted(loc)}: {text}" for loc, text in implausible(document)))
     if path.suffix.lower() in WORKBOOK:
         return read_workbook(raw, path.name)
     raise UsageError(f"{path}: expected an input file that ends in {' or '.join((*YAML, '.xlsx'))}")

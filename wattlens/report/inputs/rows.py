@@ -14,6 +14,7 @@ from wattlens.report.inputs.columns import SheetColumn, SheetRow
 from wattlens.report.inputs.faults import Faults
 from wattlens.report.inputs.inventory import Line
 from wattlens.report.inputs.workbook import read_sheets
+from wattlens.report.plausibility import implausible
 
 ROWS_MAX: Final = 200_000
 AT_SITE: Final = (
@@ -46,12 +47,14 @@ class ParsedInputs:
         lines: inventory lines of a workbook, with the cell of each.
         cells: cell of each name in a workbook, for messages about several rows.
         inventory_at: the key or cell that names the file of the inventory.
+        warnings: odd values, each with its key or cell.
     """
 
     organisation: model.OrgFile
     lines: tuple[Line, ...] = ()
     cells: Mapping[str, Sequence[str]] = field(default_factory=dict)
     inventory_at: str = "key 'inventory'"
+    warnings: tuple[str, ...] = ()
 
 
 def read_workbook(raw: bytes, book: str) -> ParsedInputs:
@@ -121,7 +124,8 @@ class _Reading:
         rows = self._sheets.get("Inventory", ())
         lines = tuple((f"{self._faults.book}: {r.where('site')}", each) for r, each in zip(rows, document.devices, strict=True))
         at = organisation[0][0].where("inventory_file") if organisation else ""
-        return ParsedInputs(document, lines, self._cells, at)
+        warnings = tuple(f"{self._faults.book}: {self._where(loc)}: {text}" for loc, text in implausible(document))
+        return ParsedInputs(document, lines, self._cells, at, warnings)
 
     def _entries(self, title: str) -> Iterator[tuple[SheetRow, dict[str, Any]]]:
         for row in self._sheets.get(title, ()):
@@ -196,19 +200,27 @@ class _Reading:
         if not match:
             row.tell(self._faults, "", "expected at least one glob that selects workloads, such as *")
 
+    def _place(self, loc: Loc) -> tuple[int, SheetRow | None, str]:
+        """Return (number of keys that lead to the row, the row or None, label of the column or "") of a value."""
+        size = next((n for n in range(len(loc), -1, -1) if loc[:n] in self._places), -1)
+        row, label = self._places[loc[:size]] if size >= 0 else (None, "")
+        if row is not None and not label:
+            paths = [loc[size:end] for end in range(len(loc), size, -1)]
+            label = next((c.label for p in paths for c in row.sheet.columns if c.path == p), "")
+        return size, row, label
+
+    def _where(self, loc: Loc) -> str:
+        _, row, label = self._place(loc)
+        return dotted(loc) if row is None else row.where(label)
+
     def _explain(self, fault: Any, unread: Collection[tuple[str, int]]) -> None:
         """Name a fault of the document by its cell, once.
 
         Of the rows in `unread` some cells are not in the document: only a cell that has a value is at fault there.
         """
         loc = tuple(part for part in fault["loc"] if part != "[key]")
-        size = next((n for n in range(len(loc), -1, -1) if loc[:n] in self._places), -1)
-        row, label = self._places[loc[:size]] if size >= 0 else (None, "")
-        column = None
-        if row is not None:
-            paths = [loc[size:end] for end in range(len(loc), size, -1)]
-            label = label or next((c.label for p in paths for c in row.sheet.columns if c.path == p), "")
-            column = next((c for c in row.sheet.columns if c.label == label), None)
+        size, row, label = self._place(loc)
+        column = None if row is None else next((c for c in row.sheet.columns if c.label == label), None)
         if row is None or (size == 0 and column is None):
             text = explain_fault(fault, Workbook)
             self._faults.tell(f"{text}{also_at(text, self._cells)}")
@@ -226,6 +238,12 @@ class _Reading:
         elif amount:
             text += f" ({row.cells[amount.unit_label]})"
         row.tell(self._faults, label, placed(text, row.sheet))
+
+
+def dotted(loc: Loc) -> str:
+    """Return a place as a key, such as key 'sites[0].tariffs[1].default_per_kwh'."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return f"key {text.lstrip('.')!r}"
 
 
 def _explain_amount(fault: Any, row: SheetRow, column: SheetColumn) -> str:

@@ -89,7 +89,7 @@ def _site(site: SiteInputs, organisation: Organisation) -> Iterator[InputStatus]
         )
     yield InputStatus(name, "stated PUE", stated, "PUE comes only from meters")
     yield InputStatus(name, "contracts", _contracts(site), _without_contracts(site))
-    for contract, objection in sorted({(lot.contract, _objection(lot, site)) for lot in site.lots}):
+    for contract, objection in sorted({(lot.contract, objection_to(lot, site)) for lot in site.lots}):
         if objection:
             yield InputStatus(name, f"contract {contract}", f"not matched: {objection}")
     for rate in site.supplier_rates:
@@ -114,7 +114,7 @@ def _contracts(site: SiteInputs) -> str:
     return f"{_count(len({lot.contract for lot in site.lots}), 'contract')}, {kwh:,} kWh in {_count(len(site.lots), 'period')}"
 
 
-def _objection(lot: Lot, site: SiteInputs) -> str:
+def objection_to(lot: Lot, site: SiteInputs) -> str:
     """Why a lot covers nothing of the site; "": it may."""
     accepted = MarketBoundary.GUIDANCE_2015.accepts(site.grid_zone, lot.zone)
     return lot.objection if accepted else f"{MarketBoundary.GUIDANCE_2015.objection} ({lot.zone})"
@@ -166,4 +166,8 @@ def as_json(organisation: Organisation) -> dict[str, Any]:
         {"site": s.of, "what": s.what, "found": s.found, "lacking": "" if s.found else s.lacking}
         for s in list_inputs(organisation)
     ]
-    return {"inputs": rows, "files": [{"path": path, "sha256": digest} for path, digest in organisation.files]}
+    return {
+        "inputs": rows,
+        "warnings": list(organisation.warnings),
+        "files": [{"path": path, "sha256": digest} for path, digest in organisation.files],
+    }
