@@ -29,7 +29,7 @@ def compose(facts: Facts, say: Translator, *, accepted: bool = False) -> ReportD
     for section in sections():
         blocks = section.build(facts, say)
         if isinstance(blocks, OmittedSection):
-            hidden.append((say(section.title), blocks.reason))
+            hidden += [(say(section.title), blocks.reason)] if blocks.reason else []
         else:
             shown.append(DocumentSection(say(section.title), blocks, section.annex))
     digest = hashlib.sha256(facts_json(facts)).hexdigest()

@@ -6,7 +6,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from reports.figures.facts import Facts, UsedFactor
+from reports.figures.facts import Facts, SitePeriod, UsedFactor
 from reports.figures.figure import plain
 
 
@@ -36,6 +36,8 @@ def _plain(value: Any) -> str | dict[str, Any]:
         return plain(value)
     if isinstance(value, Decimal):
         return str(value)
+    if isinstance(value, SitePeriod):  # a mark that does not apply is not in the document
+        return {name: each for name, each in _fields(value).items() if each or name not in ("first", "invoiced")}
     if is_dataclass(value):
         return _fields(value)
     raise TypeError(f"no JSON form for {type(value).__name__}")

@@ -149,7 +149,7 @@ def grid(
         residual_lacking=lacking,
         revision=_revision(inputs, cells, within),
         supply={kind: join(cells, sources) for kind, sources in inputs.supply.items()},
-        spent=_spent(inputs, cells, window, flat=flat) if inputs.tariffs else None,
+        spent=_cost_of(inputs, cells, window, flat=flat) if inputs.tariffs else None,
         currency=currency,
         worth=CellRates(*_whole(grams), *_whole(money)),
         uj=uj,
@@ -193,7 +193,7 @@ def _residual_sources(inputs: SiteInputs) -> tuple[list[IntensitySource], bool, 
     return [*suppliers, *mix], bool(mix) and not inputs.residual, lacking
 
 
-def _spent(inputs: SiteInputs, cells: Mapping[int, int], window: SiteWindow, *, flat: bool) -> Cost:
+def _cost_of(inputs: SiteInputs, cells: Mapping[int, int], window: SiteWindow, *, flat: bool) -> Cost:
     """Return the cost of energy and of peak demand."""
     within = (window.start_ns, window.end_ns)
     charges = (

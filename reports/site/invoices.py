@@ -100,7 +100,7 @@ def _periods(
                 end_ns,
                 tuple(i.number for i in own),
                 energy_of(invoiced_in(own, start_ns, end_ns)),
-                energy_of(read) if read.whole else Amount(None, reason=_lacking(read)),
+                energy_of(read) if read.whole else Amount(None, reason=_missing_reason(read)),
                 Amount(None, reason=ledger_reason) if ledger_reason else Amount(Fraction(ledger)),
             )
         )
@@ -112,5 +112,5 @@ def energy_of(total: EnergyInWindow) -> Amount:
     return Amount(total.uj, max(Fraction(0), total.uj - total.bound), total.uj + total.bound)
 
 
-def _lacking(read: EnergyInWindow) -> str:
+def _missing_reason(read: EnergyInWindow) -> str:
     return GAPS.format(share=float(read.known)) if read.rows else NO_READING

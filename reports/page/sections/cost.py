@@ -46,7 +46,7 @@ def _demand(facts: Facts, say: Translator) -> list[Block]:
     """Peak demand charges by site and month; nothing where no tariff has them."""
     figures = [f for f in facts.of("cost.demand", "site") if f.value is not None]
     rows = [(f.dims["site"], key[:7], text) for f in figures for key, text in sorted(f.dims.items()) if key != "site"]
-    rows += [(f.dims["site"], say("total"), _money(f)) for f in figures]
+    rows += [(f.dims["site"], say("total"), f"{wording.short(f.value or 0, 4)} {f.unit}") for f in figures]
     return [ReportTable(say("demand_charges"), (say("site"), say("month"), say("peak_and_price")), tuple(rows))] if rows else []
 
 

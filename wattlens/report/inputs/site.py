@@ -24,8 +24,8 @@ from energy_agent.site.config import supplier as config_supplier
 from energy_agent.site.config import water as config_water
 from energy_agent.site.config.contracts import Contract, TariffConfig, ended
 from energy_agent.site.config.grid import GridBase
-from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.config.invoices import ElectricityInvoice, RegisterReading
+from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.config.site import DeclaredPue, SiteBase, parse_site
 from energy_agent.site.config.water import WaterRecord
 from reports.inputs import SiteInputs
