@@ -35,8 +35,8 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
 
 
 def _text(values: Mapping[str, str]) -> str:
-    """Keys are those of the inputs, so that a reader finds them there."""
-    return "; ".join(f"{key}: {value}" for key, value in values.items())
+    """Keys are those of the inputs, in the order of facts.json, so that its forms can be recreated."""
+    return "; ".join(f"{key}: {value}" for key, value in sorted(values.items()))
 
 
 SPEC = ReportSection("stated_inputs", 86, build, annex=True)
