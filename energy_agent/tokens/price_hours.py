@@ -84,7 +84,8 @@ class PriceHours:
             if hour is None:
                 continue
             hour.models.add(row.model)
-            hour.usage = hour.usage.plus(RequestTokens(row.computed or 0, row.cached or 0, row.generation or 0))
+            computed = row.computed if row.computed is not None else row.prompt  # without a count of cached ones: all of them
+            hour.usage = hour.usage.plus(RequestTokens(computed or 0, row.cached or 0, row.generation or 0))
             engine = self._engines[engines[row.workload]]
             engine.tokens_until_ns = max(engine.tokens_until_ns, row.end_ns)
 

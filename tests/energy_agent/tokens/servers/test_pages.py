@@ -101,6 +101,37 @@ def test_tensorrt_llm():
     assert found.engines[0].latencies["itl"].counts == (4, 0)
 
 
+def test_nim():
+    labels = 'model_name="meta/llama-3.1-8b-instruct"'
+    counts = {"prompt_tokens_total": 500, "generation_tokens_total": 90, "num_requests_running": 2, "num_requests_waiting": 1}
+    text = "".join(f"{name}{{{labels}}} {n}\n" for name, n in counts.items())
+    text += "".join(
+        f'request_finish_total{{finished_reason="{why}",{labels}}} {n}\n' for why, n in (("stop", 3), ("length", 1))
+    )
+    found = reading("nim", text + histogram("time_to_first_token_seconds", labels, {"0.05": 3, "+Inf": 4}, 0.3))
+    assert found.model == "meta/llama-3.1-8b-instruct"
+    assert found.engines[0].counts == {"prompt": 500, "generation": 90, "requests": 4}
+    assert found.engines[0].gauges == {"running": 2, "waiting": 1}
+    assert found.engines[0].latencies["ttft"].counts == (3, 1)
+
+
+def test_triton_with_tensorrt_llm():
+    def of(name, kind, n):
+        return f'{name}{{model="tensorrt_llm",{kind},version="1"}} {n}\n'
+
+    text = "".join(
+        of(f"nv_llm_{way}_token_len_{end}", f'response_metric_type="total_{way}_tokens"', n)
+        for way, end, n in (("input", "sum", 500), ("input", "count", 4), ("output", "sum", 90), ("output", "count", 4))
+    )
+    text += of("nv_trt_llm_request_metrics", 'request_type="active"', 2) + of(
+        "nv_trt_llm_request_metrics", 'request_type="max"', 64
+    )
+    found = reading("triton", text, "Qwen/Qwen3-32B")
+    assert found.model == "Qwen/Qwen3-32B"
+    assert found.engines[0].counts == {"prompt": 500, "generation": 90, "requests": 4}
+    assert found.engines[0].gauges == {"running": 2}
+
+
 def test_drafts_aborted_requests_and_means_of_requests_where_a_server_has_them():
     labels = 'engine="0",model_name="m"'
     drafts = "".join(f"spec_decode_num_{name}_tokens_total{{{labels}}} {n}\n" for name, n in (("draft", 120), ("accepted", 90)))
