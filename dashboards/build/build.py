@@ -14,7 +14,7 @@ from dashboards.boards.gpu import board as gpu
 from dashboards.boards.inference import board as inference
 from dashboards.boards.stack import board as stack
 from dashboards.boards.training import board as training
-from dashboards.build import reference
+from dashboards.build import grafana_alerts, reference
 from dashboards.dashboard import Dashboard
 from dashboards.lint import exclusions, lint
 from dashboards.rules import alerts, rules
@@ -50,6 +50,7 @@ def artefacts() -> dict[str, str]:
 def _build_dashboards() -> dict[str, str]:
     files = {f"dashboards/grafana/{board.uid}.json": classic.to_json(board) for board in all_dashboards()}
     files |= rule_files.artefacts()
+    files[grafana_alerts.PATH] = rule_files.to_yaml(grafana_alerts.content(), "dashboards/rules/alerts.py")
     files["docs/metrics.md"] = reference.to_markdown()
     return files
 
@@ -79,7 +80,7 @@ def check(root: Path) -> list[str]:
 
 
 def _lint() -> Iterator[str]:
-    built = [json.loads(content) for name, content in artefacts().items() if name.startswith("dashboards/grafana/")]
+    built = [json.loads(content) for name, content in artefacts().items() if name.endswith(".json")]
     yield from lint.problems(built, exclusions.EXCLUSIONS)
 
 

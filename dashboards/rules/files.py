@@ -14,7 +14,7 @@ OBJECT: Final = "deploy/kubernetes/monitoring/prometheusrule.yaml"
 
 def compat() -> str:
     """The rules that give the names of 0.1."""
-    return _yaml(compat_rules.content(), "dashboards/rules/compat.py").replace(
+    return to_yaml(compat_rules.content(), "dashboards/rules/compat.py").replace(
         "; do not edit.\n",
         "; do not edit.\n# Load it with wattlens-rules.yml. Remove group wattlens-compat-labels once no dashboard of 0.1 is\n"
         "# used: dashboards of this version that sum over its names count them twice.\n",
@@ -24,7 +24,7 @@ def compat() -> str:
 
 def otlp() -> str:
     """The rules that give metrics which were sent by OTLP the names of scraped ones."""
-    return _yaml(otlp_rules.content(), "dashboards/rules/otlp.py")
+    return to_yaml(otlp_rules.content(), "dashboards/rules/otlp.py")
 
 
 def artefacts() -> dict[str, str]:
@@ -37,9 +37,9 @@ def artefacts() -> dict[str, str]:
         "spec": {"groups": groups},
     }
     return {
-        RULES: _yaml(rules.content(), "dashboards/rules/rules.py"),
-        ALERTS: _yaml(alerts.content(), "dashboards/rules/alerts.py"),
-        OBJECT: _yaml(whole, "dashboards/rules/rules.py and dashboards/rules/alerts.py"),
+        RULES: to_yaml(rules.content(), "dashboards/rules/rules.py"),
+        ALERTS: to_yaml(alerts.content(), "dashboards/rules/alerts.py"),
+        OBJECT: to_yaml(whole, "dashboards/rules/rules.py and dashboards/rules/alerts.py"),
     }
 
 
@@ -49,7 +49,8 @@ def _groups(content: Mapping[str, object]) -> list[object]:
     return groups
 
 
-def _yaml(content: Mapping[str, object], source: str) -> str:
+def to_yaml(content: Mapping[str, object], source: str) -> str:
+    """Text of a built file; `source` is named in its first line."""
     import yaml
 
     class Dumper(yaml.SafeDumper):

@@ -76,6 +76,24 @@ def test_shipped_yaml_has_neither_anchors_nor_aliases() -> None:
             assert not [event for event in yaml.parse(text) if getattr(event, "anchor", None)], path
 
 
+def test_grafanas_alert_file_has_no_variables_that_grafana_would_replace() -> None:
+    (group,) = yaml.safe_load(artefacts()["dashboards/grafana/alerting/wattlens-alerts.yaml"])["groups"]
+    rules = {rule["title"]: rule for rule in group["rules"]}
+    assert rules.keys() == {alert.name for alert in alerts.alerts()}
+    for alert in alerts.alerts():
+        rule = rules[alert.name]
+        assert rule["data"][0]["model"]["expr"] == alert.expr
+        assert (rule["for"], rule["labels"]["severity"], rule["uid"]) == (alert.pending, alert.severity, alert.name)
+        texts = yaml.safe_dump(rule | {"data": []})
+        assert "$" not in texts
+        assert re.findall(r"\.Labels\.(\w+)", texts) == re.findall(r"\$labels\.(\w+)", alert.description + alert.summary)
+        # Keys of Grafana's struct AlertRuleV1 (pkg/services/provisioning/alerting/rules_types.go)
+        assert rule.keys() <= {
+            "uid", "title", "condition", "data", "noDataState", "execErrState", "for", "missing_series_evals_to_resolve",
+            "annotations", "labels",
+        }  # fmt: skip
+
+
 def test_build_into_a_file_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     assert main(["dashboards", "build", "--out", str(tmp_path / "file")]) == 2

@@ -47,8 +47,11 @@ EVERYTHING = {
     "podMonitor": {
         "enabled": True, "clusterLabel": True, "labels": {"release": "prometheus"}, "interval": "30s",
         "endpoint": {"basicAuth": {which: {"name": "scrape", "key": which} for which in ("username", "password")}},
+        "seriesLabels": {"site": "fra1", "price": "3$/h"}, "nodeLabels": {"rack": "topology.example.com/rack-name"},
     },
     "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+    "dashboards": {"enabled": True, "annotations": {"example.com/folder": "GPU energy"}},
+    "grafanaAlerts": {"enabled": True, "datasourceUid": "mimir", "folder": "GPU energy"},
     "networkPolicy": {"scrapeFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]},
     "site": {"enabled": True, "secretName": "meters", "storageClassName": "fast", "priorityClassName": "high"},
     "report": {"enabled": True, "signingSecretName": "key", "interim": True, "storageClassName": "shared"},
@@ -234,6 +237,11 @@ def test_every_value_at_once(helm: Path, tmp_path: Path) -> None:
         ({"actuator": {"allow": [{"devices": "all"}]}}, "missing property 'knobs'"),
         ({"priority": {"value": 2_000_000_000}}, "maximum"),
         ({"informer": {"ownerKinds": ["Job"]}}, "does not match pattern"),
+        ({"podMonitor": {"endpoint": {"relabelings": []}}}, "invalid propertyName 'relabelings'"),
+        ({"podMonitor": {"seriesLabels": {"instance": "a"}}}, "invalid propertyName 'instance'"),
+        ({"podMonitor": {"nodeLabels": {"rack-name": "a"}}}, "invalid propertyName 'rack-name'"),
+        ({"agent": {"tolerations": [{"keys": "a"}]}}, "additional properties 'keys' not allowed"),
+        ({"dashboards": {"label": "grafana_dashboard"}}, "additional properties 'label' not allowed"),
     ],
 )
 def test_a_wrong_value_is_refused(helm: Path, tmp_path: Path, values: Any, says: str) -> None:
@@ -291,6 +299,90 @@ def test_the_schema_has_every_value_and_no_other() -> None:
     assert explained == (values.keys() - groups) | {f"{group}.{key}" for group in groups for key in values[group]}
 
 
+FREE = {"global", "agent.config", "site.config", "report.org"}
+"""Values with objects of any keys: Helm's own, and files that the programs check at their start."""
+
+
+def test_the_schema_refuses_unknown_keys_at_every_level() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    open_places = set()
+
+    def visit(described: Any, where: str) -> None:
+        if isinstance(described, list):
+            for item in described:
+                visit(item, where)
+        if not isinstance(described, dict):
+            return
+        if described.get("type") == "object" and not {"additionalProperties", "propertyNames"} & described.keys():
+            open_places.add(where)
+        for key, value in described.get("properties", {}).items():
+            visit(value, f"{where}.{key}".removeprefix("."))
+        for key in ("items", "anyOf", "additionalProperties"):
+            visit(described.get(key), where)
+        for key, value in described.get("definitions", {}).items():
+            visit(value, key)
+
+    visit(schema, "")
+    assert open_places == FREE | {"env.valueFrom"}
+
+
+def test_dashboards_reach_the_sidecar_as_they_are_committed(helm: Path, tmp_path: Path) -> None:
+    maps = [
+        o
+        for o in of_kind(render_chart(helm, tmp_path, EVERYTHING), "ConfigMap")
+        if o["metadata"]["name"].endswith("-dashboard")
+    ]
+    built = {path.name: json.loads(path.read_text()) for path in (ROOT / "dashboards/grafana").glob("*.json")}
+    assert {key: json.loads(text) for o in maps for key, text in o["data"].items()} == built
+    for found in maps:
+        assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert found["metadata"]["annotations"] == {"grafana_folder": "Wattlens", "example.com/folder": "GPU energy"}
+        # The annotation in which `kubectl apply` keeps the object may have 256 KiB with all others; a ConfigMap 1 MiB.
+        assert len(json.dumps(found).encode()) < 200 << 10
+
+
+def test_grafanas_alerts_are_those_of_prometheus(helm: Path, tmp_path: Path) -> None:
+    found = keyed(render_chart(helm, tmp_path, EVERYTHING | {"prometheusRule": {"enabled": True, "alerts": False}}))
+    alerts = found["ConfigMap", "wattlens-grafana-alerts"]
+    assert alerts["metadata"]["labels"]["grafana_alert"] == "1"
+    (group,) = yaml.safe_load(alerts["data"]["wattlens-alerts.yaml"])["groups"]
+    assert group["folder"] == "GPU energy"
+    assert {q["datasourceUid"] for rule in group["rules"] for q in rule["data"]} == {"mimir", "__expr__"}
+    rules = yaml.load((KUBERNETES / "monitoring/prometheusrule.yaml").read_text(), yaml.CSafeLoader)["spec"]["groups"]
+    built = {rule["alert"]: rule["expr"] for group in rules for rule in group["rules"] if "alert" in rule}
+    assert {rule["title"]: rule["data"][0]["model"]["expr"] for rule in group["rules"]} == built
+    recording = [group for group in rules if "record" in group["rules"][0]]
+    assert found["PrometheusRule", "wattlens"]["spec"]["groups"] == recording, "no alert is raised twice"
+
+
+def test_the_users_labels_are_on_every_series(helm: Path, tmp_path: Path) -> None:
+    found = keyed(render_chart(helm, tmp_path, EVERYTHING))
+    for name in ("wattlens-agent", "wattlens-site"):
+        spec = found["PodMonitor", name]["spec"]
+        assert spec["attachMetadata"] == {"node": True}
+        (endpoint,) = spec["podMetricsEndpoints"]
+        labels = {rule.pop("targetLabel", ""): rule for rule in endpoint["relabelings"]}
+        assert labels["site"] == {"replacement": "fra1"}
+        assert labels["price"] == {"replacement": "3$$/h"}
+        assert labels["rack"] == {"sourceLabels": ["__meta_kubernetes_node_label_topology_example_com_rack_name"]}
+
+
+def test_the_docs_list_every_privilege_of_the_informer(helm: Path, tmp_path: Path) -> None:
+    table = (
+        (ROOT / "docs/kubernetes.md")
+        .read_text()
+        .split("| Resources | Verbs | For |\n| --- | --- | --- |\n")[1]
+        .split("\n\n")[0]
+    )
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()]
+    documented = {resource.strip("`"): verbs.replace("`", "").split(", ") for resource, verbs, _ in rows}
+    for values, left_out in (({}, {"nodes"}), ({"mode": "shadow"}, set())):
+        role = keyed(render_chart(helm, tmp_path, {"informer": {"enabled": True}} | values))["ClusterRole", "wattlens-agent"]
+        allowed = {".".join(filter(None, (name, group))): rule["verbs"]
+                   for rule in role["rules"] for group in rule["apiGroups"] for name in rule["resources"]}  # fmt: skip
+        assert allowed == {name: verbs for name, verbs in documented.items() if name not in left_out}
+
+
 def examples(word: str) -> list[Any]:
     """YAML blocks of docs/kubernetes.md that have a word."""
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/kubernetes.md").read_text(), re.S)
@@ -300,6 +392,9 @@ def examples(word: str) -> list[Any]:
 def test_the_examples_in_the_docs_work(tools: tuple[Path, Path], tmp_path: Path) -> None:
     helm, kubectl = tools
     (enforced,), (site,), (overlay,) = (examples(w) for w in ("mode: enforce", "# site-values.yaml", "# kustomization.yaml"))
+    (monitored,) = examples("# monitoring-values.yaml")
+    kinds = {o["kind"] for o in render_chart(helm, tmp_path, monitored)}
+    assert {"PodMonitor", "PrometheusRule"} <= kinds
     found = keyed(render_chart(helm, tmp_path, enforced) + render_chart(helm, tmp_path, site | {"agent": {"enabled": False}}))
     for name, key, load in (("wattlens-actuator", "actuator.yaml", allow_list.load), ("wattlens-site", "site.yaml", load_site)):
         (tmp_path / key).write_text(found["ConfigMap", name]["data"][key])
