@@ -72,6 +72,9 @@ class AgentPage:
                 f'wattlens_workload_gpu_seconds_total{{{of},state="idle"}} {self.seconds * 0.25}',
                 f'wattlens_training_steps_total{{{of},phase="training"}} {self.seconds * 2}',
                 f'wattlens_tokens_total{{{of},model="llama",phase="training"}} {self.seconds * 100}',
+                'wattlens_grid_carbon_intensity_grams_per_kilowatt_hour{zone="DE",basis="direct"} 400',
+                'wattlens_grid_carbon_intensity_grams_per_kilowatt_hour{zone="DE",basis="life-cycle"} 500',
+                'wattlens_grid_carbon_intensity_grams_per_kilowatt_hour{zone="FR",basis="direct, yearly 2025"} 50',
                 f'wattlens_gpu_energy_gain_uncertainty_ratio{{uuid="{uuid}"}} 0.05',
                 f'wattlens_gpu_energy_edge_uncertainty_joules{{uuid="{uuid}"}} 35',
                 "",
@@ -138,6 +141,18 @@ def test_the_job_is_the_sum_of_the_last_counters_of_its_nodes(past, capsys):
     edge_kwh = 3 * 2 * 35 / 3.6e6
     assert document["energy_kwh_lower"] == pytest.approx(energy_kwh * (1 - 0.05 / 0.95) - edge_kwh)
     assert document["boundary"] == "gpu"
+
+
+def test_grid_carbon_intensity_is_the_mean_that_the_site_exported(past, capsys):
+    url, _ = past
+    document = job(capsys, url, "--carbon", "site=DE")
+    assert document["co2e_g"] == pytest.approx(int(document["energy_uj"]) / 3.6e12 * 400, rel=1e-6)
+    assert main(["job", "slurm/4711", "--prometheus", url, "--carbon", "site"]) == 1
+    assert "several zones; choose one with --carbon site=ZONE: DE, FR" in capsys.readouterr().err
+    assert main(["job", "slurm/4711", "--prometheus", url, "--carbon", "site=XX"]) == 1
+    assert "no direct grid carbon intensity of zone XX while the job ran" in capsys.readouterr().err
+    assert main(["job", "slurm/4711", "--carbon", "site"]) == 2
+    assert "--carbon site: expected together with --prometheus" in capsys.readouterr().err
 
 
 def test_match_selects_series(past, capsys):

@@ -1,9 +1,10 @@
 """Options of commands that read energy from a ledger, compacted days or Prometheus, and what they select."""
 
 import argparse
+import re
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._options import Pairs
@@ -40,10 +41,16 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--insecure", action="store_true", help="Prometheus: send the secret over unencrypted http://")
 
 
-def add_rates(group: argparse._ArgumentGroup) -> None:
-    """`--price` and `--carbon`."""
+SITE_CARBON: Final = re.compile(r"site(?:=([\w.-]{1,64}))?", re.ASCII)
+"""`--carbon site`: as a site process exports it, of the only zone or of the one that is named."""
+
+
+def add_rates(group: argparse._ArgumentGroup, *, of_site: bool = False) -> None:
+    """`--price` and `--carbon`; with `of_site` the latter may be `site` or `site=ZONE`."""
     group.add_argument("--price", metavar="PRICE", help="price of electricity, such as 0.18EUR/kWh")
-    group.add_argument("--carbon", metavar="GRAMS", help="grid carbon intensity in g CO2e per kWh, such as 380")
+    text = "grid carbon intensity in g CO2e per kWh, such as 380"
+    more = "; with --prometheus also site or site=ZONE: the mean that `wattlens site` exported while the job ran"
+    group.add_argument("--carbon", metavar="GRAMS", help=text + (more if of_site else ""))
 
 
 def parse_rates(arguments: argparse.Namespace) -> "tuple[ElectricityPrice | None, Fraction | None]":

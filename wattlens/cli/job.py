@@ -8,12 +8,21 @@ from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import Command
-from wattlens.cli._ledger_source import add_rates, add_source, holds_days, ledger_source, parse_rates, prometheus_access
+from wattlens.cli._ledger_source import (
+    SITE_CARBON,
+    add_rates,
+    add_source,
+    holds_days,
+    ledger_source,
+    parse_rates,
+    prometheus_access,
+)
 from wattlens.terminal_line import count_progress
 
 if TYPE_CHECKING:
     from wattlens.job.address import JobAddress
     from wattlens.job.record import JobRecord
+    from wattlens.job.statement import JobReport
 
 _TIMES = "24h, 7d, yesterday, monday or 2026-01-31"
 
@@ -25,7 +34,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     everything = "all of a ledger, 7d of Prometheus"
     period.add_argument("--since", metavar="TIME", help=f"ignore earlier energy: {_TIMES} (default: {everything})")
     period.add_argument("--to", dest="end", metavar="TIME", help="end of the period, not included (default: now)")
-    add_rates(parser.add_argument_group("cost and carbon"))
+    add_rates(parser.add_argument_group("cost and carbon"), of_site=True)
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--seff", action="store_true", help="print the job as Slurm's seff does, one value per line")
     output.add_argument("--json", action="store_true", help="print a JSON object")
@@ -35,11 +44,11 @@ def _run(arguments: argparse.Namespace) -> int:
     from wattlens.job.address import parse_address
     from wattlens.job.efficiency import efficiency_lines
     from wattlens.job.output import text_lines, write_json
-    from wattlens.job.statement import report_of, with_rates
+    from wattlens.job.statement import report_of
 
     address = parse_address(arguments.job)
-    price, carbon = parse_rates(arguments)
-    report = with_rates(report_of(_read(arguments, address), address), price, carbon)
+    check_rates(arguments)
+    report = rate(arguments, report_of(_read(arguments, address), address))
     if arguments.json:
         write_json(report, sys.stdout)
         return 0
@@ -81,6 +90,38 @@ def read_record(arguments: argparse.Namespace, address: "JobAddress", start_ns: 
     if holds_days(source):
         return compacted_days.read_record(source, address, start_ns, end_ns, count_progress("compacted"))
     return ledger_rows.read_record(Path(source), address, start_ns, end_ns)
+
+
+def check_rates(arguments: argparse.Namespace) -> None:
+    """Refuse a wrong `--price` or `--carbon` before anything is read.
+
+    Raises:
+        UsageError: one of them cannot be used.
+    """
+    if arguments.carbon is None or not SITE_CARBON.fullmatch(arguments.carbon):
+        parse_rates(arguments)
+    elif arguments.prometheus is None:
+        raise UsageError(f"--carbon {arguments.carbon}: expected together with --prometheus")
+
+
+def rate(arguments: argparse.Namespace, report: "JobReport") -> "JobReport":
+    """The job with its cost and CO2e, where `--price` and `--carbon` are given.
+
+    Raises:
+        WattlensError: the Prometheus has no grid carbon intensity of that time.
+    """
+    from wattlens.job.statement import with_rates
+
+    site = SITE_CARBON.fullmatch(arguments.carbon or "")
+    if site is None:
+        return with_rates(report, *parse_rates(arguments))
+    from wattlens.job.grid import mean_intensity
+    from wattlens.prometheus.history import PrometheusHistory
+
+    history = PrometheusHistory(prometheus_access(arguments))
+    carbon = mean_intensity(history, site[1] or "", report.first_ns, report.last_ns)
+    price, _ = parse_rates(argparse.Namespace(price=arguments.price, carbon=None))
+    return with_rates(report, price, carbon)
 
 
 SPEC = Command("show energy, J/step, J/token and idle energy of one job, over all its nodes and restarts", _configure, _run)

@@ -11,9 +11,9 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
 from energy_agent.runtime.loop import Flag, Wake
 from wattlens.cli._command import Command, as_sentence
-from wattlens.cli._ledger_source import add_rates, add_source, parse_rates
+from wattlens.cli._ledger_source import add_rates, add_source
 from wattlens.cli._options import duration
-from wattlens.cli.job import read_record
+from wattlens.cli.job import check_rates, rate, read_record
 
 if TYPE_CHECKING:
     from wattlens.slurm.accounting import EndedJob, SlurmAccounting
@@ -28,7 +28,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     record.set_defaults(action=_record)
     record.add_argument("--job", action="append", default=[], metavar="JOB", help="only this job; may be repeated")
     add_source(record)
-    add_rates(record.add_argument_group("cost and carbon"))
+    add_rates(record.add_argument_group("cost and carbon"), of_site=True)
     record.add_argument("--slurm", type=Path, metavar="FOLDER", help="folder of sacct and sacctmgr (default: PATH)")
     record.add_argument("--field", choices=_FIELDS, default="AdminComment", help="field of the record (default: AdminComment)")
     record.add_argument(
@@ -52,7 +52,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _record(arguments: argparse.Namespace) -> int:
     from wattlens.slurm.accounting import CommentField, SlurmAccounting
 
-    parse_rates(arguments)
+    check_rates(arguments)
     accounting = SlurmAccounting(arguments.slurm, CommentField(arguments.field))
     if arguments.every is None:
         return _record_once(arguments, accounting)
@@ -99,13 +99,13 @@ def _record_job(arguments: argparse.Namespace, accounting: "SlurmAccounting", jo
     from energy_agent.core.units import NS_PER_S
     from energy_agent.ledger.rows.kinds import CELL_NS
     from wattlens.job.address import exact_address
-    from wattlens.job.statement import report_of, with_rates
+    from wattlens.job.statement import report_of
     from wattlens.slurm.record import comment_of
 
     address = exact_address(job.raw_id)
     start_ns = job.submit_ns - job.submit_ns % CELL_NS
     end_ns = -(-(job.end_ns + round(arguments.settle * NS_PER_S)) // CELL_NS) * CELL_NS
-    report = with_rates(report_of(read_record(arguments, address, start_ns, end_ns), address), *parse_rates(arguments))
+    report = rate(arguments, report_of(read_record(arguments, address, start_ns, end_ns), address))
     comment = comment_of(job, report)
     if not arguments.dry_run:
         accounting.write(job, comment)

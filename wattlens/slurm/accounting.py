@@ -36,6 +36,7 @@ class EndedJob:
         submit_ns: when it was submitted, before all of its runs, UTC.
         end_ns: end of its last run, UTC.
         has_gpus: it was allocated GPUs.
+        nodes: number of nodes that it was allocated; 0 if sacct does not have it.
         comment: what the field has now.
     """
 
@@ -45,6 +46,7 @@ class EndedJob:
     submit_ns: int
     end_ns: int
     has_gpus: bool
+    nodes: int
     comment: str
 
 
@@ -107,5 +109,7 @@ def parse_jobs(text: str) -> Iterator[EndedJob]:
             raise WattlensError(printable(f"sacct: expected 7 fields, got {line[:80]!r}"))
         job_id, raw_id, cluster, submit, end, resources, comment = fields
         if submit.isdecimal() and end.isdecimal():
-            has_gpus = "gres/gpu" in resources
-            yield EndedJob(job_id, raw_id, cluster, int(submit) * NS_PER_S, int(end) * NS_PER_S, has_gpus, comment)
+            trackable = dict(part.split("=", 1) for part in resources.split(",") if "=" in part)
+            has_gpus, nodes = any(name.startswith("gres/gpu") for name in trackable), trackable.get("node", "0")
+            times_ns = int(submit) * NS_PER_S, int(end) * NS_PER_S
+            yield EndedJob(job_id, raw_id, cluster, *times_ns, has_gpus, int(nodes) if nodes.isdecimal() else 0, comment)

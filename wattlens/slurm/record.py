@@ -38,6 +38,7 @@ def comment_of(job: EndedJob, report: JobReport) -> str:
         "idle_j": _joules(report.idle_uj),
         "gpu_h": f"{(report.active_ns + report.idle_ns) / NS_PER_HOUR:.4g}",
         "nodes": str(len(report.nodes)),
+        "allocated_nodes": str(job.nodes) if job.nodes > len(report.nodes) else None,  # of these, some have no energy here
         "steps": str(report.step_count) if report.step_count else None,
         "j_per_step": _number(report.joules_per_step.value),
         "tokens": str(report.token_count[0]) if report.token_count[0] else None,

@@ -16,8 +16,8 @@ from wattlens.slurm.record import comment_of, is_recorded, jobs_to_record
 NOW_NS = 1_796_000_000 * NS_PER_S
 
 
-def job(comment="", ended_s=600, *, has_gpus=True):
-    return EndedJob("7", "7", "test", NOW_NS - 3600 * NS_PER_S, NOW_NS - ended_s * NS_PER_S, has_gpus, comment)
+def job(comment="", ended_s=600, *, has_gpus=True, nodes=1):
+    return EndedJob("7", "7", "test", NOW_NS - 3600 * NS_PER_S, NOW_NS - ended_s * NS_PER_S, has_gpus, nodes, comment)
 
 
 def report(energy_uj=27_000 * 10**6, steps=60, gain_uj=10**9, unbounded=0):
@@ -57,9 +57,14 @@ def test_figures_that_are_not_available_are_left_out():
     assert comment == "wattlens energy_j=27000 idle_j=0 gpu_h=1 nodes=1 boundary=gpu"
 
 
+def test_nodes_without_energy_are_named():
+    assert "nodes=1 allocated_nodes=4" in comment_of(job(nodes=4), report())
+
+
 def test_output_of_sacct_is_parsed_and_refused():
     text = "12_3|14|test|1796011488|1796011495|billing=2,cpu=2,gres/gpu=4,node=2|a|b\n13|13|test|1|Unknown|cpu=1|\n"
     (ended,) = parse_jobs(text)
+    assert ended.nodes == 2
     assert (ended.job_id, ended.raw_id, ended.has_gpus, ended.comment) == ("12_3", "14", True, "a|b")
     with pytest.raises(WattlensError, match="expected 7 fields"):
         list(parse_jobs("slurmdbd is down\n"))
