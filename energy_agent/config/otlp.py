@@ -69,7 +69,6 @@ class Otlp(Section):
             raise ValueError("key_file is used only with cert_file")
         return self
 
-    @property
-    def url(self) -> str:
-        """Where metrics are posted; only for a section with an endpoint."""
-        return f"{(self.endpoint or '').rstrip('/')}/v1/metrics"
+    def url(self, signal: Literal["metrics", "traces"] = "metrics") -> str:
+        """Where they are posted; only for a section with an endpoint."""
+        return f"{(self.endpoint or '').rstrip('/')}/v1/{signal}"

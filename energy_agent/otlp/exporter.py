@@ -6,6 +6,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 from opentelemetry.sdk.metrics.export import MetricExportResult
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -32,51 +33,74 @@ class _FirstMessage(logging.Handler):
         self.text = self.text or (found[1] if found else message)
 
 
+class FailureReason:
+    """Why the last export failed; made once, it listens to what OpenTelemetry's exporters log."""
+
+    def __init__(self) -> None:
+        self._message = _FirstMessage()
+        library = logging.getLogger("opentelemetry")
+        library.addHandler(self._message)
+        library.propagate = False
+
+    def clear(self) -> None:
+        """Before an export."""
+        self._message.text = ""
+
+    @property
+    def text(self) -> str:
+        """The reason, after an export that failed."""
+        return self._message.text or "the export failed"
+
+
+def connection(config: Otlp, headers: Mapping[str, str], signal: Literal["metrics", "traces"]) -> dict[str, Any]:
+    """Arguments of OpenTelemetry's exporter for a receiver; `headers` are sent with each request."""
+    import requests
+    from opentelemetry.exporter.otlp.proto.http import Compression
+
+    url = config.url(signal)
+    session = requests.Session()
+    session.trust_env = False  # with it, $REQUESTS_CA_BUNDLE replaces the file of the configuration, and ~/.netrc is read
+    session.proxies = requests.utils.get_environ_proxies(url)
+    return {
+        "endpoint": url,
+        "session": session,
+        "certificate_file": _text(config.ca_file) or ssl.get_default_verify_paths().cafile,
+        "client_key_file": _text(config.key_file),
+        "client_certificate_file": _text(config.cert_file),
+        "headers": headers,
+        "timeout": config.timeout_s,
+        "compression": Compression.Gzip if config.compression == "gzip" else Compression.NoCompression,
+    }
+
+
 class Exporter:
     """Exports snapshots one after another; must be called by one thread only."""
 
     def __init__(self, config: Otlp, headers: Mapping[str, str]) -> None:
         """`headers` are sent with each request."""
-        import requests
-        from opentelemetry.exporter.otlp.proto.http import Compression
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
         self._config = config
         self._before: dict[Series, Point] = {}
-        self._message = _FirstMessage()
-        library = logging.getLogger("opentelemetry")
-        library.addHandler(self._message)
-        library.propagate = False
-        session = requests.Session()
-        session.trust_env = False  # with it, $REQUESTS_CA_BUNDLE replaces the file of the configuration, and ~/.netrc is read
-        session.proxies = requests.utils.get_environ_proxies(config.url)
-        self._exporter = OTLPMetricExporter(
-            endpoint=config.url,
-            session=session,
-            certificate_file=_text(config.ca_file) or ssl.get_default_verify_paths().cafile,
-            client_key_file=_text(config.key_file),
-            client_certificate_file=_text(config.cert_file),
-            headers=headers,
-            timeout=config.timeout_s,
-            compression=Compression.Gzip if config.compression == "gzip" else Compression.NoCompression,
-        )
+        self._reason = FailureReason()
+        self._exporter = OTLPMetricExporter(**connection(config, headers, "metrics"))
 
     def __call__(self, snapshot: Snapshot) -> str:
         """Export; returns why that failed, or ''."""
-        resource = _resource(snapshot.identity, os.environ).merge(Resource(self._config.resource))
+        resource = resource_of(snapshot.identity, os.environ).merge(Resource(self._config.resource))
         shown = [signal.name for signal in CATALOGUE if snapshot.selection.shows_family(signal.name)]
         data = metrics(selected_families(snapshot), shown, snapshot.t_ns, resource, snapshot.identity.version)
         after = self._before
         if self._config.temporality == "delta":
             data, after = deltas(data, self._before)
-        self._message.text = ""
+        self._reason.clear()
         if self._exporter.export(data) is not MetricExportResult.SUCCESS:
-            return self._message.text or "the export failed"
+            return self._reason.text
         self._before = after
         return ""
 
 
-def _resource(identity: Identity, environ: Mapping[str, str]) -> Resource:
+def resource_of(identity: Identity, environ: Mapping[str, str]) -> Resource:
     """Attributes by the semantic conventions for services, hosts and Kubernetes, and of OTEL_RESOURCE_ATTRIBUTES."""
     ours = {
         "service.name": "wattlens",

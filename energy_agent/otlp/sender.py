@@ -75,11 +75,11 @@ class OtlpSender:
             reason = f"cannot export the last snapshot: {type(error).__name__}: {error}"
         if reason != self._reason:
             if reason:
-                _LOG.warning("otlp: %s: %s (metering continues; the next export has the same data)", self._config.url, reason)
+                _LOG.warning("otlp: %s: %s (metering continues; the next export has the same data)", self._config.url(), reason)
             elif self._success_ns is not None:
                 _LOG.info("otlp: %s accepts exports again", self._config.url)
             else:
-                _LOG.info("otlp: exporting to %s every %g s", self._config.url, self._config.period_s)
+                _LOG.info("otlp: exporting to %s every %g s", self._config.url(), self._config.period_s)
         self._reason = reason
         if not reason:
             self._sent, self._success_ns = snapshot, snapshot.t_ns

@@ -5,21 +5,26 @@ The exit code is the program's; as in a shell 127 where there is no such program
 
 import argparse
 import contextlib
+import importlib
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import wattlens
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
 from wattlens.cli._command import Command
 from wattlens.cli._options import Pairs, add_simulate, enter_simulated_node, strip_separator
 
 if TYPE_CHECKING:
+    from energy_agent.config.otlp import Otlp
     from energy_agent.sdk.measure.token_endpoints import TokenEndpoints
     from energy_agent.sdk.training.step_reports import ReportedSteps
     from wattlens.gpus.selection import MeasuredGpus, NeighbourMonitor
@@ -45,7 +50,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
             "wattlens measure [-h] [--gpus LIST | --workload NAME]",
             "[--out FILE] [--name NAME]",
             "[--tokens-from URL]... [--token-server NAME]",
-            "[--label KEY=VALUE]... [--simulate [DIR]] -- CMD ...",
+            "[--label KEY=VALUE]... [--otlp URL [--otlp-headers FILE]]",
+            "[--simulate [DIR]] -- CMD ...",
         )
     )
     which = parser.add_mutually_exclusive_group()
@@ -72,6 +78,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label", action=Pairs, default={}, metavar="KEY=VALUE", help="label of the run, such as precision=int8 or batch=32"
     )
+    parser.add_argument(
+        "--otlp", metavar="URL", help="also send the result to this OpenTelemetry receiver, such as http://localhost:4318"
+    )
+    parser.add_argument(
+        "--otlp-headers", type=Path, metavar="FILE", help="file with headers for --otlp, a line `Name: value` each"
+    )
     add_simulate(parser, "measure the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the program and its arguments")
 
@@ -83,6 +95,7 @@ def _run(args: argparse.Namespace) -> int:
     node = enter_simulated_node(args.simulate)
     if args.out is not None and not args.out.absolute().parent.is_dir():
         raise UsageError(f"measure: --out {args.out}: no such folder")
+    receiver_of_run = _otlp(args.otlp, args.otlp_headers)
     from energy_agent.sdk.measure.measurement import measure
     from energy_agent.sdk.measure.saved import saved
     from energy_agent.sdk.measure.window_tokens import WindowTokens
@@ -100,6 +113,7 @@ def _run(args: argparse.Namespace) -> int:
     with neighbours, StepReceiver() as receiver, pages or contextlib.nullcontext():
         with window:
             code = _execute(command, receiver.environ, neighbours.add if not args.tokens_from else lambda _: None)
+        end_ns = time.time_ns()
         if pages is not None:
             tokens = pages.read_window(window.seconds or 0.0, window.opened_ns)
     steps = receiver.total()
@@ -115,8 +129,9 @@ def _run(args: argparse.Namespace) -> int:
             args.out.write_text(json.dumps(result, indent=2) + "\n")
         except OSError as error:
             raise WattlensError(f"measure: cannot write {args.out}: {error.strerror}") from None
+    sent = [] if receiver_of_run is None else [_send(result, end_ns, receiver_of_run)]
     former = [_FORMER_JSON] if args.json else []  # a line before it would spoil the JSON
-    _print(result, [*notes.lines(steps, result["reason"] or ""), *former], as_json=args.json)
+    _print(result, [*notes.lines(steps, result["reason"] or ""), *sent, *former], as_json=args.json)
     return code
 
 
@@ -233,6 +248,48 @@ def _execute(command: list[str], environ: Mapping[str, str], started: Callable[[
         for number, handler in before.items():
             signal.signal(number, handler)
     return 128 - code if code < 0 else code
+
+
+def _otlp(url: str | None, headers: Path | None) -> "Otlp | None":
+    """The receiver of `--otlp`, checked before the program runs.
+
+    Raises:
+        UsageError: the URL or the file is wrong, or the exporter is not installed.
+    """
+    if url is None:
+        if headers is not None:
+            raise UsageError("measure: --otlp-headers is used only with --otlp")
+        return None
+    from pydantic import ValidationError
+
+    from energy_agent.config.otlp import Otlp
+    from energy_agent.otlp.sender import read_headers
+
+    try:
+        receiver = Otlp(endpoint=url, headers_file=headers, timeout_s=5)
+    except ValidationError:
+        got = "" if "@" in url else f", got {url!r}"
+        raise UsageError(f"measure: --otlp: expected http(s)://HOST[:PORT][/PATH] without user and password{got}") from None
+    try:
+        read_headers(headers)
+    except UsageError as error:
+        raise UsageError(f"measure: --otlp-headers: {str(error).partition(': ')[2]}") from None
+    try:
+        importlib.import_module("opentelemetry.exporter.otlp.proto.http")
+    except ImportError as error:
+        raise UsageError(f"measure: --otlp needs an extra: pip install 'wattlens[otlp]' ({error})") from None
+    return receiver
+
+
+def _send(result: Mapping[str, Any], end_ns: int, receiver: "Otlp") -> str:
+    """Send the result; a line about it. A receiver that fails changes neither result nor exit code."""
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+
+    from energy_agent.otlp.run import export_run
+
+    ours = Resource({"service.name": "wattlens", "service.version": wattlens.__version__, "host.name": socket.gethostname()})
+    failure = export_run(result, end_ns, receiver, ours.merge(OTELResourceDetector().detect()), os.environ)
+    return f"warning: --otlp {receiver.endpoint}: not sent: {failure}" if failure else f"sent to {receiver.endpoint}"
 
 
 def _labels(labels: dict[str, str]) -> dict[str, str]:

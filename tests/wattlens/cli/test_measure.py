@@ -1,5 +1,6 @@
 """`wattlens measure` and `wattlens compare` as programs, on a plant."""
 
+import gzip
 import http.server
 import json
 import os
@@ -374,3 +375,57 @@ def test_a_workload_is_refused_where_nothing_lists_the_workloads_on_the_gpus(tmp
     done = run(environ, "measure", "--workload", "trainer", "--", "touch", str(tmp_path / "ran"))
     assert (done.returncode, done.stderr.count("\n"), (tmp_path / "ran").exists()) == (2, 1, False)
     assert "neither NVML nor an agent" in done.stderr
+
+
+def test_otlp_sends_the_result_as_metrics_and_as_a_span_of_the_callers_trace(node, tmp_path):
+    metrics = pytest.importorskip("opentelemetry.proto.collector.metrics.v1.metrics_service_pb2", reason="needs the extra otlp")
+    traces = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
+    requests = []
+
+    class Receiver(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            requests.append((self.path, gzip.decompress(self.rfile.read(int(self.headers["Content-Length"])))))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environ = environ_of(node) | {"TRACEPARENT": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+        to = ["--otlp", f"http://127.0.0.1:{server.server_port}", "--label", "batch=32"]
+        done = run(environ, "measure", "--name", "train", *to, "--out", str(tmp_path / "a.json"), "--", "sleep", "0.3")
+        server.shutdown()
+    assert (done.returncode, "sent to http://127.0.0.1" in done.stderr) == (0, True), done.stderr
+    saved = json.loads((tmp_path / "a.json").read_text())
+    by_path = dict(requests)
+    found = metrics.ExportMetricsServiceRequest.FromString(by_path["/v1/metrics"]).resource_metrics[0].scope_metrics[0].metrics
+    assert {m.name: m.gauge.data_points[0].as_double for m in found} == {
+        "wattlens.run.energy": saved["joules"], "wattlens.run.energy_lower": saved["lower"],
+        "wattlens.run.energy_upper": saved["upper"], "wattlens.run.duration": saved["seconds"],
+    }  # fmt: skip
+    [span] = traces.ExportTraceServiceRequest.FromString(by_path["/v1/traces"]).resource_spans[0].scope_spans[0].spans
+    assert (span.name, span.trace_id.hex(), span.parent_span_id.hex()) == (
+        "train", "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331",
+    )  # fmt: skip
+    assert (span.end_time_unix_nano - span.start_time_unix_nano) / 1e9 == pytest.approx(saved["seconds"], abs=1e-6)
+    attributes = {a.key: a.value.string_value or a.value.double_value for a in span.attributes}
+    assert (attributes["wattlens.energy.joules"], attributes["wattlens.run.label.batch"]) == (saved["joules"], "32")
+
+
+def test_otlp_that_fails_changes_neither_result_nor_exit_code(node):
+    done = run(environ_of(node), "measure", "--otlp", "http://127.0.0.1:9", "--", "sh", "-c", "exit 3")
+    assert done.returncode == 3
+    assert "joules" in done.stderr
+    assert "warning: --otlp http://127.0.0.1:9: not sent" in done.stderr
+
+
+@pytest.mark.parametrize("url", ["localhost:4318", "http://user:secret@host", "ftp://host"])
+def test_otlp_with_a_wrong_url_does_not_start_the_program(url, tmp_path):
+    done = said_here("measure", "--otlp", url, "--", "touch", tmp_path / "started")
+    assert done.returncode == 2
+    assert "--otlp" in done.stderr
+    assert "secret" not in done.stderr
+    assert not (tmp_path / "started").exists()
