@@ -28,6 +28,7 @@ from tests.deploy.kubernetes_objects import (
     of_kind,
     pods,
 )
+from tests.deploy.npm_models import install_models
 from tests.support import need_file, need_module, need_program
 from tools import rbac
 from wattlens.agent.config_check import check
@@ -412,25 +413,8 @@ def test_the_examples_in_the_docs_work(tools: tuple[Path, Path], tmp_path: Path)
 
 
 def test_the_operators_own_schemas_accept_monitors_and_rules(helm: Path, tmp_path: Path) -> None:
-    node, npm = need_program("node"), need_program("npm")
-    package = "@kubernetes-models/prometheus-operator@6.0.0"
-    folder = manifests.cache_dir().parent / "prometheus-operator-models-6.0.0"
-    index = folder / "node_modules/@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/index.js"
-    if not index.is_file():  # outside the repository: it has neither a lock file nor node_modules
-        folder.mkdir(parents=True, exist_ok=True)
-        command = [
-            npm,
-            "install",
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            "--no-package-lock",
-            "--prefix",
-            folder,
-            package,
-        ]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
-        need_file(index, done.stderr[-300:])
+    node = need_program("node")
+    folder = install_models("prometheus-operator", "6.0.0")
     everything = [o for o in render_chart(helm, tmp_path, EVERYTHING) if o["apiVersion"].startswith("monitoring.coreos.com/")]
     found = committed("monitoring") + everything
     rules = yaml.load((KUBERNETES / "monitoring/prometheusrule.yaml").read_text(), yaml.CSafeLoader)

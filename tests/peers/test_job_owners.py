@@ -5,19 +5,14 @@ Trainer 2, JobSet 0.8, KubeRay 1.3, Volcano 1.11 and the training operator of Ku
 """
 
 import json
-import secrets
-import ssl
-import subprocess
-import urllib.request
 
 import pytest
 
 from energy_agent.core.workloads.job_identity import job_address
-from energy_agent.owners.kubernetes.api_client import Api
 from energy_agent.owners.kubernetes.informer import PodInformer
 from energy_agent.runtime.clock import RealClock
-from tests.certificates import Authority
-from tests.support import eventually, free_port, need_peer, need_program
+from tests.peers.kube.api_server import ApiServer
+from tests.support import eventually, need_peer, need_program
 from wattlens.job.address import parse_address
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(240)]
@@ -33,59 +28,8 @@ KINDS = {
 OWNER_KINDS = ("Job.batch/v1", "JobSet.jobset.x-k8s.io/v1alpha2", "RayCluster.ray.io/v1")
 
 
-class ApiServer:
-    """etcd and kube-apiserver on loopback, with everything allowed to one token."""
-
-    def __init__(self, folder):
-        self.folder, self.token, self.processes = folder, secrets.token_hex(16), []
-        authority = Authority(folder / "certificates")
-        certificate, key = authority.issue("api", "IP:127.0.0.1")
-        accounts = folder / "accounts.key"
-        subprocess.run([need_program("openssl"), "genrsa", "-out", str(accounts), "2048"], check=True, capture_output=True)
-        etcd, peer, self.port = free_port(), free_port(), free_port()
-        (folder / "tokens.csv").write_text(f"{self.token},admin,admin,system:masters\n")
-        self.start(
-            need_program("etcd"), f"--data-dir={folder}/etcd", f"--listen-client-urls=http://127.0.0.1:{etcd}",
-            f"--advertise-client-urls=http://127.0.0.1:{etcd}", f"--listen-peer-urls=http://127.0.0.1:{peer}",
-            f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}", f"--initial-cluster=default=http://127.0.0.1:{peer}",
-        )  # fmt: skip
-        self.start(
-            need_peer("kube-apiserver"), f"--etcd-servers=http://127.0.0.1:{etcd}", "--bind-address=127.0.0.1",
-            "--advertise-address=127.0.0.1", f"--secure-port={self.port}", f"--tls-cert-file={certificate}",
-            f"--tls-private-key-file={key}", f"--token-auth-file={folder}/tokens.csv", "--authorization-mode=AlwaysAllow",
-            "--service-account-issuer=https://test", f"--service-account-key-file={accounts}",
-            f"--service-account-signing-key-file={accounts}", "--disable-admission-plugins=ServiceAccount",
-            "--service-cluster-ip-range=10.0.0.0/24", f"--cert-dir={folder}/made",
-        )  # fmt: skip
-        account = folder / "account"
-        account.mkdir()
-        (account / "token").write_text(self.token)
-        (account / "ca.crt").write_bytes(authority.ca.read_bytes())
-        self.context = ssl.create_default_context(cafile=str(authority.ca))
-        self.api = Api(f"https://127.0.0.1:{self.port}", account)
-
-    def wait(self):
-        eventually(self.is_ready, 90, every=0.5)
-
-    def start(self, program, *arguments):
-        with (self.folder / f"{len(self.processes)}.log").open("wb") as log:
-            self.processes.append(subprocess.Popen([program, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log))
-
-    def is_ready(self):
-        try:
-            return self.request("GET", "/readyz") is not None
-        except OSError:
-            return False
-
-    def request(self, method, path, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.api.address}{path}", data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=10, context=self.context) as answer:
-            return answer.read()
-
-    def create(self, path, body):
-        return json.loads(self.request("POST", path, body))
+class OwnersApiServer(ApiServer):
+    """Kinds that own pods, without the schemas of their projects."""
 
     def define(self, kind):
         """The CustomResourceDefinition of a kind."""
@@ -102,12 +46,6 @@ class ApiServer:
         }
         self.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", body)
         eventually(lambda: self.serves(f"/apis/{group}/{version}/namespaces/{NAMESPACE}/{plural}"), 30, every=0.2)
-
-    def serves(self, path):
-        try:
-            return self.request("GET", path) is not None
-        except OSError:
-            return False
 
     def owned(self, kind, name, owner=None):
         """An object of a kind, and the reference of what it owns."""
@@ -128,17 +66,12 @@ class ApiServer:
         body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
         self.create(f"/api/v1/namespaces/{NAMESPACE}/pods", body)
 
-    def stop(self):
-        for process in reversed(self.processes):  # the API server would drain for a minute
-            process.kill()
-            process.wait(30)
-
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     need_program("etcd")
     need_peer("kube-apiserver")
-    running = ApiServer(tmp_path_factory.mktemp("api"))
+    running = OwnersApiServer(tmp_path_factory.mktemp("api"))
     try:
         running.wait()
         running.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
