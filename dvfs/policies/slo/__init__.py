@@ -44,7 +44,7 @@ _MEMORY = 1000.0  # requests after which misses at each clock count half
 _CHANCE = 1.0  # misses, and standard errors of them, that are chance
 _BURST = 0.1  # of a period's requests that missed: a clock that is plainly too low, whatever the budget
 _SOON = 0.33  # of a request's time, whose mean between tokens foretells that of the whole
-_MARGIN = 0.97  # of the limit between tokens: requests' means differ from that of their time
+_MARGIN = 0.95  # of the limit between tokens: requests' means differ from that of their time
 _POOL_MARGIN = 0.9  # the same in a decode pool, where the wait for the second token counts and no metric shows it
 _WAIT = 0.5  # of the limit to the first token that the queue may take
 _QUEUE = 20  # requests that may wait: nearly always fewer do where 80 % of the time is used (M/M/1: 99 % of the time)
@@ -137,14 +137,15 @@ def _learn(
     state: SloState, period: ServedPeriod, counters: WorkCounters, now_s: float
 ) -> tuple[SloState, Mapping[str, tuple[float, float]]]:
     """With the period in budgets and memory; and the requests and misses of the period, by latency."""
-    state, requests = _measure(state, period, counters)
+    state, counts = _measure(state, period, counters)
+    requests = max(counts[name] for name in period.seen)
     budgets, near_misses, memory = dict(state.budgets), dict(state.near_misses), dict(state.memory)
     level = period.level if state.resume_level is None else state.resume_level  # to which a queue is due
     late: dict[str, tuple[float, float]] = {}
     # A backlog near saturation is not made up for, and its requests miss the limit only later.
     is_refused = state.resume_level is None and level < len(period.grid) - 1 and period.reading.queue > _QUEUE
     for name, interval in period.seen.items():
-        count, (misses, *below) = requests, _misses(state, period, interval, requests)
+        count, (misses, *below) = counts[name], _misses(state, period, interval, counts[name])
         late[name] = count, misses
         budgets[name] = budgets.get(name, ErrorBudget()).add(now_s, count, misses)
         n, k = memory.get((name, level), (0.0, 0.0))
@@ -161,18 +162,20 @@ def _learn(
     return replace(state, budgets=budgets, near_misses=near_misses, memory=memory, memory_age=age, requests=total), late
 
 
-def _measure(state: SloState, period: ServedPeriod, counters: WorkCounters) -> tuple[SloState, float]:
-    """With what the period shows of requests; and their number."""
+def _measure(state: SloState, period: ServedPeriod, counters: WorkCounters) -> tuple[SloState, Mapping[str, float]]:
+    """With what the period shows of requests; and how many got their first token, and how many got their last."""
     before, ttft, itl = state.counters or counters, period.seen.get("ttft"), period.seen.get("itl")
-    begun = ttft.seen.count if ttft is not None else max(0, (counters.requests or 0) - (before.requests or 0))
+    ended = max(0, (counters.requests or 0) - (before.requests or 0))
+    begun = ttft.seen.count if ttft is not None else ended
+    counts = {"ttft": float(begun), "itl": float(begun if counters.requests is None else ended)}
     prompt_tokens = max(0, (counters.prompt_tokens or 0) - (before.prompt_tokens or 0))
     first_tokens, token_times, pace = state.first_tokens, state.token_times, state.pace
-    batch, requests = 1.0, float(begun)
+    batch = 1.0
     if itl is not None:
         token_times = token_times.add(begun, itl.seen.count, itl.seen.sum_s, period.seconds)
         batch = max(1.0, itl.seen.sum_s / max(1e-9, period.seconds))
         if ttft is None:  # those that ended come in bursts
-            requests = itl.seen.count / max(1.0, token_times.per_request)
+            counts["itl"] = itl.seen.count / max(1.0, token_times.per_request)
     if ttft is not None:
         first_tokens = first_tokens.add(ttft.seen)
         is_busy = period.reading.queue and state.reading is not None and state.reading.queue
@@ -182,7 +185,7 @@ def _measure(state: SloState, period: ServedPeriod, counters: WorkCounters) -> t
     short_queue += (float(period.reading.queue <= _SHORT_QUEUE) - short_queue) * (1.0 - exp(-period.seconds / _SHORT_S))
     work = state.work.add(begun, prompt_tokens, batch)
     state = replace(state, first_tokens=first_tokens, token_times=token_times, work=work, pace=pace, short_queue=short_queue)
-    return state, requests
+    return state, counts
 
 
 def _misses(state: SloState, period: ServedPeriod, interval: LatencyInterval, requests: float) -> list[float]:
