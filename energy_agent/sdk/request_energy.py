@@ -60,16 +60,32 @@ def request_energy(usage: Any, engine: str, at_s: float | None = None) -> Reques
             "no price of that hour" if engine in known else f"no engine {engine!r}; there are: {', '.join(known) or 'none'}"
         )
         return RequestEnergy(None, None, None, reason or missing, engine)
+    return energy_at(tokens, hour)
+
+
+def energy_at(tokens: RequestTokens, hour: Mapping[str, Any]) -> RequestEnergy:
+    """Energy of tokens at the prices of an hour, as the agent returns it from GET /v1/engines."""
+    engine = str(hour["engine"])
     joules = lower = upper = 0.0
     for kind, count in (("prompt", tokens.computed), ("cached", tokens.cached), ("generation", tokens.generated)):
         price = hour["prices"].get(kind)
         if count and price is None:
-            return RequestEnergy(None, None, None, f"the engine has counted no {kind} tokens in this hour", engine)
+            return RequestEnergy(None, None, None, f"the engine has no price of {kind} tokens in this hour yet", engine)
         if count:
             joules, lower, upper = (
                 sum_j + count * price[end] for sum_j, end in zip((joules, lower, upper), _ENDS, strict=True)
             )
     return RequestEnergy(joules, lower, upper, "", engine, not hour["final"], hour["start_ns"], hour["end_ns"])
+
+
+def fetch_hours() -> tuple[list[dict[str, Any]], str]:
+    """Prices of all engines from the agent, oldest hour first for each; empty with the reason if it has none."""
+    try:
+        status, reply = ask("GET", "/v1/engines")
+    except (OSError, ValueError) as error:
+        return [], describe_silence(error)
+    reason = str(reply.get("reason", "")) if status == 200 else "this agent has no prices of tokens: upgrade it"
+    return list(reply.get("hours", ())), reason
 
 
 def usage_of(usage: Any) -> RequestTokens:
@@ -104,13 +120,7 @@ def _prices() -> tuple[list[dict[str, Any]], str]:
     """Hours of all engines, asked of the agent at most once a second; with the reason if it has no answer."""
     global _last
     if time.monotonic() - _last[0] > _KEPT_S:
-        try:
-            status, reply = ask("GET", "/v1/engines")
-        except (OSError, ValueError) as error:
-            _last = time.monotonic(), [], describe_silence(error)
-        else:
-            reason = str(reply.get("reason", "")) if status == 200 else "this agent has no prices of tokens: upgrade it"
-            _last = time.monotonic(), list(reply.get("hours", ())), reason
+        _last = time.monotonic(), *fetch_hours()
     return _last[1], _last[2]
 
 

@@ -87,7 +87,9 @@ class EngineHour:
         )
 
     def price(self, kind: Kind) -> tuple[float, float, float] | None:
-        """J per token of a kind with bounds; None where the engine had none of it."""
+        """J per token of a kind with bounds; None where the engine had none of it, or no energy is recorded for it yet."""
+        if not self.active_uj:
+            return None
         one = RequestTokens(kind == "prompt", kind == "cached", kind == "generation")
         try:
             return self.joules(one)

@@ -1,5 +1,6 @@
 """The price of a token: shares of all requests are the engine's energy exactly, and bounds hold the value."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -71,3 +72,8 @@ def test_tokens_that_the_engine_never_had_have_no_price() -> None:
     assert {kind: priced.price(kind) is None for kind in KINDS} == {"prompt": False, "cached": False, "generation": True}
     with pytest.raises(ValueError, match="no such tokens"):
         priced.energy_uj(RequestTokens(generated=1))
+
+
+def test_tokens_before_any_energy_is_recorded_have_no_price() -> None:
+    priced = replace(hour(RequestTokens(300, 0, 100), Split(None, None)), active_uj=0)
+    assert [priced.price(kind) for kind in KINDS] == [None, None, None]
