@@ -168,7 +168,7 @@ class ServingWorkload(WorkloadBase):
     kind: Literal["serving"]
     memory_gb: float = Field(default=72.0, ge=0.0, le=1000.0)  # 0.9 of 80 GB, as vLLM takes by default
     model: str = "meta-llama/Llama-3.1-8B-Instruct"
-    arrivals: Literal["poisson", "bursty", "trace"] = "poisson"
+    arrivals: Literal["poisson", "bursty", "trace", "none"] = "poisson"  # none: only requests over HTTP
     rate_per_s: Positive = 4.0
     trace: str | None = None  # CSV with TIMESTAMP, ContextTokens, GeneratedTokens; a relative path starts at the scenario
     prompt_median: int = Field(default=1020, ge=1, le=1_000_000)
