@@ -1,9 +1,9 @@
-"""Hooks of training libraries: `wattlens.hooks.torch`, `wattlens.hooks.hf` and `wattlens.hooks.lightning`."""
+"""Hooks of training libraries: `wattlens.hooks.torch`, `hf` and `lightning`; of a gateway: `wattlens.hooks.litellm`."""
 
 from importlib import import_module
 from types import ModuleType
 
-__all__ = ["hf", "lightning", "torch"]
+__all__ = ["hf", "lightning", "litellm", "torch"]
 
 
 def __getattr__(name: str) -> ModuleType:

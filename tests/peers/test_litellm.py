@@ -1,0 +1,275 @@
+"""A real LiteLLM proxy in front of two simulated engines, with prices from a real Prometheus that scrapes a real agent.
+
+LiteLLM pins much of what it imports, so it has an environment of its own (`pip install litellm[proxy]`), whose program
+`litellm` WATTLENS_LITELLM names. The proxy has no database here: the row of the spend log is what LiteLLM's own
+`get_logging_payload` makes of the request, which is what it inserts.
+"""
+
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from benchmarks.running import AgentProcess
+from energy_agent.runtime.network.http import HttpClient
+from energy_agent.sim import scenario
+from energy_agent.sim.node import SimulatedNode
+from tests.support import eventually, free_port, need_program
+
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
+
+PAGE = (Path(__file__).parents[2] / "docs/litellm.md").read_text()
+NODE = """
+boards: [{count: 2, sku: H100-SXM5-80GB}]
+workloads:
+  - {name: chat, kind: serving, gpus: [0], arrivals: none, memory_gb: 36, prefix_cached_ratio: 0.25}
+  - {name: code, kind: serving, gpus: [1], arrivals: none, memory_gb: 36}
+"""
+INTENSITIES = {"chat": 380, "code": 30}
+ROWS = """
+import json
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.proxy.spend_tracking.spend_tracking_utils import get_logging_payload
+
+class Rows(CustomLogger):
+    async def async_log_success_event(self, kwargs, response_obj, start_time, end_time):
+        row = get_logging_payload(kwargs, response_obj, start_time, end_time)
+        names = ("request_id", "model_group", "prompt_tokens", "completion_tokens", "metadata")
+        with open("rows.jsonl", "a") as file:
+            file.write(json.dumps({name: row[name] for name in names}) + "\\n")
+
+rows = Rows()
+"""
+KEY = "sk-of-the-test"
+
+
+@dataclass
+class Gateway:
+    """What runs, and where."""
+
+    proxy: str
+    prometheus: str
+    socket: Path
+    rows: Path
+    node: SimulatedNode
+
+    def send(self, model: str, words: int, tokens: int, **more: Any) -> tuple[Any, bytes]:
+        """Headers and body of a response."""
+        body = {"model": model, "messages": [{"role": "user", "content": "word " * words}], "max_tokens": tokens, **more}
+        request = urllib.request.Request(
+            f"{self.proxy}/v1/chat/completions",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.headers, response.read()
+
+    def logged(self) -> list[dict[str, Any]]:
+        """Rows of the spend log, with their metadata parsed."""
+        lines = self.rows.read_text().splitlines() if self.rows.exists() else []
+        return [row | {"metadata": json.loads(row["metadata"])} for row in map(json.loads, lines)]
+
+    def hours(self) -> list[dict[str, Any]]:
+        """Prices by the agent's own API."""
+        response = HttpClient("http://agent", 5.0, unix_socket=self.socket).request("GET", "/v1/engines")
+        hours: list[dict[str, Any]] = json.loads(response.body)["hours"]
+        return hours
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    litellm = os.environ.get("WATTLENS_LITELLM", "")
+    if not os.access(litellm, os.X_OK):
+        pytest.skip("WATTLENS_LITELLM does not name the program of a litellm[proxy]")
+    program, scraped, grid = need_program("prometheus"), free_port(), _grid()
+    processes: list[subprocess.Popen[bytes]] = []
+    with SimulatedNode.start(scenario.parse(NODE.encode(), "test"), tmp_path / "node") as node:
+        engines = eventually(lambda: len(ready := [w for w in node.workloads() if w.get("metrics_url")]) == 2 and ready)
+        config = {
+            "tokens": [{"workload": w["name"], "url": w["metrics_url"], "period_s": 0.5} for w in engines],
+            "client": {"socket": str(tmp_path / "agent.sock")},
+        }
+        (tmp_path / "agent.yaml").write_text(yaml.safe_dump(config))
+        agent = AgentProcess(node.directory, tmp_path / "state", tmp_path / "agent.yaml", scraped)
+        agent.start()
+        try:
+            prometheus = _prometheus(program, tmp_path, [scraped, grid.server_port], processes)
+            _configure(tmp_path, prometheus, {w["name"]: w["metrics_url"].removesuffix("metrics") + "v1" for w in engines})
+            proxy = _proxy(litellm, tmp_path, processes)
+            yield Gateway(proxy, prometheus, tmp_path / "agent.sock", tmp_path / "rows.jsonl", node)
+        finally:
+            for process in processes:
+                process.terminate()
+                process.wait(60)
+            agent.stop()
+            grid.shutdown()
+            grid.server_close()
+
+
+def _grid() -> ThreadingHTTPServer:
+    """A metrics endpoint with the intensity of a grid, as `wattlens site` has it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name = "wattlens_grid_carbon_intensity_grams_per_kilowatt_hour"
+            zones = (("DE", INTENSITIES["chat"]), ("FR", INTENSITIES["code"]))
+            body = "".join(f'{name}{{zone="{zone}",basis="direct, hourly"}} {value}\n' for zone, value in zones).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    return server
+
+
+def _prometheus(program: str, home: Path, ports: list[int], processes: list[subprocess.Popen[bytes]]) -> str:
+    port = free_port()
+    scrape = {"job_name": "wattlens", "static_configs": [{"targets": [f"127.0.0.1:{each}" for each in ports]}]}
+    config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [scrape]}
+    (home / "prometheus.yml").write_text(json.dumps(config))
+    files = [f"--config.file={home / 'prometheus.yml'}", f"--storage.tsdb.path={home / 'data'}"]
+    with (home / "prometheus.log").open("wb") as log:
+        processes.append(subprocess.Popen([program, *files, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log))
+    return f"http://127.0.0.1:{port}"
+
+
+def _configure(home: Path, prometheus: str, urls: Mapping[str, str]) -> None:
+    """The files of docs/litellm.md, with the addresses of here, a key, and loggers that write rows and spans."""
+    callback, settings = (re.search(rf"^```{kind}\n(.*?)^```$", PAGE, re.M | re.S) for kind in ("python", "yaml"))
+    assert callback
+    assert settings
+    (home / "wattlens_callback.py").write_text(callback[1].replace("http://prometheus:9090", prometheus))
+    (home / "rows.py").write_text(ROWS)
+    config = yaml.safe_load(settings[1])
+    for model in config["model_list"]:
+        model["litellm_params"] |= {"api_base": urls[model["model_name"]], "api_key": "none"}
+    config["litellm_settings"]["callbacks"] += ["rows.rows", "otel"]
+    config["general_settings"]["master_key"] = KEY
+    (home / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def _proxy(litellm: str, home: Path, processes: list[subprocess.Popen[bytes]]) -> str:
+    port = free_port()
+    variables = {"PYTHONPATH": str(Path(__file__).parents[2]), "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "*"} | {
+        "OTEL_EXPORTER": "console"
+    }
+    with (home / "proxy.log").open("wb") as log:
+        command = [litellm, "--config", str(home / "config.yaml"), "--host", "127.0.0.1", "--port", str(port)]
+        processes.append(subprocess.Popen(command, cwd=home, env=os.environ | variables, stdout=log, stderr=log))
+    url = f"http://127.0.0.1:{port}"
+
+    def is_up() -> bool:
+        assert processes[-1].poll() is None, (home / "proxy.log").read_text()[-2000:]
+        try:
+            with urllib.request.urlopen(f"{url}/health/liveliness", timeout=5):
+                return True
+        except OSError:
+            return False
+
+    eventually(is_up, 120)
+    return url
+
+
+def test_shares_of_all_requests_are_the_energy_of_their_engines(gateway: Gateway) -> None:
+    """Header and spend log of each request; the shares at the final prices sum to the engine's active energy."""
+    before, hours_before = _true_joules(gateway.node), gateway.hours()
+    sent = 0
+    for model in ("chat", "code"):
+        for _ in range(30):  # until a price has been scraped
+            headers, _ = gateway.send(model, 400, 200)
+            sent += 1
+            if headers["x-wattlens-energy-wh"] is not None:
+                break
+            time.sleep(1)
+    warm = sent
+    for words, tokens in ((300, 120), (900, 40), (50, 200), (1200, 80)):
+        for model in ("chat", "code"):
+            headers, _ = gateway.send(model, words, tokens)
+            assert float(headers["x-wattlens-energy-wh"]) > 0
+            assert float(headers["x-wattlens-energy-lower-wh"]) <= float(headers["x-wattlens-energy-wh"])
+            assert float(headers["x-wattlens-co2e-g"]) == pytest.approx(
+                float(headers["x-wattlens-energy-wh"]) * INTENSITIES[model] / 1000, rel=1e-4
+            )
+            assert headers["x-wattlens-price"] == "provisional"
+            headers, body = gateway.send(model, words, tokens, stream=True)
+            assert headers["x-wattlens-energy-wh"] is None
+            assert b"token" in body
+            sent += 2
+    rows = eventually(lambda: len(found := gateway.logged()) == sent and found)
+    for row in rows[warm:]:
+        entry = row["metadata"]["spend_logs_metadata"]["wattlens"]
+        assert entry["engine"] == row["model_group"]
+        assert entry["energy_wh"] > 0
+        assert entry["carbon_basis"] == "direct, hourly"
+        assert entry["co2e_g"] == pytest.approx(entry["energy_wh"] * INTENSITIES[row["model_group"]] / 1000)
+
+    counts = {name: Counter[str]() for name in ("chat", "code")}
+    for row in rows:
+        usage = row["metadata"]["usage_object"]
+        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+        counts[row["model_group"]] += Counter(
+            prompt=usage["prompt_tokens"] - cached, cached=cached, generation=usage["completion_tokens"]
+        )
+    assert counts["chat"]["cached"] > 0
+
+    def settled() -> list[dict[str, Any]] | None:
+        """Hours of the agent, once it has counted all that the gateway logged."""
+        hours, totals = gateway.hours(), {name: Counter[str]() for name in counts}
+        for hour in hours:
+            totals[hour["engine"]] += Counter(hour["tokens"])
+        return hours if totals == counts else None
+
+    hours = eventually(settled, 30)
+    time.sleep(3)
+    hours = gateway.hours()
+    after = _true_joules(gateway.node)
+    spans = (gateway.rows.parent / "proxy.log").read_text()
+    for name in ("gen_ai.usage.output_tokens", "wattlens.energy.upper_joules", "wattlens.co2e.grams"):
+        assert f'"{name}"' in spans
+    if len(hours) == 2:  # no full hour began meanwhile
+        for gpu, name in enumerate(counts):
+            hour = next(hour for hour in hours if hour["engine"] == name)
+            shares = sum(
+                count * hour["prices"][kind]["joules"]
+                for kind, count in counts[name].items()
+                if hour["prices"][kind] is not None
+            )
+            assert shares == pytest.approx(hour["active_joules"], rel=1e-9)
+            earlier = next((h["active_joules"] + h["idle_joules"] for h in hours_before if h["engine"] == name), 0.0)
+            metered, drawn = hour["active_joules"] + hour["idle_joules"] - earlier, after[gpu] - before[gpu]
+            assert metered == pytest.approx(drawn, rel=0.1)  # gain of the sensor, and the second at each end
+
+
+def test_requests_go_on_without_prometheus(gateway: Gateway) -> None:
+    eventually(lambda: gateway.send("chat", 50, 10)[0]["x-wattlens-energy-wh"] is not None)
+    query = urllib.parse.quote("wattlens_prompt_price_joules_per_token")
+    with urllib.request.urlopen(f"{gateway.prometheus}/api/v1/query?query={query}", timeout=5) as response:
+        assert b"chat" in response.read()
+    before = len(gateway.logged())
+    _, body = gateway.send("code", 50, 10)
+    assert json.loads(body)["usage"]["completion_tokens"] == 10
+    eventually(lambda: len(gateway.logged()) > before)
+
+
+def _true_joules(node: SimulatedNode) -> list[float]:
+    with node.plant() as plant:
+        return [plant.truth(gpu).true_uj / 1e6 for gpu in range(2)]
