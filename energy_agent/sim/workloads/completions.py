@@ -41,7 +41,7 @@ class CompletionApi:
 
     Args:
         engine: shared with the loop that runs its steps.
-        lock: held by whoever reads or changes the engine.
+        lock: held while the engine is read or changed.
         model: name of the served model.
         cached_ratio: share of each prompt that is in the cache.
         now_ns: plant time.
