@@ -25,10 +25,11 @@ from typing import Final
 from benchmarks.chain import SegmentChainWriter
 from benchmarks.runner import Row, say
 from energy_agent.accounting.device import DeviceAccount
+from energy_agent.accounting.training_phases import lasting, phase_rows
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Entry, Gap, Identity, Steps, Tokens, WorkloadFacts
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.journal.book import Batch
-from energy_agent.ledger.rows.kinds import CELL_NS, DeviceFacts
+from energy_agent.ledger.rows.kinds import CELL_NS, DeviceFacts, PhaseRow
 from energy_agent.metering.attribution import Holding
 from energy_agent.metering.gpu import SensorLimits
 from energy_agent.owners.processes import DeviceOwners
@@ -69,6 +70,7 @@ class PlannedJob:
     name: str
     pods: list[PodStay] = field(default_factory=list)
     training: list[tuple[float, float]] = field(default_factory=list)
+    checkpoints: list[tuple[float, float]] = field(default_factory=list)
 
     @property
     def steps(self) -> int:
@@ -157,6 +159,7 @@ def plan_fixed(first: int, nodes: int, minutes: float) -> PlannedJob:
 
 def _train(job: PlannedJob, changes: list[float], until_s: float) -> None:
     """The job restarts after each change of its nodes, and saves a checkpoint every so often."""
+    job.checkpoints = [(at, min(at + CHECKPOINT_S, until_s)) for at in _checkpoints(until_s)]
     stops = sorted([(at, RESTART_S) for at in changes] + [(at, CHECKPOINT_S) for at in _checkpoints(until_s)])
     free_s = 0.0
     for (at_s, lasts_s), following in zip(stops, [*stops[1:], (until_s, 0.0)], strict=True):
@@ -223,14 +226,17 @@ def record_node(
     boards = [SimulatedGpu(node, index, _levels(pods, rng, until_s), rng, until_s) for index in range(gpus)]
     for pod, job in pods:
         drawn_j = sum(board.power.joules(pod.end_s) - board.power.joules(pod.start_s) for board in boards)
-        busy_j = sum(
-            board.power.joules(min(end_s, pod.end_s)) - board.power.joules(max(start_s, pod.start_s))
-            for board in boards
-            for start_s, end_s in job.training
-            if start_s < pod.end_s and end_s > pod.start_s
+        trained_j, saved_j = (
+            sum(
+                board.power.joules(min(end_s, pod.end_s)) - board.power.joules(max(start_s, pod.start_s))
+                for board in boards
+                for start_s, end_s in intervals
+                if start_s < pod.end_s and end_s > pod.start_s
+            )
+            for intervals in (job.training, job.checkpoints)
         )
-        mine = truth.setdefault(job.name, [0.0, 0.0])
-        mine[0], mine[1] = mine[0] + drawn_j, mine[1] + drawn_j - busy_j
+        mine = truth.setdefault(job.name, [0.0, 0.0, 0.0])
+        mine[:] = mine[0] + drawn_j, mine[1] + drawn_j - trained_j, mine[2] + saved_j
     writer = SegmentChainWriter(folder, Identity(CLUSTER, f"gpu-{node:03d}", "boot-1", "0.2", simulated=True))
     devices = [DeviceFacts(board.uuid, board.account.info.name, 0.05, FIRST_S * NS_PER_S) for board in boards]
     facts = [
@@ -247,24 +253,29 @@ def record_node(
     times_s = {*(second + rng.uniform(0, 0.02) for second in range(int(until_s) + 1)), *(pod.end_s for pod, _ in pods), until_s}
     entries: list[Entry] = []
     gaps: list[Gap] = []
-    boots, from_s = 1, 0.0
+    phases: list[PhaseRow] = []
+    boots, from_s, doing = 1, 0.0, dict[str, str]()
     reads = sorted(at_s for at_s in times_s if at_s <= until_s and not any(gone_s < at_s < back_s for gone_s, back_s in away))
     for at_s, next_s in zip(reads, [*reads[1:], END], strict=True):
         holder = next(((pod, job) for pod, job in pods if pod.start_s <= at_s < pod.end_s), None)
         owner = f"{NAMESPACE}/{holder[0].name}" if holder else ""
         active = holder is not None and any(start_s < at_s and end_s > at_s - 1 for start_s, end_s in holder[1].training)
+        first = len(entries)
         for board in boards:
             new, gap = board.read(at_s, owner, f"boot-{boots}", active=active)
             entries += new
             gaps += [gap] if gap is not None else []
+        saves = holder is not None and any(start_s <= at_s < end_s for start_s, end_s in holder[1].checkpoints)
+        doing, before = {owner: "checkpoint"} if saves else {}, doing
+        phases += phase_rows(entries[first:], lasting(before, doing))
         if next_s - at_s > AWAY_S / 2 and next_s < END:
             boots += 1
             for board in boards:
                 board.restart(next_s - 5)
         if next_s == END or int(at_s * NS_PER_S) // CELL_NS != int(next_s * NS_PER_S) // CELL_NS:
             tokens, steps = count_steps_of_node(pods, from_s, at_s)
-            writer.add(Batch(entries, gaps, tokens, steps=steps))
-            entries, gaps, from_s = [], [], at_s
+            writer.add(Batch(entries, gaps, tokens, steps=steps, rows=phases))
+            entries, gaps, phases, from_s = [], [], [], at_s
 
 
 def count_steps_of_node(pods: list[tuple[PodStay, PlannedJob]], from_s: float, to_s: float) -> tuple[list[Tokens], list[Steps]]:
@@ -282,7 +293,7 @@ def count_steps_of_node(pods: list[tuple[PodStay, PlannedJob]], from_s: float, t
     return tokens, steps
 
 
-def judge(job: PlannedJob, report: JobReport, days: JobReport, drawn_j: float, idle_j: float) -> Row:
+def judge(job: PlannedJob, report: JobReport, days: JobReport, drawn_j: float, idle_j: float, saved_j: float) -> Row:
     """A job as `wattlens job` states it, next to the plant."""
     energy = report.energy
     joules = energy.energy_uj / 1e6
@@ -292,6 +303,7 @@ def judge(job: PlannedJob, report: JobReport, days: JobReport, drawn_j: float, i
         and (report.active_uj, report.idle_uj, report.nodes) == (days.active_uj, days.idle_uj, days.nodes)
         and report.steps == days.steps
         and report.tokens == days.tokens
+        and report.phases == days.phases
     )
     error = joules / drawn_j - 1
     within = energy.low_uj is not None and energy.high_uj is not None and energy.low_uj <= drawn_j * 1e6 <= energy.high_uj
@@ -305,6 +317,8 @@ def judge(job: PlannedJob, report: JobReport, days: JobReport, drawn_j: float, i
         "error": f"{error:+.4%}",
         "idle": f"{report.idle_uj / energy.energy_uj:.2%}",
         "idle of plant": f"{idle_j / drawn_j:.2%}",
+        "checkpoints": f"{report.phases['checkpoint'][0] / energy.energy_uj:.3%}" if report.phases else "-",
+        "of plant": f"{saved_j / drawn_j:.3%}",
         "steps": report.step_count,
         "steps of plant": job.steps,
         "J/step": float(Fraction(report.joules_per_step.value or 0)),

@@ -17,7 +17,7 @@ from energy_agent.accounting.share_policies import SharePolicyLabels
 from energy_agent.accounting.token_totals import TokenTotalsStore
 from energy_agent.accounting.totals import DeviceTotals, RecordedTotals
 from energy_agent.accounting.training_intake import TOLD, TrainingBatch
-from energy_agent.accounting.training_phases import phase_rows
+from energy_agent.accounting.training_phases import lasting, phase_rows
 from energy_agent.accounting.views import STUCK, device_view, host_fields
 from energy_agent.core.boundary import JOURNAL_LOST, is_gpu
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Entry, Gap, Identity, SourceHealth, Tokens, WorkloadFacts
@@ -76,7 +76,8 @@ class Accountant:
         self._now_ns = 0
         self._source_states: dict[str, dict[str, str]] = {}  # of other components, for the next commit
         self._told: dict[str, dict[str, str]] = {}  # labels that a training workload said of itself
-        self._phases: Mapping[str, str] = {}  # of training workloads that are not taking steps
+        self._doing: Mapping[str, str] = {}  # phases of training workloads that are not taking steps, at the last commit
+        self._phases: Mapping[str, str] = {}  # and those that last since the one before
         self._changed: States = {}  # states of the batch that waits
         self._stored: dict[str, dict[str, str]] = {}  # states as the journal has them
         self._meters: dict[str, str] = {}  # states of devices in the batch that waits
@@ -238,7 +239,7 @@ class Accountant:
         """Record steps and trained tokens, and what their workloads said of themselves, with the counts they came from."""
         self._pending.steps.extend(recorded.steps)
         self._pending.tokens.extend(recorded.tokens)
-        self._phases = recorded.phases
+        self._phases, self._doing = lasting(self._doing, recorded.phases), recorded.phases
         self._take(recorded.states)
         for workload, labels in recorded.labels.items():
             self._told[workload] = {name: value for name, value in labels.items() if value}

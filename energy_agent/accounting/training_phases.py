@@ -1,7 +1,8 @@
 """Energy of training workloads while their job does something else than training steps, such as saving a checkpoint. Pure.
 
-The lead rank of a workload reports once per second what it is doing. The energy of its GPUs in that second belongs to this
-phase, so a phase is off by about a second at each of its ends. The energy is part of the workload's, never in addition to it.
+The lead rank of a workload reports once per second what it is doing. The energy of its GPUs between two commits belongs to a
+phase if both found the workload in it. So the second of training power in which a phase begins is not part of the phase, which
+is short by up to a second at each end. The energy is part of the workload's, never in addition to it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,6 +11,11 @@ from energy_agent.core.boundary import is_gpu
 from energy_agent.core.energy import Entry
 from energy_agent.ledger.rows.cells import cell_start
 from energy_agent.ledger.rows.kinds import PhaseRow
+
+
+def lasting(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """The workloads that were in one phase from one commit to the next, with that phase."""
+    return {workload: phase for workload, phase in now.items() if before.get(workload) == phase}
 
 
 def phase_rows(entries: Iterable[Entry], phases: Mapping[str, str]) -> list[PhaseRow]:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.accounting.training_phases import phase_rows
+from energy_agent.accounting.training_phases import lasting, phase_rows
 from energy_agent.core.energy import Entry, Method, State
 from energy_agent.ledger.rows.kinds import CELL_NS
 
@@ -38,3 +38,11 @@ def test_each_gpu_entry_of_a_workload_in_a_phase_is_in_one_row_of_its_cell(entri
     for row in rows:
         assert row.cell_start_ns % CELL_NS == 0
         assert row.cell_start_ns <= row.start_ns <= row.end_ns <= row.cell_start_ns + CELL_NS
+
+
+PHASES = st.dictionaries(st.sampled_from("abc"), st.sampled_from(("checkpoint", "evaluation")))
+
+
+@given(PHASES, PHASES)
+def test_a_phase_lasts_where_both_commits_found_the_workload_in_it(before, now):
+    assert set(lasting(before, now).items()) == set(before.items()) & set(now.items())
