@@ -237,6 +237,7 @@ def test_every_value_at_once(helm: Path, tmp_path: Path) -> None:
         ({"agent": {"config": {"dvfs": {"mode": "enforce"}}}}, "set the value mode"),
         ({"actuator": {"allow": [{"devices": "all"}]}}, "missing property 'knobs'"),
         ({"priority": {"value": 2_000_000_000}}, "maximum"),
+        ({"deviceAccess": "dra"}, "needs informer.enabled=true"),
         ({"informer": {"ownerKinds": ["Job"]}}, "does not match pattern"),
         ({"podMonitor": {"endpoint": {"relabelings": []}}}, "invalid propertyName 'relabelings'"),
         ({"podMonitor": {"seriesLabels": {"instance": "a"}}}, "invalid propertyName 'instance'"),
@@ -257,6 +258,7 @@ def test_a_wrong_value_is_refused(helm: Path, tmp_path: Path, values: Any, says:
         {"mode": "shadow", "simulated": {"enabled": True}, "tls": {"enabled": True}},
         {"runtimeClassName": "", "priority": {"className": "", "create": False}, "networkPolicy": {"enabled": False}},
         {"preflight": {"enabled": True}, "deviceAccess": "nri", "mode": "enforce"},
+        {"preflight": {"enabled": True}, "deviceAccess": "dra", "namespace": {"create": True}},
     ],
 )
 def test_values_that_go_together(helm: Path, tmp_path: Path, values: Any) -> None:

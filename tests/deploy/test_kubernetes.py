@@ -52,7 +52,7 @@ def short(folder: str) -> str:
 
 def test_every_overlay_is_there() -> None:
     assert {short(f) for f in OVERLAYS} == {
-        "base", "cdi", "enforce", "informer", "nonroot", "nri", "shadow", "ship", "simulated", "tls",
+        "base", "cdi", "dra", "enforce", "informer", "nonroot", "nri", "shadow", "ship", "simulated", "tls",
     }  # fmt: skip
     observe = yaml.safe_load((KUBERNETES / "overlays/observe/kustomization.yaml").read_text())
     assert observe["resources"] == ["../../base"], "observing is the default"
@@ -95,7 +95,7 @@ def test_the_test_of_this_file_sees_each_exception() -> None:
 @pytest.mark.parametrize(("folder", "name"), WORKLOADS, ids=[f"{short(f)}-{n}" for f, n in WORKLOADS])
 def test_no_pod_takes_a_gpu_a_token_or_memory_without_a_bound(folder: str, name: str) -> None:
     pod = pod_of(folder, name)
-    assert pod["automountServiceAccountToken"] is (short(folder) == "informer")
+    assert pod["automountServiceAccountToken"] is (short(folder) in ("informer", "dra"))
     accounts = {o["metadata"]["name"]: o for o in of_kind(committed(folder), "ServiceAccount")}
     assert accounts[pod["serviceAccountName"]]["automountServiceAccountToken"] is False
     volumes = {v["name"] for v in pod["volumes"]}
@@ -184,9 +184,10 @@ def test_shadow_decides_and_has_no_privilege_more(tmp_path: Path) -> None:
         ("base", "nvidia", "all", False),
         ("overlays/cdi", "nvidia", "management.nvidia.com/gpu=all", False),
         ("overlays/nri", None, None, True),
+        ("overlays/dra", None, None, False),
     ],
 )
-def test_the_three_ways_to_the_gpus(overlay: str, runtime: str | None, visible: str | None, annotated: bool) -> None:
+def test_the_ways_to_the_gpus(overlay: str, runtime: str | None, visible: str | None, annotated: bool) -> None:
     (daemonset,) = of_kind(committed(overlay), "DaemonSet")
     template = daemonset["spec"]["template"]
     environ = {e["name"]: e.get("value") for e in containers(template["spec"])["agent"]["env"]}
@@ -204,7 +205,7 @@ def test_the_informers_role_is_the_one_that_its_configuration_needs(tmp_path: Pa
     assert found["rules"] == role["rules"]
     (bound,) = of_kind(overlay, "ClusterRoleBinding")
     assert (bound["roleRef"], bound["subjects"]) == (binding["roleRef"], binding["subjects"])
-    assert [f for f in FOLDERS if of_kind(committed(f), "ClusterRole")] == ["overlays/informer"]
+    assert [f for f in FOLDERS if of_kind(committed(f), "ClusterRole")] == ["overlays/dra", "overlays/informer"]
 
 
 def test_the_tls_overlay_gives_the_kubelet_a_port_without_credentials(tmp_path: Path) -> None:

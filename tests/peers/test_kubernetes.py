@@ -201,6 +201,9 @@ def test_the_doctor_of_the_notes_finds_no_failure(node: Cluster) -> None:
 
 
 def test_every_folder_of_manifests_is_accepted(node: Cluster) -> None:
+    node.kubectl(
+        "label", "--overwrite", "namespace", "wattlens", "resource.kubernetes.io/admin-access=true"
+    )  # for overlays/dra
     for folder in FOLDERS:
         if folder != "monitoring":  # kinds of the Prometheus operator
             node.kubectl("apply", "--dry-run=server", "-k", KUBERNETES / folder)

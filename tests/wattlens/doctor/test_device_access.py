@@ -32,7 +32,9 @@ def pod(way: str, *environs: dict[str, str]) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize(("way", "environ"), [("runtimeClass", ALL), ("cdi", {"NVIDIA_VISIBLE_DEVICES": "void"}), ("nri", {})])
+@pytest.mark.parametrize(
+    ("way", "environ"), [("runtimeClass", ALL), ("cdi", {"NVIDIA_VISIBLE_DEVICES": "void"}), ("nri", {}), ("dra", {})]
+)
 def test_a_way_that_works(tmp_path: Path, way: str, environ: dict[str, str]) -> None:
     finding = look(tmp_path, pod(way, environ), NvmlAnswers(count=8))
     assert (finding.status, finding.fix) == (FindingLevel.OK, "")
@@ -53,6 +55,7 @@ def test_a_way_that_works(tmp_path: Path, way: str, environ: dict[str, str]) -> 
         ("cdi", {"NVIDIA_VISIBLE_DEVICES": "void"}, "the applied CDI specification does not match", "nvidia-ctk cdi generate"),
         ("nri", {"NVIDIA_VISIBLE_DEVICES": "void"}, "the applied CDI specification does not match", "nvidia-ctk cdi generate"),
         ("nri", {}, "cdi.nriPluginEnabled", "deviceAccess to runtimeClass"),
+        ("dra", {}, "does not prepare devices with adminAccess", "mig.nvidia.com"),
     ],
 )
 def test_a_way_that_gave_nothing_is_named_with_what_to_try(

@@ -1,4 +1,4 @@
-"""How a pod gets at the GPUs: which of the three ways it was set up for, and which of them gave nothing."""
+"""How a pod gets at the GPUs: which of the four ways it was set up for, and which of them gave nothing."""
 
 from collections.abc import Iterator
 
@@ -6,11 +6,13 @@ from wattlens.doctor.facts import CheckContext
 from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 MANAGEMENT = "management.nvidia.com/gpu=all"
-_WAYS = ("runtimeClass", "cdi", "nri")
+_WAYS = ("runtimeClass", "cdi", "nri", "dra")
+_WITHOUT_ENVIRONMENT = ("nri", "dra")
 _OTHER = {
     "runtimeClass": "set the value deviceAccess to cdi; if that gives no access either, to nri",
     "cdi": "set the value deviceAccess to nri, or to runtimeClass if the toolkit does not support CDI",
     "nri": "set the value deviceAccess to runtimeClass, or to cdi",
+    "dra": "add mig.nvidia.com to the value dra.deviceClasses on nodes with MIG, or set deviceAccess to cdi",
 }
 _STALE = ("LIBRARY_NOT_FOUND", "DRIVER_NOT_LOADED", "LIB_RM_VERSION_MISMATCH")
 _ANEW = "regenerate it on the node: nvidia-ctk cdi generate, or restart nvidia-cdi-refresh or the GPU Operator's toolkit pod"
@@ -30,6 +32,10 @@ _WHY = {
     "nri": (
         "NVIDIA's NRI plugin gave this pod no access: the plugin is off (GPU Operator: cdi.nriPluginEnabled), NRI is "
         "disabled in containerd, or the plugin does not serve the namespace of this pod"
+    ),
+    "dra": (
+        "the claim of this pod gave no access: the DRA driver does not prepare devices with adminAccess, or CDI is disabled in "
+        "the container runtime"
     ),
 }
 
@@ -59,10 +65,10 @@ def _reason(facts: CheckContext, way: str, visible: str) -> DoctorFinding:
     if visible == "void" and reason in _STALE:  # void is what each CDI specification of NVIDIA's toolkit leaves
         means = f"{way}: the applied CDI specification does not match the installed driver or its location"
         return DoctorFinding(FindingLevel.FAIL, "device access", means, _ANEW)
-    if way != "nri" and visible in ("none", ""):
+    if way not in _WITHOUT_ENVIRONMENT and visible in ("none", ""):
         means = f"{way}: NVIDIA_VISIBLE_DEVICES is {visible or 'not set'}, so the runtime gives no access"
         return DoctorFinding(FindingLevel.FAIL, "device access", means, "set it as in deploy/kubernetes/base")
-    if devices and not library and way != "nri" and not {"utility", "all"} & set(driver.split(",")):
+    if devices and not library and way not in _WITHOUT_ENVIRONMENT and not {"utility", "all"} & set(driver.split(",")):
         means = (
             f"{way}: the devices are present, but libnvidia-ml.so.1 is not: NVIDIA_DRIVER_CAPABILITIES is {driver or 'not set'}"
         )

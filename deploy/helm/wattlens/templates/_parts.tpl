@@ -32,6 +32,9 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
 {{- if .Values.runAsNonRoot }}{{ fail "mode enforce needs uid 0: a capability is lost by any other user; set runAsNonRoot=false" }}{{ end }}
 {{- if .Values.simulated.enabled }}{{ fail "mode enforce steers GPUs of the node, and simulated has none; set mode=shadow" }}{{ end }}
 {{- end }}
+{{- if and (eq .Values.deviceAccess "dra") .Values.agent.enabled (not .Values.simulated.enabled) (not .Values.informer.enabled) }}
+{{- if not .Values.preflight.enabled }}{{ fail "deviceAccess dra needs informer.enabled=true: without it the agent's own claim counts as an allocation of every GPU" }}{{ end }}
+{{- end }}
 {{- if (dig "dvfs" "mode" "" .Values.agent.config) }}{{ fail "agent.config.dvfs.mode: set the value mode, which also brings what it needs" }}{{ end }}
 {{- if and .Values.informer.enabled .Values.simulated.enabled }}{{ fail "informer asks for pods of this node, and a simulated node has others; set one of them to false" }}{{ end }}
 {{- end }}
@@ -82,10 +85,18 @@ runAsNonRoot: false
 {{- else if eq .Values.deviceAccess "cdi" }}
 - {name: NVIDIA_VISIBLE_DEVICES, value: management.nvidia.com/gpu=all}
 {{- end }}
-{{- if ne .Values.deviceAccess "nri" }}
+{{- if has .Values.deviceAccess (list "runtimeClass" "cdi") }}
 - {name: NVIDIA_DRIVER_CAPABILITIES, value: utility}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{- /* Resources of a container that uses the GPUs. */ -}}
+{{- define "wattlens.deviceResources" -}}
+{{- if and (eq .root.Values.deviceAccess "dra") (not .root.Values.simulated.enabled) }}
+claims: [{name: devices}]
+{{- end }}
+{{ toYaml .resources }}
 {{- end }}
 
 {{- /* What an agent's pod and the preflight's have in common, but for their containers. */ -}}
@@ -102,7 +113,10 @@ imagePullSecrets:
 {{- if .Values.simulated.enabled }}
 shareProcessNamespace: true # the agent sees the simulated workloads' pids
 {{- else }}
-{{- if and (ne .Values.deviceAccess "nri") .Values.runtimeClassName }}
+{{- if eq .Values.deviceAccess "dra" }}
+resourceClaims:
+  - {name: devices, resourceClaimTemplateName: {{ include "wattlens.nodeName" . }}}
+{{- else if and (ne .Values.deviceAccess "nri") .Values.runtimeClassName }}
 runtimeClassName: {{ .Values.runtimeClassName }} # brings the driver's libnvidia-ml.so.1
 {{- end }}
 hostPID: true # NVML names the holders of a GPU by the host's pids; across namespaces they read 0
