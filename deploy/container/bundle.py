@@ -4,6 +4,7 @@
 
 Versions are those of constraints.txt, so that the same commit fetches the same wheels. For each architecture
 `sbom-ARCH.cdx.json` (CycloneDX 1.6) lists every wheel with its SHA-256, licence and dependencies; the image carries it.
+`requirements.txt` has the same versions and hashes, for `pip install --require-hashes -r`.
 """
 
 import argparse
@@ -162,6 +163,20 @@ def _licences(text: str) -> "list[License]":
     return [LicenseFactory().make_from_string(text)] if text else []
 
 
+def requirements(packages: list[Wheel]) -> str:
+    """Every project with its version and the SHA-256 of each of its wheels, for pip's hash-checking mode.
+
+    pip takes hashes from a requirements file alone: hashes in a constraints file make it refuse every dependency.
+    """
+    hashes: dict[str, set[str]] = {}
+    for wheel in packages:
+        hashes.setdefault(f"{wheel.name}=={wheel.version}", set()).add(wheel.sha256)
+    lines = (
+        " \\\n    ".join([name, *(f"--hash=sha256:{sha256}" for sha256 in sorted(hashes[name]))]) for name in sorted(hashes)
+    )
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -176,6 +191,7 @@ def main() -> int:
     try:
         fetch(args.folder, args.target, args.arch or ["amd64"], args.python)
         packages = wheels(args.folder)
+        (args.folder / "requirements.txt").write_text(requirements(packages))
         for arch in args.arch or ["amd64"]:
             path = args.folder / f"sbom-{arch}.cdx.json"
             path.write_text(bill(packages, args.target, arch))

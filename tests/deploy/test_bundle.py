@@ -98,6 +98,22 @@ def test_two_builds_are_the_same_and_hold_what_the_bill_says(folder: Path, tmp_p
     assert subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.startswith("wattlens ")
 
 
+def test_requirements_have_the_hash_of_every_wheel_and_pip_checks_them(folder: Path, tmp_path: Path) -> None:
+    text = bundle.requirements(bundle.wheels(folder))
+    digests = {hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.whl")}
+    assert {word.removeprefix("--hash=sha256:") for word in text.split() if word.startswith("--hash")} == digests
+    (six,) = [line for line in text.replace(" \\\n   ", "").splitlines() if line.startswith("nvidia-ml-py==")]
+    for name, line, expected in (("right", six, 0), ("wrong", six.replace("sha256:", "sha256:0000")[:-4], 1)):
+        (tmp_path / name).write_text(line + "\n")
+        command = [
+            sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-deps", "--no-index",
+            "--find-links", folder, "--require-hashes", "--target", tmp_path / f"to-{name}", "-r", tmp_path / name,
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == expected, done.stderr
+        assert ("DO NOT MATCH THE HASHES" in done.stderr) == bool(expected)
+
+
 def test_a_missing_library_is_one_line_before_any_download(tmp_path: Path) -> None:
     """With a Python that has nothing but the standard library, as on a machine that only builds images."""
     script = ROOT / "deploy/container/bundle.py"
