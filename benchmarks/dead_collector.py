@@ -41,9 +41,8 @@ def run(seconds: float = 600.0, endpoint: str = "") -> Row:
                 while time.monotonic() < end_s:
                     time.sleep(1.0)
                     most_b = max(most_b, resident_b(agent.pid))
-                up = next(
-                    v for (name, of), v in agent.page().items() if name == "wattlens_source_up" and ("source", "otlp") in of
-                )
+                page = agent.page()
+                up = [v for (name, of), v in page.items() if name == "wattlens_source_up" and ("source", "otlp") in of]
             for thread in (counters, truth):
                 thread.ended.set()
                 thread.join()

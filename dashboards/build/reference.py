@@ -38,7 +38,7 @@ _GROUPS = (
             "accepted_",
         ),
     ),
-    ("Serving", ("serving_", "prefill_", "decode_")),
+    ("Serving", ("serving_", "prefill_", "decode_", "prompt_price_", "generation_price_")),
     ("DVFS", ("dvfs_",)),
     (
         "Node, sources, ledger and agent",
