@@ -17,6 +17,7 @@ from wattlens.cli import main
 STOP = """
 import os, signal, sys
 from wattlens.cli import main
+from wattlens.cli.ledger import ship
 
 moment = 0
 last = False
@@ -36,6 +37,7 @@ while not last:
                 os.kill(os.getpid(), signal.SIGTERM)
 
     sys.setprofile(stop)
+    ship.LAST_S = 0.0
     print(main(["ledger", "ship", *sys.argv[1:], "--every", "1d"]))
 """
 
@@ -75,6 +77,21 @@ def test_what_comes_is_copied_until_sigterm(companion: "subprocess.Popen[str]", 
     assert err == ""
     assert "1 segments copied" in out
     assert main(["ledger", "verify", str(tmp_path / "store")]) == 0
+
+
+def test_the_segment_that_the_agent_writes_at_the_same_sigterm_is_copied(segments: Path, tmp_path: Path) -> None:
+    first, second, _ = sorted(segments.iterdir())
+    (tmp_path / "source").mkdir()
+    shutil.copy(first, tmp_path / "source")
+    shutil.copy(second, tmp_path / "new")
+    command = [sys.executable, "-m", "wattlens", "ledger", "ship", str(tmp_path / "source"), f"file://{tmp_path}/store"]
+    with subprocess.Popen([*command, "--every", "1d"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        eventually(lambda: names(tmp_path / "store") == [first.name])
+        process.send_signal(signal.SIGTERM)
+        (tmp_path / "new").rename(tmp_path / "source" / second.name)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert names(tmp_path / "store") == [first.name, second.name]
 
 
 def test_it_ends_at_whatever_moment_of_its_wait_sigterm_comes(segments: Path, tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ import argparse
 import json
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from energy_agent.ledger.chain import ChainFault, Progress
 
 SUMMARY = "copy segments to a folder or object store; never overwrites a file"
+
+LAST_S: Final = 1.0
+"""How long after SIGTERM the last round begins: the agent has written its segment within 0.8 s."""
 
 Find = Callable[[], list[Path]]
 
@@ -30,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--every",
         type=duration(0.06, 86_400, unit="m"),
         metavar="TIME",
-        help="keep running, and copy new segments at this interval, such as 1h, until SIGTERM",
+        help="keep running, and copy new segments at this interval, such as 1h, and a last time at SIGTERM",
     )
 
 
@@ -58,9 +62,7 @@ def run(arguments: argparse.Namespace, find: Find, progress: Callable[[str], "Pr
 
 
 def _again_and_again(arguments: argparse.Namespace, find: Find) -> int:
-    """Run rounds until SIGTERM or SIGINT. A failure is reported and does not end the loop: the next round retries."""
-    from energy_agent.ledger.fleet.ship import ship
-
+    """Run rounds until SIGTERM or SIGINT, and a last one. A failure does not end the loop: the next round retries."""
     stopped, wake = Flag(), Wake()
 
     def stop(*_: object) -> None:
@@ -70,22 +72,31 @@ def _again_and_again(arguments: argparse.Namespace, find: Find) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     shipped: set[Path] = set()
-    while True:
-        try:
-            files = [path for path in find() if path not in shipped]
-            if files:
-                done = ship(files, arguments.url)
-                shipped.update(path for path in files if not any(str(path) in line for line in done.refused))
-                print(f"{done.copied} segments copied to {arguments.url}, {done.there} already present", flush=True)
-                for line in done.refused:
-                    print(printable(f"wattlens: refused: {line}"), file=sys.stderr, flush=True)
-        except UsageError:
-            raise  # it will not be otherwise the next time
-        except WattlensError as error:
-            print(f"wattlens: {error}", file=sys.stderr, flush=True)
+    while not stopped.is_set():
+        _ship_new(arguments, find, shipped)
         wake.wait(arguments.every)
-        if stopped.is_set():
-            return 0
+    # The agent of a node that is preempted or stopped gets its SIGTERM at the same time and writes its last segment.
+    time.sleep(LAST_S)
+    _ship_new(arguments, find, shipped)
+    return 0
+
+
+def _ship_new(arguments: argparse.Namespace, find: Find, shipped: set[Path]) -> None:
+    """Copy what has not been copied; a failure is reported."""
+    from energy_agent.ledger.fleet.ship import ship
+
+    try:
+        files = [path for path in find() if path not in shipped]
+        if files:
+            done = ship(files, arguments.url)
+            shipped.update(path for path in files if not any(str(path) in line for line in done.refused))
+            print(f"{done.copied} segments copied to {arguments.url}, {done.there} already present", flush=True)
+            for line in done.refused:
+                print(printable(f"wattlens: refused: {line}"), file=sys.stderr, flush=True)
+    except UsageError:
+        raise  # it will not be otherwise the next time
+    except WattlensError as error:
+        print(f"wattlens: {error}", file=sys.stderr, flush=True)
 
 
 def _tell(faults: Iterable["ChainFault"]) -> None:
