@@ -79,6 +79,8 @@ def single_address(address: JobAddress, addresses: Iterable[str]) -> str:
     Raises:
         WattlensError: they belong to several, as owners of two kinds may have one name.
     """
+    if address.scheduler == "slurm":
+        return address.text  # a task of an array has the address of the array
     unique = sorted(set(addresses) - {""})
     kinds = {each.split("/")[2] for each in unique if each.startswith("k8s/")}
     if len(kinds) > 1 and len({_SAME.get(kind, kind) for kind in kinds}) > 1:

@@ -3,7 +3,7 @@
 import pytest
 
 from energy_agent.core.errors import UsageError, WattlensError
-from wattlens.job.address import parse_address, single_address
+from wattlens.job.address import exact_address, parse_address, single_address
 
 POD = {"namespace": "research", "pod": "llama-0", "owner": "JobSet/llama"}
 SLURM = {"owner": "Job/4711", "job": "4715", "array_task": "3"}
@@ -35,6 +35,12 @@ def test_an_address_selects_workloads_by_their_owner(text, workload, kind, label
 def test_other_text_is_a_usage_error(text):
     with pytest.raises(UsageError, match="expected a job as k8s/NAMESPACE/NAME"):
         parse_address(text)
+
+
+def test_a_task_of_an_array_keeps_its_name():
+    assert single_address(parse_address("slurm/4711_3"), ["slurm/4711"]) == "slurm/4711_3"
+    exact = exact_address("4711")
+    assert [exact.matches(workload, "slurm", SLURM) for workload in ("slurm-4711", "slurm-4715")] == [True, False]
 
 
 def test_a_name_of_several_owners_must_be_chosen():
