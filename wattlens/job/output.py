@@ -29,6 +29,8 @@ def number_text(number: Fraction | float) -> str:
 
 def joules_text(joules: Fraction) -> str:
     """Joules with a prefix and four digits: 1.843 MJ."""
+    if not joules:
+        return "0 J"
     size, unit = next((each for each in _PREFIXES if joules >= each[0]), _PREFIXES[-1])
     return f"{number_text(joules / size)} {unit}"
 
