@@ -29,6 +29,21 @@ pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/examples/kubernetes"
 INTENSITY = "wattlens_grid_carbon_intensity_grams_per_kilowatt_hour"
+NIGHT_S = 1780282800
+"""NOW_LOW in seconds."""
+REPLICAS = (
+    ("wattlens_requests_running", ',model="llama-70b"', 60, 60),
+    ("wattlens_requests_waiting", ',model="llama-70b"', 40, 32),
+    (
+        "instance_workload_model:wattlens_time_to_first_token_seconds:quantile_rate5m",
+        ',model="llama-70b",quantile="0.9"',
+        0.4,
+        1.1,
+    ),
+    ("instance_workload:wattlens_gpu_power_watts:sum", "", 4100, 3900),
+    ("wattlens_workload_info", ',namespace="serving",owner="Deployment/chat"', 1, 1),
+)
+"""Series of two replicas at NIGHT_S: name, labels, and the value of each."""
 NOW_LOW, NOW_HIGH = "2026-06-01T03:00:00Z", "2026-06-01T18:00:00Z"
 
 
@@ -64,7 +79,12 @@ def prometheus(tmp_path_factory):
     for minute in range(0, 8 * 24 * 60, 15):
         value = 100 if minute == (7 * 24 + 3) * 60 else 400 if minute == (7 * 24 + 18) * 60 else 300
         lines.append(f'{INTENSITY}{{zone="GB",basis="direct"}} {value} {start + minute * 60}')
-    (folder / "samples").write_text("\n".join([f"# TYPE {INTENSITY} gauge", *lines, "# EOF"]) + "\n")
+    families = [f"# TYPE {INTENSITY} gauge", *lines]
+    for name, labels, first, second in REPLICAS:
+        of_replica = 'cluster="a",job="wattlens",instance="n1",workload="serving/chat'
+        families += [f"# TYPE {name} gauge"]
+        families += [f'{name}{{{of_replica}-{n}"{labels}}} {value} {NIGHT_S}' for n, value in ((1, first), (2, second))]
+    (folder / "samples").write_text("\n".join([*families, "# EOF"]) + "\n")
     create = [need_peer("promtool"), "tsdb", "create-blocks-from", "openmetrics", "samples", "data"]
     subprocess.run(create, cwd=folder, check=True, capture_output=True, timeout=60)
     (folder / "prometheus.yml").write_text("{}\n")
@@ -84,10 +104,11 @@ def prometheus(tmp_path_factory):
         process.wait(10)
 
 
-def query(url, expr):
+def query(url, expr, **parameters):
     """Reply to an instant query; None while the server starts."""
+    parameters = urllib.parse.urlencode({"query": expr} | parameters)
     try:
-        with urllib.request.urlopen(f"{url}/api/v1/query?{urllib.parse.urlencode({'query': expr})}", timeout=10) as reply:
+        with urllib.request.urlopen(f"{url}/api/v1/query?{parameters}", timeout=10) as reply:
             return json.load(reply)
     except urllib.error.HTTPError as error:
         return json.load(error)
@@ -158,6 +179,18 @@ def test_a_budget_without_readings_limits_nothing(prometheus):
     assert triggers["queue"]["ignoreNullValues"] == "false"
     names = set(re.findall(r"[a-z]+", scaled["spec"]["advanced"]["scalingModifiers"]["formula"])) - {"min", "max"}
     assert names == triggers.keys()
+
+
+def test_a_power_budget_limits_the_replicas_that_load_needs(prometheus):
+    (scaled,) = objects("keda.yaml")
+    values = {}
+    for trigger in scaled["spec"]["triggers"]:
+        (sample,) = query(prometheus, trigger["metadata"]["query"], time=NIGHT_S)["data"]["result"]
+        values[trigger["name"]] = float(sample["value"][1])
+    assert values == pytest.approx({"queue": (100 + 92) / 32, "latency": 2 * 1.1 / 0.5, "budget": 20_000 // 4100})
+    formula = scaled["spec"]["advanced"]["scalingModifiers"]["formula"]
+    assert formula == "min(max(queue, latency), budget)"
+    assert min(max(values["queue"], values["latency"]), values["budget"]) == 4, "and not 6"
 
 
 def start_jobs(server, folder, url, now):
