@@ -24,7 +24,7 @@ _AT_EXIT_S: Final = 2.0
 
 
 class WindowSpan:
-    """An open span of a window."""
+    """An open span of a window, or of a training run."""
 
     def __init__(self, span: Any) -> None:
         self._span = span
@@ -32,12 +32,22 @@ class WindowSpan:
     def end(self, window: "measure", error: BaseException | None) -> None:
         """End it now; its energy follows in the background."""
         end_ns = time.time_ns()
-        if error is not None:
-            self._span.record_exception(error)
-            self._span.set_status(sys.modules["opentelemetry.trace"].StatusCode.ERROR, type(error).__name__)
+        self._record(error)
         if not _finisher.add(self._span, window, end_ns):
             self._span.set_attribute("wattlens.energy.absent_reason", "too many windows wait for their energy")
             self._span.end(end_time=end_ns)
+
+    def end_with(self, attributes: Mapping[str, str | float | int | bool], error: BaseException | None) -> None:
+        """End it now, with attributes that are known already."""
+        self._record(error)
+        for name, value in attributes.items():
+            self._span.set_attribute(name, value)
+        self._span.end()
+
+    def _record(self, error: BaseException | None) -> None:
+        if error is not None:
+            self._span.record_exception(error)
+            self._span.set_status(sys.modules["opentelemetry.trace"].StatusCode.ERROR, type(error).__name__)
 
 
 def open_span(name: str) -> WindowSpan | None:

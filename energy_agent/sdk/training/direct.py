@@ -22,6 +22,7 @@ class Direct:
         self.power_w: float | None = None
         self.reason = NOTHING
         self.gpus = ""
+        self.simulated = False
         self._count = 0
         self._window: Any = None
         self._began, self._since_s = (0, 0), 0.0
@@ -60,6 +61,7 @@ class Direct:
             (before.edge_j or 0.0) + done.edge_joules, done.gain_uncertainty_ratio, (before.seconds or 0.0) + seconds,
         )  # fmt: skip
         self.power_w, self.reason, self.gpus = joules / (seconds or 1.0), "", done.gpus
+        self.simulated = bool(done.simulated)
         return True
 
     def close(self) -> None:

@@ -36,6 +36,7 @@ class Status:
         measured_tokens: those of `tokens` that were trained in that time; None for all.
         gpus: which were measured, in words; "" by the agent.
         world: how many ranks the job has; without an agent the tokens are those of this rank alone.
+        simulated: the GPUs are simulated.
     """
 
     source: str
@@ -53,6 +54,7 @@ class Status:
     measured_tokens: int | None = None
     gpus: str = ""
     world: int = 1
+    simulated: bool = False
 
     @property
     def joules_per_token(self) -> float | None:
@@ -99,6 +101,24 @@ class Status:
         )
 
 
+def run_attributes(progress: Status) -> dict[str, str | float | int | bool]:
+    """Attributes of a run's span, named as those of a measured window; without energy they have the reason."""
+    attributes: dict[str, str | float | int | bool] = {"wattlens.steps": progress.steps, "wattlens.tokens": progress.tokens}
+    if progress.joules is None:
+        return attributes | {"wattlens.energy.absent_reason": progress.reason}
+    values = {
+        "wattlens.simulated": progress.simulated,
+        "wattlens.energy.joules": progress.joules,
+        "wattlens.energy.lower_joules": progress.low,
+        "wattlens.energy.upper_joules": progress.high,
+        "wattlens.energy.source": progress.source,
+        "wattlens.energy.steps": progress.measured_steps,
+        "wattlens.energy.seconds": progress.seconds,
+        "wattlens.gpus": progress.gpus or None,
+    }
+    return attributes | {name: value for name, value in values.items() if value is not None}
+
+
 def _digits(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
@@ -142,6 +162,7 @@ class SourceView:
     workload: str = ""
     reason: str = NOTHING
     gpus: str = ""
+    simulated: bool = False
 
 
 @dataclass(slots=True)
@@ -173,11 +194,12 @@ def advance_view(view: SourceView, reply: Mapping[str, Any], *, afresh: bool) ->
         gain_ratio=float(reply.get("gain_uncertainty_ratio", 0.0)),
         seconds=None if at_ns is None else int(at_ns) / NS_PER_S,
     )
+    simulated = bool(reply.get("simulated"))
     powers = [device["power_w"] for device in reply.get("devices", ()) if "power_w" in device]
     power_w = sum(powers) if powers else None
     if view.source != AGENT or afresh or _broken(view, totals, workload):
-        return SourceView(view.interval + 1, AGENT, totals, totals, power_w, workload, "")
-    return SourceView(view.interval, AGENT, view.first, totals, power_w, workload, "")
+        return SourceView(view.interval + 1, AGENT, totals, totals, power_w, workload, "", simulated=simulated)
+    return SourceView(view.interval, AGENT, view.first, totals, power_w, workload, "", simulated=simulated)
 
 
 def _broken(view: SourceView, totals: RunTotals, workload: str) -> bool:
@@ -207,5 +229,5 @@ def status(base: RunBaseline, view: SourceView, run: tuple[int, int], loss: floa
         seconds = last.seconds - start.seconds
     return Status(
         view.source, joules, view.power_w, max(steps, run[0]), max(tokens, run[1]), loss, view.workload, reason,
-        low, high, seconds, steps, tokens, view.gpus, world,
+        low, high, seconds, steps, tokens, view.gpus, world, view.simulated,
     )  # fmt: skip

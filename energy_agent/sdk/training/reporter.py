@@ -201,7 +201,7 @@ class Reporter:
             self._bases.clear()
             read = direct.totals if direct.totals.readings else None
             self.view = SourceView(
-                self.view.interval, DIRECT, RunTotals(), read, direct.power_w, "", direct.reason, direct.gpus
+                self.view.interval, DIRECT, RunTotals(), read, direct.power_w, "", direct.reason, direct.gpus, direct.simulated
             )
 
     def _silent(self, why: Callable[[], str] | None, *, at_once: bool = False) -> None:

@@ -14,12 +14,15 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from math import isfinite
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from energy_agent.sdk.ranks import RankPosition, place_of
-from energy_agent.sdk.training.progress import RunBaseline, RunTotals, Status, counts, status
+from energy_agent.sdk.training.progress import RunBaseline, RunTotals, Status, counts, run_attributes, status
 from energy_agent.sdk.training.reporter import Reporter
 from energy_agent.sdk.training.token_count import parse_token_count
+
+if TYPE_CHECKING:
+    from energy_agent.sdk.measure.span import WindowSpan
 
 F = TypeVar("F", bound=Callable[..., Any])
 WAIT_S = 1.0
@@ -190,7 +193,7 @@ class training:  # noqa: N801 - reads as a statement: with training(model="llama
         world: number of ranks; with the same default.
         quiet: no hint on stderr, and no line at the end of the process.
 
-    `status()` has energy, tokens and steps since it was made.
+    `status()` has energy, tokens and steps since it was made. With `with` and a current OpenTelemetry span, it is a span.
     """
 
     def __init__(
@@ -205,6 +208,7 @@ class training:  # noqa: N801 - reads as a statement: with training(model="llama
     ) -> None:
         self._first, self._base = (0, 0), RunBaseline(0, RunTotals())
         self._name = model
+        self._span: WindowSpan | None = None
         with suppress(Exception):
             count, position = counter(), place_of(os.environ)
             place = RankPosition(
@@ -217,11 +221,20 @@ class training:  # noqa: N801 - reads as a statement: with training(model="llama
             self._first, self._base = counts(count.as_report()), count.reporter.base()
 
     def __enter__(self) -> Self:
+        if "opentelemetry.trace" in sys.modules:
+            with suppress(Exception):
+                from energy_agent.sdk.measure.span import open_span
+
+                self._span = open_span(self._name or _TRAINING)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with suppress(Exception):
             counter().reporter.flush()
+        span, self._span = self._span, None
+        if span is not None:
+            with suppress(Exception):
+                span.end_with(run_attributes(self.status(wait=False)), error)
 
     def step(self, tokens: int = 0, loss: object = None) -> None:
         """As `wattlens.step`."""

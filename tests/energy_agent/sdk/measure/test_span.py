@@ -110,3 +110,32 @@ with measure() as m: time.sleep(0.1)
 m.joules
 print(json.dumps({"imported": [name for name in sys.modules if name.startswith("opentelemetry")]}))
 """) == [{"imported": []}]  # fmt: skip
+
+
+def test_a_training_run_is_a_child_of_the_current_span_and_has_its_energy(node: Path) -> None:
+    code = (
+        TRACED
+        + """
+import wattlens
+from energy_agent.sdk.training import reporter
+reporter._PATIENCE_S = 0.0
+with tracer.start_as_current_span("job"):
+    with wattlens.training(model="llama") as run:
+        for _ in range(100):
+            wattlens.step(tokens=10)
+            time.sleep(0.05)
+            if run.status(wait=False).joules:
+                break
+with wattlens.training(model="alone"):
+    wattlens.step()
+"""
+    )
+    spans = run(node, code)
+    assert [span["name"] for span in spans] == ["llama", "job"]
+    assert spans[0]["parent"] == spans[1]["span"]
+    attributes = spans[0]["attributes"]
+    assert isinstance(attributes, dict)
+    assert attributes["wattlens.energy.joules"] > 0
+    assert attributes["wattlens.energy.lower_joules"] < attributes["wattlens.energy.joules"]
+    assert attributes["wattlens.simulated"] is True
+    assert attributes["wattlens.tokens"] == 10 * attributes["wattlens.steps"]

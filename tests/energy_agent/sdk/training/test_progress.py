@@ -25,6 +25,7 @@ class Window:
     seconds, edge_joules, gain_uncertainty_ratio, gpus = 1.0, 0.5, 0.05, "GPU 0"
     by_device = {"GPU-1": None}  # noqa: RUF012
     joules, reason = None, ""
+    simulated = False
 
     def __init__(self, work):
         self._work = work
