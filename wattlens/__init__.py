@@ -8,8 +8,9 @@ phase      name a phase of a training run
 training   what the run of this process used so far
 steered    let a distributed training job be steered as one
 request_energy  share of one request in the energy of its engine
+model_card  section of a model card about a training run
 compare    whether two sets of measured runs differ
-hooks      hooks of PyTorch, Hugging Face's Trainer and Lightning
+hooks      hooks of PyTorch, Hugging Face's Trainer and Lightning, of W&B and MLflow, of LiteLLM
 
 The command line is `wattlens --help`; the documentation is in docs/.
 """
@@ -24,13 +25,15 @@ if TYPE_CHECKING:
     from energy_agent.sdk.training.step_counter import phase, step, training
     from wattlens import hooks
     from wattlens.comparison.statistics import compare
+    from wattlens.model_cards import model_card
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compare", "hooks", "measure", "phase", "request_energy", "steered", "step", "training"]
+__all__ = ["__version__", "compare", "hooks", "measure", "model_card", "phase", "request_energy", "steered", "step", "training"]
 
 _HOMES = {
     "compare": "wattlens.comparison.statistics",
     "measure": "energy_agent.sdk.measure.measurement",
+    "model_card": "wattlens.model_cards",
     "phase": "energy_agent.sdk.training.step_counter",
     "request_energy": "energy_agent.sdk.request_energy",
     "steered": "energy_agent.sdk.steering.steered",

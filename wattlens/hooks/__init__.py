@@ -1,9 +1,9 @@
-"""Hooks of training libraries: `wattlens.hooks.torch`, `hf` and `lightning`; of a gateway: `wattlens.hooks.litellm`."""
+"""Hooks of training libraries (`wattlens.hooks.torch`, `hf`, `lightning`), experiment trackers (`wandb`, `mlflow`), LiteLLM."""
 
 from importlib import import_module
 from types import ModuleType
 
-__all__ = ["hf", "lightning", "litellm", "torch"]
+__all__ = ["hf", "lightning", "litellm", "mlflow", "torch", "wandb"]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -18,6 +18,7 @@ from energy_agent.sdk.training.step_counter import counter, guarded
 
 if TYPE_CHECKING:
     from energy_agent.sdk.steering.steered import steered
+    from energy_agent.sdk.training.energy_log import EnergyLog
 
     WattlensCallback: Any
 
@@ -30,6 +31,7 @@ class _Events:
     `tokens`: how many this rank trains in an optimizer step, or a function of (args, state) that returns the number; by default
     the Trainer's own count with `include_num_input_tokens_seen`, in equal parts for its ranks.
     `steered`: `wattlens.steered()`, for a job over several nodes.
+    `log`: of `wattlens.hooks.wandb` or `wattlens.hooks.mlflow`; gets the energy at the Trainer's steps.
     """
 
     def __init__(
@@ -37,8 +39,9 @@ class _Events:
         tokens: int | Callable[[Any, Any], int] | None = None,
         model: str = "",
         steered: "steered | None" = None,
+        log: "EnergyLog | None" = None,
     ) -> None:
-        self._tokens, self._model, self._steered = tokens, model, steered
+        self._tokens, self._model, self._steered, self._energy_log = tokens, model, steered, log
         self._step = self._seen = self._left = 0
         self._mark_s: float | None = None
         self._evaluating = False
@@ -61,6 +64,8 @@ class _Events:
             self._steered.step()  # first of all: whatever goes wrong below, other ranks wait for this one here
         done, self._step = state.global_step - self._step, state.global_step
         counter().step(self._trained(args, state), None, max(0, done))
+        if self._energy_log is not None:
+            self._energy_log.step(state.global_step)
         self._mark_s = time.monotonic()
 
     @guarded
@@ -94,6 +99,8 @@ class _Events:
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._mark_s = None
         counter().reporter.flush()
+        if self._energy_log is not None:
+            self._energy_log.finish()
 
     def _evaluated(self) -> None:
         if self._evaluating:

@@ -19,6 +19,7 @@ from energy_agent.sdk.training.step_counter import counter, guarded
 
 if TYPE_CHECKING:
     from energy_agent.sdk.steering.steered import steered
+    from energy_agent.sdk.training.energy_log import EnergyLog
 
     WattlensCallback: Any
 
@@ -31,12 +32,17 @@ class _Events:
     `tokens`: how many of a batch this rank trains, or a function of the batch that returns the number; by default the size of
     the batch's `input_ids`, if it has them.
     `steered`: `wattlens.steered()`, for a job over several nodes.
+    `log`: of `wattlens.hooks.wandb` or `wattlens.hooks.mlflow`; gets the energy at the Trainer's steps.
     """
 
     def __init__(
-        self, tokens: int | Callable[[Any], int] | None = None, model: str = "", steered: "steered | None" = None
+        self,
+        tokens: int | Callable[[Any], int] | None = None,
+        model: str = "",
+        steered: "steered | None" = None,
+        log: "EnergyLog | None" = None,
     ) -> None:
-        self._tokens, self._model, self._steered = tokens, model, steered
+        self._tokens, self._model, self._steered, self._energy_log = tokens, model, steered, log
         self._step = 0
         self._since: tuple[str, float] | None = None  # what may be a wait, and since when
 
@@ -62,6 +68,8 @@ class _Events:
         done, self._step = trainer.global_step - self._step, trainer.global_step
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         counter().step(self._trained(batch), loss, max(0, done))
+        if self._energy_log is not None:
+            self._energy_log.step(trainer.global_step)
         self._since = _DATA, time.monotonic()
 
     @guarded
@@ -95,6 +103,8 @@ class _Events:
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         self._over()
         counter().reporter.flush()
+        if self._energy_log is not None:
+            self._energy_log.finish()
 
     def _over(self, then: str = "") -> None:
         """Something else begins: what was under way is over."""
