@@ -4,8 +4,11 @@ import asyncio
 import json
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -13,6 +16,13 @@ import pytest
 
 import wattlens.hooks.litellm as module
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.local_api.history import EnergyHistory
+from energy_agent.local_api.peers import Peers
+from energy_agent.local_api.routes import Routes
+from energy_agent.local_api.server import ClientApi
+from energy_agent.runtime.clock import RealClock
+from tests.energy_agent.sdk.test_request_energy import FINAL, OPEN
+from tests.snapshots import Player
 from tests.support import eventually, free_port
 from wattlens.prometheus.token_prices import parse_prices
 
@@ -234,6 +244,24 @@ def test_a_dead_server_leaves_a_reason_in_the_log_and_no_header(store: Store) ->
     entry = eventually(lambda: "refused" in logged(callback)["reason"] and logged(callback))
     assert "energy_wh" not in entry
     assert headers(callback, SimpleNamespace(usage=USAGE)) is None
+
+
+def test_without_prometheus_prices_are_those_of_the_nodes_agent(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = EnergyHistory()
+    history.add(replace(Player(gpus=2).at(5, time.time_ns()), engine_hours=(FINAL, OPEN)))
+    monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(tmp_path / "agent.sock"))
+    api = ClientApi(tmp_path / "agent.sock", Routes(history), Peers([Path("/proc")], RealClock()))
+    api.start()
+    try:
+        callback = module.WattlensLogger(carbon_g_per_kwh=100, carbon_basis="stated")
+        usage = {"prompt_tokens": 800, "completion_tokens": 150}
+        entry = eventually(lambda: "energy_wh" in (found := logged(callback, usage)) and found)
+    finally:
+        api.stop()
+    assert entry["energy_wh"] == pytest.approx(200.0 / 3600)
+    assert entry["co2e_g"] == pytest.approx(200.0 / 3600 / 10)
 
 
 def test_prices_that_are_too_old_are_absent(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
