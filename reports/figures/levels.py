@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from energy_agent.site.building.contracts import CERTIFICATES, ContractUse
 from reports.figures.figure import quotient_text
-from reports.inputs import SiteInputs
+from reports.inputs import NO_RESIDUAL, SiteInputs
 from reports.site.grid import Grid, kwh
 
 CERTIFICATE, CONTRACT, SUPPLIER_RATE = "certificates", "contracts", "supplier-specific rate"
@@ -75,7 +75,7 @@ def levels(site: MarketSite) -> tuple[MarketLevel, ...]:
     rows.append(MarketLevel(SUPPLIER_RATE, own_uj, whole_g - mix_g, why))
     left -= own_uj
     if grid.residual_is_average:
-        rows.append(MarketLevel(MIX, 0, Fraction(0), grid.residual_lacking if left else ALL_COVERED))
+        rows.append(MarketLevel(MIX, 0, Fraction(0), NO_RESIDUAL if left else ALL_COVERED))
     rows.append(MarketLevel(AVERAGE if grid.residual_is_average else MIX, left, mix_g, "" if left else ALL_COVERED))
     return tuple(rows)
 

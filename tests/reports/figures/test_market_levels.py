@@ -85,6 +85,14 @@ def test_a_rate_of_a_part_of_the_time_leaves_the_rest_to_the_residual_mix(base: 
     assert "supplier-specific rate: no rate of the period" in market(found).dims["higher_levels"]
 
 
+def test_the_grid_average_is_the_last_level_and_each_reason_is_one_part(base: PeriodEvidence) -> None:
+    lacking = "XA: no factor; add a factor file; see docs/factors.md"
+    dims = market(with_inputs(base, residual=(), residual_lacking=lacking)).dims
+    assert dims["levels"] == "grid average: 2.4 kWh"
+    assert dims["higher_levels"].split("; ")[-1] == "residual mix: no input has a residual mix of the grid"
+    assert len(dims["higher_levels"].split("; ")) == 4
+
+
 def test_a_rate_does_not_need_a_grid_factor(base: PeriodEvidence) -> None:
     found = with_inputs(base, supplier_rates=(RATE,), location=(), residual=(), location_lacking="no factor")
     assert (market(found).text, found["co2e.location"].value) == ("744", None)
