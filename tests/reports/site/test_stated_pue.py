@@ -44,11 +44,11 @@ def test_bounds_that_are_assumed_are_told(tmp_path: Path, *, assumed: bool, meth
     assert (*map(plain, (figure.value, figure.low, figure.high)), figure.method) == ("1.5", "1.35", "1.65", method)
     assert figure.dims["kind"] == "stated"  # neither a PUE nor an iPUE
     table = next(b for b in build(found, say_in("en")) if isinstance(b, ReportTable))
-    assert table.rows[0][1] == "1.50 (1.35 to 1.65), stated"
+    assert table.rows[0][1:4] == ("1.50", "1.35 to 1.65", "stated")
     raised = replace(figure, dims=figure.dims | {"kind": "iPUE", "raised_from": "0.97"})
     table = next(
         b
         for b in build(replace(found, figures=found.figures | {figure.id: raised}), say_in("en"))
         if isinstance(b, ReportTable)
     )
-    assert table.rows[0][1] == "1.50 (1.35 to 1.65), iPUE, measured 0.97, raised to 1"
+    assert table.rows[0][1:4] == ("1.50", "1.35 to 1.65", "iPUE, measured 0.97, raised to 1")
