@@ -78,13 +78,14 @@ def verify(
         rebuild: reproduces the facts; required with `ledger`.
         changed: checks all files of the days that the report uses, including files that no figure uses.
         draw: renders the forms again from the facts in the folder.
-        ledger: folder or URL of the compacted days.
+        ledger: folder or URL of the compacted days; not required with `org` for a report of invoices alone.
         org: the organisation's file.
         require_signature: whether a report without a signature fails.
         program: name and version of the running program, which reproduces the facts.
 
     Raises:
-        UsageError: the folder does not exist, or a trusted key is not a valid key.
+        UsageError: the folder does not exist, a trusted key is not a valid key, or `org` is given without the ledger that the
+            report has.
     """
     there = files.names(folder)
     for key in trusted_keys:
@@ -107,6 +108,10 @@ def verify(
     checks += _libraries(manifest)
     if draw is not None and stated is not None:
         checks += draw(folder, manifest, files.read(folder / files.FACTS, files.FACTS_MAX_B))
+    if ledger is None and org is not None:
+        if manifest.inputs.days:
+            raise UsageError("--org: expected together with --ledger")
+        ledger = ""
     if ledger is None or rebuild is None:
         return Verification([*checks, VerificationStep("rebuilt", None, "not rebuilt: requires --ledger")])
     if changed is not None:
@@ -119,7 +124,8 @@ def verify(
         return Verification([*checks, VerificationStep("rebuilt", False, f"cannot be rebuilt: {error}")])
     digest = sha256(raw)
     same = digest == manifest.outputs[files.FACTS].sha256
-    text = f"the ledger gives {'the same' if same else 'different'} facts, {len(raw)} bytes"
+    source = "the ledger gives" if manifest.inputs.days else "the invoices give"
+    text = f"{source} {'the same' if same else 'different'} facts, {len(raw)} bytes"
     if stated is None or digest == stated.sha256:
         return Verification([*checks, VerificationStep("rebuilt", same, text)])
     again = edition(raw, f"{files.FACTS} as rebuilt", program or manifest.program, manifest.command)

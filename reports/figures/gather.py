@@ -62,12 +62,7 @@ def gather(
     kind = request.kind
     per_year = 0 if kind is None else kind.per_year
     before, year_ago = compare(request.before(1)), compare(request.before(per_year) if per_year > 1 else None)
-    listed = [(each, "earlier") for n in range(1, earlier + 1) if (each := request.before(n)) is not None]
-    base_year = organisation.statement.base_year
-    base = None if base_year is None else request.in_year(base_year)
-    if base is not None and base.label != request.label:
-        listed = [pair for pair in listed if pair[0].label != base.label] + [(base, "base")]
-    compared = tuple(ComparedPeriod(each.label, role, compare(each)) for each, role in listed)
+    compared = tuple(ComparedPeriod(each.label, role, compare(each)) for each, role in _listed(organisation, request, earlier))
     evidence = replace(evidence, before=before, year_ago=year_ago, compared=compared)
     return evidence, sorted(used, key=lambda d: (d.site, d.start_ns))
 
@@ -79,8 +74,23 @@ def _earlier(request: PeriodRequest) -> tuple[PeriodRequest | None, PeriodReques
     return request.before(1), same
 
 
-def gather_invoices(organisation: Organisation, request: PeriodRequest) -> PeriodEvidence:
+def _listed(organisation: Organisation, request: PeriodRequest, earlier: int) -> list[tuple[PeriodRequest, str]]:
+    """Return the periods whose totals are listed, with their role: the last `earlier` ones and the base year."""
+    listed = [(each, "earlier") for n in range(1, earlier + 1) if (each := request.before(n)) is not None]
+    base_year = organisation.statement.base_year
+    base = None if base_year is None else request.in_year(base_year)
+    if base is not None and base.label != request.label:
+        listed = [pair for pair in listed if pair[0].label != base.label] + [(base, "base")]
+    return listed
+
+
+def gather_invoices(organisation: Organisation, request: PeriodRequest, earlier: int = 1) -> PeriodEvidence:
     """Return the evidence of a period without a ledger: the sites that have invoices of it.
+
+    Args:
+        organisation: its inputs.
+        request: the period.
+        earlier: number of earlier periods whose totals are listed.
 
     Raises:
         EmptyPeriodError: no site has one.
@@ -89,7 +99,9 @@ def gather_invoices(organisation: Organisation, request: PeriodRequest) -> Perio
     if evidence is None:
         raise EmptyPeriodError("no ledger is given (--ledger), and no site of the inputs (--org) has invoices of the period")
     before, year_ago = (None if each is None else _invoiced(organisation, each) for each in _earlier(request))
-    return replace(evidence, before=before, year_ago=year_ago)
+    listed = _listed(organisation, request, earlier)
+    compared = tuple(ComparedPeriod(each.label, role, _invoiced(organisation, each)) for each, role in listed)
+    return replace(evidence, before=before, year_ago=year_ago, compared=compared)
 
 
 def _invoiced(organisation: Organisation, request: PeriodRequest) -> PeriodEvidence | None:

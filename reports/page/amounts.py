@@ -45,6 +45,19 @@ def amounts(values: Iterable[Fraction | None], scale: Scale) -> AmountColumn:
     return AmountColumn(unit, numbers([None if value is None else value / size for value in known]))
 
 
+def amount_texts(values: Iterable[Fraction | None], scale: Scale) -> tuple[str, ...]:
+    """Return values with their unit, the same for all of them, so that a reader can compare and add them."""
+    column = amounts(values, scale)
+    return tuple(cell if cell == ABSENT else f"{cell} {column.unit}" for cell in column.cells)
+
+
+def change_texts(values: Iterable[Fraction], scale: Scale) -> tuple[str, ...]:
+    """Return changes with their sign and their unit, the same for all of them."""
+    known = list(values)
+    pairs = zip(known, amount_texts(known, scale), strict=True)
+    return tuple(f"+{text}" if value > 0 and not text.startswith("<") else text for value, text in pairs)
+
+
 def numbers(values: Iterable[Fraction | None]) -> tuple[str, ...]:
     """Return numbers with the same number of decimals; None is a dash, and what rounds to 0 is "< 0.001"."""
     known = list(values)

@@ -124,6 +124,11 @@ def build(options: Options, progress: Progress | None = None) -> Facts:
     evidence = replace(evidence, prometheus=checked)
     number, restates = options.edition
     facts = build_facts(evidence, all_figures(evidence), used, __version__, edition=number, restates=restates)
+    return _completed(facts, options)
+
+
+def _completed(facts: Facts, options: Options) -> Facts:
+    """Return the facts with their restatement and datapoints."""
     _refuse_unexplained(facts)
     return replace(
         facts,
@@ -175,10 +180,10 @@ def _build_from_invoices(options: Options, organisation: Organisation) -> Facts:
     if options.country:
         year = datetime.fromtimestamp(options.as_of_ns // NS_PER_S, UTC).year
         organisation = with_country(organisation, organisation.sites, options.country, year, accept_old=options.accept_old)
-    evidence = gather_invoices(organisation, options.asked)
+    evidence = gather_invoices(organisation, options.asked, options.earlier)
     number, restates = options.edition
     facts = build_facts(evidence, all_figures(evidence), (), __version__, edition=number, restates=restates)
-    return replace(facts, restatement=options.restatement)
+    return _completed(facts, options)
 
 
 def add_prometheus_result(options: Options, facts: Facts) -> Options:

@@ -60,6 +60,8 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
 
 def too_little_metered(earlier: PeriodEvidence) -> str:
     """Why a period is not compared with; "": it is. What was hardly metered would read as growth."""
+    if not earlier.sums.parts and all(site.building.invoiced for site in earlier.sites.values()):
+        return ""  # no figure is of devices alone
     share = together(coverage(earlier.sums, earlier.organisation)).share or Fraction(0)
     if share >= earlier.organisation.least_coverage:
         return ""

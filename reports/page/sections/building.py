@@ -1,11 +1,21 @@
 """PUE with its category and interval, over the period and twelve months; water, renewables, and where the energy goes."""
 
+from typing import Final
+
+from energy_agent.core.meters.facility import Position
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.language import Translator
 from reports.page.amounts import ENERGY, amounts
 from reports.page.section import Block, IntervalChart, IntervalMark, Note, OmittedSection, ReportSection, ReportTable
+
+_IT_AT: Final = {
+    f"IT at {Position.UPS_OUTPUT}": "it_at_ups_output",
+    f"IT at {Position.PDU_OUTPUT}": "it_at_pdu_output",
+    f"IT at {Position.IT_INPUT}": "it_at_it_input",
+}
+"""Part of a building's energy -> its text."""
 
 
 def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
@@ -44,7 +54,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
             lost = [f for f in parts if f.dims["part"].startswith("between ")]  # of what the parts are of already
             total = facts.figures[f"energy.facility/site/{site}"]
             of_total = [f for f in parts if f not in lost]
-            names = [say.translate(f.dims["part"]) for f in of_total] + [say("total")]
+            names = [_part(f, say) for f in of_total] + [say("total")]
             names += [say("of_it_lost", where=say.translate(f.dims["part"])) for f in lost]
             figures = [*of_total, total, *lost]
             block = amounts([end for f in figures for end in (f.value, f.low, f.high)], ENERGY)
@@ -54,6 +64,12 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
             blocks.append(ReportTable(say("where_the_energy_of_goes", site=site), (say("part"), *ends), named))
     blocks.append(Note(say("ipue_and_category")))
     return tuple(blocks)
+
+
+def _part(figure: Figure, say: Translator) -> str:
+    """The name of a part; where IT energy is metered, in words."""
+    part = figure.dims["part"]
+    return say(_IT_AT[part]) if part in _IT_AT else say.translate(part)
 
 
 def _kind(figure: Figure, say: Translator) -> str:

@@ -6,7 +6,7 @@ from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.language import Translator
-from reports.page.amounts import ABSENT, MASS, amounts
+from reports.page.amounts import ABSENT, MASS, amount_texts, amounts
 from reports.page.market import market_blocks
 from reports.page.partition import CO2E, LIFE_CYCLE, co2e_prefix
 from reports.page.section import Bars, Block, Heat, Note, OmittedSection, ReportSection, ReportTable, StackedBar
@@ -116,10 +116,10 @@ def _charts(facts: Facts, say: Translator) -> list[Block]:
     bars = tuple(
         StackedBar(
             f.dims["team"] or say("unassigned"),
-            wording.mass(f.value or 0),
+            text,
             (("active", round((f.value or 0) * _MILLI)),),
         )
-        for f in ranked
+        for f, text in zip(ranked, amount_texts([f.value for f in ranked], MASS), strict=True)
     )
     life_cycle = co2e_prefix(facts) == LIFE_CYCLE
     title = say("life_cycle_co2e_by_team") if life_cycle else say("co2e_by_team_location_based")

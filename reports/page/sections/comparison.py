@@ -7,6 +7,7 @@ from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.language import Translator
+from reports.page.amounts import ENERGY, MASS, amount_texts, change_texts
 from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable, Waterfall, WaterfallStep
 from reports.page.sections.headline import EFFECTS, effect_name
 
@@ -42,16 +43,19 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
 def _waterfall(
     ends: dict[str, Figure], quantity: str, title: str, unit: str, scale: Fraction, facts: Facts, say: Translator
 ) -> Waterfall:
-    write = wording.mass if quantity in ("co2e", "lifecycle") else wording.energy
-    first, last = ends["from"], ends["to"]
-    steps = [WaterfallStep(first.dims["period"], (first.value or 0) * scale, write(first.value or 0), level=True)]
-    for name in EFFECTS:
-        if name in ends:
-            value = ends[name].value or 0
-            steps.append(
-                WaterfallStep(say(effect_name(name, quantity)), Fraction(value) * scale, wording.signed(Fraction(value), write))
-            )
-    steps.append(WaterfallStep(facts.label, (last.value or 0) * scale, write(last.value or 0), level=True))
+    names = ["from", *(name for name in EFFECTS if name in ends), "to"]
+    values = [Fraction(ends[name].value or 0) for name in names]
+    units = MASS if quantity in ("co2e", "lifecycle") else ENERGY
+    first = ends["from"]
+    labels = {"from": first.dims["period"], "to": facts.label}
+    steps = [
+        WaterfallStep(labels[name], value * scale, level, level=True)
+        if name in labels
+        else WaterfallStep(say(effect_name(name, quantity)), value * scale, change)
+        for name, value, level, change in zip(
+            names, values, amount_texts(values, units), change_texts(values, units), strict=True
+        )
+    ]
     return Waterfall(
         say("quantity_from_before_to_after", quantity=title, before=first.dims["period"], after=facts.label),
         unit,

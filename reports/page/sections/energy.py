@@ -8,7 +8,7 @@ from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure, microjoules
 from reports.language import Translator
-from reports.page.amounts import ENERGY, MASS, WATER, AmountColumn, Scale, amounts, numbers
+from reports.page.amounts import ENERGY, MASS, WATER, AmountColumn, Scale, amount_texts, amounts, numbers
 from reports.page.labels import label
 from reports.page.partition import co2e_prefix, unallocated, whole
 from reports.page.section import Bars, Block, Lines, Note, ReportSection, ReportTable, StackedBar, Waterfall, WaterfallStep
@@ -72,7 +72,8 @@ def named(figure: Figure, dimension: str, say: Translator) -> str:
 
 
 def _waterfall(facts: Facts, say: Translator) -> Waterfall:
-    steps = []
+    """From running kernels to the building, in one unit."""
+    steps: list[tuple[str, Fraction, bool]] = []
     for name, called in (
         ("active", say("kernels_running")),
         ("idle", say("held_idle")),
@@ -81,20 +82,18 @@ def _waterfall(facts: Facts, say: Translator) -> Waterfall:
     ):
         figure = facts.figures[f"energy.gpu.{name}"]
         if figure.value:
-            steps.append(WaterfallStep(called, figure.value * _KWH, wording.energy(figure.value)))
-    total = facts.figures["energy.gpu"]
-    steps.append(_level(say("all_gpus"), total))
-    node, facility = facts.figures["energy.node"], facts.figures["energy.facility"]
-    if node.value is not None:
-        rest = node.value - (total.value or 0)
-        steps += [WaterfallStep(say("hosts"), rest * _KWH, wording.energy(rest)), _level(say("all_nodes"), node)]
-    if node.value is not None and facility.value is not None:
-        rest = facility.value - node.value
-        steps += [
-            WaterfallStep(say("the_rest_of_the_building"), rest * _KWH, wording.energy(rest)),
-            _level(say("building"), facility),
-        ]
-    return Waterfall(say("from_running_kernels"), "kWh", tuple(steps))
+            steps.append((called, figure.value, False))
+    total = facts.figures["energy.gpu"].value or Fraction(0)
+    steps.append((say("all_gpus"), total, True))
+    node, facility = facts.figures["energy.node"].value, facts.figures["energy.facility"].value
+    if node is not None:
+        steps += [(say("hosts"), node - total, False), (say("all_nodes"), node, True)]
+    if node is not None and facility is not None:
+        steps += [(say("the_rest_of_the_building"), facility - node, False), (say("building"), facility, True)]
+    written = amount_texts([value for _, value, _ in steps], ENERGY)
+    pairs = zip(steps, written, strict=True)
+    drawn = (WaterfallStep(label, value * _KWH, text, level) for (label, value, level), text in pairs)
+    return Waterfall(say("from_running_kernels"), "kWh", tuple(drawn))
 
 
 def _daily(facts: Facts, say: Translator) -> list[Block]:
@@ -114,10 +113,6 @@ def _daily(facts: Facts, say: Translator) -> list[Block]:
         return []
     series = {name: tuple(line.get(point) for point in points) for name, line in lines.items()}
     return [Lines(say("energy_of_gpus_and_hosts"), "kWh", points, series)]
-
-
-def _level(label: str, figure: Figure) -> WaterfallStep:
-    return WaterfallStep(label, (figure.value or 0) * _KWH, wording.energy(figure.value or 0), level=True)
 
 
 def _sites(facts: Facts, say: Translator) -> ReportTable:
@@ -140,12 +135,13 @@ def _sites(facts: Facts, say: Translator) -> ReportTable:
 def _bars(facts: Facts, say: Translator, figures: list[Figure]) -> Bars:
     kinds = {"active": say("kernels_running"), "idle": say("held_idle")}
     bars = []
-    for figure in sorted(figures, key=lambda f: (-microjoules(f), f.id))[:ROWS_MOST]:
+    ranked = sorted(figures, key=lambda f: (-microjoules(f), f.id))[:ROWS_MOST]
+    for figure, text in zip(ranked, amount_texts([f.value for f in ranked], ENERGY), strict=True):
         parts = tuple(
             (state, microjoules(facts.figures[f"energy.held.{state}/team/{figure.dims['team']}"]))
             for state in ("active", "idle")
         )
-        bars.append(StackedBar(named(figure, "team", say), wording.energy(figure.value or 0), parts))
+        bars.append(StackedBar(named(figure, "team", say), text, parts))
     return Bars(say("gpu_energy_by_team"), kinds, tuple(bars))
 
 

@@ -16,8 +16,9 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     blocks: list[Block] = []
     for each in equivalents(figure.value):
         of = each.of
+        sentence = each.format_sentence(wording.short(each.value, 2), say.language)
         cited = "; ".join((of.attribution, say.translate(of.edition), say.translate(of.conditions), of.source))
-        blocks.append(Note(f"{each.format_sentence(wording.short(each.value, 2), say.language)} ({cited})"))
+        blocks.append(Note(say("comparable_to", co2e=wording.mass(figure.value), comparison=sentence, source=cited)))
     blocks.append(Note(say("comparisons_are_no_part")))
     return tuple(blocks)
 

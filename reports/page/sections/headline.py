@@ -8,7 +8,7 @@ from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure, quotient_text, rounded
 from reports.language import Translator
-from reports.page.amounts import ENERGY, amounts, numbers
+from reports.page.amounts import ENERGY, MASS, amounts, change_texts, numbers
 from reports.page.partition import LIFE_CYCLE, co2e_prefix
 from reports.page.section import Block, Note, ReportSection, ReportTable, Tile, Tiles
 
@@ -341,10 +341,10 @@ def _changes(facts: Facts, say: Translator) -> list[str]:
     """
     total = widest(facts).id
     changes = []
-    for quantity, identity, write, template in (
-        ("energy", total, wording.energy, "energy_changed"),
-        ("co2e", "co2e.location", wording.mass, "co2e_changed"),
-        ("lifecycle", "co2e.lifecycle.location", wording.mass, "life_cycle_co2e_changed"),
+    for quantity, identity, scale, template in (
+        ("energy", total, ENERGY, "energy_changed"),
+        ("co2e", "co2e.location", MASS, "co2e_changed"),
+        ("lifecycle", "co2e.lifecycle.location", MASS, "life_cycle_co2e_changed"),
     ):
         rows = facts.by_prefix(f"bridge.{quantity}/before/")
         ends = {f.dims["effect"]: f for f in rows if f.value is not None}
@@ -365,9 +365,10 @@ def _changes(facts: Facts, say: Translator) -> list[str]:
         if smaller := sum((f.value or Fraction(0) for f in effects[EFFECTS_TOLD:]), Fraction(0)):
             parts.append((say("other_effects"), smaller))
         parts.append((say("unallocated"), rounded(change - sum((value for _, value in parts), Fraction(0)))))
-        texts = [f"{name} {wording.signed(value, write)}" for name, value in parts]
-        text = f"{wording.signed(rounded(change), write)} ({percent_change(now.value, before.value)})"
-        changes.append(say(template, total=text, period=ends["to"].dims["period"], effects=", ".join(texts)))
+        whole, *effect_texts = change_texts([rounded(change), *(value for _, value in parts)], scale)
+        named = ", ".join(f"{name} {text}" for (name, _), text in zip(parts, effect_texts, strict=True))
+        text = f"{whole} ({percent_change(now.value, before.value)})"
+        changes.append(say(template, total=text, period=ends["to"].dims["period"], effects=named))
     return changes
 
 

@@ -1,4 +1,4 @@
-"""Annex: every record that was typed in: meters, contracts with their retirement, tariffs, stated PUE, water, prices."""
+"""Annex: every record that was typed in: meters, contracts with their retirement, tariffs, stated PUE, water, invoices."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -14,6 +14,8 @@ KINDS: Final = {
     "supplier_rate": "stated_supplier_rates",
     "tariff": "stated_tariffs",
     "water": "stated_water",
+    "invoice": "stated_invoices",
+    "reading": "stated_readings",
     "price": "stated_prices",
     "embodied": "stated_embodied",
 }

@@ -50,12 +50,14 @@ def test_every_framework_of_the_report_is_there_with_its_state_and_date() -> Non
 
 def test_what_was_not_found_in_a_source_says_so() -> None:
     unverified = {(f.id, p.id) for f in frameworks() for p in f.datapoints if not p.verified}
-    assert unverified == {
+    not_read_whole = {(f.id, p.id) for f in frameworks() if f.id == "sasb-tc-im" for p in f.datapoints}
+    assert unverified - not_read_whole == {
         ("eed-2024-1364", "SDC, SCR"), ("eed-2024-1364", "grid functions, CBtG"), ("eed-2024-1364", "TWH"),
         ("eed-2024-1364", "TIN"), ("eed-2024-1364", "CSERV"), ("eed-2024-1364", "refrigerants"), ("eed-2024-1364", "CDD"),
         ("eed-2024-1364", "BIN, BOUT and traffic"), ("esrs-e1-2026", "E1-7"),
         ("esrs-e1-2026", "E1-8, Scope 2 location-based"), ("esrs-e1-2026", "E1-8, Scope 2 market-based"),
     }  # fmt: skip
+    assert not_read_whole <= unverified
     assert all(row.verified == ((row.framework, row.datapoint) not in unverified) for row in index({}))
 
 

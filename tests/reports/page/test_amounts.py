@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.page.amounts import ENERGY, MASS, WATER, AmountColumn, amounts, numbers
+from reports.page.amounts import ENERGY, MASS, WATER, AmountColumn, amount_texts, amounts, change_texts, numbers
 
 MWH = 3_600_000_000
 
@@ -31,6 +31,12 @@ MWH = 3_600_000_000
 )
 def test_a_column_has_one_unit(values: list[Fraction | None], scale: object, column: AmountColumn) -> None:
     assert amounts(values, scale) == column  # type: ignore[arg-type]
+
+
+def test_texts_of_a_chart_or_sentence_have_one_unit() -> None:
+    values = [Fraction(1773, 100) * MWH, Fraction(-387, 1000) * MWH, Fraction(MWH, 10**6), Fraction(0)]
+    assert amount_texts([*values[:1], None], ENERGY) == ("17.73 MWh", "\u2013")
+    assert change_texts(values, ENERGY) == ("+17.730 MWh", "\u22120.387 MWh", "< 0.001 MWh", "0.000 MWh")
 
 
 @given(st.lists(st.fractions(min_value=0, max_value=10**9), min_size=2, max_size=6))

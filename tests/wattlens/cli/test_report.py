@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC
+from fractions import Fraction
 from pathlib import Path
 
 import pyarrow
@@ -561,8 +562,9 @@ def test_a_colocation_customer_reports_from_invoices_alone(
     assert main(["report", "--org", "org.yaml", "--quarter", "2026Q3", "--out", "o"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("From invoices: the building energy of colo is what the supplier invoiced")
-    assert "Facility energy:       125 MWh  (bounds: \u00b12 %)" in said
-    assert main(["report", "verify", "o"]) == 0
+    assert "Facility energy:         125 MWh  (0 % is an estimate; bounds: \u00b12 %)" in said
+    assert main(["report", "verify", "o", "--org", "org.yaml"]) == 0
+    assert "the invoices give the same facts" in capsys.readouterr().out
     assert main(["report", "--org", "org.yaml", "--quarter", "2027Q3", "--out", "p"]) == 1
     assert "no site of the inputs (--org) has invoices of the period" in capsys.readouterr().err
     assert main(["report", "--quarter", "2026Q3"]) == 2
@@ -681,3 +683,25 @@ def test_the_real_command(ledger: Path, tmp_path: Path) -> None:
     done = subprocess.run([*argv, "--quarter", "2020Q1"], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert not (tmp_path / "o").exists()
+
+
+def test_invoices_alone_have_earlier_periods_and_a_base_year(tmp_path: Path) -> None:
+    """100 MWh in the base year, 110 MWh a quarter ago, 125 MWh now; the quarter between has no invoice."""
+    rows = ", ".join(
+        f"{{number: R{year}{month}, start: {year}-{month:02d}-01, end: {year}-{month + 2:02d}-30, kwh: {kwh}}}"
+        for year, month, kwh in ((2025, 7, 100_000), (2026, 4, 110_000), (2026, 7, 125_000))
+    )
+    path = tmp_path / "org.yaml"
+    path.write_text(f"{{organisation: {{base_year: 2025}}, sites: [{{site: {{name: colo}}, invoices: [{rows}]}}]}}\n")
+    asked = ["report", "--org", str(path), "--quarter", "2026Q3", "--earlier", "2", "--formats", "html"]
+    assert main([*asked, "--out", str(tmp_path / "o")]) == 0
+    facts = json.loads((tmp_path / "o" / "facts.json").read_text())
+    value = {f["id"]: f["value"] and Fraction(f["value"]) / 3_600_000_000 for f in facts["figures"] if f["unit"] == "J"}
+    assert value["total.period/2025Q3/energy.facility"] == 100
+    assert value["total.period/2026Q2/energy.facility"] == 110
+    assert value["total.period/2026Q1"] is None
+    assert value["total.before/energy.facility"] == 110
+    assert {each["state"] for each in facts["datapoints"]} == {"partly", "missing", "not_applicable"}
+    stated = [(each["kind"], each["name"]) for each in facts["stated_inputs"]]
+    assert stated == [("invoice", "R20257"), ("invoice", "R20264"), ("invoice", "R20267")]
+    assert main(["report", "verify", str(tmp_path / "o"), "--org", str(path)]) == 0

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -91,7 +92,7 @@ def test_a_report_has_estimates_of_their_own_and_refuses_a_metered_host(
     assert main(["report", "import", "codecarbon", str(path), "--out", str(out), "--host", "laptop"]) == 0
     assert "host   DEU" in capsys.readouterr().out
     (tmp_path / "org.yaml").write_text("{least_coverage_percent: 0, estimates: estimates.csv, sites: [{site: {name: lab}}]}")
-    words = ["report", "--ledger", str(tmp_path / "segments"), "--org", str(tmp_path / "org.yaml"), "--formats", "csv",
+    words = ["report", "--ledger", str(tmp_path / "segments"), "--org", str(tmp_path / "org.yaml"), "--formats", "html",
              "--from", "2026-07-01T00:00", "--to", "2026-07-01T03:00"]  # fmt: skip
     assert main([*words, "--out", str(tmp_path / "report")]) == 0
     facts = json.loads((tmp_path / "report" / "facts.json").read_text())
@@ -101,6 +102,11 @@ def test_a_report_has_estimates_of_their_own_and_refuses_a_metered_host(
     assert value["estimate.energy"] == 2_700_000
     assert value["estimate.co2e.lifecycle/kind/host"] == 100
     assert value["energy.with_estimates"] == value["energy.inventory"] + 2_700_000 == 9_900_000
+    page = " ".join(re.sub("<[^>]*>", " ", (tmp_path / "report" / "report.html").read_text()).split())
+    assert "Places: estimated energy and life-cycle CO2e Places Runs Energy, Wh" in page
+    assert "aws/eu-west-1 1 500" in page
+    assert "total 2 750" in page
+    assert "Energy of the inventory and the estimates together: 2.750 kWh." in page
     assert [f["name"] for f in facts["inputs"]["files"] if f["name"] != "org.yaml"] == ["estimates.csv"]
     assert main(["report", "import", "codecarbon", str(path), "--out", str(out), "--host", "n1", "--force"]) == 0
     capsys.readouterr()

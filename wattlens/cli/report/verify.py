@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=argparse.SUPPRESS,
         metavar="FILE",
-        help="organisation file that the report was created with",
+        help="organisation file that the report was created with; sufficient for a report of invoices alone",
     )
     parser.add_argument(
         "--font-dir",
@@ -64,13 +64,10 @@ def run(
     draw: "Draw | None" = None,
 ) -> int:
     """Check and say what was found: 0 where everything holds, 1 where something does not."""
-    from energy_agent.core.errors import UsageError
     from energy_agent.core.text import printable
     from reports.audit.verification import verify
     from wattlens import __version__
 
-    if args.org is not None and args.ledger is None:
-        raise UsageError("--org: expected together with --ledger")
     result = verify(
         args.folder, args.key, rebuild=rebuild, changed=changed, draw=draw, ledger=args.ledger, org=args.org,
         require_signature=args.require_signature, program=f"wattlens {__version__}",

@@ -103,6 +103,8 @@ def site_inputs(entry: OrgSite, files: InputFiles, span: GridPeriod, retired: li
             declared.tariffs,
             declared.water,
             entry.supplier_rates,
+            declared.invoices,
+            declared.readings,
         ),
     )
     return with_intensities(site, declared.grid, hours(declared.grid, state, files, entry.file), span)

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from energy_agent.core.meters.facility import MeterFacts
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.site.config.contracts import Contract, TariffConfig
+from energy_agent.site.config.invoices import ElectricityInvoice, RegisterReading
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.config.site import DeclaredPue
 from energy_agent.site.config.supplier import SupplierRateConfig
@@ -37,6 +38,8 @@ def of_site(
     tariffs: Iterable[TariffConfig],
     water: Iterable[WaterRecord],
     rates: Iterable[SupplierRateConfig],
+    invoices: Iterable[ElectricityInvoice] = (),
+    readings: Iterable[RegisterReading] = (),
 ) -> tuple[StatedInput, ...]:
     """Every record of a site, in the order of the files. How a meter is reached over the network is left out."""
     records = [StatedInput(site, "meter", meter.id, _meter(meter, config)) for meter, config in meters]
@@ -46,6 +49,8 @@ def of_site(
     records += [StatedInput(site, "supplier_rate", each.supplier, _values(each, "supplier")) for each in rates]
     records += [StatedInput(site, "tariff", each.id, _values(each, "id")) for each in tariffs]
     records += [StatedInput(site, "water", "", _values(each)) for each in water]
+    records += [StatedInput(site, "invoice", each.number, _values(each, "number")) for each in invoices]
+    records += [StatedInput(site, "reading", each.meter, _values(each, "meter")) for each in readings]
     return tuple(records)
 
 
