@@ -365,7 +365,7 @@ def _changes(facts: Facts, say: Translator) -> list[str]:
         if smaller := sum((f.value or Fraction(0) for f in effects[EFFECTS_TOLD:]), Fraction(0)):
             parts.append((say("other_effects"), smaller))
         parts.append((say("unallocated"), rounded(change - sum((value for _, value in parts), Fraction(0)))))
-        whole, *effect_texts = change_texts([rounded(change), *(value for _, value in parts)], scale)
+        _, whole, *effect_texts = change_texts([now.value, rounded(change), *(value for _, value in parts)], scale)
         named = ", ".join(f"{name} {text}" for (name, _), text in zip(parts, effect_texts, strict=True))
         text = f"{whole} ({percent_change(now.value, before.value)})"
         changes.append(say(template, total=text, period=ends["to"].dims["period"], effects=named))
