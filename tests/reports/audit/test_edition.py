@@ -64,7 +64,7 @@ def test_what_is_to_be_restated(tmp_path: Path) -> None:
         (lambda f: f["sites"]["fra1"].update(end_ns="\u0661"), "sites.fra1.end_ns: expected an instant"),
         (lambda f: f["factors"][0].pop("sha256"), "factors[0].sha256: Field required"),
         (lambda f: f.pop("inputs"), "inputs: Field required"),
-        (lambda f: f.update(edition=0), "edition: Input should be greater"),
+        (lambda f: f.update(edition=-1), "edition: Input should be greater"),
     ],
 )
 def test_facts_from_anybody_are_refused_in_one_line(change: Any, says: str) -> None:
