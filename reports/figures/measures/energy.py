@@ -10,7 +10,7 @@ from energy_agent.core.units import NS_PER_H, UJ_PER_J, decimal
 from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import BoundedEnergy, idle_energy, total, whole_energy
 from reports.figures.evidence import PeriodEvidence, SiteEvidence, amount_of, less, plus, product, reach
-from reports.figures.figure import LEDGER, Figure, amount_figure, energy_figure, energy_text
+from reports.figures.figure import LEDGER, Figure, amount_figure, energy_figure, energy_text, quotient_text
 from reports.figures.measures._measure import Measure, covered, groups
 from reports.figures.measures.carbon import boundary, common
 from reports.figures.uncertainty import total_of
@@ -91,7 +91,8 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
     how, imputed = _read(sum(b.total_imputed_uj for b in every if b.measured))
     if any(b.invoiced for b in every):
         how = f"{how}, or {INVOICED}" if not all(b.invoiced for b in every) else INVOICED
-        imputed |= next((mark for s in evidence.sites.values() if s.building.invoiced and (mark := _estimated(s))), {})
+        if any(site.building.invoiced and _estimated(site) for site in evidence.sites.values()):
+            imputed = imputed | {"stand_in": BY_SUPPLIER}
     if not all(b.measured for b in every):
         how, imputed = f"{how}, or node energy times a stated PUE", imputed | {"stand_in": STATED}
     yield amount_figure("energy.facility", _sum_of_sites(evidence, buildings), "J", how, "facility", dims=imputed, scale=_J)
@@ -127,9 +128,11 @@ def _read(imputed_uj: int) -> tuple[str, dict[str, str]]:
 
 
 def _estimated(site: SiteEvidence) -> dict[str, str]:
-    """How energy of invoices is marked of which the supplier estimated a part."""
+    """How energy of invoices is marked of which the supplier estimated a part, with that part in J."""
     invoiced = site.invoices.invoiced
-    return {} if invoiced is None or not invoiced.estimated_uj else {"stand_in": BY_SUPPLIER}
+    if invoiced is None or not invoiced.estimated_uj:
+        return {}
+    return {"stand_in": BY_SUPPLIER, "estimated_j": quotient_text(invoiced.estimated_uj * _J)}
 
 
 def _gpus(evidence: PeriodEvidence, site: str, rows: list[DeviceClassEnergy]) -> Figure:

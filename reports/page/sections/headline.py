@@ -58,7 +58,8 @@ def _boundary(facts: Facts, say: Translator) -> str:
 
 
 def estimated_share(facts: Facts, site: str = "") -> Fraction | None:
-    """The share of the energy at the report's boundary that no meter read: buildings by a stated PUE, and imputed gaps.
+    """The share of the energy at the report's boundary that no meter read: buildings by a stated PUE, imputed gaps, and what
+    the supplier estimated in its invoices.
 
     None: the energy is not known. Gaps of devices are not in it: they raise the upper bound, and the coverage states them.
     """
@@ -72,7 +73,7 @@ def estimated_share(facts: Facts, site: str = "") -> Fraction | None:
         if figure.boundary == "facility" and not facts.sites[name].measured:
             estimated += figure.value
         elif figure.boundary == "facility":
-            estimated += Fraction(figure.dims.get("imputed_j", "0"))
+            estimated += sum(Fraction(figure.dims.get(key, "0")) for key in ("imputed_j", "estimated_j"))
     return estimated / total if total else None
 
 

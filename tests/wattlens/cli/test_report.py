@@ -685,23 +685,25 @@ def test_the_real_command(ledger: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "o").exists()
 
 
-def test_invoices_alone_have_earlier_periods_and_a_base_year(tmp_path: Path) -> None:
+def test_invoices_alone_have_earlier_periods_and_a_base_year(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """100 MWh in the base year, 110 MWh a quarter ago, 125 MWh now; the quarter between has no invoice."""
     rows = ", ".join(
-        f"{{number: R{year}{month}, start: {year}-{month:02d}-01, end: {year}-{month + 2:02d}-30, kwh: {kwh}}}"
+        f"{{number: R{year}{month}, start: {year}-{month:02d}-01, end: {year}-{month + 2:02d}-30, kwh: {kwh}, "
+        "basis: estimated}"
         for year, month, kwh in ((2025, 7, 100_000), (2026, 4, 110_000), (2026, 7, 125_000))
     )
     path = tmp_path / "org.yaml"
     path.write_text(f"{{organisation: {{base_year: 2025}}, sites: [{{site: {{name: colo}}, invoices: [{rows}]}}]}}\n")
     asked = ["report", "--org", str(path), "--quarter", "2026Q3", "--earlier", "2", "--formats", "html"]
     assert main([*asked, "--out", str(tmp_path / "o")]) == 0
+    assert "125 MWh  (100 % is an estimate; bounds: " in capsys.readouterr().out
     facts = json.loads((tmp_path / "o" / "facts.json").read_text())
     value = {f["id"]: f["value"] and Fraction(f["value"]) / 3_600_000_000 for f in facts["figures"] if f["unit"] == "J"}
     assert value["total.period/2025Q3/energy.facility"] == 100
     assert value["total.period/2026Q2/energy.facility"] == 110
     assert value["total.period/2026Q1"] is None
     assert value["total.before/energy.facility"] == 110
-    assert {each["state"] for each in facts["datapoints"]} == {"partly", "missing", "not_applicable"}
+    assert {each["state"] for each in facts["datapoints"]} == {"estimated", "partly", "missing", "not_applicable"}
     stated = [(each["kind"], each["name"]) for each in facts["stated_inputs"]]
     assert stated == [("invoice", "R20257"), ("invoice", "R20264"), ("invoice", "R20267")]
     assert main(["report", "verify", str(tmp_path / "o"), "--org", str(path)]) == 0
