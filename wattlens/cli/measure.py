@@ -50,7 +50,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
             "wattlens measure [-h] [--gpus LIST | --workload NAME]",
             "[--out FILE] [--name NAME]",
             "[--tokens-from URL]... [--token-server NAME]",
-            "[--label KEY=VALUE]... [--otlp URL [--otlp-headers FILE]]",
+            "[--label KEY=VALUE]...",
+            "[--otlp URL [--otlp-headers FILE]]",
             "[--simulate [DIR]] -- CMD ...",
         )
     )

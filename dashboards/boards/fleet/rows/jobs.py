@@ -32,6 +32,7 @@ def jobs() -> PanelRow:
                     PanelQuery(f"{idle} / on ({_BY}) {most}", "idle share", "percentunit"),
                 ),
                 kind="table",
+                width=24,
                 no_value=_NONE,
             ),
         ),
