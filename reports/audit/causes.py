@@ -20,7 +20,7 @@ NOT_MEASURED: Final = frozenset({"declared", "factors", "inventory", "organisati
 """Sources that the ledger does not feed: late data cannot move a figure that has no other."""
 CARBON: Final = ("bridge.co2e", "bridge.lifecycle", "co2e", "cue", "grid_intensity", "sci_per_token", "sci_per_processed_token")
 """Figures, by how their names begin, that factors can reach though they name none."""
-NAMES: Final = frozenset({"fonts", "formats", "language", "ledger", "org", "paper", "restatement"})
+NAMES: Final = frozenset({"fonts", "formats", "language", "ledger", "org", "paper", "reason", "restatement"})
 """Arguments that say where something lay, what was restated or how figures are shown, and decide none."""
 _AS_OF: Final = "as_of_ns"
 _BY_FACTOR: Final = frozenset({_AS_OF, "accept_old", "country"})

@@ -159,7 +159,7 @@ def test_late_data_is_a_restatement_that_says_what_changed(
     days, old, new = again
     capsys.readouterr()
     before, after = (json.loads((folder / "facts.json").read_text()) for folder in (old, new))
-    assert (after["edition"], before["edition"]) == (1, 0)
+    assert (after["edition"], before["edition"]) == (2, 1)
     figures = [{f["id"]: f for f in facts["figures"]} for facts in (before, after)]
     assert figures[0]["energy.gpu/site/west"] == figures[1]["energy.gpu/site/west"]
     grown = Fraction(figures[1]["energy.gpu"]["value"]) - Fraction(figures[0]["energy.gpu"]["value"])
