@@ -196,7 +196,8 @@ def test_a_day_claims_most_of_what_is_saved_and_never_more():
 @pytest.mark.smoke
 @pytest.mark.timeout(360)
 def test_the_loop_closes_on_training_and_serving_at_once():
-    *workloads, control = dvfs_closed_loop.run(plain_s=10, steered_s=45, seed=7)
+    # Policy slo lowers no clock in the first minute: it waits until the queue has been short for most of one.
+    *workloads, control = dvfs_closed_loop.run(plain_s=10, steered_s=100, seed=7)
     assert control["sets"] > 0
     assert control["refused"] == 0
     assert {row["workload"] for row in workloads} == {"train", "chat", "code"}
