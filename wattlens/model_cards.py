@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import J_PER_KWH
-from energy_agent.sdk.training.energy_log import check_carbon
+from energy_agent.sdk.stated_carbon import check_carbon
 from energy_agent.sdk.training.progress import AGENT, Status
 from energy_agent.sdk.training.step_counter import training
 

@@ -11,7 +11,6 @@ Interface: litellm.integrations.custom_logger.CustomLogger of LiteLLM 1.110.
 
 import functools
 import logging
-import math
 import sys
 import threading
 import time
@@ -22,11 +21,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from energy_agent.core.errors import UsageError
-from energy_agent.core.units import NS_PER_S
+from energy_agent.core.units import J_PER_KWH, NS_PER_S
 from energy_agent.core.workloads.token_price import RequestTokens
 from energy_agent.runtime.threads import start_thread
 from energy_agent.sdk.request_energy import RequestEnergy, energy_at, fetch_hours, usage_of
+from energy_agent.sdk.stated_carbon import check_carbon
 from wattlens.prometheus.access import PrometheusAccess
 from wattlens.prometheus.token_prices import CarbonIntensity, PrometheusTokenPrices, TokenPrices
 
@@ -37,7 +36,7 @@ log = logging.getLogger("wattlens.litellm")
 
 __all__ = ["WattlensLogger"]
 
-_J_PER_WH: Final = 3600.0
+_J_PER_WH: Final = J_PER_KWH / 1000
 _FETCH_TIMEOUT_S: Final = 5.0
 _STALE_S: Final = 300.0
 _LOG_KEY: Final = "wattlens"
@@ -57,7 +56,7 @@ class PriceCache:
     def __init__(self, fetch: Callable[[], TokenPrices], refresh_s: float) -> None:
         self._fetch, self._refresh_s = fetch, refresh_s
         self._prices, self._fetched_s = TokenPrices(reason="prices of tokens are not fetched yet"), float("-inf")
-        self._due_s = float("-inf")
+        self._due_s, self._failure = float("-inf"), "no response yet"
         self._thread: threading.Thread | None = None
 
     def latest(self) -> TokenPrices:
@@ -70,8 +69,6 @@ class PriceCache:
         if self._prices.hours and now_s - self._fetched_s > _STALE_S:
             return TokenPrices(reason=f"the last prices of tokens are more than {_STALE_S:g} s old: {self._failure}")
         return self._prices
-
-    _failure: str = "no response yet"
 
     def _update(self) -> None:
         try:
@@ -113,7 +110,7 @@ class RequestFootprint:
         if self.carbon is None:
             return fields | {"co2e_reason": self.carbon_reason}
         return fields | {
-            "co2e_g": energy.joules / _J_PER_WH / 1000 * self.carbon.grams_per_kwh,
+            "co2e_g": energy.joules / J_PER_KWH * self.carbon.grams_per_kwh,
             "carbon_intensity_g_per_kwh": self.carbon.grams_per_kwh,
             "carbon_basis": self.carbon.basis,
             "carbon_zone": self.carbon.zone,
@@ -144,7 +141,7 @@ class RequestFootprint:
         }
         if self.carbon is None:
             return attributes | {"wattlens.co2e.absent_reason": self.carbon_reason}
-        grams = energy.joules / _J_PER_WH / 1000 * self.carbon.grams_per_kwh
+        grams = energy.joules / J_PER_KWH * self.carbon.grams_per_kwh
         return attributes | {"wattlens.co2e.grams": grams, "wattlens.co2e.basis": self.carbon.basis}
 
 
@@ -197,8 +194,7 @@ class _Hooks:
         ca_file: Path | str | None = None,
     ) -> None:
         super().__init__()
-        if carbon_g_per_kwh is not None and not (carbon_basis and math.isfinite(carbon_g_per_kwh) and carbon_g_per_kwh >= 0):
-            raise UsageError("carbon_g_per_kwh: expected a number of at least 0, and carbon_basis with its source and year")
+        check_carbon(carbon_g_per_kwh, carbon_basis)
         self._engines, self._zone = dict(engines or {}), zone
         self._stated = None if carbon_g_per_kwh is None else CarbonIntensity(zone, carbon_basis, carbon_g_per_kwh)
         fetch = _fetch_from_agent

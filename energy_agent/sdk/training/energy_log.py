@@ -3,13 +3,12 @@
 Only rank 0 logs. With an agent the energy is that of all ranks on its node; without one that of the GPUs that it sees.
 """
 
-import math
 import time
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
-from energy_agent.core.errors import UsageError
 from energy_agent.core.units import J_PER_KWH
+from energy_agent.sdk.stated_carbon import check_carbon
 from energy_agent.sdk.training.progress import Status
 from energy_agent.sdk.training.step_counter import counter, guarded, training
 
@@ -88,12 +87,6 @@ class EnergyLog:
         if self._noted.get(name, "") != text:
             self._noted[name] = text
             self._tracker.note(PREFIX + name, text)
-
-
-def check_carbon(g_per_kwh: float | None, basis: str) -> None:
-    """Raise UsageError for a carbon intensity that is not a number or has no basis."""
-    if g_per_kwh is not None and not (basis and math.isfinite(g_per_kwh) and g_per_kwh >= 0):
-        raise UsageError("carbon_g_per_kwh: expected a number of at least 0, and carbon_basis with its source and year")
 
 
 def energy_values(progress: Status, carbon_g_per_kwh: float | None = None) -> dict[str, float]:
