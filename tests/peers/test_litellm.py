@@ -62,6 +62,7 @@ class Gateway:
 
     proxy: str
     prometheus: str
+    prometheus_process: subprocess.Popen[bytes]
     socket: Path
     rows: Path
     node: SimulatedNode
@@ -109,7 +110,7 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
             prometheus = _prometheus(program, tmp_path, [scraped, grid.server_port], processes)
             _configure(tmp_path, prometheus, {w["name"]: w["metrics_url"].removesuffix("metrics") + "v1" for w in engines})
             proxy = _proxy(litellm, tmp_path, processes)
-            yield Gateway(proxy, prometheus, tmp_path / "agent.sock", tmp_path / "rows.jsonl", node)
+            yield Gateway(proxy, prometheus, processes[0], tmp_path / "agent.sock", tmp_path / "rows.jsonl", node)
         finally:
             for process in processes:
                 process.terminate()
@@ -260,14 +261,23 @@ def test_shares_of_all_requests_are_the_energy_of_their_engines(gateway: Gateway
 
 
 def test_requests_go_on_without_prometheus(gateway: Gateway) -> None:
+    """After Prometheus has ended, each request is served and logged; its energy is at the last price that was fetched."""
     eventually(lambda: gateway.send("chat", 50, 10)[0]["x-wattlens-energy-wh"] is not None)
     query = urllib.parse.quote("wattlens_prompt_price_joules_per_token")
     with urllib.request.urlopen(f"{gateway.prometheus}/api/v1/query?query={query}", timeout=5) as response:
         assert b"chat" in response.read()
+    gateway.prometheus_process.terminate()
+    gateway.prometheus_process.wait(60)
+    with pytest.raises(OSError):
+        urllib.request.urlopen(gateway.prometheus, timeout=5)
     before = len(gateway.logged())
+    headers, _ = gateway.send("chat", 50, 10)
+    assert headers["x-wattlens-energy-wh"] is not None
     _, body = gateway.send("code", 50, 10)
     assert json.loads(body)["usage"]["completion_tokens"] == 10
-    eventually(lambda: len(gateway.logged()) > before)
+    rows = eventually(lambda: len(rows := gateway.logged()) > before + 1 and rows)
+    entry = next(row for row in rows[before:] if row["model_group"] == "code")["metadata"]["spend_logs_metadata"]["wattlens"]
+    assert ("energy_wh" in entry) != ("reason" in entry)
 
 
 def _true_joules(node: SimulatedNode) -> list[float]:
