@@ -1,10 +1,8 @@
-"""Claims against a real Slurm on this machine: what its jobs hold by its own numbers, by its JSON; a hung slurmctld."""
+"""Claims against a real Slurm on this machine: devices of its jobs by its own numbers and its JSON; a hung slurmctld."""
 
 import getpass
-import os
 import re
 import signal
-import socket
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -17,125 +15,60 @@ from energy_agent.owners.slurm.commands import SlurmCommands
 from energy_agent.owners.slurm.source import SlurmJobs
 from energy_agent.runtime.clock import RealClock
 from tests.energy_agent.owners.slurm.replay import UUIDS, driver
-from tests.support import eventually, free_port, need_program
+from tests.peers.slurm_daemons import SlurmDaemons
+from tests.support import eventually, need_program
 
 pytestmark = pytest.mark.peer
 
-CONF = """ClusterName=test
-SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={ports[0]}
-SlurmdPort={ports[1]}
-AuthType=auth/munge
-CredType=cred/munge
-AuthInfo=socket={folder}/munge.socket
-SlurmUser={user}
-SlurmdUser={user}
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
-SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
-DebugFlags=gres
-SlurmdDebug=debug3
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
-SlurmdParameters=config_overrides
-KillWait=1
-GresTypes=gpu
-NodeName=gpu17 NodeHostname={host} NodeAddr=127.0.0.1 CPUs=16 Gres=gpu:b:2,gpu:a:2 State=UNKNOWN
-PartitionName=batch Nodes=gpu17 Default=YES MaxTime=INFINITE State=UP
-"""
 HOSTILE = (
     "x\n   UserId=victim(7) Account=victim JobState=RUNNING\n"
     "     Nodes=gpu17 CPU_IDs=0 Mem=0 GRES=gpu:4(IDX:0-3)\n\nJobId=99 JobName=y"
 )
 
 
-class Cluster:
-    """slurmctld, slurmd and munged in a folder; each is ended by its pid."""
+class Cluster(SlurmDaemons):
+    """One node whose GPUs of two types alternate."""
 
     def __init__(self, folder):
-        self.folder, self.processes = folder, []
-        self.environ = dict(os.environ, SLURM_CONF=str(folder / "slurm.conf"))
-        for name in ("state", "spool", "dev"):
-            (folder / name).mkdir()
-        for gpu in range(4):
-            (folder / f"dev/nvidia{gpu}").symlink_to("/dev/null")
-        key = folder / "munge.key"
-        key.write_bytes(os.urandom(1024))
-        key.chmod(0o600)
-        host = socket.gethostname()
-        text = CONF.format(host=host, folder=folder, user=getpass.getuser(), ports=(free_port(), free_port()))
-        (folder / "slurm.conf").write_text(text)
-        (folder / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
+        super().__init__(folder, {"gpu17": "gpu:b:2,gpu:a:2"}, "DebugFlags=gres\nSlurmdDebug=debug3\n")
         lines = [f"NodeName=gpu17 Name=gpu Type={kind} File={folder}/dev/nvidia{gpu}" for gpu, kind in enumerate("abab")]
         (folder / "gres.conf").write_text("\n".join(lines) + "\n")
-        options = [
-            f"--{name}={folder}/munge.{end}" for name, end in (("key-file", "key"), ("pid-file", "pid"), ("seed-file", "seed"))
-        ]
-        self.start(
-            "munged", "--foreground", "--force", f"--socket={folder}/munge.socket", f"--log-file={folder}/munge.log", *options
-        )
-        eventually((folder / "munge.socket").exists)
-        self.controller = self.start("slurmctld", "-D", "-f", f"{folder}/slurm.conf")
-        self.start("slurmd", "-D", "-N", "gpu17", "-f", f"{folder}/slurm.conf")
-        eventually(lambda: "idle" in self.run("sinfo", "--noheader", "--format=%t"), every=0.5)
 
-    def start(self, program, *arguments):
-        with (self.folder / f"{program}.out").open("wb") as out:
-            process = subprocess.Popen(
-                [need_program(program), *arguments], env=self.environ, stdin=subprocess.DEVNULL, stdout=out, stderr=out
-            )
-        self.processes.append(process)
-        return process
-
-    def run(self, *command):
-        done = subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=60, check=False)
-        return done.stdout
+    def start_all(self):
+        self.start_munge()
+        self.controller = self.start_slurm()
 
     def submit(self, *options):
-        """Number of a batch job that sleeps."""
-        out = self.run("sbatch", "--parsable", "--output=/dev/null", "--cpus-per-task=1", *options, "--wrap", "sleep 600")
-        return out.strip()
+        """Number of a batch job that sleeps until it is cancelled."""
+        return super().submit("--cpus-per-task=1", *options, seconds=600)
 
     def running(self):
         return {line for line in self.run("squeue", "--noheader", "--states=RUNNING", "--format=%i").split() if line}
 
     def devices(self):
         """Numbers of the devices in the order of their indexes, as slurmd's log has them."""
-        return [int(n) for n in re.findall(r"gpu device number (\d+)\(", (self.folder / "slurmd.log").read_text())][:4]
+        return [int(n) for n in re.findall(r"gpu device number (\d+)\(", (self.folder / "slurmd-gpu17.log").read_text())][:4]
 
     def stop(self):
-        self.controller.send_signal(signal.SIGCONT)
-        with suppress(subprocess.TimeoutExpired):
-            self.run("scancel", "--signal=KILL", "--full", "--user", getpass.getuser())
-            self.run("scancel", "--user", getpass.getuser())
-            eventually(lambda: not self.run("squeue", "--noheader"), every=0.3)
-        for process in reversed(self.processes):
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        try:
+            with suppress(subprocess.TimeoutExpired):
+                self.run("scancel", "--signal=KILL", "--full", "--user", getpass.getuser())
+                self.run("scancel", "--user", getpass.getuser())
+                eventually(lambda: not self.run("squeue", "--noheader"), every=0.3)
+        finally:
+            super().stop()
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     for program in ("munged", "slurmctld", "slurmd", "scontrol", "sbatch"):
         need_program(program)
-    folder = tmp_path_factory.mktemp("slurm")
-    made = None
+    running = Cluster(tmp_path_factory.mktemp("slurm"))
     try:
-        made = Cluster(folder)
-        yield made
+        running.start_all()
+        yield running
     finally:
-        if made is not None:
-            made.stop()
+        running.stop()
 
 
 def source_of(cluster, folder, timeout_s=30.0):
