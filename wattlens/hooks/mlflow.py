@@ -62,8 +62,8 @@ class _MlflowTracker:
         thread.join(_FLUSH_S)
 
     def _wait(self) -> None:
-        with suppress(Exception):  # MLflow has logged its reason
-            while self._pending:
+        while self._pending:
+            with suppress(Exception):  # MLflow has logged its reason
                 self._pending.popleft().wait()
 
 

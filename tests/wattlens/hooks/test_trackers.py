@@ -1,5 +1,6 @@
 """Energy of a run for experiment trackers, by hand-made statuses; tests/peers has real W&B and MLflow."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import wattlens
 from energy_agent.core.errors import UsageError
 from energy_agent.sdk.training.energy_log import EnergyLog, energy_values
 from energy_agent.sdk.training.progress import Status, run_attributes
+from wattlens.hooks.mlflow import MlflowEnergyLog
 from wattlens.model_cards import model_card
 
 DONE = Status(
@@ -146,3 +148,26 @@ def test_attributes_of_a_runs_span() -> None:
     assert attributes["wattlens.energy.joules"] == 7_200_000.0
     assert attributes["wattlens.gpus"] == "GPU 0"
     assert attributes["wattlens.energy.steps"] == 100
+
+
+def test_mlflow_waits_for_every_value_although_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[str] = []
+
+    class Operation:
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def wait(self) -> None:
+            waited.append(self._name)
+            if self._name == "metrics":
+                raise OSError("the server refuses it")
+
+    client = SimpleNamespace(
+        log_batch=lambda run_id, metrics, synchronous: Operation("metrics"),
+        set_tag=lambda run_id, name, text, synchronous: Operation(name),
+    )
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(MlflowClient=lambda: client))
+    monkeypatch.setitem(sys.modules, "mlflow.entities", SimpleNamespace(Metric=lambda *fields: fields))
+    log = MlflowEnergyLog("run-1", run=run_of(DONE), every_s=3600.0, carbon_g_per_kwh=400, carbon_basis="DE 2024, direct")
+    log.finish()
+    assert waited == ["metrics", "wattlens/carbon_basis"]
