@@ -18,11 +18,10 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from energy_agent.runtime.threads import start_thread
-from energy_agent.sdk.training.energy_log import EVERY_S, EnergyLog
-from energy_agent.sdk.training.step_counter import training
+from energy_agent.sdk.training.energy_log import EnergyLog, EnergyLogOptions
 
 __all__ = ["MlflowEnergyLog"]
 
@@ -72,20 +71,8 @@ class MlflowEnergyLog(EnergyLog):
 
     Args:
         run_id: of the run; by default the active one.
-        run: `wattlens.training(...)`; by default one from here on.
-        every_s: least time between two values.
-        carbon_g_per_kwh: carbon intensity of the electricity, for `wattlens/co2e_grams`.
-        carbon_basis: its source, year and what emissions it includes; required with it.
+        options: `run`, `every_s`, `carbon_g_per_kwh` and `carbon_basis` of `EnergyLog`.
     """
 
-    def __init__(
-        self,
-        run_id: str = "",
-        *,
-        run: training | None = None,
-        every_s: float = EVERY_S,
-        carbon_g_per_kwh: float | None = None,
-        carbon_basis: str = "",
-    ) -> None:
-        tracker = _MlflowTracker(run_id)
-        super().__init__(tracker, run, every_s=every_s, carbon_g_per_kwh=carbon_g_per_kwh, carbon_basis=carbon_basis)
+    def __init__(self, run_id: str = "", **options: Unpack[EnergyLogOptions]) -> None:
+        super().__init__(_MlflowTracker(run_id), **options)

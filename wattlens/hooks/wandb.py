@@ -14,10 +14,9 @@ The values `wattlens/*` have the axis `wattlens/step`, so they do not disturb th
 import sys
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, Unpack
 
-from energy_agent.sdk.training.energy_log import EVERY_S, PREFIX, EnergyLog
-from energy_agent.sdk.training.step_counter import training
+from energy_agent.sdk.training.energy_log import PREFIX, EnergyLog, EnergyLogOptions
 
 __all__ = ["WandbEnergyLog"]
 
@@ -57,20 +56,8 @@ class WandbEnergyLog(EnergyLog):
 
     Args:
         wandb_run: the run; by default that of `wandb.init`.
-        run: `wattlens.training(...)`; by default one from here on.
-        every_s: least time between two values.
-        carbon_g_per_kwh: carbon intensity of the electricity, for `wattlens/co2e_grams`.
-        carbon_basis: its source, year and what emissions it includes; required with it.
+        options: `run`, `every_s`, `carbon_g_per_kwh` and `carbon_basis` of `EnergyLog`.
     """
 
-    def __init__(
-        self,
-        wandb_run: Any = None,
-        *,
-        run: training | None = None,
-        every_s: float = EVERY_S,
-        carbon_g_per_kwh: float | None = None,
-        carbon_basis: str = "",
-    ) -> None:
-        tracker = _WandbTracker(wandb_run)
-        super().__init__(tracker, run, every_s=every_s, carbon_g_per_kwh=carbon_g_per_kwh, carbon_basis=carbon_basis)
+    def __init__(self, wandb_run: Any = None, **options: Unpack[EnergyLogOptions]) -> None:
+        super().__init__(_WandbTracker(wandb_run), **options)

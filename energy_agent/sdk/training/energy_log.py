@@ -5,7 +5,7 @@ Only rank 0 logs. With an agent the energy is that of all ranks on its node; wit
 
 import time
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypedDict
 
 from energy_agent.core.units import J_PER_KWH
 from energy_agent.sdk.stated_carbon import check_carbon
@@ -27,6 +27,15 @@ class ExperimentTracker(Protocol):
 
     def flush(self) -> None:
         """Send what is left; may wait."""
+
+
+class EnergyLogOptions(TypedDict, total=False):
+    """Options of `EnergyLog` that a tracker's own log passes on."""
+
+    run: training | None
+    every_s: float
+    carbon_g_per_kwh: float | None
+    carbon_basis: str
 
 
 class EnergyLog:
