@@ -19,6 +19,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from energy_agent.config.otlp import Otlp
+from energy_agent.core.catalogue.opentelemetry import Attribute, energy_attributes
 from energy_agent.otlp.exporter import FailureReason, connection
 from energy_agent.otlp.sender import read_headers
 
@@ -96,14 +97,7 @@ def _metrics(run: Mapping[str, Any], labels: Mapping[str, str], t_ns: int) -> It
             yield Metric(f"wattlens.run.energy_per_token.{what}", f"Energy per {what} token.", "J", Gauge([point]))
 
 
-def _attributes(run: Mapping[str, Any]) -> dict[str, str | float | bool]:
-    found: dict[str, str | float | bool] = {"wattlens.simulated": bool(run["simulated"])}
-    if run["joules"] is None:
-        return found | {"wattlens.energy.absent_reason": str(run["reason"])}
-    return found | {
-        "wattlens.energy.joules": float(run["joules"]),
-        "wattlens.energy.lower_joules": float(run["lower"]),
-        "wattlens.energy.upper_joules": float(run["upper"]),
-        "wattlens.energy.method": str(run["method"]),
-        "wattlens.gpus": str(run["gpus"]),
-    }
+def _attributes(run: Mapping[str, Any]) -> dict[str, Attribute]:
+    found: dict[str, Attribute] = {"wattlens.simulated": bool(run["simulated"])}
+    found |= energy_attributes(run["joules"], run["lower"], run["upper"], run["reason"])
+    return found if run["joules"] is None else found | {"wattlens.energy.method": run["method"], "wattlens.gpus": run["gpus"]}

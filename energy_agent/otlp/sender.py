@@ -77,7 +77,7 @@ class OtlpSender:
             if reason:
                 _LOG.warning("otlp: %s: %s (metering continues; the next export has the same data)", self._config.url(), reason)
             elif self._success_ns is not None:
-                _LOG.info("otlp: %s accepts exports again", self._config.url)
+                _LOG.info("otlp: %s accepts exports again", self._config.url())
             else:
                 _LOG.info("otlp: exporting to %s every %g s", self._config.url(), self._config.period_s)
         self._reason = reason

@@ -7,12 +7,15 @@ receiver that writes OpenTelemetry names for Prometheus, such as Prometheus itse
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from energy_agent.core.catalogue.metric import Signal
 
 Kind = Literal["counter", "updowncounter", "gauge", "histogram"]
 Labels = Mapping[str, str]
+Attribute = str | int | float | bool
+ABSENT_REASON: Final = "wattlens.energy.absent_reason"
+"""Attribute of a span without energy."""
 
 _UNITS = {
     "joules": "J",
@@ -68,19 +71,6 @@ class Instrument:
         return self.name.replace(".", "_") + unit + ("_total" if self.kind == "counter" else "")
 
 
-def _gpu(name: str, kind: Kind, unit: str, help: str, **constants: str) -> Instrument:  # noqa: A002
-    """A metric of a GPU by the conventions for hardware: `hw.id` is the UUID, `hw.name` what nvidia-smi calls the GPU."""
-    return Instrument(
-        name,
-        kind,
-        unit,
-        help,
-        {"hw.type": "gpu", **{key.replace("__", "."): value for key, value in constants.items()}},
-        {"uuid": "hw.id", "gpu": "hw.name", "method": "wattlens.method", "severity": "error.type", "xid": "error.type"},
-        {"gpu": "GPU {}".format, "severity": "ecc_{}".format, "xid": "xid_{}".format},
-    )
-
-
 _HELP = {
     "hw.energy": "Energy of the GPU; its measurement methods are disjoint.",
     "hw.power": "Power draw at the instant of the reading.",
@@ -92,27 +82,43 @@ _HELP = {
     "hw.status": "1 if the GPU responded to the last poll, else 0.",
 }
 
+
+def _gpu(name: str, kind: Kind, unit: str, **constants: str) -> Instrument:
+    """A metric of a GPU by the conventions for hardware: `hw.id` is the UUID, `hw.name` what nvidia-smi calls the GPU."""
+    return Instrument(
+        name,
+        kind,
+        unit,
+        _HELP[name],
+        {"hw.type": "gpu", **{key.replace("__", "."): value for key, value in constants.items()}},
+        {"uuid": "hw.id", "gpu": "hw.name", "method": "wattlens.method", "severity": "error.type", "xid": "error.type"},
+        {"gpu": "GPU {}".format, "severity": "ecc_{}".format, "xid": "xid_{}".format},
+    )
+
+
 BY_CONVENTION: Mapping[str, Instrument] = {
-    "gpu_energy_joules_total": _gpu("hw.energy", "counter", "J", _HELP["hw.energy"]),
-    "gpu_power_instant_watts": _gpu("hw.power", "gauge", "W", _HELP["hw.power"]),
-    "gpu_temperature_celsius": _gpu("hw.temperature", "gauge", "Cel", _HELP["hw.temperature"], hw__sensor_location="gpu"),
-    "gpu_memory_temperature_celsius": _gpu(
-        "hw.temperature", "gauge", "Cel", _HELP["hw.temperature"], hw__sensor_location="memory"
-    ),
-    "gpu_utilization_ratio": _gpu("hw.gpu.utilization", "gauge", "1", _HELP["hw.gpu.utilization"], hw__gpu__task="general"),
-    "gpu_encoder_utilization_ratio": _gpu(
-        "hw.gpu.utilization", "gauge", "1", _HELP["hw.gpu.utilization"], hw__gpu__task="encoder"
-    ),
-    "gpu_decoder_utilization_ratio": _gpu(
-        "hw.gpu.utilization", "gauge", "1", _HELP["hw.gpu.utilization"], hw__gpu__task="decoder"
-    ),
-    "gpu_memory_used_bytes": _gpu("hw.gpu.memory.usage", "updowncounter", "By", _HELP["hw.gpu.memory.usage"]),
-    "gpu_memory_total_bytes": _gpu("hw.gpu.memory.limit", "updowncounter", "By", _HELP["hw.gpu.memory.limit"]),
-    "gpu_ecc_errors_total": _gpu("hw.errors", "counter", "{error}", _HELP["hw.errors"]),
-    "gpu_xid_errors_total": _gpu("hw.errors", "counter", "{error}", _HELP["hw.errors"]),
-    "gpu_up": _gpu("hw.status", "updowncounter", "1", _HELP["hw.status"], hw__state="ok"),
+    "gpu_energy_joules_total": _gpu("hw.energy", "counter", "J"),
+    "gpu_power_instant_watts": _gpu("hw.power", "gauge", "W"),
+    "gpu_temperature_celsius": _gpu("hw.temperature", "gauge", "Cel", hw__sensor_location="gpu"),
+    "gpu_memory_temperature_celsius": _gpu("hw.temperature", "gauge", "Cel", hw__sensor_location="memory"),
+    "gpu_utilization_ratio": _gpu("hw.gpu.utilization", "gauge", "1", hw__gpu__task="general"),
+    "gpu_encoder_utilization_ratio": _gpu("hw.gpu.utilization", "gauge", "1", hw__gpu__task="encoder"),
+    "gpu_decoder_utilization_ratio": _gpu("hw.gpu.utilization", "gauge", "1", hw__gpu__task="decoder"),
+    "gpu_memory_used_bytes": _gpu("hw.gpu.memory.usage", "updowncounter", "By"),
+    "gpu_memory_total_bytes": _gpu("hw.gpu.memory.limit", "updowncounter", "By"),
+    "gpu_ecc_errors_total": _gpu("hw.errors", "counter", "{error}"),
+    "gpu_xid_errors_total": _gpu("hw.errors", "counter", "{error}"),
+    "gpu_up": _gpu("hw.status", "updowncounter", "1", hw__state="ok"),
 }
 """Signals that the conventions define, by the signal's name."""
+
+
+def energy_attributes(joules: float | None, lower: float | None, upper: float | None, reason: str) -> dict[str, Attribute]:
+    """Attributes of a span for its energy, J, with the bounds that are known; without energy the reason."""
+    if joules is None:
+        return {ABSENT_REASON: reason}
+    values = {"joules": joules, "lower_joules": lower, "upper_joules": upper}
+    return {f"wattlens.energy.{name}": value for name, value in values.items() if value is not None}
 
 
 def instrument(signal: Signal) -> Instrument:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING, Any, Final
 
+from energy_agent.core.catalogue.opentelemetry import ABSENT_REASON, Attribute, energy_attributes
 from energy_agent.runtime.threads import start_thread
 
 if TYPE_CHECKING:
@@ -34,10 +35,10 @@ class WindowSpan:
         end_ns = time.time_ns()
         self._record(error)
         if not _finisher.add(self._span, window, end_ns):
-            self._span.set_attribute("wattlens.energy.absent_reason", "too many windows wait for their energy")
+            self._span.set_attribute(ABSENT_REASON, "too many windows wait for their energy")
             self._span.end(end_time=end_ns)
 
-    def end_with(self, attributes: Mapping[str, str | float | int | bool], error: BaseException | None) -> None:
+    def end_with(self, attributes: Mapping[str, Attribute], error: BaseException | None) -> None:
         """End it now, with attributes that are known already."""
         self._record(error)
         for name, value in attributes.items():
@@ -58,22 +59,13 @@ def open_span(name: str) -> WindowSpan | None:
     return WindowSpan(trace.get_tracer("wattlens").start_span(name or "measure", start_time=time.time_ns()))
 
 
-def energy_attributes(window: "measure") -> Mapping[str, str | float | int | bool]:
-    """Attributes of a window; without energy they have the reason. Waits for the window's closing tick."""
-    joules, low, high = window.joules, window.low, window.high
-    attributes: dict[str, str | float | int | bool] = {"wattlens.simulated": window.simulated}
-    if joules is None or low is None or high is None:
-        return attributes | {"wattlens.energy.absent_reason": window.reason}
-    attributes |= {
-        "wattlens.energy.joules": joules,
-        "wattlens.energy.lower_joules": low,
-        "wattlens.energy.upper_joules": high,
-        "wattlens.energy.method": window.method,
-        "wattlens.gpus": window.gpus,
-    }
-    if window.tokens is not None:
-        attributes["wattlens.tokens"] = window.tokens
-    return attributes
+def _attributes(window: "measure") -> Mapping[str, Attribute]:
+    """Attributes of a window. Waits for its closing tick."""
+    joules = window.joules
+    attributes = {"wattlens.simulated": window.simulated, **energy_attributes(joules, window.low, window.high, window.reason)}
+    if joules is not None:
+        attributes |= {"wattlens.energy.method": window.method, "wattlens.gpus": window.gpus}
+    return attributes if window.tokens is None else attributes | {"wattlens.tokens": window.tokens}
 
 
 class _Finisher:
@@ -104,14 +96,14 @@ class _Finisher:
                 for name, value in self._attributes(window, opened_ns).items():
                     span.set_attribute(name, value)
             except Exception as error:  # noqa: BLE001 - the span of the program has to end
-                span.set_attribute("wattlens.energy.absent_reason", f"{type(error).__name__}: {error}")
+                span.set_attribute(ABSENT_REASON, f"{type(error).__name__}: {error}")
             span.end(end_time=end_ns)
             self._waiting.task_done()
 
-    def _attributes(self, window: "measure", opened_ns: int) -> Mapping[str, str | float | int | bool]:
-        attributes = energy_attributes(window)
+    def _attributes(self, window: "measure", opened_ns: int) -> Mapping[str, Attribute]:
+        attributes = _attributes(window)
         if window.opened_ns != opened_ns:
-            return {"wattlens.energy.absent_reason": "the window was entered again before its energy was known"}
+            return {ABSENT_REASON: "the window was entered again before its energy was known"}
         return attributes
 
     def _finish(self) -> None:
@@ -124,7 +116,7 @@ class _Finisher:
                 span, _, _, end_ns = self._waiting.get_nowait()
             except Empty:
                 return
-            span.set_attribute("wattlens.energy.absent_reason", "the program ended before the energy was known")
+            span.set_attribute(ABSENT_REASON, "the program ended before the energy was known")
             span.end(end_time=end_ns)
 
 

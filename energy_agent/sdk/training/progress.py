@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from energy_agent.core.catalogue.opentelemetry import Attribute, energy_attributes
 from energy_agent.core.units import NS_PER_S
 
 NOTHING = "nothing has been read yet"
@@ -101,16 +102,14 @@ class Status:
         )
 
 
-def run_attributes(progress: Status) -> dict[str, str | float | int | bool]:
+def run_attributes(progress: Status) -> dict[str, Attribute]:
     """Attributes of a run's span, named as those of a measured window; without energy they have the reason."""
-    attributes: dict[str, str | float | int | bool] = {"wattlens.steps": progress.steps, "wattlens.tokens": progress.tokens}
+    attributes: dict[str, Attribute] = {"wattlens.steps": progress.steps, "wattlens.tokens": progress.tokens}
+    attributes |= energy_attributes(progress.joules, progress.low, progress.high, progress.reason)
     if progress.joules is None:
-        return attributes | {"wattlens.energy.absent_reason": progress.reason}
-    values = {
+        return attributes
+    values: dict[str, Attribute | None] = {
         "wattlens.simulated": progress.simulated,
-        "wattlens.energy.joules": progress.joules,
-        "wattlens.energy.lower_joules": progress.low,
-        "wattlens.energy.upper_joules": progress.high,
         "wattlens.energy.source": progress.source,
         "wattlens.energy.steps": progress.measured_steps,
         "wattlens.energy.seconds": progress.seconds,
