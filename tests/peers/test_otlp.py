@@ -104,13 +104,13 @@ def running(folder: Path, *commands: list[str]) -> Iterator[None]:
 
 
 @contextmanager
-def prometheus(folder: Path) -> Iterator[tuple[str, str]]:
+def prometheus(folder: Path, *flags: str) -> Iterator[tuple[str, str]]:
     """Address to query, and endpoint for OTLP."""
     url = f"127.0.0.1:{free_port()}"
     (folder / "prometheus.yml").write_text(json.dumps({"rule_files": ["*.rules.yml"]}))
     command = [str(need_peer("prometheus")), f"--config.file={folder / 'prometheus.yml'}",
                f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={url}",
-               "--web.enable-otlp-receiver"]  # fmt: skip
+               "--web.enable-otlp-receiver", *flags]  # fmt: skip
     with running(folder, command):
         yield f"http://{url}", f"http://{url}/api/v1/otlp"
 
@@ -143,17 +143,18 @@ def collector(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def sending(endpoint: str) -> Iterator[list[Snapshot]]:
-    """Three snapshots of a player, the last of which was accepted."""
+def sending(endpoint: str, **section: object) -> Iterator[list[Snapshot]]:
+    """Three snapshots of a player, all of which were accepted."""
     need_module("opentelemetry.exporter.otlp.proto.http")
     snapshots: list[Snapshot] = []
 
     def newest() -> Snapshot:
-        if len(snapshots) < 3:
+        if len(snapshots) < 3 and (not snapshots or sender.health()[0].last_success_ns == snapshots[-1].t_ns):
             snapshots.append(Player(gpus=4, health=True, node=True).at(len(snapshots) + 1, time.time_ns()))
         return snapshots[-1]
 
-    sender = OtlpSender(Otlp(endpoint=endpoint, period_s=1, resource={"deployment.environment.name": "lab"}), newest)
+    config = {"endpoint": endpoint, "period_s": 1, "resource": {"deployment.environment.name": "lab"}, **section}
+    sender = OtlpSender(Otlp.model_validate(config), newest)
     sender.start()
     try:
         eventually(lambda: len(snapshots) == 3 and sender.health()[0].last_success_ns == snapshots[-1].t_ns, 60)
@@ -178,3 +179,12 @@ def test_with_the_rules_for_otlp_every_series_has_the_name_of_the_page(tmp_path:
     with prometheus(tmp_path) as (url, endpoint), sending(endpoint) as snapshots:
         wanted = _page(snapshots[-1])
         eventually(lambda: stored(url, "wattlens_.+") == pytest.approx(wanted), 30)
+
+
+def test_changes_add_up_in_prometheus_to_what_was_counted_since_the_first_export(tmp_path: Path) -> None:
+    flag = "--enable-feature=otlp-deltatocumulative"
+    with prometheus(tmp_path, flag) as (url, endpoint), sending(endpoint, temporality="delta") as snapshots:
+        first, last = expected(snapshots[0]), expected(snapshots[-1])
+        wanted = {of: last[of] - first[of] for of in last if of[0] == "hw_energy_joules_total"}
+        assert sum(wanted.values()) > 0
+        eventually(lambda: stored(url, "hw_energy_joules_total") == pytest.approx(wanted), 30)
