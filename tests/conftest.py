@@ -33,6 +33,16 @@ def _interrupts_as_before():
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture(autouse=True)
+def _environment_as_before():
+    """A command that ran in the test's own process leaves none of its variables, such as WATTLENS_SIM, to later tests."""
+    before = dict(os.environ)
+    yield
+    if os.environ != before | {"PYTEST_CURRENT_TEST": os.environ.get("PYTEST_CURRENT_TEST", "")}:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def pytest_collection(session: pytest.Session) -> None:
     """Workers import the test modules, each from another one on: it compiles its share of a fresh clone and reads the rest."""
     gc.disable()  # a million objects that all stay are made, and looking for cycles among them takes as long as making them
