@@ -18,10 +18,10 @@ from wattlens.cli.job import check_rates, rate, read_record
 if TYPE_CHECKING:
     from wattlens.slurm.accounting import EndedJob, SlurmAccounting
 
-_FIELDS = ("AdminComment", "Comment", "Extra")
-
 
 def _configure(parser: argparse.ArgumentParser) -> None:
+    from wattlens.slurm.accounting import CommentField
+
     commands = parser.add_subparsers(metavar="ACTION", required=True)
     summary = "write energy, gCO2e and J/step of ended jobs into their accounting record, once per job"
     record = commands.add_parser("record", help=summary, description=as_sentence(summary))
@@ -30,7 +30,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     add_source(record)
     add_rates(record.add_argument_group("cost and carbon"), of_site=True)
     record.add_argument("--slurm", type=Path, metavar="FOLDER", help="folder of sacct and sacctmgr (default: PATH)")
-    record.add_argument("--field", choices=_FIELDS, default="AdminComment", help="field of the record (default: AdminComment)")
+    record.add_argument(
+        "--field", choices=list(CommentField), default="AdminComment", help="field of the record (default: AdminComment)"
+    )
     record.add_argument(
         "--look-back", type=duration(60, 90 * 86_400), default=3 * 86_400.0, metavar="TIME",
         help="ignore jobs that ended before this time, such as 12h (default: 3d)",

@@ -37,7 +37,7 @@ class EndedJob:
         end_ns: end of its last run, UTC.
         has_gpus: it was allocated GPUs.
         nodes: number of nodes that it was allocated; 0 if sacct does not have it.
-        comment: what the field has now.
+        comment: present text of the field.
     """
 
     job_id: str

@@ -1,21 +1,18 @@
-"""Which jobs get a comment and what it says. Pure.
+"""Selection of the jobs that get a comment, and its text. Pure.
 
-A job gets one comment, once: what begins with `wattlens ` marks a job that has it. What the field had before stays in front.
+A job gets one comment, once: a part that begins with `wattlens ` marks a job that has it. Earlier text stays in front.
 """
 
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Final
 
-from energy_agent.core.units import NS_PER_S
 from wattlens.job.output import NS_PER_HOUR
 from wattlens.job.statement import JobReport
 from wattlens.slurm.accounting import EndedJob
 
 MARK: Final = "wattlens "
 SEPARATOR: Final = "; "
-SETTLE_NS: Final = 120 * NS_PER_S
-"""How long after its end a job is read: agents record its last second, and Prometheus scrapes it."""
 
 
 def is_recorded(comment: str) -> bool:
@@ -23,13 +20,13 @@ def is_recorded(comment: str) -> bool:
     return any(part.startswith(MARK) for part in comment.split(SEPARATOR))
 
 
-def jobs_to_record(jobs: Iterable[EndedJob], now_ns: int, settle_ns: int = SETTLE_NS) -> list[EndedJob]:
-    """Jobs with GPUs that ended a while ago and have no energy in their record yet."""
+def jobs_to_record(jobs: Iterable[EndedJob], now_ns: int, settle_ns: int) -> list[EndedJob]:
+    """Jobs with GPUs that ended at least `settle_ns` ago and have no energy in their record yet."""
     return [job for job in jobs if job.has_gpus and job.end_ns + settle_ns <= now_ns and not is_recorded(job.comment)]
 
 
 def comment_of(job: EndedJob, report: JobReport) -> str:
-    """The comment of a job: what it had, then words NAME=VALUE; figures that are not available are left out."""
+    """The comment of a job: its earlier text, then words NAME=VALUE; figures that are not available are left out."""
     energy = report.energy
     values: dict[str, str | None] = {
         "energy_j": _joules(energy.energy_uj),

@@ -1,4 +1,4 @@
-"""Which jobs get a comment and what it says; sacct and sacctmgr as programs that fail."""
+"""Jobs that get a comment, and its text; sacct and sacctmgr as programs that fail."""
 
 import stat
 
@@ -39,7 +39,7 @@ def test_jobs_with_gpus_that_ended_a_while_ago_get_one_comment():
         job("wattlens energy_j=1"),
         job("a; wattlens energy_j=1"),
     ]
-    assert jobs_to_record(jobs, NOW_NS) == [jobs[0], jobs[3]]
+    assert jobs_to_record(jobs, NOW_NS, 120 * NS_PER_S) == [jobs[0], jobs[3]]
 
 
 @given(st.text(max_size=40), st.integers(0, 10**18), st.integers(0, 10**6))
