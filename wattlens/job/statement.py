@@ -1,21 +1,20 @@
 """The result of `wattlens job`: energy of one job with its parts. Pure.
 
-Laws, checked when a statement is made:
+Laws:
 
-- Active and idle energy sum to the energy of the job, and so does the energy of its nodes, in whole uJ.
-- The energy is that of the job's row in `wattlens usage --by owner` of the same source and period.
+- Active and idle energy sum to the energy of the job, and so does the energy of its nodes, in whole uJ. Each report checks it.
+- The energy is that of the job's row in `wattlens usage --by owner` of the same source and period. Tests compare both.
 
 Bounds follow `wattlens usage`: errors of sensors and edges add up linearly.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Final
 
 from energy_agent.core.boundary import is_gpu
 from energy_agent.core.errors import WattlensError
-from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.core.workloads.job_identity import job_address
 from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import BoundedEnergy
@@ -24,7 +23,7 @@ from wattlens.job.address import JobAddress, single_address
 from wattlens.job.record import TRAINING, JobRecord, NodeWorkload
 from wattlens.job.steps import count_steps
 from wattlens.usage.ledger_rows import gain_error, gains_of, refuse_twice, short_hosts, why_gpus_only
-from wattlens.usage.rates import ElectricityPrice
+from wattlens.usage.rates import ElectricityPrice, times_energy
 
 NO_STEPS: Final = "no steps were reported (wattlens.step)"
 NO_TOKENS: Final = "no tokens were recorded"
@@ -99,9 +98,13 @@ class JobReport:
         Raises:
             ValueError: they do not: a fault of Wattlens.
         """
-        of_nodes = sum(node.energy_uj for node in self.nodes)
-        if not self.energy.energy_uj == self.active_uj + self.idle_uj == of_nodes:
-            raise ValueError(f"{self.address}: parts of a job sum to {of_nodes} uJ, not to {self.energy.energy_uj} uJ")
+        whole_uj = self.energy.energy_uj
+        for name, uj in (
+            ("active and idle energy", self.active_uj + self.idle_uj),
+            ("energy of nodes", sum(node.energy_uj for node in self.nodes)),
+        ):
+            if uj != whole_uj:
+                raise ValueError(f"{self.address}: {name} of the job: expected {whole_uj} uJ, got {uj} uJ")
 
     @property
     def step_count(self) -> int:
@@ -202,9 +205,16 @@ def _energy(record: JobRecord, whole: bool) -> tuple[BoundedEnergy, int, int]:
     for (_, device), span in record.spans.items():
         if device in energy_uj:
             energy += BoundedEnergy(edge_uj=span.edge_uj, gap_uj=span.gap_uj)
-    active_uj = sum(use.active_uj + (use.host_active_uj if whole else 0) for use in record.uses.values())
-    idle_uj = sum(use.idle_uj + (use.host_idle_uj if whole else 0) for use in record.uses.values())
-    return energy, active_uj, idle_uj
+    return energy, *_active_and_idle(record.uses.values(), whole)
+
+
+def _active_and_idle(uses: Iterable[NodeWorkload], whole: bool) -> tuple[int, int]:
+    """Active and idle energy in uJ of GPUs, or of whole nodes."""
+    active_uj = idle_uj = 0
+    for use in uses:
+        active_uj += use.active_uj + (use.host_active_uj if whole else 0)
+        idle_uj += use.idle_uj + (use.host_idle_uj if whole else 0)
+    return active_uj, idle_uj
 
 
 def _nodes(record: JobRecord, whole: bool) -> tuple[JobNode, ...]:
@@ -213,8 +223,7 @@ def _nodes(record: JobRecord, whole: bool) -> tuple[JobNode, ...]:
         by_node.setdefault((cluster, node), []).append(use)
     nodes = []
     for (cluster, node), uses in by_node.items():
-        idle_uj = sum(use.idle_uj + (use.host_idle_uj if whole else 0) for use in uses)
-        active_uj = sum(use.active_uj + (use.host_active_uj if whole else 0) for use in uses)
+        active_uj, idle_uj = _active_and_idle(uses, whole)
         nodes.append(
             JobNode(
                 cluster,
@@ -241,12 +250,8 @@ def _common_labels(record: JobRecord) -> dict[str, str]:
 
 def with_rates(report: JobReport, price: ElectricityPrice | None, grams_per_kwh: Fraction | None) -> JobReport:
     """The statement with cost and grams of CO2e at one price and one carbon intensity, where they are given."""
-
-    def times(per_kwh: Fraction) -> Amount:
-        all_uj = report.energy.energy_uj, report.energy.low_uj, report.energy.high_uj
-        value, low, high = (None if uj is None else uj * per_kwh / UJ_PER_KWH for uj in all_uj)
-        return Amount(value, low, high)
-
     if price is not None:
-        report = replace(report, cost=times(price.per_kwh), currency=price.currency)
-    return report if grams_per_kwh is None else replace(report, carbon=times(grams_per_kwh))
+        report = replace(report, cost=times_energy(report.energy, price.per_kwh), currency=price.currency)
+    if grams_per_kwh is not None:
+        report = replace(report, carbon=times_energy(report.energy, grams_per_kwh))
+    return report

@@ -45,8 +45,8 @@ def parse_carbon(text: str) -> Fraction:
 
 def with_price(usage: Usage, price: ElectricityPrice) -> Usage:
     """The statement with the cost of every row."""
-    rows = tuple(replace(row, cost=_times(row.energy, price.per_kwh)) for row in usage.rows)
-    total = replace(usage.total, cost=_times(usage.total.energy, price.per_kwh))
+    rows = tuple(replace(row, cost=times_energy(row.energy, price.per_kwh)) for row in usage.rows)
+    total = replace(usage.total, cost=times_energy(usage.total.energy, price.per_kwh))
     basis = {**usage.basis, "cost": f"price {price.text}"}
     return replace(usage, rows=rows, total=total, currency=price.currency, basis=basis)
 
@@ -55,13 +55,14 @@ def with_carbon(usage: Usage, grams_per_kwh: Fraction) -> Usage:
     """The statement with the grams of CO2e of every row."""
 
     def weigh(row: UsageRow) -> UsageRow:
-        return replace(row, carbon=_times(row.energy, grams_per_kwh))
+        return replace(row, carbon=times_energy(row.energy, grams_per_kwh))
 
     basis = {**usage.basis, "carbon": f"grid carbon intensity {float(grams_per_kwh):g} g/kWh"}
     return replace(usage, rows=tuple(map(weigh, usage.rows)), total=weigh(usage.total), basis=basis)
 
 
-def _times(energy: BoundedEnergy, per_kwh: Fraction) -> Amount:
+def times_energy(energy: BoundedEnergy, per_kwh: Fraction) -> Amount:
+    """Energy in uJ, with its bounds, times a value per kWh."""
     all_uj = energy.energy_uj, energy.low_uj, energy.high_uj
     value, low, high = (None if uj is None else uj * per_kwh / UJ_PER_KWH for uj in all_uj)
     return Amount(value, low, high)
