@@ -1,14 +1,14 @@
 """Grid carbon intensity while a job ran, as a site process exports it to Prometheus."""
 
-import json
 from fractions import Fraction
 from typing import Final
 
 from energy_agent.core.errors import WattlensError
+from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.history_import.dcgm import exporter_label
-from wattlens.prometheus.history import PrometheusHistory
+from wattlens.prometheus.history import PrometheusHistory, selector
+from wattlens.prometheus.token_prices import INTENSITY
 
-_INTENSITY: Final = "wattlens_grid_carbon_intensity_grams_per_kilowatt_hour"
 _BASIS: Final = "direct"
 """Scope 2 counts direct emissions at generation (GHG Protocol), so life-cycle values are not used."""
 
@@ -25,8 +25,8 @@ def mean_intensity(history: PrometheusHistory, zone: str, start_ns: int, end_ns:
     Raises:
         WattlensError: no direct intensity in that time, or several zones and none chosen.
     """
-    matchers = [f'basis=~"{_BASIS}.*"', *([f"zone={json.dumps(zone)}"] if zone else [])]
-    select = f"{_INTENSITY}{{{','.join(matchers)}}}[{max(60, -(-(end_ns - start_ns) // 10**9))}s]"
+    series = selector(INTENSITY, {"zone": zone} if zone else {}, further=f'basis=~"{_BASIS}.*"')
+    select = f"{series}[{max(60, -(-(end_ns - start_ns) // NS_PER_S))}s]"
     sums: dict[str, Fraction] = {}
     counts: dict[str, Fraction] = {}
     for totals, function in ((sums, "sum_over_time"), (counts, "count_over_time")):

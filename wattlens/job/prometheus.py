@@ -19,7 +19,7 @@ from energy_agent.ledger.history_import.dcgm import exporter_label
 from energy_agent.ledger.rows.kinds import CELL_NS, PPM
 from wattlens.job.address import JobAddress
 from wattlens.job.record import JobRecord
-from wattlens.prometheus.history import Labels, PrometheusHistory, TooMuchError
+from wattlens.prometheus.history import Labels, PrometheusHistory, TooMuchError, selector
 from wattlens.usage.ledger_rows import Owner
 
 PREFIX: Final = "wattlens_"
@@ -82,8 +82,7 @@ class JobSeries:
         """The largest value of a family of the job's nodes by the label `name`; of hosts by the host's name."""
         values: dict[str, Decimal] = {}
         for target, place in self._nodes.items():
-            matchers = [f"{n}={json.dumps(v)}" for n, v in zip(("instance", "job"), target, strict=True)]
-            for labels, value in self._largest(self._select(family, ",".join(matchers)), self.start_ns, self.end_ns):
+            for labels, value in self._largest(self._select_target(family, target), self.start_ns, self.end_ns):
                 device = exporter_label(labels, name) if name == "uuid" else host(*place)
                 values[device] = max(value, values.get(device, value))
         return values
@@ -100,8 +99,10 @@ class JobSeries:
             yield from self._largest(select, middle_ns, end_ns)
 
     def _select(self, family: str, selection: str) -> str:
-        parts = [*(f"{label}={json.dumps(value)}" for label, value in sorted(self.match.items())), selection]
-        return f"{PREFIX}{family}{{{','.join(parts)}}}"
+        return selector(f"{PREFIX}{family}", self.match, further=selection)
+
+    def _select_target(self, family: str, target: Target) -> str:
+        return self._select(family, f"instance={json.dumps(target[0])},job={json.dumps(target[1])}")
 
     def _chunks(self) -> Iterator[str]:
         names = sorted({re.escape(workload) for _, _, workload in self.workloads})
@@ -112,8 +113,7 @@ class JobSeries:
         """Cluster and node of a series, by the target that it was scraped from."""
         target = labels.get("instance", ""), labels.get("job", "")
         if target not in self._nodes:
-            matchers = [f"{n}={json.dumps(v)}" for n, v in zip(("instance", "job"), target, strict=True)]
-            infos = self.history.series(self._select("node_info", ",".join(matchers)), self.start_ns, self.end_ns)
+            infos = self.history.series(self._select_target("node_info", target), self.start_ns, self.end_ns)
             names = sorted({(exporter_label(info, "cluster"), exporter_label(info, "node")) for info in infos})
             self._nodes[target] = names[-1] if names else ("", target[0])
         return self._nodes[target]
@@ -125,7 +125,8 @@ def read_record(
     """What a Prometheus has of a job within [start_ns, end_ns); without workloads where it has nothing.
 
     Raises:
-        WattlensError: no answer that can be used.
+        UsageError: `match` has a name that cannot be a label's.
+        WattlensError: no usable response.
     """
     record = JobRecord(f"Prometheus {history.access.url}", start_ns, end_ns)
     series = JobSeries(history, match, start_ns, end_ns)

@@ -1,4 +1,4 @@
-"""The rows of one job: energy by node and state, edges, steps and tokens. Filled by `ledger_rows` or `compacted_days`. Pure."""
+"""The rows of one job: energy by node and state, edges, steps and tokens, from whichever source. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class NodeWorkload:
 
 @dataclass(slots=True)
 class JobRecord:
-    """What a ledger holds of a job within [start_ns, end_ns).
+    """The rows that a source has of a job within [start_ns, end_ns).
 
     Args:
         workloads: kind and last labels of each of its workloads.

@@ -1,1 +1,1 @@
-"""Reading a Prometheus: access and raw samples."""
+"""Reading a Prometheus: access, raw samples, and prices of tokens with grid carbon intensities."""

@@ -51,8 +51,8 @@ class PrometheusSeries:
     samples: tuple[Sample, ...]
 
 
-def selector(name: str, matchers: Mapping[str, str], pattern: str = "") -> str:
-    """A selector of `name` (or of names that match `pattern`) by equal labels.
+def selector(name: str, matchers: Mapping[str, str], pattern: str = "", further: str = "") -> str:
+    """A selector of `name` (or of names that match `pattern`) by equal labels, and by `further` matchers in PromQL.
 
     Raises:
         UsageError: a label's name that cannot be one.
@@ -63,6 +63,8 @@ def selector(name: str, matchers: Mapping[str, str], pattern: str = "") -> str:
     parts = [f"{label}={json.dumps(value, ensure_ascii=False)}" for label, value in sorted(matchers.items())]
     if pattern:
         parts.insert(0, f"__name__=~{json.dumps(pattern)}")
+    if further:
+        parts.append(further)
     return f"{name}{{{','.join(parts)}}}"
 
 

@@ -20,7 +20,7 @@ from wattlens.prometheus.access import PrometheusAccess
 from wattlens.prometheus.history import selector
 
 _BODY_LIMIT_B: Final = 8 << 20
-_INTENSITY: Final = "wattlens_grid_carbon_intensity_grams_per_kilowatt_hour"
+INTENSITY: Final = "wattlens_grid_carbon_intensity_grams_per_kilowatt_hour"
 _HOUR_END: Final = "wattlens_engine_hour_end_timestamp_seconds"
 _PRICES: Final = {
     f"wattlens_{kind}_price_joules_per_token{ending}": (kind, end)
@@ -68,7 +68,7 @@ class PrometheusTokenPrices:
         http = HttpClient(
             self.access.url, self.access.timeout_s, TlsFiles(self.access.ca_file), "--ca-file", body_limit_b=_BODY_LIMIT_B
         )
-        path = f"/api/v1/query?query={quote(f'{prices} or {_INTENSITY}')}"
+        path = f"/api/v1/query?query={quote(f'{prices} or {INTENSITY}')}"
         response = http.request("GET", path, self.access.headers())
         if not response.ok:
             raise WattlensError(f"{http.root}: HTTP {response.status}")
@@ -92,7 +92,7 @@ def parse_prices(body: bytes) -> TokenPrices:
     intensities = {
         CarbonIntensity(labels.get("zone", ""), labels.get("basis", ""), value)
         for labels, value in samples
-        if labels.get("__name__") == _INTENSITY
+        if labels.get("__name__") == INTENSITY
     }
     return TokenPrices(tuple(hours), tuple(sorted(intensities, key=lambda i: (i.zone, i.basis))), reason)
 

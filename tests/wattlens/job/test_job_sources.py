@@ -99,3 +99,9 @@ def test_the_command_of_the_page_prints_what_the_page_shows(fleet, capsys):
     capsys.readouterr()
     assert main([places.get(word, word) for word in command.split()[1:]]) == 0
     assert capsys.readouterr().out.replace(str(fleet / "one"), "/srv/wattlens/days") == expected
+
+
+def test_a_match_that_is_not_a_label_is_refused_before_any_query(capsys):
+    words = ["job", JOBS[0], "--prometheus", "http://127.0.0.1:9", "--match", "a-b=c"]
+    assert main(words) == 2
+    assert "'a-b' is not the name of a label" in capsys.readouterr().err

@@ -305,6 +305,7 @@ def test_wrong_access_is_refused_before_anything_is_asked(options, message):
 
 def test_labels_are_quoted_and_their_names_checked(store):
     assert selector("up", {"job": 'a"b\\c\n'}) == 'up{job="a\\"b\\\\c\\n"}'
+    assert selector("up", {"job": "a"}, further='zone=~"D."') == 'up{job="a",zone=~"D."}'
     with pytest.raises(UsageError, match="not the name of a label"):
         selector("up", {'a="b"}': "x"})
     with pytest.raises(UsageError, match="not the name of a label"):
