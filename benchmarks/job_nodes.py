@@ -36,7 +36,6 @@ from energy_agent.owners.processes import DeviceOwners
 from wattlens.cli import main
 from wattlens.job import compacted_days, ledger_rows
 from wattlens.job.address import parse_address
-from wattlens.job.record import JobRecord
 from wattlens.job.statement import JobReport, report_of
 
 ERROR_MAX: Final = 0.005
@@ -200,7 +199,7 @@ class SimulatedGpu:
         self.account = DeviceAccount(info, SensorLimits(150_000_000, 840_000, 30 * NS_PER_S))
 
     def shown_j(self, at_s: float) -> float:
-        """What the counter shows: it moves with its ticks, and begins at 0 when the node does."""
+        """Value of the counter: it moves with its ticks, and begins at 0 when the node does."""
         ticks = int((at_s + self._phase_s) / self._tick_s)
         return self.power.joules(max(0.0, ticks * self._tick_s - self._phase_s)) - self._base_j
 
@@ -223,13 +222,13 @@ def record_node(
     """Read one node once per second while its agent runs, and write its segments; add its true joules to `truth`."""
     rng = random.Random(f"{seed}/{node}")
     pods = sorted(((pod, job) for job in jobs for pod in job.pods if pod.node == node), key=lambda each: each[0].start_s)
-    boards = [SimulatedGpu(node, index, _levels(pods, rng, until_s), rng, until_s) for index in range(gpus)]
+    simulated_gpus = [SimulatedGpu(node, index, _levels(pods, rng, until_s), rng, until_s) for index in range(gpus)]
     for pod, job in pods:
-        drawn_j = sum(board.power.joules(pod.end_s) - board.power.joules(pod.start_s) for board in boards)
+        drawn_j = sum(gpu.power.joules(pod.end_s) - gpu.power.joules(pod.start_s) for gpu in simulated_gpus)
         trained_j, saved_j = (
             sum(
-                board.power.joules(min(end_s, pod.end_s)) - board.power.joules(max(start_s, pod.start_s))
-                for board in boards
+                gpu.power.joules(min(end_s, pod.end_s)) - gpu.power.joules(max(start_s, pod.start_s))
+                for gpu in simulated_gpus
                 for start_s, end_s in intervals
                 if start_s < pod.end_s and end_s > pod.start_s
             )
@@ -238,7 +237,7 @@ def record_node(
         mine = truth.setdefault(job.name, [0.0, 0.0, 0.0])
         mine[:] = mine[0] + drawn_j, mine[1] + drawn_j - trained_j, mine[2] + saved_j
     writer = SegmentChainWriter(folder, Identity(CLUSTER, f"gpu-{node:03d}", "boot-1", "0.2", simulated=True))
-    devices = [DeviceFacts(board.uuid, board.account.info.name, 0.05, FIRST_S * NS_PER_S) for board in boards]
+    devices = [DeviceFacts(gpu.uuid, gpu.account.info.name, 0.05, FIRST_S * NS_PER_S) for gpu in simulated_gpus]
     facts = [
         WorkloadFacts(
             f"{NAMESPACE}/{pod.name}",
@@ -261,8 +260,8 @@ def record_node(
         owner = f"{NAMESPACE}/{holder[0].name}" if holder else ""
         active = holder is not None and any(start_s < at_s and end_s > at_s - 1 for start_s, end_s in holder[1].training)
         first = len(entries)
-        for board in boards:
-            new, gap = board.read(at_s, owner, f"boot-{boots}", active=active)
+        for gpu in simulated_gpus:
+            new, gap = gpu.read(at_s, owner, f"boot-{boots}", active=active)
             entries += new
             gaps += [gap] if gap is not None else []
         saves = holder is not None and any(start_s <= at_s < end_s for start_s, end_s in holder[1].checkpoints)
@@ -270,8 +269,8 @@ def record_node(
         phases += phase_rows(entries[first:], lasting(before, doing))
         if next_s - at_s > AWAY_S / 2 and next_s < END:
             boots += 1
-            for board in boards:
-                board.restart(next_s - 5)
+            for gpu in simulated_gpus:
+                gpu.restart(next_s - 5)
         if next_s == END or int(at_s * NS_PER_S) // CELL_NS != int(next_s * NS_PER_S) // CELL_NS:
             tokens, steps = count_steps_of_node(pods, from_s, at_s)
             writer.add(Batch(entries, gaps, tokens, steps=steps, rows=phases))
@@ -279,7 +278,7 @@ def record_node(
 
 
 def count_steps_of_node(pods: list[tuple[PodStay, PlannedJob]], from_s: float, to_s: float) -> tuple[list[Tokens], list[Steps]]:
-    """What the pods of a node report of [from_s, to_s)."""
+    """Tokens and steps that the pods of a node report within [from_s, to_s)."""
     tokens, steps = [], []
     for pod, job in pods:
         for start_s, end_s in job.training:
@@ -348,11 +347,7 @@ def run(nodes: int = 128, minutes: float = 30.0, gpus: int = 8, seed: int = 1) -
             address = parse_address(f"k8s/{NAMESPACE}/{job.name.partition('/')[2]}")
             yield judge(
                 job,
-                _report(ledger_rows.read_record(segments, address, 0, LATER_NS), address.text),
-                _report(compacted_days.read_record(str(days), address, 0, LATER_NS), address.text),
+                report_of(ledger_rows.read_record(segments, address, 0, LATER_NS), address),
+                report_of(compacted_days.read_record(str(days), address, 0, LATER_NS), address),
                 *truth[job.name],
             )
-
-
-def _report(record: JobRecord, address: str) -> JobReport:
-    return report_of(record, parse_address(address))
