@@ -1,6 +1,6 @@
 """Requests to the simulated LLM engine over HTTP, in the form of OpenAI's API (chat completions, completions, models).
 
-A word is a token, and an answer has `max_tokens` tokens, all "token": only lengths matter. Interface names are OpenAI's.
+A word is a token, and a response has `max_tokens` tokens, all "token": only lengths matter. Interface names are OpenAI's.
 """
 
 import json
@@ -16,7 +16,7 @@ from energy_agent.sim.workloads.engine import BatchingEngine, SimulatedRequest
 BODY_LIMIT_B: Final = 4 << 20
 _OUTPUT_DEFAULT: Final = 16
 _OUTPUT_MAX: Final = 100_000
-_LOOK_S: Final = 0.01
+_POLL_S: Final = 0.01
 _TIMEOUT_S: Final = 300.0
 
 
@@ -62,9 +62,9 @@ class CompletionApi:
         Raises:
             CompletionError: the request has another form, or did not end in time.
         """
-        asked = _parse(body)
-        prompt = max(1, len(_prompt(asked, is_chat=is_chat).split()))
-        output = asked.get("max_completion_tokens") or asked.get("max_tokens") or _OUTPUT_DEFAULT
+        document = _parse(body)
+        prompt = max(1, len(_prompt(document, is_chat=is_chat).split()))
+        output = document.get("max_completion_tokens") or document.get("max_tokens") or _OUTPUT_DEFAULT
         if not isinstance(output, int) or not 0 < output <= _OUTPUT_MAX:
             raise CompletionError(400, f"max_tokens: expected an integer from 1 to {_OUTPUT_MAX}")
         request = SimulatedRequest(self._now_ns(), prompt, output, math.floor(prompt * self._cached_ratio))
@@ -74,17 +74,17 @@ class CompletionApi:
         while request.generated < request.output:
             if time.monotonic() > deadline_s:
                 raise CompletionError(504, "the engine did not finish the request in time")
-            time.sleep(_LOOK_S)
-        return self._respond(request, asked, is_chat=is_chat)
+            time.sleep(_POLL_S)
+        return self._respond(request, document, is_chat=is_chat)
 
-    def _respond(self, request: SimulatedRequest, asked: Mapping[str, Any], *, is_chat: bool) -> CompletionResponse:
+    def _respond(self, request: SimulatedRequest, document: Mapping[str, Any], *, is_chat: bool) -> CompletionResponse:
         usage = {
             "prompt_tokens": request.prompt,
             "completion_tokens": request.generated,
             "total_tokens": request.prompt + request.generated,
             "prompt_tokens_details": {"cached_tokens": request.cached},
         }
-        text, is_streamed = " ".join(["token"] * request.generated), bool(asked.get("stream"))
+        text, is_streamed = " ".join(["token"] * request.generated), bool(document.get("stream"))
         part = "delta" if is_streamed else "message"
         choice: dict[str, Any] = {"index": 0, "finish_reason": "length"}
         choice |= {part: {"role": "assistant", "content": text}} if is_chat else {"text": text}
@@ -93,7 +93,7 @@ class CompletionApi:
         if not is_streamed:
             return _json(head | {"choices": [choice], "usage": usage})
         events = [head | {"choices": [choice]}]
-        if (asked.get("stream_options") or {}).get("include_usage"):
+        if (document.get("stream_options") or {}).get("include_usage"):
             events.append(head | {"choices": [], "usage": usage})
         lines = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
         return CompletionResponse("text/event-stream", f"{lines}data: [DONE]\n\n".encode())
@@ -101,22 +101,22 @@ class CompletionApi:
 
 def _parse(body: bytes) -> dict[str, Any]:
     try:
-        asked = json.loads(body)
+        document = json.loads(body)
     except ValueError:
-        asked = None
-    if not isinstance(asked, dict):
+        document = None
+    if not isinstance(document, dict):
         raise CompletionError(400, "expected a JSON object")
-    return asked
+    return document
 
 
-def _prompt(asked: Mapping[str, Any], *, is_chat: bool) -> str:
+def _prompt(document: Mapping[str, Any], *, is_chat: bool) -> str:
     if not is_chat:
-        return str(asked.get("prompt", ""))
-    messages = asked.get("messages")
+        return str(document.get("prompt", ""))
+    messages = document.get("messages")
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise CompletionError(400, "messages: expected a list of objects")
     return " ".join(str(message.get("content", "")) for message in messages)
 
 
-def _json(document: object) -> CompletionResponse:
-    return CompletionResponse("application/json", json.dumps(document).encode())
+def _json(content: object) -> CompletionResponse:
+    return CompletionResponse("application/json", json.dumps(content).encode())
