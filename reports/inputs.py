@@ -229,7 +229,7 @@ class Organisation:
         embodied: the first rule whose glob matches applies.
         model_names: printed names by the model's name in the ledger.
         files: (path as given, SHA-256) of every file that was read.
-        statement: who answers for the report.
+        statement: who is responsible for the report.
         reported: totals of earlier periods, as earlier reports stated them.
         stated_inputs: every record that was typed in and belongs to no site.
         estimates: runs that software estimated, outside the ledger.

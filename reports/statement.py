@@ -1,4 +1,4 @@
-"""What an organisation states for a report: who answers for it, earlier figures, and every value that was typed in. Pure."""
+"""Statements of an organisation for a report: its responsible persons, earlier figures, and every typed value. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ ELECTRICITY: Final = "electricity"
 
 @dataclass(frozen=True, slots=True)
 class ReportStatement:
-    """Who answers for a report, and its organisational boundary; each is "" if not given.
+    """Who is responsible for a report, and its organisational boundary; each is "" if not given.
 
     Args:
         issued: date of issue, ISO 8601.

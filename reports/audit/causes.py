@@ -144,7 +144,7 @@ def input_changes(old: Edition, new: Edition) -> InputChanges:
 
 
 def causes_of(old: StatedFigure | None, new: StatedFigure | None, changes: InputChanges) -> tuple[Cause, ...]:
-    """What can have moved a figure, and what it says of itself that differs (method, boundary, coverage)."""
+    """What can have moved a figure, and its properties that differ (method, boundary, coverage)."""
     site = site_of(new or old)
     identity = next(each.figure.id for each in (new, old) if each)
     causes = []

@@ -180,7 +180,7 @@ class Facts:
         datapoints: the framework index.
         restatement: how the totals changed from the previous edition to this one.
         restatement_reason: why this edition restates the previous one, in the words of who created it.
-        statement: who answers for the report, and its organisational boundary.
+        statement: who is responsible for the report, and its organisational boundary.
         stated_inputs: every record that was typed into the inputs, of the report's sites.
     """
 

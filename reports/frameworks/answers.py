@@ -1,4 +1,4 @@
-"""Answers of a report to datapoints: values in the units asked for, with period, boundary and share of estimates. Pure."""
+"""Answers of a report to datapoints: values in the required units, with period, boundary and share of estimates. Pure."""
 
 from collections.abc import Mapping
 from fractions import Fraction
@@ -90,7 +90,7 @@ def estimated_text(facts: Facts, row: IndexRow) -> str:
 
 
 def values_of(facts: Facts, row: IndexRow) -> str:
-    """The answer in the unit that the datapoint asks for: the total, else each site or group by name."""
+    """The answer in the unit that the datapoint requires: the total, else each site or group by name."""
     totals = [i for i in row.answered_by if "/" not in i]
     texts = []
     for identity in totals[:1] or row.answered_by[:SHOWN]:

@@ -1,4 +1,4 @@
-"""Values of figures in the units that datapoints ask for. Pure."""
+"""Values of figures in the units that datapoints require. Pure."""
 
 from collections.abc import Mapping
 from fractions import Fraction
@@ -21,7 +21,7 @@ _SCALES: Final[Mapping[tuple[str, str], Fraction]] = {
 
 
 def in_unit(value: Fraction, unit: str, asked: str) -> Fraction | None:
-    """Return the value in the unit that a datapoint asks for; of `J, Wh` in the first. None: the units do not convert."""
+    """Return the value in the unit that a datapoint requires; of `J, Wh` in the first. None: the units do not convert."""
     wanted = asked.partition(", ")[0]
     if unit == wanted:
         return value

@@ -1,7 +1,7 @@
 """The compacted days of a report: the newest statement per site and UTC day, on any fsspec URL.
 
-Every file that a figure is made of is in the manifest of its day with its hash; a day
-whose files are not what it says is refused.
+Every file that a figure is made of is in the manifest of its day with its hash; a day whose files differ from its manifest is
+refused.
 """
 
 import hashlib

@@ -11,9 +11,9 @@ _ABSENT = frozenset({"", "-", "\u2013", "\u2014"})
 
 
 def numbers(table: ReportTable) -> tuple[bool, ...]:
-    """For each column, whether at least half of what it says is a number, and nothing is long; the first never is one.
+    """For each column, whether at least half of its texts are numbers, and nothing is long; the first never is one.
 
-    What is absent says nothing; a column of nothing else is taken for numbers that are not there.
+    Absent values do not count; a column of absent values alone is one of numbers.
     """
     width = max(len(row) for row in (table.columns, *table.rows))
     columns = [[row[n] for row in table.rows if n < len(row)] for n in range(width)]

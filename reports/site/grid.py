@@ -157,7 +157,7 @@ def grid(
 
 
 def _matched(cells: Mapping[int, int], lots: list[Lot], within: tuple[str, int, int]) -> ContractCoverage | None:
-    """Matching by time is that of the draft revision of the guidance, which asks for generation in the same zone."""
+    """Matching by time is that of the draft revision of the guidance, which requires generation in the same zone."""
     return cover(cells, lots, *within, MarketBoundary.REVISION) if lots else None
 
 

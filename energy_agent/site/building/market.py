@@ -3,8 +3,8 @@
 The Scope 2 Guidance (2015, chapter 7) lets an instrument count in the market in which the electricity is used. RE100's criteria
 (RE100/TAG/2019/02 of 27 May 2019) state these markets: a country is one, except that the European single market (European Union
 and European Economic Area without Iceland, which has no connection to the mainland's grid) is one, and the United States
-with Canada. The United Kingdom, which is no member any more, is a market of its own. The draft revision of the guidance
-(consultation of 20 October to 19 December 2025) asks for deliverable electricity: here that of the same zone.
+with Canada. The United Kingdom, which left both, is a market of its own. The draft revision of the guidance
+(consultation of 20 October to 19 December 2025) requires deliverable electricity: here that of the same zone.
 """
 
 import re

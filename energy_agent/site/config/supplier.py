@@ -22,7 +22,7 @@ CRITERIA: Final = {
     "certificates_retired": "certificates of its renewable share are retired for the customers",
     "sold_at_residual_mix": "electricity whose certificates were sold counts at the residual mix",
 }
-"""Quality criteria of a supplier-specific rate (Scope 2 Guidance 2015, chapter 7): key -> what it asks."""
+"""Quality criteria of a supplier-specific rate (Scope 2 Guidance 2015, chapter 7): key -> requirement."""
 _Stated = Literal["yes", "no"] | None
 
 

@@ -14,7 +14,7 @@ from reports.page.section import Block, Note, ReportSection, ReportTable, Tile, 
 
 
 def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
-    """The boundary, tiles, one row per site, the changes in sentences, and who answers for the report."""
+    """The boundary, tiles, one row per site, the changes in sentences, and who is responsible for the report."""
     blocks: list[Block] = [Note(_boundary(facts, say)), Tiles(tiles(facts, say)[:FIRST])]
     blocks += [_sites(facts, say), *(Note(text) for text in (*_changes(facts, say), *_base_year(facts, say)))]
     return (*blocks, _responsibility(facts, say))
@@ -169,7 +169,7 @@ def percent_change(now: Fraction, then: Fraction) -> str:
 
 
 def _responsibility(facts: Facts, say: Translator) -> ReportTable:
-    """Who answers for the report; what is not given says so."""
+    """Who is responsible for the report; a name that is not given is marked as not stated."""
     given = facts.statement
     rows = (
         (say("prepared_by"), given.prepared_by),

@@ -20,7 +20,7 @@ from wattlens.report.inputs.model import InventoryLine, day_ns
 FILE_MAX_B: Final = 256 << 20
 LINES_MAX: Final = 2_000_000
 Line = tuple[str, InventoryLine]
-"""Where it stands, and what it says."""
+"""Its place, and its content."""
 
 
 def csv_lines(given: Path, files: InputFiles) -> list[Line]:
