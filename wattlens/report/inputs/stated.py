@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from energy_agent.core.meters.facility import MeterFacts
-from energy_agent.core.units import UJ_PER_KWH
+from energy_agent.core.units import J_PER_KWH
 from energy_agent.site.config.contracts import Contract, TariffConfig
 from energy_agent.site.config.invoices import ElectricityInvoice, RegisterReading
 from energy_agent.site.config.meter import MeterConfig
@@ -19,7 +19,7 @@ from energy_agent.site.config.water import WaterRecord
 from reports.statement import ELECTRICITY, ReportedPeriod, StatedInput
 from wattlens.report.inputs.model import ClassPrice, GpuEmissions, PeriodTotals
 
-_J_PER_MWH = Decimal(UJ_PER_KWH // 1000)
+_J_PER_MWH = Decimal(J_PER_KWH * 1000)
 _G_PER_T = Decimal(10**6)
 _TOTALS = (
     ("electricity_mwh", ELECTRICITY, _J_PER_MWH),
