@@ -125,7 +125,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Make the report, or do what the action says."""
+    """Create the report, or run the action."""
     if hasattr(parsed, "action"):
         return int(parsed.action(parsed))
     return _make(parsed)
@@ -154,7 +154,6 @@ def _make(parsed: argparse.Namespace) -> int:
     if parsed.ledger is None and parsed.org is None:
         raise UsageError("missing --ledger (or --org with invoices); see wattlens report --help")
     say, forms = say_in(parsed.language), _forms(parsed.formats)
-    accepted = None if parsed.accept_coverage is None else parsed.accept_coverage
     for path in (parsed.sign_key, parsed.sign_passphrase_file):
         if path is not None and not path.is_file():
             raise UsageError(f"{path}: no such file")
@@ -175,7 +174,7 @@ def _make(parsed: argparse.Namespace) -> int:
         )
     low = too_little(facts)
     share = facts.figures["coverage"].value
-    if low and (accepted is None or (share or 0) < accepted):
+    if low and (parsed.accept_coverage is None or (share or 0) < parsed.accept_coverage):
         coverage_text = percent(share) if share is not None else "unknown"
         raise WattlensError(
             f"coverage is {coverage_text}, expected at least {percent(facts.least_coverage)}: no report was created; "
@@ -273,7 +272,7 @@ def _folder(out: Path | None, asked: "PeriodRequest") -> Path:
 
 
 def _prometheus(parsed: argparse.Namespace) -> Any:
-    """What asks a Prometheus; None: nobody wants it asked."""
+    """The query of a Prometheus for comparison; None without --prometheus."""
     if parsed.prometheus is None:
         return None
     from functools import partial
@@ -281,8 +280,7 @@ def _prometheus(parsed: argparse.Namespace) -> Any:
     from wattlens.prometheus.access import PrometheusAccess
     from wattlens.report.prometheus_check import check
 
-    files = (parsed.prometheus_ca_file, parsed.prometheus_token_file)
-    access = PrometheusAccess(parsed.prometheus, ca_file=files[0], token_file=files[1])
+    access = PrometheusAccess(parsed.prometheus, ca_file=parsed.prometheus_ca_file, token_file=parsed.prometheus_token_file)
     return partial(check, access, report_failure=lambda line: print(f"--prometheus: {line}", file=sys.stderr))
 
 
