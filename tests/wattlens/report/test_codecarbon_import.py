@@ -60,6 +60,12 @@ def test_runs_and_their_places(tmp_path: Path) -> None:
         ([{"duration": "long"}], "row 2: duration: expected a number, got 'long'"),
         ([{"timestamp": "1.7.2026"}], "row 2: timestamp: expected a time such as"),
         ([{}, {"run_id": "r2", "timestamp": "2026-07-01T02:30:00"}], "row 3: overlaps .*row 2: both measured the same whole"),
+        (
+            [{}, *({"run_id": f"r{n}", "timestamp": f"2026-07-01T01:{n}0:00", "duration": "600"} for n in (3, 5))],
+            "row 3: overlaps .*row 2(.|\n)*row 4: overlaps .*row 2",
+        ),
+        ([{"run_id": ""}], "row 2: run_id: expected the ID of the run"),
+        ([{"project_name": "x" * 200_000}], r"emissions\.csv: field larger than field limit"),
         ([{"experiment_id": "fra1", "region": "fra1"}], "was written by `wattlens report`"),
     ],
 )

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -78,11 +77,16 @@ def _rows(path: Path) -> Iterable[tuple[int, dict[str, str]]]:
     reader = csv.DictReader(io.StringIO(text))
     if missing := [name for name in _NEEDED if name not in (reader.fieldnames or ())]:
         raise UsageError(f"{path}: not an emissions.csv of CodeCarbon: column {missing[0]} is missing")
-    return [(number, {k: v or "" for k, v in row.items() if k}) for number, row in enumerate(reader, 2)]
+    try:
+        return [(number, {k: v or "" for k, v in row.items() if k}) for number, row in enumerate(reader, 2)]
+    except csv.Error as error:
+        raise UsageError(f"{path}: {error}") from None
 
 
 def _run(row: dict[str, str], path: Path, number: int, zone: ZoneInfo, host: str, team: str) -> _Run:
-    if row.get("codecarbon_version") and row["run_id"] and row.get("experiment_id", "") == row.get("region", "") != "":
+    if not row["run_id"]:  # every machine's file has the same name, so that nothing else distinguishes its runs
+        raise ValueError("run_id: expected the ID of the run, got nothing")
+    if row.get("codecarbon_version") and row.get("experiment_id", "") == row.get("region", "") != "":
         raise ValueError("was written by `wattlens report`, and its energy is in a ledger already")
     end = _moment(row["timestamp"], zone)
     seconds, kwh = _number(row, "duration"), _number(row, "energy_consumed")
@@ -91,7 +95,7 @@ def _run(row: dict[str, str], path: Path, number: int, zone: ZoneInfo, host: str
     place = f"{row.get('cloud_provider')}/{row.get('cloud_region')}" if is_cloud else row["country_iso_code"] or "unknown"
     version = row.get("codecarbon_version") or "of an unknown version"
     estimate = SoftwareEstimate(
-        id=row["run_id"] or f"{path.name}:{number}",
+        id=row["run_id"],
         start_ns=end - int(seconds * NS_PER_S),
         end_ns=end,
         team=team or row["project_name"],
@@ -135,7 +139,9 @@ def _overlaps(runs: Iterable[_Run]) -> list[str]:
     faults = []
     for own in by_machine.values():
         own.sort(key=lambda run: (run.estimate.start_ns, run.estimate.end_ns))
-        for before, after in pairwise(own):
+        last = own[0]
+        for after in own[1:]:
+            before, last = last, max(last, after, key=lambda run: run.estimate.end_ns)
             if after.estimate.start_ns < before.estimate.end_ns - NS_PER_S:  # times are whole seconds
                 faults.append(
                     f"{after.where}: overlaps {before.where}: both measured the same whole machine, so its energy would count "
