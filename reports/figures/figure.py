@@ -17,6 +17,11 @@ from reports.figures.energy import BoundedEnergy
 LEDGER = ("ledger",)
 """Source of a figure that needs the ledger alone."""
 
+STAND_IN = "stand_in"
+"""Dimension of a figure in which a substitute replaces the required quantity, in whole or, with ESTIMATED_J, in part."""
+IMPUTED_J, ESTIMATED_J = "imputed_j", "estimated_j"
+"""Dimensions with a part of an energy in J: imputed for gaps of meters, and estimated by the supplier."""
+
 QUOTIENT_DIGITS = 9
 """Significant digits of a quotient such as J/token: far below any sensor's error, and the same on every machine."""
 
@@ -49,6 +54,13 @@ class Figure:
     def text(self) -> str:
         """The value as plain decimal text; "" where it is absent."""
         return plain(self.value)
+
+    @property
+    def estimated(self) -> Fraction:
+        """The part of the value that no meter read: all of a substitute, unless a dimension states its part."""
+        if self.value is None or (STAND_IN in self.dims and ESTIMATED_J not in self.dims):
+            return self.value or Fraction(0)
+        return sum((Fraction(self.dims.get(key, "0")) for key in (IMPUTED_J, ESTIMATED_J)), Fraction(0))
 
 
 def amount_figure(

@@ -6,14 +6,12 @@ from typing import Final
 
 from reports.figures import wording
 from reports.figures.facts import DatapointAnswer, Facts
-from reports.figures.figure import Figure, plain, rounded
+from reports.figures.figure import STAND_IN, Figure, plain, rounded
 from reports.frameworks.datapoints import IndexRow, frameworks, index
 from reports.frameworks.rules import ReportedSite, ReportScope
 from reports.frameworks.units import in_unit
 
 SHOWN: Final = 3
-STAND_IN: Final = "stand_in"
-"""Dimension of a figure in which a substitute replaces the required quantity."""
 _YEAR_NS: Final = 365 * 86_400 * 10**9
 
 
@@ -85,7 +83,7 @@ def estimated_text(facts: Facts, row: IndexRow) -> str:
     whole = sum((f.value for f in sites if f.value is not None), Fraction(0))
     if not whole or len({f.unit for f in sites}) > 1 or sites[0].unit in ("ratio", "L/kWh", "kg/kWh", "g/kWh"):
         return ""
-    own = sum((f.value for f in sites if f.value is not None and STAND_IN in f.dims), Fraction(0))
+    own = sum((f.estimated for f in sites), Fraction(0))
     return plain(rounded(own / whole, digits=4))
 
 

@@ -8,7 +8,7 @@ from energy_agent.site.building.pue import YEAR_NS, Pue
 from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import held_energy
 from reports.figures.evidence import PeriodEvidence, SiteEvidence, less, plus
-from reports.figures.figure import Figure, amount_figure, energy_text, quotient_text, rounded
+from reports.figures.figure import IMPUTED_J, STAND_IN, Figure, amount_figure, energy_text, quotient_text, rounded
 from reports.figures.measures._measure import Measure, groups
 from reports.ledger.sums import PartEnergy
 from reports.site.building import ESTIMATE
@@ -111,11 +111,11 @@ def _pue(identity: str, pue: Pue | None, dims: Mapping[str, str], why: str, *, a
         **dims,
         "kind": STATED if pue.stated and not pue.category and pue.kind != ESTIMATE else pue.kind,
         "category": str(pue.category or "none"),
-        "imputed_j": energy_text(pue.imputed_uj),
+        IMPUTED_J: energy_text(pue.imputed_uj),
     }
     of |= {} if pue.raised_from is None else {"raised_from": quotient_text(pue.raised_from, digits=4)}
     stand_in = OF_INVOICES if pue.kind == ESTIMATE else "a stated PUE, in place of meters"
-    of |= {"stand_in": stand_in} if method == stated else {}
+    of |= {STAND_IN: stand_in} if method == stated else {}
     coverage = rounded(pue.coverage) if pue.category else None
     return amount_figure(identity, pue.amount, "ratio", method, "facility", coverage=coverage, sources=SOURCES, dims=of)
 

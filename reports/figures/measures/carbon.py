@@ -25,7 +25,7 @@ from energy_agent.site.building.pue import per_it_kwh
 from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import held_energy, whole_energy
 from reports.figures.evidence import PeriodEvidence, SiteEvidence, amount_of, less, plus, product, reach, scaled
-from reports.figures.figure import Figure, amount_figure, quotient_text
+from reports.figures.figure import STAND_IN, Figure, amount_figure, quotient_text
 from reports.figures.levels import level_dims
 from reports.figures.measures._measure import Measure, covered, groups
 from reports.figures.measures.building import interim
@@ -144,7 +144,7 @@ def _rows(evidence: PeriodEvidence, site: str) -> list[PartEnergy]:
 def _method(evidence: PeriodEvidence, sites: Iterable[str]) -> tuple[str, dict[str, str]]:
     """How market-based grams of some sites are made; and that the grid's average is in them where it is."""
     if any(takes_average(evidence, name) for name in sites):
-        return f"{MARKET}, rest at the grid's average", {"stand_in": AVERAGE}
+        return f"{MARKET}, rest at the grid's average", {STAND_IN: AVERAGE}
     return f"{MARKET}, the rest at the residual mix", {}
 
 

@@ -10,7 +10,17 @@ from energy_agent.core.units import NS_PER_H, UJ_PER_J, decimal
 from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import BoundedEnergy, idle_energy, total, whole_energy
 from reports.figures.evidence import PeriodEvidence, SiteEvidence, amount_of, less, plus, product, reach
-from reports.figures.figure import LEDGER, Figure, amount_figure, energy_figure, energy_text, quotient_text
+from reports.figures.figure import (
+    ESTIMATED_J,
+    IMPUTED_J,
+    LEDGER,
+    STAND_IN,
+    Figure,
+    amount_figure,
+    energy_figure,
+    energy_text,
+    quotient_text,
+)
 from reports.figures.measures._measure import Measure, covered, groups
 from reports.figures.measures.carbon import boundary, common
 from reports.figures.uncertainty import total_of
@@ -68,7 +78,7 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
         widest.append({"facility": buildings[-1], "node": node, "gpu": gpus}[boundary(evidence, site)])
         yield _gpus(evidence, site, [w for w in own if w.device_class == "gpu"])
         yield amount_figure(f"energy.node/site/{site}", node, "J", _node_method(evidence, site), "node", dims=dims, scale=_J)
-        how, imputed = _read(building.total_imputed_uj) if building.measured else (ESTIMATE, {"stand_in": STATED})
+        how, imputed = _read(building.total_imputed_uj) if building.measured else (ESTIMATE, {STAND_IN: STATED})
         if building.invoiced:
             how, imputed = INVOICED, _estimated(evidence.sites[site])
         of = dims | imputed
@@ -92,9 +102,9 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
     if any(b.invoiced for b in every):
         how = f"{how}, or {INVOICED}" if not all(b.invoiced for b in every) else INVOICED
         if any(site.building.invoiced and _estimated(site) for site in evidence.sites.values()):
-            imputed = imputed | {"stand_in": BY_SUPPLIER}
+            imputed = imputed | {STAND_IN: BY_SUPPLIER}
     if not all(b.measured for b in every):
-        how, imputed = f"{how}, or node energy times a stated PUE", imputed | {"stand_in": STATED}
+        how, imputed = f"{how}, or node energy times a stated PUE", imputed | {STAND_IN: STATED}
     yield amount_figure("energy.facility", _sum_of_sites(evidence, buildings), "J", how, "facility", dims=imputed, scale=_J)
     within = common(boundary(evidence, site) for site in sums.sites)
     yield amount_figure("energy.inventory", _sum_of_sites(evidence, widest), "J", WIDEST, within, scale=_J)
@@ -124,7 +134,7 @@ def _rests(evidence: PeriodEvidence, site: str, node: Amount, building: Amount) 
 
 def _read(imputed_uj: int) -> tuple[str, dict[str, str]]:
     """(method, dims) of energy of the building's meters: for time that one was not read, its mean power is in the sum."""
-    return ("metered, in part imputed", {"imputed_j": energy_text(imputed_uj)}) if imputed_uj else ("metered", {})
+    return ("metered, in part imputed", {IMPUTED_J: energy_text(imputed_uj)}) if imputed_uj else ("metered", {})
 
 
 def _estimated(site: SiteEvidence) -> dict[str, str]:
@@ -132,7 +142,7 @@ def _estimated(site: SiteEvidence) -> dict[str, str]:
     invoiced = site.invoices.invoiced
     if invoiced is None or not invoiced.estimated_uj:
         return {}
-    return {"stand_in": BY_SUPPLIER, "estimated_j": quotient_text(invoiced.estimated_uj * _J)}
+    return {STAND_IN: BY_SUPPLIER, ESTIMATED_J: quotient_text(invoiced.estimated_uj * _J)}
 
 
 def _gpus(evidence: PeriodEvidence, site: str, rows: list[DeviceClassEnergy]) -> Figure:

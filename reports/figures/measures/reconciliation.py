@@ -13,7 +13,7 @@ from energy_agent.core.units import UJ_PER_J
 from energy_agent.site.building.invoices import EnergyInWindow
 from energy_agent.site.building.ratio import Amount
 from reports.figures.evidence import PeriodEvidence, SiteEvidence
-from reports.figures.figure import Figure, amount_figure, energy_text, quotient_text
+from reports.figures.figure import ESTIMATED_J, STAND_IN, Figure, amount_figure, energy_text, quotient_text
 from reports.figures.measures._measure import Measure
 from reports.figures.measures.carbon import boundary
 from reports.period import local_text
@@ -41,7 +41,7 @@ def _of_site(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]:
     own = site.invoices
     of = dims | ({} if own.invoiced is None else {"invoices": str(own.invoiced.rows), "known": _share(own.invoiced.known)})
     if own.invoiced is not None and own.invoiced.estimated_uj:
-        of |= {"estimated_j": quotient_text(own.invoiced.estimated_uj * _J), "stand_in": BY_SUPPLIER}
+        of |= {ESTIMATED_J: quotient_text(own.invoiced.estimated_uj * _J), STAND_IN: BY_SUPPLIER}
     if own.cut:
         of["cut"] = ", ".join(own.cut)
     for currency, money in sorted((own.money or {}).items()):

@@ -70,10 +70,7 @@ def estimated_share(facts: Facts, site: str = "") -> Fraction | None:
         if figure is None or figure.value is None:
             return None
         total += figure.value
-        if figure.boundary == "facility" and not facts.sites[name].measured:
-            estimated += figure.value
-        elif figure.boundary == "facility":
-            estimated += sum(Fraction(figure.dims.get(key, "0")) for key in ("imputed_j", "estimated_j"))
+        estimated += figure.estimated
     return estimated / total if total else None
 
 

@@ -25,10 +25,10 @@ from reports.compose import compose
 from reports.figures.evidence import PeriodEvidence, plus
 from reports.figures.facts import Facts
 from reports.figures.facts_json import facts_json
+from reports.figures.figure import STAND_IN
 from reports.figures.measures import building, carbon, declared
 from reports.figures.measures._measure import groups
 from reports.figures.uncertainty import FACTOR_ERROR
-from reports.frameworks.answers import STAND_IN
 from reports.frameworks.datapoints import IndexRow, index
 from reports.inputs import Organisation, SiteInputs
 from reports.language import LANGUAGES, say_in

@@ -10,10 +10,11 @@ import pytest
 
 from reports.figures.facts import Facts
 from reports.figures.facts_json import facts_json
-from reports.figures.figure import Figure
-from reports.frameworks.answers import STAND_IN, datapoint_answers
+from reports.figures.figure import ESTIMATED_J, IMPUTED_J, STAND_IN, Figure
+from reports.frameworks.answers import datapoint_answers
 from reports.frameworks.datapoints import frameworks
 from reports.language import say_in
+from reports.page.sections.headline import estimated_share
 from reports.period import PeriodRequest
 from reports.render.xlsx import xlsx
 from reports.reproduce import facts_of
@@ -67,6 +68,18 @@ def test_an_answer_has_value_unit_period_boundary_estimates_and_evidence(facts: 
     assert row["period"].startswith(f"{site.start} to ")
     missing = answer(facts, "sasb-tc-si", "TC-SI-130a.3")
     assert (missing["state"], missing["values"], missing["period"], missing["figures"]) == ("missing", {}, "", [])
+
+
+def test_the_share_of_estimates_counts_parts_that_no_meter_read(facts: Facts) -> None:
+    """The site of 3 MWh imputed 1 MWh; of the other 1 MWh, the supplier estimated 0.2 MWh: 1.2 of 4."""
+    metered, invoiced = (facts.figures[f"energy.facility/site/{name}"] for name in sorted(facts.sites))
+    own = {
+        metered.id: replace(metered, dims=metered.dims | {IMPUTED_J: str(MWH)}),
+        invoiced.id: replace(invoiced, dims=invoiced.dims | {ESTIMATED_J: str(MWH // 5)}),
+    }
+    changed = replace(facts, figures=dict(facts.figures) | own)
+    assert answer(changed, "sasb-tc-si", "TC-SI-130a.1 (1)")["estimated_share"] == "0.3"
+    assert estimated_share(changed) == Fraction(3, 10)
 
 
 def test_datapoints_survive_the_way_through_facts_json(facts: Facts) -> None:
