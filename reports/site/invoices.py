@@ -14,7 +14,7 @@ INVOICED: Final = "energy of the supplier's invoices"
 BY_SUPPLIER: Final = "energy that the supplier estimated"
 NO_INVOICE: Final = "no input has invoices of the site"
 NO_READING: Final = "no input has readings of the site's supply meters"
-GAPS: Final = "invoices or readings cover {share:.0%} of the period"
+_GAPS: Final = "invoices or readings cover {percent}% of the period"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _periods(
                 end_ns,
                 tuple(i.number for i in own),
                 energy_of(invoiced_in(own, start_ns, end_ns)),
-                energy_of(read) if read.whole else Amount(None, reason=_missing_reason(read)),
+                known_energy(read, NO_READING),
                 Amount(None, reason=ledger_reason) if ledger_reason else Amount(Fraction(ledger)),
             )
         )
@@ -112,5 +112,12 @@ def energy_of(total: EnergyInWindow) -> Amount:
     return Amount(total.uj, max(Fraction(0), total.uj - total.bound), total.uj + total.bound)
 
 
-def _missing_reason(read: EnergyInWindow) -> str:
-    return GAPS.format(share=float(read.known)) if read.rows else NO_READING
+def known_energy(total: EnergyInWindow | None, absent: str) -> Amount:
+    """Return the energy of a window that is known as a whole, in uJ.
+
+    Otherwise it has a reason: the known share in whole percent, rounded down so that a gap is never 100 %, or `absent` if
+    nothing is known.
+    """
+    if total is None or not total.rows:
+        return Amount(None, reason=absent)
+    return energy_of(total) if total.whole else Amount(None, reason=_GAPS.format(percent=int(total.known * 100)))

@@ -13,6 +13,7 @@ from energy_agent.core.units import UJ_PER_J
 from energy_agent.site.building.ratio import Amount
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure, amount_figure
+from reports.figures.measures import energy
 from reports.figures.measures._measure import Measure
 from reports.inputs import SoftwareEstimate
 
@@ -48,9 +49,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
 
 def _inventory(evidence: PeriodEvidence) -> Fraction | None:
     """`energy.inventory` in J, by the measure that reports it."""
-    from reports.figures.measures.energy import SPEC as ENERGY
-
-    return next((figure.value for figure in ENERGY.figures(evidence) if figure.id == "energy.inventory"), None)
+    return next((figure.value for figure in energy.figures(evidence) if figure.id == "energy.inventory"), None)
 
 
 def _share(run: SoftwareEstimate, start_ns: int, end_ns: int) -> Fraction:
@@ -63,8 +62,8 @@ def _share(run: SoftwareEstimate, start_ns: int, end_ns: int) -> Fraction:
 def _of(runs: list[tuple[SoftwareEstimate, Fraction]], suffix: str, dims: dict[str, str]) -> Iterator[Figure]:
     unnamed = sum(run.kind == "host" and not run.host for run, _ in runs)
     of = dims | {"quality": QUALITY, "runs": str(len(runs)), "runs_of_unnamed_hosts": str(unnamed)}
-    energy = sum((run.energy_uj * share for run, share in runs), Fraction(0))
-    yield amount_figure(f"estimate.energy{suffix}", Amount(energy / UJ_PER_J), "J", METHOD, "node", sources=SOURCES, dims=of)
+    total_uj = sum((run.energy_uj * share for run, share in runs), Fraction(0))
+    yield amount_figure(f"estimate.energy{suffix}", Amount(total_uj / UJ_PER_J), "J", METHOD, "node", sources=SOURCES, dims=of)
     stated = [(run.grams, share) for run, share in runs]
     if any(grams is None for grams, _ in stated):
         amount = Amount(None, reason=UNSTATED)

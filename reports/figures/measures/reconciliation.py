@@ -10,14 +10,13 @@ from fractions import Fraction
 from typing import Final
 
 from energy_agent.core.units import UJ_PER_J
-from energy_agent.site.building.invoices import EnergyInWindow
 from energy_agent.site.building.ratio import Amount
 from reports.figures.evidence import PeriodEvidence, SiteEvidence
 from reports.figures.figure import ESTIMATED_J, STAND_IN, Figure, amount_figure, energy_text, quotient_text
 from reports.figures.measures._measure import Measure
 from reports.figures.measures.carbon import boundary
 from reports.period import local_text
-from reports.site.invoices import BY_SUPPLIER, GAPS, INVOICED, NO_INVOICE, NO_READING, InvoicePeriod, energy_of
+from reports.site.invoices import BY_SUPPLIER, INVOICED, NO_INVOICE, NO_READING, InvoicePeriod, known_energy
 
 FINDING, AGREES, PART, OPEN = "finding", "agrees", "part of it", "not compared"
 READ: Final = "readings of the supply meters"
@@ -36,8 +35,8 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
 
 def _of_site(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]:
     dims = {"site": site.name}
-    invoiced = _total(site.invoices.invoiced, NO_INVOICE)
-    read = _total(site.invoices.read, NO_READING)
+    invoiced = known_energy(site.invoices.invoiced, NO_INVOICE)
+    read = known_energy(site.invoices.read, NO_READING)
     own = site.invoices
     of = dims | ({} if own.invoiced is None else {"invoices": str(own.invoiced.rows), "known": _share(own.invoiced.known)})
     if own.invoiced is not None and own.invoiced.estimated_uj:
@@ -91,12 +90,6 @@ def _of_period(evidence: PeriodEvidence, name: str, period: InvoicePeriod) -> Fi
 
 def _less_one(one: Amount, other: Amount) -> Fraction | None:
     return None if one.value is None or not other.value else one.value / other.value - 1
-
-
-def _total(total: EnergyInWindow | None, reason: str) -> Amount:
-    if total is None or not total.rows:
-        return Amount(None, reason=reason)
-    return energy_of(total) if total.whole else Amount(None, reason=GAPS.format(share=float(total.known)))
 
 
 def _share(share: Fraction) -> str:

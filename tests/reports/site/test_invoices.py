@@ -1,5 +1,6 @@
 """Invoices against supply meters and the ledger, and reports of invoices alone, worked out by hand."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -10,7 +11,7 @@ from energy_agent.core.boundary import host
 from energy_agent.core.energy import State
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
-from energy_agent.site.building.invoices import InvoicedEnergy, ReadEnergy
+from energy_agent.site.building.invoices import EnergyInWindow, InvoicedEnergy, ReadEnergy
 from energy_agent.site.building.tariffs import TariffPrices
 from reports.compose import period_marks, too_little
 from reports.figures.facts import Facts, build_facts
@@ -21,6 +22,7 @@ from reports.language import say_in
 from reports.page.section import Note, ReportTable
 from reports.page.sections import reconciliation
 from reports.period import PeriodRequest
+from reports.site.invoices import known_energy
 from tests.reports import chains
 from tests.reports.chains import KWH
 from tests.reports.golden import DIRECT, at, cells, constant
@@ -81,6 +83,12 @@ def test_a_period_that_invoices_do_not_fill_ends_with_the_last_one() -> None:
 def test_a_hole_between_invoices_leaves_the_energy_unknown() -> None:
     rows = invoices(300, 310, 290)
     assert value(alone(colo(invoices=(rows[0], rows[2]))), "energy.facility/site/colo") is None
+
+
+def test_a_share_of_less_than_all_is_not_100_percent() -> None:
+    known = EnergyInWindow(Fraction(KWH), Fraction(0), Fraction(999, 1000), Fraction(0), 1)
+    assert known_energy(known, "nothing is known").reason == "invoices or readings cover 99% of the period"
+    assert known_energy(replace(known, rows=0), "nothing is known").reason == "nothing is known"
 
 
 def test_demand_charges_are_part_of_the_cost() -> None:
