@@ -1,7 +1,8 @@
 """Sends the newest snapshot to an OpenTelemetry receiver, from a thread that nothing waits for.
 
 There is no queue: counters are totals, so an export that fails loses nothing that the next one does not have. At most one
-request is open, and at most one snapshot is in memory besides the agent's own.
+request is open, and at most one snapshot is in memory besides the agent's own. A missing file or package is a reason for failed
+exports too, and is looked for again at the next one: metering does not depend on it.
 """
 
 import logging
@@ -31,9 +32,6 @@ class OtlpSender:
     Args:
         config: the section.
         source: the newest snapshot, None before the first; must not wait.
-
-    Raises:
-        UsageError: the package of the exporter is not installed, or a file of the section cannot be used.
     """
 
     def __init__(self, config: Otlp, source: Callable[[], Snapshot | None]) -> None:
@@ -41,7 +39,7 @@ class OtlpSender:
         self._config, self._source = config, source
         self._reason = "nothing has been exported yet"
         self._success_ns: int | None = None
-        self._export = _exporter(config)
+        self._export: Callable[[Snapshot], str] | None = None
         self._sent: Snapshot | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="otlp", daemon=True)
@@ -70,7 +68,10 @@ class OtlpSender:
         if snapshot is None or snapshot is self._sent:
             return
         try:
+            self._export = self._export or _exporter(self._config)
             reason = self._export(snapshot)
+        except UsageError as error:
+            reason = str(error)
         except Exception as error:  # noqa: BLE001 - a defect costs exports, and nothing else
             reason = f"cannot export the last snapshot: {type(error).__name__}: {error}"
         if reason != self._reason:
@@ -112,7 +113,11 @@ def read_headers(path: Path | None) -> dict[str, str]:
 
 
 def _exporter(config: Otlp) -> Callable[[Snapshot], str]:
-    """Exports a snapshot; returns why that failed, or ''."""
+    """Exports a snapshot; returns why that failed, or ''.
+
+    Raises:
+        UsageError: the package of the exporter is not installed, or a file of the section cannot be used.
+    """
     headers = read_headers(config.headers_file)
     for key in ("ca_file", "cert_file", "key_file"):
         file = getattr(config, key)

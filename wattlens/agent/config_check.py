@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from energy_agent.config.node_meters import IN_THE_CLEAR
 from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError
 from energy_agent.node.sensor_file import tick_ns_by_board
+from energy_agent.otlp.sender import read_headers
 from energy_agent.runtime.files.permissions import require_safe
 from energy_agent.web.access import Seen, read
 from wattlens.steering.build import configured
@@ -45,7 +47,7 @@ def check(path: Path) -> list[Warned]:
         partial(_files, config, ""),
         partial(_socket, config.client.socket),
         partial(_web, config.web),
-        *(partial(part, config) for part in (_listen, _dvfs, _slow_pages, _tokens, _meters, _driver)),
+        *(partial(part, config) for part in (_listen, _otlp, _dvfs, _slow_pages, _tokens, _meters, _driver)),
     ]
     warnings: list[Warned] = []
     faults: list[str] = []
@@ -169,6 +171,25 @@ def _listen(config: Config) -> Iterator[Warned]:
                 probe.bind(target)
         except OSError as error:
             yield f"web.{key}", f"{address} is not an address of this machine ({error.strerror})"
+
+
+def _otlp(config: Config) -> Iterator[Warned]:
+    """A missing package, and headers, which have credentials, over plain HTTP to another machine.
+
+    Raises:
+        UsageError: the file of headers has something else.
+    """
+    if config.otlp.endpoint is None:
+        return
+    try:
+        import_module("opentelemetry.exporter.otlp.proto.http")
+    except ImportError:
+        yield "otlp.endpoint", "nothing is exported without an extra: pip install 'wattlens[otlp]'"
+    if config.otlp.headers_file is not None and os.access(config.otlp.headers_file, os.R_OK):
+        read_headers(config.otlp.headers_file)
+    parts = urlsplit(config.otlp.endpoint or "")
+    if config.otlp.headers_file is not None and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        yield "otlp.headers_file", f"its headers are sent to {parts.hostname} in clear text: use https"
 
 
 def _slow_pages(config: Config) -> Iterator[Warned]:

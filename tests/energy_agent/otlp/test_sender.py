@@ -15,7 +15,6 @@ pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs the 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from energy_agent.config.otlp import Otlp
-from energy_agent.core.errors import UsageError
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.otlp.sender import OtlpSender, read_headers
 from tests.certificates import Authority
@@ -175,8 +174,11 @@ def test_a_wrong_file_of_headers_is_refused_without_its_content(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("key", ["headers_file", "ca_file", "cert_file"])
-def test_a_missing_file_is_named_at_the_start(tmp_path: Path, key: str) -> None:
-    config = Otlp.model_validate({"endpoint": "http://127.0.0.1:4318", key: tmp_path / "none"})
-    message = refusal(OtlpSender, config, lambda: None, error=UsageError)
-    assert f"otlp.{key}" in message
-    assert str(tmp_path / "none") in message
+def test_a_missing_file_is_the_reason_until_it_is_there(receiver: Receiver, tmp_path: Path, key: str) -> None:
+    file = tmp_path / "file"
+    with Sending(endpoint=f"http://127.0.0.1:{receiver.server_port}", **{key: file}) as sender:
+        reason = eventually(lambda: "otlp." in sender.health()[0].reason and sender.health()[0].reason)
+        assert f"otlp.{key}" in reason
+        assert str(file) in reason
+        file.write_text("X-Scope-OrgID: lab\n")
+        eventually(lambda: sender.health()[0].up)  # over plain HTTP no certificate is read

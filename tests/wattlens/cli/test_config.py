@@ -232,6 +232,19 @@ def test_a_password_that_others_may_read_or_take_is_told(tmp_path: Path, capsys:
     assert "not verified" in blind["sources.node.redfish.verify"]
 
 
+def test_headers_of_the_otlp_export_in_the_clear_or_unreadable_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    headers = write(tmp_path / "headers", "Authorization: Bearer secret")
+    to = "otlp: {{endpoint: '{}', headers_file: {}}}".format
+    assert "in clear text" in warned(to("http://collector:4318", headers), tmp_path, capsys)["otlp.headers_file"]
+    for safe in ("https://collector:4318", "http://127.0.0.1:4318"):
+        assert "otlp.headers_file" not in warned(to(safe, headers), tmp_path, capsys)
+    wrong = refused(to("https://collector", write(tmp_path / "wrong", "Bearer secret")), tmp_path, capsys)
+    assert "otlp.headers_file" in wrong
+    assert "secret" not in wrong
+
+
 def test_the_defaults_lack_nothing_but_a_driver(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert warned("", tmp_path, capsys).keys() <= {"sources.nvml.on_start_failure", "sources.node.rapl"}
     assert warned("sources: {nvml: {on_start_failure: retry}}", tmp_path, capsys).keys() <= {"sources.node.rapl"}
