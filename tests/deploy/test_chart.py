@@ -28,8 +28,9 @@ from tests.deploy.kubernetes_objects import (
     of_kind,
     pods,
 )
+from tests.deploy.kubernetes_tools import need_tools
 from tests.deploy.npm_models import install_models
-from tests.support import need_file, need_module, need_program
+from tests.support import need_module, need_program
 from tools import rbac
 from wattlens.agent.config_check import check
 
@@ -74,11 +75,7 @@ EVERYTHING = {
 @pytest.fixture(scope="module")
 def tools() -> tuple[Path, Path]:
     """Helm and kubectl."""
-    try:
-        return manifests.tools()
-    except OSError as error:
-        need_file(manifests.cache_dir() / "helm", str(error))
-        raise
+    return need_tools()
 
 
 @pytest.fixture(scope="module")

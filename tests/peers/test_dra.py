@@ -1,4 +1,4 @@
-"""The chart's claim with administrative access on a real API server, and what the informer reads of claims there.
+"""The chart's claim with administrative access on a real API server, and claims there as the informer reads them.
 
 No DRA driver and no kubelet run: ResourceSlice and allocation are written as NVIDIA's driver and the scheduler write them.
 """
@@ -12,8 +12,9 @@ from deploy import manifests
 from energy_agent.owners.kubernetes.grants import Grant, Naming, grants
 from energy_agent.owners.kubernetes.informer import PodInformer
 from energy_agent.runtime.clock import RealClock
+from tests.deploy.kubernetes_tools import need_tools
 from tests.peers.kube.api_server import ApiServer
-from tests.support import eventually, need_file, need_module, need_peer, need_program
+from tests.support import eventually, need_module, need_peer, need_program
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(240)]
 
@@ -38,11 +39,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def chart():
-    try:
-        helm = manifests.tools()[0]
-    except OSError as error:
-        need_file(manifests.cache_dir() / "helm", str(error))
-        raise
+    helm, _ = need_tools()
     values = ("--set", "deviceAccess=dra,informer.enabled=true", "--set", "dra.deviceClasses={gpu.nvidia.com,mig.nvidia.com}")
     return manifests.template(helm, "--skip-tests", *values)
 

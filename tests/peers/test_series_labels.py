@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from deploy import manifests
-from tests.support import eventually, free_port, need_file, need_peer
+from tests.deploy.kubernetes_tools import need_tools
+from tests.support import eventually, free_port, need_peer
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
 
@@ -68,11 +69,7 @@ def test_the_configuration_in_the_docs(tmp_path: Path) -> None:
 
 
 def test_the_relabelings_of_the_chart(tmp_path: Path) -> None:
-    try:
-        helm = manifests.tools()[0]
-    except OSError as error:
-        need_file(manifests.cache_dir() / "helm", str(error))
-        raise
+    helm, _ = need_tools()
     values = {"podMonitor": {"enabled": True, "seriesLabels": {"site": "fra1", "note": "$1 $$"},
                              "nodeLabels": {"rack": "topology.example.com/rack"}}}  # fmt: skip
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
