@@ -59,6 +59,19 @@ def need_peer(name: str) -> Path:
     return path
 
 
+def need_environment(variable: str, content: str) -> str:
+    """Program of a peer that has an environment of its own; `variable` names it. Skips where it is unset, in CI too.
+
+    A variable that does not name a program is a failure.
+    """
+    program = os.environ.get(variable, "")
+    if not program:
+        pytest.skip(f"{variable} is not set: it names {content}")
+    if not os.access(program, os.X_OK):
+        pytest.fail(f"{variable}: expected {content}, got {program}")
+    return program
+
+
 def need_module(name: str) -> None:
     """Like need_program, for a Python peer."""
     if importlib.util.find_spec(name) is None:

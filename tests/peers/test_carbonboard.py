@@ -5,7 +5,6 @@ environment of its own (`pip install codecarbon[carbonboard]`).
 """
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 
 from reports.render.codecarbon import write_emissions
 from tests.reports.render.test_codecarbon import two_sites
-from tests.support import need_module
+from tests.support import need_environment, need_module
 
 pytestmark = pytest.mark.peer
 
@@ -46,9 +45,7 @@ def test_carbonboard_shows_the_sums_of_two_sites(tmp_path: Path) -> None:
     Not in the USA: there its regional map fails by itself, since its table of states has rows without a code.
     """
     need_module("codecarbon")
-    program = os.environ.get("WATTLENS_CARBONBOARD", "")
-    if not os.access(program, os.X_OK):
-        pytest.skip("WATTLENS_CARBONBOARD does not name a carbonboard")
+    program = need_environment("WATTLENS_CARBONBOARD", "the program carbonboard")
     path = write_emissions(two_sites(tmp_path, ("red", "red"), countries=("DEU", "IND")), tmp_path)
     python = Path(program).parent / "python"
     reply = subprocess.run([python, "-c", ASK, path, "red"], capture_output=True, text=True, timeout=200, check=True)

@@ -6,7 +6,6 @@ It needs pandas 2, which excludes an environment with ours: WATTLENS_FOCUS_VALID
 
 import csv
 import io
-import os
 import subprocess
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from reports.period import PeriodRequest
 from reports.render.focus import focus_csv
 from tests.reports import chains, golden
+from tests.support import need_environment
 
 pytestmark = pytest.mark.peer
 VERSION = "1.2.0.1"
@@ -23,9 +23,7 @@ UNCONDITIONAL = {"InvoiceId-C-005-C"}
 
 
 def test_focus_validator_finds_no_violation(tmp_path: Path) -> None:
-    program = os.environ.get("WATTLENS_FOCUS_VALIDATOR", "")
-    if not os.access(program, os.X_OK):
-        pytest.skip("WATTLENS_FOCUS_VALIDATOR does not name a focus-validator")
+    program = need_environment("WATTLENS_FOCUS_VALIDATOR", "the program focus-validator")
     facts = chains.facts(golden.days(tmp_path / "golden"), golden.organisation(), PeriodRequest("2026Q3"))
     rows = list(csv.DictReader(io.StringIO(focus_csv(facts))))
     former = {"ProviderName": "ServiceProviderName", "PublisherName": "HostProviderName"}  # renamed in 1.3

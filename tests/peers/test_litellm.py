@@ -27,7 +27,7 @@ from benchmarks.running import AgentProcess
 from energy_agent.runtime.network.http import HttpClient
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
-from tests.support import eventually, free_port, need_program
+from tests.support import eventually, free_port, need_environment, need_program
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
 
@@ -92,9 +92,7 @@ class Gateway:
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Gateway]:
-    litellm = os.environ.get("WATTLENS_LITELLM", "")
-    if not os.access(litellm, os.X_OK):
-        pytest.skip("WATTLENS_LITELLM does not name the program of a litellm[proxy]")
+    litellm = need_environment("WATTLENS_LITELLM", "the program of a litellm[proxy]")
     program, scraped, grid = need_program("prometheus"), free_port(), _grid()
     processes: list[subprocess.Popen[bytes]] = []
     with SimulatedNode.start(scenario.parse(NODE.encode(), "test"), tmp_path / "node") as node:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.energy_agent.nodes import environ_of, make_plant
-from tests.support import need_module
+from tests.support import need_environment, need_module
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(240)]
 
@@ -136,9 +136,7 @@ def test_a_frameworks_hook_logs_at_its_global_step(hook: str, modules: list[str]
 
 
 def reply_of(program: str, folder: Path) -> Any:
-    python = os.environ.get("WATTLENS_TRACKERS", "")
-    if not os.access(python, os.X_OK):
-        pytest.skip("WATTLENS_TRACKERS does not name a Python with wandb and mlflow")
+    python = need_environment("WATTLENS_TRACKERS", "a Python with wandb and mlflow")
     with make_plant(folder / "node", 1):
         variables = {"PYTHONPATH": str(Path(__file__).parents[2]), "WATTLENS_AGENT_SOCKET": str(folder / "none.sock")}
         done = subprocess.run(
