@@ -134,7 +134,7 @@ def test_a_rule_comes_back_as_it_was_pushed_whatever_the_server_fills_in():
 def test_every_edit_of_a_rule_is_seen(edit):
     built = rule(ALERT, "f", "prometheus")
     there = stored(built, **edit)
-    if "annotations" in edit:  # what it says is gone, the stamp is not
+    if "annotations" in edit:  # its texts are gone, the stamp is not
         there["annotations"] = {STAMP: built["annotations"][STAMP]}
     assert not same(built, there)
     assert plan_rule(built, there).state == "edited"

@@ -1,4 +1,4 @@
-"""A language model of some kilobytes with random weights, for a real llama-server: what it says is nonsense, and counted."""
+"""A language model of some kilobytes with random weights, for a real llama-server: its output is nonsense, and counted."""
 
 from pathlib import Path
 

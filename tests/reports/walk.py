@@ -170,7 +170,7 @@ def case(random: Random, folder: Path, asked: PeriodRequest, zone: str, *, order
     try:
         evidence, used = chains.evidence(days, told, asked)
     except WattlensError as error:
-        assert "in the period" in str(error)  # noqa: PT017 - what it says is the whole of what it gives
+        assert "in the period" in str(error)  # noqa: PT017 - the message is the only result
         assert not any(isinstance(told.row, Cell | EdgeRow) for told in walked.rows)
         return None
     return Case(walked, windows, evidence, build_facts(evidence, all_figures(evidence), used, "v"), pieces, zone)

@@ -46,7 +46,7 @@ class ReaderLoad:
         return self
 
     def drain(self) -> None:
-        """Take what it says, so that it never waits for us."""
+        """Read its messages, so that it never waits for us."""
         if self._process.messages() is None:
             raise WattlensError("the reader ended during the measurement; see wattlens doctor")
 

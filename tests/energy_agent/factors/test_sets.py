@@ -1,4 +1,4 @@
-"""Which factor a zone and year get, the reasons, a user's own sets, and that what ships is what it says it is."""
+"""Factors by zone and year, the reasons, a user's own sets, and hashes and sources of the sets that ship."""
 
 import hashlib
 import json

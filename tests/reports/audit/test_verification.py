@@ -271,7 +271,7 @@ def test_other_libraries_are_told_and_fail_nothing(report: Path) -> None:
 
 
 def test_a_series_of_the_grid_that_says_otherwise_is_an_input_that_differs(report: Path) -> None:
-    """It stands in no list of factors: its id in the figures ends in the hash of what it says."""
+    """It stands in no list of factors: its id in the figures ends in the hash of its content."""
     facts, again = document(), document()
     for made, series in ((facts, "series.own.DE.direct.aaaa"), (again, "series.own.DE.direct.bbbb")):
         editions.figure_of(made, "co2e.location/site/fra1")["factor_ids"] = [series]

@@ -1,4 +1,4 @@
-"""`wattlens compare` on saved runs with tokens: what it says of loads, boards and single runs, and of files it cannot trust."""
+"""`wattlens compare` on saved runs with tokens: results with different loads and GPUs, single runs, and refused files."""
 
 import copy
 import json

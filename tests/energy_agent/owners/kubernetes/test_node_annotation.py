@@ -1,4 +1,4 @@
-"""The node's annotation against an API server: what it says, what stays while the server is away, and who may not ask."""
+"""The node's annotation against an API server: its content, its last value while the server is away, and refused requests."""
 
 import json
 
