@@ -7,6 +7,7 @@ run it, with the real kubectl.
 import json
 import re
 import subprocess
+import urllib.error
 import urllib.parse
 import urllib.request
 from copy import deepcopy
@@ -112,7 +113,7 @@ def query(url, expr, **parameters):
         with urllib.request.urlopen(f"{url}/api/v1/query?{parameters}", timeout=10) as reply:
             return json.load(reply)
     except urllib.error.HTTPError as error:
-        return json.load(error)
+        return None if error.code == 503 else json.load(error)
     except OSError:
         return None
 
