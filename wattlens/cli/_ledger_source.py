@@ -53,19 +53,24 @@ def add_rates(group: argparse._ArgumentGroup, *, of_site: bool = False) -> None:
     group.add_argument("--carbon", metavar="GRAMS", help=text + (more if of_site else ""))
 
 
-def parse_rates(arguments: argparse.Namespace) -> "tuple[ElectricityPrice | None, Fraction | None]":
-    """(price, carbon intensity), None where none was given."""
-    from wattlens.usage.rates import parse_carbon, parse_price
+def electricity_price(arguments: argparse.Namespace) -> "ElectricityPrice | None":
+    """`--price`; None where it was not given."""
+    from wattlens.usage.rates import parse_price
 
     try:
-        price = None if arguments.price is None else parse_price(arguments.price)
+        return None if arguments.price is None else parse_price(arguments.price)
     except ValueError as error:
         raise UsageError(f"--price: {error}") from None
+
+
+def carbon_intensity(arguments: argparse.Namespace) -> Fraction | None:
+    """`--carbon` in g CO2e per kWh; None where it was not given."""
+    from wattlens.usage.rates import parse_carbon
+
     try:
-        carbon = None if arguments.carbon is None else parse_carbon(arguments.carbon)
+        return None if arguments.carbon is None else parse_carbon(arguments.carbon)
     except ValueError as error:
         raise UsageError(f"--carbon: {error}") from None
-    return price, carbon
 
 
 def prometheus_access(arguments: argparse.Namespace) -> "PrometheusAccess":

@@ -12,9 +12,10 @@ from wattlens.cli._ledger_source import (
     SITE_CARBON,
     add_rates,
     add_source,
+    carbon_intensity,
+    electricity_price,
     holds_days,
     ledger_source,
-    parse_rates,
     prometheus_access,
 )
 from wattlens.terminal_line import count_progress
@@ -98,8 +99,9 @@ def check_rates(arguments: argparse.Namespace) -> None:
     Raises:
         UsageError: one of them cannot be used.
     """
-    if arguments.carbon is None or not SITE_CARBON.fullmatch(arguments.carbon):
-        parse_rates(arguments)
+    electricity_price(arguments)
+    if not SITE_CARBON.fullmatch(arguments.carbon or ""):
+        carbon_intensity(arguments)
     elif arguments.prometheus is None:
         raise UsageError(f"--carbon {arguments.carbon}: expected together with --prometheus")
 
@@ -112,15 +114,14 @@ def rate(arguments: argparse.Namespace, report: "JobReport") -> "JobReport":
     """
     from wattlens.job.statement import with_rates
 
-    site = SITE_CARBON.fullmatch(arguments.carbon or "")
+    price, site = electricity_price(arguments), SITE_CARBON.fullmatch(arguments.carbon or "")
     if site is None:
-        return with_rates(report, *parse_rates(arguments))
+        return with_rates(report, price, carbon_intensity(arguments))
     from wattlens.job.grid import mean_intensity
     from wattlens.prometheus.history import PrometheusHistory
 
     history = PrometheusHistory(prometheus_access(arguments))
     carbon = mean_intensity(history, site[1] or "", report.first_ns, report.last_ns)
-    price, _ = parse_rates(argparse.Namespace(price=arguments.price, carbon=None))
     return with_rates(report, price, carbon)
 
 

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
 from wattlens.cli._command import Command
-from wattlens.cli._ledger_source import add_rates, add_source, holds_days, ledger_source, parse_rates, prometheus_access
+from wattlens.cli._ledger_source import (
+    add_rates,
+    add_source,
+    carbon_intensity,
+    electricity_price,
+    holds_days,
+    ledger_source,
+    prometheus_access,
+)
 from wattlens.cli._options import number
 from wattlens.terminal_line import count_progress, drawn_line
 
@@ -59,7 +67,7 @@ def _run(arguments: argparse.Namespace) -> int:
     by = GroupBy(arguments.by)
     if arguments.workload is not None and by is not GroupBy.WORKLOAD:
         raise UsageError(f"--workload: cannot be combined with --by {by.value}")
-    price, carbon = parse_rates(arguments)
+    price, carbon = electricity_price(arguments), carbon_intensity(arguments)
     start_ns, end_ns, now_ns = _period(arguments)
     usage = _read(arguments, by, start_ns, end_ns, now_ns)
     usage = usage if price is None else with_price(usage, price)

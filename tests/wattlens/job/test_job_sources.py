@@ -105,3 +105,9 @@ def test_a_match_that_is_not_a_label_is_refused_before_any_query(capsys):
     words = ["job", JOBS[0], "--prometheus", "http://127.0.0.1:9", "--match", "a-b=c"]
     assert main(words) == 2
     assert "'a-b' is not the name of a label" in capsys.readouterr().err
+
+
+def test_a_wrong_price_is_refused_before_any_query(capsys):
+    words = ["job", JOBS[0], "--prometheus", "http://127.0.0.1:9", "--carbon", "site", "--price", "cheap"]
+    assert main(words) == 2
+    assert "--price: expected" in capsys.readouterr().err
