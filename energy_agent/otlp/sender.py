@@ -86,15 +86,15 @@ class OtlpSender:
             self._sent, self._success_ns = snapshot, snapshot.t_ns
 
 
-def read_headers(path: Path | None) -> dict[str, str]:
-    """Headers of a file, a line `Name: value` each; empty lines and lines that begin with # are skipped.
+def read_headers(path: Path | None, setting: str = "key 'otlp.headers_file'") -> dict[str, str]:
+    """Headers of the file that `setting` names, a line `Name: value` each; empty lines and lines that begin with # are skipped.
 
     Raises:
         UsageError: it cannot be read or a line is something else; the message never has its content.
     """
     if path is None:
         return {}
-    key = f"key 'otlp.headers_file': {path}"
+    key = f"{setting}: {path}"
     try:
         with path.open("rb") as file:
             text = file.read(_FILE_LIMIT_B + 1).decode("ascii")

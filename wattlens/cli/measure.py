@@ -271,10 +271,7 @@ def _otlp(url: str | None, headers: Path | None) -> "Otlp | None":
     except ValidationError:
         got = "" if "@" in url else f", got {url!r}"
         raise UsageError(f"measure: --otlp: expected http(s)://HOST[:PORT][/PATH] without user and password{got}") from None
-    try:
-        read_headers(headers)
-    except UsageError as error:
-        raise UsageError(f"measure: --otlp-headers: {str(error).partition(': ')[2]}") from None
+    read_headers(headers, "measure: --otlp-headers")
     try:
         importlib.import_module("opentelemetry.exporter.otlp.proto.http")
     except ImportError as error:
