@@ -59,9 +59,7 @@ def gather(
                 used = [*used, *_unused_days(its_days, used)]
         return known[asked.label]
 
-    kind = request.kind
-    per_year = 0 if kind is None else kind.per_year
-    before, year_ago = compare(request.before(1)), compare(request.before(per_year) if per_year > 1 else None)
+    before, year_ago = map(compare, _earlier(request))
     compared = tuple(ComparedPeriod(each.label, role, compare(each)) for each, role in _listed(organisation, request, earlier))
     evidence = replace(evidence, before=before, year_ago=year_ago, compared=compared)
     return evidence, sorted(used, key=lambda d: (d.site, d.start_ns))
