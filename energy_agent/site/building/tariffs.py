@@ -13,12 +13,14 @@ from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
+from energy_agent.core.units import NS_PER_DAY, NS_PER_S, UJ_PER_KWH
 from energy_agent.core.week import WeeklyHours, parse_span
 from energy_agent.site.building.invoices import InvoicedEnergy
 
 _QUARTER_MIN: Final = 15
 _CELLS_PER_H: Final = 4
+_MONTH_NS: Final = Fraction(400 * 365 + 97, 4800) * NS_PER_DAY
+"""Mean length of a month of the Gregorian calendar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,13 @@ class TariffPrices:
 
 @dataclass(frozen=True, slots=True)
 class DemandCharge:
-    """The charge for the peak demand of one calendar month.
+    """The charge for the peak demand of one calendar month, or of one invoice.
 
     Args:
         month: such as 2026-07, in the site's time zone.
         peak_ns: UTC ns at which the 15 minutes of the peak begin, the first of several; None: an invoice states the peak.
         peak_kw: mean power over these 15 minutes.
-        share: share of the month that lies in the period; a month that the period cuts is charged by time.
+        months: number of months that are charged; one that the period cuts is charged by time.
         tariff: ID of the tariff that is valid at the peak.
         per_kw: its price per kW and month.
         currency: ISO 4217.
@@ -70,15 +72,15 @@ class DemandCharge:
     month: str
     peak_ns: int | None
     peak_kw: Fraction
-    share: Fraction
+    months: Fraction
     tariff: str
     per_kw: Decimal
     currency: str
 
     @property
     def money(self) -> Fraction:
-        """Peak times price, by the share of the month."""
-        return self.peak_kw * Fraction(self.per_kw) * self.share
+        """Peak times price times months."""
+        return self.peak_kw * Fraction(self.per_kw) * self.months
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,10 @@ def demand_charges(
 def invoiced_demand(
     invoices: Iterable[InvoicedEnergy], tariffs: Sequence[TariffPrices], zone: ZoneInfo, start_ns: int, end_ns: int
 ) -> tuple[DemandCharge, ...] | None:
-    """Return the charge for the peak that each invoice of a period states; None if a tariff charges one that is not stated."""
+    """Return the charge for the peak that each invoice of a period states; None if a tariff charges one that is not stated.
+
+    An invoice is of the nearest whole number of months, at least one: that of a quarter has three monthly prices.
+    """
     charges = []
     for invoice in invoices:
         if invoice.start_ns >= end_ns or invoice.end_ns <= start_ns:
@@ -206,11 +211,12 @@ def invoiced_demand(
         if invoice.peak_kw is None:
             return None
         inside_ns = min(invoice.end_ns, end_ns) - max(invoice.start_ns, start_ns)
-        share = Fraction(inside_ns, invoice.end_ns - invoice.start_ns)
+        length_ns = invoice.end_ns - invoice.start_ns
+        months = max(1, round(Fraction(length_ns, _MONTH_NS))) * Fraction(inside_ns, length_ns)
         month = f"{datetime.fromtimestamp(invoice.start_ns // NS_PER_S, zone):%Y-%m}"
         tariff, kw = valid[0], Fraction(invoice.peak_kw)
         per_kw = tariff.demand_per_kw or Decimal(0)
-        charges.append(DemandCharge(month, None, kw, share, tariff.id, per_kw, tariff.currency))
+        charges.append(DemandCharge(month, None, kw, months, tariff.id, per_kw, tariff.currency))
     return tuple(charges)
 
 

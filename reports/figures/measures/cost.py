@@ -92,7 +92,8 @@ def _demand(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
     for number, charge in enumerate(spent.demand or (), 1):
         kw = quotient_text(charge.peak_kw, digits=4)
         at = "by invoice" if charge.peak_ns is None else f"at {local_text(charge.peak_ns, zone)[:16]}"
-        dims[f"{charge.month} {number}"] = f"{kw} kW {at}, {charge.per_kw} {charge.currency}/kW, tariff {charge.tariff}"
+        times = "" if charge.months == 1 else f" for {quotient_text(charge.months, digits=4)} months"
+        dims[f"{charge.month} {number}"] = f"{kw} kW {at}, {charge.per_kw} {charge.currency}/kW{times}, tariff {charge.tariff}"
     money = None if spent.demand is None else sum((charge.money for charge in spent.demand), Fraction(0))
     amount = Amount(None, reason=NO_PEAK) if money is None else Amount(money)
     yield amount_figure(f"cost.demand/site/{name}", amount, site.grid.currency, DEMAND, boundary(evidence, name),
