@@ -1,7 +1,7 @@
 """The FinOps Foundation's focus-validator accepts focus.csv: the columns that FOCUS 1.2 has, the newest version that it ships.
 
 It needs pandas 2, which excludes an environment with ours: WATTLENS_FOCUS_VALIDATOR names the program in one of its own (Python
-3.12 or later; `pip install focus-validator`).
+3.12, as pip compiles its dependencies on 3.13; `pip install focus-validator`).
 """
 
 import csv
