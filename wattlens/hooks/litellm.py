@@ -21,6 +21,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from energy_agent.core.catalogue.opentelemetry import Attribute, energy_attributes
 from energy_agent.core.units import J_PER_KWH, NS_PER_S
 from energy_agent.core.workloads.token_price import RequestTokens
 from energy_agent.runtime.threads import start_thread
@@ -122,20 +123,18 @@ class RequestFootprint:
         values = {header: fields[name] for name, header in _HEADERS.items() if name in fields}
         return {header: f"{value:.6g}" if isinstance(value, float) else str(value) for header, value in values.items()}
 
-    def attributes(self) -> dict[str, str | int | float]:
+    def attributes(self) -> dict[str, Attribute]:
         """Attributes of a span: usage by the semantic conventions for generative AI, energy by those of measured windows."""
         tokens, energy = self.tokens, self.energy
-        attributes: dict[str, str | int | float] = {
+        attributes: dict[str, Attribute] = {
             "gen_ai.usage.input_tokens": tokens.computed + tokens.cached,
             "gen_ai.usage.output_tokens": tokens.generated,
             "wattlens.engine": energy.engine,
+            **energy_attributes(energy.joules, energy.lower, energy.upper, energy.reason),
         }
-        if energy.joules is None or energy.lower is None or energy.upper is None:
-            return attributes | {"wattlens.energy.absent_reason": energy.reason}
+        if energy.joules is None:
+            return attributes
         attributes |= {
-            "wattlens.energy.joules": energy.joules,
-            "wattlens.energy.lower_joules": energy.lower,
-            "wattlens.energy.upper_joules": energy.upper,
             "wattlens.energy.method": "share",
             "wattlens.energy.price": "provisional" if energy.provisional else "final",
         }
