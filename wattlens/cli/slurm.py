@@ -1,7 +1,6 @@
 """`wattlens slurm`: energy of ended jobs in Slurm's accounting record."""
 
 import argparse
-import signal
 import sys
 import time
 from pathlib import Path
@@ -9,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
-from energy_agent.runtime.loop import Flag, Wake
 from wattlens.cli._command import Command, as_sentence
 from wattlens.cli._ledger_source import add_rates, add_source
 from wattlens.cli._options import duration
+from wattlens.cli._rounds import repeat
 from wattlens.cli.job import check_rates, rate, read_record
 
 if TYPE_CHECKING:
@@ -58,22 +57,7 @@ def _record(arguments: argparse.Namespace) -> int:
     accounting = SlurmAccounting(arguments.slurm, CommentField(arguments.field))
     if arguments.every is None:
         return _record_once(arguments, accounting)
-    stopping, wake = Flag(), Wake()
-
-    def stop(*_: object) -> None:
-        stopping.set()
-        wake.ring()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    while not stopping.is_set():
-        try:
-            _record_once(arguments, accounting)
-        except UsageError:
-            raise
-        except WattlensError as error:  # sacct or the source may respond next time
-            print(printable(f"wattlens: {error}"), file=sys.stderr, flush=True)
-        wake.wait(arguments.every)
+    repeat(lambda: _record_once(arguments, accounting), arguments.every)
     return 0
 
 

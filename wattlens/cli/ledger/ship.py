@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -10,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.errors import UsageError
 from energy_agent.core.text import printable
-from energy_agent.runtime.loop import Flag, Wake
 from wattlens.cli._options import duration
+from wattlens.cli._rounds import attempt, repeat
 
 if TYPE_CHECKING:
     from energy_agent.ledger.chain import ChainFault, Progress
@@ -62,41 +61,26 @@ def run(arguments: argparse.Namespace, find: Find, progress: Callable[[str], "Pr
 
 
 def _again_and_again(arguments: argparse.Namespace, find: Find) -> int:
-    """Run rounds until SIGTERM or SIGINT, and a last one. A failure does not end the loop: the next round retries."""
-    stopped, wake = Flag(), Wake()
-
-    def stop(*_: object) -> None:
-        stopped.set()
-        wake.ring()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    """Run rounds until SIGTERM or SIGINT, and a last one."""
     shipped: set[Path] = set()
-    while not stopped.is_set():
-        _ship_new(arguments, find, shipped)
-        wake.wait(arguments.every)
+    repeat(lambda: _ship_new(arguments, find, shipped), arguments.every)
     # The agent of a node that is preempted or stopped gets its SIGTERM at the same time and writes its last segment.
     time.sleep(LAST_S)
-    _ship_new(arguments, find, shipped)
+    attempt(lambda: _ship_new(arguments, find, shipped))
     return 0
 
 
 def _ship_new(arguments: argparse.Namespace, find: Find, shipped: set[Path]) -> None:
-    """Copy what has not been copied; a failure is reported."""
+    """Copy the segments that are not in `shipped`, and add them to it."""
     from energy_agent.ledger.fleet.ship import ship
 
-    try:
-        files = [path for path in find() if path not in shipped]
-        if files:
-            done = ship(files, arguments.url)
-            shipped.update(path for path in files if not any(str(path) in line for line in done.refused))
-            print(f"{done.copied} segments copied to {arguments.url}, {done.there} already present", flush=True)
-            for line in done.refused:
-                print(printable(f"wattlens: refused: {line}"), file=sys.stderr, flush=True)
-    except UsageError:
-        raise  # it will not be otherwise the next time
-    except WattlensError as error:
-        print(f"wattlens: {error}", file=sys.stderr, flush=True)
+    files = [path for path in find() if path not in shipped]
+    if files:
+        done = ship(files, arguments.url)
+        shipped.update(path for path in files if not any(str(path) in line for line in done.refused))
+        print(f"{done.copied} segments copied to {arguments.url}, {done.there} already present", flush=True)
+        for line in done.refused:
+            print(printable(f"wattlens: refused: {line}"), file=sys.stderr, flush=True)
 
 
 def _tell(faults: Iterable["ChainFault"]) -> None:
