@@ -195,7 +195,7 @@ def parse_inputs(raw: bytes, where: str) -> dict[str, str]:
 
 
 def _line(path: Path, digest: str, row: Mapping[str, Any]) -> tuple[int | None, str]:
-    """(number of the cell's line in a segment, what is wrong)."""
+    """(number of the cell's line in a segment, the fault)."""
     if not path.is_file():
         return None, f"{path.name}: is missing in the folder of segments"
     try:
@@ -205,8 +205,9 @@ def _line(path: Path, digest: str, row: Mapping[str, Any]) -> tuple[int | None, 
     if segment.sha256(data) != digest:
         return None, f"{path.name}: its SHA-256 differs from the day's manifest"
     wanted = {key: row[key] for key in _KEY if key not in ("cluster", "node")}
+    device = f'"device":{json.dumps(row["device"])}'  # as a segment writes it, with escapes
     for number, text in enumerate(data.decode().splitlines(), 1):
-        if row["device"] in text and '"kind":"cell"' in text:
+        if device in text and '"kind":"cell"' in text:
             fields: dict[str, Any] = json.loads(text)  # whole lines of a segment whose hash is right
             if all(fields.get(key) == value for key, value in wanted.items()):
                 return number, ""

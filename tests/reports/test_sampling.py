@@ -28,12 +28,12 @@ START = at("2026-07-01")
 def folder(tmp_path: Path) -> Path:
     """Segments, days and a report of 2.5 kWh of two GPUs and 1 kWh of their host, in 12 cells."""
     entries = cells(START, "GPU-1", "w", State.ACTIVE, ["0.25", "0.5", "0.25", "0.5"])
-    entries += cells(START, "GPU-2", "", State.UNALLOCATED, ["0.25"] * 4) + cells(
+    entries += cells(START, "GPU-ü", "", State.UNALLOCATED, ["0.25"] * 4) + cells(
         START, "host:lab:n1", "w", State.ACTIVE, ["0.25"] * 4
     )
     known = Batch(
         facts=[WorkloadFacts("w", START, "pod", {"team": "red"})],
-        devices=[DeviceFacts(d, "H100", 0.01, START) for d in ("GPU-1", "GPU-2", "host:lab:n1")],
+        devices=[DeviceFacts(d, "H100", 0.01, START) for d in ("GPU-1", "GPU-ü", "host:lab:n1")],
     )
     chains.write(tmp_path / "segments", "lab", "n1", [known, Batch(entries)])
     organisation = Organisation(sites={"here": SiteInputs("here", ZoneInfo("UTC"))}, least_coverage=Fraction(0))
