@@ -213,6 +213,10 @@ class Facts:
         """Whether the report has no ledger, but only invoices."""
         return not self.days and all(site.invoiced for site in self.sites.values())
 
+    def boundary_of(self, site: str) -> str:
+        """The widest boundary at which a site's energy is known, which is that of its CO2e: facility, node or gpu."""
+        return self.figures[f"co2e.location/site/{site}"].boundary
+
     def by_prefix(self, prefix: str) -> list[Figure]:
         """Figures whose id starts with `prefix`, in id order."""
         return [self.figures[i] for i in sorted(self.figures) if i.startswith(prefix)]

@@ -100,16 +100,11 @@ def in_units(
 def site_total(facts: Facts, quantity: str, site: str) -> Fraction | None:
     """A site's figure of a quantity, energy at the boundary of its CO2e; None: not known."""
     if quantity == "energy":
-        quantity = f"energy.{boundary_of(facts, site)}"
+        quantity = f"energy.{facts.boundary_of(site)}"
     elif quantity.startswith("co2e."):
         quantity = co2e_prefix(facts) + quantity.removeprefix("co2e.")
     figure = facts.figures.get(f"{quantity}/site/{site}")
     return None if figure is None else figure.value
-
-
-def boundary_of(facts: Facts, site: str) -> str:
-    """The widest boundary at which a site's energy is known: facility, node or gpu."""
-    return facts.figures[f"co2e.location/site/{site}"].boundary
 
 
 def _cells(quantity: str, co2e: str, site: str) -> str:

@@ -215,7 +215,7 @@ def _served(facts: Facts) -> Iterator[_BoampsTask]:
             "algorithms": [{"algorithmType": "llm", "foundationModelName": model}],
             "dataset": data,
             "taskDescription": f"all requests of {facts.label or 'the period'} at site {part.site}; energy at the "
-            f"{facts.figures[f'co2e.location/site/{part.site}'].boundary} boundary, without unallocated energy",
+            f"{facts.boundary_of(part.site)} boundary, without unallocated energy",
         }
         gpus = max(1, ceil((part.values["gpu_hours"] or 0) / hours)) if hours else 1
         figures = [f for f in facts.by_prefix("energy.allocated/") if (f.dims["site"], f.dims["model"]) == (part.site, model)]

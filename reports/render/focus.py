@@ -19,7 +19,7 @@ from reports.figures.facts import Facts
 from reports.figures.figure import plain
 from reports.page.partition import LIFE_CYCLE, co2e_prefix
 from reports.period import utc_text
-from reports.render.allocated import UNALLOCATED, UNASSIGNED, AllocatedPart, ExportColumn, boundary_of, in_units
+from reports.render.allocated import UNALLOCATED, UNASSIGNED, AllocatedPart, ExportColumn, in_units
 
 FILE_NAME: Final = "focus.csv"
 SERVICE: Final = "GPU electricity"
@@ -110,7 +110,7 @@ def _dimensions(facts: Facts, part: AllocatedPart) -> dict[str, str]:
         "SubAccountId": account,
         "SubAccountName": account,
         "Tags": json.dumps(tags, sort_keys=True, ensure_ascii=False),
-        "x_Boundary": boundary_of(facts, part.site),
+        "x_Boundary": facts.boundary_of(part.site),
         "x_Co2eBasis": "life cycle, not Scope 2" if co2e_prefix(facts) == LIFE_CYCLE else "Scope 2",
         "x_Model": model,
         "x_Project": project,

@@ -13,7 +13,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     """A row a site."""
     rows = []
     for name, site in facts.sites.items():
-        within = facts.figures[f"co2e.location/site/{name}"].boundary
+        within = facts.boundary_of(name)
         how = say("metered") if site.measured else say("estimate_stated_pue") if "pue" in site.declared else say("no_meters")
         how = say("by_invoices") if site.invoiced else how
         rows.append((name, site.time_zone, site.start[:16], site.end[:16], say(BOUNDARIES[within]), how))

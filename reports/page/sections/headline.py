@@ -51,7 +51,7 @@ def _boundary(facts: Facts, say: Translator) -> str:
     approach = facts.statement.consolidation
     by = say("boundary_approach", approach=say(_APPROACHES[approach])) if approach else say("boundary_approach_not_stated")
     if total.boundary == "mixed":
-        within = ", ".join(f"{site}: {say(_BOUNDARY_NAMES[_boundary_of(facts, site)])}" for site in facts.sites)
+        within = ", ".join(f"{site}: {say(_BOUNDARY_NAMES[facts.boundary_of(site)])}" for site in facts.sites)
     else:
         within = f"{say(_BOUNDARY_TEXTS.get(total.boundary, 'gpus'))}: {', '.join(facts.sites)}"
     return say("boundary_of_this_page", boundary=within, approach=by)
@@ -202,17 +202,13 @@ def _energy(facts: Facts, say: Translator) -> Tile:
     if share is not None:
         detail = f"{say('share_is_estimated', share=wording.percent(share))}; {detail}"
     if total.boundary == "mixed":
-        within = ", ".join(f"{site} {say(_BOUNDARY_NAMES[_boundary_of(facts, site)])}" for site in facts.sites)
+        within = ", ".join(f"{site} {say(_BOUNDARY_NAMES[facts.boundary_of(site)])}" for site in facts.sites)
         detail = f"{detail}; {within}"
     return _tile(label, total, say, wording.energy, detail, _trend(facts, total, say))
 
 
 _BOUNDARY_NAMES = {"facility": "building", "node": "nodes", "gpu": "gpus"}
 _BOUNDARY_TEXTS = {"facility": "all_electricity_of_the_data_centres", "node": "nodes", "gpu": "gpus"}
-
-
-def _boundary_of(facts: Facts, site: str) -> str:
-    return facts.figures[f"co2e.location/site/{site}"].boundary
 
 
 def _active_share(facts: Facts, say: Translator) -> Tile:
