@@ -29,8 +29,8 @@ HOSTILE = (
 class Cluster(SlurmDaemons):
     """One node whose GPUs of two types alternate."""
 
-    def __init__(self, folder):
-        super().__init__(folder, {"gpu17": "gpu:b:2,gpu:a:2"}, "DebugFlags=gres\nSlurmdDebug=debug3\n")
+    def __init__(self, folder, conf=""):
+        super().__init__(folder, {"gpu17": "gpu:b:2,gpu:a:2"}, "DebugFlags=gres\nSlurmdDebug=debug3\n" + conf)
         lines = [f"NodeName=gpu17 Name=gpu Type={kind} File={folder}/dev/nvidia{gpu}" for gpu, kind in enumerate("abab")]
         (folder / "gres.conf").write_text("\n".join(lines) + "\n")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.test_slurm_scripts import SCRIPT, Page, page
-from tests.peers import test_slurm
+from tests.peers.test_slurm import Cluster
 from tests.support import eventually, need_program
 
 __all__ = ["page"]
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.peer
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str):
+def cluster(tmp_path: Path, page: str):
     for program in ("munged", "slurmctld", "slurmd", "scontrol", "sbatch", "curl"):
         need_program(program)
     words = {
@@ -36,10 +36,12 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str):
     script.write_text(f"#!/bin/sh\nWATTLENS_ENV={tmp_path}/slurm.env exec {SCRIPT}\n")
     script.chmod(0o755)
     more = "Prolog={folder}/job.sh\nEpilog={folder}/job.sh\nPrologFlags=Alloc\n"
-    monkeypatch.setattr(test_slurm, "CONF", test_slurm.CONF + more)
-    made = test_slurm.Cluster(tmp_path)
-    yield made
-    made.stop()
+    running = Cluster(tmp_path, more)
+    try:
+        running.start_all()
+        yield running
+    finally:
+        running.stop()
 
 
 def test_slurmd_runs_it_before_and_after_a_job(cluster, monkeypatch):
