@@ -23,8 +23,16 @@ def scope_of(facts: Facts) -> ReportScope:
         sites[name] = ReportedSite(site.declared.get("country", ""), Fraction(it_kw) if it_kw else None)
     lengths = [int(site.end_ns) - int(site.start_ns) for site in facts.sites.values()]
     categories = {f.id: f.dims["category"] for f in facts.of("water", "site") if "category" in f.dims}
-    first = min((site.start[:10] for site in facts.sites.values()), default="")
-    return ReportScope(min(lengths, default=0) >= _YEAR_NS, sites, water_categories=categories, first_day=first)
+    used = set(categories.values())
+    categories["water"] = used.pop() if len(used) == 1 else ""
+    zero = {f.id for f in facts.by_prefix("contract/") if f.value and f.dims.get("g_per_kwh") == "0"}
+    return ReportScope(
+        min(lengths, default=0) >= _YEAR_NS,
+        sites,
+        water_categories=categories,
+        zero_contracts=zero,
+        first_day=min((site.start[:10] for site in facts.sites.values()), default=""),
+    )
 
 
 def rows_of(facts: Facts, reasons: Mapping[str, str], language: str = "en") -> tuple[IndexRow, ...]:

@@ -16,6 +16,9 @@ EU: Final = frozenset({
 """ISO 3166-1 codes of the member states, where Directive (EU) 2023/1791 applies."""
 EED_LEAST_KW: Final = 500
 """Installed IT power from which a data centre reports (Directive (EU) 2023/1791, Article 12)."""
+ENEFG_LEAST_KW: Final = 150
+"""Installed IT power below which a German site is left out: its connected power is then taken to be below the 300 kW of the
+EnEfG (section 3, number 24), which would need twice the IT power. No input has the connected power itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,8 @@ class ReportScope:
         twelve_months: its period is a year.
         sites: its sites by name; empty: rules about sites exclude none.
         stand_ins: figures in which a substitute, such as a stated PUE, replaces the required quantity.
-        water_categories: WUE category of figures of water.
+        water_categories: WUE category of figures of water; a total over sites of several categories has none of them.
+        zero_contracts: figures of contracts that cover energy at 0 g/kWh; None: any contract.
         first_day: first day of the period, as ISO text; "": editions of every period apply.
     """
 
@@ -42,6 +46,7 @@ class ReportScope:
     sites: Mapping[str, ReportedSite] = field(default_factory=dict)
     stand_ins: Collection[str] = frozenset()
     water_categories: Mapping[str, str] = field(default_factory=dict)
+    zero_contracts: Collection[str] | None = None
     first_day: str = ""
 
 
@@ -78,23 +83,32 @@ def _measured(need: str) -> Callable[[Answer, ReportScope], Answer]:
     return lambda answer, scope: answer.only(lambda name: name not in scope.stand_ins, need)
 
 
-def _eu_data_centre(answer: Answer, scope: ReportScope) -> Answer:
-    """Per site, in the European Union, from 500 kW of IT; a site whose IT power is unknown is not excluded."""
-    if not scope.sites:
-        return answer
+def _data_centre(countries: Collection[str], least_kw: int) -> Callable[[Answer, ReportScope], Answer]:
+    """Per site, in some countries, from a power of IT in kW; a site whose IT power is unknown is not excluded."""
 
-    def concerned(site: ReportedSite) -> bool:
-        return site.country in EU and (site.it_kw is None or site.it_kw >= EED_LEAST_KW)
+    def keep(answer: Answer, scope: ReportScope) -> Answer:
+        if not scope.sites:
+            return answer
+        sites = tuple(
+            f"/site/{name}"
+            for name, site in scope.sites.items()
+            if site.country in countries and (site.it_kw is None or site.it_kw >= least_kw)
+        )
+        kept = {name: reason for name, reason in answer.figures.items() if name.endswith(sites)}
+        return replace(answer, figures=kept, applicable=bool(sites))
 
-    sites = {name for name, site in scope.sites.items() if concerned(site)}
-    kept = {
-        name: reason for name, reason in answer.figures.items() if name.rpartition("/site/")[2] in sites and "/site/" in name
-    }
-    return replace(answer, figures=kept, applicable=bool(sites))
+    return keep
 
 
 def _water_category(category: str, need: str) -> Callable[[Answer, ReportScope], Answer]:
     return lambda answer, scope: answer.only(lambda name: scope.water_categories.get(name, category) == category, need)
+
+
+def _zero_factor(answer: Answer, scope: ReportScope) -> Answer:
+    """Contracts that cover energy at 0 g/kWh; the datapoint does not ask for the others."""
+    if scope.zero_contracts is None:
+        return answer
+    return replace(answer, figures={name: reason for name, reason in answer.figures.items() if name in scope.zero_contracts})
 
 
 def _always_missing(need: str) -> Callable[[Answer, ReportScope], Answer]:
@@ -109,7 +123,11 @@ RULES: Final[Mapping[str, Callable[[Answer, ReportScope], Answer]]] = {
     "twelve_months": _twelve_months,
     "metered_total": _measured("meter.total"),
     "metered_pue": _measured("meters.pue"),
-    "eu_data_centre": _eu_data_centre,
+    "eu_data_centre": _data_centre(EU, EED_LEAST_KW),
+    "german_data_centre": _data_centre({"DEU"}, ENEFG_LEAST_KW),
+    "chinese_data_centre": _data_centre({"CHN"}, 0),
+    "without_subsidy": _always_missing("unsubsidised"),
+    "zero_factor": _zero_factor,
     "with_fuels": _always_missing("fuel"),
     "whole_run": _always_missing("run"),
     "water_category_1": _water_category("1", "meter.potable"),

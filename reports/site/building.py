@@ -53,6 +53,7 @@ class BuildingEnergy:
         it: IT energy at the position of `pue`, in the same form.
         total_imputed_uj: imputed energy of unread time of the meters of `total`, at the mean power of the same meter.
         it_imputed_uj: the same for `it`.
+        bought_imputed_uj: the same for `bought`.
         invoiced: its energy is that of invoices, for want of meters in the ledger.
         bought_cells: metered energy from the grid by cell, uJ.
         bought: total energy from the grid, with imputed energy.
@@ -84,6 +85,7 @@ class BuildingEnergy:
     meters: Mapping[str, MeterEnergy] = field(default_factory=dict)
     total_imputed_uj: int = 0
     it_imputed_uj: int = 0
+    bought_imputed_uj: int = 0
     invoiced: bool = False
 
     @property
@@ -152,6 +154,7 @@ def building(
         meters=all_time,
         total_imputed_uj=0 if no_total else sum(all_time[m].imputed_uj for m in whole),
         it_imputed_uj=0 if no_it else sum(all_time[m].imputed_uj for m in it),
+        bought_imputed_uj=0 if no_total else sum(all_time[m].imputed_uj for m in bought),
     )
 
 

@@ -394,6 +394,7 @@ def _contracts(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]
         of |= {f"unused: {why}": quotient_text(kwh(uj)) for why, uj in claim.unused.items()}
         of["available_kwh"] = quotient_text(kwh(claim.available_uj))
         of |= {"proof": claim.proof} if claim.proof else {}
+        of |= {"g_per_kwh": quotient_text(claim.grams / kwh(claim.covered_uj))} if claim.covered_uj else {}
         covered = Amount(kwh(claim.covered_uj))
         yield amount_figure(f"contract/{site.name}/{claim.contract}", covered, "kWh", MARKET, within, dims=of)
 

@@ -83,6 +83,9 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
             how, imputed = INVOICED, _estimated(evidence.sites[site])
         of = dims | imputed
         yield amount_figure(f"energy.facility/site/{site}", buildings[-1], "J", how, "facility", dims=of, scale=_J)
+        how, imputed = (how, imputed) if building.invoiced else _read(building.bought_imputed_uj)
+        of = dims | imputed
+        yield amount_figure(f"energy.bought/site/{site}", building.bought, "J", how, "facility", dims=of, scale=_J)
         how, imputed = _read(building.it_imputed_uj)
         yield amount_figure(f"energy.it/site/{site}", building.it, "J", how, "it", dims=dims | imputed, scale=_J)
     if sums.wholes:

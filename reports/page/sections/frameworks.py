@@ -15,19 +15,28 @@ def rows_of(facts: Facts, say: Translator) -> tuple[IndexRow, ...]:
 
 
 def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
-    """One table a framework; then what is missing."""
+    """A table per framework that applies, the others by name, and the missing inputs."""
     rows = rows_of(facts, say)
     blocks: list[Block] = []
     states = {f.id: f.state_zh if say.language == "zh" else f.state for f in frameworks()}
+    outside: list[tuple[str, str]] = []
+    printed: list[IndexRow] = []
     for framework, title in dict.fromkeys((row.framework, row.title) for row in rows):
+        own = [row for row in rows if row.framework == framework]
+        if not any(row.applicable for row in own):
+            outside.append((title, states[framework]))
+            continue
+        printed += own
         cells = []
-        for row in (r for r in rows if r.framework == framework):
+        for row in own:
             named = row.datapoint if row.verified else f"{row.datapoint} *"
             cells.append((named, row.text, values_of(facts, row) or "\u2013", row.unit, say(row.state)))
         columns = (say("datapoint"), say("what_is_asked"), say("value"), say("unit"), say("state"))
         blocks.append(ReportTable(f"{title} ({states[framework]})", columns, tuple(cells)))
-    if any(not row.verified for row in rows):
+    if any(not row.verified for row in printed):
         blocks.append(Note(say("not_found_in_a_source")))
+    if outside:
+        blocks.append(ReportTable(say("frameworks_that_do_not_apply"), (say("framework"), say("state")), tuple(outside)))
     missing = tuple((what, str(len(datapoints))) for what, datapoints in group_missing(rows).items())
     if missing:
         blocks.append(ReportTable(say("what_is_missing"), (say("input"), say("datapoints")), missing))

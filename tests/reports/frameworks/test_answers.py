@@ -14,6 +14,8 @@ from reports.figures.figure import ESTIMATED_J, IMPUTED_J, STAND_IN, Figure
 from reports.frameworks.answers import datapoint_answers
 from reports.frameworks.datapoints import frameworks
 from reports.language import say_in
+from reports.page.section import ReportTable
+from reports.page.sections.frameworks import build
 from reports.page.sections.headline import estimated_share
 from reports.period import PeriodRequest
 from reports.render.xlsx import xlsx
@@ -105,3 +107,36 @@ def test_a_quarter_of_2026_takes_the_editions_of_its_time(quarter: Facts) -> Non
     states = {a.framework: a.state for a in datapoint_answers(quarter) if a.datapoint in asked}
     assert states["gri-103-102"] == "not_applicable"
     assert states["gri-302-305"] in ("partly", "estimated")
+
+
+def test_a_total_of_water_has_a_category_only_if_all_sites_have_that_one(quarter: Facts) -> None:
+    names = sorted(quarter.sites)
+    for categories, wanted in ((("2", "2"), "partly"), (("1", "2"), "partly"), (("1", "1"), "missing")):
+        figures = {"water": Figure("water", Fraction(3_000_000), "L", "metered", "facility")}
+        for name, category in zip(names, categories, strict=False):
+            identity = f"water/site/{name}"
+            dims = {"site": name, "category": category}
+            figures[identity] = Figure(identity, Fraction(2_000_000), "L", "metered", "facility", dims=dims)
+        row = answer(replace(quarter, figures=dict(quarter.figures) | figures), "gri-303", "303-3 a, total")
+        assert row["state"] == wanted
+        assert ("water" in row["figures"]) == (categories == ("2", "2"))
+
+
+def test_contracts_at_zero_grams_are_known_by_their_factor(quarter: Facts) -> None:
+    """One at 0 g/kWh, one at 820 g/kWh, and one that covers nothing and has no factor."""
+    figures = {}
+    for name, kwh, of in (("wind", 4000, {"g_per_kwh": "0"}), ("coal", 500, {"g_per_kwh": "820"}), ("unproven", 0, {})):
+        identity = f"contract/north/{name}"
+        figures[identity] = Figure(identity, Fraction(kwh), "kWh", "market-based", "facility", dims={"contract": name} | of)
+    kept = {i: f for i, f in quarter.figures.items() if not i.startswith("contract/")}
+    row = answer(replace(quarter, figures=kept | figures), "cdp", "7.30.14")
+    assert row["values"] == {"contract/north/wind": "4"}
+
+
+def test_a_framework_without_a_site_is_named_once_in_the_report(quarter: Facts) -> None:
+    """The amended ESRS E1 applies to periods from 2027, and the draft revision of Scope 2 to none."""
+    tables = {b.caption: b for b in build(quarter, say_in("en")) if isinstance(b, ReportTable)}
+    outside = next(table for title, table in tables.items() if title.startswith("Frameworks that do not apply"))
+    assert {"ESRS E1, amended", "GHG Protocol, revision of Scope 2"} <= {row[0] for row in outside.rows}
+    assert not any(title.startswith("ESRS E1, amended") for title in tables)
+    assert any(title.startswith("GRI 303 (") for title in tables)

@@ -20,12 +20,12 @@ STEMS = (
     "energy.facility", "energy.it", "energy.total_renewable", "energy.total_renewable.certificates",
     "energy.total_renewable.ppa", "energy.total_renewable.on_site", "energy.reused_heat", "water", "pue", "pue.trailing",
     "wue", "cue", "ref", "erf", "co2e.location", "co2e.market", "co2e.market.instruments", "co2e.market.residual",
-    "scope_3_3", "grid_share", "sci.energy", "sci.embodied", "sci.tokens",
+    "scope_3_3", "biogenic_co2", "grid_share", "energy.bought", "sci.energy", "sci.embodied", "sci.tokens",
     "cfe.hourly", "matched.hourly", "matched.quarter_hourly", "ref.site", "erf.site", "grid_intensity", "contract", "embodied",
     "declared.it_kw", "declared.floor_m2", "sci_per_token",
     "tokens.generation", "j_per_token.gpu", "j_per_token.node", "j_per_token.facility", "dvfs.saved", "coverage",
 )  # fmt: skip
-IDS = [*STEMS, *(f"{s}/{by}/x" for s in STEMS for by in ("site", "model")), "training.energy.facility/run/a"]
+IDS = [*STEMS, *(f"{s}/{by}/x" for s in STEMS for by in ("site", "model")), "training.energy.facility/run/a", "contract/x/wind"]
 
 
 def test_every_framework_of_the_report_is_there_with_its_state_and_date() -> None:
@@ -34,6 +34,11 @@ def test_every_framework_of_the_report_is_there_with_its_state_and_date() -> Non
         "ghg-protocol-scope-2-revision": "draft",
         "esrs-e1-set-1": "in force",
         "esrs-e1-2026": "pending",
+        "esrs-e3-set-1": "in force",
+        "gri-303": "in force since 1 January 2021",
+        "cdp": "voluntary, by request of investors and customers",
+        "de-enefg": "in force",
+        "cn-gb-40879": "in force; GB 40879 is under revision",
         "gri-302-305": "in force, for periods before 2027",
         "gri-103-102": "for periods from 1 January 2027, earlier by choice",
         "ifrs-s2": "in force",
@@ -50,11 +55,12 @@ def test_every_framework_of_the_report_is_there_with_its_state_and_date() -> Non
 
 def test_what_was_not_found_in_a_source_says_so() -> None:
     unverified = {(f.id, p.id) for f in frameworks() for p in f.datapoints if not p.verified}
-    not_read_whole = {(f.id, p.id) for f in frameworks() if f.id == "sasb-tc-im" for p in f.datapoints}
+    not_read_whole = {(f.id, p.id) for f in frameworks() if f.id in ("sasb-tc-im", "cn-gb-40879") for p in f.datapoints}
     assert unverified - not_read_whole == {
         ("eed-2024-1364", "SDC, SCR"), ("eed-2024-1364", "grid functions, CBtG"), ("eed-2024-1364", "TWH"),
         ("eed-2024-1364", "TIN"), ("eed-2024-1364", "CSERV"), ("eed-2024-1364", "refrigerants"), ("eed-2024-1364", "CDD"),
         ("eed-2024-1364", "BIN, BOUT and traffic"), ("esrs-e1-2026", "E1-7"),
+        ("de-enefg", "section 11, air inlet"),
         ("esrs-e1-2026", "E1-8, Scope 2 location-based"), ("esrs-e1-2026", "E1-8, Scope 2 market-based"),
     }  # fmt: skip
     assert not_read_whole <= unverified
@@ -74,7 +80,7 @@ def test_each_pattern_fits_a_figure_and_each_id_is_there_once() -> None:
 
 
 def test_no_input_is_idle_and_both_languages_are_there() -> None:
-    of_rules = {"run", "water.all"}  # what rules alone name
+    of_rules = {"run", "unsubsidised"}  # what rules alone name
     assert set(inputs()) == {p.needs for f in frameworks() for p in f.datapoints} | of_rules
     assert all(set(words) == {"en", "zh"} and all(words.values()) for words in inputs().values())
     chinese = re.compile("[\u4e00-\u9fff]")
@@ -95,7 +101,7 @@ def test_a_figure_with_a_value_answers_every_framework_that_asks_for_it() -> Non
     assert answered == {
         ("ghg-protocol", "Scope 2, location-based"), ("esrs-e1-set-1", "E1-6, Scope 2 location-based"),
         ("esrs-e1-2026", "E1-8, Scope 2 location-based"), ("gri-302-305", "305-2 a"), ("gri-103-102", "102-6, location-based"),
-        ("ifrs-s2", "29(a), Scope 2"),
+        ("ifrs-s2", "29(a), Scope 2"), ("cdp", "7.7, location-based"),
     }  # fmt: skip
 
 
@@ -115,9 +121,15 @@ def test_a_pattern_is_not_a_prefix() -> None:
 
 def test_what_is_missing_is_named_once() -> None:
     of = group_missing(index({"wue": "water: no meter", "wue/site/a": "water: no meter"}))
-    assert of["water: no meter"] == [("EU Energy Efficiency Directive, data centres", "WUE"), ("ISO/IEC 30134", "30134-9, WUE")]
+    assert of["water: no meter"] == [
+        ("German Energy Efficiency Act, data centres", "annex 3, 2(i)"),
+        ("EU Energy Efficiency Directive, data centres", "WUE"),
+        ("ISO/IEC 30134", "30134-9, WUE"),
+    ]
     scope_1 = [d for _, d in of["the fuel that the site burnt"]]
-    assert scope_1 == ["E1-6, Scope 1", "Scope 1", "102-5", "302-1 a", "302-1 b", "305-1", "29(a), Scope 1"]
+    assert scope_1 == [
+        "7.6", "7.30.1, fuel", "E1-6, Scope 1", "Scope 1", "102-5", "302-1 a", "302-1 b", "305-1", "29(a), Scope 1",
+    ]  # fmt: skip
     counts = list(map(len, group_missing(index({})).values()))
     assert counts == sorted(counts, reverse=True)
     # One input per datapoint that is missing; a draft and an intensity of other sectors do not apply.
@@ -176,6 +188,101 @@ def test_potable_water_and_all_water_are_of_two_categories() -> None:
         scope = replace(YEAR, water_categories={"water/site/fra1": category})
         assert state("eed-2024-1364", "WIN-POT", {"water/site/fra1": ""}, scope)[0] == potable
         assert state("eed-2024-1364", "WIN", {"water/site/fra1": ""}, scope)[0] == every
+
+
+@pytest.mark.parametrize(("framework", "datapoint"), [("gri-303", "303-3 a, total"), ("esrs-e3-set-1", "E3-4, AR 32")])
+def test_withdrawal_is_all_water_and_answers_no_consumption(framework: str, datapoint: str) -> None:
+    """GRI 303-3 a: "total water withdrawal from all areas", which WUE category 2 counts; 303-5 and E3-4 ask for consumption,
+    which is withdrawal minus discharge."""
+    figures = {"water/site/fra1": "", "water": ""}
+    for category, wanted in (("1", "missing"), ("2", "answered"), ("", "missing")):
+        scope = replace(YEAR, water_categories=dict.fromkeys(figures, category))
+        assert state(framework, datapoint, figures, scope)[0] == wanted
+    scope = replace(YEAR, water_categories=dict.fromkeys(figures, "2"))
+    assert state(framework, datapoint, figures, replace(scope, twelve_months=False))[0] == "partly"
+    for other, point in (("gri-303", "303-5 a"), ("esrs-e3-set-1", "E3-4, 28(a)")):
+        assert state(other, point, figures, scope) == ("missing", ("water that the site consumed",))
+
+
+@pytest.mark.parametrize(
+    ("datapoint", "figure"),
+    [
+        ("7.7, location-based", "co2e.location"), ("7.7, market-based", "co2e.market"), ("7.8, category 3", "scope_3_3"),
+        ("7.20.2, location-based", "co2e.location/site/fra1"), ("7.20.2, market-based", "co2e.market/site/fra1"),
+        ("7.30.1, purchased electricity", "energy.bought/site/fra1"), ("7.30.14", "contract/fra1/wind"),
+        ("7.30.1, own renewable energy", "energy.total_renewable.on_site/site/fra1"),
+    ],
+)  # fmt: skip
+def test_cdp_takes_a_year_of_its_own_quantity(datapoint: str, figure: str) -> None:
+    assert state("cdp", datapoint, {figure: ""}, YEAR) == ("answered", ())
+    assert state("cdp", datapoint, {figure: ""}, QUARTER) == ("partly", ("twelve months of data",))
+    assert state("cdp", datapoint, {}, YEAR)[0] == "missing"
+    assert state("cdp", datapoint, {"energy.gpu": "", "co2e.lifecycle.location": ""}, YEAR)[0] == "missing"
+
+
+def test_cdp_totals_have_fuels_in_them() -> None:
+    fuel = "the fuel that the site burnt"
+    for datapoint, figure in (("7.30.1, total", "energy.facility"), ("7.12.1", "biogenic_co2")):
+        assert state("cdp", datapoint, {figure: ""}, YEAR) == ("partly", (fuel,))
+        assert state("cdp", datapoint, {figure: "no factor"}, YEAR) == ("missing", ("no factor",))
+
+
+def test_only_contracts_at_zero_grams_were_accounted_at_a_zero_factor() -> None:
+    figures = {"contract/fra1/wind": "", "contract/fra1/coal": ""}
+    scope = replace(YEAR, zero_contracts={"contract/fra1/wind"})
+    row = next(r for r in index(figures, scope=scope) if (r.framework, r.datapoint) == ("cdp", "7.30.14"))
+    assert (row.state, row.answered_by) == ("answered", ("contract/fra1/wind",))
+    assert state("cdp", "7.30.14", figures, replace(YEAR, zero_contracts=()))[0] == "missing"
+
+
+@pytest.mark.parametrize(
+    ("framework", "datapoint", "country", "least_kw"),
+    [("de-enefg", "annex 3, 2(a) total", "DEU", 150), ("cn-gb-40879", "GB 40879, total", "CHN", 0)],
+)
+def test_national_rules_are_for_sites_of_that_country(framework: str, datapoint: str, country: str, least_kw: int) -> None:
+    """The EnEfG applies from 300 kW of connected power (section 3, number 24): of a site of 160 kW of IT it is unknown."""
+    figures = {"energy.facility": "", "energy.facility/site/here": "", "energy.facility/site/there": ""}
+    there = ReportedSite("FRA", Fraction(900))
+    for site, wanted in (
+        (ReportedSite(country, Fraction(least_kw)), "answered"), (ReportedSite(country), "answered"),
+        (ReportedSite("", Fraction(900)), "not_applicable"), (there, "not_applicable"),
+        (ReportedSite(country, Fraction(least_kw, 2)), "not_applicable" if least_kw else "answered"),
+    ):  # fmt: skip
+        scope = ReportScope(sites={"here": site, "there": there})
+        row = next(r for r in index(figures, scope=scope) if (r.framework, r.datapoint) == (framework, datapoint))
+        assert row.state == wanted
+        assert row.answered_by == (("energy.facility/site/here",) if wanted == "answered" else ())
+
+
+@pytest.mark.parametrize(
+    ("framework", "datapoint", "figure", "need"),
+    [
+        ("de-enefg", "section 11, reused energy", "erf/site/fra1", "a meter of the heat that others reuse"),
+        ("de-enefg", "annex 3, 2(a) bought", "energy.bought/site/fra1", "a meter of all energy of the site"),
+        ("de-enefg", "annex 3, 2(b)", "ref/site/fra1", "contracts and certificates of the period, with their retirement"),
+        ("de-enefg", "annex 3, 2(d) heat", "energy.reused_heat/site/fra1", "a meter of the heat that others reuse"),
+        ("de-enefg", "annex 3, 2(f)", "pue/site/fra1", "meters of the site's total energy and of its IT"),
+        ("de-enefg", "annex 3, 2(g)", "erf/site/fra1", "a meter of the heat that others reuse"),
+        ("de-enefg", "annex 3, 2(i)", "wue/site/fra1", "a meter of the water that the site takes in"),
+        ("cn-gb-40879", "GB 40879, IT", "energy.it/site/fra1", "a meter of the IT energy of the site"),
+    ],
+)
+def test_national_datapoints_lose_their_answer_with_the_input(framework: str, datapoint: str, figure: str, need: str) -> None:
+    sites = {"fra1": ReportedSite("CHN" if framework.startswith("cn") else "DEU", Fraction(600))}
+    year = ReportScope(sites=sites)
+    assert state(framework, datapoint, {figure: ""}, year) == ("answered", ())
+    assert state(framework, datapoint, {figure: ""}, replace(year, twelve_months=False))[0] == "partly"
+    assert state(framework, datapoint, {}, year) == ("missing", (need,))
+
+
+def test_a_german_pue_is_annual_and_metered_and_renewable_electricity_unsubsidised() -> None:
+    assert state("de-enefg", "section 11, PUE", {"pue.trailing/site/fra1": ""}, YEAR)[0] == "answered"
+    assert state("de-enefg", "section 11, PUE", {"pue/site/fra1": ""}, YEAR)[0] == "missing"
+    assert state("de-enefg", "annex 3, 2(f)", {"pue/site/fra1": ""}, YEAR, "pue/site/fra1")[0] == "missing"
+    estimated = state("de-enefg", "annex 3, 2(a) total", {"energy.facility/site/fra1": ""}, YEAR, "energy.facility/site/fra1")
+    assert estimated == ("missing", ("a meter of all energy of the site",))
+    renewable = state("de-enefg", "section 11, renewable electricity", {"ref/site/fra1": ""}, YEAR)
+    assert renewable == ("partly", ("proof that the renewable electricity was not subsidised",))
 
 
 @pytest.mark.parametrize(
@@ -241,7 +348,8 @@ def test_values_are_in_the_unit_asked_for() -> None:
     """3.6 GJ are a MWh, a million grams a tonne; a bound to an unknown unit has no value."""
     for value, unit, asked, wanted in (
         (3_600_000_000, "J", "MWh", 1), (3_600_000, "J", "kWh", 1), (5, "J", "J, Wh", 5), (2_000_000, "g", "t CO2e", 2),
-        (1500, "L", "m3", Fraction(3, 2)), (5_000_000_000, "J", "GJ", 5), (3_000_000, "L", "1000 m3", 3),
+        (1500, "L", "m3", Fraction(3, 2)), (1500, "kWh", "MWh", Fraction(3, 2)),
+        (3_000_000, "g", "t CO2", 3), (2_000_000, "L", "ML", 2), (5_000_000_000, "J", "GJ", 5), (3_000_000, "L", "1000 m3", 3),
         (Fraction(1, 2), "ratio", "%", 50), (2, "L/kWh", "m3/MWh", 2),
         (1, "J", "t CO2e", None),
     ):  # fmt: skip
@@ -250,11 +358,8 @@ def test_values_are_in_the_unit_asked_for() -> None:
 
 def test_nothing_is_missing_where_nothing_is_asked() -> None:
     assert group_missing([]) == {}
-    declared = [p.id for p in BY_ID["eed-2024-1364"].datapoints if p.needs == "declared" and not p.figures]
-    assert len(declared) == 8
-    asked = [(BY_ID["eed-2024-1364"].title, d) for d in declared]
-    sasb = [BY_ID["sasb-tc-im"], BY_ID["sasb-tc-si"]]
-    asked += [(f.title, p.id) for f in sasb for p in f.datapoints if p.needs == "declared"]
+    asked = [(f.title, p.id) for f in frameworks() for p in f.datapoints if p.needs == "declared" and not p.figures]
+    assert len([title for title, _ in asked if title == BY_ID["eed-2024-1364"].title]) == 8
     assert group_missing(index(dict.fromkeys(IDS, "")))["a declaration of the operator"] == asked
 
 
