@@ -216,6 +216,34 @@ class SoftwareEstimate:
 
 
 @dataclass(frozen=True, slots=True)
+class PowerEstimate:
+    """Power that software estimates, in W, with its bounds."""
+
+    w: Decimal
+    low_w: Decimal
+    high_w: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class HostHardware:
+    """Processors and memory of nodes, with the power that CodeCarbon estimates for them.
+
+    Args:
+        node: glob over the names of nodes.
+        cluster: glob over the names of their clusters.
+        cpu: of all processors of a node.
+        ram: of its memory.
+        basis: the hardware as declared, and where its power is from.
+    """
+
+    node: str
+    cluster: str
+    cpu: PowerEstimate
+    ram: PowerEstimate
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
 class Organisation:
     """All inputs of an organisation.
 
@@ -233,6 +261,7 @@ class Organisation:
         reported: totals of earlier periods, as earlier reports stated them.
         stated_inputs: every record that was typed in and belongs to no site.
         estimates: runs that software estimated, outside the ledger.
+        hosts: processors and memory of nodes; the first entry whose globs match applies.
         variance: relative difference of invoice, meter and ledger above which the report states a finding.
         warnings: odd values and unused instruments, each with its key or cell.
     """
@@ -251,6 +280,7 @@ class Organisation:
     reported: tuple[ReportedPeriod, ...] = ()
     stated_inputs: tuple[StatedInput, ...] = ()
     estimates: tuple[SoftwareEstimate, ...] = ()
+    hosts: tuple[HostHardware, ...] = ()
     variance: Fraction = VARIANCE
     warnings: tuple[str, ...] = ()
 
@@ -294,6 +324,11 @@ def price_of(price_class: str, prices: Sequence[GpuHourPrice]) -> GpuHourPrice |
     """The price of a class, else that of "" (every other); None: there is neither."""
     by_class = {each.price_class: each for each in prices}
     return by_class.get(price_class, by_class.get(""))
+
+
+def host_of(cluster: str, node: str, hosts: Iterable[HostHardware]) -> HostHardware | None:
+    """The first entry that is about a node; None: no entry is."""
+    return next((h for h in hosts if fnmatchcase(node, h.node) and fnmatchcase(cluster, h.cluster)), None)
 
 
 def embodied_of(sku: str, rows: Iterable[EmbodiedDeclaration]) -> EmbodiedDeclaration | None:

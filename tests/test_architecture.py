@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("wattlens", "energy_agent", "dvfs", "dashboards", "reports")
 HOMES = {
-    "pynvml": 1, "bcrypt": 1, "codecarbon": 1, "cryptography": 2, "duckdb": 1, "pyarrow": 1, "fsspec": 1, "jinja2": 1,
+    "pynvml": 1, "bcrypt": 1, "codecarbon": 2, "cryptography": 2, "duckdb": 1, "pyarrow": 1, "fsspec": 1, "jinja2": 1,
     "matplotlib": 2, "typst": 1, "grafana_foundation_sdk": 1, "torch": 0, "openpyxl": 1, "pysnmp": 2,
     "pymodbus": 2, "xlsxwriter": 2, "requests": 1,
 }  # fmt: skip

@@ -256,7 +256,7 @@ class MeteredDevice:
 
 @dataclass(frozen=True, slots=True)
 class MeteredNode:
-    """How long the GPUs of a node were metered in total, and its host."""
+    """How long the GPUs of a node were metered in total, its host, and meters of parts of the host."""
 
     site: str
     cluster: str
@@ -264,6 +264,7 @@ class MeteredNode:
     gpus: int
     gpu_ns: int
     host_ns: int
+    part_ns: int = 0
 
     @property
     def whole(self) -> bool:
@@ -272,6 +273,17 @@ class MeteredNode:
         What a host that was metered for less than all of it drew is bounded by its gaps alone (`SHORT_HOST`).
         """
         return self.host_ns > 0 and 10 * self.host_ns * max(1, self.gpus) >= 9 * self.gpu_ns
+
+
+@dataclass(frozen=True, slots=True)
+class NodeShare:
+    """GPU time of a node that workloads of one part held."""
+
+    site: str
+    cluster: str
+    node: str
+    part: int
+    gpu_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +326,7 @@ class LedgerSums:
     idlest: tuple[WorkloadUse, ...] = ()
     seen: tuple[MeteredDevice, ...] = ()
     nodes: tuple[MeteredNode, ...] = ()
+    node_shares: tuple[NodeShare, ...] = ()  # read only where the inputs describe hosts
     cells: Mapping[str, Mapping[int, tuple[int, int]]] = field(default_factory=dict)
     imported: Mapping[str, int] = field(default_factory=dict)  # uJ of GPUs by site, from a Prometheus
     boards: tuple[tuple[str, int, str, int], ...] = ()  # (site, part, board, device time held)

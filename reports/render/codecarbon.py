@@ -1,9 +1,9 @@
-"""`emissions.csv` and BoAmps reports of the facts, written by CodeCarbon itself: the one module that knows CodeCarbon.
+"""`emissions.csv` and BoAmps reports of the facts, written by CodeCarbon itself.
 
 CodeCarbon is used as a library of formats, never as a tracker, and its emission factors are not used. Rows of `emissions.csv`
 are disjoint: one per site and team, and one per site for energy that no team held. Energy, CO2e and water of a site's rows sum
 to the site's figures to the last digit that the file keeps; there is no row with a total. Quantities that are not known are
-empty cells. Importing CodeCarbon calls nvmlInit, so only this module imports it.
+empty cells. Importing CodeCarbon calls nvmlInit, so it is imported in functions alone, within `codecarbon_library`.
 """
 
 import io
@@ -81,11 +81,11 @@ def write_boamps(facts: Facts, folder: Path) -> Path:
 
 
 @contextmanager
-def _library(name: str, target: Path) -> Iterator[None]:
+def codecarbon_library(user: str) -> Iterator[None]:
     """CodeCarbon, without the messages about missing hardware that importing it prints.
 
     Raises:
-        WattlensError: it is not installed, or `target` cannot be written.
+        WattlensError: it is not installed; the message names `user`, which needs it.
     """
     logger = logging.getLogger("codecarbon")
     logger.addFilter(_only_errors)
@@ -93,11 +93,23 @@ def _library(name: str, target: Path) -> Iterator[None]:
         with redirect_stdout(io.StringIO()):
             yield
     except ImportError:
-        raise WattlensError(f"{name} needs CodeCarbon; install wattlens[reports]") from None
-    except OSError as error:
-        raise WattlensError(f"{target}: cannot be written: {error.strerror}") from None
+        raise WattlensError(f"{user} needs CodeCarbon; install wattlens[reports]") from None
     finally:
         logger.removeFilter(_only_errors)
+
+
+@contextmanager
+def _library(name: str, target: Path) -> Iterator[None]:
+    """CodeCarbon, to write a file.
+
+    Raises:
+        WattlensError: it is not installed, or `target` cannot be written.
+    """
+    try:
+        with codecarbon_library(name):
+            yield
+    except OSError as error:
+        raise WattlensError(f"{target}: cannot be written: {error.strerror}") from None
 
 
 def _only_errors(record: logging.LogRecord) -> bool:

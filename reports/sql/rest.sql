@@ -95,11 +95,19 @@ FROM classed_span AS s LEFT JOIN gain AS g ON g.site = s.site AND g.device = s.d
 WHERE s.class = 'gpu' AND s.workload = ''
 GROUP BY s.site, s.cluster, s.node, s.device ORDER BY s.site, s.cluster, s.node, s.device;
 
--- nodes: for how long the GPUs and the host of each node were metered.
+-- nodes: for how long the GPUs, the host and meters of parts of the host (processors, memory) of each node were metered.
 SELECT site, cluster, node, count(DISTINCT CASE WHEN class = 'gpu' THEN device END) AS gpus,
        sum(CASE WHEN class = 'gpu' THEN metered_ns ELSE 0 END) AS gpu_ns,
-       sum(CASE WHEN class = 'host' THEN metered_ns ELSE 0 END) AS host_ns
-FROM classed_span WHERE class <> 'part' AND workload = '' GROUP BY site, cluster, node ORDER BY site, cluster, node;
+       sum(CASE WHEN class = 'host' THEN metered_ns ELSE 0 END) AS host_ns,
+       sum(CASE WHEN class = 'part' THEN metered_ns ELSE 0 END) AS part_ns
+FROM classed_span WHERE workload = '' GROUP BY site, cluster, node
+HAVING count(CASE WHEN class <> 'part' THEN 1 END) > 0
+ORDER BY site, cluster, node;
+
+-- node_shares: for how long workloads of each part of the fleet held the GPUs of each node.
+SELECT site, cluster, node, part, sum(gpu_ns) AS gpu_ns
+FROM classed WHERE class = 'gpu' AND state IN ('active', 'idle')
+GROUP BY site, cluster, node, part ORDER BY site, cluster, node, part;
 
 -- extent: when the first and the last reading of a GPU or host were.
 SELECT site, min(first_ns) AS first_ns, max(last_ns) AS last_ns FROM classed_span WHERE workload = '' GROUP BY site ORDER BY site;

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -33,6 +33,7 @@ from reports.ledger.scratch import SITE, compacted
 from reports.ledger.sums import SiteWindow
 from reports.period import PeriodRequest, from_instants
 from wattlens import __version__
+from wattlens.report.inputs.codecarbon_tables import CodeCarbonTables
 from wattlens.report.inputs.org import load_organisation
 
 YEAR_NS = 366 * DAY_NS
@@ -57,6 +58,7 @@ class Options:
         ask: queries a Prometheus for its data of the period; None: no query.
         checked: the response of a Prometheus when the report was first created.
         warn: called with each odd value of the inputs.
+        tables: lookups in CodeCarbon's tables, which the report records.
     """
 
     ledger: str
@@ -73,6 +75,7 @@ class Options:
     ask: Callable[[Mapping[str, SiteWindow]], PrometheusEnergy] | None = None
     checked: PrometheusEnergy | None = None
     warn: Callable[[str], None] | None = None
+    tables: CodeCarbonTables = field(default_factory=CodeCarbonTables)
 
     @property
     def command(self) -> dict[str, Argument]:
@@ -92,6 +95,8 @@ class Options:
             arguments["earlier"] = str(self.earlier)
         if self.checked is not None:
             arguments["prometheus"] = json.dumps(asdict(self.checked), separators=(",", ":"))
+        if self.tables.recorded:
+            arguments["codecarbon"] = self.tables.recorded
         if self.restatement:
             arguments["restatement"] = json.dumps([asdict(row) for row in self.restatement], separators=(",", ":"))
         return arguments
@@ -233,6 +238,7 @@ def rebuild(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
         reason=text("reason") or "",
         earlier=int(text("earlier") or 1),
         checked=_checked(text("prometheus")),
+        tables=CodeCarbonTables(text("codecarbon") or ""),
     )
     return facts_json(build(options))
 
@@ -288,7 +294,7 @@ def _organisation(options: Options) -> Organisation:
     now_ns = options.as_of_ns or RealClock().utc_ns()
     start_ns, end_ns = period.start_ns or now_ns - YEAR_NS, period.end_ns or now_ns
     ends = start_ns - YEAR_NS, end_ns + DAY_NS
-    return load_organisation(options.org, *ends, now_ns, accept_old=options.accept_old)
+    return load_organisation(options.org, *ends, now_ns, accept_old=options.accept_old, tables=options.tables)
 
 
 def _default_site(organisation: Organisation) -> str | None:

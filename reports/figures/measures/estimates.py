@@ -2,8 +2,8 @@
 
 A quality class of its own: no meter, no bounds, and emissions with life-cycle factors, which answer nothing that Scope 2 asks.
 A run that lies only partly in the period counts in proportion to its time in it. `energy.with_estimates` is the inventory of
-the ledger plus the estimates; no estimate is in any other figure. Runs of hosts without a name are counted in `dims`: nothing
-shows that these hosts are not metered.
+the ledger plus these estimates and those of hosts without a meter (host_estimates); no estimate is in any other figure. Runs of
+hosts without a name are counted in `dims`: nothing shows that these hosts are not metered.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,21 +15,38 @@ from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure, amount_figure
 from reports.figures.measures import energy
 from reports.figures.measures._measure import Measure
+from reports.figures.measures.host_estimates import QUALITY, host_estimates
 from reports.inputs import SoftwareEstimate
 
 METHOD = "software estimate (CodeCarbon), without a meter"
-QUALITY = "6: software estimate"
 SOURCES = ("estimates",)
 UNSTATED = "a run states no emissions"
 
 
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
-    """Of all runs in the period, by team, place and kind; none without estimates."""
+    """Of all runs in the period, by team, place and kind; and the inventory with them and with hosts without a meter."""
+    runs = list(_runs(evidence))
+    if evidence.organisation.estimates:
+        yield from _of_runs(runs)
+    hosts = host_estimates(evidence)
+    inventory = _inventory(evidence)
+    if inventory is not None and (hosts or evidence.organisation.estimates):
+        estimated = sum((run.energy_uj * share for run, share in runs), Fraction(sum(row.uj for row in hosts)))
+        total = inventory + estimated / UJ_PER_J
+        how = f"the inventory of the ledger plus a {METHOD}"
+        yield amount_figure("energy.with_estimates", Amount(total), "J", how, "mixed", sources=("ledger", *SOURCES))
+
+
+def _runs(evidence: PeriodEvidence) -> Iterator[tuple[SoftwareEstimate, Fraction]]:
+    """The runs that have a part in the period, with that part."""
     windows = evidence.sums.windows.values()
-    if not evidence.organisation.estimates or not windows:
+    if not windows:
         return
     start_ns, end_ns = min(w.start_ns for w in windows), max(w.end_ns for w in windows)
-    runs = [(run, share) for run in evidence.organisation.estimates if (share := _share(run, start_ns, end_ns))]
+    yield from ((run, share) for run in evidence.organisation.estimates if (share := _share(run, start_ns, end_ns)))
+
+
+def _of_runs(runs: list[tuple[SoftwareEstimate, Fraction]]) -> Iterator[Figure]:
     named: dict[str, Callable[[SoftwareEstimate], str]] = {
         "team": lambda run: run.team,
         "place": lambda run: run.place,
@@ -40,11 +57,6 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
         for name in sorted({name_of(run) for run, _ in runs}):
             own = [(run, share) for run, share in runs if name_of(run) == name]
             yield from _of(own, f"/{dimension}/{name}", {dimension: name})
-    inventory = _inventory(evidence)
-    if inventory is not None:
-        total = inventory + sum((run.energy_uj * share for run, share in runs), Fraction(0)) / UJ_PER_J
-        how = f"the inventory of the ledger plus a {METHOD}"
-        yield amount_figure("energy.with_estimates", Amount(total), "J", how, "mixed", sources=("ledger", *SOURCES))
 
 
 def _inventory(evidence: PeriodEvidence) -> Fraction | None:

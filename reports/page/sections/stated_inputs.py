@@ -18,6 +18,7 @@ KINDS: Final = {
     "reading": "stated_readings",
     "price": "stated_prices",
     "embodied": "stated_embodied",
+    "host": "stated_hosts",
 }
 _SHOWN: Final = 200
 

@@ -136,6 +136,12 @@ class GridHours(AnyGridSource):
 class OrgGrid(GridBase):
     """The grid that a site hangs on."""
 
+    cloud_region: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9]{1,20}/[a-z0-9-]{1,60}$",
+        description="region of a cloud, such as gcp/europe-west4: its country and state by CodeCarbon's table",
+    )
+
     sources: tuple[GridHours, ...] = Field(
         (), max_length=SOURCES_MAX, description="files with hourly intensities, the preferred first"
     )
@@ -192,6 +198,27 @@ class InventoryLine(Section):
     def _in_order(self) -> Self:
         if self.first and self.gone and self.gone <= self.first:
             raise ValueError(f"removed on {self.gone}, before its first day {self.first}")
+        return self
+
+
+class NodeHardware(Section):
+    """Processors and memory of nodes. CodeCarbon estimates their power where no meter reads it. The first match applies."""
+
+    node: str = Field(min_length=1, max_length=253, description="glob that the node's name must match, such as gpu-node-*")
+    cluster: str = Field("*", min_length=1, max_length=63, description="glob that the cluster's name must match")
+    cpu: str = Field(
+        "", max_length=200, description="model of the processors, as the system reports it: AMD EPYC 9654 96-Core Processor"
+    )
+    cpu_tdp_w: float | None = Field(
+        None, gt=0, le=2000, description="TDP of a processor in W, for a model that CodeCarbon's table does not have"
+    )
+    sockets: int = Field(1, ge=1, le=16, description="number of processors of a node")
+    ram_gb: float = Field(gt=0, le=65_536, description="memory of a node in GB")
+
+    @model_validator(mode="after")
+    def _has_processor(self) -> Self:
+        if not self.cpu and self.cpu_tdp_w is None:
+            raise ValueError(f"host {self.node!r}: expected cpu or cpu_tdp_w")
         return self
 
 
@@ -319,6 +346,7 @@ class OrgFile(Section):
         None, description="CSV of `wattlens report import codecarbon`: laptops and cloud jobs without meters"
     )
     sites: tuple[OrgSite, ...] = Field((), max_length=1_000)
+    hosts: tuple[NodeHardware, ...] = Field((), max_length=10_000)
     teams: tuple[Team, ...] = Field((), max_length=10_000)
     prices: tuple[ClassPrice, ...] = Field((), max_length=1_000)
     embodied: tuple[GpuEmissions, ...] = Field((), max_length=1_000)
@@ -328,6 +356,7 @@ class OrgFile(Section):
     @model_validator(mode="after")
     def _once(self) -> Self:
         refuse_twice("price class", [each.price_class for each in self.prices])
+        refuse_twice("host", [each.node if each.cluster == "*" else f"{each.cluster}/{each.node}" for each in self.hosts])
         refuse_twice("model", [each.model for each in self.models])
         refuse_twice("period", [each.period for each in self.reported])
         return self

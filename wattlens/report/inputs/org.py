@@ -11,13 +11,23 @@ from energy_agent.core.errors import UsageError
 from energy_agent.factors import bounded_file
 from energy_agent.runtime.files import yaml_file
 from energy_agent.site.building.serials import Retirement
-from reports.inputs import EmbodiedDeclaration, GpuHourPrice, ModelName, Organisation, SiteInputs, SoftwareEstimate, TeamRule
+from reports.inputs import (
+    EmbodiedDeclaration,
+    GpuHourPrice,
+    HostHardware,
+    ModelName,
+    Organisation,
+    SiteInputs,
+    SoftwareEstimate,
+    TeamRule,
+)
 from reports.statement import ReportStatement
 from wattlens.report.inputs import codecarbon, stated
+from wattlens.report.inputs.codecarbon_tables import CodeCarbonTables
 from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.grid import GridPeriod
 from wattlens.report.inputs.inventory import Line, csv_lines, expected
-from wattlens.report.inputs.model import ClassPrice, GpuEmissions, ModelFacts, OrgFile
+from wattlens.report.inputs.model import ClassPrice, GpuEmissions, ModelFacts, NodeHardware, OrgFile
 from wattlens.report.inputs.rows import ParsedInputs, also_at, dotted, read_workbook
 from wattlens.report.inputs.site import site_inputs
 from wattlens.report.inputs.text import objection_to
@@ -27,7 +37,15 @@ FILE_MAX_B = 20 << 20
 YAML, WORKBOOK = (".yaml", ".yml"), (".xlsx", ".xlsm")
 
 
-def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int, *, accept_old: bool = False) -> Organisation:
+def load_organisation(
+    path: Path,
+    start_ns: int,
+    end_ns: int,
+    as_of_ns: int,
+    *,
+    accept_old: bool = False,
+    tables: CodeCarbonTables | None = None,
+) -> Organisation:
     """Return everything in an input file and in the files that it names.
 
     Args:
@@ -36,6 +54,7 @@ def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int, *, 
         end_ns: end of that time, UTC ns.
         as_of_ns: the grid is used as known at this time.
         accept_old: also use yearly factors that are more than five years older than the energy.
+        tables: lookups in CodeCarbon's tables, which keep their answers; None: those of the installed version.
 
     Raises:
         UsageError: a file is invalid; one line with the file, the key, row or cell, and the correction.
@@ -43,12 +62,13 @@ def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int, *, 
     """
     raw = bounded_file.read(path, FILE_MAX_B)
     inputs = parse(raw, path)
+    tables = tables or CodeCarbonTables()
     files = InputFiles(path.parent)
     files.note(path.name, raw)
     document = inputs.organisation
     about = document.organisation
     estimates = _estimates(document, files)
-    sites = _sites(inputs, files, GridPeriod(start_ns, end_ns, as_of_ns, accept_old), path)
+    sites = _sites(inputs, files, GridPeriod(start_ns, end_ns, as_of_ns, accept_old), path, tables)
     return Organisation(
         about.name,
         about.contact,
@@ -68,8 +88,9 @@ def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int, *, 
             about.base_year,
         ),
         tuple(map(stated.reported_period, document.reported)),
-        stated.of_organisation(document.prices, document.embodied),
+        stated.of_organisation(document.prices, document.embodied, document.hosts),
         estimates=estimates,
+        hosts=_hosts(inputs, path, tables),
         variance=Fraction(exact(document.variance_percent)) / 100,
         warnings=(*inputs.warnings, *_unmatched(sites, inputs, path)),
     )
@@ -115,13 +136,40 @@ def _inventory(inputs: ParsedInputs, files: InputFiles, path: Path) -> Iterable[
         raise UsageError("\n".join(f"{where}: {line}" for line in str(error).splitlines())) from None
 
 
-def _sites(inputs: ParsedInputs, files: InputFiles, span: GridPeriod, path: Path) -> dict[str, SiteInputs]:
+def _hosts(inputs: ParsedInputs, path: Path, tables: CodeCarbonTables) -> tuple[HostHardware, ...]:
+    hosts, faults = [], []
+    for each in inputs.organisation.hosts:
+        try:
+            hosts.append(_host(each, tables))
+        except UsageError as error:
+            text = f"host {each.node!r}: {error}"
+            faults.append(f"{path}: {text}{also_at(text, inputs.cells)}")
+    if faults:
+        raise UsageError("\n".join(shorten(faults)))
+    return tuple(hosts)
+
+
+def _host(row: NodeHardware, tables: CodeCarbonTables) -> HostHardware:
+    name, tdp_w = (row.cpu, exact(row.cpu_tdp_w)) if row.cpu_tdp_w is not None else tables.tdp(row.cpu)
+    cpu, ram = tables.cpu_power(tdp_w, row.sockets, name), tables.ram_power(exact(row.ram_gb))
+    source = "stated" if row.cpu_tdp_w is not None else "by its table"
+    processors = " ".join(filter(None, (f"{row.sockets} x", name, f"{tdp_w.normalize():f} W TDP {source}")))
+    basis = (
+        f"{processors}: {cpu.w:f} W ({cpu.low_w:f} to {cpu.high_w:f}); {exact(row.ram_gb).normalize():f} GB: {ram.w:f} W "
+        f"({ram.low_w:f} to {ram.high_w:f}); CodeCarbon {tables.version()}"
+    )
+    return HostHardware(row.node, row.cluster, cpu, ram, basis)
+
+
+def _sites(
+    inputs: ParsedInputs, files: InputFiles, span: GridPeriod, path: Path, tables: CodeCarbonTables
+) -> dict[str, SiteInputs]:
     sites: dict[str, SiteInputs] = {}
     retired: list[Retirement] = []
     faults: list[str] = []
     for entry in inputs.organisation.sites:
         try:
-            site = site_inputs(entry, files, span, retired)
+            site = site_inputs(entry, files, span, retired, tables)
         except UsageError as error:
             faults += str(error).splitlines()
             continue

@@ -107,6 +107,7 @@ class _Reading:
             self._labels(self._put((), self._document, "teams", row, data), row, data)
         for title, key in (
             ("Inventory", "devices"),
+            ("Hosts", "hosts"),
             ("Prices", "prices"),
             ("Hardware", "embodied"),
             ("Models", "models"),

@@ -70,6 +70,7 @@ SHEETS: Final = (
             SheetColumn("time_zone", "site.time_zone"),
             SheetColumn("grid_zone", "grid.zone"),
             SheetColumn("country", "grid.country"),
+            SheetColumn("cloud_region", "grid.cloud_region"),
             SheetColumn("boundary", "grid.boundary"),
             SheetColumn("gases", "grid.gases"),
             SheetColumn("factors", "grid.factors"),
@@ -113,6 +114,19 @@ SHEETS: Final = (
             },
         ),
         place="inventory.csv",
+    ),
+    Sheet(
+        "Hosts",
+        model.NodeHardware,
+        "Processors and memory of nodes without a power meter. CodeCarbon estimates their power; the report shows the "
+        "estimates apart from its totals.",
+        (
+            SheetColumn("node"), SheetColumn("cluster"), SheetColumn("cpu"), SheetColumn("cpu_tdp_w"), SheetColumn("sockets"),
+            SheetColumn("ram_gb"),
+        ),
+        ({"node": "gpu-node-*", "cpu": "AMD EPYC 9654 96-Core Processor", "sockets": 2, "ram_gb": 1536},),
+        name="node",
+        place="hosts[]",
     ),
     Sheet(
         "Meters",

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from energy_agent.core.errors import UsageError
 from energy_agent.core.meters.facility import MeterFacts
 from energy_agent.core.units import NS_PER_S
-from energy_agent.factors.sets import FILE_MAX_B
+from energy_agent.factors.sets import FILE_MAX_B, shipped
 from energy_agent.runtime.files import yaml_file
 from energy_agent.site.building.contracts import Lot
 from energy_agent.site.building.market import MarketBoundary
@@ -29,9 +29,10 @@ from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.config.site import DeclaredPue, SiteBase, parse_site
 from energy_agent.site.config.water import WaterRecord
 from reports.inputs import SiteInputs
+from wattlens.report.inputs.codecarbon_tables import CodeCarbonTables
 from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.grid import GridPeriod, hours, with_intensities
-from wattlens.report.inputs.model import OrgSite
+from wattlens.report.inputs.model import OrgGrid, OrgSite
 from wattlens.report.inputs.stated import of_site
 
 GRID_FOLDER: Final = "grid"
@@ -54,7 +55,9 @@ class _Told:
     readings: tuple[RegisterReading, ...]
 
 
-def site_inputs(entry: OrgSite, files: InputFiles, span: GridPeriod, retired: list[Retirement]) -> SiteInputs:
+def site_inputs(
+    entry: OrgSite, files: InputFiles, span: GridPeriod, retired: list[Retirement], tables: CodeCarbonTables
+) -> SiteInputs:
     """Return the report inputs of a site.
 
     Args:
@@ -62,12 +65,13 @@ def site_inputs(entry: OrgSite, files: InputFiles, span: GridPeriod, retired: li
         files: reader of the input files.
         span: time range of the grid.
         retired: retirements of the previous sites; this function adds those of this site.
+        tables: lookup of cloud regions.
 
     Raises:
         UsageError: its file or entry is invalid, or one of its certificates counts at another site.
         JournalError: a file of its grid's series is damaged.
     """
-    declared = _of_file(entry, entry.file, files) if entry.file is not None else _of_entry(entry, files)
+    declared = _of_file(entry, entry.file, files) if entry.file is not None else _of_entry(entry, files, tables)
     _refuse_unsound(declared)
     _refuse_double_use(declared, retired)
     state = files.place(entry.state) if entry.state is not None else None
@@ -131,13 +135,14 @@ def _of_file(entry: OrgSite, given: Path, files: InputFiles) -> _Told:
     )
 
 
-def _of_entry(entry: OrgSite, files: InputFiles) -> _Told:
+def _of_entry(entry: OrgSite, files: InputFiles, tables: CodeCarbonTables) -> _Told:
     assert entry.site is not None
+    grid = GridBase() if entry.grid is None else _with_region(entry.grid, entry.site.name, tables)
     return _Told(
         entry.site.name,
         ZoneInfo(entry.site.time_zone),
         entry.pue or DeclaredPue(),
-        _with_factors(entry.grid or GridBase(), files, None),
+        _with_factors(grid, files, None),
         tuple(_placed(each, files, None) for each in entry.contracts),
         entry.tariffs,
         entry.water,
@@ -146,6 +151,24 @@ def _of_entry(entry: OrgSite, files: InputFiles) -> _Told:
         entry.invoices,
         entry.readings,
     )
+
+
+def _with_region(grid: OrgGrid, site: str, tables: CodeCarbonTables) -> OrgGrid:
+    """The grid with the country of its cloud region, and with the zone of its US state; stated ones take precedence."""
+    if grid.cloud_region is None:
+        return grid
+    where = f"site {site!r}: grid.cloud_region"
+    try:
+        country, state = tables.region(grid.cloud_region)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+    if grid.country not in (None, country):
+        raise UsageError(f"{where}: {grid.cloud_region} is in {country}, but grid.country is {grid.country}")
+    states = (
+        f.zone for table in shipped() for f in table.factors.values() if f.zone.startswith("US-") and f.zone_name == state
+    )
+    zone = grid.zone or (next(states, None) if country == "USA" else None)
+    return grid.model_copy(update={"country": country, "zone": zone})
 
 
 def _refuse_unsound(site: _Told) -> None:

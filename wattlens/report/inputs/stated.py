@@ -17,7 +17,7 @@ from energy_agent.site.config.site import DeclaredPue
 from energy_agent.site.config.supplier import SupplierRateConfig
 from energy_agent.site.config.water import WaterRecord
 from reports.statement import ELECTRICITY, ReportedPeriod, StatedInput
-from wattlens.report.inputs.model import ClassPrice, GpuEmissions, PeriodTotals
+from wattlens.report.inputs.model import ClassPrice, GpuEmissions, NodeHardware, PeriodTotals
 
 _J_PER_MWH = Decimal(J_PER_KWH * 1000)
 _G_PER_T = Decimal(10**6)
@@ -54,10 +54,13 @@ def of_site(
     return tuple(records)
 
 
-def of_organisation(prices: Iterable[ClassPrice], embodied: Iterable[GpuEmissions]) -> tuple[StatedInput, ...]:
+def of_organisation(
+    prices: Iterable[ClassPrice], embodied: Iterable[GpuEmissions], hosts: Iterable[NodeHardware] = ()
+) -> tuple[StatedInput, ...]:
     """Every record that belongs to no site."""
     records = [StatedInput("", "price", each.price_class, _values(each, "price_class")) for each in prices]
-    return (*records, *(StatedInput("", "embodied", each.sku, _values(each, "sku")) for each in embodied))
+    records += [StatedInput("", "embodied", each.sku, _values(each, "sku")) for each in embodied]
+    return (*records, *(StatedInput("", "host", each.node, _values(each, "node")) for each in hosts))
 
 
 def reported_period(row: PeriodTotals) -> ReportedPeriod:

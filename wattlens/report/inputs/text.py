@@ -58,6 +58,7 @@ def _organisation(organisation: Organisation) -> Iterator[InputStatus]:
         ("teams", len(organisation.teams), "rule", "teams and projects come from the workloads' own labels"),
         ("prices", len(organisation.prices), "class", "GPU hours have no price"),
         ("embodied", len(organisation.embodied), "kind of GPU", "figures shipped with Wattlens are used"),
+        ("hosts", len(organisation.hosts), "row", "processors and memory of nodes without a meter are not estimated"),
         ("models", len(organisation.model_names), "model", "models have their names from the ledger"),
     )
     for what, count, unit, lacking in counts:

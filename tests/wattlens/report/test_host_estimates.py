@@ -1,0 +1,199 @@
+"""Processors and memory of nodes without a meter: CodeCarbon's estimates, worked out by hand, apart from every total."""
+
+import json
+import re
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from energy_agent.core.boundary import host
+from energy_agent.core.energy import State, WorkloadFacts
+from energy_agent.core.errors import UsageError
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.rows.kinds import DeviceFacts
+from tests.reports import chains
+from tests.reports.golden import at, cells
+from tests.wattlens.report.books import AS_OF_NS, END_NS, START_NS, book
+from wattlens.cli import main
+from wattlens.report.inputs.codecarbon_tables import CodeCarbonTables
+from wattlens.report.inputs.org import load_organisation
+
+START = at("2026-07-01")
+H = 3600
+# Two processors of 360 W: half of 720 W, between a tenth and all of it. 1536 GB are 12 modules: 20 + 4 x 4.5 + 4 x 4 = 54 W.
+CPU_W, RAM_W = 360, 54
+ORG = """
+least_coverage_percent: 0
+sites:
+  - {{site: {{name: lab}}, grid: {{country: DEU}}{more}}}
+hosts:
+  - {{node: "n1", cpu: "AMD EPYC 9654 96-Core Processor", sockets: 2, ram_gb: 1536}}
+  - {{node: "n*", cluster: other, cpu_tdp_w: 100, ram_gb: 8}}
+teams:
+  - {{match: {{pod: "red*"}}, team: red}}
+  - {{match: {{pod: "blue*"}}, team: blue}}
+"""
+
+
+def ledger(folder: Path, *, metered: str = "") -> Path:
+    """An hour of nodes n1 (red for 30 min, blue for 15 min, then free), n2 (no declared hardware), n3 (a meter of its host).
+
+    `metered` is a further meter of n1.
+    """
+    quarter = chains.CELL
+    entries = [
+        *cells(START, "GPU-1", "r", State.ACTIVE, ["0.1"] * 2),
+        *cells(START + 2 * quarter, "GPU-1", "b", State.IDLE, ["0.1"]),
+        *cells(START + 3 * quarter, "GPU-1", "", State.UNALLOCATED, ["0.1"]),
+        *(cells(START, metered, "", State.UNALLOCATED, ["0.1"] * 4) if metered else ()),
+    ]
+    known = Batch(
+        facts=[WorkloadFacts("r", START, "pod", {"pod": "red-1"}), WorkloadFacts("b", START, "pod", {"pod": "blue-1"})],
+        devices=[DeviceFacts("GPU-1", "H100", 0.01, START)],
+    )
+    chains.write(folder, "lab", "n1", [known, Batch(entries)])
+    for number in (2, 3):
+        gpu, node = f"GPU-{number}", f"n{number}"
+        meter = cells(START, host("lab", node), "r", State.ACTIVE, ["0.3"] * 4) if number == 3 else []
+        rows = [*cells(START, gpu, "r", State.ACTIVE, ["0.1"] * 4), *meter]
+        chains.write(folder, "lab", node, [Batch(devices=[DeviceFacts(gpu, "H100", 0.01, START)]), Batch(rows)])
+    return folder
+
+
+def inputs(folder: Path, more: str = "") -> Path:
+    """The organisation's file."""
+    path = folder / "org.yaml"
+    path.write_text(ORG.format(more=more))
+    return path
+
+
+def report(folder: Path, org: Path, end: str = "2026-07-01T03:00") -> dict[str, dict[str, object]]:
+    words = ["report", "--ledger", str(folder / "segments"), "--org", str(org), "--formats", "html",
+             "--from", "2026-07-01T00:00", "--to", end, "--out", str(folder / "report")]  # fmt: skip
+    assert main(words) == 0
+    facts = json.loads((folder / "report" / "facts.json").read_text())
+    return {figure["id"]: figure for figure in facts["figures"]}
+
+
+def number(figures: dict[str, dict[str, object]], identity: str, end: str = "value") -> Fraction:
+    return Fraction(str(figures[identity][end]))
+
+
+def test_a_node_without_a_meter_is_estimated_and_stays_out_of_every_total(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """414 W for an hour: red 30 of 60 minutes, blue 15, 15 unallocated."""
+    ledger(tmp_path / "segments")
+    figures = report(tmp_path, inputs(tmp_path))
+    whole = (CPU_W + RAM_W) * H
+    assert number(figures, "estimate.host.energy") == number(figures, "estimate.host.energy/site/lab") == whole
+    assert number(figures, "estimate.host.energy/component/cpu") == CPU_W * H
+    assert number(figures, "estimate.host.energy/component/ram") == RAM_W * H
+    assert number(figures, "estimate.host.energy/team/red") == whole / 2
+    assert number(figures, "estimate.host.energy/team/blue") == whole / 4
+    assert number(figures, "estimate.host.energy.unattributed") == whole / 4
+    total = figures["estimate.host.energy/site/lab"]
+    assert number(figures, "estimate.host.energy", "low") == Fraction(72 * H + 162 * H // 10)
+    assert number(figures, "estimate.host.energy", "high") == (720 + 108) * H
+    dims = total["dims"]
+    assert isinstance(dims, dict)
+    assert (dims["nodes"], dims["nodes_without_hardware"], dims["nodes_with_meters"]) == ("1", "1", "1")
+    assert dims["quality"] == "6: software estimate"
+    assert "CodeCarbon" in dims["stand_in"]
+    inventory = Fraction("1.2") * 3_600_000
+    assert number(figures, "energy.inventory") == number(figures, "energy.gpu") == inventory
+    per_j = number(figures, "co2e.location") / inventory
+    assert float(number(figures, "estimate.host.co2e.location")) == pytest.approx(float(per_j * whole))
+    assert float(number(figures, "estimate.host.co2e.location/team/red")) == pytest.approx(float(per_j * whole / 2))
+    assert number(figures, "energy.with_estimates") == inventory + whole
+    page = " ".join(re.sub("<[^>]*>", " ", (tmp_path / "report" / "report.html").read_text()).split())
+    assert "Teams: estimated energy and CO2e of processors and memory without a meter" in page
+    assert "2 x AMD EPYC 9654 360 W TDP by its table: 360 W (72 to 720)" in page
+    assert "which no estimate includes: lab 1." in page
+    capsys.readouterr()
+    assert main(["report", "verify", str(tmp_path / "report"), "--ledger", str(tmp_path / "segments"), "--org",
+                 str(tmp_path / "org.yaml")]) == 0  # fmt: skip
+
+
+def test_a_node_with_a_meter_of_its_processors_is_not_estimated(tmp_path: Path) -> None:
+    ledger(tmp_path / "segments", metered=f"{host('lab', 'n1')}/package-0")
+    figures = report(tmp_path, inputs(tmp_path))
+    assert "estimate.host.energy" not in figures
+    assert figures["estimate.host.energy/site/lab"]["reason"] == (
+        "no input describes processors and memory of a node without a meter"
+    )
+    assert "energy.with_estimates" not in figures
+
+
+def test_a_site_whose_invoices_contain_the_hosts_is_not_estimated(tmp_path: Path) -> None:
+    ledger(tmp_path / "segments")
+    invoiced = ", invoices: [{number: R-7, start: 2026-07-01, end: 2026-07-01, kwh: 3}]"
+    figures = report(tmp_path, inputs(tmp_path, invoiced), "2026-07-02")
+    assert figures["estimate.host.energy/site/lab"]["reason"] == "the energy of its building contains its hosts"
+    assert "energy.with_estimates" not in figures
+
+
+def test_a_report_is_rebuilt_with_the_values_that_its_manifest_records() -> None:
+    """Another version of CodeCarbon may have another table: recorded answers are used without it."""
+    tables = CodeCarbonTables()
+    assert tables.tdp("AMD EPYC 9654 96-Core Processor") == ("AMD EPYC 9654", Decimal(360))
+    recorded = tables.recorded.replace('"360.0"', '"333"')
+    assert CodeCarbonTables(recorded).tdp("AMD EPYC 9654 96-Core Processor") == ("AMD EPYC 9654", Decimal(333))
+    assert CodeCarbonTables().recorded == ""
+
+
+def test_the_power_of_memory_follows_its_modules() -> None:
+    """512 GB: 8 modules, 4 x 5 + 4 x 4.5 = 38 W; 1.5 W per module is the lower bound, 10 W the upper one."""
+    power = CodeCarbonTables().ram_power(Decimal(512))
+    assert (power.w, power.low_w, power.high_w) == (Decimal(38), Decimal("11.4"), Decimal(76))
+
+
+def test_a_processor_that_the_table_does_not_have_is_refused_with_its_cell(tmp_path: Path) -> None:
+    sheets = {
+        "Sites": [["name"], ["lab"]],
+        "Hosts": [["node", "cpu", "cpu_tdp_w", "sockets", "ram_gb"], ["a*", "Intel(R) Xeon(R) Platinum 8480C", None, 2, 2048],
+                  ["b*", "Intel(R) Xeon(R) Platinum 8480C", 350, 2, 2048]],
+    }  # fmt: skip
+    with pytest.raises(UsageError) as caught:
+        load_organisation(book(tmp_path / "org.xlsx", sheets), START_NS, END_NS, AS_OF_NS)
+    text = str(caught.value)
+    assert "host 'a*': CodeCarbon's table of processors does not have 'Intel(R) Xeon(R) Platinum 8480C'; nearest: " in text
+    assert "or enter its TDP as cpu_tdp_w (sheet Hosts, cell A2)" in text
+    assert "'b*'" not in text
+    sheets["Hosts"][1][2] = 350
+    hosts = load_organisation(book(tmp_path / "org.xlsx", sheets), START_NS, END_NS, AS_OF_NS).hosts
+    assert hosts[0].cpu.w == 350
+
+
+@pytest.mark.parametrize(
+    ("region", "zone", "country"),
+    [("gcp/europe-west3", "", "DEU"), ("gcp/us-west1", "US-OR", "USA"), ("gcp/us-east4", "", "USA")],
+)
+def test_a_cloud_region_gives_country_and_state(tmp_path: Path, region: str, zone: str, country: str) -> None:
+    """The state of us-east4 is called Northern Virginia, which is no state: its country is used."""
+    path = tmp_path / "org.yaml"
+    path.write_text(f"sites: [{{site: {{name: c}}, grid: {{cloud_region: {region}}}}}]")
+    site = load_organisation(path, START_NS, END_NS, AS_OF_NS).sites["c"]
+    assert (site.grid_zone, site.country) == (zone, country)
+    assert {str(source.basis.boundary) for source in site.location} == {"direct"}
+
+
+@pytest.mark.parametrize(
+    ("grid", "error"),
+    [
+        (
+            "cloud_region: aws/us-east-1",
+            "does not have 'aws/us-east-1'; it has regions of gcp; or enter the zone and country",
+        ),
+        ("cloud_region: gcp/europe-west33", "nearest: gcp/europe-west3, "),
+        ("cloud_region: gcp/europe-west3, country: FRA", "gcp/europe-west3 is in DEU, but grid.country is FRA"),
+        ("cloud_region: frankfurt", "cloud_region"),
+    ],
+)
+def test_a_wrong_cloud_region_is_refused(tmp_path: Path, grid: str, error: str) -> None:
+    path = tmp_path / "org.yaml"
+    path.write_text(f"sites: [{{site: {{name: c}}, grid: {{{grid}}}}}]")
+    with pytest.raises(UsageError, match=re.escape(error)):
+        load_organisation(path, START_NS, END_NS, AS_OF_NS)
