@@ -17,6 +17,7 @@ from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from energy_agent.factors import bounded_file
 from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.site.building import contracts, tariffs
+from energy_agent.site.building.beneficiaries import Beneficiaries
 from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
 from energy_agent.site.building.serials import Retirement, parse_serials, refuse_double_use
 from energy_agent.site.building.tariffs import Band, midnight_ns, quarter_span
@@ -24,6 +25,8 @@ from energy_agent.site.config.contract_hours import parse_hours
 from energy_agent.site.config.currency import Currency
 
 FILE_MAX_B: Final = 32 << 20
+ANYBODY: Final = Beneficiaries()
+"""Without a reporting organisation no beneficiary is compared."""
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -46,11 +49,18 @@ def _day(value: Any) -> Any:
 Day = Annotated[date, BeforeValidator(_day)]
 
 
+def _kind(value: Any) -> Any:
+    """A kind of instrument in capitals, as registries write GO and I-REC."""
+    return value.lower() if isinstance(value, str) else value
+
+
 class Contract(Section):
     """Electricity that was bought by contract, or certificates for it."""
 
     id: str = Field(pattern=NAME, description="name of the contract, unique within the site")
-    kind: InstrumentKind = Field(description="ppa, go, rec, i-rec or other; only retired certificates count, whatever the kind")
+    kind: Annotated[InstrumentKind, BeforeValidator(_kind)] = Field(
+        description="ppa, go, rec, i-rec or other; only retired certificates count, whatever the kind"
+    )
     zone: str = Field(
         pattern=NAME, description="bidding zone or grid where the electricity was generated, named as in grid.zone"
     )
@@ -104,7 +114,8 @@ class Contract(Section):
     beneficiary: str = Field(
         "",
         max_length=200,
-        description="organisation for which the certificates were retired; the contract covers nothing without",
+        description="organisation for which the certificates were retired: the reporting one, or one that it accepts "
+        "(organisation.beneficiaries); the contract covers nothing without",
     )
 
     @model_validator(mode="after")
@@ -180,13 +191,16 @@ class Contract(Section):
         """Whether it was made where the site draws its electricity."""
         return self.zone == zone
 
-    def lots(self, time_zone: ZoneInfo, as_of: date, boundary: EmissionBoundary) -> list[Lot]:
+    def lots(
+        self, time_zone: ZoneInfo, as_of: date, boundary: EmissionBoundary, beneficiaries: Beneficiaries = ANYBODY
+    ) -> list[Lot]:
         """Its volume by the periods that it is matched with; reads its hourly_file.
 
         Args:
             time_zone: the site's.
             as_of: day of the report, after which no retirement counts.
             boundary: of the total that it is matched in.
+            beneficiaries: for whom its certificates may be retired.
 
         Raises:
             UsageError: that file cannot be read or is not valid; the line names it.
@@ -195,12 +209,12 @@ class Contract(Section):
         if not delivered:
             return []
         first = datetime.fromtimestamp(min(start for start, _, _ in delivered) // NS_PER_S, time_zone).date()
-        objection = self.objection(first, as_of, boundary)
+        objection = self.objection(first, as_of, boundary, beneficiaries)
         grams = Decimal(repr(self.g_per_kwh or 0.0))
         what = (self.id, self.kind, self.zone, self.technology, grams)
         return [Lot(*what, *each, objection, self.is_timed, self.proof) for each in delivered]
 
-    def objection(self, first: date, as_of: date, boundary: EmissionBoundary) -> str:
+    def objection(self, first: date, as_of: date, boundary: EmissionBoundary, beneficiaries: Beneficiaries = ANYBODY) -> str:
         """Why it may not be claimed and covers nothing; "": it may be.
 
         The Scope 2 Guidance (2015, chapter 7) lets an instrument count that was tracked and retired for the reporter and has an
@@ -211,6 +225,7 @@ class Contract(Section):
             first: day on which its production began.
             as_of: as of `lots`.
             boundary: as of `lots`.
+            beneficiaries: as of `lots`.
         """
         if self.retired is None:
             return contracts.NOT_RETIRED
@@ -226,6 +241,8 @@ class Contract(Section):
         }
         if missing := [name for name, value in proof.items() if not value]:
             return f"its retirement is not proven: {', '.join(missing)} missing"
+        if other := beneficiaries.objection(self.beneficiary):
+            return other
         if self.g_per_kwh is None and not self.technology.burns_nothing:
             return f"no emission factor (g_per_kwh) is given, which {self.technology} electricity requires"
         if self.g_boundary != boundary:

@@ -11,6 +11,7 @@ KINDS: Final = {
     "meter": "stated_meters",
     "pue": "stated_pues",
     "contract": "stated_contracts",
+    "beneficiary": "stated_beneficiaries",
     "supplier_rate": "stated_supplier_rates",
     "tariff": "stated_tariffs",
     "water": "stated_water",

@@ -62,7 +62,7 @@ def whole() -> dict[str, Rows]:
             ["site", "id", "kind", "zone", "technology", "start", "end", "volume", "volume_unit", "granularity", "retired",
              "retirement_id", "registry", "serials", "plant", "beneficiary"],
             ["fra1", "go", "go", "DE", "hydro", date(2026, 7, 1), date(2026, 9, 30), 5000, "kWh", "year",
-             date(2026, 9, 1), 123, "HKNR", "X-1..X-9999", "P", "B"],
+             date(2026, 9, 1), 123, "HKNR", "X-1..X-9999", "P", "Example AI"],
         ],
         "Deliveries": [
             ["site", "contract", "start_utc", "minutes", "volume", "volume_unit"],
@@ -122,7 +122,7 @@ sites:
           - {start_utc: "2026-07-01T12:00:00+02:00", kwh: 3250}
       - {id: go, kind: go, zone: DE, technology: hydro, start: 2026-07-01, end: 2026-09-30, volume_kwh: 5000,
          retired: 2026-09-01, retirement_id: "123", registry: HKNR, serials: "X-1..X-9999", plant: P,
-         beneficiary: B}
+         beneficiary: Example AI}
     tariffs:
       - id: "2026"
         currency: EUR

@@ -66,7 +66,7 @@ def test_every_value_of_a_whole_file(tmp_path):
             july,
             october,
             5000 * KWH_UJ,
-            proof="HKNR, 123, 2026-09-01, X-1..X-9999, P, B",
+            proof="HKNR, 123, 2026-09-01, X-1..X-9999, P, Example AI",
         ),
         Lot(*sun, nine + HOUR_NS // 4, nine + HOUR_NS // 2, 8125 * KWH_UJ // 10, "not retired", timed=True),
         Lot(*sun, nine + HOUR_NS, nine + 2 * HOUR_NS, 3250 * KWH_UJ, "not retired", timed=True),

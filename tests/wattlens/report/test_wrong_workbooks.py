@@ -84,7 +84,7 @@ WRONG = [
     ("Contracts", "C2", "go", "sheet Contracts, cell C2: expected one of ppa, other"),
     ("Contracts", "D2", None, "sheet Contracts, cell D2 is empty; enter zone"),
     ("Contracts", "E2", "windy", "sheet Contracts, cell E2: expected one of "),
-    ("Certificates", "C2", "GO", "sheet Certificates, cell C2: expected one of go, rec, i-rec"),
+    ("Certificates", "C2", "GOO", "sheet Certificates, cell C2: expected one of go, rec, i-rec"),
     ("Certificates", "B2", "wind", "sheet Certificates, cell B2"),
     ("Deliveries", "B2", "moon", "sheet Deliveries, cell B2: 'moon' is not a contract or certificate of site 'fra1'"),
     ("Sites", "A3", "fra1", "duplicate site 'fra1' (sheet Sites, cell A2; sheet Sites, cell A3)"),
@@ -171,3 +171,32 @@ def test_many_wrong_cells_are_reported_in_one_run(tmp_path):
     assert len(chosen) == 12
     assert [name for name, case in chosen.items() if case[3] not in text] == []
     assert len(text.splitlines()) >= 12
+
+
+def test_certificates_retired_for_another_name_its_cell_unless_it_is_accepted(tmp_path):
+    """The row's own cell is named, although another row has the same beneficiary."""
+    sheets = sheets_with({("Certificates", "P2"): "Wind Trading Ltd"})
+    first = sheets["Certificates"][1]
+    sheets["Certificates"].append([*first[:1], "go2", *first[2:11], 124, "HKNR", "Y-1..Y-9999", "P", "Wind Trading Ltd"])
+    loaded = load(book(tmp_path / "org.xlsx", sheets))
+    reason = "retired for 'Wind Trading Ltd', which is neither the organisation nor an accepted beneficiary"
+    told = [line for line in loaded.warnings if reason in line]
+    assert told == [
+        f"org.xlsx: contract 'go' of site fra1 covers nothing: {reason} (sheet Certificates, cell P2)",
+        f"org.xlsx: contract 'go2' of site fra1 covers nothing: {reason} (sheet Certificates, cell P3)",
+    ]
+    assert {lot.objection for lot in loaded.sites["fra1"].lots if lot.contract == "go"} == {reason}
+    for column in ("legal_entities", "beneficiaries"):
+        row = sheets["Organisation"]
+        named = [[*row[0], column], [*row[1], "Example Cloud GmbH; Wind Trading Ltd."]]
+        accepted = load(book(tmp_path / f"{column}.xlsx", sheets | {"Organisation": named}))
+        assert not [line for line in accepted.warnings if "'go" in line]
+        assert {lot.objection for lot in accepted.sites["fra1"].lots if lot.contract == "go"} == {""}
+        others = (("go", "Wind Trading Ltd"), ("go2", "Wind Trading Ltd")) if column == "beneficiaries" else ()
+        assert accepted.sites["fra1"].accepted_beneficiaries == others
+        assert ("beneficiary", "Wind Trading Ltd.") in {(each.kind, each.name) for each in accepted.stated_inputs}
+
+
+def test_kinds_of_instruments_may_be_in_capitals(tmp_path):
+    loaded = load(book(tmp_path / "org.xlsx", sheets_with({("Certificates", "C2"): "GO", ("Contracts", "C2"): "PPA"})))
+    assert {lot.contract: lot.kind.value for lot in loaded.sites["fra1"].lots}.items() >= {"go": "go", "wind": "ppa"}.items()

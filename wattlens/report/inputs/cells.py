@@ -75,7 +75,7 @@ def parse_number(text: str) -> Decimal | None:
 
 
 def _value(row: SheetRow, column: SheetColumn, value: Any) -> Any:
-    if column.choices and value not in column.choices:
+    if column.choices and (value.casefold() if isinstance(value, str) else value) not in column.choices:
         raise BadCellError(column.label, f"expected one of {', '.join(column.choices)}, got {_format_cell(value)}")
     if column.units is not None:
         return _in_units(row, column, value)

@@ -50,6 +50,14 @@ def _instant(value: Any) -> Any:
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 
 
+def _names(value: Any) -> Any:
+    """Names as a list, or in one text with semicolons, as a workbook has them."""
+    return [name for part in value.split(";") if (name := part.strip())] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[_Text, ...], BeforeValidator(_names), Field(max_length=1_000)]
+
+
 class Delivery(Section):
     """What a contract delivered in an hour or a quarter of one."""
 
@@ -291,6 +299,14 @@ class ReportingOrganisation(Section):
     """The organisation that reports."""
 
     name: str = Field("", max_length=200, description="name of the organisation, as shown in the report")
+    legal_entities: Names = Field(
+        (), description="its legal entities, separated by semicolons: names for which its certificates may be retired"
+    )
+    beneficiaries: Names = Field(
+        (),
+        description="others who retire certificates on its behalf, such as a landlord or a supplier, separated by semicolons; "
+        "certificates retired for any other name cover nothing",
+    )
     contact: str = Field("", max_length=200, description="contact for questions about the report: a name, an address")
     prepared_by: str = Field("", max_length=200, description="person or role that prepared the report")
     approved_by: str = Field("", max_length=200, description="person or role that approved it")

@@ -10,6 +10,7 @@ from energy_agent.config.messages import shorten
 from energy_agent.core.errors import UsageError
 from energy_agent.factors import bounded_file
 from energy_agent.runtime.files import yaml_file
+from energy_agent.site.building.beneficiaries import FOR_ANOTHER, Beneficiaries
 from energy_agent.site.building.serials import Retirement
 from reports.inputs import (
     EmbodiedDeclaration,
@@ -88,7 +89,7 @@ def load_organisation(
             about.base_year,
         ),
         tuple(map(stated.reported_period, document.reported)),
-        stated.of_organisation(document.prices, document.embodied, document.hosts),
+        stated.of_organisation(document.prices, document.embodied, document.hosts, about),
         estimates=estimates,
         hosts=_hosts(inputs, path, tables),
         variance=Fraction(exact(document.variance_percent)) / 100,
@@ -106,7 +107,8 @@ def _unmatched(sites: Mapping[str, SiteInputs], inputs: ParsedInputs, path: Path
     for name, site in sites.items():
         for contract, reason in sorted({(lot.contract, objection_to(lot, site)) for lot in site.lots}):
             if reason:
-                where = also_at(f"{contract!r}", inputs.cells)
+                cell = inputs.beneficiary_cells.get((name, contract), "") if reason.startswith(FOR_ANOTHER) else ""
+                where = f" ({cell})" if cell else also_at(f"{contract!r}", inputs.cells)
                 yield f"{path.name}: contract {contract!r} of site {name} covers nothing: {reason}{where}"
 
 
@@ -164,12 +166,14 @@ def _host(row: NodeHardware, tables: CodeCarbonTables) -> HostHardware:
 def _sites(
     inputs: ParsedInputs, files: InputFiles, span: GridPeriod, path: Path, tables: CodeCarbonTables
 ) -> dict[str, SiteInputs]:
+    about = inputs.organisation.organisation
+    beneficiaries = Beneficiaries((*filter(None, [about.name]), *about.legal_entities), about.beneficiaries)
     sites: dict[str, SiteInputs] = {}
     retired: list[Retirement] = []
     faults: list[str] = []
     for entry in inputs.organisation.sites:
         try:
-            site = site_inputs(entry, files, span, retired, tables)
+            site = site_inputs(entry, files, span, retired, tables, beneficiaries)
         except UsageError as error:
             faults += str(error).splitlines()
             continue

@@ -48,6 +48,7 @@ class ParsedInputs:
         cells: cell of each name in a workbook, for messages about several rows.
         inventory_at: the key or cell that names the file of the inventory.
         warnings: odd values, each with its key or cell.
+        beneficiary_cells: cell of the beneficiary by (site, contract) in a workbook.
     """
 
     organisation: model.OrgFile
@@ -55,6 +56,7 @@ class ParsedInputs:
     cells: Mapping[str, Sequence[str]] = field(default_factory=dict)
     inventory_at: str = "key 'inventory'"
     warnings: tuple[str, ...] = ()
+    beneficiary_cells: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 def read_workbook(raw: bytes, book: str) -> ParsedInputs:
@@ -126,7 +128,9 @@ class _Reading:
         lines = tuple((f"{self._faults.book}: {r.where('site')}", each) for r, each in zip(rows, document.devices, strict=True))
         at = organisation[0][0].where("inventory_file") if organisation else ""
         warnings = tuple(f"{self._faults.book}: {self._where(loc)}: {text}" for loc, text in implausible(document))
-        return ParsedInputs(document, lines, self._cells, at, warnings)
+        named = ((key, self._places[loc][0]) for key, (loc, _) in self._contracts.items())
+        beneficiaries = {key: row.where("beneficiary") for key, row in named if "beneficiary" in row.cells}
+        return ParsedInputs(document, lines, self._cells, at, warnings, beneficiaries)
 
     def _entries(self, title: str) -> Iterator[tuple[SheetRow, dict[str, Any]]]:
         for row in self._sheets.get(title, ()):

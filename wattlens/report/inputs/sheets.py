@@ -47,6 +47,8 @@ SHEETS: Final = (
         "The reporting organisation, in one row.",
         (
             SheetColumn("name", "organisation.name"),
+            SheetColumn("legal_entities", "organisation.legal_entities"),
+            SheetColumn("beneficiaries", "organisation.beneficiaries"),
             SheetColumn("contact", "organisation.contact"),
             SheetColumn("prepared_by", "organisation.prepared_by"),
             SheetColumn("approved_by", "organisation.approved_by"),

@@ -13,6 +13,7 @@ from energy_agent.core.meters.facility import MeterFacts
 from energy_agent.core.units import NS_PER_S
 from energy_agent.factors.sets import FILE_MAX_B, shipped
 from energy_agent.runtime.files import yaml_file
+from energy_agent.site.building.beneficiaries import Beneficiaries
 from energy_agent.site.building.contracts import Lot
 from energy_agent.site.building.market import MarketBoundary
 from energy_agent.site.building.serials import Retirement, refuse_double_use
@@ -56,7 +57,12 @@ class _Told:
 
 
 def site_inputs(
-    entry: OrgSite, files: InputFiles, span: GridPeriod, retired: list[Retirement], tables: CodeCarbonTables
+    entry: OrgSite,
+    files: InputFiles,
+    span: GridPeriod,
+    retired: list[Retirement],
+    tables: CodeCarbonTables,
+    beneficiaries: Beneficiaries,
 ) -> SiteInputs:
     """Return the report inputs of a site.
 
@@ -66,6 +72,7 @@ def site_inputs(
         span: time range of the grid.
         retired: retirements of the previous sites; this function adds those of this site.
         tables: lookup of cloud regions.
+        beneficiaries: names for which its certificates may be retired.
 
     Raises:
         UsageError: its file or entry is invalid, or one of its certificates counts at another site.
@@ -86,7 +93,8 @@ def site_inputs(
         bound_assumed=stated is not None and "uncertainty_percent" not in declared.pue.model_fields_set,
         grid_zone=declared.grid.zone or "",
         country=declared.grid.country or "",
-        lots=_lots(declared, span),
+        lots=_lots(declared, span, beneficiaries),
+        accepted_beneficiaries=_accepted(declared, beneficiaries),
         bought=len(declared.contracts),
         supplier_rates=_supplier_rates(entry, declared),
         with_revision=MarketBoundary(declared.grid.market_boundary) is MarketBoundary.REVISION,
@@ -218,12 +226,17 @@ def _with_factors(grid: GridBase, files: InputFiles, site_file: Path | None) -> 
     return grid.model_copy(update={"factors": place})
 
 
-def _lots(site: _Told, span: GridPeriod) -> tuple[Lot, ...]:
+def _accepted(site: _Told, beneficiaries: Beneficiaries) -> tuple[tuple[str, str], ...]:
+    """(contract, beneficiary) of certificates that others retired on behalf of the organisation."""
+    return tuple((each.id, each.beneficiary) for each in site.contracts if beneficiaries.accepts_other(each.beneficiary))
+
+
+def _lots(site: _Told, span: GridPeriod, beneficiaries: Beneficiaries) -> tuple[Lot, ...]:
     """What is delivered within the time, in the order of its start."""
     try:
         as_of = datetime.fromtimestamp(span.as_of_ns // NS_PER_S, site.zone).date()
         basis = site.grid.basis.boundary
-        lots = [lot for contract in site.contracts for lot in contract.lots(site.zone, as_of, basis)]
+        lots = [lot for contract in site.contracts for lot in contract.lots(site.zone, as_of, basis, beneficiaries)]
     except (UsageError, ValueError) as error:
         raise UsageError(f"site {site.name!r}: {error}") from None
     within = [lot for lot in lots if lot.start_ns < span.end_ns and lot.end_ns > span.start_ns]

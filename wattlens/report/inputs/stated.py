@@ -17,7 +17,7 @@ from energy_agent.site.config.site import DeclaredPue
 from energy_agent.site.config.supplier import SupplierRateConfig
 from energy_agent.site.config.water import WaterRecord
 from reports.statement import ELECTRICITY, ReportedPeriod, StatedInput
-from wattlens.report.inputs.model import ClassPrice, GpuEmissions, NodeHardware, PeriodTotals
+from wattlens.report.inputs.model import ClassPrice, GpuEmissions, NodeHardware, PeriodTotals, ReportingOrganisation
 
 _J_PER_MWH = Decimal(J_PER_KWH * 1000)
 _G_PER_T = Decimal(10**6)
@@ -55,10 +55,12 @@ def of_site(
 
 
 def of_organisation(
-    prices: Iterable[ClassPrice], embodied: Iterable[GpuEmissions], hosts: Iterable[NodeHardware] = ()
+    prices: Iterable[ClassPrice], embodied: Iterable[GpuEmissions], hosts: Iterable[NodeHardware], about: ReportingOrganisation
 ) -> tuple[StatedInput, ...]:
     """Every record that belongs to no site."""
-    records = [StatedInput("", "price", each.price_class, _values(each, "price_class")) for each in prices]
+    names = [(name, "legal entity") for name in about.legal_entities] + [(name, "accepted") for name in about.beneficiaries]
+    records = [StatedInput("", "beneficiary", name, {"as": role}) for name, role in names]
+    records += [StatedInput("", "price", each.price_class, _values(each, "price_class")) for each in prices]
     records += [StatedInput("", "embodied", each.sku, _values(each, "sku")) for each in embodied]
     return (*records, *(StatedInput("", "host", each.node, _values(each, "node")) for each in hosts))
 

@@ -93,6 +93,8 @@ def _site(site: SiteInputs, organisation: Organisation) -> Iterator[InputStatus]
     for contract, objection in sorted({(lot.contract, objection_to(lot, site)) for lot in site.lots}):
         if objection:
             yield InputStatus(name, f"contract {contract}", f"not matched: {objection}")
+    for contract, beneficiary in site.accepted_beneficiaries:
+        yield InputStatus(name, f"contract {contract}", f"retired for {beneficiary!r}, an accepted beneficiary")
     for rate in site.supplier_rates:
         used = f"not used: {rate.objection}" if rate.objection else f"{_number(rate.g_per_kwh)} g/kWh ({rate.source})"
         yield InputStatus(name, f"supplier rate {rate.supplier}", used)

@@ -14,6 +14,7 @@ from energy_agent.config.section import Section
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import EmissionBoundary
+from energy_agent.site.building.beneficiaries import Beneficiaries
 from energy_agent.site.building.contracts import Technology
 from energy_agent.site.config.contracts import Contract, TariffConfig, ended, refuse_unsound
 
@@ -123,6 +124,24 @@ def test_only_what_was_retired_within_its_dates_counts(kind: str) -> None:
 def test_a_retirement_counts_only_with_all_of_its_proof(name: str, kind: str) -> None:
     assert objection({"kind": kind}) == ""
     assert objection({"kind": kind, name: None}) == f"its retirement is not proven: {name} missing"
+
+
+@pytest.mark.parametrize("kind", ["GO", "I-REC", "Ppa"])
+def test_a_kind_may_be_in_capitals(kind: str) -> None:
+    assert contract(kind=kind).kind.value == kind.lower()
+    with pytest.raises(UsageError, match="kind"):
+        contract(kind="GOO")
+
+
+def test_certificates_of_another_organisation_cover_nothing() -> None:
+    done = contract(**{"retired": "2026-05-01", "retirement_id": "R-1"} | PROOF)
+    reason = "retired for 'us', which is neither the organisation nor an accepted beneficiary"
+    for names, wanted in (
+        (Beneficiaries(("Us",)), ""), (Beneficiaries(("them",)), reason), (Beneficiaries(("them",), ("us",)), ""),
+        (Beneficiaries(), ""),
+    ):  # fmt: skip
+        lots = done.lots(ZoneInfo("Europe/Berlin"), date(2026, 10, 5), EmissionBoundary.DIRECT, names)
+        assert {lot.objection for lot in lots} == {wanted}
 
 
 def test_volume_is_at_most_that_of_its_certificates() -> None:
