@@ -19,13 +19,21 @@ def load(package: ModuleType, name: str) -> Any:
     """
     if name not in names(package):
         raise LookupError(f"{package.__name__}: unknown name {name!r}; available: {', '.join(names(package))}")
+    return _spec(package, name)
+
+
+def discover(package: ModuleType) -> dict[str, Any]:
+    """Every part's SPEC by its module name.
+
+    Raises:
+        LookupError: a file has no SPEC.
+    """
+    return {name: _spec(package, name) for name in names(package)}
+
+
+def _spec(package: ModuleType, name: str) -> Any:
     module = importlib.import_module(f"{package.__name__}.{name}")
     try:
         return module.SPEC
     except AttributeError:
         raise LookupError(f"{module.__name__} has no SPEC") from None
-
-
-def discover(package: ModuleType) -> dict[str, Any]:
-    """Every part's SPEC by its module name."""
-    return {name: load(package, name) for name in names(package)}

@@ -4,10 +4,10 @@ The frameworks are dated data (data/frameworks, one file each), in our own words
 that was not found in a source says that it is not verified. What nothing here measures is an input like any other.
 """
 
+import fnmatch
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
 from typing import Literal
@@ -145,8 +145,14 @@ def index(
         scope: period and sites of the report; by default a year, of sites to which everything applies.
     """
     report = replace(scope or ReportScope(), stand_ins=stand_ins)
-    every = ((framework, point) for framework in frameworks() for point in framework.datapoints)
-    return tuple(_row(framework, point, figures, language, report) for framework, point in every)
+    ids = sorted(figures)
+    matches = cache(lambda pattern: frozenset(fnmatch.filter(ids, pattern)))
+    rows = []
+    for framework in frameworks():
+        for point in framework.datapoints:
+            matching = sorted(frozenset[str]().union(*map(matches, point.figures)))
+            rows.append(_row(framework, point, {i: figures[i] for i in matching}, language, report))
+    return tuple(rows)
 
 
 def group_missing(rows: Iterable[IndexRow]) -> dict[str, list[tuple[str, str]]]:
@@ -159,8 +165,7 @@ def group_missing(rows: Iterable[IndexRow]) -> dict[str, list[tuple[str, str]]]:
 
 
 def _row(framework: Framework, point: Datapoint, figures: Mapping[str, str], language: str, scope: ReportScope) -> IndexRow:
-    matching = {i: figures[i] for i in sorted(figures) if any(fnmatchcase(i, pattern) for pattern in point.figures)}
-    answer = Answer(matching)
+    answer = Answer(figures)
     outside = framework.state == "draft" or not framework.covers(scope.first_day)
     for rule in (*(("not_applicable",) if outside else ()), *point.rules):
         answer = RULES[rule](answer, scope)
