@@ -61,8 +61,8 @@ def focus_csv(facts: Facts) -> str:
             figure = facts.figures.get(f"cost/site/{part.site}")
             why = "no tariff" if figure is None or figure.reason is None else figure.reason
             raise WattlensError(
-                f"focus.csv: the cost of site {part.site} is not known ({why}); add tariffs for all of its period, "
-                "or omit focus from --formats"
+                f"focus.csv: the cost of site {part.site} is not known ({why}); add tariffs, or amounts of "
+                "invoices, for all of its period, or omit focus from --formats"
             )
         row = _dimensions(facts, part) | {name: _decimal(value) for name, value in amounts.items()}
         row |= {"BilledCost": "0.0", "ContractedCost": _decimal(cost), "ListCost": _decimal(cost)}

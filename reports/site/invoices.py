@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from energy_agent.site.building.invoices import EnergyInWindow, InvoicedEnergy, ReadEnergy, invoiced_in, read_in
+from energy_agent.site.building.invoices import EnergyInWindow, InvoicedEnergy, ReadEnergy, invoiced_in, money_in, read_in
 from energy_agent.site.building.ratio import Amount
 from reports.inputs import SiteInputs
 from reports.ledger.sums import SiteWindow
+from reports.site.building import CUT_MOST
 
 INVOICED: Final = "energy of the supplier's invoices"
 BY_SUPPLIER: Final = "energy that the supplier estimated"
 NO_INVOICE: Final = "no input has invoices of the site"
 NO_READING: Final = "no input has readings of the site's supply meters"
+SEVERAL_CURRENCIES: Final = "invoices use several currencies"
+CUT_AMOUNTS: Final = "the period cuts invoices, so that their amounts are uncertain by more than 20 %"
 _GAPS: Final = "invoices or readings cover {percent}% of the period"
 
 
@@ -35,6 +38,23 @@ class InvoicePeriod:
 
 
 @dataclass(frozen=True, slots=True)
+class InvoicedCost:
+    """Cost of a site's electricity by the amounts of its invoices.
+
+    Args:
+        money: over the period; absent with its reason.
+        currency: ISO 4217; "" if the invoices use several.
+        with_tax: the amounts include taxes on sales.
+        cut: (number, share by time) of invoices that reach beyond the period.
+    """
+
+    money: Amount
+    currency: str
+    with_tax: bool = False
+    cut: tuple[tuple[str, Fraction], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SiteInvoices:
     """Invoices and readings of a site over the report's period.
 
@@ -45,6 +65,7 @@ class SiteInvoices:
         cut: numbers of invoices that reach beyond it.
         peaks: peak demand that is invoiced, by invoice: (number, kW).
         money: invoiced money by currency, of the invoices that lie in the period as a whole.
+        cost: cost by the amounts; None if no invoice with a part in the period states one.
     """
 
     invoiced: EnergyInWindow | None = None
@@ -53,6 +74,7 @@ class SiteInvoices:
     cut: tuple[str, ...] = ()
     peaks: tuple[tuple[str, Fraction], ...] = ()
     money: Mapping[str, Fraction] | None = None
+    cost: InvoicedCost | None = None
 
 
 def site_invoices(inputs: SiteInputs | None, window: SiteWindow, cells: Mapping[int, int], ledger_reason: str) -> SiteInvoices:
@@ -80,7 +102,31 @@ def site_invoices(inputs: SiteInputs | None, window: SiteWindow, cells: Mapping[
         tuple(i.number for i in own if i not in inside),
         tuple((i.number, Fraction(i.peak_kw)) for i in inside if i.peak_kw is not None),
         money,
+        _cost(own, window),
     )
+
+
+def _cost(invoices: Sequence[InvoicedEnergy], window: SiteWindow) -> InvoicedCost | None:
+    """The cost by invoices that have a part in the period."""
+    stated = [i for i in invoices if i.amount is not None]
+    if not stated:
+        return None
+    currencies, with_tax = sorted({i.currency for i in stated}), stated[0].with_tax
+    if len(currencies) > 1:
+        return InvoicedCost(Amount(None, reason=SEVERAL_CURRENCIES), "", with_tax)
+    known = invoiced_in(invoices, window.start_ns, window.end_ns)
+    reason = ""
+    if lacking := [i.number for i in invoices if i.amount is None]:
+        reason = f"no amount of invoice {', '.join(lacking)}"
+    elif not known.whole:
+        reason = _GAPS.format(percent=int(known.known * 100))
+    if reason:
+        return InvoicedCost(Amount(None, reason=reason), currencies[0], with_tax)
+    money = money_in(invoices, window.start_ns, window.end_ns)
+    if money.bound > abs(money.value) * CUT_MOST:
+        return InvoicedCost(Amount(None, reason=CUT_AMOUNTS), currencies[0], with_tax)
+    amount = Amount(money.value, money.value - money.bound, money.value + money.bound)
+    return InvoicedCost(amount, currencies[0], with_tax, money.cut)
 
 
 def _periods(

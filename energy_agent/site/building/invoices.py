@@ -23,8 +23,9 @@ class InvoicedEnergy:
         relative: bound of its error, as a share.
         estimated: the supplier estimated it instead of reading the meter.
         peak_kw: peak that the supplier charges, a mean of 15 minutes; None if not stated.
-        amount: money without taxes; None if not stated.
+        amount: money for this period; None if not stated.
         currency: ISO 4217; "" without an amount.
+        with_tax: `amount` includes taxes on sales such as VAT.
     """
 
     number: str
@@ -37,6 +38,22 @@ class InvoicedEnergy:
     peak_kw: Decimal | None = None
     amount: Decimal | None = None
     currency: str = ""
+    with_tax: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InvoicedMoney:
+    """Money of a window.
+
+    Args:
+        value: exactly; an invoice that reaches beyond the window counts by time.
+        bound: absolute bound of the error that this makes: a share s of an amount A is off by at most max(s, 1 - s) A.
+        cut: (number, share by time) of each invoice that reaches beyond the window.
+    """
+
+    value: Fraction
+    bound: Fraction
+    cut: tuple[tuple[str, Fraction], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +93,23 @@ class EnergyInWindow:
 def invoiced_in(rows: Iterable[InvoicedEnergy], start_ns: int, end_ns: int) -> EnergyInWindow:
     """Return the invoiced energy of a window; an invoice that reaches beyond it counts by time."""
     return _in_window([(r.meter, r.start_ns, r.end_ns, r.uj, r.relative, r.estimated) for r in rows], start_ns, end_ns)
+
+
+def money_in(rows: Iterable[InvoicedEnergy], start_ns: int, end_ns: int) -> InvoicedMoney:
+    """Return the invoiced money of a window. Every row that has a part in it states its amount, all in one currency."""
+    value = bound = Fraction(0)
+    cut = []
+    for row in rows:
+        inside_ns = min(row.end_ns, end_ns) - max(row.start_ns, start_ns)
+        if inside_ns <= 0:
+            continue
+        assert row.amount is not None
+        amount, share = Fraction(row.amount), Fraction(inside_ns, row.end_ns - row.start_ns)
+        value += amount * share
+        if share < 1:
+            bound += abs(amount) * max(share, 1 - share)
+            cut.append((row.number, share))
+    return InvoicedMoney(value, bound, tuple(cut))
 
 
 def read_in(rows: Iterable[ReadEnergy], start_ns: int, end_ns: int) -> EnergyInWindow:

@@ -31,8 +31,11 @@ class ElectricityInvoice(Section):
     )
     accuracy_percent: float = Field(2.0, gt=0, le=50, description="bound of the error in percent, such as the meter's class")
     peak_kw: float | None = Field(None, ge=0, le=1e7, description="peak demand that is charged, a mean over 15 minutes")
-    amount: float | None = Field(None, ge=-1e9, le=1e9, description="amount for this energy, without taxes")
+    amount: float | None = Field(None, ge=-1e9, le=1e9, description="amount for this period, with fees; a credit is negative")
     currency: Currency = Field("", description="ISO 4217, such as EUR; required with amount")
+    tax: Literal["excluded", "included"] = Field(
+        "excluded", description="whether the amount includes taxes on sales such as VAT; the same for all invoices of a site"
+    )
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -55,6 +58,7 @@ class ElectricityInvoice(Section):
             None if self.peak_kw is None else Decimal(repr(self.peak_kw)),
             None if self.amount is None else Decimal(repr(self.amount)),
             self.currency,
+            self.tax == "included",
         )
 
 
@@ -69,7 +73,7 @@ class RegisterReading(Section):
 
 
 def refuse_unsound(invoices: Sequence[ElectricityInvoice], readings: Sequence[RegisterReading]) -> None:
-    """Check that no day is invoiced twice and that no register runs backwards.
+    """Check that no day is invoiced twice, that amounts agree on taxes, and that no register runs backwards.
 
     Raises:
         ValueError: one does; the message names the invoices or readings.
@@ -78,6 +82,9 @@ def refuse_unsound(invoices: Sequence[ElectricityInvoice], readings: Sequence[Re
         if after.start <= before.end:
             meter = f" of meter {after.meter!r}" if after.meter else ""
             raise ValueError(f"energy of {after.start}{meter} is invoiced twice: {before.number!r} and {after.number!r}")
+    for one, other in pairwise(each for each in invoices if each.amount is not None):
+        if one.tax != other.tax:
+            raise ValueError(f"amounts of invoices {one.number!r} ({one.tax}) and {other.number!r} ({other.tax}) differ in tax")
     for old, new in _read_pairs(readings):
         if new.day == old.day:
             raise ValueError(f"meter {new.meter!r} is read twice on {new.day}")

@@ -16,7 +16,7 @@ from reports.figures.measures.building import SOURCES as WATER_SOURCES
 from reports.figures.measures.building import water_of_group
 from reports.figures.measures.carbon import LOCATION, MARKET, boundary, by_basis, factor_ids, group_grams, group_market_grams
 from reports.figures.measures.cost import SOURCES as COST_SOURCES
-from reports.figures.measures.cost import electricity_cost
+from reports.figures.measures.cost import electricity_cost, is_priced
 from reports.figures.measures.energy import methods
 from reports.figures.measures.tokens import SOURCES as TOKEN_SOURCES
 from reports.ledger.sums import PartEnergy
@@ -76,7 +76,7 @@ def _rest_of_cell(evidence: PeriodEvidence, cell: str, dims: dict[str, str], row
         liters = water_of_group(evidence, site, rows)
         yield amount_figure(f"water.allocated/{cell}", liters, "L", "the site's water, by share of its IT energy", "facility",
                             sources=WATER_SOURCES, dims=dims)  # fmt: skip
-    if evidence.sites[site].grid.spent is not None:
+    if is_priced(evidence.sites[site]):
         cost, currency = electricity_cost(evidence, rows)
         yield amount_figure(f"cost.allocated/{cell}", cost, currency or "money", "energy of each cell times its price",
                             boundary(evidence, site), sources=COST_SOURCES, dims=dims)  # fmt: skip

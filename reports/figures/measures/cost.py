@@ -1,11 +1,15 @@
-"""What the energy cost, by the time of its use, and what GPU hours are charged: per site, team and million tokens."""
+"""What the energy cost, by tariffs or invoices, and what GPU hours are charged, by site, team and million tokens.
+
+A site with tariffs costs its energy by cell times their prices. A site without tariffs costs the amounts of its invoices, and
+workloads take their share of the site's energy. With both, the tariffs give the cost, and the amounts are compared with it.
+"""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 from energy_agent.core.units import NS_PER_H, UJ_PER_KWH
 from energy_agent.site.building.ratio import Amount
-from reports.figures.evidence import PeriodEvidence, less, plus, product
+from reports.figures.evidence import PeriodEvidence, SiteEvidence, less, plus, product
 from reports.figures.figure import Figure, amount_figure, quotient_text
 from reports.figures.measures._measure import Measure, groups
 from reports.figures.measures.carbon import base, boundary, common, from_grid, nothing_of
@@ -14,12 +18,22 @@ from reports.inputs import price_of
 from reports.ledger.sums import PartEnergy
 from reports.period import local_text
 from reports.site.grid import kwh
+from reports.site.invoices import SEVERAL_CURRENCIES, InvoicedCost
 
 SOURCES = ("ledger", "tariffs")
-NO_TARIFF = "no input has tariffs"
+INVOICES = ("ledger", "invoices")
+NO_TARIFF = "no input has tariffs or amounts of invoices"
+NOT_EVERY_SITE = "not every site has tariffs or amounts of invoices"
+MIXED_TAX = "the invoices of some sites include taxes, those of others do not"
+BY_TARIFF = "tariffs by time of use"
+BY_INVOICE = "amounts of the supplier's invoices"
+SHARE_OF_INVOICE = "share of the site's energy times the amounts of its invoices"
+BY_PRICE = "energy of each cell times its price, times PUE where it is known"
 UNPRICED = "its sites have no tariffs"
 REST = "the total minus the workloads' share"
 NO_PEAK = "a tariff charges peak demand, and an invoice does not state it"
+VARIANCE = "amounts of the supplier's invoices over the cost by tariffs, minus 1"
+FINDING, AGREES = "finding", "agrees"
 DEMAND = "highest mean power over 15 minutes of each month times its price, months that the period cuts by time"
 UNPAID = "the cost of its electricity is not known"
 
@@ -29,9 +43,12 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     for name, site in sorted(evidence.sites.items()):
         amount, unit = _of_site(evidence, name)
         left = {} if site.grid.spent is None else {"unpriced_kwh": quotient_text(kwh(site.grid.spent.unpriced_uj))}
-        yield amount_figure(f"cost/site/{name}", amount, unit, "tariffs by time of use", boundary(evidence, name),
-                            sources=SOURCES, dims={"site": name, **left})  # fmt: skip
+        by_invoice = _invoiced(site)
+        left |= {} if by_invoice is None else _terms(by_invoice)
+        yield amount_figure(f"cost/site/{name}", amount, unit, _method([site]), boundary(evidence, name),
+                            sources=SOURCES if by_invoice is None else INVOICES, dims={"site": name, **left})  # fmt: skip
         yield from _demand(evidence, name)
+        yield from _compared(evidence, name, amount, unit)
         rest = less(amount, _paid(evidence, [r for r in evidence.sums.held if r.part and r.site == name]))
         yield amount_figure(f"cost.unattributed/site/{name}", rest, unit, REST, boundary(evidence, name), sources=SOURCES,
                             dims={"site": name})  # fmt: skip
@@ -39,11 +56,11 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     if one:
         total = plus([_of_site(evidence, n)[0] for n in evidence.sites])
         within = common(boundary(evidence, name) for name in evidence.sites)
-        yield amount_figure("cost", total, one, "tariffs by time of use", within, sources=SOURCES)
+        yield amount_figure("cost", total, one, _method(evidence.sites.values()), within, sources=SOURCES)
         rest = less(total, _paid(evidence, [r for r in evidence.sums.held if r.part]))
         yield amount_figure("cost.unattributed", rest, one, REST, within, sources=SOURCES)
     else:
-        yield Figure("cost", None, "money", "tariffs by time of use", "facility", sources=SOURCES, reason=why)
+        yield Figure("cost", None, "money", _method(evidence.sites.values()), "facility", sources=SOURCES, reason=why)
         yield Figure("cost.unattributed", None, "money", REST, "facility", sources=SOURCES, reason=why)
     for suffix, dims, rows in groups(evidence):
         if "team" in dims and evidence.organisation.prices:
@@ -52,21 +69,83 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             yield from _of_group(evidence, suffix, dims, rows)
 
 
+def is_priced(site: SiteEvidence) -> bool:
+    """Whether a site has tariffs, or invoices with amounts."""
+    return site.grid.spent is not None or site.invoices.cost is not None
+
+
+def currency_of(site: SiteEvidence) -> str:
+    """The currency in which a site pays; "" without prices, or if they use several."""
+    by_invoice = _invoiced(site)
+    return site.grid.currency if by_invoice is None else by_invoice.currency
+
+
+def _invoiced(site: SiteEvidence) -> InvoicedCost | None:
+    """The cost by invoices of a site without tariffs; None: it has tariffs, or no amounts."""
+    return None if site.grid.spent is not None else site.invoices.cost
+
+
+def _method(sites: Iterable[SiteEvidence]) -> str:
+    """How the cost of sites is calculated."""
+    return _ways(sites, BY_TARIFF, BY_INVOICE)
+
+
+def _ways(sites: Iterable[SiteEvidence], by_tariff: str, by_invoice: str) -> str:
+    ways = {by_tariff if _invoiced(site) is None else by_invoice for site in sites}
+    return f"{by_tariff}, or {by_invoice}" if len(ways) == 2 else ways.pop()
+
+
+def _terms(cost: InvoicedCost) -> dict[str, str]:
+    """Whether amounts include taxes, and the share by time of each invoice that the period cuts."""
+    cut = "; ".join(f"{number}: {quotient_text(share, digits=6)}" for number, share in cost.cut)
+    return {"tax": "included" if cost.with_tax else "excluded"} | ({"prorated": cut} if cut else {})
+
+
+def _compared(evidence: PeriodEvidence, name: str, by_tariff: Amount, currency: str) -> Iterator[Figure]:
+    """Yield the amounts of the invoices of a site that also has tariffs, and their difference from the cost by these."""
+    site = evidence.sites[name]
+    cost = site.invoices.cost
+    if cost is None or site.grid.spent is None:
+        return
+    dims = {"site": name} | _terms(cost)
+    yield amount_figure(f"cost.invoiced/site/{name}", cost.money, cost.currency or "money", BY_INVOICE, "facility",
+                        sources=INVOICES, dims=dims)  # fmt: skip
+    threshold = evidence.organisation.variance
+    of = dims | {"threshold": quotient_text(threshold)}
+    if cost.money.value is None or not by_tariff.value:
+        difference = Amount(None, reason=cost.money.reason or by_tariff.reason or "the tariffs give no cost")
+    elif cost.currency != currency:
+        difference = Amount(None, reason="invoices and tariffs use different currencies")
+    else:
+        ratio = cost.money.value / by_tariff.value - 1
+        difference = Amount(ratio)
+        of["state"] = FINDING if abs(ratio) > threshold else AGREES
+    yield amount_figure(f"cost.variance/site/{name}", difference, "ratio", VARIANCE, "facility", sources=INVOICES, dims=of)
+
+
 def _currency(evidence: PeriodEvidence, sites: Iterable[str]) -> tuple[str, str]:
     """In what some sites pay, and why that is not one currency; one of the two is empty."""
-    grids = [evidence.sites[name].grid for name in sites]
-    currencies = {grid.currency for grid in grids}
+    every = [evidence.sites[name] for name in sites]
+    currencies = {currency_of(site) for site in every}
+    invoiced = [cost for cost in map(_invoiced, every) if cost is not None]
+    if len({cost.with_tax for cost in invoiced}) > 1:
+        return "", MIXED_TAX
     if len(currencies) == 1 and currencies != {""}:
         return currencies.pop(), ""
-    if any(grid.spent is not None and not grid.currency for grid in grids):
+    if any(site.grid.spent is not None and not site.grid.currency for site in every):
         return "", "tariffs use several currencies"
+    if any(not cost.currency for cost in invoiced):
+        return "", SEVERAL_CURRENCIES
     if currencies <= {""}:
         return "", NO_TARIFF
-    return "", "not every site has tariffs" if "" in currencies else "the sites pay in several currencies"
+    return "", NOT_EVERY_SITE if "" in currencies else "the sites pay in several currencies"
 
 
 def _of_site(evidence: PeriodEvidence, name: str) -> tuple[Amount, str]:
     grid = evidence.sites[name].grid
+    by_invoice = _invoiced(evidence.sites[name])
+    if by_invoice is not None:
+        return by_invoice.money, by_invoice.currency or "money"
     if grid.spent is None or not grid.currency:
         return Amount(None, reason=NO_TARIFF if grid.spent is None else "tariffs use several currencies"), "money"
     if grid.spent.unpriced_uj:
@@ -101,8 +180,9 @@ def _demand(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
 
 
 def _of_group(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy]) -> Iterator[Figure]:
-    how = "energy of each cell times its price, times PUE where it is known"
-    within = common(boundary(evidence, site) for site in {r.site for r in rows})
+    sites = {r.site for r in rows}
+    how = _ways([evidence.sites[site] for site in sites], BY_PRICE, SHARE_OF_INVOICE)
+    within = common(boundary(evidence, site) for site in sites)
     amount, currency = electricity_cost(evidence, rows)
     yield amount_figure(f"cost{suffix}", amount, currency or "money", how, within, sources=SOURCES, dims=dims)
     serving = {t.part for t in evidence.sums.tokens if t.phase == "generation" and t.tokens}
@@ -133,11 +213,22 @@ def _paid(evidence: PeriodEvidence, rows: list[PartEnergy]) -> Amount:
         if row is None:
             continue
         whole = boundary(evidence, site) == "facility"
-        pue = evidence.pue(site).value if whole else Fraction(1)
-        if row.unpriced_uj or pue is None:
+        pue = evidence.pue(site) if whole else Amount(Fraction(1))
+        by_invoice = _invoiced(evidence.sites[site])
+        if pue.value is None:
+            reason = pue.reason or "part of its energy has no tariff"
+            continue
+        share = pue.value * (from_grid(evidence.sites[site]) if whole else 1)
+        if by_invoice is not None:
+            energy = base(evidence, site)
+            if by_invoice.money.value is None or not energy.value:
+                reason = by_invoice.money.reason or energy.reason or "no energy was metered"
+            else:
+                money += by_invoice.money.value * (row.gpu_uj + row.host_uj) * share / energy.value
+        elif row.unpriced_uj:
             reason = "part of its energy has no tariff"
         else:
-            money += row.money / UJ_PER_KWH * pue * (from_grid(evidence.sites[site]) if whole else 1)
+            money += row.money / UJ_PER_KWH * share
     return Amount(None, reason=reason) if reason else Amount(money)
 
 

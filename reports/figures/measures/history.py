@@ -83,7 +83,7 @@ def _widest(evidence: PeriodEvidence) -> str:
 
 def _currency(evidence: PeriodEvidence) -> str:
     """The currency in which the sites pay; "money" if there is not one."""
-    currencies = {site.grid.currency for site in evidence.sites.values()} - {""}
+    currencies = {cost.currency_of(site) for site in evidence.sites.values()} - {""}
     return currencies.pop() if len(currencies) == 1 else "money"
 
 

@@ -12,6 +12,7 @@ from reports.page.amounts import numbers
 from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
 
 ROWS_MOST = 15
+_STATES = {"finding": "state_finding", "agrees": "state_agrees"}
 Told = Mapping[str, Mapping[str, Figure]]
 """Figures by what they are of, by their quantity."""
 
@@ -30,7 +31,13 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
         rows = tuple((name, cell, *pair) for name, cell, pair in zip(names, cells, ends, strict=True))
         heads = (say("site"), _head("cost", unit, say), _head("at_least", unit, say), _head("at_most", unit, say))
         blocks.append(ReportTable(say("electricity_by_site"), heads, rows))
-        blocks.append(Note(say("cost_bounds_are_those_of_the_energy")))
+        invoiced = [f for f in sites if "tax" in f.dims]
+        if len(invoiced) < len(sites):
+            blocks.append(Note(say("cost_bounds_are_those_of_the_energy")))
+        if invoiced:
+            blocks.append(Note(say("cost_by_invoices", sites=", ".join(f.dims["site"] for f in invoiced))))
+        blocks += _terms(invoiced, say)
+    blocks += _invoices(facts, say)
     blocks += _demand(facts, say)
     for dimension, title in (("team", "teams"), ("model", "models")):
         blocks += _groups(facts, say, dimension, say(title))
@@ -40,6 +47,38 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     if total.reason:
         blocks.append(Note(say("no_cost_of_all", reason=say.translate(total.reason))))
     return tuple(blocks)
+
+
+def _terms(figures: Sequence[Figure], say: Translator) -> Iterator[Note]:
+    """Which amounts of invoices include taxes, and which invoices count in part."""
+    for tax, message in (("excluded", "amounts_without_tax"), ("included", "amounts_with_tax")):
+        if sites := [f.dims["site"] for f in figures if f.dims["tax"] == tax]:
+            yield Note(say(message, sites=", ".join(sites)))
+    if cut := [f"{f.dims['site']} {f.dims['prorated']}" for f in figures if "prorated" in f.dims]:
+        yield Note(say("amounts_prorated", invoices="; ".join(cut)))
+
+
+def _invoices(facts: Facts, say: Translator) -> list[Block]:
+    """Cost by tariffs next to the amounts of invoices, of sites that have both."""
+    differences = facts.of("cost.variance", "site")
+    if not differences:
+        return []
+    rows = []
+    for figure in differences:
+        site = figure.dims["site"]
+        pair = [facts.figures[f"{quantity}/site/{site}"] for quantity in ("cost", "cost.invoiced")]
+        unit = one_currency(pair)
+        money = [
+            f"{cell} {unit}" if unit and f.value is not None else cell for cell, f in zip(moneys(pair, unit), pair, strict=True)
+        ]
+        if figure.value is None:
+            rows.append((site, *money, "\u2013", say.translate(figure.reason)))
+        else:
+            state = say(_STATES[figure.dims["state"]], threshold=wording.percent(figure.dims["threshold"]))
+            rows.append((site, *money, f"{float(100 * figure.value):+.2f} %", state))
+    heads = tuple(map(say, ("site", "by_tariffs", "by_invoices", "invoices_against_tariffs", "finding")))
+    table = ReportTable(say("cost_by_tariffs_and_by_invoices"), heads, tuple(rows))
+    return [table, *_terms([facts.figures[f"cost.invoiced/site/{f.dims['site']}"] for f in differences], say)]
 
 
 def _demand(facts: Facts, say: Translator) -> list[Block]:

@@ -109,8 +109,8 @@ def _host_table(
     heads = (
         title,
         say("with_unit", name=say("energy"), unit=energy.unit),
-        say("at_least"),
-        say("at_most"),
+        say("with_unit", name=say("at_least"), unit=energy.unit),
+        say("with_unit", name=say("at_most"), unit=energy.unit),
         label(_HOST_CO2E[_co2e_of(facts, total).id], say, co2e.unit),
     )
     cells = tuple((name, *energy.cells[3 * n : 3 * n + 3], co2e.cells[n]) for n, (name, _) in enumerate(shown))

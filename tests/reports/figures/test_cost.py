@@ -13,6 +13,7 @@ from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from energy_agent.site.building.tariffs import TariffPrices
 from reports.figures.facts import Facts
+from reports.figures.measures.cost import NO_TARIFF, NOT_EVERY_SITE
 from reports.inputs import ExpectedDevice, GpuHourPrice, Organisation, SiteInputs
 from reports.language import say_in
 from reports.page.section import Note, ReportTable
@@ -135,8 +136,8 @@ def test_hours_of_a_class_without_a_price_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sites", "reason", "mixed"),
     [
-        ((SITES[0], site("austin", "", "0"), SITES[2]), "not every site has tariffs", "not every site has tariffs"),
-        (tuple(site(s.name, "", "0") for s in SITES), "no input has tariffs", None),
+        ((SITES[0], site("austin", "", "0"), SITES[2]), NOT_EVERY_SITE, NOT_EVERY_SITE),
+        (tuple(site(s.name, "", "0") for s in SITES), NO_TARIFF, None),
     ],
 )
 def test_a_site_without_tariffs(tmp_path: Path, sites: tuple[SiteInputs, ...], reason: str, mixed: str | None) -> None:

@@ -74,5 +74,7 @@ def test_without_tariffs_there_is_no_file(golden_days: Path) -> None:
     known = golden.organisation()
     free = replace(known, sites={name: replace(site, tariffs=()) for name, site in known.sites.items()}, prices=())
     facts = chains.facts(golden_days, free, PeriodRequest("2026Q3"))
-    with pytest.raises(WattlensError, match=r"focus\.csv: the cost of site alfa is not known \(no input has tariffs\)"):
+    with pytest.raises(
+        WattlensError, match=r"focus\.csv: the cost of site alfa is not known \(no input has tariffs or amounts of invoices\)"
+    ):
         focus_csv(facts)

@@ -1,4 +1,4 @@
-"""75 workbooks with one wrong cell each, refused or warned of by that cell; many wrong cells of one are reported together."""
+"""78 workbooks with one wrong cell each, refused or warned of by that cell; many wrong cells of one are reported together."""
 
 from datetime import date, datetime
 
@@ -11,9 +11,10 @@ from wattlens.report.inputs.org import load_organisation
 
 INVOICES: Rows = [
     ["site", "number", "meter", "start", "end", "energy", "energy_unit", "basis", "accuracy_percent", "peak", "peak_unit",
-     "amount", "currency"],
-    ["fra1", "R-7", "Z1", date(2026, 7, 1), date(2026, 7, 31), 412.5, "MWh", "read", 1, 640, "kW", 75075, "EUR"],
-    ["fra1", "R-8", "Z1", date(2026, 8, 1), date(2026, 8, 31), 398, "MWh", "estimated", None, None, None, None, None],
+     "amount", "currency", "tax"],
+    ["fra1", "R-7", "Z1", date(2026, 7, 1), date(2026, 7, 31), 412.5, "MWh", "read", 1, 640, "kW", 75075, "EUR", "excluded"],
+    ["fra1", "R-8", "Z1", date(2026, 8, 1), date(2026, 8, 31), 398, "MWh", "estimated", None, None, None, 71640, "EUR",
+     "excluded"],
 ]  # fmt: skip
 READINGS: Rows = [
     ["site", "meter", "day", "register", "register_unit", "multiplier", "source"],
@@ -116,6 +117,14 @@ WRONG = [
     ("Invoices", "F2", "412.500", "sheet Invoices, cell F2: expected a number with one meaning, got '412.500'"),
     ("Invoices", "G2", "kW", "sheet Invoices, cell G2: expected a unit of energy (kWh or MWh), got 'kW'"),
     ("Invoices", "M2", None, "sheet Invoices, row 2: invoice 'R-7': amount needs a currency"),
+    ("Invoices", "M3", "EURO", "sheet Invoices, cell M3: expected an ISO 4217 currency code such as EUR, got 'EURO'"),
+    ("Invoices", "N2", "gross", "sheet Invoices, cell N2: expected one of 'excluded' or 'included', got 'gross'"),
+    (
+        "Invoices",
+        "N3",
+        "included",
+        "amounts of invoices 'R-7' (excluded) and 'R-8' (included) differ in tax (sheet ",
+    ),
     ("Invoices", "H2", "guess", "sheet Invoices, cell H2: expected one of 'read' or 'estimated', got 'guess'"),
     ("Readings", "D3", 80000, "meter 'Z1' reads 80000 kWh on 2026-08-01, less than 88120 kWh on 2026-07-01"),
     ("Readings", "C3", date(2026, 7, 1), "meter 'Z1' is read twice on 2026-07-01 (sheet Readings, cell B2"),
@@ -133,9 +142,9 @@ WARNED = [
 ]
 
 
-def test_there_are_75():
-    assert len(WRONG) + len(WARNED) == 75
-    assert len({case[:3] for case in WRONG + WARNED}) == 75
+def test_there_are_78():
+    assert len(WRONG) + len(WARNED) == 78
+    assert len({case[:3] for case in WRONG + WARNED}) == 78
 
 
 @pytest.mark.parametrize(("sheet", "cell", "value", "said"), WRONG)

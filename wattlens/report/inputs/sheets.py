@@ -256,17 +256,19 @@ SHEETS: Final = (
         "Invoices",
         ElectricityInvoice,
         "Electricity invoices of the supplier or landlord, one row per invoice and metering point. The report compares them "
-        "with meter and ledger; a site without agents is reported from them alone.",
+        "with meter and ledger; a site without agents is reported from them alone. A site without tariffs takes its cost from "
+        "their amounts.",
         (
             _site(), SheetColumn("number"), SheetColumn("meter"), SheetColumn("start"), SheetColumn("end"),
             SheetColumn("energy", "kwh", units=KWH), SheetColumn("basis"), SheetColumn("accuracy_percent"),
             SheetColumn("peak", "peak_kw", units=KILOWATTS), SheetColumn("amount"), SheetColumn("currency"),
+            SheetColumn("tax"),
         ),
         (
             {
                 "site": "fra1", "number": "R-2026-07", "start": date(2026, 7, 1), "end": date(2026, 7, 31), "energy": 412.5,
                 "energy_unit": "MWh", "basis": "read", "accuracy_percent": 1, "peak": 640, "peak_unit": "kW",
-                "amount": 75075, "currency": "EUR",
+                "amount": 75075, "currency": "EUR", "tax": "excluded",
             },
         ),
         name="number",

@@ -1,0 +1,155 @@
+"""Cost by the amounts of invoices: partitioned to teams, in proportion to time, next to tariffs. By hand."""
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from energy_agent.core.boundary import host
+from energy_agent.core.energy import State, WorkloadFacts
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.rows.kinds import DeviceFacts
+from energy_agent.site.building.invoices import InvoicedEnergy, money_in
+from energy_agent.site.building.tariffs import TariffPrices
+from reports.figures.facts import Facts, build_facts
+from reports.figures.gather import gather_invoices
+from reports.figures.measures import all_figures
+from reports.inputs import Organisation, SiteInputs
+from reports.language import say_in
+from reports.page.section import Note, ReportTable
+from reports.page.sections import cost
+from reports.period import PeriodRequest
+from reports.site.invoices import CUT_AMOUNTS
+from tests.reports import chains
+from tests.reports.chains import KWH
+from tests.reports.golden import at, cells
+
+JULY, AUGUST, SEPTEMBER, OCTOBER = (at(f"2026-{month:02d}-01") for month in (7, 8, 9, 10))
+TARIFF = TariffPrices("t", "EUR", Decimal("0.2"), (), date(2026, 1, 1), None, "contract")
+
+
+def invoice(
+    number: str, start: int, end: int, kwh: int, amount: str | None, currency: str = "EUR", *, with_tax: bool = False
+) -> InvoicedEnergy:
+    money = None if amount is None else Decimal(amount)
+    return InvoicedEnergy(
+        number, "", start, end, kwh * KWH, Fraction(1, 100), amount=money, currency=currency, with_tax=with_tax
+    )
+
+
+def site(name: str, *invoices: InvoicedEnergy, tariffs: tuple[TariffPrices, ...] = ()) -> SiteInputs:
+    return SiteInputs(name, ZoneInfo("UTC"), invoices=invoices, tariffs=tariffs)
+
+
+def alone(*sites: SiteInputs, period: str = "2026Q3") -> Facts:
+    evidence = gather_invoices(Organisation(sites={each.name: each for each in sites}), PeriodRequest(period))
+    return build_facts(evidence, all_figures(evidence), (), "0.1.0")
+
+
+def with_ledger(folder: Path, inputs: SiteInputs) -> Facts:
+    """4 kWh of a node: red 2 kWh, blue 1 kWh, 1 kWh of nobody."""
+    gpu, node = "GPU-1", "n1"
+    known = Batch(
+        facts=[WorkloadFacts(team, JULY, "pod", {"team": team}) for team in ("red", "blue")],
+        devices=[DeviceFacts(gpu, "H100", 0, JULY), DeviceFacts(host("lab", node), "host", 0, JULY)],
+    )
+    rows = [
+        entry
+        for device in (gpu, host("lab", node))
+        for n, (workload, state) in enumerate(
+            [("red", State.ACTIVE), ("red", State.ACTIVE), ("blue", State.ACTIVE), ("", State.UNALLOCATED)]
+        )
+        for entry in cells(JULY + n * chains.CELL, device, workload, state, ["0.5"])
+    ]
+    late = Batch(cells(OCTOBER, gpu, "red", State.ACTIVE, ["0.1"]))
+    chains.write(folder / "segments", "lab", node, [known, Batch(rows), late])
+    organisation = Organisation(sites={"here": inputs})
+    days = chains.compacted(folder / "segments", folder / "days", organisation.stays("here"))
+    return chains.facts(days, organisation, PeriodRequest("2026Q3"))
+
+
+def test_a_site_without_tariffs_costs_the_amounts_of_its_invoices_by_share_of_energy(tmp_path: Path) -> None:
+    """10 EUR for 5 kWh: red used half of the nodes' energy, blue a quarter; the last quarter is unallocated."""
+    facts = with_ledger(tmp_path, site("here", invoice("R", JULY, OCTOBER, 5, "10")))
+    figure = facts.figures["cost/site/here"]
+    assert (figure.value, figure.unit, figure.method) == (10, "EUR", "amounts of the supplier's invoices")
+    assert (figure.low, figure.high, figure.dims["tax"]) == (10, 10, "excluded")
+    assert {f.dims["team"]: f.value for f in facts.of("cost", "team")} == {"red": 5, "blue": Fraction(5, 2)}
+    assert facts.figures["cost.unattributed"].value == Fraction(5, 2)
+    assert facts.figures["cost"].value == 10
+    assert {f.dims["team"]: f.value for f in facts.by_prefix("cost.allocated/")} == {"red": 5, "blue": Fraction(5, 2)}
+    blocks = cost.build(facts, say_in("en"))
+    assert isinstance(blocks, tuple)
+    notes = [block.text for block in blocks if isinstance(block, Note)]
+    assert notes[:2] == [
+        "The cost of here is the amounts of the supplier's invoices.",
+        "Amounts of invoices of here exclude taxes such as VAT.",
+    ]
+
+
+def test_tariffs_give_the_cost_and_the_invoices_are_compared_with_it(tmp_path: Path) -> None:
+    """5 kWh invoiced at 0.2 EUR are 1 EUR by the tariff; the invoice is of 1.1 EUR: +10 % is above 5 %."""
+    facts = with_ledger(tmp_path, site("here", invoice("R", JULY, OCTOBER, 5, "1.1"), tariffs=(TARIFF,)))
+    assert facts.figures["cost/site/here"].value == 1
+    assert facts.figures["cost/site/here"].method == "tariffs by time of use"
+    assert facts.figures["cost.invoiced/site/here"].value == Fraction(11, 10)
+    difference = facts.figures["cost.variance/site/here"]
+    assert (difference.value, difference.dims["state"]) == (Fraction(1, 10), "finding")
+    blocks = cost.build(facts, say_in("en"))
+    assert isinstance(blocks, tuple)
+    (table,) = (b for b in blocks if isinstance(b, ReportTable) and b.caption == "Cost by tariffs and by invoices")
+    assert table.rows == (("here", "1.000 EUR", "1.100 EUR", "+10.00 %", "above 5.00 %"),)
+
+
+def test_invoices_that_the_period_cuts_count_by_time() -> None:
+    """31 of 92 days of 920 EUR are 310 EUR, off by at most 61 days' worth. Above a fifth, the cost is absent."""
+    share = Fraction(31, 92)
+    money = money_in([invoice("R", JULY, OCTOBER, 900, "920")], JULY, AUGUST)
+    assert (money.value, money.bound, money.cut) == (310, 610, (("R", share),))
+    last = invoice("R", SEPTEMBER, at("2026-10-02"), 310, "310")
+    facts = alone(site("colo", invoice("Q", JULY, SEPTEMBER, 600, "1620"), last))
+    figure = facts.figures["cost/site/colo"]
+    assert (figure.value, figure.low, figure.high) == (1920, 1620, 2220)
+    assert figure.dims["prorated"] == "R: 0.967742"
+    facts = alone(site("colo", invoice("Q", JULY, SEPTEMBER, 600, "620"), last))
+    assert facts.figures["cost/site/colo"].reason == CUT_AMOUNTS
+
+
+@pytest.mark.parametrize(
+    ("invoices", "reason"),
+    [
+        ([invoice("R7", JULY, AUGUST, 3, "1"), invoice("R8", AUGUST, OCTOBER, 3, None)], "no amount of invoice R8"),
+        (
+            [invoice("R7", JULY, AUGUST, 3, "1"), invoice("R8", AUGUST, OCTOBER, 3, "1", "USD")],
+            "invoices use several currencies",
+        ),
+        (
+            [invoice("R7", JULY, AUGUST, 3, "1"), invoice("R9", SEPTEMBER, OCTOBER, 3, "1")],
+            "invoices or readings cover 66% of the period",
+        ),
+        ([invoice("R7", JULY, AUGUST, 3, None), invoice("R8", AUGUST, OCTOBER, 3, None)],
+         "no input has tariffs or amounts of invoices"),
+    ],
+)  # fmt: skip
+def test_why_a_site_has_no_cost(invoices: list[InvoicedEnergy], reason: str) -> None:
+    assert alone(site("colo", *invoices)).figures["cost/site/colo"].reason == reason
+
+
+def test_sites_whose_amounts_differ_in_taxes_have_no_total() -> None:
+    one, other = invoice("R", JULY, OCTOBER, 3, "1"), invoice("S", JULY, OCTOBER, 3, "2")
+    facts = alone(site("a", one), site("b", replace(other, with_tax=True)))
+    assert facts.figures["cost/site/b"].dims["tax"] == "included"
+    assert facts.figures["cost"].reason == "the invoices of some sites include taxes, those of others do not"
+    assert alone(site("a", one), site("b", other)).figures["cost"].value == 3
+
+
+def test_a_site_with_tariffs_and_one_with_invoices_have_a_total() -> None:
+    facts = alone(
+        site("a", invoice("R", JULY, OCTOBER, 5, "7")), site("b", invoice("S", JULY, OCTOBER, 10, None), tariffs=(TARIFF,))
+    )
+    total = facts.figures["cost"]
+    assert (total.value, total.method) == (9, "tariffs by time of use, or amounts of the supplier's invoices")
