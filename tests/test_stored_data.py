@@ -96,6 +96,18 @@ def test_states_of_a_killed_agent_arrive_in_their_components(state):
         assert journal.states() == view.book.states
 
 
+def test_snapshot_of_another_journal_in_the_folder_is_not_restored(state):
+    """A folder that this version used, whose journal was deleted for a rollback to 0.1."""
+    identity = read_journal(state / "journal.db").identity
+    used = state.parent / "used"
+    with contextlib.closing(Journal.open(used / "journal.db", identity)) as journal:
+        journal.commit(Batch([Entry(0, 10**12, "GPU-later", "", State.UNALLOCATED, Method.COUNTER, 77, 5)]))
+    shutil.copy(used / "journal.snapshot", state)
+    with contextlib.closing(Journal.open(state / "journal.db", identity)) as journal:
+        assert journal.notice == ""
+    assert total_uj(state) == sum(JOURNAL_UJ.values())
+
+
 def test_journal_verifies(state):
     reply = said_here("ledger", "verify", state)
     assert reply.returncode == 0, reply.stdout + reply.stderr

@@ -132,6 +132,8 @@ class Journal:
         meta = database.get_meta(self._connection)
         if database.version_of(self._connection) < database.TABLES:
             self._book = earlier.read(self._connection)
+            # Versions with these tables had no snapshot: one in the folder is that of another journal.
+            self.path.with_name(recovery.NAME).unlink(missing_ok=True)
             earlier.bring_up_to_date(self._connection, self._book)
             database.limit(self._connection, self._budget_b)
         else:
