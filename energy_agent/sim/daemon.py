@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.units import NS_PER_S
 from energy_agent.runtime.parent import end_with_parent
 from energy_agent.sim import roots, scenario
 from energy_agent.sim.cluster.pods import Pods
@@ -50,11 +51,13 @@ class Daemon:
         (directory / "sys").mkdir(exist_ok=True)
         (directory / "proc").mkdir(exist_ok=True)
         _install(directory)
+        start = self.scenario.start
         self.plant = Plant.create(
             directory / "plant",
             self.scenario.board_specs(),
             seed=self.scenario.seed,
             rate=self.scenario.rate,
+            start_utc_ns=None if start is None else round(start.timestamp()) * NS_PER_S,
         )
         self.started_ns = self.plant.now_ns()
         self.supervisor = Supervisor(self.scenario, directory)

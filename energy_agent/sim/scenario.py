@@ -1,11 +1,12 @@
 """What a simulated node is made of: its boards, its workloads and its faults over time, read from one YAML file."""
 
 import math
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from energy_agent.config.agent import parse_as
 from energy_agent.config.messages import explain
@@ -37,6 +38,7 @@ class Scenario(ScenarioSection):
     boards: tuple[Boards, ...] = Field(min_length=1, max_length=GPUS_MAX)
     seed: int = Field(default=1, ge=0, le=2**32 - 1)
     rate: float = Field(default=1.0, gt=0.0, le=20.0)  # simulated seconds per real second
+    start: datetime | None = None  # the node's time at its start; None: now
     workloads: tuple[Workload, ...] = Field(default=(), max_length=64)
     faults: tuple[ScheduledFault, ...] = Field(default=(), max_length=10_000)
     host: HostModel | None = None  # None: the node has no meters next to its GPUs
@@ -56,6 +58,13 @@ class Scenario(ScenarioSection):
     def board_specs(self) -> list[BoardSpec]:
         """Every GPU, by index."""
         return [spec for n, group in enumerate(self.boards) for spec in group.specs(f"{self.seed}/sensors/{n}")]
+
+    @field_validator("start")
+    @classmethod
+    def _start(cls, value: datetime | None) -> datetime | None:
+        if value is not None and (value.tzinfo is None or value.timestamp() < 0):
+            raise ValueError(f"expected a time with its time zone, such as 2026-07-01T00:00:00Z, got {value.isoformat()}")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> "Scenario":

@@ -190,6 +190,12 @@ def test_the_seed_decides_about_the_boards_and_the_ids(tmp_path):
     assert all(x != y for x, y in zip(first, about(5, "b"), strict=True))
 
 
+def test_start_is_the_time_of_the_node(tmp_path):
+    text = "boards: [{count: 1, sku: A40}]\nstart: 2026-07-01T02:00:00+02:00\n"
+    with node(tmp_path / "node", text) as running, running.plant() as plant:
+        assert 0 <= plant.now_ns() - 1_782_864_000 * 10**9 < 10**12  # 2026-07-01T00:00Z; the test takes less than 1,000 s
+
+
 def test_a_workload_that_cannot_start_says_why_and_the_node_lives(tmp_path):
     work = "{name: s, kind: serving, gpus: [0], memory_gb: 20, arrivals: trace, trace: /none}"
     text = f"boards: [{{count: 1, sku: A40}}]\nworkloads: [{work}]"

@@ -48,6 +48,8 @@ def test_a_wrong_scenario_is_told_in_one_line_that_names_file_and_key(tmp_path):
         check(text, says)
     for text, says in (
         ("seed: on", "seed: expected a number"), ("rate: 21", "rate: "), ("rate: 0", "rate: "), ("seed: -1", "seed"),
+        ("start: 2026-07-01T00:00:00", "key start: expected a time with its time zone"), ("start: soon", "key start: "),
+        ("start: 1969-12-31T00:00:00Z", "key start: expected a time"),
         ("faults: [{at_s: 1, gpu: 0, kind: lots}]", "faults.0: unknown fault 'lots'; did you mean 'lost'?"),
         ("faults: [{at_s: 1, gpu: 1, kind: lost}]", "GPU 1: expected an index"),
         ("faults: [{at_s: 1, gpu: 0, kind: xid, value: 13, for_s: 2}]", "for_s is not allowed"),
