@@ -21,6 +21,7 @@ NAMES = (
     "training",
     "prefill_decode",
     "energy_per_token",
+    "request_energy",
     "dvfs_training",
     "dvfs_calibration",
     "dvfs_traces",

@@ -28,7 +28,8 @@ Part = Literal["node", "gpu", "steered", "workload", "engine"]
 
 BUDGET: dict[Part, int] = {"node": 80, "gpu": 60, "steered": 40, "workload": 24, "engine": 120}
 """Series of a page: once, for each GPU, for each GPU that DVFS has, for each workload that holds GPUs, for each engine."""
-OF_ENGINES = ("time_to_first_token_", "inter_token_latency_", "serving_", "prefill_", "decode_", "requests_", "engine_steps_")
+OF_ENGINES = ("time_to_first_token_", "inter_token_latency_", "serving_", "prefill_", "decode_", "requests_", "request_",
+              "engine_", "prompt_price_", "generation_price_")  # fmt: skip
 _SCRAPE_ADDS = 5  # up, and four series of scrape_*
 SECONDS_A_MONTH = 30 * 86_400
 SERIES_A_PROMETHEUS = 2_500_000
@@ -81,7 +82,7 @@ def parts(keys: Sequence[Key]) -> dict[Part, dict[str, int]]:
         of = dict(labels)
         source = of.get("source", "")
         if name.startswith(tuple(PREFIX + stem for stem in OF_ENGINES)):
-            counts["engine"][of["workload"]] += 1
+            counts["engine"][of.get("workload") or of["engine"]] += 1
         elif source.startswith(("dvfs:", "tokens:")):
             counts["workload"][source.partition(":")[2]] += 1
         elif "uuid" in of and "_workload_" not in name:

@@ -76,7 +76,9 @@ def uuid(gpu: int) -> str:
 def _engine_hour(step: int, t_ns: int, *, final: bool) -> EngineHour:
     used = CHAT_ACTIVE_UJ * (step + 1), CHAT_IDLE_UJ * (step + 1), RequestTokens(1_000 * (step + 1), 0, 400 * (step + 1))
     shares = Fraction(1, 10), Fraction(1, 20), Fraction(1, 5)
-    return EngineHour("chat", "llama-70b", t_ns - 10**9, t_ns, *used, *shares, 0.05, 10**6, final)
+    ended = 10 * (step + 1)  # each with 100 prompt tokens and 40 generated ones
+    lengths = Latencies((50.0, 200.0), (0, ended, 0), 100.0 * ended), Latencies((20.0, 50.0), (0, ended, 0), 40.0 * ended)
+    return EngineHour("chat", "llama-70b", t_ns - 10**9, t_ns, *used, *shares, 0.05, 10**6, final, ended, *lengths)
 
 
 def _served(step: int, t_ns: int) -> TokenTotals:

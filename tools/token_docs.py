@@ -25,6 +25,9 @@ _MEANING = {
     "ttft": "time to first token",
     "itl": "time between two tokens",
     "tpot": "mean time per output token of a request",
+    "prompt_per_request": "prompt tokens per request",
+    "computed_per_request": "computed prompt tokens per request",
+    "generation_per_request": "generated tokens per request",
     "started": "when counting began",
 }
 _MOVES = {"step": "with every engine step", "request": "when a request ends"}

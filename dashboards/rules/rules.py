@@ -16,6 +16,7 @@ from dashboards.rules.joules_per_token import (
 from dashboards.rules.latency import latency_groups
 from dashboards.rules.model import STEP, TOKEN_RATE, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, RuleGroup
 from dashboards.rules.pue import pue_rules
+from dashboards.rules.requests import request_groups
 from dashboards.rules.runs import run_groups
 from dashboards.rules.steering import steering_groups
 from dashboards.rules.steps import step_rules
@@ -44,6 +45,7 @@ def groups() -> tuple[RuleGroup, ...]:
         *run_groups(),
         *latency_groups(),
         *goodput_groups(),
+        *request_groups(),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from energy_agent.accounting.owner_energy import OTHER_OWNERS, OwnerEnergy
 from energy_agent.core.boundary import is_gpu
-from energy_agent.core.energy import Method, State, Steps, Tokens, WorkloadFacts
+from energy_agent.core.energy import REQUEST, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.core.snapshot import StepCount, TokenCount, WorkloadEnergy
 from energy_agent.core.workloads.job_identity import tenant_of
 from energy_agent.ledger.rows.kinds import INT64_MAX
@@ -64,7 +64,7 @@ class CommittedTotals:
     def tokens(self, workloads: Collection[str]) -> Iterator[TokenCount]:
         """Tokens of workloads, and of those that never held a device (a gateway): whether they have ended is not known here."""
         for (name, model, phase), count in self.totals.tokens.items():
-            if name != ENDED and (name in workloads or name not in self.held):
+            if phase != REQUEST and name != ENDED and (name in workloads or name not in self.held):
                 yield TokenCount(name, model, phase, count)
 
     def steps(self, workloads: Collection[str]) -> Iterator[StepCount]:

@@ -37,14 +37,23 @@ class TokenMapping(Section):
     tpot: Metric | None = Field(
         None, description="histogram of the mean time per output token of each request, without _bucket"
     )
-    unit: Literal["s", "ms"] = Field("s", description="unit of the histograms")
+    prompt_per_request: Metric | None = Field(
+        None, description="histogram of prompt tokens per finished request, without _bucket"
+    )
+    computed_per_request: Metric | None = Field(
+        None, description="histogram of computed prompt tokens per finished request, without _bucket"
+    )
+    generation_per_request: Metric | None = Field(
+        None, description="histogram of generated tokens per finished request, without _bucket"
+    )
+    unit: Literal["s", "ms"] = Field("s", description="unit of the histograms of times")
     moves: Literal["step", "request"] = Field(
         "request", description="when token counters advance: with every engine step, or when a request ends"
     )
     model_label: Label = Field("", description="label that names the model")
     engine_label: Label = Field("", description="label that distinguishes engines on one endpoint")
 
-    @field_validator("ttft", "itl", "tpot")
+    @field_validator("ttft", "itl", "tpot", "prompt_per_request", "computed_per_request", "generation_per_request")
     @classmethod
     def _histogram(cls, text: str | None) -> str | None:
         name = selector(text)[0] if text is not None else ""

@@ -182,9 +182,15 @@ class Entry:
     gpu_ns: int = 0
 
 
+REQUEST: Final = "request"
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokens a workload processed over [start_ns, end_ns); `phase` is prompt, cached, generation or training."""
+    """Tokens a workload processed over [start_ns, end_ns); `phase` is prompt, cached, generation or training.
+
+    Phase REQUEST is the number of its requests that ended.
+    """
 
     start_ns: int
     end_ns: int

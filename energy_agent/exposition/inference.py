@@ -3,6 +3,7 @@
 from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
+from energy_agent.core.workloads.request_quantiles import MEDIAN, P95, request_quantile
 from energy_agent.core.workloads.tokens import Latencies
 from energy_agent.exposition.gpu import FamilySamples, Sample
 
@@ -47,7 +48,7 @@ def put_energy(snapshot: Snapshot, families: FamilySamples) -> None:
 
 
 def put_prices(snapshot: Snapshot, families: FamilySamples) -> None:
-    """Add the prices of a token: of each engine in the open hour, and in the last final one."""
+    """Add prices of a token and energy of a request: of each engine in the open hour, and in the last final one."""
     latest = {(hour.engine, hour.final): hour for hour in snapshot.engine_hours}  # the newest of each comes last
     for hour in latest.values():
         of = (hour.engine, hour.model, "last" if hour.final else "open")
@@ -56,6 +57,15 @@ def put_prices(snapshot: Snapshot, families: FamilySamples) -> None:
             if price is not None:
                 for ending, value in zip(("", "_lower", "_upper"), price, strict=True):
                     families[f"{part}_price_joules_per_token{ending}"].append((of, repr(value)))
+        if hour.requests is not None:
+            families["engine_hour_requests"].append((of, str(hour.requests)))
+        for name, quantile in (("median", MEDIAN), ("p95", P95)):
+            figure = request_quantile(hour, quantile)
+            if not isinstance(figure, str):
+                for ending, value in zip(("", "_lower", "_upper"), figure, strict=True):
+                    families[f"request_energy_{name}_joules{ending}"].append((of, repr(value)))
+            elif quantile == P95:  # one reason is enough
+                families["request_energy_absent_info"].append(((*of, figure), "1"))
         for state, energy_uj in (("active", hour.active_uj), ("idle", hour.idle_uj)):
             families["engine_hour_energy_joules"].append(((*of, state), decimal(energy_uj, UJ_PER_J)))
         families["engine_hour_end_timestamp_seconds"].append((of, decimal(hour.end_ns, NS_PER_S)))

@@ -11,6 +11,7 @@ from energy_agent.core.energy import State
 from energy_agent.core.errors import UsageError
 from energy_agent.core.snapshot import DeviceView, Snapshot
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
+from energy_agent.core.workloads.request_quantiles import MEDIAN, P95, request_quantile
 from energy_agent.core.workloads.token_price import KINDS, EngineHour
 from energy_agent.core.workloads.training_report import TRAINING, ReportError, parse
 from energy_agent.local_api.history import EnergyHistory
@@ -204,8 +205,21 @@ def _hour(hour: EngineHour) -> dict[str, object]:
     prices: dict[str, object] = {}
     for kind in KINDS:
         price = hour.price(kind)
-        prices[kind] = None if price is None else dict(zip(("joules", "lower", "upper"), price, strict=True))
-    return said | {"prices": prices}
+        prices[kind] = None if price is None else _bounded(price)
+    figures: dict[str, tuple[float, float, float] | str | None] = {
+        "mean": hour.mean(), "median": request_quantile(hour, MEDIAN), "p95": request_quantile(hour, P95),
+    }  # fmt: skip
+    energies = {name: of if of is None or isinstance(of, str) else _bounded(of) for name, of in figures.items()}
+    reason = next((of for of in energies.values() if isinstance(of, str)), "")
+    return said | {
+        "prices": prices,
+        "requests": hour.requests,
+        "per_request": {name: None if isinstance(of, str) else of for name, of in energies.items()} | {"reason": reason},
+    }
+
+
+def _bounded(figure: tuple[float, float, float]) -> dict[str, float]:
+    return dict(zip(("joules", "lower", "upper"), figure, strict=True))
 
 
 def _limits(view: DeviceView) -> dict[str, object]:

@@ -8,7 +8,7 @@ zero. A value that cannot be read keeps its last count, so nothing is lost or co
 from collections.abc import Mapping
 from typing import Final
 
-from energy_agent.core.energy import Tokens
+from energy_agent.core.energy import REQUEST, Tokens
 from energy_agent.core.units import NS_PER_S
 from energy_agent.core.workloads.tokens import TokenDelta, TokenTotals
 from energy_agent.core.workloads.training_report import RATE_MAX
@@ -148,6 +148,9 @@ class EndpointAccount:
             waiting=model.waiting,
             ttft=grown.latencies("ttft"),
             itl=grown.latencies("itl"),
+            prompt_per_request=grown.latencies("prompt_per_request"),
+            computed_per_request=grown.latencies("computed_per_request"),
+            generation_per_request=grown.latencies("generation_per_request"),
             restarted=grown.restarted,
         )
 
@@ -172,8 +175,8 @@ def _gauge(reading: ModelReading, key: str) -> int | None:
     return sum(gauges) if gauges else None
 
 
-PHASES = {"prompt": "computed", "cached": "cached", "generation": "generation"}
-"""Phases of tokens and the counters they are: disjoint, so that their sum is what was processed."""
+PHASES = {"prompt": "computed", "cached": "cached", "generation": "generation", REQUEST: "requests"}
+"""Phases of tokens and the counters they are: disjoint, so that the sum of all but REQUEST is what was processed."""
 
 
 def rows(delta: TokenDelta) -> list[Tokens]:

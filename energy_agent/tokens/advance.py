@@ -6,7 +6,7 @@ from energy_agent.core.workloads.tokens import Latencies, joined
 from energy_agent.core.workloads.training_report import RATE_MAX
 from energy_agent.tokens.counter_state import EngineCounters, ModelCounters
 from energy_agent.tokens.reading import EndpointError, EngineReading, ModelReading
-from energy_agent.tokens.server_spec import COUNTS, LATENCIES
+from energy_agent.tokens.server_spec import COUNTS, HISTOGRAMS, LATENCIES
 
 COMPUTED = "computed"
 DERIVED = "prompt - cached"
@@ -52,7 +52,7 @@ def advance(model: ModelCounters, reading: ModelReading, *, first: bool, elapsed
         if before.rank not in (None, now.rank):
             before = EngineCounters(from_zero=False)  # another rank's copy of the counters: it may stand elsewhere
         before.counts |= {key: None for key in renamed if key in COUNTS}
-        before.latencies |= {key: None for key in renamed if key in LATENCIES}
+        before.latencies |= {key: None for key in renamed if key in HISTOGRAMS}
         if _started_again(before, now):
             before, grown.restarted = EngineCounters(), True
         model.engines[now.engine] = before  # behind those that were not on the page
@@ -60,7 +60,7 @@ def advance(model: ModelCounters, reading: ModelReading, *, first: bool, elapsed
         _observe(before, now, grown, allowed)
         if not before.from_zero:
             before.counts |= {key: None for key in now.unreadable if key in COUNTS}
-            before.latencies |= {key: None for key in now.unreadable if key in LATENCIES}
+            before.latencies |= {key: None for key in now.unreadable if key in HISTOGRAMS}
         before.from_zero, before.rank = True, now.rank
         before.started_s = now.started_s if now.started_s is not None else before.started_s
     _add(model, names, reading, grown)

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from energy_agent.core.workloads.tokens import Latencies
-from energy_agent.tokens.server_spec import COUNTS, FIELDS, LATENCIES
+from energy_agent.tokens.server_spec import COUNTS, FIELDS, HISTOGRAMS, LATENCIES, LENGTHS
 
 VERSION: Final = 2
 _ENGINE = 9
@@ -24,7 +24,7 @@ def _histogram(value: Latencies) -> Latencies:
 
 Count = Annotated[int, Field(ge=0)]
 _CountKey = Annotated[str, Field(pattern=f"^({'|'.join(COUNTS)})$")]
-_LatencyKey = Annotated[str, Field(pattern=f"^({'|'.join(LATENCIES)})$")]
+_LatencyKey = Annotated[str, Field(pattern=f"^({'|'.join(HISTOGRAMS)})$")]
 _NameKey = Annotated[str, Field(pattern=f"^({'|'.join((*FIELDS, 'started'))})$")]
 _Histogram = Annotated[Latencies, AfterValidator(_histogram)]
 
@@ -96,8 +96,17 @@ _SAVED = TypeAdapter(_Saved)
 
 
 def encode(standing: EndpointState) -> str:
-    """As JSON."""
-    return _SAVED.dump_json(_Saved(VERSION, standing.read_ns, standing.models)).decode()
+    """As JSON, without tokens per request: only figures that start again with the agent use them."""
+    models = {name: _without_lengths(model) for name, model in standing.models.items()}
+    return _SAVED.dump_json(_Saved(VERSION, standing.read_ns, models)).decode()
+
+
+def _without_lengths(model: ModelCounters) -> ModelCounters:
+    engines = {
+        name: replace(engine, latencies={key: of for key, of in engine.latencies.items() if key in LATENCIES})
+        for name, engine in model.engines.items()
+    }
+    return replace(model, engines=engines, names={key: name for key, name in model.names.items() if key not in LENGTHS})
 
 
 def decode(text: str) -> EndpointState:
@@ -110,4 +119,7 @@ def decode(text: str) -> EndpointState:
         saved = _SAVED.validate_json(text, strict=True)
     except ValidationError as error:
         raise ValueError(f"not the counters of a metrics endpoint: {error.errors(include_url=False)[0]['msg']}") from None
+    for model in saved.models.values():
+        for engine in model.engines.values():
+            engine.latencies |= dict.fromkeys(LENGTHS)  # unknown: the next reading is their zero point
     return EndpointState(saved.read_ns, saved.models)

@@ -11,9 +11,11 @@ from typing import Final
 
 from energy_agent.core.energy import Entry, State
 from energy_agent.core.units import NS_PER_S
+from energy_agent.core.workloads.request_quantiles import NO_COMPUTED
 from energy_agent.core.workloads.serving import Serving, Split
 from energy_agent.core.workloads.token_price import EngineHour, RequestTokens, prompt_shares
-from energy_agent.core.workloads.tokens import TokenDelta
+from energy_agent.core.workloads.tokens import Latencies, TokenDelta, joined
+from energy_agent.tokens.server_spec import LENGTHS
 
 HOUR_NS: Final = 3600 * NS_PER_S
 HOURS_KEPT: Final = 25
@@ -39,6 +41,8 @@ class _Hour:
     active_uj: int = 0
     idle_uj: int = 0
     usage: RequestTokens = field(default_factory=RequestTokens)
+    requests: int | None = None
+    lengths: dict[str, Latencies] = field(default_factory=dict)  # by field of TokenDelta
     devices: set[str] = field(default_factory=set)
     models: set[str] = field(default_factory=set)
 
@@ -86,6 +90,13 @@ class PriceHours:
             hour.models.add(row.model)
             computed = row.computed if row.computed is not None else row.prompt  # without a count of cached ones: all of them
             hour.usage = hour.usage.plus(RequestTokens(computed or 0, row.cached or 0, row.generation or 0))
+            if row.requests is not None:
+                hour.requests = (hour.requests or 0) + row.requests
+            for name in LENGTHS:
+                grown = getattr(row, name)
+                if grown is not None:
+                    before = hour.lengths.get(name)
+                    hour.lengths[name] = grown if before is None else joined((before, grown)) or grown
             engine = self._engines[engines[row.workload]]
             engine.tokens_until_ns = max(engine.tokens_until_ns, row.end_ns)
 
@@ -141,6 +152,10 @@ class PriceHours:
 def _view(name: str, engine: _Engine, hour: _Hour, errors: Mapping[str, SensorError], *, final: bool) -> EngineHour:
     of = [errors[device] for device in hour.devices if device in errors]
     share, low, high = prompt_shares(hour.usage, engine.split)
+    prompts = hour.lengths.get("computed_per_request") or (
+        None if hour.usage.cached else hour.lengths.get("prompt_per_request")
+    )
+    outputs = hour.lengths.get("generation_per_request")
     return EngineHour(
         engine=name,
         model=next(iter(hour.models)) if len(hour.models) == 1 else "",
@@ -155,4 +170,8 @@ def _view(name: str, engine: _Engine, hour: _Hour, errors: Mapping[str, SensorEr
         gain_ratio=max((each.gain_ratio for each in of), default=0.0),
         edge_uj=2 * sum(each.edge_uj for each in of),
         final=final,
+        requests=hour.requests,
+        prompts=prompts,
+        outputs=outputs,
+        no_lengths=NO_COMPUTED if prompts is None and "prompt_per_request" in hour.lengths else "",
     )

@@ -19,7 +19,7 @@ class EngineReading:
         engine: values of the labels that distinguish engines; empty for a single engine.
         counts: counters by their field of `TokenDelta`.
         gauges: requests that run and wait.
-        latencies: histograms by field.
+        latencies: histograms by field, those of tokens per request included.
         unreadable: fields that are on the page with a value that cannot be one: negative, not a number, past 2^53, or twice.
         started_s: UTC s at which the counters began.
         rank: whose copy of the counters this is.

@@ -8,7 +8,7 @@ from typing import Literal
 from energy_agent.core.workloads.tokens import Latencies
 from energy_agent.tokens.reading import EndpointError, EngineReading, ModelReading
 from energy_agent.tokens.series import count, latencies, series
-from energy_agent.tokens.server_spec import COUNTS, GAUGES, LATENCIES, Name, TokenServer
+from energy_agent.tokens.server_spec import COUNTS, GAUGES, HISTOGRAMS, Name, TokenServer
 
 MODELS_LIMIT = 64
 ENGINES_LIMIT = 256  # of one model
@@ -96,7 +96,7 @@ def _index_names(key: _Key) -> dict[str, list[tuple[Part, str, int, Name]]]:
     """What each name of a line is for."""
     wanted: dict[str, list[tuple[Part, str, int, Name]]] = {}
     for value, place, name in key.server.names():
-        parts: tuple[Part, ...] = ("_bucket", "_sum") if value in LATENCIES else ("",)
+        parts: tuple[Part, ...] = ("_bucket", "_sum") if value in HISTOGRAMS else ("",)
         for part in parts:
             wanted.setdefault(name.name + part, []).append((part, value, place, name))
     return wanted
@@ -122,7 +122,7 @@ def _engine(server: TokenServer, name: str, engine: _Engine, places: Mapping[str
     counts = {value: _whole(chosen[value]) for value in (*COUNTS, *GAUGES) if value in chosen}
     times = {
         value: _times(chosen[value], _SCALE[getattr(server, value)[places[value]].unit])
-        for value in LATENCIES
+        for value in HISTOGRAMS
         if value in chosen
     }
     starts = chosen["started"].values.values() if "started" in chosen else ()
@@ -130,7 +130,7 @@ def _engine(server: TokenServer, name: str, engine: _Engine, places: Mapping[str
         name,
         {value: n for value in COUNTS if (n := counts.get(value)) is not None},
         {value: n for value in GAUGES if (n := counts.get(value)) is not None},
-        {value: t for value in LATENCIES if (t := times.get(value)) is not None},
+        {value: t for value in HISTOGRAMS if (t := times.get(value)) is not None},
         frozenset(value for value, got in (*counts.items(), *times.items()) if got is None),
         max((s for s in starts if count(s) is not None), default=None),
         "/".join(map(str, max(ranks.values(), default=()))),

@@ -8,8 +8,11 @@ COUNTS = ("prompt", "cached", "computed", "generation", "requests", "steps", "dr
 """Whole counters that only rise while an engine lives."""
 GAUGES = ("running", "waiting")
 LATENCIES = ("ttft", "itl", "tpot")
-"""Histograms."""
-FIELDS = (*COUNTS, *GAUGES, *LATENCIES)
+"""Histograms of times."""
+LENGTHS = ("prompt_per_request", "computed_per_request", "generation_per_request")
+"""Histograms of tokens per request."""
+HISTOGRAMS = (*LATENCIES, *LENGTHS)
+FIELDS = (*COUNTS, *GAUGES, *HISTOGRAMS)
 
 Unit = Literal["s", "ms"]
 Moves = Literal["step", "request"]
@@ -59,6 +62,7 @@ class TokenServer:
         drafts, accepted: draft tokens of speculative decoding, and those of them that the model accepted.
         aborted: requests that ended without being finished.
         tpot: the mean time per output token of each request that ended, which limits on the time between tokens are about.
+        prompt_per_request, computed_per_request, generation_per_request: as of `TokenDelta`.
         started: a gauge with the UTC s at which an engine's counters began.
     """
 
@@ -83,6 +87,9 @@ class TokenServer:
     ttft: Names = ()
     itl: Names = ()
     tpot: Names = ()
+    prompt_per_request: Names = ()
+    computed_per_request: Names = ()
+    generation_per_request: Names = ()
     started: Names = ()
 
     def names(self) -> Iterator[tuple[str, int, Name]]:

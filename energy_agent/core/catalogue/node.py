@@ -45,6 +45,9 @@ _PRICE = (
     "Appears with the engine's first energy and tokens; counts since the agent started. A price is absent while the engine has "
     "had no such tokens in the hour."
 )
+_REQUEST = (
+    "As the prices. Absent if the server has no histograms of tokens per request; request_energy_absent_info has the reason."
+)
 _PROVEN = (
     "Absent before the first analysis of enough pairs. Sum over all groups and quarters of this GPU, kept over restarts; "
     "each analysis replaces the part of its group and quarter, so the value may fall."
@@ -301,6 +304,16 @@ CATALOGUE: tuple[Signal, ...] = (
     Signal("engine_hour_energy_joules", "gauge", "joules",
            "GPU energy of an engine in the hour: active while a kernel ran, which the prices divide, or idle.",
            (*ENGINE, "state"), _PRICE),
+    Signal("engine_hour_requests", "gauge", "", "Requests of an engine that ended in the hour.", ENGINE,
+           "As the prices, if the inference server counts requests."),
+    *(
+        Signal(f"request_energy_{name}_joules{end}", "gauge", "" if end else "joules",
+               f"{what} of the active GPU energy of the requests that ended in the hour{text}.", ENGINE, _REQUEST)
+        for name, what in (("median", "Median"), ("p95", "95th percentile"))
+        for end, text in (("", ""), ("_lower", ", lower bound"), ("_upper", ", upper bound"))
+    ),
+    Signal("request_energy_absent_info", "info", "", "Why the energy of an engine's requests is absent.", (*ENGINE, "reason"),
+           _FACT),
     Signal("engine_hour_end_timestamp_seconds", "gauge", "seconds", "Time up to which the hour is known, UTC.", ENGINE, _PRICE),
     # DVFS
     Signal("dvfs_mode", "gauge", "", "1 for the mode of DVFS on this GPU (observe, shadow or enforce), 0 for the others.",

@@ -16,6 +16,7 @@ from typing import Final, Literal, Self
 
 from energy_agent.core.units import UJ_PER_J
 from energy_agent.core.workloads.serving import Split
+from energy_agent.core.workloads.tokens import Latencies
 
 Kind = Literal["prompt", "cached", "generation"]
 KINDS: Final[tuple[Kind, ...]] = ("prompt", "cached", "generation")
@@ -46,6 +47,8 @@ class EngineHour:
         idle_uj: energy of its GPUs while it held them idle.
         gain_ratio: systematic error of the GPUs' sensors.
         edge_uj: error of the energy at the edges of the hour.
+        requests: requests that ended; None: the server does not count them.
+        prompts, outputs: computed prompt tokens and generated tokens of these requests; None with the reason in `no_lengths`.
         final: all energy and tokens of the hour are known; a price of an open hour is provisional.
     """
 
@@ -62,6 +65,10 @@ class EngineHour:
     gain_ratio: float = 0.0
     edge_uj: int = 0
     final: bool = False
+    requests: int | None = None
+    prompts: Latencies | None = None
+    outputs: Latencies | None = None
+    no_lengths: str = ""
 
     def energy_uj(self, usage: RequestTokens) -> Fraction:
         """Energy of a request with this usage, uJ; summed over all requests of the hour it is `active_uj`, exactly.
@@ -78,13 +85,32 @@ class EngineHour:
         """
         value = self.energy_uj(usage)
         ends = [self._energy(usage, share) for share in (self.prompt_share_low, self.prompt_share_high)]
-        edge = Fraction(self.edge_uj, self.active_uj) if self.active_uj else Fraction(0)
-        low, high = min(value, *ends) * (1 - min(edge, Fraction(1))), max(value, *ends) * (1 + edge)
+        low, high = self.error_factors
         return (
             float(value) / UJ_PER_J,
-            float(low) / UJ_PER_J / (1 + self.gain_ratio),
-            float(high) / UJ_PER_J / (1 - self.gain_ratio),
+            float(min(value, *ends)) / UJ_PER_J * low,
+            float(max(value, *ends)) / UJ_PER_J * high,
         )
+
+    @property
+    def error_factors(self) -> tuple[float, float]:
+        """What bounds of the energy are multiplied by for the error of the sensors and of the hour's edges."""
+        edge = self.edge_uj / self.active_uj if self.active_uj else 0.0
+        return (1 - min(edge, 1.0)) / (1 + self.gain_ratio), (1 + edge) / (1 - self.gain_ratio)
+
+    def rates(self, share: Fraction) -> tuple[float, float]:
+        """J per computed prompt token and per generated token at a share of prompts; 0 without tokens of a kind."""
+        parts = ((share, self.usage.computed), (1 - share, self.usage.generated))
+        prompt, generation = (float(part * self.active_uj / tokens) / UJ_PER_J if tokens else 0.0 for part, tokens in parts)
+        return prompt, generation
+
+    def mean(self) -> tuple[float, float, float] | None:
+        """J per request with bounds: the engine's active energy over the requests that ended; None without any."""
+        if not self.requests or not self.active_uj:
+            return None
+        mean = self.active_uj / UJ_PER_J / self.requests
+        low, high = self.error_factors
+        return mean, mean * low, mean * high
 
     def price(self, kind: Kind) -> tuple[float, float, float] | None:
         """J per token of a kind with bounds; None where the engine had none of it, or no energy is recorded for it yet."""

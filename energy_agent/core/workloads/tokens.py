@@ -8,12 +8,12 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """A histogram of latencies in s.
+    """A histogram of latencies in s, or of tokens per request.
 
     Args:
         edges: upper bounds of the buckets, rising, without the infinite one.
         counts: observations of each bucket, not cumulated; one more than `edges`, the last is above all of them.
-        sum_s: sum of all observations.
+        sum_s: sum of all observations, in the unit of the edges.
     """
 
     edges: tuple[float, ...]
@@ -78,6 +78,8 @@ class TokenDelta:
         waiting: requests that are queued at the end of the interval.
         ttft: times to first token.
         itl: times between two tokens.
+        prompt_per_request, computed_per_request, generation_per_request: tokens of each request that ended: of its prompt, of
+            its prompt without those found in a cache, and generated.
         restarted: an engine restarted within the interval. It never published what it did between the earlier reading and its
             end, so the counts are lower bounds.
     """
@@ -102,6 +104,9 @@ class TokenDelta:
     waiting: int | None = None
     ttft: Latencies | None = None
     itl: Latencies | None = None
+    prompt_per_request: Latencies | None = None
+    computed_per_request: Latencies | None = None
+    generation_per_request: Latencies | None = None
     restarted: bool = False
 
 

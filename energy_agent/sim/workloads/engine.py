@@ -25,6 +25,8 @@ E2E_BUCKETS = (
     7680.0,
 )  # fmt: skip
 
+TOKEN_BUCKETS = tuple(digit * 10**power for power in range(5) for digit in (1, 2, 5))[:-1]
+"""Tokens per request, as vLLM has them for a context of 32,768 tokens."""
 ITERATION_BUCKETS = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)  # tokens
 
 
@@ -57,6 +59,9 @@ class SimulatedCounters:
     itl: Histogram = field(default_factory=lambda: Histogram(ITL_BUCKETS))
     tpot: Histogram = field(default_factory=lambda: Histogram(ITL_BUCKETS))  # a request's mean time between tokens
     e2e: Histogram = field(default_factory=lambda: Histogram(E2E_BUCKETS))
+    prompts: Histogram = field(default_factory=lambda: Histogram(TOKEN_BUCKETS))  # tokens per request that finished
+    computed_prompts: Histogram = field(default_factory=lambda: Histogram(TOKEN_BUCKETS))  # without cached tokens
+    outputs: Histogram = field(default_factory=lambda: Histogram(TOKEN_BUCKETS))
     iterations: Histogram = field(default_factory=lambda: Histogram(ITERATION_BUCKETS))  # tokens a step
 
 
@@ -193,6 +198,9 @@ class BatchingEngine:
             self.running.remove(request)
             self._kv_held -= request.kv
             counters.finished += 1
+            counters.prompts.observe(request.prompt)
+            counters.computed_prompts.observe(request.prompt - request.cached)
+            counters.outputs.observe(request.generated)
             counters.e2e.observe((end_ns - request.arrived_ns) / NS_PER_S)
             if request.generated > 1:
                 counters.tpot.observe((end_ns - request.first_token_ns) / NS_PER_S / (request.generated - 1))

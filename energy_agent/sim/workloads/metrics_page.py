@@ -56,6 +56,11 @@ def render(engine: BatchingEngine, model: str, started_s: float) -> str:
     histogram("vllm:time_to_first_token_seconds", "Time to first token in seconds.", counters.ttft)
     histogram("vllm:inter_token_latency_seconds", "Inter-token latency in seconds.", counters.itl)
     histogram("vllm:request_time_per_output_token_seconds", "Mean time per output token of a request.", counters.tpot)
+    histogram("vllm:request_prompt_tokens", "Prefill tokens of a request.", counters.prompts)
+    histogram(
+        "vllm:request_prefill_kv_computed_tokens", "Prefill tokens of a request without cached ones.", counters.computed_prompts
+    )
+    histogram("vllm:request_generation_tokens", "Generation tokens of a request.", counters.outputs)
     histogram("vllm:e2e_request_latency_seconds", "End-to-end request latency in seconds.", counters.e2e)
     return "\n".join(lines) + "\n"
 

@@ -17,6 +17,8 @@ SPEC = TokenServer(
     waiting=(Name(f"{_P}queued_requests"),),
     ttft=(Name(f"{_P}time_to_first_token_seconds"),),
     itl=(Name(f"{_P}inter_token_latency_seconds"),),
+    prompt_per_request=(Name(f"{_P}input_sequence_tokens"),),
+    generation_per_request=(Name(f"{_P}output_sequence_tokens"),),
     note="Configure either the frontend or the engines behind it: both count the same tokens. If `DYN_METRICS_PREFIX` is "
     "set, use `mapping`. Running requests include waiting requests.",
 )

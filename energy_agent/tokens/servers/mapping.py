@@ -44,6 +44,9 @@ def of(mapping: TokenMapping) -> TokenServer:
         ttft=names("ttft", latency=True),
         itl=names("itl", latency=True),
         tpot=names("tpot", latency=True),
+        prompt_per_request=names("prompt_per_request"),
+        computed_per_request=names("computed_per_request"),
+        generation_per_request=names("generation_per_request"),
     )
 
 

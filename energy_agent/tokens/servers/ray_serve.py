@@ -25,6 +25,9 @@ SPEC = TokenServer(
         Name("ray_vllm_time_per_output_token_seconds", "up to vLLM 0.12"),
     ),
     tpot=(Name("ray_vllm_request_time_per_output_token_seconds"),),
+    prompt_per_request=(Name("ray_vllm_request_prompt_tokens"),),
+    computed_per_request=(Name("ray_vllm_request_prefill_kv_computed_tokens", "current versions"),),
+    generation_per_request=(Name("ray_vllm_request_generation_tokens"),),
     note="Configure the metrics endpoint of the node's Ray agent (`--metrics-export-port`), once per node: it covers all "
     "replicas. Ray publishes every few seconds, so set `period_s` to at least that period.",
 )

@@ -29,7 +29,11 @@ SPEC = TokenServer(
         Name("sglang:inter_token_latency_seconds"),
         Name("sglang:time_per_output_token_seconds", "older versions"),
     ),
-    note="Requires `--enable-metrics`. `generation_tokens_total` advances only when a request ends, so it is read only if "
+    prompt_per_request=(Name("sglang:prompt_tokens_histogram"),),
+    computed_per_request=(Name("sglang:uncached_prompt_tokens_histogram", "current versions"),),
+    generation_per_request=(Name("sglang:generation_tokens_histogram"),),
+    note="Requires `--enable-metrics`, and for tokens per request `--collect-tokens-histogram`. `generation_tokens_total` "
+    "advances only when a request ends, so it is read only if "
     "the live counter is missing. The live counter excludes the first token of a request, which is produced with the "
     "prompt. A prompt that is recomputed after a retraction counts again, as its energy does. "
     "Draft tokens are gauges of the last batches and cannot be summed.",

@@ -29,6 +29,9 @@ SPEC = TokenServer(
         Name("vllm:time_per_output_token_seconds", "up to 0.12"),
     ),
     tpot=(Name("vllm:request_time_per_output_token_seconds"),),
+    prompt_per_request=(Name("vllm:request_prompt_tokens"),),
+    computed_per_request=(Name("vllm:request_prefill_kv_computed_tokens", "current versions"),),
+    generation_per_request=(Name("vllm:request_generation_tokens"),),
     started=(Name("vllm:generation_tokens_created"),),
     # Not read: request_success_total{finished_reason="abort"}, which stays 0 when clients cancel (vLLM issues 31503, 55634).
     note="Enabled by default. With several API servers the counters are sums over them and have no start time. Requests that "

@@ -63,7 +63,8 @@ def test_every_family_has_the_kind_unit_labels_and_help_of_the_catalogue(fmt: Fo
         assert all(set(s.labels) <= own for s in family.samples)
         if fmt is Format.OPENMETRICS and family.name.endswith(f"_{signal.unit}"):
             assert family.unit == ("" if "_per_" in signal.unit else signal.unit)
-    lone = {"gpu_absent_info", "dvfs_exempt_info"}  # there only while something is amiss, or a GPU is not steered by design
+    # There only while something is missing, or a GPU is not steered by design.
+    lone = {"gpu_absent_info", "dvfs_exempt_info", "request_energy_absent_info"}
     assert seen == {s.name for s in BY_NAME.values() if s.process == "agent" and not s.reserved} - lone
 
 

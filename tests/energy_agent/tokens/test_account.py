@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from energy_agent.core.workloads.tokens import Latencies, joined
 from energy_agent.core.workloads.training_report import RATE_MAX
-from energy_agent.tokens.account import KEPT_LIMIT, TOTALS_LIMIT, EndpointAccount
+from energy_agent.tokens.account import KEPT_LIMIT, TOTALS_LIMIT, EndpointAccount, rows
 from energy_agent.tokens.advance import DERIVED
 from energy_agent.tokens.reading import EndpointError, EngineReading, ModelReading
 from energy_agent.tokens.server_spec import COUNTS
@@ -143,6 +143,33 @@ def test_what_was_done_before_the_first_reading_is_not_ours_and_what_comes_up_la
     )
     assert (m.generation, m.requests, m.prompt) == (8, 3, None)
     assert (n.model, n.generation, n.start_ns, n.end_ns) == ("n", 4, 5, 6)
+
+
+def test_tokens_per_request_are_counted_from_the_next_reading_on_after_a_restart_of_the_agent():
+    def lengths(count):
+        return EngineReading(
+            "0", {"requests": count}, latencies={"generation_per_request": Latencies(EDGES, (0, count, 0), 0.5)}
+        )
+
+    book = account()
+    book.feed([reading(1, lengths(5))], 1)
+    [delta] = book.feed([reading(2, lengths(7))], 2)
+    assert delta.generation_per_request.counts == (0, 2, 0)
+    assert book.totals(up=True)[0].ttft is None
+    text, book = book.dump(), account()
+    assert "per_request" not in text  # an agent of an earlier version reads it
+    book.restore(text)
+    [delta] = book.feed([reading(9, lengths(20))], 9)
+    assert (delta.requests, delta.generation_per_request) == (13, None)
+    [delta] = book.feed([reading(10, lengths(21))], 10)
+    assert delta.generation_per_request.counts == (0, 1, 0)
+
+
+def test_requests_are_a_phase_of_their_own():
+    book = account()
+    book.feed([reading(1, engine(generation=10, requests=5))], 1)
+    [delta] = book.feed([reading(2, engine(generation=40, requests=7))], 2)
+    assert {row.phase: row.tokens for row in rows(delta)} == {"generation": 30, "request": 2}
 
 
 def test_a_value_that_could_not_be_read_is_counted_once_it_can():

@@ -6,10 +6,12 @@ import pytest
 
 from energy_agent.core.workloads.tokens import Latencies
 from energy_agent.tokens.counter_state import EndpointState, EngineCounters, ModelCounters, decode, encode
+from energy_agent.tokens.server_spec import LENGTHS
 
 TTFT = Latencies((0.1, 1.0), (3, 0, 2), 2.5)
+LATENCIES = {"ttft": TTFT, "itl": None} | dict.fromkeys(LENGTHS)
 WHOLE = EndpointState(
-    7, {"m": ModelCounters({"0": EngineCounters({"prompt": 5, "cached": None}, {"ttft": TTFT, "itl": None}, 1.5, "0")},
+    7, {"m": ModelCounters({"0": EngineCounters({"prompt": 5, "cached": None}, LATENCIES, 1.5, "0")},
                    {"prompt": "vllm:prompt"}, {"prompt": 9}, {"ttft": TTFT}, 6, 1, 0)},
 )  # fmt: skip
 

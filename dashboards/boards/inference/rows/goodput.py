@@ -1,5 +1,6 @@
-"""Row of energy by its use: tokens of requests within their limits, rejected drafts and aborted requests."""
+"""Row of energy by its use: requests, tokens of requests within their limits, rejected drafts and aborted requests."""
 
+from dashboards.boards.inference.requests import request_panels
 from dashboards.boards.inference.rows.serving import NAME, TO_TRACE
 from dashboards.dashboard import DashboardRows, PanelQuery, PanelRow, banded, recorded, third
 from dashboards.promql.joins import MOST
@@ -9,14 +10,15 @@ from dashboards.rules.model import end_of
 
 
 def goodput() -> PanelRow:
-    """Goodput and lost energy."""
+    """Energy per request, goodput and lost energy."""
 
     def most(name: str, *matchers: str) -> str:
         return f"topk({MOST}, {recorded(name, MODEL, *matchers)})"
 
     return PanelRow(
-        "Goodput and lost energy",
+        "Energy per request, goodput and lost energy",
         (
+            *request_panels(),
             third(
                 f"Energy per token within limits, top {MOST} (J/token)",
                 "GPU energy, idle included, divided by the generated tokens of requests within the latency limits of their "
