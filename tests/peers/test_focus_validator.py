@@ -19,7 +19,8 @@ from tests.support import need_environment
 pytestmark = pytest.mark.peer
 VERSION = "1.2.0.1"
 UNCONDITIONAL = {"InvoiceId-C-005-C"}
-"""Rules of charges with an invoice that the validator applies to all charges; the report's charges have none."""
+"""InvoiceId must not be null where a charge has an invoice. The validator drops that condition, and that of the opposite rule
+C-004-C, so that each row breaks one of them; C-003-C, which asks for either, must pass. The charges here have no invoice."""
 
 
 def test_focus_validator_finds_no_violation(tmp_path: Path) -> None:
