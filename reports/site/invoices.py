@@ -17,7 +17,6 @@ NO_INVOICE: Final = "no input has invoices of the site"
 NO_READING: Final = "no input has readings of the site's supply meters"
 SEVERAL_CURRENCIES: Final = "invoices use several currencies"
 CUT_AMOUNTS: Final = "the period cuts invoices, so that their amounts are uncertain by more than 20 %"
-_GAPS: Final = "invoices or readings cover {percent}% of the period"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,7 @@ def _cost(invoices: Sequence[InvoicedEnergy], window: SiteWindow) -> InvoicedCos
     if lacking := [i.number for i in invoices if i.amount is None]:
         reason = f"no amount of invoice {', '.join(lacking)}"
     elif not known.whole:
-        reason = _GAPS.format(percent=int(known.known * 100))
+        reason = _gaps(known)
     if reason:
         return InvoicedCost(Amount(None, reason=reason), currencies[0], with_tax)
     money = money_in(invoices, window.start_ns, window.end_ns)
@@ -161,9 +160,15 @@ def energy_of(total: EnergyInWindow) -> Amount:
 def known_energy(total: EnergyInWindow | None, absent: str) -> Amount:
     """Return the energy of a window that is known as a whole, in uJ.
 
-    Otherwise it has a reason: the known share in whole percent, rounded down so that a gap is never 100 %, or `absent` if
-    nothing is known.
+    Otherwise it has a reason: the known share, or `absent` if nothing is known.
     """
     if total is None or not total.rows:
         return Amount(None, reason=absent)
-    return energy_of(total) if total.whole else Amount(None, reason=_GAPS.format(percent=int(total.known * 100)))
+    if total.whole:
+        return energy_of(total)
+    return Amount(None, reason=_gaps(total))
+
+
+def _gaps(total: EnergyInWindow) -> str:
+    """The known share of a window in whole percent, rounded down so that a gap is never 100 %."""
+    return f"invoices or readings cover {int(total.known * 100)}% of the period"

@@ -59,6 +59,11 @@ class Technology(StrEnum):
         return self.renewable or self is Technology.NUCLEAR
 
     @property
+    def may_burn_biomass(self) -> bool:
+        """Whether its electricity may have biogenic CO2, which is reported apart from the scopes."""
+        return self in (Technology.BIOMASS, Technology.MIXED)
+
+    @property
     def burns_nothing(self) -> bool:
         """Whether its direct emissions are 0 by its nature; geothermal wells and biomass have some."""
         return self in (Technology.WIND, Technology.SOLAR, Technology.HYDRO, Technology.OCEAN, Technology.NUCLEAR)
@@ -79,6 +84,7 @@ class Lot:
         objection: why it may not be claimed and covers nothing; "": it may be claimed.
         timed: its period is that of a delivery with a time stamp, not of a volume that was spread evenly.
         proof: registry, retirement and serial numbers of its certificates, as text.
+        biogenic_g_per_kwh: biogenic CO2 of the electricity; None: not stated.
     """
 
     contract: str
@@ -92,6 +98,7 @@ class Lot:
     objection: str = ""
     timed: bool = False
     proof: str = ""
+    biogenic_g_per_kwh: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,7 @@ class ContractUse:
         covered_uj: of it, matched with consumption.
         unused: of it, not matched, by reason; with `covered_uj` it is all that was available.
         grams: of what it covers.
+        biogenic_grams: biogenic CO2 of what it covers; None: not stated.
     """
 
     contract: str
@@ -114,6 +122,7 @@ class ContractUse:
     unused: Mapping[str, int]
     grams: Fraction
     proof: str = ""
+    biogenic_grams: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,9 +265,10 @@ class _Tally:
         lot = self.lot
         what = (lot.contract, lot.kind, lot.technology, self.same_zone)
         grams = sum((Fraction(g) * uj for g, uj in self.covered_uj.items()), Fraction(0)) / UJ_PER_KWH
-        return ContractUse(
-            *what, self.available_uj, sum(self.covered_uj.values()), dict(sorted(self.unused.items())), grams, lot.proof
-        )
+        covered = sum(self.covered_uj.values())
+        factor = lot.biogenic_g_per_kwh
+        biogenic = None if factor is None else Fraction(factor) * covered / UJ_PER_KWH
+        return ContractUse(*what, self.available_uj, covered, dict(sorted(self.unused.items())), grams, lot.proof, biogenic)
 
 
 def _until(lot: Lot, t_ns: int) -> int:

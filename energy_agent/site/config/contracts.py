@@ -80,6 +80,13 @@ class Contract(Section):
     g_boundary: Literal["direct", "life-cycle"] = Field(
         "direct", description="emissions that the figure includes; the contract covers nothing if grid.boundary differs"
     )
+    biogenic_g_per_kwh: float | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="grams of CO2 from biomass per kWh, of biomass or a mix; reported apart from the scopes, missing without",
+    )
+    biogenic_source: str = Field("", max_length=200, description="source of biogenic_g_per_kwh")
     start: Day | None = Field(None, description="first day of the period, in the site's time zone (with volume_kwh)")
     end: Day | None = Field(None, description="last day of the period, inclusive (with volume_kwh)")
     volume_kwh: float | None = Field(None, gt=0, le=1e12, description="volume of the period")
@@ -131,6 +138,7 @@ class Contract(Section):
                 f"{what}: start and end are allowed only with volume_kwh; an hourly_file has the time of each hour"
             )
         self._factor(what)
+        self._biogenic(what)
         if (self.retired is None) != (not self.retirement_id):
             raise ValueError(f"{what}: retired and retirement_id require each other")
         self._certificates(what)
@@ -177,6 +185,17 @@ class Contract(Section):
         if (grams or not self.technology.burns_nothing) and not self.g_source:
             raise ValueError(f"{what}: g_source is missing: state the source of {grams:g} g/kWh")
 
+    def _biogenic(self, what: str) -> None:
+        grams = self.biogenic_g_per_kwh
+        if grams is None:
+            return
+        if not self.technology.may_burn_biomass:
+            raise ValueError(f"{what}: {self.technology} electricity has no biogenic CO2; omit biogenic_g_per_kwh")
+        if not grams and self.technology is Technology.BIOMASS:
+            raise ValueError(f"{what}: biomass electricity has more than 0 g/kWh of biogenic CO2; set biogenic_g_per_kwh")
+        if not self.biogenic_source:
+            raise ValueError(f"{what}: biogenic_source is missing: state the source of {grams:g} g/kWh")
+
     def _period(self, what: str, start: date, end: date) -> None:
         if end < start:
             raise ValueError(f"{what} ends on {end}, before it begins on {start}")
@@ -212,7 +231,8 @@ class Contract(Section):
         objection = self.objection(first, as_of, boundary, beneficiaries)
         grams = Decimal(repr(self.g_per_kwh or 0.0))
         what = (self.id, self.kind, self.zone, self.technology, grams)
-        return [Lot(*what, *each, objection, self.is_timed, self.proof) for each in delivered]
+        biogenic = None if self.biogenic_g_per_kwh is None else Decimal(repr(self.biogenic_g_per_kwh))
+        return [Lot(*what, *each, objection, self.is_timed, self.proof, biogenic) for each in delivered]
 
     def objection(self, first: date, as_of: date, boundary: EmissionBoundary, beneficiaries: Beneficiaries = ANYBODY) -> str:
         """Why it may not be claimed and covers nothing; "": it may be.

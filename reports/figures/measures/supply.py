@@ -1,5 +1,8 @@
 """Scope 3, category 3 of the electricity used (fuel supply and grid losses), and biogenic CO2, which no scope contains.
 
+Biogenic CO2 is that of the grid, location-based, and apart from it that of each contract with biomass. The two are not added:
+electricity of a contract is also in the figure of the grid.
+
 Each is the energy of location-based Scope 2 times a yearly factor of its own: activity B (fuel supply) and activity C (losses
 in transmission and distribution) of category 3 in the GHG Protocol's Scope 3 Standard. A part without a factor is absent with
 the reason, and so is the sum. Nothing is derived from life-cycle factors, which also contain the building of power plants.
@@ -21,6 +24,7 @@ from reports.inputs import NO_GRID
 _Term = tuple[str, EmissionBoundary]
 """(site, what is counted there)."""
 METHOD: Final = "energy times a yearly factor of the grid"
+CONTRACTS: Final = "contracts"
 PARTS: Final = {
     EmissionBoundary.UPSTREAM: "scope_3_3.upstream",
     EmissionBoundary.LOSSES: "scope_3_3.losses",
@@ -33,6 +37,7 @@ LACKING: Final = {
     EmissionBoundary.BIOGENIC: "no table has a factor of this grid's biogenic CO2: add a factor file with boundary biogenic",
 }
 """Why a part is absent where no table has a factor."""
+UNSTATED: Final = "the contract does not state its biogenic CO2 (biogenic_g_per_kwh)"
 CONTAINED: Final = "the site uses life-cycle factors, which are not split into scopes"
 
 
@@ -47,6 +52,18 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             yield _figure(evidence, f"{prefix}/site/{name}", [(name, kind) for kind in kinds], within[name], {"site": name})
         terms = [(name, kind) for name in every for kind in kinds]
         yield _figure(evidence, prefix, terms, common(within.values()), {})
+    for name in every:
+        yield from _contracts(evidence, name, within[name])
+
+
+def _contracts(evidence: PeriodEvidence, name: str, within: str) -> Iterator[Figure]:
+    """Biogenic CO2 of each contract that covers energy with electricity that may be of biomass."""
+    coverage = evidence.sites[name].grid.coverage
+    for claim in () if coverage is None else coverage.claims:
+        if claim.covered_uj and claim.technology.may_burn_biomass:
+            grams = Amount(claim.biogenic_grams, reason=UNSTATED if claim.biogenic_grams is None else "")
+            dims = {"site": name, "contract": claim.contract, "technology": claim.technology.value}
+            yield amount_figure(f"biogenic_co2.contract/{name}/{claim.contract}", grams, "g", CONTRACTS, within, dims=dims)
 
 
 def _figure(evidence: PeriodEvidence, identity: str, terms: list[_Term], within: str, dims: Mapping[str, str]) -> Figure:

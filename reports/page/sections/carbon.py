@@ -26,7 +26,8 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
             blocks.append(_by_site(facts, say, prefix, caption))
     if blocks:
         blocks.append(Note(say("bounds_of_co2e")))
-        blocks += [*market_blocks(facts, say), *_supply(facts, say), *_charts(facts, say), *_matching(facts, say)]
+        blocks += [*market_blocks(facts, say), *_supply(facts, say), *_biogenic(facts, say)]
+        blocks += [*_charts(facts, say), *_matching(facts, say)]
     blocks += [*_contracts(facts, say), *_embodied(facts, say)]
     if not blocks:
         return OmittedSection(say.translate(facts.figures["co2e.location"].reason))
@@ -73,8 +74,8 @@ def _by_site(facts: Facts, say: Translator, prefix: str, caption: str) -> Report
 
 
 def _supply(facts: Facts, say: Translator) -> list[Block]:
-    """Scope 3, category 3 and biogenic CO2 by site; what is missing with its reason."""
-    prefixes = ("scope_3_3.upstream", "scope_3_3.losses", "scope_3_3", "biogenic_co2")
+    """Scope 3, category 3 by site; what is missing with its reason."""
+    prefixes = ("scope_3_3.upstream", "scope_3_3.losses", "scope_3_3")
     names: list[str] = []
     values: list[Fraction | None] = []
     reasons: dict[str, list[str]] = {}
@@ -91,13 +92,34 @@ def _supply(facts: Facts, say: Translator) -> list[Block]:
         return [Note(say("no_scope_3_of_electricity")), *notes]
     block = amounts(values, MASS)
     cells = (block.cells[n : n + len(prefixes)] for n in range(0, len(values), len(prefixes)))
-    heads = (
-        say("with_unit", name=say(head), unit=block.unit)
-        for head in ("fuel_supply", "grid_losses", "scope_3_category_3", "biogenic_co2")
-    )
+    heads = (say("with_unit", name=say(head), unit=block.unit) for head in ("fuel_supply", "grid_losses", "scope_3_category_3"))
     rows = tuple((name, *row) for name, row in zip(names, cells, strict=True))
     table = ReportTable(say("scope_3_of_electricity"), (say("site"), *heads), rows)
     return [table, Note(say("scope_3_explained")), *notes]
+
+
+def _biogenic(facts: Facts, say: Translator) -> list[Block]:
+    """Biogenic CO2 of the grid and of contracts with biomass, apart from the scopes; what is missing with its reason."""
+    grids = [facts.figures[f"biogenic_co2/site/{name}"] for name in facts.sites]
+    contracts = facts.by_prefix("biogenic_co2.contract/")
+    missing: dict[str, list[str]] = {}
+    for figure in (*grids, *contracts):
+        if figure.value is None and figure.reason:
+            missing.setdefault(figure.reason, []).append(figure.dims.get("contract", figure.dims["site"]))
+    notes = [
+        Note(say("biogenic_co2_missing_for", names=", ".join(names), reason=say.translate(reason)))
+        for reason, names in missing.items()
+    ]
+    shown = [figure for figure in (*grids, *contracts) if figure.value is not None]
+    if not shown:
+        return [*notes]
+    block = amounts([figure.value for figure in shown], MASS)
+    rows = tuple(
+        (figure.dims["site"], figure.dims.get("contract") or say("mean_of_the_grid"), cell)
+        for figure, cell in zip(shown, block.cells, strict=True)
+    )
+    heads = (say("site"), say("supply"), say("with_unit", name=say("biogenic_co2"), unit=block.unit))
+    return [ReportTable(say("biogenic_co2_apart"), heads, rows), Note(say("biogenic_co2_explained")), *notes]
 
 
 def _bounds(figure: Figure, say: Translator) -> str:

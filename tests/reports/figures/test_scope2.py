@@ -145,9 +145,10 @@ def test_category_3_is_the_energy_times_factors_of_its_own_and_no_part_of_scope_
     (table,) = [b for b in blocks if isinstance(b, ReportTable) and b.caption.startswith("Scope 3, category 3")]
     assert [row[0] for row in table.rows] == ["alfa", "beta", "all sites"]
     assert "\u2013" not in table.rows[0][1:4]
+    assert len(table.columns) == 4
     notes = [b.text for b in blocks if isinstance(b, Note)]
     biogenic = "no table has a factor of this grid's biogenic CO2: add a factor file with boundary biogenic"
-    assert f"Missing for alfa, beta: {biogenic}." in notes
+    assert f"Biogenic CO2 is missing for alfa, beta: {biogenic}." in notes
 
 
 def test_category_3_is_missing_with_its_reason_where_a_factor_is(days: Path, usual: Facts) -> None:
@@ -167,6 +168,31 @@ def test_biogenic_co2_is_a_figure_of_its_own(days: Path, usual: Facts) -> None:
     found = of(days, supply={EmissionBoundary.BIOGENIC: (constant("wood", basis, 9),)})
     assert found.figures["biogenic_co2/site/alfa"].text == str(BOUGHT_KWH * 9)
     assert found.figures["co2e.location"] == usual.figures["co2e.location"]
+    assert states(found)["ghg-protocol", "Biogenic CO2"].state == "answered"
+    assert states(usual)["ghg-protocol", "Biogenic CO2"].state == "missing"
+
+
+def test_biogenic_co2_of_contracts_is_apart_from_the_scopes_and_missing_where_it_is_not_stated(days: Path) -> None:
+    """10 kWh of biomass at 1,050 g/kWh of biogenic CO2, 10 kWh of a mix that states none, and wind, which has none."""
+    hour = (golden.Q3, golden.Q3 + HOUR, uj(10))
+    lots = tuple(
+        Lot(name, InstrumentKind.PPA, "XA", technology, Decimal(20), *hour, biogenic_g_per_kwh=grams)
+        for name, technology, grams in (
+            ("wood", Technology.BIOMASS, Decimal(1050)), ("mix", Technology.MIXED, None), ("wind", Technology.WIND, None),
+        )
+    )  # fmt: skip
+    found, bare = of(days, lots=lots), of(days, lots=tuple(replace(lot, biogenic_g_per_kwh=None) for lot in lots))
+    of_contracts = {f.id: f for f in found.by_prefix("biogenic_co2.contract/alfa/")}
+    assert sorted(of_contracts) == ["biogenic_co2.contract/alfa/mix", "biogenic_co2.contract/alfa/wood"]
+    assert of_contracts["biogenic_co2.contract/alfa/wood"].value == 10 * 1050
+    why = "the contract does not state its biogenic CO2 (biogenic_g_per_kwh)"
+    assert of_contracts["biogenic_co2.contract/alfa/mix"].reason == why
+    assert found.figures["co2e.market"] == bare.figures["co2e.market"]
+    assert found.figures["biogenic_co2/site/alfa"].value is None
+    blocks = [b for s in compose(found, say_in("en")).sections for b in s.blocks]
+    (table,) = [b for b in blocks if isinstance(b, ReportTable) and b.caption.startswith("Biogenic CO2, apart")]
+    assert [row[:2] for row in table.rows] == [("alfa", "wood")]
+    assert f"Biogenic CO2 is missing for mix: {why}." in [b.text for b in blocks if isinstance(b, Note)]
 
 
 def test_without_a_factor_there_is_no_co2e_and_the_rest_of_the_report_is_there(without_factor: Facts) -> None:

@@ -151,13 +151,14 @@ def state(
     ("framework", "datapoint", "figure"),
     [
         ("esrs-e1-set-1", "E1-6, Scope 2 location-based", "co2e.location"),
-        ("ghg-protocol", "Scope 2, market-based", "co2e.market"),
+        ("ghg-protocol", "Scope 2, market-based", "co2e.market"), ("ghg-protocol", "Biogenic CO2", "biogenic_co2"),
         ("ifrs-s2", "29(a), Scope 2", "co2e.location"), ("gri-302-305", "305-2 b", "co2e.market"),
         ("iso-30134", "30134-9, WUE", "wue/site/fra1"), ("eed-2024-1364", "EIT", "energy.it/site/fra1"),
     ],
 )  # fmt: skip
 def test_a_year_is_not_answered_by_a_quarter(framework: str, datapoint: str, figure: str) -> None:
     assert state(framework, datapoint, {figure: ""}, YEAR) == ("answered", ())
+    assert state(framework, datapoint, {}, YEAR)[0] == "missing"
     assert state(framework, datapoint, {figure: ""}, QUARTER) == ("partly", ("twelve months of data",))
     assert state(framework, datapoint, {figure: "no meter"}, QUARTER) == ("missing", ("no meter",))
 

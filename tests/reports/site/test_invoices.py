@@ -87,7 +87,9 @@ def test_a_hole_between_invoices_leaves_the_energy_unknown() -> None:
 
 def test_a_share_of_less_than_all_is_not_100_percent() -> None:
     known = EnergyInWindow(Fraction(KWH), Fraction(0), Fraction(999, 1000), Fraction(0), 1)
-    assert known_energy(known, "nothing is known").reason == "invoices or readings cover 99% of the period"
+    reason = known_energy(known, "nothing is known").reason
+    assert reason == "invoices or readings cover 99% of the period"
+    assert say_in("zh").translate(reason) == "\u53d1\u7968\u6216\u8bfb\u6570\u8986\u76d6\u672c\u671f\u95f4\u768499%"
     assert known_energy(replace(known, rows=0), "nothing is known").reason == "nothing is known"
 
 

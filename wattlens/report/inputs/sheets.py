@@ -34,7 +34,7 @@ _MADE: Final = (
     SheetColumn("commissioned"), SheetColumn("retired"), SheetColumn("retirement_id"),
     SheetColumn("registry"), SheetColumn("serials"), SheetColumn("plant"), SheetColumn("beneficiary"), SheetColumn("g_per_kwh"),
     SheetColumn("g_source"),
-    SheetColumn("g_boundary"),
+    SheetColumn("g_boundary"), SheetColumn("biogenic_g_per_kwh"), SheetColumn("biogenic_source"),
 )
 _PUE_BOUND: Final = f"bound of its error; empty: {DeclaredPue.model_fields['uncertainty_percent'].default:g}"
 _BASE: Final = "required in the row without times"

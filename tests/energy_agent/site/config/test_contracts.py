@@ -126,6 +126,22 @@ def test_a_retirement_counts_only_with_all_of_its_proof(name: str, kind: str) ->
     assert objection({"kind": kind, name: None}) == f"its retirement is not proven: {name} missing"
 
 
+def test_biogenic_co2_is_of_biomass_with_its_source() -> None:
+    wood = {"technology": "biomass", "g_per_kwh": 20, "g_source": "the seller"}
+    stated = contract(**wood, biogenic_g_per_kwh=1050.5, biogenic_source="the seller")
+    lots = stated.lots(ZoneInfo("Europe/Berlin"), date(2026, 10, 5), EmissionBoundary.DIRECT)
+    assert {lot.biogenic_g_per_kwh for lot in lots} == {Decimal("1050.5")}
+    unstated = contract(**wood).lots(ZoneInfo("Europe/Berlin"), date(2026, 10, 5), EmissionBoundary.DIRECT)
+    assert {lot.biogenic_g_per_kwh for lot in unstated} == {None}
+    for change, message in (
+        ({"biogenic_g_per_kwh": 1050}, "biogenic_source is missing: state the source of 1050 g/kWh"),
+        ({"biogenic_g_per_kwh": 0, "biogenic_source": "x"}, "biomass electricity has more than 0 g/kWh of biogenic CO2"),
+        ({"technology": "wind", "biogenic_g_per_kwh": 5, "biogenic_source": "x"}, "wind electricity has no biogenic CO2"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            contract(**(wood | change))
+
+
 @pytest.mark.parametrize("kind", ["GO", "I-REC", "Ppa"])
 def test_a_kind_may_be_in_capitals(kind: str) -> None:
     assert contract(kind=kind).kind.value == kind.lower()
