@@ -37,10 +37,10 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class PeriodRequest:
-    """The requested period: a month, quarter, calendar year or fiscal year, which differ by time zone, or two instants.
+    """The requested period: a month, quarter or year, calendar or fiscal, which differ by time zone, or two instants.
 
-    At most one of `quarter`, `month`, `year` and `fiscal_year` is set. The words `last` and `current` have no period before
-    they are `resolved`.
+    At most one of `quarter`, `month`, `year`, `fiscal_year` and `fiscal_quarter` is set. The words `last` and `current` have no
+    period before they are `resolved`.
 
     Args:
         quarter: such as 2026Q3.
@@ -50,6 +50,7 @@ class PeriodRequest:
         year: such as 2026.
         fiscal_year: named by the calendar year in which it ends.
         first_month: of the fiscal year, 1 to 12.
+        fiscal_quarter: such as 2026Q2, of the fiscal year 2026.
     """
 
     quarter: str | None = None
@@ -59,6 +60,7 @@ class PeriodRequest:
     year: str | None = None
     fiscal_year: str | None = None
     first_month: int = 1
+    fiscal_quarter: str | None = None
 
     @property
     def kind(self) -> "PeriodKind | None":
@@ -73,17 +75,22 @@ class PeriodRequest:
 
     @property
     def label(self) -> str:
-        """The name that the report prints, such as 2026-07, 2026Q3, 2026 or FY2026; "" for instants."""
+        """The name that the report prints, such as 2026-07, 2026Q3, 2026, FY2026 or FY2026Q2; "" for instants."""
         kind = self.kind
         return "" if kind is None else kind.label(self.name)
+
+    @property
+    def is_fiscal(self) -> bool:
+        """Whether the period depends on the first month of the fiscal year."""
+        return bool(self.fiscal_year or self.fiscal_quarter)
 
     @property
     def arguments(self) -> dict[str, str | None]:
         """The request as the manifest keeps it."""
         arguments = {"quarter": self.quarter, "from": self.start, "to": self.end}
-        more = {"month": self.month, "year": self.year, "fiscal_year": self.fiscal_year}
+        more = {"month": self.month, "year": self.year, "fiscal_year": self.fiscal_year, "fiscal_quarter": self.fiscal_quarter}
         arguments |= {name: value for name, value in more.items() if value is not None}
-        return arguments | ({"first_month": str(self.first_month)} if self.fiscal_year else {})
+        return arguments | ({"first_month": str(self.first_month)} if self.is_fiscal else {})
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, object]) -> "PeriodRequest":
@@ -92,13 +99,13 @@ class PeriodRequest:
         Raises:
             UsageError: the first month of the fiscal year is not a number from 1 to 12.
         """
-        names = ("quarter", "from", "to", "month", "year", "fiscal_year", "first_month")
-        quarter, start, end, month, year, fiscal, first = (
+        names = ("quarter", "from", "to", "month", "year", "fiscal_year", "first_month", "fiscal_quarter")
+        quarter, start, end, month, year, fiscal, first, fiscal_quarter = (
             str(value) if (value := arguments.get(name)) is not None else None for name in names
         )
         if first is not None and first not in {str(n) for n in range(1, 13)}:
             raise UsageError(f"first_month: expected a number from 1 to 12, got {first[:40]!r}")
-        return cls(quarter, start, end, month, year, fiscal, int(first or 1))
+        return cls(quarter, start, end, month, year, fiscal, int(first or 1), fiscal_quarter)
 
     def resolved(self, now_ns: int) -> "PeriodRequest":
         """With the period by its number: `last` is the newest that is over in every time zone, `current` the one in UTC."""
@@ -139,21 +146,25 @@ class PeriodRequest:
     @property
     def _offset(self) -> int:
         """Months from a multiple of the kind's months to the period's first month."""
-        return self.first_month - 1 if self.fiscal_year else 0
+        return self.first_month - 1 if self.is_fiscal else 0
+
+    @property
+    def _lead(self) -> int:
+        """Months by which a fiscal year begins before the calendar year of its name."""
+        return 12 - self._offset if self._offset else 0
 
     def _first(self) -> int:
         """The period's first month, counted from the year 0."""
         kind = self.kind
         assert kind is not None
-        first = kind.first(self.name)
-        return first - 12 + self._offset if self.fiscal_year and self.first_month > 1 else first
+        return kind.first(self.name) - self._lead
 
     def _at(self, month: int) -> "PeriodRequest":
         """The period of this kind that begins with a month."""
         kind = self.kind
         assert kind is not None
-        year, number = divmod(month + 12 if self.fiscal_year and self.first_month > 1 else month, 12)
-        written = {"month": f"{year}-{number + 1:02}", "quarter": f"{year}Q{number // 3 + 1}"}.get(kind.name, str(year))
+        year, number = divmod(month + self._lead, 12)
+        written = {1: f"{year}-{number + 1:02}", 3: f"{year}Q{number // 3 + 1}"}.get(kind.months, str(year))
         return _named(kind, written, self.first_month)
 
 
@@ -187,7 +198,7 @@ class PeriodKind:
 
     def label(self, text: str) -> str:
         """The name in print."""
-        return self.prefix + (text.upper().replace("-", "") if self.name == "quarter" else text)
+        return self.prefix + (text.upper().replace("-", "") if self.months == 3 else text)
 
     def first(self, text: str) -> int:
         """The first month of the calendar period of this name, counted from the year 0.
@@ -203,24 +214,26 @@ class PeriodKind:
 
 
 _YEAR = r"((?:19|20)\d\d)"
+_QUARTER = re.compile(_YEAR + r"-?[Qq]([1-4])")
 KINDS: Final = (
-    PeriodKind("quarter", 3, re.compile(_YEAR + r"-?[Qq]([1-4])"), "a year and a quarter such as 2026Q3"),
+    PeriodKind("quarter", 3, _QUARTER, "a year and a quarter such as 2026Q3"),
     PeriodKind("month", 1, re.compile(_YEAR + r"-(0[1-9]|1[0-2])"), "a year and a month such as 2026-07"),
     PeriodKind("year", 12, re.compile(_YEAR), "a year such as 2026"),
     PeriodKind("fiscal_year", 12, re.compile(_YEAR), "the year in which it ends, such as 2026", "FY"),
+    PeriodKind("fiscal_quarter", 3, _QUARTER, "a fiscal year and a quarter such as 2026Q2", "FY"),
 )
 """Named periods; `last` and `current` name one of each by its place in time."""
 
 
 def named_period(label: str, first_month: int = 1) -> PeriodRequest:
-    """The period that a report prints as `label`, such as 2026-07, 2026Q3, 2026 or FY2026.
+    """The period that a report prints as `label`, such as 2026-07, 2026Q3, 2026, FY2026 or FY2026Q2.
 
     Raises:
         UsageError: not such a label.
     """
     kind = next((k for k in KINDS if k.form.fullmatch(label.removeprefix(k.prefix)) and label.startswith(k.prefix)), None)
     if kind is None:
-        raise UsageError(f"{label[:40]!r}: expected a period such as 2026-07, 2026Q3, 2026 or FY2026")
+        raise UsageError(f"{label[:40]!r}: expected a period such as 2026-07, 2026Q3, 2026, FY2026 or FY2026Q2")
     return _named(kind, label.removeprefix(kind.prefix), first_month)
 
 

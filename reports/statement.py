@@ -31,7 +31,7 @@ class ReportedPeriod:
     """Totals of an earlier period as an earlier report stated them.
 
     Args:
-        period: its label, such as 2025Q3, 2025-07, 2025 or FY2025.
+        period: its label, such as 2025Q3, 2025-07, 2025, FY2025 or FY2025Q3.
         totals: (figure, or ELECTRICITY, its value in the figure's unit, half of the last digit of the value in that unit).
         source: the report in which they are.
         reason: why the totals of today's ledger and inputs differ from them; "" if not given.

@@ -139,7 +139,7 @@ def test_the_quarter_that_ended_is_found_and_signed(
 
 def test_a_folder_by_quarter_needs_a_quarter(volume: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "--ledger", f"{volume}/data/segments", "--out", f"{volume}/{{quarter}}"]) == 2
-    assert "{quarter} requires --quarter" in capsys.readouterr().err
+    assert "{quarter} requires a named period such as --quarter 2026Q3" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,10 @@ NAMED = [
     (PeriodRequest(fiscal_year="2026", first_month=4), "FY2026", (2025, 4, 1), (2026, 4, 1), ("FY2025", "FY2024")),
     (PeriodRequest(fiscal_year="2026", first_month=1), "FY2026", (2026, 1, 1), (2027, 1, 1), ("FY2025", "FY2024")),
     (PeriodRequest(fiscal_year="2026", first_month=12), "FY2026", (2025, 12, 1), (2026, 12, 1), ("FY2025", "FY2024")),
+    (PeriodRequest(fiscal_quarter="2026Q2", first_month=4), "FY2026Q2", (2025, 7, 1), (2025, 10, 1), ("FY2026Q1", "FY2024Q2")),
+    (PeriodRequest(fiscal_quarter="2026-q1", first_month=4), "FY2026Q1", (2025, 4, 1), (2025, 7, 1), ("FY2025Q4", "FY2024Q1")),
+    (PeriodRequest(fiscal_quarter="2026Q4", first_month=2), "FY2026Q4", (2025, 11, 1), (2026, 2, 1), ("FY2026Q3", "FY2024Q4")),
+    (PeriodRequest(fiscal_quarter="2026Q3", first_month=1), "FY2026Q3", (2026, 7, 1), (2026, 10, 1), ("FY2026Q2", "FY2024Q3")),
 ]
 
 
@@ -113,6 +117,10 @@ def test_a_named_period_has_its_label_its_months_and_its_neighbours(
         (PeriodRequest(month="2026-13"), "--month 2026-13: expected a year and a month such as 2026-07, or last or current"),
         (PeriodRequest(month="2026-7"), "expected a year and a month"),
         (PeriodRequest(year="26"), "--year 26: expected a year such as 2026"),
+        (
+            PeriodRequest(fiscal_quarter="2026", first_month=4),
+            "--fiscal-quarter 2026: expected a fiscal year and a quarter such as 2026Q2",
+        ),
         (PeriodRequest(fiscal_year="2026/27", first_month=4), "--fiscal-year 2026/27: expected the year in which it ends"),
     ],
 )
@@ -121,9 +129,9 @@ def test_a_wrong_name_of_a_period_is_refused(wrong: PeriodRequest, expected: str
         wrong.period(UTC)
 
 
-@pytest.mark.parametrize("label", ["2026Q5", "FY26", "FY2026Q1", "2026-1", ""])
+@pytest.mark.parametrize("label", ["2026Q5", "FY26", "FY2026Q5", "FY2026-07", "2026-1", ""])
 def test_a_wrong_label_names_the_expected_forms(label: str) -> None:
-    with pytest.raises(UsageError, match="expected a period such as 2026-07, 2026Q3, 2026 or FY2026"):
+    with pytest.raises(UsageError, match="expected a period such as 2026-07, 2026Q3, 2026, FY2026 or FY2026Q2"):
         named_period(label)
 
 
@@ -136,6 +144,9 @@ def test_a_wrong_label_names_the_expected_forms(label: str) -> None:
         ("year", (2027, 1, 1, 12), "2026", "2027"),
         ("fiscal_year", (2026, 3, 31), "FY2025", "FY2026"),
         ("fiscal_year", (2026, 4, 2), "FY2026", "FY2027"),
+        ("fiscal_quarter", (2026, 4, 1, 11), "FY2026Q3", "FY2027Q1"),
+        ("fiscal_quarter", (2026, 4, 1, 12), "FY2026Q4", "FY2027Q1"),
+        ("fiscal_quarter", (2026, 9, 30), "FY2027Q1", "FY2027Q2"),
     ],
 )
 def test_the_last_month_and_year_are_over_everywhere(kind: str, now: tuple[int, ...], last: str, current: str) -> None:

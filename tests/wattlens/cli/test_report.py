@@ -250,8 +250,13 @@ def test_files_that_say_something_else_than_they_can_are_refused(
         (["--month", "2026-13"], 2, "--month 2026-13: expected a year and a month such as 2026-07"),
         (["--month", "2026-07", "--year", "2026"], 2, "--month: cannot be combined with --year"),
         (["--month", "2026-07", "--from", "2026-07-01"], 2, "--month: cannot be combined with --from or --to"),
-        (["--fiscal-year", "2026"], 2, "--fiscal-year: requires --first-month"),
-        (["--year", "2026", "--first-month", "4"], 2, "--first-month: requires --fiscal-year"),
+        (["--fiscal-year", "2026"], 2, "--fiscal-year: requires fiscal_year_start in --org (sheet Organisation), or --fi"),
+        (["--period", "FY2026Q2"], 2, "--period: requires fiscal_year_start in --org (sheet Organisation), or --first-month"),
+        (["--period", "FY26Q2"], 2, "'FY26Q2': expected a period such as 2026-07, 2026Q3, 2026, FY2026 or FY2026Q2"),
+        (["--period", "2026Q3", "--month", "2026-07"], 2, "--month: cannot be combined with --period"),
+        (["--period", "2026Q3", "--to", "2026-07-02"], 2, "--period: cannot be combined with --from or --to"),
+        (["--fiscal-quarter", "2026", "--first-month", "4"], 2, "--fiscal-quarter 2026: expected a fiscal year and a quarter"),
+        (["--year", "2026", "--first-month", "4"], 2, "--first-month: requires --fiscal-year, --fiscal-quarter or a --period"),
         (["--ledger", "/nowhere"], 2, "/nowhere"),
         (["--ledger", "nonsense://x"], 2, "nonsense"),
         (["--out", "/dev/null/x"], 2, "--out /dev/null/x"),
@@ -267,7 +272,8 @@ def test_files_that_say_something_else_than_they_can_are_refused(
 def test_wrong_arguments(
     ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], code: int, says: str
 ) -> None:
-    needed = [] if {"--quarter", "--from", "--month", "--year", "--fiscal-year"} & set(more) else list(QUARTER)
+    named = {"--quarter", "--from", "--month", "--year", "--fiscal-year", "--fiscal-quarter", "--period"}
+    needed = [] if named & set(more) else list(QUARTER)
     assert report(ledger / "days", tmp_path / "o", *needed, *more) == code
     assert says in refused(capsys, tmp_path / "o")
 
@@ -444,6 +450,8 @@ def test_a_country_without_a_direct_factor_has_codecarbons_by_another_name_or_no
         (("--month", "2026-07"), "2026-07", "2026-07-01", "2026-08-01"),
         (("--year", "2026"), "2026", "2026-01-01", "2027-01-01"),
         (("--fiscal-year", "2027", "--first-month", "7"), "FY2027", "2026-07-01", "2027-07-01"),
+        (("--fiscal-quarter", "FY2027Q1", "--first-month", "7"), "FY2027Q1", "2026-07-01", "2026-10-01"),
+        (("--period", "2026Q3"), "2026Q3", "2026-07-01", "2026-10-01"),
     ],
 )
 def test_a_report_of_a_month_or_a_year_verifies(
@@ -460,6 +468,33 @@ def test_a_report_of_a_month_or_a_year_verifies(
         UTC
     ) == from_instants(first, end)
     assert main(["report", "verify", str(tmp_path / label), "--ledger", str(ledger / "days")]) == 0
+
+
+def test_a_fiscal_quarter_begins_as_the_organisation_states_and_is_compared_with_the_one_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The fiscal year 2027 begins in April 2026: its second quarter is July to September, its first April to June."""
+    months = [f"{{number: R{n}, start: 2026-{n:02}-01, end: 2026-{n:02}-30, kwh: {n}}}" for n in (4, 6, 9)]
+    months += [f"{{number: R{n}, start: 2026-{n:02}-01, end: 2026-{n:02}-31, kwh: {n}}}" for n in (5, 7, 8)]
+    org = tmp_path / "org.yaml"
+    org.write_text(
+        f"organisation: {{fiscal_year_start: 4}}\nsites: [{{site: {{name: colo}}, invoices: [{', '.join(months)}]}}]\n"
+    )
+    words = ["report", "--org", str(org), "--formats", "html"]
+    assert main([*words, "--period", "FY2027Q2", "--out", str(tmp_path / "{period}")]) == 0
+    out = tmp_path / "FY2027Q2"
+    facts = json.loads((out / "facts.json").read_text())
+    values = {figure["id"]: figure["value"] for figure in facts["figures"]}
+    assert facts["label"] == "FY2027Q2"
+    assert values["energy.facility"] == str(24 * 3_600_000)
+    assert values["total.period/FY2027Q1/energy.facility"] == str(15 * 3_600_000)
+    command = json.loads((out / "manifest.json").read_text())["command"]
+    assert (command["fiscal_quarter"], command["first_month"]) == ("2027Q2", "4")
+    assert "FY2027Q1" in (out / "report.html").read_text()
+    assert main(["report", "verify", str(out), "--org", str(org)]) == 0
+    capsys.readouterr()
+    assert main([*words, "--period", "FY2027Q2", "--first-month", "7", "--out", str(tmp_path / "o")]) == 2
+    assert f"--first-month 7: {org} states fiscal_year_start 4" in refused(capsys, tmp_path / "o")
 
 
 def test_too_little_coverage_makes_no_report_until_somebody_accepts_it(

@@ -50,11 +50,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
             "(also for a month or a year)",
         ),
         ("--year", "2026", "calendar year"),
-        ("--fiscal-year", "2026", "fiscal year by the calendar year in which it ends; requires --first-month"),
+        ("--fiscal-year", "2026", "fiscal year by the calendar year in which it ends"),
+        ("--fiscal-quarter", "2026Q2", "quarter of a fiscal year"),
+        ("--period", "FY2026Q2", "period as a report names it: 2026-07, 2026Q3, 2026, FY2026 or FY2026Q2"),
     ):
         source.add_argument(flag, metavar=name, help=text)
     source.add_argument(
-        "--first-month", type=int, choices=range(1, 13), metavar="1..12", help="first month of the fiscal year, such as 4"
+        "--first-month",
+        type=int,
+        choices=range(1, 13),
+        metavar="1..12",
+        help="first month of the fiscal year, such as 4 (default: fiscal_year_start of --org)",
     )
     add_period(source.add_argument, moment_text)
     source.add_argument(
@@ -233,20 +239,42 @@ def _options(parsed: argparse.Namespace) -> Any:
 
 
 def _period(parsed: argparse.Namespace) -> "PeriodRequest":
-    from energy_agent.core.errors import UsageError
-    from reports.period import KINDS, PeriodRequest
+    from dataclasses import replace
 
-    given = [kind for kind in KINDS if getattr(parsed, kind.name)]
+    from energy_agent.core.errors import UsageError
+    from reports.period import KINDS, PeriodRequest, named_period
+
+    given = [kind.flag for kind in KINDS if getattr(parsed, kind.name)] + (["--period"] if parsed.period else [])
     if len(given) > 1:
-        raise UsageError(f"{given[0].flag}: cannot be combined with {given[1].flag}")
+        raise UsageError(f"{given[0]}: cannot be combined with {given[1]}")
     if given and (parsed.start or parsed.end):
-        raise UsageError(f"{given[0].flag}: cannot be combined with --from or --to")
-    if bool(parsed.fiscal_year) != bool(parsed.first_month):
-        wrong, lacking = ("--fiscal-year", "--first-month") if parsed.fiscal_year else ("--first-month", "--fiscal-year")
-        raise UsageError(f"{wrong}: requires {lacking}")
-    return PeriodRequest(
-        parsed.quarter, parsed.start, parsed.end, parsed.month, parsed.year, parsed.fiscal_year, parsed.first_month or 1
-    )
+        raise UsageError(f"{given[0]}: cannot be combined with --from or --to")
+    if parsed.period:
+        request = named_period(parsed.period)
+    else:
+        year, quarter = ((name or "").removeprefix("FY") or None for name in (parsed.fiscal_year, parsed.fiscal_quarter))
+        request = PeriodRequest(
+            parsed.quarter, parsed.start, parsed.end, parsed.month, parsed.year, year, fiscal_quarter=quarter
+        )
+    if not request.is_fiscal:
+        if parsed.first_month:
+            raise UsageError("--first-month: requires --fiscal-year, --fiscal-quarter or a --period such as FY2026Q2")
+        return request
+    return replace(request, first_month=_first_month(parsed, given[0]))
+
+
+def _first_month(parsed: argparse.Namespace, flag: str) -> int:
+    """The first month of the fiscal year, by its option or the organisation's file."""
+    from energy_agent.core.errors import UsageError
+    from wattlens.report.inputs.org import fiscal_year_start
+
+    stated = None if parsed.org is None else fiscal_year_start(parsed.org)
+    if None not in (stated, parsed.first_month) and stated != parsed.first_month:
+        raise UsageError(f"--first-month {parsed.first_month}: {parsed.org} states fiscal_year_start {stated}")
+    month = parsed.first_month or stated
+    if month is None:
+        raise UsageError(f"{flag}: requires fiscal_year_start in --org (sheet Organisation), or --first-month")
+    return int(month)
 
 
 def _begins_later(facts: "Facts") -> str:
@@ -267,7 +295,7 @@ def _folder(out: Path | None, asked: "PeriodRequest") -> Path:
     if placeholder is None:
         return out
     if not asked.label:
-        raise UsageError(f"--out {out}: {placeholder} requires --quarter, --month, --year or --fiscal-year")
+        raise UsageError(f"--out {out}: {placeholder} requires a named period such as --quarter 2026Q3")
     return Path(str(out).replace(placeholder, asked.label))
 
 

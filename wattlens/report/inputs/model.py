@@ -317,6 +317,12 @@ class ReportingOrganisation(Section):
     base_year: int | None = Field(
         None, ge=1990, le=2200, description="year with which each report is compared: the same month or quarter of it"
     )
+    fiscal_year_start: int | None = Field(
+        None,
+        ge=1,
+        le=12,
+        description="first month of the fiscal year, such as 4 for April; it is named by the year in which it ends",
+    )
 
 
 class PeriodTotals(Section):
@@ -324,7 +330,7 @@ class PeriodTotals(Section):
 
     period: str = Field(
         pattern=r"^(FY)?(19|20)\d\d(-?Q[1-4]|-(0[1-9]|1[0-2]))?$",
-        description="period as a report names it: 2025-07, 2025Q3, 2025 or FY2025",
+        description="period as a report names it: 2025-07, 2025Q3, 2025, FY2025 or FY2025Q3",
     )
     electricity_mwh: float | None = Field(None, ge=0, le=1e9, description="electricity at the boundary of the report")
     co2e_location_t: float | None = Field(None, ge=0, le=1e9, description="Scope 2, location-based, in tonnes of CO2e")

@@ -112,6 +112,15 @@ def _unmatched(sites: Mapping[str, SiteInputs], inputs: ParsedInputs, path: Path
                 yield f"{path.name}: contract {contract!r} of site {name} covers nothing: {reason}{where}"
 
 
+def fiscal_year_start(path: Path) -> int | None:
+    """Return the first month of the organisation's fiscal year; None if its file does not state it.
+
+    Raises:
+        UsageError: the file is invalid.
+    """
+    return parse(bounded_file.read(path, FILE_MAX_B), path).organisation.organisation.fiscal_year_start
+
+
 def parse(raw: bytes, path: Path) -> ParsedInputs:
     """The file itself, without what it names; raises UsageError as `load_organisation` does."""
     if path.suffix.lower() in YAML:

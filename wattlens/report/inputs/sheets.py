@@ -55,6 +55,7 @@ SHEETS: Final = (
             SheetColumn("issued", "organisation.issued"),
             SheetColumn("consolidation", "organisation.consolidation"),
             SheetColumn("base_year", "organisation.base_year"),
+            SheetColumn("fiscal_year_start", "organisation.fiscal_year_start"),
             SheetColumn("least_coverage_percent"),
             SheetColumn("variance_percent"),
             SheetColumn("inventory_file", "inventory", "CSV file with the inventory, instead of sheet Inventory"),
