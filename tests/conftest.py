@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 # `make test` draws the same examples each time, `make test-all` the same and as many again; `make proof` draws others with
 # --hypothesis-profile=random, and what it finds becomes an @example. The time of an example never fails it.
 settings.register_profile("wattlens", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("quick", settings.get_profile("wattlens"), max_examples=30)
+settings.register_profile("quick", settings.get_profile("wattlens"), max_examples=20)
 settings.register_profile("random", settings.get_profile("wattlens"), derandomize=False, print_blob=True)
 settings.load_profile("wattlens")
 
