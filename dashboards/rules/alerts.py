@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from dashboards.rules.model import joules_per_token
+from dashboards.rules.load_bands import rose
 from dashboards.rules.steering import EXTRA, SAVED, change
 from energy_agent.core.catalogue.node import metric
 
@@ -20,7 +20,7 @@ RUNBOOKS: Final = "https://wattlens.io/runbooks"
 UNSEEN_SHARE, IDLE_SHARE, THROTTLED_SHARE, COVERED_SHARE = 0.05, 0.5, 0.1, 0.95
 WORKLOAD_IDLE_SHARE = 0.9
 RISE: Final = 1.1
-"""Joules per token against the day before, end of band against end of band."""
+"""Joules per token against the day before in the same load band, end of band against end of band."""
 PUE_RISE: Final = 1.05
 CPU_CORES, MEMORY_B = 0.1, 256 << 20
 
@@ -129,9 +129,6 @@ def _of_waste() -> Iterator[Alert]:
     by = "namespace, pod, uuid, state, method"  # until the name of a pod is known, its series lacks namespace and pod
     idle, used = (f"sum without ({by}) (increase({held}{of}[6h]))" for of in ('{state="idle"}', ""))
     waste = f"{unheld} / {all_of_it} > {IDLE_SHARE} or {idle} / {used} > {WORKLOAD_IDLE_SHARE}"
-    chosen = '{boundary="gpu",energy="active_idle",tokens="generation"}'
-    now = f"avg_over_time({joules_per_token('model', '_lower')}{chosen}[1h])"
-    before = f"avg_over_time({joules_per_token('model', '_upper')}{chosen}[1h] offset 1d)"
     slow = '{reason=~"hw_slowdown|hw_thermal_slowdown|sw_thermal_slowdown|hw_power_brake"}'
     events = metric("gpu_clock_event_seconds_total")
     yield Alert(
@@ -142,9 +139,11 @@ def _of_waste() -> Iterator[Alert]:
         f"{WORKLOAD_IDLE_SHARE:.0%} of a workload's energy to GPUs without a running kernel.",
     )  # fmt: skip
     yield Alert(
-        "WattlensJoulesPerTokenRose", f"{now} > {RISE} * {before}", "30m", "warning",
-        "{{ $labels.model }} needs more joules per token than a day ago.",
-        f"Its lower bound over an hour is more than {RISE} times the upper bound of the same hour a day before.",
+        "WattlensJoulesPerTokenRose", rose(RISE), "30m", "warning",
+        "{{ $labels.model }} needs more joules per token than a day ago{{ if $labels.servers }} on its new servers{{ end }}, "
+        "at {{ $labels.running }} running requests.",
+        f"The lower bound over an hour is more than {RISE} times the upper bound of the day that ended a day ago, at the same "
+        "number of running requests. New servers are workloads that did not serve the model a day ago.",
     )  # fmt: skip
     yield Alert(
         "WattlensThrottled", f"max without (reason) (rate({events}{slow}[10m])) > {THROTTLED_SHARE}", "15m", "warning",

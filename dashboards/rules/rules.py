@@ -14,6 +14,7 @@ from dashboards.rules.joules_per_token import (
     wider_boundary_rules,
 )
 from dashboards.rules.latency import latency_groups
+from dashboards.rules.load_bands import load_band_groups
 from dashboards.rules.model import STEP, TOKEN_RATE, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, RuleGroup
 from dashboards.rules.pue import pue_rules
 from dashboards.rules.requests import request_groups
@@ -46,6 +47,7 @@ def groups() -> tuple[RuleGroup, ...]:
         *latency_groups(),
         *goodput_groups(),
         *request_groups(),
+        *load_band_groups(),
     )
 
 

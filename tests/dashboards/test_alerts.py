@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from dashboards.build.build import syntax_error
-from dashboards.rules import alerts, files, model, steering
+from dashboards.rules import alerts, files, load_bands, model, steering
 from energy_agent.core.catalogue.node import CATALOGUE
 from tests.support import need_program
 from wattlens.cli import main
@@ -22,7 +22,8 @@ NODE = {"instance": "a", "job": "wattlens"}
 GPU = NODE | {"gpu": "0", "uuid": "u"}
 AGENT, READER = (NODE | {"process": process} for process in ("agent", "reader"))
 METERED = GPU | {"method": "counter"}
-MODEL = {"model": "m", "boundary": "gpu", "energy": "active_idle", "tokens": "generation"}
+MODEL = {"job": "wattlens", "model": "m", "boundary": "gpu", "energy": "active_idle", "tokens": "generation"}
+BAND, ALONE = {"job": "wattlens", "model": "m", "running": "8-15"}, {"job": "wattlens", "model": "m", "running": "1"}
 ENERGY, UNSEEN, UNHELD = (f"wattlens_gpu_{name}_joules_total" for name in ("energy", "energy_gap_bound", "unallocated_energy"))
 HELD, SLOWED = "wattlens_workload_energy_joules_total", "wattlens_gpu_clock_event_seconds_total"
 PUE = {"instance": "s", "job": "wattlens-site", "site": "fra1", "category": "2"}
@@ -55,6 +56,13 @@ def counter(*stretches: tuple[int, int]) -> str:
     return " ".join(found)
 
 
+RECORDED = {of(load_bands.TOKENS, BAND): "100x580"}
+BANDS = {
+    of(model.joules_per_token("model", band), MODEL): f"{value}x580"
+    for band, value in (("_lower", 0.95), ("", 1), ("_upper", 1.05))
+}
+EVALUATED = {"1m": "1m", "10m": "5m", "1h": "10m"}
+"""Evaluation interval by that of the series: finer ones take minutes over days of series."""
 BAD = "1x9 0x40 1x40"  # from minute 10 to 50
 CASES = [
     Case("WattlensAgentDown", {of("up", NODE): BAD}, 14, 16, 52, NODE, "a is not scraped."),
@@ -87,11 +95,23 @@ CASES = [
             of(HELD, METERED | {"workload": "w", "state": "idle"}): counter((1_000, 60), (9_700, 90), (1_000, 150))},
          770, 1_060, 1_700, NODE | {"gpu": "0", "workload": "w"}, "GPUs of a draw energy for w, which does not use them.",
          "10m"),
-    # 1 J with a band of a tenth for thirty hours, then 1.4: a day later that is what it was a day ago
-    Case("WattlensJoulesPerTokenRose", {
-            of(model.joules_per_token("model", band), MODEL): f"{then}x180 {now}x400"
-            for band, then, now in (("_lower", 0.9, 1.3), ("_upper", 1.1, 1.5))},
-         1_790, 1_900, 3_400, MODEL, "m needs more joules per token than a day ago.", "10m"),
+    # 1 J for thirty hours, then 1.4, at the same load, with bands of 5 %: two days later that is what it was a day ago
+    Case("WattlensJoulesPerTokenRose", BANDS | RECORDED | {of(load_bands.ENERGY, BAND): "100x180 140x400"},
+         1_790, 1_900, 4_700, BAND, "m needs more joules per token than a day ago, at 8-15 running requests.", "10m"),
+    # The same, when the load falls from 8-15 to 1 running request, which costs 5 J: only the rise at equal load counts
+    Case("WattlensJoulesPerTokenRose", BANDS | RECORDED | {
+            of(load_bands.ENERGY, BAND): "100x180 140x400", of(load_bands.ENERGY, ALONE): "_x180 500x20 _x380",
+            of(load_bands.TOKENS, ALONE): "_x180 100x20 _x380"},
+         1_790, 1_900, 4_700, BAND, "m needs more joules per token than a day ago, at 8-15 running requests.", "10m"),
+    # Pod w at 1 J stays, pod v comes at 1.4 J: it is no new one after a day
+    Case("WattlensJoulesPerTokenRose", BANDS | RECORDED | {
+            of(load_bands.ENERGY, BAND): "100x180 110x400",
+            of("wattlens_serving_energy_joules_total", BAND | NODE | {"workload": "w"}): "0+60000x580",
+            of("wattlens_serving_tokens_total", BAND | NODE | {"workload": "w", "phase": "generation"}): "0+60000x580",
+            of("wattlens_serving_energy_joules_total", BAND | NODE | {"workload": "v"}): "_x180 0+84000x400",
+            of("wattlens_serving_tokens_total", BAND | NODE | {"workload": "v", "phase": "generation"}): "_x180 0+60000x400"},
+         1_790, 1_930, 3_330, BAND | {"servers": "new"},
+         "m needs more joules per token than a day ago on its new servers, at 8-15 running requests.", "10m"),
     Case("WattlensThrottled", {of(SLOWED, GPU | {"reason": "hw_thermal_slowdown"}): counter((0, 20), (30, 60), (0, 60)),
                                of(SLOWED, GPU | {"reason": "sw_power_cap"}): counter((60, 140))},
          36, 42, 95, GPU, "GPU 0 of a is slowed down by heat or its power supply."),
@@ -138,7 +158,7 @@ def run(case: Case, folder: Path, **changed: str) -> subprocess.CompletedProcess
     groups = yaml.safe_load((ROOT / files.ALERTS).read_text())["groups"]
     rules = [rule for group in groups for rule in group["rules"] if rule["alert"] == case.alert]
     (folder / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "alerts", "rules": rules}]}))  # others take time
-    content = {"rule_files": ["rules.yml"], "evaluation_interval": "10m" if case.every == "1h" else "1m", "tests": [test]}
+    content = {"rule_files": ["rules.yml"], "evaluation_interval": EVALUATED[case.every], "tests": [test]}
     path = folder / "case.yml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     command = [need_program("promtool"), "test", "rules", str(path)]
