@@ -15,8 +15,7 @@ from reports.figures.measures._measure import Measure, covered, model_of
 from reports.figures.measures.building import SOURCES as WATER_SOURCES
 from reports.figures.measures.building import water_of_group
 from reports.figures.measures.carbon import LOCATION, MARKET, boundary, by_basis, factor_ids, group_grams, group_market_grams
-from reports.figures.measures.cost import SOURCES as COST_SOURCES
-from reports.figures.measures.cost import electricity_cost, is_priced
+from reports.figures.measures.cost import cost_sources, electricity_cost, is_priced, share_method
 from reports.figures.measures.energy import methods
 from reports.figures.measures.tokens import SOURCES as TOKEN_SOURCES
 from reports.ledger.sums import PartEnergy
@@ -78,8 +77,10 @@ def _rest_of_cell(evidence: PeriodEvidence, cell: str, dims: dict[str, str], row
                             sources=WATER_SOURCES, dims=dims)  # fmt: skip
     if is_priced(evidence.sites[site]):
         cost, currency = electricity_cost(evidence, rows)
-        yield amount_figure(f"cost.allocated/{cell}", cost, currency or "money", "energy of each cell times its price",
-                            boundary(evidence, site), sources=COST_SOURCES, dims=dims)  # fmt: skip
+        own = [evidence.sites[site]]
+        how = share_method(own, "energy of each cell times its price")
+        yield amount_figure(f"cost.allocated/{cell}", cost, currency or "money", how, boundary(evidence, site),
+                            sources=cost_sources(own), dims=dims)  # fmt: skip
 
 
 def _escaped(name: str) -> str:

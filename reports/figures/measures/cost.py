@@ -46,19 +46,20 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
         by_invoice = _invoiced(site)
         left |= {} if by_invoice is None else _terms(by_invoice)
         yield amount_figure(f"cost/site/{name}", amount, unit, _method([site]), boundary(evidence, name),
-                            sources=SOURCES if by_invoice is None else INVOICES, dims={"site": name, **left})  # fmt: skip
+                            sources=cost_sources([site]), dims={"site": name, **left})  # fmt: skip
         yield from _demand(evidence, name)
         yield from _compared(evidence, name, amount, unit)
         rest = less(amount, _paid(evidence, [r for r in evidence.sums.held if r.part and r.site == name]))
-        yield amount_figure(f"cost.unattributed/site/{name}", rest, unit, REST, boundary(evidence, name), sources=SOURCES,
-                            dims={"site": name})  # fmt: skip
+        yield amount_figure(f"cost.unattributed/site/{name}", rest, unit, REST, boundary(evidence, name),
+                            sources=cost_sources([site]), dims={"site": name})  # fmt: skip
     one, why = _currency(evidence, evidence.sites)
     if one:
         total = plus([_of_site(evidence, n)[0] for n in evidence.sites])
         within = common(boundary(evidence, name) for name in evidence.sites)
-        yield amount_figure("cost", total, one, _method(evidence.sites.values()), within, sources=SOURCES)
+        sources = cost_sources(evidence.sites.values())
+        yield amount_figure("cost", total, one, _method(evidence.sites.values()), within, sources=sources)
         rest = less(total, _paid(evidence, [r for r in evidence.sums.held if r.part]))
-        yield amount_figure("cost.unattributed", rest, one, REST, within, sources=SOURCES)
+        yield amount_figure("cost.unattributed", rest, one, REST, within, sources=sources)
     else:
         yield Figure("cost", None, "money", _method(evidence.sites.values()), "facility", sources=SOURCES, reason=why)
         yield Figure("cost.unattributed", None, "money", REST, "facility", sources=SOURCES, reason=why)
@@ -88,6 +89,17 @@ def _invoiced(site: SiteEvidence) -> InvoicedCost | None:
 def _method(sites: Iterable[SiteEvidence]) -> str:
     """How the cost of sites is calculated."""
     return _ways(sites, BY_TARIFF, BY_INVOICE)
+
+
+def share_method(sites: Iterable[SiteEvidence], by_tariff: str = BY_PRICE) -> str:
+    """How the cost of workloads at sites is calculated."""
+    return _ways(sites, by_tariff, SHARE_OF_INVOICE)
+
+
+def cost_sources(sites: Iterable[SiteEvidence]) -> tuple[str, ...]:
+    """What the cost of sites is calculated from."""
+    ways = {_invoiced(site) is not None for site in sites}
+    return ("ledger", *(["tariffs"] if ways != {True} else []), *(["invoices"] if True in ways else []))
 
 
 def _ways(sites: Iterable[SiteEvidence], by_tariff: str, by_invoice: str) -> str:
@@ -181,10 +193,11 @@ def _demand(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
 
 def _of_group(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy]) -> Iterator[Figure]:
     sites = {r.site for r in rows}
-    how = _ways([evidence.sites[site] for site in sites], BY_PRICE, SHARE_OF_INVOICE)
+    own = [evidence.sites[site] for site in sites]
+    how, sources = share_method(own), cost_sources(own)
     within = common(boundary(evidence, site) for site in sites)
     amount, currency = electricity_cost(evidence, rows)
-    yield amount_figure(f"cost{suffix}", amount, currency or "money", how, within, sources=SOURCES, dims=dims)
+    yield amount_figure(f"cost{suffix}", amount, currency or "money", how, within, sources=sources, dims=dims)
     serving = {t.part for t in evidence.sums.tokens if t.phase == "generation" and t.tokens}
     mine = [r for r in rows if r.part in serving]
     tokens = generated(evidence, {r.part for r in mine})
@@ -192,7 +205,7 @@ def _of_group(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows:
         paid, currency = electricity_cost(evidence, mine)
         per = Amount(None, reason=paid.reason) if paid.value is None else Amount(paid.value * 1_000_000 / tokens)
         unit = f"{currency or 'money'}/10^6 tokens"
-        yield amount_figure(f"cost_per_million_tokens{suffix}", per, unit, how, within, sources=SOURCES, dims=dims)
+        yield amount_figure(f"cost_per_million_tokens{suffix}", per, unit, how, within, sources=sources, dims=dims)
 
 
 def electricity_cost(evidence: PeriodEvidence, rows: list[PartEnergy]) -> tuple[Amount, str]:

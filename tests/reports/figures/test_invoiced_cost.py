@@ -82,6 +82,9 @@ def test_a_site_without_tariffs_costs_the_amounts_of_its_invoices_by_share_of_en
     assert facts.figures["cost.unattributed"].value == Fraction(5, 2)
     assert facts.figures["cost"].value == 10
     assert {f.dims["team"]: f.value for f in facts.by_prefix("cost.allocated/")} == {"red": 5, "blue": Fraction(5, 2)}
+    (red,) = (f for f in facts.of("cost", "team") if f.dims["team"] == "red")
+    assert red.method == "share of the site's energy times the amounts of its invoices"
+    assert red.sources == ("ledger", "invoices")
     blocks = cost.build(facts, say_in("en"))
     assert isinstance(blocks, tuple)
     notes = [block.text for block in blocks if isinstance(block, Note)]
