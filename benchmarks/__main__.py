@@ -35,6 +35,7 @@ NAMES = (
     "report_meters",
     "report_scale",
     "usage_scale",
+    "mixed_versions",
     "job_nodes",
     "preemption",
     "fleet_scale",

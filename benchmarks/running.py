@@ -33,9 +33,14 @@ class AgentProcess:
         config: Path | None = None,
         port: int = 0,
         limit: Callable[[], None] | None = None,
+        code: Path | None = None,
     ) -> None:
-        """`limit` is called in the agent's process before it becomes the agent, to enter a cgroup."""
+        """`limit` is called in the agent's process before it becomes the agent, to enter a cgroup.
+
+        `code` is the folder of another version's code.
+        """
         self.state = state
+        self._code = code
         self._limit = limit
         self._command = [sys.executable, "-m", "wattlens", "agent", "--simulate", str(node), "--state", str(state)]
         self._command += ["--listen", f"127.0.0.1:{port}"]
@@ -55,7 +60,7 @@ class AgentProcess:
         with self._log.open("ab") as log:
             offset = log.tell()
             self.process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=self._limit
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._code, preexec_fn=self._limit
             )
         self.url = url_in(self._log, timeout_s, offset, self.process)
 
