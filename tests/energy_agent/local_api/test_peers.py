@@ -127,7 +127,8 @@ def in_a_pid_namespace(code, *arguments):
     started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     first = started.stdout.readline()
     if not first:
-        pytest.skip(f"no pid namespace can be made here: {started.stderr.read()[-200:]}")
+        _, errors = started.communicate()
+        pytest.skip(f"no pid namespace can be made here: {errors[-200:]}")
     return started, first
 
 
