@@ -84,6 +84,13 @@ class TokenSource(Section):
             "node only"
         ),
     )
+    role: Literal["", "prefill", "decode"] = Field(
+        "",
+        description=(
+            "part of a service whose prefill and decode run on separate servers: requests are then counted where they are "
+            "decoded"
+        ),
+    )
     period_s: float = Field(1.0, ge=0.5, le=60, description="seconds between reads")
 
     @field_validator("workload")

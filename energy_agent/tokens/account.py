@@ -21,6 +21,7 @@ KEPT_LIMIT: Final = 20_000
 """Numbers kept of all engines of an endpoint, those that are gone included: one may come back."""
 TOTALS_LIMIT: Final = 4_000
 """Numbers of all models of an endpoint: each is published."""
+PREFILL: Final = "prefill"
 _RATE_ENGINES: Final = 10  # as many engines may be at RATE_MAX at once
 _DAY_S: Final = 86_400.0
 
@@ -28,8 +29,9 @@ _DAY_S: Final = 86_400.0
 class EndpointAccount:
     """The account of one page of one workload."""
 
-    def __init__(self, workload: str, source: str, *, live: bool, group: str = "", precision: str = "") -> None:
+    def __init__(self, workload: str, source: str, *, live: bool, group: str = "", precision: str = "", role: str = "") -> None:
         """`source` names the page; the others are as of `TokenDelta` and `TokenTotals`."""
+        self._role = role
         self._workload, self._source, self._live = workload, source, live
         self._group, self._precision = group, precision
         self._stand = EndpointState()
@@ -104,7 +106,7 @@ class EndpointAccount:
                 self._group,
                 self._precision,
                 self._source,
-                dict(m.counts),
+                self._once(m.counts),
                 m.running if up else None,
                 m.waiting if up else None,
                 m.latencies.get("ttft"),
@@ -113,6 +115,10 @@ class EndpointAccount:
             )
             for name, m in self._stand.models.items()
         )
+
+    def _once(self, counts: Mapping[str, int]) -> dict[str, int]:
+        """Counts in which the requests of a prefill server are 0: they end on the server that decodes them."""
+        return {**counts, "requests": 0} if self._role == PREFILL and "requests" in counts else dict(counts)
 
     def dump(self) -> str:
         """All of it as JSON, to go on from after a restart."""
@@ -127,6 +133,7 @@ class EndpointAccount:
         self._stand = decode(text)
 
     def _delta(self, name: str, start_ns: int, model: ModelCounters, grown: CounterDelta) -> TokenDelta:
+        counts = self._once(grown.counts)
         return TokenDelta(
             start_ns,
             model.read_ns,
@@ -139,7 +146,7 @@ class EndpointAccount:
             cached=grown.counts.get("cached"),
             computed=grown.counts.get("computed"),
             generation=grown.counts.get("generation"),
-            requests=grown.counts.get("requests"),
+            requests=counts.get("requests"),
             steps=grown.counts.get("steps"),
             drafts=grown.counts.get("drafts"),
             accepted=grown.counts.get("accepted"),
@@ -152,6 +159,7 @@ class EndpointAccount:
             computed_per_request=grown.latencies("computed_per_request"),
             generation_per_request=grown.latencies("generation_per_request"),
             restarted=grown.restarted,
+            role=self._role,
         )
 
 

@@ -6,6 +6,7 @@
     wattlens.io/group: llama-70b          where the engine's devices are in several pods: the pod that serves has the port
     wattlens.io/model: llama-70b          in place of the page's
     wattlens.io/precision: fp8            of its weights
+    wattlens.io/role: prefill             or decode: of a service whose prefill and decode run in separate pods
 
 The agent only scrapes the pod's own address, by plain HTTP. On the host's network a pod has no address of its own: there the
 agent scrapes the ports that the pod declares, which the scheduler gives to one pod of a node alone.
@@ -16,17 +17,21 @@ import re
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from energy_agent.config.tokens import TokenSource
 
-KEYS = PORT, PATH, SERVER, GROUP, MODEL, PRECISION = (
+KEYS = PORT, PATH, SERVER, GROUP, MODEL, PRECISION, ROLE = (
     "wattlens.io/metrics-port",
     "wattlens.io/metrics-path",
     "wattlens.io/token-server",
     "wattlens.io/group",
     "wattlens.io/model",
     "wattlens.io/precision",
+    "wattlens.io/role",
 )
+NOT_READ = "off"
+"""Value of the port's annotation that keeps a pod from being read."""
 ENDPOINTS_LIMIT = 256  # on a node
 PORTS_LIMIT = 16  # of a pod
 FACT_LIMIT = 256
@@ -125,8 +130,16 @@ def _source(pod: PodFacts, servers: Collection[str], nameless: Collection[str], 
         server=server,
         model=_fact(pod, MODEL, "model" if server in nameless else ""),
         precision=_fact(pod, PRECISION, "precision"),
+        role=_role(annotations.get(ROLE, "")),
         group=group(pod) or _UNNAMEABLE.sub("_", pod.facts.get("group", "")).lstrip("._/-")[:253] or None,
     )
+
+
+def _role(text: str) -> Literal["", "prefill", "decode"]:
+    match text:
+        case "" | "prefill" | "decode":
+            return text
+    raise ValueError(f"annotation {ROLE}: expected prefill or decode")
 
 
 def _fact(pod: PodFacts, key: str, fact: str) -> str:

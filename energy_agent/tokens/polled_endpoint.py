@@ -63,7 +63,9 @@ class Poll(Poller[None]):
         )
         self.source, self.url, self.server = source, url, server
         live, group = server.moves == "step", source.group or ""
-        self.account = EndpointAccount(source.workload, self.key, live=live, group=group, precision=source.precision)
+        self.account = EndpointAccount(
+            source.workload, self.key, live=live, group=group, precision=source.precision, role=source.role
+        )
         self.first_boot_ns: int | None = None  # CLOCK_BOOTTIME of the first reading that was recorded
         self.totals: tuple[TokenTotals, ...] = ()
         self.missing_names: frozenset[str] | None = None  # what `mapping` names and the page has never had; None: never read

@@ -11,7 +11,7 @@ from typing import Final
 
 from energy_agent.core.energy import Entry, State
 from energy_agent.core.units import NS_PER_S
-from energy_agent.core.workloads.request_quantiles import NO_COMPUTED
+from energy_agent.core.workloads.request_quantiles import NO_COMPUTED, POOLS
 from energy_agent.core.workloads.serving import Serving, Split
 from energy_agent.core.workloads.token_price import EngineHour, RequestTokens, prompt_shares
 from energy_agent.core.workloads.tokens import Latencies, TokenDelta, joined
@@ -43,6 +43,7 @@ class _Hour:
     usage: RequestTokens = field(default_factory=RequestTokens)
     requests: int | None = None
     lengths: dict[str, Latencies] = field(default_factory=dict)  # by field of TokenDelta
+    has_pools: bool = False
     devices: set[str] = field(default_factory=set)
     models: set[str] = field(default_factory=set)
 
@@ -90,6 +91,7 @@ class PriceHours:
             hour.models.add(row.model)
             computed = row.computed if row.computed is not None else row.prompt  # without a count of cached ones: all of them
             hour.usage = hour.usage.plus(RequestTokens(computed or 0, row.cached or 0, row.generation or 0))
+            hour.has_pools = hour.has_pools or bool(row.role)
             if row.requests is not None:
                 hour.requests = (hour.requests or 0) + row.requests
             for name in LENGTHS:
@@ -156,6 +158,9 @@ def _view(name: str, engine: _Engine, hour: _Hour, errors: Mapping[str, SensorEr
         None if hour.usage.cached else hour.lengths.get("prompt_per_request")
     )
     outputs = hour.lengths.get("generation_per_request")
+    no_lengths = NO_COMPUTED if prompts is None and "prompt_per_request" in hour.lengths else ""
+    if hour.has_pools:
+        prompts, outputs, no_lengths = None, None, POOLS
     return EngineHour(
         engine=name,
         model=next(iter(hour.models)) if len(hour.models) == 1 else "",
@@ -170,8 +175,8 @@ def _view(name: str, engine: _Engine, hour: _Hour, errors: Mapping[str, SensorEr
         gain_ratio=max((each.gain_ratio for each in of), default=0.0),
         edge_uj=2 * sum(each.edge_uj for each in of),
         final=final,
-        requests=hour.requests,
+        requests=None if hour.has_pools else hour.requests,
         prompts=prompts,
         outputs=outputs,
-        no_lengths=NO_COMPUTED if prompts is None and "prompt_per_request" in hour.lengths else "",
+        no_lengths=no_lengths,
     )

@@ -28,6 +28,7 @@ P95: Final = 0.95
 NO_REQUESTS: Final = "no request has ended in this hour"
 NO_HISTOGRAMS: Final = "the server has no histograms of tokens per request"
 NO_COMPUTED: Final = "the server has no histogram of computed prompt tokens, and some prompt tokens were found in a cache"
+POOLS: Final = "prefill and decode run on separate servers, of which this node may have one: see the mean over all nodes"
 NO_PRICE: Final = "requests ended with tokens of a kind of which the engine had none in this hour"
 TOO_FEW: Final = "the histograms lack too many of the requests"
 _POINTS: Final = 3

@@ -82,6 +82,7 @@ class TokenDelta:
             its prompt without those found in a cache, and generated.
         restarted: an engine restarted within the interval. It never published what it did between the earlier reading and its
             end, so the counts are lower bounds.
+        role: prefill or decode if these run on separate servers; the requests of a prefill server are 0.
     """
 
     start_ns: int
@@ -108,6 +109,7 @@ class TokenDelta:
     computed_per_request: Latencies | None = None
     generation_per_request: Latencies | None = None
     restarted: bool = False
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_LLMD_ROLE = "llm-d.ai/role"
 _KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
 _BY_LABEL = (
     ("jobset.sigs.k8s.io/jobset-name", "JobSet"),
@@ -32,6 +34,9 @@ _TRAINING = "kubeflow.org/"
 def facts_of_owner(metadata: Mapping[str, Any]) -> dict[str, str]:
     """`owner` as Kind/name, and `group` where the owner's pods work as one; what is not known is left out."""
     labels = text_map(metadata.get("labels"))
+    service = _service_of_pools(labels)
+    if service:
+        return {"owner": service, "group": f"{metadata['namespace']}/{service}"}
     reference = controller(metadata)
     for key, known in _BY_LABEL:
         name = labels.get(key, "")
@@ -54,6 +59,19 @@ def facts_of_owner(metadata: Mapping[str, Any]) -> dict[str, str]:
     if kind == "ReplicaSet" and hashed and name.endswith(f"-{hashed}"):
         kind, name = "Deployment", name.removesuffix(f"-{hashed}")
     return {"owner": f"{kind}/{name}"} if _NAME.fullmatch(name) else {}
+
+
+def _service_of_pools(labels: Mapping[str, str]) -> str:
+    """The inference service of which a pod is a prefill or decode pool, as Kind/name; "" for other pods.
+
+    Its pools are of several Deployments, which work as one engine.
+    """
+    if labels.get(_LLMD_ROLE) not in ("prefill", "decode"):
+        return ""
+    of_kserve = labels.get("app.kubernetes.io/part-of") == "llminferenceservice"
+    kind, key = ("LLMInferenceService", "app.kubernetes.io/name") if of_kserve else ("ModelService", "llm-d.ai/model")
+    name = labels.get(key, "")
+    return f"{kind}/{name}" if _LABEL.fullmatch(name) else ""
 
 
 def controller(metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:

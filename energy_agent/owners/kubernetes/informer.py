@@ -20,6 +20,7 @@ from energy_agent.owners.kubernetes.node_annotation import ANNOTATION
 from energy_agent.owners.kubernetes.pod_resources import PodFact
 from energy_agent.runtime.poller import Poller
 from energy_agent.tokens import discovery as pages
+from energy_agent.tokens.pod_layouts import layout_annotations
 
 log = logging.getLogger("wattlens.holders")
 
@@ -167,14 +168,16 @@ class PodInformer(Poller[None]):
         metadata = pod["metadata"]
         labels, annotations = text_map(metadata.get("labels")), text_map(metadata.get("annotations"))
         mapped = {fact: labels.get(key) or annotations.get(key, "") for fact, key in self._labels.items()}
-        ours = {key: _cut(annotations[key]) for key in pages.KEYS if key in annotations}
+        ours = layout_annotations(labels, annotations, pod.get("spec", {}))
+        ours = {key: _cut(text) for key, text in (ours | annotations).items() if key in pages.KEYS}
         group = pages.group(pages.PodFacts("", "", ours))
         facts = self._owner(metadata) | ({"group": group} if group is not None else {})
         facts |= {fact: printable(value)[:MAX_VALUE] for fact, value in mapped.items() if value}
         if ANNOTATION in annotations:  # what its owner says of steering, for wattlens/steering/terms.py
             facts["dvfs"] = "".join(c for c in _cut(annotations[ANNOTATION]) if c.isprintable() or c == "\n")
         phase = str(pod.get("status", {}).get("phase", ""))
-        page = _page(pod, ours) if phase == "Running" and pages.PORT in ours else None
+        is_read = phase == "Running" and ours.get(pages.PORT, pages.NOT_READ) != pages.NOT_READ
+        page = _page(pod, ours) if is_read else None
         fact = PodFact(str(metadata["uid"])[:64], phase in ("Succeeded", "Failed"), facts, page)
         return (str(metadata["namespace"]), str(metadata["name"])), fact
 

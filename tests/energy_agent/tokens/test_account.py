@@ -172,6 +172,14 @@ def test_requests_are_a_phase_of_their_own():
     assert {row.phase: row.tokens for row in rows(delta)} == {"generation": 30, "request": 2}
 
 
+def test_requests_of_a_prefill_server_end_elsewhere():
+    book = account(role="prefill")
+    book.feed([reading(1, engine(generation=10, requests=5, computed=80))], 1)
+    [delta] = book.feed([reading(2, engine(generation=12, requests=7, computed=180))], 2)
+    assert (delta.requests, delta.computed, delta.role) == (0, 100, "prefill")
+    assert book.totals(up=True)[0].counts["requests"] == 0
+
+
 def test_a_value_that_could_not_be_read_is_counted_once_it_can():
     book = account()
     unreadable = EngineReading("0", {"prompt": 9}, unreadable=frozenset({"generation"}))

@@ -6,13 +6,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.tokens.discovery import ENDPOINTS_LIMIT, GROUP, MODEL, PATH, PORT, PRECISION, SERVER, PodFacts, group, sources
+from energy_agent.tokens.discovery import (
+    ENDPOINTS_LIMIT,
+    GROUP,
+    MODEL,
+    PATH,
+    PORT,
+    PRECISION,
+    ROLE,
+    SERVER,
+    PodFacts,
+    group,
+    sources,
+)
 
 KNOWN = ("vllm", "sglang", "mapping")
 
 
 def pod(workload="ns/chat.1a2b3c4d", address="10.1.2.3", **said) -> PodFacts:
-    keys = {"port": PORT, "path": PATH, "server": SERVER, "group": GROUP, "model": MODEL, "precision": PRECISION}
+    keys = {"port": PORT, "path": PATH, "server": SERVER, "group": GROUP, "model": MODEL, "precision": PRECISION, "role": ROLE}
     return PodFacts(workload, address, {keys[key]: text for key, text in said.items()})
 
 
@@ -63,6 +75,7 @@ def test_the_rank_that_serves_is_asked_and_the_others_are_members():
         ({"port": "80", "path": "/" + "a" * 300}, PATH),
         ({"port": "80", "server": "mapping"}, SERVER),
         ({"port": "80", "server": "../../x"}, SERVER),
+        ({"port": "80", "role": "router"}, ROLE),
         ({"port": "80", "group": "a b"}, GROUP),
         ({"port": "80", "group": "a\n"}, GROUP),
         ({"port": "80", "precision": "fp8\n"}, PRECISION),

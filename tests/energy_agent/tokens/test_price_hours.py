@@ -1,11 +1,14 @@
 """Energy and tokens by the hour: each joule in one hour, final once the hour is over, pools of a group as one engine."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.energy import Entry, Method, State
+from energy_agent.core.workloads.request_quantiles import POOLS
 from energy_agent.core.workloads.token_price import EngineHour, RequestTokens
-from energy_agent.core.workloads.tokens import TokenDelta
+from energy_agent.core.workloads.tokens import Latencies, TokenDelta
 from energy_agent.tokens.price_hours import HOUR_NS, PATIENCE_NS, PriceHours, SensorError
 
 S = 10**9
@@ -83,3 +86,13 @@ def test_pools_of_a_group_are_one_engine_and_other_workloads_none() -> None:
     (view,) = filled(entries, [row(1, 5, 7, "decode", "pd")], {"prefill": "pd", "decode": "pd"}, 10)
     assert (view.engine, view.active_uj) == ("pd", 140)
     assert (view.gain_ratio, view.edge_uj) == (0.05, 2 * 4_000)
+
+
+def test_requests_of_separate_pools_have_no_quantiles_on_one_node() -> None:
+    pool = replace(
+        row(1, 5, 7, "decode", "pd"), requests=3, role="decode", generation_per_request=Latencies((5.0,), (3, 0), 7.0)
+    )
+    (view,) = filled([entry(1, 100, "decode")], [pool], {"decode": "pd"}, 10)
+    assert (view.requests, view.outputs, view.no_lengths) == (None, None, POOLS)
+    (alone,) = filled([entry(1, 100, "decode")], [replace(pool, role="")], {"decode": "pd"}, 10)
+    assert (alone.requests, alone.outputs) == (3, pool.generation_per_request)

@@ -234,3 +234,21 @@ def test_a_role_that_may_not_read_claims_is_named_once_and_costs_no_question_per
         assert not found.is_admin(("a", f"claim-{number}"), ("gpu.nvidia.com", "n1", "gpu-0"))
     assert sum("resourceclaims" in path for path in server.asked) == 1
     assert "adminAccess" in caplog.text
+
+
+def test_pods_of_llm_d_are_read_without_annotations_unless_these_say_off(server, tmp_path):
+    labels = {"llm-d.ai/role": "decode", "llm-d.ai/model": "llama"}
+    server.show([pod(1, labels=labels, ports=(8200, 5557)),
+                 pod(2, labels=labels, ports=(8200,), annotations={"wattlens.io/metrics-port": "off"}),
+                 pod(3, labels=labels, ports=(8200,), annotations={"wattlens.io/metrics-port": "9000"})])  # fmt: skip
+    found = informer(tmp_path)
+    try:
+        first, second, third = (found.pod("ml", f"p{n}") for n in (1, 2, 3))
+        assert first.labels == {"owner": "ModelService/llama", "group": "ml/ModelService/llama"}
+        assert first.endpoint.annotations == {
+            "wattlens.io/metrics-port": "8200", "wattlens.io/token-server": "vllm", "wattlens.io/role": "decode",
+        }  # fmt: skip
+        assert second.endpoint is None
+        assert third.endpoint.annotations["wattlens.io/metrics-port"] == "9000"
+    finally:
+        found.stop()

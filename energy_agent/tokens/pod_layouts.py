@@ -1,0 +1,62 @@
+"""Pods of llm-d and KServe: annotations that they would have for discovery, from their labels and containers. Pure.
+
+Read from manifests: llm-d-modelservice (examples), llm-d (guides), KServe (config/llmisvcconfig, config/runtimes). Labels and
+containers are the choice of the pod's creator, as annotations are; discovery treats both alike.
+
+    llm-d                        label llm-d.ai/role; container vllm or modelserver; a decode pod has a proxy at another port
+    KServe LLMInferenceService   the same label; container main, in a decode pod with the same proxy
+    KServe InferenceService      label serving.kserve.io/inferenceservice; container kserve-container with vLLM, port 8080
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from energy_agent.tokens.discovery import PATH, PORT, ROLE, SERVER
+
+LLMD_ROLE: Final = "llm-d.ai/role"
+KSERVE_SERVICE: Final = "serving.kserve.io/inferenceservice"
+_ENGINE_TYPE: Final = "llm-d.ai/engine-type"
+_SERVERS: Final = ("vllm", "sglang")
+_ENGINES: Final = ("vllm", "sglang", "modelserver", "main")
+_KSERVE_ENGINE: Final = "kserve-container"
+_KSERVE_IMAGES: Final = ("huggingfaceserver", "vllm")
+"""Images of predictors whose engine is vLLM; those of other frameworks have no token counters."""
+_KSERVE_PORT, _KSERVE_PATH = "prometheus.kserve.io/port", "prometheus.kserve.io/path"
+_CONTAINERS_MAX: Final = 32
+
+
+def layout_annotations(labels: Mapping[str, str], annotations: Mapping[str, str], spec: Mapping[str, Any]) -> dict[str, str]:
+    """Annotations as of `discovery`; empty for another pod, and for an engine that serves HTTPS only."""
+    if LLMD_ROLE in labels:
+        server = labels.get(_ENGINE_TYPE, "vllm")
+        engine = _container(spec, _ENGINES)
+        if server not in _SERVERS or engine is None or _is_https(engine):
+            return {}
+        found = {PORT: _port(engine, "8000"), SERVER: server}
+        return found | ({ROLE: role} if (role := labels[LLMD_ROLE]) in ("prefill", "decode") else {})
+    if KSERVE_SERVICE in labels:
+        engine = _container(spec, (_KSERVE_ENGINE,))
+        if engine is None or _is_https(engine) or not any(name in str(engine.get("image", "")) for name in _KSERVE_IMAGES):
+            return {}
+        port = annotations.get(_KSERVE_PORT) or _port(engine, "8080")
+        return {PORT: port, PATH: annotations.get(_KSERVE_PATH, "/metrics"), SERVER: "vllm"}
+    return {}
+
+
+def _container(spec: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any] | None:
+    """The first container with one of these names. Proxies are init containers, or have other names."""
+    containers = spec.get("containers", ())[:_CONTAINERS_MAX]
+    return next((each for each in containers if each.get("name") in names), None)
+
+
+def _port(engine: Mapping[str, Any], default: str) -> str:
+    """The port named metrics, else the first one: engines declare side channels after it."""
+    ports = [each for each in engine.get("ports", ()) if isinstance(each.get("containerPort"), int)]
+    named = next((each for each in ports if each.get("name") == "metrics"), None)
+    port = named or next(iter(ports), None)
+    return default if port is None else str(port["containerPort"])
+
+
+def _is_https(engine: Mapping[str, Any]) -> bool:
+    probes = (engine.get(name, {}).get("httpGet", {}) for name in ("readinessProbe", "startupProbe", "livenessProbe"))
+    return any(probe.get("scheme") == "HTTPS" for probe in probes)
