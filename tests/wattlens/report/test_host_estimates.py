@@ -110,7 +110,7 @@ def test_a_node_without_a_meter_is_estimated_and_stays_out_of_every_total(
     assert number(figures, "energy.with_estimates") == inventory + whole
     page = " ".join(re.sub("<[^>]*>", " ", (tmp_path / "report" / "report.html").read_text()).split())
     assert "Teams: estimated energy and CO2e of processors and memory without a meter" in page
-    assert "2 x AMD EPYC 9654 360 W TDP by its table: 360 W (72 to 720)" in page
+    assert "2 \u00d7 AMD EPYC 9654 (TDP 360 W): 360 W [72, 720]; 1536 GB: 54 W [16.2, 108]; CodeCarbon " in page
     assert "which no estimate includes: lab 1." in page
     capsys.readouterr()
     assert main(["report", "verify", str(tmp_path / "report"), "--ledger", str(tmp_path / "segments"), "--org",
@@ -148,6 +148,15 @@ def test_the_power_of_memory_follows_its_modules() -> None:
     """512 GB: 8 modules, 4 x 5 + 4 x 4.5 = 38 W; 1.5 W per module is the lower bound, 10 W the upper one."""
     power = CodeCarbonTables().ram_power(Decimal(512))
     assert (power.w, power.low_w, power.high_w) == (Decimal(38), Decimal("11.4"), Decimal(76))
+
+
+def test_the_power_of_processors_is_that_of_codecarbons_constant_mode() -> None:
+    """Its tracker gives its class of processors the TDP of all sockets, and asks it for the power."""
+    from codecarbon.external.hardware import CPU
+
+    power = CodeCarbonTables().cpu_power(Decimal(360), 2, "AMD EPYC 9654")
+    tracked = CPU(output_dir=".", mode="constant", model="AMD EPYC 9654", tdp=720)
+    assert (float(power.w), power.low_w, power.high_w) == (tracked.total_power().W, Decimal(72), Decimal(720))
 
 
 def test_a_processor_that_the_table_does_not_have_is_refused_with_its_cell(tmp_path: Path) -> None:

@@ -163,12 +163,10 @@ def _hosts(inputs: ParsedInputs, path: Path, tables: CodeCarbonTables) -> tuple[
 def _host(row: NodeHardware, tables: CodeCarbonTables) -> HostHardware:
     name, tdp_w = (row.cpu, exact(row.cpu_tdp_w)) if row.cpu_tdp_w is not None else tables.tdp(row.cpu)
     cpu, ram = tables.cpu_power(tdp_w, row.sockets, name), tables.ram_power(exact(row.ram_gb))
-    source = "stated" if row.cpu_tdp_w is not None else "by its table"
-    processors = " ".join(filter(None, (f"{row.sockets} x", name, f"{tdp_w.normalize():f} W TDP {source}")))
-    basis = (
-        f"{processors}: {cpu.w:f} W ({cpu.low_w:f} to {cpu.high_w:f}); {exact(row.ram_gb).normalize():f} GB: {ram.w:f} W "
-        f"({ram.low_w:f} to {ram.high_w:f}); CodeCarbon {tables.version()}"
-    )
+    tdp = f"TDP {tdp_w.normalize():f} W" + (", cpu_tdp_w" if row.cpu_tdp_w is not None else "")
+    parts = (f"{row.sockets} \u00d7 {f'{name} ({tdp})' if name else tdp}", cpu), (f"{exact(row.ram_gb).normalize():f} GB", ram)
+    texts = (f"{part}: {power.w:f} W [{power.low_w:f}, {power.high_w:f}]" for part, power in parts)
+    basis = f"{'; '.join(texts)}; CodeCarbon {tables.version()}"
     return HostHardware(row.node, row.cluster, cpu, ram, basis)
 
 
