@@ -117,8 +117,17 @@ def building(
     """
     if book is None:
         none = Amount(None, reason=NO_METERS if inputs is None or inputs.stated is None else STATED_ALONE)
-        wue = Amount(None, reason="IT energy was not metered")
-        return BuildingEnergy(site, _declared_pue(inputs, node_uj), total=none, it=none, bought=none, wue=wue)
+        _, category, liters = _water(inputs, window, {}, None)
+        return BuildingEnergy(
+            site,
+            _declared_pue(inputs, node_uj),
+            total=none,
+            it=none,
+            bought=none,
+            wue=Amount(None, reason="IT energy was not metered"),
+            water_category=category,
+            liters=liters,
+        )
     start_ns, end_ns = window.start_ns - window.start_ns % CELL_NS, window.end_ns + -window.end_ns % CELL_NS
     meters = book.window(start_ns, end_ns, since_ns=window.start_ns, until_ns=window.end_ns)
     facts = {m: e.facts for m, e in meters.items()}

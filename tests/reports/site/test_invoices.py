@@ -13,10 +13,12 @@ from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from energy_agent.site.building.invoices import EnergyInWindow, InvoicedEnergy, ReadEnergy
 from energy_agent.site.building.tariffs import TariffPrices
+from energy_agent.site.building.water import WaterUse
 from reports.compose import period_marks, too_little
 from reports.figures.facts import Facts, build_facts
 from reports.figures.gather import gather_invoices
 from reports.figures.measures import all_figures
+from reports.frameworks.answers import datapoint_answers
 from reports.inputs import Organisation, SiteInputs
 from reports.language import say_in
 from reports.page.section import Note, ReportTable
@@ -91,6 +93,20 @@ def test_a_share_of_less_than_all_is_not_100_percent() -> None:
     assert reason == "invoices or readings cover 99% of the period"
     assert say_in("zh").translate(reason) == "\u53d1\u7968\u6216\u8bfb\u6570\u8986\u76d6\u672c\u671f\u95f4\u768499%"
     assert known_energy(replace(known, rows=0), "nothing is known").reason == "nothing is known"
+
+
+def test_water_of_a_bill_needs_no_meter_of_electricity() -> None:
+    """3,000 L of category 2 in the quarter: withdrawn water is known, and the WUE is not."""
+    water = (WaterUse(JULY, OCTOBER, Fraction(3000), Fraction(1, 50), 2),)
+    facts = alone(colo(invoices=invoices(300, 310, 290), water=water))
+    liters = facts.figures["water/site/colo"]
+    assert (liters.value, liters.low, liters.high, liters.dims["category"]) == (3000, 2940, 3060, "2")
+    assert facts.figures["wue/site/colo"].reason == "IT energy was not metered"
+    states = {
+        a.datapoint: (a.state, a.values.get("water/site/colo")) for a in datapoint_answers(facts) if a.framework == "gri-303"
+    }
+    assert states["303-3 a, total"] == ("partly", "0.003")
+    assert states["303-5 a"][0] == "missing"
 
 
 def test_demand_charges_are_part_of_the_cost() -> None:
