@@ -24,6 +24,7 @@ def _arguments(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--warm", type=float, default=30.0, metavar="S", help="how long to scrape before (default: 30)")
     parser.add_argument("--prometheus", metavar="URL", help="draw from this one instead of simulated nodes")
     parser.add_argument("--span", metavar="FROM", help="start of the time shown, such as now-1h (default: what was scraped)")
+    parser.add_argument("--until", metavar="TO", default="now", help="end of the time shown (default: now)")
     return parser.parse_args(given)
 
 
@@ -37,7 +38,7 @@ def main(given: list[str]) -> int:
             {"instance": NODES[node]} if NODES[node] else {},
             theme,
             width,
-            (asked.span or f"now-{int(asked.warm) + 5}s", "now"),
+            (asked.span or f"now-{int(asked.warm) + 5}s", asked.until),
             "" if node == "everything" else node,
         )
         for board in boards

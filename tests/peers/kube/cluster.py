@@ -54,7 +54,7 @@ class Cluster:
             CommandError: it failed.
         """
         done = subprocess.run(
-            [*self._enter, *map(str, words)],
+            self.command(*words),
             env=self._environ, cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=timeout, check=False,
         )  # fmt: skip
         if done.returncode:
@@ -62,6 +62,10 @@ class Cluster:
                 f"{' '.join(map(str, words))[:300]}: {done.returncode}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
             )
         return done.stdout
+
+    def command(self, *words: str | Path) -> list[str]:
+        """A command that runs in the cluster's namespaces."""
+        return [*self._enter, *map(str, words)]
 
     def shell(self, script: str, timeout: float = 180) -> str:
         """Output of a shell script, as a person would paste it."""
