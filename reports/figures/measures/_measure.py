@@ -8,9 +8,9 @@ from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure, rounded
 from reports.ledger.sums import PartEnergy, PartLabels
 
-COVERED = ("energy.", "co2e.", "j_per_token.")
+COVERED = ("energy.", "co2e.", "j_per_token.", "wh_per_request.")
 """What figures with a coverage are called."""
-HELD = ("energy.held", "co2e.held", "co2e.lifecycle.held", "j_per_token.")
+HELD = ("energy.held", "co2e.held", "co2e.lifecycle.held", "j_per_token.", "wh_per_request.")
 """What figures of groups of workloads are called."""
 
 

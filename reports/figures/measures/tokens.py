@@ -1,11 +1,15 @@
-"""Energy per token in four rows, by model and precision: GPU busy, with idle, with the host, with the building.
+"""Energy per token and per request in four rows, by model and precision: GPU busy, with idle, with the host, with the building.
 
-One denominator for all four: the tokens that were generated. A workload that serves several models has energy of neither.
+One denominator for all four: the tokens that were generated, or the requests that ended. A workload that serves several models
+has energy of neither. A workload whose server counts no requests is in no figure per request.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Final
 
+from energy_agent.core.energy import REQUEST
 from energy_agent.core.units import UJ_PER_J
 from energy_agent.site.building.ratio import Amount
 from reports.figures.evidence import PeriodEvidence, amount_of, over, reach
@@ -17,11 +21,36 @@ from reports.ledger.sums import PartEnergy
 SOURCES = ("ledger", "tokens")
 ROWS = (("busy", "gpu"), ("gpu", "gpu"), ("node", "node"), ("facility", "facility"))
 """The four rows, and the boundary of each."""
-_J = Fraction(1, UJ_PER_J)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ratio:
+    """A figure per token or per request.
+
+    Args:
+        identity: beginning of the ID.
+        phase: of the rows that are counted.
+        dimension: name of the count in `dims`.
+        scale: of energy in uJ.
+        why: reason without any.
+    """
+
+    identity: str
+    phase: str
+    dimension: str
+    unit: str
+    scale: Fraction
+    why: str
+
+
+_PER_TOKEN: Final = _Ratio("j_per_token", "generation", "tokens", "J/token", Fraction(1, UJ_PER_J), "no token was generated")
+_PER_REQUEST: Final = _Ratio(
+    "wh_per_request", REQUEST, "requests", "Wh/request", Fraction(1, 3600 * UJ_PER_J), "no request was counted"
+)
 
 
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
-    """Tokens by phase, and J per generated token."""
+    """Tokens by phase, requests, J per generated token and Wh per request."""
     yield from covered(evidence, _figures(evidence))
 
 
@@ -29,12 +58,17 @@ def _figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     yield from _counts(evidence)
     for suffix, dims, rows in groups(evidence):
         if not suffix or "model" in dims or "team" in dims:
-            yield from _per_token(evidence, suffix, dims, rows)
+            yield from _ratios(evidence, suffix, dims, rows, _PER_TOKEN)
+            yield from _ratios(evidence, suffix, dims, rows, _PER_REQUEST)
 
 
 def generated(evidence: PeriodEvidence, parts: set[int]) -> int:
     """Tokens that these parts generated."""
-    return sum(t.tokens for t in evidence.sums.tokens if t.phase == "generation" and t.part in parts)
+    return _count_of(evidence, "generation", parts)
+
+
+def _count_of(evidence: PeriodEvidence, phase: str, parts: set[int]) -> int:
+    return sum(t.tokens for t in evidence.sums.tokens if t.phase == phase and t.part in parts)
 
 
 def processed(evidence: PeriodEvidence, parts: set[int]) -> int | None:
@@ -59,7 +93,8 @@ def _counts(evidence: PeriodEvidence) -> Iterator[Figure]:
             counts[key] = counts.get(key, 0) + row.tokens
     for (phase, dimension, name), tokens in sorted(counts.items()):
         suffix, dims = (f"/{dimension}/{name}", {dimension: name}) if dimension else ("", {})
-        yield Figure(f"tokens.{phase}{suffix}", Fraction(tokens), "tokens", "counter", "gpu", sources=SOURCES, dims=dims)
+        identity, unit = ("requests", "requests") if phase == REQUEST else (f"tokens.{phase}", "tokens")
+        yield Figure(f"{identity}{suffix}", Fraction(tokens), unit, "counter", "gpu", sources=SOURCES, dims=dims)
 
 
 def shown_name(evidence: PeriodEvidence, model: str) -> str:
@@ -68,12 +103,15 @@ def shown_name(evidence: PeriodEvidence, model: str) -> str:
     return known.display if known is not None and known.display else model
 
 
-def _per_token(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy]) -> Iterator[Figure]:
+def _ratios(
+    evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy], ratio: _Ratio
+) -> Iterator[Figure]:
     who = evidence.sums.parts
-    serving = {t.part for t in evidence.sums.tokens if t.phase == "generation" and t.tokens}
-    parts = {r.part for r in rows} & serving
-    tokens = generated(evidence, parts)
-    if not tokens and suffix:
+    # A prefill server has no requests of its own, and its energy is part of those of its model.
+    counting = {t.part for t in evidence.sums.tokens if t.phase == ratio.phase and (t.tokens or ratio.phase == REQUEST)}
+    parts = {r.part for r in rows} & counting
+    count = _count_of(evidence, ratio.phase, parts)
+    if not count and (suffix or ratio.phase == REQUEST):
         return
     mixed = {shown_name(evidence, t.model) for t in evidence.sums.tokens if who[t.part].mixed}
     reached = reach(evidence, [r for r in rows if r.part in parts])
@@ -85,13 +123,13 @@ def _per_token(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows
         )
     )
     for name, within in ROWS:
-        amount = over(amounts[name], tokens, "no token was generated")
+        amount = over(amounts[name], count, ratio.why)
         if "model" in dims and any(who[p].mixed or who[p].model in mixed for p in parts):
             amount = Amount(None, reason="a workload serves several models and its energy is not split between them")
         yield amount_figure(
-            f"j_per_token.{name}{suffix}", amount, "J/token", methods(evidence, "gpu"), within, sources=SOURCES,
-            dims=dims | {"tokens": str(tokens)}, scale=_J,
+            f"{ratio.identity}.{name}{suffix}", amount, ratio.unit, methods(evidence, "gpu"), within, sources=SOURCES,
+            dims=dims | {ratio.dimension: str(count)}, scale=ratio.scale,
         )  # fmt: skip
 
 
-SPEC = Measure("tokens, and energy per token in four rows", figures)
+SPEC = Measure("tokens and requests, and energy per token and request in four rows", figures)

@@ -78,6 +78,24 @@ def test_why_there_is_no_energy_per_token(tmp_path: Path, tokens: dict[str, int]
     assert dict(found.hidden)["Energy per token"] == why
 
 
+def test_energy_per_request_is_over_the_requests_of_servers_that_count_them(tmp_path: Path) -> None:
+    """0.5 kWh in each of four cells are 2,000 Wh: for 8 requests of m 250 Wh each; the server of n counts none."""
+    one = Tokens(JULY, JULY + HOUR, "w", "m", "generation", 5)
+    counted = [one, replace(one, phase="request", tokens=8)]
+    other = Batch(
+        cells(JULY + DAY, "GPU-one", "v", State.ACTIVE, ["0.25"] * 4, 0),
+        facts=[WorkloadFacts("v", JULY + DAY, "pod", TEAM)],
+        tokens=[Tokens(JULY + DAY, JULY + DAY + HOUR, "v", "n", "generation", 5)],
+    )
+    known = facts(tmp_path, {"one": [replace(batch_of("one", "0.5"), tokens=counted), other]})
+    assert known.figures["wh_per_request.gpu/model/m"].value == 250
+    assert known.figures["requests/model/m"].value == 8
+    assert known.figures["wh_per_request.gpu"].value == 250
+    used = table(compose(known, say_in("en")), "Wh per request, mean by model")
+    assert [row[0] for row in used.rows] == ["m", "", "", ""]
+    assert used.rows[1][1:4] == ("", "+ idle", "250")
+
+
 def test_models_without_energy_per_token_leave_that_of_the_total(tmp_path: Path) -> None:
     """0.5 kWh in each of four cells are 2,000 Wh for 10 tokens: 200,000 Wh per 1,000 tokens."""
     counted = [Tokens(JULY, JULY + HOUR, "w", model, "generation", 5) for model in ("m", "n")]
