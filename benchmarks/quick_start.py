@@ -9,6 +9,7 @@ Grafana's own packages in a browser into FOLDER.
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -170,6 +171,14 @@ def _query(node: Cluster, expression: str) -> bool:
         return False
 
 
+def _is_listening(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+    except OSError:
+        return False
+    return True
+
+
 def _iso(time_utc: datetime) -> str:
     return time_utc.isoformat(timespec="seconds").replace("+00:00", "Z")
 
@@ -187,6 +196,7 @@ def _serving(home: Path) -> Iterator[str]:
         command = [str(need_peer("prometheus")), *arguments, f"--web.listen-address=127.0.0.1:{port}"]
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
+        eventually(lambda: _is_listening(port), 60, 0.5)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
