@@ -6,6 +6,7 @@ LiteLLM pins much of what it imports, so it has an environment of its own (`pip 
 """
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -15,7 +16,9 @@ import urllib.parse
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,13 +26,15 @@ from typing import Any
 import pytest
 import yaml
 
+import wattlens
+from benchmarks.exactness import TruthRecorder
 from benchmarks.running import AgentProcess
 from energy_agent.runtime.network.http import HttpClient
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
 from tests.support import eventually, free_port, need_environment, need_program
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(1200)]
 
 PAGE = (Path(__file__).parents[2] / "docs/litellm.md").read_text()
 NODE = """
@@ -66,6 +71,7 @@ class Gateway:
     socket: Path
     rows: Path
     node: SimulatedNode
+    truth: TruthRecorder
 
     def send(self, model: str, words: int, tokens: int, **more: Any) -> tuple[Any, bytes]:
         """Headers and body of a response."""
@@ -89,13 +95,31 @@ class Gateway:
         hours: list[dict[str, Any]] = json.loads(response.body)["hours"]
         return hours
 
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """Samples of an instant query of Prometheus."""
+        query = urllib.parse.quote(expression)
+        with urllib.request.urlopen(f"{self.prometheus}/api/v1/query?query={query}", timeout=5) as response:
+            samples: list[dict[str, Any]] = json.load(response)["data"]["result"]
+        return samples
+
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    with _running(tmp_path, NODE) as running:
+        yield running
+
+
+@contextmanager
+def _running(tmp_path: Path, scenario_text: str) -> Iterator[Gateway]:
     litellm = need_environment("WATTLENS_LITELLM", "the program of a litellm[proxy]")
     program, scraped, grid = need_program("prometheus"), free_port(), _grid()
     processes: list[subprocess.Popen[bytes]] = []
-    with SimulatedNode.start(scenario.parse(NODE.encode(), "test"), tmp_path / "node") as node:
+    with (
+        SimulatedNode.start(scenario.parse(scenario_text.encode(), "test"), tmp_path / "node") as node,
+        node.plant() as plant,
+    ):
+        truth = TruthRecorder(plant)
+        truth.start()
         engines = eventually(lambda: len(ready := [w for w in node.workloads() if w.get("metrics_url")]) == 2 and ready)
         config = {
             "tokens": [{"workload": w["name"], "url": w["metrics_url"], "period_s": 0.5} for w in engines],
@@ -108,8 +132,10 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
             prometheus = _prometheus(program, tmp_path, [scraped, grid.server_port], processes)
             _configure(tmp_path, prometheus, {w["name"]: w["metrics_url"].removesuffix("metrics") + "v1" for w in engines})
             proxy = _proxy(litellm, tmp_path, processes)
-            yield Gateway(proxy, prometheus, processes[0], tmp_path / "agent.sock", tmp_path / "rows.jsonl", node)
+            yield Gateway(proxy, prometheus, processes[0], tmp_path / "agent.sock", tmp_path / "rows.jsonl", node, truth)
         finally:
+            truth.ended.set()
+            truth.join()
             for process in processes:
                 process.terminate()
                 process.wait(60)
@@ -184,7 +210,7 @@ def _proxy(litellm: str, home: Path, processes: list[subprocess.Popen[bytes]]) -
         except OSError:
             return False
 
-    eventually(is_up, 120)
+    eventually(is_up, 420)
     return url
 
 
@@ -221,13 +247,7 @@ def test_shares_of_all_requests_are_the_energy_of_their_engines(gateway: Gateway
         assert entry["carbon_basis"] == "direct, hourly"
         assert entry["co2e_g"] == pytest.approx(entry["energy_wh"] * INTENSITIES[row["model_group"]] / 1000)
 
-    counts = {name: Counter[str]() for name in ("chat", "code")}
-    for row in rows:
-        usage = row["metadata"]["usage_object"]
-        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-        counts[row["model_group"]] += Counter(
-            prompt=usage["prompt_tokens"] - cached, cached=cached, generation=usage["completion_tokens"]
-        )
+    counts = _tokens(rows)
     assert counts["chat"]["cached"] > 0
 
     def settled() -> list[dict[str, Any]] | None:
@@ -258,12 +278,50 @@ def test_shares_of_all_requests_are_the_energy_of_their_engines(gateway: Gateway
             assert metered == pytest.approx(drawn, rel=0.1)  # gain of the sensor, and the second at each end
 
 
+def test_shares_of_a_final_hour_are_the_energy_of_their_engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the prices of an hour that is over: the requests' shares sum to each engine's active energy, to the microjoule."""
+    monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(tmp_path / "agent.sock"))
+    start_ns, end_ns = (round(datetime(2026, 8, 15, *time, tzinfo=UTC).timestamp()) * 10**9 for time in ((11, 52), (12, 0)))
+    with (
+        _running(tmp_path, f"{NODE}start: {datetime.fromtimestamp(start_ns / 1e9, UTC).isoformat()}\n") as gateway,
+        gateway.node.plant() as plant,
+    ):
+        sent = 0
+        for words, tokens in ((300, 120), (900, 40), (50, 200), (1200, 80), (400, 160), (10, 250)):
+            for model in ("chat", "code"):
+                for stream in (False, True):
+                    gateway.send(model, words, tokens, stream=stream)
+                    sent += 1
+        assert plant.now_ns() < end_ns, "the requests took minutes"
+        rows = eventually(lambda: len(rows := gateway.logged()) == sent and rows)
+        final = eventually(lambda: len(ended := [hour for hour in gateway.hours() if hour["final"]]) == 2 and ended, 600, 1)
+        counts = _tokens(rows)
+        assert {hour["engine"]: Counter(hour["tokens"]) for hour in final} == counts
+        for hour in final:
+            usages = [row["metadata"]["usage_object"] for row in rows if row["model_group"] == hour["engine"]]
+            shares = [wattlens.request_energy(usage, hour["engine"], end_ns / 1e9 - 1) for usage in usages]
+            assert not any(share.provisional for share in shares)
+            shares_uj = round(math.fsum(share.joules or 0.0 for share in shares) * 1e6)
+            active_uj, idle_uj = (round(hour[f"{state}_joules"] * 1e6) for state in ("active", "idle"))
+            assert shares_uj == active_uj
+
+            gpu = ("chat", "code").index(hour["engine"])
+            first, last = (gateway.truth.at(plant.uuid(gpu), hour[at]) for at in ("start_ns", "end_ns"))
+            drawn_uj, gain = last.true_uj - first.true_uj, plant.truth(gpu).gain
+            metered_uj = active_uj + idle_uj
+            print(
+                f"{hour['engine']}: {len(shares)} requests, shares {shares_uj} uJ, active {active_uj} uJ, idle {idle_uj} uJ; "
+                f"plant {drawn_uj} uJ: {metered_uj / drawn_uj - 1:+.3%}, of it the sensor's gain {gain - 1:+.3%}"
+            )
+            assert metered_uj == pytest.approx(drawn_uj * gain, rel=0.005)  # a tick of the counter at each end
+            (price,) = gateway.query(f'wattlens_generation_price_joules_per_token{{engine="{hour["engine"]}",hour="last"}}')
+            assert float(price["value"][1]) == pytest.approx(hour["prices"]["generation"]["joules"], rel=1e-9)
+
+
 def test_requests_go_on_without_prometheus(gateway: Gateway) -> None:
     """After Prometheus has ended, each request is served and logged; its energy is at the last price that was fetched."""
     eventually(lambda: gateway.send("chat", 50, 10)[0]["x-wattlens-energy-wh"] is not None)
-    query = urllib.parse.quote("wattlens_prompt_price_joules_per_token")
-    with urllib.request.urlopen(f"{gateway.prometheus}/api/v1/query?query={query}", timeout=5) as response:
-        assert b"chat" in response.read()
+    assert "chat" in {sample["metric"]["engine"] for sample in gateway.query("wattlens_prompt_price_joules_per_token")}
     gateway.prometheus_process.terminate()
     gateway.prometheus_process.wait(60)
     with pytest.raises(OSError):
@@ -276,6 +334,18 @@ def test_requests_go_on_without_prometheus(gateway: Gateway) -> None:
     rows = eventually(lambda: len(rows := gateway.logged()) > before + 1 and rows)
     entry = next(row for row in rows[before:] if row["model_group"] == "code")["metadata"]["spend_logs_metadata"]["wattlens"]
     assert ("energy_wh" in entry) != ("reason" in entry)
+
+
+def _tokens(rows: list[dict[str, Any]]) -> dict[str, Counter[str]]:
+    """Tokens by engine and kind in rows of the spend log."""
+    counts = {name: Counter[str]() for name in ("chat", "code")}
+    for row in rows:
+        usage = row["metadata"]["usage_object"]
+        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+        counts[row["model_group"]] += Counter(
+            prompt=usage["prompt_tokens"] - cached, cached=cached, generation=usage["completion_tokens"]
+        )
+    return counts
 
 
 def _true_joules(node: SimulatedNode) -> list[float]:
