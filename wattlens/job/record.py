@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from energy_agent.core.boundary import is_gpu, is_host
-from energy_agent.core.energy import State
+from energy_agent.core.energy import REQUEST, State
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN
 from wattlens.job.steps import StepInterval
@@ -104,8 +104,9 @@ class JobRecord:
         self.steps.setdefault(phase, []).append(StepInterval(start_ns, end_ns, steps))
 
     def add_tokens(self, phase: str, model: str, tokens: int) -> None:
-        """Add tokens."""
-        self.tokens[phase, model] = self.tokens.get((phase, model), 0) + tokens
+        """Add tokens, but not requests, which the ledger keeps in the same rows."""
+        if phase != REQUEST:
+            self.tokens[phase, model] = self.tokens.get((phase, model), 0) + tokens
 
     def add_phase(self, phase: str, energy_uj: int, gpu_ns: int) -> None:
         """Add GPU energy and GPU time in which a workload did something else than training steps."""

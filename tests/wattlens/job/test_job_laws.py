@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energy_agent.core.energy import Entry, Method, State, Steps, Tokens, WorkloadFacts
+from energy_agent.core.energy import REQUEST, Entry, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.journal.book import Batch, Book
@@ -47,6 +47,7 @@ def nodes(draw):
                     if job:
                         steps.append(Steps(start, end, pod, "training", draw(st.integers(1, 50))))
                         tokens.append(Tokens(start, end, pod, "m", "training", draw(st.integers(0, 10**6))))
+                        tokens.append(Tokens(start, end, pod, "m", REQUEST, 7))  # which are not tokens
                         phases.append(PhaseRow(start - start % CELL_NS, pod, "checkpoint", start, end, uj // 2, STEP_NS // 2))
                     at += 1
                 if job:
