@@ -18,6 +18,7 @@ from reports.figures.measures.carbon import LOCATION, MARKET, boundary, by_basis
 from reports.figures.measures.cost import cost_sources, electricity_cost, is_priced, share_method
 from reports.figures.measures.energy import methods
 from reports.figures.measures.tokens import SOURCES as TOKEN_SOURCES
+from reports.figures.measures.tokens import counter_of
 from reports.ledger.sums import PartEnergy
 
 BY_BOUNDARY = {"facility": "node energy times PUE", "node": "GPUs and hosts", "gpu": "GPUs"}
@@ -63,9 +64,10 @@ def _of_cell(evidence: PeriodEvidence, cell: str, dims: dict[str, str], rows: li
     for total in evidence.sums.tokens:
         if total.site == site and total.part in parts:
             counts[total.phase] = counts.get(total.phase, 0) + total.tokens
-    for phase, tokens in sorted(counts.items()):
-        identity = f"tokens.{phase}.allocated/{cell}"
-        yield Figure(identity, Fraction(tokens), "tokens", "counter", "gpu", sources=TOKEN_SOURCES, dims=dims)
+    for phase, count in sorted(counts.items()):
+        identity, unit = counter_of(phase)
+        identity = f"{identity}.allocated/{cell}"
+        yield Figure(identity, Fraction(count), unit, "counter", "gpu", sources=TOKEN_SOURCES, dims=dims)
 
 
 def _rest_of_cell(evidence: PeriodEvidence, cell: str, dims: dict[str, str], rows: list[PartEnergy]) -> Iterator[Figure]:

@@ -79,6 +79,11 @@ def processed(evidence: PeriodEvidence, parts: set[int]) -> int | None:
     return sum(t.tokens for t in evidence.sums.tokens if t.phase in ("prompt", "generation") and t.part in parts)
 
 
+def counter_of(phase: str) -> tuple[str, str]:
+    """Beginning of the ID, and unit, of counts of a phase: tokens, or requests that ended."""
+    return ("requests", "requests") if phase == REQUEST else (f"tokens.{phase}", "tokens")
+
+
 def _counts(evidence: PeriodEvidence) -> Iterator[Figure]:
     who = evidence.sums.parts
     counts: dict[tuple[str, str, str], int] = {}
@@ -93,7 +98,7 @@ def _counts(evidence: PeriodEvidence) -> Iterator[Figure]:
             counts[key] = counts.get(key, 0) + row.tokens
     for (phase, dimension, name), tokens in sorted(counts.items()):
         suffix, dims = (f"/{dimension}/{name}", {dimension: name}) if dimension else ("", {})
-        identity, unit = ("requests", "requests") if phase == REQUEST else (f"tokens.{phase}", "tokens")
+        identity, unit = counter_of(phase)
         yield Figure(f"{identity}{suffix}", Fraction(tokens), unit, "counter", "gpu", sources=SOURCES, dims=dims)
 
 

@@ -90,6 +90,8 @@ def test_energy_per_request_is_over_the_requests_of_servers_that_count_them(tmp_
     known = facts(tmp_path, {"one": [replace(batch_of("one", "0.5"), tokens=counted), other]})
     assert known.figures["wh_per_request.gpu/model/m"].value == 250
     assert known.figures["requests/model/m"].value == 8
+    assert not known.by_prefix("tokens.request")
+    assert [(f.value, f.unit) for f in known.by_prefix("requests.allocated/")] == [(8, "requests")]
     assert known.figures["wh_per_request.gpu"].value == 250
     used = table(compose(known, say_in("en")), "Wh per request, mean by model")
     assert [row[0] for row in used.rows] == ["m", "", "", ""]
