@@ -6,8 +6,8 @@ from pathlib import Path
 
 from energy_agent.config.key_values import values
 from tools import marked_page
-from wattlens.report.inputs.columns import Sheet, SheetColumn
-from wattlens.report.inputs.sheets import SHEETS
+from wattlens.report.inputs.workbook.columns import Sheet, SheetColumn
+from wattlens.report.inputs.workbook.sheets import SHEETS
 
 BEGIN, END = "<!-- sheets: begin, written by make docs -->\n", "<!-- sheets: end -->\n"
 _HEAD = "| column | key | takes | needed | meaning |\n| --- | --- | --- | --- | --- |\n"

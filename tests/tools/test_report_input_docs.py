@@ -11,7 +11,7 @@ from tests.wattlens.report.books import AS_OF_NS, END_NS, START_NS
 from tools.report_input_docs import replaced, tables
 from wattlens.report.inputs.model import OrgFile
 from wattlens.report.inputs.org import load_organisation
-from wattlens.report.inputs.sheets import SHEETS
+from wattlens.report.inputs.workbook.sheets import SHEETS
 
 PAGE = Path(__file__).parents[2] / "docs/report-inputs.md"
 SHEET_PAGE = PAGE.with_name("report-sheets.md")

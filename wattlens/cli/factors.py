@@ -176,7 +176,7 @@ def _show(parsed: argparse.Namespace) -> int:
 def _import(parsed: argparse.Namespace) -> int:
     from energy_agent.factors import bounded_file
     from wattlens.factors.convert import FORMATS, csv_table, set_files
-    from wattlens.report.inputs.workbook import read_table
+    from wattlens.report.inputs.workbook.file import read_table
 
     wanted = FORMATS[parsed.format]
     for option in wanted.required:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattlens.report.inputs.cells import nested, parse_number
-from wattlens.report.inputs.columns import SheetRow
 from wattlens.report.inputs.faults import Faults
-from wattlens.report.inputs.sheets import BY_TITLE
+from wattlens.report.inputs.workbook.cells import nested, parse_number
+from wattlens.report.inputs.workbook.columns import SheetRow
+from wattlens.report.inputs.workbook.sheets import BY_TITLE
 
 LETTERS = {"volume": "H", "volume_unit": "I", "price": "D", "price_unit": "E", "max_power": "G", "max_power_unit": "H"}
 NUMBERS = st.decimals(0, 10**9, places=5).map(lambda d: Context(prec=15).create_decimal(d))

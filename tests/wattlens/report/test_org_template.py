@@ -7,10 +7,10 @@ import openpyxl
 import pytest
 
 from tests.wattlens.report.books import AS_OF_NS, END_NS, START_NS
-from wattlens.report.inputs.columns import EXAMPLE, HOW_TO, NOTE, field_at
 from wattlens.report.inputs.org import load_organisation
-from wattlens.report.inputs.sheets import SHEETS
-from wattlens.report.inputs.template import template
+from wattlens.report.inputs.workbook.columns import EXAMPLE, HOW_TO, NOTE, field_at
+from wattlens.report.inputs.workbook.sheets import SHEETS
+from wattlens.report.inputs.workbook.template import template
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from energy_agent.core.errors import UsageError
 from tests.support import examples
 from tests.wattlens.report.books import AS_OF_NS, CSV, END_NS, NINE, START_NS, book, part, whole, with_part, yaml_files
-from wattlens.report.inputs import workbook as org_xlsx
 from wattlens.report.inputs.org import load_organisation
+from wattlens.report.inputs.workbook import file as org_xlsx
 
 
 def load(path):

@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the workbook and say what to do with it."""
     from wattlens.report.inputs.known import of_inventory, of_ledger
-    from wattlens.report.inputs.template import template
+    from wattlens.report.inputs.workbook.template import template
 
     path: Path = args.out
     if path.suffix.lower() != ".xlsx":

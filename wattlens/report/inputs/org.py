@@ -29,9 +29,9 @@ from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.grid import GridPeriod
 from wattlens.report.inputs.inventory import Line, csv_lines, expected
 from wattlens.report.inputs.model import ClassPrice, GpuEmissions, ModelFacts, NodeHardware, OrgFile
-from wattlens.report.inputs.rows import ParsedInputs, also_at, dotted, read_workbook
 from wattlens.report.inputs.site import site_inputs
 from wattlens.report.inputs.text import objection_to
+from wattlens.report.inputs.workbook.rows import ParsedInputs, also_at, dotted, read_workbook
 from wattlens.report.plausibility import implausible
 
 FILE_MAX_B = 20 << 20

@@ -1,6 +1,6 @@
 """The sheets of the workbook of inputs, in their order. Template, reader and docs are made of them.
 
-Here stands only what a table has and a file of keys has not: whose a row is, units, and examples.
+It holds only what a table needs and a file of keys does not: the site of a row, units and examples.
 """
 
 from datetime import date, datetime
@@ -12,7 +12,7 @@ from energy_agent.site.config.site import DeclaredPue
 from energy_agent.site.config.supplier import SupplierRateConfig
 from energy_agent.site.config.water import WaterRecord
 from wattlens.report.inputs import model
-from wattlens.report.inputs.columns import KILOWATTS, KWH, LITERS, PER_KWH, WATTS, Sheet, SheetColumn
+from wattlens.report.inputs.workbook.columns import KILOWATTS, KWH, LITERS, PER_KWH, WATTS, Sheet, SheetColumn
 
 
 def _site(says: str = "name of the site, as in sheet Sites") -> SheetColumn:

@@ -5,8 +5,8 @@ from datetime import date, datetime, time
 from decimal import Context, Decimal
 from typing import Any, Final
 
-from wattlens.report.inputs.columns import Sheet, SheetColumn, SheetRow
 from wattlens.report.inputs.faults import Faults
+from wattlens.report.inputs.workbook.columns import Sheet, SheetColumn, SheetRow
 
 _DIGITS: Final = 15
 """What a spreadsheet keeps of a number."""

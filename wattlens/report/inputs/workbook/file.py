@@ -11,9 +11,9 @@ from decimal import Decimal
 from typing import Any, Final
 
 from energy_agent.core.errors import UsageError
-from wattlens.report.inputs.columns import EXAMPLE, HOW_TO, NOTE, Sheet, SheetRow
 from wattlens.report.inputs.faults import Faults
-from wattlens.report.inputs.sheets import BY_TITLE
+from wattlens.report.inputs.workbook.columns import EXAMPLE, HOW_TO, NOTE, Sheet, SheetRow
+from wattlens.report.inputs.workbook.sheets import BY_TITLE
 
 START: Final = "Start"
 COLUMNS_MAX: Final = 60

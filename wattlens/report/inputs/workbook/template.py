@@ -9,10 +9,10 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from energy_agent.core.errors import UsageError
-from wattlens.report.inputs.cells import placed
-from wattlens.report.inputs.columns import EXAMPLE, HOW_TO, NOTE, Sheet, SheetColumn
-from wattlens.report.inputs.sheets import SHEETS
-from wattlens.report.inputs.workbook import START
+from wattlens.report.inputs.workbook.cells import placed
+from wattlens.report.inputs.workbook.columns import EXAMPLE, HOW_TO, NOTE, Sheet, SheetColumn
+from wattlens.report.inputs.workbook.file import START
+from wattlens.report.inputs.workbook.sheets import SHEETS
 
 ROWS: Final = 5_000
 """Rows of a sheet that offer their choices."""

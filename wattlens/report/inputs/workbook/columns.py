@@ -1,6 +1,6 @@
 """Columns and sheets of the input workbook: keys of the model, laid out as a table.
 
-What a column means, takes and needs comes from the model's fields (inputs_model.py), never from a second copy.
+What a column means, takes and needs comes from the fields of wattlens.report.inputs.model, never from a second copy.
 """
 
 from collections.abc import Mapping

@@ -9,11 +9,11 @@ from pydantic import Field, ValidationError
 
 from energy_agent.config.messages import explain_fault, faults_of
 from wattlens.report.inputs import model
-from wattlens.report.inputs.cells import explain_missing, nested, placed
-from wattlens.report.inputs.columns import SheetColumn, SheetRow
 from wattlens.report.inputs.faults import Faults
 from wattlens.report.inputs.inventory import Line
-from wattlens.report.inputs.workbook import read_sheets
+from wattlens.report.inputs.workbook.cells import explain_missing, nested, placed
+from wattlens.report.inputs.workbook.columns import SheetColumn, SheetRow
+from wattlens.report.inputs.workbook.file import read_sheets
 from wattlens.report.plausibility import implausible
 
 ROWS_MAX: Final = 200_000
