@@ -16,6 +16,7 @@ from tests.reports import chains
 from tests.reports.chains import DAY
 from tests.reports.golden import at, cells
 from wattlens.report.build import Options, build
+from wattlens.report.inputs.model import PeriodTotals
 
 JULY = at("2026-07-01")
 ORG = """
@@ -52,6 +53,18 @@ def options(days: Path, folder: Path, reason: str) -> Options:
 def test_a_total_that_the_ledger_no_longer_gives_needs_a_reason(days: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^reported 2026Q2: energy\.\w+ was reported as 1\.800 kWh, and the ledger with "):
         build(options(days, tmp_path, ""))
+
+
+@pytest.mark.parametrize(
+    ("period", "expected"), [("2026-Q2", "2026Q2"), ("FY2026-Q2", "FY2026Q2"), ("FY2026", "FY2026"), ("2026-07", "2026-07")]
+)
+def test_the_label_of_earlier_totals_is_that_of_the_report(period: str, expected: str) -> None:
+    assert PeriodTotals(period=period, cost=1, source="edition 1").period == expected
+
+
+def test_a_label_that_no_report_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="period"):
+        PeriodTotals(period="FY2026-07", cost=1, source="edition 1")
 
 
 def test_statement_stated_records_and_reason_are_in_the_facts(days: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from energy_agent.config.messages import NAME
 from energy_agent.config.section import Section
@@ -325,11 +325,16 @@ class ReportingOrganisation(Section):
     )
 
 
+def _without_hyphen(period: str) -> str:
+    """The label of a quarter as reports print it, by which its totals are looked up."""
+    return period.replace("-Q", "Q")
+
+
 class PeriodTotals(Section):
     """Totals of an earlier period, as an earlier report stated them."""
 
-    period: str = Field(
-        pattern=r"^(FY)?(19|20)\d\d(-?Q[1-4]|-(0[1-9]|1[0-2]))?$",
+    period: Annotated[str, AfterValidator(_without_hyphen)] = Field(
+        pattern=r"^((FY)?(19|20)\d\d(-?Q[1-4])?|(19|20)\d\d-(0[1-9]|1[0-2]))$",
         description="period as a report names it: 2025-07, 2025Q3, 2025, FY2025 or FY2025Q3",
     )
     electricity_mwh: float | None = Field(None, ge=0, le=1e9, description="electricity at the boundary of the report")
