@@ -34,7 +34,8 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
         estimated = sum((run.energy_uj * share for run, share in runs), Fraction(sum(row.uj for row in hosts)))
         total = inventory + estimated / UJ_PER_J
         how = f"the inventory of the ledger plus a {METHOD}"
-        yield amount_figure("energy.with_estimates", Amount(total), "J", how, "mixed", sources=("ledger", *SOURCES))
+        sources = ("ledger", *(SOURCES if evidence.organisation.estimates else ()), *(["hosts"] if hosts else []))
+        yield amount_figure("energy.with_estimates", Amount(total), "J", how, "mixed", sources=sources)
 
 
 def _runs(evidence: PeriodEvidence) -> Iterator[tuple[SoftwareEstimate, Fraction]]:

@@ -108,6 +108,7 @@ def test_a_node_without_a_meter_is_estimated_and_stays_out_of_every_total(
     assert float(number(figures, "estimate.host.co2e.location")) == pytest.approx(float(per_j * whole))
     assert float(number(figures, "estimate.host.co2e.location/team/red")) == pytest.approx(float(per_j * whole / 2))
     assert number(figures, "energy.with_estimates") == inventory + whole
+    assert figures["energy.with_estimates"]["sources"] == ["ledger", "hosts"]
     page = " ".join(re.sub("<[^>]*>", " ", (tmp_path / "report" / "report.html").read_text()).split())
     assert "Teams: estimated energy and CO2e of processors and memory without a meter" in page
     assert "2 \u00d7 AMD EPYC 9654 (TDP 360 W): 360 W [72, 720]; 1536 GB: 54 W [16.2, 108]; CodeCarbon " in page
