@@ -21,7 +21,7 @@ from energy_agent.site.building.ratio import Amount
 from reports.figures.evidence import PeriodEvidence, plus
 from reports.figures.figure import STAND_IN, Figure, amount_figure, quotient_text, rounded
 from reports.figures.measures._measure import Measure, model_of, project_of
-from reports.figures.measures.carbon import boundary, factor_error, factor_ids
+from reports.figures.measures.carbon import boundary, factor_error, factor_ids, located_of
 from reports.figures.uncertainty import product_of
 from reports.inputs import HostHardware, PowerEstimate, host_of
 from reports.ledger.sums import NOBODY, MeteredNode
@@ -184,7 +184,7 @@ def _grams(evidence: PeriodEvidence, name: str, rows: list[HostEstimate]) -> Amo
     site = evidence.sites[name]
     grams = site.grid.location_g
     if grams is None or not site.grid.uj:
-        return Amount(None, reason=site.grid.lacking or "no energy was metered")
+        return Amount(None, reason=located_of(evidence, name).reason or "no energy was metered")
     return product_of(_sum(rows), grams / site.grid.uj, factor_error(site, site.grid.location))
 
 

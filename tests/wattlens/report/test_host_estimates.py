@@ -5,14 +5,20 @@ import re
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from energy_agent.core.boundary import host
 from energy_agent.core.energy import State, WorkloadFacts
 from energy_agent.core.errors import UsageError
+from energy_agent.factors.basis import Basis, EmissionBoundary
+from energy_agent.factors.join import IntensitySource
+from energy_agent.factors.series import Piece
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
+from reports.inputs import HostHardware, Organisation, PowerEstimate, SiteInputs
+from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.golden import at, cells
 from tests.wattlens.report.books import AS_OF_NS, END_NS, START_NS, book
@@ -116,6 +122,24 @@ def test_a_node_without_a_meter_is_estimated_and_stays_out_of_every_total(
     capsys.readouterr()
     assert main(["report", "verify", str(tmp_path / "report"), "--ledger", str(tmp_path / "segments"), "--org",
                  str(tmp_path / "org.yaml")]) == 0  # fmt: skip
+
+
+def test_hosts_have_no_co2e_where_the_intensity_of_the_grid_is_unknown(tmp_path: Path) -> None:
+    """The intensity is known for the first half of the hour only."""
+    ledger(tmp_path / "segments")
+    power = PowerEstimate(Decimal(100), Decimal(50), Decimal(200))
+    known = (Piece(0, START + 2 * chains.CELL, Decimal(100), estimated=False),)
+    source = IntensitySource("half", Basis(EmissionBoundary.DIRECT), 4, known)
+    site = SiteInputs("lab", ZoneInfo("UTC"), location=(source,), location_lacking="")
+    organisation = Organisation(
+        sites={"lab": site}, hosts=(HostHardware("n1", "*", power, power, "stated"),), least_coverage=Fraction(0)
+    )
+    days = chains.compacted(tmp_path / "segments", tmp_path / "days", organisation.stays("lab"))
+    figures = chains.facts(days, organisation, PeriodRequest("2026Q3")).figures
+    assert figures["estimate.host.energy"].value == 200 * H
+    assert figures["estimate.host.co2e.location"].value is None
+    assert figures["estimate.host.co2e.location"].reason == figures["co2e.location/site/lab"].reason
+    assert "carbon intensity of the grid is unknown for 0.5 h" in str(figures["co2e.location/site/lab"].reason)
 
 
 def test_a_node_with_a_meter_of_its_processors_is_not_estimated(tmp_path: Path) -> None:
