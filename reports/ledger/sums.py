@@ -256,7 +256,10 @@ class MeteredDevice:
 
 @dataclass(frozen=True, slots=True)
 class MeteredNode:
-    """How long the GPUs of a node were metered in total, its host, and meters of parts of the host."""
+    """How long the GPUs of a node were metered in total, its host, and meters of parts of the host.
+
+    `longest_gpu_ns` is the time of the GPU that was metered the longest. A mean would halve a GPU that was replaced.
+    """
 
     site: str
     cluster: str
@@ -265,6 +268,7 @@ class MeteredNode:
     gpu_ns: int
     host_ns: int
     part_ns: int = 0
+    longest_gpu_ns: int = 0
 
     @property
     def whole(self) -> bool:

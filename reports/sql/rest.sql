@@ -96,11 +96,14 @@ WHERE s.class = 'gpu' AND s.workload = ''
 GROUP BY s.site, s.cluster, s.node, s.device ORDER BY s.site, s.cluster, s.node, s.device;
 
 -- nodes: for how long the GPUs, the host and meters of parts of the host (processors, memory) of each node were metered.
-SELECT site, cluster, node, count(DISTINCT CASE WHEN class = 'gpu' THEN device END) AS gpus,
+SELECT site, cluster, node, count(CASE WHEN class = 'gpu' THEN 1 END) AS gpus,
        sum(CASE WHEN class = 'gpu' THEN metered_ns ELSE 0 END) AS gpu_ns,
        sum(CASE WHEN class = 'host' THEN metered_ns ELSE 0 END) AS host_ns,
-       sum(CASE WHEN class = 'part' THEN metered_ns ELSE 0 END) AS part_ns
-FROM classed_span WHERE workload = '' GROUP BY site, cluster, node
+       sum(CASE WHEN class = 'part' THEN metered_ns ELSE 0 END) AS part_ns,
+       max(CASE WHEN class = 'gpu' THEN metered_ns ELSE 0 END) AS longest_gpu_ns
+FROM (SELECT site, cluster, node, class, device, sum(metered_ns) AS metered_ns
+      FROM classed_span WHERE workload = '' GROUP BY site, cluster, node, class, device) AS device
+GROUP BY site, cluster, node
 HAVING count(CASE WHEN class <> 'part' THEN 1 END) > 0
 ORDER BY site, cluster, node;
 

@@ -2,9 +2,9 @@
 
 A site is estimated only if its inventory ends at its GPUs: building meters, invoices that replace them, and meters of all nodes
 contain the hosts already. At such a site each node without any meter of its host is estimated: the power of its hardware
-(`HostHardware`) times the time for which its GPUs were metered. Workloads take it by their share of the node's GPU time, and
-what is left is unallocated; groups and that rest sum to the total, to the microjoule. No PUE is applied. Fans, network cards
-and losses of power supplies are not included.
+(`HostHardware`) times the time of its longest metered GPU. Workloads take it by their share of the node's GPU time, and what is
+left is unallocated; groups and that rest sum to the total, to the microjoule. No PUE is applied. Fans, network cards and losses
+of power supplies are not included.
 
 CO2e is this energy at the site's own mean grid intensity, location-based; CodeCarbon's emission factors are not used.
 """
@@ -102,7 +102,7 @@ def host_estimates(evidence: PeriodEvidence) -> list[HostEstimate]:
 
 
 def _split(node: MeteredNode, component: str, power: PowerEstimate, shares: list[tuple[int, int]]) -> Iterator[HostEstimate]:
-    time = Fraction(node.gpu_ns, node.gpus) * _UJ_PER_W_NS
+    time = node.longest_gpu_ns * _UJ_PER_W_NS
     weights = [gpu_ns for _, gpu_ns in shares]
     parts = split_integer(round(Fraction(power.w) * time), weights)
     for (part, gpu_ns), uj in zip(shares, parts, strict=True):
@@ -139,7 +139,7 @@ def _powers(evidence: PeriodEvidence) -> Iterator[Figure]:
     nodes = list(_estimated(evidence))
     for hardware in evidence.organisation.hosts:
         own = [node for node, other in nodes if other == hardware]
-        hours = sum((Fraction(node.gpu_ns, node.gpus * NS_PER_H) for node in own), Fraction(0))
+        hours = sum((Fraction(node.longest_gpu_ns, NS_PER_H) for node in own), Fraction(0))
         dims = {"node": hardware.node, "cluster": hardware.cluster, "nodes": str(len(own)), "node_hours": quotient_text(hours),
                 "basis": hardware.basis, "quality": QUALITY, STAND_IN: REPLACED}  # fmt: skip
         for component, power in (("cpu", hardware.cpu), ("ram", hardware.ram)):

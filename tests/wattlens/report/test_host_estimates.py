@@ -43,17 +43,18 @@ teams:
 """
 
 
-def ledger(folder: Path, *, metered: str = "") -> Path:
+def ledger(folder: Path, *, metered: str = "", successor: str = "") -> Path:
     """An hour of nodes n1 (red for 30 min, blue for 15 min, then free), n2 (no declared hardware), n3 (a meter of its host).
 
-    `metered` is a further meter of n1.
+    `metered` is a further meter of n1, which `successor` replaces after 30 min.
     """
     quarter = chains.CELL
     entries = [
         *cells(START, "GPU-1", "r", State.ACTIVE, ["0.1"] * 2),
         *cells(START + 2 * quarter, "GPU-1", "b", State.IDLE, ["0.1"]),
         *cells(START + 3 * quarter, "GPU-1", "", State.UNALLOCATED, ["0.1"]),
-        *(cells(START, metered, "", State.UNALLOCATED, ["0.1"] * 4) if metered else ()),
+        *(cells(START, metered, "", State.UNALLOCATED, ["0.1"] * (2 if successor else 4)) if metered else ()),
+        *(cells(START + 2 * quarter, successor, "", State.UNALLOCATED, ["0.1"] * 2) if successor else ()),
     ]
     known = Batch(
         facts=[WorkloadFacts("r", START, "pod", {"pod": "red-1"}), WorkloadFacts("b", START, "pod", {"pod": "blue-1"})],
@@ -122,6 +123,16 @@ def test_a_node_without_a_meter_is_estimated_and_stays_out_of_every_total(
     capsys.readouterr()
     assert main(["report", "verify", str(tmp_path / "report"), "--ledger", str(tmp_path / "segments"), "--org",
                  str(tmp_path / "org.yaml")]) == 0  # fmt: skip
+
+
+def test_a_replaced_gpu_does_not_shorten_the_time_of_its_host(tmp_path: Path) -> None:
+    """GPU-1 is metered for the whole hour, GPU-4 for its first half and GPU-5 for its second."""
+    ledger(tmp_path / "segments", metered="GPU-4", successor="GPU-5")
+    figures = report(tmp_path, inputs(tmp_path))
+    assert number(figures, "estimate.host.energy/site/lab") == (CPU_W + RAM_W) * H
+    dims = figures["estimate.host.power/cpu/*/n1"]["dims"]
+    assert isinstance(dims, dict)
+    assert dims["node_hours"] == "1"
 
 
 def test_hosts_have_no_co2e_where_the_intensity_of_the_grid_is_unknown(tmp_path: Path) -> None:
