@@ -39,9 +39,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
 
 def _per_request(facts: Facts, say: Translator) -> Iterator[Block]:
     """A table of the models whose servers count requests, if there are any."""
-    models = sorted(
-        (f for f in facts.of("wh_per_request.gpu", "model")), key=lambda f: (-int(f.dims["requests"]), f.dims["model"])
-    )
+    models = sorted(facts.of("wh_per_request.gpu", "model"), key=lambda f: (-int(f.dims["requests"]), f.dims["model"]))
     if models:
         columns = ("model", "requests", "boundary", "wh_per_request", "at_least", "at_most")
         rows = _rows(facts, say, "wh_per_request", "requests", models)
