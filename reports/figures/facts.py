@@ -138,7 +138,7 @@ class DatapointAnswer:
         boundary: of the values.
         estimated_share: share of estimates in the sites' values, from 0 to 1; "" if sites have none that add up.
         figures: IDs of the figures that answer it: the evidence.
-        missing: why figures are absent, and missing inputs.
+        missing: why figures are absent, and missing inputs; of a datapoint that does not apply, why, if it is known.
     """
 
     framework: str

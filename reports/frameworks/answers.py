@@ -25,12 +25,14 @@ def scope_of(facts: Facts) -> ReportScope:
     categories = {f.id: f.dims["category"] for f in facts.of("water", "site") if "category" in f.dims}
     used = set(categories.values())
     categories["water"] = used.pop() if len(used) == 1 else ""
-    zero = {f.id for f in facts.by_prefix("contract/") if f.value and f.dims.get("g_per_kwh") == "0"}
+    covering = [f for f in facts.by_prefix("contract/") if f.value]
+    zero = {f.id for f in covering if f.dims.get("g_per_kwh") == "0"}
     return ReportScope(
         min(lengths, default=0) >= _YEAR_NS,
         sites,
         water_categories=categories,
         zero_contracts=zero,
+        other_contracts={f.id for f in covering} - zero,
         first_day=min((site.start[:10] for site in facts.sites.values()), default=""),
     )
 

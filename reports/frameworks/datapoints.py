@@ -83,7 +83,8 @@ class IndexRow:
         framework: ID of the framework.
         title: title of the framework, in the reader's language, as are `datapoint`, `text` and `unit`.
         answered_by: IDs of the figures that have a value.
-        missing: what is missing: reasons of absent figures, or the input that the figures need or that another value replaces.
+        missing: what is missing: reasons of absent figures, or the input that the figures need or that another value replaces;
+            of a datapoint that does not apply, the reason for that, if one is known.
         estimated_by: the IDs in `answered_by` that use a substitute for the required quantity.
         applicable: whether the datapoint applies to any site of the report; a draft has none that does.
         asked: the unit as the data have it, in any language.
@@ -159,7 +160,7 @@ def group_missing(rows: Iterable[IndexRow]) -> dict[str, list[tuple[str, str]]]:
     """What is missing, each named once -> (title, datapoint) of all for which it is; what lacks most often first."""
     by_input: dict[str, list[tuple[str, str]]] = {}
     for row in rows:
-        for what in row.missing:
+        for what in row.missing if row.applicable else ():
             by_input.setdefault(what, []).append((row.title, row.datapoint))
     return dict(sorted(by_input.items(), key=lambda item: (-len(item[1]), item[0])))
 

@@ -39,6 +39,7 @@ class ReportScope:
         stand_ins: figures in which a substitute, such as a stated PUE, replaces the required quantity.
         water_categories: WUE category of figures of water; a total over sites of several categories has none of them.
         zero_contracts: figures of contracts that cover energy at 0 g/kWh; None: any contract.
+        other_contracts: figures of contracts that cover energy at another factor.
         first_day: first day of the period, as ISO text; "": editions of every period apply.
     """
 
@@ -47,12 +48,16 @@ class ReportScope:
     stand_ins: Collection[str] = frozenset()
     water_categories: Mapping[str, str] = field(default_factory=dict)
     zero_contracts: Collection[str] | None = None
+    other_contracts: Collection[str] = frozenset()
     first_day: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Figures of a datapoint, by ID with the reason for their absence ("": it has a value), and keys of missing inputs."""
+    """Figures of a datapoint, by ID with the reason for their absence ("": it has a value), and keys of missing inputs.
+
+    Where the datapoint does not apply, `missing` may have the reason.
+    """
 
     figures: Mapping[str, str]
     missing: tuple[str, ...] = ()
@@ -105,10 +110,16 @@ def _water_category(category: str, need: str) -> Callable[[Answer, ReportScope],
 
 
 def _zero_factor(answer: Answer, scope: ReportScope) -> Answer:
-    """Contracts that cover energy at 0 g/kWh; the datapoint does not ask for the others."""
+    """Contracts that cover energy at 0 g/kWh; the datapoint does not ask for the others.
+
+    It does not apply where contracts cover energy, but all of them at another factor: no input is missing then.
+    """
     if scope.zero_contracts is None:
         return answer
-    return replace(answer, figures={name: reason for name, reason in answer.figures.items() if name in scope.zero_contracts})
+    kept = {name: reason for name, reason in answer.figures.items() if name in scope.zero_contracts}
+    if not kept and any(name in scope.other_contracts for name in answer.figures):
+        return replace(answer, figures={}, missing=("zero_factor",), applicable=False)
+    return replace(answer, figures=kept)
 
 
 def _always_missing(need: str) -> Callable[[Answer, ReportScope], Answer]:

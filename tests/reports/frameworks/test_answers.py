@@ -131,6 +131,12 @@ def test_contracts_at_zero_grams_are_known_by_their_factor(quarter: Facts) -> No
     kept = {i: f for i, f in quarter.figures.items() if not i.startswith("contract/")}
     row = answer(replace(quarter, figures=kept | figures), "cdp", "7.30.14")
     assert row["values"] == {"contract/north/wind": "4"}
+    del figures["contract/north/wind"]
+    without = replace(quarter, figures=kept | figures)
+    row = answer(without, "cdp", "7.30.14")
+    assert (row["state"], row["values"]) == ("not_applicable", {})
+    cells = [row for b in build(without, say_in("en")) if isinstance(b, ReportTable) for row in b.rows if row[0] == "7.30.14"]
+    assert [row[2:] for row in cells] == [("\u2013", "MWh", "not applicable: contracts cover energy, none of them at 0 g/kWh")]
 
 
 def test_a_framework_without_a_site_is_named_once_in_the_report(quarter: Facts) -> None:

@@ -80,7 +80,7 @@ def test_each_pattern_fits_a_figure_and_each_id_is_there_once() -> None:
 
 
 def test_no_input_is_idle_and_both_languages_are_there() -> None:
-    of_rules = {"run", "unsubsidised"}  # what rules alone name
+    of_rules = {"run", "unsubsidised", "zero_factor"}  # what rules alone name
     assert set(inputs()) == {p.needs for f in frameworks() for p in f.datapoints} | of_rules
     assert all(set(words) == {"en", "zh"} and all(words.values()) for words in inputs().values())
     chinese = re.compile("[\u4e00-\u9fff]")
@@ -234,6 +234,18 @@ def test_only_contracts_at_zero_grams_were_accounted_at_a_zero_factor() -> None:
     row = next(r for r in index(figures, scope=scope) if (r.framework, r.datapoint) == ("cdp", "7.30.14"))
     assert (row.state, row.answered_by) == ("answered", ("contract/fra1/wind",))
     assert state("cdp", "7.30.14", figures, replace(YEAR, zero_contracts=()))[0] == "missing"
+
+
+def test_without_a_contract_at_zero_grams_no_contract_is_missing() -> None:
+    """CDP 7.30.14 asks for the electricity at a zero factor: contracts at other factors are no gap in the inputs."""
+    reason = "contracts cover energy, none of them at 0 g/kWh"
+    scope = replace(YEAR, zero_contracts=(), other_contracts={"contract/fra1/coal"})
+    figures = {"contract/fra1/coal": "", "contract/fra1/unproven": ""}
+    assert state("cdp", "7.30.14", figures, scope) == ("not_applicable", (reason,))
+    assert state("cdp", "7.30.14", figures, replace(scope, twelve_months=False)) == ("not_applicable", (reason,))
+    assert reason not in group_missing(index(figures, scope=scope))
+    need = "contracts and certificates of the period, with their retirement"
+    assert state("cdp", "7.30.14", {"contract/fra1/unproven": ""}, scope) == ("missing", (need,))
 
 
 @pytest.mark.parametrize(
