@@ -192,6 +192,11 @@ def test_biogenic_co2_of_contracts_is_apart_from_the_scopes_and_missing_where_it
     blocks = [b for s in compose(found, say_in("en")).sections for b in s.blocks]
     (table,) = [b for b in blocks if isinstance(b, ReportTable) and b.caption.startswith("Biogenic CO2, apart")]
     assert [row[:2] for row in table.rows] == [("alfa", "wood")]
+    basis = Basis(EmissionBoundary.BIOGENIC, gases=Gases.CO2)
+    row = states(of(days, lots=lots, supply={EmissionBoundary.BIOGENIC: (constant("wood", basis, 9),)}))[
+        "ghg-protocol", "Biogenic CO2"
+    ]
+    assert (row.state, row.missing) == ("partly", (why,))
     assert f"Biogenic CO2 is missing for mix: {why}." in [b.text for b in blocks if isinstance(b, Note)]
 
 

@@ -25,7 +25,8 @@ STEMS = (
     "declared.it_kw", "declared.floor_m2", "sci_per_token",
     "tokens.generation", "j_per_token.gpu", "j_per_token.node", "j_per_token.facility", "dvfs.saved", "coverage",
 )  # fmt: skip
-IDS = [*STEMS, *(f"{s}/{by}/x" for s in STEMS for by in ("site", "model")), "training.energy.facility/run/a", "contract/x/wind"]
+IDS = [*STEMS, *(f"{s}/{by}/x" for s in STEMS for by in ("site", "model")), "training.energy.facility/run/a",
+       "contract/x/wind", "biogenic_co2.contract/x/wood"]  # fmt: skip
 
 
 def test_every_framework_of_the_report_is_there_with_its_state_and_date() -> None:
@@ -226,6 +227,20 @@ def test_cdp_totals_have_fuels_in_them() -> None:
     for datapoint, figure in (("7.30.1, total", "energy.facility"), ("7.12.1", "biogenic_co2")):
         assert state("cdp", datapoint, {figure: ""}, YEAR) == ("partly", (fuel,))
         assert state("cdp", datapoint, {figure: "no factor"}, YEAR) == ("missing", ("no factor",))
+
+
+@pytest.mark.parametrize(
+    ("framework", "datapoint", "other"),
+    [("ghg-protocol", "Biogenic CO2", ()), ("cdp", "7.12.1", ("the fuel that the site burnt",))],
+)
+def test_a_contract_without_biogenic_co2_leaves_the_answer_in_part(
+    framework: str, datapoint: str, other: tuple[str, ...]
+) -> None:
+    """The figure of the grid has a value, and that of a contract with biomass has none."""
+    figures = {"biogenic_co2": "", "biogenic_co2.contract/fra1/wood": "not stated"}
+    assert state(framework, datapoint, figures, YEAR) == ("partly", ("not stated", *other))
+    stated = state(framework, datapoint, dict.fromkeys(figures, ""), YEAR)
+    assert stated == ("partly" if other else "answered", other)
 
 
 def test_only_contracts_at_zero_grams_were_accounted_at_a_zero_factor() -> None:
