@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from energy_agent.config.messages import NAME, SPAN
 from energy_agent.config.section import Section
@@ -86,7 +86,7 @@ class Contract(Section):
         le=10_000,
         description="grams of CO2 from biomass per kWh, of biomass or a mix; reported apart from the scopes, missing without",
     )
-    biogenic_source: str = Field("", max_length=200, description="source of biogenic_g_per_kwh")
+    biogenic_source: str = Field("", max_length=200, description="source of biogenic_g_per_kwh, only with it")
     start: Day | None = Field(None, description="first day of the period, in the site's time zone (with volume_kwh)")
     end: Day | None = Field(None, description="last day of the period, inclusive (with volume_kwh)")
     volume_kwh: float | None = Field(None, gt=0, le=1e12, description="volume of the period")
@@ -124,6 +124,14 @@ class Contract(Section):
         description="organisation for which the certificates were retired: the reporting one, or one that it accepts "
         "(organisation.beneficiaries); the contract covers nothing without",
     )
+
+    @field_validator("biogenic_source")
+    @classmethod
+    def _is_of_a_figure(cls, source: str, info: ValidationInfo) -> str:
+        """A source without its figure would be ignored; here the error has the key or cell of the source."""
+        if source and info.data.get("biogenic_g_per_kwh", source) is None:
+            raise ValueError("biogenic_source requires biogenic_g_per_kwh; enter the figure or delete its source")
+        return source
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

@@ -170,6 +170,19 @@ def test_the_workbook_without_a_wrong_cell_is_read(tmp_path):
     assert not any("plausible" in line for line in loaded.warnings)
 
 
+def test_a_source_without_its_figure_is_refused_by_its_cell(tmp_path):
+    sheets = sheets_with({})
+    contracts = sheets["Contracts"]
+    contracts[0].append("biogenic_source")
+    contracts[1].append("the seller")
+    cell = f"sheet Contracts, cell {openpyxl.utils.get_column_letter(len(contracts[0]))}2"
+    with pytest.raises(UsageError) as refused:
+        load(book(tmp_path / "org.xlsx", sheets))
+    assert str(refused.value).endswith(
+        f"{cell}: biogenic_source requires biogenic_g_per_kwh; enter the figure or delete its source"
+    )
+
+
 def test_many_wrong_cells_are_reported_in_one_run(tmp_path):
     """One wrong cell of each of twelve sheets: twelve lines, each with its cell."""
     first = {case[0]: case for case in reversed(WRONG) if " cell " in case[3] and "duplicate" not in case[3]}

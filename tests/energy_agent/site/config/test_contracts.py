@@ -136,6 +136,7 @@ def test_biogenic_co2_is_of_biomass_with_its_source() -> None:
     for change, message in (
         ({"biogenic_g_per_kwh": 1050}, "biogenic_source is missing: state the source of 1050 g/kWh"),
         ({"biogenic_g_per_kwh": 0, "biogenic_source": "x"}, "biomass electricity has more than 0 g/kWh of biogenic CO2"),
+        ({"biogenic_source": "x"}, "biogenic_source requires biogenic_g_per_kwh"),
         ({"technology": "wind", "biogenic_g_per_kwh": 5, "biogenic_source": "x"}, "wind electricity has no biogenic CO2"),
     ):
         with pytest.raises(UsageError, match=message):
