@@ -205,7 +205,7 @@ def test_a_processor_that_the_table_does_not_have_is_refused_with_its_cell(tmp_p
         load_organisation(book(tmp_path / "org.xlsx", sheets), START_NS, END_NS, AS_OF_NS)
     text = str(caught.value)
     assert "host 'a*': CodeCarbon's table of processors does not have 'Intel(R) Xeon(R) Platinum 8480C'; nearest: " in text
-    assert "or enter its TDP as cpu_tdp_w (sheet Hosts, cell A2)" in text
+    assert "or enter its TDP as cpu_tdp_w (sheet Hosts, cell B2)" in text
     assert "'b*'" not in text
     sheets["Hosts"][1][2] = 350
     hosts = load_organisation(book(tmp_path / "org.xlsx", sheets), START_NS, END_NS, AS_OF_NS).hosts

@@ -149,12 +149,12 @@ def _inventory(inputs: ParsedInputs, files: InputFiles, path: Path) -> Iterable[
 
 def _hosts(inputs: ParsedInputs, path: Path, tables: CodeCarbonTables) -> tuple[HostHardware, ...]:
     hosts, faults = [], []
-    for each in inputs.organisation.hosts:
+    for index, each in enumerate(inputs.organisation.hosts):
         try:
             hosts.append(_host(each, tables))
-        except UsageError as error:
-            text = f"host {each.node!r}: {error}"
-            faults.append(f"{path}: {text}{also_at(text, inputs.cells)}")
+        except UsageError as error:  # only a cpu that the table does not have
+            cell = f" ({inputs.cpu_cells[index]})" if inputs.cpu_cells else ""
+            faults.append(f"{path}: host {each.node!r}: {error}{cell}")
     if faults:
         raise UsageError("\n".join(shorten(faults)))
     return tuple(hosts)

@@ -49,6 +49,7 @@ class ParsedInputs:
         inventory_at: the key or cell that names the file of the inventory.
         warnings: odd values, each with its key or cell.
         beneficiary_cells: cell of the beneficiary by (site, contract) in a workbook.
+        cpu_cells: cell of the processor of each of `hosts` in a workbook.
     """
 
     organisation: model.OrgFile
@@ -57,6 +58,7 @@ class ParsedInputs:
     inventory_at: str = "key 'inventory'"
     warnings: tuple[str, ...] = ()
     beneficiary_cells: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    cpu_cells: Sequence[str] = ()
 
 
 def read_workbook(raw: bytes, book: str) -> ParsedInputs:
@@ -130,7 +132,8 @@ class _Reading:
         warnings = tuple(f"{self._faults.book}: {self._where(loc)}: {text}" for loc, text in implausible(document))
         named = ((key, self._places[loc][0]) for key, (loc, _) in self._contracts.items())
         beneficiaries = {key: row.where("beneficiary") for key, row in named if "beneficiary" in row.cells}
-        return ParsedInputs(document, lines, self._cells, at, warnings, beneficiaries)
+        cpus = tuple(self._places["hosts", n][0].where("cpu") for n in range(len(document.hosts)))
+        return ParsedInputs(document, lines, self._cells, at, warnings, beneficiaries, cpus)
 
     def _entries(self, title: str) -> Iterator[tuple[SheetRow, dict[str, Any]]]:
         for row in self._sheets.get(title, ()):
