@@ -14,6 +14,7 @@ OLD_UJ = {"stays": 6_329_406_000, "upgraded": 6_571_241_000, "reverted": 6_115_4
 AFTER_ROLLBACK_UJ = 6_182_715_000
 
 
+@pytest.mark.smoke
 @pytest.mark.timeout(600)
 def test_energy_of_each_node_of_both_versions_is_in_one_report_once(tmp_path: Path) -> None:
     with tarfile.open(STORED) as archive:
