@@ -62,6 +62,7 @@ class SiteInputs:
         floor_m2: floor area; None if unknown.
         stated_inputs: every record that was typed in for the site.
         invoices: invoiced electricity, by start.
+        credits: negative amounts for days that `invoices` have; their energy does not count.
         readings: energy between readings of the supply meters, by meter and start.
     """
 
@@ -93,6 +94,7 @@ class SiteInputs:
     floor_m2: Decimal | None = None
     stated_inputs: tuple[StatedInput, ...] = ()
     invoices: tuple[InvoicedEnergy, ...] = ()
+    credits: tuple[InvoicedEnergy, ...] = ()
     readings: tuple[ReadEnergy, ...] = ()
 
 

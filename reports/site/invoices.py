@@ -87,11 +87,16 @@ def site_invoices(inputs: SiteInputs | None, window: SiteWindow, cells: Mapping[
     """
     if inputs is None or not (inputs.invoices or inputs.readings):
         return SiteInvoices()
-    own = [i for i in inputs.invoices if i.start_ns < window.end_ns and i.end_ns > window.start_ns]
-    inside = [i for i in own if window.start_ns <= i.start_ns and i.end_ns <= window.end_ns]
+    own, credit_notes = (
+        [i for i in rows if i.start_ns < window.end_ns and i.end_ns > window.start_ns]
+        for rows in (inputs.invoices, inputs.credits)
+    )
+    inside, credited = (
+        [i for i in rows if window.start_ns <= i.start_ns and i.end_ns <= window.end_ns] for rows in (own, credit_notes)
+    )
     read = read_in(inputs.readings, window.start_ns, window.end_ns)
     money: dict[str, Fraction] = {}
-    for each in inside:
+    for each in (*inside, *credited):
         if each.amount is not None:
             money[each.currency] = money.get(each.currency, Fraction(0)) + Fraction(each.amount)
     return SiteInvoices(
@@ -101,13 +106,15 @@ def site_invoices(inputs: SiteInputs | None, window: SiteWindow, cells: Mapping[
         tuple(i.number for i in own if i not in inside),
         tuple((i.number, Fraction(i.peak_kw)) for i in inside if i.peak_kw is not None),
         money,
-        _cost(own, window),
+        _cost(own, credit_notes, window),
     )
 
 
-def _cost(invoices: Sequence[InvoicedEnergy], window: SiteWindow) -> InvoicedCost | None:
-    """The cost by invoices that have a part in the period."""
-    stated = [i for i in invoices if i.amount is not None]
+def _cost(
+    invoices: Sequence[InvoicedEnergy], credit_notes: Sequence[InvoicedEnergy], window: SiteWindow
+) -> InvoicedCost | None:
+    """The cost by invoices that have a part in the period, with their credits."""
+    stated = [i for i in (*invoices, *credit_notes) if i.amount is not None]
     if not stated:
         return None
     currencies, with_tax = sorted({i.currency for i in stated}), stated[0].with_tax
@@ -121,7 +128,7 @@ def _cost(invoices: Sequence[InvoicedEnergy], window: SiteWindow) -> InvoicedCos
         reason = _gaps(known)
     if reason:
         return InvoicedCost(Amount(None, reason=reason), currencies[0], with_tax)
-    money = money_in(invoices, window.start_ns, window.end_ns)
+    money = money_in((*invoices, *credit_notes), window.start_ns, window.end_ns)
     if money.bound > abs(money.value) * CUT_MOST:
         return InvoicedCost(Amount(None, reason=CUT_AMOUNTS), currencies[0], with_tax)
     amount = Amount(money.value, money.value - money.bound, money.value + money.bound)

@@ -6,6 +6,8 @@ They are warnings, never errors: a price may be odd and right.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from energy_agent.site.config.invoices import credit_positions
+
 if TYPE_CHECKING:
     from wattlens.report.inputs.model import OrgFile, OrgSite
 
@@ -47,9 +49,11 @@ def _site(site: "OrgSite", at: Loc) -> Iterator[tuple[Loc, str]]:
         for index, band in enumerate(tariff.prices):
             if text := odd_price(band.per_kwh, tariff.currency):
                 yield (*place, "prices", index, "per_kwh"), text
+    credit_notes = credit_positions(site.invoices)
     for number, invoice in enumerate(site.invoices):
         place = (*at, "invoices", number)
-        if invoice.amount is not None and invoice.kwh and (text := odd_price(invoice.amount / invoice.kwh, invoice.currency)):
+        priced = number not in credit_notes and invoice.kwh > 0
+        if invoice.amount is not None and priced and (text := odd_price(invoice.amount / invoice.kwh, invoice.currency)):
             yield (*place, "amount"), f"amount over energy: {text}"
         hours = 24 * ((invoice.end - invoice.start).days + 1)
         if invoice.peak_kw is not None and invoice.kwh > invoice.peak_kw * hours:

@@ -25,13 +25,19 @@ class ElectricityInvoice(Section):
     meter: str = Field("", max_length=100, description="metering point, if the site has several")
     start: Day = Field(description="first day, in the site's time zone")
     end: Day = Field(description="last day, inclusive")
-    kwh: float = Field(ge=0, le=1e9, description="energy that is invoiced for this period")
+    kwh: float = Field(ge=0, le=1e9, description="energy that is invoiced for this period; that of a credit is not counted")
     basis: Literal["read", "estimated"] = Field(
         "read", description="whether the supplier read the meter or estimated the energy"
     )
     accuracy_percent: float = Field(2.0, gt=0, le=50, description="bound of the error in percent, such as the meter's class")
     peak_kw: float | None = Field(None, ge=0, le=1e7, description="peak demand that is charged, a mean over 15 minutes")
-    amount: float | None = Field(None, ge=-1e9, le=1e9, description="amount for this period, with fees; a credit is negative")
+    amount: float | None = Field(
+        None,
+        ge=-1e9,
+        le=1e9,
+        description="amount for this period, with fees; a credit is negative, and may have days and meter of an invoice, which "
+        "has the energy",
+    )
     currency: Currency = Field("", description="ISO 4217, such as EUR; required with amount")
     tax: Literal["excluded", "included"] = Field(
         "excluded", description="whether the amount includes taxes on sales such as VAT; the same for all invoices of a site"
@@ -73,12 +79,13 @@ class RegisterReading(Section):
 
 
 def refuse_unsound(invoices: Sequence[ElectricityInvoice], readings: Sequence[RegisterReading]) -> None:
-    """Check that no day is invoiced twice, that amounts agree on taxes, and that no register runs backwards.
+    """Check that no day is invoiced twice, except by credits, that amounts agree on taxes, and that no register runs backwards.
 
     Raises:
         ValueError: one does; the message names the invoices or readings.
     """
-    for before, after in _neighbours(invoices):
+    credited = credit_positions(invoices)
+    for before, after in _neighbours([each for n, each in enumerate(invoices) if n not in credited]):
         if after.start <= before.end:
             meter = f" of meter {after.meter!r}" if after.meter else ""
             raise ValueError(f"energy of {after.start}{meter} is invoiced twice: {before.number!r} and {after.number!r}")
@@ -95,6 +102,21 @@ def refuse_unsound(invoices: Sequence[ElectricityInvoice], readings: Sequence[Re
                 f"meter {new.meter!r} reads {new.kwh:g} kWh on {new.day}, less than {old.kwh:g} kWh on {old.day}; "
                 "give a new meter another name"
             )
+
+
+def credit_positions(invoices: Sequence[ElectricityInvoice]) -> frozenset[int]:
+    """Return the positions of credits: negative amounts for a day and meter that another invoice has.
+
+    A negative amount alone for its days is an invoice at negative prices, and its energy counts.
+    """
+    others = [each for each in invoices if each.amount is None or each.amount >= 0]
+    return frozenset(
+        n
+        for n, each in enumerate(invoices)
+        if each.amount is not None
+        and each.amount < 0
+        and any(each.meter == i.meter and each.start <= i.end and i.start <= each.end for i in others)
+    )
 
 
 def energy_between(readings: Sequence[RegisterReading], zone: ZoneInfo) -> tuple[ReadEnergy, ...]:

@@ -142,6 +142,19 @@ def test_why_a_site_has_no_cost(invoices: list[InvoicedEnergy], reason: str) -> 
     assert alone(site("colo", *invoices)).figures["cost/site/colo"].reason == reason
 
 
+def test_a_credit_is_in_the_cost_once_and_its_energy_is_not() -> None:
+    """10 EUR for 5 kWh less 2 EUR; of a credit of half a year, the second half is in the quarter, off by as much."""
+    charged = site("colo", invoice("R", JULY, OCTOBER, 5, "10"))
+    credit = invoice("C", JULY, OCTOBER, 5, "-2")
+    facts = alone(replace(charged, credits=(credit,)))
+    assert facts.figures["energy.facility/site/colo"].value == 5 * 3_600_000
+    assert facts.figures["energy.invoiced/site/colo"].dims["invoiced_EUR"] == "8"
+    assert facts.figures["cost/site/colo"].value == 8
+    facts = alone(replace(charged, credits=(replace(credit, start_ns=JULY - (OCTOBER - JULY)),)))
+    figure = facts.figures["cost/site/colo"]
+    assert (figure.value, figure.low, figure.high, figure.dims["prorated"]) == (9, 8, 10, "C: 0.5")
+
+
 def test_sites_whose_amounts_differ_in_taxes_have_no_total() -> None:
     one, other = invoice("R", JULY, OCTOBER, 3, "1"), invoice("S", JULY, OCTOBER, 3, "2")
     facts = alone(site("a", one), site("b", replace(other, with_tax=True)))

@@ -15,6 +15,7 @@ from energy_agent.factors.sets import FILE_MAX_B, shipped
 from energy_agent.runtime.files import yaml_file
 from energy_agent.site.building.beneficiaries import Beneficiaries
 from energy_agent.site.building.contracts import Lot
+from energy_agent.site.building.invoices import InvoicedEnergy
 from energy_agent.site.building.market import MarketBoundary
 from energy_agent.site.building.serials import Retirement, refuse_double_use
 from energy_agent.site.building.supplier import SupplierRate
@@ -101,7 +102,8 @@ def site_inputs(
         tariffs=tuple(each.tariff for each in ended(declared.tariffs)),
         water=tuple(row.use(declared.zone) for row in sorted(declared.water, key=lambda row: row.start)),
         meters=declared.meters,
-        invoices=tuple(each.invoiced(declared.zone) for each in sorted(declared.invoices, key=lambda i: (i.start, i.meter))),
+        invoices=_invoiced(declared, credited=False),
+        credits=_invoiced(declared, credited=True),
         readings=config_invoices.energy_between(declared.readings, declared.zone),
         it_kw=_decimal(entry.it_power_kw),
         on_site_kept=None if declared.grid.on_site_certificates is None else declared.grid.on_site_certificates == "kept",
@@ -229,6 +231,13 @@ def _with_factors(grid: GridBase, files: InputFiles, site_file: Path | None) -> 
 def _accepted(site: _Told, beneficiaries: Beneficiaries) -> tuple[tuple[str, str], ...]:
     """(contract, beneficiary) of certificates that others retired on behalf of the organisation."""
     return tuple((each.id, each.beneficiary) for each in site.contracts if beneficiaries.accepts_other(each.beneficiary))
+
+
+def _invoiced(declared: _Told, *, credited: bool) -> tuple[InvoicedEnergy, ...]:
+    """The invoices without credits, or the credits, by start."""
+    credit_notes = config_invoices.credit_positions(declared.invoices)
+    rows = [each for n, each in enumerate(declared.invoices) if (n in credit_notes) == credited]
+    return tuple(each.invoiced(declared.zone) for each in sorted(rows, key=lambda i: (i.start, i.meter)))
 
 
 def _lots(site: _Told, span: GridPeriod, beneficiaries: Beneficiaries) -> tuple[Lot, ...]:

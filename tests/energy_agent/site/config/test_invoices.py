@@ -7,7 +7,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
-from energy_agent.site.config.invoices import ElectricityInvoice, RegisterReading, energy_between, refuse_unsound
+from energy_agent.site.config.invoices import (
+    ElectricityInvoice,
+    RegisterReading,
+    credit_positions,
+    energy_between,
+    refuse_unsound,
+)
 
 KWH = 3_600_000_000_000
 
@@ -40,6 +46,18 @@ def test_a_day_is_invoiced_once_per_meter() -> None:
     with pytest.raises(ValueError, match="energy of 2026-07-31 is invoiced twice: 'A' and 'B'"):
         refuse_unsound([july, august], [])
     refuse_unsound([july.model_copy(update={"meter": "other"}), august], [])
+
+
+def test_a_credit_may_have_the_days_of_an_invoice_of_its_meter() -> None:
+    july = invoice("A", "2026-07-01", "2026-07-31", amount=20, currency="EUR")
+    credit = invoice("C", "2026-07-01", "2026-07-31", amount=-5, currency="EUR", kwh=0)
+    half = invoice("D", "2026-07-15", "2026-08-14", amount=-1, currency="EUR")
+    refuse_unsound([credit, july, half], [])
+    assert credit_positions([credit, july, half]) == {0, 2}
+    alone = credit.model_copy(update={"meter": "other"})
+    assert credit_positions([alone, july]) == frozenset()
+    with pytest.raises(ValueError, match="energy of 2026-07-15 is invoiced twice: 'C' and 'D'"):
+        refuse_unsound([credit, half], [])
 
 
 @pytest.mark.parametrize(
