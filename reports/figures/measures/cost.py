@@ -33,7 +33,8 @@ UNPRICED = "its sites have no tariffs"
 REST = "the total minus the workloads' share"
 NO_PEAK = "a tariff charges peak demand, and an invoice does not state it"
 VARIANCE = "amounts of the supplier's invoices over the cost by tariffs, minus 1"
-FINDING, AGREES = "finding", "agrees"
+FINDING, AGREES, UNCERTAIN = "finding", "agrees", "uncertain"
+UNBOUNDED = "the bounds of the cost by tariffs include 0"
 DEMAND = "highest mean power over 15 minutes of each month times its price, months that the period cuts by time"
 UNPAID = "the cost of its electricity is not known"
 
@@ -114,7 +115,10 @@ def _terms(cost: InvoicedCost) -> dict[str, str]:
 
 
 def _compared(evidence: PeriodEvidence, name: str, by_tariff: Amount, currency: str) -> Iterator[Figure]:
-    """Yield the amounts of the invoices of a site that also has tariffs, and their difference from the cost by these."""
+    """Yield the amounts of the invoices of a site that also has tariffs, and their difference from the cost by these.
+
+    Only a difference whose bounds lie above the threshold as a whole is a finding.
+    """
     site = evidence.sites[name]
     cost = site.invoices.cost
     if cost is None or site.grid.spent is None:
@@ -129,10 +133,32 @@ def _compared(evidence: PeriodEvidence, name: str, by_tariff: Amount, currency: 
     elif cost.currency != currency:
         difference = Amount(None, reason="invoices and tariffs use different currencies")
     else:
-        ratio = cost.money.value / by_tariff.value - 1
-        difference = Amount(ratio)
-        of["state"] = FINDING if abs(ratio) > threshold else AGREES
+        difference = _relative(cost.money, by_tariff)
+        if difference.value is not None:
+            of["state"] = _state(difference, threshold)
     yield amount_figure(f"cost.variance/site/{name}", difference, "ratio", VARIANCE, "facility", sources=INVOICES, dims=of)
+
+
+def _relative(one: Amount, other: Amount) -> Amount:
+    """Return `one` over `other`, minus 1, with the bounds of both; an end without a bound is the value."""
+    assert one.value is not None
+    assert other.value is not None
+    tops = (one.value, one.value if one.low is None else one.low, one.value if one.high is None else one.high)
+    below = (other.value, other.value if other.low is None else other.low, other.value if other.high is None else other.high)
+    if min(below) <= 0 <= max(below):
+        return Amount(None, reason=UNBOUNDED)
+    ratios = [top / bottom - 1 for top in tops for bottom in below]
+    return Amount(one.value / other.value - 1, min(ratios), max(ratios))
+
+
+def _state(difference: Amount, threshold: Fraction) -> str:
+    """Return whether a difference is a finding, or one only within its bounds."""
+    assert difference.value is not None
+    assert difference.low is not None
+    assert difference.high is not None
+    if difference.low > threshold or difference.high < -threshold:
+        return FINDING
+    return UNCERTAIN if abs(difference.value) > threshold else AGREES
 
 
 def _currency(evidence: PeriodEvidence, sites: Iterable[str]) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from reports.page.amounts import numbers
 from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
 
 ROWS_MOST = 15
-_STATES = {"finding": "state_finding", "agrees": "state_agrees"}
+_STATES = {"finding": "state_finding", "agrees": "state_agrees", "uncertain": "state_uncertain"}
 Told = Mapping[str, Mapping[str, Figure]]
 """Figures by what they are of, by their quantity."""
 
@@ -75,10 +75,16 @@ def _invoices(facts: Facts, say: Translator) -> list[Block]:
             rows.append((site, *money, "\u2013", say.translate(figure.reason)))
         else:
             state = say(_STATES[figure.dims["state"]], threshold=wording.percent(figure.dims["threshold"]))
-            rows.append((site, *money, f"{float(100 * figure.value):+.2f} %", state))
+            rows.append((site, *money, _difference(figure), state))
     heads = tuple(map(say, ("site", "by_tariffs", "by_invoices", "invoices_against_tariffs", "finding")))
     table = ReportTable(say("cost_by_tariffs_and_by_invoices"), heads, tuple(rows))
     return [table, *_terms([facts.figures[f"cost.invoiced/site/{f.dims['site']}"] for f in differences], say)]
+
+
+def _difference(figure: Figure) -> str:
+    """A relative difference in percent, with its bounds."""
+    value, *ends = (f"{float(100 * number):+.2f}" for number in (figure.value, figure.low, figure.high) if number is not None)
+    return f"{value} %" + (f" ({ends[0]} \u2013 {ends[1]} %)" if len(set(ends)) == 2 else "")
 
 
 def _demand(facts: Facts, say: Translator) -> list[Block]:

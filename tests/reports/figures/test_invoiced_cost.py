@@ -105,7 +105,43 @@ def test_tariffs_give_the_cost_and_the_invoices_are_compared_with_it(tmp_path: P
     blocks = cost.build(facts, say_in("en"))
     assert isinstance(blocks, tuple)
     (table,) = (b for b in blocks if isinstance(b, ReportTable) and b.caption == "Cost by tariffs and by invoices")
-    assert table.rows == (("here", "1.000 EUR", "1.100 EUR", "+10.00 %", "above 5.00 %"),)
+    assert table.rows == (("here", "1.000 EUR", "1.100 EUR", "+10.00 % (+8.91 \u2013 +11.11 %)", "above 5.00 %"),)
+
+
+def test_a_difference_within_the_bounds_of_both_costs_is_not_a_finding() -> None:
+    """10 kWh at 0.2 EUR are 2 EUR within 1 %. 2.12 EUR are +6 %, and with 1 % of the energy +4.95 % to +7.07 %.
+
+    A part of that is below 5 %. 2.2 EUR are a finding.
+    """
+    for amount, state in (
+        ("2.12", "uncertain"),
+        ("2.2", "finding"),
+        ("1.895", "uncertain"),
+        ("1.8", "finding"),
+        ("2.08", "agrees"),
+    ):
+        facts = alone(site("here", invoice("R", JULY, OCTOBER, 10, amount), tariffs=(TARIFF,)))
+        assert facts.figures["cost.variance/site/here"].dims["state"] == state
+    facts = alone(site("here", invoice("R", JULY, OCTOBER, 10, "2.12"), tariffs=(TARIFF,)))
+    difference = facts.figures["cost.variance/site/here"]
+    exact = (Fraction(212, 202) - 1, Fraction(212, 198) - 1)
+    assert all(
+        abs(end - wanted) < Fraction(1, 10**6) for end, wanted in zip((difference.low, difference.high), exact, strict=True)
+    )
+    blocks = cost.build(facts, say_in("en"))
+    assert isinstance(blocks, tuple)
+    (table,) = (b for b in blocks if isinstance(b, ReportTable) and b.caption == "Cost by tariffs and by invoices")
+    assert table.rows[0][-1] == "above 5.00 % in a part of its bounds only"
+
+
+def test_a_cut_invoice_gives_the_difference_its_bounds() -> None:
+    """31 days of 310 EUR, of which 30 are in the period: 300 EUR, off by 300 EUR; with 1620 EUR before: 1620 to 2220."""
+    last = invoice("R", SEPTEMBER, at("2026-10-02"), 310, "310")
+    facts = alone(site("here", invoice("Q", JULY, SEPTEMBER, 9000, "1620"), last, tariffs=(TARIFF,)))
+    difference = facts.figures["cost.variance/site/here"]
+    assert difference.low is not None
+    assert difference.high is not None
+    assert difference.high - difference.low > Fraction(600, 1920)
 
 
 def test_invoices_that_the_period_cuts_count_by_time() -> None:
