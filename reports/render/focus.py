@@ -50,8 +50,14 @@ def focus_csv(facts: Facts) -> str:
     """The text of focus.csv.
 
     Raises:
-        WattlensError: the cost of a site or of a team is not known; FOCUS does not allow a row without cost.
+        WattlensError: the cost of a site or of a team is not known; FOCUS does not allow a row without cost. Or it includes
+            taxes, which FOCUS has in rows of their own (ChargeCategory Tax).
     """
+    if taxed := [f.dims["site"] for f in facts.of("cost", "site") if f.dims.get("tax") == "included"]:
+        raise WattlensError(
+            f"focus.csv: the cost of site {', '.join(taxed)} includes taxes, which rows of category Usage must not contain; "
+            "enter amounts of invoices without taxes (tax: excluded), or omit focus from --formats"
+        )
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()

@@ -326,7 +326,11 @@ class TariffConfig(Section):
 
     id: str = Field(pattern=NAME, description="name of the contract, unique within the site")
     currency: Currency = Field(description="ISO 4217, such as EUR")
-    default_per_kwh: float = Field(ge=-1000, le=1000, description="price per kWh at times without an entry in prices")
+    default_per_kwh: float = Field(
+        ge=-1000,
+        le=1000,
+        description="price per kWh at times without an entry in prices; without taxes on sales such as VAT, as all prices here",
+    )
     prices: tuple[HourlyPrice, ...] = Field(
         (), max_length=64, description="prices by time of use; the first matching entry applies"
     )

@@ -25,6 +25,7 @@ INVOICES = ("ledger", "invoices")
 NO_TARIFF = "no input has tariffs or amounts of invoices"
 NOT_EVERY_SITE = "not every site has tariffs or amounts of invoices"
 MIXED_TAX = "the invoices of some sites include taxes, those of others do not"
+TAX_AND_TARIFFS = "invoices include taxes, and tariffs do not"
 BY_TARIFF = "tariffs by time of use"
 BY_INVOICE = "amounts of the supplier's invoices"
 SHARE_OF_INVOICE = "share of the site's energy times the amounts of its invoices"
@@ -130,6 +131,8 @@ def _compared(evidence: PeriodEvidence, name: str, by_tariff: Amount, currency: 
     of = dims | {"threshold": quotient_text(threshold)}
     if cost.money.value is None or not by_tariff.value:
         difference = Amount(None, reason=cost.money.reason or by_tariff.reason or "the tariffs give no cost")
+    elif cost.with_tax:
+        difference = Amount(None, reason=TAX_AND_TARIFFS)
     elif cost.currency != currency:
         difference = Amount(None, reason="invoices and tariffs use different currencies")
     else:
@@ -168,6 +171,8 @@ def _currency(evidence: PeriodEvidence, sites: Iterable[str]) -> tuple[str, str]
     invoiced = [cost for cost in map(_invoiced, every) if cost is not None]
     if len({cost.with_tax for cost in invoiced}) > 1:
         return "", MIXED_TAX
+    if any(cost.with_tax for cost in invoiced) and any(site.grid.spent is not None for site in every):
+        return "", TAX_AND_TARIFFS
     if len(currencies) == 1 and currencies != {""}:
         return currencies.pop(), ""
     if any(site.grid.spent is not None and not site.grid.currency for site in every):

@@ -199,6 +199,19 @@ def test_sites_whose_amounts_differ_in_taxes_have_no_total() -> None:
     assert alone(site("a", one), site("b", other)).figures["cost"].value == 3
 
 
+def test_amounts_with_taxes_are_not_compared_or_added_with_tariffs() -> None:
+    """Tariffs are without taxes by definition."""
+    reason = "invoices include taxes, and tariffs do not"
+    taxed = invoice("R", JULY, OCTOBER, 10, "2.38", with_tax=True)
+    difference = alone(site("here", taxed, tariffs=(TARIFF,))).figures["cost.variance/site/here"]
+    assert (difference.value, difference.reason) == (None, reason)
+    by_tariff = site("b", invoice("S", JULY, OCTOBER, 10, None), tariffs=(TARIFF,))
+    facts = alone(site("a", taxed), by_tariff)
+    assert [facts.figures[name].value is None for name in ("cost/site/a", "cost/site/b", "cost")] == [False, False, True]
+    assert facts.figures["cost"].reason == facts.figures["cost.unattributed"].reason == reason
+    assert say_in("zh").translate(reason) != reason
+
+
 def test_a_site_with_tariffs_and_one_with_invoices_have_a_total() -> None:
     facts = alone(
         site("a", invoice("R", JULY, OCTOBER, 5, "7")), site("b", invoice("S", JULY, OCTOBER, 10, None), tariffs=(TARIFF,))

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -69,8 +70,6 @@ def test_rows_by_team_project_and_model_sum_to_each_site(facts: Facts, rows: lis
 
 
 def test_without_tariffs_there_is_no_file(golden_days: Path) -> None:
-    from dataclasses import replace
-
     known = golden.organisation()
     free = replace(known, sites={name: replace(site, tariffs=()) for name, site in known.sites.items()}, prices=())
     facts = chains.facts(golden_days, free, PeriodRequest("2026Q3"))
@@ -78,3 +77,15 @@ def test_without_tariffs_there_is_no_file(golden_days: Path) -> None:
         WattlensError, match=r"focus\.csv: the cost of site alfa is not known \(no input has tariffs or amounts of invoices\)"
     ):
         focus_csv(facts)
+
+
+def test_amounts_with_taxes_are_refused(facts: Facts) -> None:
+    """FOCUS has taxes in rows of their own, of ChargeCategory Tax."""
+    cost = facts.figures["cost/site/beta"]
+    for tax, refused in (("excluded", False), ("included", True)):
+        changed = replace(facts, figures=dict(facts.figures) | {cost.id: replace(cost, dims=dict(cost.dims) | {"tax": tax})})
+        if not refused:
+            assert focus_csv(changed) == focus_csv(facts)
+            continue
+        with pytest.raises(WattlensError, match=r"focus\.csv: the cost of site beta includes taxes"):
+            focus_csv(changed)

@@ -233,10 +233,10 @@ SHEETS: Final = (
         "Tariffs",
         TariffConfig,
         "Electricity prices. Rows with times give the price at those times; the row of the same id without times gives "
-        "the price at all other times.",
+        "the price at all other times. All prices are without taxes on sales such as VAT.",
         (
             _site(), SheetColumn("id"), SheetColumn("currency", says=f"ISO 4217, such as EUR; {_BASE}", needed=False),
-            SheetColumn("price", "default_per_kwh", "price per unit of energy", units=PER_KWH),
+            SheetColumn("price", "default_per_kwh", "price per unit of energy, without taxes such as VAT", units=PER_KWH),
             SheetColumn("times", None, f"{HourlyPrice.model_fields['times'].description}; separate several with ;"),
             SheetColumn("valid_from", says=f"first day, in the site's time zone; {_BASE}", needed=False),
             SheetColumn("valid_to"),
