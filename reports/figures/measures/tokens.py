@@ -32,7 +32,7 @@ class _Ratio:
         phase: of the rows that are counted.
         dimension: name of the count in `dims`.
         scale: of energy in uJ.
-        why: reason without any.
+        why: reason without any; "": there is no figure then.
     """
 
     identity: str
@@ -40,13 +40,11 @@ class _Ratio:
     dimension: str
     unit: str
     scale: Fraction
-    why: str
+    why: str = ""
 
 
 _PER_TOKEN: Final = _Ratio("j_per_token", "generation", "tokens", "J/token", Fraction(1, UJ_PER_J), "no token was generated")
-_PER_REQUEST: Final = _Ratio(
-    "wh_per_request", REQUEST, "requests", "Wh/request", Fraction(1, 3600 * UJ_PER_J), "no request was counted"
-)
+_PER_REQUEST: Final = _Ratio("wh_per_request", REQUEST, "requests", "Wh/request", Fraction(1, 3600 * UJ_PER_J))
 
 
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
@@ -116,7 +114,7 @@ def _ratios(
     counting = {t.part for t in evidence.sums.tokens if t.phase == ratio.phase and (t.tokens or ratio.phase == REQUEST)}
     parts = {r.part for r in rows} & counting
     count = _count_of(evidence, ratio.phase, parts)
-    if not count and (suffix or ratio.phase == REQUEST):
+    if not count and (suffix or not ratio.why):
         return
     mixed = {shown_name(evidence, t.model) for t in evidence.sums.tokens if who[t.part].mixed}
     reached = reach(evidence, [r for r in rows if r.part in parts])
