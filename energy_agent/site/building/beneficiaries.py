@@ -29,7 +29,7 @@ class Beneficiaries:
         """Why certificates retired for a name may not be claimed; "": they may."""
         if not self.own or _compared(beneficiary) in map(_compared, (*self.own, *self.accepted)):
             return ""
-        return f"{FOR_ANOTHER}{beneficiary!r}, which is neither the organisation nor an accepted beneficiary"
+        return f"retired for {beneficiary!r}, which is neither the organisation nor an accepted beneficiary"
 
     def accepts_other(self, beneficiary: str) -> bool:
         """Whether a name is one of others who retire on behalf of the organisation."""
