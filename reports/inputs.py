@@ -52,6 +52,7 @@ class SiteInputs:
         lots: deliveries of contracts and certificates within the window of the report, by start.
         bought: number of declared contracts and certificates, of any time.
         accepted_beneficiaries: (contract, beneficiary) where others retired the certificates on behalf of the organisation.
+        refused_beneficiaries: (contract, reason) where they were retired for somebody else.
         supplier_rates: supplier-specific rates by their start, of any time; no two at once.
         with_revision: whether the figure by the draft revision of the Scope 2 Guidance is requested.
         tariffs: tariffs by first day; at most one is valid on a day.
@@ -83,6 +84,7 @@ class SiteInputs:
     lots: tuple[Lot, ...] = ()
     bought: int = 0
     accepted_beneficiaries: tuple[tuple[str, str], ...] = ()
+    refused_beneficiaries: tuple[tuple[str, str], ...] = ()
     supplier_rates: tuple[SupplierRate, ...] = ()
     with_revision: bool = False
     tariffs: tuple[TariffPrices, ...] = ()

@@ -1,16 +1,12 @@
 """Names for which certificates may be retired: those of the reporting organisation, and others that it accepts. Pure.
 
-The Scope 2 Guidance (2015, table 7.1, criterion 3) lets an instrument count that was "tracked and redeemed, retired, or
-canceled by or on behalf of the reporting entity". A retirement for somebody else is another's claim, unless the organisation
-states that it was made on its behalf, as by a landlord or a supplier.
+The Scope 2 Guidance (2015, table 7.1, criterion 3) counts an instrument only if it was retired by the organisation or on its
+behalf. A retirement for somebody else is another's claim, unless the organisation states that it was made on its behalf, as by
+a landlord or a supplier.
 """
 
 import unicodedata
 from dataclasses import dataclass
-from typing import Final
-
-FOR_ANOTHER: Final = "retired for "
-"""How an objection to a beneficiary begins, which no other objection does: those name a day, as in `retired on`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from energy_agent.config.messages import shorten
 from energy_agent.core.errors import UsageError
 from energy_agent.factors import bounded_file
 from energy_agent.runtime.files import yaml_file
-from energy_agent.site.building.beneficiaries import FOR_ANOTHER, Beneficiaries
+from energy_agent.site.building.beneficiaries import Beneficiaries
 from energy_agent.site.building.serials import Retirement
 from reports.inputs import (
     EmbodiedDeclaration,
@@ -107,7 +107,11 @@ def _unmatched(sites: Mapping[str, SiteInputs], inputs: ParsedInputs, path: Path
     for name, site in sites.items():
         for contract, reason in sorted({(lot.contract, objection_to(lot, site)) for lot in site.lots}):
             if reason:
-                cell = inputs.beneficiary_cells.get((name, contract), "") if reason.startswith(FOR_ANOTHER) else ""
+                cell = (
+                    inputs.beneficiary_cells.get((name, contract), "")
+                    if (contract, reason) in site.refused_beneficiaries
+                    else ""
+                )
                 where = f" ({cell})" if cell else also_at(f"{contract!r}", inputs.cells)
                 yield f"{path.name}: contract {contract!r} of site {name} covers nothing: {reason}{where}"
 

@@ -96,6 +96,7 @@ def site_inputs(
         country=declared.grid.country or "",
         lots=_lots(declared, span, beneficiaries),
         accepted_beneficiaries=_accepted(declared, beneficiaries),
+        refused_beneficiaries=_refused(declared, beneficiaries),
         bought=len(declared.contracts),
         supplier_rates=_supplier_rates(entry, declared),
         with_revision=MarketBoundary(declared.grid.market_boundary) is MarketBoundary.REVISION,
@@ -238,6 +239,12 @@ def _invoiced(declared: _Told, *, credited: bool) -> tuple[InvoicedEnergy, ...]:
     credit_notes = config_invoices.credit_positions(declared.invoices)
     rows = [each for n, each in enumerate(declared.invoices) if (n in credit_notes) == credited]
     return tuple(each.invoiced(declared.zone) for each in sorted(rows, key=lambda i: (i.start, i.meter)))
+
+
+def _refused(site: _Told, beneficiaries: Beneficiaries) -> tuple[tuple[str, str], ...]:
+    """(contract, reason) of certificates that were retired for somebody else."""
+    reasons = ((each.id, beneficiaries.objection(each.beneficiary)) for each in site.contracts)
+    return tuple((contract, reason) for contract, reason in reasons if reason)
 
 
 def _lots(site: _Told, span: GridPeriod, beneficiaries: Beneficiaries) -> tuple[Lot, ...]:
