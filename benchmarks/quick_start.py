@@ -9,7 +9,6 @@ Grafana's own packages in a browser into FOLDER.
 
 import json
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from benchmarks.runner import Row, say
 from energy_agent.core.errors import UsageError
 from tests.peers.kube import images
 from tests.peers.kube.cluster import NODE, ROOT, Cluster, CommandError, cluster, load, need_cluster
-from tests.support import eventually, free_port, need_peer, need_program
+from tests.support import eventually, free_port, is_listening, need_peer, need_program
 
 BAR_MIN: Final = 10.0
 SHOWN: Final = timedelta(minutes=3)
@@ -171,14 +170,6 @@ def _query(node: Cluster, expression: str) -> bool:
         return False
 
 
-def _is_listening(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 5).close()
-    except OSError:
-        return False
-    return True
-
-
 def _iso(time_utc: datetime) -> str:
     return time_utc.isoformat(timespec="seconds").replace("+00:00", "Z")
 
@@ -196,7 +187,7 @@ def _serving(home: Path) -> Iterator[str]:
         command = [str(need_peer("prometheus")), *arguments, f"--web.listen-address=127.0.0.1:{port}"]
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        eventually(lambda: _is_listening(port), 60, 0.5)
+        eventually(lambda: is_listening(port), 60, 0.5)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()

@@ -135,6 +135,15 @@ def free_port() -> int:
             return port
 
 
+def is_listening(port: int) -> bool:
+    """Whether a process on this machine accepts connections at a port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+    except OSError:
+        return False
+    return True
+
+
 def stay_within_a_day(ends: timedelta = timedelta(0)) -> None:
     """Wait until the next day has begun where that is less than a test's time away; days end at `ends` after midnight UTC."""
     day_s = timedelta(days=1).total_seconds()

@@ -8,7 +8,6 @@ headless Chromium, and of `wandb leet`, W&B's viewer of local runs, in tmux: the
 import io
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from rich.text import Text
 from energy_agent.core.errors import UsageError
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
-from tests.support import eventually, free_port
+from tests.support import eventually, free_port, is_listening
 
 COLUMNS, LINES, COLOURS = 176, 40, 64
 SIZE = 1440, 1440
@@ -101,19 +100,11 @@ def _draw_mlflow(folder: Path, python: str, path: str, target: Path) -> None:
         process = subprocess.Popen(server, cwd=folder, stdout=log, stderr=log, start_new_session=True)
         stack.callback(process.wait, 60)
         stack.callback(process.terminate)
-        eventually(lambda: _is_listening(port), 600, 1)
+        eventually(lambda: is_listening(port), 600, 1)
         picture = folder / "mlflow.png"
         _shoot(f"http://127.0.0.1:{port}/#/{path}", picture)
         with Image.open(picture) as drawn:
             drawn.convert("RGB").crop(RUN_PAGE).quantize(COLOURS).save(target, optimize=True)
-
-
-def _is_listening(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 5).close()
-    except OSError:
-        return False
-    return True
 
 
 def _shoot(address: str, picture: Path) -> None:
