@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
+from energy_agent.core.energy import REQUEST
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.ledger.chain import Progress
@@ -156,7 +157,7 @@ class _Read:
             nodes,
             store.records(DeviceClassEnergy, "sites"),
             store.records(StateEnergy, "states"),
-            store.records(TokenTotal, "tokens"),
+            tuple(total for total in store.records(TokenTotal, "tokens") if total.phase != REQUEST),
             all(node.whole for node in nodes),
         )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from energy_agent.core.boundary import UNBOUNDED, is_gpu, is_host
-from energy_agent.core.energy import State
+from energy_agent.core.energy import REQUEST, State
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.units import NS_PER_DAY, NS_PER_S
 from energy_agent.ledger import chain
@@ -104,7 +104,7 @@ class LedgerPeriod:
         for workload, cell_ns, phase, model, count in column_rows(
             part.kinds, "tokens", "workload", "cell_start_ns", "phase", "model", "tokens"
         ):
-            if self.start_ns <= cell_ns < self.end_ns:
+            if phase != REQUEST and self.start_ns <= cell_ns < self.end_ns:
                 key_of = (part.cluster, part.node, workload), _day(cell_ns), phase, model
                 self.tokens[key_of] = self.tokens.get(key_of, 0) + count
         for device, cell_ns, reason in column_rows(part.kinds, "gap", "device", "cell_start_ns", "reason"):

@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 
 from benchmarks import sample_fleet
+from energy_agent.core.energy import REQUEST
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.units import NS_PER_DAY, UJ_PER_KWH
 from energy_agent.ledger.rows.kinds import CELL_NS
+from tests.reports import ledgers
 from tests.reports.ledger import sql_days
 from wattlens.cli import main
 from wattlens.report.inputs.org import load_organisation
 from wattlens.usage.compacted_days import read_days
 from wattlens.usage.ledger_rows import read_usage
-from wattlens.usage.statement import GroupBy, RowKind
+from wattlens.usage.statement import NO_TOKENS, GroupBy, RowKind
 
 FIRST_NS = sample_fleet.FIRST_NS
 WHOLE = (FIRST_NS, FIRST_NS + 3 * NS_PER_DAY)
@@ -131,3 +133,19 @@ def test_the_command_reads_days_and_organisation(fleet, capsys):
     printed = capsys.readouterr().out
     assert all(f"\n{name}" in printed for name in ("assistants", RowKind.UNALLOCATED, RowKind.TOTAL))
     assert "building overhead not included" in printed
+
+
+def test_requests_are_no_tokens(tmp_path, monkeypatch):
+    """A server that generates nothing, such as one of embeddings, still counts requests."""
+    monkeypatch.setattr(ledgers, "batch", lambda at_s, batch=ledgers.batch: replace(batch(at_s), tokens=[
+        replace(each, phase=REQUEST) for each in batch(at_s).tokens if each.phase == "generation"
+    ]))  # fmt: skip
+    ledgers.write(tmp_path)
+    assert main(["ledger", "compact", "--output", f"{tmp_path}/days", "--site", "one", str(tmp_path / "segments")]) == 0
+    day = (ledgers.START_NS // NS_PER_DAY * NS_PER_DAY, (ledgers.START_NS // NS_PER_DAY + 1) * NS_PER_DAY)
+    for usage in (
+        read_usage(tmp_path / "segments", GroupBy.WORKLOAD, *day),
+        read_days(f"{tmp_path}/days", GroupBy.WORKLOAD, *day),
+    ):
+        assert "chat" in {row.key.name for row in usage.rows}
+        assert {(*row.tokens, row.no_tokens) for row in (*usage.rows, usage.total)} == {(NO_TOKENS,)}
