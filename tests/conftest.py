@@ -4,6 +4,7 @@ import gc
 import importlib
 import os
 import signal
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -62,12 +63,18 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with a limit of their own are the long ones: they begin first, so that no worker is left with one at the end."""
-    limit_s = dict.fromkeys((item.path for item in items), 0.0)
+    """Files with a limit of their own are the long ones: they begin early, so that no worker is left with one at the end.
+
+    They wait for processes, so each has one of the others beside it, which compute; those come from all folders in turn.
+    """
+    limit_s: dict[Path, float] = {}
     for item in items:
         mark = item.get_closest_marker("timeout")
-        limit_s[item.path] = max(limit_s[item.path], float(mark.args[0]) if mark and mark.args else 0)
-    items.sort(key=lambda item: -limit_s[item.path])
+        limit_s[item.path] = max(limit_s.get(item.path, 0), float(mark.args[0]) if mark and mark.args else 0)
+    long = sorted((path for path in limit_s if limit_s[path]), key=lambda path: -limit_s[path])
+    others = sorted((path for path in limit_s if not limit_s[path]), key=lambda path: zlib.crc32(path.name.encode()))
+    place = {path: 2 * i for i, path in enumerate(long)} | {path: 2 * i + 1 for i, path in enumerate(others)}
+    items.sort(key=lambda item: place[item.path])
 
 
 @pytest.hookimpl(optionalhook=True)  # no test needs xdist to run

@@ -91,6 +91,7 @@ def test_a_trace_shorter_than_a_cell_is_repeated(data: Path) -> None:
     assert times == sorted(times)
 
 
+@pytest.mark.smoke
 def test_change_points_count_the_first_minute_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dvfs_judge_changes, "PHASES", 4)
     for name in dvfs_judge_changes.CHANGES:

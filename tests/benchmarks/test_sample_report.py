@@ -102,6 +102,7 @@ def test_an_auditor_can_recompute_a_figure_from_the_facts() -> None:
         assert float(recomputed) == pytest.approx(float(reported), rel=1e-8)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("node", sorted(sample_fleet.STEERED))
 def test_what_steering_saved_is_what_the_plant_draws_less(node: str) -> None:
     """The truth is of the plant's own numbers: power less in ppm, at a lower rate of steps, while tokens come as they did."""

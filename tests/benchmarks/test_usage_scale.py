@@ -1,5 +1,7 @@
 """The days of `usage_scale` hold each joule of the fleet that they were made of once per copy."""
 
+import pytest
+
 from benchmarks import sample_fleet
 from benchmarks.usage_scale import multiply_days
 from energy_agent.core.units import NS_PER_DAY
@@ -11,6 +13,7 @@ from wattlens.usage.statement import GroupBy
 PERIOD = (sample_fleet.FIRST_NS, sample_fleet.FIRST_NS + 3 * NS_PER_DAY)
 
 
+@pytest.mark.smoke
 def test_three_copies_of_a_fleet_use_three_times_its_energy(tmp_path, monkeypatch):
     segments, days = sql_days.make(tmp_path, monkeypatch) / "segments", tmp_path / "one"
     assert main(["ledger", "compact", "--output", str(days), "--site", "one", str(segments)]) == 0

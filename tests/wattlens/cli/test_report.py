@@ -28,6 +28,8 @@ from tests.reports.golden import at, cells
 from tests.support import free_port
 from wattlens.cli import main
 
+pytestmark = pytest.mark.timeout(360)
+
 START = at("2026-07-01")
 QUARTER = ("--quarter", "2026Q3", "--accept-coverage", "0%")
 Harm = Callable[[Path], None]

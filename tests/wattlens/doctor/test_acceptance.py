@@ -22,6 +22,8 @@ from wattlens.cli import main
 from wattlens.doctor.acceptance.result_file import MAX_B, decode, read
 from wattlens.doctor.probing import probe
 
+pytestmark = pytest.mark.timeout(360)
+
 NODE = b"""
 boards: [{count: 2, sku: H100-SXM5-80GB}]
 rate: 2

@@ -28,6 +28,8 @@ from wattlens.cli._options import AGENT_URL
 from wattlens.scrape.access import AgentAccess
 from wattlens.top.agent import is_answering
 
+pytestmark = pytest.mark.timeout(360)
+
 COMMAND = [sys.executable, "-m", "wattlens", "top"]
 
 

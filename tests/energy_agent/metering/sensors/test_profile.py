@@ -48,6 +48,7 @@ def test_parameters_have_the_names_of_the_simulator():
     assert set(no_profile("HANG").sensors) == set(PARAMETERS)
 
 
+@pytest.mark.smoke
 def test_every_clock_window_and_kind_of_counter_is_found(profiles):
     own = {"power_clock": 1, "power_tick_ms": 60, "power_jitter_ms": 6, "window_ms": 30}
     specs = [
