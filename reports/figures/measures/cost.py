@@ -14,6 +14,7 @@ from reports.figures.figure import Figure, amount_figure, quotient_text
 from reports.figures.measures._measure import Measure, groups
 from reports.figures.measures.carbon import base, boundary, common, from_grid, nothing_of
 from reports.figures.measures.tokens import generated
+from reports.figures.variance import relative_difference
 from reports.inputs import price_of
 from reports.ledger.sums import PartEnergy
 from reports.period import local_text
@@ -34,7 +35,6 @@ UNPRICED = "its sites have no tariffs"
 REST = "the total minus the workloads' share"
 NO_PEAK = "a tariff charges peak demand, and an invoice does not state it"
 VARIANCE = "amounts of the supplier's invoices over the cost by tariffs, minus 1"
-FINDING, AGREES, UNCERTAIN = "finding", "agrees", "uncertain"
 UNBOUNDED = "the bounds of the cost by tariffs include 0"
 DEMAND = "highest mean power over 15 minutes of each month times its price, months that the period cuts by time"
 UNPAID = "the cost of its electricity is not known"
@@ -136,32 +136,13 @@ def _compared(evidence: PeriodEvidence, name: str, by_tariff: Amount, currency: 
     elif cost.currency != currency:
         difference = Amount(None, reason="invoices and tariffs use different currencies")
     else:
-        difference = _relative(cost.money, by_tariff)
-        if difference.value is not None:
-            of["state"] = _state(difference, threshold)
+        relative = relative_difference(cost.money, by_tariff)
+        if relative is None:
+            difference = Amount(None, reason=UNBOUNDED)
+        else:
+            difference = Amount(relative.value, relative.low, relative.high)
+            of["state"] = relative.state(threshold)
     yield amount_figure(f"cost.variance/site/{name}", difference, "ratio", VARIANCE, "facility", sources=INVOICES, dims=of)
-
-
-def _relative(one: Amount, other: Amount) -> Amount:
-    """Return `one` over `other`, minus 1, with the bounds of both; an end without a bound is the value."""
-    assert one.value is not None
-    assert other.value is not None
-    tops = (one.value, one.value if one.low is None else one.low, one.value if one.high is None else one.high)
-    below = (other.value, other.value if other.low is None else other.low, other.value if other.high is None else other.high)
-    if min(below) <= 0 <= max(below):
-        return Amount(None, reason=UNBOUNDED)
-    ratios = [top / bottom - 1 for top in tops for bottom in below]
-    return Amount(one.value / other.value - 1, min(ratios), max(ratios))
-
-
-def _state(difference: Amount, threshold: Fraction) -> str:
-    """Return whether a difference is a finding, or one only within its bounds."""
-    assert difference.value is not None
-    assert difference.low is not None
-    assert difference.high is not None
-    if difference.low > threshold or difference.high < -threshold:
-        return FINDING
-    return UNCERTAIN if abs(difference.value) > threshold else AGREES
 
 
 def _currency(evidence: PeriodEvidence, sites: Iterable[str]) -> tuple[str, str]:

@@ -1,24 +1,29 @@
 """Three-way comparison of a site's electricity: invoices of the supplier, readings of its supply meters, and the ledger.
 
-The invoices are the reference, since they are settled with a third party. A difference above the organisation's threshold
-(variance_percent) is a finding. The ledger is compared at the widest boundary that it knows: if that is not the building, its
-energy is a part of what is invoiced, and only a ledger above the invoices is a finding.
+The invoices are the reference, since they are settled with a third party. A difference has the bounds of both energies, and is
+a finding if all of them are above the organisation's threshold (variance_percent). The ledger is compared at the widest known
+boundary: if that is not the building, its energy is a part of what is invoiced, and only a ledger above the invoices is a
+finding. Its relative error in each period is that of the whole report.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
 from energy_agent.core.units import UJ_PER_J
 from energy_agent.site.building.ratio import Amount
-from reports.figures.evidence import PeriodEvidence, SiteEvidence
+from reports.figures.energy import whole_energy
+from reports.figures.evidence import PeriodEvidence, SiteEvidence, amount_of
 from reports.figures.figure import ESTIMATED_J, STAND_IN, Figure, amount_figure, energy_text, quotient_text
 from reports.figures.measures._measure import Measure
-from reports.figures.measures.carbon import boundary
+from reports.figures.measures.carbon import base, boundary
+from reports.figures.variance import AGREES, FINDING, UNCERTAIN, RelativeDifference, relative_difference
 from reports.period import local_text
 from reports.site.invoices import BY_SUPPLIER, INVOICED, NO_INVOICE, NO_READING, InvoicePeriod, known_energy
 
-FINDING, AGREES, PART, OPEN = "finding", "agrees", "part of it", "not compared"
+PART, OPEN = "part of it", "not compared"
+ZERO: Final = "the energy that it is compared with is 0 within its bounds"
 READ: Final = "readings of the supply meters"
 _J: Final = Fraction(1, UJ_PER_J)
 
@@ -70,26 +75,49 @@ def _of_period(evidence: PeriodEvidence, name: str, period: InvoicePeriod) -> Fi
         "threshold": quotient_text(allowed),
     }
     states = []
-    for key, amount, ratio in (
-        ("meter", period.read, _less_one(period.invoiced, period.read)),
-        ("ledger", period.ledger, _less_one(period.ledger, period.invoiced)),
+    ledger = _with_error(period.ledger, _recorded(evidence, name, within))
+    for key, amount, difference in (
+        ("meter", period.read, relative_difference(period.invoiced, period.read)),
+        ("ledger", ledger, relative_difference(ledger, period.invoiced)),
     ):
-        if amount.value is None or ratio is None:
-            dims[f"{key}_reason"] = amount.reason or "no energy is invoiced"
+        if amount.value is None or difference is None:
+            dims[f"{key}_reason"] = amount.reason or ZERO
             states.append(OPEN)
             continue
-        dims |= {f"{key}_j": energy_text(round(amount.value)), f"{key}_variance": quotient_text(ratio, digits=6)}
-        part = key == "ledger" and within != "facility"
-        states.append((FINDING if ratio > allowed else PART) if part else FINDING if abs(ratio) > allowed else AGREES)
+        dims |= {
+            f"{key}_j": energy_text(round(amount.value)),
+            f"{key}_variance": quotient_text(difference.value, digits=6),
+            f"{key}_variance_low": quotient_text(difference.low, "down", digits=6),
+            f"{key}_variance_high": quotient_text(difference.high, "up", digits=6),
+        }
+        is_part = key == "ledger" and within != "facility"
+        states.append(_state_of_part(difference, allowed) if is_part else difference.state(allowed))
         dims[f"{key}_state"] = states[-1]
-    dims["state"] = next((state for state in (FINDING, AGREES, PART) if state in states), OPEN)
+    dims["state"] = next((state for state in (FINDING, UNCERTAIN, AGREES, PART) if state in states), OPEN)
     identity = f"reconciliation/{name}/{dims['start']}/{dims['end']}"
     sources = ("invoices", "readings", "ledger")
     return amount_figure(identity, period.invoiced, "J", INVOICED, "facility", sources=sources, dims=dims, scale=_J)
 
 
-def _less_one(one: Amount, other: Amount) -> Fraction | None:
-    return None if one.value is None or not other.value else one.value / other.value - 1
+def _state_of_part(difference: RelativeDifference, allowed: Fraction) -> str:
+    """Return the state of a part of the other amount: a smaller value is not a finding."""
+    return PART if difference.value <= allowed else difference.state(allowed)
+
+
+def _recorded(evidence: PeriodEvidence, name: str, within: str) -> Amount:
+    """The ledger's energy of the whole period at a boundary, in uJ with its bounds."""
+    if not evidence.sites[name].building.invoiced:
+        return base(evidence, name)
+    classes = ("gpu", "host") if within == "node" else ("gpu",)
+    return amount_of(whole_energy(w for w in evidence.sums.wholes if w.site == name and w.device_class in classes))
+
+
+def _with_error(part: Amount, whole: Amount) -> Amount:
+    """A part of an amount with the relative bounds of the whole."""
+    if part.value is None or not whole.value:
+        return part
+    low, high = (None if end is None else part.value * end / whole.value for end in (whole.low, whole.high))
+    return replace(part, low=low, high=high)
 
 
 def _share(share: Fraction) -> str:

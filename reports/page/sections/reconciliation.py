@@ -10,7 +10,13 @@ from reports.language import Translator
 from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
 
 _KWH = Fraction(1, 3_600_000)
-_STATES = {"finding": "state_finding", "agrees": "state_agrees", "part of it": "state_part", "not compared": "state_open"}
+_STATES = {
+    "finding": "state_finding",
+    "uncertain": "state_uncertain",
+    "agrees": "state_agrees",
+    "part of it": "state_part",
+    "not compared": "state_open",
+}
 
 
 def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
@@ -22,13 +28,13 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
              "ledger_against_invoice", "finding")  # fmt: skip
     table = ReportTable(say("reconciliation"), tuple(say(head) for head in heads), tuple(cells(f, say) for f in figures))
     threshold = wording.percent(figures[0].dims["threshold"])
-    off = [f"{f.dims['site']} {f.dims['start']}" for f in figures if f.dims["state"] == "finding"]
-    text = (
-        say("reconciliation_findings", count=len(off), all=len(figures), threshold=threshold, periods=", ".join(off))
-        if off
-        else say("reconciliation_agrees", threshold=threshold)
-    )
-    blocks: list[Block] = [table, Note(text)]
+    blocks: list[Block] = [table]
+    for state, sentence in (("finding", "reconciliation_findings"), ("uncertain", "reconciliation_uncertain")):
+        if off := [f"{f.dims['site']} {f.dims['start']}" for f in figures if f.dims["state"] == state]:
+            text = say(sentence, count=len(off), all=len(figures), threshold=threshold, periods=", ".join(off))
+            blocks.append(Note(text))
+    if len(blocks) == 1:
+        blocks.append(Note(say("reconciliation_agrees", threshold=threshold)))
     short = {f.dims["site"]: f.dims["ledger_boundary"] for f in figures if "ledger_j" in f.dims}
     for boundary in sorted(set(short.values()) - {"facility"}):
         sites = ", ".join(site for site, reached in short.items() if reached == boundary)
@@ -44,7 +50,10 @@ def cells(figure: Figure, say: Translator) -> tuple[str, ...]:
         return _kwh(Fraction(dims[key])) if key in dims else "\u2013"
 
     def variance(key: str) -> str:
-        return f"{100 * Decimal(dims[key]):+.2f} %" if key in dims else "\u2013"
+        if key not in dims:
+            return "\u2013"
+        value, low, high = (f"{100 * Decimal(dims[name]):+.2f}" for name in (key, f"{key}_low", f"{key}_high"))
+        return f"{value} %" + (f" ({low} \u2013 {high} %)" if low != high else "")
 
     state = say(_STATES[dims["state"]], threshold=wording.percent(dims["threshold"]))
     period = f"{dims['start']} \u2013 {dims['end']}"

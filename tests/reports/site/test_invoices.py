@@ -7,6 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from energy_agent.core.boundary import host
 from energy_agent.core.energy import State
 from energy_agent.ledger.journal.book import Batch
@@ -143,6 +145,7 @@ def test_invoices_meter_and_ledger_are_compared_by_the_periods_of_the_invoices(t
     july = facts.figures["reconciliation/here/2026-07-01/2026-07-31"]
     assert july.value == Fraction(51, 10) * 3_600_000
     assert (july.dims["meter_variance"], july.dims["meter_state"]) == ("0.275", "finding")
+    assert (july.dims["meter_variance_low"], july.dims["meter_variance_high"]) == ("0.2495", "0.3005")
     assert (july.dims["ledger_variance"], july.dims["ledger_state"]) == ("-0.215686", "part of it")
     assert july.dims["ledger_boundary"] == "node"
     august = facts.figures["reconciliation/here/2026-08-01/2026-08-31"]
@@ -150,10 +153,33 @@ def test_invoices_meter_and_ledger_are_compared_by_the_periods_of_the_invoices(t
     table, said, boundary = reconciliation.build(facts, say_in("en"))  # type: ignore[misc]
     assert isinstance(table, ReportTable)
     assert table.rows[0][1:5] == ("2026-07-01 \u2013 2026-07-31", "5 kWh", "4 kWh", "4 kWh")
-    assert table.rows[0][5:] == ("+27.50 %", "-21.57 %", "above 5.00 %")
+    assert table.rows[0][5] == "+27.50 % (+24.95 \u2013 +30.05 %)"
+    assert table.rows[0][6].startswith("-21.57 % (")
+    assert table.rows[0][7] == "above 5.00 %"
     assert isinstance(said, Note)
     assert said.text == "1 of 2 periods differ by more than 5.00 %: here 2026-07-01."
     assert isinstance(boundary, Note)
+
+
+@pytest.mark.parametrize(
+    ("kwh", "state", "sentence"),
+    [
+        ("106", "uncertain", "1 of 1 periods differ by more than 5.00 % in a part of their bounds only: colo 2026-07-01."),
+        ("108", "finding", "1 of 1 periods differ by more than 5.00 %: colo 2026-07-01."),
+        ("104.9", "agrees", "Invoices, meters and ledger agree within 5.00 % where they can be compared."),
+        ("94", "uncertain", "1 of 1 periods differ by more than 5.00 % in a part of their bounds only: colo 2026-07-01."),
+        ("92", "finding", "1 of 1 periods differ by more than 5.00 %: colo 2026-07-01."),
+    ],
+)
+def test_a_difference_within_the_bounds_of_the_invoice_is_not_a_finding(kwh: str, state: str, sentence: str) -> None:
+    """100 kWh metered. Within 2 %, 106 kWh are +3.88 % to +8.12 %, 108 kWh +5.84 % to +10.16 %, 92 kWh -9.84 % to -6.16 %."""
+    bill = InvoicedEnergy("R", "", JULY, OCTOBER, int(Decimal(kwh) * KWH), Fraction(2, 100))
+    facts = alone(colo(invoices=(bill,), readings=(ReadEnergy("m", JULY, OCTOBER, 100 * KWH),)))
+    (figure,) = facts.by_prefix("reconciliation/")
+    assert figure.dims["state"] == state
+    _, note = reconciliation.build(facts, say_in("en"))[:2]  # type: ignore[misc, index]
+    assert isinstance(note, Note)
+    assert note.text == sentence
 
 
 def test_invoices_with_nodes_give_a_ratio_that_is_an_estimate_of_pue(tmp_path: Path) -> None:

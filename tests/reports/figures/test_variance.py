@@ -1,0 +1,69 @@
+"""Laws of relative differences and of their states."""
+
+from fractions import Fraction
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_agent.site.building.ratio import Amount
+from reports.figures.variance import FINDING, relative_difference
+
+ENERGIES = st.fractions(min_value=1, max_value=1000, max_denominator=100)
+ERRORS = st.fractions(min_value=0, max_value=Fraction(9, 10), max_denominator=100)
+THRESHOLDS = st.fractions(min_value=Fraction(1, 100), max_value=Fraction(1, 2), max_denominator=100)
+SHARES = st.fractions(min_value=0, max_value=1, max_denominator=10)
+
+
+def amount(value: Fraction, error: Fraction) -> Amount:
+    return Amount(value, value * (1 - error), value * (1 + error))
+
+
+def within(of: Amount, share: Fraction) -> Fraction:
+    assert of.low is not None
+    assert of.high is not None
+    return of.low + share * (of.high - of.low)
+
+
+@given(ENERGIES, ERRORS, ENERGIES, ERRORS, SHARES, SHARES)
+def test_bounds_contain_the_difference_of_all_true_values(
+    one: Fraction, error: Fraction, other: Fraction, other_error: Fraction, share: Fraction, other_share: Fraction
+) -> None:
+    first, second = amount(one, error), amount(other, other_error)
+    difference = relative_difference(first, second)
+    assert difference is not None
+    assert difference.low <= within(first, share) / within(second, other_share) - 1 <= difference.high
+
+
+@given(ENERGIES, ERRORS, ENERGIES, ERRORS, THRESHOLDS, SHARES, SHARES)
+def test_a_finding_is_one_for_all_true_values(
+    one: Fraction,
+    error: Fraction,
+    other: Fraction,
+    other_error: Fraction,
+    threshold: Fraction,
+    share: Fraction,
+    other_share: Fraction,
+) -> None:
+    first, second = amount(one, error), amount(other, other_error)
+    difference = relative_difference(first, second)
+    assert difference is not None
+    if difference.state(threshold) == FINDING:
+        assert abs(within(first, share) / within(second, other_share) - 1) > threshold
+
+
+@given(ENERGIES, ERRORS, ERRORS, ENERGIES, THRESHOLDS)
+def test_wider_bounds_create_no_finding(
+    one: Fraction, error: Fraction, more: Fraction, other: Fraction, threshold: Fraction
+) -> None:
+    narrow, wide = sorted((error, more))
+    other_amount = Amount(other)
+    wider = relative_difference(amount(one, wide), other_amount)
+    narrower = relative_difference(amount(one, narrow), other_amount)
+    assert wider is not None
+    assert narrower is not None
+    assert wider.state(threshold) != FINDING or narrower.state(threshold) == FINDING
+
+
+def test_no_difference_from_an_amount_that_may_be_0() -> None:
+    assert relative_difference(amount(Fraction(1), Fraction(0)), Amount(Fraction(1), Fraction(0), Fraction(2))) is None
+    assert relative_difference(Amount(None, reason="none"), Amount(Fraction(1))) is None
