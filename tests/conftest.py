@@ -65,7 +65,7 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with a limit of their own are the long ones: they begin early, so that no worker is left with one at the end.
 
-    They wait for processes, so each has one of the others beside it, which compute; those come from all folders in turn.
+    They wait for processes, so each has one of the others next to it, which compute; those come from all folders in turn.
     """
     limit_s: dict[Path, float] = {}
     for item in items:
