@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,20 +26,23 @@ class ConfiguredPolicy:
 
 
 @dataclass(slots=True)
-class SteeredDevice:
-    """One device of a group: its applied setting and its counters."""
+class DeviceHistory:
+    """What the governor keeps of a device, whatever group has it."""
 
+    decisions: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    ineffective: Counter[str] = field(default_factory=Counter)
+    retry_ns: int = 0  # nothing is set before: a setting was refused, or another program has set the device
+
+
+@dataclass(slots=True)
+class SteeredDevice:
+    """One device of a group."""
+
+    history: DeviceHistory
     applied: Setting | None = None  # applied under the lease, after the guard
     applied_ns: int = 0
     foreign_ns: int | None = None  # since when it shows another setting than this
     energy_uj: int | None = None
-    decisions: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    ineffective: Counter[str] = field(default_factory=Counter)
-
-    def add(self, other: "SteeredDevice") -> None:
-        """Add the counters of another group that had it."""
-        self.decisions += other.decisions
-        self.ineffective += other.ineffective
 
 
 @dataclass(slots=True)
@@ -61,34 +64,23 @@ class GovernedGroup:
 
     mode: Mode = Mode.OBSERVE
     slowdown_ratio: float | None = None  # permitted by its policy settings
-    here: bool = True  # whether it was observed in the last round
-    seen_ns: int = 0  # when it was observed last
     workload: str = ""
-    owner: str = ""
     policies: dict[str, PolicyState] = field(default_factory=dict)
     wanted: Mapping[str, Setting] = field(default_factory=dict)  # the arbiter's result from all wishes
     in_force: Mapping[str, Setting] = field(default_factory=dict)  # requested settings of the devices that are set
     paused: bool = False  # a block of a pair that is off
     lease: HeldLease | None = None
-    retry_ns: int = 0
     retry_s: float = 0.0  # how long it was waited last
     originals: dict[str, int] = field(default_factory=dict)  # original power limit of a device, mW
     originals_ns: int | None = None  # time of the actuator's last report of the originals
     status_ns: int = 0  # time of the next status request after one without a response
     refused: str = ""  # the last refusal that was logged
     devices: dict[str, SteeredDevice] = field(default_factory=dict)
-    left: dict[str, SteeredDevice] = field(default_factory=dict)  # those that it had
 
-    @property
-    def all_devices(self) -> Mapping[str, SteeredDevice]:
-        """Those that it has and those that it had."""
-        return self.left | self.devices
-
-    def regroup(self, uuids: Iterable[str]) -> None:
-        """It has these devices from now on."""
-        known = self.all_devices
-        self.devices = {uuid: known.get(uuid, SteeredDevice()) for uuid in uuids}
-        self.left = {uuid: device for uuid, device in known.items() if uuid not in self.devices}
+    def postpone(self, retry_ns: int) -> None:
+        """Set nothing before this time, even where a device passes to another group."""
+        for device in self.devices.values():
+            device.history.retry_ns = max(device.history.retry_ns, retry_ns)
 
     @property
     def steered(self) -> bool | None:
@@ -161,7 +153,7 @@ class GovernedGroup:
         return wishes
 
     def forget(self) -> None:
-        """Forget a group that disappeared: policies restart when it returns. Counters and blocks stay."""
+        """Forget what was decided: policies restart."""
         self.policies.clear()
         self.wanted = {}
         self.forget_originals()

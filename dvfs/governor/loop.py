@@ -16,14 +16,13 @@ from dvfs.actuator.lease import NS
 from dvfs.actuator.records.note import SettingNote
 from dvfs.governor.effect import FOREIGN, ineffective
 from dvfs.governor.experiments import Experiments
-from dvfs.governor.group import ConfiguredPolicy, GovernedGroup, PolicyState, SteeredDevice, count
+from dvfs.governor.group import ConfiguredPolicy, DeviceHistory, GovernedGroup, PolicyState, SteeredDevice, count
 from dvfs.governor.view import describe_device
-from dvfs.proof.experiment import EnergyReading, Round, Subject, work_of
+from dvfs.proof.experiment import Round, Subject, work_of
 from dvfs.proof.plan import ExperimentPlan
 from dvfs.types import DeviceObservation, Mode, NodeBudget, Observation, Setting
 from energy_agent.core.energy import Action
 from energy_agent.core.errors import LeaseError
-from energy_agent.core.fair_shares import first_of_largest
 from energy_agent.core.ports import Clock
 from energy_agent.core.proof import ProofRow
 from energy_agent.core.snapshot import DvfsDevice
@@ -35,9 +34,6 @@ BUDGET = "(budget)"
 PROOF = "(proof)"
 """Lines per round about the ends of experiments."""
 _FOREIGN_CODES = frozenset({"foreign_change", "out_of_band"})
-_FORGET_NS = 3600 * NS  # so long after it was seen last, a group is its devices' counters alone
-_GONE_MAX = 128
-"""How many groups are kept when they are gone; of more, the owner with the most loses its own first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +60,8 @@ class Governor:
         self._config = config
         self._client = client
         self._clock = clock
-        self._groups: dict[str, GovernedGroup] = {}
-        self._past: dict[str, SteeredDevice] = {}  # counters of groups that are forgotten, by device
+        self._groups: dict[str, GovernedGroup] = {}  # of the last round
+        self._histories: dict[str, DeviceHistory] = {}  # of every device that a group ever had
         self._experiments = Experiments(config.plan, states, clock.boot_ns())
         self._budget_state = config.budget.start() if config.budget is not None else None
         self._actions: list[Action] = []
@@ -88,14 +84,14 @@ class Governor:
                 self.failures[observation.group] = "duplicate group name: only the first group is steered"
         # Lost devices are released before any group acquires one.
         for name in sorted(self._groups.keys() - groups.keys()):
-            self._guard(name, self._drop_group, name, self._groups[name], now)
-        self._drop_excess()
+            self._experiments.mark_absent(name)
+            self._guard(name, self._let_go, self._groups[name], "gone")
+            del self._groups[name]
         self._guard(PROOF, self._experiments.end_absent, now, self._clock.utc_ns())
         for name, observation in groups.items():
             self._guard(name, self._note_observation, observation, now)
         for name, observation in groups.items():
-            if name not in self.failures or self._groups[name].here:
-                self._guard(name, self._steer, observation, now)
+            self._guard(name, self._steer, observation, now)
         for name, group in self._groups.items():
             self._guard(name, self._beat, group, now)
         actions, self._actions = self._actions, []
@@ -122,7 +118,7 @@ class Governor:
 
     def _abandon(self, group: GovernedGroup) -> None:
         """Release a group of which nothing is certain any more; it is tried again after a while."""
-        group.retry_ns = self._clock.boot_ns() + int(self._config.patience_s * NS)
+        group.postpone(self._clock.boot_ns() + int(self._config.patience_s * NS))
         try:
             self._let_go(group, "failed")
         except Exception:
@@ -138,28 +134,24 @@ class Governor:
             self._decide(group, observation, self._caps_mw, now)
 
     def views(self) -> tuple[DvfsDevice, ...]:
-        """Snapshot data, one entry per device: of its present or last group, with counters of all its groups."""
+        """Snapshot data, one entry per device: of its present group, with counters of all its groups."""
         claimed, lost = self._experiments.claimed_uj(), self._experiments.lost_uj()
-        had = {*self._past, *claimed, *lost, *(uuid for group in self._groups.values() for uuid in group.left)}
-        latest = dict.fromkeys(had, ("", GovernedGroup(here=False)))
-        for name, group in sorted(self._groups.items(), key=lambda item: item[1].seen_ns):
-            latest |= dict.fromkeys(group.devices, (name, group))
-        views = []
-        for uuid, (name, group) in sorted(latest.items()):
-            view = describe_device(uuid, name, group, self._device_counters(uuid), self._experiments.verdict(name))
-            own = self._experiments.claimed_uj(name).get(uuid) if group.here and uuid in group.devices else None
-            views.append(replace(view, saved_uj=claimed.get(uuid), extra_uj=lost.get(uuid), own_saved_uj=own))
-        return tuple(views)
+        views = {}
+        for uuid in sorted({*self._histories, *claimed, *lost}):
+            past = self._histories.get(uuid, DeviceHistory())
+            views[uuid] = DvfsDevice(
+                uuid, Mode.OBSERVE.value, False, decisions=past.decisions, ineffective=past.ineffective,
+                saved_uj=claimed.get(uuid), extra_uj=lost.get(uuid),
+            )  # fmt: skip
+        for name, group in self._groups.items():
+            verdict, own = self._experiments.verdict(name), self._experiments.claimed_uj(name)
+            for uuid in group.devices:
+                views[uuid] = replace(describe_device(views[uuid], name, group, verdict), own_saved_uj=own.get(uuid))
+        return tuple(views.values())
 
     def policies(self) -> dict[str, dict[str, PolicyState]]:
         """State of each policy after the last round, by the group that it steers."""
-        return {name: group.policies for name, group in self._groups.items() if group.here}
-
-    def _device_counters(self, uuid: str) -> SteeredDevice:
-        counted = SteeredDevice()
-        for devices in (self._past, *(group.all_devices for group in self._groups.values())):
-            counted.add(devices.get(uuid, SteeredDevice()))
-        return counted
+        return {name: group.policies for name, group in self._groups.items()}
 
     def take_proof(self, *, everything: bool = False) -> tuple[list[ProofRow], dict[str, str]]:
         """Pairs and analyses since the last call, for the ledger, and the changed states of experiments, to resume from."""
@@ -169,51 +161,22 @@ class Governor:
 
     def _note_observation(self, observation: Observation, now: int) -> None:
         group = self._groups.setdefault(observation.group, GovernedGroup())
-        group.workload, group.owner, terms = observation.workload, observation.owner, observation.terms
-        group.here, group.seen_ns = True, now
-        group.mode, group.slowdown_ratio = terms.mode, terms.slowdown_ratio
+        group.workload = observation.workload
+        group.mode, group.slowdown_ratio = observation.terms.mode, observation.terms.slowdown_ratio
         if group.devices.keys() != {one.uuid for one in observation.devices}:
             # The group has other devices than in the round before: all are released, and policies and blocks restart.
             self._let_go(group, "regrouped")
             group.forget()
-            group.regroup(one.uuid for one in observation.devices)
+            uuids = [one.uuid for one in observation.devices]
+            group.devices = {uuid: SteeredDevice(self._histories.setdefault(uuid, DeviceHistory())) for uuid in uuids}
             self._experiments.interrupt(observation.group, "other devices")
         energy, gained = count(group, observation)
-        if group.mode is Mode.ENFORCE and observation.is_provable:
-            self._prove(group, observation, now, energy, gained)
-        else:
+        if group.mode is not Mode.ENFORCE or not observation.is_provable:
             self._experiments.mark_absent(observation.group)
-
-    def _prove(
-        self, group: GovernedGroup, observation: Observation, now: int, energy: EnergyReading | None, gained: dict[str, int]
-    ) -> None:
-        subject = Subject(observation.group, group.workload, "+".join(group.policies), group.owner)
-        work = work_of(observation.progress)
-        seen = Round(now, self._clock.utc_ns(), group.steered, gained, energy, work)
+            return
+        subject = Subject(observation.group, group.workload, "+".join(group.policies), observation.owner)
+        seen = Round(now, self._clock.utc_ns(), group.steered, gained, energy, work_of(observation.progress))
         self._experiments.feed(subject, seen, open_arrivals=observation.open_arrivals, wants=group.wants)
-
-    def _drop_group(self, name: str, group: GovernedGroup, now: int) -> None:
-        """Its counters stay: a hole of a second is no end."""
-        group.here = False
-        self._let_go(group, "gone")
-        group.forget()
-        self._experiments.mark_absent(name)
-        if now - group.seen_ns > _FORGET_NS:
-            self._drop(name)
-
-    def _drop_excess(self) -> None:
-        """Keep a bounded number of groups that are gone: the last ones longest."""
-        gone = [name for name, group in self._groups.items() if not group.here]
-        if len(gone) > _GONE_MAX:
-            gone.sort(key=lambda name: self._groups[name].seen_ns)
-            for name in first_of_largest(gone, lambda name: self._groups[name].owner, len(gone) - _GONE_MAX):
-                self._drop(name)
-
-    def _drop(self, name: str) -> None:
-        """Keep of a group its devices' counters."""
-        group = self._groups.pop(name)
-        for uuid, device in group.all_devices.items():
-            self._past.setdefault(uuid, SteeredDevice()).add(device)
 
     def _cap(self, observations: Sequence[Observation]) -> None:
         """Divide the node's budget among the devices; if the budget policy fails, the last caps stay."""
@@ -231,7 +194,7 @@ class Governor:
         for name, decision in decisions:
             action, reason = ("hold", "block_off") if paused and group.wants else (decision.action, decision.reason)
             for device in group.devices.values():
-                device.decisions[name, action, reason] += 1
+                device.history.decisions[name, action, reason] += 1
         group.arbitrate(observation, caps_mw, paused=paused)
         if group.mode is Mode.ENFORCE:
             reason = "block_off" if paused else next((d.reason for _, d in decisions if d.action != "hold"), "arbiter")
@@ -241,7 +204,7 @@ class Governor:
         foreign = [one for one in observation.devices if self._is_foreign(group.devices[one.uuid], one)]
         if foreign:
             self._let_go(group, "foreign_change")
-            group.retry_ns = now + int(self._config.respect_s * NS)
+            group.postpone(now + int(self._config.respect_s * NS))
 
     def _learn_originals(self, group: GovernedGroup, observation: Observation, now: int) -> None:
         """The original power limits: from the actuator's record, otherwise from a later reading."""
@@ -273,7 +236,7 @@ class Governor:
         if not wanted:
             self._undo(group, reason, policy)
             return
-        if now < group.retry_ns or self._client is None:
+        if self._client is None or any(now < device.history.retry_ns for device in group.devices.values()):
             return
         device = ""
         try:
@@ -337,14 +300,14 @@ class Governor:
         group.retry_s = (
             config.retry_s if code == "unreachable" else min(config.patience_s, max(config.retry_s, 2 * group.retry_s))
         )
-        group.retry_ns = now + int((config.respect_s if code in _FOREIGN_CODES else group.retry_s) * NS)
+        group.postpone(now + int((config.respect_s if code in _FOREIGN_CODES else group.retry_s) * NS))
 
     def _is_foreign(self, device: SteeredDevice, seen: DeviceObservation) -> bool:
         """Count time in which a setting has no effect; return whether another program has changed it."""
         old_enough = seen.boot_ns - device.applied_ns >= self._config.effect_s * NS
         why = ineffective(seen, device.applied) if device.applied is not None and old_enough else ""
         if why:
-            device.ineffective[why] += 1
+            device.history.ineffective[why] += 1
         if why not in FOREIGN:
             device.foreign_ns = None
         elif device.foreign_ns is None:

@@ -1,31 +1,28 @@
 """Snapshot data of a steered device. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from dvfs.governor.group import GovernedGroup, SteeredDevice
+from dvfs.governor.group import GovernedGroup
 from dvfs.proof.estimate import Verdict
-from dvfs.types import Mode, Setting
+from dvfs.types import Setting
 from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.core.snapshot import DvfsDevice
 from energy_agent.core.units import HZ_PER_MHZ
 
 
-def describe_device(uuid: str, name: str, group: GovernedGroup, counted: SteeredDevice, verdict: Verdict | None) -> DvfsDevice:
-    """A device of group `name`, with the counters of all groups that ever had it; `verdict` is the group's last analysis."""
-    verdict = verdict if group.here else None
-    facts = {"group": name, "workload": group.workload, "policy": "+".join(group.policies)}
+def describe_device(view: DvfsDevice, name: str, group: GovernedGroup, verdict: Verdict | None) -> DvfsDevice:
+    """`view` with the steering of group `name`; `verdict` is the group's last analysis."""
     # Of several policies the first that expects to save anything.
     promise = next((wanted.promise for wanted in group.policies.values() if wanted.promise is not None), None)
-    return DvfsDevice(
-        uuid,
-        (group.mode if group.here else Mode.OBSERVE).value,
-        group.lease is not None,
-        setting_values(group.devices[uuid].applied if uuid in group.devices else None),
-        counted.decisions,
-        counted.ineffective,
+    return replace(
+        view,
+        mode=group.mode.value,
+        lease_active=group.lease is not None,
+        setting=setting_values(group.devices[view.device].applied),
         predicted=None if promise is None else ConfidenceInterval(promise.saving_ratio, promise.low, promise.high),
-        facts=facts if group.here else {},
-        wanted=setting_values(group.wanted.get(uuid)),
+        facts={"group": name, "workload": group.workload, "policy": "+".join(group.policies)},
+        wanted=setting_values(group.wanted.get(view.device)),
         slowdown_ratio=group.slowdown_ratio,
         saving=verdict.saving_ratio if verdict else None,
         slowdown=verdict.slowdown_ratio if verdict else None,

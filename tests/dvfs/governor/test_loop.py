@@ -39,7 +39,7 @@ class Bench:
     """A steady world: power falls by 25 % at the knee, work does not."""
 
     def __init__(self, folder: Path, mode: Mode, plan: ExperimentPlan | None = None) -> None:
-        self.t_s = 100.0
+        self.t_s, self.group = 100.0, "job"
         self.boards = FakeBoards.create(folder / "boards")
         limits = DeviceLimits(frozenset({"clock"}), None, None, "unlocked")
         self.journal = ActuatorJournal(folder / "journal")
@@ -96,7 +96,7 @@ class Bench:
             for d, lock in zip(DEVICES, self.locked(), strict=True)
         )  # fmt: skip
         return Observation(
-            "job", self.boot_ns(), devices, WorkCounters(self.boot_ns(), tokens=self.work), True, "w", terms=self.terms
+            self.group, self.boot_ns(), devices, WorkCounters(self.boot_ns(), tokens=self.work), True, "w", terms=self.terms
         )
 
     def step(self, seconds: int = 1, **changes: object) -> list[Action]:
@@ -201,12 +201,18 @@ def test_a_refusal_that_lasts_is_told_once_and_asked_ever_less_often(bench: Benc
     assert set(gaps[5:]) == {60}
 
 
-def test_what_somebody_else_sets_is_left_alone_for_a_while(bench: Bench) -> None:
-    """A reset lock shows only in the clock, within seconds; the governor then releases the rest of the group too."""
+@pytest.mark.parametrize("later", ["job", "next"])
+def test_what_somebody_else_sets_is_left_alone_for_a_while(bench: Bench, later: str) -> None:
+    """A reset lock shows only in the clock, within seconds; the governor then releases the rest of the group too.
+
+    The GPUs are left alone whatever group they are in, also after a round without any.
+    """
     bench.step(4)
     bench.boards.change("GPU-0", lock=None)
     acted = bench.step(6)
     assert {(a.device, a.action, a.outcome) for a in acted} == {(d, "restore", "ok: foreign_change") for d in DEVICES}
+    assert bench.act([]) == []
+    bench.group = later
     assert bench.step(880) == []
     assert bench.locked() == [False, False]
     assert [a.action for a in bench.step(30)] == ["set", "set"]
