@@ -94,15 +94,14 @@ class GovernedGroup:
         """Whether any policy requests a setting."""
         return any(w.settings for w in self.policies.values())
 
-    def decide(self, observation: Observation, configured: Mapping[str, ConfiguredPolicy]) -> list[tuple[str, Decision]]:
-        """Run the existing policies of the group's settings and return the decision of each."""
+    def decide(self, observation: Observation, configured: Mapping[str, ConfiguredPolicy]) -> None:
+        """Run the existing policies of the group's settings."""
         names = [name for name in observation.terms.policies if name in configured]
         for gone in self.policies.keys() - set(names):
             del self.policies[gone]
         enforced = observation.terms.mode is Mode.ENFORCE
         originals = dict(self.originals) if enforced else None
         seen = replace(observation, enforced=enforced, in_force=self.in_force, original_limit_mw=originals)
-        decisions = []
         for name in names:
             policy, config = configured[name].policy, configured[name].config
             wanted = self.policies.setdefault(name, PolicyState(policy.kind, policy.start()))
@@ -121,8 +120,6 @@ class GovernedGroup:
                 wanted.settings = decision.settings
             wanted.steering = bool(wanted.settings) if decision.steering is None else decision.steering
             wanted.decision = decision
-            decisions.append((name, decision))
-        return decisions
 
     def arbitrate(self, observation: Observation, caps_mw: Mapping[str, int], *, paused: bool) -> None:
         """Make one wish of all: `caps_mw` are those of the node's budget; `paused`: only they count now."""

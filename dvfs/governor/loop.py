@@ -125,14 +125,6 @@ class Governor:
             log.exception("could not release a lease; it expires by itself")
         group.forget()
 
-    def _steer(self, observation: Observation, now: int) -> None:
-        group = self._groups[observation.group]
-        if group.mode is Mode.OBSERVE:
-            self._let_go(group, "observe")
-            group.forget()
-        else:
-            self._decide(group, observation, self._caps_mw, now)
-
     def views(self) -> tuple[DvfsDevice, ...]:
         """Snapshot data, one entry per device: of its present group, with counters of all its groups."""
         claimed, lost = self._experiments.claimed_uj(), self._experiments.lost_uj()
@@ -183,23 +175,30 @@ class Governor:
         if self._config.budget is not None:
             self._caps_mw, self._budget_state = self._config.budget.decide(observations, self._budget_state)
 
-    def _decide(self, group: GovernedGroup, observation: Observation, caps_mw: Mapping[str, int], now: int) -> None:
+    def _steer(self, observation: Observation, now: int) -> None:
+        group = self._groups[observation.group]
+        if group.mode is Mode.OBSERVE:
+            self._let_go(group, "observe")
+            group.forget()
+            return
         if group.mode is Mode.ENFORCE:
             self._learn_originals(group, observation, now)
-        decisions = group.decide(observation, self._config.policies)
-        for name, wanted in group.policies.items():
-            if wanted.failed:
-                self.failures[observation.group] = f"policy {name} failed: {wanted.failed}"
+        group.decide(observation, self._config.policies)
         paused = self._experiments.is_paused(observation.group)
-        for name, decision in decisions:
-            action, reason = ("hold", "block_off") if paused and group.wants else (decision.action, decision.reason)
+        for name, policy in group.policies.items():
+            if policy.failed:
+                self.failures[observation.group] = f"policy {name} failed: {policy.failed}"
+            action, reason = policy.decision.action, policy.decision.reason
+            if paused and group.wants:
+                action, reason = "hold", "block_off"
             for device in group.devices.values():
                 device.history.decisions[name, action, reason] += 1
-        group.arbitrate(observation, caps_mw, paused=paused)
+        group.arbitrate(observation, self._caps_mw, paused=paused)
         if group.mode is Mode.ENFORCE:
-            reason = "block_off" if paused else next((d.reason for _, d in decisions if d.action != "hold"), "arbiter")
-            self._enforce(group, now, reason, "+".join(name for name, _ in decisions))
-        elif group.lease is not None:
+            decisions = [policy.decision for policy in group.policies.values()]
+            reason = "block_off" if paused else next((d.reason for d in decisions if d.action != "hold"), "arbiter")
+            self._enforce(group, now, SettingNote("+".join(group.policies) or "governor", reason, group.workload))
+        else:
             self._let_go(group, group.mode.value)
         foreign = [one for one in observation.devices if self._is_foreign(group.devices[one.uuid], one)]
         if foreign:
@@ -209,10 +208,7 @@ class Governor:
     def _learn_originals(self, group: GovernedGroup, observation: Observation, now: int) -> None:
         """The original power limits: from the actuator's record, otherwise from a later reading."""
         unknown = [one for one in observation.devices if one.uuid not in group.originals]
-        if not unknown or group.lease is not None:
-            return
-        if self._client is None:
-            group.originals |= {one.uuid: one.power_limit_mw for one in unknown if one.power_limit_mw is not None}
+        if self._client is None or not unknown or group.lease is not None:
             return
         if group.originals_ns is None:
             if now < group.status_ns:
@@ -229,16 +225,12 @@ class Governor:
             if one.power_limit_mw is not None and one.boot_ns > group.originals_ns:
                 group.originals.setdefault(one.uuid, one.power_limit_mw)
 
-    def _enforce(self, group: GovernedGroup, now: int, reason: str, policy: str) -> None:
-        wanted = group.wanted
-        if wanted == group.in_force:
+    def _enforce(self, group: GovernedGroup, now: int, note: SettingNote) -> None:
+        wanted, device = group.wanted, ""
+        if self._client is None or wanted == group.in_force:
             return
-        if not wanted:
-            self._undo(group, reason, policy)
+        if wanted and any(now < device.history.retry_ns for device in group.devices.values()):  # a release never waits
             return
-        if self._client is None or any(now < device.history.retry_ns for device in group.devices.values()):
-            return
-        device = ""
         try:
             if group.lease is None:
                 group.lease = HeldLease(self._client, sorted(group.devices), now)
@@ -246,29 +238,18 @@ class Governor:
                 setting = wanted.get(device, Setting())
                 if setting == group.in_force.get(device, Setting()):
                     continue
-                effect = group.lease.set(device, setting, _note(group, reason, policy))
+                effect = group.lease.set(device, setting, note)
                 known = group.devices[device]
                 known.applied, known.applied_ns = (effect.setting, now) if device in wanted else (None, now)
         except LeaseError as error:
             self._wait(group, now, error)
             if group.refused != (why := _why(error)):
                 group.refused, where = why, device or "+".join(sorted(group.devices))
-                self._log_refusal(group, where, wanted.get(device, Setting()), why, policy)
+                text = json.dumps(wanted.get(device, Setting()).as_json(), sort_keys=True, separators=(",", ":"))
+                self._actions.append(Action(self._clock.utc_ns(), where, note.policy, "refuse", text, why, note.workload))
             self._let_go(group, "refused")
             return
         group.in_force, group.refused, group.retry_s = dict(wanted), "", 0.0
-
-    def _undo(self, group: GovernedGroup, reason: str, policy: str) -> None:
-        """Restore the original settings under the same lease."""
-        try:
-            for uuid, device in group.devices.items():
-                if device.applied is not None and group.lease is not None:
-                    group.lease.set(uuid, Setting(), _note(group, reason, policy))
-                    device.applied = None
-            group.in_force = {}
-        except LeaseError as error:
-            self._log_refusal(group, "+".join(sorted(group.devices)), Setting(), _why(error), policy)
-            self._let_go(group, "undo_failed")
 
     def _let_go(self, group: GovernedGroup, reason: str) -> None:
         """End the lease: the actuator restores, now or when it expires."""
@@ -313,15 +294,6 @@ class Governor:
         elif device.foreign_ns is None:
             device.foreign_ns = seen.boot_ns
         return device.foreign_ns is not None and seen.boot_ns - device.foreign_ns >= self._config.foreign_s * NS
-
-    def _log_refusal(self, group: GovernedGroup, device: str, setting: Setting, why: str, policy: str) -> None:
-        text = json.dumps(setting.as_json(), sort_keys=True, separators=(",", ":"))
-        by = policy or "governor"
-        self._actions.append(Action(self._clock.utc_ns(), device, by, "refuse", text, why, group.workload))
-
-
-def _note(group: GovernedGroup, reason: str, policy: str) -> SettingNote:
-    return SettingNote(policy or "governor", reason, group.workload)
 
 
 def _why(error: LeaseError) -> str:

@@ -201,6 +201,24 @@ def test_a_refusal_that_lasts_is_told_once_and_asked_ever_less_often(bench: Benc
     assert set(gaps[5:]) == {60}
 
 
+def test_a_release_that_is_refused_ends_the_lease_and_is_recorded(bench: Bench) -> None:
+    class Refusing(DirectActuator):
+        def set(self, lease: str, device: str, setting: Setting, note: SettingNote) -> Effect:
+            if setting == Setting():
+                raise ActuatorError("hung", "the driver does not answer")
+            return super().set(lease, device, setting, note)
+
+    bench.governor = Governor(bench.config, Refusing(bench.core), bench)
+    bench.step(4)
+    assert bench.locked() == [True, True]
+    acted = bench.step(1, event_reasons=0x40)
+    assert ("GPU-0", "refuse", "hung: actuator: the driver does not answer") in {(a.device, a.action, a.outcome) for a in acted}
+    assert [a.outcome for a in acted if a.action == "restore"] == ["ok: refused"] * 2
+    assert bench.locked() == [False, False]
+    bench.step(10)
+    assert bench.locked() == [True, True]
+
+
 @pytest.mark.parametrize("later", ["job", "next"])
 def test_what_somebody_else_sets_is_left_alone_for_a_while(bench: Bench, later: str) -> None:
     """A reset lock shows only in the clock, within seconds; the governor then releases the rest of the group too.
