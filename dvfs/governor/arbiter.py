@@ -76,11 +76,8 @@ def settle(wishes: Sequence[Wish]) -> Setting:
 
 
 def _narrowed(left: KnobRange, wish: KnobRange) -> KnobRange:
-    if wish.low > left.high:
-        return KnobRange(left.high, left.high)
-    if wish.high < left.low:
-        return KnobRange(left.low, left.low)
-    return KnobRange(max(left.low, wish.low), min(left.high, wish.high))
+    low, high = max(left.low, wish.low), min(left.high, wish.high)
+    return KnobRange(min(low, left.high), max(high, left.low))
 
 
 def _value(left: KnobRange) -> int | None:

@@ -6,7 +6,7 @@ import secrets
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from dvfs.proof.estimate import Verdict
 from dvfs.proof.experiment import Experiment, Round, Subject
@@ -31,7 +31,6 @@ class _Running:
     experiment: Experiment
     subject: Subject
     seen_ns: int
-    is_present: bool = False
     stored: str = ""
     stored_ns: int = 0
     is_changed: bool = True  # since the last store
@@ -45,9 +44,8 @@ class Experiments:
         self._plan = plan
         self._running: dict[str, _Running] = {}
         self._rows: list[ProofRow] = []
-        self._removed: set[str] = set()
+        self._changed: dict[str, str] = {}  # states of experiments that ended, since the last `take`
         self._past = {"claimed_uj": Counter[str](), "lost_uj": Counter[str]()}  # of experiments that ended, by device
-        self._past_is_changed = False
         for key, text in states.items():
             try:
                 body = json.loads(text)
@@ -62,7 +60,7 @@ class Experiments:
                     )
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 log.warning("state %r of the savings proof is not readable; the experiment restarts: %s", key, error)
-                self._removed.add(key)
+                self._changed[key] = ""
 
     def is_paused(self, group: str) -> bool:
         """Whether the group's setting has to be suspended now, for a control block."""
@@ -71,18 +69,19 @@ class Experiments:
 
     def feed(self, subject: Subject, readings: Round, *, open_arrivals: bool, wants: bool) -> None:
         """Process a round of a group. Its experiment starts when its policies first request a setting."""
+        if self._plan is None:
+            return
         running = self._running.get(subject.group)
         if running is not None and running.experiment.state.open_arrivals != open_arrivals:
             self._end(subject.group, readings.utc_ns)
             running = None
         if running is None:
-            if self._plan is None or not wants:
+            if not wants:
                 return
             salt = secrets.token_hex(8)
             experiment = Experiment(self._plan, readings.utc_ns, open_arrivals=open_arrivals, salt=salt)
             running = self._running[subject.group] = _Running(experiment, subject, readings.boot_ns)
-            self._removed.discard(_OF_GROUP + subject.group)
-        running.subject, running.seen_ns, running.is_present = subject, readings.boot_ns, True
+        running.subject, running.seen_ns = subject, readings.boot_ns
         was = running.experiment.is_measuring
         rows = running.experiment.feed(readings, subject)
         self._rows += rows
@@ -93,15 +92,9 @@ class Experiments:
         if (running := self._running.get(group)) is not None:
             running.experiment.interrupt(why)
 
-    def mark_absent(self, group: str) -> None:
-        """The group is absent in this round; its experiment ends after an hour of absence."""
-        self.interrupt(group, "the group was absent")
-        if (running := self._running.get(group)) is not None:
-            running.is_present = False
-
     def end_absent(self, boot_ns: int, utc_ns: int) -> None:
-        """End the experiments of groups that are absent for long or too many, or that have no plan."""
-        absent = [name for name, running in self._running.items() if not running.is_present]
+        """End the experiments of groups without a round at `boot_ns`: if absent for long or too many, or without a plan."""
+        absent = [name for name, running in self._running.items() if running.seen_ns != boot_ns]
         over = [n for n in absent if self._plan is None or boot_ns - self._running[n].seen_ns > _MAX_ABSENCE_NS]
         if len(absent) - len(over) > _MAX_ABSENT:
             left = sorted(set(absent) - set(over), key=lambda name: self._running[name].seen_ns)
@@ -114,23 +107,15 @@ class Experiments:
         self._rows += running.experiment.close(utc_ns, running.subject)
         for what, past in self._past.items():
             past.update(getattr(running.experiment.state, what))
-        self._past_is_changed = True
-        self._removed.add(_OF_GROUP + group)
+        self._changed |= {_OF_GROUP + group: "", _ENDED: json.dumps(self._past)}
 
     def verdict(self, group: str) -> Verdict | None:
         """Result of the last analysis; None before the first one."""
         running = self._running.get(group)
         return running.experiment.state.verdict if running is not None else None
 
-    def claimed_uj(self, group: str | None = None) -> Counter[str]:
-        """Claimed saving by device: of one group, or of all groups including former ones."""
-        return self._sum("claimed_uj", group)
-
-    def lost_uj(self) -> Counter[str]:
-        """Estimated loss by device."""
-        return self._sum("lost_uj", None)
-
-    def _sum(self, what: str, group: str | None) -> Counter[str]:
+    def total_uj(self, what: Literal["claimed_uj", "lost_uj"], group: str | None = None) -> Counter[str]:
+        """Claimed saving or estimated loss by device: of one group, or of all groups including former ones."""
         totals = Counter(self._past[what]) if group is None else Counter[str]()
         for name, running in self._running.items():
             if group in (None, name):
@@ -140,11 +125,7 @@ class Experiments:
     def take(self, boot_ns: int, *, everything: bool = False) -> tuple[list[ProofRow], dict[str, str]]:
         """Return rows and changed states since the last call; "" removes a state. `everything`: store all states."""
         rows, self._rows = self._rows, []
-        states = dict.fromkeys(self._removed, "")
-        self._removed = set()
-        if self._past_is_changed:
-            self._past_is_changed = False
-            states[_ENDED] = json.dumps(self._past)
+        states, self._changed = self._changed, {}
         for running in self._running.values():
             if running.is_changed or everything or boot_ns - running.stored_ns >= _STORE_NS:
                 subject = running.subject

@@ -33,6 +33,7 @@ BUDGET = "(budget)"
 """Under which name a failure of the node's budget is reported."""
 PROOF = "(proof)"
 """Lines per round about the ends of experiments."""
+_ABSENT = "the group was absent"
 _FOREIGN_CODES = frozenset({"foreign_change", "out_of_band"})
 
 
@@ -84,14 +85,14 @@ class Governor:
                 self.failures[observation.group] = "duplicate group name: only the first group is steered"
         # Lost devices are released before any group acquires one.
         for name in sorted(self._groups.keys() - groups.keys()):
-            self._experiments.mark_absent(name)
+            self._experiments.interrupt(name, _ABSENT)
             self._guard(name, self._let_go, self._groups[name], "gone")
             del self._groups[name]
-        self._guard(PROOF, self._experiments.end_absent, now, self._clock.utc_ns())
         for name, observation in groups.items():
             self._guard(name, self._note_observation, observation, now)
         for name, observation in groups.items():
             self._guard(name, self._steer, observation, now)
+        self._guard(PROOF, self._experiments.end_absent, now, self._clock.utc_ns())
         for name, group in self._groups.items():
             self._guard(name, self._beat, group, now)
         actions, self._actions = self._actions, []
@@ -127,7 +128,7 @@ class Governor:
 
     def views(self) -> tuple[DvfsDevice, ...]:
         """Snapshot data, one entry per device: of its present group, with counters of all its groups."""
-        claimed, lost = self._experiments.claimed_uj(), self._experiments.lost_uj()
+        claimed, lost = self._experiments.total_uj("claimed_uj"), self._experiments.total_uj("lost_uj")
         views = {}
         for uuid in sorted({*self._histories, *claimed, *lost}):
             past = self._histories.get(uuid, DeviceHistory())
@@ -136,7 +137,7 @@ class Governor:
                 saved_uj=claimed.get(uuid), extra_uj=lost.get(uuid),
             )  # fmt: skip
         for name, group in self._groups.items():
-            verdict, own = self._experiments.verdict(name), self._experiments.claimed_uj(name)
+            verdict, own = self._experiments.verdict(name), self._experiments.total_uj("claimed_uj", name)
             for uuid in group.devices:
                 views[uuid] = replace(describe_device(views[uuid], name, group, verdict), own_saved_uj=own.get(uuid))
         return tuple(views.values())
@@ -164,7 +165,7 @@ class Governor:
             self._experiments.interrupt(observation.group, "other devices")
         energy, gained = count(group, observation)
         if group.mode is not Mode.ENFORCE or not observation.is_provable:
-            self._experiments.mark_absent(observation.group)
+            self._experiments.interrupt(observation.group, _ABSENT)
             return
         subject = Subject(observation.group, group.workload, "+".join(group.policies), observation.owner)
         seen = Round(now, self._clock.utc_ns(), group.steered, gained, energy, work_of(observation.progress))

@@ -244,15 +244,12 @@ def t_quantile(df: int, above: float) -> float:
 
 def _t_inside(t: float, df: int) -> float:
     """P(|T| < t)."""
-    theta = math.atan(t / math.sqrt(df))
-    cos2, term, total = math.cos(theta) ** 2, 1.0, 0.0
-    first = 3 if df % 2 else 2
-    if df > 1:
-        term = math.cos(theta) if df % 2 else 1.0
-        total = term
-        for k in range(first, df - 1, 2):
-            term *= cos2 * (k - 1) / k
-            total += term
-    if df % 2:
-        return 2 / math.pi * (theta + math.sin(theta) * total)
-    return math.sin(theta) * total
+    theta, is_odd = math.atan(t / math.sqrt(df)), df % 2 == 1
+    cos = math.cos(theta)
+    term = cos if is_odd else 1.0
+    total = term if df > 1 else 0.0
+    for k in range(3 if is_odd else 2, df - 1, 2):
+        term *= cos**2 * (k - 1) / k
+        total += term
+    inside = math.sin(theta) * total
+    return 2 / math.pi * (theta + inside) if is_odd else inside

@@ -199,8 +199,9 @@ class Experiment:
         if self._is_quarter_over(readings):
             rows += self.close(readings.utc_ns, subject)
             old = self.state
-            self.state = ExperimentState(readings.utc_ns, old.open_arrivals, old.salt)
-            self.state.claimed_uj, self.state.lost_uj = old.claimed_uj, old.lost_uj
+            self.state = ExperimentState(
+                readings.utc_ns, old.open_arrivals, old.salt, claimed_uj=old.claimed_uj, lost_uj=old.lost_uj
+            )
         interval_ns = 0 if self._last_ns is None else readings.boot_ns - self._last_ns
         self._last_ns = readings.boot_ns
         if self._plan.is_complete(self.state.periods):
@@ -233,12 +234,10 @@ class Experiment:
     def _is_quarter_over(self, readings: Round) -> bool:
         if _quarter(readings.utc_ns) == _quarter(self.state.since_ns):
             self._other_quarter_ns = None
-        elif self._other_quarter_ns is None:
+            return False
+        if self._other_quarter_ns is None:
             self._other_quarter_ns = readings.boot_ns
-        elif readings.boot_ns - self._other_quarter_ns >= _QUARTER_NS:
-            self._other_quarter_ns = None
-            return True
-        return False
+        return readings.boot_ns - self._other_quarter_ns >= _QUARTER_NS
 
     def _follow_work(self, work: WorkReading | None) -> None:
         """Add energy to the period when work progresses; energy in a pause (evaluation, checkpoint, no load) is not claimed."""
