@@ -1,6 +1,7 @@
 """Configuration of inference servers: their endpoints, and the counter names of unknown servers."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -73,6 +74,10 @@ class TokenSource(Section):
     ports: tuple[Port, ...] = Field(
         (), description="ports of further engines of the workload on the same host, each with a metrics endpoint"
     )
+    ca_file: Path | None = Field(
+        None, description="for https, CA certificates for the server's certificate, if the system's do not include its issuer"
+    )
+    verify: bool = Field(True, description="for https, verify the server's certificate")
     server: str = Field("vllm", description="inference server, which determines the metric names to read (docs/tokens.md)")
     mapping: TokenMapping | None = Field(None, description="for server: mapping, the names of the server's metrics")
     model: Fact = Field("", description="name of the model, replaces the name in the metrics response")

@@ -2,14 +2,16 @@
 
     wattlens.io/metrics-port: "8000"      one port, or several with commas: an engine each; nothing is scraped without it
     wattlens.io/metrics-path: /metrics
+    wattlens.io/metrics-scheme: https
     wattlens.io/token-server: vllm        a file of this folder; mapping is for the configuration alone
     wattlens.io/group: llama-70b          where the engine's devices are in several pods: the pod that serves has the port
     wattlens.io/model: llama-70b          in place of the page's
     wattlens.io/precision: fp8            of its weights
     wattlens.io/role: prefill             or decode: of a service whose prefill and decode run in separate pods
 
-The agent only scrapes the pod's own address, by plain HTTP. On the host's network a pod has no address of its own: there the
-agent scrapes the ports that the pod declares, which the scheduler gives to one pod of a node alone.
+The agent only scrapes the pod's own address. Pods sign their certificates themselves, so none is verified: HTTPS is for servers
+that do not speak HTTP, and trusted as much. On the host's network a pod has no address of its own: there the agent scrapes the
+ports that the pod declares, which the scheduler gives to one pod of a node alone.
 """
 
 import ipaddress
@@ -21,9 +23,10 @@ from typing import Literal
 
 from energy_agent.config.tokens import TokenSource
 
-KEYS = PORT, PATH, SERVER, GROUP, MODEL, PRECISION, ROLE = (
+KEYS = PORT, PATH, SCHEME, SERVER, GROUP, MODEL, PRECISION, ROLE = (
     "wattlens.io/metrics-port",
     "wattlens.io/metrics-path",
+    "wattlens.io/metrics-scheme",
     "wattlens.io/token-server",
     "wattlens.io/group",
     "wattlens.io/model",
@@ -125,14 +128,21 @@ def _source(pod: PodFacts, servers: Collection[str], nameless: Collection[str], 
         raise ValueError(f"annotation {GROUP}: expected a name of at most 63 letters, digits, '.', '_' and '-'")
     return TokenSource(
         workload=pod.workload,
-        url=f"http://{_host(pod.address, simulated)}:{first}{path}",
+        url=f"{_scheme(annotations.get(SCHEME, 'http'))}://{_host(pod.address, simulated)}:{first}{path}",
         ports=tuple(more),
+        verify=False,
         server=server,
         model=_fact(pod, MODEL, "model" if server in nameless else ""),
         precision=_fact(pod, PRECISION, "precision"),
         role=_role(annotations.get(ROLE, "")),
         group=group(pod) or _UNNAMEABLE.sub("_", pod.facts.get("group", "")).lstrip("._/-")[:253] or None,
     )
+
+
+def _scheme(text: str) -> str:
+    if text.lower() not in ("http", "https"):
+        raise ValueError(f"annotation {SCHEME}: expected http or https")
+    return text.lower()
 
 
 def _role(text: str) -> Literal["", "prefill", "decode"]:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from energy_agent.core.errors import UsageError
 from energy_agent.runtime.network.http import HttpClient, HttpCostError, HttpError, ResponseStream
+from energy_agent.runtime.network.tls import SYSTEM_TLS, TlsFiles
 from energy_agent.tokens.reading import EndpointError
 
 BODY_LIMIT_B: Final = 4 << 20
@@ -26,17 +27,25 @@ _LARGE: Final = threading.BoundedSemaphore(4)
 """Responses of which more than _SMALL_B is kept, at a time: many endpoints together stay within some megabytes."""
 
 
-def fetch(url: str, names: tuple[str, ...], *, timeout_s: float = TIMEOUT_S, lines_limit: int = LINES_LIMIT) -> str:
-    """Return the lines of the metrics endpoint at `url` with these names, as text.
+def fetch(
+    url: str,
+    names: tuple[str, ...],
+    *,
+    tls: TlsFiles = SYSTEM_TLS,
+    timeout_s: float = TIMEOUT_S,
+    lines_limit: int = LINES_LIMIT,
+) -> str:
+    """Return the lines of the metrics endpoint at `url` with these names, as text; `tls` is for https.
 
     Raises:
-        UsageError: `url` is not an http:// address.
+        UsageError: `url` is not an http:// or https:// address.
         TokenPageError: no response within `timeout_s`, status other than 200, not Prometheus text, or more than its bounds.
     """
     parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:
-        raise UsageError(f"metrics endpoint: expected an http:// URL, got {url!r}")
-    client = HttpClient(f"http://{parts.netloc}", timeout_s, body_limit_b=BODY_LIMIT_B, cpu_limit_s=CPU_LIMIT_S)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"metrics endpoint: expected an http:// or https:// URL, got {url!r}")
+    root = f"{parts.scheme}://{parts.netloc}"
+    client = HttpClient(root, timeout_s, tls, "tokens.ca_file", BODY_LIMIT_B, CPU_LIMIT_S)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     lines = _Lines(url, names, lines_limit, time.monotonic() + timeout_s)
     try:

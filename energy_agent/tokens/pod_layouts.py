@@ -11,7 +11,7 @@ containers are the choice of the pod's creator, as annotations are; discovery tr
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from energy_agent.tokens.discovery import PATH, PORT, ROLE, SERVER
+from energy_agent.tokens.discovery import PATH, PORT, ROLE, SCHEME, SERVER
 
 LLMD_ROLE: Final = "llm-d.ai/role"
 KSERVE_SERVICE: Final = "serving.kserve.io/inferenceservice"
@@ -26,20 +26,20 @@ _CONTAINERS_MAX: Final = 32
 
 
 def layout_annotations(labels: Mapping[str, str], annotations: Mapping[str, str], spec: Mapping[str, Any]) -> dict[str, str]:
-    """Annotations as of `discovery`; empty for another pod, and for an engine that serves HTTPS only."""
+    """Annotations as of `discovery`; empty for another pod."""
     if LLMD_ROLE in labels:
         server = labels.get(_ENGINE_TYPE, "vllm")
         engine = _container(spec, _ENGINES)
-        if server not in _SERVERS or engine is None or _is_https(engine):
+        if server not in _SERVERS or engine is None:
             return {}
-        found = {PORT: _port(engine, "8000"), SERVER: server}
+        found = {PORT: _port(engine, "8000"), SERVER: server} | _scheme(engine)
         return found | ({ROLE: role} if (role := labels[LLMD_ROLE]) in ("prefill", "decode") else {})
     if KSERVE_SERVICE in labels:
         engine = _container(spec, (_KSERVE_ENGINE,))
-        if engine is None or _is_https(engine) or not any(name in str(engine.get("image", "")) for name in _KSERVE_IMAGES):
+        if engine is None or not any(name in str(engine.get("image", "")) for name in _KSERVE_IMAGES):
             return {}
         port = annotations.get(_KSERVE_PORT) or _port(engine, "8080")
-        return {PORT: port, PATH: annotations.get(_KSERVE_PATH, "/metrics"), SERVER: "vllm"}
+        return {PORT: port, PATH: annotations.get(_KSERVE_PATH, "/metrics"), SERVER: "vllm"} | _scheme(engine)
     return {}
 
 
@@ -57,6 +57,7 @@ def _port(engine: Mapping[str, Any], default: str) -> str:
     return default if port is None else str(port["containerPort"])
 
 
-def _is_https(engine: Mapping[str, Any]) -> bool:
+def _scheme(engine: Mapping[str, Any]) -> dict[str, str]:
+    """That of the probes, which go to the same port as the metrics."""
     probes = (engine.get(name, {}).get("httpGet", {}) for name in ("readinessProbe", "startupProbe", "livenessProbe"))
-    return any(probe.get("scheme") == "HTTPS" for probe in probes)
+    return {SCHEME: "https"} if any(probe.get("scheme") == "HTTPS" for probe in probes) else {}

@@ -14,6 +14,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.core.workloads.tokens import Latencies, TokenDelta, TokenTotals, joined
+from energy_agent.runtime.network.tls import TlsFiles
 from energy_agent.runtime.poller import NOT_READ, stop_all
 from energy_agent.tokens.account import KEPT_LIMIT, TOTALS_LIMIT, rows, zeros
 from energy_agent.tokens.counter_state import encode
@@ -261,7 +262,11 @@ class TokenPoller:
         lines = min(LINES_LIMIT, max(_LINES_LEAST, _LINES_ALL // among))
         before_ns, before_boot_ns = self._clock.utc_ns(), self._clock.boot_ns()
         response = self._fetch(
-            poll.url, names_of(poll.server), timeout_s=min(TIMEOUT_S, poll.source.period_s * 2), lines_limit=lines
+            poll.url,
+            names_of(poll.server),
+            tls=TlsFiles(poll.source.ca_file, verify=poll.source.verify),
+            timeout_s=min(TIMEOUT_S, poll.source.period_s * 2),
+            lines_limit=lines,
         )
         t_ns, boot_ns = (before_ns + self._clock.utc_ns()) // 2, self._clock.boot_ns()
         elapsed_s = None if poll.fed_boot_ns is None else (boot_ns - poll.fed_boot_ns) / NS_PER_S

@@ -14,6 +14,7 @@ from energy_agent.tokens.discovery import (
     PORT,
     PRECISION,
     ROLE,
+    SCHEME,
     SERVER,
     PodFacts,
     group,
@@ -24,7 +25,8 @@ KNOWN = ("vllm", "sglang", "mapping")
 
 
 def pod(workload="ns/chat.1a2b3c4d", address="10.1.2.3", **said) -> PodFacts:
-    keys = {"port": PORT, "path": PATH, "server": SERVER, "group": GROUP, "model": MODEL, "precision": PRECISION, "role": ROLE}
+    keys = {"port": PORT, "path": PATH, "scheme": SCHEME, "server": SERVER, "group": GROUP, "model": MODEL}
+    keys |= {"precision": PRECISION, "role": ROLE}
     return PodFacts(workload, address, {keys[key]: text for key, text in said.items()})
 
 
@@ -44,6 +46,8 @@ def test_all_that_it_may_say():
     [found], _ = sources([pod(port="8000, 8001", path="/prometheus/metrics", server="sglang", group="llama-70b")], KNOWN)
     assert found.endpoints == ("http://10.1.2.3:8000/prometheus/metrics", "http://10.1.2.3:8001/prometheus/metrics")
     assert (found.server, found.group) == ("sglang", "llama-70b")
+    [secure], _ = sources([pod(port="8000,8001", scheme="HTTPS")], KNOWN)
+    assert secure.endpoints == ("https://10.1.2.3:8000/metrics", "https://10.1.2.3:8001/metrics")
     [six], _ = sources([pod(address="fd00::1:2", port="8000,8001")], KNOWN)
     assert six.endpoints == ("http://[fd00::1:2]:8000/metrics", "http://[fd00::1:2]:8001/metrics")
 
@@ -68,6 +72,7 @@ def test_the_rank_that_serves_is_asked_and_the_others_are_members():
         ({"port": "²"}, PORT),
         ({"port": ",".join(map(str, range(1, 18)))}, PORT),
         ({"port": "9" * 5000}, PORT),
+        ({"port": "80", "scheme": "file"}, SCHEME),
         ({"port": "80", "path": "metrics"}, PATH),
         ({"port": "80", "path": "@evil.example/"}, PATH),
         ({"port": "80", "path": "/a?b"}, PATH),

@@ -119,7 +119,7 @@ def test_nobody_there() -> None:
         fetch(f"http://127.0.0.1:{free_port()}/metrics", NAMES)
 
 
-def test_only_http() -> None:
-    for url in ("file:///etc/passwd", "https://localhost/metrics", "ftp://localhost/", "/metrics", "http:///metrics", ""):
-        with pytest.raises(UsageError, match="expected an http:// URL"):
+def test_only_http_and_https() -> None:
+    for url in ("file:///etc/passwd", "ftp://localhost/", "/metrics", "http:///metrics", ""):
+        with pytest.raises(UsageError, match="expected an http:// or https:// URL"):
             fetch(url, NAMES)

@@ -32,7 +32,7 @@ def test_an_engine_is_found_at_its_own_port(pod: dict[str, Any]) -> None:
         assert followed == []
         return
     [source] = followed
-    assert source.url == f"http://10.1.2.3:{expected['port']}/metrics"
+    assert source.url == f"{expected.get('scheme', 'http')}://10.1.2.3:{expected['port']}/metrics"
     assert (source.server, source.role, source.group) == (expected["server"], expected["role"], expected.get("group"))
 
 

@@ -1,6 +1,7 @@
 """The poller against a real HTTP server whose page moves, breaks and restarts."""
 
 import http.server
+import ssl
 import threading
 from collections.abc import Iterator
 
@@ -9,12 +10,14 @@ import pytest
 from energy_agent.config.tokens import TokenSource
 from energy_agent.core.errors import UsageError
 from energy_agent.runtime.clock import RealClock
+from energy_agent.tokens.discovery import PORT, SCHEME, PodFacts, sources
 from energy_agent.tokens.endpoint import fetch
 from energy_agent.tokens.polled_endpoint import NOBODY_NS, PATIENCE_NS
 from energy_agent.tokens.poller import TokenPoller
 from energy_agent.tokens.response_parser import names_of
 from energy_agent.tokens.servers import vllm
-from tests.raw_server import RawServer
+from tests.certificates import Authority
+from tests.raw_server import OK, RawServer
 from tests.support import eventually, free_port
 
 
@@ -107,6 +110,23 @@ def test_counting_begins_with_the_first_reading_and_goes_on_from_the_last_commit
     again.configure([source(server)])
     eventually(lambda: after.drain().get("generation") == 430)
     again.stop()
+
+
+def test_https_is_verified_as_configured_and_not_for_pods(tmp_path, poller):
+    authority = Authority(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*authority.issue("server", "IP:127.0.0.1"))
+    with RawServer([OK + b"\r\n" + page(1000, 50)], tls=tls) as server:
+        poller.configure([source(server, url=server.url)])
+        eventually(lambda: "certificate" in poller.health()[0].reason)
+        for more in ({"ca_file": authority.ca}, {"verify": False}):
+            poller.configure([source(server, url=server.url, **more)])
+            eventually(lambda: poller.health()[0].up)
+        poller.configure([])
+        pod = PodFacts("ns/chat", "127.0.0.1", {PORT: str(server.port), SCHEME: "https"})
+        [discovered], _ = sources([pod], ["vllm"], simulated=True)
+        poller.discover([discovered])
+        eventually(lambda: poller.health()[0].up)
 
 
 def test_an_engine_that_restarted_counts_from_zero(server, poller):
