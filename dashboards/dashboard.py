@@ -108,7 +108,7 @@ class Panel:
     decimals: int | None = None
     states: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     stacked: bool = False
-    no_value: str = "no data: not reported, or the agent is not scraped"
+    no_value: str = "no data: not reported, not scraped, or just started"
     links: tuple[Link, ...] = ()
     dashed: tuple[str, ...] = ("limit", "maximum", "at least", "at most")
     step: str = ""
