@@ -6,7 +6,7 @@ from typing import Any
 
 from energy_agent.core.errors import UsageError
 
-_MOST = 1e6
+_ANY = (0.0, 1e6)
 Ranges = Mapping[str, tuple[float, float]]
 
 
@@ -28,25 +28,15 @@ def checked(
     for name, value in options.items():
         if name not in defaults:
             raise UsageError(f"dvfs policy {policy}: unknown option {name!r}; expected one of {', '.join(defaults)}")
-        default = defaults[name]
-        if isinstance(default, bool):
-            if not isinstance(value, bool):
-                raise UsageError(f"dvfs policy {policy}: {name}: expected true or false, got {value!r}")
-        elif isinstance(default, str):
-            if not isinstance(value, str):
-                raise UsageError(f"dvfs policy {policy}: {name}: expected a word, got {value!r}")
-        elif isinstance(value, bool) or not isinstance(value, int | float):
-            raise UsageError(f"dvfs policy {policy}: {name}: expected a number of at least 0, got {value!r}")
-        elif name in ranges:
-            _within(policy, name, value, *ranges[name])
-        elif not 0 <= value < _MOST:
-            raise UsageError(f"dvfs policy {policy}: {name}: expected a number of at least 0, got {value!r}")
+        if isinstance(defaults[name], str):
+            expected, is_valid = "a word", isinstance(value, str)
+        else:
+            low, high = ranges.get(name, _ANY)
+            is_whole = isinstance(low, int) and isinstance(high, int)
+            expected = f"{'an integer' if is_whole else 'a number'} from {low:g} to {high:.10g}"
+            is_valid = isinstance(value, int | float) and low <= value <= high and (not is_whole or value == int(value))
+            is_valid = is_valid and not isinstance(value, bool)
+        if not is_valid:
+            raise UsageError(f"dvfs policy {policy}: {name}: expected {expected}, got {value!r}")
         values[name] = value
     return values
-
-
-def _within(policy: str, name: str, value: float, low: float, high: float) -> None:
-    whole = isinstance(low, int) and isinstance(high, int)
-    if not low <= value <= high or (whole and value != int(value)):
-        kind = "an integer" if whole else "a number"
-        raise UsageError(f"dvfs policy {policy}: {name}: expected {kind} from {low:g} to {high:g}, got {value!r}")

@@ -5,7 +5,7 @@ setting, waits until it is applied, measures the samples and passes them to the 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from statistics import mean
 from typing import Any, NamedTuple
 
@@ -47,7 +47,6 @@ class SearchOptions:
     sample_ns: int  # a sample is a step, or as many as fit into this
     settle_ns: int  # left out after a change
     stale_ns: int
-    turns: bool = False  # whether two settings may be taken in turns
     steps_below: int | None = None  # policy limiter: only clocks around the one held at the power limit, so many steps below
     slowdown: float | None = None  # in place of the workload's budget
 
@@ -76,7 +75,7 @@ class SearchState:
     mark: StepCounters | None = None
     step_s: tuple[float, ...] = ()  # per token where tokens are reported, so that steps of different length compare
     power_w: tuple[float, ...] = ()
-    steps: int = field(default=0)  # the last count that was seen
+    steps: int = 0  # the last count that was seen
     watched: tuple[int, ...] = ()  # last clocks at the power limit, before the search starts; 0: not at it
 
 
@@ -250,13 +249,10 @@ def configure(
     Raises:
         UsageError: an unknown option, or a value that cannot be.
     """
-    values = {**DEFAULTS, **checked(policy, options, defaults)}
+    values = {**DEFAULTS, **checked(policy, options, defaults, {"grid": (2, 64), "slowdown": (0.001, 0.5)})}
     if values["knob"] not in ("clock", "power"):
         raise UsageError(f"dvfs policy {policy}: knob: expected clock or power, got {values['knob']!r}")
-    if not 2 <= values["grid"] <= 64:
-        raise UsageError(f"dvfs policy {policy}: grid: expected an integer from 2 to 64, got {values['grid']!r}")
     sample_ns, settle_ns, stale_ns = (int(values[name] * _NS) for name in ("sample_s", "settle_s", "stale_s"))
     below, slowdown = values.get("steps_below"), values.get("slowdown")
     grid = int(values["grid"] if below is None else below + _STEPS_ABOVE + 1)
-    turns = values.get("turns", below is not None)
-    return SearchOptions(tuple(knees), values["knob"], grid, sample_ns, settle_ns, stale_ns, turns, below, slowdown)
+    return SearchOptions(tuple(knees), values["knob"], grid, sample_ns, settle_ns, stale_ns, below, slowdown)

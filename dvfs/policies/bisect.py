@@ -15,7 +15,7 @@ from dvfs.policies import _clock_search, _trials
 from dvfs.policies._clock_search import ClockSearch
 from dvfs.policies._trials import SearchOptions, SearchState, Trial
 from dvfs.proof.estimate import t_quantile
-from dvfs.types import Decision, DvfsPolicy, Observation, Trials
+from dvfs.types import Decision, DvfsPolicy, Observation, Trials, no_prediction
 
 _ONE_SIDED = 0.05  # 95 %, as the baseline is defined
 _BLOCK = 10  # samples: at 2 % noise per step a pair is within 1 %, a fifth of the usual budget
@@ -110,7 +110,7 @@ def decide(observation: Observation, state: State, config: SearchOptions) -> tup
     if observation.terms.ttft_s is not None or observation.terms.itl_s is not None:
         return _clock_search.decide(observation, state if isinstance(state, ClockSearch) else ClockSearch(), config)
     search = state if isinstance(state, SearchState) else SearchState()
-    return _trials.decide(TRIALS, lambda _state, _config: None, observation, search, config)
+    return _trials.decide(TRIALS, no_prediction, observation, search, config)
 
 
 SPEC = DvfsPolicy(

@@ -213,16 +213,13 @@ def _elastic(known: GroupElasticity, interval: tuple[float, float], count: int, 
     return replace(known, k_precision=known.k_precision + weight, k_weighted=known.k_weighted + weight * (y / x))
 
 
-_DEFAULTS = {"every_s": 10.0}
-
-
 def configure(options: Mapping[str, object], budget_w: float) -> NodeBudget:
     """The node's budget policy.
 
     Raises:
         UsageError: an unknown option, or no budget.
     """
-    values = checked("budget", options, _DEFAULTS)
+    values = checked("budget", options, {"every_s": 10.0})
     if not budget_w > 0:
         raise UsageError("dvfs policy budget: budget_w: expected a number above 0")
     config = BudgetOptions(round(budget_w * 1000), int(values["every_s"] * _NS))

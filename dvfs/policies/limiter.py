@@ -18,14 +18,14 @@ from dvfs.knees import Knee
 from dvfs.policies import _trials
 from dvfs.policies._trials import SearchOptions, SearchState
 from dvfs.policies.progress import TRIALS
-from dvfs.types import Decision, DvfsPolicy, Observation
+from dvfs.types import Decision, DvfsPolicy, Observation, no_prediction
 
 _AGAIN = 1000  # samples without a lock that helps, until the clock is watched again
 
 
 def decide(observation: Observation, state: SearchState, config: SearchOptions) -> tuple[Decision, SearchState]:
     """One round."""
-    decision, new = _trials.decide(TRIALS, lambda _state, _config: None, observation, state, config)
+    decision, new = _trials.decide(TRIALS, no_prediction, observation, state, config)
     if new.search is None or state.search is None or new.search is state.search:
         return decision, new
     before, after = state.search.measured, new.search.measured

@@ -24,11 +24,10 @@ from functools import partial
 from itertools import pairwise, product
 from typing import NamedTuple
 
-from dvfs.knees import Knee
 from dvfs.policies import _trials
 from dvfs.policies._effects import Measurements, SettingEffect
 from dvfs.policies._trials import POWER, SearchOptions, SearchState, Trial, setting_of
-from dvfs.types import Decision, DvfsPolicy, Observation, Prediction, Trials
+from dvfs.types import DvfsPolicy, Prediction, Trials
 
 _Z = 2.5  # of the runs that use the budget up, 1 in 160 exceeds it
 _CHOICE_Z = 2.0
@@ -73,7 +72,6 @@ class Search:
     left: int | None
     measured: Measurements
     cost: float  # of a sample of the reference: slowdown that saves as much energy
-    in_turns: bool = True
     owed: float = 0.0  # to the second of two settings in turns, in blocks
 
     @property
@@ -88,12 +86,12 @@ class Search:
         return round(min(max((self.measured.sd * parts / self.budget) ** 2, least), most))
 
 
-def start_search(knob: str, settings: Sequence[float], budget: float, left: int | None, *, in_turns: bool = True) -> Search:
+def start_search(knob: str, settings: Sequence[float], budget: float, left: int | None) -> Search:
     """Start a search. Raises ValueError without settings, or with a budget that is not above 0."""
     ordered = tuple(sorted(set(settings)))
     if not ordered or not budget > 0:
         raise ValueError("a search needs settings and a budget above 0")
-    return Search(knob, ordered, budget, left, Measurements(ordered[-1]), budget, in_turns)
+    return Search(knob, ordered, budget, left, Measurements(ordered[-1]), budget)
 
 
 def learn(search: Search, setting: float, step_s: Sequence[float], power_w: Sequence[float]) -> Search:
@@ -140,7 +138,7 @@ def _next(search: Search) -> tuple[Trial, Search]:
     slope = (_mix(line, low).energy - _mix(line, high).energy) / (high - low)
     cost = max(_LEAST_COST, (1 - chosen.energy) / max(slope, 1e-9) - min(allowed, search.budget))
     search = replace(search, cost=cost)
-    if not chosen.share or not search.in_turns:
+    if not chosen.share:
         return Trial(chosen.fast, _HOLD, "hold"), search
     owed = search.owed + chosen.share
     return Trial(chosen.slow if owed >= 0.5 else chosen.fast, _HOLD, "turns"), replace(search, owed=owed - (owed >= 0.5))
@@ -255,28 +253,13 @@ def predict(state: SearchState, _config: SearchOptions) -> Prediction | None:
 
 
 TRIALS = Trials(start_search, propose, learn, choice)
-_ONE_SETTING = replace(TRIALS, start=partial(start_search, in_turns=False))
-
-
-def decide(observation: Observation, state: SearchState, config: SearchOptions) -> tuple[Decision, SearchState]:
-    """One round, see `_trials`."""
-    return _trials.decide(TRIALS if config.turns else _ONE_SETTING, predict, observation, state, config)
-
-
-def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> SearchOptions:
-    """Config from the user's options. Raises UsageError as `_trials.configure` does."""
-    return _trials.configure("progress", options, knees, {**_trials.DEFAULTS, "turns": True})
-
 
 SPEC = DvfsPolicy(
     summary="training: minimise energy within the slowdown budget, by trying settings and measuring steps",
-    options={
-        **_trials.OPTIONS,
-        "turns": "alternate two settings if the budget lies between them (default true)",
-    },
-    configure=configure,
+    options=_trials.OPTIONS,
+    configure=partial(_trials.configure, "progress"),
     start=SearchState,
-    decide=decide,
+    decide=partial(_trials.decide, TRIALS, predict),
     predict=predict,
     trials=TRIALS,
 )

@@ -73,3 +73,5 @@ def test_progress_starts_at_the_clock_that_the_limit_holds() -> None:
 def test_wrong_options_are_refused() -> None:
     with pytest.raises(UsageError, match="dvfs policy limiter: unknown option 'grid'"):
         SPEC.configure({"grid": 4}, knees.load())
+    with pytest.raises(UsageError, match=r"slowdown: expected a number from 0\.001 to 0\.5, got 0"):
+        SPEC.configure({"slowdown": 0}, knees.load())

@@ -1,6 +1,5 @@
 """The search on tables that it never sees: its laws, on jobs from the physics of boards. The truth is the table."""
 
-import dataclasses
 import random
 
 import pytest
@@ -57,14 +56,6 @@ def test_of_few_jobs_none_is_far_over_the_budget_and_all_are_close_to_the_best()
     assert sum(s.slowdown_ratio > 0.05 for s in found) <= 1
     assert all(s.slowdown_ratio <= 0.055 and s.chosen_slowdown_ratio <= 0.05 * 1.0001 for s in found)
     assert sum(s.saving_ratio for s in found) >= 0.93 * sum(s.oracle_ratio for s in found)
-
-
-def test_without_turns_it_holds_one_setting_for_long() -> None:
-    alone = dataclasses.replace(TRIALS, start=lambda *args: start_search(*args, in_turns=False))
-    table = job("A100", "power_limit_w", 6, 3)
-    both = [play(t, table, 0.05, 3000, 1, Weather()) for t in (TRIALS, alone)]
-    assert both[1].switches < both[0].switches
-    assert both[1].slowdown_ratio <= 0.05
 
 
 def test_a_job_that_nothing_helps_is_left_alone_at_little_cost() -> None:
