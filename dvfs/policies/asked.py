@@ -13,26 +13,25 @@ from dvfs.policies._trouble import trouble
 from dvfs.types import THERMAL_REASONS, Decision, DvfsPolicy, Observation, Setting
 
 _NS = 1_000_000_000
+_ORIGINAL = Setting()
 
 
 @dataclass(frozen=True, slots=True)
 class RequestState:
     """The setting that was decided last."""
 
-    setting: Setting | None = None
+    setting: Setting = _ORIGINAL
 
 
 def decide(observation: Observation, state: RequestState, stale_ns: int) -> tuple[Decision, RequestState]:
     """Pass on the request, unless a device has a problem."""
     reason = trouble(observation, stale_ns)
     if reason in {*THERMAL_REASONS.values(), "stale", "missing", "no_devices"}:
-        return Decision("release" if state.setting is not None else "hold", reason), RequestState()
-    asked = observation.asked
-    if asked == Setting():
-        asked = None
+        return Decision("release" if state.setting != _ORIGINAL else "hold", reason), RequestState()
+    asked = observation.asked or _ORIGINAL
     if asked == state.setting:
-        return Decision("hold", "asked" if asked is not None else "nothing_asked"), state
-    if asked is None:
+        return Decision("hold", "asked" if asked != _ORIGINAL else "nothing_asked"), state
+    if asked == _ORIGINAL:
         return Decision("release", "nothing_asked"), RequestState()
     return Decision("set", "asked", {d.uuid: asked for d in observation.devices}), RequestState(asked)
 

@@ -32,8 +32,8 @@ class PhaseOptions:
 class WaitState:
     """The current wait, and how long earlier waits lasted, by phase."""
 
-    doing: str = ""
-    since_ns: int | None = None
+    doing: str = ""  # "": none
+    since_ns: int = 0
     engaged: bool = False
     lasted_ns: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
@@ -47,9 +47,8 @@ def decide(observation: Observation, state: WaitState, config: PhaseOptions) -> 
     if reason or doing in _TRAINING or busy:
         why = reason or ("training" if doing in _TRAINING else "busy")
         return Decision("release" if state.engaged else "hold", why), _ended(state, now)
-    if doing != state.doing or state.since_ns is None:
+    if doing != state.doing:
         state = replace(_ended(state, now), doing=doing, since_ns=now)
-    assert state.since_ns is not None
     if state.engaged:
         return Decision("hold", doing), state
     known = state.lasted_ns.get(doing, ())
@@ -65,8 +64,8 @@ def decide(observation: Observation, state: WaitState, config: PhaseOptions) -> 
 
 
 def _ended(state: WaitState, now: int) -> WaitState:
-    if state.since_ns is None:
-        return replace(state, doing="", engaged=False)
+    if not state.doing:
+        return state
     known = (*state.lasted_ns.get(state.doing, ()), now - state.since_ns)[-_REMEMBERED:]
     return WaitState(lasted_ns={**state.lasted_ns, state.doing: known})
 
@@ -81,12 +80,9 @@ def _lowest(sku: str, top_mhz: int | None, config: PhaseOptions) -> int | None:
     return None if top_mhz is None else top_mhz // 4
 
 
-_DEFAULTS = {"after_s": 3.0, "busy_percent": 10, "stale_s": 5.0}
-
-
 def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> PhaseOptions:
     """Config from the user's options; raises UsageError."""
-    values = checked("phase", options, _DEFAULTS)
+    values = checked("phase", options, {"after_s": 3.0, "busy_percent": 10, "stale_s": 5.0})
     return PhaseOptions(
         tuple(knees), int(max(1.0, values["after_s"]) * _NS), int(values["busy_percent"]), int(values["stale_s"] * _NS)
     )

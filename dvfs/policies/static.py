@@ -38,7 +38,10 @@ def decide(observation: Observation, state: KneeState, config: KneeOptions) -> t
     """Release at once on trouble; set the knee after `clean_s` without any; hold otherwise."""
     now = observation.boot_ns
     queue = observation.progress.queue if observation.progress else None
-    reason = _trouble(observation, state, config)
+    knees = {device.uuid: find(config.knees, device.sku) for device in observation.devices}
+    settings = {uuid: Setting(sm_clock_max_mhz=knee.knee_mhz) for uuid, knee in knees.items() if knee is not None}
+    unknown = "unknown_sku" if len(settings) < len(knees) else ""
+    reason = trouble(observation, config.stale_ns) or unknown or _queue_trouble(queue, state, config.queue_limit)
     if reason:
         return Decision("release" if state.engaged else "hold", reason), KneeState(queue=queue)
     since = state.clean_since_ns if state.clean_since_ns is not None else now
@@ -46,33 +49,16 @@ def decide(observation: Observation, state: KneeState, config: KneeOptions) -> t
         return Decision("hold", "at_knee"), KneeState(since, True, queue)
     if now - since < config.clean_ns:
         return Decision("hold", "settling"), KneeState(since, False, queue)
-    settings = {d.uuid: Setting(sm_clock_max_mhz=_knee(config.knees, d.sku)) for d in observation.devices}
     return Decision("set", "knee", settings), KneeState(since, True, queue)
 
 
-def _trouble(observation: Observation, state: KneeState, config: KneeOptions) -> str:
-    reason = trouble(observation, config.stale_ns)
-    if reason:
-        return reason
-    if any(find(config.knees, device.sku) is None for device in observation.devices):
-        return "unknown_sku"
-    queue = observation.progress.queue if observation.progress else None
-    if queue is not None and queue > config.queue_limit and queue > (state.queue or 0):
+def _queue_trouble(queue: int | None, state: KneeState, limit: int) -> str:
+    if queue is None or queue <= limit:
+        return ""
+    if queue > (state.queue or 0):
         return "queue_growth"
     # A long queue that no longer grows does not end an engagement, but prevents a new one.
-    if queue is not None and queue > config.queue_limit and not state.engaged:
-        return "queue"
-    return ""
-
-
-def _knee(knees: Sequence[Knee], sku: str) -> int:
-    row = find(knees, sku)
-    if row is None:
-        raise ValueError(f"no knee for {sku!r}")  # _trouble has looked
-    return row.knee_mhz
-
-
-_DEFAULTS = {"clean_s": 5.0, "stale_s": 5.0, "queue_limit": 0}
+    return "" if state.engaged else "queue"
 
 
 def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> KneeOptions:
@@ -81,7 +67,7 @@ def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> KneeOptio
     Raises:
         UsageError: an unknown option or a value that is no number >= 0.
     """
-    values = checked("static", options, _DEFAULTS)
+    values = checked("static", options, {"clean_s": 5.0, "stale_s": 5.0, "queue_limit": 0})
     return KneeOptions(tuple(knees), int(values["clean_s"] * _NS), int(values["stale_s"] * _NS), int(values["queue_limit"]))
 
 
