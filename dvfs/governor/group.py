@@ -2,14 +2,14 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dvfs.actuator.held_lease import HeldLease
 from dvfs.governor.arbiter import AS_FOUND, Priority, Wish, at_most, exactly, settle
 from dvfs.proof.experiment import EnergyReading
-from dvfs.types import THERMAL_REASONS, Decision, DeviceObservation, DvfsPolicy, Kind, Mode, Observation, Prediction, Setting
+from dvfs.types import THERMAL_REASONS, Decision, DvfsPolicy, Kind, Mode, Observation, Prediction, Setting
 
 log = logging.getLogger(__name__)
 
@@ -127,27 +127,17 @@ class GovernedGroup:
         self.paused = paused
         settings = {}
         for one in observation.devices:
-            wishes = self._wishes(one, caps_mw.get(one.uuid), observation.terms.cap_mw, hot=hot, paused=paused)
-            setting = settle(wishes)
-            if setting != Setting():
-                settings[one.uuid] = setting
-        self.wanted = settings
-
-    def _wishes(
-        self, one: DeviceObservation, budget: int | None, cap: int | None, *, hot: bool, paused: bool
-    ) -> Sequence[Wish]:
-        wishes = [at_most(Priority.BUDGET, Setting(power_limit_mw=limit)) for limit in (budget, cap) if limit is not None]
-        if hot:
-            wishes.append(Wish(Priority.THERMAL, clock_mhz=AS_FOUND))
-        if paused:
-            return wishes
-        for wanted in self.policies.values():
-            setting = wanted.settings.get(one.uuid)
-            if wanted.kind == "slo":
-                wishes.append(exactly(Priority.SLO, setting))
-            elif setting is not None:
-                wishes.append(at_most(Priority.EFFICIENCY, setting))
-        return wishes
+            wishes = [Wish(Priority.THERMAL, clock_mhz=AS_FOUND)] if hot else []
+            for limit_mw in (caps_mw.get(one.uuid), observation.terms.cap_mw):
+                wishes.append(at_most(Priority.BUDGET, Setting(power_limit_mw=limit_mw)))
+            for policy in () if paused else self.policies.values():
+                setting = policy.settings.get(one.uuid)
+                if policy.kind == "slo":
+                    wishes.append(exactly(Priority.SLO, setting))
+                else:
+                    wishes.append(at_most(Priority.EFFICIENCY, setting or Setting()))
+            settings[one.uuid] = settle(wishes)
+        self.wanted = {uuid: setting for uuid, setting in settings.items() if setting != Setting()}
 
     def forget(self) -> None:
         """Forget what was decided: policies restart."""
