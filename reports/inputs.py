@@ -248,6 +248,11 @@ class HostHardware:
     ram: PowerEstimate
     basis: str
 
+    @property
+    def powers(self) -> dict[str, PowerEstimate]:
+        """By component."""
+        return {"cpu": self.cpu, "ram": self.ram}
+
 
 @dataclass(frozen=True, slots=True)
 class Organisation:

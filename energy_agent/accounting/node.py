@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
-from energy_agent.core.boundary import JOURNAL_LOST, host, is_host, part
+from energy_agent.core.boundary import JOURNAL_LOST, MODULES, host, is_host, part
 from energy_agent.core.energy import DeviceInfo, Entry, Gap, Identity
 from energy_agent.core.meters.difference import gap_of, mean_mw
 from energy_agent.core.meters.reading import MeterReading, Scope
@@ -25,7 +25,6 @@ from energy_agent.metering.node import DomainInterval, NodeState, advance
 PATIENCE_NS: Final = 30 * NS_PER_S
 NEVER: Final = "the node's meter has not answered yet"
 """Of a gap before the first answer of the meter of record; why it does not answer is with its source, in words of its own."""
-_MODULES: Final = ("GH200", "GB200", "GB300")
 _PPM: Final = 1_000_000
 
 
@@ -271,7 +270,7 @@ class NodeAccount:
         """A superchip's GPU counts its processor and memory too (Zeus, pull request 172)."""
         if self.plan.module != "auto":
             return self.plan.module == "yes"
-        return any(name in info.name for info in infos.values() for name in _MODULES)
+        return any(name in info.name for info in infos.values() for name in MODULES)
 
     def _judge(self, device: str, gap: Gap | None) -> None:
         if is_host(device) and self.plan.record is not None:

@@ -256,7 +256,7 @@ class MeteredDevice:
 
 @dataclass(frozen=True, slots=True)
 class MeteredNode:
-    """How long the GPUs of a node were metered in total, its host, and meters of parts of the host.
+    """How long the GPUs of a node were metered in total, its host, and the host's processors and memory.
 
     `longest_gpu_ns` is the time of the GPU that was metered the longest. A mean would halve a GPU that was replaced.
     """
@@ -267,7 +267,8 @@ class MeteredNode:
     gpus: int
     gpu_ns: int
     host_ns: int
-    part_ns: int = 0
+    cpu_ns: int = 0
+    ram_ns: int = 0
     longest_gpu_ns: int = 0
 
     @property

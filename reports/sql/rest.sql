@@ -95,11 +95,12 @@ FROM classed_span AS s LEFT JOIN gain AS g ON g.site = s.site AND g.device = s.d
 WHERE s.class = 'gpu' AND s.workload = ''
 GROUP BY s.site, s.cluster, s.node, s.device ORDER BY s.site, s.cluster, s.node, s.device;
 
--- nodes: for how long the GPUs, the host and meters of parts of the host (processors, memory) of each node were metered.
+-- nodes: for how long the GPUs, the host, its processors and its memory were metered on each node.
 SELECT site, cluster, node, count(CASE WHEN class = 'gpu' THEN 1 END) AS gpus,
        sum(CASE WHEN class = 'gpu' THEN metered_ns ELSE 0 END) AS gpu_ns,
        sum(CASE WHEN class = 'host' THEN metered_ns ELSE 0 END) AS host_ns,
-       sum(CASE WHEN class = 'part' THEN metered_ns ELSE 0 END) AS part_ns,
+       max(CASE WHEN class = 'part' AND device NOT LIKE '%/dram%' THEN metered_ns ELSE 0 END) AS cpu_ns,
+       max(CASE WHEN class = 'part' AND device LIKE '%/dram%' THEN metered_ns ELSE 0 END) AS ram_ns,
        max(CASE WHEN class = 'gpu' THEN metered_ns ELSE 0 END) AS longest_gpu_ns
 FROM (SELECT site, cluster, node, class, device, sum(metered_ns) AS metered_ns
       FROM classed_span WHERE workload = '' GROUP BY site, cluster, node, class, device) AS device

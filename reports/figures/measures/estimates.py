@@ -2,8 +2,8 @@
 
 A quality class of its own: no meter, no bounds, and emissions with life-cycle factors, which answer nothing that Scope 2 asks.
 A run that lies only partly in the period counts in proportion to its time in it. `energy.with_estimates` is the inventory of
-the ledger plus these estimates and those of hosts without a meter (host_estimates); no estimate is in any other figure. Runs of
-hosts without a name are counted in `dims`: nothing shows that these hosts are not metered.
+the ledger plus these estimates and metered and estimated hosts outside of it (host_estimates); no other figure has an estimate.
+Runs of hosts without a name are counted in `dims`: nothing shows that these hosts are not metered.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure, amount_figure
 from reports.figures.measures import energy
 from reports.figures.measures._measure import Measure
-from reports.figures.measures.host_estimates import QUALITY, host_estimates
+from reports.figures.measures.host_estimates import QUALITY, host_estimates, outside_inventory
 from reports.inputs import SoftwareEstimate
 
 METHOD = "software estimate (CodeCarbon), without a meter"
@@ -32,8 +32,9 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     inventory = _inventory(evidence)
     if inventory is not None and (hosts or evidence.organisation.estimates):
         estimated = sum((run.energy_uj * share for run, share in runs), Fraction(sum(row.uj for row in hosts)))
-        total = inventory + estimated / UJ_PER_J
-        how = f"the inventory of the ledger plus a {METHOD}"
+        outside = sum((outside_inventory(evidence, name).value or Fraction(0) for name in evidence.sites), Fraction(0))
+        total = inventory + (estimated + outside) / UJ_PER_J
+        how = f"the inventory of the ledger and metered hosts outside of it, plus a {METHOD}"
         sources = ("ledger", *(SOURCES if evidence.organisation.estimates else ()), *(["hosts"] if hosts else []))
         yield amount_figure("energy.with_estimates", Amount(total), "J", how, "mixed", sources=sources)
 

@@ -1,42 +1,77 @@
-"""Energy and CO2e of processors and memory that no meter reads, as CodeCarbon estimates them, apart from the ledger.
+"""Hosts at sites whose inventory ends at its GPUs: metered energy outside of it, and CodeCarbon's estimate of the rest.
 
-A site is estimated only if its inventory ends at its GPUs: building meters, invoices that replace them, and meters of all nodes
-contain the hosts already. At such a site each node without any meter of its host is estimated: the power of its hardware
-(`HostHardware`) times the time of its longest metered GPU. Workloads take it by their share of the node's GPU time, and what is
-left is unallocated; groups and that rest sum to the total, to the microjoule. No PUE is applied. Fans, network cards and losses
-of power supplies are not included.
+At other sites building meters, invoices that replace them, or meters of all nodes contain the hosts already. What meters of
+hosts, processors and memory (RAPL) counted is `energy.outside_inventory`. Processors and memory are estimated apart, each for
+the time for which neither they nor their host were metered: the power of the hardware (`HostHardware`) times that time, up to
+that of the node's longest metered GPU. So no energy is metered and estimated at the same time; nor is a module whose GPU's
+counter contains its processor. Workloads take the estimate by their share of the node's GPU time, and what is left is
+unallocated; groups and that rest sum to the total, to the microjoule. No PUE is applied. Fans, network cards and losses of
+power supplies are not estimated.
 
 CO2e is this energy at the site's own mean grid intensity, location-based; CodeCarbon's emission factors are not used.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
 from typing import Final
 
-from energy_agent.core.units import NS_PER_H, UJ_PER_J, split_integer
+from energy_agent.core.boundary import MODULES
+from energy_agent.core.units import NS_PER_H, NS_PER_S, UJ_PER_J, split_integer
 from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.site.building.ratio import Amount
-from reports.figures.evidence import PeriodEvidence, plus
+from reports.figures.energy import whole_energy
+from reports.figures.evidence import PeriodEvidence, amount_of, plus
 from reports.figures.figure import STAND_IN, Figure, amount_figure, quotient_text, rounded
 from reports.figures.measures._measure import Measure, model_of, project_of
-from reports.figures.measures.carbon import boundary, factor_error, factor_ids, located_of
+from reports.figures.measures.carbon import boundary, by_basis, factor_error, factor_ids, located_of
 from reports.figures.uncertainty import product_of
 from reports.inputs import HostHardware, PowerEstimate, host_of
 from reports.ledger.sums import NOBODY, MeteredNode
 
 QUALITY: Final = "6: software estimate"
-METHOD: Final = "CodeCarbon's power of processors and memory times the time for which the node's GPUs were metered (estimate)"
+METHOD: Final = "CodeCarbon's power of processors and memory times the time for which they were not metered (estimate)"
 POWER: Final = "CodeCarbon's power of declared hardware (estimate)"
 REPLACED: Final = "CodeCarbon's estimate, in place of a meter of the node"
 SOURCES: Final = ("ledger", "hosts")
 WITHIN: Final = "gpu+cpu"
 IN_BUILDING: Final = "the energy of its building contains its hosts"
 IN_NODES: Final = "the meters of its nodes contain its hosts"
+ALL_METERED: Final = "meters of its hosts, processors and memory cover all of the time"
 NO_HARDWARE: Final = "no input describes processors and memory of a node without a meter"
+OUTSIDE: Final = "metered by hosts, processors and memory, outside the inventory"
+NO_METER: Final = "no host, processor or memory of its nodes has a meter"
+CLASSES: Final = ("metered", "partly_estimated", "estimated", "incomplete")
+"""Of nodes, by how their processors and memory are known; one that is not known for all of the time is incomplete."""
 MIXED: Final = "the sites use different bases for the emissions of the grid"
+_J: Final = Fraction(1, UJ_PER_J)
 _UJ_PER_W_NS: Final = Fraction(1, 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class HostCoverage:
+    """How processors and memory of a node are known.
+
+    Args:
+        node: with its metered times.
+        hardware: as declared; None if it is not.
+        unmetered_ns: time by component for which a GPU of the node was metered, and neither it nor its host was.
+    """
+
+    node: MeteredNode
+    hardware: HostHardware | None
+    unmetered_ns: Mapping[str, int]
+
+    @property
+    def kind(self) -> str:
+        """One of CLASSES."""
+        times = self.unmetered_ns.values()
+        if not any(times):
+            return "metered"
+        if self.hardware is None:
+            return "incomplete"
+        return "estimated" if all(ns == self.node.longest_gpu_ns for ns in times) else "partly_estimated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +87,8 @@ class HostEstimate:
 
 
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
-    """Of every site, component and group of workloads; none unless the inputs describe hosts."""
+    """Metered energy outside the inventory; and estimates by site, component and group, if the inputs describe hosts."""
+    yield from _outside(evidence)
     if not evidence.organisation.hosts:
         return
     yield from _powers(evidence)
@@ -60,11 +96,11 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     estimated = sorted({row.site for row in rows})
     for name in sorted(evidence.sites):
         if name in estimated:
-            yield from _of(
-                evidence, f"/site/{name}", {"site": name} | _counts(evidence, name), [r for r in rows if r.site == name]
-            )
+            yield from _of(evidence, f"/site/{name}", {"site": name}, [r for r in rows if r.site == name])
         else:
-            why = {"facility": IN_BUILDING, "node": IN_NODES}.get(boundary(evidence, name), NO_HARDWARE)
+            kinds = {each.kind for each in host_coverage(evidence) if each.node.site == name}
+            no_rest = ALL_METERED if kinds == {"metered"} else NO_HARDWARE
+            why = {"facility": IN_BUILDING, "node": IN_NODES}.get(boundary(evidence, name), no_rest)
             yield Figure(f"estimate.host.energy/site/{name}", None, "J", METHOD, WITHIN, sources=SOURCES,
                          dims={"site": name}, reason=why)  # fmt: skip
     if not rows:
@@ -93,59 +129,90 @@ def host_estimates(evidence: PeriodEvidence) -> list[HostEstimate]:
         if share.part != NOBODY:
             held.setdefault((share.site, share.cluster, share.node), []).append((share.part, share.gpu_ns))
     rows: list[HostEstimate] = []
-    for node, hardware in _estimated(evidence):
+    for each in host_coverage(evidence):
+        node, hardware = each.node, each.hardware
+        if hardware is None:
+            continue
         shares = held.get((node.site, node.cluster, node.node), [])
         shares.append((NOBODY, max(0, node.gpu_ns - sum(gpu_ns for _, gpu_ns in shares))))
-        for component, power in (("cpu", hardware.cpu), ("ram", hardware.ram)):
-            rows += _split(node, component, power, shares)
+        for component, power in hardware.powers.items():
+            if each.unmetered_ns[component]:
+                rows += _split(node.site, component, power, each.unmetered_ns[component], shares)
     return rows
 
 
-def _split(node: MeteredNode, component: str, power: PowerEstimate, shares: list[tuple[int, int]]) -> Iterator[HostEstimate]:
-    time = node.longest_gpu_ns * _UJ_PER_W_NS
+def _split(
+    site: str, component: str, power: PowerEstimate, unmetered_ns: int, shares: list[tuple[int, int]]
+) -> Iterator[HostEstimate]:
+    time = unmetered_ns * _UJ_PER_W_NS
     weights = [gpu_ns for _, gpu_ns in shares]
     parts = split_integer(round(Fraction(power.w) * time), weights)
     for (part, gpu_ns), uj in zip(shares, parts, strict=True):
         share = Fraction(gpu_ns, sum(weights)) * time
         low, high = min(Fraction(uj), Fraction(power.low_w) * share), max(Fraction(uj), Fraction(power.high_w) * share)
-        yield HostEstimate(node.site, component, part, uj, low, high)
+        yield HostEstimate(site, component, part, uj, low, high)
 
 
-def _unmetered(evidence: PeriodEvidence, site: str | None = None) -> list[MeteredNode]:
-    """Nodes of sites whose inventory ends at the GPUs, of which nothing but GPUs was metered."""
-    nodes = [n for n in evidence.sums.nodes if site in (None, n.site) and n.gpu_ns and not n.host_ns and not n.part_ns]
-    sites = {name for name in {n.site for n in nodes} if boundary(evidence, name) == "gpu"}
-    return [n for n in nodes if n.site in sites]
+def host_coverage(evidence: PeriodEvidence) -> list[HostCoverage]:
+    """Nodes with GPUs at sites whose inventory ends at its GPUs."""
+    nodes = [node for node in evidence.sums.nodes if node.gpu_ns]
+    sites = {name for name in {node.site for node in nodes} if boundary(evidence, name) == "gpu"}
+    modules = {(d.site, d.cluster, d.node) for d in evidence.sums.seen if any(name in d.sku for name in MODULES)}
+    rows = []
+    for node in nodes:
+        if node.site in sites:
+            is_module = (node.site, node.cluster, node.node) in modules
+            rest = {
+                component: 0 if is_module else _unmetered_ns(node, metered_ns)
+                for component, metered_ns in (("cpu", node.cpu_ns), ("ram", node.ram_ns))
+            }
+            rows.append(HostCoverage(node, host_of(node.cluster, node.node, evidence.organisation.hosts), rest))
+    return rows
 
 
-def _estimated(evidence: PeriodEvidence) -> Iterator[tuple[MeteredNode, HostHardware]]:
-    for node in _unmetered(evidence):
-        hardware = host_of(node.cluster, node.node, evidence.organisation.hosts)
-        if hardware is not None:
-            yield node, hardware
+def _unmetered_ns(node: MeteredNode, metered_ns: int) -> int:
+    """Time of a component without a meter; up to a second or a thousandth is a difference of first and last readings."""
+    rest_ns = max(0, node.longest_gpu_ns - node.host_ns - metered_ns)
+    return rest_ns if rest_ns > max(NS_PER_S, node.longest_gpu_ns // 1000) else 0
 
 
-def _counts(evidence: PeriodEvidence, site: str) -> dict[str, str]:
-    """How many nodes of a site are estimated, how many have no declared hardware, and how many have some meter."""
-    unmetered = _unmetered(evidence, site)
-    known = sum(host_of(n.cluster, n.node, evidence.organisation.hosts) is not None for n in unmetered)
-    every = sum(n.site == site and n.gpu_ns > 0 for n in evidence.sums.nodes)
-    counts = {"nodes_without_hardware": len(unmetered) - known, "nodes_with_meters": every - len(unmetered)}
-    return {"nodes": str(known)} | {name: str(count) for name, count in counts.items() if count}
+def outside_inventory(evidence: PeriodEvidence, site: str) -> Amount:
+    """Energy in uJ that meters of hosts, processors and memory of a site counted and its inventory does not contain."""
+    if boundary(evidence, site) != "gpu":
+        return Amount(Fraction(0))
+    rows = [w for w in evidence.sums.wholes if w.site == site and w.device_class in ("host", "part")]
+    return amount_of(whole_energy(rows)) if rows else Amount(None, reason=NO_METER)
+
+
+def _outside(evidence: PeriodEvidence) -> Iterator[Figure]:
+    """Metered energy and CO2e outside the inventory of each site, with its nodes by how their hosts are known."""
+    coverage = host_coverage(evidence)
+    for name in sorted({each.node.site for each in coverage}):
+        amount = outside_inventory(evidence, name)
+        if amount.value is None and not evidence.organisation.hosts:
+            continue  # why its nodes are not known as a whole is a reason of other figures
+        kinds = [each.kind for each in coverage if each.node.site == name]
+        dims = {"site": name, "nodes": str(len(kinds))} | {f"nodes_{kind}": str(kinds.count(kind)) for kind in CLASSES}
+        yield amount_figure(f"energy.outside_inventory/site/{name}", amount, "J", OUTSIDE, "mixed", dims=dims, scale=_J)
+        ids = factor_ids(evidence.sites[name])
+        co2e = amount_figure(f"co2e.location.outside_inventory/site/{name}", _grams(evidence, name, amount), "g", OUTSIDE,
+                             "mixed", factor_ids=ids, dims={"site": name})  # fmt: skip
+        yield from by_basis(evidence, [name], co2e)
 
 
 def _powers(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Power per node of each declared hardware, with the nodes and hours that it is used for."""
-    nodes = list(_estimated(evidence))
+    nodes = host_coverage(evidence)
     for hardware in evidence.organisation.hosts:
-        own = [node for node, other in nodes if other == hardware]
-        hours = sum((Fraction(node.longest_gpu_ns, NS_PER_H) for node in own), Fraction(0))
-        dims = {"node": hardware.node, "cluster": hardware.cluster, "nodes": str(len(own)), "node_hours": quotient_text(hours),
-                "basis": hardware.basis, "quality": QUALITY, STAND_IN: REPLACED}  # fmt: skip
-        for component, power in (("cpu", hardware.cpu), ("ram", hardware.ram)):
+        for component, power in hardware.powers.items():
+            times = [each.unmetered_ns[component] for each in nodes if each.hardware == hardware]
+            hours = quotient_text(Fraction(sum(times), NS_PER_H))
+            dims = {"node": hardware.node, "cluster": hardware.cluster, "nodes": str(sum(map(bool, times))),
+                    "node_hours": hours, "basis": hardware.basis, "quality": QUALITY, STAND_IN: REPLACED,
+                    "component": component}  # fmt: skip
             amount = Amount(Fraction(power.w), Fraction(power.low_w), Fraction(power.high_w))
             identity = f"estimate.host.power/{component}/{hardware.cluster}/{hardware.node}"
-            yield amount_figure(identity, amount, "W", POWER, WITHIN, sources=("hosts",), dims=dims | {"component": component})
+            yield amount_figure(identity, amount, "W", POWER, WITHIN, sources=("hosts",), dims=dims)
 
 
 def _of(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[HostEstimate]) -> Iterator[Figure]:
@@ -156,7 +223,7 @@ def _of(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[
     if len({str(total.basis) for total in bases.values() if total is not None}) > 1:
         amount = Amount(None, reason=MIXED)
     else:
-        amount = plus([_grams(evidence, site, [r for r in rows if r.site == site]) for site in sites])
+        amount = plus([_grams(evidence, site, _sum(r for r in rows if r.site == site)) for site in sites])
     name = "lifecycle" if boundaries == {EmissionBoundary.LIFE_CYCLE} else "location"
     ids = sorted({i for site in sites for i in factor_ids(evidence.sites[site])})
     yield amount_figure(f"estimate.host.co2e.{name}{suffix}", amount, "g", METHOD, WITHIN, sources=SOURCES,
@@ -180,16 +247,17 @@ def _sum(rows: Iterable[HostEstimate]) -> Amount:
     return Amount(Fraction(sum(row.uj for row in every)), low, high)
 
 
-def _grams(evidence: PeriodEvidence, name: str, rows: list[HostEstimate]) -> Amount:
+def _grams(evidence: PeriodEvidence, name: str, energy: Amount) -> Amount:
+    """The CO2e of an energy in uJ at a site's mean grid intensity."""
     site = evidence.sites[name]
     grams = site.grid.location_g
     if grams is None or not site.grid.uj:
         return Amount(None, reason=located_of(evidence, name).reason or "no energy was metered")
-    return product_of(_sum(rows), grams / site.grid.uj, factor_error(site, site.grid.location))
+    return product_of(energy, grams / site.grid.uj, factor_error(site, site.grid.location))
 
 
 def _marked(dims: dict[str, str]) -> dict[str, str]:
     return dims | {"quality": QUALITY, STAND_IN: REPLACED}
 
 
-SPEC = Measure("energy and CO2e of processors and memory without a meter, estimated by CodeCarbon", figures)
+SPEC = Measure("energy and CO2e of hosts outside the inventory, metered or estimated by CodeCarbon", figures)

@@ -1,8 +1,10 @@
-"""Energy and CO2e that software estimated where there is no meter: runs of machines, and hosts of nodes. No total has them."""
+"""Energy and CO2e outside the inventory: of hosts with meters, and as software estimated it for hosts and runs of machines."""
 
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Final
 
+from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.language import Translator
@@ -20,12 +22,23 @@ _HOST_CO2E: Final = {
     "estimate.host.co2e.lifecycle": "co2e.lifecycle.location",
 }
 """Figures of hosts, and the quantities by which their columns are called."""
+_OUTSIDE: Final = "energy.outside_inventory"
+_OUTSIDE_CO2E: Final = {
+    "co2e.location.outside_inventory": "co2e.location",
+    "co2e.lifecycle.location.outside_inventory": "co2e.lifecycle.location",
+}
+_KINDS: Final = {
+    "metered": "nodes_metered",
+    "partly_estimated": "nodes_metered_and_estimated",
+    "estimated": "nodes_estimated",
+    "incomplete": "nodes_incomplete",
+}
 _ROWS_MOST: Final = 15
 
 
 def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     """Tables of runs and of hosts, each with its total; then what the estimates are, and the inventory with them."""
-    blocks = [*_runs(facts, say), *_hosts(facts, say)]
+    blocks = [*_runs(facts, say), *_nodes(facts, say), *_hosts(facts, say)]
     inventory = facts.figures.get("energy.with_estimates")
     if inventory is not None and inventory.value is not None:
         column = amounts([inventory.value], ENERGY)
@@ -63,6 +76,33 @@ def _table(facts: Facts, say: Translator, dimension: str, title: str) -> ReportT
     )
 
 
+def _nodes(facts: Facts, say: Translator) -> list[Block]:
+    """Sites whose inventory ends at its GPUs: their nodes by how the hosts are known, and what meters of hosts counted."""
+    sites = facts.of(_OUTSIDE, "site")
+    if not sites:
+        return []
+    location, life_cycle = _OUTSIDE_CO2E
+    scope_2 = {figure.dims["site"]: figure.value for figure in facts.of(location, "site")}
+    whole_life = {figure.dims["site"]: figure.value for figure in facts.of(life_cycle, "site")}
+    name, by_site = (location, scope_2) if any(scope_2.values()) or not whole_life else (life_cycle, whole_life)
+    energies, emissions = [figure.value for figure in sites], [by_site.get(figure.dims["site"]) for figure in sites]
+    metered = [(joules, grams) for joules, grams in zip(energies, emissions, strict=True) if joules is not None]
+    energy = amounts([*energies, sum_or_none(joules for joules, _ in metered) if metered else None], ENERGY)
+    co2e = amounts([*emissions, sum_or_none(grams for _, grams in metered) if metered else None], MASS)
+    kinds = [[int(figure.dims[f"nodes_{kind}"]) for kind in _KINDS] for figure in sites]
+    counts = [*kinds, list(map(sum, zip(*kinds, strict=True)))]
+    heads = (
+        say("sites"),
+        *(say(head) for head in _KINDS.values()),
+        say("with_unit", name=say("metered_energy"), unit=energy.unit),
+        label(_OUTSIDE_CO2E[name], say, co2e.unit),
+    )
+    names = [*(figure.dims["site"] for figure in sites), say("total")]
+    columns = zip(names, counts, energy.cells, co2e.cells, strict=True)
+    cells = tuple((site, *map(wording.count, of), *amounts_of) for site, of, *amounts_of in columns)
+    return [ReportTable(say("hosts_outside_inventory"), heads, cells), Note(say("hosts_outside_inventory_explained"))]
+
+
 def _hosts(facts: Facts, say: Translator) -> list[Block]:
     sites = facts.of(_HOST, "site")
     blocks: list[Block] = []
@@ -75,16 +115,12 @@ def _hosts(facts: Facts, say: Translator) -> list[Block]:
             rows = [(figure.dims["team"] or say("unassigned"), figure) for figure in teams]
             rest = (say("unallocated"), facts.figures[f"{_HOST}.unattributed"])
             blocks.append(_host_table(facts, say, say("teams"), rows, total, rest))
-        powers = facts.by_prefix("estimate.host.power/cpu/")
-        used = "; ".join(f"{f.dims['node']}: {f.dims['basis']}" for f in powers if f.dims["nodes"] != "0")
+        powers = [f for f in facts.by_prefix("estimate.host.power/") if f.dims["nodes"] != "0"]
+        used = "; ".join(dict.fromkeys(f"{f.dims['node']}: {f.dims['basis']}" for f in powers))
         blocks.append(Note(say("host_estimates_explained", basis=used)))
         co2e = _co2e_of(facts, total)
         if co2e.value is None:
             blocks.append(Note(say("estimates_without_co2e", reason=say.translate(co2e.reason))))
-        if undeclared := [
-            f"{f.dims['site']} {f.dims['nodes_without_hardware']}" for f in known if "nodes_without_hardware" in f.dims
-        ]:
-            blocks.append(Note(say("nodes_without_declared_hardware", nodes=", ".join(undeclared))))
     blocks += [
         Note(say("hosts_not_estimated", site=f.dims["site"], reason=say.translate(f.reason))) for f in sites if f.value is None
     ]
@@ -118,8 +154,12 @@ def _host_table(
 
 
 def _co2e_of(facts: Facts, energy: Figure) -> Figure:
-    suffix = energy.id.removeprefix(_HOST)
-    return next(facts.figures[name + suffix] for name in _HOST_CO2E if name + suffix in facts.figures)
+    return _figure_of(facts, _HOST_CO2E, energy.id.removeprefix(_HOST))
+
+
+def _figure_of(facts: Facts, names: Iterable[str], suffix: str) -> Figure:
+    """The last of these figures, since that of Scope 2 is absent where that of the life cycle exists."""
+    return [facts.figures[name + suffix] for name in names if name + suffix in facts.figures][-1]
 
 
 SPEC = ReportSection("software_estimates", 68, build)

@@ -112,7 +112,7 @@ def test_a_report_has_estimates_of_their_own_and_refuses_a_metered_host(
     assert "Places: estimated energy and life-cycle CO2e Places Runs Energy, Wh" in page
     assert "aws/eu-west-1 1 500" in page
     assert "total 2 750" in page
-    assert "Energy of the inventory and the estimates together: 2.750 kWh." in page
+    assert "and of the estimates together: 2.750 kWh." in page
     assert [f["name"] for f in facts["inputs"]["files"] if f["name"] != "org.yaml"] == ["estimates.csv"]
     assert main(["report", "import", "codecarbon", str(path), "--out", str(out), "--host", "n1", "--force"]) == 0
     capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Processors and memory of nodes without a meter: CodeCarbon's estimates, worked out by hand, apart from every total."""
+"""Hosts outside the inventory: what meters counted, and CodeCarbon's estimates, worked out by hand, apart from every total."""
 
 import json
 import re
@@ -43,22 +43,23 @@ teams:
 """
 
 
-def ledger(folder: Path, *, metered: str = "", successor: str = "") -> Path:
+def ledger(folder: Path, *metered: str, successor: str = "", quarters: int = 4, sku: str = "H100") -> Path:
     """An hour of nodes n1 (red for 30 min, blue for 15 min, then free), n2 (no declared hardware), n3 (a meter of its host).
 
-    `metered` is a further meter of n1, which `successor` replaces after 30 min.
+    `metered` are further meters of n1 of 0.1 kWh per quarter of an hour. `successor` replaces them after 30 min.
     """
+    first = 2 if successor else quarters
     quarter = chains.CELL
     entries = [
         *cells(START, "GPU-1", "r", State.ACTIVE, ["0.1"] * 2),
         *cells(START + 2 * quarter, "GPU-1", "b", State.IDLE, ["0.1"]),
         *cells(START + 3 * quarter, "GPU-1", "", State.UNALLOCATED, ["0.1"]),
-        *(cells(START, metered, "", State.UNALLOCATED, ["0.1"] * (2 if successor else 4)) if metered else ()),
+        *(cell for meter in metered for cell in cells(START, meter, "", State.UNALLOCATED, ["0.1"] * first)),
         *(cells(START + 2 * quarter, successor, "", State.UNALLOCATED, ["0.1"] * 2) if successor else ()),
     ]
     known = Batch(
         facts=[WorkloadFacts("r", START, "pod", {"pod": "red-1"}), WorkloadFacts("b", START, "pod", {"pod": "blue-1"})],
-        devices=[DeviceFacts("GPU-1", "H100", 0.01, START)],
+        devices=[DeviceFacts("GPU-1", sku, 0.01, START)],
     )
     chains.write(folder, "lab", "n1", [known, Batch(entries)])
     for number in (2, 3):
@@ -106,7 +107,6 @@ def test_a_node_without_a_meter_is_estimated_and_stays_out_of_every_total(
     assert number(figures, "estimate.host.energy", "high") == (720 + 108) * H
     dims = total["dims"]
     assert isinstance(dims, dict)
-    assert (dims["nodes"], dims["nodes_without_hardware"], dims["nodes_with_meters"]) == ("1", "1", "1")
     assert dims["quality"] == "6: software estimate"
     assert "CodeCarbon" in dims["stand_in"]
     inventory = Fraction("1.2") * 3_600_000
@@ -114,12 +114,17 @@ def test_a_node_without_a_meter_is_estimated_and_stays_out_of_every_total(
     per_j = number(figures, "co2e.location") / inventory
     assert float(number(figures, "estimate.host.co2e.location")) == pytest.approx(float(per_j * whole))
     assert float(number(figures, "estimate.host.co2e.location/team/red")) == pytest.approx(float(per_j * whole / 2))
-    assert number(figures, "energy.with_estimates") == inventory + whole
+    assert node_kinds(figures) == {"metered": 1, "partly_estimated": 0, "estimated": 1, "incomplete": 1}
+    n3 = Fraction("1.2") * 3_600_000
+    assert number(figures, "energy.outside_inventory/site/lab") == n3
+    assert float(number(figures, "co2e.location.outside_inventory/site/lab")) == pytest.approx(float(per_j * n3))
+    assert number(figures, "energy.with_estimates") == inventory + n3 + whole
     assert figures["energy.with_estimates"]["sources"] == ["ledger", "hosts"]
     page = " ".join(re.sub("<[^>]*>", " ", (tmp_path / "report" / "report.html").read_text()).split())
+    assert "Sites Metered Metered and estimated Estimated Incomplete Metered energy, kWh" in page
+    assert "lab 1 0 1 1 1.200 349.2 total" in page
     assert "Teams: estimated energy and CO2e of processors and memory without a meter" in page
     assert "2 \u00d7 AMD EPYC 9654 (TDP 360 W): 360 W [72, 720]; 1536 GB: 54 W [16.2, 108]; CodeCarbon " in page
-    assert "which no estimate includes: lab 1." in page
     capsys.readouterr()
     assert main(["report", "verify", str(tmp_path / "report"), "--ledger", str(tmp_path / "segments"), "--org",
                  str(tmp_path / "org.yaml")]) == 0  # fmt: skip
@@ -127,7 +132,7 @@ def test_a_node_without_a_meter_is_estimated_and_stays_out_of_every_total(
 
 def test_a_replaced_gpu_does_not_shorten_the_time_of_its_host(tmp_path: Path) -> None:
     """GPU-1 is metered for the whole hour, GPU-4 for its first half and GPU-5 for its second."""
-    ledger(tmp_path / "segments", metered="GPU-4", successor="GPU-5")
+    ledger(tmp_path / "segments", "GPU-4", successor="GPU-5")
     figures = report(tmp_path, inputs(tmp_path))
     assert number(figures, "estimate.host.energy/site/lab") == (CPU_W + RAM_W) * H
     dims = figures["estimate.host.power/cpu/*/n1"]["dims"]
@@ -153,14 +158,61 @@ def test_hosts_have_no_co2e_where_the_intensity_of_the_grid_is_unknown(tmp_path:
     assert "carbon intensity of the grid is unknown for 0.5 h" in str(figures["co2e.location/site/lab"].reason)
 
 
-def test_a_node_with_a_meter_of_its_processors_is_not_estimated(tmp_path: Path) -> None:
-    ledger(tmp_path / "segments", metered=f"{host('lab', 'n1')}/package-0")
+def node_kinds(figures: dict[str, dict[str, object]]) -> dict[str, int]:
+    dims = figures["energy.outside_inventory/site/lab"]["dims"]
+    assert isinstance(dims, dict)
+    assert dims["nodes"] == "3"
+    return {name: int(dims[f"nodes_{name}"]) for name in ("metered", "partly_estimated", "estimated", "incomplete")}
+
+
+@pytest.mark.parametrize(
+    ("domains", "quarters", "cpu_h", "ram_h"),
+    [
+        (("package-0",), 4, 0, 1),
+        (("package-0", "package-1"), 4, 0, 1),
+        (("dram-0",), 4, 1, 0),
+        (("package-0",), 2, 0.5, 1),
+        (("package-0", "dram-0"), 3, 0.25, 0.25),
+    ],
+)
+def test_a_component_is_estimated_for_the_time_without_its_meter(
+    tmp_path: Path, domains: tuple[str, ...], quarters: int, cpu_h: float, ram_h: float
+) -> None:
+    """Each domain of n1 counts 0.1 kWh per quarter of an hour, which is in no total of the site, and n3's host 1.2 kWh."""
+    ledger(tmp_path / "segments", *(f"{host('lab', 'n1')}/{domain}" for domain in domains), quarters=quarters)
+    figures = report(tmp_path, inputs(tmp_path))
+    assert number(figures, "estimate.host.energy/component/cpu") == CPU_W * H * Fraction(cpu_h)
+    assert number(figures, "estimate.host.energy/component/ram") == RAM_W * H * Fraction(ram_h)
+    assert node_kinds(figures) == {"metered": 1, "partly_estimated": 1, "estimated": 0, "incomplete": 1}
+    metered = (Fraction("1.2") + Fraction(quarters * len(domains), 10)) * 3_600_000
+    assert number(figures, "energy.outside_inventory/site/lab") == metered
+    assert number(figures, "energy.inventory") == number(figures, "energy.gpu")
+    parts = ("energy.inventory", "energy.outside_inventory/site/lab", "estimate.host.energy")
+    assert number(figures, "energy.with_estimates") == sum(number(figures, part) for part in parts)
+
+
+@pytest.mark.parametrize(("domains", "sku"), [(("package-0", "dram-0"), "H100"), ((), "NVIDIA GH200 480GB")])
+def test_a_node_with_meters_of_all_components_is_not_estimated(tmp_path: Path, domains: tuple[str, ...], sku: str) -> None:
+    """The counter of a superchip's GPU contains its processor and memory."""
+    ledger(tmp_path / "segments", *(f"{host('lab', 'n1')}/{domain}" for domain in domains), sku=sku)
     figures = report(tmp_path, inputs(tmp_path))
     assert "estimate.host.energy" not in figures
     assert figures["estimate.host.energy/site/lab"]["reason"] == (
         "no input describes processors and memory of a node without a meter"
     )
+    assert node_kinds(figures) == {"metered": 2, "partly_estimated": 0, "estimated": 0, "incomplete": 1}
     assert "energy.with_estimates" not in figures
+
+
+def test_metered_hosts_outside_the_inventory_are_stated_without_declared_hardware(tmp_path: Path) -> None:
+    ledger(tmp_path / "segments", f"{host('lab', 'n1')}/package-0")
+    org = inputs(tmp_path)
+    org.write_text(re.sub(r"hosts:\n(  - .*\n)+", "", org.read_text()))
+    figures = report(tmp_path, org)
+    assert number(figures, "energy.outside_inventory/site/lab") == Fraction("1.6") * 3_600_000
+    assert node_kinds(figures) == {"metered": 1, "partly_estimated": 0, "estimated": 0, "incomplete": 2}
+    page = " ".join(re.sub("<[^>]*>", " ", (tmp_path / "report" / "report.html").read_text()).split())
+    assert "lab 1 0 0 2 1.600 465.6 total 1 0 0 2 1.600 465.6" in page
 
 
 def test_a_site_whose_invoices_contain_the_hosts_is_not_estimated(tmp_path: Path) -> None:
