@@ -76,13 +76,15 @@ def count(value: float) -> int | None:
 def latencies(cumulated: dict[str, float], sum_: float | None, scale: float) -> Latencies | None:
     """A histogram from its buckets by their `le`, cumulated, and its sum; None where they do not make one.
 
+    A bucket up to 0, which Dynamo's histograms have, is part of the next one.
+
     Args:
         cumulated: values by `le` as it is written.
         sum_: of all observations, in the page's unit.
         scale: the page's unit in s.
     """
     try:
-        buckets = sorted((float(le), count(value)) for le, value in cumulated.items())
+        buckets = sorted((float(le), count(value)) for le, value in cumulated.items() if float(le) != 0)
     except ValueError:
         return None
     edges, totals = tuple(edge for edge, _ in buckets), [total for _, total in buckets]

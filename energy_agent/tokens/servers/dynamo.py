@@ -6,13 +6,14 @@ _P = "dynamo_frontend_"
 
 SPEC = TokenServer(
     summary="the frontend of NVIDIA Dynamo",
-    checked="1.6.1: metric names in its Python package",
+    checked="1.6.1: response of a running frontend with its simulated engines",
     moves="step",
     model_label="model",
     prompt=(Name(f"{_P}input_sequence_tokens_sum"),),
     cached=(Name(f"{_P}cached_tokens_sum"),),
     generation=(Name(f"{_P}output_tokens_total"), Name(f"{_P}output_sequence_tokens_sum", "older versions")),
     requests=(Name(f"{_P}requests_total"),),
+    aborted=(Name(f"{_P}requests_total", where={"status": ("error",)}),),
     running=(Name(f"{_P}active_requests", "current versions"), Name(f"{_P}inflight_requests")),
     waiting=(Name(f"{_P}queued_requests"),),
     ttft=(Name(f"{_P}time_to_first_token_seconds"),),

@@ -65,24 +65,21 @@ def histogram(name: str, labels: str, edges: dict[str, int], total: float) -> st
 
 
 def test_dynamo():
+    found = reading("dynamo", page("dynamo-1.6.1.txt"))
+    assert found.model == "tiny"
+    [engine] = found.engines
+    assert engine.counts == {"prompt": 369, "cached": 192, "generation": 2555, "requests": 6, "aborted": 1}
+    assert engine.gauges == {"running": 0, "waiting": 0}
+    assert (engine.latencies["ttft"].count, engine.latencies["ttft"].sum_s) == (6, pytest.approx(0.334757983))
+    assert engine.latencies["itl"].count == 2549
+    assert engine.latencies["generation_per_request"].count == 6
+
+
+def test_older_versions_of_dynamo_count_tokens_per_request():
     model = 'model="m"'
-    text = (
-        histogram("dynamo_frontend_input_sequence_tokens", model, {"64": 1, "+Inf": 3}, 900)
-        + histogram("dynamo_frontend_cached_tokens", model, {"64": 1, "+Inf": 3}, 100)
-        + histogram("dynamo_frontend_output_sequence_tokens", model, {"64": 1, "+Inf": 2}, 70)
-        + histogram("dynamo_frontend_time_to_first_token_seconds", model, {"0.1": 2, "+Inf": 3}, 0.4)
-        + histogram("dynamo_frontend_inter_token_latency_seconds", model, {"0.01": 80, "+Inf": 81}, 0.9)
-        + f"dynamo_frontend_output_tokens_total{{{model}}} 84\n"
-        + "".join(
-            f'dynamo_frontend_requests_total{{endpoint="chat",{model},request_type="stream",status="{status}"}} {n}\n'
-            for status, n in (("success", 2), ("error", 1))
-        )
-        + f"dynamo_frontend_inflight_requests{{{model}}} 1\ndynamo_frontend_queued_requests{{{model}}} 0\n"
-    )
-    [engine] = reading("dynamo", text).engines
-    assert engine.counts == {"prompt": 900, "cached": 100, "generation": 84, "requests": 3}
-    assert engine.gauges == {"running": 1, "waiting": 0}
-    assert (engine.latencies["ttft"].counts, engine.latencies["itl"].counts) == ((2, 1), (80, 1))
+    text = histogram("dynamo_frontend_output_sequence_tokens", model, {"64": 1, "+Inf": 2}, 70)
+    [engine] = reading("dynamo", text + f"dynamo_frontend_inflight_requests{{{model}}} 1\n").engines
+    assert (engine.counts, engine.gauges) == ({"generation": 70}, {"running": 1})
 
 
 def test_tensorrt_llm():
