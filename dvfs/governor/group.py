@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dvfs.actuator.held_lease import HeldLease
-from dvfs.governor.arbiter import AS_FOUND, Priority, Wish, at_most, exactly, settle
+from dvfs.governor.arbiter import settle
 from dvfs.proof.experiment import EnergyReading
 from dvfs.types import THERMAL_REASONS, Decision, DvfsPolicy, Kind, Mode, Observation, Prediction, Setting
 
@@ -122,21 +122,15 @@ class GovernedGroup:
             wanted.decision = decision
 
     def arbitrate(self, observation: Observation, caps_mw: Mapping[str, int], *, paused: bool) -> None:
-        """Make one wish of all: `caps_mw` are those of the node's budget; `paused`: only they count now."""
+        """Combine the requests: `caps_mw` are those of the node's budget; `paused`: policies do not count now."""
         hot = any((d.event_reasons or 0) & bit for d in observation.devices for bit in THERMAL_REASONS)
-        self.paused = paused
-        settings = {}
+        policies = [] if paused else list(self.policies.values())
+        self.paused, settings = paused, {}
         for one in observation.devices:
-            wishes = [Wish(Priority.THERMAL, clock_mhz=AS_FOUND)] if hot else []
-            for limit_mw in (caps_mw.get(one.uuid), observation.terms.cap_mw):
-                wishes.append(at_most(Priority.BUDGET, Setting(power_limit_mw=limit_mw)))
-            for policy in () if paused else self.policies.values():
-                setting = policy.settings.get(one.uuid)
-                if policy.kind == "slo":
-                    wishes.append(exactly(Priority.SLO, setting))
-                else:
-                    wishes.append(at_most(Priority.EFFICIENCY, setting or Setting()))
-            settings[one.uuid] = settle(wishes)
+            caps = [cap_mw for cap_mw in (caps_mw.get(one.uuid), observation.terms.cap_mw) if cap_mw is not None]
+            slo = [policy.settings.get(one.uuid, Setting()) for policy in policies if policy.kind == "slo"]
+            efficiency = [policy.settings.get(one.uuid, Setting()) for policy in policies if policy.kind == "efficiency"]
+            settings[one.uuid] = settle(hot=hot, caps_mw=caps, slo=slo, efficiency=efficiency)
         self.wanted = {uuid: setting for uuid, setting in settings.items() if setting != Setting()}
 
     def forget(self) -> None:
