@@ -9,7 +9,7 @@ from typing import Any
 from dvfs.actuator.held_lease import HeldLease
 from dvfs.governor.arbiter import settle
 from dvfs.proof.experiment import EnergyReading
-from dvfs.types import THERMAL_REASONS, Decision, DvfsPolicy, Kind, Mode, Observation, Prediction, Setting
+from dvfs.types import THERMAL_REASONS, Decision, DvfsPolicy, Kind, Mode, Observation, Prediction, Setting, SteeringSettings
 
 log = logging.getLogger(__name__)
 
@@ -62,9 +62,8 @@ class PolicyState:
 class GovernedGroup:
     """All devices of a training job or inference engine."""
 
-    mode: Mode = Mode.OBSERVE
-    slowdown_ratio: float | None = None  # permitted by its policy settings
     workload: str = ""
+    terms: SteeringSettings = field(default_factory=SteeringSettings)
     policies: dict[str, PolicyState] = field(default_factory=dict)
     wanted: Mapping[str, Setting] = field(default_factory=dict)  # the arbiter's result from all wishes
     in_force: Mapping[str, Setting] = field(default_factory=dict)  # requested settings of the devices that are set

@@ -154,8 +154,7 @@ class Governor:
 
     def _note_observation(self, observation: Observation, now: int) -> None:
         group = self._groups.setdefault(observation.group, GovernedGroup())
-        group.workload = observation.workload
-        group.mode, group.slowdown_ratio = observation.terms.mode, observation.terms.slowdown_ratio
+        group.workload, group.terms = observation.workload, observation.terms
         if group.devices.keys() != {one.uuid for one in observation.devices}:
             # The group has other devices than in the round before: all are released, and policies and blocks restart.
             self._let_go(group, "regrouped")
@@ -164,7 +163,7 @@ class Governor:
             group.devices = {uuid: SteeredDevice(self._histories.setdefault(uuid, DeviceHistory())) for uuid in uuids}
             self._experiments.interrupt(observation.group, "other devices")
         energy, gained = count(group, observation)
-        if group.mode is not Mode.ENFORCE or not observation.is_provable:
+        if group.terms.mode is not Mode.ENFORCE or not observation.is_provable:
             self._experiments.interrupt(observation.group, _ABSENT)
             return
         subject = Subject(observation.group, group.workload, "+".join(group.policies), observation.owner)
@@ -178,11 +177,11 @@ class Governor:
 
     def _steer(self, observation: Observation, now: int) -> None:
         group = self._groups[observation.group]
-        if group.mode is Mode.OBSERVE:
+        if group.terms.mode is Mode.OBSERVE:
             self._let_go(group, "observe")
             group.forget()
             return
-        if group.mode is Mode.ENFORCE:
+        if group.terms.mode is Mode.ENFORCE:
             self._learn_originals(group, observation, now)
         group.decide(observation, self._config.policies)
         paused = self._experiments.is_paused(observation.group)
@@ -195,12 +194,12 @@ class Governor:
             for device in group.devices.values():
                 device.history.decisions[name, action, reason] += 1
         group.arbitrate(observation, self._caps_mw, paused=paused)
-        if group.mode is Mode.ENFORCE:
+        if group.terms.mode is Mode.ENFORCE:
             decisions = [policy.decision for policy in group.policies.values()]
             reason = "block_off" if paused else next((d.reason for d in decisions if d.action != "hold"), "arbiter")
             self._enforce(group, now, SettingNote("+".join(group.policies) or "governor", reason, group.workload))
         else:
-            self._let_go(group, group.mode.value)
+            self._let_go(group, group.terms.mode.value)
         foreign = [one for one in observation.devices if self._is_foreign(group.devices[one.uuid], one)]
         if foreign:
             self._let_go(group, "foreign_change")

@@ -17,13 +17,13 @@ def describe_device(view: DvfsDevice, name: str, group: GovernedGroup, verdict: 
     promise = next((wanted.promise for wanted in group.policies.values() if wanted.promise is not None), None)
     return replace(
         view,
-        mode=group.mode.value,
+        mode=group.terms.mode.value,
         lease_active=group.lease is not None,
         setting=setting_values(group.devices[view.device].applied),
         predicted=None if promise is None else ConfidenceInterval(promise.saving_ratio, promise.low, promise.high),
         facts={"group": name, "workload": group.workload, "policy": "+".join(group.policies)},
         wanted=setting_values(group.wanted.get(view.device)),
-        slowdown_ratio=group.slowdown_ratio,
+        slowdown_ratio=group.terms.slowdown_ratio,
         saving=verdict.saving_ratio if verdict else None,
         slowdown=verdict.slowdown_ratio if verdict else None,
         slowdown_of=verdict.slowdown_of if verdict else "",
