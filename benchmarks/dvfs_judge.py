@@ -37,7 +37,6 @@ from benchmarks import dvfs_judge_changes, dvfs_judge_log
 from benchmarks.dvfs_judge_changes import Map
 from benchmarks.dvfs_traces import DATA
 from benchmarks.runner import Row, say
-from dvfs.proof.estimate import t_quantile
 from dvfs.replay.serving import trace
 from dvfs.replay.serving.drawn import EDGES, random_engine, random_gpu
 from dvfs.replay.serving.plant import (
@@ -53,6 +52,7 @@ from dvfs.replay.serving.plant import (
 from dvfs.replay.serving.verdict import SloTarget, best_fixed, is_short, lost_points, under_policy
 from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError
+from energy_agent.core.interval import t_quantile
 
 POLICIES = ("slo", "aimd", "bisect")
 BASELINES = ("aimd", "bisect")

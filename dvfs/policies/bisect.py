@@ -14,8 +14,8 @@ from statistics import mean, stdev
 from dvfs.policies import _clock_search, _trials
 from dvfs.policies._clock_search import ClockSearch
 from dvfs.policies._trials import SearchOptions, SearchState, Trial
-from dvfs.proof.estimate import t_quantile
 from dvfs.types import Decision, DvfsPolicy, Observation, Trials, no_prediction
+from energy_agent.core.interval import t_quantile
 
 _ONE_SIDED = 0.05  # 95 %, as the baseline is defined
 _BLOCK = 10  # samples: at 2 % noise per step a pair is within 1 %, a fifth of the usual budget

@@ -32,10 +32,9 @@ All of this depends on sums over the pairs only, so the state of an experiment h
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final, Literal
 
-from energy_agent.core.interval import ConfidenceInterval
+from energy_agent.core.interval import ConfidenceInterval, t_quantile
 
 MIN_PAIRS: Final = 3
 MIN_PAIRS_WITH_LOAD: Final = 4  # the slope uses one degree of freedom
@@ -230,26 +229,3 @@ def _spread(evidence: PairSums, squares: float) -> float:
 def _degrees_of_freedom(ordinary: float) -> int:
     """Degrees of freedom of successive differences, rounded down for a wider interval, but at least 1."""
     return max(1, math.floor(ordinary * 2 / 3 + 1e-9))
-
-
-@lru_cache(maxsize=4096)
-def t_quantile(df: int, above: float) -> float:
-    """Student's t with the upper tail probability `above`, by bisection of the closed form A&S 26.7.3 and 26.7.4."""
-    low, high = 0.0, 1e9
-    for _ in range(90):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _t_inside(middle, df) < 1 - 2 * above else (low, middle)
-    return high
-
-
-def _t_inside(t: float, df: int) -> float:
-    """P(|T| < t)."""
-    theta, is_odd = math.atan(t / math.sqrt(df)), df % 2 == 1
-    cos = math.cos(theta)
-    term = cos if is_odd else 1.0
-    total = term if df > 1 else 0.0
-    for k in range(3 if is_odd else 2, df - 1, 2):
-        term *= cos**2 * (k - 1) / k
-        total += term
-    inside = math.sin(theta) * total
-    return 2 / math.pi * (theta + inside) if is_odd else inside

@@ -18,9 +18,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dvfs.proof.estimate import t_quantile
 from dvfs.sweep.profile import REFERENCE, Key, SettingEstimate, SettingInterval
-from energy_agent.core.interval import ConfidenceInterval
+from energy_agent.core.interval import ConfidenceInterval, t_quantile
 
 MIN_STRETCHES = 3
 """Before it has so many, no setting is known well enough."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from math import exp, hypot, inf, log, sqrt
 from statistics import fmean, variance
 
-from dvfs.proof.estimate import t_quantile
+from energy_agent.core.interval import t_quantile
 from energy_agent.sdk.measure.per_token import distances
 
 _ROUNDING = 1e-12

@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import wattlens
-from dvfs.proof.estimate import t_quantile
 from energy_agent.core.errors import WattlensError
+from energy_agent.core.interval import t_quantile
 from energy_agent.reader.child import ReaderOptions, ReaderProcess
 from wattlens.doctor import child
 from wattlens.terminal_line import seconds_passed
