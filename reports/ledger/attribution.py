@@ -36,8 +36,11 @@ SELECT DISTINCT day_ns, cluster, node, workload FROM (
   UNION ALL SELECT day_ns, cluster, node, workload FROM steps_in
 ) AS every_row WHERE workload <> '' ORDER BY cluster, node, workload, day_ns
 """
-MODELS: Final = "SELECT DISTINCT cluster, node, workload, model FROM tokens_in WHERE phase = 'generation' ORDER BY 1, 2, 3, 4"
-"""Which models each workload generated tokens with."""
+MODELS: Final = """
+SELECT cluster, node, workload, model, max(CASE WHEN phase = 'generation' THEN 1 ELSE 0 END) AS generates FROM tokens_in
+WHERE phase IN ('generation', 'request') GROUP BY cluster, node, workload, model ORDER BY 1, 2, 3, 4
+"""
+"""Which models each workload generated tokens with, or only finished requests of (embedding, reranking)."""
 _TRAINED = """
 SELECT DISTINCT s.cluster, s.workload, p.workload_kind, p.labels FROM steps_in AS s
 LEFT JOIN all_workload AS p ON p.cluster = s.cluster AND p.node = s.node AND p.workload = s.workload
@@ -72,9 +75,10 @@ class PartRegistry:
 def register_parts(store: DayDatabase, rules: Sequence[TeamRule], models: Mapping[str, ModelName]) -> PartRegistry:
     """Make the store's table `who`: the part of every workload on every day that it used anything, and its number."""
     whose = PartRegistry()
-    served: dict[Name, list[str]] = {}
-    for cluster, node, workload, model in store.rows(MODELS):
-        served.setdefault((cluster, node, workload), []).append(model)
+    generating, other = dict[Name, list[str]](), dict[Name, list[str]]()
+    for cluster, node, workload, model, generates in store.rows(MODELS):
+        (generating if generates else other).setdefault((cluster, node, workload), []).append(model)
+    served = other | generating
     trained = _trained(store)
     columns: dict[str, list[Any]] = {name: [] for name in WHO_COLUMNS}
     holder, part = 0, NOBODY

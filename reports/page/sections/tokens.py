@@ -19,7 +19,8 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
         (f for f in facts.of("j_per_token.gpu", "model")), key=lambda f: (-int(f.dims.get("tokens", "0")), f.dims["model"])
     )
     if not models:
-        return OmittedSection(why_no_tokens(facts, say))
+        why, per_request = why_no_tokens(facts, say), tuple(_per_request(facts, say))  # of models that generate nothing
+        return (Note(say("no_energy_per_token", reason=why)), *per_request) if per_request else OmittedSection(why)
     columns = (say("model"), say("tokens_generated"), say("boundary"), say("j_per_token"), say("at_least"), say("at_most"))
     rows = _rows(facts, say, "j_per_token", "tokens", models)
     blocks: list[Block] = [ReportTable(say("j_per_generated_token"), columns, rows)]

@@ -14,7 +14,7 @@ from reports.figures.facts import Facts
 from reports.inputs import ExpectedDevice, Organisation
 from reports.language import say_in
 from reports.page.document import ReportDocument
-from reports.page.section import Heat, ReportTable, Tiles
+from reports.page.section import Heat, Note, ReportTable, Tiles
 from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.chains import DAY, HOUR
@@ -96,6 +96,29 @@ def test_energy_per_request_is_over_the_requests_of_servers_that_count_them(tmp_
     used = table(compose(known, say_in("en")), "Wh per request, mean by model")
     assert [row[0] for row in used.rows] == ["m", "", "", ""]
     assert used.rows[1][1:4] == ("", "+ idle", "250")
+
+
+@pytest.mark.parametrize(
+    ("phases", "why"),
+    [
+        (("request",), "no tokens in the ledger"),
+        (("prompt", "request"), "no token was generated"),
+        (("generation", "request"), "no token was generated"),
+    ],
+)
+def test_a_model_that_generates_nothing_has_energy_per_request(tmp_path: Path, phases: tuple[str, ...], why: str) -> None:
+    """An embedding server: 2,000 Wh for 8 requests; vLLM's counter of generated tokens stays at 0."""
+    counts = {"prompt": 500, "generation": 0, "request": 8}
+    counted = [Tokens(JULY, JULY + HOUR, "w", "bge-m3", phase, counts[phase]) for phase in phases]
+    known = facts(tmp_path, {"one": [replace(batch_of("one", "0.5"), tokens=counted)]})
+    assert known.figures["wh_per_request.gpu/model/bge-m3"].value == 250
+    assert not known.by_prefix("j_per_token.gpu/model/")
+    found = compose(known, say_in("en"))
+    used = table(found, "Wh per request, mean by model")
+    assert used.rows[1][1:4] == ("", "+ idle", "250")
+    (section,) = (s for s in found.sections if s.title == "Energy per token")
+    assert isinstance(section.blocks[0], Note)
+    assert section.blocks[0].text == f"No energy per token: {why}."
 
 
 def test_models_without_energy_per_token_leave_that_of_the_total(tmp_path: Path) -> None:
