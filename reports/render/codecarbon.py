@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
+from importlib.metadata import version
 from math import ceil
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +39,9 @@ from reports.render.allocated import (
 
 FILE_NAME: Final = "emissions.csv"
 BOAMPS_NAME: Final = "boamps.zip"
+OTHER_INTERFACE: Final = (
+    "the installed CodeCarbon has another interface ({error}); install the version that wattlens[reports] names"
+)
 QUALITIES: Final = ((Fraction(1, 10), "high"), (Fraction(1, 4), "medium"), (Fraction(1, 2), "low"))
 """BoAmps: quality of a report by the bound of its relative error (report_schema.json)."""
 
@@ -85,15 +89,18 @@ def codecarbon_library(user: str) -> Iterator[None]:
     """CodeCarbon, without the messages about missing hardware that importing it prints.
 
     Raises:
-        WattlensError: it is not installed; the message names `user`, which needs it.
+        WattlensError: it is not installed, or has another interface; the message names `user`, which needs it.
     """
     logger = logging.getLogger("codecarbon")
     logger.addFilter(_only_errors)
     try:
         with redirect_stdout(io.StringIO()):
             yield
-    except ImportError:
-        raise WattlensError(f"{user} needs CodeCarbon; install wattlens[reports]") from None
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "codecarbon":
+            raise WattlensError(f"{user} needs CodeCarbon; install wattlens[reports]") from None
+        missing = error.msg.partition(" (")[0]
+        raise WattlensError(f"{user}: {OTHER_INTERFACE.format(error=missing)}") from error
     finally:
         logger.removeFilter(_only_errors)
 
@@ -131,7 +138,6 @@ _AMOUNTS: Final = (
 
 
 def _row(facts: Facts, part: AllocatedPart, amounts: dict[str, float | None]) -> Any:
-    from codecarbon._version import __version__
     from codecarbon.output_methods.emissions_data import EmissionsData
 
     period = facts.sites[part.site]
@@ -154,7 +160,7 @@ def _row(facts: Facts, part: AllocatedPart, amounts: dict[str, float | None]) ->
         "country_name": _country_name(country),
         "region": harmless(part.site),
         "on_cloud": "N",  # carbonboard takes an empty cell for an unknown cloud
-        "codecarbon_version": __version__,
+        "codecarbon_version": version("codecarbon"),
         "gpu_model": _gpu_models(facts),
         "tracking_mode": "machine",
         "pue": None if pue is None else float(pue),

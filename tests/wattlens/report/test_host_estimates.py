@@ -1,5 +1,6 @@
 """Hosts outside the inventory: what meters counted, and CodeCarbon's estimates, worked out by hand, apart from every total."""
 
+import importlib
 import json
 import re
 from decimal import Decimal
@@ -11,7 +12,7 @@ import pytest
 
 from energy_agent.core.boundary import host
 from energy_agent.core.energy import State, WorkloadFacts
-from energy_agent.core.errors import UsageError
+from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.factors.basis import Basis, EmissionBoundary
 from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.series import Piece
@@ -245,6 +246,31 @@ def test_the_power_of_processors_is_that_of_codecarbons_constant_mode() -> None:
     power = CodeCarbonTables().cpu_power(Decimal(360), 2, "AMD EPYC 9654")
     tracked = CPU(output_dir=".", mode="constant", model="AMD EPYC 9654", tdp=720)
     assert (float(power.w), power.low_w, power.high_w) == (tracked.total_power().W, Decimal(72), Decimal(720))
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "error"),
+    [
+        ("codecarbon.core.cpu:TDP", "_get_matching_cpu", "another interface (type object 'TDP' has no attribute"),
+        ("codecarbon.core.cpu", "TDP", "another interface (cannot import name 'TDP' from 'codecarbon.core.cpu')"),
+        ("codecarbon.external.hardware:CPU", "total_power", "another interface ('NoneType' object has no attribute"),
+        ("codecarbon.external.ram:RAM", "_calculate_ram_power", "another interface (RAM.total_power gives 0 W)"),
+    ],
+)
+def test_a_codecarbon_with_another_interface_is_refused_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, owner: str, name: str, error: str
+) -> None:
+    module, _, class_name = owner.partition(":")
+    target = importlib.import_module(module)
+    monkeypatch.delattr(getattr(target, class_name) if class_name else target, name)
+    tables = CodeCarbonTables()
+    with pytest.raises(WattlensError, match=re.escape(error)):
+        _ = (tables.tdp("AMD EPYC 9654"), tables.cpu_power(Decimal(1), 1, ""), tables.ram_power(Decimal(1)))
+
+
+def test_codecarbon_matches_the_name_that_a_system_reports() -> None:
+    """A release without this private function of CodeCarbon fails here."""
+    assert CodeCarbonTables().tdp("Intel(R) Xeon(R) Platinum 8480+ CPU @ 2.00GHz")[1] == 350
 
 
 def test_a_processor_that_the_table_does_not_have_is_refused_with_its_cell(tmp_path: Path) -> None:

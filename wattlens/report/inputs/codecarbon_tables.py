@@ -1,21 +1,26 @@
 """Values of CodeCarbon that inputs refer to: power of processors and memory, and the country of a cloud region.
 
 Each answer is kept, and a report's manifest records it, so that the report is rebuilt from the same values with any later
-version of CodeCarbon, or without it. CodeCarbon is used as a library of models and tables: it measures nothing here.
+version of CodeCarbon, or without it. CodeCarbon is used as a library of models and tables: it measures nothing here. Its public
+classes give power and tables. Only its match of a processor's name has no public form (`TDP._get_matching_cpu`).
 """
 
 import difflib
 import json
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from importlib.metadata import version
 from typing import Any, Final
 
-from energy_agent.core.errors import UsageError
+from energy_agent.core.errors import UsageError, WattlensError
 from reports.inputs import PowerEstimate
-from reports.render.codecarbon import codecarbon_library
+from reports.render.codecarbon import OTHER_INTERFACE, codecarbon_library
 
 MODULE_HIGH: Final = Decimal(2)
 """Upper bound of memory over CodeCarbon's value, assumed: 10 W per module instead of 5 W."""
+NO_LOAD: Final = Decimal("0.1")
+"""Share of the TDP that CodeCarbon's model of a machine has without load; at full load it is 1."""
+_USER: Final = "the key hosts or cloud_region"
 Answer = tuple[str, ...]
 
 
@@ -36,13 +41,7 @@ class CodeCarbonTables:
 
     def version(self) -> str:
         """The version that gave the answers."""
-
-        def ask() -> Answer:
-            from codecarbon._version import __version__
-
-            return (str(__version__),)
-
-        return self._answer("version", ask)[0]
+        return self._answer("version", lambda: (version("codecarbon"),))[0]
 
     def tdp(self, cpu: str) -> tuple[str, Decimal]:
         """Return (name in CodeCarbon's table, TDP in W) of a processor, as CodeCarbon matches the name that the system reports.
@@ -57,9 +56,9 @@ class CodeCarbonTables:
             from codecarbon.input import DataSource
 
             source: Any = DataSource  # it has no types
-            model: Any = TDP
+            matching: Any = TDP
             table = source().get_cpu_power_data()
-            name = model._get_matching_cpu(None, cpu, table)
+            name = matching._get_matching_cpu(None, cpu, table)
             if name is None:
                 near = difflib.get_close_matches(cpu, [str(each) for each in table["Name"]], 3, 0.6)
                 hint = f"; nearest: {', '.join(near)}" if near else ""
@@ -70,15 +69,15 @@ class CodeCarbonTables:
         return name, Decimal(watts)
 
     def cpu_power(self, tdp_w: Decimal, sockets: int, name: str) -> PowerEstimate:
-        """Power of a node's processors: CodeCarbon's constant share of the TDP; bounds: its model at no and full load."""
+        """Power of a node's processors by CodeCarbon's constant mode; bounds: its model of a machine at no and full load."""
+        whole_w = tdp_w * sockets
 
         def ask() -> Answer:
-            from codecarbon.external.hardware import CONSUMPTION_PERCENTAGE_CONSTANT, CPU
+            from codecarbon.external.hardware import CPU
 
-            model: Any = CPU  # it has no types
-            whole = float(tdp_w * sockets)
-            loads = (model._calculate_power_from_cpu_load(whole, load, name) for load in (0, 100))
-            return tuple(map(_text, (whole * CONSUMPTION_PERCENTAGE_CONSTANT, *loads)))
+            processors: Any = CPU  # its types are narrower than its values
+            constant = processors(output_dir="", mode="constant", model=name, tdp=float(whole_w))
+            return tuple(map(_text, (constant.total_power().W, float(whole_w * NO_LOAD), float(whole_w))))
 
         return PowerEstimate(*map(Decimal, self._answer(f"power {sockets} x {_text(float(tdp_w))} W {name}".strip(), ask)))
 
@@ -88,10 +87,17 @@ class CodeCarbonTables:
         def ask() -> Answer:
             from codecarbon.external.ram import RAM
 
-            memory, watts = RAM(), list[float]()
+            class NodeMemory(RAM):
+                """Memory of a node instead of this machine."""
+
+                machine_memory_GB = float(gb)  # noqa: N815
+
+            memory, watts = NodeMemory(), list[float]()
             for is_low_power in (False, True):
                 memory.is_arm_cpu = is_low_power
-                watts.append(float(memory._calculate_ram_power(float(gb))))
+                watts.append(float(memory.total_power().W))
+            if not all(watts):  # an error within its model is 0 W
+                raise AttributeError("RAM.total_power gives 0 W")
             return tuple(map(_text, (*watts, watts[0] * float(MODULE_HIGH))))
 
         return PowerEstimate(*map(Decimal, self._answer(f"ram {_text(float(gb))} GB", ask)))
@@ -127,8 +133,11 @@ class CodeCarbonTables:
 
     def _answer(self, key: str, ask: Callable[[], Answer]) -> Answer:
         if key not in self._answers:
-            with codecarbon_library("the key hosts or cloud_region"):
-                self._answers[key] = ask()
+            with codecarbon_library(_USER):
+                try:
+                    self._answers[key] = ask()
+                except (AttributeError, LookupError, TypeError) as error:
+                    raise WattlensError(f"{_USER}: {OTHER_INTERFACE.format(error=error)}") from error
         return self._answers[key]
 
 
