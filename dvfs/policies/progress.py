@@ -20,7 +20,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise, product
 from typing import NamedTuple
 
@@ -224,32 +224,37 @@ _CLOCK_CURVES = ((0.25, 1.0), (0.25, 2.0), (0.45, 1.5), (0.35, 2.8))  # static s
 
 
 def predict(state: SearchState, _config: SearchOptions) -> Prediction | None:
-    """Expected result from physics for a job with a measured reference only; None before that.
+    """Expected result from physics for a job with a measured reference only; None before that."""
+    search = state.search
+    if search is None or search.measured.near is None:
+        return None
+    best, *saving = _expect(search.knob, search.settings, search.budget, math.exp(search.measured.near.power))
+    setting = setting_of(search, best)
+    return Prediction({} if setting is None else dict.fromkeys(state.devices, setting), *saving)
+
+
+@lru_cache(maxsize=64)  # the governor calls `predict` each second, and the power of the reference changes by the minute
+def _expect(knob: str, settings: Sequence[float], budget: float, watts: float) -> tuple[float, float, float, float]:
+    """The setting that is best most often, and mean, lower and upper bound of the saving, over all draws of the prior.
 
     Below the setting x0 at which it begins to bind, a clock x lengthens a step by c (x0 / x - 1), and a power limit by
     c (((x0 - p) / (x - p))^k - 1) with static power p. k is 1/3 where the voltage follows the clock, 1 where it is constant,
     and more where the host works meanwhile.
     """
-    search = state.search
-    if search is None or search.measured.near is None:
-        return None
-    top, watts, draws = search.reference, math.exp(search.measured.near.power), list[tuple[float, float]]()
-    is_power = search.knob == POWER
+    top, is_power, draws = settings[-1], knob == POWER, list[tuple[float, float]]()
     low, high = (0.97 * watts, min(1.6 * watts, 1.3 * top)) if is_power else (0.5 * top, top)
     for i, compute, (static, k) in product(range(10), _COMPUTE_SHARES, _LIMIT_CURVES if is_power else _CLOCK_CURVES):
         begin, found = low + (high - low) * i / 9, (1.0, top)
-        for x in search.settings:
+        for x in settings:
             ratio, idle = min(1.0, x / begin), static * top if is_power else 0.0
             longer = max(begin - idle, 0.02 * top) / max(min(x, begin) - idle, 0.02 * top)
             time = 1 + compute * (longer ** (k if is_power else 1) - 1)
-            if time <= 1 + search.budget:
+            if time <= 1 + budget:
                 found = min(found, (time * (ratio if is_power else static + (1 - static) * ratio**k), x))
         draws.append((1 - found[0], found[1]))
-    savings = sorted(saving for saving, _ in draws)
-    best = setting_of(search, Counter(x for _, x in draws).most_common(1)[0][0])
-    settings = {} if best is None else dict.fromkeys(state.devices, best)
-    n = len(savings)
-    return Prediction(settings, math.fsum(savings) / n, savings[n // 40], savings[-1 - n // 40])
+    savings, n = sorted(saving for saving, _ in draws), len(draws)
+    best = Counter(x for _, x in draws).most_common(1)[0][0]
+    return best, math.fsum(savings) / n, savings[n // 40], savings[-1 - n // 40]
 
 
 TRIALS = Trials(start_search, propose, learn, choice)
