@@ -11,6 +11,7 @@ k r / (P - p0) is equal for all that are neither at their least nor at their dem
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from dvfs.policies._options import checked
 from dvfs.types import Mode, NodeBudget, NodePolicy, Observation
@@ -79,8 +80,6 @@ class Share:
 
 def split(shares: Sequence[Share], budget_mw: float) -> dict[str, float]:
     """Power for each device of each group. The sum is at most the budget, where the least of all allows it."""
-    if not shares:
-        return {}
 
     def total(powers: Mapping[str, float]) -> float:
         return math.fsum(powers[s.group] * len(s.devices) for s in shares)
@@ -99,18 +98,10 @@ def split(shares: Sequence[Share], budget_mw: float) -> dict[str, float]:
     return {s.group: powers[s.group] + part * (s.most - powers[s.group]) for s in shares}
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetOptions:
-    """The power budget of all GPUs together, and how often it is redistributed."""
-
-    budget_mw: int
-    every_ns: int
-
-
 def decide(
-    observations: Sequence[Observation], state: BudgetState, config: BudgetOptions
+    observations: Sequence[Observation], state: BudgetState, *, budget_mw: int, every_ns: int
 ) -> tuple[Mapping[str, int], BudgetState]:
-    """The limits of all devices that may be steered."""
+    """The limits of all devices that may be steered, divided again every so often."""
     now = max((o.boot_ns for o in observations), default=0)
     groups = {
         o.group: _update_elasticity(o, state.groups.get(o.group, GroupElasticity()), state.limits_mw) for o in observations
@@ -122,12 +113,12 @@ def decide(
         return state.limits_mw, state
     # Devices that are not steered may draw up to their limit.
     fixed = sum(d.power_limit_mw or 0 for o in observations for d in o.devices if d.uuid not in steered)
-    powers = _tried(split(shares, config.budget_mw - fixed), shares, groups, state.splits)
+    powers = _tried(split(shares, budget_mw - fixed), shares, groups, state.splits)
     target = {uuid: int(powers[share.group]) // 1000 * 1000 for share in shares for uuid in share.devices}
     limits, waiting = _in_order(target, observations, state.limits_mw)
     if waiting:
         return limits, replace(state, limits_mw=limits, next_ns=now)
-    return limits, replace(state, limits_mw=limits, next_ns=now + config.every_ns, splits=state.splits + 1)
+    return limits, replace(state, limits_mw=limits, next_ns=now + every_ns, splits=state.splits + 1)
 
 
 def _tried(
@@ -151,9 +142,7 @@ def _in_order(
         u: requested[u] if u in requested and 0 < limit - requested[u] < _STEP_MW else limit for u, limit in target.items()
     }
     falling = any((limit := now.get(uuid)) is None or limit > wanted for uuid, wanted in settled.items())
-    if not falling:
-        return settled, False
-    held = {uuid: min(wanted, requested.get(uuid, wanted)) for uuid, wanted in settled.items()}
+    held = {uuid: min(wanted, requested.get(uuid, wanted)) if falling else wanted for uuid, wanted in settled.items()}
     return held, held != settled
 
 
@@ -222,8 +211,8 @@ def configure(options: Mapping[str, object], budget_w: float) -> NodeBudget:
     values = checked("budget", options, {"every_s": 10.0})
     if not budget_w > 0:
         raise UsageError("dvfs policy budget: budget_w: expected a number above 0")
-    config = BudgetOptions(round(budget_w * 1000), int(values["every_s"] * _NS))
-    return NodeBudget(BudgetState, lambda observations, state: decide(observations, state, config))
+    every_ns = int(values["every_s"] * _NS)
+    return NodeBudget(BudgetState, partial(decide, budget_mw=round(budget_w * 1000), every_ns=every_ns))
 
 
 SPEC = NodePolicy(
