@@ -69,7 +69,7 @@ class GovernedGroup:
     in_force: Mapping[str, Setting] = field(default_factory=dict)  # requested settings of the devices that are set
     paused: bool = False  # a block of a pair that is off
     lease: HeldLease | None = None
-    retry_s: float = 0.0  # how long it was waited last
+    retry_ns: int = 0  # delay of the last retry
     originals: dict[str, int] = field(default_factory=dict)  # original power limit of a device, mW
     originals_ns: int | None = None  # time of the actuator's last report of the originals
     status_ns: int = 0  # time of the next status request after one without a response

@@ -34,6 +34,10 @@ BUDGET = "(budget)"
 PROOF = "(proof)"
 """Lines per round about the ends of experiments."""
 _ABSENT = "the group was absent"
+_RETRY_NS, _PATIENCE_NS = 5 * NS, 60 * NS  # after a refusal, then twice as long, at most the second
+_RESPECT_NS = 900 * NS  # time for which devices that another program has set are left alone
+_FOREIGN_NS = 3 * NS  # after this time with a different setting, another program has set it
+_EFFECT_NS = 2 * NS  # delay before the effect of a setting is judged
 _FOREIGN_CODES = frozenset({"foreign_change", "out_of_band"})
 
 
@@ -44,11 +48,6 @@ class GovernorConfig:
     policies: Mapping[str, ConfiguredPolicy] = field(default_factory=dict)
     budget: NodeBudget | None = None
     plan: ExperimentPlan | None = None
-    retry_s: float = 5.0  # after a refusal, then twice as long, at most `patience_s`
-    patience_s: float = 60.0
-    respect_s: float = 900.0  # time for which devices that another program has set are left alone
-    foreign_s: float = 3.0  # after this time with a different setting, another program has set it
-    effect_s: float = 2.0  # delay before the effect of a setting is judged
 
 
 class Governor:
@@ -119,7 +118,7 @@ class Governor:
 
     def _abandon(self, group: GovernedGroup) -> None:
         """Release a group of which nothing is certain any more; it is tried again after a while."""
-        group.postpone(self._clock.boot_ns() + int(self._config.patience_s * NS))
+        group.postpone(self._clock.boot_ns() + _PATIENCE_NS)
         try:
             self._let_go(group, "failed")
         except Exception:
@@ -203,7 +202,7 @@ class Governor:
         foreign = [one for one in observation.devices if self._is_foreign(group.devices[one.uuid], one)]
         if foreign:
             self._let_go(group, "foreign_change")
-            group.postpone(now + int(self._config.respect_s * NS))
+            group.postpone(now + _RESPECT_NS)
 
     def _learn_originals(self, group: GovernedGroup, observation: Observation, now: int) -> None:
         """The original power limits: from the actuator's record, otherwise from a later reading."""
@@ -216,7 +215,7 @@ class Governor:
             try:
                 rows = self._client.status().devices
             except LeaseError:  # the first request of a setting fails too, and is logged
-                group.status_ns = now + int(self._config.retry_s * NS)
+                group.status_ns = now + _RETRY_NS
                 return
             group.originals_ns = now
             kept = {str(row.get("device")): row.get("original_power_limit_mw") for row in rows}
@@ -249,7 +248,7 @@ class Governor:
                 self._actions.append(Action(self._clock.utc_ns(), where, note.policy, "refuse", text, why, note.workload))
             self._let_go(group, "refused")
             return
-        group.in_force, group.refused, group.retry_s = dict(wanted), "", 0.0
+        group.in_force, group.refused, group.retry_ns = dict(wanted), "", 0
 
     def _let_go(self, group: GovernedGroup, reason: str) -> None:
         """End the lease: the actuator restores, now or when it expires."""
@@ -277,15 +276,13 @@ class Governor:
 
     def _wait(self, group: GovernedGroup, now: int, error: LeaseError) -> None:
         """Delay until the retry of a refused group: longer each time, and long if another program steers."""
-        code, config = getattr(error, "code", ""), self._config
-        group.retry_s = (
-            config.retry_s if code == "unreachable" else min(config.patience_s, max(config.retry_s, 2 * group.retry_s))
-        )
-        group.postpone(now + int((config.respect_s if code in _FOREIGN_CODES else group.retry_s) * NS))
+        code = getattr(error, "code", "")
+        group.retry_ns = _RETRY_NS if code == "unreachable" else min(_PATIENCE_NS, max(_RETRY_NS, 2 * group.retry_ns))
+        group.postpone(now + (_RESPECT_NS if code in _FOREIGN_CODES else group.retry_ns))
 
     def _is_foreign(self, device: SteeredDevice, seen: DeviceObservation) -> bool:
         """Count time in which a setting has no effect; return whether another program has changed it."""
-        old_enough = seen.boot_ns - device.applied_ns >= self._config.effect_s * NS
+        old_enough = seen.boot_ns - device.applied_ns >= _EFFECT_NS
         why = ineffective(seen, device.applied) if device.applied is not None and old_enough else ""
         if why:
             device.history.ineffective[why] += 1
@@ -293,7 +290,7 @@ class Governor:
             device.foreign_ns = None
         elif device.foreign_ns is None:
             device.foreign_ns = seen.boot_ns
-        return device.foreign_ns is not None and seen.boot_ns - device.foreign_ns >= self._config.foreign_s * NS
+        return device.foreign_ns is not None and seen.boot_ns - device.foreign_ns >= _FOREIGN_NS
 
 
 def _why(error: LeaseError) -> str:
