@@ -136,6 +136,8 @@ class PairSums:
         has_load = None not in loads
         if self.pairs and has_load != self.with_load:
             return "the load is not reported as before"
+        if open_arrivals and not has_load:
+            return "with open arrivals, slowdown needs the exact sum of latencies, which the engine does not report"
         x = 0.0
         if loads[0] and loads[1]:
             x = math.log(loads[0] / loads[1])

@@ -1,7 +1,7 @@
 """Parse the /metrics response of any inference server by its `TokenServer`. Pure; the response is untrusted."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -121,7 +121,7 @@ def _engine(server: TokenServer, name: str, engine: _Engine, places: Mapping[str
     chosen = {value: engine[value, places[value]][rank] for value, rank in ranks.items()}
     counts = {value: _whole(chosen[value]) for value in (*COUNTS, *GAUGES) if value in chosen}
     times = {
-        value: _times(chosen[value], _SCALE[getattr(server, value)[places[value]].unit])
+        value: _times(chosen[value], _SCALE[getattr(server, value)[places[value]].unit], exact_sums=server.exact_sums)
         for value in HISTOGRAMS
         if value in chosen
     }
@@ -150,7 +150,7 @@ def _sum(counts: Iterable[int | None]) -> int | None:
     return total
 
 
-def _times(slot: _Slot, scale: float) -> Latencies | None:
+def _times(slot: _Slot, scale: float, *, exact_sums: bool) -> Latencies | None:
     """The sum of a histogram's series, where all have the same edges."""
     if slot.twice:
         return None
@@ -160,4 +160,4 @@ def _times(slot: _Slot, scale: float) -> Latencies | None:
         if each is None or (total is not None and total.edges != each.edges):
             return None
         total = each if total is None else total.plus(each)
-    return total
+    return total if total is None or exact_sums else replace(total, is_sum_exact=False)

@@ -57,6 +57,7 @@ class TokenServer:
         model_label: names the model; empty: the page does not, the configuration may.
         engine_labels: distinguish engines that count separately.
         copies: labels that distinguish ranks which count the same work again: of them the lowest rank is read.
+        exact_sums: whether sums of histograms are those of the observations.
         note: what one has to know or switch on.
         prompt, cached, computed, generation, requests, steps, running, waiting, ttft, itl: names, as of `TokenDelta`.
         drafts, accepted: draft tokens of speculative decoding, and those of them that the model accepted.
@@ -72,6 +73,7 @@ class TokenServer:
     model_label: str = ""
     engine_labels: tuple[str, ...] = ()
     copies: tuple[str, ...] = ()
+    exact_sums: bool = True
     note: str = ""
     prompt: Names = ()
     cached: Names = ()

@@ -42,7 +42,7 @@ def progress_of(workload: str, tokens: TokenPoller, training: TrainingReports | 
             reading.boot_ns,
             tokens=reading.generation,
             queue=reading.waiting,
-            latency_sum_s=None if itl is None else itl.sum_s,
+            latency_sum_s=itl.sum_s if itl is not None and itl.is_sum_exact else None,
             latency_count=None if itl is None else itl.count,
             prompt_tokens=reading.computed,
             requests=reading.requests,

@@ -71,7 +71,7 @@ class _OrderedTokens:
         self._highs = (*(float(floor(edge)) for edge in of.edges), inf)
         sums = accumulate((count * low for count, low in zip(of.counts, self._lows, strict=True)), initial=0)
         self._below = tuple(sums)  # at least the sum of all buckets before each
-        self._sum = of.sum_s
+        self._sum = of.sum_s if of.is_sum_exact else inf
 
     def at_least(self, i: int) -> float:
         """Lower bound."""

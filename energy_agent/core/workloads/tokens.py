@@ -1,7 +1,7 @@
 """Token counts of inference servers between two readings; energy of the same interval is joined to them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Self
 
@@ -14,11 +14,13 @@ class Latencies:
         edges: upper bounds of the buckets, rising, without the infinite one.
         counts: observations of each bucket, not cumulated; one more than `edges`, the last is above all of them.
         sum_s: sum of all observations, in the unit of the edges.
+        is_sum_exact: whether `sum_s` is that of the observations, and no estimate from the buckets.
     """
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
     sum_s: float
+    is_sum_exact: bool = True
 
     @property
     def count(self) -> int:
@@ -32,7 +34,8 @@ class Latencies:
             ValueError: the edges differ.
         """
         counts = tuple(a + b for a, b in zip(self.counts, other.counts, strict=True))
-        return type(self)(self._same_edges(other), counts, self.sum_s + other.sum_s)
+        is_exact = self.is_sum_exact and other.is_sum_exact
+        return type(self)(self._same_edges(other), counts, self.sum_s + other.sum_s, is_exact)
 
     def less(self, earlier: Self) -> Self:
         """What came since `earlier` of the same histogram.
@@ -43,7 +46,8 @@ class Latencies:
         counts = tuple(a - b for a, b in zip(self.counts, earlier.counts, strict=True))
         if min(counts) < 0:
             raise ValueError("a histogram must not decrease")
-        return type(self)(self._same_edges(earlier), counts, max(0.0, self.sum_s - earlier.sum_s))
+        is_exact = self.is_sum_exact and earlier.is_sum_exact
+        return type(self)(self._same_edges(earlier), counts, max(0.0, self.sum_s - earlier.sum_s), is_exact)
 
     def _same_edges(self, other: Self) -> tuple[float, ...]:
         if self.edges != other.edges:
@@ -165,4 +169,4 @@ def _over(edges: tuple[float, ...], of: Latencies) -> Latencies:
         counts[place] += count
         if place < len(edges) and edge == edges[place]:
             place += 1
-    return Latencies(edges, tuple(counts), of.sum_s)
+    return replace(of, edges=edges, counts=tuple(counts))

@@ -4,11 +4,12 @@ from energy_agent.tokens.server_spec import Name, TokenServer
 
 SPEC = TokenServer(
     summary="vLLM in Ray Serve",
-    checked="source code of ray 2.60.0 and vLLM 0.32.0",
+    checked="response of ray 2.60.0, written by the metric classes of vLLM 0.32.0 in two replicas",
     moves="step",
     model_label="model_name",
     # A replica that starts again is another worker, whose counters begin at 0.
     engine_labels=("WorkerId", "ReplicaId", "engine"),
+    exact_sums=False,
     prompt=(Name("ray_vllm_prompt_tokens_total"),),
     cached=(Name("ray_vllm_prompt_tokens_cached_total"), Name("ray_vllm_prefix_cache_hits_total", "older versions")),
     computed=(Name("ray_vllm_prompt_tokens_by_source_total", "current versions", {"source": ("local_compute",)}),),
@@ -29,5 +30,6 @@ SPEC = TokenServer(
     computed_per_request=(Name("ray_vllm_request_prefill_kv_computed_tokens", "current versions"),),
     generation_per_request=(Name("ray_vllm_request_generation_tokens"),),
     note="Configure the metrics endpoint of the node's Ray agent (`--metrics-export-port`), once per node: it covers all "
-    "replicas. Ray publishes every few seconds, so set `period_s` to at least that period.",
+    "replicas. Ray publishes every few seconds, so set `period_s` to at least that period. Its sums of "
+    "histograms are estimates from the middle of each bucket: mean latencies are rough, and no saving is proven by them.",
 )

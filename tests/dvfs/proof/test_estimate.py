@@ -89,6 +89,14 @@ def test_the_line_is_that_of_weighted_least_squares(rows: list[tuple[float, floa
     assert -math.log1p(-verdict.saving_ratio.value) == pytest.approx(-value, abs=1e-6)
 
 
+def test_open_arrivals_without_latencies_prove_nothing() -> None:
+    """Time per token is that of the arrivals, however slow the server is."""
+    evidence = PairSums()
+    assert "latencies" in evidence.add(block(7e8, 1000), block(1e9, 1000), 10**9, open_arrivals=True)
+    assert evidence.pairs == 0
+    assert not evidence.add(block(7e8, 1000), block(1e9, 1000), 10**9, open_arrivals=False)
+
+
 def served(draw: random.Random, power: float, open_arrivals: bool) -> tuple[MeasuredBlock, MeasuredBlock]:
     """Blocks of a server of which each on block draws `power` of an off block's watts at equal tokens/s, and whose steps take
     20 % longer. Power hardly rises with the batch, so energy per token falls by 4/5 of what the batch grows by.

@@ -103,6 +103,24 @@ def test_the_error_of_the_sensors_widens_the_bounds() -> None:
     assert wide[1:] == pytest.approx((plain[1] * 0.99 / 1.05, plain[2] * 1.01 / 0.95))
 
 
+@given(REQUESTS, st.sampled_from([MEDIAN, P95]), st.floats(0.1, 2))
+def test_bounds_that_are_taken_from_buckets_alone_hold_whatever_the_sum(
+    requests: list[tuple[int, int]], quantile: float, wrong: float
+) -> None:
+    hour = hour_of(requests)
+    assert hour.prompts is not None
+    assert hour.outputs is not None
+    prompts, outputs = (replace(of, sum_s=of.sum_s * wrong, is_sum_exact=False) for of in (hour.prompts, hour.outputs))
+    found = request_quantile(replace(hour, prompts=prompts, outputs=outputs), quantile)
+    if isinstance(found, str):
+        assert found == TOO_FEW
+        assert max(map(max, requests)) > EDGES[-1]
+        return
+    true = true_quantile(hour, requests, quantile, hour.prompt_share)
+    assert found[1] <= true * (1 + 1e-9)
+    assert true <= found[2] * (1 + 1e-9)
+
+
 def test_the_sum_bounds_requests_above_the_last_edge() -> None:
     found = request_quantile(hour_of([(0, 100), (0, 100), (0, 400)]), P95)
     assert not isinstance(found, str)

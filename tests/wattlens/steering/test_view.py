@@ -1,6 +1,7 @@
 """How far a workload is, on the boot clock: blocks of a proof are cut there, and UTC may be set between any two readings."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +55,19 @@ def test_when_a_page_was_read_does_not_move_with_utc() -> None:
         tokens.stop()
     assert progress is not None
     assert before_ns <= progress.boot_ns <= after_ns
+
+
+@pytest.mark.parametrize(("server", "page"), [("vllm", "vllm-0.32.0.txt"), ("ray_serve", "ray-2.60.0.txt")])
+def test_only_an_exact_sum_of_latencies_is_one(server: str, page: str) -> None:
+    text = (Path(__file__).parents[2] / "energy_agent/tokens/servers/pages" / page).read_text()
+    clock = RealClock()
+    tokens = TokenPoller(clock, lambda *_, **__: text)
+    tokens.configure([TokenSource(workload="chat", url="http://127.0.0.1:9/metrics", server=server, period_s=0.5)])
+    try:
+        eventually(lambda: (latest := tokens.latest("chat")) is not None and latest.itl is not None)
+        progress = progress_of("chat", tokens, None, clock)
+    finally:
+        tokens.stop()
+    assert progress is not None
+    assert progress.itl is not None
+    assert (progress.latency_sum_s is None) == (server == "ray_serve")
