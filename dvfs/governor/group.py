@@ -65,7 +65,7 @@ class GovernedGroup:
     workload: str = ""
     terms: SteeringSettings = field(default_factory=SteeringSettings)
     policies: dict[str, PolicyState] = field(default_factory=dict)
-    wanted: Mapping[str, Setting] = field(default_factory=dict)  # the arbiter's result from all wishes
+    wanted: Mapping[str, Setting] = field(default_factory=dict)  # the arbiter's result from all requests
     in_force: Mapping[str, Setting] = field(default_factory=dict)  # requested settings of the devices that are set
     paused: bool = False  # a block of a pair that is off
     lease: HeldLease | None = None

@@ -146,7 +146,7 @@ def setting_of(search: Any, value: float) -> Setting | None:
 
 
 def _in_force(observation: Observation, state: SearchState, config: SearchOptions) -> bool:
-    """Whether the requested value of the knob is applied on every device; a wish of higher priority may override it."""
+    """Whether the requested value of the knob is applied on every device; a request of higher priority may override it."""
     if not observation.enforced:
         return True
     asked = state.asked or Setting()
