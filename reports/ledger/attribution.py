@@ -36,7 +36,9 @@ SELECT DISTINCT day_ns, cluster, node, workload FROM (
   UNION ALL SELECT day_ns, cluster, node, workload FROM steps_in
 ) AS every_row WHERE workload <> '' ORDER BY cluster, node, workload, day_ns
 """
-MODELS: Final = """
+MODELS: Final = "SELECT DISTINCT cluster, node, workload, model FROM tokens_in WHERE phase = 'generation' ORDER BY 1, 2, 3, 4"
+"""Which models each workload generated tokens with."""
+_SERVED: Final = """
 SELECT cluster, node, workload, model, max(CASE WHEN phase = 'generation' THEN 1 ELSE 0 END) AS generates FROM tokens_in
 WHERE phase IN ('generation', 'request') GROUP BY cluster, node, workload, model ORDER BY 1, 2, 3, 4
 """
@@ -76,7 +78,7 @@ def register_parts(store: DayDatabase, rules: Sequence[TeamRule], models: Mappin
     """Make the store's table `who`: the part of every workload on every day that it used anything, and its number."""
     whose = PartRegistry()
     generating, other = dict[Name, list[str]](), dict[Name, list[str]]()
-    for cluster, node, workload, model, generates in store.rows(MODELS):
+    for cluster, node, workload, model, generates in store.rows(_SERVED):
         (generating if generates else other).setdefault((cluster, node, workload), []).append(model)
     served = other | generating
     trained = _trained(store)
