@@ -6,7 +6,7 @@ _P = "dynamo_frontend_"
 
 SPEC = TokenServer(
     summary="the frontend of NVIDIA Dynamo",
-    checked="1.6.1: response of a running frontend with its simulated engines",
+    checked="1.6.1: running with its simulated engines, tokens as in its answers",
     moves="step",
     model_label="model",
     prompt=(Name(f"{_P}input_sequence_tokens_sum"),),

@@ -4,7 +4,7 @@ from energy_agent.tokens.server_spec import Name, TokenServer
 
 SPEC = TokenServer(
     summary="vLLM",
-    checked="0.32.0: response written by its own metric classes",
+    checked="0.32.0: running on a CPU, tokens as in its answers",
     moves="step",
     model_label="model_name",
     engine_labels=("engine",),
