@@ -1,4 +1,4 @@
-"""The fleet of the sample report in whole numbers: two sites, three nodes, twelve GPUs, two quarters; deterministic.
+"""The fleet of the sample report in whole numbers: three sites, four nodes, fourteen GPUs, two quarters; deterministic.
 
 The product's own ledger records the energy of each workload on each GPU in each cell of 15 minutes and seals it as agents do,
 one segment per day, so that the sample consists of the files of a real fleet. `sample_report` creates the report from it.
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from benchmarks import sample_proof
 from benchmarks.chain import SegmentChainWriter
 from energy_agent.core import boundary
-from energy_agent.core.energy import Action, Entry, Gap, Identity, Method, State, Steps, Tokens, WorkloadFacts
+from energy_agent.core.energy import REQUEST, Action, Entry, Gap, Identity, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.core.meters.facility import METER_KIND, MeterFacts, Position, Role
 from energy_agent.core.proof import ProofRow
 from energy_agent.core.units import NS_PER_S, split_integer
@@ -23,7 +23,7 @@ DAY_NS: Final = 96 * CELL_NS
 FIRST_NS: Final = 1_774_915_200 * NS_PER_S  # 2026-03-31T00:00Z: the day in which both quarters begin in Kolkata and Berlin
 DAYS: Final = 184  # up to and with 2026-09-30
 JULY: Final = 92  # days from the first to 2026-07-01
-GPU_SKU, HOST_SKU = "NVIDIA H100 80GB HBM3", "node meter"
+GPU_SKU, HOST_SKU, PART_SKU = "NVIDIA H100 80GB HBM3", "node meter", "RAPL"
 _SECONDS: Final = 900
 _W: Final = _SECONDS * 1_000_000  # uJ of a watt over a cell
 _OUTAGE: Final = (134, 16, 26)  # 2026-08-12, 04:00 to 06:30Z: a node rebooted
@@ -39,7 +39,8 @@ class ScheduledWorkload(NamedTuple):
     """A workload of one node: its GPUs, days and hours, activity and output.
 
     `busy`: percent of the time; 0: as BUSY has it. `mj_token`: GPU energy of a token in its active time, millijoules; 0: no
-    tokens. `step_j`: energy of a training step; 0: it does not train.
+    tokens. `tokens_request`: mean number of generated tokens of a request. `mj_request`: GPU energy of a request of a server
+    that generates nothing. `step_j`: energy of a training step; 0: it does not train.
     """
 
     name: str
@@ -50,6 +51,8 @@ class ScheduledWorkload(NamedTuple):
     busy: int = 0
     active_w: int = 520
     mj_token: int = 0
+    tokens_request: int = 0
+    mj_request: int = 0
     step_j: int = 0
     workdays: bool = False
     kind: str = "pod"
@@ -78,10 +81,10 @@ NODES: Final = {
     "gpu-a1": (
         ScheduledWorkload("pod:chat-70b", (0, 1), _pod("assistants", "chat-70b-0", "chat", "llama-3.1-70b", "fp8",
         "priority"), (0, DAYS),
-            mj_token=1_150),
+            mj_token=1_150, tokens_request=412),
         ScheduledWorkload("pod:chat-8b", (2,), _pod("assistants", "chat-8b-0", "search", "llama-3.1-8b", "bf16"), (0, DAYS),
         active_w=430,
-            mj_token=240),
+            mj_token=240, tokens_request=188),
         ScheduledWorkload("pod:notebook", (3,), _pod("research", "notebook-7", "exploration"), (0, DAYS), (7, 19), 6, 310,
         workdays=True),
     ),
@@ -99,12 +102,23 @@ NODES: Final = {
     "gpu-p1": (
         ScheduledWorkload("pod:translate", (0, 1), _pod("language", "translate-1", "translation", "qwen2.5-7b", "int8"), (0,
         DAYS),
-            active_w=390, mj_token=310),
+            active_w=390, mj_token=310, tokens_request=95),
         ScheduledWorkload("pod:eval", (2,), _pod("research", "eval-batch", "evaluation", price_class="spot"), (0, DAYS), (17,
         24), 83, 450),
         ScheduledWorkload("pod:speech", (3,), _pod("language", "speech-0", "speech"), (JULY + 33, DAYS), busy=38, active_w=340),
     ),
+    "gpu-l1": (
+        ScheduledWorkload("pod:embed", (0,), _pod("search", "embed-0", "retrieval", "bge-m3", "fp16"), (JULY - 2, DAYS),
+        active_w=310,
+            mj_request=1_900),
+    ),
 }  # fmt: skip
+GPUS: Final = {"gpu-l1": 2}
+"""Number of GPUs of a node; 4 if it is not here."""
+INSTALLED: Final = {"gpu-l1": JULY - 2}
+"""First day of a node; 0 if it is not here."""
+RAPL_FROM: Final = {"gpu-l1": JULY + 45}
+"""Nodes without a meter of the whole node, and the day from which the agent may read their processor packages."""
 
 
 def device(node: str, gpu: int) -> str:
@@ -123,7 +137,7 @@ STEERED: Final = {
     ),
 }  # fmt: skip
 """What steers a node's GPUs for a while, by node."""
-SITE_OF: Final = {"gpu-a1": "fra1", "gpu-a2": "fra1", "gpu-p1": "pnq1"}
+SITE_OF: Final = {"gpu-a1": "fra1", "gpu-a2": "fra1", "gpu-p1": "pnq1", "gpu-l1": "par1"}
 METERS: Final = (
     MeterFacts("main", Role.TOTAL, None, "", "", 5_000, "", 40_000_000, "modbus"),
     MeterFacts("ups-a", Role.IT, Position.UPS_OUTPUT, "main", "", 10_000, "", 20_000_000, "snmp"),
@@ -159,7 +173,8 @@ def _cell(node: str, day: int, number: int, start: int) -> CellEntries:
     tokens: list[Tokens] = []
     steps: list[Steps] = []
     holders: dict[str, int] = {}
-    total, free = 0, {0, 1, 2, 3}
+    gpus = GPUS.get(node, 4)
+    total, free = 0, set(range(gpus))
     for order, job in enumerate(NODES[node]):
         if not job.holds(day, number):
             continue
@@ -181,6 +196,11 @@ def _cell(node: str, day: int, number: int, start: int) -> CellEntries:
             model = job.labels["model"]
             tokens.append(Tokens(start, start + CELL_NS, job.name, model, "generation", made))
             tokens.append(Tokens(start, start + CELL_NS, job.name, model, "prompt", made * 3))
+            if day >= JULY:  # that release counts requests
+                tokens.append(Tokens(start, start + CELL_NS, job.name, model, REQUEST, made // job.tokens_request))
+        if job.mj_request:
+            ended = active_uj // (job.mj_request * 1_000)
+            tokens.append(Tokens(start, start + CELL_NS, job.name, job.labels["model"], REQUEST, ended))
         if job.step_j:
             steps.append(Steps(start, start + CELL_NS, job.name, "training", active_uj // (job.step_j * 1_000_000)))
     for gpu in sorted(free):
@@ -189,8 +209,12 @@ def _cell(node: str, day: int, number: int, start: int) -> CellEntries:
             Entry(start, start + CELL_NS, device(node, gpu), "", State.UNALLOCATED, Method.COUNTER, used, 30_000_000)
         )
         total += used
-    host_uj = (360 + 55 * (4 - len(free)) + (day * 5 + number) % 17) * _W
-    entries += _host(node, start, host_uj, holders)
+    host_uj = (360 + 55 * (gpus - len(free)) + (day * 5 + number) % 17) * _W
+    if node not in RAPL_FROM:
+        entries += _host(boundary.host(CLUSTER, node), start, host_uj, holders)
+    elif day >= RAPL_FROM[node]:
+        for part in _packages(node):
+            entries += _host(part, start, host_uj // 3, holders)
     return CellEntries(start, entries, [], tokens, steps, total + host_uj)
 
 
@@ -201,8 +225,12 @@ def _workload_entries(name: str, workload: str, start: int, active_s: int, busy:
     yield Entry(middle, start + CELL_NS, name, workload, State.IDLE, counter, idle, edge, start + CELL_NS - middle)
 
 
-def _host(node: str, start: int, host_uj: int, holders: dict[str, int]) -> Iterator[Entry]:
-    name, edge = boundary.host(CLUSTER, node), 360_000_000
+def _packages(node: str) -> list[str]:
+    return [boundary.part(boundary.host(CLUSTER, node), f"package-{number}") for number in range(2)]
+
+
+def _host(name: str, start: int, host_uj: int, holders: dict[str, int]) -> Iterator[Entry]:
+    edge = 360_000_000
     if not holders:
         yield Entry(start, start + CELL_NS, name, "", State.UNALLOCATED, Method.COUNTER, host_uj, edge)
         return
@@ -214,19 +242,24 @@ def _host(node: str, start: int, host_uj: int, holders: dict[str, int]) -> Itera
 
 def write_node(folder: Path, node: str) -> list[int]:
     """Write a node's segments, a day each; its energy by cell, uJ."""
-    devices = [DeviceFacts(device(node, g), GPU_SKU, 0.02, FIRST_NS) for g in range(4)]
-    devices.append(DeviceFacts(boundary.host(CLUSTER, node), HOST_SKU, 0.02, FIRST_NS))
-    facts = [WorkloadFacts(job.name, FIRST_NS, job.kind, job.labels) for job in NODES[node]]
+    first = INSTALLED.get(node, 0)
+    since = FIRST_NS + first * DAY_NS
+    devices = [DeviceFacts(device(node, g), GPU_SKU, 0.02, since) for g in range(GPUS.get(node, 4))]
+    if node in RAPL_FROM:
+        devices += [DeviceFacts(part, PART_SKU, 0.05, since) for part in _packages(node)]
+    else:
+        devices.append(DeviceFacts(boundary.host(CLUSTER, node), HOST_SKU, 0.02, since))
+    facts = [WorkloadFacts(job.name, since, job.kind, job.labels) for job in NODES[node]]
     chain, energy = SegmentChainWriter(folder, Identity(CLUSTER, node, "boot-1", "0.1.0", True)), list[int]()
     proof = _proof(node)
-    for day in range(DAYS):
+    for day in range(first, DAYS):
         cells = list(node_cells(node, day))
         energy += [cell.node_uj for cell in cells]
         booked = Batch(
             entries=[e for c in cells for e in c.entries], gaps=[g for c in cells for g in c.gaps],
             tokens=[t for c in cells for t in c.tokens], steps=[s for c in cells for s in c.steps],
             actions=_actions(node, day), rows=proof.get(day, ()),
-            facts=facts if day == 0 else (), devices=devices if day == 0 else (),
+            facts=facts if day == first else (), devices=devices if day == first else (),
         )  # fmt: skip
         chain.add(booked)
     return energy

@@ -1,6 +1,8 @@
 """From facts to the document that every renderer draws: sections in their order, banners, watermark. Pure."""
 
 import hashlib
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
@@ -11,7 +13,8 @@ from reports.figures.facts import Facts
 from reports.figures.facts_json import facts_json
 from reports.language import Translator
 from reports.page.document import DocumentSection, ReportDocument
-from reports.page.section import OmittedSection, ReportSection
+from reports.page.section import OmittedSection, ReportSection, ReportTable
+from reports.page.sections import glossary, stated_inputs
 
 SUMMARY_ENDS = 16
 """Sections of a smaller order make the summary of two pages."""
@@ -32,6 +35,7 @@ def compose(facts: Facts, say: Translator, *, accepted: bool = False) -> ReportD
             hidden += [(say(section.title), blocks.reason)] if blocks.reason else []
         else:
             shown.append(DocumentSection(say(section.title), blocks, section.annex))
+    shown = _with_used_terms(shown, say(glossary.SPEC.title), say(stated_inputs.SPEC.title))
     digest = hashlib.sha256(facts_json(facts)).hexdigest()
     period = _period(facts)
     return ReportDocument(
@@ -49,6 +53,27 @@ def compose(facts: Facts, say: Translator, *, accepted: bool = False) -> ReportD
             1 for section in sections() if section.order < SUMMARY_ENDS and say(section.title) in {s.title for s in shown}
         ),
     )
+
+
+def _with_used_terms(shown: list[DocumentSection], title: str, of_user: str) -> list[DocumentSection]:
+    """The sections, with the glossary's terms that occur in one of the others, except in the user's own words."""
+    text = " ".join(word for section in shown if section.title not in (title, of_user) for word in _texts(section))
+    return [
+        replace(section, blocks=tuple(replace(b, rows=glossary.used_in(text, b.rows)) for b in section.blocks
+                                      if isinstance(b, ReportTable)))
+        if section.title == title else section
+        for section in shown
+    ]  # fmt: skip
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text of a section."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple | list):
+        yield from (text for each in value for text in _texts(each))
+    elif is_dataclass(value):
+        yield from (text for each in fields(value) for text in _texts(getattr(value, each.name)))
 
 
 def _period(facts: Facts) -> str:

@@ -93,7 +93,11 @@ def _waterfall(facts: Facts, say: Translator) -> Waterfall:
     written = amount_texts([value for _, value, _ in steps], ENERGY)
     pairs = zip(steps, written, strict=True)
     drawn = (WaterfallStep(label, value * _KWH, text, level) for (label, value, level), text in pairs)
-    return Waterfall(say("from_running_kernels"), "kWh", tuple(drawn))
+    if node is None:
+        title = say("from_running_kernels_to_gpus")
+    else:
+        title = say("from_running_kernels_to_nodes") if facility is None else say("from_running_kernels")
+    return Waterfall(title, "kWh", tuple(drawn))
 
 
 def _daily(facts: Facts, say: Translator) -> list[Block]:

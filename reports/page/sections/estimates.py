@@ -100,6 +100,7 @@ def _nodes(facts: Facts, say: Translator) -> list[Block]:
     names = [*(figure.dims["site"] for figure in sites), say("total")]
     columns = zip(names, counts, energy.cells, co2e.cells, strict=True)
     cells = tuple((site, *map(wording.count, of), *amounts_of) for site, of, *amounts_of in columns)
+    cells = cells if len(sites) > 1 else cells[:1]
     return [ReportTable(say("hosts_outside_inventory"), heads, cells), Note(say("hosts_outside_inventory_explained"))]
 
 
@@ -109,8 +110,9 @@ def _hosts(facts: Facts, say: Translator) -> list[Block]:
     if _HOST in facts.figures:
         total = facts.figures[_HOST]
         known = [figure for figure in sites if figure.value is not None]
-        blocks.append(_host_table(facts, say, say("sites"), [(figure.dims["site"], figure) for figure in known], total))
         teams = sorted(facts.of(_HOST, "team"), key=lambda figure: (-(figure.value or 0), figure.id))
+        if len(known) > 1 or not teams:
+            blocks.append(_host_table(facts, say, say("sites"), [(figure.dims["site"], figure) for figure in known], total))
         if teams:
             rows = [(figure.dims["team"] or say("unassigned"), figure) for figure in teams]
             rest = (say("unallocated"), facts.figures[f"{_HOST}.unattributed"])
@@ -121,9 +123,11 @@ def _hosts(facts: Facts, say: Translator) -> list[Block]:
         co2e = _co2e_of(facts, total)
         if co2e.value is None:
             blocks.append(Note(say("estimates_without_co2e", reason=say.translate(co2e.reason))))
-    blocks += [
-        Note(say("hosts_not_estimated", site=f.dims["site"], reason=say.translate(f.reason))) for f in sites if f.value is None
-    ]
+    by_reason: dict[str, list[str]] = {}
+    for figure in sites:
+        if figure.value is None:
+            by_reason.setdefault(say.translate(figure.reason), []).append(figure.dims["site"])
+    blocks += [Note(say("hosts_not_estimated", site=", ".join(names), reason=why)) for why, names in by_reason.items()]
     return blocks
 
 

@@ -22,8 +22,6 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
                 say.translate(f"{f.boundary}, {f.accounting}"),
                 f.gwp_set,
                 str(f.quality),
-                f"{f.publisher}, {f.edition}",
-                f.licence,
             )
         )
     columns = (
@@ -33,8 +31,6 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
         say("basis"),
         say("gwp_set"),
         say("quality_1_to_5"),
-        say("publisher"),
-        say("licence"),
     )
     blocks: list[Block] = []
     if rows:
@@ -52,6 +48,7 @@ def _describe(used: UsedFactor, say: Translator) -> Iterator[str]:
     """Notes on one factor: the requests, why it was chosen, and its origin."""
     f = used.factor
     name = f"{f.zone_name} {f.year}"
+    yield say("factor_publisher", factor=name, publisher=f.publisher, edition=f.edition, licence=f.licence)
     for request in used.requests:
         zone = " / ".join(filter(None, (request.zone, request.country)))
         yield say(

@@ -7,6 +7,9 @@ from reports.frameworks.datapoints import IndexRow, frameworks, group_missing
 from reports.language import Translator
 from reports.page.section import Block, Note, ReportSection, ReportTable
 
+MISSING_MOST = 25
+"""Missing inputs that are listed; facts.json and the workbook have those of every datapoint."""
+
 
 def rows_of(facts: Facts, say: Translator) -> tuple[IndexRow, ...]:
     """Each datapoint of each framework compared with the report, in the reader's language."""
@@ -39,6 +42,8 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     if outside:
         blocks.append(ReportTable(say("frameworks_that_do_not_apply"), (say("framework"), say("state")), tuple(outside)))
     missing = tuple((what, str(len(datapoints))) for what, datapoints in group_missing(rows).items())
+    if others := missing[MISSING_MOST:]:
+        missing = (*missing[:MISSING_MOST], (say("count_others", count=len(others)), say("at_most_each", count=others[0][1])))
     if missing:
         blocks.append(ReportTable(say("what_is_missing"), (say("input"), say("datapoints")), missing))
     return tuple(blocks)

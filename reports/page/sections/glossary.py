@@ -1,6 +1,7 @@
 """The words of this report, in a sentence each."""
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -24,9 +25,20 @@ def glossary(language: str = "en") -> tuple[tuple[str, str], ...]:
     return tuple(sorted(rows, key=lambda row: row[0].lower()) if language == "en" else rows)
 
 
+def used_in(text: str, rows: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+    """Rows whose name, or one of several in it, occurs in a text; in English as a word, in singular or plural."""
+    words = text.lower()
+
+    def occurs(name: str) -> bool:
+        spelled = re.escape(name.lower())
+        return re.search(rf"(?<!\w){spelled}(s|es)?(?!\w)" if name.isascii() else spelled, words) is not None
+
+    return tuple(row for row in rows if any(map(occurs, re.split(", |\u3001", row[0]))))
+
+
 def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     """A table of two columns."""
     return (ReportTable(say("words"), (), glossary(say.language)),)
 
 
-SPEC = ReportSection("glossary", 95, build, annex=True)
+SPEC = ReportSection("glossary", 98, build, annex=True)

@@ -1,8 +1,11 @@
 """The glossary: every term of the design and of the report, one sentence each, in both languages."""
 
 import re
+from pathlib import Path
 
-from reports.page.sections.glossary import glossary, terms
+import pytest
+
+from reports.page.sections.glossary import glossary, terms, used_in
 
 OF_THE_DESIGN = {
     "device", "sample", "interval", "cell", "ledger", "workload", "holder", "attribution", "group", "boundary", "policy",
@@ -44,3 +47,16 @@ def test_no_name_stands_for_two_terms() -> None:
 def test_english_is_sorted_for_a_reader_who_looks_a_word_up() -> None:
     names = [name.lower() for name, _ in glossary()]
     assert names == sorted(names)
+
+
+def test_a_report_has_the_terms_that_it_uses() -> None:
+    rows = (("cell", "A."), ("sample", "B."), ("ITL, TPOT", "C."), ("CO2e", "D."), ("direct", "E."))
+    assert used_in("Two CELLS of the ledger, p95 of TPOT; 3 t CO2e, indirect", rows) == (rows[0], rows[2], rows[3])
+    assert used_in("账本的单元格", (("单元格", "A。"), ("采样", "B。"))) == (("单元格", "A。"),)
+
+
+@pytest.mark.smoke
+def test_the_sample_report_explains_only_words_of_its_own() -> None:
+    page = (Path(__file__).parents[3] / "docs/sample-report/report.html").read_text()
+    assert '<th scope="row">residual mix</th>' in page
+    assert '<th scope="row">knee</th>' not in page

@@ -123,7 +123,7 @@ def test_a_node_without_a_meter_is_estimated_and_stays_out_of_every_total(
     assert figures["energy.with_estimates"]["sources"] == ["ledger", "hosts"]
     page = " ".join(re.sub("<[^>]*>", " ", (tmp_path / "report" / "report.html").read_text()).split())
     assert "Sites Metered Metered and estimated Estimated Incomplete Metered energy, kWh" in page
-    assert "lab 1 0 1 1 1.200 349.2 total" in page
+    assert "lab 1 0 1 1 1.200 349.2 The inventory" in page
     assert "Teams: estimated energy and CO2e of processors and memory without a meter" in page
     assert "2 \u00d7 AMD EPYC 9654 (TDP 360 W): 360 W [72, 720]; 1536 GB: 54 W [16.2, 108]; CodeCarbon " in page
     capsys.readouterr()
@@ -213,7 +213,7 @@ def test_metered_hosts_outside_the_inventory_are_stated_without_declared_hardwar
     assert number(figures, "energy.outside_inventory/site/lab") == Fraction("1.6") * 3_600_000
     assert node_kinds(figures) == {"metered": 1, "partly_estimated": 0, "estimated": 0, "incomplete": 2}
     page = " ".join(re.sub("<[^>]*>", " ", (tmp_path / "report" / "report.html").read_text()).split())
-    assert "lab 1 0 0 2 1.600 465.6 total 1 0 0 2 1.600 465.6" in page
+    assert "lab 1 0 0 2 1.600 465.6 The inventory" in page
 
 
 def test_a_site_whose_invoices_contain_the_hosts_is_not_estimated(tmp_path: Path) -> None:
