@@ -1,6 +1,6 @@
 """Invoices of the supplier against readings of its meters and against the ledger, by the periods of the invoices."""
 
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from fractions import Fraction
 
 from reports.figures import wording
@@ -24,9 +24,10 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     figures = facts.by_prefix("reconciliation/")
     if not figures:
         return OmittedSection("")  # optional: its absence is not stated
-    heads = ("site", "invoice_period", "invoiced", "supply_meter", "in_the_ledger", "invoice_against_meter",
-             "ledger_against_invoice", "finding")  # fmt: skip
-    table = ReportTable(say("reconciliation"), tuple(say(head) for head in heads), tuple(cells(f, say) for f in figures))
+    energies = (say("with_unit", name=say(head), unit="kWh") for head in ("invoiced", "supply_meter", "in_the_ledger"))
+    differences = (say("with_unit", name=say(head), unit="%") for head in ("invoice_against_meter", "ledger_against_invoice"))
+    heads = (say("site"), say("invoice_period"), *energies, *differences, say("finding"))
+    table = ReportTable(say("reconciliation"), heads, tuple(cells(f, say) for f in figures))
     threshold = wording.percent(figures[0].dims["threshold"])
     blocks: list[Block] = [table]
     for state, sentence in (("finding", "reconciliation_findings"), ("uncertain", "reconciliation_uncertain")):
@@ -43,7 +44,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
 
 
 def cells(figure: Figure, say: Translator) -> tuple[str, ...]:
-    """One row: site, period, three energies in kWh, two differences, and what follows from them."""
+    """One row: site, period, three energies in kWh, two differences in percent, and what follows from them."""
     dims = figure.dims
 
     def energy(key: str) -> str:
@@ -52,8 +53,9 @@ def cells(figure: Figure, say: Translator) -> tuple[str, ...]:
     def variance(key: str) -> str:
         if key not in dims:
             return "\u2013"
-        value, low, high = (f"{100 * Decimal(dims[name]):+.2f}" for name in (key, f"{key}_low", f"{key}_high"))
-        return f"{value} %" + (f" ({low} \u2013 {high} %)" if low != high else "")
+        value, low, high = (100 * Decimal(dims[name]) for name in (key, f"{key}_low", f"{key}_high"))
+        error = max(value - low, high - value).quantize(Decimal("0.01"), ROUND_CEILING)
+        return f"{value:+.2f}" + (f" \u00b1{error}" if error else "")
 
     state = say(_STATES[dims["state"]], threshold=wording.percent(dims["threshold"]))
     period = f"{dims['start']} \u2013 {dims['end']}"
@@ -62,7 +64,7 @@ def cells(figure: Figure, say: Translator) -> tuple[str, ...]:
 
 
 def _kwh(joules: Fraction) -> str:
-    return f"{float(joules * _KWH):,.0f} kWh"
+    return f"{float(joules * _KWH):,.0f}"
 
 
 SPEC = ReportSection("reconciliation", 67, build)
