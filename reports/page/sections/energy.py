@@ -85,19 +85,42 @@ def _waterfall(facts: Facts, say: Translator) -> Waterfall:
             steps.append((called, figure.value, False))
     total = facts.figures["energy.gpu"].value or Fraction(0)
     steps.append((say("all_gpus"), total, True))
-    node, facility = facts.figures["energy.node"].value, facts.figures["energy.facility"].value
-    if node is not None:
-        steps += [(say("hosts"), node - total, False), (say("all_nodes"), node, True)]
-    if node is not None and facility is not None:
-        steps += [(say("the_rest_of_the_building"), facility - node, False), (say("building"), facility, True)]
+    hosts, rest = _beyond_gpus(facts)
+    boundaries = {facts.boundary_of(site) for site in facts.sites}
+    title, last = say("from_running_kernels_to_gpus"), ""
+    if boundaries == {"node"}:
+        title, last = say("from_running_kernels_to_nodes"), say("all_nodes")
+    elif boundaries == {"facility"}:
+        title, last = say("from_running_kernels"), say("building")
+    elif boundaries != {"gpu"}:
+        title, last = say("from_running_kernels_to_the_widest"), say("widest_boundary")
+    if hosts:
+        steps.append((say("hosts"), hosts, False))
+    if hosts and boundaries == {"facility"}:
+        steps.append((say("all_nodes"), total + hosts, True))
+    if rest:
+        steps.append((say("the_rest_of_the_building"), rest, False))
+    if last and boundaries:
+        steps.append((last, total + hosts + rest, True))
     written = amount_texts([value for _, value, _ in steps], ENERGY)
     pairs = zip(steps, written, strict=True)
     drawn = (WaterfallStep(label, value * _KWH, text, level) for (label, value, level), text in pairs)
-    if node is None:
-        title = say("from_running_kernels_to_gpus")
-    else:
-        title = say("from_running_kernels_to_nodes") if facility is None else say("from_running_kernels")
     return Waterfall(title, "kWh", tuple(drawn))
+
+
+def _beyond_gpus(facts: Facts) -> tuple[Fraction, Fraction]:
+    """Energy of hosts and of the rest of buildings, of each site up to its widest boundary, J."""
+    hosts = rest = Fraction(0)
+    for site in facts.sites:
+        gpu, node, facility = (facts.figures[f"energy.{name}/site/{site}"].value for name in ("gpu", "node", "facility"))
+        within = facts.boundary_of(site)
+        below = gpu or Fraction(0)
+        if within != "gpu" and node is not None:
+            hosts += node - below
+            below = node
+        if within == "facility" and facility is not None:
+            rest += facility - below
+    return hosts, rest
 
 
 def _daily(facts: Facts, say: Translator) -> list[Block]:

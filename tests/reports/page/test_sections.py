@@ -3,18 +3,20 @@
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from energy_agent.core.boundary import host
 from energy_agent.core.energy import State, Tokens, WorkloadFacts
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.compose import compose
 from reports.figures.facts import Facts
-from reports.inputs import ExpectedDevice, Organisation
+from reports.inputs import ExpectedDevice, Organisation, SiteInputs
 from reports.language import say_in
 from reports.page.document import ReportDocument
-from reports.page.section import Heat, Note, ReportTable, Tiles
+from reports.page.section import Heat, Note, ReportTable, Tiles, Waterfall
 from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.chains import DAY, HOUR
@@ -25,14 +27,16 @@ QUARTER = PeriodRequest("2026Q3")
 TEAM = {"team": "nlp", "name": "chat"}
 
 
-def facts(folder: Path, sites: dict[str, list[Batch]], asked: PeriodRequest = QUARTER) -> Facts:
+def facts(
+    folder: Path, sites: dict[str, list[Batch]], asked: PeriodRequest = QUARTER, inputs: dict[str, SiteInputs] | None = None
+) -> Facts:
     """A node with one GPU at each site."""
     stands = []
     for name, batches in sites.items():
         told = Batch(devices=[DeviceFacts(f"GPU-{name}", "H100", 0.02, JULY)])
         chains.write(folder / "segments", "lab", name, [told, *batches])
         stands.append(ExpectedDevice("lab", name, f"GPU-{name}", "", name, 0, INT64_MAX))
-    organisation = Organisation(expected=tuple(stands), least_coverage=Fraction(0))
+    organisation = Organisation(expected=tuple(stands), least_coverage=Fraction(0), sites=inputs or {})
     days = chains.compacted(folder / "segments", folder / "days", organisation.stays())
     return chains.facts(days, organisation, asked)
 
@@ -59,6 +63,39 @@ def test_the_same_name_at_two_sites_is_told_apart_by_the_site(tmp_path: Path) ->
     used = table(found, "Workloads with the most energy")
     assert used.columns[:4] == ("Workload", "Team", "Site", "GPU energy, kWh")
     assert [row[:4] for row in used.rows] == [("chat", "nlp", "one", "2.000"), ("chat", "nlp", "two", "1.000")]
+
+
+@pytest.mark.parametrize(
+    ("metered", "stated", "title", "levels"),
+    [
+        ((), (), "all GPUs", [4]),
+        (("one", "two"), (), "all nodes", [4, 8]),
+        (("one", "two"), ("one", "two"), "the building", [4, 8, 12]),
+        (("one",), ("one",), "each site's widest boundary", [4, 8]),
+        (("one", "two"), ("one",), "each site's widest boundary", [4, 10]),
+    ],
+)
+def test_the_chart_of_energy_ends_at_the_widest_boundaries(
+    tmp_path: Path, metered: tuple[str, ...], stated: tuple[str, ...], title: str, levels: list[int]
+) -> None:
+    """Each of two sites has 2 kWh of a GPU, and if they are known 2 kWh of its host; a PUE of 1.5 adds 2 kWh."""
+    batches, inputs = {}, {}
+    for name in ("one", "two"):
+        entries = cells(JULY, f"GPU-{name}", "w", State.ACTIVE, ["0.5"] * 4, 0)
+        device = host("lab", name)
+        if name in metered:
+            entries += cells(JULY, device, "w", State.ACTIVE, ["0.5"] * 4, 0)
+        batches[name] = [Batch(entries, devices=[DeviceFacts(device, "meter", 0.02, JULY)] if name in metered else ())]
+        pue = (Fraction(3, 2), Fraction(1, 10)) if name in stated else None
+        inputs[name] = SiteInputs(name, ZoneInfo("UTC"), stated=pue)
+    known = facts(tmp_path, batches, inputs=inputs)
+    blocks = [b for section in compose(known, say_in("en")).sections for b in section.blocks]
+    chart = next(b for b in blocks if isinstance(b, Waterfall) and b.title.startswith("Energy from running kernels"))
+    assert chart.title == f"Energy from running kernels to {title}"
+    assert [step.amount for step in chart.steps if step.level] == levels
+    assert levels[-1] * 3_600_000 == next(
+        known.figures[name].value for name in ("energy.facility", "energy.inventory") if known.figures[name].value is not None
+    )
 
 
 def test_the_same_name_before_and_after_a_change_is_told_apart_by_what_changed(tmp_path: Path) -> None:
