@@ -25,7 +25,9 @@ class TokenMapping(Section):
     computed: Metric | None = Field(
         None, description="counter of prompt tokens that were computed; without it: prompt minus cached"
     )
-    generation: Metric = Field(description="counter of generated tokens")
+    generation: Metric | None = Field(
+        None, description="counter of generated tokens; not needed with requests, for a server that generates nothing"
+    )
     requests: Metric | None = Field(None, description="counter of finished requests")
     steps: Metric | None = Field(None, description="counter of engine steps")
     drafts: Metric | None = Field(None, description="counter of draft tokens of speculative decoding")
@@ -64,6 +66,12 @@ class TokenMapping(Section):
                     f"expected the name of a histogram without {suffix}, such as {name.removesuffix(suffix)}, got {name!r}"
                 )
         return text
+
+    @model_validator(mode="after")
+    def _counts(self) -> Self:
+        if self.generation is None and self.requests is None:
+            raise ValueError("expected generation, or requests for a server that generates nothing")
+        return self
 
 
 class TokenSource(Section):

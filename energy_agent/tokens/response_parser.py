@@ -68,7 +68,8 @@ def read(server: TokenServer, page: str, t_ns: int, model: str = "") -> list[Mod
             rank = tuple(_rank(line.labels.get(label, "")) for label in server.copies)
             engine.setdefault((value, place), {}).setdefault(rank, _Slot()).put(part, line.labels, line.value)
     if not engines_by_model:
-        names = sorted({str(n.name) for value, _, n in server.names() if value == "generation"})
+        counter = "generation" if server.generation else "requests"
+        names = sorted({str(n.name) for value, _, n in server.names() if value == counter})
         raise EndpointError(f"response has no metric {' or '.join(names)}; is this the metrics endpoint of {server.summary}?")
     return [_model(server, t_ns, name, engines) for name, engines in sorted(engines_by_model.items())]
 

@@ -185,6 +185,18 @@ def test_names_of_the_configuration():
     assert m.engines[0].latencies["itl"] == Latencies((0.01,), (3, 1), 0.05)
 
 
+def test_a_server_that_generates_nothing_has_requests_alone():
+    server = mapping.of(TokenMapping(requests='embed_requests_total{status="ok"}', model_label="model"))
+    [m] = read(
+        server, 'embed_requests_total{status="ok",model="bge"} 7\nembed_requests_total{status="failed",model="bge"} 1\n', 1
+    )
+    assert (m.model, m.engines[0].counts) == ("bge", {"requests": 7})
+    with pytest.raises(EndpointError, match="response has no metric embed_requests_total;"):
+        read(server, "up 1\n", 1)
+    with pytest.raises(ValueError, match="expected generation, or requests"):
+        TokenMapping(prompt="in_total")
+
+
 @pytest.mark.parametrize("value", ["NaN", "+Inf", "-1", "1e300"])
 def test_a_senseless_value_is_unreadable_and_silences_no_other(value):
     [a] = read(VLLM, OLD.replace("12.0", value), 1)
