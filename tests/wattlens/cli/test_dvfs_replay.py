@@ -213,7 +213,7 @@ def test_a_profile_of_a_sweep_is_played_over_each_knob(tmp_path: Path, capsys: p
         (("--trace", AZURE, "--policy", "budget"), "--policy budget: expected a policy of one group"),
         (("--trace", AZURE, "--option", "levels"), "--option: "),
         (("--trace", AZURE, "--option", "speed=4"), "dvfs policy slo: unknown option 'speed'; expected one of levels"),
-        (("--trace", AZURE, "--option", "levels=many"), "levels: expected a number"),
+        (("--trace", AZURE, "--option", "levels=many"), "levels: expected an integer"),
         (("--trace", AZURE, "--rate", 0), "--rate: expected a"),
         (("--trace", AZURE, "--ttft-ms", 0), "--ttft-ms: expected a"),
         (("--trace", AZURE, "--itl-ms", 0), "--itl-ms: expected a"),
