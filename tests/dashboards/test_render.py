@@ -75,7 +75,9 @@ def answers(prometheus: str, board: dict[str, Any], instance: str, until_s: floa
         for target in panel.get("targets", ()):
             expr = target["expr"].replace("$__rate_interval", "8s").replace("$__range", f"{SPAN_S}s")
             expr = re.sub(r"\$([a-z]\w*)", value, expr)
-            span = {"start": f"{until_s - SPAN_S}", "end": f"{until_s}", "step": "2"}
+            step_s = 60 if panel.get("interval") == "1m" else 2  # Grafana asks at whole steps
+            start_s, end_s = ((t_s // step_s) * step_s for t_s in (until_s - SPAN_S, until_s))
+            span = {"start": f"{start_s}", "end": f"{end_s}", "step": f"{step_s}"}
             path, when = ("query", {"time": f"{until_s}"}) if target.get("instant") else ("query_range", span)
             query = {"query": expr, **when}
             with urllib.request.urlopen(f"{prometheus}/api/v1/{path}?{urllib.parse.urlencode(query)}", timeout=60) as answer:
