@@ -19,7 +19,6 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 GROUP = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,252}$"
 PORT = r"(0|[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
 LISTEN = rf"^\S+:{PORT}$"
-HTTP = r"^https?://"
 HTTP_OR_HTTPS = r"^https?://[^\s@]+$"
 SERVICE = r"^https?://[^\s/@]+$"
 HOST = r"^[A-Za-z0-9.:_-]{1,253}$"
@@ -39,7 +38,6 @@ PATTERNS = {
     NAME: "a name of at most 63 letters, digits, '.', '_' and '-' that begins with a letter or digit",
     GROUP: "a name of letters, digits, '.', '_', '-' and '/' that begins with a letter or digit",
     LISTEN: "ADDRESS:PORT, such as 127.0.0.1:9479 or 0.0.0.0:9479, with a port of at most 65535",
-    HTTP: "a URL that begins with http:// or https://",
     HTTP_OR_HTTPS: "a URL that begins with http:// or https://, without user and password",
     SERVICE: "http://HOST or https://HOST, with a port if it is not the default, without path, user and password",
     HOST: "a host name or an address",

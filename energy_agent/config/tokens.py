@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from energy_agent.config.messages import GROUP, HTTP, METRIC
+from energy_agent.config.messages import GROUP, HTTP_OR_HTTPS, METRIC
 from energy_agent.config.section import Section
 
 Label = Annotated[str, Field(max_length=128)]
@@ -78,7 +78,7 @@ class TokenSource(Section):
     """The metrics endpoint of an inference server."""
 
     workload: str = Field(description="name of the workload that generates these tokens, as in wattlens_workload_info")
-    url: str = Field(pattern=HTTP, description="URL of its metrics endpoint")
+    url: str = Field(pattern=HTTP_OR_HTTPS, description="URL of its metrics endpoint")
     ports: tuple[Port, ...] = Field(
         (), description="ports of further engines of the workload on the same host, each with a metrics endpoint"
     )
@@ -138,6 +138,8 @@ class TokenSource(Section):
             raise ValueError("url: expected a port of at most 65535") from None
         if len({port, *self.ports}) <= len(self.ports):
             raise ValueError("duplicate port: its tokens would be counted twice")
+        if self.ca_file is not None and not self.url.startswith("https:"):
+            raise ValueError("ca_file: expected an https:// URL with it")
         return self
 
     @property

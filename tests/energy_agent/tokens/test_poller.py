@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from pydantic import ValidationError
 
 from energy_agent.config.tokens import TokenSource
 from energy_agent.core.errors import UsageError
@@ -127,6 +128,11 @@ def test_https_is_verified_as_configured_and_not_for_pods(tmp_path, poller):
         [discovered], _ = sources([pod], ["vllm"], simulated=True)
         poller.discover([discovered])
         eventually(lambda: poller.health()[0].up)
+
+
+def test_certificates_for_plain_http_are_refused(server, tmp_path):
+    with pytest.raises(ValidationError, match="ca_file"):
+        source(server, ca_file=tmp_path / "ca.pem")
 
 
 def test_an_engine_that_restarted_counts_from_zero(server, poller):
