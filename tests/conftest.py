@@ -6,6 +6,7 @@ import os
 import signal
 import zlib
 from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -62,10 +63,11 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Files with a limit of their own are the long ones: they begin early, so that no worker is left with one at the end.
 
     They wait for processes, so each has one of the others next to it, which compute; those come from all folders in turn.
+    Where peers run, long files need the cores themselves, and all come first.
     """
     limit_s: dict[Path, float] = {}
     for item in items:
@@ -73,7 +75,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         limit_s[item.path] = max(limit_s.get(item.path, 0), float(mark.args[0]) if mark and mark.args else 0)
     long = sorted((path for path in limit_s if limit_s[path]), key=lambda path: -limit_s[path])
     others = sorted((path for path in limit_s if not limit_s[path]), key=lambda path: zlib.crc32(path.name.encode()))
-    place = {path: 2 * i for i, path in enumerate(long)} | {path: 2 * i + 1 for i, path in enumerate(others)}
+    in_turn = [path for pair in zip_longest(long, others) for path in pair if path]
+    place = {path: i for i, path in enumerate([*long, *others] if _has_peers(config) else in_turn)}
     items.sort(key=lambda item: place[item.path])
 
 
@@ -81,7 +84,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return the number of workers for `-n auto`: three per core, as most tests wait for processes.
 
-    Two workers if peers run as well, because peers need the cores. At most 16, as each worker collects all tests.
+    Two if peers run as well, because peers need the cores. At most 16, as each worker collects all tests.
     """
-    a_core = 3 if "not peer" in config.option.markexpr else 2
+    a_core = 2 if _has_peers(config) else 3
     return min(a_core * len(os.sched_getaffinity(0)), 16)
+
+
+def _has_peers(config: pytest.Config) -> bool:
+    return "not peer" not in config.option.markexpr

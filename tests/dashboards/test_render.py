@@ -20,7 +20,7 @@ from tests.dashboards.render.committed import committed
 from tests.dashboards.render.feed import as_fed, feeding
 from tests.dashboards.render.nodes import EVERYTHING, MANY_GPUS, ONE_GPU
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(1800)]
 
 BOARDS = {board["uid"]: as_fed(board) for board in committed()}
 WARM_S, SPAN_S, EARLIER_S = 10, 60, 4

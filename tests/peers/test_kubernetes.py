@@ -19,7 +19,7 @@ from tests.peers.kube.cluster import NODE, ROOT, Cluster, CommandError, cluster,
 from tests.peers.kube.init import KERNEL_SETTINGS
 from tests.support import eventually, need_program
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(1800)]
 
 CHART = "deploy/helm/wattlens"
 LABEL = "nvidia.com/gpu.present"
