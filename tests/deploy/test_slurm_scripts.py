@@ -4,11 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
@@ -17,6 +14,7 @@ from energy_agent.sim import scenario
 from energy_agent.sim.gpu.plant import Plant
 from energy_agent.sim.node import SimulatedNode
 from tests.deploy.test_pod_life import FOUND_MW, NODE, WANTED_MW, steer
+from tests.doubles.page_server import PageServer
 from tests.support import eventually, need_program
 
 ROOT = Path(__file__).parents[2]
@@ -73,30 +71,11 @@ def slurmd(tmp_path: Path) -> Slurmd:
     return Slurmd(tmp_path)
 
 
-class Page(BaseHTTPRequestHandler):
-    """The agent's page."""
-
-    text: ClassVar[str] = PAGE
-
-    def do_GET(self) -> None:
-        body = self.text.encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def page() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/metrics"
-        server.shutdown()
-        thread.join()
+    """The agent's page."""
+    with PageServer(PAGE.encode) as server:
+        yield server.url
 
 
 @pytest.mark.peer

@@ -2,12 +2,11 @@
 
 import json
 import subprocess
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.doubles.page_server import PageServer
 from tests.support import eventually, free_port, need_program
 from wattlens.cli import main
 
@@ -21,26 +20,10 @@ class AgentPage:
 
     def __init__(self, node, number):
         self.node, self.number, self.seconds, self.port = node, number, 0, free_port()
-        page = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                body = page.text().encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self.handler, self.server = Handler, None
         self.serve()
 
     def serve(self):
-        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), self.handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.server = PageServer(lambda: self.text().encode(), self.port)
 
     def move(self):
         """The agent starts again under another address; its counters go on."""
@@ -49,8 +32,7 @@ class AgentPage:
         self.serve()
 
     def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.close()
 
     def joules(self):
         """(active, idle) of the GPU."""

@@ -10,7 +10,6 @@ import math
 import os
 import re
 import subprocess
-import threading
 import time
 import urllib.parse
 import urllib.request
@@ -19,7 +18,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +30,7 @@ from benchmarks.running import AgentProcess
 from energy_agent.runtime.network.http import HttpClient
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
+from tests.doubles.page_server import PageServer
 from tests.support import eventually, free_port, need_environment, need_program
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(1200)]
@@ -129,7 +128,7 @@ def _running(tmp_path: Path, scenario_text: str) -> Iterator[Gateway]:
         agent = AgentProcess(node.directory, tmp_path / "state", tmp_path / "agent.yaml", scraped)
         agent.start()
         try:
-            prometheus = _prometheus(program, tmp_path, [scraped, grid.server_port], processes)
+            prometheus = _prometheus(program, tmp_path, [scraped, grid.port], processes)
             _configure(tmp_path, prometheus, {w["name"]: w["metrics_url"].removesuffix("metrics") + "v1" for w in engines})
             proxy = _proxy(litellm, tmp_path, processes)
             yield Gateway(proxy, prometheus, processes[0], tmp_path / "agent.sock", tmp_path / "rows.jsonl", node, truth)
@@ -140,30 +139,15 @@ def _running(tmp_path: Path, scenario_text: str) -> Iterator[Gateway]:
                 process.terminate()
                 process.wait(60)
             agent.stop()
-            grid.shutdown()
-            grid.server_close()
+            grid.close()
 
 
-def _grid() -> ThreadingHTTPServer:
+def _grid() -> PageServer:
     """A metrics endpoint with the intensity of a grid, as `wattlens site` has it."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            name = "wattlens_grid_carbon_intensity_grams_per_kilowatt_hour"
-            zones = (("DE", INTENSITIES["chat"]), ("FR", INTENSITIES["code"]))
-            body = "".join(f'{name}{{zone="{zone}",basis="direct, hourly"}} {value}\n' for zone, value in zones).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    return server
+    name = "wattlens_grid_carbon_intensity_grams_per_kilowatt_hour"
+    zones = (("DE", INTENSITIES["chat"]), ("FR", INTENSITIES["code"]))
+    text = "".join(f'{name}{{zone="{zone}",basis="direct, hourly"}} {value}\n' for zone, value in zones)
+    return PageServer(text.encode)
 
 
 def _prometheus(program: str, home: Path, ports: list[int], processes: list[subprocess.Popen[bytes]]) -> str:

@@ -5,11 +5,9 @@ Both translate names: the collector's receiver takes units and types apart, Prom
 
 import json
 import subprocess
-import threading
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from energy_agent.exposition import site
 from energy_agent.exposition.openmetrics import Format, render
+from tests.doubles.page_server import PageServer
 from tests.site_player import SitePlayer
 from tests.snapshots import Player
 from tests.support import eventually, free_port, need_peer
@@ -46,23 +45,8 @@ PAGES = {
 def page(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
     """The page of an agent or a site with everything that they can show, and the port that serves it."""
     body = PAGES[request.param]()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", Format.OPENMETRICS.value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield body.decode(), server.server_port
-    server.shutdown()
-    server.server_close()
+    with PageServer(lambda: body, content_type=Format.OPENMETRICS.value) as server:
+        yield body.decode(), server.port
 
 
 @pytest.fixture

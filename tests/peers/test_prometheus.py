@@ -5,10 +5,8 @@ Prometheus itself slowed, killed and lying behind in mid-run.
 import json
 import signal
 import subprocess
-import threading
 import time
 import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -18,6 +16,7 @@ from energy_agent.runtime.clock import RealClock
 from energy_agent.runtime.meter_poller import MeterPoller, MeterSchedule
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.meters.prometheus import SPEC, Prometheus
+from tests.doubles.page_server import PageServer
 from tests.support import eventually, free_port, need_program
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.smoke, pytest.mark.timeout(360)]
@@ -32,33 +31,19 @@ class Page:
 
     def __init__(self):
         self.values = {"a": (10_000, 500.5)}
-        page = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                rows = [f'meter_wh_total{{id="{k}"}} {v[0]}\nmeter_watts{{id="{k}"}} {v[1]}\n' for k, v in page.values.items()]
-                body = "".join(rows).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_args):
-                pass
-
-        self.handler, self.port = Handler, 0
+        self.port = 0
         self.start()
 
     def start(self):
-        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), self.handler)
-        self.server.daemon_threads = True
-        self.port = self.server.server_port
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        self.server = PageServer(self.text, self.port)
+        self.port = self.server.port
 
     def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.close()
+
+    def text(self):
+        rows = [f'meter_wh_total{{id="{k}"}} {v[0]}\nmeter_watts{{id="{k}"}} {v[1]}\n' for k, v in self.values.items()]
+        return "".join(rows).encode()
 
 
 class Peer:

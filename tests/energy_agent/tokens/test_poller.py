@@ -18,36 +18,17 @@ from energy_agent.tokens.poller import TokenPoller
 from energy_agent.tokens.response_parser import names_of
 from energy_agent.tokens.servers import vllm
 from tests.certificates import Authority
+from tests.doubles.page_server import PageServer
 from tests.raw_server import OK, RawServer
 from tests.support import eventually, free_port
 
 
-class Pages(http.server.ThreadingHTTPServer):
-    """Serves whatever `body` is."""
+class MetricsServer(PageServer):
+    """Its page is `body`."""
 
-    daemon_threads = True
-    body = b""
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.asked = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/metrics"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = self.server.body
-        self.server.asked.append(self.path)
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        return
+    def __init__(self) -> None:
+        self.body = b""
+        super().__init__(lambda: self.body)
 
 
 def page(generation: int, prompt: int = 0) -> bytes:
@@ -61,11 +42,9 @@ def page(generation: int, prompt: int = 0) -> bytes:
 
 
 @pytest.fixture
-def server() -> Iterator[Pages]:
-    with Pages(("127.0.0.1", 0), Handler) as pages:
-        threading.Thread(target=pages.serve_forever, args=(0.05,), daemon=True).start()
-        yield pages
-        pages.shutdown()
+def server() -> Iterator[MetricsServer]:
+    with MetricsServer() as running:
+        yield running
 
 
 @pytest.fixture
@@ -269,10 +248,10 @@ def test_costly_endpoint_is_read_less_often_and_others_are_not(server, poller):
 
         def was_read(times: int) -> bool:
             counted.drain()
-            return len(server.asked) >= times
+            return server.requests >= times
 
         eventually(lambda: was_read(4) and costly.requests)
-        assert 1 <= len(costly.requests) < len(server.asked)
+        assert 1 <= len(costly.requests) < server.requests
 
 
 def test_too_many_lines_for_all_endpoints_cost_too_much(server, poller):
@@ -321,18 +300,16 @@ def test_phases_are_disjoint_computed_cached_and_generated(server, poller):
 
 
 def test_engines_of_one_workload_on_several_ports_are_summed(server, poller):
-    with Pages(("127.0.0.1", 0), Handler) as second:
-        threading.Thread(target=second.serve_forever, args=(0.05,), daemon=True).start()
+    with MetricsServer() as second:
         server.body, second.body = page(100), page(2000)
         counted = Counted(poller)
-        poller.configure([source(server, ports=[second.server_address[1]], group="g", precision="fp8", model="mine")])
+        poller.configure([source(server, ports=[second.port], group="g", precision="fp8", model="mine")])
         eventually(lambda: len(counted.drain()) and all(h.up for h in poller.health()))
         assert len({h.source for h in poller.health()}) == 2
         server.body, second.body = page(103), page(2030)
         eventually(lambda: counted.drain()["generation"] == 33)
         eventually(lambda: (latest := poller.latest("chat")) is not None and latest.generation == 33)
         assert {(t.model, t.group, t.precision) for t in counted.served} == {("mine", "g", "fp8")}
-        second.shutdown()
 
 
 def test_a_discovered_page_that_is_gone_leaves_an_empty_state(server, poller):
@@ -463,13 +440,13 @@ def test_a_page_that_goes_and_comes_back_is_logged_once_each(server, caplog):
     assert caplog.messages == []
     server.body = b"\x1b[31m{"
     eventually(lambda: not poller.health()[0].up)
-    before = len(server.asked)
-    eventually(lambda: len(server.asked) > before + 2)
+    before = server.requests
+    eventually(lambda: server.requests > before + 2)
     assert caplog.messages == [], "a server that restarts, or a pod that ends, is nobody's fault"
     clock.moved_ns = PATIENCE_NS
     eventually(lambda: caplog.messages)
-    before = len(server.asked)
-    eventually(lambda: len(server.asked) > before + 2)
+    before = server.requests
+    eventually(lambda: server.requests > before + 2)
     server.body = page(5)
     eventually(lambda: poller.health()[0].up)
     gone, back = eventually(lambda: len(caplog.messages) > 1 and caplog.messages)

@@ -2,6 +2,7 @@
 
 import gzip
 import http.server
+import itertools
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import pytest
 
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
+from tests.doubles.page_server import PageServer
 from tests.energy_agent.nodes import environ_of, make_plant
 from tests.support import said_here
 
@@ -70,28 +72,17 @@ def test_without_a_driver_the_program_runs_and_the_reason_is_printed_once(tmp_pa
     assert "wattlens sim start" in done.stderr
 
 
-class Page(http.server.BaseHTTPRequestHandler):
-    """An engine with vLLM's metric names that counts ten tokens per request."""
-
-    def do_GET(self):
-        self.server.tokens += 10
-        body = f'vllm:generation_tokens_total{{model_name="m"}} {self.server.tokens}\nvllm:num_requests_running 0\n'.encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        return
+def count_tokens():
+    """Serve the page of an engine with vLLM's metric names, which counts ten tokens per request."""
+    tokens = itertools.count(10, 10)
+    line = 'vllm:generation_tokens_total{model_name="m"} '
+    return PageServer(lambda: f"{line}{next(tokens)}\nvllm:num_requests_running 0\n".encode())
 
 
 @pytest.fixture
 def page():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        server.daemon_threads, server.tokens = True, 0
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/metrics"
-        server.shutdown()
+    with count_tokens() as server:
+        yield server.url
 
 
 def test_it_tells_joules_per_token_of_a_server(node, tmp_path, page):
@@ -127,10 +118,8 @@ serve(worker.pid)
 
 def serve(worker_pid):
     """A server whose worker, a child process, is to use the GPUs; for SERVER."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        server.daemon_threads, server.tokens = True, 0
-        print(json.dumps([f"http://127.0.0.1:{server.server_address[1]}/metrics", worker_pid]), flush=True)
-        server.serve_forever()
+    print(json.dumps([count_tokens().url, worker_pid]), flush=True)
+    signal.pause()
 
 
 @pytest.fixture

@@ -6,10 +6,8 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 import urllib.request
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -17,6 +15,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.ledger.signing import open_signer
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
+from tests.doubles.page_server import PageServer
 from tests.support import eventually, refusal
 from wattlens.cli import main
 from wattlens.doctor.acceptance.result_file import MAX_B, decode, read
@@ -123,22 +122,12 @@ def forged(url, change):
     """An endpoint that shows the agent's metrics after `change(text, number of the response)`."""
     numbers = iter(range(10_000))
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            with urllib.request.urlopen(url, timeout=5) as response:
-                body = change(response.read().decode(), next(numbers)).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def page():
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return change(response.read().decode(), next(numbers)).encode()
 
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/metrics"
-        server.shutdown()
+    with PageServer(page) as server:
+        yield server.url
 
 
 @pytest.mark.smoke

@@ -3,11 +3,9 @@
 import asyncio
 import json
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -21,6 +19,7 @@ from energy_agent.local_api.peers import Peers
 from energy_agent.local_api.routes import Routes
 from energy_agent.local_api.server import ClientApi
 from energy_agent.runtime.clock import RealClock
+from tests.doubles.page_server import PageServer
 from tests.energy_agent.sdk.test_request_energy import FINAL, OPEN
 from tests.snapshots import Player
 from tests.support import eventually, free_port
@@ -63,29 +62,13 @@ def vector(rows: list[Row]) -> bytes:
     return json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
 
 
-class Store:
+class Store(PageServer):
     """Answers each query with `rows`."""
 
     def __init__(self) -> None:
-        store = self
         self.rows: list[Row] = [*series(), intensity("DE", 400.0)]
-        self.requests = 0
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                store.requests += 1
-                body = vector(store.rows)
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        super().__init__(lambda: vector(self.rows), content_type="application/json")
+        self.url = f"http://127.0.0.1:{self.port}"
 
 
 @pytest.fixture
@@ -95,10 +78,8 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     for name in ("litellm", "litellm.integrations"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     monkeypatch.setitem(sys.modules, package.__name__, package)
-    store = Store()
-    yield store
-    store.server.shutdown()
-    store.server.server_close()
+    with Store() as store:
+        yield store
     vars(module).pop("WattlensLogger", None)
 
 
