@@ -1,4 +1,5 @@
-"""Search rules for a training job on the same jobs: `progress`, `bisect` and Zeus's rule. `limiter` on boards drawn at random.
+"""Search rules for a training job on the same jobs: `progress`, `bisect` and Zeus's rule. `limiter` on boards drawn at random,
+and rules that divide a node's power budget (dvfs_budget.py).
 
 Zeus's measured tables (benchmarks/data/zeus), raw, 3,000 steps, 2 % noise; and tables, lengths and disturbances drawn at random
 (drawn_tables.py). *of mixing* compares with the best two settings in turns. Rows *a - b* are mean differences of paired runs,
@@ -13,6 +14,7 @@ from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 
+from benchmarks import dvfs_budget
 from benchmarks.drawn_tables import TrainingCell, draw_cell
 from benchmarks.dvfs_limiter import LimitedJob
 from benchmarks.runner import Row
@@ -51,16 +53,20 @@ def _play(job: tuple[str, TrainingCell]) -> Score:
 
 
 def run(
-    part: tuple[str, ...] = ("training", "limiter"),
+    part: tuple[str, ...] = ("training", "limiter", "budget"),
     seeds: int = 2,
     cells: int = 60,
     first_cell: int = 1_000_000,
     table: tuple[Path, ...] = TABLES,
     boards: int = 20,
+    nodes: int = 300,
     hours: float = 2.0,
     jobs: int = 2,
 ) -> Iterator[Row]:
-    """`seeds` runs per measured table, `cells` drawn jobs from `first_cell` on, `boards` steered for `hours` each."""
+    """`seeds` runs per measured table, `cells` drawn jobs from `first_cell` on, `boards` steered for `hours` each.
+
+    `nodes` with a power budget are drawn per file of tables.
+    """
     with ProcessPoolExecutor(jobs) as pool:
         if "training" in part:
             yield from _training(pool, seeds, table)
@@ -69,6 +75,8 @@ def run(
             yield from _compared(pool, {"tables": "drawn, disturbed"}, [draw_cell(seed) for seed in drawn])
         if "limiter" in part:
             yield from _limited(pool, boards, hours)
+    if "budget" in part:
+        yield from dvfs_budget.compare(table, nodes, first_cell)
 
 
 def _steer(job: tuple[int, float, float]) -> tuple[bool, float, float, float]:

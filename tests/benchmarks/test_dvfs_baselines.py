@@ -8,6 +8,7 @@ import pytest
 from benchmarks import dvfs_baselines
 from benchmarks.drawn_tables import WorkChange, draw_cell, draw_table
 from benchmarks.dvfs_baselines import mixing_saving
+from benchmarks.dvfs_budget import compare, divide
 from dvfs.tables import SettingRow, SettingTable
 
 
@@ -50,3 +51,16 @@ def test_rows_compare_runs_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert difference["saving_percent"] == pytest.approx(saved["progress"] - saved["bisect"])
     assert difference["low_95_percent"] < difference["saving_percent"]
     assert all(math.isfinite(row["saving_percent"]) for row in rows)
+
+
+def test_a_power_budget_is_divided_watt_by_watt() -> None:
+    steep, flat = (lambda power: power / 100), (lambda power: power / 200)
+    assert divide([steep, flat], 100, 250, 400) == [250, 150]
+    assert divide([flat, flat], 100, 250, 400) == [pytest.approx(200, abs=25)] * 2
+    assert sum(divide([lambda power: min(power, 150) / 150] * 2, 100, 250, 400)) == 300, "what brings nothing is not given"
+
+
+def test_rules_for_a_power_budget_are_between_the_least_limits_and_the_best() -> None:
+    (row,) = compare(dvfs_baselines.TABLES[:1], nodes=5, seed=1)
+    assert row["nodes"] == 5
+    assert 50 < row["equal_percent"] <= row["tables_percent"] + 0.5 < 101

@@ -14,16 +14,16 @@ from dvfs.types import DeviceObservation, Mode, Observation, SteeringSettings, W
 from energy_agent.core.errors import UsageError
 
 NS = 1_000_000_000
-ROWS = st.tuples(st.integers(1, 4), st.integers(100, 250), st.integers(0, 450), st.integers(0, 300), st.floats(0.1, 0.95))
+ROWS = st.tuples(st.integers(1, 4), st.integers(100, 250), st.integers(0, 450), st.integers(0, 300))
 
 
-def shares_of(rows: list[tuple[int, int, int, int, float]]) -> list[Share]:
-    """Number of devices, least power, room above it, demand above it (W), elasticity."""
+def shares_of(rows: list[tuple[int, int, int, int]]) -> list[Share]:
+    """Number of devices, least power, room above it, demand above it (W)."""
     found = []
-    for i, (n, low, room, want, k) in enumerate(rows):
+    for i, (n, low, room, want) in enumerate(rows):
         demand = low + min(want, room)
         devices = tuple(f"{i}/{d}" for d in range(n))
-        found.append(Share(f"g{i}", devices, low * 1e3, (low + room) * 1e3, demand * 1e3, 0.4 * low * 1e3, k))
+        found.append(Share(f"g{i}", devices, low * 1e3, (low + room) * 1e3, demand * 1e3, 0.4 * low * 1e3))
     return found
 
 
@@ -32,7 +32,7 @@ SHARES = st.lists(ROWS, min_size=1, max_size=4).map(shares_of)
 
 def progress(share: Share, power: float) -> float:
     ratio = (min(power, share.demand) - share.static) / (share.demand - share.static)
-    return len(share.devices) * math.pow(ratio, share.k)
+    return len(share.devices) * math.sqrt(ratio)
 
 
 @given(SHARES, st.floats(0.3, 1.2))
@@ -106,15 +106,24 @@ def test_limits_together_never_exceed_the_budget_once_it_is_in_force(rows, part:
             assert sum(node.limits.values()) <= budget_w * 1000
 
 
-def test_a_watt_goes_where_it_makes_the_most_progress() -> None:
-    """Compute-bound work gets more than memory-bound work that would draw the same."""
-    node = Node({"compute": (2, 650.0, 0.9), "memory": (2, 650.0, 0.15)}, 1800)
-    for _ in range(600):
+def test_power_that_a_group_does_not_draw_goes_to_those_that_their_limits_bind() -> None:
+    node = Node({"busy": (2, 650.0, 0.5), "light": (2, 300.0, 0.5)}, 1800)
+    for _ in range(200):
         node.round()
-    assert node.limits["compute/0"] > node.limits["memory/0"] + 50_000
-    even = 2 * math.pow((450 - 140) / 510, 0.9) + 2 * math.pow((450 - 140) / 510, 0.15)
-    got = sum(2 * math.pow((node.limits[f"{g}/0"] / 1000 - 140) / 510, k) for g, k in (("compute", 0.9), ("memory", 0.15)))
-    assert got > even * 1.01
+    busy, light = node.limits["busy/0"], node.limits["light/0"]
+    assert light == pytest.approx(300_000 * 1.08, rel=0.05)
+    assert busy == pytest.approx(900_000 - light, abs=6_000)
+
+
+def test_a_group_whose_work_grows_gets_its_part() -> None:
+    node = Node({"a": (1, 650.0, 0.5), "b": (1, 300.0, 0.5)}, 900)
+    for _ in range(100):
+        node.round()
+    assert node.limits["b/0"] < 350_000
+    node.groups["b"] = (1, 650.0, 0.5)
+    for _ in range(200):
+        node.round()
+    assert node.limits["b/0"] == pytest.approx(node.limits["a/0"], rel=0.02)
 
 
 def test_what_is_not_steered_counts_with_its_limit() -> None:
