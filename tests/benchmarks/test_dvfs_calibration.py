@@ -97,6 +97,7 @@ def test_decode_power_of_a_measured_gpu_is_its_own() -> None:
     assert {(row["gpu"], row["tokens_per_step"]): row["simulated_w"] for row in rows} == pytest.approx(measured, rel=0.01)
 
 
+@pytest.mark.smoke
 def test_the_stored_parameters_are_those_of_the_fit() -> None:
     """The search starts from the stored values; curve parameters that no SM clock pins may move a little."""
     rows = list(dvfs_calibration.run(refit=True))

@@ -248,6 +248,7 @@ def test_promtool_accepts_the_rules_without_a_lint() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.smoke
 @pytest.mark.prometheus
 @pytest.mark.parametrize(("name", "value"), [("wattlens-rules", "0.9375"), ("wattlens-fleet", "1481.2")])
 def test_rules_on_hand_computed_input(tmp_path: Path, name: str, value: str) -> None:

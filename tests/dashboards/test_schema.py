@@ -141,6 +141,7 @@ def test_grafanas_schema_has_nothing_against_them_and_sees_what_is_wrong() -> No
     assert found == {board["uid"]: [] for board in BOARDS}
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("board", BOARDS, ids=[board["uid"] for board in BOARDS])
 def test_only_what_the_drawing_net_covers_is_used(board: Json) -> None:
     for panel in board["panels"]:

@@ -20,6 +20,7 @@ def make_job(table: SettingTable, **more: object) -> Job:
     return Job(table, SPEC, config, **more)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("knob", ["sm_clock_mhz", "power_limit_w"])
 @pytest.mark.parametrize("step_s", [0.05, 0.7, 4.0])
 def test_two_hours_of_training_are_within_the_budget_and_cheaper(knob: str, step_s: float) -> None:

@@ -112,6 +112,7 @@ TRUTH: dict[Key, tuple[float, float]] = {
 }  # fmt: skip
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("repeats", "precision", "drift_ratio_h", "walk"), [(5, 1e-9, 0, 0), (6, 0.012, 0.2, 0), (8, 0.01, 0.2, 0.002)]
 )

@@ -125,6 +125,7 @@ def test_a_row_of_the_table_with_its_hash_in_the_manifest(report: Path) -> None:
     assert form_details(checked(report), False) == [f"figures.csv differs from what facts.json gives: line {number} differs"]
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(("name", "old"), [("report.html", b"2.00 kWh"), ("emissions.csv", b"H100")])
 def test_a_page_with_another_figure(report: Path, name: str, old: bytes) -> None:
     raw = (report / name).read_bytes()
@@ -248,6 +249,7 @@ def test_facts_that_no_report_states_are_named(report_folder: Path, change: Call
     assert says in str(error.value)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     "change",
     [

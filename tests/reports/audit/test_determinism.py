@@ -56,6 +56,7 @@ def test_threads_memory_and_the_order_of_files_change_nothing(
     assert len(found) == 1
 
 
+@pytest.mark.smoke
 def test_how_segments_lie_in_folders_changes_nothing_but_their_names(tmp_path: Path) -> None:
     days_of(SEEDS[1], tmp_path / "a")
     (tmp_path / "b" / "one").mkdir(parents=True)
@@ -89,6 +90,7 @@ def test_two_builds_are_the_same_in_every_byte_of_every_file(
     assert "the ledger gives the same facts" in capsys.readouterr().out
 
 
+@pytest.mark.smoke
 def test_verify_names_what_the_ledger_does_not_give_any_more(
     ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -106,6 +106,7 @@ def test_contracts_match_the_building_of_a_stated_pue(days: Path) -> None:
     assert found["cost/team/red"].text == "0.48"
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("change", "share"),
     [

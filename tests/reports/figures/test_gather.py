@@ -67,6 +67,7 @@ def cut_short(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(("day", "kind"), [("2026-07-01", "cell"), ("2026-06-30", "cell"), ("2026-06-30", "span")])
 def test_the_rows_of_meters_are_checked_also_in_the_year_before(tmp_path: Path, day: str, kind: str) -> None:
     """A building's energy is read of rows, of whole days too, and of twelve months: each of their files is in the manifest."""

@@ -55,6 +55,7 @@ def earlier_energy(found: Facts) -> dict[str, str]:
     return {f.dims["period"]: str((f.value or 0) / 3_600_000) for f in rows}
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("earlier", "expected"),
     [
@@ -71,6 +72,7 @@ def test_as_many_earlier_periods_as_requested_have_their_totals(days: Path, earl
         assert found.figures["total.period/2025Q4"].reason == "the ledger has no data of that period"
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("asked", "label"),
     [(PeriodRequest("2026Q3"), "2025Q3"), (PeriodRequest(month="2026-07"), "2025-07"), (PeriodRequest(year="2026"), "2025")],
@@ -92,6 +94,7 @@ def reported(period: str, tenths: str, reason: str = "") -> ReportedPeriod:
     return ReportedPeriod(period, ((ELECTRICITY, Decimal(tenths) * TENTH_KWH, TENTH_KWH / 2),), "edition 1", reason)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(("tenths", "differs"), [("20", False), ("20.5", False), ("20.6", True), ("19", True)])
 def test_a_total_is_restated_where_it_differs_beyond_its_last_digit(days: Path, tenths: str, differs: bool) -> None:
     """Today's ledger gives 2 kWh."""

@@ -105,6 +105,7 @@ SCOPE_2 = [
 ]  # fmt: skip
 
 
+@pytest.mark.smoke
 def test_a_life_cycle_figure_has_a_name_of_its_own_and_answers_no_scope_2_datapoint(days: Path, usual: Facts) -> None:
     direct, whole_life = usual, of(days, location=(constant("grid", LIFE_CYCLE, 400),))
     for name in ("location/site/alfa", "market/site/alfa", "location", "market", "held.location/team/nlp"):
@@ -172,6 +173,7 @@ def test_biogenic_co2_is_a_figure_of_its_own(days: Path, usual: Facts) -> None:
     assert states(usual)["ghg-protocol", "Biogenic CO2"].state == "missing"
 
 
+@pytest.mark.smoke
 def test_biogenic_co2_of_contracts_is_apart_from_the_scopes_and_missing_where_it_is_not_stated(days: Path) -> None:
     """10 kWh of biomass at 1,050 g/kWh of biogenic CO2, 10 kWh of a mix that states none, and wind, which has none."""
     hour = (golden.Q3, golden.Q3 + HOUR, uj(10))

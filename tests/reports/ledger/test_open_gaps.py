@@ -88,6 +88,7 @@ def hosted(gap: Gap | None, short_ns: int) -> Batch:
     return Batch(entries, [gap] if gap else [], devices=[DeviceFacts(HOST, "host", 0.02, JULY)])
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("short_s", "gap_s", "bounded"),
     [(0, 0, True), (3, 0, True), (4, 0, False), (300, 0, False), (300, 300, True), (300, 200, False)],

@@ -95,6 +95,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return days(tmp_path_factory.mktemp("savings"), [*ROWS, *PAIRS])
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("asked", "whole", "serve", "train"),
     [
@@ -178,6 +179,7 @@ def test_a_quarter_of_savings_is_that_of_utc_at_every_site(ledger: Path, zone: s
     assert saving_values(chains.facts(ledger, there, PeriodRequest("2026Q3"))) == ("170", "20", "320", "100", "20")
 
 
+@pytest.mark.smoke
 def test_two_quarters_have_two_experiments_of_a_group(tmp_path: Path) -> None:
     june, july = at("2026-06-01"), at("2026-07-01T00:00:02")
     rows = [
@@ -193,6 +195,7 @@ def test_two_quarters_have_two_experiments_of_a_group(tmp_path: Path) -> None:
     assert saving_values(rolling, "/group/here/serve") == saving_values(rolling) == ("19", "-55", "93", "25", "0")
 
 
+@pytest.mark.smoke
 def test_groups_of_two_nodes_and_sites_are_told_apart(tmp_path: Path) -> None:
     """The same names at the same time: of two nodes at a site they are one row, of another site another."""
     one, other = analysis("2026-07-20", "g", SERVE, 1, (5, 3, 7), 3), analysis("2026-07-20", "g", SERVE, 1, (4, -1, 9), 0)

@@ -91,6 +91,7 @@ def charged(tmp_path: Path, prices: tuple[GpuHourPrice, ...], *, tariffs: bool) 
 SPOT, OTHER = GpuHourPrice("spot", "EUR", Decimal(1), None), GpuHourPrice("", "EUR", Decimal(2), Decimal("0.5"))
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("prices", "tariffs", "value", "reason"),
     [

@@ -163,6 +163,7 @@ def test_a_site_s_rows_sum_to_its_figures(days: Path, tmp_path: Path) -> None:
         assert row["timestamp"] == "2026-07-01T01:00:00"  # the last reading: the quarter still runs
 
 
+@pytest.mark.smoke
 def test_rows_sum_to_the_report_in_decimal_arithmetic(golden_days: Path, tmp_path: Path) -> None:
     """Of a quarter with a metered building, contracts and water: every site's figures, to the file's last digit."""
     facts = chains.facts(golden_days, golden.organisation(), PeriodRequest("2026Q3"))
@@ -267,6 +268,7 @@ def test_no_name_becomes_a_formula_or_a_second_line(tmp_path: Path) -> None:
     assert len(path.read_bytes().splitlines()) == 1 + len(rows_of(path))
 
 
+@pytest.mark.smoke
 def test_boamps_reports_of_models_and_training_runs(golden_days: Path, tmp_path: Path) -> None:
     """Golden quarter: chat served llama at alfa with 7 M generated tokens and 1 M of prompts; vision trained resnet."""
     facts = chains.facts(golden_days, golden.organisation(), PeriodRequest("2026Q3"))

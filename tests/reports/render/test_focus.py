@@ -69,6 +69,7 @@ def test_rows_by_team_project_and_model_sum_to_each_site(facts: Facts, rows: lis
     assert (unallocated["SubAccountName"], unallocated["x_GpuHours"], unallocated["Tags"]) == ("unallocated", "", "{}")
 
 
+@pytest.mark.smoke
 def test_without_tariffs_there_is_no_file(golden_days: Path) -> None:
     known = golden.organisation()
     free = replace(known, sites={name: replace(site, tariffs=()) for name, site in known.sites.items()}, prices=())

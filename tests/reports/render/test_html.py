@@ -165,6 +165,7 @@ def test_nothing_to_say_is_still_a_page() -> None:
     assert bare.title in outline.text
 
 
+@pytest.mark.smoke
 def test_the_renderer_speaks_the_language_of_the_document() -> None:
     loud = {name: re.sub(r"(?<![{\w])\w+(?![\w}])", lambda word: word[0].upper(), text) for name, text in sample.WORDS.items()}
     text = html(replace(sample.DOCUMENT, words=loud, language="zh"))

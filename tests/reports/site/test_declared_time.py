@@ -80,6 +80,7 @@ def test_a_building_that_was_metered_at_the_end_alone_has_no_energy(tmp_path: Pa
     assert not facts.by_prefix("energy.part/")
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("late", [True, False])
 def test_half_a_day_without_its_meters_is_put_in_and_bounded(tmp_path: Path, late: bool) -> None:
     """Of ten days at 8 kW half a one is not metered, the first or the last: 96 kWh, which may have been none or 192."""

@@ -101,6 +101,7 @@ def test_json_says_where_it_is_and_what_it_says(ledger: Path, tmp_path: Path, ca
     assert Path(document["files"]["facts"]).is_file()
 
 
+@pytest.mark.smoke
 def test_compacted_days_segments_and_a_state_folder_give_the_same_sums(ledger: Path, tmp_path: Path) -> None:
     ledgers.write(tmp_path / "state")
     chains.compacted(tmp_path / "state" / "segments", tmp_path / "days", Sites({}, "site"))
@@ -446,6 +447,7 @@ def test_a_country_without_a_direct_factor_has_codecarbons_by_another_name_or_no
     assert figures[1]["energy.gpu"]["value"] == figures[0]["energy.gpu"]["value"]
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("asked", "label", "first", "end"),
     [
@@ -499,6 +501,7 @@ def test_a_fiscal_quarter_begins_as_the_organisation_states_and_is_compared_with
     assert f"--first-month 7: {org} states fiscal_year_start 4" in refused(capsys, tmp_path / "o")
 
 
+@pytest.mark.smoke
 def test_too_little_coverage_makes_no_report_until_somebody_accepts_it(
     ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -526,6 +529,7 @@ def newcomer(folder: Path) -> Path:
     return chains.compacted(folder / "segments", folder / "days", Sites({}, "here"))
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("asked", [("--quarter", "2026Q3"), ("--year", "2026")])
 def test_a_first_period_begins_with_the_first_reading_and_is_marked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: tuple[str, str]
@@ -587,6 +591,7 @@ def test_init_and_a_report_without_an_output_folder(
     assert json.loads(Path("report/facts.json").read_text())["status"] == "interim"
 
 
+@pytest.mark.smoke
 def test_a_colocation_customer_reports_from_invoices_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -661,6 +666,7 @@ def test_a_second_run_into_the_folder_is_refused_and_the_report_in_it_stays(
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
 
 
+@pytest.mark.smoke
 def test_a_file_of_a_day_that_no_figure_is_made_of_is_checked_by_verify(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -674,6 +680,7 @@ def test_a_file_of_a_day_that_no_figure_is_made_of_is_checked_by_verify(
     assert [line.split() for line in failed] == [["FAILED", "ledger", "here/2026-07-01/r0000/cell.parquet:", "was", "changed"]]
 
 
+@pytest.mark.smoke
 def test_verify_names_the_hours_of_the_grid_that_say_otherwise(
     ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

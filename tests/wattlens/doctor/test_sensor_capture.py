@@ -64,6 +64,7 @@ def shares(outcomes):
     return sum(told) / len(told), len(told) / len(outcomes)
 
 
+@pytest.mark.smoke
 def test_a_capture_makes_the_simulator_a_gpu_with_the_same_sensors(tmp_path, monkeypatch):
     monkeypatch.setenv("WATTLENS_SIM", str(tmp_path))
     specs = [random_board(random.Random(n), c) for n, c in enumerate(("separate_clocks", "no_counter"))]

@@ -33,6 +33,7 @@ def fleet(tmp_path_factory):
         yield folder
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("job", JOBS)
 @pytest.mark.parametrize("period", [WHOLE, CUT], ids=["whole", "cut"])
 def test_segments_and_days_give_the_same_statement(fleet, job, period):

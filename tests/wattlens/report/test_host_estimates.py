@@ -131,6 +131,7 @@ def test_a_node_without_a_meter_is_estimated_and_stays_out_of_every_total(
                  str(tmp_path / "org.yaml")]) == 0  # fmt: skip
 
 
+@pytest.mark.smoke
 def test_a_replaced_gpu_does_not_shorten_the_time_of_its_host(tmp_path: Path) -> None:
     """GPU-1 is metered for the whole hour, GPU-4 for its first half and GPU-5 for its second."""
     ledger(tmp_path / "segments", "GPU-4", successor="GPU-5")
@@ -166,6 +167,7 @@ def node_kinds(figures: dict[str, dict[str, object]]) -> dict[str, int]:
     return {name: int(dims[f"nodes_{name}"]) for name in ("metered", "partly_estimated", "estimated", "incomplete")}
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("domains", "quarters", "cpu_h", "ram_h"),
     [
@@ -192,6 +194,7 @@ def test_a_component_is_estimated_for_the_time_without_its_meter(
     assert number(figures, "energy.with_estimates") == sum(number(figures, part) for part in parts)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(("domains", "sku"), [(("package-0", "dram-0"), "H100"), ((), "NVIDIA GH200 480GB")])
 def test_a_node_with_meters_of_all_components_is_not_estimated(tmp_path: Path, domains: tuple[str, ...], sku: str) -> None:
     """The counter of a superchip's GPU contains its processor and memory."""
@@ -216,6 +219,7 @@ def test_metered_hosts_outside_the_inventory_are_stated_without_declared_hardwar
     assert "lab 1 0 0 2 1.600 465.6 The inventory" in page
 
 
+@pytest.mark.smoke
 def test_a_site_whose_invoices_contain_the_hosts_is_not_estimated(tmp_path: Path) -> None:
     ledger(tmp_path / "segments")
     invoiced = ", invoices: [{number: R-7, start: 2026-07-01, end: 2026-07-01, kwh: 3}]"

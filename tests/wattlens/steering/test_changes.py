@@ -61,6 +61,7 @@ def test_one_workload_makes_few_groups_reasons_and_lines(
     assert len(of_victim) == 1
 
 
+@pytest.mark.smoke
 def test_a_job_that_changes_again_and_again_is_not_steered_until_it_stays() -> None:
     found = play([*((1, Report(f"h{n}:1", 0, 1, 1)) for n in range(300)), (3600, Report("last:1", 0, 1, 1))])
     reasons = [group.reason for groups in found for group in groups if "GPU-3" in uuids(group)]

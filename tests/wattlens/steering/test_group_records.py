@@ -172,6 +172,7 @@ def test_decisions_that_change_a_request_are_kept_with_their_reasons() -> None:
     assert len(server.status.decisions) == 10
 
 
+@pytest.mark.smoke
 def test_an_hour_in_shadow_is_summarised_once_with_bounds_or_reasons(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "wattlens.dvfs")
     server = Server()

@@ -52,6 +52,7 @@ VIEWS = st.builds(
 )
 
 
+@pytest.mark.smoke
 @given(st.sampled_from(NODES), st.integers(0, 40), st.integers(20, 250), st.integers(1, 80), VIEWS)
 def test_a_screen_fits_its_window(node: tuple[int, int], processes: int, width: int, height: int, view: ViewSettings) -> None:
     frame = play_node(*node, processes)

@@ -38,6 +38,7 @@ def fleet(tmp_path_factory):
         yield folder
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("by", GroupBy)
 @pytest.mark.parametrize("period", [WHOLE, CUT], ids=["whole", "cut"])
 def test_segments_and_days_give_the_same_statement(fleet, by, period):
@@ -48,6 +49,7 @@ def test_segments_and_days_give_the_same_statement(fleet, by, period):
     assert len(rows.rows) >= 2
 
 
+@pytest.mark.smoke
 def test_the_total_of_a_fleet_does_not_depend_on_grouping_or_site(fleet):
     totals = [read_days(str(fleet / "days"), by, *WHOLE).total for by in GroupBy]
     assert all(total == totals[0] for total in totals)

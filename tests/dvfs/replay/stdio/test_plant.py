@@ -16,6 +16,7 @@ def test_the_example_is_short() -> None:
     assert len(CODE.splitlines()) <= 40
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("policy", ["aimd", "bisect", "slo"])
 def test_the_example_saves_energy_and_keeps_the_slo(policy: str, tmp_path: Path) -> None:
     (tmp_path / "plant.py").write_text(CODE)
