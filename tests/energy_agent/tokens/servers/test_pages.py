@@ -82,51 +82,59 @@ def test_older_versions_of_dynamo_count_tokens_per_request():
     assert (engine.counts, engine.gauges) == ({"generation": 70}, {"running": 1})
 
 
-def test_tensorrt_llm():
-    labels = 'engine_type="undefined",model_name="m"'
-    text = "".join(
-        f"trtllm_{name}{{{labels}}} {n}\n"
-        for name, n in {
-            "prompt_tokens_total": 500, "prompt_cached_tokens_total": 60, "generation_tokens_total": 90,
-            "num_requests_running": 2, "num_requests_waiting": 1,
-        }.items()
-    ) + histogram("trtllm_time_per_output_token_seconds", labels, {"0.05": 4, "+Inf": 4}, 0.1)  # fmt: skip
-    found = reading("tensorrt_llm", text)
-    assert found.model == "m"
-    assert found.engines[0].counts == {"prompt": 500, "cached": 60, "generation": 90}
-    assert found.engines[0].gauges == {"running": 2, "waiting": 1}
-    assert found.engines[0].latencies["itl"].counts == (4, 0)
+def test_tensorrt_llm_counts_when_requests_end_and_one_of_its_two_ranks():
+    found = reading("tensorrt_llm", page("tensorrt_llm-050f80d.txt"))
+    assert found.model == "tiny"
+    [engine] = found.engines
+    assert engine.counts == {
+        "prompt": 420, "cached": 50, "generation": 50, "requests": 2, "drafts": 57, "accepted": 39,
+    }  # fmt: skip
+    assert engine.gauges == {"running": 3, "waiting": 2}
+    assert (engine.latencies["ttft"].count, engine.latencies["ttft"].sum_s) == (2, pytest.approx(0.3))
+    assert "itl" not in engine.latencies  # its time per output token is one mean per request
+    assert (engine.latencies["tpot"].count, engine.latencies["tpot"].sum_s) == (2, pytest.approx(0.023))
+
+
+def test_versions_of_tensorrt_llm_without_the_size_of_the_batch():
+    labels = 'engine_type="pytorch",model_name="m",pid="7"'
+    text = f"trtllm_num_requests_running{{{labels}}} 2\ntrtllm_num_requests_waiting{{{labels}}} 1\n"
+    assert reading("tensorrt_llm", text).engines[0].gauges == {"running": 2, "waiting": 1}
 
 
 def test_nim():
-    labels = 'model_name="meta/llama-3.1-8b-instruct"'
-    counts = {"prompt_tokens_total": 500, "generation_tokens_total": 90, "num_requests_running": 2, "num_requests_waiting": 1}
-    text = "".join(f"{name}{{{labels}}} {n}\n" for name, n in counts.items())
-    text += "".join(
-        f'request_finish_total{{finished_reason="{why}",{labels}}} {n}\n' for why, n in (("stop", 3), ("length", 1))
+    """Five requests of 109 prompt and 174 generated tokens, as Datadog captured them (pages/ORIGIN.md)."""
+    model = 'model_name="meta/llama-3.1-8b-instruct"'
+    counts = {"prompt_tokens_total": 109.0, "generation_tokens_total": 174.0, "request_success_total": 5.0}
+    counts |= {"request_failure_total": 0.0, "num_requests_running": 1.0, "num_requests_waiting": 0.0}
+    text = "".join(f"{name}{{{model}}} {n}\n" for name, n in counts.items())
+    text += f'request_finish_total{{finished_reason="length",{model}}} 5.0\n'
+    text += histogram(
+        "time_to_first_token_seconds", model, {"0.01": 0, "0.02": 2, "0.04": 4, "0.75": 5, "+Inf": 5}, 0.6119842529296875
     )
-    found = reading("nim", text + histogram("time_to_first_token_seconds", labels, {"0.05": 3, "+Inf": 4}, 0.3))
+    text += histogram(
+        "time_per_output_token_seconds", model, {"0.01": 0, "0.025": 168, "0.075": 169, "+Inf": 169}, 1.856855869293213
+    )
+    text += histogram("request_prompt_tokens", model, {"2.0": 0, "5.0": 3, "20.0": 3, "50.0": 5, "+Inf": 5}, 109.0)
+    text += histogram("request_generation_tokens", model, {"10.0": 0, "20.0": 3, "50.0": 3, "100.0": 5, "+Inf": 5}, 174.0)
+    found = reading("nim", text)
     assert found.model == "meta/llama-3.1-8b-instruct"
-    assert found.engines[0].counts == {"prompt": 500, "generation": 90, "requests": 4}
-    assert found.engines[0].gauges == {"running": 2, "waiting": 1}
-    assert found.engines[0].latencies["ttft"].counts == (3, 1)
+    [engine] = found.engines
+    assert engine.counts == {"prompt": 109, "generation": 174, "requests": 5, "aborted": 0}
+    assert engine.gauges == {"running": 1, "waiting": 0}
+    assert engine.latencies["ttft"].count == 5
+    assert engine.latencies["itl"].count == 174 - 5  # gaps between two tokens, not means of requests
+    assert engine.latencies["generation_per_request"].count == 5
 
 
-def test_triton_with_tensorrt_llm():
-    def of(name, kind, n):
-        return f'{name}{{model="tensorrt_llm",{kind},version="1"}} {n}\n'
-
-    text = "".join(
-        of(f"nv_llm_{way}_token_len_{end}", f'response_metric_type="total_{way}_tokens"', n)
-        for way, end, n in (("input", "sum", 500), ("input", "count", 4), ("output", "sum", 90), ("output", "count", 4))
-    )
-    text += of("nv_trt_llm_request_metrics", 'request_type="active"', 2) + of(
-        "nv_trt_llm_request_metrics", 'request_type="max"', 64
-    )
-    found = reading("triton", text, "Qwen/Qwen3-32B")
+def test_triton_with_tensorrt_llm_counts_each_request_once():
+    found = reading("triton", page("triton-2.51.0.txt"), "Qwen/Qwen3-32B")
     assert found.model == "Qwen/Qwen3-32B"
-    assert found.engines[0].counts == {"prompt": 500, "generation": 90, "requests": 4}
-    assert found.engines[0].gauges == {"running": 2}
+    [engine] = found.engines
+    assert engine.counts == {"prompt": 288, "generation": 704, "requests": 5}
+    assert engine.gauges == {"running": 0}
+    lengths = engine.latencies["generation_per_request"]
+    assert (lengths.count, lengths.counts[lengths.edges.index(200)]) == (5, 3)
+    assert engine.latencies["prompt_per_request"].count == 5
 
 
 def test_drafts_aborted_requests_and_means_of_requests_where_a_server_has_them():
