@@ -4,7 +4,7 @@ Read from manifests: llm-d-modelservice (examples), llm-d (guides), KServe (conf
 containers are the choice of the pod's creator, as annotations are; discovery treats both alike.
 
     llm-d                        label llm-d.ai/role; container vllm or modelserver; a decode pod has a proxy at another port
-    KServe LLMInferenceService   the same label; container main, in a decode pod with the same proxy
+    KServe LLMInferenceService   the same label; container main, in a decode pod with the same proxy; SGLang by its command
     KServe InferenceService      label serving.kserve.io/inferenceservice; container kserve-container with vLLM, port 8080
 """
 
@@ -16,7 +16,15 @@ from energy_agent.tokens.discovery import PATH, PORT, ROLE, SCHEME, SERVER
 LLMD_ROLE: Final = "llm-d.ai/role"
 KSERVE_SERVICE: Final = "serving.kserve.io/inferenceservice"
 _ENGINE_TYPE: Final = "llm-d.ai/engine-type"
-_SERVERS: Final = ("vllm", "sglang")
+_SERVERS: Final = {
+    "vllm": ("vllm", "/metrics"),
+    "sglang": ("sglang", "/metrics"),
+    "trtllm-serve": ("tensorrt_llm", "/prometheus/metrics"),
+}
+"""Server and path by llm-d's name of an engine."""
+_SGLANG: Final = "sglang.launch_server"
+_ROLES: Final = {"prefill": "prefill", "encode-prefill": "prefill", "decode": "decode"}
+_ENCODE: Final = "encode"
 _ENGINES: Final = ("vllm", "sglang", "modelserver", "main")
 _KSERVE_ENGINE: Final = "kserve-container"
 _KSERVE_IMAGES: Final = ("huggingfaceserver", "vllm")
@@ -28,12 +36,14 @@ _CONTAINERS_MAX: Final = 32
 def layout_annotations(labels: Mapping[str, str], annotations: Mapping[str, str], spec: Mapping[str, Any]) -> dict[str, str]:
     """Annotations as of `discovery`; empty for another pod."""
     if LLMD_ROLE in labels:
-        server = labels.get(_ENGINE_TYPE, "vllm")
-        engine = _container(spec, _ENGINES)
-        if server not in _SERVERS or engine is None:
+        engine, role = _container(spec, _ENGINES), labels[LLMD_ROLE]
+        if engine is None or role == _ENCODE:  # the prefill pods count the prompts of encoders as well
             return {}
-        found = {PORT: _port(engine, "8000"), SERVER: server} | _scheme(engine)
-        return found | ({ROLE: role} if (role := labels[LLMD_ROLE]) in ("prefill", "decode") else {})
+        server, path = _SERVERS.get(labels.get(_ENGINE_TYPE, _engine_type(engine)), ("", ""))
+        if not server:
+            return {}
+        found = {PORT: _port(engine, "8000"), PATH: path, SERVER: server} | _scheme(engine)
+        return found | ({ROLE: _ROLES[role]} if role in _ROLES else {})
     if KSERVE_SERVICE in labels:
         engine = _container(spec, (_KSERVE_ENGINE,))
         if engine is None or not any(name in str(engine.get("image", "")) for name in _KSERVE_IMAGES):
@@ -47,6 +57,12 @@ def _container(spec: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, An
     """The first container with one of these names. Proxies are init containers, or have other names."""
     containers = spec.get("containers", ())[:_CONTAINERS_MAX]
     return next((each for each in containers if each.get("name") in names), None)
+
+
+def _engine_type(engine: Mapping[str, Any]) -> str:
+    """That of a pod without the label, as KServe's: SGLang's presets start it by the name of its module."""
+    words = [*engine.get("command", ())[:_CONTAINERS_MAX], *engine.get("args", ())[:_CONTAINERS_MAX]]
+    return "sglang" if any(_SGLANG in str(word) for word in words) else "vllm"
 
 
 def _port(engine: Mapping[str, Any], default: str) -> str:

@@ -1,9 +1,10 @@
 """Who made a pod: the job, service or cluster whose energy people ask for. Pure; from the pod's own metadata.
 
-Well-known labels come first, as they name the whole (a JobSet) where an owner reference names a part (one Job of it). A
-TrainJob of Kubeflow Trainer gives its own name to its JobSet. A RayCluster has its own name: which RayJob made it is in its
-owner reference, or in labels that KubeRay gives to what a RayJob or RayService creates. Then the
-controlling owner reference, with a ReplicaSet taken for its Deployment where the pod-template-hash proves that it is one's.
+Well-known labels come first, as they name the whole (a JobSet) where an owner reference names a part (one Job of it). The
+LeaderWorkerSets of a DisaggregatedSet get new names with each of its revisions. A TrainJob of Kubeflow Trainer gives its own
+name to its JobSet. A RayCluster has its own name: which RayJob made it is in its owner reference, or in labels that KubeRay
+gives to what a RayJob or RayService creates. Then the controlling owner reference, with a ReplicaSet taken for its Deployment
+where the pod-template-hash proves that it is one's.
 """
 
 import re
@@ -13,10 +14,15 @@ from typing import Any
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _LLMD_ROLE = "llm-d.ai/role"
+_PHASES = ("encode", "encode-prefill", "prefill", "decode")
 _KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
+_LWS = "leaderworkerset.sigs.k8s.io/name"
+_LWS_GROUP = "leaderworkerset.sigs.k8s.io/group-index"
+"""A number, or with `groupIdentity: Hash` a random key."""
 _BY_LABEL = (
     ("jobset.sigs.k8s.io/jobset-name", "JobSet"),
-    ("leaderworkerset.sigs.k8s.io/name", "LeaderWorkerSet"),
+    ("disaggregatedset.x-k8s.io/name", "DisaggregatedSet"),
+    (_LWS, "LeaderWorkerSet"),
     ("trainer.kubeflow.org/trainjob-name", "TrainJob"),
     ("ray.io/cluster", "RayCluster"),
     ("training.kubeflow.org/job-name", ""),  # of several kinds: its owner reference says which
@@ -25,7 +31,6 @@ _BY_LABEL = (
     ("batch.kubernetes.io/job-name", "Job"),
     ("job-name", "Job"),
 )
-_LWS_GROUP = "leaderworkerset.sigs.k8s.io/group-index"
 _WORKS_AS_ONE = {"JobSet", "TrainJob", "RayCluster", "RayJob", "PodGroup", "Job"}
 _RAY_KIND, _RAY_NAME = "ray.io/originated-from-crd", "ray.io/originated-from-cr-name"
 _TRAINING = "kubeflow.org/"
@@ -42,6 +47,8 @@ def facts_of_owner(metadata: Mapping[str, Any]) -> dict[str, str]:
         name = labels.get(key, "")
         if not _NAME.fullmatch(name):
             continue
+        if known == "PodGroup" and reference is not None and reference["kind"] == "StatefulSet":
+            continue  # Kueue labels the replicas of a StatefulSet so, which are no job
         kind = known
         if not kind:
             of_training = reference is not None and str(reference.get("apiVersion", "")).startswith(_TRAINING)
@@ -49,9 +56,10 @@ def facts_of_owner(metadata: Mapping[str, Any]) -> dict[str, str]:
         if kind == "RayCluster" and labels.get(_RAY_KIND) == "RayJob" and _NAME.fullmatch(labels.get(_RAY_NAME, "")):
             kind, name = "RayJob", labels[_RAY_NAME]
         owner = f"{kind}/{name}"
-        if kind == "LeaderWorkerSet":
-            index = labels.get(_LWS_GROUP, "")
-            return {"owner": owner} | ({"group": f"{owner}/{index}"} if index.isdecimal() and len(index) < 7 else {})
+        if kind in ("DisaggregatedSet", "LeaderWorkerSet"):
+            part, index = labels.get(_LWS, ""), labels.get(_LWS_GROUP, "")
+            grouped = _NAME.fullmatch(part) and _LABEL.fullmatch(index)
+            return {"owner": owner} | ({"group": f"LeaderWorkerSet/{part}/{index}"} if grouped else {})
         return {"owner": owner} | ({"group": owner} if kind in _WORKS_AS_ONE or not known else {})
     if reference is None:
         return {}
@@ -62,11 +70,11 @@ def facts_of_owner(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _service_of_pools(labels: Mapping[str, str]) -> str:
-    """The inference service of which a pod is a prefill or decode pool, as Kind/name; "" for other pods.
+    """The inference service of which a pod is a pool for one phase (encode, prefill, decode), as Kind/name; "" for other pods.
 
     Its pools are of several Deployments, which work as one engine.
     """
-    if labels.get(_LLMD_ROLE) not in ("prefill", "decode"):
+    if labels.get(_LLMD_ROLE) not in _PHASES:
         return ""
     of_kserve = labels.get("app.kubernetes.io/part-of") == "llminferenceservice"
     kind, key = ("LLMInferenceService", "app.kubernetes.io/name") if of_kserve else ("ModelService", "llm-d.ai/model")

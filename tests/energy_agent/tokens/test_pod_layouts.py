@@ -11,7 +11,7 @@ from energy_agent.tokens.discovery import KEYS, PORT, ROLE, PodFacts, sources
 from energy_agent.tokens.pod_layouts import layout_annotations
 
 PODS = list(yaml.safe_load_all((Path(__file__).parent / "layouts/pods.yaml").read_text()))
-KNOWN = ("vllm", "sglang", "mapping")
+KNOWN = ("vllm", "sglang", "tensorrt_llm", "mapping")
 
 
 def annotations_of(pod: dict[str, Any]) -> dict[str, str]:
@@ -32,7 +32,8 @@ def test_an_engine_is_found_at_its_own_port(pod: dict[str, Any]) -> None:
         assert followed == []
         return
     [source] = followed
-    assert source.url == f"{expected.get('scheme', 'http')}://10.1.2.3:{expected['port']}/metrics"
+    path = expected.get("path", "/metrics")
+    assert source.url == f"{expected.get('scheme', 'http')}://10.1.2.3:{expected['port']}{path}"
     assert (source.server, source.role, source.group) == (expected["server"], expected["role"], expected.get("group"))
 
 
@@ -45,6 +46,14 @@ def test_a_pod_that_does_both_has_no_role_and_no_group() -> None:
     pod = PODS[0] | {"metadata": PODS[0]["metadata"] | {"labels": {"llm-d.ai/role": "both", "llm-d.ai/model": "m"}}}
     assert ROLE not in annotations_of(pod)
     assert "group" not in facts_of_owner(pod["metadata"])
+
+
+@pytest.mark.parametrize(
+    ("label", "role"), [("encode-prefill", "prefill"), ("prefill-decode", None), ("encode-prefill-decode", None)]
+)
+def test_roles_of_several_phases(label: str, role: str | None) -> None:
+    labels = PODS[0]["metadata"]["labels"] | {"llm-d.ai/role": label}
+    assert layout_annotations(labels, {}, PODS[0]["spec"]).get(ROLE) == role
 
 
 def test_engines_without_known_metrics_are_left_alone() -> None:
