@@ -27,15 +27,25 @@ _LARGE: Final = threading.BoundedSemaphore(4)
 """Responses of which more than _SMALL_B is kept, at a time: many endpoints together stay within some megabytes."""
 
 
+def check_url(url: str, option: str) -> None:
+    """Raise UsageError, which begins with `option`, unless `url` is an http:// or https:// address without a password."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise UsageError(f"{option}: expected an http:// or https:// URL without a password")
+
+
 def fetch(
     url: str,
     names: tuple[str, ...],
     *,
     tls: TlsFiles = SYSTEM_TLS,
+    ca_option: str = "tokens.ca_file",
     timeout_s: float = TIMEOUT_S,
     lines_limit: int = LINES_LIMIT,
 ) -> str:
-    """Return the lines of the metrics endpoint at `url` with these names, as text; `tls` is for https.
+    """Return the lines of the metrics endpoint at `url` with these names, as text.
+
+    `tls` is for https; `ca_option` names the option with its authorities, for messages.
 
     Raises:
         UsageError: `url` is not an http:// or https:// address.
@@ -45,7 +55,7 @@ def fetch(
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"metrics endpoint: expected an http:// or https:// URL, got {url!r}")
     root = f"{parts.scheme}://{parts.netloc}"
-    client = HttpClient(root, timeout_s, tls, "tokens.ca_file", BODY_LIMIT_B, CPU_LIMIT_S)
+    client = HttpClient(root, timeout_s, tls, ca_option, BODY_LIMIT_B, CPU_LIMIT_S)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     lines = _Lines(url, names, lines_limit, time.monotonic() + timeout_s)
     try:

@@ -75,6 +75,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="metrics endpoint of the inference server on these GPUs",
     )
+    parser.add_argument(
+        "--tokens-ca-file", type=Path, metavar="FILE", help="CA certificates of https:// endpoints (default: the system's)"
+    )
     parser.add_argument("--token-server", default="vllm", metavar="NAME", help="kind of server (docs/tokens.md; default: vllm)")
     parser.add_argument(
         "--label", action=Pairs, default={}, metavar="KEY=VALUE", help="label of the run, such as precision=int8 or batch=32"
@@ -104,7 +107,7 @@ def _run(args: argparse.Namespace) -> int:
     from wattlens.gpus.selection import NeighbourMonitor, open_processes, select
 
     labels, tokens = _labels(args.label), None
-    pages = _pages(args.tokens_from, args.token_server)
+    pages = _pages(args.tokens_from, args.token_server, args.tokens_ca_file)
     if pages is not None and (reason := pages.check()):
         raise WattlensError(f"measure: --tokens-from: {reason}; the program was not started")
     processes = open_processes(node)
@@ -299,13 +302,13 @@ def _labels(labels: dict[str, str]) -> dict[str, str]:
         raise UsageError(f"measure: --label: {error}") from None
 
 
-def _pages(urls: list[str], server: str) -> "TokenEndpoints | None":
+def _pages(urls: list[str], server: str, ca_file: Path | None) -> "TokenEndpoints | None":
     if not urls:
         return None
     from energy_agent.runtime.clock import clock_for
     from energy_agent.sdk.measure.token_endpoints import TokenEndpoints
 
-    return TokenEndpoints(urls, server, clock_for(os.environ))
+    return TokenEndpoints(urls, server, clock_for(os.environ), ca_file)
 
 
 def _print(result: dict[str, Any], notes: list[str], *, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from energy_agent.core.errors import WattlensError
 from energy_agent.runtime.network.connection import ConnectError, DeadlineError, connect
@@ -23,6 +24,16 @@ _PROCESSES_LIMIT = 1 << 17
 
 class ListenerError(WattlensError):
     """The processes of a server cannot be found; the text has the reason."""
+
+
+def server_processes(url: str) -> set[int]:
+    """Pids of the processes that listen at the host and port of `url`; raises as `listening_processes` does."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise ListenerError(str(error)) from None
+    return listening_processes(parts.hostname or "", port or (443 if parts.scheme == "https" else 80))
 
 
 def listening_processes(host: str, port: int, procfs: Path = Path("/proc")) -> set[int]:

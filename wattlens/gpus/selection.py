@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.runtime.threads import start_thread
@@ -93,7 +93,7 @@ def _own_job(processes: "GpuProcesses") -> MeasuredGpus:
 
 
 def _of_servers(processes: "GpuProcesses", urls: Sequence[str]) -> MeasuredGpus:
-    from wattlens.gpus.listener import ListenerError, descendants, listening_processes
+    from wattlens.gpus.listener import ListenerError, descendants, server_processes
     from wattlens.gpus.processes import SHARED_KINDS, gpus_of
 
     lists = _within(_NVML_S, processes.read) or {}
@@ -101,9 +101,8 @@ def _of_servers(processes: "GpuProcesses", urls: Sequence[str]) -> MeasuredGpus:
     pids: set[int] = set()
     workloads: set[str] = set()
     for url in urls:
-        parts = urlsplit(url)
         try:
-            listeners = listening_processes(parts.hostname or "", parts.port or 80)
+            listeners = server_processes(url)
         except ListenerError as error:
             raise UsageError(f"measure: --tokens-from: {error}; {_NAME_THEM}") from None
         family = descendants(listeners)

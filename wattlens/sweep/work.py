@@ -1,12 +1,14 @@
 """Work counters for a sweep: the agent's metrics, its exact step ends, any metrics endpoint, an inference server's."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from dvfs.sweep.reading import Sample
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
+from energy_agent.runtime.network.tls import TlsFiles
 from wattlens.scrape.response import ScrapeResponse
 from wattlens.sweep.gpu import committed_ns
 
@@ -95,42 +97,46 @@ class Endpoint:
         return None if count is None else Sample((asked_ns + self._clock.utc_ns()) // 2, count)
 
 
-def metric_page(url: str, metric: str, clock: Clock, what: str = "") -> Endpoint:
+def metric_page(url: str, metric: str, clock: Clock, what: str = "", ca_file: Path | None = None) -> Endpoint:
     """A counter in Prometheus text format: the sum of its series.
 
+    `ca_file`: CA certificates for https, instead of the system's.
+
     Raises:
-        UsageError: the address is not http:// without a password.
+        UsageError: the address is not http:// or https:// without a password.
     """
-    from energy_agent.tokens.endpoint import fetch
+    from energy_agent.tokens.endpoint import check_url, fetch
     from energy_agent.tokens.series import series
 
     def count() -> float | None:
-        values = [each.value for each in series(fetch(url, (metric,)), (metric,))]
+        values = [each.value for each in series(fetch(url, (metric,), tls=TlsFiles(ca_file)), (metric,))]
         return sum(values) if values else None
 
-    checked(url, "--work-from")
+    check_url(url, "--work-from")
     return Endpoint(what or metric, count, clock)
 
 
-def server_page(url: str, server: str, clock: Clock) -> Endpoint:
+def server_page(url: str, server: str, clock: Clock, ca_file: Path | None = None) -> Endpoint:
     """Return the endpoint of an LLM server's generated tokens, under the server's own metric names (docs/tokens.md).
+
+    `ca_file` is as of `metric_page`.
 
     Raises:
         UsageError: the address is not valid, or the server is unknown.
     """
     import energy_agent.tokens.servers as package
     from energy_agent.core import plugin
-    from energy_agent.tokens.endpoint import fetch
+    from energy_agent.tokens.endpoint import check_url, fetch
     from energy_agent.tokens.response_parser import names_of, read
 
     known = [each for each in plugin.names(package) if each != "mapping"]
     if server not in known:
         raise UsageError(f"--token-server: expected one of {', '.join(known)}, got {server!r}")
     spec = plugin.load(package, server)
-    checked(url, "--tokens-from")
+    check_url(url, "--tokens-from")
 
     def count() -> float | None:
-        readings = read(spec, fetch(url, names_of(spec)), clock.utc_ns())
+        readings = read(spec, fetch(url, names_of(spec), tls=TlsFiles(ca_file)), clock.utc_ns())
         counts = [e.counts["generation"] for reading in readings for e in reading.engines if "generation" in e.counts]
         return float(sum(counts)) if counts else None
 
@@ -172,10 +178,3 @@ def of_agent(workloads: Sequence[str], expected: str | None, page: ScrapeRespons
             exact = StepEnds(workloads[0])
             return exact if what == "steps" and exact.sample(page) is not None else counter
     return None
-
-
-def checked(url: str, option: str) -> None:
-    """Raise UsageError unless the address is one of plain HTTP without a password."""
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname or "@" in parts.netloc:
-        raise UsageError(f"{option}: expected an http:// address without a password, got {url!r}")

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -10,10 +11,11 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.core.workloads.tokens import TokenDelta, joined
+from energy_agent.runtime.network.tls import TlsFiles
 from energy_agent.runtime.threads import start_thread
 from energy_agent.sdk.measure.window_tokens import CounterInterval, WindowTokens, window_tokens
 from energy_agent.tokens.account import EndpointAccount
-from energy_agent.tokens.endpoint import fetch
+from energy_agent.tokens.endpoint import check_url, fetch
 from energy_agent.tokens.reading import ModelReading
 from energy_agent.tokens.response_parser import names_of, read
 from energy_agent.tokens.server_spec import COUNTS, TokenServer
@@ -27,11 +29,11 @@ _BROKEN = (WattlensError, OSError, ValueError, ArithmeticError, LookupError)  # 
 class TokenEndpoints:
     """`with TokenEndpoints(...) as pages:` around the window; `pages.read_window(seconds, opened_ns)` after it."""
 
-    def __init__(self, urls: Sequence[str], server: str, clock: Clock) -> None:
-        """Nothing is read yet.
+    def __init__(self, urls: Sequence[str], server: str, clock: Clock, ca_file: Path | None = None) -> None:
+        """Nothing is read yet. `ca_file`: CA certificates of https:// endpoints, instead of the system's.
 
         Raises:
-            UsageError: an address is not http:// or there twice, there are too many, or no such server is known.
+            UsageError: an address is not http:// or https://, or there twice, there are too many, or no such server is known.
         """
         if len(urls) > ENDPOINTS_LIMIT or len(set(urls)) < len(urls):
             raise UsageError(
@@ -39,8 +41,8 @@ class TokenEndpoints:
                 "duplicate would count twice"
             )
         self._spec, self._server, self._clock = _server(server), server, clock
-        self._urls = urls
-        self._endpoints = [_Endpoint(url, self._spec, clock) for url in urls]
+        self._urls, self._tls = urls, TlsFiles(ca_file)
+        self._endpoints = [_Endpoint(url, self._spec, clock, self._tls) for url in urls]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="tokens", daemon=True)
 
@@ -58,7 +60,7 @@ class TokenEndpoints:
 
     def check(self) -> str:
         """Read each page, before the window; why one cannot be read, or "" where all can."""
-        endpoints = [_Endpoint(url, self._spec, self._clock) for url in self._urls]
+        endpoints = [_Endpoint(url, self._spec, self._clock, self._tls) for url in self._urls]
         for endpoint in endpoints:
             endpoint.read()
         return next((endpoint.reason for endpoint in endpoints if endpoint.reason), "")
@@ -92,12 +94,10 @@ class TokenEndpoints:
 class _Endpoint:
     """Readings of one metrics endpoint; `reason` has the cause if they contain no tokens."""
 
-    def __init__(self, url: str, spec: TokenServer, clock: Clock) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname or "@" in parts.netloc:
-            raise UsageError("measure: --tokens-from: expected an http:// URL without a password")
-        self._url, self._spec, self._clock = url, spec, clock
-        self.name = parts._replace(query="", fragment="").geturl()  # a query may hold a secret, and this is saved
+    def __init__(self, url: str, spec: TokenServer, clock: Clock, tls: TlsFiles) -> None:
+        check_url(url, "measure: --tokens-from")
+        self._url, self._spec, self._clock, self._tls = url, spec, clock, tls
+        self.name = urlsplit(url)._replace(query="", fragment="").geturl()  # a query may hold a secret, and this is saved
         self.reason = ""
         self._account = EndpointAccount("", self.name, live=spec.moves == "step")
         self._first: list[ModelReading] = []
@@ -113,7 +113,7 @@ class _Endpoint:
             return
         asked_ns = self._clock.boot_ns()
         try:
-            response = fetch(self._url, names_of(self._spec))
+            response = fetch(self._url, names_of(self._spec), tls=self._tls, ca_option="--tokens-ca-file")
             answered_ns = self._clock.boot_ns()
             readings = read(self._spec, response, self._clock.utc_ns())
             deltas = self._account.feed(readings, self._clock.utc_ns())

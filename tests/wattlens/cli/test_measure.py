@@ -270,7 +270,7 @@ def test_gpus_that_the_machine_does_not_have_are_wrong_usage(node, gpus, words):
         (["measure", "--out", "/no/such/folder/x", "--", "true"], "no such folder"),
         (["measure", "--label", "no", "--", "true"], "--label: "),
         (["measure", "--gpus", "0", "--workload", "x", "--", "true"], "cannot be combined with"),
-        (["measure", "--tokens-from", "file:///x", "--", "true"], "expected an http:// URL"),
+        (["measure", "--tokens-from", "file:///x", "--", "true"], "expected an http:// or https:// URL"),
         (["measure", "--tokens-from", "http://a/", "--token-server", "x", "--", "true"], "known: dynamo"),
         (["compare", "/no/a", "/no/b"], "/no/a"),
     ],

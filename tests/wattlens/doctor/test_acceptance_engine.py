@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from energy_agent.config.agent import parse
+from energy_agent.config.tokens import TokenSource
 from energy_agent.runtime.clock import RealClock
+from energy_agent.runtime.network.tls import TlsFiles
 from energy_agent.tokens.servers import vllm
 from tests.energy_agent.nodes import environ_of, make_plant
 from tests.support import free_port, refusal
@@ -87,6 +89,13 @@ def test_without_a_reference_there_is_a_reason(options, reason):
 def test_gpus_of_several_workloads_have_no_reference():
     result = compared([response(10.0, 100.0, 50), response(60.0, 600.0, 550, other_j=5.0)])
     assert result.engine.reason == "other workloads used its GPUs as well"
+
+
+def test_engines_of_a_configuration_are_read_with_its_certificates(tmp_path):
+    url, ca_file = "https://127.0.0.1:8000/metrics", tmp_path / "ca.pem"
+    source = TokenSource(workload="serving/chat", url=url, ca_file=ca_file, verify=False)
+    [reader] = configured_engines([source], RealClock())
+    assert (reader.url, reader.tls) == (url, TlsFiles(ca_file, verify=False))
 
 
 def test_an_address_without_a_server_is_refused_and_has_no_owner():

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import eventually, free_port
 from wattlens.gpus import listener
-from wattlens.gpus.listener import ListenerError, descendants, listening_processes
+from wattlens.gpus.listener import ListenerError, descendants, listening_processes, server_processes
 
 LISTEN = """
 import socket, subprocess, sys
@@ -53,6 +53,18 @@ def test_every_form_of_an_address_leads_to_the_process(listen):
         pid = listen(bound, port)
         for host in hosts:
             assert listening_processes(host, port) == {pid}, (bound, host)
+        assert server_processes(f"http://{hosts[0] if ':' not in hosts[0] else '[::1]'}:{port}/metrics") == {pid}
+
+
+@pytest.mark.parametrize(("url", "port"), [("http://h/metrics", 80), ("https://h/metrics", 443), ("https://h:8000/", 8000)])
+def test_a_server_without_a_port_listens_at_that_of_its_scheme(monkeypatch, url, port):
+    monkeypatch.setattr(listener, "listening_processes", lambda host, at: {(host, at)})
+    assert server_processes(url) == {("h", port)}
+
+
+def test_an_address_with_a_wrong_port_has_no_process():
+    with pytest.raises(ListenerError, match="Port"):
+        server_processes("http://h:99999/")
 
 
 def test_two_servers_with_one_port_at_different_addresses_are_two(listen):

@@ -222,8 +222,8 @@ def test_other_pages_are_read_at_an_instant_of_our_own() -> None:
     assert server_page(url, "vllm", clock).sample(nothing) is None
     with pytest.raises(UsageError, match=r"--token-server: expected one of .*, got 'none'"):
         server_page(url, "none", clock)
-    with pytest.raises(UsageError, match="--work-from: expected an http:// address without a password, got 'https://x'"):
-        metric_page("https://x", "done_total", clock)
+    with pytest.raises(UsageError, match="--work-from: expected an http:// or https:// URL without a password"):
+        metric_page("https://user:secret@x", "done_total", clock)
 
 
 class Workloads(Agent):
@@ -441,7 +441,7 @@ def test_the_table_and_what_to_take_from_it() -> None:
         (("--out", "p.json", "--precision", "200%"), "--precision: expected a share"),
         (("--out", "p.json", "--work-from", "http://x/"), "--work-from and --work-metric: expected both"),
         (("--out", "p.json", "--work", "epochs"), "--work: expected steps or tokens without --work-from, got 'epochs'"),
-        (("--out", "p.json", "--tokens-from", "ftp://x/"), "--tokens-from: expected an http:// address"),
+        (("--out", "p.json", "--tokens-from", "ftp://x/"), "--tokens-from: expected an http:// or https:// URL"),
         (("--out", "p.json", "--actuator", "/no/such.sock"), "no response at /no/such.sock"),
         (("--out", "p.json", "--simulate", "/no/such"), "no simulated node runs in /no/such"),
     ],

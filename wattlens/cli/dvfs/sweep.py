@@ -96,6 +96,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--work-from", metavar="URL", help="metrics endpoint that counts the work")
     add("--work-metric", metavar="NAME", help="name of the counter at --work-from")
     add("--tokens-from", metavar="URL", help="metrics endpoint of an inference server")
+    add(
+        "--tokens-ca-file",
+        type=Path,
+        metavar="FILE",
+        help="CA certificates of an https:// endpoint of --tokens-from or --work-from (default: the system's)",
+    )
     add("--token-server", default="vllm", metavar="NAME", help="kind of server (docs/tokens.md; default: vllm)")
     add_actuator_socket(parser, "--actuator")
     add("--url", default=AGENT_URL, metavar="URL", help=f"the agent's metrics endpoint (default {AGENT_URL})")
@@ -223,10 +229,10 @@ def _work(args: argparse.Namespace, clock: "Clock") -> "Work | None":
     if args.work_from is not None and args.tokens_from is not None:
         raise UsageError("--work-from: cannot be combined with --tokens-from")
     if args.work_from is not None:
-        return metric_page(args.work_from, args.work_metric, clock, args.work or "")
+        return metric_page(args.work_from, args.work_metric, clock, args.work or "", args.tokens_ca_file)
     if args.work not in (None, "steps", "tokens"):
         raise UsageError(f"--work: expected steps or tokens without --work-from, got {args.work!r}")
-    return None if args.tokens_from is None else server_page(args.tokens_from, args.token_server, clock)
+    return None if args.tokens_from is None else server_page(args.tokens_from, args.token_server, clock, args.tokens_ca_file)
 
 
 def _list(made: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:

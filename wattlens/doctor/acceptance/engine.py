@@ -16,6 +16,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
 from energy_agent.owners.cgroup_tree import CgroupTree
 from energy_agent.owners.processes import ProcessOwners
+from energy_agent.runtime.network.tls import SYSTEM_TLS, TlsFiles
 from energy_agent.tokens.endpoint import fetch
 from energy_agent.tokens.poller import server_of
 from energy_agent.tokens.reading import EndpointError
@@ -24,7 +25,7 @@ from energy_agent.tokens.server_spec import TokenServer
 from wattlens.doctor.acceptance.comparison import Bounds
 from wattlens.doctor.acceptance.result import EngineResult, Estimate, reason_text, word
 from wattlens.doctor.facts import NvmlAnswers
-from wattlens.gpus.listener import ListenerError, descendants, listening_processes
+from wattlens.gpus.listener import ListenerError, descendants, server_processes
 from wattlens.top.metrics import MetricsResponse
 
 AGENT_AGE_S: Final = 2.5
@@ -38,7 +39,7 @@ class EngineReader:
     """The metrics endpoint of one engine: `counts` are the machine's seconds before and after a reading, and its tokens.
 
     `age_s`: maximum age of its count in a response of the agent, by the machine's clock. `source`: its entry under `tokens` in
-    the configuration of a private agent.
+    the configuration of a private agent. `tls` is for https.
     """
 
     url: str
@@ -46,13 +47,14 @@ class EngineReader:
     server: TokenServer
     age_s: float
     source: dict[str, Any] = field(default_factory=dict)
+    tls: TlsFiles = SYSTEM_TLS
     counts: list[tuple[float, float, int]] = field(default_factory=list)
     fell: bool = False
 
     def read_once(self) -> None:
         """Read the number of generated tokens. Raises EndpointError."""
         before_s = time.monotonic()
-        count = _generated(self.server, fetch(self.url, names_of(self.server)))
+        count = _generated(self.server, fetch(self.url, names_of(self.server), tls=self.tls))
         if count is None:
             raise EndpointError(f"{self.url}: no count of generated tokens")
         self.fell = self.fell or (bool(self.counts) and count < self.counts[-1][2])
@@ -86,7 +88,7 @@ def open_engine(url: str, clock: Clock) -> EngineReader:
     """Find out which inference server responds at `url`; `clock` is the node's.
 
     Raises:
-        UsageError: the URL is not http://, or none that Wattlens knows responds there.
+        UsageError: the URL is not http:// or https://, or none that Wattlens knows responds there.
     """
     servers: dict[str, TokenServer] = {n: s for n, s in plugin.discover(energy_agent.tokens.servers).items() if n != "mapping"}
     names = tuple({name: None for server in servers.values() for name in names_of(server)})
@@ -103,7 +105,14 @@ def open_engine(url: str, clock: Clock) -> EngineReader:
 def configured_engines(sources: Iterable[TokenSource], clock: Clock) -> list[EngineReader]:
     """The engines that a configuration of the agent names, whether they respond or not."""
     return [
-        EngineReader(url, source.server, server_of(source), _age_s(clock, source.period_s), _entry(source) | {"url": url})
+        EngineReader(
+            url,
+            source.server,
+            server_of(source),
+            _age_s(clock, source.period_s),
+            _entry(source) | {"url": url},
+            TlsFiles(source.ca_file, verify=source.verify),
+        )
         for source in sources
         for url in source.endpoints
     ]
@@ -132,11 +141,10 @@ def find_owner(url: str, answers: NvmlAnswers, roots: Sequence[Path]) -> EngineO
 
     `roots` are `/proc` folders in which processes are looked up, in this order.
     """
-    parts = urlsplit(url)
     try:
-        listeners = listening_processes(parts.hostname or "", parts.port or 80)
-    except (ListenerError, ValueError) as error:
-        return EngineOwner(reason=reason_text(str(error).replace(parts.hostname or "\0", "the host")))
+        listeners = server_processes(url)
+    except ListenerError as error:
+        return EngineOwner(reason=reason_text(str(error).replace(urlsplit(url).hostname or "\0", "the host")))
     family = descendants(listeners)
     owners = [ProcessOwners(root, CgroupTree.of_process().trust) for root in roots]
     workloads = {_workload(pid, owners) for pid in family} - {""}

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit
 
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.ports import Clock
@@ -12,7 +11,7 @@ from energy_agent.runtime.process_cost import cost_of
 from wattlens.doctor.acceptance.result import Estimate, reason_text
 from wattlens.doctor.facts import NvmlAnswers
 from wattlens.doctor.overhead import ReaderLoad, added, order, run_blocks
-from wattlens.gpus.listener import ListenerError, descendants, listening_processes
+from wattlens.gpus.listener import ListenerError, descendants, server_processes
 from wattlens.top.agent import TopAgent
 from wattlens.top.metrics import MetricsResponse
 
@@ -34,10 +33,9 @@ def agent_processes(agent: TopAgent) -> set[int]:
     """Pids of the agent and its children; empty where they cannot be seen."""
     if agent.process is not None:
         return descendants({agent.process.pid})
-    parts = urlsplit(agent.access.url)
     try:
-        return descendants(listening_processes(parts.hostname or "", parts.port or 80))
-    except (ListenerError, ValueError):
+        return descendants(server_processes(agent.access.url))
+    except ListenerError:
         return set()
 
 

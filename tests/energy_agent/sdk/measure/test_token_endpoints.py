@@ -1,12 +1,14 @@
 """Server pages at both ends of a window, over real HTTP: what moves, restarts, goes or breaks."""
 
 import functools
+import ssl
 
 import pytest
 
 from energy_agent.runtime.clock import RealClock
 from energy_agent.sdk.measure.token_endpoints import TokenEndpoints
 from energy_agent.tokens.endpoint import fetch
+from tests.certificates import Authority
 from tests.raw_server import OK, RawServer
 from tests.support import eventually, free_port, refusal
 
@@ -57,6 +59,18 @@ def test_a_window_has_what_the_counters_moved_by(server):
     assert (found.moves, found.reason, found.source) == ("step", "", f"{server.url}/metrics")
 
 
+def test_https_needs_a_certificate_of_a_known_authority(tmp_path):
+    authority = Authority(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*authority.issue("server", "IP:127.0.0.1"))
+    with RawServer([OK + b"\r\n" + vllm(100)], tls=tls) as server:
+        urls = [f"{server.url}/metrics"]
+        reason = eventually(lambda: TokenEndpoints(urls, "vllm", RealClock()).check())
+        assert "certificate" in reason
+        assert "--tokens-ca-file" in reason
+        eventually(lambda: not TokenEndpoints(urls, "vllm", RealClock(), authority.ca).check())
+
+
 def test_what_cannot_be_told_is_absent_with_its_reason(server):
     two, gone = ("0", "1"), b"# nothing\n"
     assert (
@@ -99,7 +113,7 @@ def test_a_page_that_fails_amid_the_window_loses_nothing(server, monkeypatch):
 
 def test_wrong_usage():
     for urls, kind, words in (
-        (["https://a/metrics"], "vllm", "http://"), (["http://me:secret@a/m"], "vllm", "password"),
+        (["ftp://a/metrics"], "vllm", "https://"), (["http://me:secret@a/m"], "vllm", "password"),
         (["http://a/m"] * 2, "vllm", "twice"), (["http://a/m"], "mapping", ": dynamo"), (["http://a/m"], "no", ": dynamo"),
     ):  # fmt: skip
         assert words in refusal(TokenEndpoints, urls, kind, RealClock())
