@@ -6,7 +6,7 @@ time.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from energy_agent.core.catalogue.opentelemetry import Attribute, energy_attributes
@@ -14,6 +14,7 @@ from energy_agent.core.units import NS_PER_S
 
 NOTHING = "nothing has been read yet"
 AGENT, DIRECT = "agent", "nvml"
+_SETTLED_COMMITS, _SETTLED_S = 3, 30.0  # of a node where the workload has no GPU there may be none
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,25 @@ class RunBaseline:
 
     interval: int
     totals: RunTotals | None
+
+
+@dataclass(slots=True)
+class ReturnedAgent:
+    """An agent that was away, and may have yet to record what the GPUs counted meanwhile.
+
+    Args:
+        since_s: when it came back.
+        commits: times of its commits with the workload on a GPU since then.
+    """
+
+    since_s: float
+    commits: set[int] = field(default_factory=set)
+
+    def is_settled(self, reply: Mapping[str, Any], now_s: float) -> bool:
+        """Whether a total that it states from now on grows by new energy alone: after some commits, or a long time without."""
+        if any(device.get("held") for device in reply.get("devices", ())):
+            self.commits.add(int(reply.get("t_ns", len(self.commits))))
+        return len(self.commits) >= _SETTLED_COMMITS or now_s - self.since_s >= _SETTLED_S
 
 
 def counts(report: Mapping[str, Any]) -> tuple[int, int]:

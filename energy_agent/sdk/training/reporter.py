@@ -17,7 +17,16 @@ from functools import partial
 from typing import Any
 
 from energy_agent.sdk.training.direct import Direct
-from energy_agent.sdk.training.progress import DIRECT, RunBaseline, RunTotals, SourceView, advance_view, counts, status
+from energy_agent.sdk.training.progress import (
+    DIRECT,
+    ReturnedAgent,
+    RunBaseline,
+    RunTotals,
+    SourceView,
+    advance_view,
+    counts,
+    status,
+)
 from energy_agent.sdk.training.step_reports import send_report
 
 PERIOD_S = 1.0
@@ -27,7 +36,6 @@ _FLUSH_S = 1.0
 _REFRESH_S = 5.0
 LATER = frozenset({"step_age_s"})
 """Fields of a report that came after its first version."""
-_SETTLE_S = 3.0  # so long after it came back, an agent has recorded what was counted while it was away
 
 
 class Reporter:
@@ -41,7 +49,7 @@ class Reporter:
         self._hinted: set[str] = set()
         self._next_s = 0.0
         self._silent_since_s: float | None = None
-        self._back_since_s: float | None = None
+        self._returned: ReturnedAgent | None = None
         self._heard = False
         self._taken: frozenset[str] = frozenset()
         self._look_s = 0.0  # when it is looked again what steering promises
@@ -183,12 +191,11 @@ class Reporter:
             return  # it has just begun, and does not know yet what there was
         afresh = self._direct is not None
         if self._direct is not None:
-            now_s = time.monotonic()
-            self._back_since_s = now_s if self._back_since_s is None else self._back_since_s
-            if "joules" in reply and now_s - self._back_since_s < _SETTLE_S:
+            self._returned = self._returned or ReturnedAgent(time.monotonic())
+            if "joules" in reply and not self._returned.is_settled(reply, time.monotonic()):
                 return
             self._direct.close()
-            self._direct, self._back_since_s = None, None
+            self._direct, self._returned = None, None
         with self._basing:
             self._bases.clear()  # theirs was an interval that is over
             self.view = advance_view(self.view, reply, afresh=afresh)
@@ -208,7 +215,7 @@ class Reporter:
         """There is no agent for us: after a while, energy is read directly."""
         now_s = time.monotonic()
         self._silent_since_s = now_s if self._silent_since_s is None else self._silent_since_s
-        self._back_since_s = None
+        self._returned = None
         if self._direct is None and not self._ending and (at_once or now_s - self._silent_since_s >= _PATIENCE_S):
             self._direct = Direct(lambda: counts(self._current_report()))
             with self._basing:

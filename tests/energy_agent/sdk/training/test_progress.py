@@ -4,7 +4,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.sdk.training.direct import Direct
-from energy_agent.sdk.training.progress import DIRECT, NOTHING, RunBaseline, RunTotals, SourceView, Status, advance_view, status
+from energy_agent.sdk.training.progress import (
+    DIRECT,
+    NOTHING,
+    ReturnedAgent,
+    RunBaseline,
+    RunTotals,
+    SourceView,
+    Status,
+    advance_view,
+    status,
+)
 
 STEP_J, STEP_TOKENS = 3, 50
 
@@ -144,3 +154,18 @@ def test_a_status_prints_joules_per_step_and_token_of_the_same_time():
     alone = Status("nvml", 100.0, 1.0, 10, 100, None, "", "", world=8)  # one rank has no joules of all GPUs
     assert (alone.joules_per_token, alone.joules_per_step) == (None, 10.0)
     assert Status("agent", 100.0, 1.0, 10, 100, None, "w", "", world=8).joules_per_token == 1.0
+
+
+def test_an_agent_that_came_back_is_believed_after_new_commits_with_the_workload_on_a_gpu():
+    """Each commit takes 10 s here: what was counted meanwhile may be in the second one."""
+    returned, held = ReturnedAgent(100.0), [{"uuid": "GPU-0", "held": True}]
+    replies = [(5, []), (6, []), *((7 + t // 10, held) for t in range(21))]
+    settled = [returned.is_settled({"joules": 1.0, "t_ns": t_ns, "devices": devices}, 101.0) for t_ns, devices in replies]
+    assert settled == [False] * 22 + [True]
+
+
+def test_an_agent_that_sees_the_workload_on_no_gpu_is_believed_later():
+    returned = ReturnedAgent(100.0)
+    assert [returned.is_settled({"joules": 1.0, "t_ns": t, "devices": []}, 100.0 + t) for t in (1, 10, 29, 30)] == [
+        False, False, False, True,
+    ]  # fmt: skip
