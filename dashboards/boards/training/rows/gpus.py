@@ -13,9 +13,9 @@ _NOT_STEERED = "DVFS is not configured, or steers no GPU of these runs"
 
 def build_gpu_row() -> PanelRow:
     """Number of GPUs, their power, lost GPUs."""
-    around = f"(1 - {power()} / on ({RUN}) ({power(boundary='node')} > 0))"
-    active = power(energy="active")
     # Two rules one after the other: a scrape that arrives between them is in the second alone.
+    around = f"(1 - {power()} / on ({RUN}) ({power(boundary='node')} > 0) >= 0)"
+    active = power(energy="active")
     idle = f"clamp_min({power()} - {active}, 0)"
     return PanelRow(
         "GPUs of the runs",
