@@ -21,6 +21,8 @@ STAND_IN = "stand_in"
 """Dimension of a figure in which a substitute replaces the required quantity, in whole or, with ESTIMATED_J, in part."""
 IMPUTED_J, ESTIMATED_J = "imputed_j", "estimated_j"
 """Dimensions with a part of an energy in J: imputed for gaps of meters, and estimated by the supplier."""
+ESTIMATED_SHARE = "estimated_share"
+"""Dimension of CO2e: the share of its value that follows from substitutes and imputed energy."""
 
 QUOTIENT_DIGITS = 9
 """Significant digits of a quotient such as J/token: far below any sensor's error, and the same on every machine."""
@@ -58,6 +60,8 @@ class Figure:
     @property
     def estimated(self) -> Fraction:
         """The part of the value that no meter read: all of a substitute, unless a dimension states its part."""
+        if self.value is not None and ESTIMATED_SHARE in self.dims:
+            return self.value * Fraction(self.dims[ESTIMATED_SHARE])
         if self.value is None or (STAND_IN in self.dims and ESTIMATED_J not in self.dims):
             return self.value or Fraction(0)
         return sum((Fraction(self.dims.get(key, "0")) for key in (IMPUTED_J, ESTIMATED_J)), Fraction(0))

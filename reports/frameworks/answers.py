@@ -7,11 +7,19 @@ from typing import Final
 from reports.figures import wording
 from reports.figures.facts import DatapointAnswer, Facts
 from reports.figures.figure import STAND_IN, Figure, plain, rounded
+from reports.figures.measures.building import OF_INVOICES, STATED_PUE
+from reports.figures.measures.carbon import AVERAGE
 from reports.frameworks.datapoints import IndexRow, frameworks, index
 from reports.frameworks.rules import ReportedSite, ReportScope
 from reports.frameworks.units import in_unit
+from reports.site.invoices import BY_SUPPLIER
 
 SHOWN: Final = 3
+_NARROW: Final = ("gpu", "gpu+cpu", "node", "mixed")
+_REPLACED: Final = {
+    AVERAGE: "residual", STATED_PUE: "meter.total", OF_INVOICES: "meters.pue", BY_SUPPLIER: "invoice.read",
+}  # fmt: skip
+"""Substitute in a figure -> the input that it replaces."""
 _YEAR_NS: Final = 365 * 86_400 * 10**9
 
 
@@ -33,13 +41,16 @@ def scope_of(facts: Facts) -> ReportScope:
         water_categories=categories,
         zero_contracts=zero,
         other_contracts={f.id for f in covering} - zero,
+        narrow={i for i, f in facts.figures.items() if f.boundary in _NARROW},
         first_day=min((site.start[:10] for site in facts.sites.values()), default=""),
     )
 
 
 def rows_of(facts: Facts, reasons: Mapping[str, str], language: str = "en") -> tuple[IndexRow, ...]:
     """Each datapoint of each framework compared with the report; `reasons` are those of its figures in the same language."""
-    return index(reasons, language, {i for i, f in facts.figures.items() if STAND_IN in f.dims}, scope_of(facts))
+    texts = {i: f.dims[STAND_IN].split("; ") for i, f in facts.figures.items() if STAND_IN in f.dims}
+    replaced = {i: tuple(_REPLACED[text] for text in used if text in _REPLACED) for i, used in texts.items()}
+    return index(reasons, language, replaced, scope_of(facts))
 
 
 def reasons_of(facts: Facts) -> dict[str, str]:

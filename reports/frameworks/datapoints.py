@@ -6,7 +6,7 @@ that was not found in a source says that it is not verified. What nothing here m
 
 import fnmatch
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -133,7 +133,7 @@ def inputs() -> Mapping[str, Mapping[str, str]]:
 def index(
     figures: Mapping[str, str],
     language: str = "en",
-    stand_ins: Collection[str] = frozenset(),
+    stand_ins: Mapping[str, tuple[str, ...]] | None = None,
     scope: ReportScope | None = None,
 ) -> tuple[IndexRow, ...]:
     """Each datapoint of each framework against a report's figures.
@@ -141,11 +141,11 @@ def index(
     Args:
         figures: figure id -> why it is absent; "": it has a value.
         language: of the texts: en | zh.
-        stand_ins: ids of figures in which something stands in for what their name says, such as the grid's average for the
-            residual mix: they answer nothing.
+        stand_ins: ids of figures in which a substitute replaces the required quantity, such as the grid's average the residual
+            mix -> keys of `inputs()` that it replaces; (): what the datapoint needs.
         scope: period and sites of the report; by default a year, of sites to which everything applies.
     """
-    report = replace(scope or ReportScope(), stand_ins=stand_ins)
+    report = replace(scope or ReportScope(), stand_ins=stand_ins or {})
     ids = sorted(figures)
     matches = cache(lambda pattern: frozenset(fnmatch.filter(ids, pattern)))
     rows = []
@@ -174,8 +174,9 @@ def _row(framework: Framework, point: Datapoint, figures: Mapping[str, str], lan
     needs = [inputs()[need][language] for need in answer.missing]
     missing = [reason for reason in answer.figures.values() if reason]
     estimated = tuple(i for i in answered if i in scope.stand_ins)
-    if answer.applicable and (estimated or not (answer.figures or needs)):
-        needs.append(inputs()[point.needs][language])
+    replaced = [key for i in estimated for key in scope.stand_ins[i] or (point.needs,)]
+    if answer.applicable:
+        needs += [inputs()[key][language] for key in (replaced if answer.figures or needs else [point.needs])]
     texts = (framework.title, point.id, point.text, point.unit)
     if language == "zh":
         texts = (framework.title_zh, point.id_zh or point.id, point.text_zh, point.unit_zh or point.unit)

@@ -36,7 +36,9 @@ class ReportScope:
     Args:
         twelve_months: its period is a year.
         sites: its sites by name; empty: rules about sites exclude none.
-        stand_ins: figures in which a substitute, such as a stated PUE, replaces the required quantity.
+        stand_ins: figures in which a substitute, such as a stated PUE, replaces the required quantity -> keys of the inputs
+            that it replaces.
+        narrow: figures whose boundary ends before the building at a site.
         water_categories: WUE category of figures of water; a total over sites of several categories has none of them.
         zero_contracts: figures of contracts that cover energy at 0 g/kWh; None: any contract.
         other_contracts: figures of contracts that cover energy at another factor.
@@ -45,7 +47,8 @@ class ReportScope:
 
     twelve_months: bool = True
     sites: Mapping[str, ReportedSite] = field(default_factory=dict)
-    stand_ins: Collection[str] = frozenset()
+    stand_ins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    narrow: Collection[str] = frozenset()
     water_categories: Mapping[str, str] = field(default_factory=dict)
     zero_contracts: Collection[str] | None = None
     other_contracts: Collection[str] = frozenset()
@@ -105,6 +108,12 @@ def _data_centre(countries: Collection[str], least_kw: int) -> Callable[[Answer,
     return keep
 
 
+def _whole_site(answer: Answer, scope: ReportScope) -> Answer:
+    """The electricity of whole sites: that of GPUs or nodes alone is a part of it."""
+    narrow = any(name in scope.narrow for name, reason in answer.figures.items() if not reason)
+    return answer.add_missing("site.whole") if narrow else answer
+
+
 def _water_category(category: str, need: str) -> Callable[[Answer, ReportScope], Answer]:
     return lambda answer, scope: answer.only(lambda name: scope.water_categories.get(name, category) == category, need)
 
@@ -132,6 +141,7 @@ def _not_applicable(answer: Answer, _: ReportScope) -> Answer:
 
 RULES: Final[Mapping[str, Callable[[Answer, ReportScope], Answer]]] = {
     "twelve_months": _twelve_months,
+    "whole_site": _whole_site,
     "metered_total": _measured("meter.total"),
     "metered_pue": _measured("meters.pue"),
     "eu_data_centre": _data_centre(EU, EED_LEAST_KW),

@@ -16,6 +16,7 @@ from reports.site.building import ESTIMATE
 SOURCES = ("ledger", "meters")
 STATED = "stated"
 NO_IT = "no IT energy was metered"
+STATED_PUE = "a stated PUE, in place of meters"
 OF_INVOICES = "invoiced energy over the energy of the nodes (estimate)"
 BY_IT = "the water of the sites, by share of their IT energy"
 REST = "the total minus the workloads' share"
@@ -96,6 +97,13 @@ def water_of_group(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) 
     return Amount(building.liters.value * held / whole) if whole else Amount(None, reason="no energy was metered")
 
 
+def pue_substitute(pue: Pue | None) -> str:
+    """Return the substitute that a PUE is, in place of meters; "": it is measured, or absent."""
+    if pue is None or not pue.stated or pue.category:
+        return ""
+    return OF_INVOICES if pue.kind == ESTIMATE else STATED_PUE
+
+
 def interim(site: SiteEvidence) -> dict[str, str]:
     """How a key figure of ISO/IEC 30134 is marked: they are of twelve months, and over less they are interim figures."""
     return {} if site.window.end_ns - site.window.start_ns >= YEAR_NS else {"interim": "less than twelve months"}
@@ -114,8 +122,7 @@ def _pue(identity: str, pue: Pue | None, dims: Mapping[str, str], why: str, *, a
         IMPUTED_J: energy_text(pue.imputed_uj),
     }
     of |= {} if pue.raised_from is None else {"raised_from": quotient_text(pue.raised_from, digits=4)}
-    stand_in = OF_INVOICES if pue.kind == ESTIMATE else "a stated PUE, in place of meters"
-    of |= {STAND_IN: stand_in} if method == stated else {}
+    of |= {STAND_IN: pue_substitute(pue)} if pue_substitute(pue) else {}
     coverage = rounded(pue.coverage) if pue.category else None
     return amount_figure(identity, pue.amount, "ratio", method, "facility", coverage=coverage, sources=SOURCES, dims=of)
 

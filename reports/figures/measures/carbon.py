@@ -25,13 +25,14 @@ from energy_agent.site.building.pue import per_it_kwh
 from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import held_energy, whole_energy
 from reports.figures.evidence import PeriodEvidence, SiteEvidence, amount_of, less, plus, product, reach, scaled
-from reports.figures.figure import STAND_IN, Figure, amount_figure, quotient_text
+from reports.figures.figure import ESTIMATED_SHARE, STAND_IN, Figure, amount_figure, quotient_text
 from reports.figures.levels import level_dims
 from reports.figures.measures._measure import Measure, covered, groups
-from reports.figures.measures.building import interim
+from reports.figures.measures.building import interim, pue_substitute
 from reports.figures.uncertainty import FACTOR_ERROR, bounded, halves, product_of, total_of
 from reports.ledger.sums import PartEnergy
 from reports.site.grid import kwh
+from reports.site.invoices import BY_SUPPLIER
 
 _Split = Callable[[PeriodEvidence, str, Amount], tuple[Amount, Amount]]
 """A site's grams -> (with the error of its energy alone, with that of its factors alone)."""
@@ -89,10 +90,10 @@ def _of_site(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
     of = dims | _basis(site)
     rows = _rows(evidence, name)
     located, marketed = located_of(evidence, name), marketed_of(evidence, name)
-    yield amount_figure(f"co2e.location/site/{name}", located, "g", LOCATION, within, factor_ids=ids, dims=of)
-    how, stand_in = _method(evidence, [name])
-    levels = level_dims(site)
-    of_market = dims | stand_in | levels
+    of_location = of | _estimated(evidence, {name: located}, market=False)
+    yield amount_figure(f"co2e.location/site/{name}", located, "g", LOCATION, within, factor_ids=ids, dims=of_location)
+    of_market = dims | _estimated(evidence, {name: marketed}, market=True) | level_dims(site)
+    how = _method(evidence, [name])
     yield amount_figure(f"co2e.market/site/{name}", marketed, "g", how, within, factor_ids=ids, dims=of_market)
     yield from _revision(evidence, name)
     for quantity, rest in (
@@ -112,7 +113,7 @@ def _of_all(evidence: PeriodEvidence) -> Iterator[Figure]:
     located = [located_of(evidence, name) for name in every]
     marketed = [marketed_of(evidence, name) for name in every]
     held = [_rows(evidence, name) for name in every]
-    how, stand_in = _method(evidence, every)
+    how = _method(evidence, every)
     for quantity, method, totals, split, parts in (
         (
             "location",
@@ -129,7 +130,8 @@ def _of_all(evidence: PeriodEvidence) -> Iterator[Figure]:
             [group_market_grams(evidence, n, rows) for n, rows in zip(every, held, strict=True)],
         ),
     ):
-        dims = stand_in | _levels_of(evidence, every) if quantity == "market" else {}
+        dims = _estimated(evidence, dict(zip(every, totals, strict=True)), market=quantity == "market")
+        dims |= _levels_of(evidence, every) if quantity == "market" else {}
         total = _one_basis(evidence, every, _sum_of_sites(evidence, every, totals, split))
         yield amount_figure(f"co2e.{quantity}", total, "g", method, within, factor_ids=ids, dims=dims)
         rest = less(total, _one_basis(evidence, every, plus(parts)))
@@ -141,11 +143,62 @@ def _rows(evidence: PeriodEvidence, site: str) -> list[PartEnergy]:
     return [r for r in evidence.sums.held if r.site == site and r.part and r.device_class != "part"]
 
 
-def _method(evidence: PeriodEvidence, sites: Iterable[str]) -> tuple[str, dict[str, str]]:
-    """How market-based grams of some sites are made; and that the grid's average is in them where it is."""
+def _method(evidence: PeriodEvidence, sites: Iterable[str]) -> str:
+    """How market-based grams of some sites are calculated."""
     if any(takes_average(evidence, name) for name in sites):
-        return f"{MARKET}, rest at the grid's average", {STAND_IN: AVERAGE}
-    return f"{MARKET}, the rest at the residual mix", {}
+        return f"{MARKET}, rest at the grid's average"
+    return f"{MARKET}, the rest at the residual mix"
+
+
+def _estimated(evidence: PeriodEvidence, grams: Mapping[str, Amount], *, market: bool) -> dict[str, str]:
+    """Dims of the grams of sites: what replaces meters or the residual mix, and the share of these and of imputed energy."""
+    texts: list[str] = []
+    estimated = whole = Fraction(0)
+    for name, amount in grams.items():
+        share = _estimated_share(evidence, name)
+        texts.append(substitute(evidence, name))
+        whole += amount.value or 0
+        if not market:
+            estimated += share * (amount.value or 0)
+            continue
+        average = takes_average(evidence, name)
+        texts.append(AVERAGE if average else "")
+        of_mix, of_supplier = mix_of(evidence, name).value or 0, supplier_of(evidence, name).value or 0
+        estimated += (1 if average else share) * of_mix + share * of_supplier
+    used = [text for text in dict.fromkeys(texts) if text]
+    dims = {STAND_IN: "; ".join(used)} if used else {}
+    return dims | ({ESTIMATED_SHARE: quotient_text(estimated / whole)} if estimated and whole else {})
+
+
+def _estimated_share(evidence: PeriodEvidence, name: str) -> Fraction:
+    """The share of a site's energy at its widest boundary that a substitute replaces, the supplier estimated, or is imputed."""
+    site = evidence.sites[name]
+    building, invoiced = site.building, site.invoices.invoiced
+    if not building.measured:
+        return Fraction(1 if substitute(evidence, name) else 0)
+    by_supplier = invoiced.estimated_uj if building.invoiced and invoiced is not None else 0
+    bought = building.bought.value
+    return (building.bought_imputed_uj + by_supplier) / bought if bought else Fraction(0)
+
+
+def substitute(evidence: PeriodEvidence, name: str, *, of_workloads: bool = False) -> str:
+    """What replaces meters in a site's energy at its widest boundary; "": nothing does.
+
+    Energy of its workloads follows from the PUE even where meters read the building.
+    """
+    site = evidence.sites[name]
+    if boundary(evidence, name) != "facility":
+        return ""
+    if of_workloads or not site.building.measured:
+        return pue_substitute(site.building.pue)
+    estimated = site.building.invoiced and site.invoices.invoiced is not None and site.invoices.invoiced.estimated_uj
+    return BY_SUPPLIER if estimated else ""
+
+
+def workload_dims(evidence: PeriodEvidence, sites: Iterable[str]) -> dict[str, str]:
+    """Dims of a figure at the facility boundary of workloads of some sites: the substitutes of their PUE."""
+    used = dict.fromkeys(substitute(evidence, name, of_workloads=True) for name in sorted(sites))
+    return {STAND_IN: "; ".join(text for text in used if text)} if any(used) else {}
 
 
 def _levels_of(evidence: PeriodEvidence, sites: Iterable[str]) -> dict[str, str]:

@@ -9,10 +9,19 @@ from energy_agent.site.building.contracts import CERTIFICATES, InstrumentKind
 from energy_agent.site.building.ratio import Amount, energy
 from energy_agent.site.building.tree import meters_of_role
 from reports.figures.evidence import PeriodEvidence, SiteEvidence
-from reports.figures.figure import Figure, amount_figure
+from reports.figures.figure import STAND_IN, Figure, amount_figure
 from reports.figures.levels import supplier_reason
 from reports.figures.measures._measure import Measure
-from reports.figures.measures.carbon import AVERAGE, boundary, by_basis, factor_ids, mix_of, supplier_of, takes_average
+from reports.figures.measures.carbon import (
+    AVERAGE,
+    boundary,
+    by_basis,
+    factor_ids,
+    mix_of,
+    substitute,
+    supplier_of,
+    takes_average,
+)
 from reports.inputs import NO_RESIDUAL
 
 _J = Fraction(1, UJ_PER_J)
@@ -79,7 +88,9 @@ def _market(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
     if takes_average(evidence, name):
         yield amount_figure(f"co2e.market.average/site/{name}", rest, "g", AVERAGE, within, factor_ids=ids, dims=dims)
         rest = Amount(None, reason=NO_RESIDUAL)
-    yield amount_figure(identity, rest, "g", "the residual mix", within, factor_ids=ids, dims=dims)
+    replaced = substitute(evidence, name)
+    of = dims | ({STAND_IN: replaced} if replaced else {})
+    yield amount_figure(identity, rest, "g", "the residual mix", within, factor_ids=ids, dims=of)
     supplier = supplier_of(evidence, name) if site.grid.supplier_uj else Amount(None, reason=supplier_reason(site))
     yield amount_figure(
         f"co2e.market.supplier/site/{name}", supplier, "g", "the supplier's rate", within, factor_ids=ids, dims=dims

@@ -10,7 +10,7 @@ from energy_agent.factors.embodied_source import shipped
 from reports.figures.evidence import PeriodEvidence, amount_of, plus, reach
 from reports.figures.figure import LEDGER, Figure, amount_figure, rounded
 from reports.figures.measures._measure import Measure, groups
-from reports.figures.measures.carbon import boundary, factor_ids, group_grams
+from reports.figures.measures.carbon import boundary, factor_ids, group_grams, workload_dims
 from reports.figures.measures.tokens import generated, processed
 from reports.figures.sci import sci_per_token
 from reports.inputs import embodied_of
@@ -92,8 +92,9 @@ def _sci(evidence: PeriodEvidence) -> Iterator[Figure]:
 def _terms(evidence: PeriodEvidence, rows: list[PartEnergy], made: EmbodiedEmissions, tokens: int) -> Iterator[Figure]:
     """The terms E, M and R of the SCI per generated token: of what generated tokens, at the facility boundary."""
     scale = Fraction(1, UJ_PER_J)
+    dims = workload_dims(evidence, {r.site for r in rows})
     yield amount_figure(
-        "sci.energy", reach(evidence, rows).facility, "J", "energy of what generated tokens", "facility", scale=scale
+        "sci.energy", reach(evidence, rows).facility, "J", "energy of what generated tokens", "facility", dims=dims, scale=scale
     )
     yield _figure("sci.embodied", made, {})
     count, sources = Fraction(tokens), (*LEDGER, "tokens")
@@ -135,7 +136,7 @@ def _sci_of(
     # The error of I is not stated, and bounds of E alone would pass for those of the SCI: the span is of M, which is one.
     basis = next(iter(bases.values())) if len(bases) == 1 else None
     sci = sci_per_token(energy.value, at, intensity, basis, embodied, tokens or None)
-    of = dims | ({"note": sci.note} if sci.note else {})
+    of = dims | ({"note": sci.note} if sci.note else {}) | (workload_dims(evidence, sites) if at == "facility" else {})
     sources = (*LEDGER, "tokens")
     ids = tuple(sorted({i for site in sites for i in factor_ids(evidence.sites[site])}))
     if sci.per_token is None:

@@ -15,9 +15,9 @@ from typing import Final
 from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.site.building.ratio import Amount
 from reports.figures.evidence import PeriodEvidence
-from reports.figures.figure import Figure, amount_figure
+from reports.figures.figure import STAND_IN, Figure, amount_figure
 from reports.figures.measures._measure import Measure
-from reports.figures.measures.carbon import base, boundary, causes, common, factor_error, nothing_of
+from reports.figures.measures.carbon import base, boundary, causes, common, factor_error, nothing_of, substitute
 from reports.figures.uncertainty import bounded, halves, product_of, total_of
 from reports.inputs import NO_GRID
 
@@ -68,7 +68,9 @@ def _contracts(evidence: PeriodEvidence, name: str, within: str) -> Iterator[Fig
 
 def _figure(evidence: PeriodEvidence, identity: str, terms: list[_Term], within: str, dims: Mapping[str, str]) -> Figure:
     used = tuple(sorted({i for name, kind in terms for i in _factor_ids(evidence, name, kind)}))
-    return amount_figure(identity, _sum(evidence, terms), "g", METHOD, within, factor_ids=used, dims=dims)
+    substitutes = dict.fromkeys(substitute(evidence, name) for name, _ in terms)
+    of = {**dims, STAND_IN: "; ".join(text for text in substitutes if text)} if any(substitutes) else dims
+    return amount_figure(identity, _sum(evidence, terms), "g", METHOD, within, factor_ids=used, dims=of)
 
 
 def _sum(evidence: PeriodEvidence, terms: list[_Term]) -> Amount:

@@ -15,6 +15,7 @@ from energy_agent.site.building.ratio import Amount
 from reports.figures.evidence import PeriodEvidence, amount_of, over, reach
 from reports.figures.figure import Figure, amount_figure
 from reports.figures.measures._measure import Measure, covered, groups, model_of
+from reports.figures.measures.carbon import workload_dims
 from reports.figures.measures.energy import methods
 from reports.ledger.sums import PartEnergy
 
@@ -129,9 +130,12 @@ def _ratios(
         amount = over(amounts[name], count, ratio.why)
         if "model" in dims and any(who[p].mixed or who[p].model in mixed for p in parts):
             amount = Amount(None, reason="a workload serves several models and its energy is not split between them")
+        of = dims | {ratio.dimension: str(count)}
+        if within == "facility":
+            of |= workload_dims(evidence, {r.site for r in rows if r.part in parts})
         yield amount_figure(
             f"{ratio.identity}.{name}{suffix}", amount, ratio.unit, methods(evidence, "gpu"), within, sources=SOURCES,
-            dims=dims | {ratio.dimension: str(count)}, scale=ratio.scale,
+            dims=of, scale=ratio.scale,
         )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from energy_agent.core.units import UJ_PER_J
 from reports.figures.evidence import PeriodEvidence, reach
 from reports.figures.figure import Figure, amount_figure, energy_figure
 from reports.figures.measures._measure import Measure, model_of, project_of
+from reports.figures.measures.carbon import workload_dims
 from reports.figures.measures.energy import methods
 from reports.ledger.sums import PartEnergy
 
@@ -39,8 +40,8 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
         yield amount_figure(
             f"training.energy.node/run/{name}", reached.node, "J", methods(evidence, "gpu"), "node", dims=dims, scale=_J
         )
-        how = "node energy times PUE"
-        yield amount_figure(f"training.energy.facility/run/{name}", reached.facility, "J", how, "facility", dims=dims, scale=_J)
+        how, of = "node energy times PUE", dims | workload_dims(evidence, {r.site for r in rows})
+        yield amount_figure(f"training.energy.facility/run/{name}", reached.facility, "J", how, "facility", dims=of, scale=_J)
 
 
 SPEC = Measure("energy of training runs", figures)

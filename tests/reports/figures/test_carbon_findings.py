@@ -22,8 +22,9 @@ from energy_agent.ledger.rows.kinds import DeviceFacts
 from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
 from energy_agent.site.building.ratio import Amount
 from reports.figures.evidence import PeriodEvidence
-from reports.figures.figure import Figure
+from reports.figures.figure import STAND_IN, Figure
 from reports.figures.measures import all_figures, carbon, declared
+from reports.figures.measures.building import STATED_PUE
 from reports.figures.uncertainty import FACTOR_ERROR
 from reports.inputs import Organisation, SiteInputs
 from reports.period import PeriodRequest
@@ -104,6 +105,18 @@ def test_contracts_match_the_building_of_a_stated_pue(days: Path) -> None:
     assert found["co2e.held.location/team/red"].text == "960"
     assert found["co2e.held.market/team/red"].text == "260"
     assert found["cost/team/red"].text == "0.48"
+
+
+def test_emissions_of_a_stated_pue_are_an_estimate(days: Path) -> None:
+    """All of 960 g follows from the stated PUE; market-based, 240 g of the residual mix, without the contract's 20 g."""
+    found, without = figures(evidence(days, WIND)), figures(evidence(days, WIND, pue=None))
+    for suffix in ("/site/here", ""):
+        located, marketed = found[f"co2e.location{suffix}"], found[f"co2e.market{suffix}"]
+        assert located.dims[STAND_IN] == marketed.dims[STAND_IN] == STATED_PUE
+        assert (located.estimated, round(marketed.estimated, 6)) == (960, 240)
+        # Nodes alone are metered, and are no estimate.
+        assert STAND_IN not in without[f"co2e.location{suffix}"].dims
+        assert without[f"co2e.location{suffix}"].estimated == 0
 
 
 @pytest.mark.smoke

@@ -81,7 +81,7 @@ def test_each_pattern_fits_a_figure_and_each_id_is_there_once() -> None:
 
 
 def test_no_input_is_idle_and_both_languages_are_there() -> None:
-    of_rules = {"run", "unsubsidised", "zero_factor"}  # what rules alone name
+    of_rules = {"run", "unsubsidised", "zero_factor", "site.whole", "invoice.read"}  # named by rules and substitutes alone
     assert set(inputs()) == {p.needs for f in frameworks() for p in f.datapoints} | of_rules
     assert all(set(words) == {"en", "zh"} and all(words.values()) for words in inputs().values())
     chinese = re.compile("[\u4e00-\u9fff]")
@@ -147,7 +147,11 @@ YEAR, QUARTER = ReportScope(sites=SITES), ReportScope(twelve_months=False, sites
 def state(
     framework: str, datapoint: str, figures: dict[str, str], scope: ReportScope, *stand_ins: str
 ) -> tuple[str, tuple[str, ...]]:
-    row = next(r for r in index(figures, "en", stand_ins, scope) if (r.framework, r.datapoint) == (framework, datapoint))
+    row = next(
+        r
+        for r in index(figures, "en", dict.fromkeys(stand_ins, ()), scope)
+        if (r.framework, r.datapoint) == (framework, datapoint)
+    )
     return row.state, row.missing
 
 
@@ -165,6 +169,47 @@ def test_a_year_is_not_answered_by_a_quarter(framework: str, datapoint: str, fig
     assert state(framework, datapoint, {}, YEAR)[0] == "missing"
     assert state(framework, datapoint, {figure: ""}, QUARTER) == ("partly", ("twelve months of data",))
     assert state(framework, datapoint, {figure: "no meter"}, QUARTER) == ("missing", ("no meter",))
+
+
+@pytest.mark.parametrize(
+    ("framework", "datapoint", "figure"),
+    [
+        ("ghg-protocol", "Scope 2, location-based", "co2e.location"), ("ghg-protocol", "Scope 2, market-based", "co2e.market"),
+        ("ghg-protocol", "Scope 3.3", "scope_3_3"), ("ghg-protocol", "Scope 2, residual mix", "co2e.market.residual"),
+        ("esrs-e1-set-1", "E1-6, Scope 2 location-based", "co2e.location"),
+        ("esrs-e1-set-1", "E1-6, Scope 2 market-based", "co2e.market"),
+        ("ifrs-s2", "29(a), Scope 2", "co2e.location"), ("gri-302-305", "305-2 a", "co2e.location"),
+        ("gri-302-305", "305-2 b", "co2e.market"), ("cdp", "7.7, location-based", "co2e.location"),
+        ("cdp", "7.7, market-based", "co2e.market"), ("cdp", "7.20.2, location-based", "co2e.location/site/fra1"),
+        ("cdp", "7.20.2, market-based", "co2e.market/site/fra1"),
+    ],
+)  # fmt: skip
+def test_emissions_of_gpus_alone_are_a_part_of_the_electricity_used(framework: str, datapoint: str, figure: str) -> None:
+    assert state(framework, datapoint, {figure: ""}, YEAR) == ("answered", ())
+    need = "the energy of hosts and building where only GPUs or nodes are metered"
+    assert state(framework, datapoint, {figure: ""}, replace(YEAR, narrow={figure})) == ("partly", (need,))
+    assert state(framework, datapoint, {figure: "no grid"}, replace(YEAR, narrow={figure})) == ("missing", ("no grid",))
+
+
+def test_a_substitute_names_the_input_that_it_replaces() -> None:
+    """A stated PUE lacks a meter, the grid's average the residual mix: not what the datapoint itself would need."""
+    keys: dict[str, tuple[str, ...]] = {"co2e.market": ("meter.total", "residual")}
+    rows = index({"co2e.market": "", "co2e.location": ""}, "en", keys, YEAR)
+    found = {(r.framework, r.datapoint): r for r in rows}
+    market = found["ghg-protocol", "Scope 2, market-based"]
+    names = ("a meter of all energy of the site", "the residual mix of the zone, as a factor file of your own")
+    assert (market.state, market.missing) == ("estimated", names)
+    assert found["ghg-protocol", "Scope 2, location-based"].state == "answered"
+
+
+@pytest.mark.parametrize(
+    ("framework", "datapoint", "figure"),
+    [("gri-302-305", "302-3", "j_per_token.facility"), ("gri-302-305", "305-4", "sci_per_token")],
+)
+def test_an_intensity_is_of_the_year(framework: str, datapoint: str, figure: str) -> None:
+    assert state(framework, datapoint, {figure: ""}, YEAR)[0] == "answered"
+    assert state(framework, datapoint, {figure: ""}, QUARTER) == ("partly", ("twelve months of data",))
+    assert state(framework, datapoint, {figure: ""}, YEAR, figure)[0] == "estimated"
 
 
 def test_the_directive_is_about_sites_of_the_union_from_500_kw() -> None:

@@ -98,4 +98,5 @@ def test_the_framework_index_has_values_in_the_unit_asked_for_and_the_figures_be
     row = index["GHG Protocol", "Scope 2, location-based"]
     assert (row["Value"], row["Unit"], row["State"]) == ("0.0006000", "t CO2e", "partly")
     assert str(row["Figures"]).startswith("co2e.location")
-    assert row["Input"] == "twelve months of data"
+    need = "the energy of hosts and building where only GPUs or nodes are metered"
+    assert row["Input"] == f"twelve months of data; {need}"
