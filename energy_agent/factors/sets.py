@@ -6,7 +6,7 @@ WattTime) come from a user's own folder.
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Final
 
 from energy_agent.core.errors import UsageError
 from energy_agent.factors import bounded_file, set_file
-from energy_agent.factors.basis import Basis
+from energy_agent.factors.basis import Basis, Gases
 from energy_agent.factors.record import Factor
 from energy_agent.factors.set_file import FactorSet
 
@@ -123,6 +123,8 @@ class Catalogue:
             return f"{zone}: the publisher states no value ({basis})"
         others = sorted({str(s.basis) for s in self.sets for z, _ in s.factors if z == zone})
         hint = f"there is one that is {' / '.join(others)}" if others else self._nearest(zone, basis)
+        if basis.gases is not Gases.CO2 and str(replace(basis, gases=Gases.CO2)) in others:
+            hint += "; grid.gases: CO2 uses the one of CO2 alone"
         return "; ".join(filter(None, (f"{zone[:40]}: no factor that is {basis}", hint)))
 
     def _nearest(self, zone: str, basis: Basis | None = None) -> str:

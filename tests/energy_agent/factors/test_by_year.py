@@ -32,7 +32,7 @@ def test_years_that_take_one_factor_are_one_source_with_each_reason_and_a_zone_w
     assert made.id == "grid.location.GBR.2026.desnz-2026"
     assert [(p.start_ns, p.end_ns) for p in made.pieces] == [(utc("2027-06-01"), edge), (edge, utc("2029-01-01"))]
     assert [r[:24] for r in made.reasons] == ["GBR: no factor of 2027; ", "GBR: no factor of 2028; "]
-    made, found, why = sources(catalogue(), "JPN", "", DIRECT, utc("2026-01-01"), utc("2028-01-01"), ZoneInfo("UTC"))
+    made, found, why = sources(catalogue(), "KOR", "", DIRECT, utc("2026-01-01"), utc("2028-01-01"), ZoneInfo("UTC"))
     assert (made, found) == ((), ())
-    assert why.startswith("JPN: no factor that is direct, location, CO2e; there is one that is life-cycle")
-    assert why.count("JPN") == 1
+    assert why.startswith("KOR: no factor that is direct, location, CO2e; there is one that is life-cycle")
+    assert why.count("KOR") == 1

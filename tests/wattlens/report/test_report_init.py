@@ -174,9 +174,10 @@ def test_check_tells_what_there_is_and_what_lacks(tmp_path, capsys):
         ({"zone": "DE", "country": "DEU"}, ("291.0 g CO2e/kWh, Germany 2024, direct, ",), "DE: no factor that is direct"),
         (
             {"zone": "IN", "country": "IND"},
-            ("none: IN: ", "there is one that is life-cycle", "grid.factors", "grid.sources"),
+            ("none: IN: ", "grid.gases: CO2 uses the one of CO2 alone", "grid.factors", "grid.sources"),
             "",
         ),
+        ({"zone": "IN", "country": "IND", "gases": "CO2"}, ("675.0 g CO2/kWh, India 2025, direct, ",), "IN: no factor that is"),
         ({"country": "SGP"}, ("none: SGP: ", "there is one that is direct, location, CO2 /", "grid.factors"), ""),
         ({"country": "SGP", "gases": "CO2"}, ("402.0 g CO2/kWh, Singapore 2024, direct, ",), "SGP: no factor of "),
         ({"country": "VIR"}, ("none: VIR: ", "there is one that is life-cycle"), ""),
