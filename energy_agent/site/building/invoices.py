@@ -73,7 +73,7 @@ class EnergyInWindow:
     Args:
         uj: energy, exactly.
         bound: absolute bound of its error, in uJ.
-        known: share of the window that is known, of the meter of which the least is.
+        known: share of the window that is known, of the metering point of which the least is.
         estimated_uj: part of `uj` that the supplier estimated.
         rows: number of invoices or intervals between readings that have a part in it.
     """
@@ -122,7 +122,8 @@ _Row = tuple[str, int, int, int, Fraction, bool]
 
 def _in_window(rows: Sequence[_Row], start_ns: int, end_ns: int) -> EnergyInWindow:
     uj = bound = estimated = Fraction(0)
-    known_ns = {meter: 0 for meter, *_ in rows}
+    points = metering_points([(meter, first_ns, last_ns) for meter, first_ns, last_ns, *_ in rows])
+    known_ns = dict.fromkeys(points.values(), 0)
     count = 0
     for meter, first_ns, last_ns, energy_uj, relative, is_estimate in rows:
         inside_ns = min(last_ns, end_ns) - max(first_ns, start_ns)
@@ -130,12 +131,33 @@ def _in_window(rows: Sequence[_Row], start_ns: int, end_ns: int) -> EnergyInWind
             continue
         count += 1
         share = Fraction(inside_ns, last_ns - first_ns)
-        known_ns[meter] += inside_ns
+        known_ns[points[meter]] += inside_ns
         uj += energy_uj * share
         bound += energy_uj * (relative if share == 1 else max(share, 1 + relative - share))
         estimated += energy_uj * share if is_estimate else 0
     known = Fraction(min(known_ns.values(), default=0), end_ns - start_ns)
     return EnergyInWindow(uj, bound, known, estimated, count)
+
+
+def metering_points(spans: Iterable[tuple[str, int, int]]) -> dict[str, str]:
+    """Return the metering point of each meter, by the name of its first meter.
+
+    A meter replaces another if it begins at the instant at which the other ends. A meter is replaced by one other at most.
+
+    Args:
+        spans: meter, begin and end of each of its invoices or intervals between readings.
+    """
+    life: dict[str, tuple[int, int]] = {}
+    for meter, start_ns, end_ns in spans:
+        first_ns, last_ns = life.get(meter, (start_ns, end_ns))
+        life[meter] = min(first_ns, start_ns), max(last_ns, end_ns)
+    points: dict[str, str] = {}
+    ended: dict[int, list[str]] = {}
+    for meter, (start_ns, end_ns) in sorted(life.items(), key=lambda each: (each[1], each[0])):
+        replaced = ended.get(start_ns)
+        points[meter] = points[replaced.pop(0)] if replaced else meter
+        ended.setdefault(end_ns, []).append(meter)
+    return points
 
 
 def spread(rows: Iterable[InvoicedEnergy], start_ns: int, end_ns: int, step_ns: int) -> dict[int, int]:

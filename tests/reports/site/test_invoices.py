@@ -89,6 +89,19 @@ def test_a_hole_between_invoices_leaves_the_energy_unknown() -> None:
     assert value(alone(colo(invoices=(rows[0], rows[2]))), "energy.facility/site/colo") is None
 
 
+def test_a_meter_that_replaces_another_continues_its_metering_point() -> None:
+    """300 + 310 of the old meter, 290 of the new one: readings of each are compared, and 2026Q3 is known as a whole."""
+    rows = [replace(row, meter="old" if n < 2 else "new") for n, row in enumerate(invoices(300, 310, 290))]
+    readings = (ReadEnergy("old", JULY, SEPTEMBER, 612 * KWH), ReadEnergy("new", SEPTEMBER, OCTOBER, 291 * KWH))
+    facts = alone(colo(invoices=tuple(rows), readings=readings))
+    assert value(facts, "energy.facility/site/colo") == 900 * 3_600_000
+    assert facts.figures["reconciliation/colo/2026-09-01/2026-09-30"].dims["meter_j"] == str(291 * 3_600_000)
+    unnamed = alone(colo(invoices=invoices(300, 310, 290), readings=readings))
+    assert unnamed.figures["reconciliation/colo/2026-09-01/2026-09-30"].dims["meter_j"] == str(291 * 3_600_000)
+    late = (*rows[:2], replace(rows[2], start_ns=rows[2].start_ns + 1))
+    assert value(alone(colo(invoices=late)), "energy.facility/site/colo") is None
+
+
 def test_a_share_of_less_than_all_is_not_100_percent() -> None:
     known = EnergyInWindow(Fraction(KWH), Fraction(0), Fraction(999, 1000), Fraction(0), 1)
     reason = known_energy(known, "nothing is known").reason
@@ -180,6 +193,12 @@ def test_a_difference_within_the_bounds_of_the_invoice_is_not_a_finding(kwh: str
     _, note = reconciliation.build(facts, say_in("en"))[:2]  # type: ignore[misc, index]
     assert isinstance(note, Note)
     assert note.text == sentence
+
+
+def test_invoices_that_nothing_is_compared_with_do_not_agree() -> None:
+    _, note = reconciliation.build(alone(colo(invoices=invoices(300, 310, 290))), say_in("en"))[:2]  # type: ignore[misc, index]
+    assert isinstance(note, Note)
+    assert note.text == "No invoice was compared: its days have neither readings nor a ledger."
 
 
 def test_invoices_with_nodes_give_a_ratio_that_is_an_estimate_of_pue(tmp_path: Path) -> None:

@@ -179,6 +179,12 @@ def _make(parsed: argparse.Namespace) -> int:
             f"an interim report with {kind.flag} {options.asked.name}"
         )
     low = too_little(facts)
+    gaps = [f"{f.dims['site']}: {f.reason}" for f in facts.of("energy.invoiced", "site") if f.reason]
+    if low and parsed.ledger is None and gaps:
+        raise WattlensError(
+            f"{'; '.join(gaps)}: no report was created; add the missing invoices, or give a meter that replaces another "
+            "invoices from the day after its last one"
+        )
     share = facts.figures["coverage"].value
     if low and (parsed.accept_coverage is None or (share or 0) < parsed.accept_coverage):
         coverage_text = percent(share) if share is not None else "unknown"

@@ -5,7 +5,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.site.building.invoices import InvoicedEnergy, ReadEnergy, invoiced_in, read_in, spread
+from energy_agent.site.building.invoices import InvoicedEnergy, ReadEnergy, invoiced_in, metering_points, read_in, spread
 
 KWH = 3_600_000_000_000
 DAY = 86_400 * 10**9
@@ -28,6 +28,16 @@ def test_an_invoice_that_the_window_cuts_counts_by_time_and_may_be_all_or_nothin
     """Ten of 30 days of 300 kWh are 100 kWh. With 2 % more the other 20 days may have had none: 306 - 100 = 206 off."""
     total = invoiced_in([invoice(0, 30, 300)], 20 * DAY, 30 * DAY)
     assert (total.uj, total.bound) == (100 * KWH, 206 * KWH)
+
+
+def test_a_meter_that_begins_when_another_ends_replaces_it() -> None:
+    """a is replaced by b, and b by c; of d and e, which begin together, one replaces c. f begins a day late."""
+    spans = [("a", 0, 10), ("b", 10, 15), ("b", 15, 20), ("c", 20, 30), ("d", 30, 40), ("e", 30, 40), ("f", 41, 50)]
+    assert metering_points(spans) == {"a": "a", "b": "a", "c": "a", "d": "a", "e": "e", "f": "f"}
+    rows = [invoice(0, 10, 5, "a"), invoice(10, 20, 7, "b")]
+    assert invoiced_in(rows, 0, 20 * DAY).whole
+    assert invoiced_in(rows, 10 * DAY, 20 * DAY).whole  # what ended before the window leaves no gap in it
+    assert not invoiced_in([rows[0], invoice(11, 20, 7, "b")], 0, 20 * DAY).whole
 
 
 def test_a_gap_and_a_meter_that_was_invoiced_for_less() -> None:
