@@ -33,8 +33,12 @@ PATTERN_OF_NAMES = r"^[A-Za-z0-9*?][A-Za-z0-9._/*?-]{0,252}$"
 POLICIES = r"^[a-z_]+(\+[a-z_]+)*$"
 _DAY = r"(?:[Mm]on|[Tt]ue|[Ww]ed|[Tt]hu|[Ff]ri|[Ss]at|[Ss]un)"
 SPAN = rf"^({_DAY}(-{_DAY})?(,{_DAY}(-{_DAY})?)* )?([01]\d|2[0-4]):[0-5]\d-([01]\d|2[0-4]):[0-5]\d$"
+PERIOD = r"^((FY)?(19|20)\d\d(-?Q[1-4])?|(19|20)\d\d-(0[1-9]|1[0-2]))$"
+CLOUD_REGION = r"^[a-z0-9]{1,20}/[a-z0-9-]{1,60}$"
 
 PATTERNS = {
+    PERIOD: "a month, quarter or year such as 2025-07, 2025Q3, 2025, FY2025 or FY2025Q3",
+    CLOUD_REGION: "PROVIDER/REGION, such as gcp/europe-west3",
     NAME: "a name of at most 63 letters, digits, '.', '_' and '-' that begins with a letter or digit",
     GROUP: "a name of letters, digits, '.', '_', '-' and '/' that begins with a letter or digit",
     LISTEN: "ADDRESS:PORT, such as 127.0.0.1:9479 or 0.0.0.0:9479, with a port of at most 65535",

@@ -1,6 +1,7 @@
 """Make text of other processes, pods and files safe for a terminal, a log or a CSV cell. Pure."""
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -16,6 +17,12 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """The same for text of several lines."""
     return "\n".join(map(printable, text.split("\n")))
+
+
+def separator_hint(head: Sequence[str]) -> str:
+    """Return what to do if the first line of a CSV file is not separated by commas, as spreadsheets of some countries write."""
+    other = next((name for mark, name in ((";", "semicolons"), ("\t", "tabs")) if len(head) == 1 and mark in head[0]), "")
+    return f"; it is separated by {other}: save it with commas, and numbers with a decimal point" if other else ""
 
 
 def harmless(cell: str) -> str:

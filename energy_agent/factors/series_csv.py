@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Final
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.text import separator_hint
 from energy_agent.core.units import NS_PER_S
 from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.factors.series import DIGITS_MAX, MOST_G, IntensityPoint
@@ -155,7 +156,7 @@ def _columns(head: Sequence[str], name: str, boundary: EmissionBoundary) -> _Col
         return _Columns(place["datetime (utc)"], place["zone id"], value, None, estimated, method)
     raise UsageError(
         f"{name}, line 1: expected the columns ts_utc,zone,g_per_kwh,kind,estimated,method,source, or those of "
-        f"Electricity Maps with the {boundary} intensity"
+        f"Electricity Maps with the {boundary} intensity{separator_hint(head)}"
     )
 
 

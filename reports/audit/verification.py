@@ -98,7 +98,9 @@ def verify(
         return Verification([VerificationStep(files.MANIFEST, False, str(error))])
     checks = [
         VerificationStep(
-            files.MANIFEST, True, f"edition {manifest.edition + 1} of {manifest.label}, created by {manifest.program}"
+            files.MANIFEST,
+            True,
+            f"edition {manifest.edition + 1} of {manifest.label or 'an unnamed period'}, created by {manifest.program}",
         )
     ]
     checks += _outputs(folder, there, manifest)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.text import separator_hint
 from energy_agent.factors.set_file import MISSING, OWN_FILE, UNITS, FactorSet, parse
 
 Table = Sequence[Sequence[str]]
@@ -167,7 +168,8 @@ def _plain(table: Table, year: int | None, name: str) -> ConvertedTable:
     head = [cell.lower() for cell in table[0]] if table else []
     unit = next((unit for unit in UNITS if unit in head), None)
     if "zone" not in head or unit is None:
-        raise UsageError(f"{name}, line 1: expected the columns zone and one of {', '.join(UNITS)}")
+        hint = separator_hint(head)
+        raise UsageError(f"{name}, line 1: expected the columns zone and one of {', '.join(UNITS)}{hint}")
     if "year" not in head and year is None:
         raise UsageError(f"{name}, line 1: no column year; give the year with --year")
     rows = []
@@ -178,7 +180,8 @@ def _plain(table: Table, year: int | None, name: str) -> ConvertedTable:
         of = cell.get("year") or str(year or "")
         if not of.isdigit():
             raise UsageError(f"{name}, line {line}: expected a year, got {of[:20]!r}")
-        rows.append(FactorRow(cell["zone"], cell.get("name") or cell["zone"], cell[unit] or "NA", int(of)))
+        value = _value(cells, head.index(unit), f"{name}, line {line}")
+        rows.append(FactorRow(cell["zone"], cell.get("name") or cell["zone"], value, int(of)))
     return ConvertedTable(unit, _unique(rows, name))
 
 

@@ -50,8 +50,11 @@ def _site(site: "OrgSite", at: Loc) -> Iterator[tuple[Loc, str]]:
             if text := odd_price(band.per_kwh, tariff.currency):
                 yield (*place, "prices", index, "per_kwh"), text
     credit_notes = credit_positions(site.invoices)
+    first_of: dict[str, int] = {}
     for number, invoice in enumerate(site.invoices):
         place = (*at, "invoices", number)
+        if number not in credit_notes and first_of.setdefault(invoice.number, number) != number:
+            yield (*place, "number"), f"invoice {invoice.number!r} is listed before with other days or another meter"
         priced = number not in credit_notes and invoice.kwh > 0
         if invoice.amount is not None and priced and (text := odd_price(invoice.amount / invoice.kwh, invoice.currency)):
             yield (*place, "amount"), f"amount over energy: {text}"

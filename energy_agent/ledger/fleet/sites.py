@@ -15,6 +15,7 @@ from typing import Final
 
 from energy_agent.core.boundary import host, is_gpu, is_meter, site_and_meter
 from energy_agent.core.errors import UsageError
+from energy_agent.core.text import separator_hint
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.ledger.signing import Keys, available
@@ -110,7 +111,10 @@ def read_inventory(path: Path, default: str | None = None) -> Sites:
             reader = csv.DictReader(file)
             columns = list(reader.fieldnames or ())
             if sorted({*columns, KEY_COLUMN}) != sorted({*COLUMNS, KEY_COLUMN}) or len(columns) > len(set(columns)):
-                raise UsageError(f"{path}:1: expected the columns {','.join(COLUMNS)}, optionally followed by {KEY_COLUMN}")
+                hint = separator_hint(columns)
+                raise UsageError(
+                    f"{path}:1: expected the columns {','.join(COLUMNS)}, optionally followed by {KEY_COLUMN}{hint}"
+                )
             for row in reader:
                 if reader.line_num > _LINES_MAX:
                     raise UsageError(f"{path}: has more than {_LINES_MAX} lines")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
+from energy_agent.core.text import separator_hint
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 
 ROWS_MAX: Final = 200_000
@@ -26,7 +27,7 @@ def parse_hours(text: str, name: str) -> dict[int, int]:
     try:
         head = [cell.strip().lower() for cell in next(reader, [])]
         if head[:2] != ["ts_utc", "kwh"]:
-            raise ValueError(f"{name}, line 1: expected the columns ts_utc,kwh")
+            raise ValueError(f"{name}, line 1: expected the columns ts_utc,kwh{separator_hint(head)}")
         for cells in reader:
             if not cells:
                 continue

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from energy_agent.config.section import Section
 from energy_agent.core.units import UJ_PER_KWH
@@ -42,6 +42,16 @@ class ElectricityInvoice(Section):
     tax: Literal["excluded", "included"] = Field(
         "excluded", description="whether the amount includes taxes on sales such as VAT; the same for all invoices of a site"
     )
+
+    @field_validator("kwh", mode="before")
+    @classmethod
+    def _without_negative_energy(cls, value: object) -> object:
+        if isinstance(value, int | float) and value < 0:
+            raise ValueError(
+                f"expected no negative energy, got {value:g}: a credit has a negative amount and 0 kWh; "
+                "correct the kWh of the invoice that it credits"
+            )
+        return value
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

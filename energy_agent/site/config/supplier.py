@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from itertools import pairwise
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from energy_agent.config.messages import NAME
 from energy_agent.config.section import Section
@@ -23,7 +23,14 @@ CRITERIA: Final = {
     "sold_at_residual_mix": "electricity whose certificates were sold counts at the residual mix",
 }
 """Quality criteria of a supplier-specific rate (Scope 2 Guidance 2015, chapter 7): key -> requirement."""
-_Stated = Literal["yes", "no"] | None
+
+
+def _as_text(stated: object) -> object:
+    """YAML reads yes and no without quotes as true and false."""
+    return {True: "yes", False: "no"}[stated] if isinstance(stated, bool) else stated
+
+
+_Stated = Annotated[Literal["yes", "no"] | None, BeforeValidator(_as_text)]
 
 
 class SupplierRateConfig(Section):

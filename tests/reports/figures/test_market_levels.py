@@ -113,6 +113,8 @@ def rate_config(**change: object) -> SupplierRateConfig:
     [
         ({}, ""),
         ({"zone": "FR"}, ""),  # the European market
+        (dict.fromkeys(CRITERIA, True), ""),  # as YAML reads yes
+        *(({key: False}, f"it does not meet the quality criteria: {key} no") for key in CRITERIA),
         ({"zone": "GB"}, "another market"),
         ({"g_boundary": "life-cycle"}, "its rate is life-cycle, but the total is direct"),
         *(({key: None}, f"it does not meet the quality criteria: {key} not stated") for key in CRITERIA),

@@ -538,7 +538,7 @@ def test_a_first_period_begins_with_the_first_reading_and_is_marked(
     assert report(days, tmp_path / "o", *asked, "--formats", "html") == 0
     said = capsys.readouterr().out
     assert "First period: nothing earlier was measured or invoiced at here (2026-08-15 10:30)" in said
-    assert "Interim: the ledger does not reach the end of the period" in said
+    assert "Interim: the ledger or the invoices do not reach the end of the period" in said
     facts = json.loads((tmp_path / "o" / "facts.json").read_text())
     site = facts["sites"]["here"]
     assert (site["start"], site["end"], site["first"]) == ("2026-08-15T10:30:00Z", "2026-08-16T12:00:00Z", True)

@@ -33,6 +33,15 @@ def test_check_and_report_print_it(tmp_path, monkeypatch, capsys):
     assert "warning" not in said.out
 
 
+def test_an_invoice_number_that_is_listed_twice_is_warned_of(tmp_path):
+    months = ("start: 2026-07-01, end: 2026-07-31", "start: 2026-08-01, end: 2026-08-31")
+    rows = ", ".join(f"{{number: R, {days}, kwh: 1000, amount: 200, currency: EUR}}" for days in months)
+    credit = "{number: R, start: 2026-08-01, end: 2026-08-31, kwh: 0, amount: -9, currency: EUR}"
+    (tmp_path / "org.yaml").write_text(f"sites: [{{site: {{name: a}}, invoices: [{rows}, {credit}]}}]\n")
+    (warning,) = load_organisation(tmp_path / "org.yaml", START_NS, END_NS, AS_OF_NS).warnings
+    assert "key 'sites[0].invoices[1].number': invoice 'R' is listed before" in warning
+
+
 @pytest.mark.parametrize("currency", sorted(PER_EURO))
 def test_usual_prices_are_not_odd_and_a_thousand_times_more_or_less_is(currency):
     """0.05 to 0.4 EUR/kWh are usual; a price per MWh as one per kWh is 1000 times too large."""

@@ -15,6 +15,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.text import separator_hint
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from energy_agent.factors import bounded_file
 from reports.inputs import SoftwareEstimate
@@ -76,7 +77,8 @@ def _rows(path: Path) -> Iterable[tuple[int, dict[str, str]]]:
         raise UsageError(f"{path}: expected a CSV file in UTF-8") from None
     reader = csv.DictReader(io.StringIO(text))
     if missing := [name for name in _NEEDED if name not in (reader.fieldnames or ())]:
-        raise UsageError(f"{path}: not an emissions.csv of CodeCarbon: column {missing[0]} is missing")
+        hint = separator_hint(reader.fieldnames or ())
+        raise UsageError(f"{path}: not an emissions.csv of CodeCarbon: column {missing[0]} is missing{hint}")
     try:
         return [(number, {k: v or "" for k, v in row.items() if k}) for number, row in enumerate(reader, 2)]
     except csv.Error as error:

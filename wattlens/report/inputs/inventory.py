@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from energy_agent.config.messages import explain, shorten
 from energy_agent.core.errors import UsageError
+from energy_agent.core.text import separator_hint
 from energy_agent.ledger.fleet.sites import COLUMNS, KEY_COLUMN
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from reports.inputs import ExpectedDevice
@@ -47,7 +48,7 @@ def _lines(text: str, given: Path) -> list[Line]:
             if not head:
                 head = cells
                 if sorted(head) not in (sorted(COLUMNS), sorted([*COLUMNS, KEY_COLUMN])):
-                    raise UsageError(f"{where}: expected the columns {','.join(COLUMNS)}")
+                    raise UsageError(f"{where}: expected the columns {','.join(COLUMNS)}{separator_hint(head)}")
             elif reader.line_num > LINES_MAX:
                 raise UsageError(f"{given}: expected at most {LINES_MAX} lines")
             elif cells:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
-from energy_agent.config.messages import NAME
+from energy_agent.config.messages import CLOUD_REGION, NAME, PERIOD
 from energy_agent.config.section import Section
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from energy_agent.site.config.contracts import Contract, Day, TariffConfig
@@ -146,7 +146,7 @@ class OrgGrid(GridBase):
 
     cloud_region: str | None = Field(
         None,
-        pattern=r"^[a-z0-9]{1,20}/[a-z0-9-]{1,60}$",
+        pattern=CLOUD_REGION,
         description="region of a cloud, such as gcp/europe-west4: its country and state by CodeCarbon's table",
     )
 
@@ -334,7 +334,7 @@ class PeriodTotals(Section):
     """Totals of an earlier period, as an earlier report stated them."""
 
     period: Annotated[str, AfterValidator(_without_hyphen)] = Field(
-        pattern=r"^((FY)?(19|20)\d\d(-?Q[1-4])?|(19|20)\d\d-(0[1-9]|1[0-2]))$",
+        pattern=PERIOD,
         description="period as a report names it: 2025-07, 2025Q3, 2025, FY2025 or FY2025Q3",
     )
     electricity_mwh: float | None = Field(None, ge=0, le=1e9, description="electricity at the boundary of the report")

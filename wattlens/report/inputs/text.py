@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from energy_agent.core.units import UJ_PER_KWH
+from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.record import Factor
 from energy_agent.site.building.contracts import Lot
@@ -98,7 +99,11 @@ def _site(site: SiteInputs, organisation: Organisation) -> Iterator[InputStatus]
     for rate in site.supplier_rates:
         used = f"not used: {rate.objection}" if rate.objection else f"{_number(rate.g_per_kwh)} g/kWh ({rate.source})"
         yield InputStatus(name, f"supplier rate {rate.supplier}", used)
-    yield InputStatus(name, "tariffs", ", ".join(each.id for each in site.tariffs), "energy has no cost")
+    priced = [each for each in site.invoices if each.amount is not None]
+    without = "the cost is the amounts of the invoices" if priced else "energy has no cost"
+    yield InputStatus(name, "tariffs", ", ".join(each.id for each in site.tariffs), without)
+    if site.invoices:
+        yield InputStatus(name, "invoices", _invoices(site))
     yield InputStatus(name, "water", _count(len(site.water), "row") if site.water else "", "no WUE")
     yield InputStatus(
         name, "meters", _count(len(site.meters), "meter") if site.meters else "", "missing meters are not reported"
@@ -115,6 +120,20 @@ def _contracts(site: SiteInputs) -> str:
         return summary if site.bought else ""
     kwh = sum(lot.uj for lot in site.lots) // UJ_PER_KWH
     return f"{_count(len({lot.contract for lot in site.lots}), 'contract')}, {kwh:,} kWh in {_count(len(site.lots), 'period')}"
+
+
+def _invoices(site: SiteInputs) -> str:
+    """Number, energy, days, and money by currency, with credits."""
+    kwh = sum(each.uj for each in site.invoices) // UJ_PER_KWH
+    first, last = min(i.start_ns for i in site.invoices), max(i.end_ns for i in site.invoices) - 1
+    days = " to ".join(datetime.fromtimestamp(ns // NS_PER_S, site.zone).date().isoformat() for ns in (first, last))
+    money: dict[str, Decimal] = {}
+    for each in (*site.invoices, *site.credits):
+        if each.amount is not None:
+            money[each.currency] = money.get(each.currency, Decimal(0)) + each.amount
+    amounts = "".join(f", {_number(amount)} {currency}" for currency, amount in sorted(money.items()))
+    several = "; several currencies: no cost" if len(money) > 1 else ""
+    return f"{_count(len(site.invoices), 'invoice')}, {kwh:,} kWh, {days}{amounts}{several}"
 
 
 def objection_to(lot: Lot, site: SiteInputs) -> str:

@@ -48,6 +48,11 @@ def test_a_day_is_invoiced_once_per_meter() -> None:
     refuse_unsound([july.model_copy(update={"meter": "other"}), august], [])
 
 
+def test_a_credit_with_negative_energy_is_refused_with_what_to_do() -> None:
+    with pytest.raises(ValidationError, match="got -20: a credit has a negative amount and 0 kWh; correct the kWh"):
+        invoice("C", "2026-07-01", "2026-07-31", amount=-5, currency="EUR", kwh=-20)
+
+
 def test_a_credit_may_have_the_days_of_an_invoice_of_its_meter() -> None:
     july = invoice("A", "2026-07-01", "2026-07-31", amount=20, currency="EUR")
     credit = invoice("C", "2026-07-01", "2026-07-31", amount=-5, currency="EUR", kwh=0)
