@@ -13,6 +13,7 @@ _LABELS: Final = {
     "energy.held.idle": "held_idle",
     "energy.held.node": "with_the_host",
     "energy.held.facility": "with_the_building",
+    "energy.held.inventory": "at_the_widest_boundary",
     "water.held": "water",
     "gpu_hours": "gpu_hours",
     "co2e.location": "co2e_location_based",

@@ -40,6 +40,7 @@ _HELD: Final[_Columns] = (
     ("gpu_hours", "value", ""),
     ("energy.held.node", "value", "kWh"),
     ("energy.held.facility", "value", "kWh"),
+    ("energy.held.inventory", "value", "kWh"),
     ("co2e.held.location", "value", "kg"),
     ("co2e.held.market", "value", "kg"),
 )

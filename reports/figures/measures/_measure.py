@@ -60,6 +60,11 @@ def _sites(evidence: PeriodEvidence, figure: Figure, sites_of: Mapping[str, froz
     return next((sites_of[suffix] for suffix in groups_of if suffix in sites_of), frozenset(evidence.sites))
 
 
+def held_rows(evidence: PeriodEvidence) -> list[PartEnergy]:
+    """Energy that workloads held; processors and memory are in their host."""
+    return [row for row in evidence.sums.held if row.part and row.device_class != "part"]
+
+
 def groups(evidence: PeriodEvidence) -> Iterator[tuple[str, dict[str, str], list[PartEnergy]]]:
     """Yield (suffix of the figures' IDs, dims, rows) for each dimension of energy: site, team, project, model, kind.
 
@@ -74,7 +79,7 @@ def groups(evidence: PeriodEvidence) -> Iterator[tuple[str, dict[str, str], list
         "model": lambda row: model_of(who[row.part]),
         "kind": lambda row: who[row.part].kind,
     }
-    rows = [row for row in evidence.sums.held if row.part and row.device_class != "part"]  # a part of a host is in the host
+    rows = held_rows(evidence)
     yield "", {}, rows
     for dimension, name_of in named.items():
         by_name: dict[str, list[PartEnergy]] = {}

@@ -21,16 +21,16 @@ from reports.figures.figure import (
     energy_text,
     quotient_text,
 )
-from reports.figures.measures._measure import Measure, covered, groups
+from reports.figures.measures._measure import Measure, covered, groups, held_rows
+from reports.figures.measures.building import STATED_PUE
 from reports.figures.measures.carbon import boundary, common
 from reports.figures.uncertainty import total_of
-from reports.ledger.sums import DeviceClassEnergy, StateEnergy
+from reports.ledger.sums import DeviceClassEnergy, PartEnergy, StateEnergy
 from reports.site.invoices import BY_SUPPLIER, INVOICED
 
 _J = Fraction(1, UJ_PER_J)
 UNATTRIBUTED = "unattributed"
 ESTIMATE = "node energy times a stated PUE (estimate)"
-STATED = "a stated PUE, in place of meters"
 REST = "the total minus the workloads' share"
 IDLE_NODES = "unallocated node energy times PUE"
 OTHER_IT = "building energy minus node energy times PUE"
@@ -78,7 +78,7 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
         widest.append({"facility": buildings[-1], "node": node, "gpu": gpus}[boundary(evidence, site)])
         yield _gpus(evidence, site, [w for w in own if w.device_class == "gpu"])
         yield amount_figure(f"energy.node/site/{site}", node, "J", _node_method(evidence, site), "node", dims=dims, scale=_J)
-        how, imputed = _read(building.total_imputed_uj) if building.measured else (ESTIMATE, {STAND_IN: STATED})
+        how, imputed = _read(building.total_imputed_uj) if building.measured else (ESTIMATE, {STAND_IN: STATED_PUE})
         if building.invoiced:
             how, imputed = INVOICED, _estimated(evidence.sites[site])
         of = dims | imputed
@@ -107,12 +107,14 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
         if any(site.building.invoiced and _estimated(site) for site in evidence.sites.values()):
             imputed = imputed | {STAND_IN: BY_SUPPLIER}
     if not all(b.measured for b in every):
-        how, imputed = f"{how}, or node energy times a stated PUE", imputed | {STAND_IN: STATED}
+        how, imputed = f"{how}, or node energy times a stated PUE", imputed | {STAND_IN: STATED_PUE}
     yield amount_figure("energy.facility", _sum_of_sites(evidence, buildings), "J", how, "facility", dims=imputed, scale=_J)
     within = common(boundary(evidence, site) for site in sums.sites)
     yield amount_figure("energy.inventory", _sum_of_sites(evidence, widest), "J", WIDEST, within, scale=_J)
     for name, of_sites in zip(("node", "facility"), zip(*rests, strict=True), strict=False):
         yield amount_figure(f"energy.{name}.unattributed", plus(list(of_sites)), "J", REST, name, scale=_J)
+    rest = less(plus(widest), _widest(evidence, held_rows(evidence)))
+    yield amount_figure("energy.inventory.unattributed", rest, "J", REST, within, scale=_J)
     metered_ns = sum(w.metered_ns for w in sums.wholes if w.device_class == "gpu")
     held_ns = sum(r.gpu_ns for r in sums.held if r.part and r.device_class == "gpu")
     hours = Amount(Fraction(metered_ns - held_ns, NS_PER_H))
@@ -205,8 +207,21 @@ def _by_group(evidence: PeriodEvidence) -> Iterator[Figure]:
         yield amount_figure(
             f"energy.held.facility{suffix}", reached.facility, "J", "node energy times PUE", "facility", dims=dims, scale=_J
         )
+        within = common(boundary(evidence, site) for site in {r.site for r in rows} or evidence.sites)
+        widest = _widest(evidence, rows)
+        yield amount_figure(f"energy.held.inventory{suffix}", widest, "J", WIDEST, within, dims=dims, scale=_J)
         hours = Amount(Fraction(sum(r.gpu_ns for r in gpus), NS_PER_H))
         yield amount_figure(f"gpu_hours{suffix}", hours, "GPU h", "allocated time", "gpu", dims=dims)
+
+
+def _widest(evidence: PeriodEvidence, rows: list[PartEnergy]) -> Amount:
+    """Energy of some workloads, at each of their sites up to the boundary of the site's own energy."""
+    amounts = []
+    for site in sorted({r.site for r in rows}):
+        reached = reach(evidence, [r for r in rows if r.site == site])
+        at = {"facility": reached.facility, "node": reached.node, "gpu": amount_of(reached.gpu)}
+        amounts.append(at[boundary(evidence, site)])
+    return plus(amounts)
 
 
 def _boards(evidence: PeriodEvidence) -> Iterator[Figure]:

@@ -20,6 +20,7 @@ Told = Mapping[str, Mapping[str, Figure]]
 def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     """Build tables of sites, teams and models by descending cost. Charges are shown even if no tariff gives the energy cost."""
     sites = [f for f in facts.of("cost", "site") if f.value is not None]
+    without = [f for f in facts.of("cost", "site") if f.value is None]
     blocks: list[Block] = []
     if sites:
         whole = facts.figures["cost"]
@@ -29,8 +30,10 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
         cells = moneys(every, unit)
         ends = zip(numbers([f.low for f in every]), numbers([f.high for f in every]), strict=True)
         rows = tuple((name, cell, *pair) for name, cell, pair in zip(names, cells, ends, strict=True))
+        rows = (*rows[:-1], *((f.dims["site"], *("\u2013",) * 3) for f in without), rows[-1])
         heads = (say("site"), _head("cost", unit, say), _head("at_least", unit, say), _head("at_most", unit, say))
         blocks.append(ReportTable(say("electricity_by_site"), heads, rows))
+        blocks += [Note(say("no_cost_of_site", site=f.dims["site"], reason=say.translate(f.reason))) for f in without]
         invoiced = [f for f in sites if "tax" in f.dims]
         if len(invoiced) < len(sites):
             blocks.append(Note(say("cost_bounds_are_those_of_the_energy")))

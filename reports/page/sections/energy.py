@@ -175,10 +175,13 @@ def _bars(facts: Facts, say: Translator, figures: list[Figure]) -> Bars:
 def _table(facts: Facts, say: Translator, dimension: str, title: str, figures: list[Figure]) -> ReportTable:
     """The largest, then one row of all others, then what no workload held: each column adds up to the meter's total."""
     located = f"{co2e_prefix(facts)}held.location"
+    boundaries = {facts.boundary_of(site) for site in facts.sites}
+    # Facts of earlier versions have no energy at the widest boundary.
+    widest = "energy.held.inventory" if "energy.held.inventory" in facts.figures else "energy.held.facility"
     columns: tuple[tuple[str, Scale | None], ...] = (
         ("energy.held", ENERGY),
         ("gpu_hours", None),
-        ("energy.held.facility", ENERGY),
+        *(((widest, ENERGY),) if boundaries != {"gpu"} else ()),
         (located, MASS),
         *((("water.held", WATER),) if whole(facts, "water.held") is not None else ()),
     )
@@ -197,7 +200,8 @@ def _table(facts: Facts, say: Translator, dimension: str, title: str, figures: l
     for n, (quantity, scale) in enumerate(columns):
         values = [row[2][n] for row in rows]
         column = amounts(values, scale) if scale is not None else AmountColumn("", numbers(values))
-        heads.append(label(quantity, say, column.unit))
+        named_as = "energy.held.facility" if quantity == widest and boundaries == {"facility"} else quantity
+        heads.append(label(named_as, say, column.unit))
         cells.append(column.cells)
     made = tuple(
         (name, of_row[0], bounds, *of_row[1:]) for (name, bounds, _), of_row in zip(rows, zip(*cells, strict=True), strict=True)

@@ -16,7 +16,8 @@ from reports.page.section import Block, Note, ReportSection, ReportTable, Tile, 
 def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     """The boundary, tiles, one row per site, the changes in sentences, and who is responsible for the report."""
     blocks: list[Block] = [Note(_boundary(facts, say)), Tiles(tiles(facts, say)[:FIRST])]
-    blocks += [_sites(facts, say), *(Note(text) for text in (*_changes(facts, say), *_base_year(facts, say)))]
+    changes = _changes(facts, say) or _earlier_period(facts, say)
+    blocks += [_sites(facts, say), *(Note(text) for text in (*changes, *_base_year(facts, say)))]
     return (*blocks, _responsibility(facts, say))
 
 
@@ -127,6 +128,20 @@ def _base_year(facts: Facts, say: Translator) -> list[str]:
     label = base_label(facts)
     if not label:
         return [say("this_is_the_base_year", year=year)] if facts.label.removeprefix("FY").startswith(str(year)) else []
+    return [_compared(facts, say, label, "compared_with_the_base_year", "base_year_is_not_compared")]
+
+
+def _earlier_period(facts: Facts, say: Translator) -> list[str]:
+    """The change from the period before in a sentence without causes, such as from totals as reported."""
+    rows = (*facts.by_prefix("total.period/"), *facts.by_prefix("total.reported/"))
+    label = max((f.dims["period"] for f in rows if f.dims.get("role") == "earlier"), default="")
+    if not label or label == base_label(facts):
+        return []
+    return [_compared(facts, say, label, "compared_with_a_period", "period_is_not_compared")]
+
+
+def _compared(facts: Facts, say: Translator, label: str, template: str, absent_template: str) -> str:
+    """Changes of the totals of page one from those of an earlier period; the reason if it has none of them."""
     parts = []
     rows = (
         (widest(facts).id, "electricity_used"),
@@ -144,8 +159,8 @@ def _base_year(facts: Facts, say: Translator) -> list[str]:
     if not parts:
         absent = facts.figures.get(f"total.period/{label}")
         reason = say.translate(absent.reason) if absent is not None and absent.reason else say("nothing_to_compare")
-        return [say("base_year_is_not_compared", period=label, reason=reason)]
-    return [say("compared_with_the_base_year", period=label, changes="; ".join(parts))]
+        return say(absent_template, period=label, reason=reason)
+    return say(template, period=label, changes="; ".join(parts))
 
 
 def base_label(facts: Facts) -> str:
@@ -297,7 +312,8 @@ def _carbon(facts: Facts, say: Translator, identity: str, label: str) -> Tile:
     figure = facts.figures[identity]
     detail = "no_scope_2_figure" if identity.startswith(LIFE_CYCLE) else "scope_2_ghg_protocol"
     if detail == "scope_2_ghg_protocol" and "average" in figure.method:
-        detail = "scope_2_what_no_contract"
+        residual = any(f.value for f in facts.of("co2e.market.residual", "site"))
+        detail = "scope_2_residual_or_average" if residual else "scope_2_what_no_contract"
     bounds = say("bounds_are", bounds=wording.plus_minus(figure, say))
     return _tile(label, figure, say, wording.mass, f"{say(detail)}; {bounds}", _trend(facts, figure, say))
 

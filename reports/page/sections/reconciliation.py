@@ -35,7 +35,9 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
             text = say(sentence, count=len(off), all=len(figures), threshold=threshold, periods=", ".join(off))
             blocks.append(Note(text))
     if len(blocks) == 1:
-        blocks.append(Note(say("reconciliation_agrees", threshold=threshold)))
+        compared = any(f.dims["state"] != "not compared" for f in figures)
+        agrees = "reconciliation_agrees" if compared else "reconciliation_not_possible"
+        blocks.append(Note(say(agrees, threshold=threshold)))
     short = {f.dims["site"]: f.dims["ledger_boundary"] for f in figures if "ledger_j" in f.dims}
     for boundary in sorted(set(short.values()) - {"facility"}):
         sites = ", ".join(site for site, reached in short.items() if reached == boundary)

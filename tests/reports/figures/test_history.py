@@ -3,6 +3,7 @@
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -10,18 +11,20 @@ from energy_agent.core.energy import State
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
+from energy_agent.site.building.invoices import InvoicedEnergy
 from reports.compose import compose
-from reports.figures.facts import Facts
-from reports.figures.gather import gather
+from reports.figures.facts import Facts, build_facts
+from reports.figures.gather import gather, gather_invoices
+from reports.figures.measures import all_figures
 from reports.figures.measures.history import restated, without_reason
-from reports.inputs import Organisation
+from reports.inputs import Organisation, SiteInputs
 from reports.language import say_in
 from reports.ledger.days import DayStorage, find_days
 from reports.page.section import Note, ReportTable
 from reports.period import PeriodRequest
 from reports.statement import ELECTRICITY, ReportedPeriod, ReportStatement
 from tests.reports import chains
-from tests.reports.chains import DAY
+from tests.reports.chains import DAY, KWH
 from tests.reports.golden import at, cells
 
 JULY, OCTOBER = at("2026-07-01"), at("2026-10-01")
@@ -121,3 +124,15 @@ def test_the_change_from_the_base_year_is_a_sentence(days: Path) -> None:
     first = facts(days, organisation(base_year=2026))
     notes = [b.text for section in compose(first, say_in("en")).sections for b in section.blocks if isinstance(b, Note)]
     assert "2026 is the base year." in notes
+
+
+def test_the_change_from_a_reported_period_before_is_a_sentence_without_causes() -> None:
+    """An organisation whose ledger or invoices begin with this quarter knows the one before from its own report."""
+    bill = InvoicedEnergy("R", "", at("2026-07-01"), at("2026-10-01"), 3 * KWH, Fraction(1, 100))
+    site = SiteInputs("colo", ZoneInfo("UTC"), invoices=(bill,))
+    before = ReportedPeriod("2026Q2", ((ELECTRICITY, Decimal(7_200_000), Decimal(1)),), "report of July", "")
+    told = Organisation(sites={"colo": site}, reported=(before,))
+    evidence = gather_invoices(told, PeriodRequest("2026Q3"))
+    found = build_facts(evidence, all_figures(evidence), (), "0.1.0")
+    notes = [b.text for section in compose(found, say_in("en")).sections for b in section.blocks if isinstance(b, Note)]
+    assert "Change from 2026Q2: Electricity +1.00 kWh (+50 %)." in notes

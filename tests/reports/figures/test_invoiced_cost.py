@@ -218,3 +218,13 @@ def test_a_site_with_tariffs_and_one_with_invoices_have_a_total() -> None:
     )
     total = facts.figures["cost"]
     assert (total.value, total.method) == (9, "tariffs by time of use, or amounts of the supplier's invoices")
+
+
+def test_a_site_without_a_cost_has_a_row_with_the_reason() -> None:
+    several = (invoice("R", JULY, AUGUST, 5, "7"), invoice("S", AUGUST, OCTOBER, 5, "7", "USD"))
+    facts = alone(site("a", *several), site("b", invoice("T", JULY, OCTOBER, 5, "7")))
+    blocks = cost.build(facts, say_in("en"))
+    assert isinstance(blocks, tuple)
+    (table,) = (b for b in blocks if isinstance(b, ReportTable))
+    assert [row[:2] for row in table.rows] == [("b", "7.000"), ("a", "\u2013"), ("total", "\u2013")]
+    assert "a has no cost: invoices use several currencies." in [b.text for b in blocks if isinstance(b, Note)]

@@ -93,7 +93,7 @@ def without_factor(days: Path) -> Facts:
 
 def states(found: Facts) -> dict[tuple[str, str], IndexRow]:
     told = {i: "" if f.value is not None or f.low is not None else f.reason or "" for i, f in found.figures.items()}
-    rows = index(told, stand_ins={i for i, f in found.figures.items() if STAND_IN in f.dims})
+    rows = index(told, stand_ins={i: () for i, f in found.figures.items() if STAND_IN in f.dims})
     return {(row.framework, row.datapoint): row for row in rows}
 
 
@@ -400,6 +400,25 @@ def test_parts_and_what_is_unallocated_are_the_meter_exactly(evidence: PeriodEvi
                 assert total == Fraction(meter), dimension
             assert abs(total - Fraction(meter)) <= Fraction(meter) * (len(found) + 2) / (2 * 10**8), (quantity, dimension)
             assert whole(facts, quantity) == Fraction(meter)
+
+
+def test_energy_of_groups_is_whole_where_one_site_has_a_building_and_another_only_gpus(days: Path) -> None:
+    """alfa is a metered building; beta's nodes have no meter and no PUE, so that its energy is that of its GPUs."""
+    found = of(days)
+    assert {site: found.boundary_of(site) for site in found.sites} == {"alfa": "facility", "beta": "gpu"}
+    total = found.figures["energy.inventory"].value
+    buildings = found.figures["energy.facility/site/alfa"].value, found.figures["energy.gpu/site/beta"].value
+    assert total == added(map(str, buildings))
+    for dimension in DIMENSIONS:
+        held = [f.value for f in found.of("energy.held.inventory", dimension)]
+        rest = unallocated(found, "energy.held.inventory")
+        assert rest is not None
+        assert abs(added(map(str, held)) + rest - Fraction(total or 0)) <= Fraction(total or 0) * (len(held) + 2) / 10**8
+    say = say_in("en")
+    tables = [b for s in compose(found, say).sections for b in s.blocks if isinstance(b, ReportTable)]
+    (table,) = (b for b in tables if b.caption == "Projects: energy, including unallocated energy")
+    (column,) = (n for n, head in enumerate(table.columns) if head.startswith("at the widest boundary"))
+    assert "\u2013" not in [row[column] for row in table.rows]
 
 
 def added(texts: Iterable[str | None]) -> Fraction:
