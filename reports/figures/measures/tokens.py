@@ -45,6 +45,7 @@ class _Ratio:
 
 
 _PER_TOKEN: Final = _Ratio("j_per_token", "generation", "tokens", "J/token", Fraction(1, UJ_PER_J), "no token was generated")
+NO_ENERGY: Final = "tokens were generated, but no energy of these workloads is recorded"
 _PER_REQUEST: Final = _Ratio("wh_per_request", REQUEST, "requests", "Wh/request", Fraction(1, 3600 * UJ_PER_J))
 
 
@@ -117,6 +118,8 @@ def _ratios(
     count = _count_of(evidence, ratio.phase, parts)
     if not count and (suffix or not ratio.why):
         return
+    without_energy = not count and any(t.phase == ratio.phase and t.tokens for t in evidence.sums.tokens)
+    why = NO_ENERGY if without_energy else ratio.why
     mixed = {shown_name(evidence, t.model) for t in evidence.sums.tokens if who[t.part].mixed}
     reached = reach(evidence, [r for r in rows if r.part in parts])
     amounts = dict(
@@ -127,7 +130,7 @@ def _ratios(
         )
     )
     for name, within in ROWS:
-        amount = over(amounts[name], count, ratio.why)
+        amount = over(amounts[name], count, why)
         if "model" in dims and any(who[p].mixed or who[p].model in mixed for p in parts):
             amount = Amount(None, reason="a workload serves several models and its energy is not split between them")
         of = dims | {ratio.dimension: str(count)}

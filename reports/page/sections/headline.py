@@ -235,7 +235,7 @@ def _tokens(facts: Facts, say: Translator) -> Tile:
     for row in ("facility", "node", "gpu"):
         figure = facts.figures[f"j_per_token.{row}"]
         if figure.value is not None:
-            tokens = facts.figures["tokens.generation"].value or 0
+            tokens = figure.dims.get("tokens", 0)
             low, high = (None if end is None else end * _WH_PER_1000 for end in (figure.low, figure.high))
             scaled = replace(figure, value=figure.value * _WH_PER_1000, low=low, high=high)
             detail = say(

@@ -82,7 +82,8 @@ WRONG = {
     "sampling: [": ["not valid YAML", "line 1"], "sampling:\n\tperiod_s: 1": ["not valid YAML", "line 2"],
     "sampling: {period_s: 'x": ["not valid YAML"], "a: !!python/object/apply:os.system ['true']": ["not valid YAML"],
     "a: !!timestamp x": ["not valid YAML"], "a: !!int ''": ["not valid YAML"], "a: !!bool x": ["not valid YAML"],
-    "a: 2001-99-99": ["not valid YAML at line 1, column 4", "'2001-99-99'"], "a: 1" + ":1" * 300 + ".0": ["not valid YAML"], "a: " + "9" * 5000: ["not valid YAML"],
+    "a: 2001-99-99": ["not valid YAML at line 1, column 4", "'2001-99-99'"],
+    "a: 1" + ":1" * 300 + ".0": ["not valid YAML"], "a: " + "9" * 5000: ["not valid YAML"],
     "sampling: {period_s: 0x" + "f" * 5000 + "}": ["'sampling.period_s'"], "a: " + "[" * 20_000: ["nested too deeply"],
     "a: &a {}\nb: *a": ["alias '*a'", "line 2"], "? [a]\n: b": ["not valid YAML"],
 }  # fmt: skip

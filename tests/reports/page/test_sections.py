@@ -115,6 +115,20 @@ def test_why_there_is_no_energy_per_token(tmp_path: Path, tokens: dict[str, int]
     assert dict(found.hidden)["Energy per token"] == why
 
 
+def test_tokens_without_energy_have_a_reason_of_their_own_and_are_in_no_count(tmp_path: Path) -> None:
+    """w has 2,000 Wh and 10 tokens; of v, whose node has no agent, only its server's 90 tokens are known."""
+    of_v = [WorkloadFacts("v", JULY, "pod", {"team": "other"})]
+    tokens = [Tokens(JULY, JULY + HOUR, name, "m", "generation", count) for name, count in (("w", 10), ("v", 90))]
+    alone = replace(batch_of("one", "0.5"), tokens=tokens[1:])
+    found = compose(facts(tmp_path / "alone", {"one": [Batch([], facts=of_v), alone]}), say_in("en"))
+    why = "tokens were generated, but no energy of these workloads is recorded"
+    assert tile(found, "Energy per 1,000 tokens") == ("not known", why)
+    both = replace(batch_of("one", "0.5"), tokens=tokens)
+    found = compose(facts(tmp_path / "both", {"one": [Batch([], facts=of_v), both]}), say_in("en"))
+    value, detail = tile(found, "Energy per 1,000 tokens")
+    assert (value, detail.startswith("10 generated tokens")) == ("200000 Wh", True)
+
+
 def test_energy_per_request_is_over_the_requests_of_servers_that_count_them(tmp_path: Path) -> None:
     """0.5 kWh in each of four cells are 2,000 Wh: for 8 requests of m 250 Wh each; the server of n counts none."""
     one = Tokens(JULY, JULY + HOUR, "w", "m", "generation", 5)

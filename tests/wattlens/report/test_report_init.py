@@ -193,6 +193,19 @@ def test_check_tells_the_factor_with_its_value_and_why_it_is_that_one(tmp_path, 
     assert lines.get("factor choice", "").startswith(why)
 
 
+def test_check_lists_invoices_with_energy_days_and_money(tmp_path, capsys):
+    rows = [
+        {"number": "R", "start": "2026-07-01", "end": "2026-09-30", "kwh": 1000, "amount": 200, "currency": "EUR"},
+        {"number": "C", "start": "2026-07-01", "end": "2026-07-31", "kwh": 0, "amount": -20, "currency": "EUR"},
+    ]
+    document = {"sites": [{"site": {"name": "a", "time_zone": "Europe/Berlin"}, "invoices": rows}]}
+    (tmp_path / "org.yaml").write_text(json.dumps(document))
+    assert check(tmp_path / "org.yaml") == 0
+    lines = {line[2:22].strip(): line[23:] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
+    assert lines["invoices"] == "1 invoice, 1,000 kWh, 2026-07-01 to 2026-09-30, 180 EUR"
+    assert lines["tariffs"] == "none: the cost is the amounts of the invoices"
+
+
 def test_check_names_each_contract_that_covers_nothing_and_why(tmp_path, capsys):
     this_year = datetime.now(UTC).year
     proof = {"registry": "R", "plant": "P", "beneficiary": "B"}
