@@ -15,6 +15,7 @@ from typing import Any, Final
 from energy_agent.core.errors import ChainError, UsageError, WattlensError
 from energy_agent.core.units import UJ_PER_J
 from energy_agent.ledger.fleet.parquet import columns_of
+from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.ledger.segments import segment
 from reports.audit import folder as files
 from reports.audit.manifest import read_manifest, sha256
@@ -114,13 +115,19 @@ def draw(report: Path, ledger: str, count: int, seed: str, segments: Path | None
     for day in days:
         if dict(day.files) != dict(stated[day.site, day.day.isoformat()].files):
             raise WattlensError(f"{day.folder}: its files are not those that the report names; run `wattlens report verify`")
-    windows = {name: SiteWindow(int(site.start_ns), int(site.end_ns)) for name, site in facts.sites.items()}
+    # A period that begins with the first reading has the whole cell of that reading.
+    into_cell = 1 if manifest.command.get("from") else CELL_NS
+    windows = {
+        name: SiteWindow(int(site.start_ns) // into_cell * into_cell, int(site.end_ns)) for name, site in facts.sites.items()
+    }
     used = [d for name, w in windows.items() for d in overlapping(days, w.start_ns, w.end_ns) if d.site == name]
     name = kind_file("cell")
     used = [day for day in used if name in day.files]
     verify_files(system, used, [name])
     with open_store(system, [], windows) as store:
         population = _view(store, system, used, windows)
+        if not population:
+            raise WattlensError(f"{report}: the days of its period have no cell of a GPU or host")
         wanted = sorted(Random(f"{seed}:{sha256(raw)}").sample(range(population), min(count, population)))
         rows = _rows(store, wanted)
         totals = _totals(store)

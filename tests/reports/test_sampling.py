@@ -1,6 +1,7 @@
 """Cells drawn from a report: the same for the same seed, found in their segments, and every alteration named."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -16,6 +17,7 @@ from reports.inputs import Organisation, SiteInputs
 from reports.language import say_in
 from reports.period import PeriodRequest
 from reports.publish import publish
+from reports.reproduce import facts_of
 from reports.sampling import draw
 from tests.reports import chains
 from tests.reports.golden import at, cells
@@ -41,6 +43,34 @@ def folder(tmp_path: Path) -> Path:
     facts = chains.facts(days, organisation, PeriodRequest("2026Q3"))
     publish(facts, tmp_path / "report", say_in("en"), forms=("csv",), command={"quarter": "2026Q3"})
     return tmp_path
+
+
+@pytest.mark.parametrize("asked", [PeriodRequest("2026Q3"), PeriodRequest()])
+def test_a_period_that_begins_with_its_first_reading_has_the_whole_first_cell(tmp_path: Path, asked: PeriodRequest) -> None:
+    """The first reading is 7 s after a quarter of an hour, as on a node whose agent was started then."""
+    first, *rest = cells(START, "GPU-1", "", State.UNALLOCATED, ["0.5"] * 3)
+    entries = [replace(first, start_ns=START + 7 * 10**9), *rest]
+    chains.write(tmp_path / "segments", "lab", "n1", [Batch(entries, devices=[DeviceFacts("GPU-1", "H100", 0.01, START)])])
+    organisation = Organisation(sites={"here": SiteInputs("here", ZoneInfo("UTC"))}, least_coverage=Fraction(0))
+    days = chains.compacted(tmp_path / "segments", tmp_path / "days", organisation.stays("here"))
+    facts = chains.facts(days, organisation, asked)
+    publish(facts, tmp_path / "report", say_in("en"), forms=("csv",), command=dict(asked.arguments))
+    sample = draw(tmp_path / "report", str(tmp_path / "days"), 50, "a", tmp_path / "segments")
+    assert sample.ok
+    assert {f.id: (f.cells, f.summed_uj) for f in sample.figures} == {"energy.gpu/site/here": (3, 1_500_000 * 3_600_000)}
+
+
+def test_a_period_without_cells_and_a_ledger_that_is_not_compacted_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", "sample", str(folder / "report"), "--ledger", str(folder / "segments")]) == 2
+    assert "expected the compacted days of `wattlens ledger compact`" in capsys.readouterr().err
+    known = facts_of((folder / "report/facts.json").read_bytes(), "facts.json")
+    site = known.sites["here"]
+    empty = replace(known, sites={"here": replace(site, start_ns=site.end_ns)})
+    publish(empty, folder / "empty", say_in("en"), forms=("csv",), command={"quarter": "2026Q3"})
+    with pytest.raises(WattlensError, match="no cell of a GPU or host"):
+        draw(folder / "empty", str(folder / "days"), 5, "a")
 
 
 def test_every_cell_is_found_in_its_segment_and_its_figure_is_their_sum(folder: Path) -> None:

@@ -26,10 +26,16 @@ def run(args: argparse.Namespace) -> int:
     """Draw and print; 0 where every cell and figure agrees, 1 where one does not."""
     from energy_agent.core.errors import UsageError
     from energy_agent.core.text import printable
+    from energy_agent.ledger.reading import is_compacted
     from reports.sampling import draw
 
     if args.ledger is None:
         raise UsageError("missing --ledger: the compacted days that the report was created from")
+    folder = Path(args.ledger)
+    if folder.is_dir() and not is_compacted(folder):
+        raise UsageError(
+            f"--ledger {folder}: expected the compacted days of `wattlens ledger compact`, from which a report is sampled"
+        )
     sample = draw(args.folder, args.ledger, args.count, args.seed, args.segments)
     lines = [json.dumps(_as_json(sample), indent=1)] if args.json else [printable(line) for line in _lines(sample, args)]
     print("\n".join(lines))
