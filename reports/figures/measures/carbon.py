@@ -152,25 +152,29 @@ def _method(evidence: PeriodEvidence, sites: Iterable[str]) -> str:
 
 def _estimated(evidence: PeriodEvidence, grams: Mapping[str, Amount], *, market: bool) -> dict[str, str]:
     """Dims of the grams of sites: what replaces meters or the residual mix, and the share of these and of imputed energy."""
-    texts: list[str] = []
-    estimated = whole = Fraction(0)
+    parts: list[tuple[Sequence[str], Fraction, Fraction]] = []
     for name, amount in grams.items():
-        share = _estimated_share(evidence, name)
-        texts.append(substitute(evidence, name))
-        whole += amount.value or 0
+        share, text, value = estimated_share(evidence, name), substitute(evidence, name), amount.value or Fraction(0)
         if not market:
-            estimated += share * (amount.value or 0)
+            parts.append(((text,), share * value, value))
             continue
         average = takes_average(evidence, name)
-        texts.append(AVERAGE if average else "")
-        of_mix, of_supplier = mix_of(evidence, name).value or 0, supplier_of(evidence, name).value or 0
-        estimated += (1 if average else share) * of_mix + share * of_supplier
-    used = [text for text in dict.fromkeys(texts) if text]
+        of_mix, of_supplier = mix_of(evidence, name).value or Fraction(0), supplier_of(evidence, name).value or Fraction(0)
+        estimated = (1 if average else share) * of_mix + share * of_supplier
+        parts.append(((text, AVERAGE if average else ""), estimated, value))
+    return substitute_dims(parts)
+
+
+def substitute_dims(parts: Iterable[tuple[Sequence[str], Fraction, Fraction]]) -> dict[str, str]:
+    """Dims of a sum, from the substitutes, the estimated part and the whole of each of its parts."""
+    rows = list(parts)
+    used = [text for text in dict.fromkeys(text for texts, *_ in rows for text in texts) if text]
+    estimated, whole = sum((each for _, each, _ in rows), Fraction(0)), sum((each for *_, each in rows), Fraction(0))
     dims = {STAND_IN: "; ".join(used)} if used else {}
     return dims | ({ESTIMATED_SHARE: quotient_text(estimated / whole)} if estimated and whole else {})
 
 
-def _estimated_share(evidence: PeriodEvidence, name: str) -> Fraction:
+def estimated_share(evidence: PeriodEvidence, name: str) -> Fraction:
     """The share of a site's energy at its widest boundary that a substitute replaces, the supplier estimated, or is imputed."""
     site = evidence.sites[name]
     building, invoiced = site.building, site.invoices.invoiced

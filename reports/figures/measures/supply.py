@@ -15,9 +15,19 @@ from typing import Final
 from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.site.building.ratio import Amount
 from reports.figures.evidence import PeriodEvidence
-from reports.figures.figure import STAND_IN, Figure, amount_figure
+from reports.figures.figure import Figure, amount_figure
 from reports.figures.measures._measure import Measure
-from reports.figures.measures.carbon import base, boundary, causes, common, factor_error, nothing_of, substitute
+from reports.figures.measures.carbon import (
+    base,
+    boundary,
+    causes,
+    common,
+    estimated_share,
+    factor_error,
+    nothing_of,
+    substitute,
+    substitute_dims,
+)
 from reports.figures.uncertainty import bounded, halves, product_of, total_of
 from reports.inputs import NO_GRID
 
@@ -68,8 +78,9 @@ def _contracts(evidence: PeriodEvidence, name: str, within: str) -> Iterator[Fig
 
 def _figure(evidence: PeriodEvidence, identity: str, terms: list[_Term], within: str, dims: Mapping[str, str]) -> Figure:
     used = tuple(sorted({i for name, kind in terms for i in _factor_ids(evidence, name, kind)}))
-    substitutes = dict.fromkeys(substitute(evidence, name) for name, _ in terms)
-    of = {**dims, STAND_IN: "; ".join(text for text in substitutes if text)} if any(substitutes) else dims
+    amounts = [(name, _amount(evidence, name, kind).value or Fraction(0)) for name, kind in terms]
+    parts = [((substitute(evidence, name),), estimated_share(evidence, name) * grams, grams) for name, grams in amounts]
+    of = {**dims, **substitute_dims(parts)}
     return amount_figure(identity, _sum(evidence, terms), "g", METHOD, within, factor_ids=used, dims=of)
 
 
