@@ -1,5 +1,6 @@
 """Base model of configuration sections: unknown keys are errors, values are immutable, booleans are not numbers."""
 
+import re
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
@@ -15,6 +16,21 @@ def no_bool(value: object) -> object:
         raise ValueError(
             f"expected a number, got {'true' if value else 'false'} (YAML reads yes, no, on and off as true or false)"
         )
+    return value
+
+
+_TWO_MEANINGS = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")
+
+
+def no_ambiguous_text(value: object) -> object:
+    """The value, unless it is text such as "1.200", which is 1.2 in one country and 1200 in another.
+
+    Raises:
+        ValueError: it is such text.
+    """
+    if isinstance(value, str) and _TWO_MEANINGS.fullmatch(value.strip()):
+        plain = value.strip()
+        raise ValueError(f"expected a number without quotes: {plain!r} may be {float(plain):g} or {plain.replace('.', '')}")
     return value
 
 
@@ -46,16 +62,16 @@ class Section(BaseModel):
 
 
 def checked_numbers(model: type[BaseModel], value: Any, key: str | None) -> Any:
-    """The value of a key before it is read; a truth value where the key takes a number, or a list of them, is refused.
+    """The value of a key before it is read; a truth value or ambiguous text where it takes numbers is refused.
 
     Raises:
         ValueError: it is one, or the list has one.
     """
     annotation = model.model_fields[key].annotation if key is not None and key in model.model_fields else None
     if is_number(annotation):
-        return no_bool(value)
+        return no_ambiguous_text(no_bool(value))
     if get_origin(annotation) is tuple and is_number(get_args(annotation)[0]) and isinstance(value, list | tuple):
-        return [no_bool(each) for each in value]
+        return [no_ambiguous_text(no_bool(each)) for each in value]
     return value
 
 

@@ -53,6 +53,13 @@ def test_a_credit_with_negative_energy_is_refused_with_what_to_do() -> None:
         invoice("C", "2026-07-01", "2026-07-31", amount=-5, currency="EUR", kwh=-20)
 
 
+def test_text_that_is_two_numbers_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"'40\.000' may be 40 or 40000"):
+        invoice("R", "2026-07-01", "2026-07-31", kwh="40.000")
+    for text in ("40.5", "0.125", "4000.125"):
+        assert invoice("R", "2026-07-01", "2026-07-31", kwh=text).kwh == float(text)
+
+
 def test_a_credit_may_have_the_days_of_an_invoice_of_its_meter() -> None:
     july = invoice("A", "2026-07-01", "2026-07-31", amount=20, currency="EUR")
     credit = invoice("C", "2026-07-01", "2026-07-31", amount=-5, currency="EUR", kwh=0)
