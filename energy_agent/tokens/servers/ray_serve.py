@@ -19,7 +19,11 @@ SPEC = TokenServer(
     drafts=(Name("ray_vllm_spec_decode_num_draft_tokens_total"),),
     accepted=(Name("ray_vllm_spec_decode_num_accepted_tokens_total"),),
     running=(Name("ray_vllm_num_requests_running"),),
-    waiting=(Name("ray_vllm_num_requests_waiting"),),
+    waiting=(
+        # Deferred requests wait for the KV cache from another server, a grammar or an adapter, not for the GPU.
+        Name("ray_vllm_num_requests_waiting_by_reason", "current versions", {"reason": ("capacity",)}),
+        Name("ray_vllm_num_requests_waiting", "older versions"),
+    ),
     ttft=(Name("ray_vllm_time_to_first_token_seconds"),),
     itl=(
         Name("ray_vllm_inter_token_latency_seconds", "from vLLM 0.11 on"),

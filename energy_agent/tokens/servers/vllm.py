@@ -22,7 +22,11 @@ SPEC = TokenServer(
     drafts=(Name("vllm:spec_decode_num_draft_tokens_total"),),
     accepted=(Name("vllm:spec_decode_num_accepted_tokens_total"),),
     running=(Name("vllm:num_requests_running"),),
-    waiting=(Name("vllm:num_requests_waiting"),),
+    waiting=(
+        # Deferred requests wait for the KV cache from another server, a grammar or an adapter, not for the GPU.
+        Name("vllm:num_requests_waiting_by_reason", "current versions", {"reason": ("capacity",)}),
+        Name("vllm:num_requests_waiting", "older versions"),
+    ),
     ttft=(Name("vllm:time_to_first_token_seconds"),),
     itl=(
         Name("vllm:inter_token_latency_seconds", "from 0.11 on"),

@@ -38,6 +38,16 @@ def test_vllm():
     assert first.started_s > 1.7e9
 
 
+@pytest.mark.parametrize(("server", "prefix"), [("vllm", "vllm:"), ("ray_serve", "ray_vllm_")])
+def test_requests_of_vllm_that_wait_for_a_kv_transfer_are_not_waiting(server: str, prefix: str) -> None:
+    labels = 'engine="0",model_name="m"'
+    old = f"{prefix}num_requests_waiting{{{labels}}} 7\n"
+    reasons = {"capacity": 2, "deferred": 5}
+    new = "".join(f'{prefix}num_requests_waiting_by_reason{{{labels},reason="{why}"}} {n}\n' for why, n in reasons.items())
+    assert reading(server, old).engines[0].gauges == {"waiting": 7}
+    assert reading(server, old + new).engines[0].gauges == {"waiting": 2}
+
+
 def test_sglang_counts_one_of_its_four_ranks():
     found = reading("sglang", page("sglang-0.5.23.txt"))
     [engine] = found.engines
