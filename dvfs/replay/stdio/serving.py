@@ -32,7 +32,6 @@ _STALE_PERIODS = 3
 
 Milliseconds = Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0, le=10**15)] | Amount
 Mhz = Annotated[int, Field(ge=1, le=100_000)]
 
 
@@ -73,10 +72,10 @@ _LIMITS_OF_ROLE = {"both": "ttft_ms or itl_ms", "prefill": "ttft_ms", "decode": 
 
 class _Histogram(BaseModel, strict=True):
     sum: Amount | None = None
-    count: Count | None = None
+    count: Amount | None = None
     buckets: (
         Annotated[
-            list[tuple[Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] | Literal["+Inf"], Count]],
+            list[tuple[Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] | Literal["+Inf"], Amount]],
             Field(max_length=MAX_BUCKETS),
         ]
         | None
@@ -107,8 +106,8 @@ class _Histogram(BaseModel, strict=True):
 
 
 class _Tokens(BaseModel, strict=True):
-    prompt: Count | None = None
-    generation: Count | None = None
+    prompt: Amount | None = None
+    generation: Amount | None = None
 
 
 class ServingPeriod(BaseModel, strict=True):
@@ -118,12 +117,12 @@ class ServingPeriod(BaseModel, strict=True):
     energy_j: Amount | None = None  # of all GPUs
     setting: Mhz | None = None  # applied clock lock; None: that of the last answer
     tokens: _Tokens = _Tokens()
-    requests: Count | None = None
-    engine_steps: Count | None = None
-    running: Count | None = None
-    waiting: Count | None = None
-    drafts: Count | None = None
-    accepted: Count | None = None
+    requests: Amount | None = None
+    engine_steps: Amount | None = None
+    running: Amount | None = None
+    waiting: Amount | None = None
+    drafts: Amount | None = None
+    accepted: Amount | None = None
     ttft: _Histogram | None = None
     itl: _Histogram | None = None
 

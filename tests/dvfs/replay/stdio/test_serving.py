@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -67,6 +68,15 @@ def test_a_pool_needs_only_its_own_latency(name: str, role: str, missing: str) -
     lines = [period(n, **{missing: None}) for n in range(1, 400)]
     assert talk(name, {**START, "role": role}, *lines)[-1]["setting"] == 990
     assert talk(name, START, *lines)[-1] == {"setting": 1980, "reason": f"missing_{missing}"}
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [({"waiting": -1}, "waiting"), ({"running": "2"}, "running"), ({"ttft": {"buckets": [[0.5, -1]]}}, "ttft.buckets.0.1")],
+)
+def test_a_refused_value_is_named_by_its_key(line: dict, key: str) -> None:
+    with pytest.raises(UsageError, match=rf"^line 2: {re.escape(key)}: Input should be "):
+        talk("slo", START, period(1, **line))
 
 
 def test_by_the_command_each_line_is_answered_before_the_next_is_written() -> None:
