@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,7 @@ from energy_agent.core.errors import UsageError
 from tests.support import Said, said_here
 
 SERVING = sorted(name for name, spec in plugin.discover(package).items() if getattr(spec, "serves", False))
+DOCS = Path(__file__).parents[4] / "docs/dvfs.md"
 START = {"settings": [990, 1980, 1320, 1650], "slo": {"ttft_ms": 500, "itl_ms": 50, "attainment": 0.99}}
 EDGES = [0.025, 0.05, 0.25, 0.5, 1.0]
 
@@ -68,6 +70,20 @@ def test_a_pool_needs_only_its_own_latency(name: str, role: str, missing: str) -
     lines = [period(n, **{missing: None}) for n in range(1, 400)]
     assert talk(name, {**START, "role": role}, *lines)[-1]["setting"] == 990
     assert talk(name, START, *lines)[-1] == {"setting": 1980, "reason": f"missing_{missing}"}
+
+
+@pytest.mark.parametrize("name", ["aimd", "bisect", "slo"])
+def test_each_reason_is_in_the_docs(name: str) -> None:
+    section = DOCS.read_text().split("### Reasons of serving policies")[1].split("\n## ")[0]
+    documented = set(re.findall(r"`(\w+)`", section))
+    calm = [period(n) for n in range(1, 900)]
+    queue = [period(n, waiting=30 * (n < 910)) for n in range(900, 1000)]
+    late = [{**period(n), "ttft": histogram(4 * n, 0.9)} for n in range(1000, 1100)]
+    other = [{**period(n), "tokens": {"prompt": 90000 * n, "generation": 400 * n}} for n in range(1100, 1200)]
+    answers = talk(name, START, *calm, *queue, *late, *other, {"t_s": 1200}, {"t_s": 1201, "waiting": 0})
+    reasons = {answer["reason"] for answer in answers}
+    assert reasons <= documented
+    assert {"learning", "queue", "missing_queue", "missing_ttft"} <= reasons
 
 
 @pytest.mark.parametrize(
