@@ -1,7 +1,7 @@
 """From a command's options to the facts of a report: the one place that reads everything a report is made of."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -124,12 +124,26 @@ def build(options: Options, progress: Progress | None = None) -> Facts:
             year = max(datetime.fromtimestamp(w.end_ns // NS_PER_S - 1, UTC).year for w in there.values())
             adjusted = with_country(organisation, there, options.country, year, accept_old=options.accept_old)
         evidence, used = gather(system, days, adjusted, options.asked, options.earlier)
+    if options.warn is not None and (mismatch := _unknown_sites(evidence, {day.site for day in days}, organisation)):
+        options.warn(mismatch)
     refuse_metered(evidence)
     checked = options.checked if options.ask is None else options.ask(evidence.sums.windows)
     evidence = replace(evidence, prometheus=checked)
     number, restates = options.edition
     facts = build_facts(evidence, all_figures(evidence), used, __version__, edition=number, restates=restates)
     return _completed(facts, options)
+
+
+def _unknown_sites(evidence: PeriodEvidence, recorded: Collection[str], organisation: Organisation) -> str:
+    """Sites of the ledger that the inputs do not have, such as renamed ones, and sites of inputs without a ledger; "": none."""
+    unknown = sorted((set(evidence.sites) & set(recorded)) - set(organisation.sites))
+    if not unknown or not organisation.sites:
+        return ""
+    unused = [name for name, site in sorted(organisation.sites.items()) if name not in recorded and not site.invoices]
+    text = (
+        f"the ledger has site {', '.join(unknown)}, which the inputs do not have: no grid, PUE, contracts or cost apply to it"
+    )
+    return text + (f"; the inputs have {', '.join(unused)}, which the ledger does not have" if unused else "")
 
 
 def _completed(facts: Facts, options: Options) -> Facts:

@@ -1,6 +1,7 @@
 """Earlier totals of the inputs against the ledger, and the records that were typed in."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,19 @@ def test_the_label_of_earlier_totals_is_that_of_the_report(period: str, expected
 def test_a_label_that_no_report_has_is_refused() -> None:
     with pytest.raises(ValueError, match="period"):
         PeriodTotals(period="FY2026-07", cost=1, source="edition 1")
+
+
+def test_a_site_whose_name_differs_from_the_ledger_is_warned_of(days: Path, tmp_path: Path) -> None:
+    warnings: list[str] = []
+    asked = replace(options(days, tmp_path, ", reason: a meter was read twice"), warn=warnings.append)
+    build(asked)
+    assert warnings == []
+    (tmp_path / "org.yaml").write_text(ORG.replace("REASON", ", reason: new").replace("name: one", "name: uno"))
+    build(asked)
+    assert warnings == [
+        "the ledger has site one, which the inputs do not have: no grid, PUE, contracts or cost apply to it; "
+        "the inputs have uno, which the ledger does not have"
+    ]
 
 
 def test_statement_stated_records_and_reason_are_in_the_facts(days: Path, tmp_path: Path) -> None:
