@@ -60,13 +60,13 @@ def need_peer(name: str) -> Path:
 
 
 def need_environment(variable: str, content: str) -> str:
-    """Program of a peer that has an environment of its own; `variable` names it. Skips where it is unset, in CI too.
+    """Program of a peer that has an environment of its own (tests/peers/environments.sh); `variable` names it.
 
     A variable that does not name a program is a failure.
     """
     program = os.environ.get(variable, "")
     if not program:
-        pytest.skip(f"{variable} is not set: it names {content}")
+        _missing(f"{content} (which {variable} names)")
     if not os.access(program, os.X_OK):
         pytest.fail(f"{variable}: expected {content}, got {program}")
     return program

@@ -265,7 +265,7 @@ def test_shares_of_all_requests_are_the_energy_of_their_engines(gateway: Gateway
 def test_shares_of_a_final_hour_are_the_energy_of_their_engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the prices of an hour that is over: the requests' shares sum to each engine's active energy, to the microjoule."""
     monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(tmp_path / "agent.sock"))
-    start_ns, end_ns = (round(datetime(2026, 8, 15, *time, tzinfo=UTC).timestamp()) * 10**9 for time in ((11, 52), (12, 0)))
+    start_ns, end_ns = (round(datetime(2026, 8, 15, *time, tzinfo=UTC).timestamp()) * 10**9 for time in ((11, 55), (12, 0)))
     with (
         _running(tmp_path, f"{NODE}start: {datetime.fromtimestamp(start_ns / 1e9, UTC).isoformat()}\n") as gateway,
         gateway.node.plant() as plant,
