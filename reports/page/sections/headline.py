@@ -6,7 +6,8 @@ from fractions import Fraction
 
 from reports.figures import wording
 from reports.figures.facts import Facts
-from reports.figures.figure import Figure, quotient_text, rounded
+from reports.figures.figure import ESTIMATED_SHARE, Figure, quotient_text, rounded
+from reports.figures.measures.carbon import LOCATION
 from reports.language import Translator
 from reports.page.amounts import ENERGY, MASS, amounts, change_texts, numbers
 from reports.page.partition import LIFE_CYCLE, co2e_prefix
@@ -314,8 +315,11 @@ def _carbon(facts: Facts, say: Translator, identity: str, label: str) -> Tile:
     if detail == "scope_2_ghg_protocol" and "average" in figure.method:
         residual = any(f.value for f in facts.of("co2e.market.residual", "site"))
         detail = "scope_2_residual_or_average" if residual else "scope_2_what_no_contract"
-    bounds = say("bounds_are", bounds=wording.plus_minus(figure, say))
-    return _tile(label, figure, say, wording.mass, f"{say(detail)}; {bounds}", _trend(facts, figure, say))
+    parts = [say(detail)]
+    if figure.method == LOCATION and figure.estimated:
+        parts.append(say("share_is_estimated", share=wording.percent(Fraction(figure.dims[ESTIMATED_SHARE]))))
+    parts.append(say("bounds_are", bounds=wording.plus_minus(figure, say)))
+    return _tile(label, figure, say, wording.mass, "; ".join(parts), _trend(facts, figure, say))
 
 
 def _saving(facts: Facts, say: Translator) -> Tile:

@@ -13,6 +13,7 @@ from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.compose import compose
 from reports.figures.facts import Facts
+from reports.figures.figure import ESTIMATED_SHARE
 from reports.inputs import ExpectedDevice, Organisation, SiteInputs
 from reports.language import say_in
 from reports.page.document import ReportDocument
@@ -20,7 +21,7 @@ from reports.page.section import Heat, Note, ReportTable, Tiles, Waterfall
 from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.chains import DAY, HOUR
-from tests.reports.golden import at, cells
+from tests.reports.golden import DIRECT, at, cells, constant
 
 JULY = at("2026-07-01")
 QUARTER = PeriodRequest("2026Q3")
@@ -113,6 +114,17 @@ def test_why_there_is_no_energy_per_token(tmp_path: Path, tokens: dict[str, int]
     found = compose(facts(tmp_path, {"one": [replace(batch_of("one", "0.5"), tokens=counted)]}), say_in("en"))
     assert tile(found, "Energy per 1,000 tokens") == ("not known", why)
     assert dict(found.hidden)["Energy per token"] == why
+
+
+def test_the_tile_of_scope_2_states_the_share_of_estimates(tmp_path: Path) -> None:
+    inputs = SiteInputs("one", ZoneInfo("UTC"), location=(constant("grid", DIRECT, 400),), location_lacking="")
+    known = facts(tmp_path, {"one": [batch_of("one", "0.5")]}, inputs={"one": inputs})
+    located = known.figures["co2e.location"]
+    estimate = replace(located, dims={**located.dims, ESTIMATED_SHARE: "0.4"})
+    for figure, share in ((located, ""), (estimate, "40.0 % is an estimate; ")):
+        found = compose(replace(known, figures={**known.figures, figure.id: figure}), say_in("en"))
+        _, detail = tile(found, "Scope 2, location-based")
+        assert detail.replace("\u202f", " ").startswith(f"CO2e, GHG Protocol; {share}bounds: ")
 
 
 def test_tokens_without_energy_have_a_reason_of_their_own_and_are_in_no_count(tmp_path: Path) -> None:
