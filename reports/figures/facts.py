@@ -213,6 +213,12 @@ class Facts:
         """Whether the report has no ledger, but only invoices."""
         return not self.days and all(site.invoiced for site in self.sites.values())
 
+    @property
+    def co2_alone(self) -> frozenset[str]:
+        """Sites whose grid factors count CO2 alone, without CH4 and N2O."""
+        located = {site: self.figures.get(f"co2e.location/site/{site}") for site in self.sites}
+        return frozenset(s for s, f in located.items() if f is not None and f.dims.get("basis", "").endswith(", CO2"))
+
     def boundary_of(self, site: str) -> str:
         """The widest boundary at which a site's energy is known, which is that of its CO2e: facility, node or gpu."""
         return self.figures[f"co2e.location/site/{site}"].boundary

@@ -15,6 +15,7 @@ from reports.frameworks.units import in_unit
 from reports.site.invoices import BY_SUPPLIER
 
 SHOWN: Final = 3
+_EMISSIONS: Final = ("co2e.", "scope_3_3")
 _NARROW: Final = ("gpu", "gpu+cpu", "node", "mixed")
 _REPLACED: Final = {
     AVERAGE: "residual", STATED_PUE: "meter.total", OF_INVOICES: "meters.pue", BY_SUPPLIER: "invoice.read",
@@ -41,9 +42,15 @@ def scope_of(facts: Facts) -> ReportScope:
         water_categories=categories,
         zero_contracts=zero,
         other_contracts={f.id for f in covering} - zero,
+        co2_alone={i for i, f in facts.figures.items() if i.startswith(_EMISSIONS) and counts_co2_alone(facts, f)},
         narrow={i for i, f in facts.figures.items() if f.boundary in _NARROW},
         first_day=min((site.start[:10] for site in facts.sites.values()), default=""),
     )
+
+
+def counts_co2_alone(facts: Facts, figure: Figure) -> bool:
+    """Whether a figure of emissions counts CO2 alone at its site, or at any site if it is of several."""
+    return figure.dims["site"] in facts.co2_alone if "site" in figure.dims else bool(facts.co2_alone)
 
 
 def rows_of(facts: Facts, reasons: Mapping[str, str], language: str = "en") -> tuple[IndexRow, ...]:

@@ -39,6 +39,7 @@ class ReportScope:
         stand_ins: figures in which a substitute, such as a stated PUE, replaces the required quantity -> keys of the inputs
             that it replaces.
         narrow: figures whose boundary ends before the building at a site.
+        co2_alone: figures of emissions that count CO2 alone.
         water_categories: WUE category of figures of water; a total over sites of several categories has none of them.
         zero_contracts: figures of contracts that cover energy at 0 g/kWh; None: any contract.
         other_contracts: figures of contracts that cover energy at another factor.
@@ -49,6 +50,7 @@ class ReportScope:
     sites: Mapping[str, ReportedSite] = field(default_factory=dict)
     stand_ins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     narrow: Collection[str] = frozenset()
+    co2_alone: Collection[str] = frozenset()
     water_categories: Mapping[str, str] = field(default_factory=dict)
     zero_contracts: Collection[str] | None = None
     other_contracts: Collection[str] = frozenset()
@@ -109,9 +111,11 @@ def _data_centre(countries: Collection[str], least_kw: int) -> Callable[[Answer,
 
 
 def _whole_site(answer: Answer, scope: ReportScope) -> Answer:
-    """The electricity of whole sites: that of GPUs or nodes alone is a part of it."""
-    narrow = any(name in scope.narrow for name, reason in answer.figures.items() if not reason)
-    return answer.add_missing("site.whole") if narrow else answer
+    """Emissions in CO2e of whole sites: those of GPUs or nodes alone, or of CO2 alone, are a part of them."""
+    known = [name for name, reason in answer.figures.items() if not reason]
+    if any(name in scope.narrow for name in known):
+        answer = answer.add_missing("site.whole")
+    return answer.add_missing("gases") if any(name in scope.co2_alone for name in known) else answer
 
 
 def _water_category(category: str, need: str) -> Callable[[Answer, ReportScope], Answer]:

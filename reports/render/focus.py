@@ -117,7 +117,9 @@ def _dimensions(facts: Facts, part: AllocatedPart) -> dict[str, str]:
         "SubAccountName": account,
         "Tags": json.dumps(tags, sort_keys=True, ensure_ascii=False),
         "x_Boundary": facts.boundary_of(part.site),
-        "x_Co2eBasis": "life cycle, not Scope 2" if co2e_prefix(facts) == LIFE_CYCLE else "Scope 2",
+        "x_Co2eBasis": "life cycle, not Scope 2"
+        if co2e_prefix(facts) == LIFE_CYCLE
+        else f"Scope 2{', CO2 alone' if facts.co2_alone else ''}",
         "x_Model": model,
         "x_Project": project,
         "x_Site": site,

@@ -315,7 +315,8 @@ def _carbon(facts: Facts, say: Translator, identity: str, label: str) -> Tile:
     if detail == "scope_2_ghg_protocol" and "average" in figure.method:
         residual = any(f.value for f in facts.of("co2e.market.residual", "site"))
         detail = "scope_2_residual_or_average" if residual else "scope_2_what_no_contract"
-    parts = [say(detail)]
+    gases = say("co2_alone") if facts.co2_alone else "CO2e"
+    parts = [say(detail) if detail == "no_scope_2_figure" else say(detail, gases=gases)]
     if figure.method == LOCATION and figure.estimated:
         parts.append(say("share_is_estimated", share=wording.percent(Fraction(figure.dims[ESTIMATED_SHARE]))))
     parts.append(say("bounds_are", bounds=wording.plus_minus(figure, say)))

@@ -81,7 +81,14 @@ def test_each_pattern_fits_a_figure_and_each_id_is_there_once() -> None:
 
 
 def test_no_input_is_idle_and_both_languages_are_there() -> None:
-    of_rules = {"run", "unsubsidised", "zero_factor", "site.whole", "invoice.read"}  # named by rules and substitutes alone
+    of_rules = {
+        "run",
+        "unsubsidised",
+        "zero_factor",
+        "site.whole",
+        "invoice.read",
+        "gases",
+    }  # named by rules and substitutes alone
     assert set(inputs()) == {p.needs for f in frameworks() for p in f.datapoints} | of_rules
     assert all(set(words) == {"en", "zh"} and all(words.values()) for words in inputs().values())
     chinese = re.compile("[\u4e00-\u9fff]")
@@ -184,11 +191,15 @@ def test_a_year_is_not_answered_by_a_quarter(framework: str, datapoint: str, fig
         ("cdp", "7.20.2, market-based", "co2e.market/site/fra1"),
     ],
 )  # fmt: skip
-def test_emissions_of_gpus_alone_are_a_part_of_the_electricity_used(framework: str, datapoint: str, figure: str) -> None:
+def test_emissions_of_gpus_alone_or_of_co2_alone_are_a_part_of_those_of_the_electricity_used(
+    framework: str, datapoint: str, figure: str
+) -> None:
     assert state(framework, datapoint, {figure: ""}, YEAR) == ("answered", ())
     need = "the energy of hosts and building where only GPUs or nodes are metered"
     assert state(framework, datapoint, {figure: ""}, replace(YEAR, narrow={figure})) == ("partly", (need,))
     assert state(framework, datapoint, {figure: "no grid"}, replace(YEAR, narrow={figure})) == ("missing", ("no grid",))
+    gases = "CH4 and N2O of the grid: factors of CO2e"
+    assert state(framework, datapoint, {figure: ""}, replace(YEAR, co2_alone={figure})) == ("partly", (gases,))
 
 
 def test_a_substitute_names_the_input_that_it_replaces() -> None:

@@ -9,11 +9,13 @@ import pytest
 
 from energy_agent.core.boundary import host
 from energy_agent.core.energy import State, Tokens, WorkloadFacts
+from energy_agent.factors.basis import Basis, EmissionBoundary, Gases
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.compose import compose
 from reports.figures.facts import Facts
 from reports.figures.figure import ESTIMATED_SHARE
+from reports.frameworks.answers import datapoint_answers
 from reports.inputs import ExpectedDevice, Organisation, SiteInputs
 from reports.language import say_in
 from reports.page.document import ReportDocument
@@ -125,6 +127,17 @@ def test_the_tile_of_scope_2_states_the_share_of_estimates(tmp_path: Path) -> No
         found = compose(replace(known, figures={**known.figures, figure.id: figure}), say_in("en"))
         _, detail = tile(found, "Scope 2, location-based")
         assert detail.replace("\u202f", " ").startswith(f"CO2e, GHG Protocol; {share}bounds: ")
+
+
+def test_emissions_of_co2_alone_are_not_called_co2e(tmp_path: Path) -> None:
+    """Factors of China, India, Japan and Singapore count CO2 alone; Scope 2 in CO2e is answered in part."""
+    source = constant("grid", Basis(EmissionBoundary.DIRECT, gases=Gases.CO2), 400)
+    inputs = {"one": SiteInputs("one", ZoneInfo("UTC"), location=(source,), location_lacking="")}
+    known = facts(tmp_path, {"one": [batch_of("one", "0.5")]}, inputs=inputs)
+    _, detail = tile(compose(known, say_in("en")), "Scope 2, location-based")
+    assert detail.startswith("CO2 alone, without CH4 and N2O, GHG Protocol; bounds: ")
+    row = next(a for a in datapoint_answers(known) if (a.framework, a.datapoint) == ("ghg-protocol", "Scope 2, location-based"))
+    assert "CH4 and N2O of the grid: factors of CO2e" in row.missing
 
 
 def test_tokens_without_energy_have_a_reason_of_their_own_and_are_in_no_count(tmp_path: Path) -> None:
