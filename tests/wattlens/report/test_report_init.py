@@ -174,10 +174,11 @@ def test_check_tells_what_there_is_and_what_lacks(tmp_path, capsys):
         ({"zone": "DE", "country": "DEU"}, ("291.0 g CO2e/kWh, Germany 2024, direct, ",), "DE: no factor that is direct"),
         (
             {"zone": "IN", "country": "IND"},
-            ("none: IN: ", "grid.gases: CO2 uses the one of CO2 alone", "grid.factors", "grid.sources"),
+            ("none: IN: ", "there is one that is life-cycle", "grid.factors", "grid.sources"),
             "",
         ),
-        ({"zone": "IN", "country": "IND", "gases": "CO2"}, ("675.0 g CO2/kWh, India 2025, direct, ",), "IN: no factor that is"),
+        ({"zone": "JP", "country": "JPN"}, ("none: JP: ", "grid.gases: CO2 uses the one of CO2 alone"), ""),
+        ({"zone": "JP", "country": "JPN", "gases": "CO2"}, ("423.0 g CO2/kWh, Japan 2024, direct, ",), "JP: no factor that is"),
         ({"country": "SGP"}, ("none: SGP: ", "there is one that is direct, location, CO2 /", "grid.factors"), ""),
         ({"country": "SGP", "gases": "CO2"}, ("402.0 g CO2/kWh, Singapore 2024, direct, ",), "SGP: no factor of "),
         ({"country": "VIR"}, ("none: VIR: ", "there is one that is life-cycle"), ""),
