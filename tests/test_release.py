@@ -11,6 +11,7 @@ import yaml
 
 from deploy.container import bundle
 from tools import release
+from wattlens import __version__
 
 ROOT = Path(__file__).parents[1]
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())
@@ -51,7 +52,9 @@ def test_versions_have_to_agree(tmp_path: Path) -> None:
     for name in ("wattlens/__init__.py", "deploy/helm/wattlens/Chart.yaml", "CHANGELOG.md"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
-    assert release.mismatches("v0.1.0", tmp_path) == ["CHANGELOG.md: expected version 0.1.0"], "it is not released"
-    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## 0.1.0 (2027-01-31)\n")
-    assert release.mismatches("v0.1.0", tmp_path) == []
-    assert len(release.mismatches("v0.1.1", tmp_path)) == 3
+    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n")
+    tag = f"v{__version__}"
+    assert release.mismatches(tag, tmp_path) == [f"CHANGELOG.md: expected version {__version__}"]
+    (tmp_path / "CHANGELOG.md").write_text(f"# Changelog\n\n## {__version__} (2027-01-31)\n")
+    assert release.mismatches(tag, tmp_path) == []
+    assert len(release.mismatches(f"{tag}1", tmp_path)) == 3

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from wattlens.comparison.statistics import compare
     from wattlens.model_cards import model_card
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["__version__", "compare", "hooks", "measure", "model_card", "phase", "request_energy", "steered", "step", "training"]
 
 _HOMES = {

@@ -13,6 +13,7 @@ import pytest
 
 from deploy.container import bundle
 from tests.support import need_module
+from wattlens import __version__
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(600)]
 
@@ -43,7 +44,10 @@ def test_the_bill_is_valid_and_tells_each_wheel_apart(folder: Path, arch: str) -
 
     text = bundle.bill(bundle.wheels(folder), "agent", arch)
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
-    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text.replace('"version": "0.1.0"', '"version": 1')) is not None
+    assert (
+        JsonStrictValidator(SchemaVersion.V1_6).validate_str(text.replace(f'"version": "{__version__}"', '"version": 1'))
+        is not None
+    )
     assert bundle.bill(bundle.wheels(folder), "agent", arch) == text, "the same text each time"
     digests = {hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.whl")}
     parts = json.loads(text)["components"]

@@ -32,6 +32,7 @@ from tests.deploy.kubernetes_tools import need_tools
 from tests.deploy.npm_models import install_models
 from tests.support import need_module, need_program
 from tools import rbac
+from wattlens import __version__
 from wattlens.agent.config_check import check
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(800)]  # the first one may fetch Helm
@@ -408,7 +409,7 @@ def test_the_examples_in_the_docs_work(tools: tuple[Path, Path], tmp_path: Path)
     mine = keyed(objects(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout))
     assert mine["ConfigMap", "wattlens-agent"]["data"] == {"agent.yaml": "node: {cluster: mine}\n"}
     pod = pods(list(mine.values()))["wattlens-agent"]
-    assert containers(pod)["agent"]["image"] == "REGISTRY/wattlens:0.1.0"
+    assert containers(pod)["agent"]["image"] == f"REGISTRY/wattlens:{__version__}"
     assert {v["configMap"]["name"] for v in pod["volumes"] if "configMap" in v} == {"wattlens-agent"}
 
 

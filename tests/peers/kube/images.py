@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.deploy.engine import engine, import_build_image, make_wheels
+from wattlens import __version__
 
-VERSION = "0.1.0"
 REGISTRY = "registry.example"
 PAUSE = f"{REGISTRY}/pause:1"
 """What keeps a pod's namespaces: any image with a command that never ends."""
@@ -21,7 +21,7 @@ TARGETS = {"agent": "", "site": "-site", "sim": "-sim", "report": "-report"}
 
 def names(target: str) -> list[str]:
     """As the manifests name it, and as the documentation does with a registry."""
-    return [f"{prefix}wattlens:{VERSION}{TARGETS[target]}" for prefix in ("", f"{REGISTRY}/")]
+    return [f"{prefix}wattlens:{__version__}{TARGETS[target]}" for prefix in ("", f"{REGISTRY}/")]
 
 
 def build(folder: Path) -> Path:
