@@ -30,8 +30,9 @@ from dvfs.policies._serving import (
 )
 from dvfs.policies._shadow_saving import ShadowSaving
 from dvfs.policies.slo._budget import ErrorBudget
-from dvfs.policies.slo._requests import FirstTokenTimes, TokenTimes, WorkMeans
+from dvfs.policies.slo._requests import FirstTokenTimes, TokenTimes, WorkMeans, count_late_means
 from dvfs.types import Decision, DvfsPolicy, Observation, Prediction, Setting, WorkCounters
+from energy_agent.core.workloads.tokens import Latencies
 
 _NS = 1_000_000_000
 # Chosen on judging cells of eight seeds, unless a comment gives another origin.
@@ -137,7 +138,8 @@ def _learn(
     state: SloState, period: ServedPeriod, counters: WorkCounters, now_s: float
 ) -> tuple[SloState, Mapping[str, tuple[float, float]]]:
     """With the period in budgets and memory; and the requests and misses of the period, by latency."""
-    state, counts = _measure(state, period, counters)
+    means = _ended_means(state.counters or counters, counters)
+    state, counts = _measure(state, period, counters, means)
     requests = max(counts[name] for name in period.seen)
     budgets, near_misses, memory = dict(state.budgets), dict(state.near_misses), dict(state.memory)
     level = period.level if state.resume_level is None else state.resume_level  # to which a queue is due
@@ -145,7 +147,7 @@ def _learn(
     # A backlog near saturation is not made up for, and its requests miss the limit only later.
     is_refused = state.resume_level is None and level < len(period.grid) - 1 and period.reading.queue > _QUEUE
     for name, interval in period.seen.items():
-        count, (misses, *below) = counts[name], _misses(state, period, interval, counts[name])
+        count, (misses, *below) = counts[name], _misses(state, period, interval, counts[name], means)
         late[name] = count, misses
         budgets[name] = budgets.get(name, ErrorBudget()).add(now_s, count, misses)
         n, k = memory.get((name, level), (0.0, 0.0))
@@ -162,7 +164,9 @@ def _learn(
     return replace(state, budgets=budgets, near_misses=near_misses, memory=memory, memory_age=age, requests=total), late
 
 
-def _measure(state: SloState, period: ServedPeriod, counters: WorkCounters) -> tuple[SloState, Mapping[str, float]]:
+def _measure(
+    state: SloState, period: ServedPeriod, counters: WorkCounters, means: Latencies | None
+) -> tuple[SloState, Mapping[str, float]]:
     """With what the period shows of requests; and how many got their first token, and how many got their last."""
     before, ttft, itl = state.counters or counters, period.seen.get("ttft"), period.seen.get("itl")
     ended = max(0, (counters.requests or 0) - (before.requests or 0))
@@ -174,7 +178,9 @@ def _measure(state: SloState, period: ServedPeriod, counters: WorkCounters) -> t
     if itl is not None:
         token_times = token_times.add(begun, itl.seen.count, itl.seen.sum_s, period.seconds)
         batch = max(1.0, itl.seen.sum_s / max(1e-9, period.seconds))
-        if ttft is None:  # those that ended come in bursts
+        if means is not None:
+            counts["itl"] = float(means.count)
+        elif ttft is None:  # those that ended come in bursts
             counts["itl"] = itl.seen.count / max(1.0, token_times.per_request)
     if ttft is not None:
         first_tokens = first_tokens.add(ttft.seen)
@@ -188,14 +194,30 @@ def _measure(state: SloState, period: ServedPeriod, counters: WorkCounters) -> t
     return state, counts
 
 
-def _misses(state: SloState, period: ServedPeriod, interval: LatencyInterval, requests: float) -> list[float]:
+def _ended_means(before: WorkCounters, now: WorkCounters) -> Latencies | None:
+    """Mean times between tokens of the requests that ended in between; None if the server does not report them."""
+    if before.tpot is None or now.tpot is None:
+        return None
+    try:
+        return now.tpot.less(before.tpot)
+    except ValueError:
+        return None
+
+
+def _misses(
+    state: SloState, period: ServedPeriod, interval: LatencyInterval, requests: float, means: Latencies | None
+) -> list[float]:
     """Requests of a period that missed the limit, and that would at each lower clock if they took as much longer."""
     factors = (1.0, *(period.grid[period.level] / mhz for mhz in period.grid[: period.level]))
     if not interval.is_mean:
         return [state.first_tokens.count_late(interval.seen, interval.limit_s, factor) for factor in factors]
     limit_s = interval.limit_s * (_MARGIN if "ttft" in period.seen else _POOL_MARGIN)
     mean_s = state.token_times.mean_s()
-    return [requests * float(mean_s * factor > limit_s) for factor in factors]
+    unclear = [float(mean_s * factor > limit_s) for factor in factors]
+    if means is None:
+        return [requests * late for late in unclear]
+    # The histogram of requests' means decides, except for the bucket that the limit cuts.
+    return [count_late_means(means, interval.limit_s / factor, late) for factor, late in zip(factors, unclear, strict=True)]
 
 
 def _choose(

@@ -5,8 +5,9 @@ limit is in the falling tail, that is where a bucket holds fewer requests per se
 late in proportion (linear interpolation, as in Prometheus's `histogram_quantile`): more of them are at its lower edge, so this
 is an upper bound too.
 
-*Time between tokens.* The limit is one on the mean of a request, and the histogram has single gaps. Requests that decode at the
-same time get their tokens in the same steps, so the mean over as long as a request takes is near that of each.
+*Time between tokens.* The limit is one on the mean of a request. Some servers have a histogram of these means, which counts a
+request when it ends. Others have single gaps alone: requests that decode at the same time get their tokens in the same steps,
+so the mean over as long as a request takes is near that of each. It also decides in the bucket of means that the limit cuts.
 """
 
 from bisect import bisect_right
@@ -48,6 +49,13 @@ class FirstTokenTimes:
         if not 0 < cut < len(self.counts) - 1 or sum(self.counts) < _SHAPE[0]:
             return False
         return self.counts[cut] / width_s < self.counts[cut - 1] / width_below_s
+
+
+def count_late_means(seen: Latencies, limit_s: float, unclear: float) -> float:
+    """Requests whose mean is above a limit, with a share `unclear` of those in the bucket that the limit cuts."""
+    cut = bisect_right(seen.edges, limit_s * (1 + 1e-9))
+    is_edge = cut > 0 and seen.edges[cut - 1] >= limit_s * (1 - 1e-9)
+    return sum(seen.counts[cut + 1 :]) + (1.0 if is_edge else unclear) * seen.counts[cut]
 
 
 @dataclass(frozen=True, slots=True)

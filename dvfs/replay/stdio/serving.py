@@ -125,6 +125,7 @@ class ServingPeriod(BaseModel, strict=True):
     accepted: Amount | None = None
     ttft: _Histogram | None = None
     itl: _Histogram | None = None
+    tpot: _Histogram | None = None
 
     def counters(self, boot_ns: int) -> WorkCounters:
         """The agent's form of it."""
@@ -140,6 +141,7 @@ class ServingPeriod(BaseModel, strict=True):
             running=_whole(self.running),
             ttft=self.ttft.latencies() if self.ttft is not None else None,
             itl=itl,
+            tpot=self.tpot.latencies() if self.tpot is not None else None,
         )
 
 

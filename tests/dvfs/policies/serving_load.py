@@ -15,7 +15,10 @@ RATE, ANSWER, TOP = 5, 100, 1980
 
 @dataclass
 class Load:
-    """`miss_every`: of so many first tokens one takes 0.9 s, whatever the clock. `drafts`: accepted ones of each step."""
+    """`miss_every`: of so many first tokens one takes 0.9 s, whatever the clock. `drafts`: accepted ones of each step.
+
+    `means_s`: mean times between tokens of the requests of a second, where the server reports them.
+    """
 
     policy: DvfsPolicy
     config: Any
@@ -26,6 +29,7 @@ class Load:
     attainment: float = 0.99
     miss_every: int = 0
     drafts: int = 0
+    means_s: tuple[float, ...] = ()
     follows_clock: bool = False  # whether times grow as the clock falls
     t_s: float = 100.0
     queue: int = 0
@@ -37,13 +41,14 @@ class Load:
     def __post_init__(self) -> None:
         self.state, self.ttft, self.itl = self.policy.start(), [0] * 8, [0] * 8
         self.ttft_sum = self.itl_sum = 0.0
+        self.tpot = [0] * 8
 
     def clock(self) -> int:
         return self.in_force["GPU-0"].sm_clock_max_mhz if self.in_force else TOP
 
     def second(self) -> Decision:
         if not self.requests:
-            self.ttft, self.itl, self.ttft_sum, self.itl_sum = [0] * 8, [0] * 8, 0.0, 0.0
+            self.ttft, self.itl, self.tpot, self.ttft_sum, self.itl_sum = [0] * 8, [0] * 8, [0] * 8, 0.0, 0.0
         self.t_s += 1
         stretch = TOP / self.clock() if self.follows_clock else 1.0
         for _ in range(RATE):
@@ -52,6 +57,8 @@ class Load:
             self.ttft[bisect_left(EDGES, ttft_s)] += 1
             self.itl[bisect_left(EDGES, self.itl_s * stretch)] += ANSWER
             self.ttft_sum, self.itl_sum = self.ttft_sum + ttft_s, self.itl_sum + ANSWER * self.itl_s * stretch
+        for mean_s in self.means_s:
+            self.tpot[bisect_left(EDGES, mean_s * stretch)] += 1
         observation = self.observation()
         seen = self.spoil(observation) if self.spoil else observation
         decision, self.state = self.policy.decide(seen, self.state, self.config)
@@ -74,6 +81,7 @@ class Load:
             running=2,
             ttft=Latencies(EDGES, tuple(self.ttft), self.ttft_sum),
             itl=Latencies(EDGES, tuple(self.itl), self.itl_sum),
+            tpot=Latencies(EDGES, tuple(self.tpot), 1.0 * sum(self.tpot)) if self.means_s else None,
         )
         terms = SteeringSettings(ttft_s=self.ttft_limit_s, itl_s=self.itl_limit_s, attainment_ratio=self.attainment)
         return Observation("g", now, (device,), progress, True, "w", terms=terms, in_force=self.in_force)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dvfs.policies.slo._budget import REQUESTS, ErrorBudget
-from dvfs.policies.slo._requests import FirstTokenTimes, TokenTimes, WorkMeans
+from dvfs.policies.slo._requests import FirstTokenTimes, TokenTimes, WorkMeans, count_late_means
 from energy_agent.core.workloads.tokens import Latencies
 
 EDGES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5)
@@ -61,6 +61,17 @@ def test_the_mean_between_tokens_is_that_of_requests_that_end(drafts: bool) -> N
     assert sum(part[0] for part in token_times.parts) == pytest.approx(100 * token_times.mean_s(), abs=1.1)
     assert token_times.mean_s(0.1) == pytest.approx(0.09 / per_step)
     assert 0.03 / per_step <= token_times.mean_s() <= 0.09 / per_step
+
+
+@given(times, st.sampled_from(EDGES), st.floats(0, 1))
+def test_means_above_an_edge_are_counted_exactly(values: list[float], limit_s: float, unclear: float) -> None:
+    assert count_late_means(histogram(values), limit_s, unclear) == sum(value > limit_s for value in values)
+
+
+@given(times, st.floats(0.01, 12.0))
+def test_means_in_the_bucket_of_a_limit_are_late_or_not(values: list[float], limit_s: float) -> None:
+    low, high = (count_late_means(histogram(values), limit_s, unclear) for unclear in (0.0, 1.0))
+    assert low <= sum(value > limit_s for value in values) <= high
 
 
 def test_nothing_that_was_generated_has_no_mean() -> None:

@@ -49,6 +49,16 @@ def test_misses_raise_the_clock_and_a_spent_budget_releases_until_it_is_earned_a
     assert server.clock() < TOP
 
 
+def test_single_slow_requests_count_where_the_server_reports_the_mean_of_each() -> None:
+    """The mean of all gaps is within the limit of 50 ms, and that of one request in five is not."""
+    blind, server = (load(ttft_s=0.05, itl_s=0.02, means_s=means_s) for means_s in ((), (0.01,) * 4 + (0.06,)))
+    assert blind.run(120).clock() < TOP
+    assert server.run(60).clock() == TOP
+    assert "budget_spent" in {decision.reason for decision in server.told}
+    server.means_s = (0.02,) * 5
+    assert server.run(1500).clock() < TOP
+
+
 def test_a_limit_between_two_edges_counts_at_the_upper_one() -> None:
     server = load(ttft_s=0.3, itl_s=0.01, ttft_limit_s=0.31)  # five a second, in the bucket from 0.25 to 0.5
     server.run(300)
@@ -176,6 +186,7 @@ def watched(steps: list[tuple]) -> tuple[list[Decision], list[int]]:
                 seen.progress,
                 ttft=ttft,
                 itl=itl,
+                tpot=itl if numbers[0] > 1 else None,
                 requests=counts[2],
                 prompt_tokens=counts[3],
                 running=counts[4],
