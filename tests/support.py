@@ -22,7 +22,7 @@ from energy_agent.core.errors import UsageError
 
 T = TypeVar("T")
 _LATER_S = 0.15  # between questions once the first second is over: each costs the process that answers
-_BUSY_S = 60.0  # the maximum that is added to a bound where processes waited for a CPU or a disk
+_BUSY_S = 120.0  # the maximum that is added to a bound where processes waited for a CPU or a disk
 _TEST_S = 40.0  # a test of one day takes a tenth of it on an idle machine
 ON_TORCH = {"accelerate", "pytorch_lightning", "torch", "transformers"}
 
@@ -162,7 +162,7 @@ def stalled_s() -> float:
 
 
 def added_s(before_s: float) -> float:
-    """What a bound is longer by because the machine stalled since `stalled_s()` was `before_s`, a minute at most."""
+    """What a bound is longer by because the machine stalled since `stalled_s()` was `before_s`, two minutes at most."""
     since_s = stalled_s() - before_s
     return _BUSY_S if math.isnan(since_s) else min(since_s, _BUSY_S)
 
@@ -170,7 +170,7 @@ def added_s(before_s: float) -> float:
 def eventually(probe: Callable[[], T], seconds: float = 60.0, every: float = 0.05) -> T:
     """Return the first truthy result of `probe`, called less often after a second; fail with the last result after `seconds`.
 
-    Time in which the machine made processes wait does not count, up to a minute: a bound is for the code, not for the machine.
+    Time in which the machine made processes wait does not count, up to two minutes: a bound is for the code, not the machine.
     """
     start, before_s = time.monotonic(), stalled_s()
     while True:

@@ -71,11 +71,18 @@ def slurmd(tmp_path: Path) -> Slurmd:
     return Slurmd(tmp_path)
 
 
-@pytest.fixture
-def page() -> Iterator[str]:
+class AgentPage(PageServer):
     """The agent's page."""
-    with PageServer(PAGE.encode) as server:
-        yield server.url
+
+    def __init__(self) -> None:
+        self.text = PAGE
+        super().__init__(lambda: self.text.encode())
+
+
+@pytest.fixture
+def page() -> Iterator[AgentPage]:
+    with AgentPage() as server:
+        yield server
 
 
 @pytest.mark.peer
@@ -98,11 +105,11 @@ def test_who_is_not_slurmd_is_told_and_breaks_nothing(slurmd: Slurmd, context: s
     assert said.startswith("wattlens-slurm: SLURM_")
 
 
-def test_after_a_job_its_joules_are_in_the_log(slurmd: Slurmd, page: str) -> None:
+def test_after_a_job_its_joules_are_in_the_log(slurmd: Slurmd, page: AgentPage) -> None:
     need_program("curl")
-    code, said = slurmd.run("epilog_slurmd", WATTLENS_METRICS=page)
+    code, said = slurmd.run("epilog_slurmd", WATTLENS_METRICS=page.url)
     assert (code, said) == (0, "wattlens-slurm: job=28 user=alice gpus=0,1 gpu_energy_joules=4020\n")
-    assert "gpu_energy_joules=unknown" in slurmd.run("epilog_slurmd", "2", WATTLENS_METRICS=page)[1]
+    assert "gpu_energy_joules=unknown" in slurmd.run("epilog_slurmd", "2", WATTLENS_METRICS=page.url)[1]
     assert "gpu_energy_joules=unknown" in slurmd.run("epilog_slurmd")[1], "no agent answers"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.test_slurm_scripts import SCRIPT, Page, page
+from tests.deploy.test_slurm_scripts import SCRIPT, AgentPage, page
 from tests.peers.test_slurm import Cluster
 from tests.support import eventually, need_program
 
@@ -15,13 +15,13 @@ pytestmark = pytest.mark.peer
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, page: str):
+def cluster(tmp_path: Path, page: AgentPage):
     for program in ("munged", "slurmctld", "slurmd", "scontrol", "sbatch", "curl"):
         need_program(program)
     words = {
         "WATTLENS_BIN": tmp_path / "bin",
         "WATTLENS_ACTUATOR_STATE": tmp_path / "actuator",
-        "WATTLENS_METRICS": page,
+        "WATTLENS_METRICS": page.url,
         "WATTLENS_WAIT_S": 0,
         "WATTLENS_SETTLE_S": 0,
         "WATTLENS_DRAIN": "yes",
@@ -44,10 +44,10 @@ def cluster(tmp_path: Path, page: str):
         running.stop()
 
 
-def test_slurmd_runs_it_before_and_after_a_job(cluster, monkeypatch):
+def test_slurmd_runs_it_before_and_after_a_job(cluster, page):
     log = cluster.folder / "said"
     job = cluster.submit("--gres=gpu:a:1")
-    monkeypatch.setattr(Page, "text", Page.text.replace("slurm-28", f"slurm-{job}"))
+    page.text = page.text.replace("slurm-28", f"slurm-{job}")
     eventually(lambda: job in cluster.running(), 60, every=0.3)
     assert not log.exists(), "before a job there is nothing to say on a node that nobody steers"
     cluster.run("scancel", "--signal=KILL", "--full", job)

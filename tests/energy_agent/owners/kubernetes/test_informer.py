@@ -246,7 +246,8 @@ def test_pods_of_llm_d_are_read_without_annotations_unless_these_say_off(server,
         first, second, third = (found.pod("ml", f"p{n}") for n in (1, 2, 3))
         assert first.labels == {"owner": "ModelService/llama", "group": "ml/ModelService/llama"}
         assert first.endpoint.annotations == {
-            "wattlens.io/metrics-port": "8200", "wattlens.io/token-server": "vllm", "wattlens.io/role": "decode",
+            "wattlens.io/metrics-port": "8200", "wattlens.io/metrics-path": "/metrics", "wattlens.io/token-server": "vllm",
+            "wattlens.io/role": "decode",
         }  # fmt: skip
         assert second.endpoint is None
         assert third.endpoint.annotations["wattlens.io/metrics-port"] == "9000"
