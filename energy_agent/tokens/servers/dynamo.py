@@ -21,5 +21,6 @@ SPEC = TokenServer(
     prompt_per_request=(Name(f"{_P}input_sequence_tokens"),),
     generation_per_request=(Name(f"{_P}output_sequence_tokens"),),
     note="Configure either the frontend or the engines behind it: both count the same tokens. If `DYN_METRICS_PREFIX` is "
-    "set, use `mapping`. Running requests include waiting requests.",
+    "set, use `mapping`. Running requests include waiting requests. Cached tokens are counted after the prompt, so computed "
+    "ones may be ahead by the cached ones of running requests, which the next requests make up for.",
 )
