@@ -44,11 +44,13 @@ class RecentPower:
     readings: tuple[tuple[int, int], ...] = ()
 
     def add(self, observation: Observation, limits_mw: Mapping[str, int]) -> "RecentPower":
-        """With the readings of a round; those under another limit and those of long ago are dropped."""
+        """With the readings of a round; those under another limit and old ones are dropped, so that none is stale."""
         now, powers = observation.boot_ns, [d.power_mw for d in observation.devices if d.power_mw is not None]
         limit = min((limits_mw[d.uuid] for d in observation.devices if d.uuid in limits_mw), default=None)
-        kept = [reading for reading in self.readings if limit == self.limit_mw and now - reading[0] <= _WINDOW_NS]
-        return RecentPower(limit, (*kept, (now, max(powers)))) if powers else RecentPower(limit, self.readings[-1:])
+        recent = tuple(reading for reading in self.readings if now - reading[0] <= _WINDOW_NS)
+        if not powers:
+            return RecentPower(self.limit_mw, recent)
+        return RecentPower(limit, (*(recent if limit == self.limit_mw else ()), (now, max(powers))))
 
     def demand_mw(self) -> float:
         """Power that it would draw without a limit."""

@@ -195,7 +195,7 @@ def _measure(
 
 
 def _ended_means(before: WorkCounters, now: WorkCounters) -> Latencies | None:
-    """Mean times between tokens of the requests that ended in between; None if the server does not report them."""
+    """Mean times between tokens of the requests that ended in between; None if not reported, or if the counters fell."""
     if before.tpot is None or now.tpot is None:
         return None
     try:

@@ -126,6 +126,19 @@ def test_a_group_whose_work_grows_gets_its_part() -> None:
     assert node.limits["b/0"] == pytest.approx(node.limits["a/0"], rel=0.02)
 
 
+def test_a_group_without_power_readings_for_a_while_is_not_limited_by_old_ones() -> None:
+    policy = SPEC.configure({}, 1000)
+    device = DeviceObservation("a/0", "H100", 0, 1500, 300_000, 700_000, 0, 100, 0, (200_000, 700_000))
+    limits, state = {}, policy.start()
+    steered = []
+    for t_s, power_mw in ((100, 300_000), (101, None), (120, None), (140, None), (141, 300_000)):
+        seen = replace(device, boot_ns=t_s * NS, power_mw=power_mw)
+        terms = SteeringSettings(Mode.ENFORCE)
+        limits, state = policy.decide([Observation("a", t_s * NS, (seen,), terms=terms)], state)
+        steered.append("a/0" in limits)
+    assert steered == [True, True, True, False, True]
+
+
 def test_what_is_not_steered_counts_with_its_limit() -> None:
     node = Node({"a": (1, 600.0, 0.5)}, 1000)
     one = DeviceObservation("", "H100", 200 * NS, 1500, 300_000, 700_000, 0, 100, 0, (200_000, 700_000))
