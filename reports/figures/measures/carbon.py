@@ -201,8 +201,8 @@ def substitute(evidence: PeriodEvidence, name: str, *, of_workloads: bool = Fals
 
 def workload_dims(evidence: PeriodEvidence, sites: Iterable[str]) -> dict[str, str]:
     """Dims of a figure at the facility boundary of workloads of some sites: the substitutes of their PUE."""
-    used = dict.fromkeys(substitute(evidence, name, of_workloads=True) for name in sorted(sites))
-    return {STAND_IN: "; ".join(text for text in used if text)} if any(used) else {}
+    nothing = Fraction(0)
+    return substitute_dims(((substitute(evidence, name, of_workloads=True),), nothing, nothing) for name in sorted(sites))
 
 
 def _levels_of(evidence: PeriodEvidence, sites: Iterable[str]) -> dict[str, str]:
