@@ -48,7 +48,7 @@ _TOKENS: Final = """
 SELECT phase, model, sum(tokens) FROM tokens_in JOIN member USING (cluster, node, workload) GROUP BY ALL ORDER BY ALL
 """
 _STEPS: Final = """
-SELECT phase, start_ns, end_ns, steps FROM all_steps JOIN member USING (cluster, node, workload)
+SELECT cluster, node, workload, phase, start_ns, end_ns, steps FROM all_steps JOIN member USING (cluster, node, workload)
 JOIN file ON file.path = filename WHERE cell_start_ns >= file.from_ns AND cell_start_ns < file.to_ns ORDER BY ALL
 """
 _PHASES: Final = """
@@ -112,8 +112,8 @@ def _fill(store: DayDatabase, record: JobRecord) -> None:
         record.add_cell(cell_start_ns, int(gpu_ns))
     for phase, model, tokens in store.rows(_TOKENS):
         record.add_tokens(phase, model, int(tokens))
-    for phase, start_ns, end_ns, steps in store.rows(_STEPS):
-        record.add_steps(phase, start_ns, end_ns, steps)
+    for cluster, node, workload, phase, start_ns, end_ns, steps in store.rows(_STEPS):
+        record.add_steps((cluster, node, workload), phase, start_ns, end_ns, steps)
     for phase, energy_uj, gpu_ns in store.rows(_PHASES):
         record.add_phase(phase, int(energy_uj), int(gpu_ns))
     record.gain_ppm |= {device: int(ppm) for device, ppm in store.rows(_GAINS)}

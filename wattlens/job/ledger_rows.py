@@ -43,7 +43,7 @@ def add_segment(record: JobRecord, period: LedgerPeriod, part: SegmentColumns, a
         part.kinds, "steps", "workload", "phase", "cell_start_ns", "start_ns", "end_ns", "steps"
     ):
         if workload in members and period.start_ns <= cell_ns < period.end_ns:
-            record.add_steps(phase, start_ns, end_ns, steps)
+            record.add_steps((part.cluster, part.node, workload), phase, start_ns, end_ns, steps)
     for workload, phase, cell_ns, energy_uj, gpu_ns in column_rows(
         part.kinds, "phase", "workload", "phase", "cell_start_ns", "energy_uj", "gpu_ns"
     ):

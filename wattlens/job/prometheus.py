@@ -188,8 +188,9 @@ def _add_windows(record: JobRecord, series: JobSeries) -> dict[Owner, tuple[int,
     counts = series.totals("training_steps_total", ("phase",), windows[0][0] - _ALIVE_NS, windows[0][0])
     for start_ns, end_ns in windows:
         for key, steps in series.totals("training_steps_total", ("phase",), start_ns, end_ns).items():
+            owner, (phase,) = key
             if done := max(0, int(steps - counts.get(key, Decimal(0)))):
-                record.add_steps(key[1][0], start_ns, end_ns, done)
+                record.add_steps(owner, phase, start_ns, end_ns, done)
             counts[key] = steps
     return life
 

@@ -99,9 +99,9 @@ class JobRecord:
             use.first_ns = numbers[0] if use.first_ns is None else min(use.first_ns, numbers[0])
             use.last_ns = numbers[1] if use.last_ns is None else max(use.last_ns, numbers[1])
 
-    def add_steps(self, phase: str, start_ns: int, end_ns: int, steps: int) -> None:
+    def add_steps(self, owner: Owner, phase: str, start_ns: int, end_ns: int, steps: int) -> None:
         """Add steps that one of its workloads counted."""
-        self.steps.setdefault(phase, []).append(StepInterval(start_ns, end_ns, steps))
+        self.steps.setdefault(phase, []).append(StepInterval(owner, start_ns, end_ns, steps))
 
     def add_tokens(self, phase: str, model: str, tokens: int) -> None:
         """Add tokens, but not requests, which the ledger keeps in the same rows."""
