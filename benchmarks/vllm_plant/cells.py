@@ -1,0 +1,123 @@
+"""The grid of cells: systems, traces, loads and special cases, with everything else drawn from a seed."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmarks.vllm_plant.systems import SYSTEMS, Role
+
+LimitKind = Literal["near", "edge", "between", "unmet"]
+
+LOADS = (0.05, 0.3, 0.6, 0.9, 1.05)
+_EVERY = (0.3, 0.6)
+_TRACES = {
+    "H100-8B": ("conv", "code", "moon"),
+    "H100x4-70B": ("conv", "code", "moonsyn"),
+    "H100-30BA3B": ("code", "conv"),
+    "H100-8B-spec": ("conv", "code"),
+    "A100-8B": ("code", "conv"),
+    "A100x2-32B": ("conv", "moon"),
+    "L40S-8B": ("conv", "code"),
+    "L40S-32Bfp8": ("conv", "code"),
+}
+_PREFILL = ("H100-8B", "A100-8B")
+_DECODE = ("H100x4-70B", "A100x2-32B", "H100-8B")
+_SHORT_TRACES = ("conv", "code")
+_REQUESTS = {0.05: 6000, 0.3: 12_000}
+_REQUESTS_OTHER, _REQUESTS_MOON = 20_000, 8000
+
+
+@dataclass(frozen=True, slots=True)
+class ServingCell:
+    """A case: a system, a load and a service level objective.
+
+    Args:
+        name: system, trace, load in per cent and what is special.
+        system: key of SYSTEMS.
+        trace: key of traces.
+        load: request rate relative to the highest that the system can serve.
+        requests: maximum number of requests.
+        seed: seed of requests and engine.
+        factors: limits of TTFT and time between tokens over the 99th percentile at the highest clock, for `near` limits.
+        hit_share: share of the requests with a part of the prompt in the prefix cache.
+        limits: `near` that percentile; at a bucket `edge` or `between` two; `unmet` even by the highest clock.
+        attainment: target share of requests within each limit.
+        period_s: time between two decisions.
+        role: the whole engine, or one of a prefill or decode pool.
+    """
+
+    name: str
+    system: str
+    trace: str
+    load: float
+    requests: int
+    seed: int
+    factors: tuple[float, float]
+    hit_share: float
+    limits: LimitKind
+    attainment: float = 0.99
+    period_s: float = 1.0
+    role: Role = "both"
+
+
+def draw_cells(seed: int) -> list[ServingCell]:
+    """The 44 cells of a seed."""
+    draw = random.Random(seed)
+    return [*_draw_grid(draw), *_draw_pools(draw), *_draw_special(draw)]
+
+
+def _draw_grid(draw: random.Random) -> Iterator[ServingCell]:
+    for i, system in enumerate(SYSTEMS):
+        for j, load in enumerate(LOADS):
+            if (i + j) % 2 == 0 or load in _EVERY:
+                yield _draw_cell(draw, system, _TRACES[system][(i + j) % len(_TRACES[system])], load)
+
+
+def _draw_pools(draw: random.Random) -> Iterator[ServingCell]:
+    for load in (0.3, 0.6, 0.9):
+        yield _draw_cell(draw, draw.choice(_PREFILL), "conv", load, "prefill", role="prefill")
+        yield _draw_cell(draw, draw.choice(_DECODE), "conv", load, "decode", role="decode")
+
+
+def _draw_special(draw: random.Random) -> Iterator[ServingCell]:
+    systems = list(SYSTEMS)
+    for load in _EVERY:
+        yield _draw_cell(draw, draw.choice(systems), draw.choice(_SHORT_TRACES), load, "between", limits="between")
+        yield _draw_cell(draw, draw.choice(systems), draw.choice(_SHORT_TRACES), load, "unmet", limits="unmet")
+        yield _draw_cell(draw, draw.choice(systems), draw.choice(_SHORT_TRACES), load, "0.95", attainment=0.95)
+        for period_s in (0.2, 5.0):
+            yield _draw_cell(draw, draw.choice(systems), draw.choice(_SHORT_TRACES), load, f"{period_s}", period_s=period_s)
+
+
+def _draw_cell(
+    draw: random.Random,
+    system: str,
+    trace: str,
+    load: float,
+    special: str = "",
+    *,
+    limits: LimitKind | None = None,
+    attainment: float = 0.99,
+    period_s: float = 1.0,
+    role: Role = "both",
+) -> ServingCell:
+    seed = draw.randrange(10**9)
+    factors = draw.uniform(1.2, 2), draw.uniform(1.2, 2)
+    hit_share = draw.choice([0, 0.3, 0.6])
+    if limits is None:
+        limits = "edge" if draw.choice([False, True, True]) else "near"
+    return ServingCell(
+        name="-".join(filter(None, (system, trace, f"{round(100 * load)}", special))),
+        system=system,
+        trace=trace,
+        load=load,
+        requests=_REQUESTS_MOON if trace == "moon" else _REQUESTS.get(load, _REQUESTS_OTHER),
+        seed=seed,
+        factors=factors,
+        hit_share=hit_share,
+        limits=limits,
+        attainment=attainment,
+        period_s=period_s,
+        role=role,
+    )
