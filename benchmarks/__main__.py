@@ -40,7 +40,16 @@ NAMES = (
     "preemption",
     "fleet_scale",
 )
-OTHERS = ("dvfs_baselines", "dvfs_judge", "fleet_load", "fleet_budget", "quick_start", "sample_report", "training_worker")
+OTHERS = (
+    "dvfs_baselines",
+    "dvfs_judge",
+    "vllm_plant",
+    "fleet_load",
+    "fleet_budget",
+    "quick_start",
+    "sample_report",
+    "training_worker",
+)
 """No measurements with a bar: they run by name only."""
 
 

@@ -1,1 +1,101 @@
-"""A model of vLLM's engine that was written from the policy protocol alone (docs/dvfs-plant.md)."""
+"""Serving policies judged on a model of vLLM's engine that was written from the protocol alone (docs/dvfs-plant.md).
+
+It shares no code with Wattlens' own simulators and policies, and it sees a policy only through the lines of
+`wattlens dvfs policy NAME --stdio`. engine.c is the engine; systems.py has GPUs and models with the origin of each number;
+cells.py draws 44 cells from a seed; judge.py plays them. 44 cells with three policies take about 15 minutes on one core.
+
+Target of a cell: the user's share of requests within each limit where the highest clock reaches it, else the highest clock's
+less 0.1 points. *short* are the points that the worse of both shares is below it; in a prefill or decode pool, its own latency
+counts alone. *best* is the fixed clock of least energy that is not short, chosen with the whole run known. *of best* is the sum
+of savings over the sum of the best fixed clocks'. *over NAME* is the mean difference of saving to a baseline in points, with
+95 % bounds over cells.
+
+With --out FILE, each row is appended to FILE as a JSON line with the seed and a hash of the policy's source, and a seed that
+was judged with another source of the policy is refused, as by dvfs_judge. Several seeds have common totals.
+"""
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from random import SystemRandom
+
+from benchmarks.runner import Row, say
+from benchmarks.vllm_plant.cells import ServingCell, draw_cells
+from benchmarks.vllm_plant.engine import build_library
+from benchmarks.vllm_plant.judge import play_cell
+from benchmarks.vllm_plant.totals import sum_by_group, sum_cells
+from benchmarks.vllm_plant.traces import read_trace
+from energy_agent.core.errors import UsageError
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+POLICIES = ("slo", "aimd", "bisect")
+_Job = tuple[ServingCell, tuple[str, ...], Path, int | None]
+
+
+def run(
+    data: Path = DATA,
+    seed: tuple[int, ...] = (),
+    only: str = "",
+    policies: tuple[str, ...] = POLICIES,
+    requests: int | None = None,
+    workers: int = 1,
+    out: Path | None = None,
+) -> Iterator[Row]:
+    """Cells of the seeds whose name matches the pattern `only`; at most `requests` per cell. A seed is drawn unless given."""
+    if workers < 1 or (requests is not None and requests < 1):
+        raise UsageError("--workers, --requests: expected at least 1")
+    seeds = seed or (SystemRandom().randrange(10**9),)
+    try:
+        pattern = re.compile(only)
+    except re.error as error:
+        raise UsageError(f"--only: expected a regular expression, got {only!r}: {error}") from error
+    cells = {seed: [cell for cell in draw_cells(seed) if pattern.search(cell.name)] for seed in seeds}
+    if not any(cells.values()):
+        raise UsageError(f"--only: {only!r} matches none of the cells, such as {draw_cells(seeds[0])[0].name}")
+    build_library()
+    for trace in {cell.trace for own in cells.values() for cell in own}:
+        read_trace(trace, data)
+    log = JudgingLog(out, seeds, policies) if out is not None else None
+    rows: list[Row] = []
+    with ProcessPoolExecutor(workers) as pool:
+        for number, own in cells.items():
+            say(f"seed {number}")
+            for cell_rows in pool.map(_play, [(cell, policies, data, requests) for cell in own]):
+                say(_progress(cell_rows))
+                for row in cell_rows:
+                    rows.append(row)
+                    if log is not None:
+                        log.append(number, row)
+                    yield {"seed": number, **row}
+    yield from sum_by_group(rows, policies)
+    yield from sum_cells(rows, policies)
+
+
+class JudgingLog:
+    """The file of rows with the hash of each policy's source; refuses seeds that another source was judged on."""
+
+    def __init__(self, path: Path, seeds: tuple[int, ...], policies: tuple[str, ...]) -> None:
+        from benchmarks import dvfs_judge_log  # it reads the source of policies, which nothing else here does
+
+        self._path, self._append = path, dvfs_judge_log.append
+        self._hashes = {name: dvfs_judge_log.source_hash(name) for name in policies}
+        for seed in seeds:
+            dvfs_judge_log.refuse_seen(path, seed, self._hashes)
+        for seed in seeds:  # before the run: an interrupted one has shown its cells as well
+            for name in policies:
+                self.append(seed, {"policy": name, "started": True})
+
+    def append(self, seed: int, row: Row) -> None:
+        """Add a row."""
+        self._append(self._path, seed, self._hashes[row["policy"]], row)
+
+
+def _play(job: _Job) -> list[Row]:
+    cell, policies, data, requests = job
+    return play_cell(cell, policies, data, requests)
+
+
+def _progress(rows: list[Row]) -> str:
+    parts = (f"{row['policy']} {row['saving_percent']:.1f} % -{row['short_points']:.2f}" for row in rows)
+    return f"{rows[0]['cell']}: best {rows[0]['best_saving_percent']:.1f} %, {', '.join(parts)}"

@@ -1,0 +1,250 @@
+"""Runs under policies, scores, totals and the command."""
+
+import ast
+import json
+import shutil
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import benchmarks.vllm_plant as package
+from benchmarks import dvfs_judge_log
+from benchmarks.__main__ import main
+from benchmarks.vllm_plant.cells import LimitKind, ServingCell, draw_cells
+from benchmarks.vllm_plant.engine import bucket_edges
+from benchmarks.vllm_plant.judge import (
+    CellLoad,
+    CellOutcome,
+    LatencyLimits,
+    choose_limits,
+    measure_capacity,
+    play_cell,
+    run_policy,
+    short_points,
+)
+from benchmarks.vllm_plant.systems import Role
+from benchmarks.vllm_plant.totals import paired_difference, sum_by_group, sum_cells
+
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+
+POLICY = """
+import json, sys
+start = sys.stdin.readline()
+settings = json.loads(start)["settings"]
+with open(sys.argv[1] + ".lines", "w") as log:
+    log.write(start)
+    for line in sys.stdin:
+        log.write(line)
+        print(json.dumps({"setting": settings[int(sys.argv[2])], "reason": "test"}), flush=True)
+"""
+"""A policy that always chooses the clock at the index that its name is, and keeps the lines it reads."""
+
+
+def make_command(folder: Path) -> tuple[str, ...]:
+    (folder / "policy.py").write_text(POLICY)
+    return (sys.executable, "-ISE", str(folder / "policy.py"), str(folder / "policy"))
+
+
+def make_cell(role: Role = "both", limits: LimitKind = "near", system: str = "H100-8B") -> ServingCell:
+    return ServingCell("cell", system, "conv", 0.6, 200, 1, (1.5, 1.5), 0.3, limits, role=role)
+
+
+@needs_compiler
+def test_policy_of_the_highest_clock_saves_nothing_and_is_not_short(data: Path, tmp_path: Path) -> None:
+    (row,) = play_cell(make_cell(), ["-1"], data, command=make_command(tmp_path))
+    assert row["saving_percent"] == pytest.approx(0, abs=1e-6)
+    assert (row["ttft_percent"], row["itl_percent"]) == (row["top_ttft_percent"], row["top_itl_percent"])
+    assert (row["short_points"], row["mean_mhz"], row["changes"]) == (0, 1980, 0)
+    assert row["requests"] == 200
+
+
+@needs_compiler
+def test_policies_of_one_clock_come_close_to_it_and_none_that_keeps_the_target_beats_the_best(
+    data: Path, tmp_path: Path
+) -> None:
+    rows = play_cell(make_cell(), [str(i) for i in range(0, 12, 3)], data, command=make_command(tmp_path))
+    savings = [row["saving_percent"] for row in rows]
+    assert savings[0] > 5
+    for row in rows:
+        assert row["changes"] == 1
+        assert row["of_best_percent"] == pytest.approx(100 * row["saving_percent"] / row["best_saving_percent"])
+        if row["short_points"] == 0:
+            assert row["saving_percent"] <= row["best_saving_percent"] + 1
+        if row["mean_mhz"] == pytest.approx(row["best_mhz"], rel=0.05):
+            assert row["saving_percent"] == pytest.approx(row["best_saving_percent"], abs=3)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("role", "limited"), [("both", {"ttft_ms", "itl_ms"}), ("prefill", {"ttft_ms"}), ("decode", {"itl_ms"})]
+)
+def test_a_policy_reads_the_lines_of_the_protocol(role: Role, limited: set[str], data: Path, tmp_path: Path) -> None:
+    cell = make_cell(role, system="H100-8B-spec")
+    load = CellLoad.draw(cell, data, 100)
+    arrival_s = load.arrivals_s(5)
+    outcome = run_policy(load, arrival_s, LatencyLimits(0.25, 0.05), "0", make_command(tmp_path))
+    start, *periods = map(json.loads, (tmp_path / "policy.lines").read_text().splitlines())
+    assert start["slo"].keys() == limited | {"attainment"}
+    assert (start["role"], start["period_s"], start["gpus"]) == (role, 1, 1)
+    assert [period["t_s"] for period in periods] == list(range(1, len(periods) + 1))
+    assert [period["setting"] for period in periods] == [1980] + [1005] * (len(periods) - 1)
+    for last, period in pairwise(periods):
+        for name in ("energy_j", "requests", "engine_steps", "drafts", "accepted"):
+            assert period[name] >= last[name]
+    final = periods[-1]
+    assert final["requests"] == final["tpot"]["count"] == final["ttft"]["count"] == 100
+    assert final["tokens"]["generation"] == load.drawn.output.sum()
+    for name, edges in zip(("ttft", "itl", "tpot"), (*bucket_edges(), bucket_edges()[1]), strict=True):
+        assert [edge for edge, _ in final[name]["buckets"]] == [*edges, "+Inf"]
+        counts = [count for _, count in final[name]["buckets"]]
+        assert counts == sorted(counts)
+        assert counts[-1] == final[name]["count"]
+    assert outcome.energy_j == final["energy_j"]
+    assert len(outcome.ttft_s) == 100
+
+
+@needs_compiler
+def test_a_policy_that_ends_is_an_error(data: Path) -> None:
+    load = CellLoad.draw(make_cell(), data, 10)
+    command = (sys.executable, "-ISE", "-c", "import sys; sys.stdin.readline(); sys.exit(3)")
+    with pytest.raises(RuntimeError, match="policy slo ended with exit code 3"):
+        run_policy(load, load.arrivals_s(5), LatencyLimits(0.25, 0.05), "slo", command)
+
+
+@needs_compiler
+def test_capacity_is_what_an_overloaded_engine_serves(data: Path) -> None:
+    load = CellLoad.draw(make_cell(), data, 200)
+    capacity_s = measure_capacity(load)
+    with load.engine(load.arrivals_s(5 * capacity_s)) as engine:
+        engine.advance(200 / capacity_s, load.params.top_mhz)
+        assert 150 < engine.metrics.requests <= 200
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ("near", LatencyLimits(0.45, 0.03)),
+        ("edge", LatencyLimits(0.5, 0.025)),  # between 1.2 and 2.5 times the percentiles
+        ("between", LatencyLimits(0.375, 0.03)),  # in the middle of 0.25 and 0.5
+        ("unmet", LatencyLimits(0.18, 0.017)),
+    ],
+)
+def test_limits_follow_from_the_percentiles_at_the_highest_clock(limits: LimitKind, expected: LatencyLimits) -> None:
+    assert choose_limits(make_cell(limits=limits), 0.3, 0.02) == expected
+
+
+def make_outcome(ttft_kept: int, itl_kept: int) -> CellOutcome:
+    """100 requests, of which some are within 1 s and 0.1 s."""
+    ttft_s = np.where(np.arange(100) < ttft_kept, 0.5, 2.0)
+    itl_s = np.where(np.arange(100) < itl_kept, 0.05, 0.2)
+    return CellOutcome(1.0, 1.0, ttft_s, itl_s, 1980.0)
+
+
+@pytest.mark.parametrize(
+    ("role", "run", "top", "points"),
+    [
+        ("both", (99, 99), (100, 100), 0),
+        ("both", (97, 98), (99, 100), 2),  # the worse of both, below 99 %
+        ("both", (90, 99), (92, 100), 1.9),  # the highest clock misses the target: its own less 0.1 points
+        ("prefill", (98, 50), (99, 100), 1),
+        ("decode", (50, 96), (99, 100), 3),
+    ],
+)
+def test_short_points_are_below_the_target_or_the_highest_clock(
+    role: Role, run: tuple[int, int], top: tuple[int, int], points: float
+) -> None:
+    cell, limits = make_cell(role), LatencyLimits(1.0, 0.1)
+    assert short_points(cell, limits, make_outcome(*run), make_outcome(*top)) == pytest.approx(points)
+
+
+def test_totals_are_sums_over_cells_and_groups() -> None:
+    savings = {"slo": [10.0, 20.0, 6.0], "aimd": [4.0, 10.0, 4.0]}
+    rows = [
+        {
+            "policy": name,
+            "group": group,
+            "saving_percent": saving,
+            "best_saving_percent": 20.0,
+            "short_points": short,
+        }
+        for name, own in savings.items()
+        for saving, group, short in zip(own, ("conv 30 %", "conv 30 %", "code 60 %"), (0.0, 0.1, 0.6), strict=True)
+    ]
+    slo, aimd = sum_cells(rows, ["slo", "aimd"])
+    assert (slo["cells"], slo["mean_saving_percent"], slo["of_best_percent"]) == (3, 12, 60)
+    assert (slo["cells_short"], slo["worst_short_points"]) == (1, 0.6)
+    assert slo["mean_short_points"] == pytest.approx(0.7 / 3)
+    # Differences 6, 10 and 2: mean 6, standard deviation 4, t of two degrees of freedom 4.303.
+    assert slo["over_aimd"] == "+6.00 (-3.94 to +15.94)"
+    assert (slo["over_bisect"], aimd["over_aimd"]) == ("-", "-")
+    groups = list(sum_by_group(rows, ["slo", "aimd"]))
+    assert [(row["group"], row["policy"], row["cells"]) for row in groups] == [
+        ("conv 30 %", "slo", 2),
+        ("conv 30 %", "aimd", 2),
+        ("code 60 %", "slo", 1),
+        ("code 60 %", "aimd", 1),
+    ]
+
+
+def test_difference_of_one_cell_has_no_bounds() -> None:
+    assert paired_difference([1.0]) == "-"
+
+
+@needs_compiler
+def test_command_prints_rows_and_totals_and_keeps_a_log(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "log.jsonl"
+    words = ["--seed", "3", "--only", "H100-8B-code-30$", "--policies", "aimd", "--requests", "40", "--json"]
+    assert main(["vllm_plant", *words, "--data", str(data), "--out", str(out)]) == 0
+    row, group, total = json.loads(capsys.readouterr().out)
+    assert (row["seed"], row["cell"], row["policy"], row["requests"]) == (3, "H100-8B-code-30", "aimd", 40)
+    assert group["group"] == "code 30 %"
+    assert total["mean_saving_percent"] == row["saving_percent"]
+    started, entry = map(json.loads, out.read_text().splitlines())
+    assert started["started"]
+    assert entry["sha256"] == dvfs_judge_log.source_hash("aimd")
+    assert entry["saving_percent"] == row["saving_percent"]
+
+
+@needs_compiler
+def test_seeds_that_a_changed_policy_has_seen_are_refused(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "log.jsonl"
+    dvfs_judge_log.append(out, 3, "0" * 64, {"policy": "aimd"})
+    assert main(["vllm_plant", "--data", str(data), "--seed", "2", "3", "--out", str(out)]) == 2
+    assert "a policy that changed needs a new seed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--only", "("], "regular expression"),
+        (["--only", "nothing"], "matches none of the cells"),
+        (["--requests", "0"], "expected at least 1"),
+    ],
+)
+def test_wrong_options_are_explained(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["vllm_plant", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_nothing_of_dvfs_is_imported_but_by_the_log() -> None:
+    imports = set()
+    for path in Path(package.__path__[0]).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                imports |= {f"{node.module}.{alias.name}" for alias in node.names}
+            elif isinstance(node, ast.Import):
+                imports |= {alias.name for alias in node.names}
+    assert {name for name in imports if "dvfs" in name} == {"benchmarks.dvfs_judge_log"}
+
+
+def test_every_cell_of_a_seed_has_a_drawable_load(data: Path) -> None:
+    for cell in draw_cells(2):
+        load = CellLoad.draw(cell, data, 50)
+        assert len(load) == 50
+        assert load.params.kv_blocks > 0
