@@ -2,7 +2,7 @@
 
 It shares no code with Wattlens' own simulators and policies, and it sees a policy only through the lines of
 `wattlens dvfs policy NAME --stdio`. engine.c is the engine; systems.py has GPUs and models with the origin of each number;
-cells.py draws 44 cells from a seed; judge.py plays them. 44 cells with three policies take about 15 minutes on one core.
+cells.py draws 44 cells from a seed; judge.py plays them. 44 cells with three policies take about 5 minutes.
 
 Target of a cell: the user's share of requests within each limit where the highest clock reaches it, else the highest clock's
 less 0.1 points. *short* are the points that the worse of both shares is below it; in a prefill or decode pool, its own latency

@@ -315,20 +315,26 @@ def _score(
         yield {
             "cell": cell.name,
             "policy": name,
-            "group": f"{cell.trace} {100 * cell.load:.0f} %",
+            "trace": cell.trace,
+            "load_percent": round(100 * cell.load),
             "limits": f"{cell.limits} {1000 * limits.ttft_s:.0f}/{1000 * limits.itl_s:.1f} ms {100 * cell.attainment:g} %",
-            "saving_percent": 100 * saving,
-            "of_best_percent": 100 * saving / best_saving if best_saving > _SMALLEST_BEST else None,
-            "ttft_percent": 100 * attained(run.ttft_s, limits.ttft_s),
-            "itl_percent": 100 * attained(run.itl_s, limits.itl_s),
-            "short_points": short_points(cell, limits, run, top),
+            "saving_percent": _percent(saving),
+            "of_best_percent": _percent(saving / best_saving) if best_saving > _SMALLEST_BEST else None,
+            "ttft_percent": _percent(attained(run.ttft_s, limits.ttft_s)),
+            "itl_percent": _percent(attained(run.itl_s, limits.itl_s)),
+            "short_points": round(short_points(cell, limits, run, top), 6),
             "mean_mhz": run.mean_mhz,
             "changes": run.changes,
             "best_mhz": best_mhz,
-            "best_saving_percent": 100 * best_saving,
-            "top_ttft_percent": 100 * attained(top.ttft_s, limits.ttft_s),
-            "top_itl_percent": 100 * attained(top.itl_s, limits.itl_s),
+            "best_saving_percent": _percent(best_saving),
+            "top_ttft_percent": _percent(attained(top.ttft_s, limits.ttft_s)),
+            "top_itl_percent": _percent(attained(top.itl_s, limits.itl_s)),
         }
+
+
+def _percent(ratio: float) -> float:
+    """In per cent, without rounding errors of equal runs and without a negative zero."""
+    return round(100 * ratio, 6) + 0.0
 
 
 def _percentile(values_s: Floats) -> float:

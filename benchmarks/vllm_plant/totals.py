@@ -12,10 +12,11 @@ BASELINES = ("aimd", "bisect")
 
 
 def sum_by_group(rows: Sequence[Row], policies: Sequence[str]) -> Iterator[Row]:
-    """Totals of each trace and load, in the order of their first cells."""
-    for group in dict.fromkeys(row["group"] for row in rows):
-        for total in sum_cells([row for row in rows if row["group"] == group], policies):
-            yield {"group": group, **total}
+    """Totals of each trace and load."""
+    for trace, load_percent in sorted({(row["trace"], row["load_percent"]) for row in rows}):
+        own = [row for row in rows if (row["trace"], row["load_percent"]) == (trace, load_percent)]
+        for total in sum_cells(own, policies):
+            yield {"trace": trace, "load_percent": load_percent, **total}
 
 
 def sum_cells(rows: Sequence[Row], policies: Sequence[str]) -> Iterator[Row]:
