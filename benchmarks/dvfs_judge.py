@@ -157,8 +157,8 @@ def draw_limits(cell: DrawnCell, top: SiteOutcome) -> SloTarget:
 
 
 def _edge(edges: Sequence[float], limit_s: float) -> float:
-    """The lowest bucket edge that is not below."""
-    return next(edge for edge in edges if edge >= limit_s)
+    """The lowest bucket edge that is not below; the limit itself where none is."""
+    return next((edge for edge in edges if edge >= limit_s), limit_s)
 
 
 def _quantile(values: Sequence[float], share: float) -> float:
