@@ -4,17 +4,17 @@ The target is an error budget (`_budget`): the share of requests that may miss t
 those that may miss the limit between tokens, each over the last 1,000 requests and the last hour. Misses are counted in the
 server's histograms (`_requests`) and remembered by clock.
 
-After a calm time, and while the queue is usually short, the clock falls: to one that has kept the budget, to one that would
-keep it even if everything took as much longer as the clock is lower (half way at a time), or by one step as a trial. It rises
-where more requests missed than the rest of the budget permits, and where the mean time between tokens exceeds its limit. A long
-queue, a spent budget, work of another kind, missing or stale metrics, thermal trouble and a restart of the server release it at
-once.
+After a calm time the clock falls, but not below what the arriving requests need (`_load`): to one that has kept the budget, to
+one that would keep it even if everything took as much longer as the clock is lower (half way at a time), or by one step as a
+trial. It rises where more requests missed than the rest of the budget permits, where the mean time between tokens exceeds its
+limit, and where more requests arrive than it can serve. A long queue, a spent budget, work of another kind, missing or stale
+metrics, thermal trouble and a restart of the server release it at once.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import exp, sqrt
+from math import sqrt
 
 from dvfs.policies._serving import (
     OPTIONS,
@@ -30,6 +30,7 @@ from dvfs.policies._serving import (
 )
 from dvfs.policies._shadow_saving import ShadowSaving
 from dvfs.policies.slo._budget import ErrorBudget
+from dvfs.policies.slo._load import ServerLoad
 from dvfs.policies.slo._requests import FirstTokenTimes, TokenTimes, WorkMeans, count_late_means
 from dvfs.types import Decision, DvfsPolicy, Observation, Prediction, Setting, WorkCounters
 from energy_agent.core.workloads.tokens import Latencies
@@ -47,12 +48,12 @@ _BURST = 0.1  # of a period's requests that missed: a clock that is plainly too 
 _SOON = 0.33  # of a request's time, whose mean between tokens foretells that of the whole
 _MARGIN = 0.95  # of the limit between tokens: requests' means differ from that of their time
 _POOL_MARGIN = 0.9  # the same in a decode pool, where the wait for the second token counts and no metric shows it
-_WAIT = 0.5  # of the limit to the first token that the queue may take
-_QUEUE = 20  # requests that may wait: nearly always fewer do where 80 % of the time is used (M/M/1: 99 % of the time)
-_SHORT_QUEUE, _SHORT_SHARE = 2, 0.6  # no longer for so much of the time: a load of 80 % (M/M/1: 1 - load^4)
-_SHORT_S = 60.0  # that this share is a mean of
-_REFUSED = 3.0  # misses that a longer queue counts as at the clock where it grew: not again for two thousand requests
-_RESUME = 0.5  # of both, below which a release for the queue ends
+_NEW = 500, 300.0  # requests or seconds, before which a server's clock does not fall: its load is not known
+_LOAD = 0.9  # of what a clock can serve, up to which it may be chosen
+_OVERLOAD = 1.0  # the same, from which it rises
+_FEW_WAITING = 2  # requests, whatever the load
+_WAIT = 0.35  # of the limit to the first token that the queue may take
+_RESUME = 0.5  # of that, below which a release for the queue ends
 _PACE = 5, 60  # requests that show how long one in the queue takes; beyond the second, older ones count half
 
 
@@ -72,7 +73,8 @@ class SloState:
         memory_age: requests since the memory was halved.
         first_tokens, token_times, work: what requests are like.
         pace: seconds of service, and first tokens in them.
-        short_queue: share of the last time in which few requests waited.
+        load: what arrives and what can be served.
+        seen: seconds and requests since the limits are these.
         resume_level: level to resume when the queue is short again; None: it is.
         settings: of the last decision.
         shadow: energy that the decisions would have saved in shadow mode.
@@ -92,7 +94,8 @@ class SloState:
     token_times: TokenTimes = field(default_factory=TokenTimes)
     work: WorkMeans = field(default_factory=WorkMeans)
     pace: tuple[float, float] = (0.0, 0.0)
-    short_queue: float = 0.0
+    load: ServerLoad = field(default_factory=ServerLoad)
+    seen: tuple[float, float] = (0.0, 0.0)
     resume_level: int | None = None
     settings: Mapping[str, Setting] = field(default_factory=dict)
     shadow: ShadowSaving = field(default_factory=ShadowSaving)
@@ -114,7 +117,7 @@ def decide(observation: Observation, state: SloState, config: ServingOptions) ->
     level = top if state.level is None else min(state.level, top)
     state, late = _learn(state, period, counters, observation.boot_ns / _NS)
     if state.work.is_other:  # of which nothing is known
-        state = replace(state, memory={}, near_misses={}, requests=0.0, work=state.work.renewed())
+        state = replace(state, memory={}, near_misses={}, requests=0.0, work=state.work.renewed(), load=ServerLoad())
         new, reason, resume_level = top, "other_work", None
     else:
         new, reason, resume_level = _choose(observation, state, period, level if observation.enforced else top, late)
@@ -144,15 +147,13 @@ def _learn(
     budgets, near_misses, memory = dict(state.budgets), dict(state.near_misses), dict(state.memory)
     level = period.level if state.resume_level is None else state.resume_level  # to which a queue is due
     late: dict[str, tuple[float, float]] = {}
-    # A backlog near saturation is not made up for, and its requests miss the limit only later.
-    is_refused = state.resume_level is None and level < len(period.grid) - 1 and period.reading.queue > _QUEUE
     for name, interval in period.seen.items():
         count, (misses, *below) = counts[name], _misses(state, period, interval, counts[name], means)
         late[name] = count, misses
         budgets[name] = budgets.get(name, ErrorBudget()).add(now_s, count, misses)
         n, k = memory.get((name, level), (0.0, 0.0))
         proving = count if state.resume_level is None else misses  # what is served at the highest clock proves no other
-        memory[name, level] = (0.0, _REFUSED) if is_refused and name == "ttft" else (n + proving, k + misses)
+        memory[name, level] = n + proving, k + misses
         before = near_misses.get(name, ())
         is_same = len(before) == len(below)
         near_misses[name] = tuple(a + b for a, b in zip(before, below, strict=True)) if is_same else tuple(below)
@@ -182,15 +183,15 @@ def _measure(
             counts["itl"] = float(means.count)
         elif ttft is None:  # those that ended come in bursts
             counts["itl"] = itl.seen.count / max(1.0, token_times.per_request)
+    waits = period.reading.queue > 0 and state.reading is not None and state.reading.queue > 0
     if ttft is not None:
         first_tokens = first_tokens.add(ttft.seen)
-        is_busy = period.reading.queue and state.reading is not None and state.reading.queue
-        seconds = pace[0] + (min(ttft.seen.sum_s, period.seconds) if is_busy else ttft.seen.sum_s)
+        seconds = pace[0] + (min(ttft.seen.sum_s, period.seconds) if waits else ttft.seen.sum_s)
         pace = (seconds, pace[1] + begun) if pace[1] + begun <= _PACE[1] else (seconds / 2, (pace[1] + begun) / 2)
-    short_queue = state.short_queue
-    short_queue += (float(period.reading.queue <= _SHORT_QUEUE) - short_queue) * (1.0 - exp(-period.seconds / _SHORT_S))
+    load = state.load.add(period.seconds, counts["ttft"], period.grown, period.grid[period.level] if waits else None)
+    seen = state.seen[0] + period.seconds, state.seen[1] + counts["ttft"]
     work = state.work.add(begun, prompt_tokens, batch)
-    state = replace(state, first_tokens=first_tokens, token_times=token_times, work=work, pace=pace, short_queue=short_queue)
+    state = replace(state, first_tokens=first_tokens, token_times=token_times, work=work, pace=pace, load=load, seen=seen)
     return state, counts
 
 
@@ -241,8 +242,11 @@ def _choose(
         return ""
 
     lowest = next((i for i in range(top) if not too_low(i)), top)
+    enough = next((i for i in range(top) if state.load.at(period.grid[i]) <= _LOAD), top)
     if state.resume_level is not None:
-        return max(state.resume_level, lowest), "resumed", None
+        return max(state.resume_level, lowest, enough), "resumed", None
+    if enough > level and period.reading.queue > _FEW_WAITING and state.load.at(period.grid[level]) > _OVERLOAD:
+        return enough, "load", None
     for name, (n, k) in late.items():
         if level < top and k >= 2 and k > _BURST * n:
             return level + (top - level + 1) // 2, name, None
@@ -255,12 +259,12 @@ def _choose(
         return 0, "knee", None
     if (observation.boot_ns - state.since_ns) / _NS < _CALM_S:
         return level, "calm", None
-    if state.short_queue < _SHORT_SHARE:
-        return level, "queue", None
-    for i in range(lowest, level):
+    if state.seen[0] < _NEW[1] and state.seen[1] < _NEW[0]:
+        return level, "few", None
+    for i in range(max(lowest, enough), level):
         if reason := _is_open(observation, state, level, i, share, most_spent):
             return i, reason, None
-    return level, too_low(level - 1) or "few", None
+    return level, too_low(level - 1) or ("load" if enough >= level else "few"), None
 
 
 def _is_open(
@@ -283,12 +287,10 @@ def _is_queue_long(state: SloState, period: ServedPeriod) -> bool:
     """Whether the requests that wait are a reason to release the clock."""
     ttft, queue = period.seen.get("ttft"), period.reading.queue
     seconds, requests = state.pace
-    if state.resume_level is not None and state.short_queue < _SHORT_SHARE:
-        return True
     if ttft is None or requests < _PACE[0]:
         return period.grown >= QUEUE_GROWTH or (state.resume_level is not None and queue > 0)
     part = 1.0 if state.resume_level is None else _RESUME
-    return queue > part * _QUEUE or queue * seconds / requests > part * _WAIT * ttft.limit_s
+    return queue * seconds / requests > part * _WAIT * ttft.limit_s
 
 
 def predict(state: SloState, _config: ServingOptions) -> Prediction | None:

@@ -3,7 +3,8 @@
 *Time to first token.* Requests of the bucket that the limit cuts are late, as if all took as long as its upper edge. Where the
 limit is in the falling tail, that is where a bucket holds fewer requests per second of its width than the one below, they are
 late in proportion (linear interpolation, as in Prometheus's `histogram_quantile`): more of them are at its lower edge, so this
-is an upper bound too.
+is an upper bound too. The sum of all times is another: each took at least as long as the lower edge of its bucket, and what is
+left of the sum is enough for so many late ones and no more. It is the lower of the two where few requests come in a period.
 
 *Time between tokens.* The limit is one on the mean of a request. Some servers have a histogram of these means, which counts a
 request when it ends. Others have single gaps alone: requests that decode at the same time get their tokens in the same steps,
@@ -41,8 +42,13 @@ class FirstTokenTimes:
         limit_s, edges = limit_s / factor * (1 + 1e-9), (0.0, *seen.edges, inf)
         cut = bisect_right(seen.edges, limit_s)
         low, high = edges[cut : cut + 2]
-        part = (high - limit_s) / (high - low) if self._is_falling(cut, low - edges[cut - 1], high - low) else 1.0
-        return sum(seen.counts[cut + 1 :]) + part * seen.counts[cut]
+        unclear: float = seen.counts[cut]
+        if self._is_falling(cut, low - edges[cut - 1], high - low):
+            unclear *= (high - limit_s) / (high - low)
+        if seen.is_sum_exact and limit_s > low:
+            rest_s = seen.sum_s - sum(count * edge for count, edge in zip(seen.counts, edges, strict=False))
+            unclear = min(unclear, max(0.0, rest_s // (limit_s - low)))
+        return sum(seen.counts[cut + 1 :]) + unclear
 
     def _is_falling(self, cut: int, width_below_s: float, width_s: float) -> bool:
         """Whether a bucket holds fewer requests per second than the one below."""

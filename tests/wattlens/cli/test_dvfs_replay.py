@@ -29,7 +29,7 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two minutes of chat, denser in the second."""
     path = tmp_path_factory.mktemp("t") / "chat.csv"
     rows = [(i * 700, 300 + 97 * i % 900, 40 + 31 * i % 60) for i in range(90)]
-    rows += [(63_000 + i * 150, 200 + 71 * i % 1500, 20 + 13 * i % 50) for i in range(380)]
+    rows += [(63_000 + i * 150, 200 + 71 * i % 1500, 20 + 13 * i % 50) for i in range(500)]
     path.write_text("at_ms,prompt,output\n" + "".join(f"{a},{p},{o}\n" for a, p, o in rows))
     return path
 
@@ -74,7 +74,7 @@ def test_its_json_has_every_rule_and_agrees_with_itself(replayed: tuple[str, str
         "trace", "server", "slo", "simulated", "replicas", "grid_mhz", "tokens", "seconds", "rows", "assumptions",
     }  # fmt: skip
     assert told["simulated"] is True
-    assert told["trace"] == {"name": "chat.csv", "requests": 470, "seconds": pytest.approx(119.85)}
+    assert told["trace"] == {"name": "chat.csv", "requests": 590, "seconds": pytest.approx(137.85)}
     assert told["server"]["basis"]["boundness"] == "assumed"
     assert told["server"]["basis"]["host"] == "fitted"
     assert list(told["server"]["marked"]) == ["decode", "older servers"]

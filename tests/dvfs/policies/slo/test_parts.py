@@ -2,6 +2,7 @@
 
 import random
 from bisect import bisect_left
+from dataclasses import replace
 from itertools import accumulate
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dvfs.policies.slo._budget import REQUESTS, ErrorBudget
+from dvfs.policies.slo._load import ServerLoad
 from dvfs.policies.slo._requests import FirstTokenTimes, TokenTimes, WorkMeans, count_late_means
 from energy_agent.core.workloads.tokens import Latencies
 
@@ -46,8 +48,54 @@ def test_in_a_falling_tail_first_tokens_are_late_in_proportion() -> None:
 
 
 def test_where_a_bucket_is_fuller_than_the_one_below_all_of_it_is_late() -> None:
-    seen = histogram([0.2] * 50 + [0.6] * 200)
+    seen = replace(histogram([0.2] * 50 + [0.6] * 200), is_sum_exact=False)
     assert FirstTokenTimes().add(seen).count_late(seen, 0.74) == 200
+
+
+@pytest.mark.parametrize(
+    ("values", "late"),
+    [([0.6], 0), ([0.7], 0), ([0.71], 1), ([0.6, 0.6, 0.6], 1), ([0.05, 0.6, 0.74], 1), ([0.3, 0.6, 3.0], 2)],
+)
+def test_the_sum_of_few_first_tokens_shows_how_many_can_be_late(values: list[float], late: int) -> None:
+    """Limit 0.7 s in the bucket from 0.5 to 0.75 s. Three of 0.6 s are 0.3 s above 0.5, enough for one of 0.7 and more."""
+    assert FirstTokenTimes().count_late(histogram(values), 0.7) == late
+
+
+def test_a_server_that_is_busy_all_the_time_shows_its_capacity() -> None:
+    load = ServerLoad()
+    for _ in range(60):  # 10 requests arrive per second; 8 are served at 1500 MHz, and the queue grows
+        load = load.add(1.0, 8, 2, 1500)
+    assert load.at(1500) == pytest.approx(10 / 8)
+    assert load.at(750) == pytest.approx(20 / 8)
+
+
+def test_the_load_is_not_known_until_requests_waited_for_a_time_nor_long_after() -> None:
+    load = ServerLoad()
+    for _ in range(600):
+        load = load.add(1.0, 8, 0, None)
+    assert load.at(1000) == 0
+    for _ in range(10):
+        load = load.add(1.0, 8, 0, 2000)
+    assert load.at(1000) == 0
+    for _ in range(20):
+        load = load.add(1.0, 8, 0, 2000)
+    assert load.at(1000) == pytest.approx(2)
+    for _ in range(1800):
+        load = load.add(1.0, 8, 0, None)
+    assert load.at(1000) == 0
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 60), st.floats(0, 1e9), st.integers(-(10**9), 10**9), st.sampled_from([None, 1005, 1980])),
+        max_size=60,
+    )
+)
+def test_the_load_rises_as_the_clock_falls(periods: list[tuple[float, float, int, int | None]]) -> None:
+    load = ServerLoad()
+    for period in periods:
+        load = load.add(*period)
+        assert 0 <= load.at(1980) <= load.at(1005) < float("inf")
 
 
 @pytest.mark.parametrize("drafts", [False, True])

@@ -59,7 +59,7 @@ def test_with_slack_the_clock_falls_and_missing_metrics_release_it(name: str, pe
 
 
 def test_slo_lowers_the_clock_of_a_light_load() -> None:
-    answers = talk("slo", START, *(period(n) for n in range(1, 120)))
+    answers = talk("slo", START, *(period(n) for n in range(1, 400)))
     assert min(answer["setting"] for answer in answers) < 1980
     assert {answer["setting"] for answer in answers} <= set(START["settings"])
 
