@@ -25,7 +25,7 @@ BIN = Path(sys.executable).parent
 GENERATED = {ROOT / "docs/cli.md"}
 """The `--help` pages, which tests/wattlens/cli/test_help.py compares."""
 PAGES = [ROOT / "README.md", *sorted(set((ROOT / "docs").rglob("*.md")) - GENERATED)]
-BLOCK = re.compile(r"(?:^<!-- (?P<mark>[a-z ]+): (?P<text>.*?) -->\n)?^```(?P<kind>[\w-]*)\n(?P<code>.*?)^```$", re.M | re.S)
+BLOCK = re.compile(r"(?:^<!-- (?P<mark>[a-z ]+): (?P<text>[^\n]*) -->\n)?^```(?P<kind>[\w-]*)\n(?P<code>.*?)^```$", re.M | re.S)
 OUTPUT = {"text", "json"}
 KINDS = {"sh", "python", "yaml", "promql", "sql", "ini"} | OUTPUT
 MARKS = {"not run", "run by"}
