@@ -23,7 +23,7 @@ from tests.dashboards.render.nodes import EVERYTHING, MANY_GPUS, ONE_GPU
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(1800)]
 
 BOARDS = {board["uid"]: as_fed(board) for board in committed()}
-WARM_S, SPAN_S, EARLIER_S = 10, 60, 4
+WARM_S, SPAN_S, EARLIER_S = 10, 60, 15
 SPAN = (f"now-{SPAN_S}s", "now")
 LONG_AGO = ("now-3h", "now-2h")
 SEEN = [

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -298,7 +299,8 @@ def test_shares_of_a_final_hour_are_the_energy_of_their_engines(tmp_path: Path, 
                 f"plant {drawn_uj} uJ: {metered_uj / drawn_uj - 1:+.3%}, of it the sensor's gain {gain - 1:+.3%}"
             )
             assert metered_uj == pytest.approx(drawn_uj * gain, rel=0.005)  # a tick of the counter at each end
-            (price,) = gateway.query(f'wattlens_generation_price_joules_per_token{{engine="{hour["engine"]}",hour="last"}}')
+            query = f'wattlens_generation_price_joules_per_token{{engine="{hour["engine"]}",hour="last"}}'
+            (price,) = eventually(partial(gateway.query, query))  # at its next scrape
             assert float(price["value"][1]) == pytest.approx(hour["prices"]["generation"]["joules"], rel=1e-9)
 
 
