@@ -36,7 +36,8 @@ from dvfs.types import Decision, DvfsPolicy, Observation, Prediction, Setting, W
 from energy_agent.core.workloads.tokens import Latencies
 
 _NS = 1_000_000_000
-# Chosen on judging cells of eight seeds, unless a comment gives another origin.
+# Chosen on cells of eight seeds of `benchmarks dvfs_judge`, unless a comment gives another origin. From _NEW_REQUESTS to _WAIT,
+# and in `_load`: on seeds 11 to 13 of `benchmarks vllm_plant`.
 _CALM_S = 3.0  # between a change of the clock and a step down: a second or two of a batch say little
 _FEW = 20  # requests at a clock before a step down that is not proven
 _MANY = 60  # requests that prove a clock
@@ -48,10 +49,9 @@ _BURST = 0.1  # of a period's requests that missed: a clock that is plainly too 
 _SOON = 0.33  # of a request's time, whose mean between tokens foretells that of the whole
 _MARGIN = 0.95  # of the limit between tokens: requests' means differ from that of their time
 _POOL_MARGIN = 0.9  # the same in a decode pool, where the wait for the second token counts and no metric shows it
-_NEW = 500, 300.0  # requests or seconds, before which a server's clock does not fall: its load is not known
-_LOAD = 0.9  # of what a clock can serve, up to which it may be chosen
-_OVERLOAD = 1.0  # the same, from which it rises
-_FEW_WAITING = 2  # requests, whatever the load
+_NEW_REQUESTS, _NEW_S = 500, 300.0  # before one of both, the clock of a new server does not fall: its load is not known
+_LOAD = 0.9  # of what a clock can serve, up to which it may be chosen; it rises where more arrives than it can serve
+_FEW_WAITING = 2  # requests, for which it does not rise
 _WAIT = 0.35  # of the limit to the first token that the queue may take
 _RESUME = 0.5  # of that, below which a release for the queue ends
 _PACE = 5, 60  # requests that show how long one in the queue takes; beyond the second, older ones count half
@@ -245,7 +245,7 @@ def _choose(
     enough = next((i for i in range(top) if state.load.at(period.grid[i]) <= _LOAD), top)
     if state.resume_level is not None:
         return max(state.resume_level, lowest, enough), "resumed", None
-    if enough > level and period.reading.queue > _FEW_WAITING and state.load.at(period.grid[level]) > _OVERLOAD:
+    if enough > level and period.reading.queue > _FEW_WAITING and state.load.at(period.grid[level]) > 1.0:
         return enough, "load", None
     for name, (n, k) in late.items():
         if level < top and k >= 2 and k > _BURST * n:
@@ -259,7 +259,8 @@ def _choose(
         return 0, "knee", None
     if (observation.boot_ns - state.since_ns) / _NS < _CALM_S:
         return level, "calm", None
-    if state.seen[0] < _NEW[1] and state.seen[1] < _NEW[0]:
+    seconds, requests = state.seen
+    if seconds < _NEW_S and requests < _NEW_REQUESTS:
         return level, "few", None
     for i in range(max(lowest, enough), level):
         if reason := _is_open(observation, state, level, i, share, most_spent):
