@@ -30,12 +30,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from random import Random, SystemRandom
-from statistics import mean, stdev
+from statistics import mean
 
 import dvfs.policies as package
 from benchmarks import dvfs_judge_changes, dvfs_judge_log
 from benchmarks.dvfs_judge_changes import Map
 from benchmarks.dvfs_traces import DATA
+from benchmarks.paired import paired_difference
 from benchmarks.runner import Row, say
 from dvfs.replay.serving import trace
 from dvfs.replay.serving.drawn import EDGES, random_engine, random_gpu
@@ -52,7 +53,6 @@ from dvfs.replay.serving.plant import (
 from dvfs.replay.serving.verdict import SloTarget, best_fixed, is_short, lost_points, under_policy
 from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError
-from energy_agent.core.interval import t_quantile
 
 POLICIES = ("slo", "aimd", "bisect")
 BASELINES = ("aimd", "bisect")
@@ -225,16 +225,8 @@ def totals(rows: Sequence[Row], policies: Sequence[str]) -> Iterator[Row]:
         }
         for baseline in BASELINES:
             pairs = list(zip(own, by_policy.get(baseline, ()), strict=False))
-            total[f"over_{baseline}"] = _difference([a["saving_percent"] - b["saving_percent"] for a, b in pairs])
+            total[f"over_{baseline}"] = paired_difference([a["saving_percent"] - b["saving_percent"] for a, b in pairs])
         yield total
-
-
-def _difference(points: Sequence[float]) -> str:
-    """Mean with 95 % bounds."""
-    if len(points) < 2:
-        return "-"
-    half = t_quantile(len(points) - 1, 0.025) * stdev(points) / math.sqrt(len(points))
-    return f"{mean(points):+.2f} ({mean(points) - half:+.2f} to {mean(points) + half:+.2f})"
 
 
 def run(

@@ -10,7 +10,7 @@ counts alone. *best* is the fixed clock of least energy that is not short, chose
 of savings over the sum of the best fixed clocks'. *over NAME* is the mean difference of saving to a baseline in points, with
 95 % bounds over cells.
 
-With --out FILE, each row is appended to FILE as a JSON line with the seed and a hash of the policy's source, and a seed that
+With --log FILE, each row is appended to FILE as a JSON line with the seed and a hash of the policy's source, and a seed that
 was judged with another source of the policy is refused, as by dvfs_judge. Several seeds have common totals.
 """
 
@@ -37,14 +37,14 @@ def run(
     data: Path = DATA,
     seed: tuple[int, ...] = (),
     only: str = "",
-    policies: tuple[str, ...] = POLICIES,
+    policy: tuple[str, ...] = POLICIES,
     requests: int | None = None,
-    workers: int = 1,
-    out: Path | None = None,
+    jobs: int = 1,
+    log: Path | None = None,
 ) -> Iterator[Row]:
     """Cells of the seeds whose name matches the pattern `only`; at most `requests` per cell. A seed is drawn unless given."""
-    if workers < 1 or (requests is not None and requests < 1):
-        raise UsageError("--workers, --requests: expected at least 1")
+    if jobs < 1 or (requests is not None and requests < 1):
+        raise UsageError("--jobs, --requests: expected at least 1")
     seeds = seed or (SystemRandom().randrange(10**9),)
     try:
         pattern = re.compile(only)
@@ -56,20 +56,20 @@ def run(
     build_library()
     for trace in {cell.trace for own in cells.values() for cell in own}:
         read_trace(trace, data)
-    log = JudgingLog(out, seeds, policies) if out is not None else None
+    judged = JudgingLog(log, seeds, policy) if log is not None else None
     rows: list[Row] = []
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(jobs) as pool:
         for number, own in cells.items():
             say(f"seed {number}")
-            for cell_rows in pool.map(_play, [(cell, policies, data, requests) for cell in own]):
+            for cell_rows in pool.map(_play, [(cell, policy, data, requests) for cell in own]):
                 say(_progress(cell_rows))
                 for row in cell_rows:
                     rows.append(row)
-                    if log is not None:
-                        log.append(number, row)
+                    if judged is not None:
+                        judged.append(number, row)
                     yield {"seed": number, **row}
-    yield from sum_by_group(rows, policies)
-    yield from sum_cells(rows, policies)
+    yield from sum_by_group(rows, policy)
+    yield from sum_cells(rows, policy)
 
 
 class JudgingLog:

@@ -13,7 +13,7 @@ enum { TTFT_BUCKETS = 22, ITL_BUCKETS = 19, BLOCK_TOKENS = 16, LIMITER_HALVINGS 
 
 static const double LIMITER_LOWEST_RATIO = 0.3; /* of the top clock */
 static const double HOST_CLOCK_SHARE = 0.6;     /* clock-tree power while the GPU waits for the CPU in a step */
-static const double IDLE_CLOCK_SHARE = 0.5;     /* and without work */
+const double IDLE_CLOCK_SHARE = 0.5;            /* and without work */
 static const double CPU_NOISE_FACTOR = 4;       /* CPU times vary more than GPU times */
 static const double NEVER_S = 1e18;
 

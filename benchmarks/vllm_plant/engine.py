@@ -24,6 +24,8 @@ _SOURCE = Path(__file__).with_name("engine.c")
 # Without contraction, every processor gives the same results.
 _FLAGS = ("-std=gnu11", "-O2", "-fPIC", "-shared", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror")
 _TTFT_BUCKETS, _ITL_BUCKETS = 22, 19
+BLOCK_TOKENS = 16
+"""Tokens of a KV block, vLLM's default; as in engine.c."""
 
 
 class EngineParams(ctypes.Structure):
@@ -194,8 +196,10 @@ class VllmEngine:
 
     def __init__(self, params: EngineParams, requests: EngineRequests, seed: int) -> None:
         longest = int(np.max(requests.prompt + requests.output)) + int(params.draft_tokens)
-        if longest > 16 * params.kv_blocks:
-            raise ValueError(f"a request of {longest} tokens does not fit the KV cache of {16 * params.kv_blocks:.0f}")
+        if longest > BLOCK_TOKENS * params.kv_blocks:
+            raise ValueError(
+                f"a request of {longest} tokens does not fit the KV cache of {BLOCK_TOKENS * params.kv_blocks:.0f}"
+            )
         self._library = _load_library()
         self._count = len(requests)
         self._handle = self._library.engine_new(
@@ -226,6 +230,12 @@ class VllmEngine:
         first_s, last_s = np.zeros(self._count), np.zeros(self._count)
         self._library.engine_token_times(self._handle, first_s, last_s)
         return first_s, last_s
+
+
+def idle_power_w(params: EngineParams) -> float:
+    """Power between requests at the top clock."""
+    share = ctypes.c_double.in_dll(_load_library(), "IDLE_CLOCK_SHARE").value
+    return float(params.idle_w + share * params.clock_w)
 
 
 @cache

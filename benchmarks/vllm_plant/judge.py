@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks.runner import Row
 from benchmarks.vllm_plant.cells import ServingCell
 from benchmarks.vllm_plant.engine import (
+    BLOCK_TOKENS,
     EngineMetrics,
     EngineParams,
     EngineRequests,
@@ -22,8 +23,9 @@ from benchmarks.vllm_plant.engine import (
     LatencyHistogram,
     VllmEngine,
     bucket_edges,
+    idle_power_w,
 )
-from benchmarks.vllm_plant.systems import BLOCK_TOKENS, SYSTEMS, clock_settings, engine_params, idle_power_w
+from benchmarks.vllm_plant.systems import SYSTEMS, clock_settings, engine_params
 from benchmarks.vllm_plant.traces import DrawnRequests, draw_requests, read_trace
 
 COMMAND = (sys.executable, "-m", "wattlens", "dvfs", "policy")
@@ -293,15 +295,16 @@ def play_cell(
 
     fixed = {mhz: run_fixed(load, arrival_s, mhz) for mhz in settings}
     steered = {name: run_policy(load, arrival_s, limits, name, command) for name in policies}
-    return [row | {"requests": len(load)} for row in _score(cell, limits, fixed, steered)]
+    return list(_score(load, limits, fixed, steered))
 
 
 def _score(
-    cell: ServingCell, limits: LatencyLimits, fixed: Mapping[int, CellOutcome], steered: Mapping[str, CellOutcome]
+    load: CellLoad, limits: LatencyLimits, fixed: Mapping[int, CellOutcome], steered: Mapping[str, CellOutcome]
 ) -> Iterator[Row]:
+    cell = load.cell
     top = fixed[max(fixed)]
     end_s = max(run.end_s for run in (*fixed.values(), *steered.values()))
-    idle_w = idle_power_w(cell.system)
+    idle_w = idle_power_w(load.params)
 
     def energy_j(run: CellOutcome) -> float:  # to the same end for all
         return run.energy_j + (end_s - run.end_s) * idle_w
@@ -329,6 +332,7 @@ def _score(
             "best_saving_percent": _percent(best_saving),
             "top_ttft_percent": _percent(attained(top.ttft_s, limits.ttft_s)),
             "top_itl_percent": _percent(attained(top.itl_s, limits.itl_s)),
+            "requests": len(load),
         }
 
 

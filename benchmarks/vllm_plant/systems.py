@@ -13,7 +13,7 @@ Origin of the numbers:
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.vllm_plant.engine import EngineParams
+from benchmarks.vllm_plant.engine import BLOCK_TOKENS, EngineParams
 
 Role = Literal["both", "prefill", "decode"]
 
@@ -160,7 +160,6 @@ SYSTEMS = {
 }
 _CLOCKS = 12
 _CLOCK_STEP_MHZ = 15
-BLOCK_TOKENS = 16
 
 
 def clock_settings(system: str) -> list[int]:
@@ -169,12 +168,6 @@ def clock_settings(system: str) -> list[int]:
     span_mhz = gpu.top_mhz - gpu.low_mhz
     clocks = (gpu.low_mhz + span_mhz * i / (_CLOCKS - 1) for i in range(_CLOCKS))
     return sorted({round(mhz / _CLOCK_STEP_MHZ) * _CLOCK_STEP_MHZ for mhz in clocks})
-
-
-def idle_power_w(system: str) -> float:
-    """Power of the group between requests at the top clock."""
-    gpu, gpus = GPUS[SYSTEMS[system].gpu], SYSTEMS[system].gpus
-    return gpu.idle_w * gpus + 0.5 * (gpu.clock_w * gpus)
 
 
 def engine_params(name: str, role: Role) -> EngineParams:

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from statistics import mean, stdev
+from statistics import mean
 
+from benchmarks.paired import paired_difference
 from benchmarks.runner import Row
 from benchmarks.vllm_plant.judge import SHORT_POINTS
-from energy_agent.core.interval import t_quantile
 
 BASELINES = ("aimd", "bisect")
 
@@ -38,11 +38,3 @@ def sum_cells(rows: Sequence[Row], policies: Sequence[str]) -> Iterator[Row]:
             pairs = list(zip(own, by_policy.get(baseline, ()), strict=False)) if baseline != name else []
             total[f"over_{baseline}"] = paired_difference([a["saving_percent"] - b["saving_percent"] for a, b in pairs])
         yield total
-
-
-def paired_difference(points: Sequence[float]) -> str:
-    """Mean with 95 % bounds over cells (Student t)."""
-    if len(points) < 2:
-        return "-"
-    half = t_quantile(len(points) - 1, 0.025) * stdev(points) / math.sqrt(len(points))
-    return f"{mean(points):+.2f} ({mean(points) - half:+.2f} to {mean(points) + half:+.2f})"

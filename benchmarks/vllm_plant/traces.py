@@ -1,7 +1,8 @@
 """Public request traces, and the requests of a cell drawn from them.
 
 `conv` and `code`: Azure LLM inference 2023, conversation and the first 440 requests of code completion (CC-BY-4.0). `moon` and
-`moonsyn`: Mooncake, conversation and synthetic (Apache-2.0). `code` is in benchmarks/data, the others come from a folder.
+`moonsyn`: Mooncake, conversation and synthetic (Apache-2.0), as CSV with the columns timestamp_ms, input_length and
+output_length. `code` is in benchmarks/data, the others come from a folder.
 """
 
 import csv
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.vllm_plant.engine import Floats, Ints
+from benchmarks.vllm_plant.engine import BLOCK_TOKENS, Floats, Ints
 from energy_agent.core.errors import UsageError
 
 CODE = Path(__file__).parents[1] / "data/azure-llm-2023/AzureLLMInferenceTrace_code_440.csv"
@@ -26,7 +27,6 @@ FILES = {
 _GAP_LIMIT_S = 10.0  # the code excerpt has silences of 28 and 144 s, which repetition would multiply
 _STAMP_S = 3.0  # time stamps of Mooncake's conversations are multiples of it
 _RUN = 40  # neighbours that are repeated together, so that bursts stay bursts
-_BLOCK_TOKENS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ def read_trace(name: str, data: Path) -> RequestTrace:
     path = CODE if name == "code" else data / FILES[name]
     if not path.is_file():
         raise UsageError(
-            f"{path}: no such trace; get it from Azure/AzurePublicDataset (CC-BY-4.0) or kvcache-ai/Mooncake (Apache-2.0), "
-            "and name its folder with --data"
+            f"{path}: no such trace; get it from Azure/AzurePublicDataset (CC-BY-4.0) or kvcache-ai/Mooncake (Apache-2.0; its "
+            "JSON lines as CSV with timestamp_ms, input_length, output_length), and name its folder with --data"
         )
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -97,7 +97,7 @@ def draw_requests(trace: RequestTrace, count: int, seed: int, kv_tokens: int, hi
         rows = np.concatenate([np.arange(start, start + _RUN) % length for start in starts])[:count]
     prompt = np.minimum(trace.prompt[rows], int(kv_tokens * 0.7))
     cached_share = np.where(draw.random(count) < hit_share, draw.uniform(0.2, 0.95, count), 0)
-    cached = (prompt * cached_share).astype(int) // _BLOCK_TOKENS * _BLOCK_TOKENS
+    cached = (prompt * cached_share).astype(int) // BLOCK_TOKENS * BLOCK_TOKENS
     cached = np.maximum(np.minimum(cached, prompt - 1), 0)
     output = np.maximum(trace.output[rows], 1)
     return DrawnRequests(

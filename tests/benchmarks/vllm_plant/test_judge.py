@@ -13,6 +13,7 @@ import pytest
 import benchmarks.vllm_plant as package
 from benchmarks import dvfs_judge_log
 from benchmarks.__main__ import main
+from benchmarks.paired import paired_difference
 from benchmarks.vllm_plant.cells import LimitKind, ServingCell, draw_cells
 from benchmarks.vllm_plant.engine import bucket_edges
 from benchmarks.vllm_plant.judge import (
@@ -26,7 +27,7 @@ from benchmarks.vllm_plant.judge import (
     short_points,
 )
 from benchmarks.vllm_plant.systems import Role
-from benchmarks.vllm_plant.totals import paired_difference, sum_by_group, sum_cells
+from benchmarks.vllm_plant.totals import sum_by_group, sum_cells
 
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 
@@ -198,8 +199,8 @@ def test_difference_of_one_cell_has_no_bounds() -> None:
 @needs_compiler
 def test_command_prints_rows_and_totals_and_keeps_a_log(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "log.jsonl"
-    words = ["--seed", "3", "--only", "H100-8B-code-30$", "--policies", "aimd", "--requests", "40", "--json"]
-    assert main(["vllm_plant", *words, "--data", str(data), "--out", str(out)]) == 0
+    words = ["--seed", "3", "--only", "H100-8B-code-30$", "--policy", "aimd", "--requests", "40", "--json"]
+    assert main(["vllm_plant", *words, "--data", str(data), "--log", str(out)]) == 0
     row, group, total = json.loads(capsys.readouterr().out)
     assert (row["seed"], row["cell"], row["policy"], row["requests"]) == (3, "H100-8B-code-30", "aimd", 40)
     assert (group["trace"], group["load_percent"]) == ("code", 30)
@@ -216,7 +217,7 @@ def test_seeds_that_a_changed_policy_has_seen_are_refused(
 ) -> None:
     out = tmp_path / "log.jsonl"
     dvfs_judge_log.append(out, 3, "0" * 64, {"policy": "aimd"})
-    assert main(["vllm_plant", "--data", str(data), "--seed", "2", "3", "--out", str(out)]) == 2
+    assert main(["vllm_plant", "--data", str(data), "--seed", "2", "3", "--log", str(out)]) == 2
     assert "a policy that changed needs a new seed" in capsys.readouterr().err
 
 
