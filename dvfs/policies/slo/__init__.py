@@ -31,7 +31,7 @@ from dvfs.policies._serving import (
 from dvfs.policies._shadow_saving import ShadowSaving
 from dvfs.policies.slo._budget import ErrorBudget
 from dvfs.policies.slo._load import ServerLoad
-from dvfs.policies.slo._requests import FirstTokenTimes, TokenTimes, WorkMeans, count_late_means
+from dvfs.policies.slo._requests import LatencyShape, TokenTimes, WorkMeans
 from dvfs.types import Decision, DvfsPolicy, Observation, Prediction, Setting, WorkCounters
 from energy_agent.core.workloads.tokens import Latencies
 
@@ -50,7 +50,8 @@ _SOON = 0.33  # of a request's time, whose mean between tokens foretells that of
 _MARGIN = 0.95  # of the limit between tokens: requests' means differ from that of their time
 _POOL_MARGIN = 0.9  # the same in a decode pool, where the wait for the second token counts and no metric shows it
 _NEW_REQUESTS, _NEW_S = 500, 300.0  # before one of both, the clock of a new server does not fall: its load is not known
-_LOAD = 0.9  # of what a clock can serve, up to which it may be chosen; it rises where more arrives than it can serve
+_SETTLING_S = 5.0  # after a rise; 15 does as well
+_LOAD = 0.9  # of what a clock can serve, up to which it may be chosen, or 1 one step down while nobody waits: that measures it
 _FEW_WAITING = 2  # requests, for which it does not rise
 _WAIT = 0.35  # of the limit to the first token that the queue may take
 _RESUME = 0.5  # of that, below which a release for the queue ends
@@ -65,13 +66,14 @@ class SloState:
         target: limits and clocks that the rest is about.
         reading, counters: the last ones.
         level: index of the clock in the grid; None: the original clock.
+        before: the level before its last change.
         since_ns: time of its last change.
         requests, near_misses: since then: requests, and how many of them would have missed at each lower clock if everything
             had taken as much longer.
         budgets: error budgets.
         memory: requests and misses by latency and level.
         memory_age: requests since the memory was halved.
-        first_tokens, token_times, work: what requests are like.
+        first_tokens, means, token_times, work: what requests are like.
         pace: seconds of service, and first tokens in them.
         load: what arrives and what can be served.
         seen: seconds and requests since the limits are these.
@@ -84,13 +86,15 @@ class SloState:
     reading: LatencyReading | None = None
     counters: WorkCounters | None = None
     level: int | None = None
+    before: int | None = None
     since_ns: int = 0
     requests: float = 0.0
     near_misses: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     budgets: Mapping[str, ErrorBudget] = field(default_factory=dict)
     memory: Mapping[tuple[str, int], tuple[float, float]] = field(default_factory=dict)
     memory_age: float = 0.0
-    first_tokens: FirstTokenTimes = field(default_factory=FirstTokenTimes)
+    first_tokens: LatencyShape = field(default_factory=LatencyShape)
+    means: LatencyShape = field(default_factory=LatencyShape)
     token_times: TokenTimes = field(default_factory=TokenTimes)
     work: WorkMeans = field(default_factory=WorkMeans)
     pace: tuple[float, float] = (0.0, 0.0)
@@ -112,7 +116,7 @@ def decide(observation: Observation, state: SloState, config: ServingOptions) ->
         return unsteered(state.level, reason), _changed(observation, kept, None)
     target = observation.terms.ttft_s, observation.terms.itl_s, period.grid
     if target != state.target:  # misses of another limit say nothing of this one
-        state = SloState(target, state.reading, state.counters, state.level, state.since_ns)
+        state = SloState(target, state.reading, state.counters, state.level, since_ns=state.since_ns)
     top = len(period.grid) - 1
     level = top if state.level is None else min(state.level, top)
     state, late = _learn(state, period, counters, observation.boot_ns / _NS)
@@ -134,7 +138,7 @@ def _changed(observation: Observation, state: SloState, level: int | None) -> Sl
     """At another level. In shadow mode requests remain those of the original clock."""
     if not observation.enforced:
         return replace(state, level=level)
-    return replace(state, level=level, since_ns=observation.boot_ns, requests=0.0, near_misses={})
+    return replace(state, level=level, before=state.level, since_ns=observation.boot_ns, requests=0.0, near_misses={})
 
 
 def _learn(
@@ -145,14 +149,14 @@ def _learn(
     state, counts = _measure(state, period, counters, means)
     requests = max(counts[name] for name in period.seen)
     budgets, near_misses, memory = dict(state.budgets), dict(state.near_misses), dict(state.memory)
-    level = period.level if state.resume_level is None else state.resume_level  # to which a queue is due
+    level = _responsible_level(state, period, now_s)
     late: dict[str, tuple[float, float]] = {}
     for name, interval in period.seen.items():
         count, (misses, *below) = counts[name], _misses(state, period, interval, counts[name], means)
         late[name] = count, misses
         budgets[name] = budgets.get(name, ErrorBudget()).add(now_s, count, misses)
         n, k = memory.get((name, level), (0.0, 0.0))
-        proving = count if state.resume_level is None else misses  # what is served at the highest clock proves no other
+        proving = count if level == period.level else misses  # what is served at a higher clock proves no lower one
         memory[name, level] = n + proving, k + misses
         before = near_misses.get(name, ())
         is_same = len(before) == len(below)
@@ -163,6 +167,14 @@ def _learn(
         memory = {key: (n / 2, k / 2) for key, (n, k) in memory.items()}
         near_misses = {name: tuple(k / 2 for k in misses) for name, misses in near_misses.items()}
     return replace(state, budgets=budgets, near_misses=near_misses, memory=memory, memory_age=age, requests=total), late
+
+
+def _responsible_level(state: SloState, period: ServedPeriod, now_s: float) -> int:
+    """The level to which misses are due: the one before a rise, until a queue has gone and requests of that time are served."""
+    lower = state.resume_level
+    if lower is None and now_s - state.since_ns / _NS < _SETTLING_S:
+        lower = state.before
+    return period.level if lower is None else min(lower, period.level)
 
 
 def _measure(
@@ -181,6 +193,7 @@ def _measure(
         batch = max(1.0, itl.seen.sum_s / max(1e-9, period.seconds))
         if means is not None:
             counts["itl"] = float(means.count)
+            state = replace(state, means=state.means.add(means))
         elif ttft is None:  # those that ended come in bursts
             counts["itl"] = itl.seen.count / max(1.0, token_times.per_request)
     waits = period.reading.queue > 0 and state.reading is not None and state.reading.queue > 0
@@ -212,13 +225,10 @@ def _misses(
     factors = (1.0, *(period.grid[period.level] / mhz for mhz in period.grid[: period.level]))
     if not interval.is_mean:
         return [state.first_tokens.count_late(interval.seen, interval.limit_s, factor) for factor in factors]
-    limit_s = interval.limit_s * (_MARGIN if "ttft" in period.seen else _POOL_MARGIN)
-    mean_s = state.token_times.mean_s()
-    unclear = [float(mean_s * factor > limit_s) for factor in factors]
+    mean_s = state.token_times.mean_s() / (_MARGIN if "ttft" in period.seen else _POOL_MARGIN)
     if means is None:
-        return [requests * late for late in unclear]
-    # The histogram of requests' means decides, except for the bucket that the limit cuts.
-    return [count_late_means(means, interval.limit_s / factor, late) for factor, late in zip(factors, unclear, strict=True)]
+        return [requests * (mean_s * factor > interval.limit_s) for factor in factors]
+    return [state.means.count_late(means, interval.limit_s, factor, mean_s) for factor in factors]
 
 
 def _choose(
@@ -243,6 +253,8 @@ def _choose(
 
     lowest = next((i for i in range(top) if not too_low(i)), top)
     enough = next((i for i in range(top) if state.load.at(period.grid[i]) <= _LOAD), top)
+    if enough >= level > 0 == period.reading.queue and state.load.at(period.grid[level - 1]) <= 1.0:
+        enough = level - 1
     if state.resume_level is not None:
         return max(state.resume_level, lowest, enough), "resumed", None
     if enough > level and period.reading.queue > _FEW_WAITING and state.load.at(period.grid[level]) > 1.0:

@@ -1,7 +1,8 @@
 """The error budget of a latency: how many of the last requests missed it, of those that may. Pure.
 
-The share that may miss is 1 - attainment, over the last 1,000 requests and over the last hour. Google's SRE workbook ("Alerting
-on SLOs") calls the quotient the budget consumed, and looks at a short and a long window too.
+The share that may miss is 1 - attainment, over the last hour. Over the last 1,000 requests it is twice that: misses come in
+bursts of traffic, and after each of them the clock would stay high, although the hour has budget left. Google's SRE workbook
+("Alerting on SLOs") calls the quotient the budget consumed, and lets a short window consume it faster than a long one too.
 """
 
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from math import inf
 
 REQUESTS = 1000
 _HOUR_S = 3600.0
+_BURN = 2.0  # times the share that may miss, in the short window; 3 and 6 save as much, 1 saves a tenth less
 _PARTS = 50  # pieces of a window: it is exact to a fiftieth of it
 
 
@@ -52,4 +54,4 @@ class ErrorBudget:
 
     def spent_ratio(self, allowed: float) -> float:
         """Share of the budget that is spent, in the window where it is larger."""
-        return max(self.short.spent_ratio(allowed), self.long.spent_ratio(allowed))
+        return max(self.short.spent_ratio(_BURN * allowed), self.long.spent_ratio(allowed))

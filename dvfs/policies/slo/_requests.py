@@ -1,67 +1,74 @@
 """How many requests miss a latency limit, from the growth of a server's histograms. Pure.
 
-*Time to first token.* Requests of the bucket that the limit cuts are late, as if all took as long as its upper edge. Where the
-limit is in the falling tail, that is where a bucket holds fewer requests per second of its width than the one below, they are
-late in proportion (linear interpolation, as in Prometheus's `histogram_quantile`): more of them are at its lower edge, so this
-is an upper bound too. The sum of all times is another: each took at least as long as the lower edge of its bucket, and what is
-left of the sum is enough for so many late ones and no more. It is the lower of the two where few requests come in a period.
+Buckets below the limit are in time and those above it are late. In the bucket that the limit cuts, all requests count as late,
+as if they took as long as its upper edge, unless one of these upper bounds is lower:
+
+- where the share of still longer times falls by no larger a factor per second than in the bucket below, that share is
+  interpolated exponentially: exact for an exponential tail, an upper bound for heavier ones;
+- else, where a bucket holds fewer requests per second of its width than the one below, requests are late in proportion (linear
+  interpolation, as in Prometheus's `histogram_quantile`), because more of them are at its lower edge;
+- each request took at least as long as the lower edge of its bucket, and what is left of the sum of all times is enough for so
+  many late ones and no more. This is the lower one where few requests come in a period.
 
 *Time between tokens.* The limit is one on the mean of a request. Some servers have a histogram of these means, which counts a
 request when it ends. Others have single gaps alone: requests that decode at the same time get their tokens in the same steps,
-so the mean over as long as a request takes is near that of each. It also decides in the bucket of means that the limit cuts.
+so the mean over as long as a request takes is near that of each. It also decides in the bucket of means that the limit cuts,
+if it is in that bucket itself.
 """
 
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import exp, inf, log1p
 
 from energy_agent.core.workloads.tokens import Latencies
 
 _RECENT = 60.0  # requests that a mean of now goes back
 _USUAL = 600.0  # and one to compare it with
 _OTHER = 2.5  # prompts that are so much longer or shorter, or a batch that is so much larger or smaller: other work
-_SHAPE = (100, 1000)  # requests that show where the density of first tokens falls; then older ones fade
+_SHAPE = (100, 1000)  # requests that show how the tail falls; then older ones fade
 _MOST_PARTS = 512  # periods that one request may last: a bound on memory, 100 s at 0.2 s
 
 
 @dataclass(frozen=True, slots=True)
-class FirstTokenTimes:
-    """Requests of each bucket of the time to first token, older ones faded."""
+class LatencyShape:
+    """Requests of each bucket of a latency, older ones faded."""
 
     counts: tuple[float, ...] = ()
 
-    def add(self, seen: Latencies) -> "FirstTokenTimes":
+    def add(self, seen: Latencies) -> "LatencyShape":
         """With the requests of an interval."""
         before = self.counts if len(self.counts) == len(seen.counts) else (0.0,) * len(seen.counts)
         counts = tuple(old + new for old, new in zip(before, seen.counts, strict=True))
-        return FirstTokenTimes(tuple(n / 2 for n in counts) if sum(counts) > _SHAPE[1] else counts)
+        return LatencyShape(tuple(n / 2 for n in counts) if sum(counts) > _SHAPE[1] else counts)
 
-    def count_late(self, seen: Latencies, limit_s: float, factor: float = 1.0) -> float:
-        """Requests of an interval that are late, if all took `factor` times as long."""
+    def count_late(self, seen: Latencies, limit_s: float, factor: float = 1.0, mean_s: float = 0.0) -> float:
+        """Requests of an interval that are late, if all took `factor` times as long.
+
+        `mean_s` is a latency that represents all of these requests; 0: there is none.
+        """
         limit_s, edges = limit_s / factor * (1 + 1e-9), (0.0, *seen.edges, inf)
         cut = bisect_right(seen.edges, limit_s)
-        low, high = edges[cut : cut + 2]
-        unclear: float = seen.counts[cut]
-        if self._is_falling(cut, low - edges[cut - 1], high - low):
-            unclear *= (high - limit_s) / (high - low)
+        low = edges[cut]
+        share = float(mean_s > limit_s) if mean_s > low else self._share_above(cut, edges, limit_s)
+        unclear = seen.counts[cut] * share
         if seen.is_sum_exact and limit_s > low:
             rest_s = seen.sum_s - sum(count * edge for count, edge in zip(seen.counts, edges, strict=False))
             unclear = min(unclear, max(0.0, rest_s // (limit_s - low)))
         return sum(seen.counts[cut + 1 :]) + unclear
 
-    def _is_falling(self, cut: int, width_below_s: float, width_s: float) -> bool:
-        """Whether a bucket holds fewer requests per second than the one below."""
+    def _share_above(self, cut: int, edges: Sequence[float], limit_s: float) -> float:
+        """Upper bound of the share of a bucket that is above the limit."""
         if not 0 < cut < len(self.counts) - 1 or sum(self.counts) < _SHAPE[0]:
-            return False
-        return self.counts[cut] / width_s < self.counts[cut - 1] / width_below_s
-
-
-def count_late_means(seen: Latencies, limit_s: float, unclear: float) -> float:
-    """Requests whose mean is above a limit, with a share `unclear` of those in the bucket that the limit cuts."""
-    cut = bisect_right(seen.edges, limit_s * (1 + 1e-9))
-    is_edge = cut > 0 and seen.edges[cut - 1] >= limit_s * (1 - 1e-9)
-    return sum(seen.counts[cut + 1 :]) + (1.0 if is_edge else unclear) * seen.counts[cut]
+            return 1.0
+        below, low, high = edges[cut - 1 : cut + 2]
+        before, inside, above = *self.counts[cut - 1 : cut + 1], max(1.0, sum(self.counts[cut + 1 :]))
+        rate = log1p(inside / above) / (high - low)
+        if 0 < rate <= log1p(before / (inside + above)) / (low - below):
+            return ((inside + above) * exp(-rate * (limit_s - low)) - above) / inside
+        if inside / (high - low) < before / (low - below):
+            return (high - limit_s) / (high - low)
+        return 1.0
 
 
 @dataclass(frozen=True, slots=True)

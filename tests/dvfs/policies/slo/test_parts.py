@@ -1,9 +1,10 @@
 """The parts of policy slo: what histograms show of requests, and the error budget."""
 
-import random
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import accumulate
+from math import log
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from dvfs.policies.slo._budget import REQUESTS, ErrorBudget
 from dvfs.policies.slo._load import ServerLoad
-from dvfs.policies.slo._requests import FirstTokenTimes, TokenTimes, WorkMeans, count_late_means
+from dvfs.policies.slo._requests import LatencyShape, TokenTimes, WorkMeans
 from energy_agent.core.workloads.tokens import Latencies
 
 EDGES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5)
@@ -27,29 +28,36 @@ def histogram(values: list[float], edges: tuple[float, ...] = EDGES) -> Latencie
 
 @given(times, st.floats(0.01, 12.0), st.floats(1.0, 3.0))
 def test_at_least_as_many_first_tokens_are_late_as_were(values: list[float], limit_s: float, factor: float) -> None:
-    late = FirstTokenTimes().count_late(histogram(values), limit_s, factor)
+    late = LatencyShape().count_late(histogram(values), limit_s, factor)
     assert late >= sum(value * factor > limit_s * (1 + 1e-6) for value in values)
 
 
-@given(times, times, st.floats(0.01, 12.0))
-def test_longer_times_are_late_more_often(before: list[float], values: list[float], limit_s: float) -> None:
-    first_tokens = FirstTokenTimes().add(histogram(10 * before))
-    late = [first_tokens.count_late(histogram(values), limit_s, factor) for factor in (1.0, 1.1, 1.3, 2.0, 8.0)]
+@given(times, times, st.floats(0.01, 12.0), st.floats(0.0, 12.0))
+def test_longer_times_are_late_more_often(before: list[float], values: list[float], limit_s: float, mean_s: float) -> None:
+    shape = LatencyShape().add(histogram(10 * before))
+    late = [shape.count_late(histogram(values), limit_s, factor, mean_s) for factor in (1.0, 1.1, 1.3, 2.0, 8.0)]
     assert late == sorted(late)
     assert late[-1] <= len(values)
 
 
-def test_in_a_falling_tail_first_tokens_are_late_in_proportion() -> None:
-    draw = random.Random(1)
-    values = [draw.expovariate(1 / 0.2) for _ in range(900)]
-    seen = histogram(values)
-    late = FirstTokenTimes().add(seen).count_late(seen, 0.7)  # between 0.5 and 0.75
-    assert 0.95 * sum(value > 0.7 for value in values) <= late < 0.5 * FirstTokenTimes().count_late(seen, 0.7)
+@pytest.mark.parametrize("quantile", [lambda share: 0.2 * (-log(share)) ** 1.3, lambda share: 0.1 * share**-0.6])
+def test_in_a_heavy_tail_few_more_count_as_late_than_are(quantile: Callable[[float], float]) -> None:
+    """Weibull and Pareto. In proportion, 2.15 and 1.36 times as many would be late."""
+    values = [quantile((i + 0.5) / 900) for i in range(900)]
+    seen = replace(histogram(values), is_sum_exact=False)
+    late = sum(value > 1.4 for value in values)  # between 1 and 2.5
+    assert late <= LatencyShape().add(seen).count_late(seen, 1.4) <= 1.2 * late
+
+
+def test_in_a_tail_that_ends_times_are_late_in_proportion() -> None:
+    """Uniform up to 2.5 s: no time is longer, so the share of longer ones falls ever faster."""
+    seen = replace(histogram([0.4 + 0.0021 * i for i in range(1000)]), is_sum_exact=False)
+    assert LatencyShape().add(seen).count_late(seen, 1.75) >= 0.99 * sum(0.4 + 0.0021 * i > 1.75 for i in range(1000))
 
 
 def test_where_a_bucket_is_fuller_than_the_one_below_all_of_it_is_late() -> None:
     seen = replace(histogram([0.2] * 50 + [0.6] * 200), is_sum_exact=False)
-    assert FirstTokenTimes().add(seen).count_late(seen, 0.74) == 200
+    assert LatencyShape().add(seen).count_late(seen, 0.74) == 200
 
 
 @pytest.mark.parametrize(
@@ -58,7 +66,7 @@ def test_where_a_bucket_is_fuller_than_the_one_below_all_of_it_is_late() -> None
 )
 def test_the_sum_of_few_first_tokens_shows_how_many_can_be_late(values: list[float], late: int) -> None:
     """Limit 0.7 s in the bucket from 0.5 to 0.75 s. Three of 0.6 s are 0.3 s above 0.5, enough for one of 0.7 and more."""
-    assert FirstTokenTimes().count_late(histogram(values), 0.7) == late
+    assert LatencyShape().count_late(histogram(values), 0.7) == late
 
 
 def test_a_server_that_is_busy_all_the_time_shows_its_capacity() -> None:
@@ -113,15 +121,14 @@ def test_the_mean_between_tokens_is_that_of_requests_that_end(drafts: bool) -> N
     assert 0.03 / per_step <= token_times.mean_s() <= 0.09 / per_step
 
 
-@given(times, st.sampled_from(EDGES), st.floats(0, 1))
-def test_means_above_an_edge_are_counted_exactly(values: list[float], limit_s: float, unclear: float) -> None:
-    assert count_late_means(histogram(values), limit_s, unclear) == sum(value > limit_s for value in values)
+@given(times, st.sampled_from(EDGES), st.sampled_from([0.0, 0.03, 0.3, 2.0, 8.0]))
+def test_means_above_an_edge_are_counted_exactly(values: list[float], limit_s: float, mean_s: float) -> None:
+    assert LatencyShape().count_late(histogram(values), limit_s, 1.0, mean_s) == sum(value > limit_s for value in values)
 
 
-@given(times, st.floats(0.01, 12.0))
-def test_means_in_the_bucket_of_a_limit_are_late_or_not(values: list[float], limit_s: float) -> None:
-    low, high = (count_late_means(histogram(values), limit_s, unclear) for unclear in (0.0, 1.0))
-    assert low <= sum(value > limit_s for value in values) <= high
+def test_the_mean_of_all_decides_in_its_own_bucket_alone() -> None:
+    seen = replace(histogram([0.6] * 50), is_sum_exact=False)
+    assert [LatencyShape().count_late(seen, 0.7, 1.0, mean_s) for mean_s in (0.6, 0.72, 0.3, 0.0)] == [0, 50, 50, 50]
 
 
 def test_nothing_that_was_generated_has_no_mean() -> None:
