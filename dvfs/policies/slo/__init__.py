@@ -1,8 +1,8 @@
 """Policy `slo`: the lowest clock at which so many requests keep the latency limits as the owner asks.
 
 The target is an error budget (`_budget`): the share of requests that may miss the limit on the time to first token, and of
-those that may miss the limit between tokens, over the last hour and, with twice that share, over the last 1,000 requests. Misses
-are counted in the server's histograms (`_requests`) and remembered by clock.
+those that may miss the limit between tokens, over the last hour and, with twice that share, over the last 1,000 requests.
+Misses are counted in the server's histograms (`_requests`) and remembered by clock.
 
 After a calm time the clock falls, but not below what the arriving requests need (`_load`): to one that has kept the budget, to
 one that would keep it even if everything took as much longer as the clock is lower (half way at a time), or by one step as a
@@ -37,7 +37,7 @@ from energy_agent.core.workloads.tokens import Latencies
 
 _NS = 1_000_000_000
 # Chosen on cells of eight seeds of `benchmarks dvfs_judge`, unless a comment gives another origin. From _NEW_REQUESTS to _WAIT,
-# and in `_load`: on seeds 11 to 13 of `benchmarks vllm_plant`.
+# in `_budget` and in `_load`: on seeds 11 to 16 of `benchmarks vllm_plant`.
 _CALM_S = 3.0  # between a change of the clock and a step down: a second or two of a batch say little
 _FEW = 20  # requests at a clock before a step down that is not proven
 _MANY = 60  # requests that prove a clock

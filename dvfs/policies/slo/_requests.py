@@ -45,7 +45,7 @@ class LatencyShape:
     def count_late(self, seen: Latencies, limit_s: float, factor: float = 1.0, mean_s: float = 0.0) -> float:
         """Requests of an interval that are late, if all took `factor` times as long.
 
-        `mean_s` is a latency that represents all of these requests; 0: there is none.
+        `mean_s` is a latency that represents all of these requests; 0: not known.
         """
         limit_s, edges = limit_s / factor * (1 + 1e-9), (0.0, *seen.edges, inf)
         cut = bisect_right(seen.edges, limit_s)
