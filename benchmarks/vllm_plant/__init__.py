@@ -2,7 +2,8 @@
 
 It shares no code with Wattlens' own simulators and policies, and it sees a policy only through the lines of
 `wattlens dvfs policy NAME --stdio`. engine.c is the engine; systems.py has GPUs and models with the origin of each number;
-cells.py draws 44 cells from a seed; judge.py plays them. 44 cells with three policies take about 5 minutes.
+cells.py draws 44 cells from a seed; judge.py plays them. 44 cells with three policies take about 5 minutes. With --long a seed
+has 24 cells of 100,000 requests, which take about an hour.
 
 Target of a cell: the user's share of requests within each limit where the highest clock reaches it, else the highest clock's
 less 0.1 points. *short* are the points that the worse of both shares is below it; in a prefill or decode pool, its own latency
@@ -21,7 +22,7 @@ from pathlib import Path
 from random import SystemRandom
 
 from benchmarks.runner import Row, say
-from benchmarks.vllm_plant.cells import ServingCell, draw_cells
+from benchmarks.vllm_plant.cells import ServingCell, draw_cells, draw_long_cells
 from benchmarks.vllm_plant.engine import build_library
 from benchmarks.vllm_plant.judge import play_cell
 from benchmarks.vllm_plant.totals import sum_by_group, sum_cells
@@ -41,6 +42,7 @@ def run(
     requests: int | None = None,
     jobs: int = 1,
     log: Path | None = None,
+    long: bool = False,
 ) -> Iterator[Row]:
     """Cells of the seeds whose name matches the pattern `only`; at most `requests` per cell. A seed is drawn unless given."""
     if jobs < 1 or (requests is not None and requests < 1):
@@ -50,9 +52,10 @@ def run(
         pattern = re.compile(only)
     except re.error as error:
         raise UsageError(f"--only: expected a regular expression, got {only!r}: {error}") from error
-    cells = {seed: [cell for cell in draw_cells(seed) if pattern.search(cell.name)] for seed in seeds}
+    draw = draw_long_cells if long else draw_cells
+    cells = {seed: [cell for cell in draw(seed) if pattern.search(cell.name)] for seed in seeds}
     if not any(cells.values()):
-        raise UsageError(f"--only: {only!r} matches none of the cells, such as {draw_cells(seeds[0])[0].name}")
+        raise UsageError(f"--only: {only!r} matches none of the cells, such as {draw(seeds[0])[0].name}")
     build_library()
     for trace in {cell.trace for own in cells.values() for cell in own}:
         read_trace(trace, data)

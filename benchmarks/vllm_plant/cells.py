@@ -1,8 +1,9 @@
 """The grid of cells: systems, traces, loads and special cases, with everything else drawn from a seed."""
 
+import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from benchmarks.vllm_plant.systems import SYSTEMS, Role
@@ -26,6 +27,10 @@ _DECODE = ("H100x4-70B", "A100x2-32B", "H100-8B")
 _SHORT_TRACES = ("conv", "code")
 _REQUESTS = {0.05: 6000, 0.3: 12_000}
 _REQUESTS_OTHER, _REQUESTS_MOON = 20_000, 8000
+_SPAN_S, _SHORT_SPAN_S = 6000.0, 2500.0
+LONG_LOADS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+_LONG_SYSTEMS = ("H100-8B", "A100-8B")
+_LONG_REQUESTS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class ServingCell:
         attainment: target share of requests within each limit.
         period_s: time between two decisions.
         role: the whole engine, or one of a prefill or decode pool.
+        span_s: time after which no more requests arrive.
     """
 
     name: str
@@ -59,12 +65,24 @@ class ServingCell:
     attainment: float = 0.99
     period_s: float = 1.0
     role: Role = "both"
+    span_s: float = _SPAN_S
 
 
 def draw_cells(seed: int) -> list[ServingCell]:
     """The 44 cells of a seed."""
     draw = random.Random(seed)
     return [*_draw_grid(draw), *_draw_pools(draw), *_draw_special(draw)]
+
+
+def draw_long_cells(seed: int) -> list[ServingCell]:
+    """24 cells of 100,000 requests: two GPUs, conversation and code, from light load to saturation."""
+    draw = random.Random(f"long {seed}")
+    return [
+        replace(_draw_cell(draw, system, trace, load, "long"), requests=_LONG_REQUESTS, span_s=math.inf)
+        for system in _LONG_SYSTEMS
+        for trace in _SHORT_TRACES
+        for load in LONG_LOADS
+    ]
 
 
 def _draw_grid(draw: random.Random) -> Iterator[ServingCell]:
@@ -120,4 +138,5 @@ def _draw_cell(
         attainment=attainment,
         period_s=period_s,
         role=role,
+        span_s=min(_SPAN_S, max(_SHORT_SPAN_S, _SPAN_S * period_s)),  # fewer decisions where the period is short
     )

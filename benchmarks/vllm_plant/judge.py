@@ -31,7 +31,6 @@ from benchmarks.vllm_plant.traces import DrawnRequests, draw_requests, read_trac
 COMMAND = (sys.executable, "-m", "wattlens", "dvfs", "policy")
 SHORT_POINTS = 0.1
 """A cell is short if it misses the target by more points than this."""
-_SPAN_S, _SHORT_SPAN_S = 6000.0, 2500.0
 _FEWEST = 2000  # requests, even if they take longer
 _CALIBRATION = 2000
 _OVERLOAD_REFERENCE = 0.9  # load at which the limits of an overloaded system are chosen
@@ -285,8 +284,7 @@ def play_cell(
     """A row per policy."""
     load = CellLoad.draw(cell, data, requests)
     capacity_s = measure_capacity(load)
-    span_s = min(_SPAN_S, max(_SHORT_SPAN_S, _SPAN_S * cell.period_s))  # fewer decisions where the period is short
-    load = load.cut(int(min(len(load), max(_FEWEST, capacity_s * cell.load * span_s))))
+    load = load.cut(int(min(len(load), max(_FEWEST, capacity_s * cell.load * cell.span_s))))
     arrival_s = load.arrivals_s(cell.load * capacity_s)
     reference_s = load.arrivals_s(min(cell.load, _OVERLOAD_REFERENCE) * capacity_s) if cell.load > 1 else arrival_s
     settings = clock_settings(cell.system)

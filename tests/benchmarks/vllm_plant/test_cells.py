@@ -1,6 +1,7 @@
 """Traces, systems and the grid of cells."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.vllm_plant.cells import LOADS, draw_cells
+from benchmarks.vllm_plant.cells import LOADS, LONG_LOADS, ServingCell, draw_cells, draw_long_cells
 from benchmarks.vllm_plant.systems import GPUS, SYSTEMS, clock_settings, engine_params
 from benchmarks.vllm_plant.traces import CODE, draw_requests, read_trace
 from energy_agent.core.errors import UsageError
@@ -26,8 +27,19 @@ def test_cells_of_a_seed_cover_systems_traces_loads_and_special_cases() -> None:
     assert {cell.limits for cell in cells} == {"near", "edge", "between", "unmet"}
 
 
-def test_cells_depend_on_the_seed_alone() -> None:
-    assert draw_cells(5) == draw_cells(5) != draw_cells(6)
+def test_long_cells_are_two_gpus_and_two_traces_at_each_load() -> None:
+    cells = draw_long_cells(1)
+    assert len({cell.name for cell in cells}) == 24
+    assert Counter(cell.load for cell in cells) == dict.fromkeys(LONG_LOADS, 4)
+    assert Counter((SYSTEMS[cell.system].gpu, cell.trace) for cell in cells) == {
+        (gpu, trace): 6 for gpu in ("H100", "A100") for trace in ("conv", "code")
+    }
+    assert {cell.requests for cell in cells} == {100_000}
+
+
+@pytest.mark.parametrize("draw", [draw_cells, draw_long_cells])
+def test_cells_depend_on_the_seed_alone(draw: Callable[[int], list[ServingCell]]) -> None:
+    assert draw(5) == draw(5) != draw(6)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
