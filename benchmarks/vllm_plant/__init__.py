@@ -3,7 +3,7 @@
 It shares no code with Wattlens' own simulators and policies, and it sees a policy only through the lines of
 `wattlens dvfs policy NAME --stdio`. engine.c is the engine; systems.py has GPUs and models with the origin of each number;
 cells.py draws 44 cells from a seed; judge.py plays them. 44 cells with three policies take about 5 minutes. With --long a seed
-has 24 cells of 100,000 requests, which take about an hour.
+has 24 cells of 100,000 requests instead.
 
 Target of a cell: the user's share of requests within each limit where the highest clock reaches it, else the highest clock's
 less 0.1 points. *short* are the points that the worse of both shares is below it; in a prefill or decode pool, its own latency

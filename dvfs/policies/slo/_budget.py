@@ -10,7 +10,7 @@ from math import inf
 
 REQUESTS = 1000
 _HOUR_S = 3600.0
-_BURN = 2.0  # times the share that may miss, in the short window; 3 and 6 save as much, 1 saves a tenth less
+_BURN = 2.0  # times the share that may miss, in the short window; with conversations, 3 and 6 save as much and 1 a tenth less
 _PARTS = 50  # pieces of a window: it is exact to a fiftieth of it
 
 

@@ -174,6 +174,13 @@ def test_the_budget_is_that_of_the_last_hour_and_that_of_the_last_thousand_reque
     assert sum(part[2] for part in budget.long.parts) >= sum(row[2] for row in hour) - 1e-6
 
 
+@pytest.mark.parametrize(("misses", "is_spent"), [(15, False), (25, True)])
+def test_a_burst_may_use_twice_the_share_while_the_hour_has_budget(misses: int, is_spent: bool) -> None:
+    budget = ErrorBudget().add(1.0, 5000, 0).add(100.0, 1000, misses)  # 60 of these 6,000 may miss
+    assert (budget.spent_ratio(0.01) >= 1) == is_spent
+    assert ErrorBudget().add(1.0, 1000, misses).spent_ratio(0.01) >= 1  # more than the 10 that may in the hour
+
+
 def test_misses_that_have_left_the_thousand_requests_count_for_the_hour() -> None:
     budget = ErrorBudget().add(1.0, 1000, 100)
     for second in range(2, 60):
