@@ -1,14 +1,18 @@
 """How many requests miss a latency limit, from the growth of a server's histograms. Pure.
 
-Buckets below the limit are in time and those above it are late. In the bucket that the limit cuts, all requests count as late,
-as if they took as long as its upper edge, unless one of these upper bounds is lower:
+Buckets below the limit are in time and those above it are late. In the bucket that the limit cuts, the share of requests that
+take still longer is interpolated. It is known at both edges, and its logarithm falls with time, at a mean rate that is known in
+this bucket and in the one below.
 
-- where the share of still longer times falls by no larger a factor per second than in the bucket below, that share is
-  interpolated exponentially: exact for an exponential tail, an upper bound for heavier ones;
-- else, where a bucket holds fewer requests per second of its width than the one below, requests are late in proportion (linear
-  interpolation, as in Prometheus's `histogram_quantile`), because more of them are at its lower edge;
-- each request took at least as long as the lower edge of its bucket, and what is left of the sum of all times is enough for so
-  many late ones and no more. This is the lower one where few requests come in a period.
+- Where the rate does not rise from one to the other, it counts as constant: exact for an exponential tail, an upper bound for
+  heavier ones.
+- Where it rises, as in lighter tails, it is taken to rise linearly within the bucket, from as far below the mean rate of the
+  bucket below as that of this bucket is above it. That is cautious: through the middles of both buckets it would rise by half
+  as much. The share never grows.
+- Where it rises and the bucket is fuller per second of its width than the one below, most requests may be anywhere in it, so
+  all of them count as late. So they do until enough requests are known.
+
+A request that is alone in its period is known exactly, by the sum of all times.
 
 *Time between tokens.* The limit is one on the mean of a request. Some servers have a histogram of these means, which counts a
 request when it ends. Others have single gaps alone: requests that decode at the same time get their tokens in the same steps,
@@ -26,7 +30,7 @@ from energy_agent.core.workloads.tokens import Latencies
 _RECENT = 60.0  # requests that a mean of now goes back
 _USUAL = 600.0  # and one to compare it with
 _OTHER = 2.5  # prompts that are so much longer or shorter, or a batch that is so much larger or smaller: other work
-_SHAPE = (100, 1000)  # requests that show how the tail falls; then older ones fade
+_SHAPE = (100, 10_000)  # requests that show how the tail falls; then older ones fade, because 1 % of 1,000 show little of it
 _MOST_PARTS = 512  # periods that one request may last: a bound on memory, 100 s at 0.2 s
 
 
@@ -48,27 +52,26 @@ class LatencyShape:
         `mean_s` is a latency that represents all of these requests; 0: not known.
         """
         limit_s, edges = limit_s / factor * (1 + 1e-9), (0.0, *seen.edges, inf)
+        if seen.count == 1 and seen.is_sum_exact:
+            return float(seen.sum_s > limit_s)
         cut = bisect_right(seen.edges, limit_s)
-        low = edges[cut]
-        share = float(mean_s > limit_s) if mean_s > low else self._share_above(cut, edges, limit_s)
-        unclear = seen.counts[cut] * share
-        if seen.is_sum_exact and limit_s > low:
-            rest_s = seen.sum_s - sum(count * edge for count, edge in zip(seen.counts, edges, strict=False))
-            unclear = min(unclear, max(0.0, rest_s // (limit_s - low)))
-        return sum(seen.counts[cut + 1 :]) + unclear
+        late, unclear = sum(seen.counts[cut + 1 :]), seen.counts[cut]
+        if not unclear:
+            return float(late)
+        share = float(mean_s > limit_s) if mean_s > edges[cut] else self._share_above(cut, edges, limit_s)
+        return late + unclear * share
 
     def _share_above(self, cut: int, edges: Sequence[float], limit_s: float) -> float:
-        """Upper bound of the share of a bucket that is above the limit."""
+        """Share of a bucket that is above the limit."""
         if not 0 < cut < len(self.counts) - 1 or sum(self.counts) < _SHAPE[0]:
             return 1.0
         below, low, high = edges[cut - 1 : cut + 2]
         before, inside, above = *self.counts[cut - 1 : cut + 1], max(1.0, sum(self.counts[cut + 1 :]))
-        rate = log1p(inside / above) / (high - low)
-        if 0 < rate <= log1p(before / (inside + above)) / (low - below):
-            return ((inside + above) * exp(-rate * (limit_s - low)) - above) / inside
-        if inside / (high - low) < before / (low - below):
-            return (high - limit_s) / (high - low)
-        return 1.0
+        rate, rate_before = log1p(inside / above) / (high - low), log1p(before / (inside + above)) / (low - below)
+        if rate > rate_before and inside / (high - low) >= before / (low - below):
+            return 1.0
+        rise = 2 * max(0.0, rate - rate_before) * (high - limit_s) / (high - low)
+        return ((inside + above) * exp(min(0.0, rise - rate) * (limit_s - low)) - above) / inside
 
 
 @dataclass(frozen=True, slots=True)

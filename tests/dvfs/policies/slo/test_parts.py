@@ -40,19 +40,26 @@ def test_longer_times_are_late_more_often(before: list[float], values: list[floa
     assert late[-1] <= len(values)
 
 
-@pytest.mark.parametrize("quantile", [lambda share: 0.2 * (-log(share)) ** 1.3, lambda share: 0.1 * share**-0.6])
-def test_in_a_heavy_tail_few_more_count_as_late_than_are(quantile: Callable[[float], float]) -> None:
-    """Weibull and Pareto. In proportion, 2.15 and 1.36 times as many would be late."""
-    values = [quantile((i + 0.5) / 900) for i in range(900)]
+@pytest.mark.parametrize(
+    ("quantile", "most"),
+    [
+        (lambda share: 0.2 * (-log(share)) ** 1.3, 1.2),  # Weibull, and
+        (lambda share: 0.1 * share**-0.6, 1.2),  # Pareto: heavier than exponential. In proportion, 2.1 and 1.4 times
+        (lambda share: 0.3 * -log(share), 1.02),  # exponential; 2.8 times
+        (lambda share: 0.6 * (-log(share)) ** 0.5, 3),  # Weibull, lighter; 10 times
+    ],
+)
+def test_in_a_falling_tail_few_more_count_as_late_than_are(quantile: Callable[[float], float], most: float) -> None:
+    values = [quantile((i + 0.5) / 9000) for i in range(9000)]
     seen = replace(histogram(values), is_sum_exact=False)
     late = sum(value > 1.4 for value in values)  # between 1 and 2.5
-    assert late <= LatencyShape().add(seen).count_late(seen, 1.4) <= 1.2 * late
+    assert late <= LatencyShape().add(seen).count_late(seen, 1.4) * (1 + 1e-9) <= most * late
 
 
-def test_in_a_tail_that_ends_times_are_late_in_proportion() -> None:
+def test_in_a_tail_that_ends_no_fewer_count_as_late_than_are() -> None:
     """Uniform up to 2.5 s: no time is longer, so the share of longer ones falls ever faster."""
     seen = replace(histogram([0.4 + 0.0021 * i for i in range(1000)]), is_sum_exact=False)
-    assert LatencyShape().add(seen).count_late(seen, 1.75) >= 0.99 * sum(0.4 + 0.0021 * i > 1.75 for i in range(1000))
+    assert LatencyShape().add(seen).count_late(seen, 1.75) >= sum(0.4 + 0.0021 * i > 1.75 for i in range(1000))
 
 
 def test_where_a_bucket_is_fuller_than_the_one_below_all_of_it_is_late() -> None:
@@ -61,11 +68,10 @@ def test_where_a_bucket_is_fuller_than_the_one_below_all_of_it_is_late() -> None
 
 
 @pytest.mark.parametrize(
-    ("values", "late"),
-    [([0.6], 0), ([0.7], 0), ([0.71], 1), ([0.6, 0.6, 0.6], 1), ([0.05, 0.6, 0.74], 1), ([0.3, 0.6, 3.0], 2)],
+    ("values", "late"), [([0.6], 0), ([0.7], 0), ([0.71], 1), ([3.0], 1), ([0.6, 0.6], 2), ([0.3, 0.6, 3.0], 2)]
 )
-def test_the_sum_of_few_first_tokens_shows_how_many_can_be_late(values: list[float], late: int) -> None:
-    """Limit 0.7 s in the bucket from 0.5 to 0.75 s. Three of 0.6 s are 0.3 s above 0.5, enough for one of 0.7 and more."""
+def test_a_first_token_that_is_alone_in_its_period_is_known_exactly(values: list[float], late: int) -> None:
+    """Limit 0.7 s in the bucket from 0.5 to 0.75 s. Of several, all in that bucket count as late."""
     assert LatencyShape().count_late(histogram(values), 0.7) == late
 
 
