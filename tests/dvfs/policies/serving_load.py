@@ -17,6 +17,7 @@ RATE, ANSWER, TOP = 5, 100, 1980
 class Load:
     """`miss_every`: of so many first tokens one takes 0.9 s, whatever the clock. `drafts`: accepted ones of each step.
 
+    `rate`: first tokens each second.
     `means_s`: mean times between tokens of the requests of a second, where the server reports them.
     """
 
@@ -27,6 +28,7 @@ class Load:
     ttft_limit_s: float = 0.5
     itl_limit_s: float = 0.05
     attainment: float = 0.99
+    rate: int = RATE
     miss_every: int = 0
     drafts: int = 0
     means_s: tuple[float, ...] = ()
@@ -51,7 +53,7 @@ class Load:
             self.ttft, self.itl, self.tpot, self.ttft_sum, self.itl_sum = [0] * 8, [0] * 8, [0] * 8, 0.0, 0.0
         self.t_s += 1
         stretch = TOP / self.clock() if self.follows_clock else 1.0
-        for _ in range(RATE):
+        for _ in range(self.rate):
             self.requests += 1
             ttft_s = 0.9 if self.miss_every and self.requests % self.miss_every == 0 else self.ttft_s * stretch
             self.ttft[bisect_left(EDGES, ttft_s)] += 1

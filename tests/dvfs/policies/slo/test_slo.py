@@ -112,6 +112,27 @@ def test_a_clock_that_serves_fewer_requests_than_arrive_is_raised_long_before_th
     assert 1.1 * KNEE < server.clock() < 1.4 * KNEE  # 5.33 / 5 / 0.9 of it
 
 
+def test_while_nobody_waits_it_tries_clocks_that_need_up_to_all_of_their_time() -> None:
+    server = load(ttft_s=0.05, itl_s=0.01)
+    server.queue = 3
+    server.run(100)  # 5 requests per second are what the highest clock serves
+    server.queue, server.rate = 0, 4
+    lowest = min(server.second() and server.clock() for _ in range(300))
+    assert TOP * 4 / 5 <= lowest < TOP * 4 / 5 / 0.9
+
+
+def test_misses_right_after_a_rise_are_due_to_the_clock_before_it() -> None:
+    server = load(ttft_s=0.05, itl_s=0.01, rate=100, attainment=0.95)
+    server.run(300)
+    assert server.clock() == KNEE
+    server.miss_every = 11
+    while server.clock() == KNEE:
+        server.second()
+    raised = server.clock()
+    assert [server.second() and server.clock() for _ in range(4)] == [raised] * 4
+    assert server.run(3).clock() > raised  # to which the misses since then are due
+
+
 def test_prompts_of_another_length_are_other_work_of_which_nothing_is_known() -> None:
     server = load(ttft_s=0.05, itl_s=0.01)
     server.run(150)
