@@ -16,6 +16,7 @@ from energy_agent.tokens.reading import EndpointError
 LABEL_LIMIT = 256  # characters of a label's value
 LABELS_LIMIT = 64
 EDGES_LIMIT = 128
+_LEAST_EDGE = 1e-9  # s or tokens: a lower one is no server's, and a difference of edges may be 0
 COUNT_LIMIT = 2.0**53  # above it a float no longer counts every token
 _NAME = re.compile(r"[ \t]*([a-zA-Z_:][a-zA-Z0-9_:]*)(?=[{ \t])")
 # Possessive throughout: a line that does not match costs no more than one that does.
@@ -87,8 +88,9 @@ def latencies(cumulated: dict[str, float], sum_: float | None, scale: float) -> 
         buckets = sorted((float(le), count(value)) for le, value in cumulated.items() if float(le) != 0)
     except ValueError:
         return None
-    edges, totals = tuple(edge for edge, _ in buckets), [total for _, total in buckets]
-    if not 1 <= len(edges) <= EDGES_LIMIT + 1 or edges[-1] != math.inf or not all(edge > 0 for edge in edges):
+    # 10 ms is 0.01 s and not 0.010000000000000002 s: an edge is a label's value.
+    edges, totals = tuple(float(f"{edge * scale:.12g}") for edge, _ in buckets), [total for _, total in buckets]
+    if not 1 <= len(edges) <= EDGES_LIMIT + 1 or edges[-1] != math.inf or not all(edge >= _LEAST_EDGE for edge in edges):
         return None
     if sum_ is None or not math.isfinite(sum_) or not 0 <= sum_ <= COUNT_LIMIT or len(set(edges)) < len(edges):
         return None
@@ -99,5 +101,4 @@ def latencies(cumulated: dict[str, float], sum_: float | None, scale: float) -> 
             return None
         counts.append(total - before)
         before = total
-    # 10 ms is 0.01 s and not 0.010000000000000002 s: an edge is a label's value.
-    return Latencies(tuple(float(f"{edge * scale:.12g}") for edge in edges[:-1]), tuple(counts), sum_ * scale)
+    return Latencies(edges[:-1], tuple(counts), sum_ * scale)

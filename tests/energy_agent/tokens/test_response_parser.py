@@ -210,6 +210,9 @@ def test_a_series_that_is_there_twice_is_unreadable():
     assert a.engines[0].unreadable == {"generation"}
 
 
+SMALLEST = 'vllm:time_per_output_token_seconds_bucket{model_name="a",le="0.1"} 90.0\n'
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -218,6 +221,8 @@ def test_a_series_that_is_there_twice_is_unreadable():
         ('le="0.1"', 'le="-1"'),
         ('le="0.1"', 'le="x"'),
         ('le="0.1"', 'le="NaN"'),
+        ('le="0.1"', 'le="1e-320"'),
+        (SMALLEST, SMALLEST + SMALLEST.replace("0.1", "0.1000000000000001")),
         ('le="0.1"} 90.0', 'le="0.1"} NaN'),
         ("_sum{", "_other{"),
         ('_sum{model_name="a"} 1.5', '_sum{model_name="a"} -1'),
