@@ -16,7 +16,7 @@ from energy_agent.tokens.reading import EndpointError
 LABEL_LIMIT = 256  # characters of a label's value
 LABELS_LIMIT = 64
 EDGES_LIMIT = 128
-_LEAST_EDGE = 1e-9  # s or tokens: a lower one is no server's, and a difference of edges may be 0
+_LEAST_EDGE = 1e-9  # s or tokens: no server has a lower one, and quotients of far lower ones are not finite
 COUNT_LIMIT = 2.0**53  # above it a float no longer counts every token
 _NAME = re.compile(r"[ \t]*([a-zA-Z_:][a-zA-Z0-9_:]*)(?=[{ \t])")
 # Possessive throughout: a line that does not match costs no more than one that does.

@@ -210,7 +210,7 @@ def test_a_series_that_is_there_twice_is_unreadable():
     assert a.engines[0].unreadable == {"generation"}
 
 
-SMALLEST = 'vllm:time_per_output_token_seconds_bucket{model_name="a",le="0.1"} 90.0\n'
+BUCKET = 'vllm:time_per_output_token_seconds_bucket{model_name="a",le="0.1"} 90.0\n'
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ SMALLEST = 'vllm:time_per_output_token_seconds_bucket{model_name="a",le="0.1"} 9
         ('le="0.1"', 'le="x"'),
         ('le="0.1"', 'le="NaN"'),
         ('le="0.1"', 'le="1e-320"'),
-        (SMALLEST, SMALLEST + SMALLEST.replace("0.1", "0.1000000000000001")),
+        (BUCKET, BUCKET + BUCKET.replace("0.1", "0.1000000000000001")),  # the same as 0.1 to 12 digits
         ('le="0.1"} 90.0', 'le="0.1"} NaN'),
         ("_sum{", "_other{"),
         ('_sum{model_name="a"} 1.5', '_sum{model_name="a"} -1'),

@@ -62,6 +62,11 @@ def test_in_a_tail_that_ends_no_fewer_count_as_late_than_are() -> None:
     assert LatencyShape().add(seen).count_late(seen, 1.75) >= sum(0.4 + 0.0021 * i > 1.75 for i in range(1000))
 
 
+def test_a_time_in_a_bucket_that_was_empty_is_late() -> None:
+    shape = LatencyShape().add(histogram([0.2] * 300 + [3.0]))
+    assert shape.count_late(histogram([0.6, 0.6]), 0.7) == 2
+
+
 def test_where_a_bucket_is_fuller_than_the_one_below_all_of_it_is_late() -> None:
     seen = replace(histogram([0.2] * 50 + [0.6] * 200), is_sum_exact=False)
     assert LatencyShape().add(seen).count_late(seen, 0.74) == 200
