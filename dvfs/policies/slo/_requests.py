@@ -23,7 +23,7 @@ if it is in that bucket itself.
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, inf, log1p
+from math import expm1, inf, log1p
 
 from energy_agent.core.workloads.tokens import Latencies
 
@@ -70,7 +70,7 @@ class LatencyShape:
         if rate > rate_before and inside / (high - low) >= before / (low - below):
             return 1.0
         rise = 2 * max(0.0, rate - rate_before) * (high - limit_s) / (high - low)
-        return ((inside + above) * exp(min(0.0, rise - rate) * (limit_s - low)) - above) / inside
+        return 1.0 + (1.0 + above / inside) * expm1(min(0.0, rise - rate) * (limit_s - low))
 
 
 @dataclass(frozen=True, slots=True)

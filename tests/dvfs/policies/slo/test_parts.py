@@ -62,6 +62,23 @@ def test_in_a_tail_that_ends_no_fewer_count_as_late_than_are() -> None:
     assert LatencyShape().add(seen).count_late(seen, 1.75) >= sum(0.4 + 0.0021 * i > 1.75 for i in range(1000))
 
 
+some_edges = st.lists(st.floats(1e-9, 1e9).map(lambda edge: float(f"{edge:.12g}")), min_size=1, max_size=6, unique=True)
+some_counts = st.lists(st.one_of(st.just(0), st.integers(0, 200), st.integers(0, 2**53)), min_size=7, max_size=7)
+
+
+@given(some_edges, some_counts, some_counts, st.floats(0.5, 3.0), st.floats(0.0, 1e10))
+def test_whatever_the_histogram_no_more_are_late_than_were_seen(
+    edges: list[float], before: list[int], now: list[int], part: float, mean_s: float
+) -> None:
+    edges = sorted(edges)
+    old, seen = (Latencies(tuple(edges), tuple(counts[: len(edges) + 1]), 1.0, False) for counts in (before, now))
+    shape = LatencyShape().add(old).add(seen)
+    for limit in (*edges, *(part * edge for edge in edges)):
+        late = shape.count_late(seen, limit, 1.0, mean_s)
+        assert sum(n for edge, n in zip(edges, seen.counts[1:], strict=True) if edge > limit) <= late * (1 + 1e-9)
+        assert late <= seen.count * (1 + 1e-9)
+
+
 def test_a_time_in_a_bucket_that_was_empty_is_late() -> None:
     shape = LatencyShape().add(histogram([0.2] * 300 + [3.0]))
     assert shape.count_late(histogram([0.6, 0.6]), 0.7) == 2
