@@ -56,7 +56,7 @@ class CellOutcome:
         energy_j: energy from the start to `end_s`.
         end_s: when the run ended, after the last request.
         ttft_s: time to first token of each request.
-        itl_s: mean time between tokens of each request with two tokens or more.
+        itl_s: mean time between tokens of each request with two tokens or more; in a decode pool from its arrival on.
         mean_mhz: mean clock.
         changes: changes of the clock.
     """
@@ -246,7 +246,9 @@ def _histogram_line(histogram: LatencyHistogram, edges: Sequence[float]) -> Row:
 def _outcome(load: CellLoad, arrival_s: Floats, engine: VllmEngine, mean_mhz: float, changes: int) -> CellOutcome:
     first_s, last_s = engine.token_times_s()
     gaps = load.drawn.output - 1
-    itl_s = (last_s - first_s)[gaps > 0] / gaps[gaps > 0]
+    # The user of a decode pool has the first token from the prefill pool, so the wait for the second is one between tokens.
+    since_s = arrival_s if load.cell.role == "decode" else first_s
+    itl_s = (last_s - since_s)[gaps > 0] / gaps[gaps > 0]
     metrics = engine.metrics
     return CellOutcome(metrics.energy_j, metrics.time_s, first_s - arrival_s, itl_s, mean_mhz, changes)
 

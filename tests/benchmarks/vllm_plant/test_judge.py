@@ -23,6 +23,7 @@ from benchmarks.vllm_plant.judge import (
     choose_limits,
     measure_capacity,
     play_cell,
+    run_fixed,
     run_policy,
     short_points,
 )
@@ -105,6 +106,18 @@ def test_a_policy_reads_the_lines_of_the_protocol(role: Role, limited: set[str],
         assert counts[-1] == final[name]["count"]
     assert outcome.energy_j == final["energy_j"]
     assert len(outcome.ttft_s) == 100
+
+
+@needs_compiler
+def test_the_wait_in_a_decode_pool_is_one_between_tokens(data: Path) -> None:
+    pools = [CellLoad.draw(make_cell(role), data, 50) for role in ("both", "decode")]
+    for load, has_wait in zip(pools, (False, True), strict=True):
+        arrival_s, gaps = np.zeros(50), load.drawn.output - 1
+        with load.engine(arrival_s) as engine:
+            engine.advance(1000, 1980)
+            first_s, last_s = engine.token_times_s()
+        expected = ((last_s - (arrival_s if has_wait else first_s)) / np.maximum(gaps, 1))[gaps > 0]
+        assert run_fixed(load, arrival_s, 1980).itl_s == pytest.approx(expected)
 
 
 @needs_compiler
