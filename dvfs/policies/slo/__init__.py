@@ -45,7 +45,6 @@ _TRIAL = 0.8  # of the budget spent: beyond it no trial
 _HASTE = 3.0  # times the rest of the budget may be missed at one clock, at most the budget
 _MEMORY = 1000.0  # requests after which misses at each clock count half
 _CHANCE = 1.0  # misses, and standard errors of them, that are chance
-_BURST = 0.1  # of a period's requests that missed: a clock that is plainly too low, whatever the budget
 _SOON = 0.33  # of a request's time, whose mean between tokens foretells that of the whole
 _MARGIN = 0.95  # of the limit between tokens: requests' means differ from that of their time
 _POOL_MARGIN = 0.9  # the same in a decode pool, where the wait for the second token counts and no metric shows it
@@ -119,12 +118,12 @@ def decide(observation: Observation, state: SloState, config: ServingOptions) ->
         state = SloState(target, state.reading, state.counters, state.level, since_ns=state.since_ns)
     top = len(period.grid) - 1
     level = top if state.level is None else min(state.level, top)
-    state, late = _learn(state, period, counters, observation.boot_ns / _NS)
+    state = _learn(state, period, counters, observation.boot_ns / _NS)
     if state.work.is_other:  # of which nothing is known
         state = replace(state, memory={}, near_misses={}, requests=0.0, work=state.work.renewed(), load=ServerLoad())
         new, reason, resume_level = top, "other_work", None
     else:
-        new, reason, resume_level = _choose(observation, state, period, level if observation.enforced else top, late)
+        new, reason, resume_level = _choose(observation, state, period, level if observation.enforced else top)
     state = replace(state, reading=period.reading, counters=counters, resume_level=resume_level)
     if not observation.enforced:
         state = replace(state, shadow=state.shadow.add(observation, period.seconds, period.grid[new] / period.grid[top]))
@@ -141,19 +140,15 @@ def _changed(observation: Observation, state: SloState, level: int | None) -> Sl
     return replace(state, level=level, before=state.level, since_ns=observation.boot_ns, requests=0.0, near_misses={})
 
 
-def _learn(
-    state: SloState, period: ServedPeriod, counters: WorkCounters, now_s: float
-) -> tuple[SloState, Mapping[str, tuple[float, float]]]:
-    """With the period in budgets and memory; and the requests and misses of the period, by latency."""
+def _learn(state: SloState, period: ServedPeriod, counters: WorkCounters, now_s: float) -> SloState:
+    """With the period in budgets and memory."""
     means = _ended_means(state.counters or counters, counters)
     state, counts = _measure(state, period, counters, means)
     requests = max(counts[name] for name in period.seen)
     budgets, near_misses, memory = dict(state.budgets), dict(state.near_misses), dict(state.memory)
     level = _responsible_level(state, period, now_s)
-    late: dict[str, tuple[float, float]] = {}
     for name, interval in period.seen.items():
         count, (misses, *below) = counts[name], _misses(state, period, interval, counts[name], means)
-        late[name] = count, misses
         budgets[name] = budgets.get(name, ErrorBudget()).add(now_s, count, misses)
         n, k = memory.get((name, level), (0.0, 0.0))
         proving = count if level == period.level else misses  # what is served at a higher clock proves no lower one
@@ -166,7 +161,7 @@ def _learn(
         age, total = 0.0, total / 2
         memory = {key: (n / 2, k / 2) for key, (n, k) in memory.items()}
         near_misses = {name: tuple(k / 2 for k in misses) for name, misses in near_misses.items()}
-    return replace(state, budgets=budgets, near_misses=near_misses, memory=memory, memory_age=age, requests=total), late
+    return replace(state, budgets=budgets, near_misses=near_misses, memory=memory, memory_age=age, requests=total)
 
 
 def _responsible_level(state: SloState, period: ServedPeriod, now_s: float) -> int:
@@ -231,18 +226,16 @@ def _misses(
     return [state.means.count_late(means, interval.limit_s, factor, mean_s) for factor in factors]
 
 
-def _choose(
-    observation: Observation, state: SloState, period: ServedPeriod, level: int, late: Mapping[str, tuple[float, float]]
-) -> tuple[int, str, int | None]:
+def _choose(observation: Observation, state: SloState, period: ServedPeriod, level: int) -> tuple[int, str, int | None]:
     """The next level, why, and the level to resume after a queue."""
     top, allowed = len(period.grid) - 1, 1.0 - observation.terms.attainment_ratio
     if _is_queue_long(state, period):
         return top, "queue", level if state.resume_level is None else state.resume_level
-    spent = {name: state.budgets[name].spent_ratio(allowed) for name in late}
+    spent = {name: state.budgets[name].spent_ratio(allowed) for name in period.seen}
     most_spent = max(spent.values())
     if most_spent >= 1.0:
         return top, "budget_spent", None
-    share = {name: allowed * min(1.0, _HASTE * (1.0 - spent[name])) for name in late}
+    share = {name: allowed * min(1.0, _HASTE * (1.0 - part)) for name, part in spent.items()}
 
     def too_low(at: int) -> str:
         """The latency that was missed too often at this level or a higher one; "" if none was."""
@@ -259,9 +252,6 @@ def _choose(
         return max(state.resume_level, lowest, enough), "resumed", None
     if enough > level and period.reading.queue > _FEW_WAITING and state.load.at(period.grid[level]) > 1.0:
         return enough, "load", None
-    for name, (n, k) in late.items():
-        if level < top and k >= 2 and k > _BURST * n:
-            return level + (top - level + 1) // 2, name, None
     itl = period.seen.get("itl")
     if itl is not None and level < top and state.token_times.mean_s(_SOON) > itl.limit_s:
         return level + 1, "itl", None
