@@ -75,7 +75,9 @@ def optimizer(**more: object) -> GlobalPowerLimitOptimizer:
     return GlobalPowerLimitOptimizer(None, **(arguments | more))  # type: ignore[arg-type]
 
 
-def test_limits_are_measured_from_high_to_low_and_the_right_one_is_kept(agent: Agent, capsys) -> None:
+def test_limits_are_measured_from_high_to_low_and_the_right_one_is_kept(agent: Agent, capsys, monkeypatch) -> None:
+    joules = agent.joules  # of any window only at 700 W, so that the training does not go on before
+    monkeypatch.setattr(agent, "joules", lambda *window: joules(*window) if agent.limits[-1:] == [700.0] else None)
     made = optimizer(optimum_selector=MaxSlowdownConstraint(1.25))
     seen = train(made, agent)
     limits = [700, 600, 500, 400, 300, 200]
@@ -87,8 +89,9 @@ def test_limits_are_measured_from_high_to_low_and_the_right_one_is_kept(agent: A
         assert m.energy_half_width == 1.0
     slow = [m.time / made.measurements[0].time for m in made.measurements]
     assert made.optimal_power_limit_w == min(limit for limit, s in zip(limits, slow, strict=True) if s <= 1.25)
+    kept = [limit for limit in [made.optimal_power_limit_w] if limit != 700]  # on a machine that stalls it can be 700
     # The highest while the last energy is awaited.
-    eventually(lambda: agent.limits == [*map(float, limits), 700.0, made.optimal_power_limit_w])
+    eventually(lambda: agent.limits == [*limits, 700, *kept])
     made.on_train_end()
     eventually(lambda: agent.in_force_w is None)
     made.on_step_begin()
