@@ -4,11 +4,11 @@ The target is an error budget (`_budget`): the share of requests that may miss t
 those that may miss the limit between tokens, over the last hour and, with twice that share, over the last 1,000 requests.
 Misses are counted in the server's histograms (`_requests`) and remembered by clock.
 
-After a calm time the clock falls, but not below what the arriving requests need (`_load`): to one that has kept the budget, to
-one that would keep it even if everything took as much longer as the clock is lower (half way at a time), or by one step as a
-trial. It rises where more requests missed than the rest of the budget permits, where the mean time between tokens exceeds its
-limit, and where more requests arrive than it can serve. A long queue, a spent budget, work of another kind, missing or stale
-metrics, thermal trouble and a restart of the server release it at once.
+After a calm time the clock falls, but not below what the arriving requests need (`_load`): to one that has kept the budget, or,
+while hardly a request waits, to one that would keep it even if everything took as much longer as the clock is lower (half way
+at a time), or by one step as a trial. It rises where more requests missed than the rest of the budget permits, where the mean
+time between tokens exceeds its limit, and where more requests arrive than it can serve. A long queue, a spent budget, work of
+another kind, missing or stale metrics, thermal trouble and a restart of the server release it at once.
 """
 
 from collections.abc import Mapping
@@ -51,9 +51,8 @@ _POOL_MARGIN = 0.9  # the same in a decode pool, where the wait for the second t
 _NEW_REQUESTS, _NEW_S = 500, 300.0  # before one of both, the clock of a new server does not fall: its load is not known
 _SETTLING_S = 5.0  # after a rise; 15 does as well
 _LOAD = 0.9  # of what a clock can serve, up to which it may be chosen; up to 1 one step down, as a trial while nobody waits
-_FEW_WAITING = 2  # requests, for which it does not rise
+_FEW_WAITING = 2  # requests, for which it does not rise; while more wait, it does not fall to a clock that is not proven
 _WAIT = 0.35  # of the limit to the first token that the queue may take
-_RESUME = 0.5  # of that, below which a release for the queue ends
 _PACE = 5, 60  # requests that show how long one in the queue takes; beyond the second, older ones count half
 
 
@@ -265,17 +264,17 @@ def _choose(observation: Observation, state: SloState, period: ServedPeriod, lev
     if seconds < _NEW_S and requests < _NEW_REQUESTS:
         return level, "few", None
     for i in range(max(lowest, enough), level):
-        if reason := _is_open(observation, state, level, i, share, most_spent):
+        if all(state.memory.get((name, i), (0.0, 0.0))[0] >= _MANY for name in share):
+            return i, "proven", None
+        if period.reading.queue <= _FEW_WAITING and (reason := _reason_to_try(observation, state, level, i, share, most_spent)):
             return i, reason, None
     return level, too_low(level - 1) or ("load" if enough >= level else "few"), None
 
 
-def _is_open(
+def _reason_to_try(
     observation: Observation, state: SloState, level: int, lower: int, share: Mapping[str, float], most_spent: float
 ) -> str:
-    """Why a lower level may be used; "" if it may not."""
-    if all(state.memory.get((name, lower), (0.0, 0.0))[0] >= _MANY for name in share):
-        return "proven"
+    """Why a lower level that is not proven may be used; "" if it may not."""
     if state.requests < _FEW:
         return ""
     near_misses = {name: state.near_misses.get(name, ()) for name in share}
@@ -292,8 +291,7 @@ def _is_queue_long(state: SloState, period: ServedPeriod) -> bool:
     seconds, requests = state.pace
     if ttft is None or requests < _PACE[0]:
         return period.grown >= QUEUE_GROWTH or (state.resume_level is not None and queue > 0)
-    part = 1.0 if state.resume_level is None else _RESUME
-    return queue * seconds / requests > part * _WAIT * ttft.limit_s
+    return queue * seconds / requests > _WAIT * ttft.limit_s
 
 
 def predict(state: SloState, _config: ServingOptions) -> Prediction | None:

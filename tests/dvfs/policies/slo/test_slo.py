@@ -101,6 +101,16 @@ def test_while_requests_always_wait_the_clock_stays() -> None:
     assert server.clock() == KNEE
 
 
+def test_no_lower_clock_is_tried_while_requests_wait() -> None:
+    server = load(ttft_s=0.05, itl_s=0.01)
+    server.run(95)
+    server.queue = 3
+    server.run(15)  # too short to show what it can serve
+    assert server.clock() == TOP
+    server.queue = 0
+    assert server.run(15).clock() < TOP
+
+
 def test_a_clock_that_serves_fewer_requests_than_arrive_is_raised_long_before_they_are_late() -> None:
     server = load(ttft_s=0.05, itl_s=0.01, ttft_limit_s=2.5)
     server.run(150)
