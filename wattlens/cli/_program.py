@@ -23,7 +23,8 @@ def run(parsed: argparse.Namespace) -> int:
     """Run what was parsed; returns the exit code."""
     try:
         code = int(parsed.run(parsed))
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is with `>&-`
+            sys.stdout.flush()
         return code
     except WattlensError as error:
         print(printable_lines(f"wattlens: {error}"), file=sys.stderr)

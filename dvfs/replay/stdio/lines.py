@@ -41,8 +41,8 @@ class JsonLines:
             if line is None:
                 return None
             self.number += 1
-            if len(line) > MAX_LINE:
-                raise UsageError(f"line {self.number}: expected at most {MAX_LINE} characters")
+            if len(line) > MAX_LINE + 1:  # with its end
+                raise UsageError(f"line {self.number}: expected at most {MAX_LINE} bytes")
             if line.strip():
                 self._peeked = line
         return self._peeked

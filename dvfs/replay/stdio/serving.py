@@ -116,7 +116,7 @@ class ServingPeriod(BaseModel, strict=True):
     t_s: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
     energy_j: Amount | None = None  # of all GPUs
     setting: Mhz | None = None  # applied clock lock; None: that of the last answer
-    tokens: _Tokens = _Tokens()
+    tokens: _Tokens | None = None
     requests: Amount | None = None
     engine_steps: Amount | None = None
     running: Amount | None = None
@@ -129,14 +129,14 @@ class ServingPeriod(BaseModel, strict=True):
 
     def counters(self, boot_ns: int) -> WorkCounters:
         """The agent's form of it."""
-        itl = self.itl.latencies() if self.itl is not None else None
+        itl, tokens = self.itl.latencies() if self.itl is not None else None, self.tokens or _Tokens()
         return WorkCounters(
             boot_ns,
-            tokens=_whole(self.tokens.generation),
+            tokens=_whole(tokens.generation),
             queue=_whole(self.waiting),
             latency_sum_s=itl.sum_s if itl is not None else None,
             latency_count=itl.count if itl is not None else None,
-            prompt_tokens=_whole(self.tokens.prompt),
+            prompt_tokens=_whole(tokens.prompt),
             requests=_whole(self.requests),
             running=_whole(self.running),
             ttft=self.ttft.latencies() if self.ttft is not None else None,

@@ -62,11 +62,16 @@ def _serve(name: str | None, policies: "dict[str, DvfsPolicy | NodePolicy]") -> 
     trials, serves = getattr(spec, "trials", None), getattr(spec, "serves", False)
     if trials is None and not serves:
         able = [each for each, one in policies.items() if getattr(one, "trials", None) or getattr(one, "serves", False)]
-        raise UsageError(f"dvfs policy: --stdio: expected one of {', '.join(able)}, got {name}")
+        raise UsageError(f"dvfs policy: --stdio: expected one of {', '.join(able)}, got {name or 'no name'}")
+    if sys.stdin is None or sys.stdout is None:  # as with `<&-`
+        raise UsageError("dvfs policy: --stdio: stdin or stdout is closed")
     lines = JsonLines(read_lines(sys.stdin.buffer))
     first = lines.peek()
-    is_serving = serves and (trials is None or (first is not None and '"slo"' in _text(first)))
-    if not is_serving:
+    has_slo = first is not None and '"slo"' in _text(first)
+    if has_slo and not serves:
+        able = [each for each, one in policies.items() if getattr(one, "serves", False)]
+        raise UsageError(f"dvfs policy: {name} steers training jobs, which have no slo; expected one of {', '.join(able)}")
+    if not serves or (trials is not None and not has_slo):
         training.serve(cast("Trials", trials), lines, lambda line: print(line, flush=True))
         return 0
     for line in serving.replies(cast("DvfsPolicy", spec), lines):

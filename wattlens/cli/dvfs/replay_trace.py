@@ -154,7 +154,7 @@ def _cells(row: Scored) -> tuple[str, ...]:
     share = row["of_hindsight_ratio"]
     notes = [row["note"]] if row["note"] else []
     notes += [] if row["within_rule"] else [_BROKEN]
-    notes += ["never set a clock"] if row["clock_changes"] == 0 else []
+    notes += ["never set a clock"] if row["clock_changes"] == 0 and not _percent(row) else []
     return (
         row["rule"],
         _joules(row["energy_j"]),

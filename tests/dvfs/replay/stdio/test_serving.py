@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 import dvfs.policies as package
 from dvfs.replay.stdio.lines import MAX_LINE, JsonLines
-from dvfs.replay.stdio.serving import replies
+from dvfs.replay.stdio.serving import ServingPeriod, replies
 from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError
 from tests.support import Said, said_here
+from wattlens.cli import main
 
 SERVING = sorted(name for name, spec in plugin.discover(package).items() if getattr(spec, "serves", False))
 DOCS = Path(__file__).parents[4] / "docs/dvfs.md"
@@ -116,15 +117,28 @@ def run(name: str, raw: bytes) -> Said:
     ("name", "raw", "says"),
     [
         ("slo", b"\xff\xfe\n", "line 1: Invalid JSON"),
-        ("bisect", json.dumps(START).encode() + b"\n" + b"x" * (3 * MAX_LINE), "line 2: expected at most 1048576 characters"),
+        ("bisect", json.dumps(START).encode() + b"\n" + b"x" * (3 * MAX_LINE), "line 2: expected at most 1048576 bytes"),
         ("bisect", b'{"slo": 3}\n', "line 1: settings: Field required"),
         ("phase", b"", "dvfs policy: --stdio: expected one of aimd, bisect, progress, slo, got phase"),
+        ("progress", json.dumps(START).encode(), "progress steers training jobs, which have no slo"),
     ],
 )
 def test_a_wrong_line_ends_the_command_in_one_line(name: str, raw: bytes, says: str) -> None:
     done = run(name, raw)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert says in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["stdin", "stdout"])
+def test_without_input_or_output_the_command_ends_in_one_line(monkeypatch, capsys, closed: str) -> None:
+    monkeypatch.setattr(sys, closed, None)
+    assert main(["dvfs", "policy", "slo", "--stdio"]) == 2
+    assert capsys.readouterr().err == "wattlens: dvfs policy: --stdio: stdin or stdout is closed\n"
+
+
+def test_all_but_the_time_of_a_period_may_be_null() -> None:
+    empty = dict.fromkeys(ServingPeriod.model_fields)
+    assert talk("slo", START, period(1), {**empty, "t_s": 2})[-1] == {"setting": 1980, "reason": "missing_queue"}
 
 
 def test_bisect_takes_both_protocols() -> None:
