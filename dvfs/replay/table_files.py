@@ -54,7 +54,10 @@ def _csv(text: str, path: Path) -> Iterable[SettingTable]:
         return _summary(reader, path, knob, columns)
     if "window_name" in columns and "elapsed_time" in columns:
         return _windows(reader, path, [name for name in columns if name.startswith("gpu") and name.endswith("_energy")])
-    raise UsageError(f"{path}: expected one of the columns {', '.join(_KNOBS)}, or the columns window_name and elapsed_time")
+    raise UsageError(
+        f"{path}: expected one of the columns {', '.join(_KNOBS)}, with a time ({', '.join(_TIMES)}) and a power "
+        f"({', '.join(_POWERS)}); or the columns window_name and elapsed_time"
+    )
 
 
 def _summary(reader: "csv.DictReader[str]", path: Path, knob: str, columns: Sequence[str]) -> Iterable[SettingTable]:

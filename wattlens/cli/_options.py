@@ -69,6 +69,7 @@ def duration(low_s: float = 0.001, high_s: float = 1e9, *, unit: str = "") -> Ca
         high_s: upper bound.
         unit: the option took a bare number in this unit before: it still does, with a warning.
     """
+    example = "30s, 15m or 2h" if high_s >= 30 else duration_text(high_s)
 
     def parse(text: str) -> float:
         whole = with_unit(text, unit)
@@ -76,7 +77,7 @@ def duration(low_s: float = 0.001, high_s: float = 1e9, *, unit: str = "") -> Ca
         seconds = float(match[1]) * _UNITS_S[match[2]] if match else -1.0
         if not low_s <= seconds <= high_s:
             raise argparse.ArgumentTypeError(
-                f"expected a duration such as 30s, 15m or 2h{_limits(low_s, high_s)}, got {quoted(text)}"
+                f"expected a duration such as {example}{_limits(low_s, high_s)}, got {quoted(text)}"
             )
         if whole != text and seconds:
             warn(f"{text} is read as {whole}; write {whole}, as a number without a unit will be refused in the next release")
@@ -88,7 +89,7 @@ def duration(low_s: float = 0.001, high_s: float = 1e9, *, unit: str = "") -> Ca
 def _limits(low_s: float, high_s: float) -> str:
     if high_s >= 1e9:
         return ""
-    return f", from {duration_text(low_s)} to {duration_text(high_s)}" if low_s >= 1 else f", at most {duration_text(high_s)}"
+    return f", from {duration_text(low_s)} to {duration_text(high_s)}" if low_s >= 0.1 else f", at most {duration_text(high_s)}"
 
 
 def duration_text(seconds: float) -> str:

@@ -207,7 +207,7 @@ def test_a_profile_of_a_sweep_is_played_over_each_knob(tmp_path: Path, capsys: p
         (("--trace", AZURE, "--isotonic"), "--isotonic: cannot be combined with --trace"),
         (("--trace", AZURE, "--model", "gpt"), "--model: expected one of llama-8b, llama-70b, qwen-32b"),
         (("--trace", AZURE, "--gpu", "tpu"), "--gpu: expected one of h100-sxm, "),
-        (("--trace", AZURE, "--engine", "x"), "--engine: expected one of vllm-2024, lean"),
+        (("--trace", AZURE, "--engine", "x"), "--engine: expected random or one of vllm-2024, lean"),
         (("--trace", AZURE, "--boundness", "half"), "--boundness: "),
         (("--trace", AZURE, "--policy", "fast"), "--policy: expected one of aimd, asked, bisect, "),
         (("--trace", AZURE, "--policy", "budget"), "--policy budget: expected a policy of one group"),
@@ -293,8 +293,8 @@ def test_a_server_drawn_at_random(trace: Path, capsys: pytest.CaptureFixture[str
     [
         (("--engine", "random", "--gpu", "h200"), "--gpu: cannot be combined with --engine random"),
         (("--engine", "random", "--chart", "a.svg"), "--chart: cannot be combined with --engine random"),
-        (("--load", "30%"), "--load: cannot be combined with an engine other than random"),
-        (("--engine", "random", "--policy", "static"), "expected a policy that keeps latency limits"),
+        (("--load", "30%"), "--load: needs --engine random"),
+        (("--engine", "random", "--policy", "static"), "with --engine random expected one of aimd, bisect, slo"),
     ],
 )
 def test_options_of_a_drawn_server_are_checked(

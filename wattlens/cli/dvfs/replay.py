@@ -105,7 +105,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     trace.add_argument("--trace", type=Path, metavar="FILE", help=what)
     random = parser.add_argument_group("the same with --engine random")
     tables = parser.add_argument_group("tables of a training job")
-    what = "a CSV with limit or clock, time and power, such as Zeus's summaries"
+    what = "a CSV with power_limit or sm_clock, time and power, such as Zeus's summaries"
     tables.add_argument("--table", type=Path, metavar="FILE", help=what)
     tables.add_argument("--profile", type=Path, metavar="FILE", help="a profile of wattlens dvfs sweep")
     for group, options in ((trace, TRACE_OPTIONS), (random, replay_random.OPTIONS), (tables, TABLE_OPTIONS)):
@@ -129,14 +129,15 @@ def run(args: argparse.Namespace) -> int:
         )
     is_random = args.trace is not None and args.engine == "random"
     ours = (TRACE_OPTIONS | (replay_random.OPTIONS if is_random else {})) if args.trace is not None else TABLE_OPTIONS
-    taken = {name: f"--{sources[0]}" for name in TRACE_OPTIONS | replay_random.OPTIONS | TABLE_OPTIONS if name not in ours}
+    others = [name for name in TRACE_OPTIONS | replay_random.OPTIONS | TABLE_OPTIONS if name not in ours]
+    refused = dict.fromkeys(others, f"cannot be combined with --{sources[0]}")
     if is_random:
-        taken |= dict.fromkeys(replay_random.NOT_WITH, "--engine random")
+        refused |= dict.fromkeys(replay_random.NOT_WITH, "cannot be combined with --engine random")
     elif args.trace is not None:
-        taken |= dict.fromkeys(replay_random.OPTIONS, "an engine other than random")
-    for name, other in taken.items():
+        refused |= dict.fromkeys(replay_random.OPTIONS, "needs --engine random")
+    for name, why in refused.items():
         if getattr(args, name) is not None:
-            raise UsageError(f"dvfs replay: --{name.replace('_', '-')}: cannot be combined with {other}")
+            raise UsageError(f"dvfs replay: --{name.replace('_', '-')}: {why}")
     for name, (default, more) in ours.items():
         if getattr(args, name) is None:
             convert = more.get("type")
