@@ -62,7 +62,7 @@ class ServedModel:
             UsageError: an engine that there is not.
         """
         if engine not in ENGINES:
-            raise UsageError(f"--engine: expected random or one of {', '.join(ENGINES)}, got {engine!r}")
+            raise UsageError(f"--engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
         if engine == "lean" or not self.host:
             return HostStepTime(gpu, 0.0, 0.0, "assumed")
         return next((h for h in self.host if h.board == gpu), self.host[-1])

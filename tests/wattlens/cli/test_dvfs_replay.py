@@ -207,7 +207,7 @@ def test_a_profile_of_a_sweep_is_played_over_each_knob(tmp_path: Path, capsys: p
         (("--trace", AZURE, "--isotonic"), "--isotonic: cannot be combined with --trace"),
         (("--trace", AZURE, "--model", "gpt"), "--model: expected one of llama-8b, llama-70b, qwen-32b"),
         (("--trace", AZURE, "--gpu", "tpu"), "--gpu: expected one of h100-sxm, "),
-        (("--trace", AZURE, "--engine", "x"), "--engine: expected random or one of vllm-2024, lean"),
+        (("--trace", AZURE, "--engine", "x"), "--engine: expected vllm-2024, lean or random, got 'x'"),
         (("--trace", AZURE, "--boundness", "half"), "--boundness: "),
         (("--trace", AZURE, "--policy", "fast"), "--policy: expected one of aimd, asked, bisect, "),
         (("--trace", AZURE, "--policy", "budget"), "--policy budget: expected a policy of one group"),

@@ -19,7 +19,7 @@ TRACE_OPTIONS: Final[Options] = {
         None,
         {"type": number(int, 1, 64), "metavar": "N", "help": "GPUs per replica (default: as the model needs)"},
     ),
-    "engine": ("vllm-2024", {"metavar": "NAME", "help": (
+    "engine": ("vllm-2024", {"choices": ("vllm-2024", "lean", "random"), "metavar": "NAME", "help": (
         "vllm-2024: each step includes host time; lean: no host time; random: a server and GPU drawn with --seed"
     )}),
     "boundness": (

@@ -136,6 +136,17 @@ def test_without_input_or_output_the_command_ends_in_one_line(monkeypatch, capsy
     assert capsys.readouterr().err == "wattlens: dvfs policy: --stdio: stdin or stdout is closed\n"
 
 
+def test_a_list_without_output_is_no_error(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["dvfs", "policy"]) == 0
+
+
+@pytest.mark.parametrize(("more", "code"), [(0, 0), (1, 2)])
+def test_a_line_may_be_as_long_as_the_docs_say(more: int, code: int) -> None:
+    line = json.dumps(START).encode()
+    assert run("slo", line + b" " * (2**20 - len(line) + more) + b"\n").returncode == code
+
+
 def test_all_but_the_time_of_a_period_may_be_null() -> None:
     empty = dict.fromkeys(ServingPeriod.model_fields)
     assert talk("slo", START, period(1), {**empty, "t_s": 2})[-1] == {"setting": 1980, "reason": "missing_queue"}
