@@ -199,9 +199,9 @@ class Trials:
     """A policy that searches by trials, without devices and clocks around it: what `dvfs policy NAME --stdio` and replay drive.
 
     Args:
-        begun: (knob, settings, slowdown budget, samples or None) -> state.
-        proposed: state -> (trial with `setting`, `samples` and `reason`, state).
-        learned: (state, setting, times per work in s, powers in W) -> state.
+        start: (knob, settings, slowdown budget, samples or None) -> state.
+        propose: state -> (trial with `setting`, `samples` and `reason`, state).
+        learn: (state, setting, times per work in s, powers in W) -> state.
         choice: state -> the setting to keep.
     """
 

@@ -43,18 +43,12 @@ NOT_WITH: Final = ("model", "gpu", "gpus", "boundness", "rate", "ttft_tokens", "
 
 def run(args: argparse.Namespace) -> int:
     """Play it and print the result."""
-    import dvfs.policies as package
     from dvfs.replay.serving import trace
     from dvfs.replay.serving.plant import RatesCache, serve
     from dvfs.replay.serving.verdict import SloTarget, best_fixed, under_policy
-    from dvfs.types import DvfsPolicy
-    from energy_agent.core import plugin
 
     name = args.policy or "slo"
-    policy = find_policy(name)
-    if not isinstance(policy, DvfsPolicy) or not policy.serves:
-        able = [each for each, spec in plugin.discover(package).items() if getattr(spec, "serves", False)]
-        raise UsageError(f"dvfs replay: --policy: with --engine random expected one of {', '.join(able)}, got {name!r}")
+    policy = find_policy(name, "--engine random", lambda _, spec: spec.serves)
     slo = SloTarget(args.ttft_ms / 1e3, args.itl_ms / 1e3, float(args.attainment))
     if not 0.5 < slo.attainment_ratio < 1:
         raise UsageError("dvfs replay: --attainment: with --engine random expected more than 50% and less than 100%")

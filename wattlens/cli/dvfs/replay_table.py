@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from energy_agent.core.errors import UsageError
 from wattlens.cli._command import print_table
 from wattlens.cli.dvfs.replay_text import Bar, bars, find_policy, svg
 from wattlens.terminal_line import drawn_line
@@ -47,13 +46,10 @@ def run(args: argparse.Namespace) -> int:
     """Play it and print what came of it."""
     from dvfs.replay.rivals import ZEUS
     from dvfs.replay.table_files import load
-    from dvfs.types import DvfsPolicy
 
     name = args.policy or "progress"
-    spec = find_policy(name)
-    trials = spec.trials if isinstance(spec, DvfsPolicy) else None
-    if trials is None:
-        raise UsageError(f"dvfs replay: --policy {name}: expected a policy that searches by trials, such as progress")
+    trials = find_policy(name, f"--{'table' if args.table else 'profile'}", lambda _, spec: spec.trials is not None).trials
+    assert trials is not None
     plan = Plan(float(args.slowdown), args.steps, float(args.noise), args.seeds, args.seed)
     path = args.table or args.profile
     tables = [t.isotonic() if args.isotonic else t for t in load(path)]

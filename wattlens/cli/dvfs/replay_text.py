@@ -1,31 +1,33 @@
 """What both halves of `wattlens dvfs replay` share: the choice of a policy, bars of text, and an SVG chart."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from dvfs.types import DvfsPolicy, NodePolicy
+    from dvfs.types import DvfsPolicy
 
 _BAR_CHARS = 40
 
 
-def find_policy(name: str) -> "DvfsPolicy | NodePolicy":
-    """Return the policy with that name.
+def find_policy(name: str, source: str, fits: "Callable[[str, DvfsPolicy], bool]") -> "DvfsPolicy":
+    """Return the policy with that name, which a replay of `source` (an option) can score.
 
     Raises:
-        UsageError: the policy does not exist; the message lists the available ones.
+        UsageError: no policy of that name fits; the message lists those that do.
     """
     import dvfs.policies as package
+    from dvfs.types import DvfsPolicy
     from energy_agent.core import plugin
 
-    if name not in plugin.names(package):
-        raise UsageError(f"dvfs replay: --policy: expected one of {', '.join(plugin.names(package))}, got {name!r}")
-    spec: DvfsPolicy | NodePolicy = plugin.load(package, name)
-    return spec
+    found = plugin.discover(package).items()
+    able = {each: spec for each, spec in found if isinstance(spec, DvfsPolicy) and fits(each, spec)}
+    if name not in able:
+        raise UsageError(f"dvfs replay: --policy: with {source} expected one of {', '.join(able)}, got {name!r}")
+    return able[name]
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,13 +62,8 @@ def _case(args: argparse.Namespace, name: str) -> "tuple[ReplayCase, DvfsPolicy,
     from dvfs.replay.serving import boards, models, replay, trace
     from dvfs.replay.serving.fleet import RequestLimits
     from dvfs.replay.serving.server import BOUNDNESS, server
-    from dvfs.types import DvfsPolicy
 
-    spec = find_policy(name)
-    if not isinstance(spec, DvfsPolicy):
-        raise UsageError(
-            f"dvfs replay: --policy {name}: expected a policy of one group, since a replay has one group per replica"
-        )
+    spec = find_policy(name, "--trace", lambda each, policy: policy.serves or each == "static")
     slo = RequestLimits(args.ttft_ms / 1e3, args.itl_ms / 1e3, args.ttft_tokens, float(args.attainment))
     rate, from_s, word = args.rate, args.skip, args.boundness
     board = boards.find(args.gpu)
