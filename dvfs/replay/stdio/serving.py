@@ -12,9 +12,10 @@ The policy gets the same observation as from the agent, so it is the code that s
 import json
 from collections.abc import Iterator
 from itertools import pairwise
+from math import inf
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from dvfs.knees import Knee
 from dvfs.replay.stdio.lines import JsonLines
@@ -33,6 +34,7 @@ _STALE_PERIODS = 3
 Milliseconds = Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
 Mhz = Annotated[int, Field(ge=1, le=100_000)]
+Edge = Annotated[float, BeforeValidator(lambda edge: inf if edge == "+Inf" else edge), Field(gt=0)]
 
 
 class _Slo(BaseModel, strict=True, extra="forbid"):
@@ -73,19 +75,13 @@ _LIMITS_OF_ROLE = {"both": "ttft_ms or itl_ms", "prefill": "ttft_ms", "decode": 
 class _Histogram(BaseModel, strict=True):
     sum: Amount | None = None
     count: Amount | None = None
-    buckets: (
-        Annotated[
-            list[tuple[Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] | Literal["+Inf"], Amount]],
-            Field(max_length=MAX_BUCKETS),
-        ]
-        | None
-    ) = None
+    buckets: Annotated[list[tuple[Edge, Amount]], Field(max_length=MAX_BUCKETS)] | None = None
 
     @model_validator(mode="after")
     def _is_cumulative(self) -> Self:
         buckets = self.buckets or []
         for (low, few), (high, more) in pairwise(buckets):
-            if low == "+Inf" or (high != "+Inf" and high <= low):
+            if not low < high:
                 raise ValueError('buckets: expected rising upper edges in s, with "+Inf" last')
             if more < few:
                 raise ValueError("buckets: expected cumulative counts, got one that falls")
@@ -98,11 +94,9 @@ class _Histogram(BaseModel, strict=True):
         if not self.buckets or self.sum is None:
             return None
         whole = round(self.count if self.count is not None else self.buckets[-1][1])
-        finite = [(edge, round(n)) for edge, n in self.buckets if edge != "+Inf"]
+        finite = [(edge, round(n)) for edge, n in self.buckets if edge < inf]
         cumulative = [0, *(n for _, n in finite), whole]
-        return Latencies(
-            tuple(float(edge) for edge, _ in finite), tuple(b - a for a, b in pairwise(cumulative)), float(self.sum)
-        )
+        return Latencies(tuple(edge for edge, _ in finite), tuple(b - a for a, b in pairwise(cumulative)), float(self.sum))
 
 
 class _Tokens(BaseModel, strict=True):
