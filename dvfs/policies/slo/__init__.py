@@ -1,7 +1,7 @@
-"""Policy `slo`: the lowest clock at which so many requests keep the latency limits as the owner asks.
+"""Policy `slo`: the lowest clock that keeps as many requests within the latency limits as the owner asks.
 
 The target is an error budget (`_budget`): the share of requests that may miss the limit on the time to first token, and of
-those that may miss the limit between tokens, over the last hour and, with twice that share, over the last 1,000 requests.
+those that may miss the limit between tokens, over the last hours and, with twice that share, over the last 1,000 requests.
 Misses are counted in the server's histograms (`_requests`) and remembered by clock.
 
 After a calm time the clock falls, but not below what the arriving requests need (`_load`): to one that has kept the budget, or,

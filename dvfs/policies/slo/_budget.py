@@ -1,57 +1,39 @@
-"""The error budget of a latency: how many of the last requests missed it, of those that may. Pure.
+"""The error budget of a latency: how many requests missed it, of those that may. Pure.
 
-The share that may miss is 1 - attainment, over the last hour. Over the last 1,000 requests it is twice that: misses come in
-bursts of traffic, and after each of them the clock would stay high, although the hour has budget left. Google's SRE workbook
-("Alerting on SLOs") calls the quotient the budget consumed, and lets a short window consume it faster than a long one too.
+The share that may miss is 1 - attainment, over the last hour and over the last four. Over the last 1,000 requests it is twice
+that: misses come in bursts of traffic, and after each of them the clock would stay high, although the hour has budget left.
+Google's SRE workbook ("Alerting on SLOs") calls the quotient the budget consumed, and lets a short window consume it faster
+than a long one too.
+
+Older requests fade: they count 37 % when they are as old as the window is long. Requests that wait when the budget is spent
+still come late. In a window with an end they would count whole for an hour and then not at all, and runs of several hours
+ended at 98.9 % with a target of 99 %. Faded ones keep the clock up until later requests in time have made up for them.
 """
 
-from dataclasses import dataclass, field
-from math import inf
+from dataclasses import dataclass
+from math import exp
 
-REQUESTS = 1000
-_HOUR_S = 3600.0
-_BURN = 2.0  # times the share that may miss, in the short window; with conversations, 3 and 6 save as much and 1 a tenth less
-_PARTS = 50  # pieces of a window: it is exact to a fiftieth of it
-
-
-@dataclass(frozen=True, slots=True)
-class RequestWindow:
-    """The last requests, by number and by time. `parts`: begin in s, requests and misses of its pieces, oldest first."""
-
-    requests: float
-    seconds: float
-    parts: tuple[tuple[float, float, float], ...] = ()
-
-    def add(self, now_s: float, count: float, missed: float) -> "RequestWindow":
-        """With the requests of an interval that ends now."""
-        parts = self.parts
-        since_s, requests, late = parts[-1] if parts else (-inf, 0.0, 0.0)
-        if requests < self.requests / _PARTS and now_s - since_s < self.seconds / _PARTS:
-            parts = (*parts[:-1], (since_s, requests + count, late + missed))
-        else:
-            parts = (*parts, (now_s, count, missed))
-        total = sum(part[1] for part in parts)
-        while len(parts) > 1 and (now_s - parts[0][0] > self.seconds or total - parts[0][1] >= self.requests):
-            total -= parts[0][1]
-            parts = parts[1:]
-        return RequestWindow(self.requests, self.seconds, parts)
-
-    def spent_ratio(self, allowed: float) -> float:
-        """Misses relative to those that may be; a single miss is chance, so there may be one more. 0 of nothing."""
-        return sum(part[2] for part in self.parts) / (allowed * sum(part[1] for part in self.parts) + 1.0)
+_REQUESTS = 1000.0
+# Four hours: chosen on seeds 19, 22, 23 and 29 of `benchmarks vllm_plant --long`. A day would keep the target as well, but
+# after an hour in which the highest clock misses it, nothing would be saved for a day.
+_HOURS_S = 3600.0, 14_400.0
+_BURN = 2.0  # times the share that may miss, of the last requests; with conversations, 3 and 6 save as much, 1 a tenth less
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorBudget:
-    """Both windows."""
+    """Requests, and those that missed, faded: by number, then by hours. `now_s`: when the last ones were added."""
 
-    short: RequestWindow = field(default_factory=lambda: RequestWindow(REQUESTS, inf))
-    long: RequestWindow = field(default_factory=lambda: RequestWindow(inf, _HOUR_S))
+    now_s: float = 0.0
+    counts: tuple[tuple[float, float], ...] = ((0.0, 0.0),) * 3
 
-    def add(self, now_s: float, count: float, missed: float) -> "ErrorBudget":
+    def add(self, now_s: float, requests: float, missed: float) -> "ErrorBudget":
         """With the requests of an interval that ends now."""
-        return ErrorBudget(self.short.add(now_s, count, missed), self.long.add(now_s, count, missed))
+        kept = exp(-requests / _REQUESTS), *(exp((self.now_s - now_s) / length_s) for length_s in _HOURS_S)
+        counts = ((keep * n + requests, keep * k + missed) for keep, (n, k) in zip(kept, self.counts, strict=True))
+        return ErrorBudget(now_s, tuple(counts))
 
     def spent_ratio(self, allowed: float) -> float:
-        """Share of the budget that is spent, in the window where it is larger."""
-        return max(self.short.spent_ratio(_BURN * allowed), self.long.spent_ratio(allowed))
+        """Share of the budget that is spent, where it is largest; a single miss is chance, so there may be one more."""
+        shares = _BURN * allowed, allowed, allowed
+        return max(k / (share * n + 1.0) for share, (n, k) in zip(shares, self.counts, strict=True))
