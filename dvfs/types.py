@@ -125,6 +125,7 @@ class SteeringSettings:
         attainment_ratio: share of requests that have to stay within them.
         cap_mw: maximum power of a device of the group.
         shared: whether its owner agrees to be steered together with others on the same device.
+        is_auto: whether the policies are those that follow from the limits, since nobody named one.
     """
 
     mode: Mode = Mode.OBSERVE
@@ -135,6 +136,7 @@ class SteeringSettings:
     attainment_ratio: float = 0.99
     cap_mw: int | None = None
     shared: bool = False
+    is_auto: bool = False
 
 
 @dataclass(frozen=True, slots=True)

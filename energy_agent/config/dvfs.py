@@ -22,7 +22,7 @@ class SloTargets(Section):
 
     ttft_ms: float | None = Field(None, gt=0, le=3.6e6, description="time to first token")
     itl_ms: float | None = Field(None, gt=0, le=3.6e6, description="time between two tokens")
-    attainment: float | None = Field(None, gt=0.5, lt=1, description="share of requests within both limits (default 0.99)")
+    attainment: float | None = Field(None, gt=0.5, lt=1, description="share of requests within each limit (default 0.99)")
 
 
 class DvfsPolicySettings(Section):
@@ -158,13 +158,17 @@ class Dvfs(DvfsPolicySettings):
         return bool(self.groups) or self.auto_groups
 
     @property
-    def policies(self) -> set[str]:
-        """Every policy that the file names, `auto` as what it may become."""
-        said: list[DvfsPolicySettings] = [self, *self.groups, *self.namespaces.values(), *self.workloads.values()]
-        named = {name for terms in said if terms.policy is not None for name in terms.policy.split("+")}
-        return (named - {"auto"}) | ({"progress", "slo"} if "auto" in named else set())
+    def policies(self) -> list[tuple[str, str]]:
+        """Every policy that the file names but `auto`, with its key."""
+        said: dict[str, DvfsPolicySettings] = {"policy": self}
+        said |= {f"groups.{n}.policy": group for n, group in enumerate(self.groups)}
+        said |= {f"namespaces.{name}.policy": terms for name, terms in self.namespaces.items()}
+        said |= {f"workloads.{name}.policy": terms for name, terms in self.workloads.items()}
+        found = [(key, name) for key, terms in said.items() if terms.policy for name in terms.policy.split("+")]
+        return [(key, name) for key, name in found if name != "auto"]
 
 
 def matching(patterns: dict[str, DvfsPolicySettings], name: str) -> Iterable[DvfsPolicySettings]:
-    """The terms of the patterns that fit a name, in the order of the file."""
-    return (terms for pattern, terms in patterns.items() if fnmatchcase(name, pattern))
+    """The terms of the patterns that fit a name, in the order of the file; those of the name itself come last."""
+    fits = [pattern for pattern in patterns if fnmatchcase(name, pattern)]
+    return (patterns[pattern] for pattern in sorted(fits, key=lambda pattern: pattern == name))

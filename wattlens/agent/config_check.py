@@ -219,7 +219,16 @@ def _by_slo(config: Config, workload: str) -> bool:
 
 
 def _dvfs(config: Config) -> Iterator[Warned]:
-    if not config.dvfs.steers or config.dvfs.mode != "enforce":
+    if not config.dvfs.steers:
+        return
+    dvfs, blocks = config.dvfs, config.dvfs.blocks
+    slos = [one.slo for one in (dvfs, *dvfs.groups, *dvfs.namespaces.values(), *dvfs.workloads.values()) if one.slo is not None]
+    for key, name in dvfs.policies if all(slo.ttft_ms is slo.itl_ms is None for slo in slos) else ():
+        if name in ("slo", "aimd"):
+            yield f"dvfs.{key}", f"policy {name} steers nothing without a limit: set slo.ttft_ms or slo.itl_ms"
+    if blocks is not None and blocks.settle_s <= 2 * config.sampling.period_s:
+        yield "dvfs.blocks.settle_s", f"expected more than two sampling periods, {2 * config.sampling.period_s:g} s"
+    if dvfs.mode != "enforce":
         return
     from dvfs.actuator.client import default_socket, present_socket
 

@@ -32,10 +32,10 @@ def configured(config: Dvfs) -> dict[str, ConfiguredPolicy]:
     groups, nodes = specs()
     known = ", ".join(groups)
     faults: list[str] = []
-    for name in config.policies:
+    for key, name in config.policies:
         if name not in groups:
             hint = f"set dvfs.budget_w for {name!r}" if name in nodes else f"expected one of {known}"
-            faults.append(f"key 'dvfs.policy': no policy {name!r} of a group; {hint}")
+            faults.append(f"key 'dvfs.{key}': no policy {name!r} of a group; {hint}")
     for name in config.options:
         if name not in groups and name not in nodes:
             faults.append(f"key 'dvfs.options.{name}': expected one of {known}, {', '.join(nodes)}, got {name!r}")

@@ -84,10 +84,13 @@ class Observer:
         terms = self._terms(group, facts, wrong)
         if terms is None:
             return None, f"not steered: {len(group.sharers)} workloads use its GPUs and name different policies"
+        own = group.configured.workload if group.configured is not None else ""
+        if own and group.sharers and own not in group.sharers and not terms.shared:
+            return None, "not steered: another workload than the one that dvfs.groups names uses its GPUs"
         if group.sharers and terms.mode is not Mode.OBSERVE and not terms.shared:
             return None, f"not steered: {len(group.sharers)} workloads use its GPUs, and not all agree (dvfs: shared: true)"
         asked = self._asks.common(group.askers)
-        if asked is not None and self._config.policy == "auto":
+        if asked is not None and terms.is_auto:
             terms = replace(terms, policies=("asked",))
         now_ns = self._clock.boot_ns()
         workload, configured = group.measured, group.configured
@@ -113,11 +116,11 @@ class Observer:
     ) -> SteeringSettings | None:
         """The terms of a group; None where several owners name different policies."""
         own = [] if group.configured is None else [group.configured]
-        note = [annotated(text)] if (text := self._note()) else []
+        note = annotated(text) if (text := self._note()) else None
         all_terms = []
         for workload in group.workloads or ("",):
             labels = facts.get(workload, {})
-            terms, problem = terms_of(self._config, [*own, *note], labels, workload, self._clock.utc_ns())
+            terms, problem = terms_of(self._config, own, labels, workload, self._clock.utc_ns(), note)
             all_terms.append(terms)
             if problem:
                 wrong[workload] = problem

@@ -45,6 +45,8 @@ def describe_steering(
         status["reason"] = "no group of this workload is steered"
     if own:
         first = own[0]
+        if first.mode == Mode.OBSERVE:
+            status.setdefault("reason", "the mode is observe, as one of its owners set it or outside of a schedule")
         alone = all(len(users[view.device]) == 1 for view in own)
         status |= {"mode": first.mode, "group": first.facts["group"] if alone else "", "policy": first.facts.get("policy", "")}
         if first.slowdown_ratio is not None:

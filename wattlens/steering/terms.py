@@ -21,6 +21,7 @@ from energy_agent.config.dvfs import Dvfs, DvfsPolicySettings, matching
 from energy_agent.core.errors import UsageError
 from energy_agent.core.week import parse_span
 from energy_agent.owners.kubernetes.node_annotation import ANNOTATION
+from wattlens.steering.build import specs
 
 T = TypeVar("T")
 OFF = DvfsPolicySettings(mode="observe")
@@ -53,26 +54,39 @@ def _parse_annotation(text: str) -> DvfsPolicySettings | str:
         text = f"mode: {word}"
     origin = f"annotation {ANNOTATION}"
     try:
-        return parse_as(DvfsPolicySettings, text.encode(errors="replace"), origin)
+        terms = parse_as(DvfsPolicySettings, text.encode(errors="replace"), origin)
+        known = ("auto", *specs()[0])
+        wrong = [name for name in (terms.policy or "auto").split("+") if name not in known]
+        return f"{origin}: policy: expected one of {', '.join(known)}, got {wrong[0]!r}" if wrong else terms
     except UsageError as error:  # a line per fault; health, status and log show a reason as one line
         first, *others = str(error).splitlines()
         return "; ".join([first, *(line.removeprefix(f"{origin}: ") for line in others)])
 
 
 def terms_of(
-    config: Dvfs, others: Sequence[DvfsPolicySettings], facts: Mapping[str, str], workload: str, utc_ns: int
+    config: Dvfs,
+    others: Sequence[DvfsPolicySettings],
+    facts: Mapping[str, str],
+    workload: str,
+    utc_ns: int,
+    note: DvfsPolicySettings | None = None,
 ) -> tuple[SteeringSettings, str]:
     """The terms of a workload now, and what is wrong with its annotation ("" where nothing is).
 
     Args:
         config: the section `dvfs`.
-        others: more terms, the most specific last: a group's own, the node's annotation.
+        others: more specific terms: a group's own.
         facts: of the workload: its namespace, and its annotation under `dvfs`.
         workload: its name.
         utc_ns: now.
+        note: the terms of the node's annotation.
     """
     namespace, wrong = facts.get("namespace", ""), ""
-    layers = [*(matching(config.namespaces, namespace) if namespace else ()), *matching(config.workloads, workload)]
+    layers = [
+        *([note] if note else ()),
+        *(matching(config.namespaces, namespace) if namespace else ()),
+        *matching(config.workloads, workload),
+    ]
     if config.annotations and facts.get("dvfs"):
         try:
             layers.append(annotated(facts["dvfs"]))
@@ -100,17 +114,18 @@ def merge(node: Dvfs, others: Sequence[DvfsPolicySettings], day: int, minute: in
     ttft_ms, itl_ms = _last(slo.ttft_ms for slo in slos), _last(slo.itl_ms for slo in slos)
     # Where nobody names a policy: that of an SLO, where there is one, else that of training.
     default = "progress" if ttft_ms is None and itl_ms is None else "slo"
-    policy = _last(one.policy for one in every if one.policy != "auto") or default
+    policy = _last(one.policy for one in every) or "auto"
     caps_mw = [round(one.cap_w * 1000) for one in every if one.cap_w is not None]
     return SteeringSettings(
         mode=min((Mode(one.mode) for one in every if one.mode is not None), key=_rank) if is_open else Mode.OBSERVE,
-        policies=tuple(policy.split("+")),
+        policies=tuple(dict.fromkeys(default if name == "auto" else name for name in policy.split("+"))),
         slowdown_ratio=node.slowdown if asked is None else min(asked, max(node.slowdown_most, node.slowdown)),
         ttft_s=None if ttft_ms is None else ttft_ms / 1000,
         itl_s=None if itl_ms is None else itl_ms / 1000,
         attainment_ratio=_last(slo.attainment for slo in slos) or SteeringSettings().attainment_ratio,
         cap_mw=min(caps_mw, default=None),
         shared=bool(_last(one.shared for one in others)),
+        is_auto=policy == "auto",
     )
 
 
@@ -138,4 +153,5 @@ def merge_workloads(terms: Sequence[SteeringSettings], *, same_owner: bool) -> S
         attainment_ratio=max(one.attainment_ratio for one in terms),
         cap_mw=min(caps, default=None) if same_owner else common_mw,
         shared=all(one.shared for one in terms),
+        is_auto=all(one.is_auto for one in terms),
     )

@@ -138,6 +138,18 @@ def test_pages_that_are_too_slow_for_policy_slo_are_named(
     assert does in named.get("tokens.0.period_s", "")
 
 
+def test_steering_that_cannot_work_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    terms = "policy: slo, workloads: {chat: {policy: aimd+phase}}, blocks: {settle_s: 2}"
+    found = warned(f"dvfs: {{mode: shadow, auto_groups: true, {terms}}}\n", tmp_path, capsys)
+    assert {key for key in found if key.startswith("dvfs")} == {
+        "dvfs.policy", "dvfs.workloads.chat.policy", "dvfs.blocks.settle_s"
+    }  # fmt: skip
+    assert "slo.ttft_ms" in found["dvfs.policy"]
+    assert not [key for key in warned(
+        "dvfs: {mode: shadow, auto_groups: true, policy: slo, namespaces: {a: {slo: {itl_ms: 50}}}}\n", tmp_path, capsys
+    ) if key.startswith("dvfs")]  # fmt: skip
+
+
 def test_one_page_for_two_workloads_is_named_whatever_its_host_is_called(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,8 +11,13 @@ from dvfs.types import Mode, SteeringSettings
 from energy_agent.config.dvfs import Dvfs, DvfsPolicySettings
 from energy_agent.core.energy import DeviceInfo, Identity, WorkloadFacts
 from energy_agent.core.errors import UsageError
-from energy_agent.core.snapshot import DeviceView, Snapshot
+from energy_agent.core.snapshot import DeviceView, DvfsDevice, Snapshot
+from energy_agent.runtime.clock import RealClock
+from energy_agent.tokens.poller import TokenPoller
 from wattlens.steering.groups import JobRanks, automatic, named
+from wattlens.steering.observer import Observer
+from wattlens.steering.requests import SteeringRequests
+from wattlens.steering.status import describe_steering
 from wattlens.steering.terms import annotated, merge, merge_workloads, terms_of
 
 MONDAY_NOON_NS = 1_764_590_400_000_000_000  # 2025-12-01T12:00:00Z
@@ -40,6 +45,22 @@ def test_each_level_has_its_word() -> None:
     assert terms(dvfs)[0].slowdown_ratio == 0.02
 
 
+def test_the_most_specific_word_holds() -> None:
+    dvfs = config(policy="limiter", workloads={"chat-7": {"slowdown": 0.05}, "chat-*": {"slowdown": 0.09}})
+    assert terms(dvfs, workload="chat-7")[0].slowdown_ratio == 0.05
+    assert terms(dvfs, workload="chat-8")[0].slowdown_ratio == 0.09
+    pod, note = {"dvfs": '{"slowdown": 0.04, "policy": "auto"}'}, annotated('{"slowdown": 0.02, "policy": "static"}')
+    assert terms_of(dvfs, [], {}, "chat-9", MONDAY_NOON_NS, note)[0].policies == ("static",)
+    found = terms_of(dvfs, [], pod, "chat-9", MONDAY_NOON_NS, note)[0]
+    assert (found.slowdown_ratio, found.policies, found.is_auto) == (0.04, ("progress",), True)
+
+
+def test_auto_may_be_one_of_several_policies() -> None:
+    assert terms(config(policy="auto+phase"))[0].policies == ("progress", "phase")
+    assert terms(config(policy="auto+phase", slo={"ttft_ms": 500}))[0].policies == ("slo", "phase")
+    assert not terms(config(policy="progress"))[0].is_auto
+
+
 def test_an_annotation_may_switch_off_and_never_on() -> None:
     assert terms(config(), {"dvfs": "off"})[0].mode is Mode.OBSERVE
     assert terms(config(mode="shadow"), {"dvfs": "enforce"})[0].mode is Mode.SHADOW
@@ -50,6 +71,7 @@ def test_an_annotation_may_switch_off_and_never_on() -> None:
     ("text", "says"),
     [("on", "must be a mapping"), ("{slowdwn: 0.1}", "did you mean 'slowdown'"), ("{slowdown: 9}", "at most 0.5"),
      ("{", "not valid YAML"), ("x…", "too long"), ("&a [*a]", "alias|mapping"), ("[" * 400, "annotation"),
+     ("{policy: sloo}", "policy: expected one of auto, .*slo, .*got 'sloo'"), ("{policy: slo+budget}", "got 'budget'"),
      ("{mode: x, slowdown: 9, bogus: 1}", "got 'x'; key 'slowdown': .*got 9; unknown key 'bogus'")],
 )  # fmt: skip
 def test_an_annotation_that_is_wrong_stops_the_steering_and_is_named(text: str, says: str) -> None:
@@ -134,7 +156,7 @@ def test_others_only_ever_narrow(
 
 
 def test_defaults_steer_nothing() -> None:
-    assert merge(Dvfs(), [DvfsPolicySettings(mode="enforce")], 0, 0) == SteeringSettings(policies=("progress",))
+    assert merge(Dvfs(), [DvfsPolicySettings(mode="enforce")], 0, 0) == SteeringSettings(policies=("progress",), is_auto=True)
 
 
 def snapshot(holders: dict[str, tuple[str, ...]], mig: str = "", uid: str = "1000") -> Snapshot:
@@ -196,6 +218,25 @@ def test_a_named_group_tells_who_else_is_on_its_gpus() -> None:
     assert named(entry, snapshot({"GPU-0": ("a",)}))[0].sharers == ()
     assert named(entry, snapshot({"GPU-0": ("a", "b")}))[0].sharers == ("a", "b")
     assert named(entry, snapshot({"GPU-0": ("b",)}))[0].sharers == ("b",)
+
+
+def test_a_named_group_whose_gpus_another_workload_uses_is_not_steered_and_its_mode_is_explained() -> None:
+    clock = RealClock()
+    dvfs = config(groups=[{"name": "g", "devices": ["0"], "workload": "a"}], auto_groups=False)
+    observer = Observer(dvfs, clock, SteeringRequests(clock), TokenPoller(clock))
+    assert [one.group for one in observer.observe(snapshot({"GPU-0": ("a",)}))] == ["g"]
+    assert observer.observe(snapshot({"GPU-0": ("b",)})) == []
+    assert "another workload" in observer.groups[0].reason
+    observed = DvfsDevice("GPU-0", "observe", False, facts={"group": "g"})
+    assert "schedule" in str(describe_steering("a", [observed], {"GPU-0": ("a",)}, (), None)["reason"])
+
+
+def test_a_workload_that_names_its_policies_is_not_steered_by_its_requests() -> None:
+    clock, asks = RealClock(), SteeringRequests(RealClock())
+    asks.take("a", {"sm_clock_max_mhz": 1005})
+    for workloads, policies in (({}, ("asked",)), ({"a": {"policy": "slo", "slo": {"ttft_ms": 500}}}, ("slo",))):
+        observer = Observer(config(workloads=workloads), clock, asks, TokenPoller(clock))
+        assert [one.terms.policies for one in observer.observe(snapshot({"GPU-0": ("a",)}))] == [policies]
 
 
 @given(st.sets(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1), min_size=1, max_size=8), st.booleans())
