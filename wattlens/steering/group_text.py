@@ -39,6 +39,9 @@ def _group(name: str, devices: Sequence[DvfsDevice]) -> dict[str, Any]:
     first, status = devices[0], devices[0].status or GroupStatus()
     group: dict[str, Any] = {"group": name, "workload": first.facts["workload"], "mode": first.mode}
     group |= {"devices": [view.device for view in devices], "lease": all(view.lease_active for view in devices)}
+    group["settings"] = {
+        view.device: {"applied": plain_setting(view.setting), "wanted": plain_setting(view.wanted)} for view in devices
+    }
     group["current"] = [_decision(one) for one in status.current]
     group["decisions"] = [_decision(one) for one in status.decisions]
     group["error_budget"] = {latency: _budget(budget) for latency, budget in status.budgets.items()}
@@ -126,7 +129,9 @@ def summary_rows(groups: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
         if "saving" in proven:
             saving = f"{interval_text(proven['saving'])}, {quantity(proven['saved_joules'], 'J')} at least"
         names, reasons = ([one[key] for one in current] or ["-"] for key in ("policy", "reason"))
-        setting = next((text for one in current if (text := _setting_text(one["setting"])) != "-"), "-")
+        what = "wanted" if group["mode"] == Mode.SHADOW else "applied"
+        found = {_setting_text(one[what]) for one in group.get("settings", {}).values()}  # an agent of 0.1 has none
+        setting = " or ".join(sorted(found)) or "-"
         why = reasons[0] if len(set(reasons)) == 1 else "+".join(reasons)
         rows.append((group["group"], group["workload"] or "-", group["mode"], "+".join(names), setting, why, saving))
     return rows

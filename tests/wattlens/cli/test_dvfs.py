@@ -56,6 +56,7 @@ class ShadowSteering:
         return [
             {
                 "group": "chat", "workload": "ml/chat-0", "mode": "shadow", "devices": ["GPU-0"], "lease": False,
+                "settings": {"GPU-0": {"applied": {}, "wanted": setting}},
                 "current": [decided | {"action": "hold"}], "decisions": [decided],
                 "error_budget": {"ttft": {"limit_ms": 500.0, "attainment": 0.99, "requests": counts, "hour": unknown}},
                 "proven": {"reason": "nothing is applied in mode shadow"},

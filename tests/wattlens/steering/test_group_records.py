@@ -172,6 +172,17 @@ def test_decisions_that_change_a_request_are_kept_with_their_reasons() -> None:
     assert len(server.status.decisions) == 10
 
 
+@pytest.mark.parametrize(("policies", "setting"), [(("static",), "1005 MHz"), (("static", "aimd"), "-")])
+def test_the_setting_of_a_group_is_what_the_policies_result_in(policies: tuple[str, ...], setting: str) -> None:
+    """With `aimd` the SLO decides, which has not lowered the clock yet; and without an actuator nothing is applied."""
+    server = Server(terms=replace(TERMS, policies=policies))
+    for _ in range(5):
+        server.serve(10)
+    assert server.described()["current"][0]["setting"] == {"sm_clock_max_mhz": 1005}
+    assert summary_rows([server.described()])[1][4] == setting
+    assert summary_rows([server.described() | {"mode": "enforce"}])[1][4] == "-"
+
+
 @pytest.mark.smoke
 def test_an_hour_in_shadow_is_summarised_once_with_bounds_or_reasons(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "wattlens.dvfs")
