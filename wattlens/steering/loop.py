@@ -59,7 +59,8 @@ class Steering:
         self._clock = clock
         self.asks = SteeringRequests(clock)
         self._observer = Observer(config, clock, self.asks, tokens, training, node_note)
-        self._governor: Governor = make_governor(config, clock, states)
+        proofs = {key: text for key, text in states.items() if key != HISTORY}
+        self._governor: Governor = make_governor(config, clock, proofs)
         self._records = GroupRecords(clock)
         socket = config.actuator or default_socket()
         self._rows = ActuatorRows(socket, state, states.get(HISTORY, "")) if config.mode == "enforce" else None

@@ -14,7 +14,7 @@ from energy_agent.runtime.clock import RealClock
 from energy_agent.tokens.poller import ModelProgress, TokenPoller
 from tests.support import eventually
 from wattlens.steering.groups import named
-from wattlens.steering.loop import Steering
+from wattlens.steering.loop import HISTORY, Steering
 
 
 class Rig:
@@ -240,3 +240,10 @@ def test_a_gpu_in_mig_mode_is_exempt_and_no_source_that_is_down(two_groups: TwoG
     two_groups.view = plain
     eventually(lambda: two_groups.steered() == {"GPU-0", "GPU-1"}, 5)
     assert {view.exempt for view in two_groups.give().values()} == {None}
+
+
+def test_the_place_in_the_actuators_history_is_not_a_proof(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clock = RealClock()
+    config = Dvfs.model_validate({"mode": "shadow", "auto_groups": True})
+    Steering(config, clock, TokenPoller(clock), tmp_path, states={HISTORY: '{"name": "a", "number": 3}'}).stop()
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
