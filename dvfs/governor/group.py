@@ -106,7 +106,7 @@ class GovernedGroup:
             wanted = self.policies.setdefault(name, PolicyState(policy.kind, policy.start()))
             try:
                 decision, wanted.state = policy.decide(seen, wanted.state, config)
-                wanted.promise = policy.predict(wanted.state, config)
+                wanted.promise = None if enforced else policy.predict(wanted.state, config)
                 wanted.failed = ""
             except Exception as error:  # an error in one policy must not end the steering of every other group
                 if not wanted.failed:

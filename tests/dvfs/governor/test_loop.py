@@ -22,7 +22,17 @@ from dvfs.governor.loop import Governor, GovernorConfig
 from dvfs.policies import slo
 from dvfs.policies.static import SPEC
 from dvfs.proof.plan import ExperimentPlan
-from dvfs.types import Decision, DeviceLimits, DeviceObservation, Mode, Observation, Setting, SteeringSettings, WorkCounters
+from dvfs.types import (
+    Decision,
+    DeviceLimits,
+    DeviceObservation,
+    Mode,
+    Observation,
+    Prediction,
+    Setting,
+    SteeringSettings,
+    WorkCounters,
+)
 from energy_agent.core.energy import Action
 from energy_agent.core.proof import Analysis, PairedBlocks, ProofRow
 from energy_agent.devices.nvml.abi import NO_PERMISSION
@@ -440,6 +450,15 @@ def test_a_policy_that_fails_lets_go_of_its_group_is_named_and_begins_anew(
     failing[0] = False
     bench.step(5)
     assert (bench.locked(), bench.governor.failures) == ([True, True], {})
+
+
+def test_a_saving_is_predicted_only_where_nothing_is_applied(bench: Bench) -> None:
+    promise = Prediction({}, 0.2, 0.1, 0.3)
+    static = replace(bench.config.policies["static"], policy=replace(SPEC, predict=lambda *_: promise))
+    for mode, found in ((Mode.SHADOW, promise), (Mode.ENFORCE, None), (Mode.SHADOW, promise)):
+        group = GovernedGroup()
+        group.decide(Observation("job", 0, (), terms=SteeringSettings(mode, ("static",))), {"static": static})
+        assert group.policies["static"].promise == found
 
 
 def test_the_clock_of_a_policy_for_an_slo_is_not_lowered_by_one_for_efficiency() -> None:
