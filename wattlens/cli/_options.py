@@ -43,18 +43,19 @@ def share(low: float = 0, high: float = 1, *, above: bool = False, percent: bool
         low: lower bound; the value must be more than it with `above`.
         high: upper bound.
         above: see `low`.
-        percent: the option took a percentage before: a bare number still is one, with a warning.
+        percent: the option took a percentage before: a bare number still is one, with a warning, unless it is below `low`.
     """
     least, most = Fraction(str(low)), Fraction(str(high))  # as written: the float 0.001 is above 1/1000
 
     def parse(text: str) -> Fraction:
         match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*(%?)", text.strip())
         value = Fraction(match[1]) if match else Fraction(-1)
-        value /= 100 if match and (match[2] or percent) else 1
+        is_percent = bool(match and (match[2] or (percent and value / 100 >= least)))
+        value /= 100 if is_percent else 1
         if not least <= value <= most or (above and value == least):
             limits = f"{'above' if above else 'from'} {100 * low:.10g}% {'and at most' if above else 'to'} {100 * high:.10g}%"
             raise argparse.ArgumentTypeError(f"expected a share such as 5% or 0.05, {limits}, got {quoted(text)}")
-        if percent and "%" not in text and value:
+        if is_percent and "%" not in text and value:
             warn(f"{text} is read as {text}%; write {text}%, as a number without % will be a ratio in the next release")
         return value
 

@@ -21,6 +21,7 @@ from wattlens.cli._options import Pairs, day, duration, moment, moment_text, num
         (share(), "0.05", Fraction(1, 20)),
         (share(), "1", Fraction(1)),
         (share(percent=True), "5%", Fraction(1, 20)),
+        (share(0.01, percent=True), "0.99", Fraction(99, 100)),
         (share(), "0", Fraction(0)),
         (share(0.001), "0.1%", Fraction(1, 1000)),
         (share(0, 0.99), "99%", Fraction(99, 100)),
