@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 from benchmarks.runner import Row
-from dvfs.proof.experiment import EnergyReading, Experiment, Round, Subject, WorkReading
+from dvfs.proof.experiment import EnergyReading, Experiment, ExperimentState, Round, Subject, WorkReading
 from dvfs.proof.plan import ExperimentPlan
 from energy_agent.core.proof import Analysis
 
@@ -117,7 +117,7 @@ def day(job: tuple[str, int]) -> tuple[bool, float, float]:
     draw = random.Random(f"{name}/{seed}")
     make, serves, restarts = CLASSES[name]
     load, plan = JobModel(draw, make(draw), serves), ExperimentPlan(seed, None, 30.0, 4.0, 270.0)
-    experiment, kept, kept_s = Experiment(plan, START_NS, open_arrivals=serves), "", 0.0
+    experiment, kept, kept_s = Experiment(plan, ExperimentState(START_NS, serves, salt="")), "", 0.0
     over, before_uj = False, 0.0
     next_s = draw.expovariate(1 / 7200) if restarts else math.inf
     while load.t_s < DAY_S:

@@ -7,7 +7,7 @@ and the load changes slightly every 20 s. The true saving is known, so the sampl
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from dvfs.proof.experiment import EnergyReading, Experiment, Round, Subject, WorkReading
+from dvfs.proof.experiment import EnergyReading, Experiment, ExperimentState, Round, Subject, WorkReading
 from dvfs.proof.plan import ExperimentPlan
 from energy_agent.core.proof import ProofRow
 from energy_agent.core.units import NS_PER_S
@@ -109,7 +109,7 @@ def rows(steered: SampleExperiment, first_ns: int, days: int) -> Iterator[ProofR
     if not chosen:
         return
     plant = _Plant(steered, steered.times_ns(first_ns, chosen[0])[0])
-    experiment = Experiment(PLAN, plant.utc_ns, open_arrivals=bool(steered.wait_us))
+    experiment = Experiment(PLAN, ExperimentState(plant.utc_ns, bool(steered.wait_us), salt=""))
     for day in chosen:
         plant.utc_ns, end_ns = steered.times_ns(first_ns, day)
         while plant.utc_ns < end_ns:

@@ -6,7 +6,7 @@ Raw units as in NVML: clocks in MHz, limits in mW. Instants are CLOCK_BOOTTIME n
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from energy_agent.core.workloads.tokens import Latencies
 
@@ -196,19 +196,27 @@ def no_prediction(_state: Any, _config: Any) -> Prediction | None:
     return None
 
 
+class Trial(NamedTuple):
+    """Run `samples` samples at `setting`; `reason` is one word."""
+
+    setting: float
+    samples: int
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Trials:
     """A policy that searches by trials, without devices and clocks around it: what `dvfs policy NAME --stdio` and replay drive.
 
     Args:
         start: (knob, settings, slowdown budget, samples or None) -> state.
-        propose: state -> (trial with `setting`, `samples` and `reason`, state).
+        propose: state -> (trial, state).
         learn: (state, setting, times per work in s, powers in W) -> state.
         choice: state -> the setting to keep.
     """
 
     start: Callable[..., Any]
-    propose: Callable[[Any], tuple[Any, Any]]
+    propose: Callable[[Any], tuple[Trial, Any]]
     learn: Callable[[Any, float, Sequence[float], Sequence[float]], Any]
     choice: Callable[[Any], float]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from dvfs.proof.estimate import Verdict
-from dvfs.proof.experiment import Experiment, Round, Subject
+from dvfs.proof.experiment import Experiment, ExperimentState, Round, Subject
 from dvfs.proof.plan import ExperimentPlan
 from energy_agent.core.fair_shares import first_of_largest
 from energy_agent.core.proof import ProofRow
@@ -78,9 +78,8 @@ class Experiments:
         if running is None:
             if not wants:
                 return
-            salt = secrets.token_hex(8)
-            experiment = Experiment(self._plan, readings.utc_ns, open_arrivals=open_arrivals, salt=salt)
-            running = self._running[subject.group] = _Running(experiment, subject, readings.boot_ns)
+            state = ExperimentState(readings.utc_ns, open_arrivals, salt=secrets.token_hex(8))
+            running = self._running[subject.group] = _Running(Experiment(self._plan, state), subject, readings.boot_ns)
         running.subject, running.seen_ns = subject, readings.boot_ns
         was = running.experiment.is_measuring
         rows = running.experiment.feed(readings, subject)

@@ -133,22 +133,17 @@ class GovernedGroup:
         self.wanted = {uuid: setting for uuid, setting in settings.items() if setting != Setting()}
 
     def forget(self) -> None:
-        """Forget what was decided: policies restart."""
+        """Forget what was decided, after the lease: policies restart."""
         self.policies.clear()
         self.wanted = {}
-        self.forget_originals()
 
     def lose_lease(self) -> HeldLease | None:
-        """Forget the lease and all settings applied under it; return the lease."""
+        """Forget the lease and all settings applied under it; return the lease. Others may change the limits from now on."""
         lease, self.lease, self.in_force = self.lease, None, {}
-        self.forget_originals()
+        self.originals, self.originals_ns = {}, None
         for device in self.devices.values():
             device.applied = None
         return lease
-
-    def forget_originals(self) -> None:
-        """Others may change the limits from now on."""
-        self.originals, self.originals_ns = {}, None
 
 
 def count(group: GovernedGroup, observation: Observation) -> tuple[EnergyReading | None, dict[str, int]]:

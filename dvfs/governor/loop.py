@@ -7,7 +7,7 @@ governor retries a refused write after a while, and a release never waits. A gro
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import ParamSpec
 
@@ -41,29 +41,36 @@ _EFFECT_NS = 2 * NS  # delay before the effect of a setting is judged
 _FOREIGN_CODES = frozenset({"foreign_change", "out_of_band"})
 
 
-@dataclass(frozen=True, slots=True)
-class GovernorConfig:
-    """How to govern. `policies` by name; `budget` of the whole node; `plan` of paired blocks, None for no experiments."""
-
-    policies: Mapping[str, ConfiguredPolicy] = field(default_factory=dict)
-    budget: NodeBudget | None = None
-    plan: ExperimentPlan | None = None
-
-
 class Governor:
     """See the module. One thread calls it; the calls to the actuator block for as long as its client lets them."""
 
     def __init__(
-        self, config: GovernorConfig, client: Actuator | None, clock: Clock, states: Mapping[str, str] = MappingProxyType({})
+        self,
+        policies: Mapping[str, ConfiguredPolicy],
+        client: Actuator | None,
+        clock: Clock,
+        states: Mapping[str, str] = MappingProxyType({}),
+        *,
+        budget: NodeBudget | None = None,
+        plan: ExperimentPlan | None = None,
     ) -> None:
-        """Without a `client` nothing is enforced, whatever the policy settings are. `states`: of `take_proof`."""
-        self._config = config
+        """How to govern.
+
+        Args:
+            policies: by name.
+            client: without one nothing is enforced, whatever the policy settings are.
+            clock: of the node.
+            states: of `take_proof`.
+            budget: of the whole node.
+            plan: of paired blocks; None: no experiments.
+        """
+        self._policies, self._budget = policies, budget
         self._client = client
         self._clock = clock
         self._groups: dict[str, GovernedGroup] = {}  # of the last round
         self._histories: dict[str, DeviceHistory] = {}  # of every device that a group ever had
-        self._experiments = Experiments(config.plan, states, clock.boot_ns())
-        self._budget_state = config.budget.start() if config.budget is not None else None
+        self._experiments = Experiments(plan, states, clock.boot_ns())
+        self._budget_state = budget.start() if budget is not None else None
         self._actions: list[Action] = []
         self._caps_mw: Mapping[str, int] = {}
         self._failing: dict[str, str] = {}  # in the round before
@@ -171,8 +178,8 @@ class Governor:
 
     def _cap(self, observations: Sequence[Observation]) -> None:
         """Divide the node's budget among the devices; if the budget policy fails, the last caps stay."""
-        if self._config.budget is not None:
-            self._caps_mw, self._budget_state = self._config.budget.decide(observations, self._budget_state)
+        if self._budget is not None:
+            self._caps_mw, self._budget_state = self._budget.decide(observations, self._budget_state)
 
     def _steer(self, observation: Observation, now: int) -> None:
         group = self._groups[observation.group]
@@ -182,7 +189,7 @@ class Governor:
             return
         if group.terms.mode is Mode.ENFORCE:
             self._learn_originals(group, observation, now)
-        group.decide(observation, self._config.policies)
+        group.decide(observation, self._policies)
         paused = self._experiments.is_paused(observation.group)
         for name, policy in group.policies.items():
             if policy.failed:

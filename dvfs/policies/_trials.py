@@ -7,12 +7,12 @@ setting, waits until it is applied, measures the samples and passes them to the 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
-from typing import Any, NamedTuple
+from typing import Any
 
 from dvfs.knees import Knee, find
 from dvfs.policies._options import checked
 from dvfs.policies._trouble import trouble
-from dvfs.types import Decision, Observation, Prediction, Setting, Trials
+from dvfs.types import Decision, Observation, Prediction, Setting, Trial, Trials
 from energy_agent.core.errors import UsageError
 
 _NS = 1_000_000_000
@@ -27,14 +27,6 @@ _WATCHED = 30  # readings before a search over clocks starts: the power limit mo
 _STEPS_ABOVE = 2  # the mean of those readings is within this of the held clock
 _LIMITED = 0.8  # share of them at the power limit, from which on it holds the clock
 CLOCK, POWER = "sm_clock_mhz", "power_limit_w"
-
-
-class Trial(NamedTuple):
-    """Run `samples` samples at `setting`; `reason` is one word."""
-
-    setting: float
-    samples: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +56,23 @@ class StepCounters:
 
 
 @dataclass(frozen=True, slots=True)
+class SettingSearch:
+    """What every search has: a knob, and its settings in ascending order."""
+
+    knob: str
+    settings: tuple[float, ...]
+
+    @property
+    def reference(self) -> float:
+        """The highest setting."""
+        return self.settings[-1]
+
+
+@dataclass(frozen=True, slots=True)
 class SearchState:
     """The state of one group: `asked` is the last decision (None: the reference), applied since `since_ns`."""
 
-    search: Any = None  # of the policy; it has `knob` and `reference`
+    search: Any = None  # of the policy, a SettingSearch
     devices: tuple[str, ...] = ()
     trial: Trial | None = None
     asked: Setting | None = None
@@ -138,7 +143,7 @@ def _next(
     return Decision("set" if changed else "hold", trial.reason, wanted if changed else {}, steering=True), state
 
 
-def setting_of(search: Any, value: float) -> Setting | None:
+def setting_of(search: SettingSearch, value: float) -> Setting | None:
     """A value of the search's knob as a setting; None: the original one."""
     if value == search.reference:
         return None

@@ -5,7 +5,6 @@ A request is valid for the few seconds that it specifies; then the original sett
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from dvfs.knees import Knee
 from dvfs.policies._options import checked
@@ -16,24 +15,17 @@ _NS = 1_000_000_000
 _ORIGINAL = Setting()
 
 
-@dataclass(frozen=True, slots=True)
-class RequestState:
-    """The setting that was decided last."""
-
-    setting: Setting = _ORIGINAL
-
-
-def decide(observation: Observation, state: RequestState, stale_ns: int) -> tuple[Decision, RequestState]:
-    """Pass on the request, unless a device has a problem."""
+def decide(observation: Observation, last: Setting, stale_ns: int) -> tuple[Decision, Setting]:
+    """Pass on the request, unless a device has a problem. The state is the setting that was decided last."""
     reason = trouble(observation, stale_ns)
     if reason in {*THERMAL_REASONS.values(), "stale", "missing", "no_devices"}:
-        return Decision("release" if state.setting != _ORIGINAL else "hold", reason), RequestState()
+        return Decision("release" if last != _ORIGINAL else "hold", reason), _ORIGINAL
     asked = observation.asked or _ORIGINAL
-    if asked == state.setting:
-        return Decision("hold", "asked" if asked != _ORIGINAL else "nothing_asked"), state
+    if asked == last:
+        return Decision("hold", "asked" if asked != _ORIGINAL else "nothing_asked"), last
     if asked == _ORIGINAL:
-        return Decision("release", "nothing_asked"), RequestState()
-    return Decision("set", "asked", {d.uuid: asked for d in observation.devices}), RequestState(asked)
+        return Decision("release", "nothing_asked"), _ORIGINAL
+    return Decision("set", "asked", {d.uuid: asked for d in observation.devices}), asked
 
 
 def configure(options: Mapping[str, object], _knees: Sequence[Knee]) -> int:
@@ -45,6 +37,6 @@ SPEC = DvfsPolicy(
     summary="apply the setting that the workload requests over the agent's socket, until the request expires",
     options={"stale_s": "age in seconds at which a reading counts as missing (default 5)"},
     configure=configure,
-    start=RequestState,
+    start=Setting,
     decide=decide,
 )

@@ -13,8 +13,8 @@ from statistics import mean, stdev
 
 from dvfs.policies import _clock_search, _trials
 from dvfs.policies._clock_search import ClockSearch
-from dvfs.policies._trials import SearchOptions, SearchState, Trial
-from dvfs.types import Decision, DvfsPolicy, Observation, Trials, no_prediction
+from dvfs.policies._trials import SearchOptions, SearchState, SettingSearch
+from dvfs.types import Decision, DvfsPolicy, Observation, Trial, Trials, no_prediction
 from energy_agent.core.interval import t_quantile
 
 _ONE_SIDED = 0.05  # 95 %, as the baseline is defined
@@ -24,11 +24,9 @@ _HOLD = 200  # samples between two pairs of a held setting: a twentieth of the t
 
 
 @dataclass(frozen=True, slots=True)
-class PairSearch:
-    """A search over settings in ascending order. `low` to `high` are left; `high` is accepted. Ratios are logarithms."""
+class PairSearch(SettingSearch):
+    """A bisection. `low` to `high` are left; `high` is accepted. Ratios are logarithms."""
 
-    knob: str
-    settings: tuple[float, ...]
     limit: float
     low: int
     high: int
@@ -36,11 +34,6 @@ class PairSearch:
     half: tuple[float, float, float] | None = None  # setting, log time, log energy of a block that waits for its partner
     saved: Mapping[float, float] = field(default_factory=dict)  # energy of accepted settings
     is_held: bool = False
-
-    @property
-    def reference(self) -> float:
-        """The highest setting."""
-        return self.settings[-1]
 
     @property
     def tested(self) -> float:

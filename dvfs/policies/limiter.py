@@ -12,9 +12,9 @@ Work is counted in training steps, or in tokens of a server with waiting request
 With a budget for slowdown use `progress` alone: it begins with the clock that the power limit holds, too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 
-from dvfs.knees import Knee
 from dvfs.policies import _trials
 from dvfs.policies._trials import SearchOptions, SearchState
 from dvfs.policies.progress import TRIALS
@@ -37,12 +37,6 @@ def decide(observation: Observation, state: SearchState, config: SearchOptions) 
 
 _DEFAULTS: Mapping[str, object] = {"steps_below": 4, "slowdown": 0.005, "sample_s": 1.0, "settle_s": 2.0, "stale_s": 5.0}
 
-
-def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> SearchOptions:
-    """Config from the user's options. Raises UsageError as `_trials.configure` does."""
-    return _trials.configure("limiter", options, knees, _DEFAULTS)
-
-
 SPEC = DvfsPolicy(
     summary="work at the power limit: lock the clock that the GPU holds there, and step down while measured progress allows",
     options={
@@ -50,7 +44,7 @@ SPEC = DvfsPolicy(
         "slowdown": "allowed slowdown of the work, as a ratio (default 0.005)",
         **{name: _trials.OPTIONS[name] for name in ("sample_s", "settle_s", "stale_s")},
     },
-    configure=configure,
+    configure=partial(_trials.configure, "limiter", defaults=_DEFAULTS),
     start=SearchState,
     decide=decide,
 )

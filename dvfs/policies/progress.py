@@ -26,8 +26,8 @@ from typing import NamedTuple
 
 from dvfs.policies import _trials
 from dvfs.policies._effects import Measurements, SettingEffect
-from dvfs.policies._trials import POWER, SearchOptions, SearchState, Trial, setting_of
-from dvfs.types import DvfsPolicy, Prediction, Trials
+from dvfs.policies._trials import POWER, SearchOptions, SearchState, SettingSearch, setting_of
+from dvfs.types import DvfsPolicy, Prediction, Trial, Trials
 
 _Z = 2.5  # of the runs that use the budget up, 1 in 160 exceeds it
 _CHOICE_Z = 2.0
@@ -63,21 +63,14 @@ class Mix(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
-    """A search over `settings` in ascending order. `left`: samples of the run; None: unknown."""
+class Search(SettingSearch):
+    """A search within a budget. `left`: samples of the run; None: unknown."""
 
-    knob: str
-    settings: tuple[float, ...]
     budget: float
     left: int | None
     measured: Measurements
     cost: float  # of a sample of the reference: slowdown that saves as much energy
     owed: float = 0.0  # to the second of two settings in turns, in blocks
-
-    @property
-    def reference(self) -> float:
-        """The highest setting."""
-        return self.settings[-1]
 
     @property
     def probe(self) -> int:

@@ -85,16 +85,6 @@ class Verdict:
     saved_uj: ConfidenceInterval | None = None  # signed, in the periods of the pairs
     reason: str = ""
 
-    @property
-    def claimable_uj(self) -> int:
-        """Energy that can be claimed."""
-        return max(0, math.floor(self.saved_uj.low)) if self.saved_uj is not None else 0
-
-    @property
-    def lost_uj(self) -> int:
-        """Estimated loss."""
-        return max(0, -round(self.saved_uj.value)) if self.saved_uj is not None else 0
-
 
 @dataclass(slots=True)
 class PairSums:

@@ -135,7 +135,7 @@ class ExperimentState:
     Args:
         since_ns: start of the experiment or of its quarter, UTC.
         open_arrivals: see dvfs/proof/estimate.py.
-        salt: see `Experiment`.
+        salt: secret that makes the plan's offsets and orders different from those of other experiments.
         verdict: result of the last analysis; None before the first one.
         claimed_uj: claimed saving over all quarters.
         lost_uj: estimated loss over all quarters.
@@ -164,17 +164,10 @@ _STATE: Final = TypeAdapter(ExperimentState)
 class Experiment:
     """The experiment of one group. Not thread-safe."""
 
-    def __init__(self, plan: ExperimentPlan, utc_ns: int, *, open_arrivals: bool = False, salt: str = "") -> None:
-        """Start an experiment.
-
-        Args:
-            plan: when blocks run.
-            utc_ns: the current time.
-            open_arrivals: see dvfs/proof/estimate.py.
-            salt: secret that makes the plan's offsets and orders different from those of other experiments.
-        """
-        self._plan = replace(plan, seed=f"{plan.seed}:{salt}")
-        self.state = ExperimentState(utc_ns, open_arrivals, salt)
+    def __init__(self, plan: ExperimentPlan, state: ExperimentState) -> None:
+        """Start an experiment, or continue one. `plan`: when blocks run."""
+        self._plan = replace(plan, seed=f"{plan.seed}:{state.salt}")
+        self.state = state
         self._block: _OpenBlock | None = None
         self._last_ns: int | None = None
         self._was_steered = False
@@ -256,13 +249,13 @@ class Experiment:
     def _is_pause(self, interval_ns: int) -> bool:
         return interval_ns > max(_MIN_PAUSE_NS, _PAUSE * self._work_interval_ns) and self._work_interval_ns > 0
 
-    def interrupt(self, reason: str) -> None:
-        """Discard a pair in progress. It is repeated, and the period is excluded after three attempts."""
+    def interrupt(self, reason: str, attempts: int = 1) -> None:
+        """Discard a pair in progress. It is repeated, and the period is excluded after three `attempts`."""
         period = self.state.period
         if self._block is None and (period.is_measured or (period.treatment, period.control) == (None, None)):
             return
         self._block, period.treatment, period.control = None, None, None
-        period.attempts += 1
+        period.attempts += attempts
         if period.attempts >= _MAX_ATTEMPTS:
             period.excluded = reason
 
@@ -281,7 +274,7 @@ class Experiment:
         settled_ns = block.start_ns + int(plan.settle_s * NS_PER_S)
         if readings.boot_ns >= settled_ns and readings.steered is not block.is_treatment:
             # Not repeated: a policy that releases because of the treatment itself would select the pairs.
-            self._exclude("the setting was not as planned")
+            self.interrupt("the setting was not as planned", _MAX_ATTEMPTS)
             return
         is_settled = readings.work is not None and readings.work.t_ns >= settled_ns
         if not block.add(readings.energy, readings.work if is_settled else None):
@@ -300,11 +293,7 @@ class Experiment:
                 period.control = result
             self._block = None if period.is_measured else _OpenBlock(not block.is_treatment, readings.boot_ns, block.unit)
         elif readings.boot_ns >= block.start_ns + int(_MAX_EXTENSION * plan.seconds * NS_PER_S):
-            self._exclude(result)
-
-    def _exclude(self, reason: str) -> None:
-        period, self._block = self.state.period, None
-        period.treatment, period.control, period.excluded = None, None, reason
+            self.interrupt(result, _MAX_ATTEMPTS)
 
     def _end_period(self, utc_ns: int, subject: Subject) -> PairedBlocks:
         state, period, empty = self.state, self.state.period, MeasuredBlock(0, 0, 0)
@@ -330,15 +319,16 @@ class Experiment:
         state.analyses, state.periods_analysed = state.analyses + 1, state.periods
         probability = self._plan.error_probability(state.analyses)
         verdict = state.verdict = estimate(state.evidence, probability)
+        saved, slowdown = verdict.saved_uj or ConfidenceInterval(0, 0, 0), verdict.slowdown_ratio or ConfidenceInterval(0, 0, 0)
+        saved_uj, low_uj = round(saved.value), math.floor(saved.low)
         claimed_uj = lost_uj = 0
         if not verdict.reason:  # otherwise the previous claim remains valid
-            claimed_uj = _adjust(state.quarter_claimed_uj, state.claimed_uj, verdict.claimable_uj, state.covered_uj)
-            lost_uj = _adjust(state.quarter_lost_uj, state.lost_uj, verdict.lost_uj, state.covered_uj)
-        saved, slowdown = verdict.saved_uj or ConfidenceInterval(0, 0, 0), verdict.slowdown_ratio or ConfidenceInterval(0, 0, 0)
+            claimed_uj = _adjust(state.quarter_claimed_uj, state.claimed_uj, max(0, low_uj), state.covered_uj)
+            lost_uj = _adjust(state.quarter_lost_uj, state.lost_uj, max(0, -saved_uj), state.covered_uj)
         return Analysis(
             utc_ns, subject.group, subject.workload, subject.policy, state.since_ns, state.analyses, verdict.pairs,
             state.excluded, max(1, round(probability * 1e9)), sum(state.covered_uj.values()),
-            round(saved.value), math.floor(saved.low), math.ceil(saved.high), claimed_uj, lost_uj,
+            saved_uj, low_uj, math.ceil(saved.high), claimed_uj, lost_uj,
             _ppm(slowdown.value), _ppm(slowdown.low), _ppm(slowdown.high),
             "" if verdict.reason else verdict.slowdown_of, verdict.reason,
         )  # fmt: skip
@@ -360,9 +350,7 @@ class Experiment:
         state = _STATE.validate_json(text)
         if state.period.attempts >= _MAX_ATTEMPTS and state.period.treatment is None:
             state.period.excluded = state.period.excluded or "the agent restarted"
-        experiment = cls(plan, state.since_ns, salt=state.salt)
-        experiment.state = state
-        return experiment
+        return cls(plan, state)
 
 
 def work_of(progress: WorkCounters | None) -> WorkReading | None:

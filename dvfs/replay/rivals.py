@@ -7,20 +7,11 @@ each limit from the highest to the lowest 10 steps to warm up and 40 measured on
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
-from dvfs.types import Trials
+from dvfs.types import Trial, Trials
 
 _WARM_UP, _MEASURED = 10, 40
 _HOLD = 50
-
-
-class SweepTrial(NamedTuple):
-    """The next trial of a rival, with the fields of a trial of the progress policy."""
-
-    setting: float
-    samples: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +27,11 @@ def _start(_knob: str, settings: Sequence[float], slowdown: float, _steps: int |
     return RivalSweep(tuple(sorted(settings, reverse=True)), slowdown)
 
 
-def _proposed(sweep: RivalSweep) -> tuple[SweepTrial, RivalSweep]:
+def _proposed(sweep: RivalSweep) -> tuple[Trial, RivalSweep]:
     for setting in sweep.settings:
         if setting not in sweep.time_s:
-            return SweepTrial(setting, _WARM_UP + _MEASURED, "profile"), sweep
-    return SweepTrial(_choice(sweep), _HOLD, "hold"), sweep
+            return Trial(setting, _WARM_UP + _MEASURED, "profile"), sweep
+    return Trial(_choice(sweep), _HOLD, "hold"), sweep
 
 
 def _add_trial(sweep: RivalSweep, setting: float, step_s: Sequence[float], _power_w: Sequence[float]) -> RivalSweep:

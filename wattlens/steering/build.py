@@ -7,7 +7,7 @@ import dvfs.policies
 from dvfs import knees
 from dvfs.actuator.client import ActuatorClient, default_socket
 from dvfs.governor.group import ConfiguredPolicy
-from dvfs.governor.loop import Governor, GovernorConfig
+from dvfs.governor.loop import Governor
 from dvfs.proof.plan import ExperimentPlan
 from dvfs.types import DvfsPolicy, NodeBudget, NodePolicy
 from energy_agent.config.dvfs import Dvfs
@@ -65,7 +65,7 @@ def make_governor(config: Dvfs, clock: Clock, states: Mapping[str, str]) -> Gove
         if blocks is not None
         else None
     )
-    return Governor(GovernorConfig(configured(config), _budget(config, nodes), plan), client, clock, states)
+    return Governor(configured(config), client, clock, states, budget=_budget(config, nodes), plan=plan)
 
 
 def _budget(config: Dvfs, nodes: Mapping[str, NodePolicy]) -> NodeBudget | None:

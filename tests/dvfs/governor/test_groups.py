@@ -7,7 +7,7 @@ import pytest
 
 from dvfs import knees
 from dvfs.governor.group import ConfiguredPolicy
-from dvfs.governor.loop import Governor, GovernorConfig
+from dvfs.governor.loop import Governor
 from dvfs.policies.static import SPEC
 from dvfs.proof.plan import ExperimentPlan
 from dvfs.types import DeviceObservation, Mode, Observation, Setting, SteeringSettings, WorkCounters
@@ -55,7 +55,7 @@ class Bench:
     def __init__(self) -> None:
         self.world = World()
         static = ConfiguredPolicy(SPEC, SPEC.configure({"clean_s": 0}, knees.load()))
-        self.governor = Governor(GovernorConfig({"static": static}, None, PLAN), self.world, self.world)
+        self.governor = Governor({"static": static}, self.world, self.world, plan=PLAN)
         self.rows: list[ProofRow] = []
         self.states: dict[str, str] = {}
 

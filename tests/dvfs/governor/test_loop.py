@@ -18,7 +18,7 @@ from dvfs.actuator.records.history import KnobChange
 from dvfs.actuator.records.journal import ActuatorJournal
 from dvfs.actuator.records.note import SettingNote
 from dvfs.governor.group import ConfiguredPolicy, GovernedGroup
-from dvfs.governor.loop import Governor, GovernorConfig
+from dvfs.governor.loop import Governor
 from dvfs.policies import slo
 from dvfs.policies.static import SPEC
 from dvfs.proof.plan import ExperimentPlan
@@ -56,9 +56,9 @@ class Bench:
         self.core = core_of(self.boards, self.journal, limits, self.boot_ns, did=self.record)
         self.rows: list[Action] = []  # of the ledger, as the actuator's history has them
         static = ConfiguredPolicy(SPEC, SPEC.configure({"clean_s": 2}, knees.load()))
-        self.config = GovernorConfig({"static": static}, None, plan)
+        self.policies, self.plan = {"static": static}, plan
         self.terms = SteeringSettings(mode, ("static",))
-        self.governor = Governor(self.config, DirectActuator(self.core), self)
+        self.governor = Governor(self.policies, DirectActuator(self.core), self, plan=plan)
         self.energy, self.work = dict.fromkeys(DEVICES, 0), 0
         self.proof: list[ProofRow] = []
         self.states: dict[str, str] = {}  # as a ledger keeps them
@@ -67,7 +67,7 @@ class Bench:
         """Another governor, with what the ledger kept of the last one."""
         states = {key: text for key, text in self.states.items() if text}
         self.core.restore_all()
-        self.governor = Governor(self.config, DirectActuator(self.core), self, states)
+        self.governor = Governor(self.policies, DirectActuator(self.core), self, states, plan=self.plan)
 
     def close(self) -> None:
         """Close its file: one for each example is more than a process may have open."""
@@ -203,7 +203,7 @@ def test_a_refusal_that_lasts_is_told_once_and_asked_ever_less_often(bench: Benc
             asked.append(bench.t_s)
             raise ActuatorError("held", "GPU-1 is leased to somebody")
 
-    bench.governor = Governor(bench.config, Refusing(bench.core), bench)
+    bench.governor = Governor(bench.policies, Refusing(bench.core), bench)
     acted = bench.step(300)
     assert [(a.action, a.outcome.partition(":")[0]) for a in acted] == [("refuse", "held")]
     gaps = [b - a for a, b in pairwise(asked)]
@@ -218,7 +218,7 @@ def test_a_release_that_is_refused_ends_the_lease_and_is_recorded(bench: Bench) 
                 raise ActuatorError("hung", "the driver does not answer")
             return super().set(lease, device, setting, note)
 
-    bench.governor = Governor(bench.config, Refusing(bench.core), bench)
+    bench.governor = Governor(bench.policies, Refusing(bench.core), bench)
     bench.step(4)
     assert bench.locked() == [True, True]
     acted = bench.step(1, event_reasons=0x40)
@@ -438,8 +438,8 @@ def test_a_policy_that_fails_lets_go_of_its_group_is_named_and_begins_anew(
             raise ZeroDivisionError("no steps")
         return SPEC.decide(observation, state, config)
 
-    broken = replace(bench.config.policies["static"], policy=replace(SPEC, decide=decide))
-    bench.governor = Governor(replace(bench.config, policies={"static": broken}), DirectActuator(bench.core), bench)
+    broken = replace(bench.policies["static"], policy=replace(SPEC, decide=decide))
+    bench.governor = Governor({"static": broken}, DirectActuator(bench.core), bench)
     bench.step(5)
     assert bench.locked() == [True, True]
     failing[0] = True
@@ -454,7 +454,7 @@ def test_a_policy_that_fails_lets_go_of_its_group_is_named_and_begins_anew(
 
 def test_a_saving_is_predicted_only_where_nothing_is_applied(bench: Bench) -> None:
     promise = Prediction({}, 0.2, 0.1, 0.3)
-    static = replace(bench.config.policies["static"], policy=replace(SPEC, predict=lambda *_: promise))
+    static = replace(bench.policies["static"], policy=replace(SPEC, predict=lambda *_: promise))
     for mode, found in ((Mode.SHADOW, promise), (Mode.ENFORCE, None), (Mode.SHADOW, promise)):
         group = GovernedGroup()
         group.decide(Observation("job", 0, (), terms=SteeringSettings(mode, ("static",))), {"static": static})
@@ -494,7 +494,7 @@ class TwoGroups(Bench):
                     raise ValueError("an invalid reply")
                 return effect
 
-        self.governor = Governor(self.config, Half(), self)
+        self.governor = Governor(self.policies, Half(), self)
 
     def round(self, names: Sequence[str] = DEVICES) -> None:
         self.t_s += 1
@@ -550,8 +550,8 @@ def test_a_governor_that_starts_over_a_limit_of_its_predecessor_refers_to_the_or
         seen.append(observation.original_limits_mw())
         return Decision("hold", "looking"), state
 
-    policies = {"static": ConfiguredPolicy(replace(SPEC, decide=note), bench.config.policies["static"].config)}
-    bench.governor = Governor(replace(bench.config, policies=policies), DirectActuator(bench.core, 2), bench)
+    policies = {"static": ConfiguredPolicy(replace(SPEC, decide=note), bench.policies["static"].config)}
+    bench.governor = Governor(policies, DirectActuator(bench.core, 2), bench)
     for _ in range(8):
         bench.t_s += 1
         observation = bench.observe()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dvfs.proof.experiment import EnergyReading, Experiment, Round, Subject, WorkReading, work_of
+from dvfs.proof.experiment import EnergyReading, Experiment, ExperimentState, Round, Subject, WorkReading, work_of
 from dvfs.proof.plan import ExperimentPlan
 from dvfs.types import WorkCounters
 from energy_agent.core.proof import Analysis, PairedBlocks, ProofRow
@@ -77,7 +77,7 @@ class World:
 
 
 def world(plan: ExperimentPlan = QUICK, **changes: object) -> World:
-    return World(Experiment(plan, T0), **changes)
+    return World(Experiment(plan, ExperimentState(T0, False, "")), **changes)
 
 
 def test_what_is_saved_is_claimed_at_the_analysis_and_not_before() -> None:
@@ -245,7 +245,7 @@ def test_a_state_that_is_damaged_is_refused(text: str) -> None:
 
 def test_a_quarter_keeps_its_claim_and_the_next_one_begins_anew() -> None:
     start = int(datetime(2026, 9, 30, 23, 52, tzinfo=UTC).timestamp()) * NS
-    made = World(Experiment(QUICK, start))
+    made = World(Experiment(QUICK, ExperimentState(start, False, "")))
     for _ in range(1200):
         now = int((made.t_s + 1) * NS)
         made.round(utc_ns=start + now)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dvfs.governor.loop import Governor, GovernorConfig
+from dvfs.governor.loop import Governor
 from dvfs.types import DeviceObservation, Mode, Observation, SteeringSettings, WorkCounters
 from energy_agent.config.dvfs import Dvfs
 from energy_agent.core.energy import Action
@@ -41,7 +41,7 @@ class Server:
 
     def __post_init__(self) -> None:
         policies = configured(Dvfs.model_validate({"options": {"static": {"clean_s": 0}}}))
-        self.governor = Governor(GovernorConfig(policies), None, self)
+        self.governor = Governor(policies, None, self)
         self.records = GroupRecords(self)
 
     def boot_ns(self) -> int:

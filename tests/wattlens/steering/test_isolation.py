@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dvfs.governor.loop import Governor, GovernorConfig
+from dvfs.governor.loop import Governor
 from dvfs.types import Setting
 from energy_agent.accounting.training_intake import TrainingReports
 from energy_agent.config.dvfs import Dvfs
@@ -111,7 +111,7 @@ def play(workloads: Sequence[Workload], policy: str, mode: str = "enforce", **mo
     training = TrainingReports(clock, lambda _: True)  # type: ignore[arg-type]
     observer = Observer(config, clock, asks, TokenPoller(clock), training)  # type: ignore[arg-type]
     actuator = ActuatorDouble()
-    governor = Governor(GovernorConfig(configured(config)), actuator, clock)  # type: ignore[arg-type]
+    governor = Governor(configured(config), actuator, clock)  # type: ignore[arg-type]
     outcome = Outcome()
     for second in range(6):
         clock.now_s += 1
