@@ -248,6 +248,7 @@ class NodeBudget:
     `decide` is pure: (observations of all groups, state) -> (limits in mW by device, next state).
     """
 
+    budget_mw: int
     start: Callable[[], Any]
     decide: Callable[[Sequence[Observation], Any], tuple[Mapping[str, int], Any]]
 

@@ -73,6 +73,7 @@ class Governor:
         self._budget_state = budget.start() if budget is not None else None
         self._actions: list[Action] = []
         self._caps_mw: Mapping[str, int] = {}
+        self._within_ns = clock.boot_ns()  # when the power limits were last within the budget
         self._failing: dict[str, str] = {}  # in the round before
         self.failures: dict[str, str] = {}
         """What failed in the last round, by group; the budget under its own name. A group that failed is released."""
@@ -178,8 +179,14 @@ class Governor:
 
     def _cap(self, observations: Sequence[Observation]) -> None:
         """Divide the node's budget among the devices; if the budget policy fails, the last caps stay."""
-        if self._budget is not None:
-            self._caps_mw, self._budget_state = self._budget.decide(observations, self._budget_state)
+        if self._budget is None:
+            return
+        self._caps_mw, self._budget_state = self._budget.decide(observations, self._budget_state)
+        now, limits_mw = self._clock.boot_ns(), [d.power_limit_mw or 0 for one in observations for d in one.devices]
+        if self._client is None or sum(limits_mw) <= self._budget.budget_mw:
+            self._within_ns = now
+        elif now - self._within_ns > _PATIENCE_NS:
+            self.failures[BUDGET] = f"power limits add up to {sum(limits_mw) / 1000:g} W, above budget_w"
 
     def _steer(self, observation: Observation, now: int) -> None:
         group = self._groups[observation.group]

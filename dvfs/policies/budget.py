@@ -149,7 +149,8 @@ def configure(options: Mapping[str, object], budget_w: float) -> NodeBudget:
     if not budget_w > 0:
         raise UsageError("dvfs policy budget: budget_w: expected a number above 0")
     every_ns = int(values["every_s"] * _NS)
-    return NodeBudget(BudgetState, partial(decide, budget_mw=round(budget_w * 1000), every_ns=every_ns))
+    budget_mw = round(budget_w * 1000)
+    return NodeBudget(budget_mw, BudgetState, partial(decide, budget_mw=budget_mw, every_ns=every_ns))
 
 
 SPEC = NodePolicy(

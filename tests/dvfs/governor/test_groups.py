@@ -2,15 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from dvfs import knees
 from dvfs.governor.group import ConfiguredPolicy
-from dvfs.governor.loop import Governor
+from dvfs.governor.loop import BUDGET, Governor
 from dvfs.policies.static import SPEC
 from dvfs.proof.plan import ExperimentPlan
-from dvfs.types import DeviceObservation, Mode, Observation, Setting, SteeringSettings, WorkCounters
+from dvfs.types import DeviceObservation, Mode, NodeBudget, Observation, Setting, SteeringSettings, WorkCounters
 from energy_agent.core.proof import Analysis, ProofRow
 from tests.doubles.actuator_socket import ActuatorDouble
 
@@ -117,3 +118,20 @@ def test_states_are_stored_when_something_came_of_a_round_and_once_a_minute() ->
         bench.run([("job", "a")], 1)
         stored += bool(bench.states)
     assert stored <= 4
+
+
+@pytest.mark.parametrize(
+    ("limit_mw", "is_driven", "fails"), [(700_000, True, True), (250_000, True, False), (700_000, False, False)]
+)
+def test_power_limits_that_stay_above_the_budget_are_a_failure(limit_mw: int, is_driven: bool, fails: bool) -> None:
+    """As where the driver permits no lower ones; the first minute is for the changes themselves."""
+    world = World()
+    budget = NodeBudget(600_000, dict, lambda _observations, state: ({}, state))
+    governor = Governor({}, world if is_driven else None, world, budget=budget)
+    for second in range(90):
+        seen = [world.observe(gpu, f"g{gpu}", "owner") for gpu in range(2)]
+        governor.step([replace(one, devices=(replace(one.devices[0], power_limit_mw=limit_mw),)) for one in seen])
+        assert bool(governor.failures) == (fails and second > 60)
+        world.second()
+    if fails:
+        assert "1400 W" in governor.failures[BUDGET]
