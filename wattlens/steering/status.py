@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from dvfs.governor.view import setting_values
 from dvfs.types import Mode
 from energy_agent.core.snapshot import DvfsDevice
 from energy_agent.core.units import UJ_PER_J
@@ -60,5 +61,5 @@ def describe_steering(
         if saved:
             status["saved_joules"] = sum(saved) / UJ_PER_J
     if ask is not None:
-        status["asked"] = ask.setting.as_json() if ask.setting is not None else {}
+        status["asked"] = plain_setting(setting_values(ask.setting))
     return status

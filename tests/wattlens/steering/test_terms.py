@@ -237,6 +237,8 @@ def test_a_workload_that_names_its_policies_is_not_steered_by_its_requests() -> 
     for workloads, policies in (({}, ("asked",)), ({"a": {"policy": "slo", "slo": {"ttft_ms": 500}}}, ("slo",))):
         observer = Observer(config(workloads=workloads), clock, asks, TokenPoller(clock))
         assert [one.terms.policies for one in observer.observe(snapshot({"GPU-0": ("a",)}))] == [policies]
+    asks.take("a", {"sm_clock_max_mhz": 1005, "power_limit_w": 400})
+    assert describe_steering("a", [], {}, (), asks.of("a"))["asked"] == {"sm_clock_max_mhz": 1005, "power_limit_w": 400}
 
 
 @given(st.sets(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1), min_size=1, max_size=8), st.booleans())
