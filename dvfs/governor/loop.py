@@ -210,7 +210,10 @@ class Governor:
         if group.terms.mode is Mode.ENFORCE:
             decisions = [policy.decision for policy in group.policies.values()]
             reason = "block_off" if paused else next((d.reason for d in decisions if d.action != "hold"), "arbiter")
-            self._enforce(group, now, SettingNote("+".join(group.policies) or "governor", reason, group.workload))
+            names = "+".join(group.policies) or "governor"
+            if group.wanted and not group.wants:  # no policy: a power limit of the owners
+                names, reason = "budget" if group.wanted.keys() & self._caps_mw.keys() else "cap_w", "power_limit"
+            self._enforce(group, now, SettingNote(names, reason, group.workload))
         else:
             self._let_go(group, group.terms.mode.value)
         foreign = [one for one in observation.devices if self._is_foreign(group.devices[one.uuid], one)]
@@ -258,7 +261,9 @@ class Governor:
             self._wait(group, now, error)
             if group.refused != (why := _why(error)):
                 group.refused, where = why, device or "+".join(sorted(group.devices))
-                text = json.dumps(wanted.get(device, Setting()).as_json(), sort_keys=True, separators=(",", ":"))
+                first = next(iter(wanted.values()), Setting())  # where the lease of all is refused
+                refused = wanted.get(device, Setting()) if device else first
+                text = json.dumps(refused.as_json(), sort_keys=True, separators=(",", ":"))
                 self._actions.append(Action(self._clock.utc_ns(), where, note.policy, "refuse", text, why, note.workload))
             self._let_go(group, "refused")
             return

@@ -8,17 +8,18 @@ from dvfs.types import Setting
 
 
 class ActuatorDouble:
-    """A double of the actuator for the governor, without a process; `settings` holds the applied setting of each device."""
+    """A double of the actuator for the governor, without a process: the applied setting of each device, and the last note."""
 
     def __init__(self) -> None:
         self.settings: dict[str, Setting] = {}
+        self.note = SettingNote()
 
     def acquire(self, devices: Sequence[str], ttl_s: float = 10.0) -> str:
         return "+".join(devices)
 
     def set(self, lease: str, device: str, setting: Setting, note: SettingNote) -> Effect:
         assert device in lease.split("+")
-        self.settings[device] = setting
+        self.settings[device], self.note = setting, note
         return Effect(setting, setting.sm_clock_max_mhz, ())
 
     def heartbeat(self, lease: str) -> None:

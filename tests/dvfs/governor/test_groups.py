@@ -135,3 +135,13 @@ def test_power_limits_that_stay_above_the_budget_are_a_failure(limit_mw: int, is
         world.second()
     if fails:
         assert "1400 W" in governor.failures[BUDGET]
+
+
+@pytest.mark.parametrize(("cap_mw", "caps_mw", "policy"), [(None, {"GPU-0": 400_000}, "budget"), (500_000, {}, "cap_w")])
+def test_a_power_limit_is_recorded_as_what_it_is_of(cap_mw: int | None, caps_mw: dict[str, int], policy: str) -> None:
+    world = World()
+    governor = Governor({}, world, world, budget=NodeBudget(10**9, dict, lambda _observations, state: (caps_mw, state)))
+    one = world.observe(0, "g", "owner")
+    governor.step([replace(one, terms=replace(one.terms, cap_mw=cap_mw))])
+    assert world.settings["GPU-0"].power_limit_mw == (cap_mw or caps_mw["GPU-0"])
+    assert (world.note.policy, world.note.reason) == (policy, "power_limit")

@@ -205,7 +205,9 @@ def test_a_refusal_that_lasts_is_told_once_and_asked_ever_less_often(bench: Benc
 
     bench.governor = Governor(bench.policies, Refusing(bench.core), bench)
     acted = bench.step(300)
-    assert [(a.action, a.outcome.partition(":")[0]) for a in acted] == [("refuse", "held")]
+    assert [(a.action, a.outcome.partition(":")[0], a.setting) for a in acted] == [
+        ("refuse", "held", '{"sm_clock_max_mhz":1005}')
+    ]
     gaps = [b - a for a, b in pairwise(asked)]
     assert gaps[:5] == [5, 10, 20, 40, 60]
     assert set(gaps[5:]) == {60}
