@@ -25,6 +25,7 @@ from energy_agent.core.workloads.tokens import Latencies
 
 MAX_SETTINGS = 1024
 MAX_BUCKETS = 512
+MAX_EDGE_S = 1e9
 MAX_GPUS = 1024
 GROUP = "plant"
 _NS = 1_000_000_000
@@ -80,6 +81,8 @@ class _Histogram(BaseModel, strict=True):
     @model_validator(mode="after")
     def _is_cumulative(self) -> Self:
         buckets = self.buckets or []
+        if any(MAX_EDGE_S < edge < inf for edge, _ in buckets):
+            raise ValueError(f"buckets: expected upper edges of at most {MAX_EDGE_S:g} s")
         for (low, few), (high, more) in pairwise(buckets):
             if not low < high:
                 raise ValueError('buckets: expected rising upper edges in s, with "+Inf" last')

@@ -183,6 +183,7 @@ def test_bisect_takes_both_protocols() -> None:
         ([START, {"t_s": 1, "ttft": {"count": 1, "buckets": [["+Inf", 2]]}}], "count: expected at least"),
         ([START, {"t_s": 1, "ttft": {"buckets": [[0.25]]}}], "ttft.buckets"),
         ([START, {"t_s": 1, "ttft": {"buckets": [["inf", 1]]}}], "ttft.buckets.0.0: "),
+        ([START, {"t_s": 1, "ttft": {"buckets": [[1e10, 1]]}}], r"at most 1e\+09 s"),
         ([START, "[" * 5000], "line 2"),
         ([START, "null"], "line 2"),
     ],
