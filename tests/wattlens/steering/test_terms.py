@@ -226,7 +226,8 @@ def test_a_named_group_whose_gpus_another_workload_uses_is_not_steered_and_its_m
     observer = Observer(dvfs, clock, SteeringRequests(clock), TokenPoller(clock))
     assert [one.group for one in observer.observe(snapshot({"GPU-0": ("a",)}))] == ["g"]
     assert observer.observe(snapshot({"GPU-0": ("b",)})) == []
-    assert "another workload" in observer.groups[0].reason
+    assert observer.groups[0].reason
+    assert "shared" not in observer.groups[0].reason  # consent would not help
     observed = DvfsDevice("GPU-0", "observe", False, facts={"group": "g"})
     assert "schedule" in str(describe_steering("a", [observed], {"GPU-0": ("a",)}, (), None)["reason"])
 

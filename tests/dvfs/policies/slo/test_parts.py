@@ -220,6 +220,12 @@ def test_a_burst_may_use_twice_the_share_while_the_hours_have_budget(misses: int
     assert _spend(ErrorBudget(), 1000, misses).spent_ratio(0.01) >= 1  # more than the 10 that may in the hour
 
 
+def test_misses_that_have_left_the_thousand_requests_count_for_the_hours() -> None:
+    budget = _spend(_spend(ErrorBudget(), 1000, 100), 5000, 0)  # 100 exp(-5) of them are left among the last 1,000
+    assert budget.spent_ratio(0.01) > 1  # 60 of these 6,000 may miss
+    assert _spend(budget, 10_000, 0).spent_ratio(0.01) < 1
+
+
 def test_a_day_ends_at_the_target_although_late_requests_still_come_after_the_budget_is_spent() -> None:
     budget, requests, missed, late = ErrorBudget(), 0, 0, 0
     for second in range(24 * 3600):
