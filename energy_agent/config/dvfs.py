@@ -158,14 +158,18 @@ class Dvfs(DvfsPolicySettings):
         return bool(self.groups) or self.auto_groups
 
     @property
+    def levels(self) -> dict[str, DvfsPolicySettings]:
+        """The settings of node, groups, namespaces and workloads, by the key of each."""
+        found: dict[str, DvfsPolicySettings] = {"dvfs": self}
+        found |= {f"dvfs.groups.{n}": group for n, group in enumerate(self.groups)}
+        found |= {f"dvfs.namespaces.{name}": terms for name, terms in self.namespaces.items()}
+        return found | {f"dvfs.workloads.{name}": terms for name, terms in self.workloads.items()}
+
+    @property
     def policies(self) -> list[tuple[str, str]]:
         """Every policy that the file names but `auto`, with its key."""
-        said: dict[str, DvfsPolicySettings] = {"policy": self}
-        said |= {f"groups.{n}.policy": group for n, group in enumerate(self.groups)}
-        said |= {f"namespaces.{name}.policy": terms for name, terms in self.namespaces.items()}
-        said |= {f"workloads.{name}.policy": terms for name, terms in self.workloads.items()}
-        found = [(key, name) for key, terms in said.items() if terms.policy for name in terms.policy.split("+")]
-        return [(key, name) for key, name in found if name != "auto"]
+        named = [(f"{key}.policy", terms.policy or "auto") for key, terms in self.levels.items()]
+        return [(key, name) for key, names in named for name in names.split("+") if name != "auto"]
 
 
 def matching(patterns: dict[str, DvfsPolicySettings], name: str) -> Iterable[DvfsPolicySettings]:

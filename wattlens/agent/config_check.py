@@ -22,7 +22,7 @@ from energy_agent.node.sensor_file import tick_ns_by_board
 from energy_agent.otlp.sender import read_headers
 from energy_agent.runtime.files.permissions import require_safe
 from energy_agent.web.access import Seen, read
-from wattlens.steering.build import configured
+from wattlens.steering.build import configured, specs
 
 Warned = tuple[str, str]
 """A key, and what will not work."""
@@ -222,10 +222,11 @@ def _dvfs(config: Config) -> Iterator[Warned]:
     if not config.dvfs.steers:
         return
     dvfs, blocks = config.dvfs, config.dvfs.blocks
-    slos = [one.slo for one in (dvfs, *dvfs.groups, *dvfs.namespaces.values(), *dvfs.workloads.values()) if one.slo is not None]
-    for key, name in dvfs.policies if all(slo.ttft_ms is slo.itl_ms is None for slo in slos) else ():
-        if name in ("slo", "aimd"):
-            yield f"dvfs.{key}", f"policy {name} steers nothing without a limit: set slo.ttft_ms or slo.itl_ms"
+    slos = [terms.slo for terms in dvfs.levels.values() if terms.slo is not None]
+    if not any(slo.ttft_ms or slo.itl_ms for slo in slos):
+        keep_limits = {name for name, spec in specs()[0].items() if spec.kind == "slo"}
+        for key, name in ((key, name) for key, name in dvfs.policies if name in keep_limits):
+            yield key, f"policy {name} steers nothing without slo.ttft_ms or slo.itl_ms, here or in the annotation of a pod"
     if blocks is not None and blocks.settle_s <= 2 * config.sampling.period_s:
         yield "dvfs.blocks.settle_s", f"expected more than two sampling periods, {2 * config.sampling.period_s:g} s"
     if dvfs.mode != "enforce":

@@ -35,7 +35,7 @@ def configured(config: Dvfs) -> dict[str, ConfiguredPolicy]:
     for key, name in config.policies:
         if name not in groups:
             hint = f"set dvfs.budget_w for {name!r}" if name in nodes else f"expected one of {known}"
-            faults.append(f"key 'dvfs.{key}': no policy {name!r} of a group; {hint}")
+            faults.append(f"key '{key}': no policy {name!r} of a group; {hint}")
     for name in config.options:
         if name not in groups and name not in nodes:
             faults.append(f"key 'dvfs.options.{name}': expected one of {known}, {', '.join(nodes)}, got {name!r}")
