@@ -130,8 +130,7 @@ def summary_rows(groups: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
             saving = f"{interval_text(proven['saving'])}, {quantity(proven['saved_joules'], 'J')} at least"
         names, reasons = ([one[key] for one in current] or ["-"] for key in ("policy", "reason"))
         what = "wanted" if group["mode"] == Mode.SHADOW else "applied"
-        found = {_setting_text(one[what]) for one in group.get("settings", {}).values()}  # an agent of 0.1 has none
-        setting = " or ".join(sorted(found)) or "-"
+        setting = " or ".join(sorted({_setting_text(one[what]) for one in group["settings"].values()}))
         why = reasons[0] if len(set(reasons)) == 1 else "+".join(reasons)
         rows.append((group["group"], group["workload"] or "-", group["mode"], "+".join(names), setting, why, saving))
     return rows
