@@ -182,11 +182,12 @@ class Governor:
         if self._budget is None:
             return
         self._caps_mw, self._budget_state = self._budget.decide(observations, self._budget_state)
-        now, limits_mw = self._clock.boot_ns(), [d.power_limit_mw or 0 for one in observations for d in one.devices]
-        if self._client is None or sum(limits_mw) <= self._budget.budget_mw:
+        # A lower bound: a limit that is not known counts as 0.
+        now, total_mw = self._clock.boot_ns(), sum(d.power_limit_mw or 0 for one in observations for d in one.devices)
+        if self._client is None or total_mw <= self._budget.budget_mw:
             self._within_ns = now
         elif now - self._within_ns > _PATIENCE_NS:
-            self.failures[BUDGET] = f"power limits add up to {sum(limits_mw) / 1000:g} W, above budget_w"
+            self.failures[BUDGET] = f"power limits add up to {total_mw / 1000:g} W or more, above budget_w"
 
     def _steer(self, observation: Observation, now: int) -> None:
         group = self._groups[observation.group]
