@@ -12,23 +12,31 @@ from energy_agent.core.errors import WattlensError
 
 LOG = logging.getLogger("wattlens.actuator")
 SILENCE_S = 6.0  # of the other process, after which it counts as dead
+_PAUSE_S = 1.0  # of this process: at most this much of it counts, as a pause of the machine stops both
 
 
 class PeerHeartbeat:
-    """Liveness of the other process: each side of a socket pair sends one byte per second; silence means it is dead."""
+    """Liveness of the other process: each side of a socket pair sends one byte per second; silence means it is dead.
+
+    Silence is counted only while this process runs itself: after a pause of the machine, or of the container, one of the two
+    runs first and must not take the other for dead.
+    """
 
     def __init__(self, pair: socket.socket) -> None:
         pair.setblocking(False)
         self.pair = pair
         self.gone = False
-        self._heard = self._sent = time.monotonic()
+        self._silent_s = 0.0
+        self._served = self._sent = time.monotonic()
 
     def service(self) -> bool:
         """Send and receive due messages without waiting; False if the other process is dead."""
         now = time.monotonic()
+        self._silent_s += min(now - self._served, _PAUSE_S)
+        self._served = now
         try:
             while data := self.pair.recv(64):
-                self._heard = now
+                self._silent_s = 0.0
                 if len(data) < 64:
                     break
             else:
@@ -41,7 +49,7 @@ class PeerHeartbeat:
             self._sent = now
             with contextlib.suppress(OSError):  # full or closed: the other process notices the silence
                 self.pair.send(b".")
-        return not self.gone and now - self._heard < SILENCE_S
+        return not self.gone and self._silent_s < SILENCE_S
 
 
 class Stop:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from dvfs.actuator.client import ActuatorClient, ActuatorError
+from dvfs.actuator.watch import SILENCE_S
 from dvfs.actuator.wire import MAX_BYTES, encode
 from dvfs.types import Setting
 from energy_agent.core.errors import LeaseError
@@ -76,6 +77,19 @@ def test_frozen_client_loses_its_lease_and_frozen_worker_is_replaced(rig: Rig, w
     eventually(rig.back, BACK_S)
     if who == "worker":
         assert eventually(rig.worker, BACK_S) != rig.first_worker
+
+
+@pytest.mark.parametrize("first", ["supervisor", "worker"])
+def test_a_pause_of_the_whole_machine_replaces_no_worker(rig: Rig, first: str) -> None:
+    """Whichever of the two runs first afterwards has heard nothing of the other for long."""
+    pids = {"supervisor": rig.actuator.pid, "worker": rig.first_worker}
+    for pid in pids.values():
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(SILENCE_S + 1.5)
+    os.kill(pids.pop(first), signal.SIGCONT)
+    time.sleep(0.7)  # more than a round of each
+    os.kill(pids.popitem()[1], signal.SIGCONT)
+    assert eventually(rig.worker, BACK_S) == rig.first_worker
 
 
 def test_sigterm_restores_and_exits_0(rig: Rig) -> None:
