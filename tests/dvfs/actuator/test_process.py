@@ -79,7 +79,7 @@ def test_frozen_client_loses_its_lease_and_frozen_worker_is_replaced(rig: Rig, w
         assert eventually(rig.worker, BACK_S) != rig.first_worker
 
 
-@pytest.mark.parametrize("first", ["supervisor", "worker"])
+@pytest.mark.parametrize("first", ["supervisor", pytest.param("worker", marks=pytest.mark.smoke)])
 def test_a_pause_of_the_whole_machine_replaces_no_worker(rig: Rig, first: str) -> None:
     """Whichever of the two runs first afterwards has heard nothing of the other for long."""
     pids = {"supervisor": rig.actuator.pid, "worker": rig.first_worker}
