@@ -9,6 +9,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout, suppress
@@ -24,6 +25,8 @@ T = TypeVar("T")
 _LATER_S = 0.15  # between questions once the first second is over: each costs the process that answers
 _BUSY_S = 120.0  # the maximum that is added to a bound where processes waited for a CPU or a disk
 _TEST_S = 40.0  # a test of one day takes a tenth of it on an idle machine
+LONG_NUMBERS_REFUSED = hasattr(sys, "get_int_max_str_digits")
+"""Whether this Python refuses integers of more than 4,300 digits; the release candidate of 3.11 in Ubuntu 22.04 reads them."""
 ON_TORCH = {"accelerate", "pytorch_lightning", "torch", "transformers"}
 
 
@@ -42,13 +45,33 @@ def need_program(name: str) -> str:
     return path
 
 
-def need_prometheus(feature: str, version: tuple[int, int]) -> None:
-    """Skip where the installed promtool is older than the version that brought `feature`."""
+def prometheus_version() -> tuple[int, int]:
+    """Of the installed promtool; Prometheus comes with it."""
     reply = subprocess.run([need_program("promtool"), "--version"], capture_output=True, text=True, timeout=60, check=True)
     match = re.search(r"version (\d+)\.(\d+)", reply.stdout + reply.stderr)
     assert match, reply
-    if (int(match[1]), int(match[2])) < version:
-        pytest.skip(f"{feature} needs Prometheus {version[0]}.{version[1]}, {match[0]} is installed")
+    return int(match[1]), int(match[2])
+
+
+def need_prometheus(feature: str, version: tuple[int, int]) -> None:
+    """Skip where the installed Prometheus is older than the version that brought `feature`."""
+    installed = prometheus_version()
+    if installed < version:
+        pytest.skip("{} needs Prometheus {}.{}, {}.{} is installed".format(feature, *version, *installed))
+
+
+def at_modifier() -> list[str]:
+    """Options of Prometheus and promtool for queries with `@ end()`, which 2.33 has by default."""
+    return ["--enable-feature=promql-at-modifier"] if prometheus_version() < (2, 33) else []
+
+
+def promtool_with(*words: str) -> list[str]:
+    """Command line that begins with promtool; skips where it is older than one of the commands and options."""
+    command = [need_program("promtool"), *(word for word in words if not word.startswith("-"))]
+    reply = subprocess.run([*command, "--help"], capture_output=True, text=True, timeout=60, check=False)
+    if reply.returncode or not all(word.partition("=")[0] in reply.stdout for word in words):
+        pytest.skip("this promtool is older than: " + " ".join(words))
+    return [command[0], *words]
 
 
 def need_peer(name: str) -> Path:

@@ -18,7 +18,7 @@ import yaml
 
 from dashboards.build.build import syntax_error
 from energy_agent.config.agent import parse
-from tests.support import free_port, need_program
+from tests.support import free_port, promtool_with
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -102,7 +102,7 @@ def test_yaml_is_valid(block: Block, tmp_path: Path) -> None:
     if content.keys() & {"scrape_configs", "remote_write", "rule_files"}:
         path = tmp_path / "prometheus.yml"
         path.write_text(block.code)
-        command = [need_program("promtool"), "check", "config", "--syntax-only", path]
+        command = [*promtool_with("check", "config", "--syntax-only"), path]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         if "field kubernetes_sd_configs not found" in done.stderr:
             pytest.skip("promtool was built without service discovery for Kubernetes, as in Debian 12")

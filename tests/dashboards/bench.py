@@ -24,7 +24,7 @@ from energy_agent.runtime.clock import RealClock
 from energy_agent.web.server import WebServer
 from tests.site_player import SITE, STATED_SITE, SitePlayer
 from tests.snapshots import Player
-from tests.support import eventually, free_port, need_program
+from tests.support import at_modifier, eventually, free_port, need_program
 
 ROOT = Path(__file__).parents[2]
 RULES_S = 1
@@ -170,6 +170,7 @@ def scraping(
     with (home / "log").open("wb") as log:
         command = [
             program,
+            *at_modifier(),
             f"--config.file={home / 'prometheus.yml'}",
             f"--storage.tsdb.path={home / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dashboards.build.build import all_dashboards, substituted
 from dashboards.rules import rules
-from tests.support import need_program
+from tests.support import at_modifier, need_program
 
 DURATIONS = {"$__rate_interval": "1m", "$__range": "10m"}
 STEP_S, SCALE = 15, 100_000
@@ -66,7 +66,7 @@ def promtool(home: Path, given: Mapping[str, str], wanted: Iterable[Asked], more
     group = {"name": "needed", "interval": "30s", "rules": [*needed(str(asked)), *more]}
     (home / "rules.yml").write_text(json.dumps({"groups": [group]}))
     (home / "test.yml").write_text(json.dumps({"rule_files": ["rules.yml"], "evaluation_interval": "30s", "tests": [test]}))
-    command = [need_program("promtool"), "test", "rules", "test.yml"]
+    command = [need_program("promtool"), *at_modifier(), "test", "rules", "test.yml"]
     done = subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=60, check=False)
     return "" if done.returncode == 0 else done.stdout + done.stderr
 

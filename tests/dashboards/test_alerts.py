@@ -12,7 +12,7 @@ import yaml
 from dashboards.build.build import syntax_error
 from dashboards.rules import alerts, files, load_bands, model, steering
 from energy_agent.core.catalogue.node import CATALOGUE
-from tests.support import need_program
+from tests.support import need_program, promtool_with
 from wattlens.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -209,7 +209,7 @@ def test_no_runbook_is_left_over() -> None:
 
 @pytest.mark.prometheus
 def test_promtool_accepts_the_alerts_without_a_lint() -> None:
-    command = [need_program("promtool"), "check", "rules", "--lint=all", "--lint-fatal", str(ROOT / files.ALERTS)]
+    command = [*promtool_with("check", "rules", "--lint=all", "--lint-fatal"), str(ROOT / files.ALERTS)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -18,7 +18,7 @@ from dashboards.rules import alerts, fleet, pue, runs, steering
 from energy_agent.core.catalogue.node import CATALOGUE
 from energy_agent.core.meters.facility import Position
 from energy_agent.site import windows
-from tests.support import need_module, need_program
+from tests.support import need_module, need_program, promtool_with
 from wattlens.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -242,7 +242,7 @@ def test_the_pue_of_the_rules_is_one_that_a_site_exports() -> None:
 def test_promtool_accepts_the_rules_without_a_lint() -> None:
     rules = ROOT / "dashboards/prometheus/wattlens-rules.yml"
     done = subprocess.run(
-        [need_program("promtool"), "check", "rules", "--lint=all", "--lint-fatal", str(rules)],
+        [*promtool_with("check", "rules", "--lint=all", "--lint-fatal"), str(rules)],
         capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

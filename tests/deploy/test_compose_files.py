@@ -16,7 +16,7 @@ from energy_agent.sim.building import site as facility_site
 from energy_agent.sim.building.building import node_max_w
 from energy_agent.sim.building.modbus_meters import ADDRESSES, HOST
 from energy_agent.site.config.site import load_site
-from tests.support import need_program
+from tests.support import need_program, promtool_with
 from wattlens.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -207,10 +207,5 @@ def test_grafana_finds_its_dashboards_and_its_data() -> None:
 
 @pytest.mark.prometheus
 def test_promtool_accepts_the_configuration() -> None:
-    promtool = need_program("promtool")
-    subprocess.run(
-        [promtool, "check", "config", "--syntax-only", str(HERE / "prometheus.yml")],
-        check=True,
-        timeout=60,
-        capture_output=True,
-    )
+    command = [*promtool_with("check", "config", "--syntax-only"), str(HERE / "prometheus.yml")]
+    subprocess.run(command, check=True, timeout=60, capture_output=True)

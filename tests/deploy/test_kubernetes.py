@@ -26,7 +26,7 @@ from tests.deploy.kubernetes_objects import (
     of_kind,
     pods,
 )
-from tests.support import need_program
+from tests.support import promtool_with
 from tests.test_readme import _check
 from tools import rbac
 from wattlens.agent.config_check import check
@@ -238,7 +238,7 @@ def test_the_site_is_one_pod_with_its_own_volume(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "job", "instance"), [("agent", "wattlens", "gpu-7"), ("site", "wattlens-site", "main")])
 def test_prometheus_makes_of_a_pod_what_the_dashboards_expect(name: str, job: str, instance: str, tmp_path: Path) -> None:
     """Relabelled by promtool, from the labels that the operator puts on a pod's target before."""
-    promtool = need_program("promtool")
+    promtool = promtool_with("check", "service-discovery", "--timeout=1s")
     (monitor,) = of_kind(committed("monitoring"), "PodMonitor", f"wattlens-{name}")
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     words = {"sourceLabels": "source_labels", "targetLabel": "target_label"}
@@ -247,8 +247,7 @@ def test_prometheus_makes_of_a_pod_what_the_dashboards_expect(name: str, job: st
     scraped = {"job_name": "x", "static_configs": [{"targets": ["10.0.0.7:9479"], "labels": found}], "relabel_configs": rules}
     path = tmp_path / "prometheus.yml"
     path.write_text(yaml.safe_dump({"scrape_configs": [scraped]}))
-    command = [promtool, "check", "service-discovery", "--timeout=1s", path, "x"]
-    said = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
+    said = json.loads(subprocess.run([*promtool, path, "x"], capture_output=True, text=True, timeout=60, check=True).stdout)
     assert {k: v for k, v in said[0]["labels"].items() if not k.startswith("__")} == {"job": job, "instance": instance}
 
 
