@@ -10,6 +10,7 @@ from http.client import LineTooLong
 from http.server import BaseHTTPRequestHandler
 
 _HEAD_MAX_B = 16_384
+_BUFFER_B = 8_192  # of a connection; Python 3.14 has 128 KiB by default
 PLAIN = "text/plain; charset=utf-8"
 
 
@@ -91,7 +92,7 @@ class Exchange(BaseHTTPRequestHandler):
     def setup(self) -> None:
         """Replace the files of the base class, which have no limits."""
         self._input = _Input(self.request)
-        self.rfile = self._reader = io.BufferedReader(self._input)
+        self.rfile = self._reader = io.BufferedReader(self._input, _BUFFER_B)
         self.wfile = io.BytesIO()
 
     def handle_one_request(self) -> None:
@@ -99,8 +100,8 @@ class Exchange(BaseHTTPRequestHandler):
         self.close_connection = True
         try:
             self._input.allow(self._wait_s, _HEAD_MAX_B)
-            if self._reader.peek(1):
-                self._input.allow(self._request_s, _HEAD_MAX_B)
+            if begun := self._reader.peek(1):
+                self._input.allow(self._request_s, _HEAD_MAX_B - len(begun))
                 super().handle_one_request()
         except LineTooLong:  # the base class responds to long header lines itself
             self.send_error(414)

@@ -149,10 +149,12 @@ def test_a_connection_serves_many_requests_even_sent_at_once(stage: Stage) -> No
         (b"GET http://elsewhere/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404),
         (b"GET /" + b"a" * 50_000, 414),
         (b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 101 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nConnection: close\r\nX: " + b"y" * 16_300 + b"\r\n\r\n", 200),
+        (b"GET / HTTP/1.1\r\nX: " + b"y" * 16_400 + b"\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\nX: " + b"y" * 30_000 + b"\r\n\r\n", 431),
     ],
 )
-def test_what_is_no_request_gets_its_status_and_the_connection_ends(stage: Stage, data: bytes, status: int) -> None:
+def test_what_is_no_request_or_too_large_gets_its_status_and_the_connection_ends(stage: Stage, data: bytes, status: int) -> None:
     assert stage.raw(data).startswith(f"HTTP/1.1 {status} ".encode())
     assert stage.ask("GET", "/healthz")[0] == 200
 
