@@ -220,7 +220,7 @@ def test_importing_the_product_loads_nothing_heavy_and_does_nothing():
     """Every module is imported in one fresh process, which afterwards has no thread, child, file or heavy library more."""
     names = [module_of(p) for p in PRODUCT if p.name != "__main__.py" and not p.stem.endswith("_pb2")]  # protoc's import theirs
     code = f"""
-import importlib, os, sys, threading
+import ctypes, importlib, os, sys, threading  # ctypes of Python 3.14 keeps a file open
 sys.path.insert(0, {str(ROOT)!r})
 before = set(os.listdir("/proc/self/fd"))
 for name in {names!r}:
