@@ -154,7 +154,7 @@ def test_a_connection_serves_many_requests_even_sent_at_once(stage: Stage) -> No
         (b"GET / HTTP/1.1\r\nX: " + b"y" * 30_000 + b"\r\n\r\n", 431),
     ],
 )
-def test_what_is_no_request_or_too_large_gets_its_status_and_the_connection_ends(stage: Stage, data: bytes, status: int) -> None:
+def test_what_is_no_request_or_too_large_gets_its_status_and_ends(stage: Stage, data: bytes, status: int) -> None:
     assert stage.raw(data).startswith(f"HTTP/1.1 {status} ".encode())
     assert stage.ask("GET", "/healthz")[0] == 200
 
