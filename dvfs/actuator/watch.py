@@ -12,7 +12,7 @@ from energy_agent.core.errors import WattlensError
 
 LOG = logging.getLogger("wattlens.actuator")
 SILENCE_S = 6.0  # of the other process, after which it counts as dead
-_PAUSE_S = 1.0  # of this process: at most this much of it counts, as a pause of the machine stops both
+_PAUSE_S = 1.0  # upper bound of what counts of a time in which this process did not run
 
 
 class PeerHeartbeat:
