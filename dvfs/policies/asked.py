@@ -1,6 +1,6 @@
 """Policy `asked`: applies the setting that the workload requests over the agent's socket.
 
-For training loops that choose their own settings (energy_agent.sdk.zeus), and for the ranks of a job whose first node decides.
+For programs that choose their own settings, and for the ranks of a job whose first node decides (wattlens.steered).
 A request is valid for the few seconds that it specifies; then the original setting is restored.
 """
 

@@ -8,7 +8,6 @@ import pytest
 
 import wattlens
 from energy_agent.sdk.hooks import torch
-from energy_agent.sdk.zeus.optimizer import GlobalPowerLimitOptimizer
 
 
 def test_every_public_name_is_there_and_documented():
@@ -30,7 +29,6 @@ def test_hooks_are_those_of_the_sdk():
 @pytest.mark.parametrize(
     ("former", "name", "value"),
     [
-        ("dvfs.zeus_compat", "GlobalPowerLimitOptimizer", GlobalPowerLimitOptimizer),
         ("energy_agent.client.hook_torch", "attach", torch.attach),
     ],
 )

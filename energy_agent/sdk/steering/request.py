@@ -5,16 +5,18 @@ node, or by several where the agent treats them as separate workloads (outside p
 holds for 15 s and is renewed while the training runs.
 """
 
+import atexit
 import math
 import os
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from energy_agent.runtime.network.agent_socket import agent_socket, ask
+from energy_agent.runtime.threads import start_thread
 from energy_agent.sdk.agent import describe_silence
 from energy_agent.sdk.ranks import local_rank_of
-from energy_agent.sdk.requesting import SteeringClient
 from energy_agent.sdk.training.step_counter import hint
 
 TTL_S = 15.0
@@ -23,14 +25,18 @@ _TURN_S = 1.0  # rank 0 sends its request and reads what is applied, and others 
 _OTHERS_S = 3.0  # a process that speaks for this workload has done so by then
 _FOLLOWS_S = 15.0  # after so long, report a missing agent and a node that does not follow
 _IDLE_S = 60.0  # after so long without a message of rank 0, no request is sent any more
+_WITHDRAW_S = 0.5
 _KNOBS = ("sm_clock_max_mhz", "power_limit_w")
 
 
-class Speaker(SteeringClient):
-    """The thread of a rank; `leads`: it is rank 0."""
+class Speaker:
+    """The thread of a rank; `leads`: it is rank 0. All methods return at once but `stop`, which takes a second at most."""
 
     def __init__(self, *, leads: bool) -> None:
-        super().__init__("wattlens-steered")
+        self._wake = threading.Condition()
+        self._talking = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._pid, self._stopping = os.getpid(), False
         self._leads = leads
         self.setting: Mapping[str, float] = {}  # on rank 0's node
         self._node = ""  # this one, as its agent calls it
@@ -40,6 +46,31 @@ class Speaker(SteeringClient):
         self._said: dict[str, object] = {}
         self._said_s = -math.inf
         self._since_s: float | None = None  # from when on there was something to say
+
+    def start(self) -> None:
+        """Begin to request; does nothing the second time."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="wattlens-steered", daemon=True)
+            start_thread(self._thread)
+            atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """Request no more, and withdraw what was requested."""
+        if os.getpid() != self._pid:  # a forked child: the request is its parent's
+            return
+        with self._wake:
+            stopped, self._stopping = self._stopping, True
+            self._wake.notify()
+        # With the lock nothing is on its way: a request that the thread was sending until now is withdrawn too.
+        if stopped or not self._talking.acquire(timeout=_WITHDRAW_S):
+            return
+        try:
+            if self._said:
+                ask("POST", "/v1/dvfs", {"ttl_s": 1}, within_s=_WITHDRAW_S)
+        except (OSError, ValueError):
+            pass  # the agent ends the request when its time is over
+        finally:
+            self._talking.release()
 
     def message(self, steps: int) -> dict[str, Any]:
         """Rank 0's message to all ranks: the next broadcast is after so many steps."""
@@ -58,12 +89,15 @@ class Speaker(SteeringClient):
 
     # The thread.
 
-    @property
-    def _requests(self) -> bool:
-        return bool(self._said)
-
-    def _pause_s(self) -> float:
-        return _TURN_S
+    def _run(self) -> None:
+        while True:
+            with self._talking:
+                if self._stopping:
+                    return
+                self._turn()
+            with self._wake:
+                if not self._stopping:
+                    self._wake.wait(_TURN_S)
 
     def _turn(self) -> None:
         try:

@@ -25,9 +25,8 @@ from tests.support import eventually
 # prints the steps at which it broadcast, and its number of steps.
 RANK = """
 import functools, json, os, sys, time
-from energy_agent.sdk import requesting
 from energy_agent.sdk.steering import request
-requesting._WITHDRAW_S = 60.0
+request._WITHDRAW_S = 60.0
 request.ask = functools.partial(request.ask, within_s=60.0)  # as long as a busy machine may need for an answer
 request._TURN_S, request._RENEW_S, request._OTHERS_S, request._FOLLOWS_S = 0.02, 0.1, 0.3, float(os.environ["FOLLOWS_S"])
 import wattlens
