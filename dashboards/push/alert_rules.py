@@ -83,14 +83,6 @@ def as_pushed(rule: Mapping[str, Any]) -> bool:
     return _texts(rule.get("annotations")).get(STAMP) == digest(rule)
 
 
-def for_review(rule: Mapping[str, Any]) -> dict[str, Any]:
-    """A rule for a person to read: without the stamp and the server's additions."""
-    kept = {
-        key: value for key, value in rule.items() if key not in ("id", "orgID", "updated", "provenance") and value is not None
-    }
-    return kept | {"annotations": {key: value for key, value in _texts(rule.get("annotations")).items() if key != STAMP}}
-
-
 _ABOVE_0: Final = {"type": "query", "evaluator": {"type": "gt", "params": [0]}}
 
 

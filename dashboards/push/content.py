@@ -30,11 +30,6 @@ def content(dashboard: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in dashboard.items() if key not in SERVER_KEYS}
 
 
-def text(content: Mapping[str, Any]) -> str:
-    """As `wattlens dashboards build` writes it to a file."""
-    return json.dumps(content, sort_keys=True, indent=2) + "\n"
-
-
 def digest(content: Mapping[str, Any]) -> str:
     """SHA-256 of the canonical form; 1.0 and 1 are the same number, as they are to Grafana."""
     canonical = json.dumps(_plain(content), sort_keys=True, separators=(",", ":"))

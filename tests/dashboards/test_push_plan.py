@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dashboards.push.alert_rules import STAMP, as_pushed, for_review, rule, same
-from dashboards.push.content import PushedVersion, content, digest, message, read_mark, text
+from dashboards.push.alert_rules import STAMP, as_pushed, rule, same
+from dashboards.push.content import PushedVersion, content, digest, message, read_mark
 from dashboards.push.difference import differences
 from dashboards.push.plan import GrafanaDashboard, plan_board, plan_rule, plan_source
 from dashboards.rules.alerts import alerts
@@ -58,13 +58,6 @@ def test_a_mark_is_read_back_and_nothing_else_is():
     assert read_mark(pushed) == PushedVersion(7, digest(BOARD))
     for other in ("", "Restored from version 3", "Wattlens is great", pushed.replace("sha256:", "sha256:x"), f"x {pushed}"):
         assert read_mark(other) is None
-
-
-def test_the_text_of_a_dashboard_is_that_of_the_built_file():
-    from dashboards.build.shipped import FOLDER, load_dashboards
-
-    path = FOLDER / "wattlens-gpu.json"
-    assert text(content(load_dashboards()[path.stem])) == path.read_text()
 
 
 def stored(board, version, said, **more):
@@ -152,14 +145,6 @@ def test_a_rule_that_a_push_wrote_is_brought_up_and_one_from_a_file_is_not():
     assert plan_rule(built, stored(built, provenance="file")).state == "same"
     assert plan_rule(built, None).state == "create"
     assert plan_rule(built, stored(built, folderUID="g")).state == "edited"
-
-
-def test_a_rule_for_review_has_nothing_of_the_server():
-    built = rule(ALERT, "f", "prometheus")
-    pushed = for_review(stored(built))
-    assert not {"id", "orgID", "updated", "provenance"} & set(pushed)
-    assert STAMP not in pushed["annotations"]
-    assert pushed["annotations"] == ALERT.rule()["annotations"]
 
 
 def test_a_data_source_has_to_be_there_or_be_said():

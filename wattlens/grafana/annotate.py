@@ -6,7 +6,7 @@ from typing import Final
 from wattlens.grafana.client import Grafana
 from wattlens.grafana.connection import GrafanaError
 from wattlens.grafana.events import ID, TAG, PlannedAnnotation
-from wattlens.grafana.survey import Progress
+from wattlens.grafana.push_plan import Progress
 
 _AT_ONCE: Final = 500
 _LIMIT: Final = 2000

@@ -11,7 +11,7 @@ from dashboards.push.difference import differences
 from dashboards.push.plan import ObjectChange
 from wattlens.grafana.client import Grafana
 from wattlens.grafana.connection import GrafanaError
-from wattlens.grafana.survey import Progress, PushRequest, Survey, survey
+from wattlens.grafana.push_plan import Progress, PushPlan, PushRequest, plan_push
 
 Edits = Literal["stop", "overwrite", "keep"]
 """What becomes of objects that somebody edited: nothing at all is written; they are written over; they alone stay."""
@@ -23,13 +23,13 @@ class PushResult:
     """Result of a push.
 
     Args:
-        survey: what was found before.
+        plan: the state before the push, and its changes.
         written: (kind, uid) of what was created or changed.
         refused: what is not as built, and stays so.
         stopped: nothing was written at all, because somebody's edits are in the way.
     """
 
-    survey: Survey
+    plan: PushPlan
     changes: list[ObjectChange]
     written: list[tuple[str, str]] = field(default_factory=list)
     refused: list[ObjectChange] = field(default_factory=list)
@@ -44,26 +44,24 @@ def push(
 
     Raises:
         GrafanaError: it could not be read, or refused to write; the line says how much was written before.
-        WattlensError: see `survey`.
+        WattlensError: see `plan_push`.
     """
     quiet: Progress = progress or (lambda _done, _all: None)
-    surveyed = survey(grafana, request, quiet)
-    outcome = PushResult(surveyed, surveyed.changes, notes=list(surveyed.notes))
-    locked = [each for each in surveyed.changes if each.state == "locked"]
-    edited = [each for each in surveyed.changes if each.state == "edited"]
+    plan = plan_push(grafana, request, quiet)
+    outcome = PushResult(plan, plan.changes, notes=list(plan.notes))
+    locked = [each for each in plan.changes if each.state == "locked"]
+    edited = [each for each in plan.changes if each.state == "edited"]
     outcome.refused = [*locked, *(edited if edits == "stop" else [])]
     outcome.stopped = edits == "stop" and bool(edited)
     if dry or outcome.stopped:
         return outcome
     todo = [
-        each
-        for each in surveyed.changes
-        if each.state in ("create", "update") or (each.state == "edited" and edits == "overwrite")
+        each for each in plan.changes if each.state in ("create", "update") or (each.state == "edited" and edits == "overwrite")
     ]
     for done, change in enumerate(todo):
         quiet(done, len(todo))
         try:
-            _write(grafana, request, surveyed, change, outcome)
+            _write(grafana, request, plan, change, outcome)
         except GrafanaError as error:
             late = _restate_change(change, error)
             if late is None:
@@ -76,21 +74,19 @@ def push(
     return outcome
 
 
-def _write(grafana: Grafana, request: PushRequest, surveyed: Survey, change: ObjectChange, outcome: PushResult) -> None:
+def _write(grafana: Grafana, request: PushRequest, plan: PushPlan, change: ObjectChange, outcome: PushResult) -> None:
     match change.kind:
         case "folder":
             grafana.create_folder(change.title, change.uid)
         case "datasource":
-            _write_source(grafana, request, surveyed)
+            _write_source(grafana, request, plan)
         case "dashboard":
             built = content(request.dashboards[change.uid])
-            version = surveyed.dashboards[change.uid].version if change.uid in surveyed.dashboards else 0
-            grafana.save_dashboard(
-                built, surveyed.folder_uid, version, message(wattlens.__version__, version + 1, digest(built))
-            )
+            version = plan.dashboards[change.uid].version if change.uid in plan.dashboards else 0
+            grafana.save_dashboard(built, plan.folder_uid, version, message(wattlens.__version__, version + 1, digest(built)))
         case "alert":
-            built = surveyed.built_rules[change.uid]
-            there = surveyed.rules.get(change.uid)
+            built = plan.built_rules[change.uid]
+            there = plan.rules.get(change.uid)
             if there is None:
                 stored = grafana.create_rule(built, request.editable)
             else:  # what is locked for people stays so: Grafana refuses to unlock a rule
@@ -98,12 +94,12 @@ def _write(grafana: Grafana, request: PushRequest, surveyed: Survey, change: Obj
             outcome.notes += _otherwise(built, stored)
 
 
-def _write_source(grafana: Grafana, request: PushRequest, surveyed: Survey) -> None:
-    if surveyed.source is None:
+def _write_source(grafana: Grafana, request: PushRequest, plan: PushPlan) -> None:
+    if plan.source is None:
         source = {"uid": request.source_uid, "name": request.source_name, "type": "prometheus", "access": "proxy"}
         grafana.create_source({**source, "url": request.prometheus_url, "jsonData": {"httpMethod": "POST"}})
     else:
-        content = {key: value for key, value in surveyed.source.items() if key not in ("accessControl", "secureJsonFields")}
+        content = {key: value for key, value in plan.source.items() if key not in ("accessControl", "secureJsonFields")}
         grafana.update_source(request.source_uid, {**content, "url": request.prometheus_url})
 
 

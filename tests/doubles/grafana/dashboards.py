@@ -75,10 +75,6 @@ class Boards:
                 return _READ, lambda _: (200, self._full(uid))
             case "GET", ["dashboards", "uid", uid, "versions"]:
                 return _HISTORY, self._versions(uid)
-            case "GET", ["dashboards", "uid", uid, "versions", number]:
-                return _HISTORY, lambda _: (200, self._version(uid, number))
-            case "POST", ["dashboards", "uid", uid, "restore"]:
-                return _SAVE, self._restore(uid)
             case "DELETE", ["dashboards", "uid", uid]:
                 return Needed("Editor", "dashboards:delete"), self._delete(uid)
         return None
@@ -211,21 +207,6 @@ class Boards:
             "parentVersion": saved.version - 1, "restoredFrom": 0, "created": now_text(), "createdBy": saved.author,
             "message": saved.message,
         }  # fmt: skip
-
-    def _version(self, uid: str, number: str) -> dict[str, Any]:
-        for saved in self._board(uid).history:
-            if str(saved.version) == number:
-                return self._describe(uid, saved) | {"data": saved.data}
-        raise RefusedError(404, "Dashboard version not found")
-
-    def _restore(self, uid: str) -> Act:
-        def act(asked: Asked) -> tuple[int, Any]:
-            number = asked.object().get("version")
-            data = self._version(uid, str(number))["data"]
-            stored = self._store(copy.deepcopy(data), uid, self.boards[uid].folder, f"Restored from version {number}")
-            return 200, {"status": "success", "uid": uid, "version": stored.latest.version}
-
-        return act
 
     def _delete(self, uid: str) -> Act:
         def act(_: Asked) -> tuple[int, Any]:

@@ -1,4 +1,4 @@
-"""`wattlens dashboards push|diff|pull` against the Grafana double, as a person runs them."""
+"""`wattlens dashboards push` against the Grafana double, as a person runs them."""
 
 import json
 
@@ -42,14 +42,14 @@ def grafana():
 
 @pytest.fixture
 def run(grafana, tmp_path, capsys):
-    """Runs `wattlens dashboards ACTION` with a token of a role; gives exit code, output, errors."""
+    """Runs `wattlens dashboards push` with a token of a role; gives exit code, output, errors."""
 
-    def run(action, *options, role="Admin"):
+    def run(*options, role="Admin"):
         token = tmp_path / f"token-{role}"
         if not token.exists():
             token.write_text(grafana.token(role) + "\n")
         capsys.readouterr()
-        code = main(["dashboards", action, "--url", grafana.url, "--token-file", str(token), *options])
+        code = main(["dashboards", "push", "--url", grafana.url, "--token-file", str(token), *options])
         said = capsys.readouterr()
         return code, said.out, said.err
 
@@ -63,7 +63,7 @@ def stored(grafana):
 
 def test_a_push_brings_everything_and_a_second_one_nothing(grafana, run, built):
     built(SHIPPED, ALERTS)
-    code, out, err = run("push", *PROMETHEUS)
+    code, out, err = run(*PROMETHEUS)
     assert (code, err) == (0, "")
     assert stored(grafana) == SHIPPED
     assert {board.folder for board in grafana.boards.boards.values()} == {"wattlens"}
@@ -74,18 +74,17 @@ def test_a_push_brings_everything_and_a_second_one_nothing(grafana, run, built):
     objects = 2 + len(SHIPPED) + len(ALERTS)
     assert out.splitlines()[-1] == f"{objects} changed, 0 unchanged in the folder Wattlens of {grafana.url}"
     writes = grafana.writes
-    code, out, err = run("push", *PROMETHEUS)
+    code, out, err = run(*PROMETHEUS)
     assert (code, err) == (0, "")
     assert out == f"0 changed, {objects - 1} unchanged in the folder Wattlens of {grafana.url}\n"
     assert grafana.writes == writes
     assert all(board.latest.version == 1 for board in grafana.boards.boards.values())
-    assert run("diff", *PROMETHEUS)[0] == 0
     assert not [path for method, path in grafana.asked if "/id/" in path or path.startswith("/api/datasources/1")]
 
 
 def test_rules_say_what_the_alerts_of_prometheus_say(grafana, run, built):
     built({}, ALERTS)
-    run("push", *PROMETHEUS)
+    run(*PROMETHEUS)
     for alert in ALERTS:
         rule, written = grafana.rules.rules[alert.name], alert.rule()
         query, math, threshold = rule["data"]
@@ -107,29 +106,25 @@ def test_rules_say_what_the_alerts_of_prometheus_say(grafana, run, built):
 
 
 def test_an_edit_is_named_and_stops_everything(grafana, run):
-    run("push")
+    run()
     writes = grafana.writes
     person = Person(grafana)
     person.save(UID, lambda board: board["panels"][PANEL].update(title="GPUs that work"), message="clearer")
-    code, out, _ = run("diff")
-    assert code == 1
-    assert "edited dashboard wattlens-gpu" in out
-    assert f'.title: "GPUs that work", expected "{TITLE}"' in out
-    assert "1 of" in out
-    assert "by sa-1-double" in out
-    code, out, _ = run("push")
+    code, out, _ = run()
     assert code == 1
     assert "Nothing was written" in out
     assert "edited dashboard wattlens-gpu" in out
+    assert f'.title: "GPUs that work", expected "{TITLE}"' in out
+    assert "by sa-1-double" in out
     assert "--overwrite" in out
     assert grafana.writes == writes + 1, "only the person wrote"
     assert person.board(UID)["dashboard"]["panels"][PANEL]["title"] == "GPUs that work"
 
 
 def test_overwrite_writes_over_and_the_history_keeps_the_edit(grafana, run):
-    run("push")
+    run()
     Person(grafana).save(UID, lambda board: board.update(title="Mine"))
-    code, out, _ = run("push", "--overwrite")
+    code, out, _ = run("--overwrite")
     assert code == 0
     assert "overwritten dashboard wattlens-gpu" in out
     assert stored(grafana)[UID] == BUILT[UID]
@@ -138,14 +133,14 @@ def test_overwrite_writes_over_and_the_history_keeps_the_edit(grafana, run):
         "Mine",
         BUILT[UID]["title"],
     ]
-    assert run("push")[1].startswith("0 changed")
+    assert run()[1].startswith("0 changed")
 
 
 def test_keep_edited_pushes_the_rest(grafana, run):
-    run("push", *PROMETHEUS, "--editable-alerts")
+    run(*PROMETHEUS, "--editable-alerts")
     Person(grafana).save(UID, lambda board: board.update(title="Mine"))
     del grafana.rules.rules["WattlensGpuLost"]
-    code, out, _ = run("push", *PROMETHEUS, "--keep-edited")
+    code, out, _ = run(*PROMETHEUS, "--keep-edited")
     assert code == 0
     assert "created alert WattlensGpuLost" in out
     assert stored(grafana)[UID]["title"] == "Mine"
@@ -154,87 +149,59 @@ def test_keep_edited_pushes_the_rest(grafana, run):
 def test_an_older_build_is_brought_up_without_a_word(grafana, run, built):
     older = {uid: {**board, "title": f"{board['title']} (old)"} for uid, board in BUILT.items()}
     built(older)
-    run("push")
+    run()
     built(BUILT)
     assert stored(grafana) == older
-    code, out, _ = run("diff")
-    assert code == 1
-    assert f"outdated dashboard {UID}" in out
-    code, out, _ = run("push")
+    code, out, _ = run("--dry-run")
+    assert code == 0
+    assert f"would update dashboard {UID}" in out
+    code, out, _ = run()
     assert code == 0
     assert f"updated dashboard {UID}" in out
     assert stored(grafana) == BUILT
 
 
-def test_pull_brings_the_edit_and_nothing_else(grafana, run, tmp_path):
-    run("push", *PROMETHEUS, "--editable-alerts")
-    Person(grafana).save(UID, lambda board: board["panels"][PANEL].update(title="GPUs that work"))
+def test_names_a_pushed_dashboard_that_is_no_longer_built(grafana, run, built):
+    run()
     Person(grafana).ask("POST", "/api/dashboards/db", {"dashboard": {"uid": "own", "title": "Own"}, "folderUid": "wattlens"})
-    grafana.rules.edit("WattlensGpuLost", **{"for": "7m"})
-    out = tmp_path / "review"
-    code, said, _ = run("pull", *PROMETHEUS, "--out", str(out))
-    assert code == 0
-    assert sorted(str(p.relative_to(out)) for p in out.rglob("*.json")) == [
-        "alerts/WattlensGpuLost.json", "dashboards/own.json", f"dashboards/{UID}.json",
-    ]  # fmt: skip
-    pulled, built = (out / f"dashboards/{UID}.json").read_text(), json.dumps(BUILT[UID], sort_keys=True, indent=2) + "\n"
-    changed = [(a, b) for a, b in zip(pulled.splitlines(), built.splitlines(), strict=True) if a != b]
-    assert changed == [('      "title": "GPUs that work",', f'      "title": "{TITLE}",')]
-    assert json.loads((out / "alerts/WattlensGpuLost.json").read_text())["for"] == "7m"
-    assert "2 unchanged" not in said
-    assert run("pull", *PROMETHEUS, "--out", str(out))[1].endswith(f"0 written, 3 unchanged in {out}\n")
-
-
-def test_pull_writes_over_no_other_file(grafana, run, tmp_path):
-    run("push")
-    Person(grafana).save(UID, lambda board: board.update(title="Mine"))
-    there = tmp_path / "dashboards" / f"{UID}.json"
-    there.parent.mkdir()
-    there.write_text("what somebody wrote")
-    code, _, err = run("pull", "--out", str(tmp_path))
-    assert code == 2
-    assert err.count("\n") == 1
-    assert "--replace" in err
-    assert there.read_text() == "what somebody wrote"
-    assert run("pull", "--out", str(tmp_path), "--replace")[0] == 0
-    assert json.loads(there.read_text())["title"] == "Mine"
+    built({UID: BUILT[UID]})
+    code, _, err = run()
+    assert (code, err.count("\n")) == (0, 1)
+    assert f"dashboard {SMALL['uid']} is no longer part of the build" in err
+    assert set(stored(grafana)) == {UID, SMALL["uid"], "own"}
 
 
 def test_a_dashboard_from_a_file_stays_and_the_rest_is_pushed(grafana, run):
     grafana.boards.folders["wattlens"] = {"id": 1, "uid": "wattlens", "title": "Wattlens"}
     grafana.boards.provision({**BUILT[UID], "title": "From a file"}, "wattlens")
-    code, out, _ = run("push", *PROMETHEUS)
+    code, out, _ = run(*PROMETHEUS)
     assert code == 1
     assert f"locked dashboard {UID}" in out
     assert "is provisioned from a file" in out
     assert stored(grafana)[UID]["title"] == "From a file"
     assert set(grafana.rules.rules) == {alert.name for alert in FEW}
-    assert run("push", *PROMETHEUS, "--overwrite")[0] == 1
+    assert run(*PROMETHEUS, "--overwrite")[0] == 1
     assert stored(grafana)[UID]["title"] == "From a file"
 
 
-def test_a_dashboard_in_the_new_schema_stays_and_the_rest_is_pushed(grafana, run, tmp_path):
-    run("push")
+def test_a_dashboard_in_the_new_schema_stays_and_the_rest_is_pushed(grafana, run):
+    run()
     grafana.boards.boards[UID].newer = True
     grafana.boards.boards.pop(SMALL["uid"])
-    code, out, _ = run("push", "--overwrite")
+    code, out, _ = run("--overwrite")
     assert code == 1
     assert f"locked dashboard {UID}" in out
     assert "schema v2" in out
     assert f"created dashboard {SMALL['uid']}" in out
     assert grafana.boards.boards[UID].latest.version == 1
-    code, _, err = run("pull", "--out", str(tmp_path / "review"), "--all")
-    assert (code, "schema v2" in err) == (0, True)
-    assert [p.name for p in (tmp_path / "review").rglob("*.json")] == [f"{SMALL['uid']}.json"]
 
 
 def test_the_same_dashboard_from_a_file_is_as_built(grafana, run):
     grafana.boards.folders["f00"] = {"id": 1, "uid": "f00", "title": "Wattlens"}
     for board in BUILT.values():
         grafana.boards.provision(board, "f00")
-    assert run("diff")[0] == 0
     writes = grafana.writes
-    assert run("push")[0] == 0
+    assert run()[0] == 0
     assert grafana.writes == writes
 
 
@@ -243,58 +210,58 @@ def test_a_dashboard_that_somebody_imported_is_not_taken_for_ours(grafana, run):
     person.ask("POST", "/api/folders", {"title": "Wattlens", "uid": "abc"})
     theirs = {**BUILT[UID], "title": "Imported"}
     person.ask("POST", "/api/dashboards/db", {"dashboard": {**theirs, "id": None, "version": 0}, "folderUid": "abc"})
-    code, out, _ = run("push")
+    code, out, _ = run()
     assert code == 1
     assert "was not pushed by Wattlens" in out
     assert stored(grafana)[UID]["title"] == "Imported"
 
 
 def test_a_dashboard_that_was_moved_is_an_edit(grafana, run):
-    run("push")
+    run()
     person = Person(grafana)
     person.ask("POST", "/api/folders", {"title": "Ops", "uid": "ops"})
     person.save(UID, lambda _: None, folder="ops")
-    code, out, _ = run("push")
+    code, out, _ = run()
     assert code == 1
     assert "was moved to the folder Ops" in out
-    assert run("push", "--overwrite")[0] == 0
+    assert run("--overwrite")[0] == 0
     assert grafana.boards.boards[UID].folder == "wattlens"
 
 
 def test_an_edit_of_a_rule_is_named_with_what_it_changed(grafana, run):
-    run("push", *PROMETHEUS, "--editable-alerts")
+    run(*PROMETHEUS, "--editable-alerts")
     grafana.rules.edit("WattlensGpuLost", notification_settings={"receiver": "pager"})
-    code, out, _ = run("push", *PROMETHEUS)
+    code, out, _ = run(*PROMETHEUS)
     assert code == 1
     assert "edited alert WattlensGpuLost" in out
-    assert 'notification_settings: {"receiver": "pager"}, expected absent' in run("diff", *PROMETHEUS)[1]
+    assert 'notification_settings: {"receiver": "pager"}, expected absent' in out
     assert grafana.rules.rules["WattlensGpuLost"]["notification_settings"] == {"receiver": "pager"}
-    assert run("push", *PROMETHEUS, "--overwrite")[0] == 0
+    assert run(*PROMETHEUS, "--overwrite")[0] == 0
     assert grafana.rules.rules["WattlensGpuLost"]["notification_settings"] is None
 
 
 def test_a_data_source_is_made_used_or_named_and_never_taken_over(grafana, run):
     grafana.sources.provision("prom-1", "Metrics", "http://thanos:9090")
-    assert run("push", "--alerts", "--datasource", "prom-1")[0] == 0
+    assert run("--alerts", "--datasource", "prom-1")[0] == 0
     assert grafana.rules.rules["WattlensGpuLost"]["data"][0]["datasourceUid"] == "prom-1"
-    code, out, _ = run("push", "--datasource", "prom-1", "--prometheus-url", "http://other:9090")
+    code, out, _ = run("--datasource", "prom-1", "--prometheus-url", "http://other:9090")
     assert (code, "locked datasource prom-1" in out) == (1, True)
-    assert run("push", "--prometheus-url", "http://a:9090")[0] == 0
+    assert run("--prometheus-url", "http://a:9090")[0] == 0
     grafana.sources.secrets["prometheus"]["basicAuthPassword"] = "kept"
-    code, out, _ = run("push", "--prometheus-url", "http://b:9090")
+    code, out, _ = run("--prometheus-url", "http://b:9090")
     assert (code, "edited datasource prometheus" in out) == (1, True)
-    assert run("push", "--prometheus-url", "http://b:9090", "--overwrite")[0] == 0
+    assert run("--prometheus-url", "http://b:9090", "--overwrite")[0] == 0
     assert grafana.sources.sources["prometheus"]["url"] == "http://b:9090"
     assert grafana.sources.secrets["prometheus"] == {"basicAuthPassword": "kept"}
     grafana.sources.provision("logs", "Logs", "http://loki:3100", kind="loki")
-    code, _, err = run("push", "--alerts", "--datasource", "logs")
+    code, _, err = run("--alerts", "--datasource", "logs")
     assert (code, "'loki'" in err, err.count("\n")) == (1, True, 1)
-    code, _, err = run("push", "--alerts", "--datasource", "nobody")
+    code, _, err = run("--alerts", "--datasource", "nobody")
     assert (code, "no data source with the uid 'nobody'" in err, err.count("\n")) == (1, True, 1)
 
 
 def test_a_dry_run_writes_nothing_and_says_what_it_would(grafana, run):
-    code, out, _ = run("push", *PROMETHEUS, "--dry-run", "--json")
+    code, out, _ = run(*PROMETHEUS, "--dry-run", "--json")
     told = json.loads(out)
     assert code == 0
     assert told["dry_run"] is True
@@ -304,7 +271,7 @@ def test_a_dry_run_writes_nothing_and_says_what_it_would(grafana, run):
 
 
 def test_json_has_every_object(grafana, run):
-    told = json.loads(run("push", *PROMETHEUS, "--json")[1])
+    told = json.loads(run(*PROMETHEUS, "--json")[1])
     assert (told["changed"], told["unchanged"], told["refused"], told["stopped"]) == (
         2 + len(BUILT) + len(FEW),
         0,
@@ -314,7 +281,7 @@ def test_json_has_every_object(grafana, run):
     assert told["folder"] == {"uid": "wattlens", "title": "Wattlens"}
     assert told["grafana"] == {"url": grafana.url, "version": "12.2.0"}
     Person(grafana).save(UID, lambda board: board.update(title="Mine"))
-    code, out, _ = run("diff", "--json")
+    code, out, _ = run("--json")
     told = json.loads(out)
     (edited,) = [each for each in told["changes"] if each["state"] != "same"]
     assert (code, edited["uid"], edited["state"]) == (1, UID, "edited")
@@ -322,11 +289,11 @@ def test_json_has_every_object(grafana, run):
 
 
 def test_an_editor_is_enough_for_dashboards_and_a_viewer_for_a_look(grafana, run):
-    code, _, err = run("push", role="Viewer")
+    code, _, err = run(role="Viewer")
     assert (code, "is not allowed to create a folder" in err, err.count("\n")) == (1, True, 1)
-    assert run("push", role="Editor")[0] == 0
-    assert run("diff", role="Viewer")[0] == 0
-    code, _, err = run("push", *PROMETHEUS, role="Editor")
+    assert run(role="Editor")[0] == 0
+    assert run("--dry-run", role="Viewer")[0] == 0
+    code, _, err = run(*PROMETHEUS, role="Editor")
     assert (code, "is not allowed to read data sources" in err, err.count("\n")) == (1, True, 1)
 
 
@@ -335,20 +302,20 @@ def test_a_server_that_changes_what_it_stores_is_no_editor(grafana, run, trait, 
     setattr(grafana.boards, trait, True)
     older = {uid: {**board, "title": f"{board['title']} (old)"} for uid, board in BUILT.items()}
     built(older)
-    assert run("push")[0] == 0
-    assert run("push")[1].startswith("0 changed")
+    assert run()[0] == 0
+    assert run()[1].startswith("0 changed")
     built(BUILT)
-    assert run("push")[0] == 0
+    assert run()[0] == 0
     assert stored(grafana)[UID]["title"] == BUILT[UID]["title"]
     Person(grafana).save(UID, lambda board: board.update(title="Mine"))
-    assert run("push")[0] == 1
+    assert run()[0] == 1
     assert stored(grafana)[UID]["title"] == "Mine"
 
 
 def test_somebody_who_saves_while_a_push_runs_is_not_written_over(grafana, run, built, monkeypatch):
     older = {uid: {**board, "title": f"{board['title']} (old)"} for uid, board in BUILT.items()}
     built(older)
-    run("push")
+    run()
     built(BUILT)
     person, looks = Person(grafana), Grafana.dashboards_in
 
@@ -358,7 +325,7 @@ def test_somebody_who_saves_while_a_push_runs_is_not_written_over(grafana, run, 
         return found
 
     monkeypatch.setattr(Grafana, "dashboards_in", last_look)
-    code, out, _ = run("push")
+    code, out, _ = run()
     assert code == 1
     assert f"edited dashboard {UID}" in out
     assert "was saved in Grafana during the push" in out

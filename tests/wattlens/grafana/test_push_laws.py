@@ -14,7 +14,7 @@ from tests.wattlens.grafana.people import Person
 from wattlens.grafana.access import GrafanaAccess
 from wattlens.grafana.client import Grafana
 from wattlens.grafana.push import push
-from wattlens.grafana.survey import PushRequest
+from wattlens.grafana.push_plan import PushRequest
 
 BOARDS, ALERTS = ("one", "two", "three"), ("First", "Second")
 boards, alerts = st.sampled_from(BOARDS), st.sampled_from(ALERTS)

@@ -26,9 +26,9 @@ def token_file(grafana, tmp_path):
 def run_action(token_file, capsys):
     """Exit code and the one line of an attempt; a secret never stands in it."""
 
-    def tell(url, *options, action="diff", file=token_file):
+    def tell(url, *options, file=token_file):
         capsys.readouterr()
-        code = main(["dashboards", action, "--url", url, "--token-file", str(file), *options])
+        code = main(["dashboards", "push", "--url", url, "--token-file", str(file), *options])
         said = capsys.readouterr()
         assert said.out == ""
         assert said.err.startswith("wattlens")
@@ -40,8 +40,8 @@ def run_action(token_file, capsys):
 
 
 def test_behind_a_path_it_is_found(grafana, token_file, capsys):
-    assert main(["dashboards", "diff", "--url", f"{grafana.url}/", "--token-file", str(token_file)]) == 1
-    assert "missing folder" in capsys.readouterr().out
+    assert main(["dashboards", "push", "--dry-run", "--url", f"{grafana.url}/", "--token-file", str(token_file)]) == 0
+    assert "would create folder" in capsys.readouterr().out
 
 
 WORDS = {
@@ -136,7 +136,7 @@ def test_a_wrong_option_is_named(grafana, run_action, options, words):
 def test_two_folders_of_one_title_are_not_guessed_between(grafana, run_action):
     for uid in ("a", "b"):
         grafana.boards.folders[uid] = {"id": 1, "uid": uid, "title": "Wattlens"}
-    code, line = run_action(grafana.url, action="push")
+    code, line = run_action(grafana.url)
     assert code == 1
     assert "2 folders called Wattlens" in line
 
@@ -160,8 +160,8 @@ def test_a_certificate_is_checked_and_its_issuer_can_be_named(run_action, tmp_pa
         assert (code, "certificate is not trusted" in line, "--ca-file" in line) == (1, True, True)
         code, line = run_action(url, "--ca-file", str(Authority(tmp_path / "other").ca), file=token)
         assert (code, "its issuer is not in --ca-file" in line) == (1, True)
-        assert main(["dashboards", "diff", "--url", url, "--token-file", str(token), "--ca-file", str(ca.ca)]) == 1
-        assert "missing folder" in capsys.readouterr().out
+        assert main(["dashboards", "push", "--dry-run", "--url", url, "--token-file", str(token), "--ca-file", str(ca.ca)]) == 0
+        assert "would create folder" in capsys.readouterr().out
     finally:
         service.stop()
     for content, words in ((None, "No such file"), (b"no certificate", "expected a certificate in PEM")):

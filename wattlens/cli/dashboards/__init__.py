@@ -1,4 +1,4 @@
-"""`wattlens dashboards`: build and check the committed files; push them to a Grafana, compare, bring edits back."""
+"""`wattlens dashboards`: build and check the committed files; push them and annotations to a Grafana."""
 
 import argparse
 import json
@@ -8,14 +8,9 @@ from typing import Any, Final
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import Command
-from wattlens.cli.dashboards import annotate, diff, pull, push
+from wattlens.cli.dashboards import annotate, push
 
-_REMOTE: Final[dict[str, Any]] = {
-    "push": push,
-    "diff": diff,
-    "pull": pull,
-    "annotate": annotate,
-}
+_REMOTE: Final[dict[str, Any]] = {"push": push, "annotate": annotate}
 
 
 def _configure(group: argparse.ArgumentParser) -> None:
@@ -88,4 +83,4 @@ def _check(arguments: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-SPEC = Command("build Grafana dashboards and alert rules, and compare or push them", _configure, _run)
+SPEC = Command("build Grafana dashboards and alert rules, and push them", _configure, _run)

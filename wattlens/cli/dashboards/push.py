@@ -2,14 +2,20 @@
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+import re
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.text import printable
 from wattlens.cli.dashboards import grafana as common
 from wattlens.terminal_line import count_progress
 
 if TYPE_CHECKING:
+    from dashboards.push.plan import ObjectChange
     from wattlens.grafana.push import PushResult
+    from wattlens.grafana.push_plan import PushRequest
 
 SUMMARY = "upload folder, dashboards, and optionally data source and alert rules to Grafana"
 DESCRIPTION = (
@@ -18,12 +24,23 @@ DESCRIPTION = (
     "--overwrite or --keep-edited is given. Exits with 1 if Grafana does not match the build afterwards. Prefer "
     "provisioning from files, which needs no token: see docs/grafana.md."
 )
+_UID: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_TITLE_LIMIT: Final = 190
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `wattlens dashboards push`."""
     common.add_access(parser)
-    common.add_objects(parser)
+    parser.add_argument("--folder", default="Wattlens", metavar="TITLE", help="folder at the root (default Wattlens)")
+    parser.add_argument(
+        "--alerts", action="store_true", help="also push alert rules, managed by Grafana (if Prometheus has none)"
+    )
+    parser.add_argument(
+        "--datasource", default="prometheus", metavar="UID", help="data source of alert rules (default prometheus)"
+    )
+    parser.add_argument(
+        "--prometheus-url", metavar="URL", help="address of Prometheus for that data source (created if missing)"
+    )
     parser.add_argument(
         "--editable-alerts", action="store_true", help="let people edit alert rules in Grafana (default: locked)"
     )
@@ -40,11 +57,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.editable_alerts and not arguments.alerts:
         raise UsageError("--editable-alerts: expected together with --alerts")
-    wanted, access = common.wanted_objects(arguments), common.grafana_access(arguments)
+    request, access = _request(arguments), common.grafana_access(arguments)
     edits = "overwrite" if arguments.overwrite else "keep" if arguments.keep_edited else "stop"
     grafana = Grafana(access)
-    outcome = push(grafana, wanted, edits, dry=arguments.dry_run, progress=count_progress("pushed", "objects"))  # type: ignore[arg-type]
-    common.print_notes(outcome.notes)
+    outcome = push(grafana, request, edits, dry=arguments.dry_run, progress=count_progress("pushed", "objects"))  # type: ignore[arg-type]
+    for note in outcome.notes:
+        print(f"wattlens: {printable(note)}", file=sys.stderr)
     code = 1 if outcome.refused else 0
     if arguments.json:
         print(json.dumps(_json(outcome, access.url, arguments.dry_run)))
@@ -53,23 +71,51 @@ def run(arguments: argparse.Namespace) -> int:
     return code
 
 
+def _request(arguments: argparse.Namespace) -> "PushRequest":
+    """The request to push everything that ships with this version.
+
+    Raises:
+        UsageError: an option is wrong; the line names it.
+    """
+    from dashboards.build.shipped import load_dashboards
+    from dashboards.rules.alerts import alerts
+    from wattlens.grafana.access import address
+    from wattlens.grafana.push_plan import PushRequest
+
+    folder = " ".join(arguments.folder.split())
+    if not folder or len(folder) > _TITLE_LIMIT or not folder.isprintable():
+        raise UsageError(
+            f"--folder: expected a title such as Wattlens, of at most {_TITLE_LIMIT} characters, got {arguments.folder[:60]!r}"
+        )
+    if not _UID.fullmatch(arguments.datasource):
+        raise UsageError(f"--datasource: expected a uid of letters, digits, '-' and '_', got {arguments.datasource[:60]!r}")
+    if arguments.prometheus_url is not None:
+        address(arguments.prometheus_url, "--prometheus-url", "9090")
+    rules = alerts() if arguments.alerts else None
+    return PushRequest(
+        folder, load_dashboards(), rules, arguments.datasource, arguments.prometheus_url, arguments.editable_alerts
+    )
+
+
 def _tell(outcome: "PushResult", url: str, arguments: argparse.Namespace) -> None:
     written = {*outcome.written}
     would = [each for each in outcome.changes if each.state in ("create", "update")]
     if arguments.dry_run or outcome.stopped:
         for each in would:
-            print(f"would {each.state} {common.describe_change(each)}")
+            print(f"would {each.state} {_describe_change(each)}")
     for each in outcome.changes:
         if (each.kind, each.uid) in written:
-            print(f"{'overwritten' if each.state == 'edited' else each.state + 'd'} {common.describe_change(each)}")
+            print(f"{'overwritten' if each.state == 'edited' else each.state + 'd'} {_describe_change(each)}")
         elif each.state in ("edited", "locked"):
-            print(f"{each.state} {common.describe_change(each)}")
+            print(f"{each.state} {_describe_change(each)}")
+            for detail in each.details:
+                print(f"  {printable(detail)}")
     same = sum(each.state == "same" for each in outcome.changes)
-    where = f"the folder {outcome.survey.folder_title} of {url}"
+    where = f"the folder {outcome.plan.folder_title} of {url}"
     if outcome.stopped:
         print(
-            f"Nothing was written to {where}, because objects were edited in Grafana. Show the edits with wattlens "
-            "dashboards diff, save them with pull, then push with --overwrite or --keep-edited."
+            f"Nothing was written to {where}, because objects were edited in Grafana. Push with --keep-edited, or with "
+            "--overwrite: Grafana keeps earlier versions of a dashboard."
         )
     elif arguments.dry_run:
         print(f"{len(would)} would change, {same} unchanged in {where}")
@@ -79,12 +125,19 @@ def _tell(outcome: "PushResult", url: str, arguments: argparse.Namespace) -> Non
 
 def _json(outcome: "PushResult", url: str, dry: bool) -> dict[str, object]:
     written = {*outcome.written}
-    return common.head_json(url, outcome.survey) | {
+    return {
+        "grafana": {"url": url, "version": outcome.plan.version},
+        "folder": {"uid": outcome.plan.folder_uid, "title": outcome.plan.folder_title},
         "dry_run": dry,
         "stopped": outcome.stopped,
         "changed": len(written),
         "unchanged": sum(each.state == "same" for each in outcome.changes),
         "refused": len(outcome.refused),
-        "changes": [common.as_json(each) | {"written": (each.kind, each.uid) in written} for each in outcome.changes],
+        "changes": [asdict(each) | {"written": (each.kind, each.uid) in written} for each in outcome.changes],
         "notes": outcome.notes,
     }
+
+
+def _describe_change(change: "ObjectChange") -> str:
+    title = "" if change.title == change.uid else f" ({change.title})"
+    return printable(f"{change.kind} {change.uid}{title}{': ' * bool(change.reason)}{change.reason}")

@@ -46,17 +46,16 @@ class PushRequest:
 
 
 @dataclass(slots=True)
-class Survey:
-    """The objects in Grafana.
+class PushPlan:
+    """The changes that a push would make, and the objects that it would change.
 
     Args:
         folder_uid: uid of the folder, or its future uid if it does not exist yet.
         changes: the changes that a push would make, in order.
-        boards: dashboards by uid: the expected ones that exist, and those that people created in the folder.
-        rules: alert rules by uid: the expected ones that exist.
+        dashboards: existing dashboards by uid.
+        rules: existing alert rules by uid.
         built_rules: alert rules as they should be.
         source: the data source, if it was requested and exists.
-        theirs: uids of dashboards in the folder that are not built here.
         notes: notes for the user.
     """
 
@@ -68,12 +67,11 @@ class Survey:
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     built_rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     source: dict[str, Any] | None = None
-    theirs: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def survey(grafana: Grafana, request: PushRequest, progress: Progress = lambda _done, _all: None) -> Survey:
-    """Look at everything that a push would touch.
+def plan_push(grafana: Grafana, request: PushRequest, progress: Progress) -> PushPlan:
+    """Compare everything that a push would change.
 
     Raises:
         GrafanaError: it cannot be read.
@@ -82,7 +80,7 @@ def survey(grafana: Grafana, request: PushRequest, progress: Progress = lambda _
     version = grafana.version()
     folder = _folder(grafana, request.folder)
     uid = str(folder["uid"]) if folder else folder_uid(request.folder)
-    result = Survey(version, uid, one_line(folder["title"]) if folder else request.folder)
+    result = PushPlan(version, uid, one_line(folder["title"]) if folder else request.folder)
     if folder is None:
         result.changes.append(ObjectChange("folder", uid, request.folder, "create"))
     elif result.folder_title != request.folder:
@@ -101,7 +99,7 @@ def survey(grafana: Grafana, request: PushRequest, progress: Progress = lambda _
     if request.alerts is not None:
         _look_at_rules(grafana, request, result)
     if folder is not None:
-        _look_at_theirs(grafana, request, result)
+        _note_former_dashboards(grafana, request, result)
     return result
 
 
@@ -144,7 +142,7 @@ def _folder(grafana: Grafana, title: str) -> dict[str, Any] | None:
     return named[0] if named else None
 
 
-def _look_at_source(grafana: Grafana, request: PushRequest, result: Survey) -> None:
+def _look_at_source(grafana: Grafana, request: PushRequest, result: PushPlan) -> None:
     result.source = grafana.source(request.source_uid)
     try:
         change = plan_source(request.source_uid, request.source_name, request.prometheus_url, result.source)
@@ -156,7 +154,7 @@ def _look_at_source(grafana: Grafana, request: PushRequest, result: Survey) -> N
     result.changes.append(change)
 
 
-def _look_at_rules(grafana: Grafana, request: PushRequest, result: Survey) -> None:
+def _look_at_rules(grafana: Grafana, request: PushRequest, result: PushPlan) -> None:
     assert request.alerts is not None
     there = {str(each.get("uid")): each for each in grafana.rules()}
     for alert in request.alerts:
@@ -171,17 +169,12 @@ def _look_at_rules(grafana: Grafana, request: PushRequest, result: Survey) -> No
             result.notes.append(f"alert rule {uid} is no longer part of the build; delete it in Grafana if you do not need it")
 
 
-def _look_at_theirs(grafana: Grafana, request: PushRequest, result: Survey) -> None:
+def _note_former_dashboards(grafana: Grafana, request: PushRequest, result: PushPlan) -> None:
     others = sorted({*grafana.dashboards_in(result.folder_uid)} - {*request.dashboards})
     if len(others) > OTHERS_MAX:
         result.notes.append(
             f"the folder has {len(others)} dashboards that are not part of the build; only {OTHERS_MAX} were compared"
         )
     for uid in others[:OTHERS_MAX]:
-        there = read_dashboard(grafana, uid)
-        if there is None:
-            continue
-        if read_mark(there.message or "") is not None:
+        if read_mark(grafana.latest_message(uid) or "") is not None:
             result.notes.append(f"dashboard {uid} is no longer part of the build; delete it in Grafana if you do not need it")
-        result.theirs.append(uid)
-        result.dashboards[uid] = there
