@@ -23,8 +23,6 @@ NAMES = (
     "energy_per_token",
     "request_energy",
     "dvfs_training",
-    "dvfs_calibration",
-    "dvfs_traces",
     "dvfs_claims",
     "dvfs_closed_loop",
     "dvfs_safety",
@@ -42,7 +40,6 @@ NAMES = (
 )
 OTHERS = (
     "dvfs_baselines",
-    "dvfs_judge",
     "vllm_plant",
     "fleet_load",
     "fleet_budget",

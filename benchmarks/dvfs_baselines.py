@@ -3,7 +3,7 @@ and rules that divide a node's power budget (dvfs_budget.py).
 
 Zeus's measured tables (benchmarks/data/zeus), raw, 3,000 steps, 2 % noise; and tables, lengths and disturbances drawn at random
 (drawn_tables.py). *of mixing* compares with the best two settings in turns. Rows *a - b* are mean differences of paired runs,
-with their one-sided lower 95 % bound. Serving policies are compared in dvfs_judge.py.
+with their one-sided lower 95 % bound. Serving policies are compared in vllm_plant.
 """
 
 import math
@@ -17,11 +17,11 @@ from statistics import mean, stdev
 from benchmarks import dvfs_budget
 from benchmarks.drawn_tables import TrainingCell, draw_cell
 from benchmarks.dvfs_limiter import LimitedJob
+from benchmarks.limited_board import draw_board
 from benchmarks.runner import Row
 from dvfs.policies.bisect import TRIALS as BISECT
 from dvfs.policies.limiter import SPEC as LIMITER
 from dvfs.policies.progress import SPEC as PROGRESS
-from dvfs.replay.limited_board import draw_board
 from dvfs.replay.rivals import ZEUS
 from dvfs.replay.table_files import load
 from dvfs.replay.training import Score, Weather, play

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.limited_board import LimitedBoard, SaturatedPlant
 from dvfs import knees
-from dvfs.replay.limited_board import LimitedBoard, SaturatedPlant
 from dvfs.types import Decision, DeviceObservation, DvfsPolicy, Observation, Setting, SteeringSettings, WorkCounters
 
 NS = 1_000_000_000

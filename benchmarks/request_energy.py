@@ -15,12 +15,17 @@ from math import ceil
 from pathlib import Path
 from typing import Final
 
-from benchmarks.dvfs_traces import DATA, TRACES
 from benchmarks.runner import Row
 from energy_agent.core.workloads.request_quantiles import MEDIAN, P95, request_quantile
 from energy_agent.core.workloads.token_price import EngineHour, RequestTokens
 from energy_agent.core.workloads.tokens import Latencies
 
+DATA: Final = Path(__file__).resolve().parents[2] / "shared" / "data"
+TRACES: Final = {
+    "azure": Path("azure-llm-2023/AzureLLMInferenceTrace_conv.csv"),
+    "conversation": Path("mooncake/conversation_trace_slim.csv"),
+    "synthetic": Path("mooncake/synthetic_trace_slim.csv"),
+}
 COLUMNS: Final = {
     "azure": ("ContextTokens", "GeneratedTokens"),
     "conversation": ("input_length", "output_length"),

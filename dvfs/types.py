@@ -206,7 +206,7 @@ class Trial(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """A policy that searches by trials, without devices and clocks around it: what `dvfs policy NAME --stdio` and replay drive.
+    """A policy that searches by trials, without devices and clocks around it: what `dvfs replay` drives.
 
     Args:
         start: (knob, settings, slowdown budget, samples or None) -> state.
@@ -238,7 +238,6 @@ class DvfsPolicy:
     kind: Kind = "efficiency"
     predict: Callable[[Any, Any], Prediction | None] = no_prediction
     trials: Trials | None = None
-    serves: bool = False  # whether it keeps the latency limits of a server
 
 
 @dataclass(frozen=True, slots=True)

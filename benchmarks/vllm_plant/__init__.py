@@ -1,9 +1,8 @@
-"""Serving policies judged on a model of vLLM's engine that was written from the protocol alone (docs/dvfs-plant.md).
+"""Serving policies judged on a model of vLLM's engine that was written without knowledge of them.
 
-It shares no code with Wattlens' own simulators and policies, and it sees a policy only through the lines of
-`wattlens dvfs policy NAME --stdio`. engine.c is the engine; systems.py has GPUs and models with the origin of each number;
-cells.py draws 44 cells from a seed; judge.py plays them. 44 cells with three policies take about 5 minutes. With --long a seed
-has 24 cells of 100,000 requests instead.
+It shares no code with Wattlens' own simulators and policies; policy.py gives a policy what the agent would read. engine.c is
+the engine; systems.py has GPUs and models with the origin of each number; cells.py draws 44 cells from a seed; judge.py plays
+them. 44 cells with three policies take about 5 minutes. With --long a seed has 24 cells of 100,000 requests instead.
 
 Target of a cell: the user's share of requests within each limit where the highest clock reaches it, else the highest clock's
 less 0.1 points. *short* are the points that the worse of both shares is below it; in a prefill or decode pool, its own latency
@@ -12,7 +11,7 @@ of savings over the sum of the best fixed clocks'. *over NAME* is the mean diffe
 95 % bounds over cells.
 
 With --log FILE, each row is appended to FILE as a JSON line with the seed and a hash of the policy's source, and a seed that
-was judged with another source of the policy is refused, as by dvfs_judge. Several seeds have common totals.
+was judged with another source of the policy is refused. Several seeds have common totals.
 """
 
 import re
@@ -25,6 +24,8 @@ from benchmarks.runner import Row, say
 from benchmarks.vllm_plant.cells import ServingCell, draw_cells, draw_long_cells
 from benchmarks.vllm_plant.engine import build_library
 from benchmarks.vllm_plant.judge import play_cell
+from benchmarks.vllm_plant.judging_log import JudgingLog
+from benchmarks.vllm_plant.policy import find_policy
 from benchmarks.vllm_plant.totals import sum_by_group, sum_cells
 from benchmarks.vllm_plant.traces import read_trace
 from energy_agent.core.errors import UsageError
@@ -75,28 +76,9 @@ def run(
     yield from sum_cells(rows, policy)
 
 
-class JudgingLog:
-    """The file of rows with the hash of each policy's source; refuses seeds that another source was judged on."""
-
-    def __init__(self, path: Path, seeds: tuple[int, ...], policies: tuple[str, ...]) -> None:
-        from benchmarks import dvfs_judge_log  # it reads the source of policies, which nothing else here does
-
-        self._path, self._append = path, dvfs_judge_log.append
-        self._hashes = {name: dvfs_judge_log.source_hash(name) for name in policies}
-        for seed in seeds:
-            dvfs_judge_log.refuse_seen(path, seed, self._hashes)
-        for seed in seeds:  # before the run: an interrupted one has shown its cells as well
-            for name in policies:
-                self.append(seed, {"policy": name, "started": True})
-
-    def append(self, seed: int, row: Row) -> None:
-        """Add a row."""
-        self._append(self._path, seed, self._hashes[row["policy"]], row)
-
-
 def _play(job: _Job) -> list[Row]:
     cell, policies, data, requests = job
-    return play_cell(cell, policies, data, requests)
+    return play_cell(cell, {name: find_policy(name) for name in policies}, data, requests)
 
 
 def _progress(rows: list[Row]) -> str:

@@ -34,6 +34,14 @@ _LONG_REQUESTS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
+class LatencyLimits:
+    """Limits in s of the time to first token and of the mean time between the tokens of a request."""
+
+    ttft_s: float
+    itl_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class ServingCell:
     """A case: a system, a load and a service level objective.
 

@@ -1,34 +1,27 @@
 """Play one cell: every fixed clock and every policy on the same requests, scored by energy and by request."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import numpy as np
 
 from benchmarks.runner import Row
-from benchmarks.vllm_plant.cells import ServingCell
+from benchmarks.vllm_plant.cells import LatencyLimits, ServingCell
 from benchmarks.vllm_plant.engine import (
     BLOCK_TOKENS,
-    EngineMetrics,
     EngineParams,
     EngineRequests,
     Floats,
-    LatencyHistogram,
     VllmEngine,
     bucket_edges,
     idle_power_w,
 )
-from benchmarks.vllm_plant.systems import SYSTEMS, clock_settings, engine_params
+from benchmarks.vllm_plant.policy import PlantPolicy
+from benchmarks.vllm_plant.systems import clock_settings, engine_params
 from benchmarks.vllm_plant.traces import DrawnRequests, draw_requests, read_trace
+from dvfs.types import DvfsPolicy
 
-COMMAND = (sys.executable, "-m", "wattlens", "dvfs", "policy")
 SHORT_POINTS = 0.1
 """A cell is short if it misses the target by more points than this."""
 _FEWEST = 2000  # requests, even if they take longer
@@ -38,14 +31,6 @@ _TRANSFER_BYTES_PER_S, _TRANSFER_S = 40e9, 0.005  # one link from the prefill to
 _TOP_SLACK = 0.001  # where the highest clock misses the target, its attainment less this is the target
 _PERCENTILE = 0.99
 _SMALLEST_BEST = 0.01  # saving of the best fixed clock below which shares of it mean nothing
-
-
-@dataclass(frozen=True, slots=True)
-class LatencyLimits:
-    """Limits in s of the time to first token and of the mean time between the tokens of a request."""
-
-    ttft_s: float
-    itl_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,104 +128,21 @@ def run_fixed(load: CellLoad, arrival_s: Floats, mhz: int) -> CellOutcome:
         return _outcome(load, arrival_s, engine, mhz, 0)
 
 
-class PolicyProcess:
-    """A policy as a child process that speaks docs/dvfs-plant.md; a context manager."""
-
-    def __init__(self, command: Sequence[str], name: str, start: Row) -> None:
-        self._name = name
-        self._process = subprocess.Popen(
-            [*command, name, "--stdio"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
-        self._write(start)
-
-    def __enter__(self) -> "PolicyProcess":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.stdout.close()
-        if self._process.wait() != 0 and error is None:
-            raise RuntimeError(f"policy {self._name} ended with exit code {self._process.returncode}")
-
-    def choose(self, period: Row) -> int:
-        """The clock in MHz for the next period.
-
-        Raises:
-            RuntimeError: the policy has ended.
-        """
-        self._write(period)
-        assert self._process.stdout is not None
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise RuntimeError(f"policy {self._name} ended with exit code {self._process.wait()}")
-        return int(json.loads(answer)["setting"])
-
-    def _write(self, line: Row) -> None:
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # it has ended, and has no answer either
-            self._process.stdin.write(json.dumps(line) + "\n")
-
-
-def run_policy(
-    load: CellLoad, arrival_s: Floats, limits: LatencyLimits, name: str, command: Sequence[str] = COMMAND
-) -> CellOutcome:
+def run_policy(load: CellLoad, arrival_s: Floats, limits: LatencyLimits, spec: DvfsPolicy) -> CellOutcome:
     """Run all requests under a policy."""
-    cell = load.cell
-    settings = clock_settings(cell.system)
-    slo: Row = {"attainment": cell.attainment}
-    if cell.role != "decode":
-        slo["ttft_ms"] = round(1000 * limits.ttft_s, 3)
-    if cell.role != "prefill":
-        slo["itl_ms"] = round(1000 * limits.itl_s, 3)
-    start = {
-        "knob": "sm_clock_mhz",
-        "settings": settings,
-        "slo": slo,
-        "period_s": cell.period_s,
-        "gpus": SYSTEMS[cell.system].gpus,
-        "role": cell.role,
-    }
-    mhz, periods, mhz_sum, changes = settings[-1], 0, 0, 0
-    with load.engine(arrival_s) as engine, PolicyProcess(command, name, start) as policy:
+    cell, policy = load.cell, PlantPolicy(spec, load.cell, limits)
+    mhz, periods, mhz_sum, changes = clock_settings(cell.system)[-1], 0, 0, 0
+    with load.engine(arrival_s) as engine:
         metrics = engine.metrics
         while metrics.requests < len(load):
             periods += 1
             mhz_sum += mhz
             engine.advance(periods * cell.period_s, mhz)
             metrics = engine.metrics
-            chosen = policy.choose(period_line(metrics, mhz, has_drafts=load.params.draft_tokens > 0))
+            chosen = policy.choose(metrics, mhz)
             changes += chosen != mhz
             mhz = chosen
         return _outcome(load, arrival_s, engine, mhz_sum / periods, changes)
-
-
-def period_line(metrics: EngineMetrics, mhz: int, *, has_drafts: bool) -> Row:
-    """A period as the protocol describes it."""
-    ttft_edges, itl_edges = bucket_edges()
-    line: Row = {
-        "t_s": round(metrics.time_s, 6),
-        "energy_j": metrics.energy_j,
-        "setting": mhz,
-        "tokens": {"prompt": metrics.prompt_tokens, "generation": metrics.generated_tokens},
-        "requests": metrics.requests,
-        "engine_steps": metrics.steps,
-        "running": metrics.running,
-        "waiting": metrics.waiting,
-        "ttft": _histogram_line(metrics.ttft, ttft_edges),
-        "itl": _histogram_line(metrics.itl, itl_edges),
-        "tpot": _histogram_line(metrics.request_itl, itl_edges),
-    }
-    if has_drafts:
-        line |= {"drafts": metrics.draft_tokens, "accepted": metrics.accepted_tokens}
-    return line
-
-
-def _histogram_line(histogram: LatencyHistogram, edges: Sequence[float]) -> Row:
-    buckets: list[tuple[Any, float]] = [*zip(edges, histogram.buckets, strict=False), ("+Inf", histogram.count)]
-    return {"sum": histogram.sum_s, "count": histogram.count, "buckets": buckets}
 
 
 def _outcome(load: CellLoad, arrival_s: Floats, engine: VllmEngine, mean_mhz: float, changes: int) -> CellOutcome:
@@ -280,9 +182,7 @@ def _between_edges(edges: Sequence[float], limit_s: float, percentile_s: float) 
     return round(middle_s if middle_s > 1.2 * percentile_s else below_s + 0.8 * (above_s - below_s), 3)
 
 
-def play_cell(
-    cell: ServingCell, policies: Sequence[str], data: Path, requests: int | None = None, command: Sequence[str] = COMMAND
-) -> list[Row]:
+def play_cell(cell: ServingCell, policies: Mapping[str, DvfsPolicy], data: Path, requests: int | None = None) -> list[Row]:
     """A row per policy."""
     load = CellLoad.draw(cell, data, requests)
     capacity_s = measure_capacity(load)
@@ -294,7 +194,7 @@ def play_cell(
     limits = choose_limits(cell, _percentile(reference.ttft_s), _percentile(reference.itl_s))
 
     fixed = {mhz: run_fixed(load, arrival_s, mhz) for mhz in settings}
-    steered = {name: run_policy(load, arrival_s, limits, name, command) for name in policies}
+    steered = {name: run_policy(load, arrival_s, limits, spec) for name, spec in policies.items()}
     return list(_score(load, limits, fixed, steered))
 
 

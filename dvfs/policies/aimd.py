@@ -108,5 +108,4 @@ SPEC = DvfsPolicy(
     start=AimdState,
     decide=decide,
     kind="slo",
-    serves=True,
 )

@@ -113,5 +113,4 @@ SPEC = DvfsPolicy(
     start=SearchState,
     decide=decide,
     trials=TRIALS,
-    serves=True,
 )

@@ -1,1 +1,1 @@
-"""Policies replayed on measured tables and traces."""
+"""Training policies replayed on measured tables."""

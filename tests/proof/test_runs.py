@@ -14,7 +14,6 @@ from benchmarks import (
     dvfs_claims,
     dvfs_closed_loop,
     dvfs_safety,
-    dvfs_traces,
     dvfs_training,
     energy_per_token,
     exactness,
@@ -32,7 +31,7 @@ from benchmarks import (
 )
 from benchmarks.hostile import web
 from benchmarks.runner import call
-from tests.support import need_file, need_module
+from tests.support import need_module
 
 
 @pytest.mark.smoke
@@ -168,19 +167,6 @@ def test_progress_stays_within_its_budget_on_tables_that_it_never_saw():
     assert found.runs == 16
     assert found.whole_over_ratio == 0
     assert found.of_oracle_ratio > 0.8
-
-
-@pytest.mark.smoke
-@pytest.mark.timeout(360)
-def test_ten_minutes_of_a_trace_are_served_with_less_energy_and_hardly_later():
-    """The bars are those of the long run: of ten minutes chance takes its share.
-
-    The limit of the first token is kept for prompts of every length, which costs savings on traces with long prompts.
-    """
-    need_file(dvfs_traces.DATA / dvfs_traces.TRACES["azure"], "github.com/Azure/AzurePublicDataset")
-    (found,) = dvfs_traces.run(trace=("azure",), rate=(2.0,), boundness=("mid",), seconds=600.0)
-    assert found["slo"][1] > -1
-    assert found["of_hindsight"] > 0  # the policy proves each clock with a hundred requests, which takes most of ten minutes
 
 
 @pytest.mark.smoke

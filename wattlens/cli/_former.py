@@ -11,7 +11,6 @@ _OUT: Final = ("--out", "")
 FORMER: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "wattlens demo": {"--seconds": _SECONDS},
     "wattlens doctor": {"--seconds": _SECONDS},
-    "wattlens dvfs replay": {"--seconds": _SECONDS, "--from": ("--skip", "s")},
     "wattlens dvfs sweep": {"--seconds": ("--interval", "s")},
     "wattlens ledger compact": {"--output": _OUT},
     "wattlens ledger export": {"--output": _OUT},

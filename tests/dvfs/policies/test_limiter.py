@@ -3,10 +3,10 @@
 import pytest
 
 from benchmarks.dvfs_limiter import LimitedJob
+from benchmarks.limited_board import draw_board
 from dvfs import knees
 from dvfs.policies.limiter import SPEC
 from dvfs.policies.progress import SPEC as PROGRESS
-from dvfs.replay.limited_board import draw_board
 from energy_agent.core.errors import UsageError
 
 LIMITED = [seed for seed in range(20) if draw_board(seed, 0.0).run().is_limited]

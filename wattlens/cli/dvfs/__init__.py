@@ -24,7 +24,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     policy.configure(action("policy", "list the policies with their options, and the knee table", policy.run))
     switch.configure(action("off", "stop steering: restore all original settings and set nothing", switch.run), off=True)
     switch.configure(action("on", "allow steering again", switch.run), off=False)
-    replay.configure(action("replay", "evaluate policies on a request trace or on measurements of a training job", replay.run))
+    replay.configure(action("replay", "evaluate a training policy on measured tables", replay.run))
     sweep = action("sweep", "measure a workload's time and power at several clocks or power limits", _dvfs_sweep.run)
     _dvfs_sweep.configure(sweep)
     restore = action("restore", "restore settings that a killed actuator left", _restore)

@@ -1,150 +1,190 @@
-"""`wattlens dvfs replay`: scores policies on a trace of requests (docs/dvfs-test.md) or on tables of a training job."""
+"""`wattlens dvfs replay`: runs a training policy on measured tables, compared with Zeus's rule (docs/dvfs-test.md)."""
 
 import argparse
+import json
 import os
+import random
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._options import Pairs, duration, number, share
-from wattlens.cli.dvfs import replay_random, replay_table, replay_trace
+from wattlens.cli._command import print_table
+from wattlens.cli._options import number, share
+from wattlens.cli.dvfs.replay_chart import Bar, bars, svg
+from wattlens.terminal_line import drawn_line
 
-Options = dict[str, tuple[Any, dict[str, Any]]]
-"""Options of one source: the default, and how argparse reads it."""
-TRACE_OPTIONS: Final[Options] = {
-    "model": ("llama-8b", {"metavar": "NAME", "help": "name of the model, or a JSON file that describes it"}),
-    "gpu": ("h100-sxm", {"metavar": "NAME", "help": "GPU model"}),
-    "gpus": (
-        None,
-        {"type": number(int, 1, 64), "metavar": "N", "help": "GPUs per replica (default: as the model needs)"},
-    ),
-    "engine": ("vllm-2024", {"choices": ("vllm-2024", "lean", "random"), "metavar": "NAME", "help": (
-        "vllm-2024: each step includes host time; lean: no host time; random: a server and GPU drawn with --seed"
-    )}),
-    "boundness": (
-        "mid",
-        {
-            "choices": ("low", "mid", "high"), "metavar": "WORD",
-            "help": "assumed memory-boundness: low, mid or high",
-        },
-    ),
-    "rate": (1.0, {"type": number(float, 0.001, 1000), "metavar": "X", "help": "factor on the request rate"}),
-    "skip": ("0s", {"type": duration(0), "metavar": "TIME", "help": "skip the start of the trace, such as 30m"}),
-    "for": (None, {"type": duration(), "metavar": "TIME", "help": "length of the part to replay, such as 10m"}),
-    "ttft_ms": (500.0, {"type": number(float, 1, 1e6), "metavar": "MS", "help": "limit of the time to first token"}),
-    "ttft_tokens": (
-        None,
-        {
-            "type": number(int, 1, 10_000_000), "metavar": "N",
-            "help": "raise that limit in proportion for prompts longer than N tokens (default: one limit for all)",
-        },
-    ),
-    "itl_ms": (50.0, {"type": number(float, 0.1, 1e5), "metavar": "MS", "help": "limit of the mean time between tokens"}),
-    "attainment": (
-        "99%",
-        {
-            "type": share(0.01, percent=True), "metavar": "SHARE",
-            "help": "share of requests within the limits at the default clocks",
-        },
-    ),
-    "replicas": (None, {"type": number(int, 1, 256), "metavar": "N", "help": (
-        "number of replicas (default: the fewest that reach that share)"
-    )}),
-    "option": ({}, {"action": Pairs, "metavar": "K=V", "help": (
-        "option of the policy (see wattlens dvfs policy); may be repeated"
-    )}),
-    "no_hindsight": (
-        False,
-        {"action": "store_true", "help": "skip the best clocks in hindsight, which take longest to compute"},
-    ),
-}  # fmt: skip
-TABLE_OPTIONS: Final[Options] = {
-    "slowdown": ("3%", {"type": share(0.001, percent=True), "metavar": "SHARE", "help": "slowdown budget of the whole run"}),
-    "steps": (3000, {"type": number(int, 1, 1_000_000), "metavar": "N", "help": "steps per run"}),
-    "noise": (
-        "2%",
-        {
-            "type": share(0, 0.5, percent=True),
-            "metavar": "SHARE",
-            "help": "standard deviation of a step's time and power",
-        },
-    ),
-    "seeds": (20, {"type": number(int, 1, 10_000), "metavar": "N", "help": "runs per table"}),
-    "isotonic": (False, {"action": "store_true", "help": "smooth out measurement noise that makes a table non-monotone"}),
-}
+if TYPE_CHECKING:
+    from dvfs.replay.training import Score, ScoreSummary
+    from dvfs.tables import SettingTable
+    from dvfs.types import Trials
+
+_MOST_ROWS = 12
+_BROKEN = "over budget"
+_ALL = "all tables"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is played: budget, steps of a run, noise of a step, runs of each table."""
+
+    slowdown: float
+    steps: int
+    noise: float
+    seeds: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Of one rule on one table, or on all."""
+
+    table: str
+    knob: str
+    rule: str
+    summary: "ScoreSummary"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options of `wattlens dvfs replay`. Those of one source default to None, so that `run` notices a stray one."""
-    parser.usage = f"\n{' ' * 7}".join(
-        (
-            "wattlens dvfs replay [-h] --trace FILE [--model NAME] [--gpu NAME]",
-            "       [--gpus N] [--engine NAME] [--boundness WORD] [--rate X]",
-            "       [--skip TIME] [--for TIME] [--ttft-ms MS] [--ttft-tokens N]",
-            "       [--itl-ms MS] [--attainment SHARE] [--replicas N]",
-            "       [--policy NAME] [--option K=V]... [--no-hindsight] [--seed N]",
-            "       [--chart FILE] [--json]",
-            "wattlens dvfs replay --trace FILE --engine random [--seed N]",
-            "       [--load SHARE] [--replicas N] [--prefill N] [--router NAME]",
-            "       [--period TIME]",
-            "       [--skip TIME] [--for TIME] [--ttft-ms MS] [--itl-ms MS]",
-            "       [--attainment SHARE] [--policy NAME] [--json]",
-            "wattlens dvfs replay (--table FILE | --profile FILE)",
-            "       [--slowdown SHARE] [--steps N] [--noise SHARE] [--seeds N]",
-            "       [--isotonic] [--policy NAME] [--seed N] [--chart FILE] [--json]",
-        )
-    )
+    """Options of `wattlens dvfs replay`."""
     add = parser.add_argument
-    add("--policy", metavar="NAME", help="policy to score (default: slo for a trace, progress for tables)")
+    source = parser.add_mutually_exclusive_group(required=True)
+    what = "a CSV with power_limit or sm_clock, time and power, such as Zeus's summaries"
+    source.add_argument("--table", type=Path, metavar="FILE", help=what)
+    source.add_argument("--profile", type=Path, metavar="FILE", help="a profile of wattlens dvfs sweep")
+    add("--policy", default="progress", metavar="NAME", help="policy to score (default: progress)")
+    what = "slowdown budget of the whole run (default: 3%%)"
+    add("--slowdown", type=share(0.001), default="3%", metavar="SHARE", help=what)
+    add("--steps", type=number(int, 1, 1_000_000), default=3000, metavar="N", help="steps per run (default: 3000)")
+    what = "standard deviation of a step's time and power (default: 2%%)"
+    add("--noise", type=share(0, 0.5), default="2%", metavar="SHARE", help=what)
+    add("--seeds", type=number(int, 1, 10_000), default=20, metavar="N", help="runs per table (default: 20)")
+    add("--isotonic", action="store_true", help="smooth out measurement noise that makes a table non-monotone")
     add("--seed", type=int, default=0, metavar="N", help="random seed (default: 0)")
     add("--chart", type=_picture, metavar="FILE", help="write a chart as SVG")
     add("--json", action="store_true", help="print JSON")
-    trace = parser.add_argument_group("a trace of requests on a modelled LLM server")
-    what = "CSV of the Azure trace, JSON lines of Mooncake, or at_ms,prompt,output"
-    trace.add_argument("--trace", type=Path, metavar="FILE", help=what)
-    random = parser.add_argument_group("the same with --engine random")
-    tables = parser.add_argument_group("tables of a training job")
-    what = "a CSV with power_limit or sm_clock, time and power, such as Zeus's summaries"
-    tables.add_argument("--table", type=Path, metavar="FILE", help=what)
-    tables.add_argument("--profile", type=Path, metavar="FILE", help="a profile of wattlens dvfs sweep")
-    for group, options in ((trace, TRACE_OPTIONS), (random, replay_random.OPTIONS), (tables, TABLE_OPTIONS)):
-        for name, (default, more) in options.items():
-            said = (
-                f" (default: {default.replace('%', '%%') if isinstance(default, str) else format(default, 'g')})"
-                if default
-                else ""
-            )
-            group.add_argument(f"--{name.replace('_', '-')}", default=None, **more | {"help": more["help"] + said})
 
 
 def run(args: argparse.Namespace) -> int:
-    """Replay; 0 when done, whichever policy is best."""
-    sources = [name for name in ("trace", "table", "profile") if getattr(args, name) is not None]
-    if len(sources) != 1:
-        raise UsageError(
-            "dvfs replay: expected --trace, --table or --profile"
-            if not sources
-            else f"dvfs replay: --{sources[0]}: cannot be combined with --{sources[1]}"
+    """Play it and print what came of it."""
+    from dvfs.replay.rivals import ZEUS
+    from dvfs.replay.table_files import load
+
+    trials = _find_trials(args.policy)
+    plan = Plan(float(args.slowdown), args.steps, float(args.noise), args.seeds, args.seed)
+    path = args.table or args.profile
+    tables = [t.isotonic() if args.isotonic else t for t in load(path)]
+    with drawn_line(every_s=0.1) as draw:
+        rows = _played({args.policy: trials, "zeus": ZEUS}, tables, plan, draw)
+    if args.json:
+        print(json.dumps(_as_json(rows, plan, str(path), len(tables), args.isotonic), indent=2, allow_nan=False))
+    else:
+        _print(rows, plan, len(tables))
+    if args.chart is not None:
+        title = (
+            f"{path.name}: energy saved at a slowdown of {100 * plan.slowdown:g} %; the line marks the best setting in "
+            "hindsight"
         )
-    is_random = args.trace is not None and args.engine == "random"
-    ours = (TRACE_OPTIONS | (replay_random.OPTIONS if is_random else {})) if args.trace is not None else TABLE_OPTIONS
-    others = [name for name in TRACE_OPTIONS | replay_random.OPTIONS | TABLE_OPTIONS if name not in ours]
-    refused = dict.fromkeys(others, f"cannot be combined with --{sources[0]}")
-    if is_random:
-        refused |= dict.fromkeys(replay_random.NOT_WITH, "cannot be combined with --engine random")
-    elif args.trace is not None:
-        refused |= dict.fromkeys(replay_random.OPTIONS, "needs --engine random")
-    for name, why in refused.items():
-        if getattr(args, name) is not None:
-            raise UsageError(f"dvfs replay: --{name.replace('_', '-')}: {why}")
-    for name, (default, more) in ours.items():
-        if getattr(args, name) is None:
-            convert = more.get("type")
-            setattr(args, name, convert(default) if convert and isinstance(default, str) else default)
-    if is_random:
-        return replay_random.run(args)
-    return replay_trace.run(args) if args.trace is not None else replay_table.run(args)
+        args.chart.write_text(svg(title, _bars(rows, len(tables)), _BROKEN), encoding="utf-8")
+    return 0
+
+
+def _find_trials(name: str) -> "Trials":
+    import dvfs.policies as package
+    from energy_agent.core import plugin
+
+    found: dict[str, Trials | None] = {each: getattr(spec, "trials", None) for each, spec in plugin.discover(package).items()}
+    able = {each: trials for each, trials in found.items() if trials is not None}
+    if name not in able:
+        raise UsageError(f"dvfs replay: --policy: expected one of {', '.join(able)}, got {name!r}")
+    return able[name]
+
+
+def _played(rules: "dict[str, Trials]", tables: "list[SettingTable]", plan: Plan, say: Callable[[str], None]) -> list[Found]:
+    """Each table under each rule, and all tables together where there are several."""
+    from dvfs.replay.training import Weather, play, summary
+
+    weather = Weather(noise=plan.noise)
+    scores: dict[str, list[Score]] = {rule: [] for rule in rules}
+    results = []
+    for number_, one in enumerate(tables, start=1):
+        for rule, trials in rules.items():
+            mine = []
+            for each in range(plan.seeds):
+                say(f"table {number_} of {len(tables)}, {rule}, run {each + 1} of {plan.seeds}")
+                # The same draw for every rule, and another for every table and run.
+                seed = random.Random(f"{plan.seed} {one.name} {each}").getrandbits(32)
+                mine.append(play(trials, one, plan.slowdown, plan.steps, seed, weather))
+            scores[rule] += mine
+            results.append(Found(one.name, one.knob, rule, summary(mine, plan.slowdown)))
+    if len(tables) > 1:
+        knobs = {one.knob for one in tables}
+        knob = knobs.pop() if len(knobs) == 1 else "several"
+        results += [Found(_ALL, knob, rule, summary(all_, plan.slowdown)) for rule, all_ in scores.items()]
+    return results
+
+
+def _select_rows(rows: list[Found], tables: int) -> list[Found]:
+    """Each table where there are few, else all together."""
+    return rows if tables <= _MOST_ROWS else [row for row in rows if row.table == _ALL]
+
+
+def _print(rows: list[Found], plan: Plan, tables: int) -> None:
+    print(f"{tables} table{'s' if tables > 1 else ''}, {plan.seeds} runs of {plan.steps} steps per table.")
+    print(f"Noise {100 * plan.noise:g} % per step. Budget {100 * plan.slowdown:g} % slowdown of the whole run.")
+    print(
+        "Best: the single setting within the budget that saves the most, used from the first step; alternating two "
+        "settings can save more."
+    )
+    print()
+    heads = ("TABLE", "RULE", "SAVING", "BEST", "OF BEST", "SLOWER", "RUN OVER", "CHOICE OVER", "FAR OVER")
+    print_table([heads, *(_cells(row) for row in _select_rows(rows, tables))])
+    if tables > _MOST_ROWS:
+        print("(--json shows each table)")
+    print()
+    print("Saving in %, exploration included (|: best; x: more than 1 % of the runs exceed the budget):")
+    for line in bars(_bars(rows, tables)):
+        print(line)
+
+
+def _cells(row: Found) -> tuple[str, ...]:
+    s = row.summary
+    return (
+        row.table,
+        row.rule,
+        f"{100 * s.saving_ratio:.1f} %",
+        f"{100 * s.oracle_ratio:.1f} %",
+        "-" if s.of_oracle_ratio is None else f"{100 * s.of_oracle_ratio:.1f} %",
+        f"{100 * s.slowdown_ratio:.2f} %",
+        f"{100 * s.whole_over_ratio:.1f} %",
+        f"{100 * s.chosen_over_ratio:.1f} %",
+        f"{100 * s.far_over_ratio:.2f} %",
+    )
+
+
+def _bars(rows: list[Found], tables: int) -> list[Bar]:
+    return [
+        Bar(
+            f"{row.table}, {row.rule}",
+            100 * row.summary.saving_ratio,
+            f"{100 * row.summary.saving_ratio:.1f} %",
+            100 * row.summary.oracle_ratio,
+            broken=row.summary.whole_over_ratio > 0.01,
+        )
+        for row in _select_rows(rows, tables)
+    ]
+
+
+def _as_json(rows: list[Found], plan: Plan, path: str, tables: int, isotonic: bool) -> dict[str, Any]:
+    return {
+        "file": path,
+        "tables": tables,
+        "isotonic": isotonic,
+        **asdict(plan),
+        "rows": [{"table": row.table, "knob": row.knob, "rule": row.rule} | asdict(row.summary) for row in rows],
+    }
 
 
 def _picture(text: str) -> Path:

@@ -1,10 +1,9 @@
-"""Policy slo: the user's error budget on a steady server, laws for any counters, and its effect on simulated servers."""
+"""Policy slo: the user's error budget on a steady server, and laws for any counters."""
 
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 from math import isfinite
-from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -12,9 +11,6 @@ from hypothesis import strategies as st
 
 from dvfs import knees
 from dvfs.policies.slo import SPEC
-from dvfs.replay.serving import boards, fleet, models, steered
-from dvfs.replay.serving.server import server
-from dvfs.replay.serving.trace import Trace
 from dvfs.types import Decision, Observation, Setting
 from energy_agent.core.errors import UsageError
 from energy_agent.core.workloads.tokens import Latencies
@@ -270,20 +266,3 @@ def test_the_same_observations_get_the_same_decisions(steps: list[tuple]) -> Non
 def test_wrong_options_are_refused_with_their_name(options: dict[str, object], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         SPEC.configure(options, knees.load())
-
-
-def poisson(rate: float, seconds: float, prompt: int, answer: int, seed: int = 1) -> Trace:
-    random, at, rows = Random(seed), 0.0, []
-    while (at := at + random.expovariate(rate)) < seconds:
-        rows.append((at, round(prompt * random.uniform(0.5, 1.5)), max(2, round(answer * random.uniform(0.3, 1.7)))))
-    return Trace("poisson", *zip(*rows, strict=True))
-
-
-@pytest.mark.parametrize("boundness", [(0.5, 0.0), (0.95, 0.25)])
-def test_at_light_load_it_saves_energy_and_keeps_the_slo(boundness: tuple[float, float]) -> None:
-    one, slo = server(boards.find("h100-sxm"), models.find("llama-8b"), boundness=boundness), fleet.RequestLimits(0.5, 0.05)
-    dealt = fleet.streams(poisson(1.0, 900.0, 1000, 150), 1, one, slo)
-    default = fleet.fixed(one, dealt, one.rates(None))
-    outcome = steered.SteeredFleet(one, slo).run(dealt, lambda: steered.policy_steer(SPEC, CONFIG)).outcome
-    assert outcome.energy_j < 0.85 * default.energy_j
-    assert outcome.failed <= default.failed + 0.01 * default.requests

@@ -6,9 +6,9 @@ import json
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import dvfs.policies as package
+from benchmarks.runner import Row
 from energy_agent.core.errors import UsageError
 
 _FOLDER = Path(package.__path__[0])
@@ -82,7 +82,18 @@ def refuse_seen(log: Path, seed: int, hashes: Mapping[str, str]) -> None:
             )
 
 
-def append(log: Path, seed: int, sha256: str, total: Mapping[str, Any]) -> None:
-    """Add an entry."""
-    with log.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"seed": seed, "sha256": sha256, **total}) + "\n")
+class JudgingLog:
+    """The file of rows with the hash of each policy's source; refuses seeds that another source was judged on."""
+
+    def __init__(self, path: Path, seeds: tuple[int, ...], policies: tuple[str, ...]) -> None:
+        self._path, self._hashes = path, {name: source_hash(name) for name in policies}
+        for seed in seeds:
+            refuse_seen(path, seed, self._hashes)
+        for seed in seeds:  # before the run: an interrupted one has shown its cells as well
+            for name in policies:
+                self.append(seed, {"policy": name, "started": True})
+
+    def append(self, seed: int, row: Row) -> None:
+        """Add a row."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"seed": seed, "sha256": self._hashes[row["policy"]], **row}) + "\n")

@@ -151,16 +151,6 @@ class SaturatedPlant:
                 self._left = max(0.2, 1.0 + self._random.gauss(0.0, self.board.time_noise))
         return state
 
-    def step(self) -> tuple[float, float]:
-        """Run one whole step: its time in s and its mean power in W, as a sensor reads it."""
-        state = self.board.run(self.lock_mhz, self.limit_w)
-        took = state.step_s * max(0.2, 1.0 + self._random.gauss(0.0, self.board.time_noise))
-        self.now_s += took
-        self.energy_j += took * state.power_w
-        self.steps += 1
-        self.last_step_s = self.now_s
-        return took, state.power_w * max(0.2, 1.0 + self._random.gauss(0.0, self.board.power_noise))
-
     def reading(self) -> tuple[int, int, int]:
         """Clock in MHz, power in mW and clock-event reasons, as NVML reports them now."""
         state = self.board.run(self.lock_mhz, self.limit_w)
