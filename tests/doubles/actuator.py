@@ -166,7 +166,7 @@ class FakeBoards:
 
 
 class DirectKnobs:
-    """The knobs port of the actuator core without processes, for tests of the core and for replay."""
+    """The knobs port of the actuator core without processes, for tests of the core."""
 
     def __init__(self, nvml: RealNvml) -> None:
         """Use this NVML in place."""
@@ -203,7 +203,7 @@ def core_of(
 
 
 class DirectActuator:
-    """The actuator without a socket: what the governor needs, straight on a core, for tests and replay."""
+    """The actuator without a socket: what the governor needs, straight on a core."""
 
     def __init__(self, core: ActuatorCore, connection: int = 1) -> None:
         """Be this connection."""
