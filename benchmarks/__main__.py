@@ -33,7 +33,6 @@ NAMES = (
     "report_meters",
     "report_scale",
     "usage_scale",
-    "mixed_versions",
     "job_nodes",
     "preemption",
     "fleet_scale",

@@ -18,7 +18,6 @@ from dashboards.build import grafana_alerts, reference
 from dashboards.dashboard import Dashboard
 from dashboards.lint import exclusions, lint
 from dashboards.rules import alerts, rules
-from dashboards.rules import compat as compat_rules
 from dashboards.rules import files as rule_files
 from dashboards.rules import otlp as otlp_rules
 from energy_agent.core.catalogue.metric import Signal
@@ -55,18 +54,16 @@ def _build_dashboards() -> dict[str, str]:
     return files
 
 
-def build(root: Path, *, compat: bool = False, otlp: bool = False) -> list[Path]:
+def build(root: Path, *, otlp: bool = False) -> list[Path]:
     """Write every file under `root`; returns their paths.
 
     Args:
         root: the folder.
-        compat: also the rules that give the names of 0.1, which are not committed.
         otlp: also the rules for metrics that were sent by OTLP, which are not committed.
     """
     written = []
-    more = {compat_rules.PATH: rule_files.compat} if compat else {}
-    more |= {otlp_rules.PATH: rule_files.otlp} if otlp else {}
-    for name, content in (artefacts() | {path: make() for path, make in more.items()}).items():
+    more = {otlp_rules.PATH: rule_files.otlp()} if otlp else {}
+    for name, content in (artefacts() | more).items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")

@@ -4,22 +4,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from dashboards.rules import alerts, rules
-from dashboards.rules import compat as compat_rules
 from dashboards.rules import otlp as otlp_rules
 
 RULES: Final = "dashboards/prometheus/wattlens-rules.yml"
 ALERTS: Final = "dashboards/prometheus/wattlens-alerts.yml"
 OBJECT: Final = "deploy/kubernetes/monitoring/prometheusrule.yaml"
-
-
-def compat() -> str:
-    """The rules that give the names of 0.1."""
-    return to_yaml(compat_rules.content(), "dashboards/rules/compat.py").replace(
-        "; do not edit.\n",
-        "; do not edit.\n# Load it with wattlens-rules.yml. Remove group wattlens-compat-labels once no dashboard of 0.1 is\n"
-        "# used: dashboards of this version that sum over its names count them twice.\n",
-        1,
-    )
 
 
 def otlp() -> str:

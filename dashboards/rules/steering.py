@@ -37,14 +37,8 @@ PROVEN: Final = "uuid:wattlens_dvfs_proven:info"
 _AT: Final = "cluster, job, instance"
 _OUTAGE: Final = "1h"  # so long before a window its start is looked for
 _HELD_WINDOW: Final = "2m"
-_POWER: Final = f"""({metric("gpu_power_watts")}{{kind=""}} or {metric("gpu_power_instant_watts")})"""
+_POWER: Final = f"({metric('gpu_power_watts')} or {metric('gpu_power_instant_watts')})"
 """Power of each GPU: the average, or the instant reading of a board that reports no average."""
-_READINGS: Final = {
-    "gpu_power_watts": _POWER,
-    "gpu_power_limit_watts": f'{metric("gpu_power_limit_watts")}{{kind=""}}',
-    "gpu_temperature_celsius": f'{metric("gpu_temperature_celsius")}{{sensor=""}}',
-}
-"""Without the series of 0.1 of the same names, which agents of 0.1 and the rules of `compat` give."""
 _OF_GROUP: Final = (
     ("dvfs_lease_active", "min"),
     ("dvfs_requested_clock_limit_hertz", "min"),
@@ -121,7 +115,7 @@ def _joined(operation: str, expr: str) -> str:
 
 
 def _of_gpu(signal: str) -> str:
-    return _READINGS.get(signal) or metric(signal)
+    return _POWER if signal == "gpu_power_watts" else metric(signal)
 
 
 def _events() -> Iterator[RecordingRule]:

@@ -43,8 +43,6 @@ class ActuatorStatus:
 
 
 _ROOTS_SOCKET = Path("/run/wattlens/actuator/actuator.sock")
-EARLIER_SOCKET = Path("/run/wattlens/actuator.sock")
-"""Where root's actuator of version 0.1 listens, and one of today under a systemd unit of that version."""
 
 
 def default_socket() -> Path:
@@ -52,11 +50,6 @@ def default_socket() -> Path:
     if os.geteuid() == 0:
         return _ROOTS_SOCKET
     return Path(os.environ.get("XDG_RUNTIME_DIR", f"/tmp/wattlens-{os.geteuid()}")) / "wattlens/actuator.sock"  # noqa: S108
-
-
-def present_socket(path: Path, default: Path = _ROOTS_SOCKET, earlier: Path = EARLIER_SOCKET) -> Path:
-    """`path`; for the default one, the place of earlier versions where there is a socket in that place alone."""
-    return earlier if path == default and not path.is_socket() and earlier.is_socket() else path
 
 
 class ActuatorClient:
@@ -81,7 +74,7 @@ class ActuatorClient:
     def set(self, lease: str, device: str, setting: Setting, note: SettingNote | None = None) -> Effect:
         """Apply `setting` to a device; None restores a knob. Raises ActuatorError: nothing is set then.
 
-        `note`: why, for the actuator's history; earlier versions ignore it.
+        `note`: why, for the actuator's history.
         """
         why = {} if note is None else {"note": note.as_json()}
         answer = self._ask({"op": "set", "lease": lease, "device": device, "setting": setting.as_json(), **why})
@@ -150,7 +143,7 @@ class ActuatorClient:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(self._timeout_s)
         self._decoder = Decoder()
-        self._socket.connect(str(present_socket(self._path)))
+        self._socket.connect(str(self._path))
         self._exchange({"op": "hello", "name": self._name})
         for token in list(self._tokens):
             try:

@@ -37,7 +37,7 @@ from energy_agent.reader.supervisor import DeviceHealth
 log = logging.getLogger("wattlens.accounting")
 FORGET_EVERY = 64  # snapshots between looking for processes and workloads that have ended
 FORGET_MAX = 5_000
-"""Workloads that leave with one commit; a journal of version 0.1 has all that ever were."""
+"""Workloads that leave with one commit."""
 _COMPLETE = (Component.ENDED_WORKLOADS, Component.ENDED_ENDPOINTS)
 """Components of which `batch` has every state: others that are stored are removed."""
 

@@ -116,8 +116,6 @@ class TrainingReports:
 
     def _began(self, value: Mapping[str, Any]) -> int:
         """When this journal first listened, on the clock of this boot."""
-        if "boot_id" not in value:  # of version 0.1, which kept UTC alone
-            return self._clock.boot_ns() - (self._clock.utc_ns() - int(value["began_ns"]))
         return int(value["began_boot_ns"]) if value["boot_id"] == self._clock.boot_id() else EARLIER_BOOT_NS
 
     def report(self, identity: Identity, workload: str, report: TrainingReport, place: str = "") -> None:

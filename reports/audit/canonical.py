@@ -60,8 +60,8 @@ Text = Annotated[str, StringConstraints(strict=True, max_length=4096), AfterVali
 """Names and sentences: not endless, and without control characters."""
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
-EditionNumber = Annotated[int, Field(strict=True, ge=0, lt=1 << 63), AfterValidator(lambda number: number - 1)]
-"""Number of an edition in a document, which counts from 1: the number of editions before it. Documents of 0.1 count from 0."""
+EditionNumber = Annotated[int, Field(strict=True, ge=1, lt=1 << 63), AfterValidator(lambda number: number - 1)]
+"""Number of an edition in a document, which counts from 1: the number of editions before it."""
 Number = Annotated[Fraction | None, BeforeValidator(_number)]
 
 

@@ -16,7 +16,7 @@ PERIOD = (sample_fleet.FIRST_NS, sample_fleet.FIRST_NS + 3 * NS_PER_DAY)
 @pytest.mark.smoke
 def test_three_copies_of_a_fleet_use_three_times_its_energy(tmp_path, monkeypatch):
     segments, days = sql_days.make(tmp_path, monkeypatch) / "segments", tmp_path / "one"
-    assert main(["ledger", "compact", "--output", str(days), "--site", "one", str(segments)]) == 0
+    assert main(["ledger", "compact", "--out", str(days), "--site", "one", str(segments)]) == 0
     multiply_days(days, tmp_path / "fleet", 3)
     one, three = (read_days(str(folder), GroupBy.WORKLOAD, *PERIOD) for folder in (days, tmp_path / "fleet"))
     assert three.total.energy.energy_uj == 3 * one.total.energy.energy_uj

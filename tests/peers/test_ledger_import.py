@@ -175,7 +175,7 @@ def url(tmp_path_factory):
     )
     shapes(text)
     pages(text)
-    upgraded(text)
+    labelled(text)
     with prometheus(tmp_path_factory.mktemp("prometheus"), text) as address:
         yield address
 
@@ -219,21 +219,11 @@ def pages(text):
         text.add("wattlens_tokens_total", tokens, [(t, (t - began) // 100) for t in used])
 
 
-UPGRADED_S = 3_600
-OLD_NAMES = {
-    "gpu_unallocated_energy_joules_total": "gpu_idle_energy_joules_total",
-    "node_nongpu_energy_joules_total": "host_energy_joules_total",
-    "node_nongpu_unallocated_energy_joules_total": "host_idle_energy_joules_total",
-    "node_nongpu_unattributed_energy_joules_total": "host_unattributed_energy_joules_total",
-    "node_nongpu_energy_gap_bound_joules_total": "host_energy_gap_bound_joules_total",
-    "node_nongpu_energy_gain_uncertainty_ratio": "host_energy_gain_uncertainty_ratio",
-    "workload_nongpu_energy_joules_total": "workload_host_energy_joules_total",
-    "training_steps_total": "steps_total",
-}
+LABELLED_S = 3_600
 
 
-def upgraded(text):
-    """Two hours of a node whose agent was of 0.1 for the first: its counters go on under other names and with more labels.
+def labelled(text):
+    """Two hours of a node whose agent knew no pod in the first: its counters go on with more labels.
 
     300 W of a GPU, 200 W of which a pod uses; 100 W around it: 60 W for the pod, 30 W unallocated, 10 W not attributed.
     """
@@ -245,8 +235,8 @@ def upgraded(text):
 
     def add(name, labels, per_s, new=None, begin=1_000_000):
         values = [(t, begin + (t / 1_000 - T0) * per_s) for t in times]
-        old, rest = ([v for v in values if (v[0] / 1_000 - T0 < UPGRADED_S) is before] for before in (True, False))
-        text.add(f"wattlens_{OLD_NAMES.get(name, name)}", labels, old)
+        old, rest = ([v for v in values if (v[0] / 1_000 - T0 < LABELLED_S) is before] for before in (True, False))
+        text.add(f"wattlens_{name}", labels, old)
         text.add(f"wattlens_{name}", labels | (new or {}), rest)
 
     add("gpu_energy_joules_total", gpu | {"method": "counter"}, 300)
@@ -637,17 +627,17 @@ def test_slices_of_any_size_and_a_server_that_bounds_queries_give_the_same_cells
     assert sum(uj for _, uj in cells["1h"]) == between(board, T0, T0 + 12 * HOUR)
 
 
-def test_an_agent_that_was_upgraded_within_the_time_loses_nothing(url, tmp_path, capsys):
+def test_counters_that_get_more_labels_within_the_time_lose_nothing(url, tmp_path, capsys):
     out = tmp_path / "out"
-    command = ["ledger", "import", "--prometheus", url, "--from", "wattlens", "--start", "2026-01-01", "--end", SIX]
-    assert main([*command, "--node", "n3", "--output", str(out)]) == 0
+    command = ["ledger", "import", "--prometheus", url, "--source", "wattlens", "--from", "2026-01-01", "--to", SIX]
+    assert main([*command, "--node", "n3", "--out", str(out)]) == 0
     whole(out)
     rows, used = rows_of(out), {}
     for row in rows:
         if isinstance(row, Cell):
             key = (row.device, row.workload, row.state)
             used[key] = used.get(key, 0) + row.energy_uj
-    # From the first page at 00:00:00 to the last at 01:59:45, over the change of names at 01:00:00.
+    # From the first page at 00:00:00 to the last at 01:59:45, over the change of labels at 01:00:00.
     seconds, w, host, pod = 7_185, 10**6, "host:lab-imported:n3", "ml/train-0.0123abcd"
     assert used == {
         ("GPU-x", "", State.UNALLOCATED): seconds * 100 * w,

@@ -44,7 +44,7 @@ def again(quarter_folder: tuple[messy.Messy, Path]) -> tuple[Path, Path, Path]:
     """(the days with what came late, the report before, the report that restates it)."""
     quarter, folder = quarter_folder
     days, old, new = folder / "days", folder / "old", folder / "new"
-    assert report(folder, days, old, "--formats", "csv", "--accept-coverage", "50") == 0
+    assert report(folder, days, old, "--formats", "csv", "--accept-coverage", "50%") == 0
     for path in quarter.late.iterdir():
         shutil.copy(path, quarter.segments / path.name)
     found = index.build([quarter.segments])
@@ -60,7 +60,7 @@ def again(quarter_folder: tuple[messy.Messy, Path]) -> tuple[Path, Path, Path]:
             "--formats",
             "html",
             "--accept-coverage",
-            "50",
+            "50%",
             "--restates",
             str(old),
             "--reason",

@@ -1,10 +1,7 @@
-"""The public names of Wattlens, and the former ones, which work for one release and warn."""
+"""The public names of Wattlens."""
 
-import importlib
 import subprocess
 import sys
-
-import pytest
 
 import wattlens
 from energy_agent.sdk.hooks import torch
@@ -24,17 +21,3 @@ def test_importing_wattlens_loads_nothing_else():
 
 def test_hooks_are_those_of_the_sdk():
     assert wattlens.hooks.torch.attach is torch.attach
-
-
-@pytest.mark.parametrize(
-    ("former", "name", "value"),
-    [
-        ("energy_agent.client.hook_torch", "attach", torch.attach),
-    ],
-)
-def test_a_former_path_works_and_names_the_new_one(former, name, value):
-    module = importlib.import_module(former)
-    with pytest.warns(DeprecationWarning, match="has moved to wattlens"):
-        assert getattr(module, name) is value
-    with pytest.raises(AttributeError):
-        module.nothing_of_that_name  # noqa: B018

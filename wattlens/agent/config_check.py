@@ -231,9 +231,9 @@ def _dvfs(config: Config) -> Iterator[Warned]:
         yield "dvfs.blocks.settle_s", f"expected more than two sampling periods, {2 * config.sampling.period_s:g} s"
     if dvfs.mode != "enforce":
         return
-    from dvfs.actuator.client import default_socket, present_socket
+    from dvfs.actuator.client import default_socket
 
-    path = present_socket(config.dvfs.actuator or default_socket())
+    path = config.dvfs.actuator or default_socket()
     if not path.is_socket():
         yield "dvfs.actuator", f"no actuator listens on {path}; start one with: wattlens actuator"
     workloads = {source.workload for source in config.tokens}

@@ -159,7 +159,7 @@ def _steer(agent: Agent, fresh: Config, note: NodeNote | None) -> None:
     agent.steer = None
     if fresh.dvfs.steers:
         states = agent.accountant.steering_states()
-        agent.steer = Steering(fresh.dvfs, agent.clock, agent.tokens, agent.state_dir, agent.training, note, states)
+        agent.steer = Steering(fresh.dvfs, agent.clock, agent.tokens, agent.training, note, states)
     agent.dvfs_changed()
 
 

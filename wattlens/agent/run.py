@@ -227,7 +227,7 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
             agent.node_note = open_node_note(config.holders.kubernetes, clock, identity.node, options.simulate)
         from wattlens.steering.loop import Steering
 
-        agent.steer = Steering(config.dvfs, clock, tokens, state, agent.training, agent.node_note, accountant.steering_states())
+        agent.steer = Steering(config.dvfs, clock, tokens, agent.training, agent.node_note, accountant.steering_states())
     return agent
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._former import warn, with_unit
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 T = TypeVar("T", int, float, Decimal)
@@ -36,52 +35,39 @@ def number(kind: Callable[[str], T], low: float, high: float, *, above: bool = F
     return parse
 
 
-def share(low: float = 0, high: float = 1, *, above: bool = False, percent: bool = False) -> Callable[[str], Fraction]:
+def share(low: float = 0, high: float = 1, *, above: bool = False) -> Callable[[str], Fraction]:
     """A share: 5% or 0.05.
 
     Args:
         low: lower bound; the value must be more than it with `above`.
         high: upper bound.
         above: see `low`.
-        percent: the option took a percentage before: a bare number still is one, with a warning, unless it is below `low`.
     """
     least, most = Fraction(str(low)), Fraction(str(high))  # as written: the float 0.001 is above 1/1000
 
     def parse(text: str) -> Fraction:
         match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*(%?)", text.strip())
         value = Fraction(match[1]) if match else Fraction(-1)
-        is_percent = bool(match and (match[2] or (percent and value / 100 >= least)))
-        value /= 100 if is_percent else 1
+        value /= 100 if match and match[2] else 1
         if not least <= value <= most or (above and value == least):
             limits = f"{'above' if above else 'from'} {100 * low:.10g}% {'and at most' if above else 'to'} {100 * high:.10g}%"
             raise argparse.ArgumentTypeError(f"expected a share such as 5% or 0.05, {limits}, got {quoted(text)}")
-        if is_percent and "%" not in text and value:
-            warn(f"{text} is read as {text}%; write {text}%, as a number without % will be a ratio in the next release")
         return value
 
     return parse
 
 
-def duration(low_s: float = 0.001, high_s: float = 1e9, *, unit: str = "") -> Callable[[str], float]:
-    """A duration in seconds, written with its unit: 90s, 10m, 2h, 1d.
-
-    Args:
-        low_s: lower bound.
-        high_s: upper bound.
-        unit: the option took a bare number in this unit before: it still does, with a warning.
-    """
+def duration(low_s: float = 0.001, high_s: float = 1e9) -> Callable[[str], float]:
+    """A duration in seconds from `low_s` to `high_s`, written with its unit: 90s, 10m, 2h, 1d."""
     example = "30s, 15m or 2h" if high_s >= 30 else duration_text(high_s)
 
     def parse(text: str) -> float:
-        whole = with_unit(text, unit)
-        match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smhd])", whole)
+        match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smhd])", text)
         seconds = float(match[1]) * _UNITS_S[match[2]] if match else -1.0
         if not low_s <= seconds <= high_s:
             raise argparse.ArgumentTypeError(
                 f"expected a duration such as {example}{_limits(low_s, high_s)}, got {quoted(text)}"
             )
-        if whole != text and seconds:
-            warn(f"{text} is read as {whole}; write {whole}, as a number without a unit will be refused in the next release")
         return seconds
 
     return parse

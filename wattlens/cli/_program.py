@@ -11,7 +11,6 @@ from energy_agent.core import plugin
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.text import printable_lines
 from wattlens.cli._command import Parser, as_sentence
-from wattlens.cli._former import add_former_options
 
 
 def parse(arguments: list[str], commands: ModuleType) -> argparse.Namespace:
@@ -77,6 +76,5 @@ def build_parser(arguments: list[str], commands: ModuleType) -> argparse.Argumen
         command = plugin.load(commands, name)
         sub = subparsers.add_parser(name.replace("_", "-"), help=command.summary, description=as_sentence(command.summary))
         command.configure(sub)
-        add_former_options(sub)
         sub.set_defaults(run=command.run)
     return parser

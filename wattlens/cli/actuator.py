@@ -27,7 +27,6 @@ def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: 
         UsageError: the file is invalid, or the command line names a simulated node that is not running.
     """
     from dvfs.actuator.allow_list import ActuatorFile, load
-    from dvfs.actuator.client import EARLIER_SOCKET
     from dvfs.actuator.kill_switch import FILE, KillSwitch
     from dvfs.actuator.records.epoch import machine_epoch
     from dvfs.actuator.records.journal import Epoch
@@ -57,16 +56,12 @@ def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: 
         os.environ.pop("WATTLENS_SIM", None)
     path = (socket or _default_socket()).absolute()
     state = (args.state or default_state_dir() / "actuator").absolute()
-    # The state folder outlives restarts and reboots. Version 0.1 had the switch next to its socket, and one left there counts.
-    switches = [state / FILE, path.with_name(FILE)]
-    if socket is None and os.geteuid() == 0:
-        switches.append(EARLIER_SOCKET.with_name(FILE))
     return ActuatorConfig(
         socket=path,
         state=state,
         open_nvml=lambda: RealNvml(library),
         allow=rules.allow,
-        kill_switch=KillSwitch([*([rules.kill_switch] if rules.kill_switch else []), *switches]),
+        kill_switch=KillSwitch([*([rules.kill_switch] if rules.kill_switch else []), state / FILE]),
         simulated=simulated is not None,
         epoch=epoch,
         utc_ns=clock.utc_ns,

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import Command
-from wattlens.cli._former import warn
 from wattlens.cli._options import add_simulate, duration, simulated_node
 
 
@@ -14,7 +13,6 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "action",
         nargs="?",
         choices=("run", "release", "resume"),
-        type=_action,
         default="run",
         help="run: run the agent (default); release: release the driver for a while; resume: read again now",
     )
@@ -34,13 +32,6 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     add_simulate(parser, "read the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
     what = "with release: for how long, such as 90s, 10m or 2h (default 10m)"
     parser.add_argument("--for", dest="for_s", type=duration(1, 24 * 3600), metavar="TIME", help=what)
-
-
-def _action(text: str) -> str:
-    if text == "return":
-        warn("agent return is now agent resume; return works in this release only")
-        return "resume"
-    return text
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -41,9 +41,6 @@ class NotRunError(UsageError):
         self.exit_code = _NO_PROGRAM if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
 
 
-_FORMER_JSON = "warning: --json is now --out FILE; --json works in this release only"
-
-
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = ("\n" + " " * 24).join(
         (
@@ -66,7 +63,6 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     which.add_argument("--workload", metavar="NAME", help="measure the GPUs of this workload, as wattlens top names it")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the result as JSON, as input of wattlens compare")
-    parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)  # of the previous release
     parser.add_argument("--name", metavar="NAME", help="name of the run (default: the program)")
     parser.add_argument(
         "--tokens-from",
@@ -134,8 +130,7 @@ def _run(args: argparse.Namespace) -> int:
         except OSError as error:
             raise WattlensError(f"measure: cannot write {args.out}: {error.strerror}") from None
     sent = [] if receiver_of_run is None else [_send(result, end_ns, receiver_of_run)]
-    former = [_FORMER_JSON] if args.json else []  # a line before it would spoil the JSON
-    _print(result, [*notes.lines(steps, result["reason"] or ""), *sent, *former], as_json=args.json)
+    _print(result, [*notes.lines(steps, result["reason"] or ""), *sent])
     return code
 
 
@@ -311,13 +306,8 @@ def _pages(urls: list[str], server: str, ca_file: Path | None) -> "TokenEndpoint
     return TokenEndpoints(urls, server, clock_for(os.environ), ca_file)
 
 
-def _print(result: dict[str, Any], notes: list[str], *, as_json: bool) -> None:
+def _print(result: dict[str, Any], notes: list[str]) -> None:
     """On standard error, as `time` does: standard output is the program's."""
-    if as_json:
-        import json
-
-        print(json.dumps(result | {"notes": notes}, indent=2), file=sys.stderr)
-        return
     rows = [f"{'seconds':8}{result['seconds']:>14.3f}"]
     if result["joules"] is None:
         rows.append(f"{'joules':8}{'-':>14}  not measured: {result['reason']}")

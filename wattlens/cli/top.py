@@ -17,7 +17,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--json", action="store_true", help="print JSON: one document with --once, otherwise one line per interval"
     )
     parser.add_argument(
-        "--interval", type=duration(0.2, 60, unit="s"), default="1s", metavar="TIME", help="time between readings (default 1s)"
+        "--interval", type=duration(0.2, 60), default="1s", metavar="TIME", help="time between readings (default 1s)"
     )
     add_agent_files(parser)
 

@@ -22,11 +22,7 @@ AGE_NS: Final = 2_500 * NS_PER_MS
 """A page shows the last second's commit, and a scrape may take a second or more."""
 INFO: Final = f"{PREFIX}node_info"
 _FACTS: Final = ("kind", "namespace", "pod", "owner", "team", "project", "model", "precision", "group", "class")
-_GAINS: Final = (
-    "gpu_energy_gain_uncertainty_ratio",
-    "node_nongpu_energy_gain_uncertainty_ratio",
-    "host_energy_gain_uncertainty_ratio",  # its name in 0.1
-)
+_GAINS: Final = ("gpu_energy_gain_uncertainty_ratio", "node_nongpu_energy_gain_uncertainty_ratio")
 _HEADROOM: Final = (6, 5)  # transients pass the limit by a fifth, as the agent takes it
 _JOULES: Final = 1_000_000
 Target = tuple[str, str]
@@ -139,9 +135,7 @@ class WattlensNode:
         """Collect new labels of devices and workloads in a slice."""
         for labels in self._last("gpu_info", start_ns, end_ns):
             self._skus[exporter_label(labels, "uuid")] = exporter_label(labels, "name")
-        limits = self._values("gpu_power_limit_max_watts", start_ns, end_ns)
-        limits += self._values("gpu_power_limit_watts", start_ns, end_ns, {"kind": "max"})  # its name in 0.1
-        for labels, watts in limits:
+        for labels, watts in self._values("gpu_power_limit_max_watts", start_ns, end_ns):
             limit_mw = round(watts * 1_000) * _HEADROOM[0] // _HEADROOM[1]
             uuid = exporter_label(labels, "uuid")
             self._account.power_max_mw[uuid] = max(limit_mw, self._account.power_max_mw.get(uuid, 0))

@@ -13,7 +13,7 @@ from energy_agent.runtime.network.http import basic_authorization
 class PrometheusAccess:
     """URL and credentials of the server. Secrets are in files, which are read again for each request.
 
-    `user_file` holds user:password; with `password_file` the user's name alone.
+    `user_file` holds user:password.
 
     Raises:
         UsageError: an address that is not one, half of a secret, or a secret in the clear; the line names the option.
@@ -24,7 +24,6 @@ class PrometheusAccess:
     ca_file: Path | None = None
     token_file: Path | None = None
     user_file: Path | None = None
-    password_file: Path | None = None
     insecure: bool = False
 
     def __post_init__(self) -> None:
@@ -36,7 +35,7 @@ class PrometheusAccess:
             raise UsageError(
                 f"--prometheus: expected http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH], got {self.url!r}"
             )
-        if (self.password_file is not None and self.user_file is None) or (self.token_file and self.user_file):
+        if self.token_file and self.user_file:
             raise UsageError("--token-file: cannot be combined with --user-file")
         near = parts.hostname in ("localhost", "::1") or parts.hostname.startswith("127.")
         if (self.token_file or self.user_file) and parts.scheme == "http" and not near and not self.insecure:
@@ -47,10 +46,7 @@ class PrometheusAccess:
         if self.token_file is not None:
             return {"Authorization": f"Bearer {read_secret(self.token_file, '--token-file')}"}
         if self.user_file is not None:
-            user = read_secret(self.user_file, "--user-file")
-            if self.password_file is not None:
-                return {"Authorization": basic_authorization(user, read_secret(self.password_file, "--password-file"))}
-            name, colon, password = user.partition(":")
+            name, colon, password = read_secret(self.user_file, "--user-file").partition(":")
             if not colon:
                 raise UsageError(f"--user-file {self.user_file}: expected one line user:password, got a line without a colon")
             return {"Authorization": basic_authorization(name, password)}

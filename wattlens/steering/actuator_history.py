@@ -26,12 +26,10 @@ _SETTINGS = {"power": "power_limit_mw", "clock": "sm_clock_max_mhz"}  # knobs, i
 class ActuatorRows:
     """Reads the rows in the governor's thread. Without an actuator it returns no rows."""
 
-    def __init__(self, socket: Path, state: Path, position: str) -> None:
+    def __init__(self, socket: Path, position: str) -> None:
         """Resume from a `position` that an earlier process handed over; "" starts without one."""
         self._client = ActuatorClient(socket, name="wattlens history", timeout_s=2.0)
-        self._file_of_earlier_versions = state / "actuator-rows.json"
-        # Name of the numbering, and the last number that was read.
-        self._at = _position(position) or _position(self._text_of_earlier_versions()) or ("", 0)
+        self._at = _position(position) or ("", 0)  # name of the numbering, and the last number that was read
         self._next_s = 0.0
 
     @property
@@ -66,11 +64,6 @@ class ActuatorRows:
     def close(self) -> None:
         """Hang up."""
         self._client.close()
-
-    def _text_of_earlier_versions(self) -> str:
-        with suppress(OSError, ValueError):
-            return self._file_of_earlier_versions.read_text()
-        return ""
 
 
 def ledger_row(row: Mapping[str, Any]) -> Action | None:

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -46,7 +45,6 @@ class Steering:
         config: Dvfs,
         clock: Clock,
         tokens: TokenPoller,
-        state: Path,
         training: TrainingReports | None = None,
         node_note: NodeNote | None = None,
         states: Mapping[str, str] = MappingProxyType({}),
@@ -63,7 +61,7 @@ class Steering:
         self._governor: Governor = make_governor(config, clock, proofs)
         self._records = GroupRecords(clock)
         socket = config.actuator or default_socket()
-        self._rows = ActuatorRows(socket, state, states.get(HISTORY, "")) if config.mode == "enforce" else None
+        self._rows = ActuatorRows(socket, states.get(HISTORY, "")) if config.mode == "enforce" else None
         self._fresh = threading.Condition()
         self._snapshot: Snapshot | None = None
         self._actions: list[Action] = []

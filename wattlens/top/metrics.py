@@ -18,31 +18,6 @@ _FOREIGN = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?:\{.*\})?")
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)",?')
 _ESCAPE = re.compile(r"\\(.)")
 
-_FORMER = {
-    ("gpu_power_watts", "kind", "average"): "gpu_power_watts",
-    ("gpu_power_watts", "kind", "instant"): "gpu_power_instant_watts",
-    ("gpu_clock_hertz", "domain", "sm"): "gpu_sm_clock_hertz",
-    ("gpu_clock_hertz", "domain", "memory"): "gpu_memory_clock_hertz",
-    ("gpu_clock_max_hertz", "domain", "sm"): "gpu_sm_clock_max_hertz",
-    ("gpu_temperature_celsius", "sensor", "gpu"): "gpu_temperature_celsius",
-    ("gpu_temperature_celsius", "sensor", "memory"): "gpu_memory_temperature_celsius",
-    ("gpu_pcie_link_lanes", "kind", "current"): "gpu_pcie_link_lanes",
-    ("gpu_pcie_link_lanes", "kind", "max"): "gpu_pcie_link_max_lanes",
-    ("gpu_ecc_enabled", "kind", "current"): "gpu_ecc_enabled",
-    ("dvfs_setting", "setting", "sm_clock_max_hertz"): "dvfs_clock_limit_hertz",
-    ("dvfs_setting", "setting", "power_limit_watts"): "dvfs_power_limit_watts",
-}
-_FORMER_PLAIN = {"steps_total": "training_steps_total"}
-"""Names of agents up to 0.1, whose labels distinguish what has a name of its own now."""
-
-
-def current_name(name: str, labels: Labels) -> str:
-    """The present name of a series, whatever the agent's version."""
-    for label in ("kind", "domain", "sensor", "setting"):
-        if label in labels and (former := _FORMER.get((name, label, labels[label]))):
-            return former
-    return _FORMER_PLAIN.get(name, name)
-
 
 @dataclass(slots=True)
 class SeriesIndex:
@@ -60,10 +35,9 @@ class SeriesIndex:
                     raise ValueError("the response is not Prometheus text")
                 continue
             labels = {key: _unescape(value) for key, value in _LABEL.findall(match[2] or "")}
-            name = current_name(match[1], labels)
-            self.series.setdefault(name, []).append((labels, line))
+            self.series.setdefault(match[1], []).append((labels, line))
             if "uuid" in labels:
-                self.by_gpu.setdefault((name, labels["uuid"]), []).append(line)
+                self.by_gpu.setdefault((match[1], labels["uuid"]), []).append(line)
 
 
 @dataclass(frozen=True, slots=True)

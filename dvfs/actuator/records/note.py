@@ -46,7 +46,7 @@ class SettingNote:
 
 
 def read_note(raw: object) -> SettingNote | None:
-    """The note of a stored line; None if it is missing, as in lines of earlier versions, or damaged."""
+    """The note of a stored line; None if it is missing or damaged."""
     try:
         return SettingNote.parse(raw)
     except ValueError:

@@ -40,14 +40,6 @@ TOTALS: Final = {
     "workload_gpu_seconds_total": ("held", ""),
     "tokens_total": ("tokens", ""),
     "training_steps_total": ("steps", ""),
-    # their names in 0.1
-    "gpu_idle_energy_joules_total": ("idle", "gpu"),
-    "host_energy_joules_total": ("total", "host"),
-    "host_idle_energy_joules_total": ("idle", "host"),
-    "host_unattributed_energy_joules_total": ("unattributed", "host"),
-    "host_energy_gap_bound_joules_total": ("gap", "host"),
-    "workload_host_energy_joules_total": ("workload", "host"),
-    "steps_total": ("steps", ""),
 }
 """Families that are read, without the prefix: what each says and of what kind of device."""
 SCALE: Final = {"held": NS_PER_S, "tokens": 1, "steps": 1}

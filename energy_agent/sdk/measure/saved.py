@@ -1,7 +1,6 @@
 """A measured window as JSON for `wattlens compare`, schema wattlens.measure/1 (docs/measure.md). Pure.
 
-Fields are only added, so every version reads the files of every other. Exception: bounds are `lower` and `upper`; in 0.1 they
-were `low` and `high`, which no version reads.
+Fields are only added, so every version reads the files of every other.
 """
 
 import re

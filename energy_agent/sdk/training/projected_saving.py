@@ -13,8 +13,7 @@ def shadow_hint(reply: Mapping[str, Any]) -> str:
     expected = reply.get("predicted_saving")
     if reply.get("mode") != "shadow" or not isinstance(expected, Mapping):
         return ""
-    names = (("ratio",), ("lower", "low"), ("upper", "high"))  # the second ones are those of 0.1
-    ratio, low, high = (next((v for n in of if (v := _number(expected.get(n))) is not None), None) for of in names)
+    ratio, low, high = (_number(expected.get(name)) for name in ("ratio", "lower", "upper"))
     if ratio is None or low is None or high is None or ratio < _LEAST:
         return ""
     slowdown = _number(reply.get("slowdown"))

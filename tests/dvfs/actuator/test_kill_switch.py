@@ -1,12 +1,10 @@
-"""The kill switch counts in each of its places, and the socket is found in the one of an earlier version."""
+"""The kill switch counts in each of its places."""
 
 import os
-import socket
 from pathlib import Path
 
 import pytest
 
-from dvfs.actuator.client import present_socket
 from dvfs.actuator.kill_switch import KillSwitch
 
 
@@ -36,14 +34,3 @@ def test_a_place_that_cannot_be_read_counts_as_on(tmp_path: Path) -> None:
         os.setuid(65534)
         os._exit(7 if switch.is_on() else 0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
-
-
-def test_the_default_socket_is_found_where_an_earlier_unit_has_it(tmp_path: Path) -> None:
-    default, earlier, other = tmp_path / "new.sock", tmp_path / "old.sock", tmp_path / "other.sock"
-    assert present_socket(default, default, earlier) == default
-    with socket.socket(socket.AF_UNIX) as old, socket.socket(socket.AF_UNIX) as new:
-        old.bind(str(earlier))
-        assert present_socket(default, default, earlier) == earlier
-        assert present_socket(other, default, earlier) == other, "a place that somebody configured is the only one"
-        new.bind(str(default))
-        assert present_socket(default, default, earlier) == default

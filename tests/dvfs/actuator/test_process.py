@@ -147,10 +147,9 @@ def test_the_command_turns_the_switch_off_and_on(make_rig: Callable) -> None:
     assert f"uses {rig.folder / 'state/dvfs.off'}" in wrong.stderr
 
 
-def test_the_switch_of_an_earlier_version_counts_until_it_is_turned_on(make_rig: Callable) -> None:
-    """It was next to the socket; both files keep steering off, and one command removes both."""
-    rig = make_rig()
-    files = [rig.folder / "state/dvfs.off", rig.run / "dvfs.off"]
+def test_both_files_of_the_switch_keep_steering_off_until_it_is_turned_on(make_rig: Callable, tmp_path: Path) -> None:
+    rig = make_rig(f"kill_switch: {tmp_path / 'off'}\nallow: [{{devices: all, knobs: [power, clock], baseline: unlocked}}]\n")
+    files = [tmp_path / "off", rig.folder / "state/dvfs.off"]
     rig.start()
     for off in (files[1:], files):
         rig.hold(*rig.uuids)

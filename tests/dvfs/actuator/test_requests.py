@@ -91,7 +91,7 @@ def test_names_of_any_alphabet_are_cut_between_characters(bench: Bench) -> None:
         assert holder == "pid 4194304" or (name.startswith(kept) and len(kept.encode()) > 60)
 
 
-def test_history_rows_of_earlier_versions_fit_and_damaged_ones_are_skipped(bench: Bench) -> None:
+def test_history_rows_without_a_note_fit_and_damaged_ones_are_skipped(bench: Bench) -> None:
     did = KnobChange(0, "GPU-0", "power", "set", 500_000, "ok", f"{EMOJI} (pid 10)", "request")
     history = ActuatorHistory(bench.folder / "history")
     for _ in range(20):

@@ -15,10 +15,9 @@ from energy_agent.accounting.training_intake import (
     PROCESSES_MAX,
     TrainingReports,
 )
-from energy_agent.core.saved_state import ONLY, Component, apply_changes, copy_states, find_changes
+from energy_agent.core.saved_state import ONLY, Component, apply_changes, find_changes
 from energy_agent.core.units import NS_PER_S
 from energy_agent.core.workloads.training_report import COUNT_MAX, RATE_MAX, ReportError, TrainingReport, parse
-from energy_agent.ledger.journal.earlier import split_states
 
 RUN = "0123456789abcdef"
 T0 = 1_700_000_000 * NS_PER_S
@@ -226,24 +225,6 @@ def test_a_commit_writes_the_numbers_that_changed_and_no_text_again(letter, move
     assert world.written == {}
 
 
-@pytest.mark.parametrize("began", [{"began_ns": T0}, {"boot_id": "boot-1", "began_boot_ns": 0, "began_ns": 1}])
-def test_counts_of_version_0_1_go_on(began):
-    """Its one state had all processes."""
-    world = World()
-    process = {"pid": 1, "start": 5, "workload": "job", "run": RUN, "at_ns": T0, "steps": {"training": 10}, "tokens": 100}
-    world.states = split_states({"training": json.dumps(began | {"processes": [process]})})
-    world.clock.now_s = 20.0
-    world.kill()
-    world.intake.report((1, 5), "job", report(14, 140, 20))
-    world.commit()
-    assert (world.steps, world.tokens) == ({"training": 4}, {("job", ""): 40})
-    states = copy_states(world.states)
-    world.kill()
-    world.commit()
-    assert world.states == states
-    assert [len(texts) for texts in states.values()] == [1, 1, 1]
-
-
 def three_ranks():
     world = World()
     world.clock.now_s = 1
@@ -412,7 +393,7 @@ def test_other_groups_join_workloads(group):
     assert world.commit().labels["job"]["group"] == group
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"began_ns": "x"}', '{"boot_id": "boot-1"}'])
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"boot_id": "boot-1"}', '{"boot_id": "boot-1", "began_boot_ns": "x"}'])
 def test_a_state_that_makes_no_sense_is_told(text):
     assert not TrainingReports(Clock(), lambda _: True).restore({Component.TRAINING: {ONLY: text}}, ())
 

@@ -38,7 +38,6 @@ def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
     assert complete_in_bash(path, "wattlens", "dvfs", "o") == ["off", "on"]
     assert complete_in_bash(path, "wattlens", "ledger", "export", "--fo") == ["--format"]
     assert complete_in_bash(path, "wattlens", "ledger", "--json", "export", "--wo") == ["--workload"]
-    assert "--output" not in complete_in_bash(path, "wattlens", "ledger", "export", "--")  # a former option
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")

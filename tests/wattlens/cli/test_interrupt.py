@@ -178,8 +178,8 @@ def test_what_waits_for_a_server_ends_at_once_with_one_line(node, tmp_path):
     (tmp_path / "token").write_text("t\n")
     grafana = ["--url", "URL", "--token-file", tmp_path / "token"]
     for arguments in (
-        ["ledger", "import", "--prometheus", "URL", "--from", "dcgm"],
-        ["ledger", "import", "--prometheus", "URL", "--from", "wattlens", "--start", "2026-01-01"],
+        ["ledger", "import", "--prometheus", "URL", "--source", "dcgm"],
+        ["ledger", "import", "--prometheus", "URL", "--source", "wattlens", "--from", "2026-01-01"],
         ["measure", "--simulate", node, "--tokens-from", "URL", "--", "sleep", "60"],
         ["dashboards", "push", *grafana],
     ):

@@ -48,14 +48,6 @@ def test_it_prints_like_time_and_passes_the_exit_code_on(node, tmp_path):
     assert sum(d["joules"] for d in saved["devices"].values()) == pytest.approx(saved["joules"])
 
 
-def test_json_of_the_previous_release_goes_to_standard_error(node):
-    done = run(environ_of(node), "measure", "--json", "--", "echo", "hi")
-    assert done.stdout == "hi\n"
-    result = json.loads(done.stderr)
-    assert result["name"] == "echo"
-    assert any("--out FILE" in note for note in result["notes"])
-
-
 def test_a_command_that_was_read_as_the_folder_of_the_node_is_named():
     done = run(dict(os.environ), "measure", "--simulate", "sleep")
     assert done.returncode == 2

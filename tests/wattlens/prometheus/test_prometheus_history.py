@@ -273,17 +273,6 @@ def test_user_and_password_of_one_line_are_sent_as_basic(store, tmp_path):
         ask(PrometheusHistory(PrometheusAccess(store.url, timeout_s=60, user_file=tmp_path / "user")))
 
 
-def test_a_password_is_sent_as_basic(store, tmp_path):
-    (tmp_path / "user").write_text("Aladdin")
-    (tmp_path / "password").write_text("open sesame")
-    ask(
-        PrometheusHistory(
-            PrometheusAccess(store.url, timeout_s=60, user_file=tmp_path / "user", password_file=tmp_path / "password")
-        )
-    )
-    assert store.headers[0]["Authorization"] == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="  # RFC 7617's example
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -291,8 +280,7 @@ def test_a_password_is_sent_as_basic(store, tmp_path):
         ({"url": "http://user:secret@prometheus"}, "http://HOST"),
         ({"url": "http://prometheus/?a=b"}, "http://HOST"),
         ({"user_file": "u"}, "unencrypted"),
-        ({"password_file": "p"}, "--token-file: cannot be combined with --user-file"),
-        ({"user_file": "u", "password_file": "p", "token_file": "t"}, "--token-file: cannot be combined with --user-file"),
+        ({"user_file": "u", "token_file": "t"}, "--token-file: cannot be combined with --user-file"),
         ({"token_file": "t"}, "unencrypted"),
     ],
 )

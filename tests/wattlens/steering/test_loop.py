@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -20,7 +19,7 @@ from wattlens.steering.loop import HISTORY, Steering
 class Rig:
     """Steering in mode shadow over snapshots made by hand, a tenth of a second apart."""
 
-    def __init__(self, state: Path, blocks: dict[str, object] | None = None) -> None:
+    def __init__(self, blocks: dict[str, object] | None = None) -> None:
         config = Dvfs.model_validate(
             {
                 "mode": "shadow",
@@ -31,7 +30,7 @@ class Rig:
             }
         )
         self.clock = RealClock()
-        self.steering = Steering(config, self.clock, TokenPoller(self.clock), state)
+        self.steering = Steering(config, self.clock, TokenPoller(self.clock))
         self.rounds = 0
 
     def view(self, index: int, answers: bool = True) -> DeviceView:
@@ -58,11 +57,11 @@ class Rig:
 
 
 @pytest.fixture
-def make_rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
+def make_rig() -> Iterator[Callable[..., Rig]]:
     rigs: list[Rig] = []
 
     def make(blocks: dict[str, object] | None = None) -> Rig:
-        rigs.append(Rig(tmp_path, blocks))
+        rigs.append(Rig(blocks))
         return rigs[-1]
 
     yield make
@@ -155,13 +154,13 @@ class Tokens(TokenPoller):
 class TwoGroups:
     """Two groups in mode shadow; GPU 0 is of the group `bad`, GPU 1 of `good`."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self) -> None:
         groups = [{"name": name, "devices": [str(n)], "workload": name} for n, name in enumerate(("bad", "good"))]
         options = {"static": {"clean_s": 0}}
         config = Dvfs.model_validate({"mode": "shadow", "policy": "static", "options": options, "groups": groups})
         self.clock = SteppedClock()
         self.tokens = Tokens(self.clock)
-        self.steering = Steering(config, self.clock, self.tokens, state)
+        self.steering = Steering(config, self.clock, self.tokens)
         self.view = lambda n: Rig.view(self, n)  # type: ignore[arg-type]
 
     def give(self) -> dict[str, DvfsDevice]:
@@ -178,8 +177,8 @@ class TwoGroups:
 
 
 @pytest.fixture
-def two_groups(tmp_path: Path) -> Iterator[TwoGroups]:
-    made = TwoGroups(tmp_path)
+def two_groups() -> Iterator[TwoGroups]:
+    made = TwoGroups()
     yield made
     made.steering.stop()
 
@@ -242,8 +241,8 @@ def test_a_gpu_in_mig_mode_is_exempt_and_no_source_that_is_down(two_groups: TwoG
     assert {view.exempt for view in two_groups.give().values()} == {None}
 
 
-def test_the_place_in_the_actuators_history_is_not_a_proof(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_place_in_the_actuators_history_is_not_a_proof(caplog: pytest.LogCaptureFixture) -> None:
     clock = RealClock()
     config = Dvfs.model_validate({"mode": "shadow", "auto_groups": True})
-    Steering(config, clock, TokenPoller(clock), tmp_path, states={HISTORY: '{"name": "a", "number": 3}'}).stop()
+    Steering(config, clock, TokenPoller(clock), states={HISTORY: '{"name": "a", "number": 3}'}).stop()
     assert not [record for record in caplog.records if record.levelname == "WARNING"]

@@ -1,4 +1,4 @@
-"""The parser of responses: equal to the client library's, one name for old and new agents, safe with any label."""
+"""The parser of responses: equal to the client library's, safe with any label."""
 
 import pytest
 from hypothesis import given
@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from energy_agent.exposition.openmetrics import Format, render
 from tests.snapshots import Player, uuid
-from wattlens.top.metrics import TEXT_MAX, MetricsParser, current_name
+from wattlens.top.metrics import TEXT_MAX, MetricsParser
 
 
 def page(step: int = 1000, **player: object) -> str:
@@ -20,8 +20,7 @@ def test_values_are_those_of_the_client_library() -> None:
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             name = sample.name.removeprefix("wattlens_")
-            labels = sample.labels
-            assert (labels, sample.value) in list(response.rows(current_name(name, labels)))
+            assert (sample.labels, sample.value) in list(response.rows(name))
 
 
 def test_a_response_with_other_series_is_parsed_anew() -> None:
@@ -32,23 +31,6 @@ def test_a_response_with_other_series_is_parsed_anew() -> None:
         response = parser.parse(text, 0.0)
         assert response.values == same.values
         assert response.index.series == same.index.series
-
-
-@pytest.mark.parametrize(("line", "name", "value"), [
-    ('gpu_power_watts{uuid="A",kind="instant"} 7', "gpu_power_instant_watts", 7),
-    ('gpu_power_instant_watts{uuid="A"} 7', "gpu_power_instant_watts", 7),
-    ('gpu_power_watts{uuid="A",kind="average"} 7', "gpu_power_watts", 7),
-    ('gpu_clock_hertz{uuid="A",domain="sm"} 7', "gpu_sm_clock_hertz", 7),
-    ('gpu_sm_clock_hertz{uuid="A"} 7', "gpu_sm_clock_hertz", 7),
-    ('gpu_temperature_celsius{uuid="A",sensor="memory"} 7', "gpu_memory_temperature_celsius", 7),
-    ('gpu_temperature_celsius{uuid="A",sensor="gpu"} 7', "gpu_temperature_celsius", 7),
-    ('gpu_temperature_celsius{uuid="A"} 7', "gpu_temperature_celsius", 7),
-    ('dvfs_setting{uuid="A",setting="power_limit_watts"} 7', "dvfs_power_limit_watts", 7),
-    ('steps_total{uuid="A",phase="training"} 7', "training_steps_total", 7),
-])  # fmt: skip
-def test_names_of_old_and_new_agents_are_one(line: str, name: str, value: float) -> None:
-    response = MetricsParser().parse(f"# HELP x\nwattlens_{line}\n", 0.0)
-    assert response.of_gpu(name, "A") == value
 
 
 @given(st.text(max_size=2 * TEXT_MAX))

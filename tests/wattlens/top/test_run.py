@@ -141,7 +141,7 @@ def test_an_agent_that_stops_leaves_no_old_number_and_may_return(url: str) -> No
     player, port = Live(gpus=3), free_port()
     server = WebServer("127.0.0.1", port, player.now, Still())
     server.start()
-    terminal = Terminal("--url", f"http://127.0.0.1:{port}", "--interval", "0.3")
+    terminal = Terminal("--url", f"http://127.0.0.1:{port}", "--interval", "0.3s")
     try:
         terminal.until("WHY SLOWER")
         server.stop()
@@ -233,7 +233,7 @@ def test_json_is_one_document_or_a_line_each_time(url: str) -> None:
     document = json.loads(said_here("top", "--url", url, "--once", "--json").stdout)
     assert [gpu["up"] for gpu in document["gpus"]] == [n != 3 for n in range(16)]
     assert document["gpus"][3]["power_w"] is None
-    process = subprocess.Popen([*COMMAND, "--url", url, "--json", "--interval", "0.2"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*COMMAND, "--url", url, "--json", "--interval", "0.2s"], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     lines = [json.loads(process.stdout.readline()) for _ in range(3)]
     process.terminate()

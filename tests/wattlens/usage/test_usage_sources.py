@@ -33,7 +33,7 @@ def fleet(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fleet")
     with pytest.MonkeyPatch.context() as patch:
         sql_days.make(folder, patch)
-        words = ["ledger", "compact", "--output", f"{folder}/one", "--site", "one", str(folder / "segments")]
+        words = ["ledger", "compact", "--out", f"{folder}/one", "--site", "one", str(folder / "segments")]
         assert main(words) == 0
         yield folder
 
@@ -143,7 +143,7 @@ def test_requests_are_no_tokens(tmp_path, monkeypatch):
         replace(each, phase=REQUEST) for each in batch(at_s).tokens if each.phase == "generation"
     ]))  # fmt: skip
     ledgers.write(tmp_path)
-    assert main(["ledger", "compact", "--output", f"{tmp_path}/days", "--site", "one", str(tmp_path / "segments")]) == 0
+    assert main(["ledger", "compact", "--out", f"{tmp_path}/days", "--site", "one", str(tmp_path / "segments")]) == 0
     day = (ledgers.START_NS // NS_PER_DAY * NS_PER_DAY, (ledgers.START_NS // NS_PER_DAY + 1) * NS_PER_DAY)
     for usage in (
         read_usage(tmp_path / "segments", GroupBy.WORKLOAD, *day),

@@ -18,9 +18,6 @@ def _configure(group: argparse.ArgumentParser) -> None:
     build = actions.add_parser("build", help="write the files", description="Write dashboards, rules and metric reference.")
     build.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="output folder (default: the current folder)")
     build.add_argument(
-        "--compat", action="store_true", help="also write recording rules that provide the metrics of 0.1 under their old names"
-    )
-    build.add_argument(
         "--otlp",
         action="store_true",
         help="also write recording rules that give GPU metrics sent by OTLP the names that the dashboards read",
@@ -59,7 +56,7 @@ def _build(arguments: argparse.Namespace) -> int:
     from dashboards.build.build import build
 
     try:
-        written = [str(path) for path in build(arguments.out, compat=arguments.compat, otlp=arguments.otlp)]
+        written = [str(path) for path in build(arguments.out, otlp=arguments.otlp)]
     except OSError as error:
         raise UsageError(f"--out: cannot write {error.filename}: {error.strerror}") from None
     print(json.dumps({"written": written}) if arguments.json else "\n".join(written))

@@ -81,7 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what = "length of a measurement (default: 20s)"
     add("--interval", dest="seconds", type=duration(5, 3600), metavar="TIME", help=what)
     what = "wait between a setting and its measurement (default: 5s)"
-    add("--settle", type=duration(1, 3600, unit="s"), metavar="TIME", help=what)
+    add("--settle", type=duration(1, 3600), metavar="TIME", help=what)
     add("--repeats", type=number(int, 2, 1000), metavar="N", help="maximum number of measurements per setting (default: 5)")
     add(
         "--precision",
@@ -108,13 +108,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_agent_files(parser)
     add(
         "--wait",
-        type=duration(high_s=1e6, unit="s"),
+        type=duration(high_s=1e6),
         metavar="TIME",
         help="maximum wait for the workload and its first work (default: 15s; with CMD 10m)",
     )
     add(
         "--warm-up",
-        type=duration(0, 1e6, unit="s"),
+        type=duration(0, 1e6),
         metavar="TIME",
         help="run time before the first measurement (default: 0s; with CMD 30s)",
     )

@@ -89,7 +89,7 @@ def _turn(path: Path, reason: str | None) -> None:
 
 
 def _turn_others(client: "ActuatorClient", path: Path) -> None:
-    """Remove what else keeps the switch on: the file of an earlier version, next to the socket.
+    """Remove the other file that keeps the switch on: the state folder's, where the actuator's configuration names another.
 
     Raises:
         WattlensError: it is still on.

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 from energy_agent.core.errors import UsageError
 from energy_agent.core.text import printable
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
-from wattlens.cli._command import one_of
-from wattlens.cli._former import warn
 from wattlens.cli._options import Pairs, duration, moment, number, share
 from wattlens.cli.ledger.signer import open_signer
 from wattlens.terminal_line import drawn_line
@@ -36,13 +34,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prometheus", required=True, metavar="URL", help="address of Prometheus or of a server with the same API"
     )
-    parser.add_argument("--source", choices=_SOURCES, help="exporter that wrote the series (required)")
+    parser.add_argument("--source", choices=_SOURCES, required=True, help="exporter that wrote the series")
     add = parser.add_argument
     add(
         "--from",
         "--since",
         dest="start",
-        action=_Start,
+        type=_edge,
         metavar="TIME",
         help="start, UTC, on a quarter of an hour: 2026-07-01, 2026-07-01T12:15, monday or 7d (default: first day with series)",
     )
@@ -95,7 +93,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--user-file", type=Path, metavar="FILE", help="file that holds user:password on one line, for basic auth"
     )
-    parser.add_argument("--password-file", type=Path, help=argparse.SUPPRESS)  # of the previous release
     parser.add_argument("--insecure", action="store_true", help="send the secret over unencrypted http://")
     add("--timeout", type=duration(), default="120s", metavar="TIME", help="timeout of each request (default 120s)")
     parser.add_argument(
@@ -110,10 +107,6 @@ def run(arguments: argparse.Namespace) -> int:
     from wattlens.prometheus.access import PrometheusAccess
     from wattlens.prometheus.history import PrometheusHistory
 
-    if arguments.source is None:
-        raise UsageError(f"ledger import: missing --source: expected {one_of(_SOURCES)}")
-    if arguments.password_file is not None:
-        warn("--password-file: write user:password into --user-file; --password-file works in this release only")
     signer = None if arguments.signing_key is None else open_signer("--signing-key", arguments.signing_key)
     access = PrometheusAccess(
         arguments.prometheus,
@@ -121,7 +114,6 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.ca_file,
         arguments.token_file,
         arguments.user_file,
-        arguments.password_file,
         arguments.insecure,
     )
     history = PrometheusHistory(access)
@@ -215,21 +207,6 @@ def _json(request: "ImportRequest", result: "ImportResult", arguments: argparse.
         "notes": result.notes,
         "nodes": nodes,
     }
-
-
-class _Start(argparse.Action):
-    """`--from TIME`; in the previous release `--from` took what is now `--source`."""
-
-    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None) -> None:
-        """Set one of the two."""
-        if values in _SOURCES:
-            warn(f"--from {values} is now --source {values}; --from {values} works in this release only")
-            namespace.source = values
-            return
-        try:
-            namespace.start = _edge(values)
-        except argparse.ArgumentTypeError as error:
-            raise argparse.ArgumentError(self, str(error)) from None
 
 
 def _edge(text: str) -> int:

@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("url", metavar="URL", help="destination: file:///srv/ledger, s3://bucket/ledger or another fsspec URL")
     parser.add_argument(
         "--every",
-        type=duration(0.06, 86_400, unit="m"),
+        type=duration(0.06, 86_400),
         metavar="TIME",
         help="keep running, and copy new segments at this interval, such as 1h, and a last time at SIGTERM",
     )

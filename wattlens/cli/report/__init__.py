@@ -92,7 +92,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--reason", metavar="TEXT", help="why it is restated; printed in the report")
     source.add_argument(
         "--accept-coverage",
-        type=share(percent=True),
+        type=share(),
         metavar="SHARE",
         help="lower the required share of metered time for this report, such as 80%%",
     )

@@ -181,9 +181,8 @@ HOST, COUNTED = {"domain": "host", "method": "counter"}, {"uuid": "GPU-1", "meth
         ("workload_energy_joules_total", COUNTED | {"exported_workload": "a", "workload": "x", "state": "active"}, used("a")),
         ("node_nongpu_energy_joules_total", HOST, ("total", "host:lab:n", "counter")),
         ("node_nongpu_energy_joules_total", HOST | {"domain": "package-0"}, ("total", "host:lab:n/package-0", "counter")),
-        ("host_energy_joules_total", HOST, ("total", "host:lab:n", "counter")),  # names of 0.1
-        ("gpu_idle_energy_joules_total", {"uuid": "GPU-1"}, ("idle", "GPU-1")),
-        ("steps_total", {"workload": "a", "phase": "training"}, ("steps", "", "a", "training")),
+        ("gpu_unallocated_energy_joules_total", {"uuid": "GPU-1"}, ("idle", "GPU-1")),
+        ("training_steps_total", {"workload": "a", "phase": "training"}, ("steps", "", "a", "training")),
         ("gpu_energy_joules_total", COUNTED | {"uuid": "host:lab:n"}, None),
         ("gpu_energy_joules_total", COUNTED | {"method": "guessed"}, None),
         ("gpu_energy_joules_total", {"method": "counter"}, None),

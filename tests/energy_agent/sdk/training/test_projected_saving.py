@@ -19,7 +19,6 @@ def test_a_promise_is_one_line() -> None:
         (SHADOW | {"mode": "enforce"}, ""), ({"mode": "shadow"}, ""), ({}, ""), (SHADOW | {"predicted_saving": saving}, ""),
         (SHADOW | {"predicted_saving": {"ratio": "x", "lower": None, "upper": float("nan")}}, ""),
         (SHADOW | {"predicted_saving": [1]}, ""),
-        ({"mode": "shadow", "predicted_saving": {"ratio": 0.118, "low": 0.052, "high": 0.2}}, LINE),  # of an agent of 0.1
     ):  # fmt: skip
         assert shadow_hint(found) == line
 

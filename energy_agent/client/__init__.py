@@ -1,1 +1,0 @@
-"""Former names of the training hooks, for one release: use `wattlens.hooks`."""
