@@ -24,7 +24,7 @@ from energy_agent.core.saved_state import Component
 from energy_agent.ledger import chain
 from energy_agent.ledger.journal import log
 from energy_agent.ledger.journal.book import Batch
-from energy_agent.ledger.journal.database import SCHEMA
+from energy_agent.ledger.journal.database import FORMAT
 from energy_agent.ledger.journal.journal import LOG_CHARACTERS, Journal
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.rows.kinds import DeviceFacts
@@ -34,7 +34,7 @@ START_NS, S = 1_767_225_600_000_000_000, 1_000_000_000
 COMMITS = 200
 SEALS: Sequence[tuple[int, ...]] = ((), (90,), (50, 150))
 STATE_CHARACTERS = 400
-HEADER = ((0, b"SQLite format 3\x00"), (60, SCHEMA.to_bytes(4, "big")), (68, b"WtLJ"))
+HEADER = ((0, b"SQLite format 3\x00"), (60, FORMAT.to_bytes(4, "big")), (68, b"WtLJ"))
 """What of a file's header stays, as another program's database is refused and not damaged: magic, schema, application."""
 
 

@@ -116,6 +116,12 @@ def _of_the_ledger() -> Iterator[Alert]:
         "Its journal cannot be written: the disk is full or broken. Energy waits in memory and is lost with the process.",
     )  # fmt: skip
     yield Alert(
+        "WattlensJournalMovedAside", f"{metric('ledger_journals_moved_aside')} > 0", "0s", "warning",
+        "{{ $labels.instance }} began a new journal.",
+        "Its former journal was damaged, or of another version's format, and is kept in the state folder. Energy between the "
+        "last segment and the first new reading is a gap.",
+    )  # fmt: skip
+    yield Alert(
         "WattlensEnergyUnseen", f"{unseen} > {UNSEEN_SHARE} * {seen}", "15m", "warning",
         "{{ $labels.instance }} measured too little of its GPUs' energy for a report.",
         f"The upper bound of its gaps in six hours exceeds {UNSEEN_SHARE:.0%} of the metered energy.",

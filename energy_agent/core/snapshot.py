@@ -78,6 +78,7 @@ class LedgerStats:
     last_commit_ns: int | None = None
     writable: bool = True
     reason: str = ""
+    moved_aside: int = 0  # journals in the folder that were damaged or of another format
     snapshot_error: str = ""  # why there is no second copy of the journal now
 
     def health(self) -> tuple[SourceHealth, ...]:

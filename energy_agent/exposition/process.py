@@ -45,6 +45,7 @@ def put(snapshot: ProcessView, families: FamilySamples) -> None:
     add("ledger_commit_failures_total", str(ledger.commit_failures_total))
     add("ledger_segments_total", str(ledger.segments_total))
     add("ledger_writable", _flag(ledger.writable))
+    add("ledger_journals_moved_aside", str(ledger.moved_aside))
     add("ledger_last_commit_timestamp_seconds", _seconds(ledger.last_commit_ns))
     add("config_last_reload_successful", _flag(snapshot.config_reload_ok))
     add("config_last_reload_success_timestamp_seconds", _seconds(snapshot.config_reload_success_ns))

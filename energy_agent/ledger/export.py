@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -127,6 +128,8 @@ def write(
     """
     if form == "parquet":
         return _write_parquet(rows, target, columns, name)
+    left = iter(rows)
+    rows = chain(list(islice(left, 1)), left)  # a ledger that cannot be read leaves neither a file nor a header
     if target is None:
         return _write_text(rows, form, sys.stdout, columns)
     try:

@@ -417,6 +417,8 @@ CATALOGUE: tuple[Signal, ...] = (
     Signal("ledger_commit_failures_total", "counter", "", "Failed commits, which are retried.", (), _JOURNAL),
     Signal("ledger_segments_total", "counter", "", "Segments closed.", (), _JOURNAL),
     Signal("ledger_writable", "gauge", "", "1 if the journal can be written, else 0.", (), _ALWAYS),
+    Signal("ledger_journals_moved_aside", "gauge", "",
+           "Journals in the state folder that were damaged or of another format, and were moved aside.", (), _ALWAYS),
     Signal("ledger_last_commit_timestamp_seconds", "gauge", "seconds", "Time of the last commit to the journal, UTC.", (),
            "Appears with the first commit."),
     # The agent's own state and cost

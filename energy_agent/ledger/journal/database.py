@@ -1,12 +1,14 @@
-"""The journal's SQLite file: its schema, opening it in any condition, and moving a torn one aside.
+"""The journal's SQLite file: its tables, opening it in any condition, and moving one aside that cannot be used.
 
 Four tables: `meta` identifies the node, `log` has the commits since the last checkpoint, `checkpoint` is the book at that time,
-and `segment` has the sealed segments. A file that is not a Wattlens journal is rejected and never changed. A torn Wattlens
-journal is never deleted: it is renamed to `journal.db.torn-<utc>` in the same folder.
+and `segment` has the sealed segments. A file that is not a Wattlens journal is rejected and never changed. A Wattlens journal
+that is torn, or whose format has another number, is never deleted: it is renamed in the same folder, to
+`journal.db.torn-<utc>` or `journal.db.format-<number>-<utc>`.
 """
 
 import contextlib
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -17,20 +19,20 @@ from energy_agent.core.energy import Identity
 from energy_agent.core.errors import JournalError, UsageError
 from energy_agent.core.units import NS_PER_S
 
-SCHEMA: Final = 6
-READS: Final = 1
-"""The oldest schema that is read; `earlier.py` knows what was before 6."""
-TABLES: Final = 6
-"""The first schema of these tables."""
+FORMAT: Final = 6
+"""Number of these tables and of the texts in them, in the file's header. No other is read or converted."""
 APPLICATION_ID: Final = 0x57744C4A  # "WtLJ", in the file's header
 PAGE_B: Final = 4096
+SNAPSHOT: Final = "journal.snapshot"
+"""File with the second copy of the journal, in the same folder."""
 _MAGIC: Final = b"SQLite format 3\x00"
+_MOVED_ASIDE: Final = re.compile(r"\.(torn|format-\d+)-\d{8}T\d{6}Z(-\d+)?")
 
 DDL: Final = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS log (sequence INTEGER PRIMARY KEY, batch TEXT NOT NULL) STRICT;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE log (sequence INTEGER PRIMARY KEY, batch TEXT NOT NULL) STRICT;
 CREATE TABLE checkpoint (one INTEGER PRIMARY KEY CHECK (one = 1), log INTEGER NOT NULL, book TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS segment (sequence INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL,
+CREATE TABLE segment (sequence INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL,
   previous TEXT NOT NULL, from_ns INTEGER NOT NULL, to_ns INTEGER NOT NULL, row_count INTEGER NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('sealing', 'sealed')), sealed_ns INTEGER NOT NULL, body BLOB) STRICT;
 """
@@ -42,23 +44,34 @@ def open_writable(path: Path, budget_b: int, now_ns: int) -> tuple[sqlite3.Conne
     """Open or make the journal's database.
 
     Returns:
-        The connection; whether the database is new; and where a torn one was moved aside, a line for the operator and its path.
+        The connection; whether the database is new; a line for the operator if one was moved aside; and where a torn one is.
 
     Raises:
-        UsageError: the file is not a Wattlens journal, or of a newer schema.
+        UsageError: the file is not a Wattlens journal.
         JournalError: it cannot be opened (locked, input/output error).
     """
     _refuse_foreign(path)
-    notice, aside = "", None
+    notice, torn = "", None
     for attempt in (1, 2):
         try:
-            return (*_open(path, budget_b), notice, aside)
+            return (*_open(path, budget_b), notice, torn)
+        except _FormatError as error:
+            aside = _move_aside(path, now_ns, f"format-{error.number}", str(error), {SNAPSHOT: "-snapshot"})
+            notice = f"{path}: {error}; moved to {aside.name}"
         except (sqlite3.Error, UnicodeDecodeError) as error:
             if attempt == 1 and is_torn(error):
-                notice, aside = move_aside(path, now_ns, str(error))
+                notice, torn = move_torn_aside(path, now_ns, str(error))
                 continue
             raise JournalError(f"{path}: cannot be opened: {error}") from None
     raise AssertionError  # the loop returns or raises
+
+
+class _FormatError(Exception):
+    """The journal's format has another number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"expected journal format {FORMAT}, got {number}")
+        self.number = number
 
 
 def _open(path: Path, budget_b: int) -> tuple[sqlite3.Connection, bool]:
@@ -72,27 +85,25 @@ def _open(path: Path, budget_b: int) -> tuple[sqlite3.Connection, bool]:
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if owner != APPLICATION_ID and tables:  # asked of SQLite too: in the file itself the mark may still be on its way
             raise _foreign(path)
+        number = _format_of(connection)
+        if number not in (0, FORMAT):
+            raise _FormatError(number)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA:
-            raise UsageError(f"{path}: journal schema {version} is newer than this Wattlens (up to {SCHEMA}); update Wattlens")
-        if version == 0:
-            script = f"BEGIN; {DDL} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA}; COMMIT;"
+        if number == 0:
+            script = f"BEGIN; {DDL} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}; COMMIT;"
             connection.executescript(script)
-            limit(connection, budget_b)
         else:
             answer = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
             if answer != ["ok"]:
                 torn = sqlite3.DatabaseError(answer[0] if answer else "quick_check returned no result")
                 torn.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
                 raise torn
-            if version >= TABLES:  # else when it is brought up to date, which needs room for a while
-                limit(connection, budget_b)
+        limit(connection, budget_b)
     except BaseException:
         connection.close()
         raise
-    return connection, version == 0
+    return connection, number == 0
 
 
 def _is_lost(path: Path) -> bool:
@@ -104,10 +115,9 @@ def _is_lost(path: Path) -> bool:
     return wal_b > 0 and (not path.exists() or path.stat().st_size == 0)
 
 
-def version_of(connection: sqlite3.Connection) -> int:
-    """The schema of an open database."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    return int(version)
+def _format_of(connection: sqlite3.Connection) -> int:
+    (number,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(number)
 
 
 def is_torn(error: Exception) -> bool:
@@ -168,25 +178,40 @@ def _foreign(path: Path) -> UsageError:
     return UsageError(f"{path}: is a database of another program; it was not changed, use another state folder")
 
 
-def move_aside(path: Path, now_ns: int, why: str) -> tuple[str, Path]:
+def move_torn_aside(path: Path, now_ns: int, why: str) -> tuple[str, Path]:
     """Rename a torn database and its side files; returns the line for the operator, and where it is now.
+
+    The snapshot stays: the next journal is recovered from it.
 
     Raises:
         JournalError: it cannot be renamed.
     """
+    target = _move_aside(path, now_ns, "torn", f"is damaged ({why})", {})
+    return f"{path}: was damaged ({why}); moved to {target.name}", target
+
+
+def _move_aside(path: Path, now_ns: int, kind: str, why: str, more: Mapping[str, str]) -> Path:
+    """Rename to a free name; `more` has other files that belong to the database, and their suffixes. The database goes last."""
     stamp = datetime.fromtimestamp(now_ns // NS_PER_S, UTC).strftime("%Y%m%dT%H%M%SZ")
-    target, n = path.with_name(f"{path.name}.torn-{stamp}"), 1
-    while target.exists():
+    files = dict(more) | {f"{path.name}{suffix}": suffix for suffix in ("-wal", "-shm", "")}
+    target, n = path.with_name(f"{path.name}.{kind}-{stamp}"), 1
+    while any(target.with_name(target.name + suffix).exists() for suffix in files.values()):
         n += 1
-        target = path.with_name(f"{path.name}.torn-{stamp}-{n}")
+        target = path.with_name(f"{path.name}.{kind}-{stamp}-{n}")
     try:
-        for suffix in ("-wal", "-shm", ""):
-            side = path.with_name(path.name + suffix)
+        for name, suffix in files.items():
+            side = path.with_name(name)
             if side.exists():
                 side.rename(target.with_name(target.name + suffix))
     except OSError as error:
-        raise JournalError(f"{path}: is damaged ({why}) and cannot be moved aside: {error.strerror}") from None
-    return f"{path}: was damaged ({why}); moved to {target.name}", target
+        raise JournalError(f"{path}: {why} and cannot be moved aside: {error.strerror}") from None
+    return target
+
+
+def count_moved_aside(path: Path) -> int:
+    """Count the journals next to `path` that were moved aside."""
+    names = (entry.name for entry in path.parent.iterdir())
+    return sum(bool(_MOVED_ASIDE.fullmatch(name.removeprefix(path.name))) for name in names if name.startswith(path.name))
 
 
 def open_readonly(path: Path) -> sqlite3.Connection:
@@ -201,9 +226,8 @@ def open_readonly(path: Path) -> sqlite3.Connection:
     _refuse_foreign(path)
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?{_reading(path)}", uri=True, timeout=5, isolation_level=None)
     try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if not READS <= version <= SCHEMA:
-            raise UsageError(f"{path}: journal schema {version}, this Wattlens reads {READS} to {SCHEMA}")
+        if (number := _format_of(connection)) != FORMAT:
+            raise UsageError(f"{path}: {_FormatError(number)}; read it with the version that wrote it")
         connection.execute("BEGIN")
     except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()

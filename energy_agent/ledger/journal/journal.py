@@ -23,7 +23,7 @@ from energy_agent.core.errors import JournalError, UsageError, WattlensError
 from energy_agent.core.saved_state import copy_states
 from energy_agent.core.snapshot import LedgerStats
 from energy_agent.core.units import NS_PER_S
-from energy_agent.ledger.journal import database, earlier, log, recovery, segment_table
+from energy_agent.ledger.journal import database, log, recovery, segment_table
 from energy_agent.ledger.journal.book import Batch, Book, change_of, dumps, from_text, to_text
 from energy_agent.ledger.journal.sealing import ChainPosition, SealedSegment, find_obsolete, take
 from energy_agent.ledger.rows.kinds import DeviceFacts, Row
@@ -44,7 +44,7 @@ _DAMAGE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionErro
 
 
 class Journal:
-    """An open journal; make one with `open`. `notice` is a line for the operator if the one before was torn or lost."""
+    """An open journal; make one with `open`. `notice` is a line for the operator if the one before was not taken up."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Journal:
         self.notice = ""
         self._identity, self._lock, self._files = identity, lock, files
         self._budget_b, self._keep_ns, self._utc_ns = budget_b, keep_ns, utc_ns
-        self._snapshot = recovery.BookFile(path.with_name(recovery.NAME), identity)
+        self._snapshot = recovery.BookFile(path.with_name(database.SNAPSHOT), identity)
         self._signer: Signer | None = None
         self._book = Book()
         self._logged = 0  # number of the last commit
@@ -94,8 +94,8 @@ class Journal:
             signer: signs the segments; None: they are unsigned.
 
         Raises:
-            UsageError: the folder is not writable, or the file is not a Wattlens journal, has a newer schema, or belongs to
-                another cluster, node or kind (simulated or not).
+            UsageError: the folder is not writable, or the file is not a Wattlens journal, or belongs to another cluster, node
+                or kind (simulated or not).
             JournalError: another process has the journal open, or it cannot be read.
         """
         lock = hold(path)
@@ -116,7 +116,7 @@ class Journal:
                 self._refuse_older()
             except _DAMAGE as error:
                 self._connection.close()
-                self.notice, torn = database.move_aside(self.path, self._utc_ns(), f"unreadable rows: {error}")
+                self.notice, torn = database.move_torn_aside(self.path, self._utc_ns(), f"unreadable rows: {error}")
                 self._connection, new, _, _ = database.open_writable(self.path, self._budget_b, self._utc_ns())
         try:
             if new:
@@ -126,29 +126,27 @@ class Journal:
         except sqlite3.Error as error:
             raise database.failure(self._connection, self.path, self._budget_b, error) from None
         self._snapshot.begin(self._book, self._logged, self._sequence)
+        self._count_moved_aside()
+
+    def _count_moved_aside(self) -> None:
+        with contextlib.suppress(OSError):
+            self._counts = replace(self._counts, moved_aside=database.count_moved_aside(self.path))
 
     def _read(self) -> Identity:
         """Take up what the database holds; returns who wrote it."""
         meta = database.get_meta(self._connection)
-        if database.version_of(self._connection) < database.TABLES:
-            self._book = earlier.read(self._connection)
-            # Versions with these tables had no snapshot: one in the folder is that of another journal.
-            self.path.with_name(recovery.NAME).unlink(missing_ok=True)
-            earlier.bring_up_to_date(self._connection, self._book)
-            database.limit(self._connection, self._budget_b)
-        else:
-            self._logged, text = database.get_checkpoint(self._connection)
-            self._book = from_text(json.loads(text))
-            for number, batch in log.read(self._connection, self._logged):
-                self._book.add(batch)
-                self._logged = number
-            self._log_characters = log.size(self._connection)
+        self._logged, text = database.get_checkpoint(self._connection)
+        self._book = from_text(json.loads(text))
+        for number, batch in log.read(self._connection, self._logged):
+            self._book.add(batch)
+            self._logged = number
+        self._log_characters = log.size(self._connection)
         self._counts = LedgerStats(entries_total=self._book.entries, commits_total=self._book.commits)
         return database.identity_of(meta)
 
     def _refuse_older(self) -> None:
         """SQLite drops what comes after a damaged part of its write-ahead log without a word: commits, and seals too."""
-        base = recovery.read_snapshot(self.path.with_name(recovery.NAME), self._identity)
+        base = recovery.read_snapshot(self.path.with_name(database.SNAPSHOT), self._identity)
         if base is not None and base.last > self._logged:
             raise JournalError(f"its last {base.last - self._logged} commits are gone")
         last = segment_table.last(self._connection)
@@ -159,7 +157,7 @@ class Journal:
 
     def _begin(self, torn: Path | None) -> None:
         """A new database: go on from what a lost one left, else from the segments on disk, if there are any."""
-        base = recovery.salvage(torn, recovery.read_snapshot(self.path.with_name(recovery.NAME), self._identity))
+        base = recovery.salvage(torn, recovery.read_snapshot(self.path.with_name(database.SNAPSHOT), self._identity))
         taken = ChainPosition.of_folder(self.segments_folder, self._identity, 0 if base is None else base.sequence)
         self._book = recovery.continued(base, taken)
         self._sequence, self._previous = taken.sequence, taken.previous
@@ -176,7 +174,7 @@ class Journal:
             with contextlib.suppress(JournalError):  # the next seal tries again
                 self._flush()
         if base is None and taken.known and not self.notice:
-            self.notice = f"{self.path}: is missing, and so is {recovery.NAME}"
+            self.notice = f"{self.path}: is missing, and so is {database.SNAPSHOT}"
         if self.notice:
             what = "only the segments on disk" if base is None else f"commit {base.log}, with all records up to it"
             self.notice += f"; a new journal continues from {what}"
@@ -294,6 +292,7 @@ class Journal:
             before = self._sequence
             self._fix(up_to_ns)
             written = self._flush()
+            self._count_moved_aside()
             if self._sequence != before:
                 self._snapshot.begin(self._book, self._logged, self._sequence)
             return written

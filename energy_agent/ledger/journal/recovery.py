@@ -28,7 +28,6 @@ from energy_agent.ledger.rows.kinds import Row, key_of, kind_of
 from energy_agent.ledger.rows.text import to_json
 from energy_agent.ledger.rows.totals import Tally
 
-NAME: Final = "journal.snapshot"
 _DAMAGE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError, WattlensError, sqlite3.Error)
 """What reading something damaged may raise."""
 

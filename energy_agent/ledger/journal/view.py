@@ -7,7 +7,7 @@ from pathlib import Path
 
 from energy_agent.core.energy import Identity
 from energy_agent.core.errors import JournalError, WattlensError
-from energy_agent.ledger.journal import database, earlier, log
+from energy_agent.ledger.journal import database, log
 from energy_agent.ledger.journal.book import Book, from_text
 
 
@@ -56,8 +56,6 @@ def read_journal(path: Path) -> JournalView:
 
 
 def _read_book(connection: sqlite3.Connection) -> Book:
-    if database.version_of(connection) < database.TABLES:
-        return earlier.read(connection)
     number, text = database.get_checkpoint(connection)
     book = from_text(json.loads(text))
     for _, batch in log.read(connection, number):

@@ -18,12 +18,12 @@ from typing import Final, Protocol
 
 from energy_agent.core.errors import ChainError, JournalError
 from energy_agent.core.units import NS_PER_DAY
-from energy_agent.ledger.rows.kinds import INT64_MAX, Row, StepRow
+from energy_agent.ledger.rows.kinds import INT64_MAX, Row
 from energy_agent.ledger.rows.text import canonical, from_json, to_json
 from energy_agent.ledger.segments.files import SegmentFiles, read_bounded, read_start
 
 SCHEMA: Final = 2
-"""Of an unsigned segment. 2 has rows of steps; segments of schema 1 are read as they are."""
+"""Of an unsigned segment."""
 SIGNED_SCHEMA: Final = 3
 """Of a signed segment: `key` in the header, and a last line with the signature over the SHA-256 of all lines before it."""
 FIRST_PREVIOUS: Final = "0" * 64
@@ -205,8 +205,6 @@ def decode(data: bytes, where: str) -> Content:
             raise ChainError(f"{where}:{number}: invalid row: {error}") from None
         if line <= before or canonical(to_json(row)) != line:
             raise ChainError(f"{where}:{number}: is corrupted (not canonical: order, repetition or spelling)")
-        if header.schema < 2 and isinstance(row, StepRow):
-            raise ChainError(f"{where}:{number}: invalid row: schema {header.schema} has no steps")
         before = line
         rows.append(row)
     if len(rows) != header.rows:
@@ -223,13 +221,17 @@ def header_of(line: str, where: str) -> Header:
         raise ChainError(f"{where}:1: is corrupted (not JSON)") from None
     if not isinstance(value, dict) or value.pop("kind", None) != "segment":
         raise ChainError(f"{where}:1: is not a segment header")
-    if type(value.get("schema")) is int and value["schema"] > SIGNED_SCHEMA:
-        raise ChainError(f"{where}:1: has schema {value['schema']}, this Wattlens reads up to {SIGNED_SCHEMA}; update Wattlens")
-    expected = _FIELDS if value.get("schema") == SIGNED_SCHEMA else _UNSIGNED_FIELDS
+    schema = value.get("schema")
+    if type(schema) is int and schema not in (SCHEMA, SIGNED_SCHEMA):
+        raise ChainError(
+            f"{where}:1: expected segment schema {SCHEMA} or {SIGNED_SCHEMA}, got {schema}; "
+            "read it with the version that wrote it"
+        )
+    expected = _FIELDS if schema == SIGNED_SCHEMA else _UNSIGNED_FIELDS
     if value.keys() != expected.keys() or any(type(value[name]) is not kind for name, kind in expected.items()):
         raise ChainError(f"{where}:1: is corrupted (header: unknown or missing keys)")
     header = Header(**value)
-    sane = 1 <= header.schema <= SIGNED_SCHEMA and 0 <= header.from_ns <= header.to_ns <= INT64_MAX
+    sane = 0 <= header.from_ns <= header.to_ns <= INT64_MAX
     sane = sane and 0 <= header.sequence <= INT64_MAX and 0 <= header.rows <= INT64_MAX
     sane = sane and (header.schema < SIGNED_SCHEMA or _HEX.fullmatch(header.key) is not None)
     if not sane or not _HEX.fullmatch(header.previous) or canonical({"kind": "segment"} | value) != line:

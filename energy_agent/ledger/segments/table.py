@@ -116,7 +116,7 @@ def at_once(data: bytes) -> SegmentTable | None:
         columns = {kind: _columns(kind, mine, plain=plain, short=short) for kind, mine in by_kind.items()}
     except (ChainError, ValueError, KeyError, IndexError, RecursionError):
         return None
-    if (header.schema < 2 and "steps" in columns) or not all(_sound(kind, columns[kind], header) for kind in columns):
+    if not all(_sound(kind, columns[kind], header) for kind in columns):
         return None
     names = {name for rows in columns.values() for name in set(rows.get("device", ()))}
     names.update(columns["workload"]["workload"] if "workload" in columns else ())

@@ -1,4 +1,4 @@
-"""Journal and snapshot are lost, segments are left: each device has one gap from its last row to its next reading.
+"""Journal and snapshot are lost or of another format, segments are left: each device has one gap up to its next reading.
 
 No energy is counted twice, and none of that time is invented.
 """
@@ -22,6 +22,7 @@ from energy_agent.ledger.rows.kinds import Cell, GapRow
 from energy_agent.owners.processes import ProcessOwners
 from tests.energy_agent.accounting.test_accountant import SECOND, T0, UUIDS, Node, full_disk
 from tests.energy_agent.accounting.test_node import HOST, IDENTITY, S, info, node, plan
+from tests.energy_agent.ledger.cases import set_format
 from tests.energy_agent.node import test_clock_steps as agents
 from tests.energy_agent.runtime.loop.test_timing import HOUR
 
@@ -55,8 +56,8 @@ def is_whole(folder):
     return chain.verify([folder / "segments"], read_journal(folder / "journal.db")).faults == ()
 
 
-@pytest.fixture
-def lost(tmp_path):
+@pytest.fixture(params=[lose_journal, lambda folder: set_format(folder / "journal.db", 5)], ids=["lost", "of another format"])
+def lost(request, tmp_path):
     """A node with 10 seconds sealed and 20 more in the journal, which is lost; and the UTC ns at which its segment ends."""
     made = Node(tmp_path)
     for _ in range(11):
@@ -68,7 +69,7 @@ def lost(tmp_path):
         made.sweep()
         made.commit()
     made.journal.close()
-    lose_journal(tmp_path)
+    request.param(tmp_path)
     made.open()
     yield made, end_ns
     made.journal.close()

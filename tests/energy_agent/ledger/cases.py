@@ -1,5 +1,7 @@
 """Rows and journals that the ledger's tests share. All truth here is made of plain arithmetic, not of the ledger's output."""
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 from hypothesis import strategies as st
@@ -42,6 +44,12 @@ def filled(folder: Path, seconds=10, seals=(), **options):
 
 def opened(folder: Path, **options):
     return Journal.open(folder / "journal.db", options.pop("identity", IDENTITY), **options)
+
+
+def set_format(path: Path, number: int):
+    """Give a closed journal another format number, as another version's has."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version={number}")
 
 
 def energy(journal):

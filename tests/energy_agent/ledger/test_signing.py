@@ -116,7 +116,7 @@ def test_whatever_is_changed_of_a_signed_segment_is_named(shared, capsys, change
 
 
 def test_the_first_key_of_a_chain_must_stay(shared, capsys):
-    book(shared, "a", [0])  # of 0.1, or before the extra was installed
+    book(shared, "a", [0])  # before the extra was installed
     book(shared, "a", [1, 2], signer=signer_of(shared.parent / "one"))
     assert kinds(shared) == []
     book(shared, "a", [24], signer=signer_of(shared.parent / "two"))

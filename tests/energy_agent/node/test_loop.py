@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from energy_agent.core.boundary import JOURNAL_LOST
+from energy_agent.ledger.reading import read_rows
+from energy_agent.ledger.rows.kinds import GapRow
 from energy_agent.runtime.clock import SimulatedClock
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
 from tests.energy_agent.agents import AgentProcess, alive, of_device, segments
+from tests.energy_agent.ledger.cases import check, set_format
 from tests.support import eventually, said_here
 
 pytestmark = pytest.mark.timeout(360)
@@ -87,6 +91,27 @@ def test_faults_while_it_runs_name_their_device_and_cause_and_pass(agent, plant)
     eventually(lambda: sum(ups(agent).values()) == 4)
     for uuid in uuids[1:3]:
         assert uuid in agent.log  # the log named it
+
+
+def test_an_agent_meters_on_with_a_new_journal_where_it_finds_one_of_another_format(node, tmp_path):
+    state = tmp_path / "state"
+    with AgentProcess(state, node.directory) as agent:
+        eventually(lambda: sum(agent.series("wattlens_gpu_energy_joules_total").values()) > 0)
+        assert list(agent.series("wattlens_ledger_journals_moved_aside").values()) == [0]
+        assert agent.terminate(60)[0] == 0  # which seals the open hour
+    set_format(state / "journal.db", 7)
+    with AgentProcess(state, node.directory) as agent:
+        before = sum(agent.series("wattlens_gpu_energy_joules_total").values())
+        eventually(lambda: sum(agent.series("wattlens_gpu_energy_joules_total").values()) > before > 0)
+        assert list(agent.series("wattlens_ledger_journals_moved_aside").values()) == [1]
+        assert agent.log.count("expected journal format 6, got 7; moved to journal.db.format-7-") == 1
+        bounds = agent.series("wattlens_gpu_energy_gap_bound_joules_total")
+        assert len(bounds) == 4
+        assert min(bounds.values()) > 0
+        assert agent.terminate(60)[0] == 0
+    gaps = [each.row for each in read_rows(state) if isinstance(each.row, GapRow)]
+    assert {gap.reason for gap in gaps} == {JOURNAL_LOST}
+    check(state)
 
 
 def test_calls_that_are_not_supported_cost_their_field_and_nothing_else(agent, plant):

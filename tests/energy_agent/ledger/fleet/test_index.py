@@ -178,7 +178,7 @@ def test_a_file_that_changes_meanwhile_is_refused(fleet):
 
 @pytest.mark.parametrize("years", [2, 30, 56])
 def test_a_segment_over_years_is_a_fault_and_its_last_day_is_there(tmp_path, years):
-    """As earlier versions wrote it where a process claimed to be years old, or a clock stood at 1970."""
+    """As where a process claimed to be years old, or a clock stood at 1970."""
     from_ns = T0 - years * 365 * 24 * H
     count = TokenRow(T0, "w", "m", "training", from_ns, T0 + H // 4, 1)
     header = segment.Header(2, "lab", "a", "b", 0, segment.FIRST_PREVIOUS, "0", True, from_ns, T0 + H // 4, 1)

@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 from energy_agent.core.energy import Entry, Gap, Method, State, Steps, Tokens
 from energy_agent.core.errors import JournalError, UsageError
 from energy_agent.ledger.fleet import index
+from energy_agent.ledger.journal import database
 from energy_agent.ledger.journal.journal import Batch
+from energy_agent.ledger.journal.recovery import lost_devices
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.ledger.segments import segment as segments
 from energy_agent.ledger.segments.files import FailingFiles
-from tests.energy_agent.ledger.cases import IDENTITY, T0, S, check, energy, filled, opened, second, truth
+from tests.energy_agent.ledger.cases import IDENTITY, T0, S, check, energy, filled, opened, second, set_format, truth
 
 
 def test_what_is_committed_is_there_after_reopening(tmp_path):
@@ -121,15 +123,12 @@ REFUSED = {
     "PRAGMA application_id=77; CREATE TABLE t (x);": "a database of another program",
     "CREATE TABLE thesis (chapter TEXT); INSERT INTO thesis VALUES ('one');": "a database of another program",
     "my thesis, chapter one, and the rest of it": "not a database",
-    "PRAGMA user_version=99": "schema 99 is newer",
 }
 
 
 @pytest.mark.parametrize(("text", "message"), REFUSED.items())
 def test_what_is_not_a_journal_is_refused_untouched(tmp_path, text, message):
     path = tmp_path / "journal.db"
-    if "user_version" in text:
-        filled(tmp_path, 1).close()
     if text.startswith("my"):
         path.write_text(text)
     else:
@@ -140,6 +139,48 @@ def test_what_is_not_a_journal_is_refused_untouched(tmp_path, text, message):
         opened(tmp_path)
     assert path.read_bytes() == before
     assert not list(tmp_path.glob("*.torn-*"))
+
+
+@pytest.mark.parametrize("number", [1, database.FORMAT - 1, database.FORMAT + 1, 99])
+def test_a_journal_of_another_format_is_moved_aside_whole_and_the_chain_goes_on(tmp_path, number):
+    filled(tmp_path, 10, seals=(4, 7)).close()
+    path = tmp_path / "journal.db"
+    for nth, sealed in enumerate((8, 20)):
+        set_format(path, number)
+        before = {"": path.read_bytes(), "-snapshot": (tmp_path / database.SNAPSHOT).read_bytes()}
+        with pytest.raises(UsageError, match=f"^{path}: expected journal format {database.FORMAT}, got {number}; read it with"):
+            read_journal(path)
+        with contextlib.closing(opened(tmp_path, utc_ns=lambda: T0)) as journal:
+            aside = f"journal.db.format-{number}-20260101T000000Z" + "-2" * nth
+            assert {suffix: (tmp_path / f"{aside}{suffix}").read_bytes() for suffix in before} == before
+            assert "\n" not in journal.notice
+            assert f"expected journal format {database.FORMAT}, got {number}; moved to {aside};" in journal.notice
+            assert journal.stats().moved_aside == nth + 1
+            assert energy(journal) == truth([*range(8), *range(10, sealed)])  # all that was sealed
+            lost_ns = T0 + max(8, sealed) * S
+            assert lost_devices(journal.states()) == {"GPU-0": lost_ns, "GPU-1": lost_ns}
+            if nth == 0:
+                for i in range(10, 20):
+                    journal.commit(second(i))
+                assert journal.seal(None).sequence == 2
+                journal.commit(second(20))
+        check(tmp_path)
+    with contextlib.closing(opened(tmp_path)) as journal:
+        assert (journal.notice, journal.stats().moved_aside) == ("", 2)
+
+
+def test_journals_that_were_moved_aside_are_counted_until_they_are_taken_away(tmp_path):
+    filled(tmp_path, 1).close()
+    set_format(tmp_path / "journal.db", 5)
+    (tmp_path / "journal.db.torn-20251231T000000Z").touch()
+    (tmp_path / "journal.db.torn-20251231T000000Z-wal").touch()
+    with contextlib.closing(opened(tmp_path)) as journal:
+        assert journal.stats().moved_aside == 2
+        for path in tmp_path.glob("journal.db.*-*"):
+            path.unlink()
+        journal.commit(second(1))
+        journal.seal(None)
+        assert journal.stats().moved_aside == 0
 
 
 def test_what_is_no_place_for_a_journal_is_refused(tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks.journal import damage
 from energy_agent.core.saved_state import Component
-from energy_agent.ledger.journal import recovery
+from energy_agent.ledger.journal import database, recovery
 from energy_agent.ledger.journal.journal import SNAPSHOT_RETRY, Batch
 from energy_agent.ledger.segments import segment
 from tests.energy_agent.ledger.cases import IDENTITY, T0, S, check, energy, filled, opened, second, truth
@@ -63,7 +63,7 @@ def test_where_nothing_but_segments_is_left_the_end_of_each_devices_rows_is_know
     for path in tmp_path.glob("journal.*"):
         path.unlink()
     with contextlib.closing(opened(tmp_path)) as journal:
-        assert recovery.NAME in journal.notice
+        assert database.SNAPSHOT in journal.notice
         ends = dict.fromkeys(("GPU-0", "GPU-1"), T0 + 7 * S)  # the last three seconds were not sealed
         assert recovery.lost_devices(journal.states()) == ends
         assert energy(journal) == truth(range(7))
@@ -75,17 +75,17 @@ def test_where_nothing_but_segments_is_left_the_end_of_each_devices_rows_is_know
 
 
 def test_a_snapshot_that_cannot_be_written_is_reported_and_retried(folder):
-    blocked = folder / f".{recovery.NAME}.new"
+    blocked = folder / f".{database.SNAPSHOT}.new"
     blocked.mkdir()
     with contextlib.closing(opened(folder)) as journal:
         (source,) = journal.stats().health()
         assert not source.up
-        assert recovery.NAME in source.reason
+        assert database.SNAPSHOT in source.reason
         blocked.rmdir()
         for i in range(SNAPSHOT_RETRY):
             journal.commit(second(SECONDS + i))
         assert journal.stats().health() == ()
-        snapshot = recovery.read_snapshot(folder / recovery.NAME, IDENTITY)
+        snapshot = recovery.read_snapshot(folder / database.SNAPSHOT, IDENTITY)
         assert snapshot.book.commits + len(snapshot.tail) == journal.totals().commits
 
 
@@ -97,7 +97,7 @@ def empty(folder):
 
 
 def damage_snapshot(folder):
-    path = folder / recovery.NAME
+    path = folder / database.SNAPSHOT
     data = bytearray(path.read_bytes())
     data[100] ^= 1
     path.write_bytes(bytes(data))
@@ -108,12 +108,12 @@ def damage_both(folder):
     with contextlib.closing(sqlite3.connect(folder / "journal.db")) as connection, connection:
         (last,) = connection.execute("SELECT max(sequence) FROM log").fetchone()
         connection.execute("UPDATE log SET batch = 'torn' WHERE sequence = ?", (last - 5,))
-    path = folder / recovery.NAME
+    path = folder / database.SNAPSHOT
     path.write_bytes(path.read_bytes()[:-20])
 
 
 def tear_tail(folder):
-    path = folder / recovery.NAME
+    path = folder / database.SNAPSHOT
     lines = path.read_bytes().split(b"\n")
     lines[len(lines) // 2] = b"torn"
     path.write_bytes(b"\n".join(lines))
@@ -134,9 +134,11 @@ def test_what_is_left_goes_on_to_the_last_second(folder, harm):
 @pytest.mark.parametrize("lost", [0, 7])
 def test_a_segment_that_was_written_after_the_snapshot_counts_once(tmp_path, lost):
     with contextlib.closing(filled(tmp_path, 100)) as journal:
-        before = (tmp_path / recovery.NAME).read_bytes().split(b"\n")
+        before = (tmp_path / database.SNAPSHOT).read_bytes().split(b"\n")
         journal.seal(None)
-    (tmp_path / recovery.NAME).write_bytes(b"\n".join(before[: len(before) - 1 - lost]))  # as if it had ended between the two
+    (tmp_path / database.SNAPSHOT).write_bytes(
+        b"\n".join(before[: len(before) - 1 - lost])
+    )  # as if it had ended between the two
     (tmp_path / "journal.db").unlink()
     with contextlib.closing(opened(tmp_path)) as journal:
         assert energy(journal) == truth(range(100))
@@ -156,10 +158,12 @@ def test_workload_that_ended_before_the_snapshot_counts_once_and_stays_with_its_
         journal.commit(Batch(ended={"job": T0 + 50 * S}, states={Component.ENDED_ENERGY: ended_energy}))
         for i in range(50, 100):
             journal.commit(second(i, workload="next"))
-        before = (tmp_path / recovery.NAME).read_bytes().split(b"\n")
+        before = (tmp_path / database.SNAPSHOT).read_bytes().split(b"\n")
         journal.seal(None)
         totals = journal.totals()
-    (tmp_path / recovery.NAME).write_bytes(b"\n".join(before[: len(before) - 1 - lost]))  # as if it had ended between the two
+    (tmp_path / database.SNAPSHOT).write_bytes(
+        b"\n".join(before[: len(before) - 1 - lost])
+    )  # as if it had ended between the two
     (tmp_path / "journal.db").unlink()
     with contextlib.closing(opened(tmp_path)) as journal:
         after = journal.totals()
@@ -185,7 +189,7 @@ def test_another_nodes_snapshot_is_left_alone(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     filled(tmp_path / "a", 100, seals=(99,)).close()
-    shutil.copy(tmp_path / "a" / recovery.NAME, tmp_path / "b")
+    shutil.copy(tmp_path / "a" / database.SNAPSHOT, tmp_path / "b")
     with contextlib.closing(opened(tmp_path / "b", identity=replace(IDENTITY, node="other"))) as journal:
         assert energy(journal) == 0
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_agent.core.saved_state import apply_changes, copy_states, find_changes
-from energy_agent.ledger.journal import recovery
+from energy_agent.ledger.journal import database, recovery
 from energy_agent.ledger.journal.journal import Batch
 from energy_agent.ledger.journal.view import read_journal
 from tests.energy_agent.ledger.cases import IDENTITY, opened
@@ -44,7 +44,7 @@ def test_states_are_those_committed_last_after_any_seals_restarts_and_losses(don
                     nested.setdefault(component, {})[key] = text
             assert journal.states() == nested
             assert read_journal(path).book.states == nested
-        assert recovery.read_snapshot(path.with_name(recovery.NAME), IDENTITY) is not None
+        assert recovery.read_snapshot(path.with_name(database.SNAPSHOT), IDENTITY) is not None
         journal.close()
 
 

@@ -3,7 +3,6 @@ import json
 import os
 import re
 import subprocess
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from energy_agent.core.errors import ChainError, JournalError
 from energy_agent.ledger.journal.book import Book
 from energy_agent.ledger.journal.sealing import take
-from energy_agent.ledger.rows.kinds import StepRow
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.segments.files import FailingFiles, RealFiles
 from tests.energy_agent.ledger.cases import IDENTITY, batches, second
@@ -89,7 +87,8 @@ DAMAGE = {
     "invalid row: energy_uj": lambda head, rows: [head, *(re.sub(r'("energy_uj":)(\d+)', r'\1"\2"', row) for row in rows)],
     ":1: is corrupted (not JSON)": lambda head, rows: [head[:-5], *rows],
     ":1: is not a segment header": lambda head, rows: [rows[0], *rows],
-    "update Wattlens": head_with(f'"schema":{segment.SCHEMA}', '"schema":99'),
+    ":1: expected segment schema 2 or 3, got 99; read it": head_with(f'"schema":{segment.SCHEMA}', '"schema":99'),
+    ":1: expected segment schema 2 or 3, got 1; read it": head_with(f'"schema":{segment.SCHEMA}', '"schema":1'),
     ":1: is corrupted (header: invalid values)": head_with("0" * 64, "0" * 63 + "g"),
     ":1: is corrupted (header: unknown or missing keys)": head_with("true", "1"),
     ":2: is corrupted (not JSON)": lambda head, rows: [head, "[" * 100_000, *rows],
@@ -161,14 +160,3 @@ def test_a_segment_has_the_facts_of_its_rows_and_its_header_can_be_read_alone(tm
     path.write_bytes(b"no")
     with pytest.raises(ChainError):
         segment.peek(path)
-
-
-def test_a_segment_from_before_steps_is_read_as_it_is_and_can_hold_none():
-    new = segment.decode(text_of(sealed(second(0))), "x")
-    (steps,) = (row for row in new.rows if isinstance(row, StepRow))
-    assert (new.header.schema, steps.workload, steps.phase, steps.steps) == (2, "job", "training", 3)
-    rows = [row for row in new.rows if row is not steps]
-    old = segment.encode(replace(new.header, schema=1, rows=len(rows)), rows)
-    assert segment.encode(segment.decode(old, "x").header, segment.decode(old, "x").rows) == old
-    with pytest.raises(ChainError, match="schema 1 has no steps"):
-        segment.decode(segment.encode(replace(new.header, schema=1), new.rows), "x")

@@ -178,12 +178,6 @@ def test_rows_that_cannot_be_are_told_by_their_lines():
         assert table.at_once(text_of(rows)) is None
 
 
-def test_an_old_schema_has_no_steps_either_way():
-    assert read_both_ways(text_of(ROWS, schema=1)) is None
-    rows = [row for row in ROWS if row["kind"] != "steps"]
-    assert read_both_ways(text_of(rows, schema=1)) == table.at_once(text_of(rows, schema=1))
-
-
 def test_what_is_escaped_is_no_reason_to_read_slowly():
     batch = second(0, workload='jöb "x" \\ 😀')
     actions = [Action(T0, "GPU-0", "p", "set", '{"a":"b"}', "ok", "jöb\n")]
