@@ -99,7 +99,8 @@ def _install(node: Cluster, pictures: Path, began: float) -> Iterator[Row]:
         screen = node.shell(line)
         yield _row(line.splitlines()[-1], start, began, _last_line(screen))
     start = time.monotonic()
-    upgrade = "helm upgrade wattlens deploy/helm/wattlens --namespace wattlens --reuse-values --set dashboards.enabled=true"
+    upgrade = "helm upgrade wattlens deploy/helm/wattlens --namespace wattlens --reset-then-reuse-values"
+    upgrade += " --set dashboards.enabled=true"
     node.shell(upgrade)
     maps = node.objects("configmaps", "--namespace", "wattlens", "--selector", "grafana_dashboard=1")
     yield _row(upgrade, start, began, f"{len(maps)} ConfigMaps with dashboards")

@@ -1,4 +1,4 @@
-"""Check that a tag, the package, the chart and the changelog have the same version: `python -m tools.release v0.1.0`."""
+"""Check that a tag, the package, the chart and the changelog have the same version: `python -m tools.release vX.Y.Z`."""
 
 import re
 import sys

@@ -5,19 +5,23 @@ The images are built by the product's recipe, so that the agent runs on their Py
 
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from energy_agent.ledger.journal import database
 from tests.certificates import Authority
 from tests.deploy.kubernetes_objects import FOLDERS, KUBERNETES
 from tests.peers.kube import images
 from tests.peers.kube.cluster import NODE, ROOT, Cluster, CommandError, cluster, load, need_cluster
 from tests.peers.kube.init import KERNEL_SETTINGS
 from tests.support import eventually, need_program
+from wattlens import __version__
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(1800)]
 
@@ -117,7 +121,7 @@ def blocks(page: str) -> list[str]:
     """Shell commands that a page says are run here, with this cluster's names; images are built and there already."""
     text = (ROOT / "docs" / page).read_text()
     found = re.findall(r"<!-- run by: tests/peers/test_kubernetes.py -->\n```sh\n(.*?)```", text, re.S)
-    for word, name in {"REGISTRY": images.REGISTRY, "NAMESPACE": "serving", "NAME": "chat"}.items():
+    for word, name in {"REGISTRY": images.REGISTRY, "NAMESPACE": "serving", "NAME": "chat", "VERSION": __version__}.items():
         found = [re.sub(rf"\b{word}\b", name, block) for block in found]
     return [re.sub(r"^docker .*\n", "", block, flags=re.M) for block in found]
 
@@ -137,7 +141,7 @@ def test_the_quick_start_as_it_is_written(node: Cluster) -> None:
     node.kubectl("delete", "namespace", "wattlens", "--ignore-not-found")
     node.kubectl("apply", "--filename", ROOT / "tests/peers/kube/serving.yaml")
     look, set_up, see, annotate, _ = blocks("kubernetes.md")
-    (remove,) = blocks("security.md")
+    *_, remove = blocks("security.md")
     assert NODE in node.shell(look)
     assert "wattlens-agent: 1 of 1 nodes have a ready agent" in node.shell(set_up)
     node.kubectl("--namespace", "serving", "rollout", "status", "deployment/chat")
@@ -176,6 +180,45 @@ def test_the_quick_start_as_it_is_written(node: Cluster) -> None:
     assert gained_j > 0
     uninstall(node)
     node.kubectl("delete", "namespace", "serving", "--wait=false")
+
+
+def test_an_upgrade_keeps_values_and_energy_and_a_rollback_meets_a_journal_of_another_format(node: Cluster) -> None:
+    upgrade, rollback, _ = blocks("security.md")
+    install(node, "--set", "agent.config.holders.retention_s=77")
+    first = agent(node)
+    assert not may_list_pods(node)
+    with node.plant() as plant:
+        counters = [plant.truth(gpu).sensed_uj for gpu in range(plant.count)]
+        energy_j = sum(series(node, "wattlens_gpu_energy_joules_total").values())
+        node.shell(upgrade.replace("--set ", "--set informer.enabled=true,"))
+        second = agent(node)
+        gained_j = sum(series(node, "wattlens_gpu_energy_joules_total").values()) - energy_j
+        drawn_j = sum(plant.truth(gpu).sensed_uj - start for gpu, start in enumerate(counters)) / 1e6
+    assert second != first
+    assert abs(gained_j - drawn_j) < 3 * GPUS * 700  # as above
+    assert may_list_pods(node)
+    assert "retention_s: 77" in node.kubectl("--namespace", "wattlens", "describe", "configmap", "wattlens-agent")
+    values = json.loads(node.run("helm", "get", "values", "wattlens", "--namespace", "wattlens", "--output", "json"))
+    assert values["image"] == {"repository": f"{images.REGISTRY}/wattlens", "tag": __version__}
+    with closing(sqlite3.connect(node.folder / "lib/wattlens/journal.db", timeout=30)) as connection:
+        connection.execute(f"PRAGMA user_version={database.FORMAT + 1}")
+    energy_j = sum(series(node, "wattlens_gpu_energy_joules_total").values())
+    node.shell(rollback)
+    assert agent(node) not in (first, second)
+    assert not may_list_pods(node)
+    assert restarts(node) == 0
+    assert list(series(node, "wattlens_ledger_journals_moved_aside").values()) == [1]
+    sealed_j = sum(series(node, "wattlens_gpu_energy_joules_total").values())
+    assert sealed_j >= energy_j, "the agent that was stopped had sealed all that it showed"
+    assert sum(series(node, "wattlens_gpu_energy_gap_bound_joules_total").values()) > 0
+    for path in (node.folder / "lib/wattlens").glob("journal.db.format-*"):
+        path.unlink()
+    uninstall(node)
+
+
+def may_list_pods(node: Cluster) -> bool:
+    account = "system:serviceaccount:wattlens:wattlens-agent"
+    return node.run("sh", "-c", f"kubectl auth can-i list pods --as {account} || true").strip() == "yes"
 
 
 def test_the_preflight_leaves_nothing_in_the_way(node: Cluster) -> None:
