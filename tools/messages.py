@@ -51,9 +51,8 @@ def texts(root: Path) -> Iterator[tuple[str, str]]:
         for path in sorted((root / package).rglob("*.py")):
             for line, text in sorted(texts_of_python(path.read_text())):
                 yield f"{path.relative_to(root)}:{line}", text
-    if (root / _LANGUAGE).exists():  # earlier versions had these sentences in the code
-        for name, text in json.loads((root / _LANGUAGE).read_text())["messages"].items():
-            yield f"{_LANGUAGE}:{name}", text
+    for name, text in json.loads((root / _LANGUAGE).read_text())["messages"].items():
+        yield f"{_LANGUAGE}:{name}", text
 
 
 def main(arguments: Sequence[str]) -> int:

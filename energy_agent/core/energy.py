@@ -221,7 +221,7 @@ class Action:
     t_ns: int
     device: str
     policy: str
-    action: str  # set | restore | refuse; of earlier versions also expire
+    action: str  # set | restore | refuse
     setting: str  # canonical JSON of what was written, or of what was refused
     outcome: str  # ok, or the reason it was not
     workload: str = ""

@@ -19,8 +19,6 @@ from energy_agent.local_api.peers import ClientProcess
 from energy_agent.web.http1 import ServerResponse
 
 BODY_MAX_B = 16 * 1024
-TAKES = ("step_age_s",)
-"""Fields of a report that an agent of the first version refuses."""
 _WINDOW = re.compile(r"/v1/window/(\d{1,19})/(\d{1,19})")
 _WORKLOAD = re.compile(r"/v1/workload/([^/?#]{1,1000})")
 _GROUPS = "/v1/dvfs/groups"
@@ -136,7 +134,7 @@ class Routes:
     def me(self, peer: ClientProcess) -> dict[str, object]:
         """What the agent thinks the process is, and what its workload has used since it was first seen on this node."""
         workload = self._workload(peer)
-        said: dict[str, object] = {"workload": workload, "kind": peer.facts.kind, "pid": peer.identity[0], "takes": TAKES}
+        said: dict[str, object] = {"workload": workload, "kind": peer.facts.kind, "pid": peer.identity[0]}
         return said | self._about(workload) | {"everything": peer.everything}
 
     def _of(self, peer: ClientProcess, workload: str) -> ServerResponse:

@@ -1,15 +1,11 @@
 """An edition of a report as an auditor has it: its facts, read from a folder or a file that anybody may have written."""
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from energy_agent.core.errors import UsageError, WattlensError
 from reports.audit import folder as files
@@ -17,23 +13,6 @@ from reports.audit.canonical import KEY_BY_KEY, ExtensibleObject, Items, Number,
 from reports.audit.inputs import EditionInputs
 from reports.audit.manifest import Argument, Provenance, read_manifest, sha256
 from reports.figures.figure import Figure
-
-
-def _in_present_words(text: str) -> str:
-    """Return a method or a reason of any version in the present words: a rewording changes no figure."""
-    words, forms = _replacements()
-    for earlier, present in words.items():
-        text = text.replace(earlier, present)
-    for pattern, present in forms:
-        text = pattern.sub(present, text)
-    return text
-
-
-@cache
-def _replacements() -> tuple[dict[str, str], tuple[tuple[re.Pattern[str], str], ...]]:
-    """Return phrases that were replaced, and patterns of sentences whose fields moved."""
-    replacements = json.loads(resources.files("reports").joinpath("data/earlier_words.json").read_text("utf-8"))
-    return dict(replacements["words"]), tuple((re.compile(form), present) for form, present in replacements["forms"])
 
 
 def _instant(text: object) -> object:
@@ -54,7 +33,7 @@ class _Figure(ExtensibleObject):
     id: Text
     value: Number = None
     unit: Text
-    method: Annotated[Text, AfterValidator(_in_present_words)]
+    method: Text
     boundary: Text
     coverage: Number = None
     low: Number = None
@@ -62,7 +41,7 @@ class _Figure(ExtensibleObject):
     sources: Items[Text]
     factor_ids: Items[Text]
     dims: Annotated[dict[str, Text], KEY_BY_KEY]
-    reason: Annotated[Text, AfterValidator(_in_present_words)] | None = None
+    reason: Text | None = None
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

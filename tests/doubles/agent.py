@@ -107,7 +107,7 @@ class Agent:
             return 200, {"workload": "w", "node": self.node, "devices": [{"uuid": self.uuid, "held": True, **limits}]}
         if path == "/v1/training":
             self.reports.append(body)
-            return 202, {"workload": "w", "node": self.node, "takes": ["step_age_s"]}
+            return 202, {"workload": "w", "node": self.node}
         if path.startswith("/v1/window/"):
             start, end = map(int, path.split("/")[3:])
             joules = self.joules(start, end)

@@ -1,4 +1,4 @@
-"""Reads a run that `wattlens measure --save` or `measure().save()` wrote. The file is not trusted."""
+"""Reads a run that `wattlens measure --out` or `measure().save()` wrote. The file is not trusted."""
 
 import json
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ class SavedRun:
 
     Args:
         path: path of its file.
-        boards: J by GPU UUID; None if an older file does not have them.
+        boards: J by GPU UUID; None if they were not measured.
         labels: labels that the user saved with the run.
         tokens: tokens by `PER`; empty if none were counted.
         models: models that generated the tokens.

@@ -232,10 +232,6 @@ def rebuild(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
         value = command.get(name)
         return None if value is None else str(value)
 
-    if text("saved") is not None:
-        raise UsageError(
-            "the report has savings from a file (--savings), as in earlier versions; verify it with one of those versions"
-        )
     if text("org") is not None and org is None:
         raise UsageError(f"the report was created with {text('org')}; select it with --org")
     pinned = {(day.site, day.day): day.statement for day in manifest.inputs.days.values()}

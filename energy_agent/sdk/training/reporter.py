@@ -34,8 +34,6 @@ _SLOW_S = 30.0  # interval of requests to an agent that refused us
 _PATIENCE_S = 3.0  # without an agent for so long, NVML is read directly
 _FLUSH_S = 1.0
 _REFRESH_S = 5.0
-LATER = frozenset({"step_age_s"})
-"""Fields of a report that came after its first version."""
 
 
 class Reporter:
@@ -51,7 +49,6 @@ class Reporter:
         self._silent_since_s: float | None = None
         self._returned: ReturnedAgent | None = None
         self._heard = False
-        self._taken: frozenset[str] = frozenset()
         self._look_s = 0.0  # when it is looked again what steering promises
         self._promised = ""
         self._measured = False  # a `wattlens measure` above takes the reports
@@ -153,15 +150,13 @@ class Reporter:
 
         try:
             report = self._current_report()
-            # An agent of an older version refuses unknown fields, so send only those that it accepts.
-            status, reply = ask("POST", "/v1/training", {k: v for k, v in report.items() if k not in LATER or k in self._taken})
+            status, reply = ask("POST", "/v1/training", report)
         except (OSError, ValueError) as error:
             never = not self._heard and not agent_socket().exists()
             self._silent(partial(describe_silence, error), at_once=never)
             return
         if status == 202:
             self._silent_since_s, self._heard = None, True
-            self._taken = frozenset(map(str, reply.get("takes", ())))
             self._take_reply(reply)
             self._look(report)
         elif status == 429 or status >= 500:

@@ -176,8 +176,7 @@ def _table(facts: Facts, say: Translator, dimension: str, title: str, figures: l
     """The largest, then one row of all others, then what no workload held: each column adds up to the meter's total."""
     located = f"{co2e_prefix(facts)}held.location"
     boundaries = {facts.boundary_of(site) for site in facts.sites}
-    # Facts of earlier versions have no energy at the widest boundary.
-    widest = "energy.held.inventory" if "energy.held.inventory" in facts.figures else "energy.held.facility"
+    widest = "energy.held.inventory"
     columns: tuple[tuple[str, Scale | None], ...] = (
         ("energy.held", ENERGY),
         ("gpu_hours", None),

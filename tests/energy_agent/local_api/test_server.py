@@ -246,12 +246,12 @@ def test_a_process_without_nvml_is_answered_by_the_agent(tmp_path):
             environ = {k: v for k, v in os.environ.items() if k not in ("WATTLENS_SIM", "LD_LIBRARY_PATH")}
 
             def measured():
-                done = subprocess.run(
-                    [sys.executable, "-m", "wattlens", "measure", "--json", "--", "sleep", "2"],
+                subprocess.run(
+                    [sys.executable, "-m", "wattlens", "measure", "--out", tmp_path / "run.json", "--", "sleep", "2"],
                     env=environ | {"WATTLENS_AGENT_SOCKET": f"{tmp_path}/agent.sock"},
                     capture_output=True, text=True, timeout=120, check=True,
                 )  # fmt: skip
-                said = json.loads(done.stderr)
+                said = json.loads((tmp_path / "run.json").read_text())
                 return said if said["joules"] is not None else None  # an agent on a busy machine may answer too late
 
             said = eventually(measured)

@@ -57,7 +57,7 @@ def test_a_reload_that_ends_a_stuck_sensor_never_books_twice(power, ticks, perio
 @law
 @given(powers, ticks, before, st.data())
 def test_an_epoch_that_is_not_known_changes_nothing(power, ticks, times, data):
-    """A state of an older version, a machine that does not show its module: no reload is made up."""
+    """A machine that does not show its module: no reload is made up."""
     board, plain, knowing = BoardModel(power, ticks), Metered(), Metered()
     for t in times:
         plain.feed(board.sample(t))

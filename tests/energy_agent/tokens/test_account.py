@@ -157,7 +157,7 @@ def test_tokens_per_request_are_counted_from_the_next_reading_on_after_a_restart
     assert delta.generation_per_request.counts == (0, 2, 0)
     assert book.totals(up=True)[0].ttft is None
     text, book = book.dump(), account()
-    assert "per_request" not in text  # an agent of an earlier version reads it
+    assert "per_request" not in text
     book.restore(text)
     [delta] = book.feed([reading(9, lengths(20))], 9)
     assert (delta.requests, delta.generation_per_request) == (13, None)

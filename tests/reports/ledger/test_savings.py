@@ -18,7 +18,6 @@ from energy_agent.ledger.journal.journal import Journal
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from energy_agent.ledger.segments import segment
-from reports.audit.canonical import canonical
 from reports.figures.facts import Facts
 from reports.figures.figure import plain
 from reports.inputs import Organisation, SiteInputs
@@ -340,17 +339,3 @@ def test_an_agent_that_was_down_restates_the_quarter_when_it_is_back(
     found = {change["id"]: change for change in json.loads(capsys.readouterr().out)["changes"]}
     assert found["dvfs.claimed"]["causes"] == ["late data"]
     assert {name for name in found if not name.startswith("dvfs.")} == set()
-
-
-def test_a_report_with_a_statement_of_savings_is_not_made_again_without_it(
-    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Earlier versions took a file's word for it, and kept it in the manifest."""
-    assert reported(tmp_path / "out", ledger) == 0
-    path = tmp_path / "out/manifest.json"
-    manifest = json.loads(path.read_text())
-    manifest["command"]["saved"] = '{"saved_j":"1"}'
-    path.write_bytes(canonical(manifest))
-    capsys.readouterr()
-    assert main(["report", "verify", str(tmp_path / "out"), "--ledger", str(ledger)]) == 2
-    assert "--savings" in capsys.readouterr().err
