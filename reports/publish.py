@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.extras import install_hint
 from energy_agent.core.units import NS_PER_S
 from reports.audit import folder as files
 from reports.audit.edition import read_edition
@@ -172,7 +173,7 @@ def make(
             if form in forms:
                 (scratch / NAMES[form]).write_bytes(make())
     except ImportError as error:
-        raise WattlensError(f"the report needs {error.name}; install wattlens[reports]") from None
+        raise WattlensError(f"the report needs {error.name}; {install_hint('reports')}") from None
     if "emissions" in forms:
         write_emissions(facts, scratch)
     if "boamps" in forms:

@@ -165,6 +165,13 @@ def test_nobody_mocks_pickles_or_evaluates():
     assert [wrong for path in ALL for wrong in _banned(path)] == []
 
 
+def test_no_text_of_the_product_advises_a_package_of_an_index():
+    """A name in an index may be somebody else's; energy_agent/core/extras.py has the one text on how to install."""
+    advice = re.compile(r"pip install\W+wattlens|wattlens\[\w+\]")
+    texts = [p for p in PRODUCT if "extras" not in p.name] + sorted((ROOT / "docs").glob("*.md")) + [ROOT / "README.md"]
+    assert [str(path.relative_to(ROOT)) for path in texts if advice.search(path.read_text())] == []
+
+
 BANNED_WORDS = re.compile(r"\b(pickle|marshal|shelve|mock|eval|exec|shell)\b")
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from energy_agent.core.extras import install_hint
 from energy_agent.core.units import NS_PER_DAY
 from energy_agent.ledger.segments.segment import Header, Signer
 from energy_agent.ledger.segments.table import SegmentTable
@@ -72,7 +73,7 @@ def open_signer(folder: Path) -> tuple[Signer | None, str]:
     A key that cannot be read or made does not stop the node: its segments are unsigned then, which readers name.
     """
     if not available():
-        return None, "segments are not signed: pip install 'wattlens[signing]'"
+        return None, f"segments are not signed: {install_hint('signing')}"
     path = folder / KEY_FILE
     try:
         if not os.path.lexists(path):

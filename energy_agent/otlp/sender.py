@@ -15,6 +15,7 @@ from typing import Final
 from energy_agent.config.otlp import Otlp
 from energy_agent.core.energy import SourceHealth
 from energy_agent.core.errors import UsageError
+from energy_agent.core.extras import install_hint
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.runtime.threads import start_thread
 
@@ -129,5 +130,5 @@ def _exporter(config: Otlp) -> Callable[[Snapshot], str]:
     try:
         from energy_agent.otlp.exporter import Exporter
     except ImportError as error:
-        raise UsageError(f"otlp.endpoint needs an extra: pip install 'wattlens[otlp]' ({error})") from None
+        raise UsageError(f"otlp.endpoint needs an extra: {install_hint('otlp')} ({error})") from None
     return Exporter(config, headers)

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.extras import install_hint
 from energy_agent.core.units import NS_PER_S
 from energy_agent.runtime.parent import end_with_parent
 from energy_agent.sim import roots, scenario
@@ -125,7 +126,7 @@ class Daemon:
         try:
             return BuildingSimulator(self.directory, self.plant, self.scenario, self.started_ns), ""
         except ImportError:
-            return None, "its meters require pymodbus 3.13 or later: pip install 'wattlens[facility]'"
+            return None, f"its meters require pymodbus 3.13 or later: {install_hint('facility')}"
 
     def _play(self, event: faults.FaultEvent) -> None:
         try:

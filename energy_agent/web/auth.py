@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.extras import install_hint
 from energy_agent.web.http1 import PLAIN, ServerResponse
 from energy_agent.web.limits import Buckets
 
@@ -130,6 +131,6 @@ def library() -> ModuleType:
         import bcrypt
     except ImportError:
         raise UsageError(
-            "basic_auth_users needs bcrypt, which is not installed: pip install 'wattlens[auth]', or use web.bearer_token_file"
+            f"basic_auth_users needs bcrypt, which is not installed: {install_hint('auth')}, or use web.bearer_token_file"
         ) from None
     return bcrypt

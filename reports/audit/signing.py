@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import BeforeValidator, Field
 
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.extras import install_hint
 from energy_agent.ledger.signing import fits
 from reports.audit import folder as files
 from reports.audit.canonical import ExtensibleObject, canonical, read_as
@@ -197,4 +198,4 @@ def _needed() -> Iterator[None]:
     try:
         yield
     except ImportError:
-        raise WattlensError("signatures need the extra `reports`: pip install 'wattlens[reports]'") from None
+        raise WattlensError(f"signatures need the extra `reports`: {install_hint('reports')}") from None

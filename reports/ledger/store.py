@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any, Final, TypeVar
 
 from energy_agent.core.errors import ChainError, WattlensError
+from energy_agent.core.extras import install_hint
 from energy_agent.ledger.fleet.day_sums import DAY_COLUMNS
 from energy_agent.ledger.fleet.parquet import columns_of, file_name
 from reports.ledger.days import Day, DayStorage
@@ -182,7 +183,7 @@ def open_store(
     try:
         import duckdb
     except ImportError:
-        raise WattlensError("the report needs DuckDB; install wattlens[reports]") from None
+        raise WattlensError(f"the report needs DuckDB; {install_hint('reports')}") from None
     with tempfile.TemporaryDirectory(prefix="wattlens-report-") as scratch:
         settings: dict[str, Any] = {
             "memory_limit": MEMORY,

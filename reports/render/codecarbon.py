@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from energy_agent.core.errors import WattlensError
+from energy_agent.core.extras import install_hint
 from energy_agent.core.text import harmless
 from energy_agent.core.units import J_PER_KWH, NS_PER_H, NS_PER_S
 from reports.figures.facts import Facts
@@ -40,7 +41,7 @@ from reports.render.allocated import (
 FILE_NAME: Final = "emissions.csv"
 BOAMPS_NAME: Final = "boamps.zip"
 OTHER_INTERFACE: Final = (
-    "the installed CodeCarbon has another interface ({error}); install the version that wattlens[reports] names"
+    "the installed CodeCarbon has another interface ({error}); install the version that the extra `reports` names"
 )
 QUALITIES: Final = ((Fraction(1, 10), "high"), (Fraction(1, 4), "medium"), (Fraction(1, 2), "low"))
 """BoAmps: quality of a report by the bound of its relative error (report_schema.json)."""
@@ -98,7 +99,7 @@ def codecarbon_library(user: str) -> Iterator[None]:
             yield
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError) and error.name == "codecarbon":
-            raise WattlensError(f"{user} needs CodeCarbon; install wattlens[reports]") from None
+            raise WattlensError(f"{user} needs CodeCarbon; {install_hint('reports')}") from None
         missing = error.msg.partition(" (")[0]
         raise WattlensError(f"{user}: {OTHER_INTERFACE.format(error=missing)}") from error
     finally:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import wattlens
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.extras import install_hint
 from energy_agent.core.text import printable
 from wattlens.cli._command import Command
 from wattlens.cli._options import Pairs, add_simulate, enter_simulated_node, strip_separator
@@ -273,7 +274,7 @@ def _otlp(url: str | None, headers: Path | None) -> "Otlp | None":
     try:
         importlib.import_module("opentelemetry.exporter.otlp.proto.http")
     except ImportError as error:
-        raise UsageError(f"measure: --otlp needs an extra: pip install 'wattlens[otlp]' ({error})") from None
+        raise UsageError(f"measure: --otlp needs an extra: {install_hint('otlp')} ({error})") from None
     return receiver
 
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, BinaryIO, Final
 
 from energy_agent.core.errors import ChainError, UsageError
+from energy_agent.core.extras import install_hint
 from energy_agent.core.units import decimal
 from energy_agent.ledger.fleet.day_sums import DAY_COLUMNS
 from energy_agent.ledger.fleet.waiting import Numbers, Texts, Values
@@ -32,7 +33,7 @@ def _pyarrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise UsageError("Parquet requires the extra `ledger`: pip install 'wattlens[ledger]'") from None
+        raise UsageError(f"Parquet requires the extra `ledger`: {install_hint('ledger')}") from None
     return pyarrow
 
 

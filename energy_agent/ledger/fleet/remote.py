@@ -3,6 +3,7 @@
 from typing import Any
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.extras import install_hint
 
 
 def open_url(url: str) -> tuple[Any, str]:
@@ -14,7 +15,7 @@ def open_url(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError:
-        raise UsageError("a ledger URL requires the extra `ledger`: pip install 'wattlens[ledger]'") from None
+        raise UsageError(f"a ledger URL requires the extra `ledger`: {install_hint('ledger')}") from None
     try:
         system, root = fsspec.core.url_to_fs(url)
     except (ValueError, ImportError) as error:

@@ -15,6 +15,7 @@ from typing import Final
 
 from energy_agent.core.boundary import host, is_gpu, is_meter, site_and_meter
 from energy_agent.core.errors import UsageError
+from energy_agent.core.extras import install_hint
 from energy_agent.core.text import separator_hint
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.rows.kinds import INT64_MAX
@@ -135,7 +136,7 @@ def read_inventory(path: Path, default: str | None = None) -> Sites:
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path}: is not a CSV file in UTF-8: {error}") from None
     if keys and not available():
-        raise UsageError(f"{path}: has keys, and signatures require the extra `signing`: pip install 'wattlens[signing]'")
+        raise UsageError(f"{path}: has keys, and signatures require the extra `signing`: {install_hint('signing')}")
     enrolled = Keys({who: tuple(sorted(entries)) for who, entries in keys.items()})
     return Sites({key: tuple(value) for key, value in stays.items()}, default, enrolled)
 

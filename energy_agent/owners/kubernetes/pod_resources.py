@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from energy_agent.core.energy import WorkloadFacts
+from energy_agent.core.extras import install_hint
 from energy_agent.core.ports import Clock
 from energy_agent.core.text import printable
 from energy_agent.owners.claims import Claim
@@ -74,7 +75,7 @@ class SocketLister:
         try:
             import grpc
         except ImportError:
-            raise OSError("grpcio is not installed: pip install 'wattlens[kubernetes]'") from None
+            raise OSError(f"grpcio is not installed: {install_hint('kubernetes')}") from None
         if self._channel is None:
             options = (("grpc.max_receive_message_length", MAX_ANSWER_B), ("grpc.enable_http_proxy", 0))
             self._channel = grpc.insecure_channel(self._target, options=options)

@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from energy_agent.core.extras import install_hint
 from energy_agent.runtime.threads import start_thread
 from energy_agent.sdk.training.progress import Status
 
@@ -70,7 +71,7 @@ def live_view(status: Callable[[], Status], name: str = "") -> Any:
         anywidget: Any = import_module("anywidget")
         traitlets: Any = import_module("traitlets")
     except ImportError:
-        raise ImportError("the live view requires the extra `notebook`: pip install 'wattlens[notebook]'") from None
+        raise ImportError(f"the live view requires the extra `notebook`: {install_hint('notebook')}") from None
 
     class View(anywidget.AnyWidget):  # type: ignore[misc]
         _esm = Path(__file__).with_name("widget.js")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Self
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.extras import install_hint
 from energy_agent.sim.cluster import model
 from energy_agent.sim.cluster.api_server import ApiServer
 from energy_agent.sim.cluster.kubelet import Kubelet
@@ -28,7 +29,7 @@ class SimulatedCluster:
         try:
             kubelet = Kubelet(directory, wanted.other_pods, seed)
         except ImportError:
-            raise UsageError("the kubelet of the scenario requires grpcio: pip install 'wattlens[kubernetes]'") from None
+            raise UsageError(f"the kubelet of the scenario requires grpcio: {install_hint('kubernetes')}") from None
         return cls(kubelet, ApiServer(directory) if wanted.api_server else None)
 
     def show(self, pods: list[PodNow]) -> None:

@@ -19,6 +19,7 @@ from pydantic import Field, field_validator, model_validator
 from energy_agent.config.messages import HOST
 from energy_agent.config.section import Section
 from energy_agent.core.errors import UsageError
+from energy_agent.core.extras import install_hint
 from energy_agent.core.meters.reading import MeterError
 from energy_agent.runtime.files.secret_file import read_secret
 from energy_agent.runtime.network.connection import RESOLVER, ConnectError, DeadlineError
@@ -88,7 +89,7 @@ class Session:
     def __init__(self, access: SnmpAccess, timeout_s: float, key: str) -> None:
         for library, why in (("pysnmp", "snmp"), ("cryptography", f"privacy: {access.privacy}")):
             if importlib.util.find_spec(library) is None and (library == "pysnmp" or _encrypts(access)):
-                raise MeterError(f"{why} requires the package {library}: pip install 'wattlens[facility]'")
+                raise MeterError(f"{why} requires the package {library}: {install_hint('facility')}")
         self._access, self._timeout_s, self._key = access, timeout_s, key
         self._where = f"{access.host}:{access.port}"
         self._secrets = self._read_secrets()

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from energy_agent.config.messages import HOST
 from energy_agent.config.section import Section
 from energy_agent.core.errors import UsageError
+from energy_agent.core.extras import install_hint
 from energy_agent.core.meters.reading import MeterError, MeterReading
 from energy_agent.core.ports import Clock
 from energy_agent.runtime.network.connection import ConnectError, DeadlineError, connect
@@ -201,7 +202,7 @@ class _Line:
             from pymodbus.client import ModbusTcpClient
             from pymodbus.exceptions import ModbusException
         except ImportError:
-            raise UsageError("Modbus requires the extra `facility`: pip install 'wattlens[facility]'") from None
+            raise UsageError(f"Modbus requires the extra `facility`: {install_hint('facility')}") from None
         if self._client is None:
             logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # a failure becomes a reason, reported once
             self._client = ModbusTcpClient(self._host, port=self._port, retries=0, trace_packet=self._trace)

@@ -150,5 +150,5 @@ def test_no_password_is_shown() -> None:
 
 def test_without_the_library_the_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bcrypt", None)
-    with pytest.raises(UsageError, match=r"pip install 'wattlens\[auth\]'"):
+    with pytest.raises(UsageError, match=r"pip install .\.\[auth\]"):
         auth.library()

@@ -18,6 +18,7 @@ import pyarrow.parquet
 import pytest
 
 from energy_agent.core.energy import State, Tokens, WorkloadFacts
+from energy_agent.core.extras import install_hint
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
@@ -751,3 +752,13 @@ def test_invoices_alone_have_earlier_periods_and_a_base_year(tmp_path: Path, cap
     stated = [(each["kind"], each["name"]) for each in facts["stated_inputs"]]
     assert stated == [("invoice", "R20257"), ("invoice", "R20264"), ("invoice", "R20267")]
     assert main(["report", "verify", str(tmp_path / "o"), "--org", str(path)]) == 0
+
+
+def test_without_its_libraries_the_report_names_one_extra_that_has_them_all(ledger: Path, tmp_path: Path) -> None:
+    bare = "import sys; sys.modules.update(dict.fromkeys(('duckdb', 'pyarrow', 'fsspec'))); from wattlens.cli import main; "
+    command = ["report", "--ledger", str(ledger), "--quarter", "2026Q1", "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-c", f"{bare}sys.exit(main({command!r}))"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert install_hint("reports") in done.stderr

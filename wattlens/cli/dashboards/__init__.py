@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.extras import install_hint
 from wattlens.cli._command import Command
 from wattlens.cli.dashboards import annotate, push
 
@@ -21,6 +22,9 @@ def _configure(group: argparse.ArgumentParser) -> None:
         "--otlp",
         action="store_true",
         help="also write recording rules that give GPU metrics sent by OTLP the names that the dashboards read",
+    )
+    build.add_argument(
+        "--runbooks", default="", metavar="URL", help="address of docs/alerts.md on your network; alerts link to it"
     )
     build.set_defaults(action=_build)
     check = actions.add_parser(
@@ -49,14 +53,15 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         return int(arguments.action(arguments))
     except ModuleNotFoundError as error:
-        raise UsageError(f"building dashboards needs {error.name}; install: pip install 'wattlens[dev]'") from None
+        raise UsageError(f"building dashboards needs {error.name}; install: {install_hint('dev')}") from None
 
 
 def _build(arguments: argparse.Namespace) -> int:
     from dashboards.build.build import build
 
     try:
-        written = [str(path) for path in build(arguments.out, otlp=arguments.otlp)]
+        paths = build(arguments.out, otlp=arguments.otlp, runbooks=arguments.runbooks)
+        written = [str(path) for path in paths]
     except OSError as error:
         raise UsageError(f"--out: cannot write {error.filename}: {error.strerror}") from None
     print(json.dumps({"written": written}) if arguments.json else "\n".join(written))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.extras import install_hint
 from wattlens.cli._command import print_table
 from wattlens.cli._options import number, share
 from wattlens.cli.dvfs.replay_chart import Bar, bars, svg
@@ -195,5 +196,5 @@ def _picture(text: str) -> Path:
     if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
         raise argparse.ArgumentTypeError(f"cannot write {text}")
     if find_spec("matplotlib") is None:
-        raise argparse.ArgumentTypeError("needs matplotlib; install: pip install 'wattlens[reports]'")
+        raise argparse.ArgumentTypeError(f"needs matplotlib; install: {install_hint('reports')}")
     return path

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.extras import install_hint
 from energy_agent.core.text import printable
 
 if TYPE_CHECKING:
     from energy_agent.ledger.segments.segment import Signer
 
-NEED_SIGNING: Final = "signatures need the extra `signing`: pip install 'wattlens[signing]'"
+NEED_SIGNING: Final = f"signatures need the extra `signing`: {install_hint('signing')}"
 
 
 def open_signer(option: str, path: Path) -> "Signer":

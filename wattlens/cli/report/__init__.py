@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +152,7 @@ def _verify(parsed: argparse.Namespace) -> int:
 
 def _make(parsed: argparse.Namespace) -> int:
     from energy_agent.core.errors import UsageError, WattlensError
+    from energy_agent.core.extras import install_hint
     from reports.compose import period_marks, too_little
     from reports.figures.wording import percent
     from reports.language import say_in
@@ -159,6 +161,8 @@ def _make(parsed: argparse.Namespace) -> int:
 
     if parsed.ledger is None and parsed.org is None:
         raise UsageError("missing --ledger (or --org with invoices); see wattlens report --help")
+    if find_spec("duckdb") is None:
+        raise UsageError(f"the report needs the extra `reports`; {install_hint('reports')}")
     say, forms = say_in(parsed.language), _forms(parsed.formats)
     for path in (parsed.sign_key, parsed.sign_passphrase_file):
         if path is not None and not path.is_file():

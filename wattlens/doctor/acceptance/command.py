@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from energy_agent.config.agent import Config
 from energy_agent.core.errors import UsageError
+from energy_agent.core.extras import install_hint
 from energy_agent.ledger.segments.segment import Signer
 from energy_agent.ledger.signing import KEY_FILE, available, load_signer
 from wattlens.doctor import capturing
@@ -49,8 +50,8 @@ def open_signer(key: Path | None, state: Path | None) -> tuple[Signer | None, st
     """
     if not available():
         if key is not None:
-            raise UsageError("--key: signatures need the extra `signing`: pip install 'wattlens[signing]'")
-        return None, "pip install 'wattlens[signing]' for signatures"
+            raise UsageError(f"--key: signatures need the extra `signing`: {install_hint('signing')}")
+        return None, f"{install_hint('signing')} for signatures"
     path = key if key is not None else (state or default_state_dir()) / KEY_FILE
     try:
         signer, _ = load_signer(path, follow=key is not None)

@@ -12,6 +12,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.extras import install_hint
 from energy_agent.ledger.rows.text import canonical
 from energy_agent.ledger.segments.segment import Signer, append_signature, split_signature
 from energy_agent.ledger.signing import available, fits
@@ -91,7 +92,7 @@ def _check_signature(data: bytes, line: str, key: str, where: str) -> None:
     if signature is None:
         raise UsageError(f"{where}: its last line is not a signature")
     if not available():
-        raise UsageError(f"{where}: the signature cannot be checked: pip install 'wattlens[signing]'")
+        raise UsageError(f"{where}: the signature cannot be checked: {install_hint('signing')}")
     if not fits(bytes.fromhex(key), bytes.fromhex(signature[0]), signature[1]):
         raise UsageError(f"{where}: was changed: the signature does not fit the result")
 

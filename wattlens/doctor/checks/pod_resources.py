@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from energy_agent.core.extras import install_hint
 from energy_agent.owners.kubernetes.grants import Naming, PodResourcesError, grants
 from energy_agent.owners.kubernetes.pod_logs import DEFAULT_FOLDER, PodLogs
 from energy_agent.owners.kubernetes.pod_resources import SocketLister
@@ -66,9 +67,7 @@ def _query_kubelet(path: Path, without: str) -> DoctorFinding:
     try:
         listed = list(grants(lister(), Naming()))
     except (OSError, PodResourcesError) as error:
-        fix = (
-            "pip install 'wattlens[kubernetes]'" if "grpcio" in str(error) else "check that the kubelet listens on this socket"
-        )
+        fix = install_hint("kubernetes") if "grpcio" in str(error) else "check that the kubelet listens on this socket"
         return DoctorFinding(FindingLevel.WARN, "kubelet", f"{path}: {error}: {without}", fix)
     finally:
         lister.close()

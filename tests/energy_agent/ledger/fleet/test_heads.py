@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from energy_agent.core.extras import install_hint
 from energy_agent.ledger.fleet import heads
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.signing import KEY_FILE
@@ -293,4 +294,4 @@ def test_without_the_library_heads_are_neither_signed_nor_checked(site, capsys, 
     monkeypatch.setattr(builtins, "__import__", without)
     for code, out, err in (sign(site, capsys), verify(site, capsys)):
         assert (code, out, err.count("\n")) == (2, "", 1)
-        assert "wattlens[signing]" in err
+        assert install_hint("signing") in err

@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from energy_agent.core.errors import WattlensError
+from energy_agent.core.extras import install_hint
 from energy_agent.sim import scenario
 from energy_agent.sim.building import site
 from energy_agent.sim.node import SimulatedNode
@@ -25,7 +26,7 @@ def test_without_a_fit_pymodbus_the_node_starts_without_a_building(tmp_path, mon
     (tmp_path / "shadow/pymodbus/__init__.py").write_text(code)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "shadow"))
     with SimulatedNode.start(scenario.parse(NODE.encode(), "test"), tmp_path / "node") as running:
-        reason = "its meters require pymodbus 3.13 or later: pip install 'wattlens[facility]'"
+        reason = f"its meters require pymodbus 3.13 or later: {install_hint('facility')}"
         assert running.state()["facility"] == {"reason": reason}
         assert "no building: its meters require pymodbus" in refusal(site.truth, running)
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.extras import install_hint
 from wattlens.report.inputs.faults import Faults
 from wattlens.report.inputs.workbook.columns import EXAMPLE, HOW_TO, NOTE, Sheet, SheetRow
 from wattlens.report.inputs.workbook.sheets import BY_TITLE
@@ -77,7 +78,7 @@ def _opened(raw: bytes, book: str, *, values: bool) -> Any:
     try:
         import openpyxl
     except ImportError:
-        raise UsageError(f"{book}: reading workbooks needs openpyxl; install: pip install 'wattlens[reports]'") from None
+        raise UsageError(f"{book}: reading workbooks needs openpyxl; install: {install_hint('reports')}") from None
     with _refusing(f"{book}: {_UNREADABLE}"):
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > UNPACKED_MAX_B:

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.extras import install_hint
 from wattlens.report.inputs.workbook.cells import placed
 from wattlens.report.inputs.workbook.columns import EXAMPLE, HOW_TO, NOTE, Sheet, SheetColumn
 from wattlens.report.inputs.workbook.file import START
@@ -49,7 +50,7 @@ def template(inventory: Iterable[Mapping[str, str]] = ()) -> bytes:
     try:
         import xlsxwriter
     except ImportError:
-        raise UsageError("writing the workbook needs xlsxwriter; install: pip install 'wattlens[reports]'") from None
+        raise UsageError(f"writing the workbook needs xlsxwriter; install: {install_hint('reports')}") from None
     lines = list(inventory)
     sites = [{"name": site} for site in sorted({line["site"] for line in lines if line.get("site")})]
     known: dict[str, Sequence[Mapping[str, Any]]] = {"Inventory": lines, "Sites": sites}
