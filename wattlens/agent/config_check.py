@@ -18,6 +18,7 @@ from energy_agent.config.dvfs import matching
 from energy_agent.config.node_meters import IN_THE_CLEAR
 from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError
+from energy_agent.core.extras import install_hint
 from energy_agent.node.sensor_file import tick_ns_by_board
 from energy_agent.otlp.sender import read_headers
 from energy_agent.runtime.files.permissions import require_safe
@@ -184,7 +185,7 @@ def _otlp(config: Config) -> Iterator[Warned]:
     try:
         import_module("opentelemetry.exporter.otlp.proto.http")
     except ImportError:
-        yield "otlp.endpoint", "nothing is exported without an extra: pip install 'wattlens[otlp]'"
+        yield "otlp.endpoint", f"nothing is exported without an extra: {install_hint('otlp')}"
     if config.otlp.headers_file is not None and os.access(config.otlp.headers_file, os.R_OK):
         read_headers(config.otlp.headers_file)
     parts = urlsplit(config.otlp.endpoint or "")
@@ -280,8 +281,8 @@ def _driver(config: Config) -> Iterator[Warned]:
     if not _DRIVER.is_dir() and config.sources.nvml.on_start_failure == "fail":
         yield (
             "sources.nvml.on_start_failure",
-            "this machine has no NVIDIA driver, so the agent would exit at start: set 'retry' to wait for the driver, or "
-            "'skip' to run without it",
+            "this machine has no NVIDIA driver, so without --simulate the agent would exit at start: set 'retry' to wait for "
+            "the driver, or 'skip' to run without it",
         )
 
 

@@ -84,5 +84,9 @@ def parse(raw: bytes, name: str) -> object:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         what = getattr(error, "problem", None) or " ".join(str(error).split())
+        if what.startswith("expected <block end>") and mark and mark.line:
+            what = f"the indentation does not match line {mark.line}"
+        elif "'\\t' that cannot start" in what:
+            what = "expected spaces, got a tab"
         raise UsageError(f"{name} is not valid YAML{where}: {what}") from None
     return {} if data is None else data

@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
     started = ok("start", str(tmp_path / "node.yaml"), "--dir", folder)
     assert "load" in started
     assert "  no workload                    gpu 1\n" in started
-    assert f"wattlens sim stop --dir {folder}" in started
+    assert f"\nstop: wattlens sim stop --dir {folder}\n" in started
     yield folder
     assert ok("stop", "--dir", folder) == f"stopped the simulated node in {folder}\n"
     assert sim("status", "--dir", folder).returncode == 2

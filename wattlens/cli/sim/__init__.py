@@ -82,7 +82,7 @@ def _start(args: argparse.Namespace) -> int:
     if not args.foreground:
         _show_start(node, args.scenario)
         where = f" --dir {shlex.quote(str(node.directory))}" if args.dir else ""
-        print(f"show: wattlens sim status{where} use: wattlens sim run{where} -- CMD stop: wattlens sim stop{where}")
+        print(f"show: wattlens sim status{where}\nuse:  wattlens sim run{where} -- CMD\nstop: wattlens sim stop{where}")
         return 0
     with node:
         try:
