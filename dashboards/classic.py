@@ -150,8 +150,6 @@ def _link(link: Link, kind: str, kept: list[str]) -> Any:
     from grafana_foundation_sdk.builders.dashboard import DashboardLink
 
     of = "__data.fields" if kind == "table" else "__field.labels"
-    if link.page:
-        return DashboardLink(link.title).url(f"{link.page}${{{of}.{link.choices['page']}}}").target_blank(True)
     choices = [f"var-{name}=${{{of}.{label}}}" for name, label in link.choices.items()]
     stays = [f"${{{name}:queryparam}}" for name in ("datasource", *kept) if name not in link.choices]
     return DashboardLink(link.title).url(f"/d/{link.uid}?{'&'.join((*choices, *stays, '${__url_time_range}'))}")

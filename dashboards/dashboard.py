@@ -72,13 +72,11 @@ class Link:
         title: what the target shows.
         uid: of the dashboard.
         choices: variable there -> label here whose value it takes.
-        page: instead of a dashboard: address of a page, to which the value of the label `choices["page"]` is appended.
     """
 
     title: str
     uid: str = ""
     choices: Mapping[str, str] = field(default_factory=dict)
-    page: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,18 +54,21 @@ def _build_dashboards() -> dict[str, str]:
     return files
 
 
-def build(root: Path, *, otlp: bool = False) -> list[Path]:
+def build(root: Path, *, otlp: bool = False, runbooks: str = "") -> list[Path]:
     """Write every file under `root`; returns their paths.
 
     Args:
         root: the folder.
         otlp: also the rules for metrics that were sent by OTLP, which are not committed.
+        runbooks: address of docs/alerts.md on your network; alerts link to it.
     """
     written = []
     more = {otlp_rules.PATH: rule_files.otlp()} if otlp else {}
     for name, content in (artefacts() | more).items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        if runbooks:
+            content = content.replace(f"runbook: {alerts.RUNBOOKS}#", f"runbook_url: {runbooks}#")
         path.write_text(content, encoding="utf-8")
         written.append(path)
     return written

@@ -15,8 +15,8 @@ from energy_agent.core.catalogue.node import metric
 
 JOB: Final = 'job=~"wattlens.*"'
 """The scrape jobs of agents and site processes."""
-RUNBOOKS: Final = "https://wattlens.io/runbooks"
-"""Where the sections of docs/alerts.md are published, each under the name of its alert."""
+RUNBOOKS: Final = "docs/alerts.md"
+"""The page with a section per alert, in the repository. `dashboards build --runbooks URL` replaces it by the page's address."""
 UNSEEN_SHARE, IDLE_SHARE, THROTTLED_SHARE, COVERED_SHARE = 0.05, 0.5, 0.1, 0.95
 WORKLOAD_IDLE_SHARE = 0.9
 RISE: Final = 1.1
@@ -50,9 +50,14 @@ class Alert:
     summary: str
     description: str
 
+    @property
+    def runbook(self) -> str:
+        """Page and section of its runbook."""
+        return f"{RUNBOOKS}#{self.name.lower()}"
+
     def rule(self) -> dict[str, object]:
         """As it stands in a rules file."""
-        notes = {"summary": self.summary, "description": self.description, "runbook_url": f"{RUNBOOKS}/{self.name}"}
+        notes = {"summary": self.summary, "description": self.description, "runbook": self.runbook}
         labels = {"severity": self.severity}
         return {"alert": self.name, "expr": self.expr, "for": self.pending, "labels": labels, "annotations": notes}
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dashboards.build.build import syntax_error
+from dashboards.build import grafana_alerts
+from dashboards.build.build import build, syntax_error
 from dashboards.rules import alerts, files, load_bands, model, steering
 from energy_agent.core.catalogue.node import CATALOGUE
 from tests.support import need_program, promtool_with
@@ -145,7 +146,7 @@ def run(case: Case, folder: Path, **changed: str) -> subprocess.CompletedProcess
     notes = {
         "summary": case.summary,
         "description": alert.description,
-        "runbook_url": f"{alerts.RUNBOOKS}/{alert.name}",
+        "runbook": alert.runbook,
     } | changed
     fired = [{"exp_labels": case.labels | {"severity": alert.severity}, "exp_annotations": notes}]
     times = [(case.silent, []), (case.fires, fired), (case.resolved, [])]
@@ -182,6 +183,21 @@ def test_a_case_can_fail(tmp_path: Path) -> None:
 def test_every_alert_has_a_case() -> None:
     assert {case.alert for case in CASES} == ALERTS.keys()
     assert 10 <= len(ALERTS) <= 16
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_a_runbook_link_points_to_a_section_of_a_page_of_the_repository(name: str, tmp_path: Path) -> None:
+    page, _, section = ALERTS[name].rule()["annotations"]["runbook"].partition("#")
+    headings = re.findall(r"^## (.+)$", (ROOT / page).read_text(), re.M)
+    assert section in [heading.lower().replace(" ", "-") for heading in headings]
+
+
+def test_runbook_links_take_the_address_of_the_users_copy(tmp_path: Path) -> None:
+    build(tmp_path, runbooks="https://wiki.example.com/alerts")
+    for name in (files.ALERTS, files.OBJECT, grafana_alerts.PATH):
+        text = (tmp_path / name).read_text()
+        assert text.count("runbook_url: https://wiki.example.com/alerts#wattlens") == len(ALERTS)
+        assert "docs/alerts.md" not in text
 
 
 @pytest.mark.parametrize("name", ALERTS)

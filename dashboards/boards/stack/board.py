@@ -4,7 +4,6 @@ from dashboards.boards.stack import rows
 from dashboards.dashboard import (
     Dashboard,
     DashboardRows,
-    Link,
     Panel,
     PanelQuery,
     PanelRow,
@@ -14,7 +13,7 @@ from dashboards.dashboard import (
     recorded,
     series,
 )
-from dashboards.rules.alerts import JOB, RUNBOOKS
+from dashboards.rules.alerts import JOB
 
 
 def _now() -> PanelRow:
@@ -55,13 +54,12 @@ def _now() -> PanelRow:
             ),
             Panel(
                 "Firing alerts",
-                "Firing alerts of Wattlens (ALERTS). Each row links to its runbook.",
+                "Firing alerts of Wattlens (ALERTS). Each alert has its runbook in docs/alerts.md.",
                 "none",
                 (PanelQuery(f"topk(50, sum by ({by}) ({alerts}))", "firing"),),
                 kind="table",
                 width=24,
                 no_value="no alert of Wattlens is firing, or Prometheus has not loaded wattlens-alerts.yml",
-                links=(Link("Runbook", choices={"page": "alertname"}, page=f"{RUNBOOKS}/"),),
             ),
             Panel(
                 "Targets not scraped, first 50",

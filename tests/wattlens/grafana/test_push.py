@@ -101,7 +101,7 @@ def test_rules_say_what_the_alerts_of_prometheus_say(grafana, run, built):
         assert rule["for"] == written["for"]
         assert rule["labels"] == written["labels"]
         assert {k: v for k, v in rule["annotations"].items() if not k.startswith("__")} == written["annotations"]
-        assert rule["annotations"]["runbook_url"].endswith(alert.name)
+        assert rule["annotations"]["runbook"] == alert.runbook
         assert (rule["noDataState"], rule["execErrState"], rule["provenance"]) == ("OK", "Error", "api")
 
 

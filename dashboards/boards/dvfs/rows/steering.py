@@ -17,7 +17,6 @@ from dashboards.dashboard import (
     third,
 )
 from dashboards.promql.joins import AT, MOST, gain_of, largest_groups, proven
-from dashboards.rules.alerts import RUNBOOKS
 from dashboards.rules.steering import DECISIONS, EVENTS, EXTRA, IN_FORCE, INEFFECTIVE, LEASED, MODE, SAVED, UNDONE, of_group
 
 OFF = "DVFS is not configured here, or no group has a GPU"
@@ -74,7 +73,7 @@ def now() -> PanelRow:
             figure(
                 "Orphaned leases",
                 "GPUs with a setting but no lease, and agents that disappeared while they had a lease: their settings may stay "
-                f"applied. See the [runbook]({RUNBOOKS}/WattlensLeaseOrphaned) of the alert for this condition.",
+                "applied. See WattlensLeaseOrphaned in docs/alerts.md.",
                 "none",
                 (
                     PanelQuery(f"count({unheld}) or {known}", "settings"),
@@ -88,8 +87,8 @@ def now() -> PanelRow:
             figure(
                 "Ineffective settings",
                 "Governor rounds in the selected range in which a GPU did not follow its setting (dvfs_ineffective_total): "
-                "another program changed it, or a power or thermal limit was stricter. See the "
-                f"[runbook]({RUNBOOKS}/WattlensSettingIneffective).",
+                "another program changed it, or a power or thermal limit was stricter. See "
+                "WattlensSettingIneffective in docs/alerts.md.",
                 "short",
                 (PanelQuery(f"{gain_of(UNDONE)} or {known}", "rounds"),),
                 decimals=0,
@@ -266,15 +265,15 @@ def trouble() -> PanelRow:
             Panel(
                 f"Groups that need attention, top {_ROWS} per kind",
                 "GPUs with a setting but no lease, agents that disappeared while they had a lease, and GPUs on which, in the "
-                "selected range, a setting had no effect or steering cost more than it saved. Each row links to the runbook of "
-                "its alert.",
+                "selected range, a setting had no effect or steering cost more than it saved. docs/alerts.md has the runbook "
+                "of each alert.",
                 "none",
                 (PanelQuery(" or ".join(looked_at), "rounds or J", unit="short"),),
                 kind="table",
                 width=24,
                 height=6,
                 no_value="no group needs attention, or DVFS is not configured here",
-                links=(TO_GPU, Link("Runbook", page=f"{RUNBOOKS}/", choices={"page": "alertname"})),
+                links=(TO_GPU,),
             ),
         ),
     )
