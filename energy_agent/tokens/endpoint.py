@@ -42,10 +42,12 @@ def fetch(
     ca_option: str = "tokens.ca_file",
     timeout_s: float = TIMEOUT_S,
     lines_limit: int = LINES_LIMIT,
+    direct: bool = False,
 ) -> str:
     """Return the lines of the metrics endpoint at `url` with these names, as text.
 
     `tls` is for https; `ca_option` names the option with its authorities, for messages.
+    `direct`: without a proxy of the environment.
 
     Raises:
         UsageError: `url` is not an http:// or https:// address.
@@ -55,7 +57,7 @@ def fetch(
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"metrics endpoint: expected an http:// or https:// URL, got {url!r}")
     root = f"{parts.scheme}://{parts.netloc}"
-    client = HttpClient(root, timeout_s, tls, ca_option, BODY_LIMIT_B, CPU_LIMIT_S)
+    client = HttpClient(root, timeout_s, tls, ca_option, BODY_LIMIT_B, CPU_LIMIT_S, direct=direct)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     lines = _Lines(url, names, lines_limit, time.monotonic() + timeout_s)
     try:

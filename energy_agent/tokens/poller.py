@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from energy_agent.config.tokens import TokenSource
 from energy_agent.core import plugin
@@ -38,6 +39,8 @@ HANG_S = 5.0
 _LINES_ALL, _LINES_LEAST = 40_000, 500
 _TOTALS_LEAST = 100
 """What all endpoints together may have is divided among them, but for what every engine has."""
+fetch_directly = partial(fetch, direct=True)
+"""A tenant's server has an address of the node's network, for which nobody writes NO_PROXY."""
 _COST_KEPT = 0.7  # an endpoint that is costly now and then counts as one that nearly always is
 _STATE_B_PER_S = 5e6  # what a byte of the journal costs, as CPU time
 
@@ -60,7 +63,7 @@ class ModelProgress:
 class TokenPoller:
     """All pages, configured and discovered ones. `drain` gives what came since the last call."""
 
-    def __init__(self, clock: Clock, fetch: Callable[..., str] = fetch, hang_s: float = HANG_S) -> None:
+    def __init__(self, clock: Clock, fetch: Callable[..., str] = fetch_directly, hang_s: float = HANG_S) -> None:
         """`fetch` reads an endpoint; one that takes longer than `hang_s` is down."""
         self._clock, self._fetch, self._hang_s = clock, fetch, hang_s
         self._parsing = threading.Lock()  # parsing holds the interpreter: one response at a time

@@ -77,7 +77,7 @@ class AgentAccess:
         tls = TlsFiles(self.ca_file, self.cert_file, self.key_file)
 
         def fetch(timeout_s: float) -> bytes:
-            client = HttpClient(root, timeout_s, tls, body_limit_b=MAX_PAGE_B)  # an agent is reached without a proxy
+            client = HttpClient(root, timeout_s, tls, body_limit_b=MAX_PAGE_B)
             response = client.request("GET", path, headers)
             if not response.ok:
                 raise AgentStatusError(root, response)

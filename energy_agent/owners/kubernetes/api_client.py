@@ -80,7 +80,7 @@ class Api:
             reason = getattr(error, "strerror", None) or "not a token"
             raise ApiError(f"service account: {printable(str(reason)[:160])}") from None
         tls = TlsFiles(self.account / "ca.crt")
-        client = HttpClient(self.address, _TIMEOUT_S, tls, body_limit_b=MAX_ANSWER_B, cpu_limit_s=_CPU_LIMIT_S)
+        client = HttpClient(self.address, _TIMEOUT_S, tls, body_limit_b=MAX_ANSWER_B, cpu_limit_s=_CPU_LIMIT_S, direct=True)
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json", "User-Agent": "wattlens"}
         try:
             with client.stream("GET", path, headers) as response:

@@ -34,7 +34,7 @@ def _report_occupant(listen: str, address: str, port: int, bound: str) -> Doctor
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - compared, not bound
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     try:
-        page = HttpClient(url, 1.0).request("GET", "/").body
+        page = HttpClient(url, 1.0, direct=True).request("GET", "/").body
     except HttpError:
         page = b""
     if b"attlens" in page:
