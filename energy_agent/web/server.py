@@ -170,8 +170,10 @@ class WebServer:
         if wait_s:
             return too_many(wait_s)
         refusal = self._gate.refusal(terms.credentials, exchange.headers.get("Authorization", ""), client.owner)
-        path, accept = exchange.path.partition("?")[0], exchange.headers.get("Accept", "")
-        return refusal or self._pages.answer(exchange.command, path, accept)
+        path, headers = exchange.path.partition("?")[0], exchange.headers
+        return refusal or self._pages.answer(
+            exchange.command, path, headers.get("Accept", ""), headers.get("Accept-Encoding", "")
+        )
 
     def _warn(self, message: str, *values: object) -> None:
         """Log, but not as often as a stranger likes."""

@@ -1,5 +1,6 @@
 """The web server against real sockets, and clients that are slow, silent, greedy or broken."""
 
+import gzip
 import http.client
 import os
 import socket
@@ -77,6 +78,32 @@ def test_metrics_in_the_format_that_is_asked_for(stage: Stage) -> None:
     for accept, fmt in (("", Format.TEXT), ("application/openmetrics-text;version=1.0.0", Format.OPENMETRICS)):
         status, headers, body = stage.ask("GET", "/metrics?x=1", accept)
         assert (status, headers["content-type"], body) == (200, fmt.value, render(stage.snapshot, fmt))
+
+
+@pytest.mark.parametrize(
+    ("encodings", "compressed"),
+    [
+        ("gzip", True),
+        ("deflate, GZIP;q=0.5, br", True),
+        ("gzip;q=0", False),
+        ("identity", False),
+        ("xgzip", False),
+        ("", False),
+    ],
+)
+def test_metrics_are_compressed_for_a_client_that_takes_gzip(stage: Stage, encodings: str, compressed: bool) -> None:
+    plain = stage.ask("GET", "/metrics")[2]
+    request = f"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAccept-Encoding: {encodings}\r\n\r\n"
+    head, _, body = stage.raw(request.encode()).partition(b"\r\n\r\n")
+    assert (b"Content-Encoding: gzip" in head) == compressed
+    assert b"Vary: Accept-Encoding" in head
+    assert (gzip.decompress(body) if compressed else body) == plain
+    assert len(body) < len(plain) / 4 or not compressed
+
+
+def test_a_short_response_is_never_compressed(stage: Stage) -> None:
+    for path in ("/healthz", "/", "/none"):
+        assert b"gzip" not in stage.raw(f"GET {path} HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n".encode())
 
 
 def test_head_tells_the_length_and_sends_nothing(stage: Stage) -> None:
