@@ -42,6 +42,6 @@ SITE = (
     Signal("pue_absent_info", "info", "", "Why the PUE is absent.", (*_PUE, "reason"), "Present only while the PUE is absent.",
            "site"),
     Signal("grid_carbon_intensity_grams_per_kilowatt_hour", "gauge", "grams_per_kilowatt_hour",
-           "Carbon intensity of the grid; basis: life-cycle or direct, and its source.",
+           "Carbon intensity of the grid; zone: as in the site file; basis: life-cycle or direct, and its source.",
            ("zone", "basis"), _GRID, "site"),
 )  # fmt: skip

@@ -51,7 +51,8 @@ class GridPoller:
             if known:
                 newest = max(known, key=lambda p: (p.start_ns, p.known_ns))
                 estimated = ", estimated" if newest.estimated else ""
-                return (Intensity(about.zone, f"{about.basis.boundary}{estimated}", decimal_text(newest.g_per_kwh)),)
+                zone = self.config.zone or self.config.country or about.zone
+                return (Intensity(zone, f"{about.basis.boundary}{estimated}", decimal_text(newest.g_per_kwh)),)
         return self._of_the_year(now_ns)[1]
 
     def health(self) -> tuple[SourceHealth, ...]:
@@ -74,8 +75,9 @@ class GridPoller:
         if zone or country:
             try:
                 factor = catalogue(self.config.factors).factor(zone, year, self.config.basis, country).factor
-                basis = f"{self.config.boundary}, {YEARLY.format(year=factor.year)}"
-                intensities = (Intensity(factor.zone, basis, decimal_text(factor.value)),)
+                wider = "" if factor.zone == (zone or country) else f" of {factor.zone}"
+                basis = f"{self.config.boundary}, {YEARLY.format(year=factor.year)}{wider}"
+                intensities = (Intensity(zone or country, basis, decimal_text(factor.value)),)
             except UsageError as error:
                 reason = str(error)
                 log.warning("no yearly factor can be used instead: %s", reason)

@@ -53,6 +53,15 @@ def test_what_is_old_gives_way_to_the_year_s_factor_which_says_so(tmp_path):
         grid.stop()
 
 
+def test_the_zone_is_that_of_the_file_whatever_the_factor_is_of(tmp_path):
+    """Who reads the metric names the zone as the site file does."""
+    path = write_csv(tmp_path / "supplier.csv", (-30, 300))
+    grid = poller(tmp_path, zone="GB", country="GBR", sources=[source(path)])
+    (shown,) = grid.now()
+    assert shown.zone == "GB"
+    assert shown.basis.endswith(" of GBR")
+
+
 def test_what_cannot_be_read_or_is_not_known_has_its_reason(tmp_path):
     grid = poller(tmp_path, zone="XX-NOWHERE", sources=[source(tmp_path / "none.csv") | {}])
     grid.start()
