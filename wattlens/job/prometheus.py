@@ -183,7 +183,7 @@ def _add_windows(record: JobRecord, series: JobSeries) -> dict[Owner, tuple[int,
     windows = list(_windows(used[0][0], used[-1][1]))
     for (start_ns, end_ns), held in zip(windows, _gpu_time(series, windows), strict=True):
         for owner, held_ns in held.items():
-            record.add_cell(start_ns, held_ns * CELL_NS // (end_ns - start_ns))
+            record.add_cell(start_ns, held_ns * CELL_NS // max(CELL_NS, end_ns - start_ns))
             life[owner] = life.get(owner, (start_ns, 0))[0], end_ns
     counts = series.totals("training_steps_total", ("phase",), windows[0][0] - _ALIVE_NS, windows[0][0])
     for start_ns, end_ns in windows:

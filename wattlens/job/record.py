@@ -123,7 +123,7 @@ class JobRecord:
             device = self.devices.setdefault(place, DeviceUsage())
             device.metered_ns, device.gap_ns = device.metered_ns + metered_ns, device.gap_ns + gap_ns
 
-    @property
-    def gpus_peak(self) -> float:
-        """The largest number of GPUs that the job was allocated at once, as the mean of a quarter of an hour."""
-        return max(self.cells_ns.values(), default=0) / CELL_NS
+    def gpus_peak(self, first_ns: int, last_ns: int) -> float:
+        """The largest mean of allocated GPUs over the part of a quarter of an hour that is in [first_ns, last_ns]."""
+        parts = {start_ns: min(start_ns + CELL_NS, last_ns) - max(start_ns, first_ns) for start_ns in self.cells_ns}
+        return max((gpu_ns / parts[start_ns] for start_ns, gpu_ns in self.cells_ns.items() if parts[start_ns] > 0), default=0.0)

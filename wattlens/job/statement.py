@@ -60,7 +60,7 @@ class JobReport:
         idle_uj: while the GPU was allocated to the job and no kernel ran.
         gpu_uj: part of the energy that GPUs drew; the rest is of the hosts.
         active_ns, idle_ns: GPU time.
-        gpus_peak: largest number of GPUs at once, as the mean of a quarter of an hour.
+        gpus_peak: largest number of GPUs at once: mean of the job's part of a quarter of an hour.
         workloads: pods or Slurm jobs over the life of the job, with the replaced ones.
         steps: by phase, of the whole job.
         tokens: by phase, of all ranks or engines.
@@ -156,20 +156,23 @@ def report_of(record: JobRecord, address: JobAddress) -> JobReport:
     tokens: dict[str, int] = {}
     for (phase, _), count in record.tokens.items():
         tokens[phase] = tokens.get(phase, 0) + count
+    first_ns = min((run.start_ns for run in spans), default=record.start_ns)
+    last_ns = max((run.end_ns for run in spans), default=record.end_ns)
+    gpus = len({gpu for use in uses.values() for gpu in use.gpus})
     return JobReport(
         address=single_address(address, addresses),
         source=record.source,
         labels=_common_labels(record),
-        first_ns=min((run.start_ns for run in spans), default=record.start_ns),
-        last_ns=max((run.end_ns for run in spans), default=record.end_ns),
+        first_ns=first_ns,
+        last_ns=last_ns,
         energy=energy,
         active_uj=active_uj,
         idle_uj=idle_uj,
         gpu_uj=sum(use.active_uj + use.idle_uj for use in uses.values()),
         active_ns=sum(use.active_ns for use in uses.values()),
         idle_ns=sum(use.idle_ns for use in uses.values()),
-        gpus=len({gpu for use in uses.values() for gpu in use.gpus}),
-        gpus_peak=record.gpus_peak,
+        gpus=gpus,
+        gpus_peak=min(float(gpus), record.gpus_peak(first_ns, last_ns)),  # readings begin up to a second late
         nodes=_nodes(record, whole),
         workloads=len({owner[2] for owner in uses}),
         steps={phase: count for phase, count in sorted(trained.items()) if count},

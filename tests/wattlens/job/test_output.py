@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from energy_agent.core.units import NS_PER_S
 from wattlens.job.output import duration_text, energy_text, joules_text, number_text
+from wattlens.job.record import JobRecord
 
 
 @pytest.mark.parametrize(
@@ -33,3 +35,18 @@ def test_a_number_keeps_four_digits_and_has_no_exponent(numerator, denominator):
 @pytest.mark.parametrize(("seconds", "text"), [(0, "00:00:00"), (3_661, "01:01:01"), (93_784, "1-02:03:04")])
 def test_durations_are_those_of_slurm(seconds, text):
     assert duration_text(seconds * 10**9 + 5) == text
+
+
+@pytest.mark.parametrize(
+    ("first_s", "last_s", "cells", "gpus"),
+    [
+        (30, 54, {0: 48}, 2),  # 24 s of two GPUs
+        (600, 1_200, {0: 300, 900: 600}, 2),  # five minutes of one GPU, five of two
+        (0, 3_600, {0: 900, 900: 3_600, 1_800: 900, 2_700: 900}, 4),
+    ],
+)
+def test_gpus_at_once_is_the_mean_of_the_jobs_part_of_a_quarter_of_an_hour(first_s, last_s, cells, gpus):
+    record = JobRecord("test", 0, 3_600 * NS_PER_S)
+    for start_s, gpu_s in cells.items():
+        record.add_cell(start_s * NS_PER_S, gpu_s * NS_PER_S)
+    assert record.gpus_peak(first_s * NS_PER_S, last_s * NS_PER_S) == gpus
