@@ -13,6 +13,7 @@ from energy_agent.config.agent import Config
 from energy_agent.config.key_values import model_of, values
 from energy_agent.site.config.site import site_model
 from tools import marked_page
+from wattlens.agent.reload import restart_keys
 
 AGENT_BEGIN, AGENT_END = "<!-- agent keys: begin, written by make docs -->\n", "<!-- agent keys: end -->\n"
 SITE_BEGIN, SITE_END = "<!-- site keys: begin, written by make docs -->\n", "<!-- site keys: end -->\n"
@@ -26,8 +27,9 @@ def replaced(page: str) -> str:
 
 
 def agent_tables() -> str:
-    """A heading and a table for each section of the agent's configuration, in the order of the model."""
-    return _sections(Config, {})
+    """The keys that need a restart, and a table for each section of the agent's configuration, in the order of the model."""
+    keys = ", ".join(f"`{key}`" for key in restart_keys())
+    return f"\nA changed file takes effect within seconds. These keys need a restart: {keys}.\n{_sections(Config, {})}"
 
 
 def site_tables() -> str:

@@ -129,6 +129,16 @@ def needs_restart(old: Config, fresh: Config) -> list[str]:
     return [f"{section}.{key}" for section, keys in _waiting(old, fresh).items() for key in keys]
 
 
+def restart_keys() -> list[str]:
+    """All keys that only a restart takes over; a section of which none is reloaded is named alone."""
+    keys = []
+    for section in Config.model_fields.keys() - _RELOADED:
+        names = [f"{section}.{key}" for key in type(getattr(Config(), section)).model_fields]
+        waiting = [name for name in names if name not in _RELOADED]
+        keys += [section] if waiting == names else waiting
+    return sorted(keys)
+
+
 def _waiting(old: Config, fresh: Config) -> dict[str, list[str]]:
     waiting: dict[str, list[str]] = {}
     for section in type(old).model_fields:

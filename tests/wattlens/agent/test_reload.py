@@ -18,7 +18,7 @@ from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
 from tests.energy_agent.agents import AgentProcess, segments
 from tests.support import eventually, said_here
-from wattlens.agent.reload import FileWatch, needs_restart
+from wattlens.agent.reload import FileWatch, needs_restart, restart_keys
 
 pytestmark = pytest.mark.timeout(360)
 
@@ -225,6 +225,9 @@ def test_every_changed_key_takes_effect_or_is_named() -> None:
         "node.cluster", "node.name", "node.procfs", "sources.node", "holders.kubernetes", "holders.slurm", "web.listen",
         "web.probe_listen", "client.socket", *(f"otlp.{key}" for key in Otlp.model_fields),
     }  # fmt: skip
+    documented = restart_keys()
+    assert {key for key in at_start if not {key, key.partition(".")[0]} & set(documented)} == set()
+    assert all(name in at_start or any(key.startswith(f"{name}.") for key in at_start) for name in documented)
     slurm = parse(b"holders: {slurm: {period_s: 30, labels: {team: account}}}")
     assert needs_restart(old, slurm) == ["holders.slurm"]
 
