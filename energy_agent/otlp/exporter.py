@@ -14,11 +14,27 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from energy_agent.config.otlp import Otlp
 from energy_agent.core.catalogue.node import CATALOGUE
 from energy_agent.core.energy import Identity
-from energy_agent.core.snapshot import Snapshot
-from energy_agent.exposition.openmetrics import selected_families
+from energy_agent.otlp.exported import ExportedSnapshot, Families
 from energy_agent.otlp.points import Point, Series, deltas, metrics
 
 _TRANSIENT = re.compile(r"Transient error (.{1,400}?) encountered while", re.DOTALL)
+_CAUSES = (
+    (re.compile(r"\[Errno -?\d+\] ([\w ]{1,100})"), "{}"),
+    (re.compile(r"(?i)(timed out)"), "no response in time"),
+    (re.compile(r"certificate verify failed: ([\w ]{1,100})"), "certificate is not trusted: {}"),
+    (re.compile(r"\[SSL: \w+\] ([\w ]{1,100}?) ?\("), "TLS failed: {}"),
+    (re.compile(r"(BadStatusLine)"), "the response is not HTTP"),
+    (re.compile(r"batch code: (\d{3})\b"), "HTTP {}"),
+    (re.compile(r"(max retries or shutdown)"), "no successful export in time"),
+)
+"""What an error of urllib3 is in one line: its own text is nested, and names classes of Python."""
+
+
+def _plain_cause(text: str) -> str:
+    for pattern, plain in _CAUSES:
+        if match := pattern.search(text):
+            return plain.format(match[1].strip().lower())
+    return text
 
 
 class _FirstMessage(logging.Handler):
@@ -30,7 +46,7 @@ class _FirstMessage(logging.Handler):
         """Keep the first message since `text` was emptied."""
         message = record.getMessage()
         found = _TRANSIENT.match(message)
-        self.text = self.text or (found[1] if found else message)
+        self.text = self.text or _plain_cause(found[1] if found else message)
 
 
 class FailureReason:
@@ -76,20 +92,20 @@ def connection(config: Otlp, headers: Mapping[str, str], signal: Literal["metric
 class Exporter:
     """Exports snapshots one after another; must be called by one thread only."""
 
-    def __init__(self, config: Otlp, headers: Mapping[str, str]) -> None:
+    def __init__(self, config: Otlp, headers: Mapping[str, str], families: Families) -> None:
         """`headers` are sent with each request."""
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
-        self._config = config
+        self._config, self._families = config, families
         self._before: dict[Series, Point] = {}
         self._reason = FailureReason()
         self._exporter = OTLPMetricExporter(**connection(config, headers, "metrics"))
 
-    def __call__(self, snapshot: Snapshot) -> str:
+    def __call__(self, snapshot: ExportedSnapshot) -> str:
         """Export; returns why that failed, or ''."""
         resource = resource_of(snapshot.identity, os.environ).merge(Resource(self._config.resource))
         shown = [signal.name for signal in CATALOGUE if snapshot.selection.shows_family(signal.name)]
-        data = metrics(selected_families(snapshot), shown, snapshot.t_ns, resource, snapshot.identity.version)
+        data = metrics(self._families(snapshot), shown, snapshot.t_ns, resource, snapshot.identity.version)
         after = self._before
         if self._config.temporality == "delta":
             data, after = deltas(data, self._before)

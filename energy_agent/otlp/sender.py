@@ -16,7 +16,8 @@ from energy_agent.config.otlp import Otlp
 from energy_agent.core.energy import SourceHealth
 from energy_agent.core.errors import UsageError
 from energy_agent.core.extras import install_hint
-from energy_agent.core.snapshot import Snapshot
+from energy_agent.exposition.openmetrics import selected_families
+from energy_agent.otlp.exported import ExportedSnapshot, Families
 from energy_agent.runtime.threads import start_thread
 
 _LOG = logging.getLogger("wattlens")
@@ -33,15 +34,18 @@ class OtlpSender:
     Args:
         config: the section.
         source: the newest snapshot, None before the first; must not wait.
+        families: its samples.
     """
 
-    def __init__(self, config: Otlp, source: Callable[[], Snapshot | None]) -> None:
+    def __init__(
+        self, config: Otlp, source: Callable[[], ExportedSnapshot | None], families: Families = selected_families
+    ) -> None:
         """Nothing is sent before `start`."""
-        self._config, self._source = config, source
+        self._config, self._source, self._families = config, source, families
         self._reason = "nothing has been exported yet"
         self._success_ns: int | None = None
-        self._export: Callable[[Snapshot], str] | None = None
-        self._sent: Snapshot | None = None
+        self._export: Callable[[ExportedSnapshot], str] | None = None
+        self._sent: ExportedSnapshot | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="otlp", daemon=True)
 
@@ -69,7 +73,7 @@ class OtlpSender:
         if snapshot is None or snapshot is self._sent:
             return
         try:
-            self._export = self._export or _exporter(self._config)
+            self._export = self._export or _exporter(self._config, self._families)
             reason = self._export(snapshot)
         except UsageError as error:
             reason = str(error)
@@ -113,7 +117,7 @@ def read_headers(path: Path | None, setting: str = "key 'otlp.headers_file'") ->
     return headers
 
 
-def _exporter(config: Otlp) -> Callable[[Snapshot], str]:
+def _exporter(config: Otlp, families: Families) -> Callable[[ExportedSnapshot], str]:
     """Exports a snapshot; returns why that failed, or ''.
 
     Raises:
@@ -131,4 +135,4 @@ def _exporter(config: Otlp) -> Callable[[Snapshot], str]:
         from energy_agent.otlp.exporter import Exporter
     except ImportError as error:
         raise UsageError(f"otlp.endpoint needs an extra: {install_hint('otlp')} ({error})") from None
-    return Exporter(config, headers)
+    return Exporter(config, headers, families)

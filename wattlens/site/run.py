@@ -17,10 +17,11 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.meters.facility import MeterFacts
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
-from energy_agent.exposition.site import render
+from energy_agent.exposition.site import families, render
 from energy_agent.ledger.journal.journal import Journal
 from energy_agent.ledger.signing import open_signer
 from energy_agent.metering.gpu import gap_threshold_ns
+from energy_agent.otlp.sender import OtlpSender
 from energy_agent.runtime.clock import clock_for
 from energy_agent.runtime.files.last_good import LastGood
 from energy_agent.runtime.files.yaml_file import read
@@ -84,7 +85,8 @@ def run_site(options: SiteOptions) -> int:
             log.info("wattlens %s: site %s on %s, state in %s", wattlens.__version__, config.site.name, where, options.state)
 
         listeners = Listeners(log)
-        site.listener_health = listeners.health
+        sender = OtlpSender(config.otlp, lambda: site.snapshot, families) if config.otlp.endpoint is not None else None
+        site.listener_health = lambda: (*listeners.health(), *(sender.health() if sender is not None else ()))
         listeners.add("web.listen", server, announce)
         if config.web.probe_listen is not None:
             at = split_listen(config.web.probe_listen)
@@ -93,6 +95,9 @@ def run_site(options: SiteOptions) -> int:
         stack.callback(listeners.stop)
         listeners.start()
         last_good.keep(raw)
+        if sender is not None:
+            sender.start()
+            stack.callback(sender.stop)
         site.run()
         signals.report(log)
     return 0
@@ -154,7 +159,7 @@ def _reload(site: SiteProcess, options: SiteOptions, watch: FileWatch, access: A
     watch.mark_read()
     raw = _read(options)
     fresh = parse_site(raw, str(options.config))
-    for key in ("site.name", "site.cluster", "web.listen", "web.probe_listen"):
+    for key in ("site.name", "site.cluster", "web.listen", "web.probe_listen", "otlp"):
         if attrgetter(key)(fresh) != attrgetter(key)(site.config):
             raise UsageError(f"{options.config}: {key} needs a restart to take effect")
     web = _web(fresh, options)

@@ -15,6 +15,7 @@ from pydantic import Field, create_model, field_validator, model_validator
 from energy_agent.config import agent as configuration
 from energy_agent.config.agent import LedgerConfig, Web
 from energy_agent.config.messages import LISTEN, NAME
+from energy_agent.config.otlp import Otlp
 from energy_agent.config.section import Section
 from energy_agent.core import plugin
 from energy_agent.core.meters.facility import MeterFacts
@@ -104,6 +105,7 @@ class SiteBase(Section):
     water: tuple[WaterRecord, ...] = Field((), max_length=10_000)
     ledger: LedgerConfig = LedgerConfig()
     web: SiteWeb = SiteWeb()
+    otlp: Otlp = Otlp()
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

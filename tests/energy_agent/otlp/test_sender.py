@@ -19,7 +19,7 @@ from energy_agent.core.snapshot import Snapshot
 from energy_agent.otlp.sender import OtlpSender, read_headers
 from tests.certificates import Authority
 from tests.snapshots import STEP_UJ, Player
-from tests.support import eventually, refusal
+from tests.support import eventually, free_port, refusal
 
 GPUS = 8
 
@@ -115,6 +115,21 @@ def test_a_failing_receiver_is_a_source_that_is_down(receiver: Receiver) -> None
         receiver.status = 200
         eventually(lambda: sender.health()[0].up)
         assert sender.health()[0].reason == ""
+
+
+@pytest.mark.parametrize(
+    ("scheme", "silent", "reason"),
+    [
+        ("http", None, "connection refused"),
+        ("http", True, "no successful export in time"),
+        ("https", False, "TLS failed: wrong version number"),
+    ],
+)
+def test_the_reason_of_a_failed_export_is_plain(receiver: Receiver, scheme: str, silent: bool | None, reason: str) -> None:
+    receiver.delay_s = 30.0 if silent else 0.0
+    port = free_port() if silent is None else receiver.server_port
+    with Sending(endpoint=f"{scheme}://127.0.0.1:{port}", timeout_s=3) as sender:
+        assert eventually(lambda: "exported yet" not in sender.health()[0].reason and sender.health()[0].reason) == reason
 
 
 def test_deltas_lose_nothing_while_the_receiver_fails(receiver: Receiver) -> None:

@@ -212,6 +212,30 @@ def test_there_is_one_process_a_site(node, tmp_path):
         assert "is in use by another site" in second.stderr
 
 
+@pytest.mark.smoke
+def test_a_receiver_of_otlp_gets_meters_and_pue_under_the_names_of_metrics(node, tmp_path):
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs the extra otlp")
+    from tests.energy_agent.otlp.test_sender import Receiver
+
+    with Receiver() as receiver:
+        site = Site(node, tmp_path)
+        site.config["otlp"] = {"endpoint": f"http://127.0.0.1:{receiver.server_port}", "period_s": 1}
+        site.write()
+        site.start()
+        try:
+            eventually(lambda: site.page().one("source_up", source="otlp") == 1)
+            eventually(lambda: {"wattlens.facility.energy", "wattlens.facility.power"} <= names_of(receiver))
+        finally:
+            site.process.terminate()
+            assert site.process.wait(60) == 0
+
+
+def names_of(receiver):
+    """Names of all metrics that it received."""
+    found = [r for _, _, request in list(receiver.requests) for r in request.resource_metrics]
+    return {metric.name for resource in found for scope in resource.scope_metrics for metric in scope.metrics}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
