@@ -1,3 +1,5 @@
+import os
+
 import fsspec
 import pytest
 
@@ -53,6 +55,31 @@ def test_half_a_copy_left_by_a_crash_is_no_obstacle(files, url):
     system.pipe_file(f"{root}/{files[0].name}.tmp", files[0].read_bytes()[:20])
     assert ship(files, url).copied == 3
     assert set(stored_files(url)) == {p.name for p in files}
+
+
+def test_a_link_in_a_shared_folder_is_never_written_through(files, tmp_path):
+    share, victim = tmp_path / "share", tmp_path / "victim"
+    share.mkdir()
+    victim.write_bytes(b"of the host")
+    for name in (f"{files[0].name}.tmp", files[1].name):
+        (share / name).symlink_to(victim)
+    (line,) = ship(files, f"file://{share}").refused
+    assert f"{files[1].name}: cannot be read: Too many levels of symbolic links" in line
+    assert victim.read_bytes() == b"of the host"
+    for path in (files[0], files[2]):
+        copy = share / path.name
+        assert (copy.is_symlink(), copy.read_bytes()) == (False, path.read_bytes())
+
+
+@pytest.mark.timeout(30)
+def test_a_fifo_in_a_shared_folder_is_refused_at_once(files, tmp_path):
+    share = tmp_path / "share"
+    share.mkdir()
+    for name in (f"{files[0].name}.tmp", files[1].name):
+        os.mkfifo(share / name)
+    done = ship(files, f"file://{share}")
+    assert (done.copied, len(done.refused)) == (2, 1)
+    assert "is not a regular file" in done.refused[0]
 
 
 def test_a_damaged_segment_is_not_shipped(files, url):
