@@ -4,12 +4,12 @@ SO_PEERCRED names the connected process, and its cgroup names the workload; noth
 host and the agent's own user see everything. All other clients, root in a container included, see their own workload only.
 """
 
+import errno
 import os
 import select
 import socket
 import struct
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from energy_agent.core.energy import ProcessUse, WorkloadFacts
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.ports import Clock
 from energy_agent.owners.cgroup import TrustedPath, unchecked
-from energy_agent.owners.process_status import count_pid_namespaces
+from energy_agent.owners.process_status import count_pid_namespaces, status_field
 from energy_agent.owners.processes import MAX_PROC_B, ProcessOwner, ProcessOwners
 from energy_agent.owners.subordinate_uids import SubordinateUids
 
@@ -25,6 +25,8 @@ _CREDENTIALS = struct.Struct("=iII")
 _SO_PEERPIDFD = 77  # since Linux 6.5; not named in the socket module
 _CONFINED = ("pod", "container")
 _IN_NAMESPACES = "processes in user namespaces"
+_ENDED = "your process has ended"
+"""Its pid may be another process's by now."""
 
 
 class StrangerError(WattlensError):
@@ -82,7 +84,7 @@ class Peers:
         try:
             peer = self._look_up(pid, uid)
             if handle is not None and select.select([handle], [], [], 0)[0]:
-                raise StrangerError("your process has ended")  # and its pid may be another's by now
+                raise StrangerError(_ENDED)
         finally:
             if handle is not None:
                 os.close(handle)
@@ -106,6 +108,8 @@ class Peers:
             resolved, facts = owners.resolve([ProcessUse(pid)], self._clock.utc_ns())
             if not resolved.processes or not facts:
                 continue
+            if uid not in _effective_uids(root, pid):
+                raise StrangerError(_ENDED)
             identity = resolved.processes[0]
             owner = self._known(identity) or ProcessOwner(facts[0].workload, facts[0])
             confined = facts[0].kind in _CONFINED and not _beside_us(root, pid)
@@ -129,10 +133,22 @@ def _credentials(client: socket.socket) -> tuple[int, int]:
 
 
 def _pidfd(client: socket.socket) -> int | None:
-    """A handle of the process that connected, which no other process can come to have; None before Linux 6.5."""
-    with suppress(OSError):
+    """A handle of the process that connected, which no other process can come to have; None before Linux 6.5.
+
+    Raises:
+        StrangerError: the process has ended. Linux before 6.16 has no handle of a process whose parent has waited for it.
+    """
+    try:
         return struct.unpack("=i", client.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD, 4))[0]  # type: ignore[no-any-return]
-    return None
+    except OSError as error:
+        if error.errno == errno.ENOPROTOOPT:
+            return None
+        raise StrangerError(_ENDED) from None
+
+
+def _effective_uids(root: Path, pid: int) -> list[int]:
+    """The effective uid of a process; empty: it has ended."""
+    return [int(uid) for uid in status_field(_read(root / str(pid) / "status"), "Uid")[1:2]]
 
 
 def _in_user_namespace(root: Path, pid: int) -> bool:

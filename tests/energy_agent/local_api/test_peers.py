@@ -1,10 +1,12 @@
 """Who connects is the kernel's word, on real sockets; other users, namespaces and containers are real where they can be had."""
 
+import errno
 import http.client
 import json
 import os
 import select
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -283,6 +285,7 @@ def test_units_and_containers_of_a_user_share_the_users_places(tmp_path):
         folder = tmp_path / str(os.getpid())
         folder.mkdir(exist_ok=True)
         (folder / "stat").write_text(f"{os.getpid()} (x) S {'0 ' * 18}100 0\n")
+        (folder / "status").write_text(f"Uid:\t{' '.join([str(os.geteuid())] * 4)}\n")
         (folder / "cgroup").write_text(f"0::/user.slice/user-1000.slice/user@1000.service/{below}\n")
         ours, theirs = socket.socketpair(socket.AF_UNIX)
         with ours, theirs:
@@ -317,3 +320,28 @@ def test_subordinate_uids_share_the_places_of_one_user(folder):
             places[uid, namespaces] = latest.place
         assert places[60001, "1"] == places[60002, "1"]
         assert len(set(places.values())) == 3
+
+
+class KernelAnswers:
+    """A client's socket as a kernel describes it: who connected, and an error number instead of a handle of that process."""
+
+    def __init__(self, pid: int, uid: int, handle_errno: int) -> None:
+        self._credentials, self._errno = struct.pack("=iII", pid, uid, uid), handle_errno
+
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        if option == socket.SO_PEERCRED:
+            return self._credentials
+        raise OSError(self._errno, os.strerror(self._errno))
+
+
+@as_root
+@pytest.mark.parametrize("handle_errno", [errno.ENOPROTOOPT, errno.EINVAL, errno.ESRCH])
+def test_a_process_with_the_pid_of_an_ended_client_is_not_taken_for_it(handle_errno: int) -> None:
+    """The pid that another user's client had is given to this process: its uid differs from that of the connection."""
+    with pytest.raises(StrangerError, match="your process has ended"):
+        Peers([Path("/proc")], RealClock()).who(KernelAnswers(os.getpid(), 65534, handle_errno))
+
+
+def test_a_kernel_without_handles_of_processes_still_identifies_a_client() -> None:
+    client = KernelAnswers(os.getpid(), os.geteuid(), errno.ENOPROTOOPT)
+    assert Peers([Path("/proc")], RealClock()).who(client).identity[0] == os.getpid()
