@@ -107,6 +107,7 @@ def test_energy_of_both_nodes_is_in_the_record_once(cluster, monkeypatch, capsys
     assert (int(words["steps"]), int(words["tokens"]), words["nodes"]) == (STEPS, 2 * TOKENS, "2")
     assert float(words["j_per_step"]) == pytest.approx(energy_j / STEPS, rel=1e-3)
     assert float(words["co2e_g"]) == pytest.approx(energy_j / 3.6e6 * 380, rel=1e-3)
+    assert words["partial"] == "proctrack"  # as the cluster of this test is configured
     assert cluster.accounted(plain, "AdminComment") == ""
     capsys.readouterr()
     assert record(cluster, monkeypatch) == 0

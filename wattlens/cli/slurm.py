@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    from wattlens.slurm.accounting import CommentField
-
     commands = parser.add_subparsers(metavar="ACTION", required=True)
     summary = "write energy, gCO2e and J/step of ended jobs into their accounting record, once per job"
     record = commands.add_parser("record", help=summary, description=as_sentence(summary))
@@ -28,10 +26,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     record.add_argument("--job", action="append", default=[], metavar="JOB", help="only this job; may be repeated")
     add_source(record)
     add_rates(record.add_argument_group("cost and carbon"), of_site=True)
-    record.add_argument("--slurm", type=Path, metavar="FOLDER", help="folder of sacct and sacctmgr (default: PATH)")
-    record.add_argument(
-        "--field", choices=list(CommentField), default="AdminComment", help="field of the record (default: AdminComment)"
-    )
+    record.add_argument("--slurm", type=Path, metavar="FOLDER", help="folder of sacct, sacctmgr and scontrol (default: PATH)")
     record.add_argument(
         "--look-back", type=duration(60, 90 * 86_400), default=3 * 86_400.0, metavar="TIME",
         help="ignore jobs that ended before this time, such as 12h (default: 3d)",
@@ -51,10 +46,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _record(arguments: argparse.Namespace) -> int:
-    from wattlens.slurm.accounting import CommentField, SlurmAccounting
+    from wattlens.slurm.accounting import SlurmAccounting
 
     check_rates(arguments)
-    accounting = SlurmAccounting(arguments.slurm, CommentField(arguments.field))
+    accounting = SlurmAccounting(arguments.slurm)
     if arguments.every is None:
         return _record_once(arguments, accounting)
     repeat(lambda: _record_once(arguments, accounting), arguments.every)
@@ -70,9 +65,11 @@ def _record_once(arguments: argparse.Namespace, accounting: "SlurmAccounting") -
     since_ns = now_ns - round(arguments.look_back * NS_PER_S)
     ended = accounting.ended_jobs(since_ns, arguments.job)
     failed = 0
-    for job in jobs_to_record(ended, now_ns, round(arguments.settle * NS_PER_S)):
+    waiting = jobs_to_record(ended, now_ns, round(arguments.settle * NS_PER_S))
+    tracking = accounting.process_tracking() if waiting else ""
+    for job in waiting:
         try:
-            _record_job(arguments, accounting, job)
+            _record_job(arguments, accounting, job, tracking)
         except UsageError:
             raise
         except WattlensError as error:
@@ -81,7 +78,7 @@ def _record_once(arguments: argparse.Namespace, accounting: "SlurmAccounting") -
     return 1 if failed else 0
 
 
-def _record_job(arguments: argparse.Namespace, accounting: "SlurmAccounting", job: "EndedJob") -> None:
+def _record_job(arguments: argparse.Namespace, accounting: "SlurmAccounting", job: "EndedJob", tracking: str) -> None:
     from energy_agent.core.units import NS_PER_S
     from energy_agent.ledger.rows.kinds import CELL_NS
     from wattlens.job.address import exact_address
@@ -92,7 +89,7 @@ def _record_job(arguments: argparse.Namespace, accounting: "SlurmAccounting", jo
     start_ns = job.submit_ns - job.submit_ns % CELL_NS
     end_ns = -(-(job.end_ns + round(arguments.settle * NS_PER_S)) // CELL_NS) * CELL_NS
     report = rate(arguments, report_of(read_record(arguments, address, start_ns, end_ns), address))
-    comment = comment_of(job, report)
+    comment = comment_of(job, report, tracking)
     if not arguments.dry_run:
         accounting.write(job, comment)
     print(f"{job.job_id}: {printable(comment)}", flush=True)

@@ -1,10 +1,10 @@
 """Ended jobs of Slurm's accounting database by sacct, and comments of them by sacctmgr, as an operator of Slurm."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -15,14 +15,10 @@ from energy_agent.core.units import NS_PER_S
 TIMEOUT_S: Final = 120.0
 STATES: Final = "BOOT_FAIL,CANCELLED,COMPLETED,DEADLINE,FAILED,NODE_FAIL,OUT_OF_MEMORY,PREEMPTED,TIMEOUT"
 """States of jobs that have ended."""
-
-
-class CommentField(StrEnum):
-    """Fields of a job's record that can be set after its end (sacctmgr, "specifications for job")."""
-
-    ADMIN_COMMENT = "AdminComment"  # by an operator only
-    COMMENT = "Comment"  # which users may set too
-    EXTRA = "Extra"
+FIELD: Final = "AdminComment"
+"""Set after the end of a job, by operators alone. A user could put the text of a record into any other such field."""
+_JOB: Final = re.compile(r"\d+(?:[_+]\d+|_\[[^]|]*\])?\|\d+\|")
+_PROCESS_TRACKING: Final = re.compile(r"^ProctrackType\s*=\s*(?:proctrack/)?(\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,6 @@ class SlurmAccounting:
     """The accounting database of one Slurm, by the programs in `folder` (None: those in PATH)."""
 
     folder: Path | None = None
-    field: CommentField = CommentField.ADMIN_COMMENT
 
     def ended_jobs(self, since_ns: int, job_ids: Sequence[str] = ()) -> list[EndedJob]:
         """Jobs that ended after a time, or these jobs alone, in the order of their end.
@@ -63,12 +58,21 @@ class SlurmAccounting:
         Raises:
             WattlensError: sacct failed.
         """
-        names = f"JobID,JobIDRaw,Cluster,Submit,End,AllocTRES%512,{self.field}%65536"
+        names = f"JobID,JobIDRaw,Cluster,Submit,End,AllocTRES%512,{FIELD}%65536"
         command = ["sacct", "--allocations", "--noheader", "--parsable2", f"--format={names}"]
         command += [f"--jobs={','.join(job_ids)}"] if job_ids else ["--allusers", f"--state={STATES}"]
         command += [f"--starttime=uts{since_ns // NS_PER_S}", "--endtime=now"]
         jobs = list(parse_jobs(self._run(command)))
         return sorted(jobs, key=lambda job: (job.end_ns, job.raw_id))
+
+    def process_tracking(self) -> str:
+        """How Slurm finds the processes of a job: `cgroup`, `linuxproc` or another plugin's name; "" where it is not said.
+
+        Raises:
+            WattlensError: scontrol failed.
+        """
+        match = _PROCESS_TRACKING.search(self._run(["scontrol", "show", "config"]))
+        return match[1] if match else ""
 
     def write(self, job: EndedJob, comment: str) -> None:
         """Set the field of a job's record.
@@ -77,7 +81,7 @@ class SlurmAccounting:
             WattlensError: sacctmgr failed, or did not find the job.
         """
         where = [f"jobid={job.job_id}", *([f"cluster={job.cluster}"] if job.cluster else [])]
-        self._run(["sacctmgr", "--immediate", "modify", "job", "where", *where, "set", f"{self.field}={comment}"])
+        self._run(["sacctmgr", "--immediate", "modify", "job", "where", *where, "set", f"{FIELD}={comment}"])
 
     def _run(self, command: list[str]) -> str:
         program = str(self.folder / command[0]) if self.folder is not None else command[0]
@@ -98,16 +102,21 @@ class SlurmAccounting:
 
 
 def parse_jobs(text: str) -> Iterator[EndedJob]:
-    """The jobs of sacct's output with epoch times; jobs without an end are skipped.
+    """The jobs of sacct's output with epoch times; jobs without an end are skipped. A comment may have several lines.
 
     Raises:
-        WattlensError: a line does not have the fields that were requested.
+        WattlensError: the output does not begin with the fields that were requested.
     """
+    records: list[str] = []
     for line in text.splitlines():
-        fields = line.split("|", 6)
-        if len(fields) != 7:
+        if _JOB.match(line) and line.count("|") >= 6:
+            records.append(line)
+        elif records:
+            records[-1] += f" {line}"
+        else:
             raise WattlensError(printable(f"sacct: expected 7 fields, got {line[:80]!r}"))
-        job_id, raw_id, cluster, submit, end, resources, comment = fields
+    for record in records:
+        job_id, raw_id, cluster, submit, end, resources, comment = record.split("|", 6)
         if submit.isdecimal() and end.isdecimal():
             trackable = dict(part.split("=", 1) for part in resources.split(",") if "=" in part)
             has_gpus, nodes = any(name.startswith("gres/gpu") for name in trackable), trackable.get("node", "0")

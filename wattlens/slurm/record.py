@@ -25,8 +25,11 @@ def jobs_to_record(jobs: Iterable[EndedJob], now_ns: int, settle_ns: int) -> lis
     return [job for job in jobs if job.has_gpus and job.end_ns + settle_ns <= now_ns and not is_recorded(job.comment)]
 
 
-def comment_of(job: EndedJob, report: JobReport) -> str:
-    """The comment of a job: its earlier text, then words NAME=VALUE; figures that are not available are left out."""
+def comment_of(job: EndedJob, report: JobReport, process_tracking: str = "cgroup") -> str:
+    """The comment of a job: its earlier text, then words NAME=VALUE; figures that are not available are left out.
+
+    Without cgroups a process that left the job's process tree is not found: the energy is then marked `partial=proctrack`.
+    """
     energy = report.energy
     values: dict[str, str | None] = {
         "energy_j": _joules(energy.energy_uj),
@@ -41,6 +44,7 @@ def comment_of(job: EndedJob, report: JobReport) -> str:
         "tokens": str(report.token_count[0]) if report.token_count[0] else None,
         "j_per_token": _number(report.joules_per_token.value),
         "co2e_g": _number(report.carbon.value),
+        "partial": None if process_tracking == "cgroup" else "proctrack",
         "boundary": "node" if report.whole_nodes else "gpu",
         "simulated": "yes" if report.simulated else None,
     }

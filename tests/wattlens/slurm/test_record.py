@@ -10,7 +10,7 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.units import NS_PER_S
 from reports.figures.energy import BoundedEnergy
 from wattlens.job.statement import JobNode, JobReport
-from wattlens.slurm.accounting import CommentField, EndedJob, SlurmAccounting, parse_jobs
+from wattlens.slurm.accounting import EndedJob, SlurmAccounting, parse_jobs
 from wattlens.slurm.record import comment_of, is_recorded, jobs_to_record
 
 NOW_NS = 1_796_000_000 * NS_PER_S
@@ -70,15 +70,32 @@ def test_output_of_sacct_is_parsed_and_refused():
         list(parse_jobs("slurmdbd is down\n"))
 
 
+def test_a_comment_of_several_lines_is_one_jobs():
+    text = "12|12|test|1|2|gres/gpu=1|checked|\nby | hand\n\n13|13|test|1|3|gres/gpu=1|\n"
+    assert [(job.job_id, job.comment) for job in parse_jobs(text)] == [("12", "checked| by | hand "), ("13", "")]
+
+
+def test_energy_without_cgroups_is_marked_as_partial(tmp_path):
+    program = tmp_path / "scontrol"
+    program.write_text("#!/bin/sh\necho 'ProctrackType           = proctrack/linuxproc'\n")
+    program.chmod(0o755)
+    tracking = SlurmAccounting(tmp_path).process_tracking()
+    assert tracking == "linuxproc"
+    assert " partial=proctrack boundary=gpu" in comment_of(job(), report(), tracking)
+    assert "partial" not in comment_of(job(), report(), "cgroup")
+
+
 def test_a_program_that_fails_or_is_missing_is_an_error_with_its_reason(tmp_path):
     with pytest.raises(UsageError, match="not found; name the folder of Slurm's programs with --slurm"):
         SlurmAccounting(tmp_path).ended_jobs(0)
-    for name in ("sacct", "sacctmgr"):
+    for name in ("sacct", "sacctmgr", "scontrol"):
         program = tmp_path / name
         program.write_text("#!/bin/sh\necho 'error: no slurmdbd' >&2\nexit 1\n")
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    accounting = SlurmAccounting(tmp_path, CommentField.EXTRA)
+    accounting = SlurmAccounting(tmp_path)
     with pytest.raises(WattlensError, match="sacct: error: no slurmdbd"):
         accounting.ended_jobs(0)
+    with pytest.raises(WattlensError, match="scontrol: error: no slurmdbd"):
+        accounting.process_tracking()
     with pytest.raises(WattlensError, match="sacctmgr: error: no slurmdbd"):
         accounting.write(job(), "wattlens energy_j=1")
