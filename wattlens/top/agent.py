@@ -65,7 +65,10 @@ class TopReader:
 
     def read(self, within_s: float = PATIENCE_S) -> MetricsResponse:
         """A response; raises HttpError or ValueError."""
-        return self.parser.parse(self.fetch(within_s).decode("utf-8"), time.monotonic())
+        response = self.parser.parse(self.fetch(within_s).decode("utf-8"), time.monotonic())
+        if next(response.rows("build_info"), None) is None:
+            raise ValueError("the response has no metrics of Wattlens")
+        return response
 
     def read_first(self) -> MetricsResponse:
         """The first response; an agent that starts gets a few seconds.

@@ -49,6 +49,8 @@ def _require_own(path: Path, key: str, status: os.stat_result, advice: str = "")
             f"{key} {path}: the {what} belongs to uid {status.st_uid}, which could change it; expected root or uid {user}"
             f": {advice}chown {user} {path}"
         )
+    if _is_sticky(status) and status.st_mode & _WRITABLE and what == "folder":
+        raise UsageError(f"{key} {path}: other users can create files in the folder: choose a folder of its own below it")
     if status.st_mode & stat.S_IWOTH and not (mounted and status.st_uid == 0 and what == "folder"):
         raise UsageError(f"{key} {path}: every user can change the {what}: {advice}chmod o-w {path}")
     if status.st_mode & stat.S_IWGRP and not _has_no_other_member(status.st_gid, user):
@@ -64,7 +66,7 @@ def _require_safe_way(path: Path, key: str) -> None:
             status = folder.stat()
         except OSError:
             return  # it is missing from here on, or hidden from this user, who can then not open it
-        sticky = bool(status.st_mode & stat.S_ISVTX) and status.st_uid in (0, user)
+        sticky = _is_sticky(status)
         if not sticky and (status.st_uid != unmapped or status.st_mode & _WRITABLE):
             _require_own(folder, key, status, "choose another folder, or ")
         name = left.pop()
@@ -79,6 +81,11 @@ def _require_safe_way(path: Path, key: str) -> None:
         links += 1
         folder = Path("/") if link.is_absolute() else folder
         left += reversed(link.parts[1:] if link.is_absolute() else link.parts)
+
+
+def _is_sticky(status: os.stat_result) -> bool:
+    """Whether only its owner can replace what is in a folder, as in /tmp."""
+    return bool(status.st_mode & stat.S_ISVTX) and status.st_uid in (0, os.geteuid())
 
 
 def _unmapped_uid() -> int | None:
@@ -104,7 +111,10 @@ def make_folder(path: Path, key: str, mode: int, *, folders_above: bool = True) 
         return
     if path.parent != path:
         make_folder(path.parent, key, mode, folders_above=folders_above)
-    require_safe(path.parent, key, folders_above=folders_above)
+    if not _is_sticky(path.parent.stat()):
+        require_safe(path.parent, key, folders_above=folders_above)
+    elif folders_above:
+        _require_safe_way(path.parent, key)
     try:
         path.mkdir(mode)
     except FileExistsError:

@@ -158,13 +158,26 @@ require_safe(Path({str(tmp_path / "host/ours/file")!r}), "test")
 def test_a_missing_folder_is_made_below_a_safe_one_alone(tmp_path):
     make_folder(tmp_path / "a/b/c", "client.socket", 0o755)
     assert (tmp_path / "a/b").stat().st_mode & 0o777 == 0o755
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "tmp").chmod(0o1777)
+    make_folder(tmp_path / "tmp/x/y", "client.socket", 0o755)
+    require_safe(tmp_path / "tmp/x/y", "client.socket")
     (tmp_path / "open").mkdir()
-    (tmp_path / "open").chmod(0o1777)
+    (tmp_path / "open").chmod(0o777)
     (tmp_path / "file").write_text("")
     for place in ("open/x", "open/x/y", "file/x"):
         with pytest.raises(UsageError, match=r"^client\.socket"):
             make_folder(tmp_path / place, "client.socket", 0o755)
         assert not (tmp_path / "open/x").exists()
+
+
+@as_root
+def test_nobody_is_advised_to_close_a_sticky_folder(tmp_path):
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "tmp").chmod(0o1777)
+    with pytest.raises(UsageError, match="choose a folder of its own below it") as caught:
+        require_safe(tmp_path / "tmp", "client.socket")
+    assert "chmod" not in str(caught.value)
 
 
 def test_a_folder_of_ours_is_hidden_from_others_and_one_of_somebody_else_is_left_alone(tmp_path):
