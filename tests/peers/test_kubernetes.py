@@ -184,6 +184,7 @@ def test_the_quick_start_as_it_is_written(node: Cluster) -> None:
 
 def test_an_upgrade_keeps_values_and_energy_and_a_rollback_meets_a_journal_of_another_format(node: Cluster) -> None:
     upgrade, rollback, _ = blocks("security.md")
+    make_namespace(node)
     install(node, "--set", "agent.config.holders.retention_s=77")
     first = agent(node)
     assert not may_list_pods(node)

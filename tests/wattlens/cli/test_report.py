@@ -267,6 +267,7 @@ def test_files_that_say_something_else_than_they_can_are_refused(
         (["--formats", "html,doc"], 2, "--formats: expected one or more of html"),
         (["--language", "la"], 2, "--language la"),
         (["--accept-coverage", "lots"], 2, "--accept-coverage: "),
+        (["--accept-coverage", "90"], 2, "--accept-coverage: "),
         (["--as-of", "someday"], 2, "got someday"),
         (["--org", "/nowhere.yaml"], 2, "/nowhere.yaml"),
         (["--restates", "/nowhere", "--reason", "corrected data"], 2, "/nowhere"),

@@ -243,7 +243,7 @@ def test_json_is_one_document_or_a_line_each_time(url: str) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "code", "said"), [
-    (["--url", "ftp://x"], 2, "--url"), (["--interval", "0"], 2, "--interval"),
+    (["--url", "ftp://x"], 2, "--url"), (["--interval", "0"], 2, "--interval"), (["--interval", "1"], 2, "--interval"),
     (["--url", "http://127.0.0.1:1/metrics"], 1, "--url"),
     (["--simulate", "/nonexistent", "--url", "http://127.0.0.1:1"], 2, "--url"),
     (["--simulate", "/nonexistent"], 1, "no simulated node"),
