@@ -97,12 +97,12 @@ class RequestHandler:
 
     def _metrics(self, snapshot: PublishedSnapshot, fmt: Format, compressed: object) -> ServerResponse:
         with self._lock:  # several scrapers of one snapshot share its response, also where it is a defect's
-            response = self._kept(snapshot, (fmt, False), lambda last: self._build(snapshot, fmt, last))
+            response = self._reuse(snapshot, (fmt, False), lambda last: self._build(snapshot, fmt, last))
             if compressed and len(response.body) > _COMPRESSED_FROM_B:
-                return self._kept(snapshot, (fmt, True), lambda _: _compress(response))
+                return self._reuse(snapshot, (fmt, True), lambda _: _compress(response))
             return response
 
-    def _kept(
+    def _reuse(
         self,
         snapshot: PublishedSnapshot,
         key: tuple[Format, bool],

@@ -66,7 +66,7 @@ class SlurmAccounting:
         return sorted(jobs, key=lambda job: (job.end_ns, job.raw_id))
 
     def process_tracking(self) -> str:
-        """How Slurm finds the processes of a job: `cgroup`, `linuxproc` or another plugin's name; "" where it is not said.
+        """How Slurm finds the processes of a job: `cgroup`, `linuxproc` or another plugin's name; "" if it is missing.
 
         Raises:
             WattlensError: scontrol failed.

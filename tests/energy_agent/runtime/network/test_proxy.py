@@ -100,7 +100,7 @@ def test_a_proxy_receives_the_whole_address_and_its_own_password(monkeypatch: py
 
 @contextmanager
 def tunnel(target_port: int, answer: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n") -> Iterator[tuple[int, list[str]]]:
-    """A proxy that answers CONNECT and then copies bytes to a port of this machine, whatever host was asked for."""
+    """A proxy that answers CONNECT and then copies bytes to a port of this machine, whatever host the client names."""
     listener = socket.create_server(("127.0.0.1", 0))
     heads: list[str] = []
 
