@@ -20,9 +20,10 @@ from energy_agent.core.units import NS_PER_S, UJ_PER_KWH, split_integer
 from energy_agent.site.building.market import MarketBoundary
 
 HOUR_NS: Final = 3600 * NS_PER_S
-
-
+CERTIFICATE_UJ: Final = 1000 * UJ_PER_KWH
+"""Energy of one certificate of any registry: 1 MWh."""
 NOT_RETIRED: Final = "not retired"
+UNCERTIFIED: Final = "more than its certificates of 1 MWh each"
 
 
 class InstrumentKind(StrEnum):
@@ -81,6 +82,7 @@ class Lot:
         g_per_kwh: of the electricity that was bought.
         start_ns: UTC ns; the period ends before `end_ns`.
         uj: the volume.
+        uncertified_uj: part of the volume that the contract's certificates do not prove (`certified`); it covers nothing.
         objection: why it may not be claimed and covers nothing; "": it may be claimed.
         timed: its period is that of a delivery with a time stamp, not of a volume that was spread evenly.
         proof: registry, retirement and serial numbers of its certificates, as text.
@@ -99,6 +101,7 @@ class Lot:
     timed: bool = False
     proof: str = ""
     biogenic_g_per_kwh: Decimal | None = None
+    uncertified_uj: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +201,7 @@ def cover(
     for lot in sorted(lots, key=_order):
         if lot.uj < 0:
             raise ValueError(f"contract {lot.contract!r}: its volume must not be negative")
-        whole = start_ns <= lot.start_ns and lot.end_ns <= end_ns
-        available = lot.uj if whole else _until(lot, end_ns) - _until(lot, start_ns)
+        available = _within(lot, lot.uj, start_ns, end_ns)
         if not available:
             continue
         tally = tallies.setdefault(lot.contract, _Tally(lot, lot.zone == zone))
@@ -210,9 +212,11 @@ def cover(
             tally.leave(lot.objection, available)
         else:
             own = starts[bisect_left(starts, lot.start_ns) : bisect_left(starts, lot.end_ns)]
-            taken = _take(remaining, own, available)
+            proven = min(available, _within(lot, lot.uj - lot.uncertified_uj, start_ns, end_ns))
+            taken = _take(remaining, own, proven)
             tally.covered_uj[lot.g_per_kwh] = tally.covered_uj.get(lot.g_per_kwh, 0) + taken
-            tally.leave("more than was consumed in its period", available - taken)
+            tally.leave("more than was consumed in its period", proven - taken)
+            tally.leave(UNCERTIFIED, available - proven)
     claims = tuple(tally.claim() for _, tally in sorted(tallies.items()))
     return ContractCoverage(consumed, remaining, claims)
 
@@ -220,6 +224,15 @@ def cover(
 def _order(lot: Lot) -> tuple[int, bool, int, str, int]:
     """Short periods first, then certificates before contracts."""
     return lot.end_ns - lot.start_ns, lot.kind not in CERTIFICATES, lot.start_ns, lot.contract, lot.uj
+
+
+def certified(volumes: Sequence[int], certificates: int) -> list[int]:
+    """Of each volume of a contract, in uJ, the part that its certificates prove: all of it, or each in proportion.
+
+    A contract of any kind is claimed by its certificates. In proportion, because nothing states which hours they are of.
+    """
+    most = certificates * CERTIFICATE_UJ
+    return list(volumes) if sum(volumes) <= most else split_integer(most, volumes)
 
 
 def hourly_lots(uj: int, start_ns: int, end_ns: int) -> Iterator[tuple[int, int, int]]:
@@ -271,9 +284,10 @@ class _Tally:
         return ContractUse(*what, self.available_uj, covered, dict(sorted(self.unused.items())), grams, lot.proof, biogenic)
 
 
-def _until(lot: Lot, t_ns: int) -> int:
-    """The lot's volume up to an instant, spread evenly over its period: what windows side by side take adds up to it."""
-    return lot.uj * (min(max(t_ns, lot.start_ns), lot.end_ns) - lot.start_ns) // (lot.end_ns - lot.start_ns)
+def _within(lot: Lot, uj: int, start_ns: int, end_ns: int) -> int:
+    """A window's part of a volume, spread evenly over the lot's period: adjacent windows take no more than all."""
+    until = [uj * (min(max(t, lot.start_ns), lot.end_ns) - lot.start_ns) for t in (start_ns, end_ns)]
+    return until[1] // (lot.end_ns - lot.start_ns) - until[0] // (lot.end_ns - lot.start_ns)
 
 
 def _take(remaining: dict[int, int], cells: Sequence[int], most_uj: int) -> int:

@@ -1,7 +1,8 @@
 """Serial numbers of certificates as ranges, so that no certificate counts twice. Pure.
 
 A registry issues one certificate per MWh and numbers them. A statement of retirement lists ranges such as
-`DE-2026-000101..DE-2026-000104`, four certificates. Numbers compare within one registry and one prefix only.
+`DE-2026-000101..DE-2026-000104`, four certificates. Numbers compare within one registry and one prefix only, both
+however their case, spaces and punctuation are written. European registries share one series of numbers.
 """
 
 import re
@@ -11,6 +12,10 @@ from typing import Final
 
 _NUMBERED: Final = re.compile(r"(.*?)([0-9]{1,40})")
 RANGES_MAX: Final = 1000
+_EUROPEAN: Final = frozenset(
+    "eecs aib hknr umweltbundesamt necs statnett cesar energinet grexel cmo econtrol eex gse cnmc ote certiq verticer pronovo".split()  # noqa: SIM905, E501
+)
+"""Registries of the Association of Issuing Bodies, and their operators: a certificate keeps its number between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +74,26 @@ def overlap(some: Sequence[SerialRange], others: Sequence[SerialRange]) -> str:
     """Return the first serial numbers that are in two ranges, as text; "" if they share no number."""
     for one in some:
         for other in others:
-            if one is not other and one.prefix == other.prefix and max(one.first, other.first) <= min(one.last, other.last):
+            same_prefix = _separated(one.prefix) == _separated(other.prefix)
+            if one is not other and same_prefix and max(one.first, other.first) <= min(one.last, other.last):
                 return f"{one.prefix}{max(one.first, other.first)} to {one.prefix}{min(one.last, other.last)}"
     return ""
 
 
-def retirement_key(retirement: str) -> str:
-    """Return the normalised ID of a retirement or registry, as registries and people write one ID in many ways."""
-    return "".join(retirement.split()).casefold()
+def _separated(prefix: str) -> str:
+    """Return a prefix as it is compared: whichever sign separates its parts."""
+    return re.sub(r"[\W_]+", "-", prefix).strip("-")
+
+
+def _plain(name: str) -> str:
+    """Return a name as it is compared: its letters and digits alone."""
+    return "".join(each for each in name.casefold() if each.isalnum())
+
+
+def registry_key(registry: str) -> str:
+    """Return the series of numbers of a registry, as a name to compare."""
+    words = {_plain(word) for word in re.split(r"[\s/,;()]+", registry)}
+    return "eecs" if words & _EUROPEAN else _plain(registry)
 
 
 def refuse_double_use(retirements: Iterable[Retirement]) -> None:
@@ -89,17 +106,17 @@ def refuse_double_use(retirements: Iterable[Retirement]) -> None:
     """
     previous: list[Retirement] = []
     for each in retirements:
-        key, registry = retirement_key(each.retirement), retirement_key(each.registry)
+        key, registry = _plain(each.retirement), registry_key(each.registry)
         for other in previous if key else ():
             if not other.retirement:
                 continue
-            same = key == retirement_key(other.retirement)
+            same = key == _plain(other.retirement)
             if same and not (each.serials and other.serials):
                 raise ValueError(
                     f"{other.owner} and {each.owner} have the same retirement {each.retirement!r}: a certificate counts only "
                     "once; list the serial numbers of each in serials"
                 )
-            shared = overlap(each.serials, other.serials) if registry == retirement_key(other.registry) else ""
+            shared = overlap(each.serials, other.serials) if registry == registry_key(other.registry) else ""
             if shared:
                 raise ValueError(
                     f"{other.owner} and {each.owner} have the same certificates {shared}: a certificate counts only once"

@@ -115,7 +115,7 @@ class Contract(Section):
         "",
         max_length=20_000,
         description="serial numbers of the retired certificates, such as DE-101..DE-104; DE-200; each counts once over all "
-        "sites and periods, and the contract covers nothing without",
+        "sites and periods, for 1 MWh at most, and the contract covers nothing without",
     )
     plant: str = Field("", max_length=200, description="power plant; the contract covers nothing without")
     beneficiary: str = Field(
@@ -149,19 +149,13 @@ class Contract(Section):
         self._biogenic(what)
         if (self.retired is None) != (not self.retirement_id):
             raise ValueError(f"{what}: retired and retirement_id require each other")
-        self._certificates(what)
+        try:
+            parse_serials(self.serials)
+        except ValueError as error:
+            raise ValueError(f"{what}: serials: {error}") from None
         if self.start and self.end:
             self._period(what, self.start, self.end)
         return self
-
-    def _certificates(self, what: str) -> None:
-        """Certificates are of 1 MWh each, so that their number limits the volume."""
-        try:
-            count = sum(each.count for each in parse_serials(self.serials))
-        except ValueError as error:
-            raise ValueError(f"{what}: serials: {error}") from None
-        if count and self.volume_kwh is not None and self.kind in contracts.CERTIFICATES and self.volume_kwh > count * 1000:
-            raise ValueError(f"{what}: volume_kwh is {self.volume_kwh:g}, but serials lists {count} certificates of 1 MWh")
 
     @property
     def retirement(self) -> Retirement:
@@ -240,7 +234,10 @@ class Contract(Section):
         grams = Decimal(repr(self.g_per_kwh or 0.0))
         what = (self.id, self.kind, self.zone, self.technology, grams)
         biogenic = None if self.biogenic_g_per_kwh is None else Decimal(repr(self.biogenic_g_per_kwh))
-        return [Lot(*what, *each, objection, self.is_timed, self.proof, biogenic) for each in delivered]
+        of = (objection, self.is_timed, self.proof, biogenic)
+        volumes = [uj for *_, uj in delivered]
+        proven = contracts.certified(volumes, sum(each.count for each in parse_serials(self.serials)))
+        return [Lot(*what, *each, *of, each[2] - uj) for each, uj in zip(delivered, proven, strict=True)]
 
     def objection(self, first: date, as_of: date, boundary: EmissionBoundary, beneficiaries: Beneficiaries = ANYBODY) -> str:
         """Why it may not be claimed and covers nothing; "": it may be.

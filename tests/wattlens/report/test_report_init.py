@@ -154,7 +154,7 @@ def test_check_tells_what_there_is_and_what_lacks(tmp_path, capsys):
         ):
             assert line in out.splitlines()
         assert "  location-based       291.0 g CO2e/kWh, Germany 2024, direct, European Environment Agency (EEA)" in out
-        assert "  contract wind        not matched: not retired" in out.splitlines()
+        assert "  contract wind        covers nothing: not retired" in out.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_check_names_each_contract_that_covers_nothing_and_why(tmp_path, capsys)
     (tmp_path / "org.yaml").write_text(json.dumps({"sites": [site]}))
     assert check(tmp_path / "org.yaml") == 0
     told = [line.split(maxsplit=2)[1:] for line in capsys.readouterr().out.splitlines() if line.startswith("  contract ")]
-    assert {name: reason.removeprefix("not matched: ").split(",")[0].split(" (")[0] for name, reason in told} == {
+    assert {name: reason.removeprefix("covers nothing: ").split(",")[0].split(" (")[0] for name, reason in told} == {
         "open": "not retired", "future": "retired on 2099-01-01", "old": "retired on 2020-01-01", "far": "another market",
         "coal": "no emission factor", "bare": "its retirement is not proven: serials",
     }  # fmt: skip

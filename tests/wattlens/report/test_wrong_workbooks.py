@@ -6,6 +6,7 @@ import openpyxl
 import pytest
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.units import UJ_PER_KWH
 from tests.wattlens.report.books import AS_OF_NS, END_NS, START_NS, Rows, book, whole
 from wattlens.report.inputs.org import load_organisation
 
@@ -217,3 +218,22 @@ def test_certificates_retired_for_another_name_its_cell_unless_it_is_accepted(tm
 def test_kinds_of_instruments_may_be_in_capitals(tmp_path):
     loaded = load(book(tmp_path / "org.xlsx", sheets_with({("Certificates", "C2"): "GO", ("Contracts", "C2"): "PPA"})))
     assert {lot.contract: lot.kind.value for lot in loaded.sites["fra1"].lots}.items() >= {"go": "go", "wind": "ppa"}.items()
+
+
+@pytest.mark.parametrize(("line", "kwh"), [(1, "1234.5"), (2, "4062.5")])
+def test_a_contract_beyond_its_certificates_is_warned_of_by_the_cell_of_its_serials(tmp_path, line, kwh):
+    """An agreement of 1.2345 MWh, or of deliveries of 3.25 + 0.8125 MWh, with one certificate covers 1 MWh."""
+    sheets = sheets_with({})
+    proof = {"retired": date(2026, 8, 1), "retirement_id": "R-9", "registry": "HKNR", "serials": "DE-7", "plant": "P",
+             "beneficiary": "Example AI"}  # fmt: skip
+    sheets["Contracts"][0] += list(proof)
+    sheets["Contracts"][line] += list(proof.values())
+    loaded = load(book(tmp_path / "org.xlsx", sheets))
+    name = sheets["Contracts"][line][1]
+    lots = [lot for lot in loaded.sites["fra1"].lots if lot.contract == name]
+    assert sum(lot.uj - lot.uncertified_uj for lot in lots) == 1000 * UJ_PER_KWH
+    told = [text for text in loaded.warnings if f"contract {name!r} of site fra1" in text]
+    assert told == [
+        f"org.xlsx: contract {name!r} of site fra1 covers at most 1000 of its {kwh} kWh: a serial number is a certificate of "
+        f"1 MWh (sheet Contracts, cell Q{line + 1})"
+    ]

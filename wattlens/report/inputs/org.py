@@ -30,7 +30,7 @@ from wattlens.report.inputs.grid import GridPeriod
 from wattlens.report.inputs.inventory import Line, csv_lines, expected
 from wattlens.report.inputs.model import ClassPrice, GpuEmissions, ModelFacts, NodeHardware, OrgFile
 from wattlens.report.inputs.site import site_inputs
-from wattlens.report.inputs.text import objection_to
+from wattlens.report.inputs.text import limited
 from wattlens.report.inputs.workbook.rows import ParsedInputs, also_at, dotted, read_workbook
 from wattlens.report.plausibility import implausible
 
@@ -103,17 +103,13 @@ def _estimates(document: OrgFile, files: InputFiles) -> tuple[SoftwareEstimate, 
 
 
 def _unmatched(sites: Mapping[str, SiteInputs], inputs: ParsedInputs, path: Path) -> Iterator[str]:
-    """Yield the contracts and certificates that cover nothing in the period, each with its cell and the reason."""
+    """Yield the contracts that cover nothing in the period, or less than their volume, each with its cell and the reason."""
     for name, site in sites.items():
-        for contract, reason in sorted({(lot.contract, objection_to(lot, site)) for lot in site.lots}):
-            if reason:
-                cell = (
-                    inputs.beneficiary_cells.get((name, contract), "")
-                    if (contract, reason) in site.refused_beneficiaries
-                    else ""
-                )
-                where = f" ({cell})" if cell else also_at(f"{contract!r}", inputs.cells)
-                yield f"{path.name}: contract {contract!r} of site {name} covers nothing: {reason}{where}"
+        for contract, (reason, what) in limited(site).items():
+            label = "serials" if not reason else "beneficiary" if (contract, reason) in site.refused_beneficiaries else ""
+            cell = inputs.contract_cells.get((name, contract, label))
+            where = f" ({cell})" if cell else also_at(f"{contract!r}", inputs.cells)
+            yield f"{path.name}: contract {contract!r} of site {name} {what}{where}"
 
 
 def fiscal_year_start(path: Path) -> int | None:

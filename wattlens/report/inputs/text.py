@@ -91,9 +91,8 @@ def _site(site: SiteInputs, organisation: Organisation) -> Iterator[InputStatus]
         )
     yield InputStatus(name, "stated PUE", stated, "PUE comes only from meters")
     yield InputStatus(name, "contracts", _contracts(site), _without_contracts(site))
-    for contract, objection in sorted({(lot.contract, objection_to(lot, site)) for lot in site.lots}):
-        if objection:
-            yield InputStatus(name, f"contract {contract}", f"not matched: {objection}")
+    for contract, (_, what) in limited(site).items():
+        yield InputStatus(name, f"contract {contract}", what)
     for contract, beneficiary in site.accepted_beneficiaries:
         yield InputStatus(name, f"contract {contract}", f"retired for {beneficiary!r}, an accepted beneficiary")
     for rate in site.supplier_rates:
@@ -140,6 +139,21 @@ def objection_to(lot: Lot, site: SiteInputs) -> str:
     """Why a lot covers nothing of the site; "": it may."""
     accepted = MarketBoundary.GUIDANCE_2015.accepts(site.grid_zone, lot.zone)
     return lot.objection if accepted else f"{MarketBoundary.GUIDANCE_2015.objection} ({lot.zone})"
+
+
+def limited(site: SiteInputs) -> dict[str, tuple[str, str]]:
+    """(objection, description) of contracts that cover nothing, or a part for want of certificates (objection "")."""
+    limits = {}
+    for contract in sorted({lot.contract for lot in site.lots}):
+        lots = [lot for lot in site.lots if lot.contract == contract]
+        objections = sorted({objection_to(lot, site) for lot in lots} - {""})
+        uj, unproven = sum(lot.uj for lot in lots), sum(lot.uncertified_uj for lot in lots)
+        if objections:
+            limits[contract] = objections[0], f"covers nothing: {objections[0]}"
+        elif unproven:
+            kwh = [_number(Decimal(each) / UJ_PER_KWH) for each in (uj - unproven, uj)]
+            limits[contract] = "", f"covers at most {kwh[0]} of its {kwh[1]} kWh: a serial number is a certificate of 1 MWh"
+    return limits
 
 
 def _intensities(site: SiteInputs, sources: Sequence[IntensitySource]) -> str:

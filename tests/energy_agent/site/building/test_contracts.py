@@ -1,6 +1,7 @@
 """Contracts matched with consumption: at most the period's consumption, own zone only, no duplicates, and the rest reported."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -16,6 +17,7 @@ from energy_agent.site.building.contracts import (  # fmt: skip
     InstrumentKind,
     Lot,
     Technology,
+    certified,
     cover,
     hourly_lots,
     refuse_duplicates,
@@ -176,3 +178,38 @@ def test_nothing_negative_is_matched() -> None:
         covered({0: -1})
     with pytest.raises(ValueError, match="negative"):
         covered({0: 1}, lot(-1))
+
+
+@given(
+    st.lists(st.integers(0, 5 * 10**15), min_size=1, max_size=12),
+    st.integers(0, 8),
+    st.lists(st.integers(0, 10**15), min_size=96, max_size=96),
+    st.sets(st.integers(1, 95), max_size=4),
+    st.booleans(),
+)
+def test_windows_together_cover_at_most_1_mwh_per_certificate(
+    volumes: list[int], certificates: int, energies: list[int], cuts: set[int], hourly: bool
+) -> None:
+    """Deliveries by the hour or of the whole day, in a day that is reported as several windows side by side."""
+    proven = certified(volumes, certificates)
+    spans = [(n * HOUR_NS, (n + 1) * HOUR_NS) if hourly else (0, DAY_NS) for n in range(len(volumes))]
+    lots = [replace(lot(uj, *span), uncertified_uj=uj - part) for uj, part, span in zip(volumes, proven, spans, strict=True)]
+    cells = {n * CELL_NS: uj for n, uj in enumerate(energies)}
+    windows = list(pairwise([0, *sorted(n * CELL_NS for n in cuts), DAY_NS]))
+    found = [covered(cells, *lots, start=start, end=end) for start, end in windows]
+    assert sum(each.covered_uj for each in found) <= certificates * 1000 * UJ_PER_KWH
+    assert sum(each.covered_uj + each.remaining_uj for each in found) == sum(energies)
+    for each in found:
+        for claim in each.claims:
+            assert claim.covered_uj + sum(claim.unused.values()) == claim.available_uj
+    for part, volume in zip(proven, volumes, strict=True):
+        assert 0 <= part <= volume
+
+
+def test_what_certificates_do_not_prove_takes_the_residual_mix() -> None:
+    """3 MWh were used and delivered, with one certificate: 1 MWh is covered, 2 MWh are left."""
+    mwh = 1000 * UJ_PER_KWH
+    found = covered({0: 3 * mwh}, replace(lot(3 * mwh), uncertified_uj=2 * mwh))
+    (claim,) = found.claims
+    assert (claim.covered_uj, found.remaining_uj) == (mwh, 2 * mwh)
+    assert claim.unused == {"more than its certificates of 1 MWh each": 2 * mwh}

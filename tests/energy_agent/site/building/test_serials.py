@@ -37,6 +37,30 @@ def test_one_statement_of_retirement_serves_two_months_with_certificates_of_thei
             refuse_double_use([of("july", "X 1", "A-1..A-5"), of("august", retirement, "A-5..A-9", " r ")])
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("HKNR", "DE-1..DE-4"), ("NECS", "DE-4")),  # certificates keep their numbers between European registries
+        (("HKNR", "DE-4"), ("Umweltbundesamt (HKNR)", "DE-4")),
+        (("M-RETS", "7-4"), ("m rets", "7-4")),
+        (("M-RETS", "US-MN-4"), ("MRETS", "US_MN-4")),
+        (("M-RETS", "US4"), ("M-RETS", "us-4")),
+    ],
+)
+def test_another_spelling_of_registry_or_serial_number_is_the_same_certificate(
+    one: tuple[str, str], other: tuple[str, str]
+) -> None:
+    with pytest.raises(ValueError, match="a and b have the same certificates"):
+        refuse_double_use([of("a", "1", one[1], one[0]), of("b", "2", other[1], other[0])])
+
+
+def test_other_registries_and_prefixes_number_other_certificates() -> None:
+    refuse_double_use(
+        [of("a", "1", "7-4", "M-RETS"), of("b", "2", "7-4", "WREGIS"), of("c", "3", "7-4", "HKNR"), of("d", "4", "1-1-5", "X"),
+         of("e", "5", "11-5", "X")]
+    )  # fmt: skip
+
+
 NUMBERS = st.tuples(st.integers(0, 60), st.integers(0, 9)).map(lambda x: SerialRange("A-", x[0], x[0] + x[1]))
 
 

@@ -39,6 +39,8 @@ def tariff(text: str = "", **change: object) -> TariffConfig:
     return parse_as(Site, f"tariffs:\n- {lines[2:]}".encode(), "site.yaml").tariffs[0]
 
 
+PROVEN = {"retired": "2026-05-01", "retirement_id": "R-1", "registry": "HKNR", "serials": "DE-1..DE-2", "plant": "P",
+          "beneficiary": "us"}  # fmt: skip
 OF_REPORT = (date(2026, 10, 5), EmissionBoundary.DIRECT)
 """Day of the report, and what its total counts."""
 
@@ -161,10 +163,26 @@ def test_certificates_of_another_organisation_cover_nothing() -> None:
         assert {lot.objection for lot in lots} == {wanted}
 
 
-def test_volume_is_at_most_that_of_its_certificates() -> None:
-    """A certificate is of 1 MWh; a contract that lists certificates of a plant may have any volume."""
-    with pytest.raises(UsageError, match="volume_kwh is 1001, but serials lists 1 certificates of 1 MWh"):
-        contract(volume_kwh=1001, serials="DE-1")
+@pytest.mark.parametrize("kind", ["go", "rec", "i-rec", "ppa", "other"])
+def test_a_contract_of_any_kind_covers_1_mwh_per_certificate(kind: str) -> None:
+    """Of 6,000 kWh two certificates prove 2,000, so 4,000 cover nothing."""
+    (lot,) = contract(kind=kind, volume_kwh=6000, **PROVEN).lots(ZoneInfo("UTC"), *OF_REPORT)
+    assert (lot.uj, lot.uncertified_uj) == (6000 * UJ_PER_KWH, 4000 * UJ_PER_KWH)
+    (lot,) = contract(kind=kind, volume_kwh=2000, **PROVEN).lots(ZoneInfo("UTC"), *OF_REPORT)
+    assert lot.uncertified_uj == 0
+
+
+def test_certificates_prove_each_hour_of_a_delivery_in_proportion(tmp_path: Path) -> None:
+    """1,000 + 2,000 + 3,000 kWh and 2 certificates: a third of each hour, the rest of 2,000 kWh nothing."""
+    path = tmp_path / "ppa.csv"
+    path.write_text("ts_utc,kwh\n2026-03-01T00:00:00Z,1000\n2026-03-01T01:00:00Z,2000\n2026-03-01T02:00:00Z,3000\n")
+    bought = contract(kind="ppa", volume_kwh=None, start=None, end=None, granularity=None, hourly_file=path, **PROVEN)
+    lots = bought.lots(ZoneInfo("UTC"), *OF_REPORT)
+    assert sum(lot.uj - lot.uncertified_uj for lot in lots) == 2000 * UJ_PER_KWH
+    assert [round((lot.uj - lot.uncertified_uj) / UJ_PER_KWH, 6) for lot in lots] == [333.333333, 666.666667, 1000]
+
+
+def test_serial_numbers_are_ranges_of_one_prefix() -> None:
     assert contract(volume_kwh=2000, serials="DE-1..DE-2").retirement.serials[0].count == 2
     for text in ("DE-4..DE-1", "DE-1..FR-2", "DE", "1..2..3", "DE-1..DE-4; DE-4"):
         with pytest.raises(UsageError, match="contract 'w': serials: "):

@@ -48,7 +48,7 @@ class ParsedInputs:
         cells: cell of each name in a workbook, for messages about several rows.
         inventory_at: the key or cell that names the file of the inventory.
         warnings: odd values, each with its key or cell.
-        beneficiary_cells: cell of the beneficiary by (site, contract) in a workbook.
+        contract_cells: cell of the beneficiary and of the serials by (site, contract, column) in a workbook.
         cpu_cells: cell of the processor of each of `hosts` in a workbook.
     """
 
@@ -57,7 +57,7 @@ class ParsedInputs:
     cells: Mapping[str, Sequence[str]] = field(default_factory=dict)
     inventory_at: str = "key 'inventory'"
     warnings: tuple[str, ...] = ()
-    beneficiary_cells: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    contract_cells: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
     cpu_cells: Sequence[str] = ()
 
 
@@ -131,9 +131,9 @@ class _Reading:
         at = organisation[0][0].where("inventory_file") if organisation else ""
         warnings = tuple(f"{self._faults.book}: {self._where(loc)}: {text}" for loc, text in implausible(document))
         named = ((key, self._places[loc][0]) for key, (loc, _) in self._contracts.items())
-        beneficiaries = {key: row.where("beneficiary") for key, row in named if "beneficiary" in row.cells}
+        proofs = {(*k, name): row.where(name) for k, row in named for name in ("beneficiary", "serials") if name in row.cells}
         cpus = tuple(self._places["hosts", n][0].where("cpu") for n in range(len(document.hosts)))
-        return ParsedInputs(document, lines, self._cells, at, warnings, beneficiaries, cpus)
+        return ParsedInputs(document, lines, self._cells, at, warnings, proofs, cpus)
 
     def _entries(self, title: str) -> Iterator[tuple[SheetRow, dict[str, Any]]]:
         for row in self._sheets.get(title, ()):
