@@ -15,7 +15,7 @@ class ReportStatement:
 
     Args:
         issued: date of issue, ISO 8601.
-        consolidation: approach by which sites are in the boundary: operational control, financial control or equity share.
+        consolidation: approach by which sites are in the boundary: operational control or financial control.
         base_year: None without one.
     """
 

@@ -232,7 +232,7 @@ def certified(volumes: Sequence[int], certificates: int) -> list[int]:
     A contract of any kind is claimed by its certificates. In proportion, because nothing states which hours they are of.
     """
     most = certificates * CERTIFICATE_UJ
-    return list(volumes) if sum(volumes) <= most else split_integer(most, volumes)
+    return list(volumes) if sum(volumes) <= most else split_integer(most, list(volumes))
 
 
 def hourly_lots(uj: int, start_ns: int, end_ns: int) -> Iterator[tuple[int, int, int]]:

@@ -234,10 +234,13 @@ class Contract(Section):
         grams = Decimal(repr(self.g_per_kwh or 0.0))
         what = (self.id, self.kind, self.zone, self.technology, grams)
         biogenic = None if self.biogenic_g_per_kwh is None else Decimal(repr(self.biogenic_g_per_kwh))
-        of = (objection, self.is_timed, self.proof, biogenic)
         volumes = [uj for *_, uj in delivered]
-        proven = contracts.certified(volumes, sum(each.count for each in parse_serials(self.serials)))
-        return [Lot(*what, *each, *of, each[2] - uj) for each, uj in zip(delivered, proven, strict=True)]
+        count = sum(each.count for each in parse_serials(self.serials))
+        proven = volumes if objection else contracts.certified(volumes, count)
+        return [
+            Lot(*what, *each, objection, self.is_timed, self.proof, biogenic, each[2] - uj)
+            for each, uj in zip(delivered, proven, strict=True)
+        ]
 
     def objection(self, first: date, as_of: date, boundary: EmissionBoundary, beneficiaries: Beneficiaries = ANYBODY) -> str:
         """Why it may not be claimed and covers nothing; "": it may be.

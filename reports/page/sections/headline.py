@@ -40,11 +40,7 @@ def tiles(facts: Facts, say: Translator) -> tuple[Tile, ...]:
     )
 
 
-_APPROACHES = {
-    "operational control": "operational_control",
-    "financial control": "financial_control",
-    "equity share": "equity_share",
-}
+_APPROACHES = {"operational control": "operational_control", "financial control": "financial_control"}
 
 
 def _boundary(facts: Facts, say: Translator) -> str:

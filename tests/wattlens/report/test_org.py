@@ -19,7 +19,7 @@ from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
 from energy_agent.site.building.tariffs import Band, TariffPrices
 from energy_agent.site.grid.store import GridStore
 from reports.inputs import EmbodiedDeclaration, ExpectedDevice, GpuHourPrice, ModelName, Organisation, TeamRule, WaterUse
-from tests.wattlens.report.books import AS_OF_NS, CSV, END_NS, KWH_UJ, START_NS, YAML, yaml_files
+from tests.wattlens.report.books import AS_OF_NS, CSV, END_NS, KWH_UJ, START_NS, YAML, book, whole, yaml_files
 from wattlens.report.inputs.org import load_organisation
 
 HOUR_NS = 3600 * 10**9
@@ -467,3 +467,23 @@ def test_a_site_in_britain_has_factors_of_scope_2_and_of_category_3(tmp_path):
     assert str(held[site.location[-1].id]) == "130.96"
     (tmp_path / "org.yaml").write_text("sites: [{site: {name: a}, grid: {country: GBR, boundary: life-cycle}}]\n")
     assert load(tmp_path / "org.yaml").sites["a"].supply == {}
+
+
+@pytest.mark.parametrize("form", ["yaml", "xlsx"])
+def test_equity_share_is_refused_because_no_input_has_a_share(tmp_path, form):
+    if form == "yaml":
+        path, where = tmp_path / "org.yaml", "key 'organisation.consolidation'"
+        path.write_text("organisation: {name: A, consolidation: equity share}\n")
+    else:
+        rows = [["name", "consolidation"], ["A", "equity share"]]
+        path, where = book(tmp_path / "org.xlsx", {**whole(), "Organisation": rows}), "sheet Organisation, cell B2"
+    with pytest.raises(UsageError) as refused:
+        load(path)
+    assert f"{where}: equity share is not supported, because no input has the organisation's share of a site" in str(refused.value)
+    assert "expected 'operational control' or 'financial control'" in str(refused.value)
+
+
+@pytest.mark.parametrize("approach", ["operational control", "financial control"])
+def test_approaches_that_count_whole_sites_are_accepted(tmp_path, approach):
+    told = load_text(tmp_path, f"organisation: {{name: A, consolidation: {approach}}}\n")
+    assert told.statement.consolidation == approach

@@ -295,6 +295,16 @@ class ModelFacts(Section):
     parameters_billion: float | None = Field(None, gt=0, le=1e6, description="number of parameters in billions: 70.6")
 
 
+def _consolidation(value: Any) -> Any:
+    """An approach that counts each site as a whole: no input has a share of one."""
+    if value == "equity share":
+        raise ValueError(
+            "equity share is not supported, because no input has the organisation's share of a site and every figure is of "
+            "whole sites; expected 'operational control' or 'financial control'"
+        )
+    return value
+
+
 class ReportingOrganisation(Section):
     """The organisation that reports."""
 
@@ -311,8 +321,8 @@ class ReportingOrganisation(Section):
     prepared_by: str = Field("", max_length=200, description="person or role that prepared the report")
     approved_by: str = Field("", max_length=200, description="person or role that approved it")
     issued: Day | None = Field(None, description="date of issue")
-    consolidation: Literal["", "operational control", "financial control", "equity share"] = Field(
-        "", description="approach by which sites belong to the organisation (GHG Protocol)"
+    consolidation: Annotated[Literal["", "operational control", "financial control"], BeforeValidator(_consolidation)] = Field(
+        "", description="approach by which sites belong to the organisation, each as a whole (GHG Protocol)"
     )
     base_year: int | None = Field(
         None, ge=1990, le=2200, description="year with which each report is compared: the same month or quarter of it"
