@@ -134,6 +134,7 @@ def read_sums(
         largest=used("largest"),
         idlest=used("idlest"),
         seen=store.records(MeteredDevice, "seen"),
+        meter_nodes=frozenset((r[0], r[1], r[2]) for r in store.answer("meter_nodes")),
         nodes=store.records(MeteredNode, "nodes"),
         node_shares=store.records(NodeShare, "node_shares") if organisation.hosts else (),
         cells=cells,

@@ -330,6 +330,7 @@ class LedgerSums:
     largest: tuple[WorkloadUse, ...] = ()
     idlest: tuple[WorkloadUse, ...] = ()
     seen: tuple[MeteredDevice, ...] = ()
+    meter_nodes: frozenset[tuple[str, str, str]] = frozenset()  # (site, cluster, node) that recorded meters of a building
     nodes: tuple[MeteredNode, ...] = ()
     node_shares: tuple[NodeShare, ...] = ()  # read only where the inputs describe hosts
     cells: Mapping[str, Mapping[int, tuple[int, int]]] = field(default_factory=dict)
@@ -341,6 +342,12 @@ class LedgerSums:
     def sites(self) -> tuple[str, ...]:
         """Names of the sites."""
         return tuple(sorted(self.windows))
+
+    @property
+    def site_processes(self) -> frozenset[tuple[str, str, str]]:
+        """(site, cluster, node) of those that recorded meters of a building and no device of their own."""
+        with_devices = {(n.site, n.cluster, n.node) for n in self.nodes} | {(d.site, d.cluster, d.node) for d in self.seen}
+        return self.meter_nodes - with_devices
 
     def node_gap(self, site: str) -> str:
         """Why the energy of a site's nodes is not known as a whole; "": it is."""

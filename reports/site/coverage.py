@@ -93,7 +93,8 @@ def _of_site(
     sums: LedgerSums, organisation: Organisation, site: str, window: SiteWindow, first: Mapping[str, Mapping[str, int]]
 ) -> DeviceCoverage:
     seen = _devices(row for row in sums.seen if row.site == site)
-    rows = [e for e in organisation.expected if e.site == site]
+    no_gpus = sums.site_processes  # enrolled for its key, as an inventory may list a site's process too
+    rows = [e for e in organisation.expected if e.site == site and (e.uuid or (site, e.cluster, e.node) not in no_gpus)]
     usual = _usual_count(rows, seen)
     expected = _expected(rows, seen, window, usual) if rows else _seen_here(seen, window, first)
     observed = wanted = 0

@@ -95,6 +95,10 @@ FROM classed_span AS s LEFT JOIN gain AS g ON g.site = s.site AND g.device = s.d
 WHERE s.class = 'gpu' AND s.workload = ''
 GROUP BY s.site, s.cluster, s.node, s.device ORDER BY s.site, s.cluster, s.node, s.device;
 
+-- meter_nodes: nodes that recorded meters of the building in the twelve months that end with the period.
+SELECT DISTINCT f.site, p.cluster, p.node FROM meter_span_day AS p JOIN file AS f ON f.path = p.filename
+WHERE p.device >= 'meter:' AND p.device < 'meter;' ORDER BY f.site, p.cluster, p.node;
+
 -- nodes: for how long the GPUs, the host, its processors and its memory were metered on each node.
 SELECT site, cluster, node, count(CASE WHEN class = 'gpu' THEN 1 END) AS gpus,
        sum(CASE WHEN class = 'gpu' THEN metered_ns ELSE 0 END) AS gpu_ns,

@@ -10,10 +10,10 @@ from energy_agent.core.energy import Entry, Method, State, WorkloadFacts
 from energy_agent.core.meters.facility import METER_KIND, MeterFacts, Position, Role
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
-from energy_agent.ledger.rows.kinds import DeviceFacts
+from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.figures.facts import Facts
 from reports.figures.figure import plain
-from reports.inputs import Organisation, SiteInputs
+from reports.inputs import ExpectedDevice, Organisation, SiteInputs
 from reports.language import say_in
 from reports.ledger.sums import SiteWindow
 from reports.page.section import Note
@@ -87,3 +87,13 @@ def test_what_was_read_all_the_time_is_metered_alone(tmp_path: Path) -> None:
 def test_no_reason_says_that_no_pue_is_stated_where_one_is(stated: tuple[Fraction, Fraction] | None, reason: str) -> None:
     found = building("here", SiteWindow(JULY, JULY + DAY), None, SiteInputs("here", ZoneInfo("UTC"), stated=stated), 7)
     assert found.total.reason == found.it.reason == found.bought.reason == reason
+
+
+def test_the_inventory_may_list_the_site_s_process(tmp_path: Path) -> None:
+    """One GPU that was metered all day: coverage 1 with and without the row that enrols the key of the site's process."""
+    make_facts(tmp_path, JULY + DAY)
+    rows = [ExpectedDevice("lab", node, "", "", "here", 0, INT64_MAX) for node in ("n1", "here")]
+    asked = PeriodRequest(None, "2026-07-01", "2026-07-02")
+    for expected in (rows[:1], rows):
+        found = chains.evidence(tmp_path / "days", Organisation(expected=tuple(expected)), asked)[0].covered["here"]
+        assert (found.share, found.missed, found.listed) == (Fraction(1), (), True)

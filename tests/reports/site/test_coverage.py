@@ -99,6 +99,20 @@ def test_of_a_node_of_which_fewer_boards_were_seen_nothing_is_guessed() -> None:
     assert coverage(sums(), dead)["fra"].expected_ns == 3 * 10 * DAY
 
 
+def test_the_row_of_a_site_s_process_changes_no_coverage() -> None:
+    """Nine nodes of eight boards, one dead: 72 of 80. The process that reads the building's meters has no board."""
+    boards = [metered(f"GPU-{n}-{b}", 10, f"n{n}") for n in range(9) for b in range(8)]
+    nodes = tuple(row("", node=f"n{n}") for n in range(10))
+    told = Organisation(expected=(*nodes, row("", node="fra")))
+    recorded = replace(sums(*boards), meter_nodes=frozenset({("fra", "c", "fra")}))
+    found = coverage(recorded, told)["fra"]
+    assert found == coverage(recorded, Organisation(expected=nodes))["fra"]
+    assert (found.share, found.unseen_nodes) == (Fraction(72, 80), 1)
+    # A node that recorded GPUs as well is a node of the fleet, and so is one that recorded nothing.
+    both = replace(recorded, meter_nodes=frozenset({("fra", "c", "n0")}))
+    assert coverage(both, told)["fra"].expected_ns == 11 * 8 * 10 * DAY
+
+
 def test_what_no_inventory_has_covers_nothing() -> None:
     found = coverage(sums(metered("GPU-a", 10), metered("GPU-x", 10)), Organisation(expected=(row("GPU-a"), row("GPU-b"))))[
         "fra"
