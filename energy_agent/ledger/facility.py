@@ -9,6 +9,7 @@ from itertools import groupby, pairwise
 from typing import Final
 
 from energy_agent.core.boundary import is_meter, site_and_meter
+from energy_agent.core.boundary import meter as meter_device
 from energy_agent.core.energy import Gap, Method, WorkloadFacts
 from energy_agent.core.meters.facility import METER_GONE, METER_KIND, MeterEnergy, MeterFacts, Position, Role, facts_of
 from energy_agent.core.units import NS_PER_DAY
@@ -65,6 +66,11 @@ class FacilityBook:
     def roles(self, device: str) -> frozenset[Role]:
         """Every role that one of this site's meters had."""
         return frozenset(facts.role for facts in self._meter(site_and_meter(device)[1]).facts.values() if facts is not None)
+
+    def parent_of(self, device: str) -> str:
+        """Return the device of the meter above one of this site's, by its last metadata; "" without one."""
+        known = [facts for facts in self._meter(site_and_meter(device)[1]).facts.values() if facts is not None]
+        return meter_device(self._site, known[-1].parent) if known and known[-1].parent else ""
 
     @property
     def span_ns(self) -> tuple[int, int] | None:
@@ -133,6 +139,7 @@ class FacilityBook:
         since_ns: int = 0,
         until_ns: int | None = None,
         additional: "FacilityBook | None" = None,
+        only: Iterable[str] | None = None,
     ) -> dict[str, MeterEnergy]:
         """Energy of each meter in [start_ns, end_ns), with its last metadata and its largest error in that window.
 
@@ -145,6 +152,7 @@ class FacilityBook:
             since_ns: if later than `start_ns`, the window begins here. This shortens its length only: cells are not cut.
             until_ns: if earlier than `end_ns`, the window ends here because its last cell is still open.
             additional: another ledger with further rows, such as unsealed ones.
+            only: ids of the meters to return; None: all.
 
         Raises:
             ValueError: the window is empty, cuts a cell, or cuts a folded day.
@@ -156,7 +164,10 @@ class FacilityBook:
         parts = {m: [b._meters[m] for b in books if m in b._meters] for m in sorted({m for b in books for m in b._meters})}
         facts_by_meter = {m: dict(sorted((t, f) for each in of for t, f in each.facts.items())) for m, of in parts.items()}
         energies = {}
+        wanted = parts.keys() if only is None else set(only)
         for meter_id, spans in _lives(parts, facts_by_meter).items():
+            if meter_id not in wanted:
+                continue
             there = [(max(window[0], since), min(window[1], until)) for since, until in spans]
             there = [span for span in there if span[1] > span[0]]
             if not there:
@@ -174,16 +185,15 @@ class FacilityBook:
             m: e if e.facts.parent in energies else replace(e, facts=replace(e.facts, parent="")) for m, e in energies.items()
         }
 
-    def cells_of(self, terms: Mapping[str, int], start_ns: int, end_ns: int) -> dict[int, int]:
-        """Signed energy in uJ of a sum of meters by cell that is not folded, for the join with an hourly series."""
-        cells_uj: dict[int, int] = {}
+    def cells_of(self, meter_id: str, start_ns: int, end_ns: int) -> dict[int, tuple[int, int]]:
+        """(energy in uJ, metered ns) of a meter by cell that is not folded, while it was declared."""
         parts = {m: [meter] for m, meter in self._meters.items()}
         lives = _lives(parts, {m: dict(sorted(meter.facts.items())) for m, meter in self._meters.items()})
-        for meter_id, sign in terms.items():
-            for start, slot in self._meter(meter_id).cells.items():
-                if start_ns <= start < end_ns and _overlaps_any(start, CELL_NS, lives.get(meter_id, ())):
-                    cells_uj[start] = cells_uj.get(start, 0) + sign * sum(slot.energy_uj.values())
-        return cells_uj
+        return {
+            start: (sum(slot.energy_uj.values()), min(slot.measured_ns, CELL_NS))
+            for start, slot in sorted(self._meter(meter_id).cells.items())
+            if start_ns <= start < end_ns and _overlaps_any(start, CELL_NS, lives.get(meter_id, ()))
+        }
 
     def _reaches(self, start_ns: int, end_ns: int) -> None:
         self.first_ns = start_ns if self.first_ns is None else min(self.first_ns, start_ns)

@@ -21,6 +21,8 @@ STAND_IN = "stand_in"
 """Dimension of a figure in which a substitute replaces the required quantity, in whole or, with ESTIMATED_J, in part."""
 IMPUTED_J, ESTIMATED_J = "imputed_j", "estimated_j"
 """Dimensions with a part of an energy in J: imputed for gaps of meters, and estimated by the supplier."""
+IMPUTED_BY = "imputed_by"
+"""Dimension of a building's energy: what its imputed part follows from, with the kWh of each."""
 ESTIMATED_SHARE = "estimated_share"
 """Dimension of CO2e: the share of its value that follows from substitutes and imputed energy."""
 

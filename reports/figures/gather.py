@@ -206,14 +206,15 @@ def _site(
     own = {t: gpu + (host if hosts else 0) for t, (gpu, host) in cells.items()}
     pue = site_building.pue.amount.value if site_building.pue is not None and hosts else None
     drawn = site_building.bought_cells if site_building.measured else own if pue is None else times(own, pue)
+    sold = site_building.made_cells if inputs is not None and inputs.on_site_kept is False else {}
     recorded, reason = (drawn, "") if not site_building.invoiced or metered else (own, "" if own else NO_LEDGER)
     return SiteEvidence(
         name,
         window,
         inputs,
         site_building,
-        grid(inputs, drawn, window, cells, matched=not compared, flat=site_building.invoiced),
-        site_invoices(inputs, window, recorded, reason),
+        grid(inputs, drawn, window, cells, sold=sold, matched=not compared, flat=site_building.invoiced),
+        site_invoices(inputs, window, recorded, reason, site_building.bought_in if metered else {}),
     )
 
 

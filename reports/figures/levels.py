@@ -42,7 +42,8 @@ class MarketLevel:
     """One level.
 
     Args:
-        uj: metered energy that it covers.
+        uj: energy that it covers, metered or imputed. All levels sum to the energy from the grid, with on-site generation whose
+            certificates were sold.
         grams: of that energy.
         why: why it does not cover all that the levels above it leave; "": it does.
     """
@@ -68,7 +69,7 @@ def levels(site: MarketSite) -> tuple[MarketLevel, ...]:
         why = "" if covered >= left else _unused(own) or ("" if covered else NONE_GIVEN[name])
         rows.append(MarketLevel(name, covered, sum((claim.grams for claim in own), Fraction(0)), why if left else ALL_COVERED))
         left -= covered
-    uses = grid.residual.statements
+    left, uses = grid.residual.uj, grid.residual.statements
     own_uj, whole_g = grid.supplier_uj, grid.residual.grams_known
     mix_g = sum((use.grams or Fraction(0) for use in uses if use.id not in _rates(site)), Fraction(0))
     why = ALL_COVERED if not left else supplier_reason(site) if own_uj < left else ""

@@ -4,7 +4,7 @@ If meters measure the total, the facility's energy is measured. If the operator 
 an estimate: energy of the nodes times that PUE. Without either it has no value, and the report ends at the nodes or GPUs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Final
@@ -12,7 +12,8 @@ from typing import Final
 from energy_agent.core.meters.facility import MeterEnergy, Position
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
-from energy_agent.site.building.invoices import invoiced_in, spread
+from energy_agent.site.building.gaps import MeterFill, bridge_gaps, fill_gaps, grid_cells, signed_cells, with_fills
+from energy_agent.site.building.invoices import InvoicedEnergy, invoiced_in, spread
 from energy_agent.site.building.pue import (  # fmt: skip
     YEAR_NS,
     EnergyFlow,
@@ -28,11 +29,12 @@ from energy_agent.site.building.pue import (  # fmt: skip
     stated_pue,
     total_terms,
 )
-from energy_agent.site.building.ratio import Amount, energy
+from energy_agent.site.building.ratio import Amount, Terms, energy
+from energy_agent.site.building.spans import Span
 from energy_agent.site.building.water import water_in
 from reports.inputs import SiteInputs
 from reports.ledger.sums import SiteWindow
-from reports.site.declared_time import undeclared, with_undeclared
+from reports.site.declared_time import undeclared, undeclared_spans, with_undeclared
 
 NO_METERS: Final = "the ledger has no meter of the building, and no PUE is stated"
 CUT_MOST: Final = Fraction(1, 5)
@@ -51,13 +53,16 @@ class BuildingEnergy:
         trailing: PUE over the twelve months that end with the period.
         total: measured energy of the building in uJ, with imputed energy; absent with its reason.
         it: IT energy at the position of `pue`, in the same form.
-        total_imputed_uj: imputed energy of unread time of the meters of `total`, at the mean power of the same meter.
+        total_imputed_uj: imputed energy of unread time of the meters of `total`.
+        imputed_by: the same by what it follows from (`gaps`).
         it_imputed_uj: the same for `it`.
         bought_imputed_uj: the same for `bought`.
         invoiced: its energy is that of invoices, for want of meters in the ledger.
-        bought_cells: metered energy from the grid by cell, uJ.
+        bought_cells: energy from the grid by cell, uJ: imputed energy in the cells in which it was used. They sum to `bought`.
         bought: total energy from the grid, with imputed energy.
+        bought_in: the same by period of an invoice (UTC ns), each with the errors of its own time.
         made_uj: energy that the site generated itself.
+        made_cells: the same by cell.
         parts: energy by use.
         losses: losses between two positions.
         shares: REF of on-site generation, and ERF.
@@ -75,7 +80,9 @@ class BuildingEnergy:
     it: Amount = field(default_factory=lambda: Amount(None, reason=NO_METERS))
     bought_cells: Mapping[int, int] = field(default_factory=dict)
     bought: Amount = field(default_factory=lambda: Amount(None, reason=NO_METERS))
+    bought_in: Mapping[Span, Amount] = field(default_factory=dict)
     made_uj: int = 0
+    made_cells: Mapping[int, int] = field(default_factory=dict)
     parts: tuple[EnergyFlow, ...] = ()
     losses: tuple[EnergyFlow, ...] = ()
     shares: Mapping[str, Amount] = field(default_factory=dict)
@@ -84,6 +91,7 @@ class BuildingEnergy:
     liters: Amount = field(default_factory=lambda: Amount(None, reason="no input has the site's water"))
     meters: Mapping[str, MeterEnergy] = field(default_factory=dict)
     total_imputed_uj: int = 0
+    imputed_by: Mapping[str, int] = field(default_factory=dict)
     it_imputed_uj: int = 0
     bought_imputed_uj: int = 0
     invoiced: bool = False
@@ -129,31 +137,47 @@ def building(
             liters=liters,
         )
     start_ns, end_ns = window.start_ns - window.start_ns % CELL_NS, window.end_ns + -window.end_ns % CELL_NS
-    meters = book.window(start_ns, end_ns, since_ns=window.start_ns, until_ns=window.end_ns)
-    facts = {m: e.facts for m, e in meters.items()}
+    read = book.window(start_ns, end_ns, since_ns=window.start_ns, until_ns=window.end_ns)
+    facts = {m: e.facts for m, e in read.items()}
+    whole = total_terms(facts)
+    bought, made = made_terms(facts)
+    cells = {m: book.cells_of(m, start_ns, end_ns) for m in facts}
+
+    def filled(meters: Mapping[str, MeterEnergy], spans: Mapping[str, Sequence[Span]]) -> dict[str, MeterFill]:
+        fills = fill_gaps(meters, spans, cells.__getitem__, spans)
+        readings = () if inputs is None else inputs.readings
+        return bridge_gaps(fills, meters, bought, cells.__getitem__, readings, (start_ns, end_ns))
+
+    lives = {m: read[m].lives for m in {**whole, **made}}
+    declared = filled(read, lives)
+    meters = with_fills(read, declared, (start_ns, end_ns))
     pues = by_position(meters)
     main = best(pues)
     if main is None or main.amount.value is None:
         main = _declared_pue(inputs, main.it_uj if main is not None and main.it_uj else node_uj) or main
     at = None if main is None else Position.of(main.category)
     seen = at or (Position.of(pues[-1].category) if pues else None)  # IT may be metered even if the PUE is unknown
-    whole = total_terms(facts)
     it = it_terms(facts, seen) if seen is not None else {}
-    bought, made = made_terms(facts)
     no_total = "no meter of role total" if not whole else undeclared(meters, whole, used)
     no_it = "no meter of role it" if seen is None else undeclared(meters, it, used)
     wue, category, liters = _water(inputs, window, meters, at)
-    all_time = with_undeclared(meters, used)
+    late = {m: undeclared_spans(read, read[m], used) for m in lives}
+    fills = filled(with_undeclared(read, used), {m: [*lives[m], *late[m]] for m in lives}) if any(late.values()) else declared
+    all_time = with_fills(with_undeclared(read, used), fills, (start_ns, end_ns))
+    total = Amount(None, reason=no_total) if no_total else energy(all_time, whole)
+    grid = Amount(None, reason=no_total) if no_total else energy(all_time, bought)
     return BuildingEnergy(
         site=site,
         pue=main,
         pues=pues,
         trailing=_trailing(book, window) if twelve_months else None,
-        total=Amount(None, reason=no_total) if no_total else energy(all_time, whole),
+        total=total,
         it=Amount(None, reason=no_it) if no_it else energy(all_time, it),
-        bought_cells={} if no_total else _cells(book, bought, window),
-        bought=Amount(None, reason=no_total) if no_total else energy(all_time, bought),
+        bought_cells={} if grid.value is None else grid_cells(bought, cells.__getitem__, fills, int(grid.value)),
+        bought=grid,
+        bought_in={} if no_total or inputs is None else _by_invoice(book, bought, fills, inputs.invoices, (start_ns, end_ns)),
         made_uj=0 if no_total else sum(all_time[m].measured_uj + all_time[m].imputed_uj for m in made),
+        made_cells={} if no_total else signed_cells(made, cells.__getitem__, fills),
         parts=tuple(parts(all_time, seen)) if seen is not None and not no_total else (),
         losses=() if no_it else tuple(losses(all_time)),
         shares=shares(meters),
@@ -162,6 +186,7 @@ def building(
         liters=liters,
         meters=all_time,
         total_imputed_uj=0 if no_total else sum(all_time[m].imputed_uj for m in whole),
+        imputed_by={} if no_total else _bases(fills, whole),
         it_imputed_uj=0 if no_it else sum(all_time[m].imputed_uj for m in it),
         bought_imputed_uj=0 if no_total else sum(all_time[m].imputed_uj for m in bought),
     )
@@ -200,11 +225,24 @@ def _declared_pue(inputs: SiteInputs | None, it_uj: int) -> Pue | None:
     return stated_pue(it_uj, *inputs.stated)
 
 
-def _cells(book: FacilityBook, terms: Mapping[str, int], window: SiteWindow) -> dict[int, int]:
-    return {
-        t: max(0, uj)
-        for t, uj in sorted(book.cells_of(terms, window.start_ns - window.start_ns % CELL_NS, window.end_ns).items())
-    }
+def _by_invoice(
+    book: FacilityBook, terms: Terms, fills: Mapping[str, MeterFill], invoices: Iterable[InvoicedEnergy], window: Span
+) -> dict[Span, Amount]:
+    """Energy from the grid in the periods of invoices, each with the gaps and errors of its own time."""
+    amounts = {}
+    for span in {(i.start_ns, i.end_ns) for i in invoices if window[0] <= i.start_ns and i.end_ns <= window[1]}:
+        if not any(t % CELL_NS for t in span):
+            own = with_fills(book.window(*span, only=terms), fills, span)
+            if own.keys() == terms.keys():
+                amounts[span] = energy(own, terms)
+    return amounts
+
+
+def _bases(fills: Mapping[str, MeterFill], terms: Iterable[str]) -> dict[str, int]:
+    by: dict[str, int] = {}
+    for cell in (cell for m in terms if m in fills for cell in fills[m].cells.values()):
+        by[cell.basis] = by.get(cell.basis, 0) + cell.uj
+    return dict(sorted(by.items()))
 
 
 def _trailing(book: FacilityBook, window: SiteWindow) -> Pue | None:

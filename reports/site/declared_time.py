@@ -31,17 +31,22 @@ def with_undeclared(meters: Meters, used: Span | None) -> dict[str, MeterEnergy]
     Only the first and last meters of a quantity lose that time: a meter that was added next to an existing one is new, not
     late.
     """
-    return {name: replace(meter, window_ns=meter.window_ns + _unread_ns(meters, meter, used)) for name, meter in meters.items()}
+    late = {name: undeclared_spans(meters, meter, used) for name, meter in meters.items()}
+    return {m: replace(e, window_ns=e.window_ns + sum(end - start for start, end in late[m])) for m, e in meters.items()}
 
 
-def _unread_ns(meters: Meters, meter: MeterEnergy, used: Span | None) -> int:
+def undeclared_spans(meters: Meters, meter: MeterEnergy, used: Span | None) -> list[Span]:
+    """Return when nodes used energy and a meter should have been read, though it was not declared."""
     there = merged(life for each in meters.values() if _alike(each, meter) for life in each.lives)
     if used is None or not meter.lives or not there:
-        return 0
-    (first, _), (_, last) = there[0], there[-1]
-    before_ns = max(0, first - used[0]) if meter.lives[0][0] == first else 0
-    after_ns = max(0, used[1] - max(first, used[0])) - overlap_ns(there, used) if meter.lives[-1][1] == last else 0
-    return before_ns + after_ns
+        return []
+    first, last = there[0][0], there[-1][1]
+    spans = [(used[0], first)] if meter.lives[0][0] == first else []
+    if meter.lives[-1][1] == last:
+        starts = [max(first, used[0]), *(end for _, end in there)]
+        ends = [*(start for start, _ in there), used[1]]
+        spans += [(max(start, used[0]), min(end, used[1])) for start, end in zip(starts, ends, strict=True)]
+    return [(start, end) for start, end in spans if end > start]
 
 
 def _alike(one: MeterEnergy, other: MeterEnergy) -> bool:

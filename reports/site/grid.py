@@ -45,10 +45,10 @@ class Grid:
         hourly: the energy that deliveries of clean electricity with time stamps cover by hour; None without such deliveries, or
             if not requested.
         quarterly: the same by quarter of an hour.
-        residual: grams of the energy that no contract covers, by source, supplier-specific rates first; None without a source.
+        residual: grams of the energy that no contract covers, by source, supplier-specific rates first, and of on-site
+            generation whose certificates were sold; None without a source.
         residual_is_average: whether the grid's average replaces the residual mix in `residual`, because none was given.
-        rest: `residual`; if contracts cover all energy metered by cell, all of its cells at the same sources: imputed energy
-            has their mean.
+        rest: `residual`; if contracts cover all energy, all of its cells at the same sources.
         revision: grams by the draft revision of the guidance; None if not requested or without a residual mix.
         supply: grams of fuel supply, grid losses and biogenic CO2, as far as there are sources.
         spent: cost of the energy.
@@ -113,6 +113,7 @@ def grid(
     window: SiteWindow,
     metered: Iterable[int] = (),
     *,
+    sold: Mapping[int, int] | None = None,
     matched: bool = True,
     flat: bool = False,
 ) -> Grid:
@@ -120,9 +121,10 @@ def grid(
 
     Args:
         inputs: data from its files; None without files.
-        cells: energy from the grid at the site's boundary, in uJ by cell.
+        cells: energy from the grid at the site's boundary, in uJ by cell, with what is imputed.
         window: the report's period there.
         metered: cells that need `worth`: those in which the ledger has energy of workloads.
+        sold: on-site generation whose certificates were sold, by cell: no contract covers it.
         matched: also match contracts by the hour and the quarter of an hour.
         flat: the cells are invoices, spread evenly: peaks are those that the invoices state.
     """
@@ -136,7 +138,7 @@ def grid(
     within = (inputs.grid_zone, window.start_ns - window.start_ns % CELL_NS, window.end_ns)
     coverage = cover(cells, inputs.lots, *within)
     sources, is_average, lacking = _residual_sources(inputs)
-    residual = join(coverage.remaining, sources) if sources else None
+    residual = join(_plus(coverage.remaining, sold or {}), sources) if sources else None
     return Grid(
         location=location,
         lacking=inputs.location_lacking,
@@ -145,9 +147,9 @@ def grid(
         quarterly=_matched(cells, timed(inputs.lots, CELL_NS), within) if matched else None,
         residual=residual,
         residual_is_average=is_average,
-        rest=residual if residual is None or coverage.remaining_uj else join(cells, sources),
+        rest=residual if residual is None or residual.uj else join(cells, sources),
         residual_lacking=lacking,
-        revision=_revision(inputs, cells, within),
+        revision=_revision(inputs, cells, sold or {}, within),
         supply={kind: join(cells, sources) for kind, sources in inputs.supply.items()},
         spent=_cost_of(inputs, cells, window, flat=flat) if inputs.tariffs else None,
         currency=currency,
@@ -161,7 +163,13 @@ def _matched(cells: Mapping[int, int], lots: list[Lot], within: tuple[str, int, 
     return cover(cells, lots, *within, MarketBoundary.REVISION) if lots else None
 
 
-def _revision(inputs: SiteInputs, cells: Mapping[int, int], within: tuple[str, int, int]) -> Fraction | None:
+def _plus(cells: Mapping[int, int], others: Mapping[int, int]) -> dict[int, int]:
+    return {t: cells.get(t, 0) + others.get(t, 0) for t in sorted({**cells, **others})}
+
+
+def _revision(
+    inputs: SiteInputs, cells: Mapping[int, int], sold: Mapping[int, int], within: tuple[str, int, int]
+) -> Fraction | None:
     """Grams by the draft revision: deliveries by the hour in the same zone, and the residual mix for the rest.
 
     The draft allows no grid average for the rest.
@@ -170,7 +178,7 @@ def _revision(inputs: SiteInputs, cells: Mapping[int, int], within: tuple[str, i
         return None
     lots = [lot for lot in inputs.lots if lot.timed and lot.end_ns - lot.start_ns <= HOUR_NS]
     matched = cover(cells, lots, *within, MarketBoundary.REVISION)
-    rest = join(matched.remaining, inputs.residual).grams
+    rest = join(_plus(matched.remaining, sold), inputs.residual).grams
     return None if rest is None else matched.grams + rest
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from energy_agent.site.building.invoices import EnergyInWindow, InvoicedEnergy, ReadEnergy, invoiced_in, money_in, read_in
 from energy_agent.site.building.ratio import Amount
+from energy_agent.site.building.spans import Span
 from reports.inputs import SiteInputs
 from reports.ledger.sums import SiteWindow
 from reports.site.building import CUT_MOST
@@ -25,7 +26,8 @@ class InvoicePeriod:
 
     Args:
         numbers: numbers of its invoices.
-        ledger: energy from the grid by the ledger, at the widest known boundary of the site.
+        ledger: energy from the grid by the ledger, at the widest known boundary of the site; with bounds of its own time where
+            meters of the building measured it.
     """
 
     start_ns: int
@@ -76,7 +78,13 @@ class SiteInvoices:
     cost: InvoicedCost | None = None
 
 
-def site_invoices(inputs: SiteInputs | None, window: SiteWindow, cells: Mapping[int, int], ledger_reason: str) -> SiteInvoices:
+def site_invoices(
+    inputs: SiteInputs | None,
+    window: SiteWindow,
+    cells: Mapping[int, int],
+    ledger_reason: str,
+    by_meters: Mapping[Span, Amount],
+) -> SiteInvoices:
     """Return the invoices and readings of a site.
 
     Args:
@@ -84,6 +92,7 @@ def site_invoices(inputs: SiteInputs | None, window: SiteWindow, cells: Mapping[
         window: the report's period there.
         cells: energy from the grid by the ledger, in uJ by cell.
         ledger_reason: why the ledger has no energy of its own to compare; "" if it has.
+        by_meters: energy from the grid of meters of the building, with the bounds of the time, by period of an invoice.
     """
     if inputs is None or not (inputs.invoices or inputs.readings):
         return SiteInvoices()
@@ -102,7 +111,7 @@ def site_invoices(inputs: SiteInputs | None, window: SiteWindow, cells: Mapping[
     return SiteInvoices(
         invoiced_in(inputs.invoices, window.start_ns, window.end_ns) if own else None,
         read if read.rows else None,
-        tuple(_periods(inside, inputs.readings, cells, ledger_reason)),
+        tuple(_periods(inside, inputs.readings, cells, ledger_reason, by_meters)),
         tuple(i.number for i in own if i not in inside),
         tuple((i.number, Fraction(i.peak_kw)) for i in inside if i.peak_kw is not None),
         money,
@@ -136,7 +145,11 @@ def _cost(
 
 
 def _periods(
-    invoices: Sequence[InvoicedEnergy], readings: Sequence[ReadEnergy], cells: Mapping[int, int], ledger_reason: str
+    invoices: Sequence[InvoicedEnergy],
+    readings: Sequence[ReadEnergy],
+    cells: Mapping[int, int],
+    ledger_reason: str,
+    by_meters: Mapping[Span, Amount],
 ) -> list[InvoicePeriod]:
     """Compare each period of the invoices; metering points with the same period are one row."""
     rows = []
@@ -145,7 +158,8 @@ def _periods(
         metered = {i.meter for i in own} - {""}
         mine = [r for r in readings if not metered or r.meter in metered]
         read = read_in(mine, start_ns, end_ns)
-        ledger = sum(uj for t, uj in cells.items() if start_ns <= t < end_ns)
+        by_cell = Amount(Fraction(sum(uj for t, uj in cells.items() if start_ns <= t < end_ns)))
+        ledger = by_meters.get((start_ns, end_ns), by_cell)
         rows.append(
             InvoicePeriod(
                 start_ns,
@@ -153,7 +167,7 @@ def _periods(
                 tuple(i.number for i in own),
                 energy_of(invoiced_in(own, start_ns, end_ns)),
                 known_energy(read, NO_READING),
-                Amount(None, reason=ledger_reason) if ledger_reason else Amount(Fraction(ledger)),
+                Amount(None, reason=ledger_reason) if ledger_reason else ledger,
             )
         )
     return rows

@@ -5,6 +5,7 @@ takes seconds to read.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -25,7 +26,8 @@ from reports.ledger.sums import SiteWindow
 from reports.period import utc_text
 
 _BY_CELL: Final = frozenset({Role.TOTAL, Role.RENEWABLE})
-"""Meters whose cells are needed in the period: grid energy is joined with its carbon intensity by hour."""
+"""Meters whose cells are needed in the period: grid energy is joined with its carbon intensity by hour. Meters below one
+with a gap fill it by cell."""
 
 _METHODS: Final = frozenset(method.value for method in Method)
 
@@ -96,10 +98,17 @@ def _by_rows(
         edges = (start_ns - start_ns % CELL_NS, end_ns + -end_ns % CELL_NS, last_ns, last_ns - YEAR_NS)
         apart[site] = {t - t % DAY_NS for t in (*(t for t in edges if t % DAY_NS), *books[site].changed_ns())}
 
+    def within(site: str, day_ns: int) -> bool:
+        return day_ns < windows[site].end_ns and day_ns + DAY_NS > windows[site].start_ns
+
+    whole = Counter((site, device) for (site, day_ns, device), day in days.items() if day.whole and within(site, day_ns))
+    lengths = {site: w.end_ns - w.end_ns % DAY_NS - (w.start_ns + -w.start_ns % DAY_NS) for site, w in windows.items()}
+    gapped = {(site, device) for site, _, device in days if whole[site, device] * DAY_NS < lengths[site]}
+
     def needed(key: _Key, day: _Day) -> bool:
         site, day_ns, device = key
-        within = day_ns < windows[site].end_ns and day_ns + DAY_NS > windows[site].start_ns
-        return not day.whole or day_ns in apart[site] or (within and bool(books[site].roles(device) & _BY_CELL))
+        by_cell = books[site].roles(device) & _BY_CELL or (site, books[site].parent_of(device)) in gapped
+        return not day.whole or day_ns in apart[site] or (within(site, day_ns) and bool(by_cell))
 
     return frozenset(key for key, day in days.items() if needed(key, day))
 

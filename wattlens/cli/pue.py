@@ -86,6 +86,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _statement(args: argparse.Namespace, given: "PueInputs", zone: tzinfo) -> "PueStatement":
     from energy_agent.core.meters.facility import Position
+    from energy_agent.site.building.gaps import with_fills
     from energy_agent.site.building.tree import refuse_unsound
     from reports.period import from_instants
     from wattlens.site.pue.statement import statement
@@ -96,19 +97,21 @@ def _statement(args: argparse.Namespace, given: "PueInputs", zone: tzinfo) -> "P
     # A window that is not over ends where the ledger does: nobody has metered what is to come.
     open_end = end_ns > max(time.time_ns(), given.book.until_ns or 0)
     until_ns = given.book.until_ns if open_end or not (named or args.end) else None
-    meters = given.book.window(start_ns, end_ns, since_ns=since_ns, until_ns=until_ns)
-    start_ns, end_ns = max(start_ns, since_ns), min(end_ns, until_ns or end_ns)
+    read = given.book.window(start_ns, end_ns, since_ns=since_ns, until_ns=until_ns)
     try:
-        refuse_unsound([each.facts for each in meters.values()])
+        refuse_unsound([each.facts for each in read.values()])
     except ValueError as error:
         raise UsageError(f"the meters of site {given.site} in this ledger: {error}") from None
+    fills = given.fills(read, start_ns, end_ns)
+    meters = with_fills(read, fills, (start_ns, end_ns))
+    start_ns, end_ns = max(start_ns, since_ns), min(end_ns, until_ns or end_ns)
     position = Position(args.position) if args.position else None
     said = statement(
         given.site, (start_ns, end_ns), meters, given.around(start_ns, end_ns),
         position=position, zone=args.zone, least=args.accept_coverage, simulated=given.simulated,
     )  # fmt: skip
     as_of_ns = from_instants(args.as_of, None, "--as-of").start_ns or time.time_ns()
-    return given.with_others(said, as_of_ns, accept_old=args.accept_old)
+    return given.with_others(said, fills, as_of_ns, accept_old=args.accept_old)
 
 
 def _window(args: argparse.Namespace, span: tuple[int, int] | None, zone: tzinfo) -> tuple[int, int]:

@@ -94,6 +94,15 @@ class MeterFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class FilledEnergy:
+    """Energy of the time in which a meter was not read, with bounds; `high_uj` None: it has no upper bound."""
+
+    uj: int
+    low_uj: int
+    high_uj: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class MeterEnergy:
     """What a meter counted in a window.
 
@@ -106,6 +115,7 @@ class MeterEnergy:
         gaps: what no meter saw, as the ledger names it.
         lives: from when to when within the window it was declared, UTC ns; (): all the time.
         asked_ns: length of the window itself; 0: as `window_ns`.
+        filled: energy of the time that was not metered, from other meters and readings; None: from the rest of the window.
     """
 
     facts: MeterFacts
@@ -116,6 +126,7 @@ class MeterEnergy:
     gaps: tuple[Gap, ...] = ()
     lives: tuple[tuple[int, int], ...] = ()
     asked_ns: int = 0
+    filled: FilledEnergy | None = None
 
     @property
     def measured_uj(self) -> int:
@@ -128,8 +139,15 @@ class MeterEnergy:
         return max(0, self.window_ns - self.measured_ns)
 
     @property
+    def missing_low_uj(self) -> int:
+        """The minimum that can have flowed in it."""
+        return 0 if self.filled is None else self.filled.low_uj
+
+    @property
     def missing_bound_uj(self) -> int | None:
         """The maximum that can have flowed in it; None where nobody said what can."""
+        if self.filled is not None:
+            return self.filled.high_uj
         if not self.missing_ns:
             return 0
         most_mw = self.facts.max_mw
@@ -137,7 +155,9 @@ class MeterEnergy:
 
     @property
     def imputed_uj(self) -> int:
-        """What is put in for the time that was not metered: the mean power of the rest of the window."""
+        """What is put in for the time that was not metered; by default at the mean power of the rest of the window."""
+        if self.filled is not None:
+            return self.filled.uj
         if not self.missing_ns or not self.measured_ns:
             return 0
         guess = self.measured_uj * self.missing_ns // self.measured_ns

@@ -3,8 +3,8 @@
 Three kinds of error, kept apart. *Gain*: a register is off by an unknown but fixed ratio within its accuracy class. Meters
 that share a calibration err together and add up linearly; those that do not are independent, so their 95 % bound is 1.96 times
 the root of the summed squares of a / sqrt(3) (a uniform error within +-a; JCGM 100:2008, 4.3.7 and 5.1.2), at most their plain
-sum. *Edges* and what an integration doubts add linearly. *What no meter saw* is taken at the mean power of the same meter in
-the window, and can have been anything from nothing to the maximum that can flow.
+sum. *Edges* and what an integration doubts add linearly. *What no meter saw* is filled in with bounds (`gaps`), or taken at the
+mean power of the same meter in the window; then it can have been anything from nothing to the maximum that can flow.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -74,7 +74,7 @@ def coverage(meters: Iterable[MeterEnergy]) -> Fraction:
 
 
 def _unmetered(meters: Mapping[str, MeterEnergy], terms: Iterable[str]) -> str:
-    names = sorted(m for m in terms if not meters[m].measured_ns)
+    names = sorted(m for m in terms if not meters[m].measured_ns and meters[m].filled is None)
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"meter {', '.join(names[:_NAMED])}{more}: nothing was metered in this window" if names else ""
 
@@ -90,7 +90,7 @@ def _sum_at(
     total = 0
     for m, sign in terms.items():
         most = slope[m] * way > 0
-        unseen = meters[m].missing_bound_uj if most else 0
+        unseen = meters[m].missing_bound_uj if most else meters[m].missing_low_uj
         if unseen is None:
             return None
         total += sign * (meters[m].measured_uj + unseen)

@@ -227,7 +227,7 @@ def boundary(evidence: PeriodEvidence, site: str) -> str:
 
 
 def located_of(evidence: PeriodEvidence, name: str) -> Amount:
-    """A site's grams, location-based: what was metered at its cells, the rest at the mean of these."""
+    """A site's grams, location-based: each cell at its intensity."""
     site = evidence.sites[name]
     grams, metered_uj = site.grid.location_g, site.grid.uj
     if grams is None:
@@ -366,19 +366,11 @@ def marketed_of(evidence: PeriodEvidence, name: str) -> Amount:
     if grid.market_g is None or grid.coverage is None:
         return Amount(None, reason=grid.residual_lacking or grid.lacking or _unknown(site))
     energy = base(evidence, name)
-    if energy.value is None or not grid.uj:
+    if energy.value is None or not (grid.uj or grid.market_g):
         return nothing_of(evidence, name, energy)
-    # Contracts cover what they cover: what is imputed is of the rest, which is of the residual mix.
-    market_g, covered_g, per_uj = grid.market_g, grid.coverage.grams, grid.rest_per_uj
-    if per_uj is None:
-        known = energy.value < grid.uj + 1  # cells are whole uJ
-        if not known:
-            return Amount(None, reason=grid.residual_lacking or grid.lacking or _unknown(site))
-        return _bounded_market(evidence, name, Amount(market_g))
-    # Without its certificates, on-site generation has the emissions of the residual mix.
-    sold = site.inputs is not None and site.inputs.on_site_kept is False
-    rest_uj = energy.value - grid.uj + (site.building.made_uj if sold else 0)
-    return _bounded_market(evidence, name, Amount(max(covered_g, market_g + rest_uj * per_uj)))
+    # Cells are whole uJ: less than one of a product with a PUE is in none of them.
+    rest_g = (energy.value - grid.uj) * (grid.rest_per_uj or 0)
+    return _bounded_market(evidence, name, Amount(max(grid.coverage.grams, grid.market_g + rest_g)))
 
 
 def residual_of(evidence: PeriodEvidence, name: str) -> Amount:
@@ -400,7 +392,7 @@ def mix_of(evidence: PeriodEvidence, name: str) -> Amount:
 
 
 def _revision(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
-    """Market-based grams by the draft revision of the Scope 2 Guidance, if requested; energy that is imputed is left out."""
+    """Market-based grams by the draft revision of the Scope 2 Guidance, if requested."""
     site = evidence.sites[name]
     if site.inputs is None or not site.inputs.with_revision:
         return

@@ -1,17 +1,18 @@
 """Energy: of GPUs, hosts, nodes and the building, by site, team, project, model and kind, and in the states of the ledger."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from itertools import chain
 
 from energy_agent.core.boundary import UNBOUNDED
 from energy_agent.core.energy import Method, State
-from energy_agent.core.units import NS_PER_H, UJ_PER_J, decimal
+from energy_agent.core.units import NS_PER_H, UJ_PER_J, UJ_PER_KWH, decimal
 from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import BoundedEnergy, idle_energy, total, whole_energy
 from reports.figures.evidence import PeriodEvidence, SiteEvidence, amount_of, less, plus, product, reach
 from reports.figures.figure import (
     ESTIMATED_J,
+    IMPUTED_BY,
     IMPUTED_J,
     LEDGER,
     STAND_IN,
@@ -81,7 +82,7 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
         how, imputed = _read(building.total_imputed_uj) if building.measured else (ESTIMATE, {STAND_IN: STATED_PUE})
         if building.invoiced:
             how, imputed = INVOICED, _estimated(evidence.sites[site])
-        of = dims | imputed
+        of = dims | imputed | _imputed_by(building.imputed_by)
         yield amount_figure(f"energy.facility/site/{site}", buildings[-1], "J", how, "facility", dims=of, scale=_J)
         how, imputed = (how, imputed) if building.invoiced else _read(building.bought_imputed_uj)
         of = dims | imputed
@@ -138,8 +139,14 @@ def _rests(evidence: PeriodEvidence, site: str, node: Amount, building: Amount) 
 
 
 def _read(imputed_uj: int) -> tuple[str, dict[str, str]]:
-    """(method, dims) of energy of the building's meters: for time that one was not read, its mean power is in the sum."""
+    """(method, dims) of energy of the building's meters: for time that one was not read, imputed energy is in the sum."""
     return ("metered, in part imputed", {IMPUTED_J: energy_text(imputed_uj)}) if imputed_uj else ("metered", {})
+
+
+def _imputed_by(parts: Mapping[str, int]) -> dict[str, str]:
+    """What imputed energy follows from, with the part of each."""
+    texts = [f"{basis}: {quotient_text(Fraction(uj, UJ_PER_KWH), digits=4)} kWh" for basis, uj in parts.items() if uj]
+    return {IMPUTED_BY: "; ".join(texts)} if texts else {}
 
 
 def _estimated(site: SiteEvidence) -> dict[str, str]:

@@ -3,7 +3,7 @@
 The invoices are the reference, since they are settled with a third party. A difference has the bounds of both energies, and is
 a finding if all of them are above the organisation's threshold (variance_percent). The ledger is compared at the widest known
 boundary: if that is not the building, its energy is a part of what is invoiced, and only a ledger above the invoices is a
-finding. Its relative error in each period is that of the whole report.
+finding. Meters of the building have the errors and gaps of each period; other energies have the relative error of the report.
 """
 
 from collections.abc import Iterator
@@ -113,8 +113,8 @@ def _recorded(evidence: PeriodEvidence, name: str, within: str) -> Amount:
 
 
 def _with_error(part: Amount, whole: Amount) -> Amount:
-    """A part of an amount with the relative bounds of the whole."""
-    if part.value is None or not whole.value:
+    """A part of an amount: with its own bounds, else with the relative bounds of the whole."""
+    if part.value is None or part.low is not None or part.high is not None or not whole.value:
         return part
     low, high = (None if end is None else part.value * end / whole.value for end in (whole.low, whole.high))
     return replace(part, low=low, high=high)

@@ -5,7 +5,7 @@ from fractions import Fraction
 from energy_agent.core.boundary import UNBOUNDED
 from reports.figures import wording
 from reports.figures.facts import Facts
-from reports.figures.figure import IMPUTED_J, Figure, energy_text, quotient_text
+from reports.figures.figure import IMPUTED_BY, IMPUTED_J, Figure, energy_text, quotient_text
 from reports.language import Translator
 from reports.page.amounts import ENERGY, amounts, numbers
 from reports.page.section import Block, CheckedStatement, Heat, Note, ReportSection, ReportTable
@@ -142,7 +142,8 @@ def _imputed(facts: Facts, say: Translator) -> list[Block]:
     for figure in facts.of("energy.facility", "site"):
         if figure.value is not None and IMPUTED_J in figure.dims:
             total, imputed = wording.energy(figure.value), wording.energy(figure.dims[IMPUTED_J])
-            notes.append(Note(say("meters_of_s_building_were", site=figure.dims["site"], energy=total, imputed=imputed)))
+            by = say.translate(figure.dims[IMPUTED_BY])
+            notes.append(Note(say("meters_of_s_building_were", site=figure.dims["site"], energy=total, imputed=imputed, by=by)))
     return notes
 
 

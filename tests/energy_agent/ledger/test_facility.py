@@ -77,7 +77,7 @@ def test_days_in_which_a_meter_changed_are_not_folded_and_cells_know_lives_too()
     window = (T0, T0 + 4 * DAY_NS)
     assert plain.window(*window) == folded.window(*window)
     assert pue(folded.window(*window), UPS).amount.value * 2 == 3
-    assert sum(plain.cells_of({"main": 1, "main-2": 1}, *window).values()) == 96 * 150 * KWH
+    assert sum(uj for m in ("main", "main-2") for uj, _ in plain.cells_of(m, *window).values()) == 96 * 150 * KWH
 
 
 def test_what_hangs_below_a_renamed_meter_hung_below_the_old_one_before():

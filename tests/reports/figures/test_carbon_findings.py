@@ -20,10 +20,9 @@ from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
-from energy_agent.site.building.ratio import Amount
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import STAND_IN, Figure
-from reports.figures.measures import all_figures, carbon, declared
+from reports.figures.measures import all_figures, carbon
 from reports.figures.measures.building import STATED_PUE
 from reports.figures.uncertainty import FACTOR_ERROR
 from reports.inputs import Organisation, SiteInputs
@@ -166,20 +165,6 @@ def test_what_contracts_bring_and_the_rest_are_the_total_exactly(days: Path, pue
         covered = min(Fraction(sum((each.uj for each in lots), 0), uj(1)), energy)
         # Cells are whole uJ: less than one of the sum is taken for covered or not.
         assert abs(market.value - (covered * 10 + (energy - covered) * 600)) <= Fraction(600, uj(1))
-
-
-def test_what_is_imputed_is_of_the_residual_mix_though_contracts_cover_all_that_was_metered(days: Path) -> None:
-    """Of 5 that a building bought 2 were metered by cell, which the contract covers: 2 x 10 + 3 x 600. Renewable: 2 of 5."""
-    found = evidence(days, WIND)
-    site = found.sites["here"]
-    whole = Amount(*(Fraction(uj(5)),) * 3)
-    metered = grid(site.inputs, {JULY: uj(2)}, site.window)
-    site = replace(site, building=replace(site.building, total=whole, bought=whole), grid=metered)
-    found = replace(found, sites={"here": site})
-    told = {f.id: f for f in (*carbon.figures(found), *declared.figures(found))}
-    assert values(told, "co2e.market", "co2e.market.instruments", "co2e.market.residual") == ["1820", "20", "1800"]
-    assert told["co2e.market/site/here"].factor_ids == ("of.grid", "of.rest")
-    assert values(told, "ref", "energy.total_renewable") == ["0.4", str(2 * 3_600_000)]
 
 
 def test_renewable_energy_is_what_ref_counts(days: Path) -> None:

@@ -3,30 +3,37 @@
 The site and its energy are those of test_carbon_findings: 2.4 kWh in the first hour of the quarter, residual mix 600 g/kWh.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from energy_agent.factors.basis import EmissionBoundary
-from energy_agent.site.building.contracts import InstrumentKind, Technology
+from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology, certified
 from energy_agent.site.building.market import MarketBoundary, market_of
 from energy_agent.site.building.supplier import SupplierRate
 from energy_agent.site.config.supplier import CRITERIA, SupplierRateConfig, refuse_overlap
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure
+from reports.figures.levels import levels
 from reports.figures.measures import all_figures
 from reports.frameworks.datapoints import frameworks
+from reports.inputs import SiteInputs
 from reports.language import LANGUAGES, say_in
+from reports.ledger.sums import SiteWindow
 from reports.page.market import market_blocks
-from reports.site.grid import grid, times
+from reports.site.grid import Grid, grid, times
 from tests.reports import chains
-from tests.reports.chains import HOUR
+from tests.reports.chains import CELL, HOUR, KWH
 from tests.reports.figures.test_carbon_findings import JULY, WIND, days, evidence, lot
+from tests.reports.golden import DIRECT, RESIDUAL, constant
 
 __all__ = ["days"]
 DAY = 24 * HOUR
@@ -200,3 +207,57 @@ def test_levels_and_draft_are_printed(days: Path, language: str) -> None:
     expected["zh"] = ("剩余电力组合: 2.40 kWh", "供应商排放率: 其他市场", "修订草案")
     for part in expected[language]:
         assert part in text
+
+
+@dataclass(frozen=True)
+class _Site:
+    """A site as far as its levels need it."""
+
+    inputs: SiteInputs
+    grid: Grid
+
+
+CONTRACTS = st.lists(
+    st.tuples(
+        st.sampled_from([InstrumentKind.PPA, InstrumentKind.GO, InstrumentKind.OTHER]),
+        st.integers(0, 6),  # MWh
+        st.integers(0, 4),  # certificates
+        st.integers(0, 95),  # first quarter of an hour
+        st.integers(1, 96),  # how many
+        st.integers(0, 500),  # g/kWh
+    ),
+    max_size=5,
+)
+
+
+@given(
+    CONTRACTS,
+    st.lists(st.integers(0, 50 * KWH), min_size=96, max_size=96),
+    st.lists(st.integers(0, 9 * KWH), min_size=96, max_size=96),
+    st.booleans(),
+)
+def test_levels_sum_to_the_meter_and_their_grams_to_the_total(
+    bought: list[tuple[InstrumentKind, int, int, int, int, int]], used: list[int], made: list[int], supplied: bool
+) -> None:
+    """Random contracts, a supplier's rate for a part of the day, and sold generation of the roof, in cells that were used."""
+    lots = []
+    for number, (kind, mwh, certificates, first, count, grams) in enumerate(bought):
+        span = JULY + first * CELL, JULY + min(96, first + count) * CELL
+        (proven,) = certified([mwh * 1000 * KWH], certificates)
+        what = (f"{kind}-{number}", kind, "XA", Technology.WIND, Decimal(grams))
+        lots.append(Lot(*what, *span, mwh * 1000 * KWH, uncertified_uj=mwh * 1000 * KWH - proven))
+    inputs = SiteInputs(
+        "here", ZoneInfo("UTC"), grid_zone="XA", lots=tuple(lots), supplier_rates=(SHORT,) if supplied else (),
+        location=(constant("of.grid", DIRECT, 400),), residual=(constant("of.rest", RESIDUAL, 600),),
+    )  # fmt: skip
+    cells, sold = ({JULY + n * CELL: uj for n, uj in enumerate(each)} for each in (used, made))
+    joined = grid(inputs, cells, SiteWindow(JULY, JULY + DAY), sold=sold)
+    rows = levels(_Site(inputs, joined))
+    assert joined.coverage is not None
+    assert sum(row.uj for row in rows) == sum(used) + sum(made)
+    assert sum((row.grams for row in rows), Fraction(0)) == joined.market_g
+    assert joined.location_g == Fraction(400 * sum(used), KWH)
+    allowed = {f"{kind}-{number}": count * 1000 * KWH for number, (kind, _, count, *_) in enumerate(bought)}
+    for claim in joined.coverage.claims:
+        assert claim.covered_uj <= allowed[claim.contract]
+        assert claim.covered_uj + sum(claim.unused.values()) == claim.available_uj

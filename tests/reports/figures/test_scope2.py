@@ -38,6 +38,7 @@ from reports.page.section import Note, ReportTable
 from reports.page.sections.headline import build as build_headline
 from reports.page.sections.headline import widest
 from reports.period import PeriodRequest
+from reports.site.grid import grid
 from tests.reports import chains, golden
 from tests.reports.chains import HOUR
 from tests.reports.golden import DIRECT, RESIDUAL, constant, tariff, uj
@@ -324,7 +325,10 @@ def test_on_site_generation_counts_only_with_its_certificates(evidence: PeriodEv
     """The roof of alfa made 17,664 kWh, of 105,984; contracts cover 31,280. Sold energy takes the 600 g of the mix."""
     site = evidence.sites["alfa"]
     assert site.inputs is not None
-    changed = replace(site, inputs=replace(site.inputs, on_site_kept=kept))
+    inputs = replace(site.inputs, on_site_kept=kept)
+    sold_cells = site.building.made_cells if kept is False else {}
+    joined = grid(inputs, site.building.bought_cells, site.window, evidence.sums.cells["alfa"], sold=sold_cells)
+    changed = replace(site, inputs=inputs, grid=joined)
     told = replace(evidence, sites=dict(evidence.sites) | {"alfa": changed})
     figures = {f.id: f for measure in (carbon, building, declared) for f in measure.figures(told)}
     made = 17_664 if kept else 0
@@ -336,6 +340,11 @@ def test_on_site_generation_counts_only_with_its_certificates(evidence: PeriodEv
         assert kept or "certificates of on-site generation" in (figures[identity].reason or "")
     sold = 17_664 * 600 if kept is False else 0
     assert figures["co2e.market/site/alfa"].value == 34_444_800 + sold
+    # The levels name the energy of the roof too: 88,320 kWh from the grid, of which contracts cover 31,280.
+    assert (
+        f"residual mix: {88_320 - 31_280 + (17_664 if kept is False else 0)} kWh"
+        in figures["co2e.market/site/alfa"].dims["levels"]
+    )
 
 
 def test_energy_of_page_one_is_at_the_boundary_of_its_co2e(facts: Facts) -> None:

@@ -114,7 +114,7 @@ def test_the_days_of_a_meter_tell_what_its_rows_tell(events, change, start, end)
         asked = {"since_ns": start, "until_ns": end}
         assert found.window(first, last, **asked) == by_rows.window(first, last, **asked)
         assert found.window(end_ns - YEAR_NS, end_ns) == by_rows.window(end_ns - YEAR_NS, end_ns)
-        assert found.cells_of({"main": 1}, first, end) == by_rows.cells_of({"main": 1}, first, end)
+        assert found.cells_of("main", first, end) == by_rows.cells_of("main", first, end)
         if not events and change is None and (start, end) == (JULY, FIRST + DAYS * DAY):
             within = {("here", FIRST + day * DAY) for day in (3, 4, 5)}
             assert set(opened) == within | {("here", FIRST)}, "by rows: the days of the total, and that of the first facts"

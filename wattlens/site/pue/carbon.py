@@ -17,6 +17,7 @@ from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.runtime.clock import RealClock
 from energy_agent.site.building import contracts, tariffs
+from energy_agent.site.building.gaps import MeterFill, grid_cells
 from energy_agent.site.building.pue import made_terms, per_it_kwh, total_terms
 from energy_agent.site.building.ratio import Amount, Terms, energy, ratio
 from energy_agent.site.building.water import water_in
@@ -33,6 +34,7 @@ def with_others(
     statement: PueStatement,
     config: SiteBase,
     book: FacilityBook,
+    fills: Mapping[str, MeterFill],
     state: Path | None,
     now_ns: int,
     *,
@@ -44,6 +46,7 @@ def with_others(
         statement: the PUE.
         config: the site's file.
         book: readings of its meters.
+        fills: what is imputed for gaps of its meters.
         state: folder with its stored grid intensities; None: none.
         now_ns: time as of which these count.
         accept_old: also use yearly factors that are more than five years older than the energy.
@@ -54,7 +57,8 @@ def with_others(
     facts = {m: e.facts for m, e in statement.meters.items()}
     bought, made = made_terms(facts)
     first_ns = statement.start_ns - statement.start_ns % CELL_NS
-    cells = {t: max(0, uj) for t, uj in book.cells_of(bought, first_ns, statement.end_ns).items()}
+    total_uj = energy(statement.meters, bought).value if bought else None
+    cells = grid_cells(bought, lambda m: book.cells_of(m, first_ns, statement.end_ns), fills, int(total_uj or 0))
     zone = ZoneInfo(config.site.time_zone)
     others, notes = dict(statement.others), dict(statement.notes)
     if at is None:
@@ -109,13 +113,10 @@ def _cue(
     if joined.grams is None:
         hours = sum(s.hours for s in joined.statements if s.grams is None)
         return Amount(None, reason=f"no intensity is known for {float(hours):.1f} h of the window{lacking}"), ""
-    # What no meter saw has no cells: it takes the mean intensity of the rest.
-    imported = energy(statement.meters, made_terms({m: e.facts for m, e in statement.meters.items()})[0])
-    grams = joined.grams if imported.value is None or not joined.uj else joined.grams * imported.value / joined.uj
     own_kwh = sum(statement.meters[m].measured_uj + statement.meters[m].imputed_uj for m in terms) / 3.6e12
     own = f"; {own_kwh:,.1f} kWh generated on site counted at 0 g" if own_kwh else ""
     bounds = "; no bounds: the error of its factors is not stated"
-    return per_it_kwh(grams, None, statement.meters, at), _describe_sources(joined) + lacking + own + bounds
+    return per_it_kwh(joined.grams, None, statement.meters, at), _describe_sources(joined) + lacking + own + bounds
 
 
 def _sources(
@@ -196,8 +197,5 @@ def _cost(statement: PueStatement, config: SiteBase, cells: Mapping[int, int], b
     if not sums:
         return "absent: no energy from the grid was metered"
     left = Fraction(costs.unpriced_uj, 3_600_000_000_000)
-    missing = sum(statement.meters[m].imputed_uj for m in bought) / 3.6e12
-    notes = ([f"{float(left):,.1f} kWh have no tariff"] if left else []) + (
-        [f"{missing:,.1f} kWh that no meter saw are not priced"] if missing >= 0.05 else []
-    )
+    notes = [f"{float(left):,.1f} kWh have no tariff"] if left else []
     return "; ".join([", ".join(sums), *notes])

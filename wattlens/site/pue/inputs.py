@@ -1,15 +1,18 @@
 """Inputs of `wattlens pue`: the site's ledger, the site's file, and the ledgers of its nodes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from energy_agent.core.boundary import is_meter, site_and_meter
 from energy_agent.core.energy import WorkloadFacts
 from energy_agent.core.errors import UsageError
-from energy_agent.core.meters.facility import METER_KIND
+from energy_agent.core.meters.facility import METER_KIND, MeterEnergy
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.reading import read_rows
 from energy_agent.ledger.rows.kinds import CELL_NS, Cell, Row
+from energy_agent.site.building.gaps import MeterFill, fill_gaps
+from energy_agent.site.building.pue import made_terms, total_terms
 from energy_agent.site.config.site import SiteBase, load_site
 from wattlens.site.pue.carbon import with_others
 from wattlens.site.pue.statement import PueContext, PueStatement
@@ -45,11 +48,19 @@ class PueInputs:
         nodes_uj = sum(uj for start, uj in self.nodes.items() if start_ns <= start < end_ns) if self.nodes else None
         return PueContext(stated, nodes_uj)
 
-    def with_others(self, statement: PueStatement, as_of_ns: int, *, accept_old: bool = False) -> PueStatement:
+    def fills(self, meters: Mapping[str, MeterEnergy], start_ns: int, end_ns: int) -> dict[str, MeterFill]:
+        """What is imputed for gaps of the meters of the total in a window of whole cells."""
+        facts = {m: e.facts for m, e in meters.items()}
+        spans = {m: meters[m].lives for m in {**total_terms(facts), **made_terms(facts)[1]}}
+        return fill_gaps(meters, spans, lambda m: self.book.cells_of(m, start_ns, end_ns), spans)
+
+    def with_others(
+        self, statement: PueStatement, fills: Mapping[str, MeterFill], as_of_ns: int, *, accept_old: bool = False
+    ) -> PueStatement:
         """The statement with water, carbon as it was known at a moment, contracts and cost, as the site's file has them."""
         if self.config is None:
             return statement
-        return with_others(statement, self.config, self.book, self.state, as_of_ns, accept_old=accept_old)
+        return with_others(statement, self.config, self.book, fills, self.state, as_of_ns, accept_old=accept_old)
 
 
 def read_inputs(ledger: Path | None, site: str | None, config: Path | None, nodes: Path | None) -> PueInputs:

@@ -37,7 +37,8 @@ def format_statement(statement: PueStatement, zone: tzinfo) -> Iterator[str]:
     all_gaps = gaps(statement.meters)
     if all_gaps:
         yield ""
-        yield f"gaps in meter readings ({len(all_gaps)}): imputed from the mean of the same meter, bounded by its maximum power"
+        how = "imputed from meters below, else from the mean of the same meter, bounded by its maximum power"
+        yield f"gaps in meter readings ({len(all_gaps)}): {how}"
         for name, gap in all_gaps[:_GAPS_SHOWN]:
             hours = (gap.end_ns - gap.start_ns) / 3.6e12
             at_most = f"at most {_kwh(Fraction(gap.bound_uj, UJ_PER_KWH))} kWh" if gap.bound_uj else "not bounded"
