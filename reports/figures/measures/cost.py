@@ -38,6 +38,8 @@ VARIANCE = "amounts of the supplier's invoices over the cost by tariffs, minus 1
 UNBOUNDED = "the bounds of the cost by tariffs include 0"
 DEMAND = "highest mean power over 15 minutes of each month times its price, months that the period cuts by time"
 UNPAID = "the cost of its electricity is not known"
+IN_CURRENCY = "cost.currency"
+"""How subtotals begin, with the currency after a slash, where sites pay in several: no rate converts one into another."""
 
 
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
@@ -65,11 +67,39 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     else:
         yield Figure("cost", None, "money", _method(evidence.sites.values()), "facility", sources=SOURCES, reason=why)
         yield Figure("cost.unattributed", None, "money", REST, "facility", sources=SOURCES, reason=why)
+    yield from _subtotals(evidence)
     for suffix, dims, rows in groups(evidence):
         if "team" in dims and evidence.organisation.prices:
             yield from _charged(evidence, suffix, dims, rows)
         if why != NO_TARIFF and dims.keys() & {"team", "model", "project"}:
             yield from _of_group(evidence, suffix, dims, rows)
+
+
+def _subtotals(evidence: PeriodEvidence) -> Iterator[Figure]:
+    """Yield the cost in each currency where sites pay in several: of all, of each group, and what is in no workload."""
+    sites_of: dict[str, list[str]] = {}
+    for name, site in sorted(evidence.sites.items()):
+        sites_of.setdefault(currency_of(site), []).append(name)
+    if len(sites_of) < 2 or "" in sites_of:
+        return
+    for currency, names in sorted(sites_of.items()):
+        _, why = _currency(evidence, names)
+        own, dims = [evidence.sites[name] for name in names], {"currency": currency, "sites": ", ".join(names)}
+        within, sources = common(boundary(evidence, name) for name in names), cost_sources(own)
+        total = Amount(None, reason=why) if why else plus([_of_site(evidence, name)[0] for name in names])
+        quantity = f"{IN_CURRENCY}/{currency}"
+        yield amount_figure(quantity, total, currency, _method(own), within, sources=sources, dims=dims)
+        rest = less(total, _paid(evidence, [r for r in evidence.sums.held if r.part and r.site in names]))
+        identity = f"cost.unattributed/currency/{currency}"
+        yield amount_figure(identity, rest, currency, REST, within, sources=sources, dims=dims)
+        for suffix, of, rows in groups(evidence):
+            mine = [r for r in rows if r.site in names]
+            if mine and of.keys() & {"team", "model", "project"}:
+                amount = Amount(None, reason=why) if why else _paid(evidence, mine)
+                of = of | {"currency": currency}
+                yield amount_figure(
+                    f"{quantity}{suffix}", amount, currency, share_method(own), within, sources=sources, dims=of
+                )
 
 
 def is_priced(site: SiteEvidence) -> bool:

@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from itertools import chain
 
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
+from reports.figures.measures.cost import IN_CURRENCY
 from reports.language import Translator
 from reports.page.amounts import numbers
 from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
@@ -23,14 +25,14 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     without = [f for f in facts.of("cost", "site") if f.value is None]
     blocks: list[Block] = []
     if sites:
-        whole = facts.figures["cost"]
-        every = [*sites, whole]
+        wholes = in_currencies(facts, "") or [facts.figures["cost"]]
+        every = [*sites, *wholes]
         unit = one_currency(every)
-        names = [*(f.dims["site"] for f in sites), say("total")]
+        names = [*(f.dims["site"] for f in sites), *[say("total")] * len(wholes)]
         cells = moneys(every, unit)
         ends = zip(numbers([f.low for f in every]), numbers([f.high for f in every]), strict=True)
         rows = tuple((name, cell, *pair) for name, cell, pair in zip(names, cells, ends, strict=True))
-        rows = (*rows[:-1], *((f.dims["site"], *("\u2013",) * 3) for f in without), rows[-1])
+        rows = (*rows[: len(sites)], *((f.dims["site"], *("\u2013",) * 3) for f in without), *rows[len(sites) :])
         heads = (say("site"), _head("cost", unit, say), _head("at_least", unit, say), _head("at_most", unit, say))
         blocks.append(ReportTable(say("electricity_by_site"), heads, rows))
         blocks += [Note(say("no_cost_of_site", site=f.dims["site"], reason=say.translate(f.reason))) for f in without]
@@ -104,7 +106,7 @@ def _groups(facts: Facts, say: Translator, dimension: str, title: str) -> list[B
     """
     amounts = {q: {f.dims[dimension]: f for f in facts.of(q, dimension)} for q in ("charged", "cost")}
     every = [*amounts["charged"].items(), *amounts["cost"].items()]
-    if not any(f.value is not None for _, f in every):
+    if not any(f.value is not None for _, f in every) and not in_currencies(facts, ""):
         return []
     names = {name: Fraction(-1) for name, _ in every} | {name: f.value for name, f in every if f.value is not None}
     ranked = sorted(names, key=lambda name: (-names[name], name))
@@ -122,15 +124,24 @@ def _groups(facts: Facts, say: Translator, dimension: str, title: str) -> list[B
     columns["cost"] += [facts.figures["cost.unattributed"], facts.figures["cost"]]
     columns["cost_per_million_tokens"] += [None, None]
     columns["charged"] += [None, _sum(list(amounts["charged"].values()))]
+    several = {name: in_currencies(facts, f"/{dimension}/{name}") for name in names}
+    rests = [f for f in facts.of("cost.unattributed", "currency") if f.value is not None]
+    parts: list[Sequence[Figure]] = [several[name] for name in ranked[:ROWS_MOST]]
+    parts += [*([[]] if len(ranked) > ROWS_MOST else []), rests, in_currencies(facts, "")]
     heads, cells = [title], []
-    for column, head in zip(columns.values(), ("electricity", "per_million_tokens", "charged"), strict=True):
-        if any(f is not None and f.value is not None for f in column):
-            unit = one_currency(column)
+    for quantity, head in (("cost", "electricity"), ("cost_per_million_tokens", "per_million_tokens"), ("charged", "charged")):
+        column = columns[quantity]
+        split = parts if quantity == "cost" else [()] * len(column)
+        every_figure = [*column, *chain(*split)]
+        if any(f is not None and f.value is not None for f in every_figure):
+            unit = one_currency(every_figure)
             heads.append(_head(head, unit, say))
-            cells.append(moneys(column, unit))
+            known = zip(moneys(column, unit), column, split, strict=True)
+            cells.append(tuple("; ".join(moneys(own, "")) if own and f and f.reason else text for text, f, own in known))
     rows = tuple((name, *row) for name, row in zip(names_shown, zip(*cells, strict=True), strict=True))
     table = ReportTable(say("cost_and_what_is_in_no_workload", title=title), tuple(heads), rows)
-    return [table, *_absent(amounts, say), *_unpriced(amounts["charged"], say)]
+    unknown = {name: f for name, f in amounts["cost"].items() if not several[name]}
+    return [table, *_absent({**amounts, "cost": unknown}, say), *_unpriced(amounts["charged"], say)]
 
 
 def _absent(amounts: Told, say: Translator) -> Iterator[Note]:
@@ -165,6 +176,12 @@ def _sum(figures: Sequence[Figure | None]) -> Figure | None:
     money = sum(((f.value or 0) for f in figures if f is not None), Fraction(0))
     first = next(f for f in figures if f is not None)
     return replace(first, value=Fraction(money), low=None, high=None)
+
+
+def in_currencies(facts: Facts, suffix: str) -> list[Figure]:
+    """The known subtotals by currency of everything ("") or of a group; empty where sites do not pay in several."""
+    prefix = f"{IN_CURRENCY}/"
+    return [f for f in facts.by_prefix(prefix) if f.id == f"{prefix}{f.unit}{suffix}" and f.value is not None]
 
 
 def one_currency(figures: Iterable[Figure | None]) -> str:

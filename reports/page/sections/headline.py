@@ -12,6 +12,7 @@ from reports.language import Translator
 from reports.page.amounts import ENERGY, MASS, amounts, change_texts, numbers
 from reports.page.partition import LIFE_CYCLE, co2e_prefix
 from reports.page.section import Block, Note, ReportSection, ReportTable, Tile, Tiles
+from reports.page.sections.cost import in_currencies, moneys
 
 
 def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
@@ -112,6 +113,8 @@ def _pue_kind(figure: Figure, say: Translator) -> str:
 
 def _cost(facts: Facts, say: Translator) -> Tile:
     figure = facts.figures["cost"]
+    if parts := in_currencies(facts, ""):
+        return Tile(say("electricity_cost"), "; ".join(moneys(parts, "")), say.translate(figure.reason), figure.id)
     bounds = say("bounds_are", bounds=wording.plus_minus(figure, say))
     return _tile(say("electricity_cost"), figure, say, lambda value: f"{numbers([value])[0]} {figure.unit}", bounds,
                  _trend(facts, figure, say))  # fmt: skip

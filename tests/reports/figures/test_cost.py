@@ -18,6 +18,7 @@ from reports.inputs import ExpectedDevice, GpuHourPrice, Organisation, SiteInput
 from reports.language import say_in
 from reports.page.section import Note, ReportTable
 from reports.page.sections import cost
+from reports.page.sections.headline import tiles
 from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.golden import at, cells
@@ -86,14 +87,35 @@ def test_a_group_has_a_cost_where_its_own_sites_share_a_currency(tmp_path: Path)
     assert (facts.figures["cost"].value, facts.figures["cost"].reason) == (None, SEVERAL)
 
 
-def test_a_team_that_pays_in_several_currencies_stands_in_the_table_with_the_reason(tmp_path: Path) -> None:
+def test_costs_in_several_currencies_have_a_subtotal_in_each(tmp_path: Path) -> None:
+    """Berlin 3 kWh at 0.20 and Paris 3 at 0.40 are 1.80 EUR, Austin 3 at 0.10 are 0.30 USD; mixed has 1 kWh of each."""
     facts = make_facts(tmp_path)
+    money = {f.id: (f.text, f.unit) for f in facts.by_prefix("cost.currency/")}
+    assert (money["cost.currency/EUR"], money["cost.currency/USD"]) == (("1.8", "EUR"), ("0.3", "USD"))
+    assert (money["cost.currency/EUR/team/mixed"], money["cost.currency/USD/team/mixed"]) == (("0.2", "EUR"), ("0.1", "USD"))
+    assert facts.figures["cost.currency/EUR"].dims["sites"] == "berlin, paris"
+    for currency in ("EUR", "USD"):
+        teams = [f.value or 0 for f in facts.of(f"cost.currency/{currency}", "team")]
+        rest = facts.figures[f"cost.unattributed/currency/{currency}"].value
+        assert sum(teams) + (rest or 0) == facts.figures[f"cost.currency/{currency}"].value
     assert teams_table(facts) == {
-        "green": ("1.400 EUR",), "blue": ("0.200 USD",), "red": ("0.200 EUR",), "mixed": ("\u2013",),
-        "unallocated": ("\u2013",), "total": ("\u2013",),
+        "green": ("1.400 EUR",), "blue": ("0.200 USD",), "red": ("0.200 EUR",), "mixed": ("0.200 EUR; 0.100 USD",),
+        "unallocated": ("0 EUR; 0 USD",), "total": ("1.800 EUR; 0.300 USD",),
     }  # fmt: skip
-    assert f"No amount in column electricity for mixed: {SEVERAL}." in notes(facts)
+    (tile,) = (tile for tile in tiles(facts, say_in("en")) if tile.label == "Electricity cost")
+    assert (tile.value, tile.detail) == ("1.800 EUR; 0.300 USD", SEVERAL)
+    blocks = cost.build(facts, say_in("en"))
+    assert isinstance(blocks, tuple)
+    sites = next(block for block in blocks if isinstance(block, ReportTable))
+    assert [row[:2] for row in sites.rows][-2:] == [("total", "1.800 EUR"), ("total", "0.300 USD")]
+    assert not any(text.startswith("No amount in column electricity") for text in notes(facts))
     assert f"There is no total cost: {SEVERAL}." in notes(facts)
+
+
+def test_one_currency_has_a_total_and_no_subtotals(tmp_path: Path) -> None:
+    facts = make_facts(tmp_path, sites=tuple(site(s.name, "EUR", "0.2") for s in SITES))
+    assert not facts.by_prefix("cost.currency/")
+    assert not facts.of("cost.unattributed", "currency")
 
 
 def test_a_share_of_the_electricity_is_charged_where_its_currency_is_the_price_s(tmp_path: Path) -> None:
