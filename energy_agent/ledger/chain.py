@@ -56,6 +56,7 @@ class Chain:
     seen: dict[int, str] = field(default_factory=dict)  # sequence -> hash, "" where the file is corrupted
     file: Path | None = None  # the first one
     key: str = ""  # of the last signed segment
+    key_since_ns: int = -1  # the latest enrolment of a key that has signed
     unsigned: int = 0  # segments without a signature, or with one that nobody can check here
     heads: list[tuple[date, int]] = field(default_factory=list)  # signed heads that it contains: of which day, sequence
 
@@ -230,11 +231,11 @@ def extend(chain: Chain, sequence: int, digest: str, previous: str | None, path:
 
 def check_key(chain: Chain, path: Path, header: Header, keys: Keys) -> None:
     """Name a segment that is signed by another key than its node's, or no more; segments come in the order of the chain."""
-    objection = keys.objection(header, chain.key)
+    objection = keys.objection(header, chain.key, chain.key_since_ns)
     if objection:
         chain.faults.append(ChainFault("key", f"{path}: {objection}"))
     elif header.key:
-        chain.key = header.key
+        chain.key, chain.key_since_ns = header.key, max(chain.key_since_ns, keys.since_ns(header))
 
 
 def check_span(path: Path, header: Header) -> list[ChainFault]:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 KEY_FILE: Final = "signing.key"
 _KEY_MAX_B: Final = 4_096
+_FIELD: Final = (1 << 255) - 19
+_ORDER_8: Final = 2707385501144840649318225287225658788936804267575313519463743609750303402022
+"""The y of two of the eight points of small order on Ed25519; those of the others are 0, 1, -1 and the negative of it."""
 
 
 def available() -> bool:
@@ -32,8 +35,14 @@ def available() -> bool:
     return cryptography is not None
 
 
+def is_small_order(raw_key: bytes) -> bool:
+    """Whether a key is one of the points of small order, in any spelling: one signature then fits many texts."""
+    y = int.from_bytes(raw_key, "little") & ((1 << 255) - 1)
+    return y % _FIELD in (0, 1, _FIELD - 1, _ORDER_8, _FIELD - _ORDER_8)
+
+
 def fits(raw_key: bytes, signature: bytes, data: bytes) -> bool:
-    """Whether a signature over `data` is by a key of 32 bytes.
+    """Whether a signature over `data` is by a key of 32 bytes; a key of small order signs nothing.
 
     Raises:
         ImportError: the library is missing.
@@ -41,6 +50,8 @@ def fits(raw_key: bytes, signature: bytes, data: bytes) -> bool:
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+    if is_small_order(raw_key):
+        return False
     try:
         Ed25519PublicKey.from_public_bytes(raw_key).verify(signature, data)
     except (InvalidSignature, ValueError):
@@ -142,17 +153,27 @@ class Keys:
 
     enrolled: Mapping[tuple[str, str], tuple[tuple[int, int, str], ...]] = field(default_factory=dict)
 
-    def objection(self, header: Header, before: str) -> str:
+    def since_ns(self, header: Header) -> int:
+        """When the enrolment by which a segment's key signs began; -1 for a key that is not enrolled."""
+        mine = [entry for entry in self.enrolled.get((header.cluster, header.node), ()) if entry[2] == header.key]
+        valid = [from_ns for from_ns, to_ns, _ in mine if from_ns <= header.to_ns < to_ns + NS_PER_DAY]
+        return max(valid or [from_ns for from_ns, _, _ in mine], default=-1)
+
+    def objection(self, header: Header, before: str, since_ns: int = -1) -> str:
         """Why a segment cannot be the node's, "" where it can.
 
         From the day of its first enrolled key on, a node's segments are signed by a key that is enrolled when they end; on the
-        day of a change also by the one before. Until then the first key of a chain must stay.
+        day of a change also by the one before. Until then the first key of a chain must stay. A segment states its own time, so
+        a replaced key could state one at which it was valid: along a chain, no key signs after one that was enrolled later.
 
         Args:
             header: of the segment.
             before: the key of the segment before it, "" for none.
+            since_ns: the latest enrolment by which a segment before it is signed, as `since_ns` returns it.
         """
         enrolled, t_ns = self.enrolled.get((header.cluster, header.node), ()), header.to_ns
+        if header.key and self.since_ns(header) < since_ns:
+            return f"is signed by {header.key[:16]}, after a key that the inventory enrols later has signed"
         first_ns = min((from_ns for from_ns, _, _ in enrolled), default=None)
         if first_ns is not None and first_ns <= t_ns:
             expected = {key for from_ns, to_ns, key in enrolled if from_ns <= t_ns < to_ns + NS_PER_DAY}

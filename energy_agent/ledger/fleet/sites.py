@@ -19,7 +19,7 @@ from energy_agent.core.extras import install_hint
 from energy_agent.core.text import separator_hint
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.rows.kinds import INT64_MAX
-from energy_agent.ledger.signing import Keys, available
+from energy_agent.ledger.signing import Keys, available, is_small_order
 
 COLUMNS: Final = ("cluster", "node", "uuid", "sku", "site", "from", "to")
 KEY_COLUMN: Final = "key"
@@ -129,6 +129,8 @@ def read_inventory(path: Path, default: str | None = None) -> Sites:
                     raise UsageError(
                         f"{where}: key: expected 64 hexadecimal digits, as in the output of `wattlens ledger verify`"
                     )
+                if key and is_small_order(bytes.fromhex(key)):
+                    raise UsageError(f"{where}: key: expected the key of a node, got one that fits signatures of anybody")
                 if key:
                     keys.setdefault((row["cluster"], row["node"]), set()).add((stay.from_ns, stay.to_ns, key))
     except OSError as error:
