@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from energy_agent.core.energy import EVENT_REASONS, DeviceInfo, DeviceSample, Entry, Gap, Interval, Method, MigUse
+from energy_agent.core.plausible import GPU_LIMIT_UNKNOWN_MW, gpu_max_mw
 from energy_agent.core.saved_state import UNREADABLE, read_fields
 from energy_agent.metering.attribution import WHOLE, Holding, Shape, known_of, policy_for, shares
 from energy_agent.metering.gpu import MeterState, MeterStep, SensorLimits, advance
@@ -21,7 +22,6 @@ from energy_agent.owners.processes import DeviceOwners
 
 Anchor = tuple[MeterState | None, Holding | None, Shape]
 """Where a device's recorded time ends: its last reading, its owners and its shape there."""
-UNKNOWN_POWER_MAX_MW = 1_500_000  # above any single board of 2026
 TICK_DEFAULT_NS = 150_000_000  # counters of current data-centre boards tick about every 100 ms, with jitter
 RESTING_LEAST_NS = 900_000_000  # a shorter interval says little: the counter ticks every 100 ms
 TICK_NS = {"Volta": 40_000_000, "Pascal": 40_000_000}  # 20 ms, with jitter
@@ -37,9 +37,9 @@ class SensorFor:
 
     def __call__(self, info: DeviceInfo) -> SensorLimits:
         """The sensor of a device."""
-        limit_mw = info.power_limit_max_mw or UNKNOWN_POWER_MAX_MW
         tick_ns = self._measured.get(info.uuid) or self._measured.get(info.name)
-        return SensorLimits(tick_ns or TICK_NS.get(info.architecture, TICK_DEFAULT_NS), limit_mw * 6 // 5, self._gap_ns)
+        max_mw = gpu_max_mw(info.name, info.power_limit_max_mw)
+        return SensorLimits(tick_ns or TICK_NS.get(info.architecture, TICK_DEFAULT_NS), max_mw, self._gap_ns)
 
 
 _meter: Callable[[MeterState], tuple[Any, ...]] = attrgetter(*MeterState.__slots__)
@@ -126,7 +126,7 @@ class DeviceAccount:
 
     def _base_mw(self) -> int:
         limit_mw = self.info.power_limit_default_mw or self.info.power_limit_max_mw
-        return self._resting.power_mw(limit_mw or UNKNOWN_POWER_MAX_MW)
+        return self._resting.power_mw(limit_mw or GPU_LIMIT_UNKNOWN_MW)
 
     def _see_rest(self, interval: Interval) -> None:
         lasted_ns = interval.end_ns - interval.start_ns

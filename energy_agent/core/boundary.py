@@ -16,6 +16,9 @@ UNBOUNDED: Final = "no bound known: "
 JOURNAL_LOST: Final = "journal lost"
 """Reason of the gap between a device's last row and its next reading, where its last reading was lost with the journal."""
 
+CLOCK_WENT_BACK: Final = "the clock went back"
+"""Reason of a gap without length: UTC was set back, so the device's time begins again there."""
+
 MODULES: Final = ("GH200", "GB200", "GB300")
 """Parts of the names of GPUs whose own counter includes processors and memory of their module."""
 

@@ -12,9 +12,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from energy_agent.core.boundary import is_meter
 from energy_agent.core.errors import ChainError, UsageError
 from energy_agent.core.units import NS_PER_DAY, NS_PER_S
+from energy_agent.ledger.chain_rows import ChainRows, begins_again, without_impossible_counts
 from energy_agent.ledger.claims import Contest, MeteredSpans, Who
+from energy_agent.ledger.journal.book import LATE_NS
 from energy_agent.ledger.journal.view import JournalView
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.ledger.rows.totals import WORKLOAD_PARTS, Tally, ended_key
@@ -31,8 +34,8 @@ Progress = Callable[[int, int], None]
 class ChainFault:
     """One thing that is wrong with one node's segments.
 
-    `kind`: corrupted | missing | duplicate | previous | alien | span | twice | signature | key | journal | head, and of
-    compaction also changed | site | sum.
+    `kind`: corrupted | missing | duplicate | previous | alien | span | time | twice | impossible | signature | key | journal |
+    head, and of compaction also changed | site | sum.
     """
 
     kind: str
@@ -57,6 +60,8 @@ class Chain:
     file: Path | None = None  # the first one
     key: str = ""  # of the last signed segment
     key_since_ns: int = -1  # the latest enrolment of a key that has signed
+    to_ns: int = 0  # where its time ends
+    before: Path | None = None  # the segment that ends there
     unsigned: int = 0  # segments without a signature, or with one that nobody can check here
     heads: list[tuple[date, int]] = field(default_factory=list)  # signed heads that it contains: of which day, sequence
 
@@ -107,6 +112,7 @@ def verify(
     journal: JournalView | None = None,
     progress: Progress | None = None,
     keys: Keys = Keys(),  # noqa: B008 - it is immutable
+    skus: Mapping[str, str] | None = None,
 ) -> VerificationReport:
     """Verify every segment in `paths`, and against the journal if one is given.
 
@@ -115,12 +121,14 @@ def verify(
         journal: of the node whose segments are among them.
         progress: called with the number of verified files and of all files.
         keys: signing keys that the inventory enrols.
+        skus: names of GPUs in the inventory, by UUID; None: without one the limits of physics are not checked.
 
     Raises:
         UsageError: a path does not exist.
     """
     files = find(paths)
     chains: dict[str, Chain] = {}
+    rows: dict[str, ChainRows] = {}
     claims = MeteredSpans()
     known = range(0)
     if journal is not None:
@@ -136,9 +144,10 @@ def verify(
         content = add_file(chain, path, sequence)
         mine = content is not None and journal is not None and (chain.cluster, chain.node) == (who.cluster, who.node)
         if content is not None:
-            chain.faults += check_span(path, content.header)
             header = content.header
-            check_key(chain, path, header, keys)
+            check_header(chain, path, header, keys)
+            checked = check_rows(rows.setdefault(prefix, ChainRows(skus or {})), path, content)[0]
+            chain.faults += [fault for fault in checked if skus is not None or fault.kind == "twice"]
             devices = content.columns.get("cell", {}).get("device", ())
             claims.add((header.cluster, header.node), set(devices), header.from_ns, header.to_ns)
         if content is not None and mine and content.header.sequence in known:  # what is sealed later is not in its totals yet
@@ -229,6 +238,15 @@ def extend(chain: Chain, sequence: int, digest: str, previous: str | None, path:
     chain.seen[sequence] = digest
 
 
+def check_header(chain: Chain, path: Path, header: Header, keys: Keys) -> None:
+    """Name what is wrong with a segment's span, key and time; segments come in the order of the chain."""
+    chain.faults += check_span(path, header)
+    known = len(chain.faults)
+    check_key(chain, path, header, keys)
+    if len(chain.faults) == known:  # else it is not the node's, and its time says nothing
+        check_time(chain, path, header)
+
+
 def check_key(chain: Chain, path: Path, header: Header, keys: Keys) -> None:
     """Name a segment that is signed by another key than its node's, or no more; segments come in the order of the chain."""
     objection = keys.objection(header, chain.key, chain.key_since_ns)
@@ -236,6 +254,37 @@ def check_key(chain: Chain, path: Path, header: Header, keys: Keys) -> None:
         chain.faults.append(ChainFault("key", f"{path}: {objection}"))
     elif header.key:
         chain.key, chain.key_since_ns = header.key, max(chain.key_since_ns, keys.since_ns(header))
+
+
+def check_time(chain: Chain, path: Path, header: Header) -> None:
+    """Name a segment that ends before the one before it did, without a clock step that the node has recorded.
+
+    A segment without energy, or with meters of a building alone, which may be read late, adds nothing to a time before.
+    """
+    if chain.before is None or header.to_ns >= chain.to_ns - LATE_NS:
+        chain.to_ns, chain.before = max(chain.to_ns, header.to_ns), path
+        return
+    rows, noted = dict[str, Any](), False
+    for file in (path, chain.before):  # rare; what cannot be read is named elsewhere
+        with suppress(ChainError):
+            content = table.read(file)
+            noted = noted or bool(begins_again(content))
+            rows = content.columns.get("cell", {}) if file == path else rows
+    if noted:
+        chain.to_ns, chain.before = header.to_ns, path
+    elif not all(map(is_meter, rows.get("device", ()))):
+        ends, before = (datetime.fromtimestamp(t_ns // NS_PER_S, UTC).isoformat() for t_ns in (header.to_ns, chain.to_ns))
+        text = f"ends at {ends}, but the chain has reached {before}, and the node recorded no step of its clock"
+        chain.faults.append(ChainFault("time", f"{path}: {text}"))
+
+
+def check_rows(rows: ChainRows, path: Path, content: SegmentTable) -> tuple[list[ChainFault], SegmentTable]:
+    """The faults of a segment's rows in their chain, and the segment without counts that are left out by themselves."""
+    repeated, impossible = rows.check(content)
+    faults = [ChainFault("twice", f"{path}: {text}, and the node recorded no step of its clock") for text in repeated]
+    faults += [ChainFault("impossible", f"{path}: {text}") for text in impossible]
+    content, counts = without_impossible_counts(content)
+    return faults + [ChainFault("impossible", f"{path}: {text}", harmless=True) for text in counts], content
 
 
 def check_span(path: Path, header: Header) -> list[ChainFault]:

@@ -125,10 +125,9 @@ class Agent:
                     ):
                         self.sampler.list_processes()
                 utc_ns, boot_ns = self.clock.utc_ns(), self.clock.boot_ns()
-                if order.went_back(utc_ns):  # what follows overlaps with the open rows, so these become a segment first
+                if order.went_back(utc_ns):
                     self.per_token.restart()
                     self.prices.restart()
-                    self._seal(None)
                 answering = (self.sampler.node.up, *(d.up for d in self.sampler.devices.values()))
                 if any(not samples or not samples[0].fast for samples in sweeps):
                     due_s = min(due_s, time.monotonic() + self.tokens.answer_s)

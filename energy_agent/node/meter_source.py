@@ -6,10 +6,8 @@ from pathlib import Path
 
 from energy_agent.config.node_meters import NodeMeters
 from energy_agent.core.meters.reading import MeterError
+from energy_agent.core.plausible import NODE_MAX_MW
 from energy_agent.core.ports import Clock, PolledMeter
-
-NODE_MAX_MW = 200_000_000
-"""More than any single node of 2026 draws: a reading above is absurd, whatever was configured."""
 
 _SMALL_LIMIT_B = 4096
 

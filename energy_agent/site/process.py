@@ -14,7 +14,7 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.facility import book_of
 from energy_agent.ledger.journal.journal import Journal
-from energy_agent.runtime.loop import FaultContainment, Flag, Reload, UtcOrder, Wake
+from energy_agent.runtime.loop import FaultContainment, Flag, Reload, Wake
 from energy_agent.runtime.meter_poller import MeterPoller
 from energy_agent.runtime.process_cost import cost_of
 from energy_agent.site.account import SiteAccount
@@ -65,15 +65,12 @@ class SiteProcess:
         sealed = SealedRows(self.identity.node, self.journal.segments_folder)
         sealed.start()
         sealed_ns = self.clock.utc_ns()
-        order = UtcOrder(sealed_ns)
         self.poller.start()
         if self.grid is not None:
             self.grid.start()
         try:
             while not self.stopping.is_set():
                 now_ns, segment_ns = self.clock.utc_ns(), self.config.ledger.segment_s * NS_PER_S
-                if order.went_back(now_ns):  # what follows overlaps with the open rows, so these become a segment first
-                    self._seal(None)
                 if self.reload_wanted.is_set():
                     self.reload_wanted.clear()
                     self._turn(sealed)

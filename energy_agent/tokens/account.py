@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from energy_agent.core.energy import REQUEST, Tokens
+from energy_agent.core.plausible import count_max
 from energy_agent.core.units import NS_PER_S
 from energy_agent.core.workloads.tokens import TokenDelta, TokenTotals
-from energy_agent.core.workloads.training_report import RATE_MAX
 from energy_agent.tokens.advance import CounterDelta, advance
 from energy_agent.tokens.counter_state import EndpointState, ModelCounters, decode, encode
 from energy_agent.tokens.reading import EndpointError, ModelReading
@@ -22,7 +22,6 @@ KEPT_LIMIT: Final = 20_000
 TOTALS_LIMIT: Final = 4_000
 """Numbers of all models of an endpoint: each is published."""
 PREFILL: Final = "prefill"
-_RATE_ENGINES: Final = 10  # as many engines may be at RATE_MAX at once
 _DAY_S: Final = 86_400.0
 
 
@@ -87,9 +86,9 @@ class EndpointAccount:
             if start_ns is not None:
                 # A clock that stepped back makes no interval, and loses nothing.
                 deltas.append(self._delta(reading.model, min(start_ns, t_ns), model, grown))
-        if all_grown > RATE_MAX * _RATE_ENGINES * (elapsed_s + 1):
+        if all_grown > count_max(elapsed_s):
             raise EndpointError(
-                f"implausible counters: they grew by {all_grown}, more than {RATE_MAX * _RATE_ENGINES} per second"
+                f"implausible counters: they grew by {all_grown}, more than {count_max(elapsed_s)} in {elapsed_s:g} s"
             )
         if sum(model.size for model in models.values()) > totals_limit:
             raise EndpointError(f"metrics endpoint has reported more than {totals_limit} counters and buckets")

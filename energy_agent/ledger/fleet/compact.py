@@ -19,6 +19,7 @@ from typing import Final
 from energy_agent.core.errors import ChainError, UsageError, WattlensError
 from energy_agent.ledger import chain
 from energy_agent.ledger.chain import Chain, ChainFault, Progress
+from energy_agent.ledger.chain_rows import ChainRows
 from energy_agent.ledger.claims import Conflict, Contest, MeteredSpans, Refused, Who, refused
 from energy_agent.ledger.fleet import index
 from energy_agent.ledger.fleet.index import Index, IndexedFault, IndexedSegment
@@ -217,7 +218,8 @@ class _Pass:
     def _write(self, prefix: str, node: "_NodeDay") -> None:
         parts = node.parts()
         self._faults += node.chain.faults
-        if parts is None or (node.chain.faults and not self._job.accept_faults):
+        is_faulty = not all(fault.harmless for fault in node.chain.faults)
+        if parts is None or (is_faulty and not self._job.accept_faults):
             self._left_out.add(prefix)
             return
         self._read |= node.names
@@ -257,7 +259,7 @@ class _NodeDay:
         self.chain = Chain("", "")
         self._refused = cells
         self.names: set[str] = set()
-        self._places = places
+        self._places, self._checked = places, ChainRows(places.skus)
         self._sites: dict[str, NodePart] = {}
         self._rows = 0
 
@@ -312,4 +314,6 @@ class _NodeDay:
             return None
         if entry.follower and entry.names != content.sha256:
             node.faults.append(chain.wrong_previous(Path(entry.follower), entry.names, entry.sequence, content.sha256))
-        return None if content.strange else content
+        faults, content = chain.check_rows(self._checked, path, content)
+        self.chain.faults += faults
+        return None if content.strange or not all(fault.harmless for fault in faults) else content

@@ -171,8 +171,7 @@ def build(
             header = _header(node, path, sequence)
             if header is not None:
                 index._add(number, header)
-                node.faults += chain.check_span(path, header)
-                chain.check_key(node, path, header, keys)
+                chain.check_header(node, path, header, keys)
             findings.take(node.faults, header)
         index.findings += findings.end()
     for path in sorted(odd):

@@ -22,6 +22,7 @@ class DayLocations:
 
     def __init__(self, sites: Sites, start_ns: int) -> None:
         self._sites, self.start_ns, self.end_ns = sites, start_ns, start_ns + DAY_NS
+        self.skus = sites.skus
         edges = (t for stays in sites.stays.values() for stay in stays for t in (stay.from_ns, stay.to_ns))
         self._by_day = all(t % DAY_NS == 0 or t == INT64_MAX for t in edges)
         self.any_known = bool(sites.stays) or sites.default is not None

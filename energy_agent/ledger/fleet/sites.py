@@ -7,9 +7,10 @@ segments from the day `from` on. The same file is the denominator of coverage.
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import combinations
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ from energy_agent.core.extras import install_hint
 from energy_agent.core.text import separator_hint
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.rows.kinds import INT64_MAX
-from energy_agent.ledger.signing import Keys, available, is_small_order
+from energy_agent.ledger.signing import KEY_FILE, Keys, available, is_small_order
 
 COLUMNS: Final = ("cluster", "node", "uuid", "sku", "site", "from", "to")
 KEY_COLUMN: Final = "key"
@@ -39,11 +40,21 @@ class DeviceLocation:
 
 @dataclass(frozen=True, slots=True)
 class Sites:
-    """Answers where something stood. `default` is for what the inventory does not know, None: that is an error."""
+    """Answers where something stood.
+
+    Args:
+        stays: of (cluster, node, device), where and when.
+        default: for what the inventory does not know; None: that is an error.
+        keys: that sign the nodes' segments.
+        skus: names of GPUs, by UUID.
+        notices: lines about the inventory for the operator.
+    """
 
     stays: Mapping[tuple[str, str, str], tuple[DeviceLocation, ...]]
     default: str | None = None
     keys: Keys = field(default_factory=Keys)
+    skus: Mapping[str, str] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
     _of_node: dict[tuple[str, str], list[DeviceLocation]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -107,6 +118,7 @@ def read_inventory(path: Path, default: str | None = None) -> Sites:
     """
     stays: dict[tuple[str, str, str], list[DeviceLocation]] = {}
     keys: dict[tuple[str, str], set[tuple[int, int, str]]] = {}
+    skus: dict[str, str] = {}
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
@@ -124,6 +136,8 @@ def read_inventory(path: Path, default: str | None = None) -> Sites:
                     raise UsageError(f"{where}: expected {len(columns)} fields with a site")
                 stay = DeviceLocation(row["site"], _day(row["from"], 0, where), _day(row["to"], INT64_MAX, where))
                 stays.setdefault((row["cluster"], row["node"], row["uuid"]), []).append(stay)
+                if row["uuid"] and row["sku"]:
+                    skus[row["uuid"]] = row["sku"]
                 key = row.get(KEY_COLUMN) or ""
                 if key and not _KEY.fullmatch(key):
                     raise UsageError(
@@ -140,7 +154,25 @@ def read_inventory(path: Path, default: str | None = None) -> Sites:
     if keys and not available():
         raise UsageError(f"{path}: has keys, and signatures require the extra `signing`: {install_hint('signing')}")
     enrolled = Keys({who: tuple(sorted(entries)) for who, entries in keys.items()})
-    return Sites({key: tuple(value) for key, value in stays.items()}, default, enrolled)
+    notices = tuple(f"{path}: {text}" for text in _shared_keys(enrolled))
+    return Sites({key: tuple(value) for key, value in stays.items()}, default, enrolled, skus, notices)
+
+
+def _shared_keys(keys: Keys) -> Iterator[str]:
+    """Nodes of one key at one time, as of a cloned image: each can write segments of the other."""
+    owners: dict[str, list[tuple[int, int, tuple[str, str]]]] = {}
+    for who, entries in keys.enrolled.items():
+        for from_ns, to_ns, key in entries:
+            owners.setdefault(key, []).append((from_ns, to_ns, who))
+    for key, times in sorted(owners.items()):
+        names = {who for one, other in combinations(times, 2) if _meet(one, other) for who in (one[2], other[2])}
+        if names:
+            nodes = " and ".join("/".join(who) for who in sorted(names))
+            yield f"{nodes} have the same key {key[:16]}; remove {KEY_FILE} from the state of all but one, and enrol new keys"
+
+
+def _meet(one: tuple[int, int, tuple[str, str]], other: tuple[int, int, tuple[str, str]]) -> bool:
+    return one[2] != other[2] and one[0] < other[1] and other[0] < one[1]
 
 
 def _day(text: str, otherwise: int, where: str) -> int:

@@ -9,7 +9,8 @@ from typing import Final
 
 from energy_agent.core.energy import Entry, Gap, Method
 from energy_agent.core.meters.difference import CounterFault, ceiling_uj, energy_uj, gap_of, growth_uj, mean_mw, trapezoid_uj
-from energy_agent.ledger.history_import.samples import BOARD_MOST_MW, RESET, TICK_NS, ExporterBounds, ExporterReading, whose
+from energy_agent.core.plausible import gpu_max_mw
+from energy_agent.ledger.history_import.samples import RESET, TICK_NS, ExporterBounds, ExporterReading, whose
 
 JUMP: Final = "impossible counter difference"
 STUCK: Final = "sensor stuck"
@@ -157,7 +158,7 @@ class CounterAccount(_Board):
         return max(self.hole_ns, 3 * self.terms.age_ns)
 
     def _ceiling_uj(self, duration_ns: int) -> int:
-        return ceiling_uj(self.terms.power_max_mw or BOARD_MOST_MW, duration_ns, TICK_NS)
+        return ceiling_uj(self.terms.power_max_mw or gpu_max_mw(), duration_ns, TICK_NS)
 
 
 @dataclass
@@ -170,7 +171,7 @@ class PowerAccount(_Board):
         """Record readings in order of time."""
         self._learn_period(readings)
         for reading in readings:
-            if not 0 <= reading.value <= (self.terms.power_max_mw or BOARD_MOST_MW):
+            if not 0 <= reading.value <= (self.terms.power_max_mw or gpu_max_mw()):
                 self.seen["single implausible readings ignored"] += 1
             elif self._last is None or reading.t_ns > self._last.t_ns:
                 if self._last is not None:

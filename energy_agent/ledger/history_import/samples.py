@@ -20,8 +20,6 @@ from energy_agent.ledger.rows.cells import cell_start
 
 TICK_NS: Final = 100_000_000
 """Update period of the energy counter on every GPU that has one."""
-BOARD_MOST_MW: Final = 10_000_000
-"""No GPU uses this much power. A counter that shows more is invalid, even if nothing is known of the GPU."""
 LIFE: Final = "@"
 """Separates the uid in a workload's name; a name in Kubernetes cannot contain it."""
 RESET: Final = "counter reset"

@@ -20,9 +20,10 @@ from typing import Final
 from energy_agent.core.boundary import host, is_gpu, part
 from energy_agent.core.energy import Entry, Gap, Method, State, Steps, Tokens
 from energy_agent.core.meters.difference import energy_uj, gap_of, mean_mw
+from energy_agent.core.plausible import gpu_max_mw
 from energy_agent.core.units import NS_PER_S, split_integer
 from energy_agent.ledger.history_import.dcgm import exporter_label, uuid
-from energy_agent.ledger.history_import.samples import BOARD_MOST_MW, RESET, TICK_NS
+from energy_agent.ledger.history_import.samples import RESET, TICK_NS
 
 PREFIX: Final = "wattlens_"
 TOTALS: Final = {
@@ -139,7 +140,7 @@ class AgentScrapeAccount:
         if page.source == self._source:
             return False
         falls = [self._last.get(key, 0) - value for key, value in page.values.items() if key[0] == "total"]
-        older = 0 < max(falls, default=0) <= energy_uj(BOARD_MOST_MW, self.age_ns)
+        older = 0 < max(falls, default=0) <= energy_uj(gpu_max_mw(), self.age_ns)
         self.seen["older scrapes of another series ignored"] += older
         return older
 

@@ -4,16 +4,18 @@ The book is small: open rows are those of the last hour. A commit computes its c
 then applies the changes, so a failed commit leaves the book equal to the disk.
 """
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from energy_agent.core.boundary import CLOCK_WENT_BACK, is_meter
 from energy_agent.core.energy import Action, Entry, Gap, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.core.errors import JournalError
 from energy_agent.core.saved_state import States, apply_changes
 from energy_agent.ledger.rows import cells
-from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts, Key, Row, fold, key_of, kind_of
+from energy_agent.ledger.rows.kinds import CELL_NS, INT64_MAX, DeviceFacts, GapRow, Key, Row, fold, key_of, kind_of
 from energy_agent.ledger.rows.text import RUNS, from_json, to_json
 from energy_agent.ledger.rows.totals import ENDED, SUMS, Tally
 
@@ -79,6 +81,8 @@ class BookChange:
     removed: Tally
     ended: Mapping[str, int]
     returned: set[str]  # ended workloads of which there are facts again
+    ends: Mapping[str, int]
+    went_back: bool  # UTC was set back: the rows so far belong into a segment of their own
 
 
 @dataclass
@@ -90,6 +94,7 @@ class Book:
     states: dict[str, dict[str, str]] = field(default_factory=dict)
     totals: Tally = field(default_factory=Tally)
     ended: dict[str, int] = field(default_factory=dict)  # workloads whose facts go with their last open row; UTC ns
+    ends: dict[str, int] = field(default_factory=dict)  # where each device's time ends, UTC ns; "": the latest of all
     entries: int = 0
     commits: int = 0
 
@@ -109,6 +114,7 @@ class Book:
             for key in change.removed.sums[name]:
                 totals.pop(key, None)
         self.ended.update(change.ended)
+        self.ends.update(change.ends)
         for workload in change.returned:
             self.ended.pop(workload, None)
 
@@ -142,8 +148,10 @@ def change_of(book: Book, batch: Batch) -> BookChange:
     Raises:
         JournalError: something of it runs backwards or is negative, or a row passes int64: a broken meter, not recorded.
     """
-    rows, facts, added = list[Row](), list[Row](), Tally()
-    for row in batch.ledger_rows():
+    facts, added = list[Row](), Tally()
+    ends, begun = _ends(book.ends, batch.entries)
+    rows = list[Row]()
+    for row in itertools.chain(batch.ledger_rows(), begun):
         if kind_of(row).is_fact:
             facts.append(row)
         else:
@@ -161,7 +169,25 @@ def change_of(book: Book, batch: Batch) -> BookChange:
     if max([largest, *totals.sums["gpu_ns"].values()]) > INT64_MAX:
         raise JournalError("cannot record: a row would exceed int64; a meter is faulty")
     returned = {name for name in named if name in book.ended and name not in batch.ended}
-    return BookChange(changed, changed_facts, batch.states, totals, removed, batch.ended, returned)
+    return BookChange(changed, changed_facts, batch.states, totals, removed, batch.ended, returned, ends, bool(begun))
+
+
+def _ends(ends: Mapping[str, int], entries: Iterable[Entry]) -> tuple[dict[str, int], list[GapRow]]:
+    """Where the time of devices ends after entries, and a gap wherever it begins again: readers expect time to go on.
+
+    Meters of buildings may be read late, from files: theirs begins again only where an interval was recorded before.
+    """
+    after, begun = dict[str, int](), list[GapRow]()
+    for device, start_ns, end_ns in dict.fromkeys((e.device, e.start_ns, e.end_ns) for e in entries):
+        latest_ns = after.get(_ALL, ends.get(_ALL, 0))
+        late = end_ns < latest_ns - LATE_NS and not is_meter(device)
+        if late or start_ns < after.get(device, ends.get(device, 0)):
+            begun.append(GapRow(cells.cell_start(start_ns), device, CLOCK_WENT_BACK, start_ns, start_ns, 0))
+            after[device] = end_ns
+        else:
+            after[device] = max(end_ns, after.get(device, ends.get(device, 0)))
+        after[_ALL] = end_ns if late else max(end_ns, latest_ns)
+    return after, begun
 
 
 def _afterwards(totals: Tally, added: Tally) -> Tally:
@@ -176,6 +202,9 @@ def _afterwards(totals: Tally, added: Tally) -> Tally:
 
 
 _LAST_PPM: Final = "last_ppm"
+_ALL: Final = ""
+LATE_NS: Final = CELL_NS
+"""Rows of a device may come so much later than those of others: a node's meter answers late."""
 
 
 def to_text(book: Book) -> dict[str, Any]:
@@ -189,6 +218,7 @@ def to_text(book: Book) -> dict[str, Any]:
             for name, part in book.totals.sums.items()
         },
         "ended": book.ended,
+        "ends": book.ends,
         "entries": book.entries,
         "commits": book.commits,
     }
@@ -218,6 +248,7 @@ def from_text(body: Any) -> Book:
         book.facts[key_of(fact)] = fact
     for component, texts in body["states"].items():
         book.states[str(component)] = {str(key): str(text) for key, text in texts.items()}
+    book.ends.update({str(name): int(t_ns) for name, t_ns in body.get("ends", {}).items()})
     book.ended.update({str(name): int(t_ns) for name, t_ns in body["ended"].items()})
     for name, rows in body["totals"].items():
         part = book.totals.sums.setdefault(str(name), {})

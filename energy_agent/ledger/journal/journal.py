@@ -65,6 +65,7 @@ class Journal:
         self._book = Book()
         self._logged = 0  # number of the last commit
         self._log_characters = 0
+        self._went_back = False  # UTC, with the last commit
         self._sequence, self._previous = 0, segment.FIRST_PREVIOUS
         self._counts = LedgerStats()
         self._connection: sqlite3.Connection
@@ -234,6 +235,10 @@ class Journal:
         """
         try:
             change, text = change_of(self._book, batch), log.encode(batch)
+            if (change.went_back or self._went_back) and self._book.rows:
+                self._fix(None)  # its rows overlap with what follows; a batch of both sides of the step is a segment by itself
+                self._snapshot.begin(self._book, self._logged, self._sequence)
+                change = change_of(self._book, batch)
             if self._log_characters + len(text) > LOG_CHARACTERS and self._log_characters:
                 self._checkpoint()
             self._with_room(lambda: log.append(self._connection, self._logged + 1, text))
@@ -241,6 +246,7 @@ class Journal:
             failures = self._counts.commit_failures_total + 1
             self._counts = replace(self._counts, commit_failures_total=failures, writable=False, reason=str(failure))
             raise
+        self._went_back = change.went_back
         self._book.take(change)
         self._book.count(batch)
         self._logged += 1

@@ -163,7 +163,7 @@ def _longer(connection: sqlite3.Connection, base: RecoveredBook | None) -> Recov
 def continued(base: RecoveredBook | None, taken: ChainPosition) -> Book:
     """The book that goes on: open rows are those of the base that no segment on disk has."""
     if base is None:
-        return Book(totals=taken.totals, states=_lost_states(taken.ends))
+        return Book(totals=taken.totals, states=_lost_states(taken.ends), ends=_with_latest(taken.ends))
     if taken.sequence <= base.sequence:
         return base.book
     sealed = [row for content in taken.later for row in content.rows if not kind_of(row).is_fact]
@@ -180,7 +180,12 @@ def continued(base: RecoveredBook | None, taken: ChainPosition) -> Book:
     ends = dict(taken.ends)
     note_ends(ends, book.rows.values())
     ended = {name: texts for name, texts in book.states.items() if name == Component.ENDED_ENERGY}  # no row has it
-    return replace(book, states=ended | _lost_states(ends), totals=totals)
+    return replace(book, states=ended | _lost_states(ends), totals=totals, ends=_with_latest(ends))
+
+
+def _with_latest(ends: Mapping[str, int]) -> dict[str, int]:
+    """Where the time of each device ends, and of all, as `Book.ends` has it."""
+    return {**ends, "": max(ends.values())} if ends else {}
 
 
 def _lost_states(ends: Mapping[str, int]) -> dict[str, dict[str, str]]:

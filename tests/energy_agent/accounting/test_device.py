@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energy_agent.accounting.device import UNKNOWN_POWER_MAX_MW, DeviceAccount, SensorFor
+from energy_agent.accounting.device import DeviceAccount, SensorFor
 from energy_agent.core.energy import DeviceInfo, DeviceSample, MigUse, State
+from energy_agent.core.plausible import gpu_max_mw
 from energy_agent.metering.attribution import Holding
 from energy_agent.owners.processes import DeviceOwners
 from tests.support import examples
@@ -168,7 +169,7 @@ def test_stepping_back_books_the_same_energy_again_once():
 
 def test_the_sensor_follows_the_board():
     assert SENSOR_FOR(INFO).power_max_mw == 840_000
-    assert SENSOR_FOR(replace(INFO, power_limit_max_mw=None)).power_max_mw > UNKNOWN_POWER_MAX_MW
+    assert SENSOR_FOR(replace(INFO, power_limit_max_mw=None)).power_max_mw == gpu_max_mw()
     assert SENSOR_FOR(replace(INFO, architecture="Volta")).tick_ns < SENSOR_FOR(INFO).tick_ns
 
 

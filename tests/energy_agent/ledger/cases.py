@@ -73,6 +73,7 @@ names = st.sampled_from(["GPU-a", "GPU-b"])
 instants = st.integers(0, 4_000).map(lambda s: T0 + s * S // 2)
 intervals = st.tuples(instants, st.integers(0, 3_000 * S)).map(lambda drawn: (drawn[0], drawn[0] + drawn[1]))
 energies = st.integers(0, 10**12)
+counts = st.integers(0, 10**7)
 
 
 @st.composite
@@ -82,8 +83,9 @@ def entries(draw):
     held = state in (State.ACTIVE, State.IDLE)
     workload = draw(st.sampled_from(["w1", "w2", "éà\n"])) if held else ""
     method = draw(st.sampled_from(list(Method)))
-    gpu_ns = draw(st.integers(0, end - start)) if held else 0
-    return Entry(start, end, draw(names), workload, state, method, draw(energies), draw(st.integers(0, 10**8)), gpu_ns)
+    gpu_ns = draw(st.integers(0, (end - start) // 5)) if held else 0  # five of them are within what a GPU can do
+    uj = draw(st.integers(0, 500 * (end - start) // 1_000))
+    return Entry(start, end, draw(names), workload, state, method, uj, draw(st.integers(0, 10**8)), gpu_ns)
 
 
 @st.composite
@@ -94,13 +96,13 @@ def gaps(draw):
 @st.composite
 def tokens(draw):
     phase = st.sampled_from(["prompt", "generation"])
-    return Tokens(*draw(intervals), draw(st.sampled_from(["w1", "w2"])), "m", draw(phase), draw(energies))
+    return Tokens(*draw(intervals), draw(st.sampled_from(["w1", "w2"])), "m", draw(phase), draw(counts))
 
 
 @st.composite
 def steps(draw):
     phase = st.sampled_from(["training", "evaluation"])
-    return Steps(*draw(intervals), draw(st.sampled_from(["w1", "w2"])), draw(phase), draw(energies))
+    return Steps(*draw(intervals), draw(st.sampled_from(["w1", "w2"])), draw(phase), draw(counts))
 
 
 actions = st.builds(

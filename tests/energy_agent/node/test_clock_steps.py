@@ -117,8 +117,9 @@ def test_full_readings_are_published_once_each_and_fast_ones_with_the_next(tmp_p
 def test_after_a_step_back_rows_go_to_a_new_segment(tmp_path):
     clock = Boot()
     run_agent(tmp_path, clock, {30: lambda: clock.step(-HOUR // 6)}, 60)
-    first, second = (segment.read(path).header for path in segment.list_files(tmp_path / "segments"))
+    first, step, second = (segment.read(path).header for path in segment.list_files(tmp_path / "segments"))
     assert (first.from_ns, second.to_ns) == (first.to_ns - 28 * NS_PER_S, clock.utc)
+    assert (step.to_ns, step.to_ns - step.from_ns) == (second.from_ns, NS_PER_S)
     assert second.to_ns < first.from_ns
 
 

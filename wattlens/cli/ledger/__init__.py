@@ -83,6 +83,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 _NAMES_SHOWN = 50
+NO_KEYS = (
+    "WARNING: no signing keys are enrolled, so anybody who can write the segments can add energy in the name of any node: "
+    "do not audit these days; add the column key to --inventory"
+)
 _KINDS = {
     "actions": ("action", "settings that DVFS applied and reverted"),
     "pairs": ("pair", "pairs of blocks that measure the DVFS saving"),
@@ -112,15 +116,19 @@ def _verify(arguments: argparse.Namespace) -> int:
     from energy_agent.ledger.fleet.heads import check
     from energy_agent.ledger.fleet.sites import read_inventory
     from energy_agent.ledger.journal.view import read_journal
-    from energy_agent.ledger.signing import Keys
 
     journal = arguments.journal
     if journal is None and len(arguments.paths) == 1 and (arguments.paths[0] / "journal.db").exists():
         journal = arguments.paths[0] / "journal.db"
     view = read_journal(journal) if journal is not None else None
-    keys = read_inventory(arguments.inventory).keys if arguments.inventory is not None else Keys()
+    sites = read_inventory(arguments.inventory) if arguments.inventory is not None else None
     signed = heads.read(arguments.heads, arguments.heads_key)
-    report = chain.verify([_segments_of(p) for p in arguments.paths], view, count_progress("verified"), keys)
+    if sites is None:
+        report = chain.verify([_segments_of(p) for p in arguments.paths], view, count_progress("verified"))
+    else:
+        _warn(sites.notices)
+        paths = [_segments_of(p) for p in arguments.paths]
+        report = chain.verify(paths, view, count_progress("verified"), sites.keys, sites.skus)
     if view is None and not report.files:
         raise UsageError(f"{arguments.paths[0]}: expected segments or a journal, found neither")
     if signed:
@@ -172,6 +180,11 @@ def _numbers(chain: "Chain") -> str:
     unsigned = f", {chain.unsigned} unsigned" if chain.unsigned else ""
     signed_heads = f", {len(chain.heads)} signed heads match, the latest of {max(chain.heads)[0]}" if chain.heads else ""
     return f"{chain.count} segments ({chain.first} to {chain.last}), head {chain.head[:12]}{signed}{unsigned}{signed_heads}"
+
+
+def _warn(notices: Iterable[str]) -> None:
+    for notice in notices:
+        print(printable(f"wattlens: {notice}"), file=sys.stderr)
 
 
 def _tell(faults: Iterable["ChainFault"]) -> None:
@@ -271,6 +284,7 @@ def _compact(arguments: argparse.Namespace) -> int:
     sites = Sites({}, arguments.site)
     if arguments.inventory is not None:
         sites = read_inventory(arguments.inventory, arguments.site)
+    _warn(sites.notices)
     wanted = [arguments.day] if arguments.day else None
     segments = index.build([_segments_of(p) for p in arguments.paths], count_progress("read the headers of"), sites.keys)
     if wanted is None:
@@ -329,6 +343,8 @@ def _compact(arguments: argparse.Namespace) -> int:
         print(f"heads: signed by {signer.key}")
     if unsigned and not arguments.json:
         print(f"unsigned: {sum(unsigned.values())} segments of {len(unsigned)} nodes; each manifest lists them")
+    if answer and not sites.keys.enrolled:
+        _warn([NO_KEYS])
     _tell([*faults, *unsound])
     for s in answer:
         if s.kept_for:

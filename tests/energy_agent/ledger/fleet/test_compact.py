@@ -25,17 +25,19 @@ DAY = date(2026, 1, 1)
 HERE = Sites({}, "here")
 
 
-def node(folder, name, hours, uj=10**9, seed=0):
+def node(folder, name, hours, uj=10**9, seed=0, device="{}-GPU-{}"):
     """Write a node's segments, one per hour; return the open journal."""
     rng = random.Random(seed)
     journal = Journal.open(folder / name / "journal.db", Identity("lab", name, "b", "0", True))
     for hour in hours:
         start = T0 + hour * H
         entries = [
-            Entry(start, start + H, f"{name}-GPU-{g}", "job", State.ACTIVE, Method.COUNTER, uj + rng.randrange(1_000), 5, H)
+            Entry(
+                start, start + H, device.format(name, g), "job", State.ACTIVE, Method.COUNTER, uj + rng.randrange(1_000), 5, H
+            )
             for g in range(2)
         ]
-        facts = [DeviceFacts(f"{name}-GPU-{g}", "H100", 0.05, T0) for g in range(2)]
+        facts = [DeviceFacts(device.format(name, g), "H100", 0.05, T0) for g in range(2)]
         journal.commit(Batch(entries, gaps=[Gap(f"{name}-GPU-0", start, start + S, 7, "lost")], devices=facts))
         journal.seal(None)
     return journal
@@ -218,15 +220,15 @@ def test_a_device_that_stands_nowhere_is_named(fleet):
 
 
 def test_a_fleet_quarter_is_past_int64_and_exact(tmp_path, make_node):
-    """10,000 GPUs x 1 kW x 92 d = 7.9e19 uJ, here in few cells that are large."""
+    """10,000 GPUs x 1 kW x 92 d = 7.9e19 uJ, here in few cells that are large: of a building's meters."""
     largest = (1 << 62) - 12_345
-    journals = [make_node(name, range(5), uj=largest // 6, seed=3) for name in "ab"]
-    (statement,), _ = run(tmp_path)
+    journals = [make_node(name, range(5), uj=largest // 6, seed=3, device="meter:{}:{}") for name in "ab"]
+    statements, _ = run(tmp_path)
     expected = recorded_energy(*journals)
     for _ in range(8):
         expected += expected
-    assert statement.energy_uj == recorded_energy(*journals) > 2**63
-    ((summed,),) = duck(f"SELECT sum(energy_uj) FROM '{statement.folder}/cell.parquet', range(256)")
+    assert sum(statement.energy_uj for statement in statements) == recorded_energy(*journals) > 2**63
+    ((summed,),) = duck(f"SELECT sum(energy_uj) FROM '{tmp_path}/days/*/*/*/cell.parquet', range(256)")
     assert summed == expected > 7.9e19
 
 

@@ -34,16 +34,15 @@ HOST, PART, METER = "host:lab:n1", "host:lab:n1/package-0", "meter:n1:main"
 def write(folder, *parts, cluster="lab", node="n1"):
     """A node's chain, one segment for each batch; returns the rows of each segment, in the order of the chain."""
     folder.mkdir(parents=True, exist_ok=True)
-    previous, rows = segment.FIRST_PREVIOUS, []
+    previous, rows, book = segment.FIRST_PREVIOUS, [], Book()
     for batch in parts:
-        book = Book()
         book.add(batch)
         item = take(book, None, Identity(cluster, node, "b", "0", True), len(rows), previous)
         if item is None:
             continue
         (folder / segment.file_name(cluster, node, len(rows))).write_bytes(item.body)
         rows.append(segment.read(folder / segment.file_name(cluster, node, len(rows))).rows)
-        previous = item.sha256
+        previous, book = item.sha256, book.without(item.rows)
     return rows
 
 
@@ -284,8 +283,8 @@ def test_what_no_sensor_saw_widens_those_who_held_the_device_then(tmp_path):
 
 def test_two_clusters_may_name_a_node_alike(tmp_path):
     for cluster, uj in (("east", 100), ("west", 7)):
-        batch = Batch([entry(0, Q, uj, f"GPU-{cluster}", "w", State.ACTIVE)], devices=facts(f"GPU-{cluster}"))
-        write(tmp_path / "s", batch, batch, cluster=cluster)
+        parts = [[entry(i * Q // 2, (i + 1) * Q // 2, uj, f"GPU-{cluster}", "w", State.ACTIVE)] for i in range(2)]
+        write(tmp_path / "s", *(Batch(part, devices=facts(f"GPU-{cluster}")) for part in parts), cluster=cluster)
     _, found = sums_of(tmp_path, [tmp_path / "s"])
     for kind, name in (("holder_day", "energy_uj"), ("workload_cell", "active_uj")):
         assert [(r["cluster"], r["node"], r[name]) for r in found[kind]] == [("east", "n1", 200), ("west", "n1", 14)]
@@ -342,14 +341,14 @@ def test_a_day_from_before_there_were_sums_is_brought_up_to_date(tmp_path):
 
 @pytest.mark.parametrize(("more", "fits"), [((1 << 62) - 1, True), (1 << 62, False)])
 def test_a_sum_past_int64_is_refused(tmp_path, more, fits):
-    parts = [Batch([entry(i * Q, (i + 1) * Q, uj)], devices=facts("GPU-a")) for i, uj in enumerate((1 << 62, more))]
-    write(tmp_path / "s", *parts)
+    gaps = [Gap("GPU-a", T0 + i * Q, T0 + (i + 1) * Q, uj, "lost") for i, uj in enumerate((1 << 62, more))]
+    write(tmp_path / "s", *(Batch(gaps=[gap], devices=facts("GPU-a")) for gap in gaps))
     if fits:
-        assert sums_of(tmp_path, [tmp_path / "s"])[1]["holder_day"][0]["energy_uj"] == 2**63 - 1
+        assert sums_of(tmp_path, [tmp_path / "s"])[1]["span_day"][0]["gap_bound_uj"] == 2**63 - 1
         return
     statements, (fault,) = compact([tmp_path / "s"], tmp_path / "days", DAY, HERE)
     assert (statements, fault.kind) == ([], "sum")
-    assert "lab/n1: a sum of the day exceeds int64 in holder_day: 9223372036854775808" in fault.line
+    assert "lab/n1: a sum of the day exceeds int64 in span_day: 9223372036854775808" in fault.line
     assert not list((tmp_path / "days").rglob("*.parquet"))
 
 
