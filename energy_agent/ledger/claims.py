@@ -54,20 +54,25 @@ class MeteredSpans:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A device that several chains measured at a time, in cells that follow each other; `kept` is the one that counts."""
+    """A device that several chains measured at a time, in cells that follow each other; `kept` is the one that counts.
+
+    It is the one of the inventory, else the one that had the device `before`.
+    """
 
     device: str
     start_ns: int
     end_ns: int
     chains: tuple[Who, ...]
     kept: Who | None
+    before: bool = False
 
     def __str__(self) -> str:
         first, *others = ("/".join(who) for who in self.chains)
         start, end = _minute(self.start_ns), _minute(self.end_ns)
         text = f"{self.device[:80]}: measured by {first} and {' and '.join(others)} from {start} to {end}"
         if self.kept is not None:
-            return f"{text}: the rows of {'/'.join(self.kept)} count, because the inventory assigns the device to it"
+            by_inventory, by_time = "the inventory assigns the device to it", "it had the device first; add it to the inventory"
+            return f"{text}: the rows of {'/'.join(self.kept)} count, because {by_time if self.before else by_inventory}"
         return f"{text}: no rows of this device count; stop one agent, and assign the device to its node in the inventory"
 
 
@@ -100,19 +105,36 @@ class Contest:
                 if device in mine and self._from_ns <= cell < self._to_ns:
                     self._cells.setdefault((device, cell), set()).add((start, max(end, start + 1), who))
 
-    def conflicts(self, is_assigned: Callable[[Who, str, int], bool]) -> list[Conflict]:
+    def conflicts(
+        self,
+        is_assigned: Callable[[Who, str, int], bool],
+        published: Callable[[str], set[Who]] = lambda _: set(),
+    ) -> list[Conflict]:
         """What was measured twice.
+
+        Where the inventory decides nothing, the chain counts that had the device before the others: in what is published, else
+        in these rows. So nobody who adds a chain removes the energy of another.
 
         Args:
             is_assigned: whether a device is assigned to a node at an instant.
+            published: the chains of a device in an earlier statement.
         """
         conflicts = []
+        first: dict[str, dict[Who, int]] = {}
+        for (device, _), intervals in self._cells.items():
+            for start, _, who in intervals:
+                firsts = first.setdefault(device, {})
+                firsts[who] = min(start, firsts.get(who, start))
         for (device, cell), intervals in sorted(self._cells.items()):
             chains = sorted({who for overlap in _overlaps(intervals) for who in overlap})
             if chains:
                 assigned = [who for who in chains if is_assigned(who, device, cell)]
-                kept = assigned[0] if len(assigned) == 1 else None
-                conflicts.append(Conflict(device, cell, cell + CELL_NS, tuple(chains), kept))
+                known = published(device) & set(chains)
+                earliest = min(first[device][who] for who in chains)
+                earlier = known if len(known) == 1 else {who for who in chains if first[device][who] == earliest}
+                candidates = assigned or sorted(earlier)
+                kept = candidates[0] if len(candidates) == 1 else None
+                conflicts.append(Conflict(device, cell, cell + CELL_NS, tuple(chains), kept, kept is not None and not assigned))
         return _joined(conflicts)
 
 

@@ -25,7 +25,7 @@ from energy_agent.ledger.fleet import index
 from energy_agent.ledger.fleet.index import Index, IndexedFault, IndexedSegment
 from energy_agent.ledger.fleet.parting import DayLocations, part, without
 from energy_agent.ledger.fleet.sites import Sites
-from energy_agent.ledger.fleet.statement import MANIFEST, DayGaps, Draft, NodePart, SiteDay, emptied
+from energy_agent.ledger.fleet.statement import MANIFEST, DayGaps, Draft, NodePart, SiteDay, emptied, read_owners, statements
 from energy_agent.ledger.segments import table
 from energy_agent.ledger.segments.table import SegmentTable
 
@@ -56,6 +56,7 @@ class _Job:
     reason: str
     accept_faults: bool
     findings: tuple[IndexedFault, ...]  # of the index, as far as they touch this day
+    earlier: tuple[Path, ...] = ()  # statements that were there before: of each site the newest up to this day
 
 
 def compact(
@@ -102,8 +103,10 @@ def compact_days(
         ChainError: a manifest of the output is damaged.
         UsageError: no site for anything, or the output cannot be written.
     """
+    stated = statements(out)
     work = (
-        _Job(day, segments.of_day(day), out, sites, reason, accept_faults, tuple(segments.findings_of(day))) for day in days
+        _Job(day, segments.of_day(day), out, sites, reason, accept_faults, tuple(segments.findings_of(day)), stated(day))
+        for day in days
     )
     total = segments.count(days)
     if jobs > 1 and len(days) > 1:
@@ -178,7 +181,7 @@ def _conflicts(job: _Job, claims: MeteredSpans) -> list[Conflict]:
             for entry in entries:
                 with suppress(ChainError):  # a fault that was named
                     contest.add(who, table.read(Path(entry.path)).columns)
-    return contest.conflicts(job.sites.is_assigned)
+    return contest.conflicts(job.sites.is_assigned, lambda device: read_owners(job.earlier).get(device, set()))
 
 
 class _Pass:

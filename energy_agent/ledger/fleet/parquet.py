@@ -114,6 +114,16 @@ def read_days(source: Path) -> Iterator[SourcedRow]:
                 yield from _read_file(path)
 
 
+def read_devices(path: Path) -> set[tuple[str, tuple[str, str]]]:
+    """Devices of a day's sums with their (cluster, node). Raises ChainError: they cannot be read."""
+    pa = _pyarrow()
+    try:
+        rows = pa.parquet.read_table(path, columns=["device", "cluster", "node"]).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise ChainError(f"{path}: cannot be read as Parquet: {error}") from None
+    return {(row["device"], (row["cluster"], row["node"])) for row in rows}
+
+
 def _read_file(path: Path) -> Iterator[SourcedRow]:
     pa = _pyarrow()
     try:

@@ -8,18 +8,20 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Container, Mapping, Sequence, Set
+from collections.abc import Callable, Container, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from energy_agent.core.errors import ChainError
 from energy_agent.ledger.chain import ChainFault, split_name
-from energy_agent.ledger.claims import Refused
+from energy_agent.ledger.claims import Refused, Who
 from energy_agent.ledger.fleet import day_sums
 from energy_agent.ledger.fleet.heads import ChainHead
-from energy_agent.ledger.fleet.parquet import Writer, columns_of, file_name
+from energy_agent.ledger.fleet.parquet import Writer, columns_of, file_name, read_devices
 from energy_agent.ledger.fleet.sites import checked_site
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.ledger.segments import segment
@@ -229,6 +231,34 @@ class Draft:
         folder = self._home / f"r{number:04d}"
         self._folder.rename(folder)
         return SiteDay(self._site, self._day, folder, number, True, reason, *sums, heads)
+
+
+def statements(out: Path) -> Callable[[date], tuple[Path, ...]]:
+    """The statements that are there now: of each site the newest of the latest day up to a given one."""
+    newest: dict[tuple[str, str], Path] = {}
+    for path in sorted(out.glob(f"[!.]*/*/r[0-9]*/{MANIFEST}"), key=lambda path: int(path.parent.name[1:])):
+        site, day, _ = path.parts[-4:-1]
+        newest[site, day] = path.parent
+
+    def up_to(day: date) -> tuple[Path, ...]:
+        latest: dict[str, Path] = {}
+        for (site, of_day), folder in sorted(newest.items()):
+            if of_day <= day.isoformat():
+                latest[site] = folder
+        return tuple(latest.values())
+
+    return up_to
+
+
+@lru_cache(1)
+def read_owners(folders: tuple[Path, ...]) -> Mapping[str, set[Who]]:
+    """The chains that each device has in statements; those of a statement that cannot be read are not known."""
+    owners: dict[str, set[Who]] = {}
+    for folder in folders:
+        with suppress(ChainError, OSError):
+            for device, who in read_devices(folder / "span_day.parquet"):
+                owners.setdefault(device, set()).add(who)
+    return owners
 
 
 def emptied(out: Path, day: date, stated: Container[str], inputs: Set[str]) -> list[str]:
