@@ -15,29 +15,32 @@ from energy_agent.ledger.segments import segment
 JOURNAL_NAME = "journal.db"
 
 
+def no_ledger(source: Path) -> UsageError:
+    """The error of a place without a ledger."""
+    return UsageError(f"{source}: expected a journal, segments or compacted days, found none")
+
+
 def read_rows(source: Path) -> Iterator[SourcedRow]:
     """Every row of a ledger, segment by segment; the open rows of a state folder's journal come last.
 
     Raises:
-        UsageError: nothing there that is a ledger.
+        UsageError: nothing there that is a ledger; raised before the first row is asked for.
         ChainError: a damaged segment.
         JournalError: a damaged journal.
     """
     if (source / JOURNAL_NAME).exists():
-        yield from _state_folder(source)
-    elif is_compacted(source):
-        yield from read_days(source)
-    else:
-        files = chain.find([source])
-        if not files:
-            raise UsageError(f"{source}: contains neither a journal nor segments nor compacted days")
-        for path in files:
-            yield from _segment(segment.read(path))
+        return _state_folder(source)
+    if is_compacted(source):
+        return read_days(source)
+    files = chain.find([source])
+    if not files:
+        raise no_ledger(source)
+    return (row for path in files for row in _segment(segment.read(path)))
 
 
 def is_compacted(source: Path) -> bool:
     """Whether a path is compacted Parquet rather than segments."""
-    if source.suffix == ".parquet" or (source / "manifest.json").exists():
+    if source.suffix == ".parquet" or ((source / "manifest.json").exists() and any(source.glob("*.parquet"))):
         return True
     return source.is_dir() and next(source.rglob("r[0-9]*/manifest.json"), None) is not None  # a report has one as well
 

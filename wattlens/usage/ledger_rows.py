@@ -18,7 +18,7 @@ from energy_agent.core.units import NS_PER_DAY, NS_PER_S
 from energy_agent.ledger import chain
 from energy_agent.ledger.fleet.day_sums import NodeDay as NodeDay
 from energy_agent.ledger.journal.view import read_journal
-from energy_agent.ledger.reading import JOURNAL_NAME
+from energy_agent.ledger.reading import JOURNAL_NAME, no_ledger
 from energy_agent.ledger.rows.kinds import PPM, Row
 from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN, EdgeRun, follow, systematic_uj
 from energy_agent.ledger.segments import segment, table
@@ -152,7 +152,7 @@ def read_segments(source: Path, period: LedgerPeriod) -> Iterator[SegmentColumns
     if not (source / JOURNAL_NAME).exists():
         files = chain.find([source])
         if not files:
-            raise UsageError(f"{source}: expected a journal, segments or compacted days, found none")
+            raise no_ledger(source)
         for path in files:
             header = segment.peek(path)
             period.cover(header.from_ns, header.to_ns)

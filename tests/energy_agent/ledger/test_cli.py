@@ -7,10 +7,11 @@ from operator import attrgetter, itemgetter
 import duckdb
 import pytest
 
-from energy_agent.core.energy import Action
-from energy_agent.ledger.journal.journal import Batch
+from energy_agent.core.energy import Action, Entry, Gap, Method, State
+from energy_agent.ledger.journal.journal import Batch, DeviceFacts
 from energy_agent.ledger.segments import segment
-from tests.energy_agent.ledger.cases import T0, filled, opened, second, truth
+from energy_agent.ledger.signing import open_signer
+from tests.energy_agent.ledger.cases import T0, S, filled, opened, second, truth
 from wattlens.cli import main
 
 
@@ -206,3 +207,47 @@ def test_ship_copies_what_is_there_and_tells_what_is_missing(tmp_path, capsys):
     assert [p.name for p in segment.list_files(tmp_path / "shipped")] == [first.name, third.name]
     code, out, _ = run(capsys, "ship", tmp_path / "state", f"file://{tmp_path}/shipped", "--json")
     assert (code, [f["kind"] for f in json.loads(out)["faults"]]) == (1, ["missing"])
+
+
+def test_a_gap_without_a_bound_leaves_the_sum_without_an_upper_bound(state, capsys):
+    lost = Gap("GPU-0", T0 + 20 * S, T0 + 21 * S, 0, "no bound known: reboot")
+    with closing(opened(state)) as journal:
+        journal.commit(Batch(gaps=[lost]))
+    for options in ((), ("--workload", "job"), ("--device", "GPU-0")):
+        code, out, _ = run(capsys, "export", state, "--sum", *options)
+        assert (code, "no upper bound (1 device with a gap of unbounded energy)" in out, "at most" in out) == (0, True, False)
+        answer = json.loads(run(capsys, "export", state, "--sum", "--json", *options)[1])
+        assert (answer["high_uj"], answer["unbounded_devices"]) == (None, 1)
+    assert " J, at most " not in run(capsys, "export", state, "--sum")[1]
+    assert ", at most " in run(capsys, "export", state, "--sum", "--device", "GPU-1")[1]
+
+
+def test_a_sum_names_its_unit_and_boundary(state, capsys):
+    out = run(capsys, "export", state, "--sum")[1]
+    assert out.endswith(f"; {TOTAL / 3.6e12:.6g} kWh, boundary gpu\n")
+    with closing(opened(state)) as journal:
+        entry = Entry(T0 + 90 * S, T0 + 91 * S, "host:lab:node-1", "", State.UNALLOCATED, Method.COUNTER, 10**6, 1)
+        journal.commit(Batch([entry], devices=[DeviceFacts("host:lab:node-1", "host", 0.05, T0)]))
+    assert run(capsys, "export", state, "--sum")[1].endswith("boundary node\n")
+    assert run(capsys, "export", state, "--sum", "--device", "GPU-1")[1].endswith("boundary gpu\n")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "manifest.json"])
+def test_export_of_a_folder_without_a_ledger_is_wrong_usage(tmp_path, capsys, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / name).write_text("{}")
+    for options in ((), ("--sum",), ("--actions",)):
+        code, out, err = run(capsys, "export", tmp_path / "folder", *options)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert "folder: expected a journal, segments or compacted days, found none" in err
+
+
+def test_ship_of_a_node_whose_key_was_replaced_is_done(tmp_path, capsys):
+    for name in ("one", "two"):
+        signer, _ = open_signer(tmp_path / name)
+        with closing(opened(tmp_path / "state", signer=signer)) as journal:
+            journal.commit(second({"one": 0, "two": 1}[name]))
+            journal.seal(None)
+    assert run(capsys, "verify", tmp_path / "state")[0] == 1
+    code, out, err = run(capsys, "ship", tmp_path / "state", f"file://{tmp_path}/shipped")
+    assert (code, "2 segments copied" in out, err) == (0, True, "")

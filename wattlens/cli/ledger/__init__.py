@@ -10,9 +10,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from energy_agent.core.boundary import UNBOUNDED, boundary, is_meter
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
-from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
+from energy_agent.core.units import NS_PER_S, UJ_PER_J, UJ_PER_KWH, decimal
 from wattlens.cli._command import Command, as_sentence
 from wattlens.cli._options import add_period, day, number
 from wattlens.cli.ledger import heads, history_import, ship
@@ -243,11 +244,19 @@ def _export(arguments: argparse.Namespace) -> int:
         return 1
     rows = [row for row in rows if isinstance(row, DeviceFacts) or row.device in known]
     bounds = summary.bounds(rows, workload=arguments.workload, device=arguments.device)
+    cells = (row for row in rows if isinstance(row, Cell) and choice.takes(row.cell_start_ns, row.device, row.workload))
+    devices = {row.device for row in cells if arguments.device is not None or not is_meter(row.device)}
+    unbounded = {r.device for r in rows if isinstance(r, GapRow) and r.reason.startswith(UNBOUNDED)} & devices
+    within = "meter" if all(map(is_meter, devices)) else boundary(devices).value
     if arguments.json:
-        print(json.dumps(asdict(bounds)))
+        high_uj = None if unbounded else bounds.high_uj
+        print(json.dumps(asdict(bounds) | {"high_uj": high_uj, "unbounded_devices": len(unbounded), "boundary": within}))
     else:
         low, high = decimal(bounds.low_uj, UJ_PER_J), decimal(bounds.high_uj, UJ_PER_J)
-        print(f"{decimal(bounds.energy_uj, UJ_PER_J)} J, at least {low} J, at most {high} J")
+        gaps = f"{len(unbounded)} device{'s' * (len(unbounded) > 1)} with a gap of unbounded energy"
+        upper = f"no upper bound ({gaps})" if unbounded else f"at most {high} J"
+        kwh = f"{bounds.energy_uj / UJ_PER_KWH:.6g} kWh"
+        print(f"{decimal(bounds.energy_uj, UJ_PER_J)} J, at least {low} J, {upper}; {kwh}, boundary {within}")
     return 1 if unknown else 0
 
 
