@@ -80,11 +80,13 @@ class LedgerStats:
     reason: str = ""
     moved_aside: int = 0  # journals in the folder that were damaged or of another format
     snapshot_error: str = ""  # why there is no second copy of the journal now
+    state_error: str = ""  # what happened to the state folder while the agent ran
+    signing_error: str = ""  # why segments are not signed with the node's key
 
     def health(self) -> tuple[SourceHealth, ...]:
-        """The second copy of the journal as a source, if it cannot be written."""
-        error = self.snapshot_error
-        return (SourceHealth("ledger:snapshot", False, "", error),) if error else ()
+        """What a person has to repair, as sources that are down."""
+        errors = {"snapshot": self.snapshot_error, "state": self.state_error, "signing": self.signing_error}
+        return tuple(SourceHealth(f"ledger:{name}", False, "", error) for name, error in errors.items() if error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -302,7 +302,9 @@ class Agent:
         if stuck := len(sampler.unkillable):
             reason = f"{stuck} processes hang in the driver and cannot be killed"
             health.append(SourceHealth("agent:unkillable", False, "", reason))
-        return (*health, *self.journal.stats().health(), *self._neighbours.health())
+        ledger = self.journal.stats().health()
+        self._say("ledger", "; ".join(source.reason for source in ledger))
+        return (*health, *ledger, *self._neighbours.health())
 
     def _seal(self, up_to_ns: int | None) -> None:
         self._neighbours.contain("seal", partial(self._write_segment, up_to_ns), None)

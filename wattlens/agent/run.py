@@ -27,7 +27,7 @@ from energy_agent.core.health import GPM, PCIE_THROUGHPUT
 from energy_agent.core.saved_state import Component
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.journal.journal import Journal
-from energy_agent.ledger.signing import open_signer
+from energy_agent.ledger.signing import available, open_signer
 from energy_agent.metering.gpu import gap_threshold_ns
 from energy_agent.node.loop import Agent
 from energy_agent.node.meter_list import node_poller
@@ -182,6 +182,7 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
         keep_ns=ledger.keep_hours * 3600 * NS_PER_S,
         utc_ns=clock.utc_ns,
         signer=signer,
+        signing_error=notice if signer is None and available() else "",
     )
     if journal.notice:
         log.error("%s", journal.notice)

@@ -19,7 +19,7 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.exposition.site import families, render
 from energy_agent.ledger.journal.journal import Journal
-from energy_agent.ledger.signing import open_signer
+from energy_agent.ledger.signing import available, open_signer
 from energy_agent.metering.gpu import gap_threshold_ns
 from energy_agent.otlp.sender import OtlpSender
 from energy_agent.runtime.clock import clock_for
@@ -118,6 +118,7 @@ def build_site(config: SiteBase, options: SiteOptions) -> SiteProcess:
         keep_ns=config.ledger.keep_hours * 3600 * NS_PER_S,
         utc_ns=clock.utc_ns,
         signer=signer,
+        signing_error=notice if signer is None and available() else "",
     )
     if journal.notice:
         log.error("%s", journal.notice)

@@ -106,6 +106,20 @@ def _open(path: Path, budget_b: int) -> tuple[sqlite3.Connection, bool]:
     return connection, number == 0
 
 
+def inode_of(path: Path) -> tuple[int, int] | None:
+    """Which file is at a path; None for none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def is_absent(path: Path) -> bool:
+    """Whether there is no database yet, or nothing but its name."""
+    return not _is_lost(path) and (not path.exists() or path.stat().st_size == 0)
+
+
 def _is_lost(path: Path) -> bool:
     """A database of no content next to a write-ahead log of some."""
     try:
@@ -235,6 +249,13 @@ def open_readonly(path: Path) -> sqlite3.Connection:
     except BaseException:
         connection.close()
         raise
+    return connection
+
+
+def open_full(path: Path) -> sqlite3.Connection:
+    """Open a database on a disk that has no room for its index. The caller reads it; no other process has it open."""
+    connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA locking_mode=EXCLUSIVE")  # then SQLite keeps the index of the write-ahead log in memory
     return connection
 
 

@@ -16,10 +16,10 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from energy_agent.core.energy import Identity, WorkloadFacts
-from energy_agent.core.errors import JournalError, UsageError, WattlensError
+from energy_agent.core.errors import ChainError, JournalError, UsageError, WattlensError
 from energy_agent.core.saved_state import copy_states
 from energy_agent.core.snapshot import LedgerStats
 from energy_agent.core.units import NS_PER_S
@@ -40,6 +40,10 @@ LOG_CHARACTERS: Final = 8 << 20
 """Text of the log from which it is replaced by a checkpoint before the hour is over: it takes time to read at a start."""
 SNAPSHOT_RETRY: Final = 60
 """Commits between two attempts to write a snapshot that cannot be written."""
+CHECK_FILES: Final = 60
+"""Commits between two looks whether the files are still there."""
+ALARM: Final = 3_600
+"""Commits for which files that were removed are reported: an alert has to notice it."""
 _DAMAGE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError, WattlensError, sqlite3.DatabaseError)
 
 
@@ -66,6 +70,10 @@ class Journal:
         self._logged = 0  # number of the last commit
         self._log_characters = 0
         self._went_back = False  # UTC, with the last commit
+        self._is_open = False  # False after a start at which the database could not be written
+        self._inode: tuple[int, int] | None = None  # of the open database; None: it is to be written again
+        self._lost: tuple[list[tuple[Any, ...]], dict[str, str]] = ([], {})  # of a database that was removed: segments, meta
+        self._alarm_until = 0  # number of the commit
         self._sequence, self._previous = 0, segment.FIRST_PREVIOUS
         self._counts = LedgerStats()
         self._connection: sqlite3.Connection
@@ -81,6 +89,7 @@ class Journal:
         files: SegmentFiles | None = None,
         utc_ns: Callable[[], int] = time.time_ns,
         signer: Signer | None = None,
+        signing_error: str = "",
     ) -> "Journal":
         """Open or create the journal `path`. The segments are in `segments/` next to it.
 
@@ -93,21 +102,61 @@ class Journal:
             files: the file system that segments are written to.
             utc_ns: UTC now, for time stamps of writing.
             signer: signs the segments; None: they are unsigned.
+            signing_error: why they are, where they should not be.
 
         Raises:
-            UsageError: the folder is not writable, or the file is not a Wattlens journal, or belongs to another cluster, node
+            UsageError: the folder cannot be written, or the file is not a Wattlens journal, or belongs to another cluster, node
                 or kind (simulated or not).
-            JournalError: another process has the journal open, or it cannot be read.
+            JournalError: another process has the journal open, or it cannot be read. One that can be read and not written, as
+                on a full disk, is opened: commits fail until it can be written.
         """
         lock = hold(path)
         journal = cls(path, identity, lock, files or RealFiles(), disk_budget_b, keep_ns, utc_ns)
         journal._signer = signer
+        journal._counts = LedgerStats(signing_error=signing_error)
         try:
-            journal._open()
+            try:
+                journal._start()
+            except JournalError as error:
+                if not journal._load():
+                    raise
+                journal._counts = replace(journal._counts, writable=False, reason=str(error))
         except BaseException:
             journal.close()
             raise
         return journal
+
+    def _start(self) -> None:
+        """Open the database, also after a start at which it could not be written: what it held then is known already."""
+        before = self._book, self._logged, self._log_characters, self._sequence, self._previous
+        counts = self._counts
+        try:
+            self._open()
+        except BaseException:
+            self._book, self._logged, self._log_characters, self._sequence, self._previous = before
+            self._counts = counts
+            if hasattr(self, "_connection"):
+                self._connection.close()
+            raise
+        signing_error = counts.signing_error or self._other_key()
+        failures = counts.commit_failures_total
+        self._counts = replace(self._counts, commit_failures_total=failures, signing_error=signing_error)
+        self._inode, self._is_open = database.inode_of(self.path), True
+
+    def _load(self) -> bool:
+        """Read a database that cannot be written now; False where one has to be recovered first, which takes writing."""
+        if database.is_absent(self.path):
+            return not self.path.with_name(recovery.NAME).exists() and not self.segments_folder.exists()
+        try:
+            with contextlib.closing(database.open_full(self.path)) as self._connection:
+                old = self._read()
+                last = segment_table.last(self._connection)
+        except _DAMAGE:
+            return False
+        self._refuse_other(old)
+        if last is not None:
+            self._sequence, self._previous = last[0] + 1, last[1]
+        return True
 
     def _open(self) -> None:
         self._connection, new, self.notice, torn = database.open_writable(self.path, self._budget_b, self._utc_ns())
@@ -180,13 +229,17 @@ class Journal:
             what = "only the segments on disk" if base is None else f"commit {base.log}, with all records up to it"
             self.notice += f"; a new journal continues from {what}"
 
-    def _continue(self, old: Identity) -> None:
+    def _refuse_other(self, old: Identity) -> None:
         mine = self._identity
         for name in ("cluster", "node", "simulated"):
             had, now = getattr(old, name), getattr(mine, name)
             if had != now:
                 owner = ("a simulated node" if had else "a real node") if name == "simulated" else f"{name} {had}, not {now}"
                 raise UsageError(f"{self.path}: belongs to {owner}; use a separate state folder for each")
+
+    def _continue(self, old: Identity) -> None:
+        mine = self._identity
+        self._refuse_other(old)
         last = segment_table.last(self._connection)
         if last is not None:
             self._sequence, self._previous = last[0] + 1, last[1]
@@ -234,6 +287,10 @@ class Journal:
             JournalError: nothing of the batch is in; try again later, with newer data.
         """
         try:
+            if not self._is_open:
+                self._start()
+            if self._logged % CHECK_FILES == 0 or self._inode is None:
+                self._check_files()
             change, text = change_of(self._book, batch), log.encode(batch)
             if (change.went_back or self._went_back) and self._book.rows:
                 self._fix(None)  # its rows overlap with what follows; a batch of both sides of the step is a segment by itself
@@ -262,6 +319,60 @@ class Journal:
             writable=True,
             reason="",
         )
+
+    def _other_key(self) -> str:
+        """Why the last segment's key is not the one that signs the next, "" where it is."""
+        last = segment_table.last_name(self._connection)
+        try:
+            before = "" if last is None else segment.peek(self.segments_folder / last).key
+        except ChainError:  # `verify` names it
+            return ""
+        mine = "" if self._signer is None else self._signer.key
+        if before in ("", mine):
+            return ""
+        return f"the last segment is signed by {before[:16]}, the next by {mine[:16] or 'no key'}; restore the key or enrol it"
+
+    def _check_files(self) -> None:
+        """Write files again that somebody removed: what is in them is in memory, and the removed database is still open.
+
+        Raises:
+            JournalError: they cannot be written; the next commit tries again.
+        """
+        if self._inode is not None and database.inode_of(self.path) != self._inode:
+            self._lost = segment_table.rows(self._connection), database.get_meta(self._connection)
+            self._inode = None
+        if self._inode is None:
+            self._report("was removed while the agent ran, and is written again")
+            self._write_again()
+        if self._snapshot.is_removed:
+            self._report(f"{recovery.NAME} was removed while the agent ran, and is written again")
+            self._snapshot.begin(self._book, self._logged, self._sequence)
+        if self._alarm_until and self._logged > self._alarm_until:
+            self._alarm_until, self._counts = 0, replace(self._counts, state_error="")
+
+    def _report(self, what: str) -> None:
+        self._alarm_until = self._logged + ALARM
+        self._counts = replace(self._counts, state_error=f"{self.path}: {what}; find out who removes files in the state folder")
+
+    def _write_again(self) -> None:
+        """The database, from the book and from what the removed one had."""
+        segments, meta = self._lost
+        self._connection.close()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            for suffix in ("-wal", "-shm"):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+            if self.path.exists():
+                database.move_aside(self.path, self._utc_ns(), "another file was put in its place")
+            self._connection, _, _, _ = database.open_writable(self.path, self._budget_b, self._utc_ns())
+            with database.transaction(self._connection, durable=True):
+                database.set_checkpoint(self._connection, self._logged, dumps(to_text(self._book)))
+                segment_table.put(self._connection, segments)
+                database.set_meta(self._connection, meta)
+        except (OSError, sqlite3.Error) as error:
+            raise JournalError(f"{self.path}: was removed, and cannot be written again: {error}") from None
+        self._inode, self._log_characters = database.inode_of(self.path), 0
+        self._snapshot.begin(self._book, self._logged, self._sequence)
 
     def _checkpoint(self) -> None:
         """Replace the log by the book."""

@@ -88,6 +88,11 @@ class BookFile:
                 self.error = f"{self._path}: {error.strerror}"
                 self.close()
 
+    @property
+    def is_removed(self) -> bool:
+        """Whether somebody removed the file that is being written."""
+        return self._handle >= 0 and os.fstat(self._handle).st_nlink == 0
+
     def close(self) -> None:
         """Nothing more is added."""
         if self._handle >= 0:

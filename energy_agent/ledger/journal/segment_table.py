@@ -24,6 +24,12 @@ def last(connection: sqlite3.Connection) -> tuple[int, str] | None:
     return row
 
 
+def last_name(connection: sqlite3.Connection) -> str | None:
+    """File name of the newest written segment."""
+    row = connection.execute("SELECT name FROM segment WHERE state = 'sealed' ORDER BY sequence DESC LIMIT 1").fetchone()
+    return None if row is None else str(row[0])
+
+
 def count(connection: sqlite3.Connection) -> int:
     """How many there are."""
     (number,) = connection.execute("SELECT count(*) FROM segment").fetchone()
@@ -73,6 +79,11 @@ def flush(
             )
         written = WrittenSegment(path, sequence, digest, previous, from_ns, to_ns, rows)
     return written
+
+
+def rows(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """The whole table, for `put`."""
+    return connection.execute("SELECT * FROM segment ORDER BY sequence").fetchall()
 
 
 def drop_oldest(connection: sqlite3.Connection) -> bool:
