@@ -26,6 +26,7 @@ NAMES = (
     "dvfs_claims",
     "dvfs_closed_loop",
     "dvfs_safety",
+    "dvfs_node_budget",
     "journal",
     "site_pue",
     "site_day",

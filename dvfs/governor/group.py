@@ -9,7 +9,18 @@ from typing import Any
 from dvfs.actuator.held_lease import HeldLease
 from dvfs.governor.arbiter import settle
 from dvfs.proof.experiment import EnergyReading
-from dvfs.types import THERMAL_REASONS, Decision, DvfsPolicy, Kind, Mode, Observation, Prediction, Setting, SteeringSettings
+from dvfs.types import (
+    THERMAL_REASONS,
+    Decision,
+    DeviceObservation,
+    DvfsPolicy,
+    Kind,
+    Mode,
+    Observation,
+    Prediction,
+    Setting,
+    SteeringSettings,
+)
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +43,20 @@ class DeviceHistory:
     decisions: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     ineffective: Counter[str] = field(default_factory=Counter)
     retry_ns: int = 0  # nothing is set before: a setting was refused, or another program has set the device
+    permitted_mw: tuple[int | None, int | None] = None, None  # power limits that the actuator applied instead of others
+
+    def learn_permitted(self, requested_mw: int | None, applied_mw: int | None) -> None:
+        """Remember a power limit that the actuator raised to what it permits, or lowered to the original one."""
+        if requested_mw is not None and applied_mw is not None and requested_mw != applied_mw:
+            low, high = self.permitted_mw
+            self.permitted_mw = (applied_mw, high) if applied_mw > requested_mw else (low, applied_mw)
+
+    def limit_range(self, device: DeviceObservation) -> DeviceObservation:
+        """`device` with the power limits that it can be set to; its present limit is one in any case."""
+        if device.power_range_mw is None:
+            return device
+        low, high = (b if a is None else a for a, b in zip(self.permitted_mw, device.power_range_mw, strict=True))
+        return replace(device, power_range_mw=(low, max(high, low, device.power_limit_mw or 0)))
 
 
 @dataclass(slots=True)

@@ -73,7 +73,9 @@ class Governor:
         self._budget_state = budget.start() if budget is not None else None
         self._actions: list[Action] = []
         self._caps_mw: Mapping[str, int] = {}
-        self._within_ns = clock.boot_ns()  # when the power limits were last within the budget
+        self.unlimited: dict[str, str] = {}
+        """Devices that count in the node's budget with what they can draw, and why."""
+        self._within_ns = clock.boot_ns()  # when the power was last within the budget
         self._failing: dict[str, str] = {}  # in the round before
         self.failures: dict[str, str] = {}
         """What failed in the last round, by group; the budget under its own name. A group that failed is released."""
@@ -90,15 +92,19 @@ class Governor:
         for observation in observations:
             if groups.setdefault(observation.group, observation) is not observation:
                 self.failures[observation.group] = "duplicate group name: only the first group is steered"
-        # Lost devices are released before any group acquires one.
-        for name in sorted(self._groups.keys() - groups.keys()):
-            self._experiments.interrupt(name, _ABSENT)
-            self._guard(name, self._let_go, self._groups[name], "gone")
-            del self._groups[name]
+        # Lost devices are released before any group acquires one, and all others once the budget has lowered what is steered.
+        steered = {d.uuid for o in groups.values() if o.terms.mode is Mode.ENFORCE for d in o.devices}
+        gone = sorted(self._groups.keys() - groups.keys())
+        unclaimed = [name for name in gone if steered.isdisjoint(self._groups[name].devices)]
+        for name in gone:
+            if name not in unclaimed:
+                self._drop(name)
         for name, observation in groups.items():
             self._guard(name, self._note_observation, observation, now)
-        for name, observation in groups.items():
+        for name, observation in sorted(groups.items(), key=lambda item: item[1].terms.mode is not Mode.ENFORCE):
             self._guard(name, self._steer, observation, now)
+        for name in unclaimed:
+            self._drop(name)
         self._guard(PROOF, self._experiments.end_absent, now, self._clock.utc_ns())
         for name, group in self._groups.items():
             self._guard(name, self._beat, group, now)
@@ -159,6 +165,12 @@ class Governor:
 
     # One group.
 
+    def _drop(self, name: str) -> None:
+        """End a group that is not observed any more."""
+        self._experiments.interrupt(name, _ABSENT)
+        self._guard(name, self._let_go, self._groups[name], "gone")
+        del self._groups[name]
+
     def _note_observation(self, observation: Observation, now: int) -> None:
         group = self._groups.setdefault(observation.group, GovernedGroup())
         group.workload, group.terms = observation.workload, observation.terms
@@ -181,13 +193,25 @@ class Governor:
         """Divide the node's budget among the devices; if the budget policy fails, the last caps stay."""
         if self._budget is None:
             return
-        self._caps_mw, self._budget_state = self._budget.decide(observations, self._budget_state)
-        # A lower bound: a limit that is not known counts as 0.
-        now, total_mw = self._clock.boot_ns(), sum(d.power_limit_mw or 0 for one in observations for d in one.devices)
+        now, seen = self._clock.boot_ns(), list[Observation]()
+        self.unlimited = {}
+        for one in observations:
+            histories = {d.uuid: self._histories.get(d.uuid, DeviceHistory()) for d in one.devices}
+            is_refused = any(now < history.retry_ns for history in histories.values())
+            if is_refused or one.terms.mode is not Mode.ENFORCE:
+                group = self._groups.get(one.group)
+                refused = group.refused if group is not None else ""
+                why = refused or "refused" if is_refused else f"mode {one.terms.mode.value}"
+                self.unlimited |= {} if self._client is None else dict.fromkeys(histories, why)
+            terms = replace(one.terms, mode=Mode.OBSERVE) if is_refused else one.terms
+            seen.append(replace(one, terms=terms, devices=tuple(histories[d.uuid].limit_range(d) for d in one.devices)))
+        self._caps_mw, self._budget_state = self._budget.decide(seen, self._budget_state)
+        # A lower bound: power that is not known counts as 0.
+        total_mw = sum(d.power_mw or 0 for one in observations for d in one.devices)
         if self._client is None or total_mw <= self._budget.budget_mw:
             self._within_ns = now
         elif now - self._within_ns > _PATIENCE_NS:
-            self.failures[BUDGET] = f"power limits add up to {total_mw / 1000:g} W or more, above budget_w"
+            self.failures[BUDGET] = f"the GPUs draw {total_mw / 1000:g} W or more, above budget_w"
 
     def _steer(self, observation: Observation, now: int) -> None:
         group = self._groups[observation.group]
@@ -257,6 +281,7 @@ class Governor:
                     continue
                 effect = group.lease.set(device, setting, note)
                 known = group.devices[device]
+                known.history.learn_permitted(setting.power_limit_mw, effect.setting.power_limit_mw)
                 known.applied, known.applied_ns = (effect.setting, now) if device in wanted else (None, now)
         except LeaseError as error:
             self._wait(group, now, error)

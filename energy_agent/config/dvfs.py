@@ -119,7 +119,9 @@ class Dvfs(DvfsPolicySettings):
     )
     annotations: bool = Field(True, description="follow the pod annotation wattlens.io/dvfs (needs the pod informer)")
     time_zone: str = Field("UTC", description="time zone of schedules, such as Europe/Berlin")
-    budget_w: Watts | None = Field(None, description="maximum total power of the node's GPUs")
+    budget_w: Watts | None = Field(
+        None, description="maximum power of all GPUs of the node together; the rest of the server does not count"
+    )
     blocks: DvfsBlocks | None = Field(
         None, description="alternate treatment and control blocks in random order, to prove the saving"
     )

@@ -6,6 +6,7 @@ from typing import Any
 import dvfs.policies
 from dvfs import knees
 from dvfs.actuator.client import ActuatorClient, default_socket
+from dvfs.actuator.held_lease import Actuator
 from dvfs.governor.group import ConfiguredPolicy
 from dvfs.governor.loop import Governor
 from dvfs.proof.plan import ExperimentPlan
@@ -55,10 +56,14 @@ def configured(config: Dvfs) -> dict[str, ConfiguredPolicy]:
     return ready
 
 
-def make_governor(config: Dvfs, clock: Clock, states: Mapping[str, str]) -> Governor:
-    """The governor, with the experiments of an earlier one; raises UsageError as `configured` does."""
+def make_governor(config: Dvfs, clock: Clock, states: Mapping[str, str], client: Actuator | None = None) -> Governor:
+    """The governor, with the experiments of an earlier one; raises UsageError as `configured` does.
+
+    `client` is another actuator than the one that the configuration names.
+    """
     _, nodes = specs()
-    client = ActuatorClient(config.actuator or default_socket()) if config.mode == "enforce" else None
+    if client is None and config.mode == "enforce":
+        client = ActuatorClient(config.actuator or default_socket())
     blocks = config.blocks
     plan = (
         ExperimentPlan(blocks.seed, blocks.pairs, blocks.seconds, blocks.settle_s, blocks.period_s)

@@ -42,6 +42,7 @@ def _group(name: str, devices: Sequence[DvfsDevice]) -> dict[str, Any]:
     group["settings"] = {
         view.device: {"applied": plain_setting(view.setting), "wanted": plain_setting(view.wanted)} for view in devices
     }
+    group["exempt"] = sorted({view.exempt[1] for view in devices if view.exempt is not None})
     group["current"] = [_decision(one) for one in status.current]
     group["decisions"] = [_decision(one) for one in status.decisions]
     group["error_budget"] = {latency: _budget(budget) for latency, budget in status.budgets.items()}
@@ -131,7 +132,7 @@ def summary_rows(groups: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
         names, reasons = ([one[key] for one in current] or ["-"] for key in ("policy", "reason"))
         what = "wanted" if group["mode"] == Mode.SHADOW else "applied"
         setting = " or ".join(sorted({_setting_text(one[what]) for one in group["settings"].values()}))
-        why = reasons[0] if len(set(reasons)) == 1 else "+".join(reasons)
+        why = "; ".join(group["exempt"]) or (reasons[0] if len(set(reasons)) == 1 else "+".join(reasons))
         rows.append((group["group"], group["workload"] or "-", group["mode"], "+".join(names), setting, why, saving))
     return rows
 

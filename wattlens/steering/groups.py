@@ -17,7 +17,8 @@ from wattlens.steering.change_limit import CHANGES_MAX
 
 OTHERS = "(others)"
 """The group of all devices that nobody steers: a budget of the node has to know what they may draw."""
-
+FREE = "(free)"
+"""Prefix of the group of a device without a process, which a budget of the node limits."""
 
 _UNSETTLED = f"not steered: its training job changes name or size more than once a minute or {CHANGES_MAX} times an hour"
 
@@ -178,7 +179,7 @@ def owners_of(snapshot: Snapshot) -> dict[str, str]:
 
 def _name(workload: str, reserved: Collection[str]) -> str:
     """Name of a workload's group, which differs from those of the file, of jobs and of workloads that share devices."""
-    if workload in reserved or "+" in workload or workload.startswith(("job:", "~")):
+    if workload in reserved or "+" in workload or workload.startswith(("job:", "~", FREE)):
         return shorten(f"~{workload}")
     return shorten(workload)
 

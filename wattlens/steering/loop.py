@@ -202,7 +202,8 @@ class Steering:
             log.info("%s %s: %s %s (%s)", action.device, action.action, action.setting, action.outcome, action.policy)
         groups, notes = self._observer.groups, self._observer.notes
         governed = self._governor.views()
-        views = with_exempt([replace(view, status=statuses.get(view.facts.get("group", ""))) for view in governed], groups)
+        with_status = [replace(view, status=statuses.get(view.facts.get("group", ""))) for view in governed]
+        views = with_exempt(with_status, groups, self._governor.unlimited)
         proof, states = self._guarded("the proof of savings", partial(self._governor.take_proof, everything=ends)) or ([], {})
         position = {HISTORY: self._rows.position} if self._rows is not None and self._rows.position else {}
         with self._fresh:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from dvfs.types import Mode, Observation, SteeringSettings
+from dvfs.types import DeviceObservation, Mode, Observation, SteeringSettings
 from energy_agent.accounting.training_intake import TrainingReports
 from energy_agent.config.dvfs import Dvfs
 from energy_agent.core.errors import UsageError
@@ -13,9 +13,9 @@ from energy_agent.core.snapshot import Snapshot
 from energy_agent.owners.kubernetes.node_annotation import NodeNote
 from energy_agent.tokens.poller import TokenPoller
 from wattlens.steering.change_limit import MINUTE_NS, ChangeLimit
-from wattlens.steering.groups import OTHERS, JobRanks, SteeringGroup, automatic, named
+from wattlens.steering.groups import FREE, OTHERS, JobRanks, SteeringGroup, automatic, named
 from wattlens.steering.requests import SteeringRequests
-from wattlens.steering.terms import annotated, merge_workloads, terms_of
+from wattlens.steering.terms import annotated, merge_workloads, node_mode, terms_of
 from wattlens.steering.view import device_observation, progress_of, ranks_of
 
 log = logging.getLogger("wattlens.dvfs")
@@ -72,7 +72,7 @@ class Observer:
                 observations.append(observation)
         self._tell(seen, wrong)
         if self._config.budget_w is not None:
-            observations.append(self._observe_rest(snapshot, observations))
+            observations += self._observe_rest(snapshot, observations)
         return observations
 
     def _one(
@@ -126,11 +126,22 @@ class Observer:
                 wrong[workload] = problem
         return merge_workloads(all_terms, same_owner=group.same_owner)
 
-    def _observe_rest(self, snapshot: Snapshot, observations: Iterable[Observation]) -> Observation:
+    def _observe_rest(self, snapshot: Snapshot, observations: Iterable[Observation]) -> list[Observation]:
+        """Each device that is known to have no process, as a group of its own, and all others in one that is not steered."""
         steered = {d.uuid for o in observations for d in o.devices}
-        now_ns = self._clock.boot_ns()
-        rest = (view for view in snapshot.devices if view.info.uuid not in steered)
-        return Observation(OTHERS, now_ns, tuple(device_observation(view, now_ns) for view in rest))
+        now_ns, utc_ns = self._clock.boot_ns(), self._clock.utc_ns()
+        mode = node_mode(self._config, utc_ns, annotated(text) if (text := self._note()) else None)
+        free, others = list[Observation](), list[DeviceObservation]()
+        for view in snapshot.devices:
+            uuid, device = view.info.uuid, device_observation(view, now_ns)
+            if uuid in steered:
+                continue
+            if snapshot.owners.get(uuid) == () and not view.info.mig_enabled:
+                terms = SteeringSettings(mode)
+                free.append(Observation(f"{FREE} {uuid}", now_ns, (device,), terms=terms, is_provable=False))
+            else:
+                others.append(device)
+        return [*free, Observation(OTHERS, now_ns, tuple(others))]
 
     def _ranks(self, workload: str) -> JobRanks | None:
         """The training job of a workload, which is on its own while it names other jobs too often."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from dvfs.governor.view import setting_values
 from dvfs.types import Mode
@@ -13,13 +14,19 @@ from wattlens.steering.groups import OTHERS, SteeringGroup
 from wattlens.steering.requests import SteeringRequest
 
 
-def with_exempt(views: Sequence[DvfsDevice], groups: Sequence[SteeringGroup]) -> tuple[DvfsDevice, ...]:
-    """The views, and one of each device whose group is not steered by design, with the reason."""
+def with_exempt(
+    views: Sequence[DvfsDevice], groups: Sequence[SteeringGroup], unlimited: Mapping[str, str] = MappingProxyType({})
+) -> tuple[DvfsDevice, ...]:
+    """The views, and one of each device that is not steered by design or not limited by the node's budget, with the reason."""
     by_device = {view.device: view for view in views}
     for group in groups:
         for uuid in (view.info.uuid for view in group.devices) if group.exempt else ():
             view = by_device.get(uuid) or DvfsDevice(uuid, Mode.OBSERVE.value, lease_active=False)
             by_device[uuid] = replace(view, exempt=(group.name, group.exempt.removeprefix("not steered: ")))
+    for uuid, why in unlimited.items():
+        view = by_device.get(uuid) or DvfsDevice(uuid, Mode.OBSERVE.value, lease_active=False)
+        group_name, reason = view.exempt or (view.facts.get("group", OTHERS), why)
+        by_device[uuid] = replace(view, exempt=(group_name, f"{reason}; budget_w counts its whole power limit"))
     return tuple(view for _, view in sorted(by_device.items()))
 
 

@@ -93,8 +93,17 @@ def terms_of(
         except UsageError as error:  # what its owner wanted is not known: nothing is done then
             layers.append(OFF)
             wrong = str(error)
+    return merge(config, [*layers, *others], *_minute_of_week(config, utc_ns)), wrong
+
+
+def node_mode(config: Dvfs, utc_ns: int, note: DvfsPolicySettings | None = None) -> Mode:
+    """The mode now of devices that no workload has; `note`: as of `terms_of`."""
+    return merge(config, [note] if note else [], *_minute_of_week(config, utc_ns)).mode
+
+
+def _minute_of_week(config: Dvfs, utc_ns: int) -> tuple[int, int]:
     now = datetime.fromtimestamp(utc_ns / 1e9, ZoneInfo(config.time_zone))
-    return merge(config, [*layers, *others], now.weekday(), 60 * now.hour + now.minute), wrong
+    return now.weekday(), 60 * now.hour + now.minute
 
 
 def merge(node: Dvfs, others: Sequence[DvfsPolicySettings], day: int, minute: int) -> SteeringSettings:

@@ -121,16 +121,16 @@ def test_states_are_stored_when_something_came_of_a_round_and_once_a_minute() ->
 
 
 @pytest.mark.parametrize(
-    ("limit_mw", "is_driven", "fails"), [(700_000, True, True), (250_000, True, False), (700_000, False, False)]
+    ("power_mw", "is_driven", "fails"), [(700_000, True, True), (250_000, True, False), (700_000, False, False)]
 )
-def test_power_limits_that_stay_above_the_budget_are_a_failure(limit_mw: int, is_driven: bool, fails: bool) -> None:
-    """As where the driver permits no lower ones; the first minute is for the changes themselves."""
+def test_power_that_stays_above_the_budget_is_a_failure(power_mw: int, is_driven: bool, fails: bool) -> None:
+    """As where the driver permits no lower limits; the first minute is for the changes themselves."""
     world = World()
     budget = NodeBudget(600_000, dict, lambda _observations, state: ({}, state))
     governor = Governor({}, world if is_driven else None, world, budget=budget)
     for second in range(90):
         seen = [world.observe(gpu, f"g{gpu}", "owner") for gpu in range(2)]
-        governor.step([replace(one, devices=(replace(one.devices[0], power_limit_mw=limit_mw),)) for one in seen])
+        governor.step([replace(one, devices=(replace(one.devices[0], power_mw=power_mw),)) for one in seen])
         assert bool(governor.failures) == (fails and second > 60)
         world.second()
     if fails:
