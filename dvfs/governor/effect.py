@@ -8,6 +8,8 @@ from dvfs.types import BINDING_REASONS, DeviceObservation, Setting
 
 FOREIGN = frozenset({"limit_differs", "clock_above_lock"})
 """Where these last, somebody else has changed the setting."""
+PROBES = frozenset({"probe", "trial", "reference"})
+"""Reasons of decisions that try a setting: one above the clock that the power limit permits is then a result, not a fault."""
 _STEP_MHZ = 15  # clocks come in steps of 15 MHz or less
 _STEP_MW = 1000
 

@@ -14,7 +14,7 @@ from typing import ParamSpec
 from dvfs.actuator.held_lease import Actuator, HeldLease
 from dvfs.actuator.lease import NS
 from dvfs.actuator.records.note import SettingNote
-from dvfs.governor.effect import FOREIGN, ineffective
+from dvfs.governor.effect import FOREIGN, PROBES, ineffective
 from dvfs.governor.experiments import Experiments
 from dvfs.governor.group import ConfiguredPolicy, DeviceHistory, GovernedGroup, PolicyState, SteeredDevice, count
 from dvfs.governor.view import describe_device
@@ -241,7 +241,8 @@ class Governor:
             self._enforce(group, now, SettingNote(names, reason, group.workload))
         else:
             self._let_go(group, group.terms.mode.value)
-        foreign = [one for one in observation.devices if self._is_foreign(group.devices[one.uuid], one)]
+        is_probe = any(policy.decision.reason in PROBES for policy in group.policies.values())
+        foreign = [one for one in observation.devices if self._is_foreign(group.devices[one.uuid], one, is_probe=is_probe)]
         if foreign:
             self._let_go(group, "foreign_change")
             group.postpone(now + _RESPECT_NS)
@@ -325,11 +326,11 @@ class Governor:
         group.retry_ns = _RETRY_NS if code == "unreachable" else min(_PATIENCE_NS, max(_RETRY_NS, 2 * group.retry_ns))
         group.postpone(now + (_RESPECT_NS if code in _FOREIGN_CODES else group.retry_ns))
 
-    def _is_foreign(self, device: SteeredDevice, seen: DeviceObservation) -> bool:
+    def _is_foreign(self, device: SteeredDevice, seen: DeviceObservation, *, is_probe: bool) -> bool:
         """Count time in which a setting has no effect; return whether another program has changed it."""
         old_enough = seen.boot_ns - device.applied_ns >= _EFFECT_NS
         why = ineffective(seen, device.applied) if device.applied is not None and old_enough else ""
-        if why:
+        if why and (why in FOREIGN or not is_probe):
             device.history.ineffective[why] += 1
         if why not in FOREIGN:
             device.foreign_ns = None

@@ -161,7 +161,7 @@ def _selected_range() -> PanelRow:
                 (PanelQuery(saved, "saved"), PanelQuery(extra, "lost"), PanelQuery(net, "net")),
                 width=8,
                 minimum=None,
-                no_value="no proven saving yet: DVFS is not configured, or no analysis of paired blocks is closed",
+                no_value="not proven: DVFS is not configured, paired blocks are off (dvfs.blocks), or none is analysed yet",
                 links=(Link("DVFS", "wattlens-dvfs"),),
             ),
             _idle_share(),

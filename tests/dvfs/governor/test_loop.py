@@ -26,6 +26,7 @@ from dvfs.types import (
     Decision,
     DeviceLimits,
     DeviceObservation,
+    DvfsPolicy,
     Mode,
     Observation,
     Prediction,
@@ -285,6 +286,19 @@ def test_ineffective_settings_are_counted(bench: Bench, changes: dict[str, objec
     bench.step(3)
     bench.step(5, **changes)
     assert set(bench.governor.views()[0].ineffective) == why
+
+
+@pytest.mark.parametrize(("reason", "counts"), [("probe", False), ("hold", True)])
+def test_a_probe_above_what_the_power_limit_permits_is_no_ineffective_setting(bench: Bench, reason: str, counts: bool) -> None:
+    def decide(seen: Observation, state: None, _config: object) -> tuple[Decision, None]:
+        return Decision("set", reason, dict.fromkeys(DEVICES, Setting(1500))), state
+
+    policy = DvfsPolicy("", {}, lambda *_: None, lambda: None, decide)
+    bench.governor = Governor({"static": ConfiguredPolicy(policy)}, DirectActuator(bench.core), bench)
+    bench.step(8, sm_clock_mhz=1200, event_reasons=0x4)
+    assert set(bench.governor.views()[0].ineffective) == ({"sw_power_cap"} if counts else set())
+    bench.step(2, sm_clock_mhz=1700, event_reasons=0x4)
+    assert "clock_above_lock" in bench.governor.views()[0].ineffective
 
 
 PLAN = ExperimentPlan(5, 4, 10, 3)

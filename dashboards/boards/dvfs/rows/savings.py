@@ -9,7 +9,8 @@ from dashboards.rules.steering import EXTRA, SAVED, of_group
 
 _ROWS = 20
 _ANY = 'model!=""'
-_NO_PROOF = "no proven saving: needs paired blocks (dvfs.blocks) at matched load and a closed analysis; or no agent is scraped"
+_NO_PROOF = "not proven: paired blocks are off (dvfs.blocks), none is analysed yet, or no agent is scraped"
+_NO_PREDICTION = "no prediction: no group is in mode shadow, or no predictive policy has measured its workload yet"
 
 
 def _percent(signal: str) -> str:
@@ -38,7 +39,7 @@ def saved() -> PanelRow:
                 width=12,
                 minimum=None,
                 decimals=1,
-                no_value="no predictive policy has measured its workload yet, or DVFS is not configured here",
+                no_value=_NO_PREDICTION,
             ),
             figure(
                 "Proven saving in the selected range",
@@ -78,7 +79,7 @@ def saved() -> PanelRow:
                 "(dvfs_predicted_saving_ratio). Never proven: compare it with the measured saving.",
                 "percent",
                 banded(lambda end: _percent(f"dvfs_predicted_saving_ratio{end}"), NAME),
-                no_value="no predictive policy has measured its workload yet, or DVFS is not configured here",
+                no_value=_NO_PREDICTION,
             ),
             Panel(
                 f"Measured saving{OF_MOST}",
