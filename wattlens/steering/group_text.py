@@ -13,6 +13,7 @@ from wattlens.top.text import quantity
 
 _UNITS = {"sm_clock_max_hertz": ("sm_clock_max_mhz", HZ_PER_MHZ), "power_limit_milliwatts": ("power_limit_w", 1000)}
 _WINDOWS = dict(zip(WINDOWS, ("last 1,000 requests", "last hour"), strict=True))
+_ENOUGH = 100  # requests, before a share of them is shown
 _LATENCIES = {"ttft": "time to first token", "itl": "time between tokens"}
 
 
@@ -42,7 +43,8 @@ def _group(name: str, devices: Sequence[DvfsDevice]) -> dict[str, Any]:
     group["settings"] = {
         view.device: {"applied": plain_setting(view.setting), "wanted": plain_setting(view.wanted)} for view in devices
     }
-    group["exempt"] = sorted({view.exempt[1] for view in devices if view.exempt is not None})
+    if reasons := {view.exempt[1] for view in devices if view.exempt is not None}:
+        group["exempt"] = sorted(reasons)
     group["current"] = [_decision(one) for one in status.current]
     group["decisions"] = [_decision(one) for one in status.decisions]
     group["error_budget"] = {latency: _budget(budget) for latency, budget in status.budgets.items()}
@@ -109,6 +111,9 @@ def shadow_lines(shadow: Mapping[str, Any]) -> list[str]:
         else:
             text = f"saving unknown: {policy['saving_reason']}"
         for latency, share in policy["missed"].items():
+            if share["observations"] < _ENOUGH:
+                text += f"; {_LATENCIES[latency]}: {share['observations']} of {_ENOUGH} requests seen"
+                continue
             text += f"; {_LATENCIES[latency]}: {100 * share['lower']:.2f} to {100 * share['upper']:.2f} % over the limit"
         reason = policy.get("missed_reason", "")
         text += f"; latencies unknown: {reason}" if reason and reason != policy.get("saving_reason") else ""
@@ -132,7 +137,7 @@ def summary_rows(groups: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
         names, reasons = ([one[key] for one in current] or ["-"] for key in ("policy", "reason"))
         what = "wanted" if group["mode"] == Mode.SHADOW else "applied"
         setting = " or ".join(sorted({_setting_text(one[what]) for one in group["settings"].values()}))
-        why = "; ".join(group["exempt"]) or (reasons[0] if len(set(reasons)) == 1 else "+".join(reasons))
+        why = "; ".join(group.get("exempt", ())) or (reasons[0] if len(set(reasons)) == 1 else "+".join(reasons))
         rows.append((group["group"], group["workload"] or "-", group["mode"], "+".join(names), setting, why, saving))
     return rows
 

@@ -122,3 +122,26 @@ def test_restore_with_nothing_left(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir(exist_ok=True)
     done = wattlens("dvfs", "restore", "--state", tmp_path / "s")
     assert (done.returncode, done.stdout) == (0, "Nothing to restore.\n")
+
+
+def test_off_is_refused_on_a_machine_without_an_actuator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a typing error in the name of a host: the file would block steering there one day."""
+    monkeypatch.setattr("wattlens.state_folder.os.geteuid", lambda: 1000)  # root's folder is that of the machine
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    folder, socket = tmp_path / "wattlens/actuator", tmp_path / "none.sock"
+    done = wattlens("dvfs", "off", "--socket", socket)
+    assert (done.returncode, done.stdout, done.stderr.count("\n"), folder.exists()) == (1, "", 1, False)
+    assert str(folder) in done.stderr
+    assert "--state" in done.stderr
+    assert (wattlens("dvfs", "on", "--socket", socket).returncode, folder.exists()) == (0, False)
+    assert wattlens("dvfs", "off", "--socket", socket, "--state", tmp_path / "named").returncode == 0
+    assert (tmp_path / "named/dvfs.off").exists()
+    folder.mkdir(parents=True)  # the actuator is installed, and does not run now
+    assert wattlens("dvfs", "off", "--socket", socket).returncode == 0
+    assert (folder / "dvfs.off").exists()
+
+
+def test_a_wrong_policy_name_explains_how_to_list_all() -> None:
+    done = wattlens("dvfs", "policy", "list")
+    assert done.returncode == 2
+    assert "omit the name to list all policies" in done.stderr

@@ -25,7 +25,9 @@ def run(args: argparse.Namespace) -> int:
 
     policies: dict[str, DvfsPolicy | NodePolicy] = plugin.discover(package)
     if args.policy is not None and args.policy not in policies:
-        raise UsageError(f"dvfs policy: expected one of {', '.join(policies)}, got {args.policy!r}")
+        raise UsageError(
+            f"dvfs policy: expected one of {', '.join(policies)}, got {args.policy!r}; omit the name to list all policies"
+        )
     knees = load()
     chosen = {args.policy: policies[args.policy]} if args.policy is not None else policies
     if args.json:

@@ -50,6 +50,11 @@ def run(args: argparse.Namespace) -> int:
                 raise
             switch = None
         path = args.file or Path(switch or (args.state or default_state_dir() / "actuator").absolute() / FILE)
+        if args.off and switch is None and args.file is None and args.state is None and not path.parent.is_dir():
+            raise WattlensError(
+                f"dvfs off: expected an actuator on this machine, got no response at {socket} and no folder {path.parent}; "
+                "to block steering before an actuator is installed, name its state folder with --state"
+            )
         if switch and args.file is not None and args.file.absolute() != Path(switch):
             raise WattlensError(f"--file {args.file}: the actuator at {socket} uses {switch}")
         _turn(path, args.reason if args.off else None)
