@@ -87,6 +87,7 @@ class DrawnNode:
     seed: int
     idle_w: tuple[float, ...]
     range_w: tuple[float, float]
+    least_w: float  # that the actuator permits
     jobs: tuple[DrawnJob, ...]
     budget_w: float
     lag_s: float  # of power after a limit or demand
@@ -101,6 +102,7 @@ def draw_node(seed: int, *, is_below: bool, length_s: float = 150.0) -> DrawnNod
     draw = random.Random(f"node {seed}")
     count, most = draw.choice((2, 4, 8, 8, 16)), float(draw.choice((300, 450, 700, 1000)))
     least = round(draw.uniform(0.2, 0.55) * most)
+    permitted = round(least * draw.choice((1.0, 1.0, 1.3)))
     idle = tuple(draw.uniform(0.05, 0.15) * most for _ in range(count))
     order, jobs, i = draw.sample(range(count), count), list[DrawnJob](), 0
     busy = draw.randint(1, count)
@@ -123,14 +125,14 @@ def draw_node(seed: int, *, is_below: bool, length_s: float = 150.0) -> DrawnNod
         )  # fmt: skip
         i += size
     node = DrawnNode(
-        seed, idle, (least, most), tuple(jobs), math.inf, draw.uniform(0.05, 0.3), draw.choice((TICK_S, 1.0)),
+        seed, idle, (least, most), permitted, tuple(jobs), math.inf, draw.uniform(0.05, 0.3), draw.choice((TICK_S, 1.0)),
         draw.uniform(0, 0.3), draw.choice((1.0, 5.0)), length_s,
     )  # fmt: skip
     if is_below:
         budget = max(play(node).drawn_w) * draw.uniform(1.0, 1.15)
     else:
         floor = sum(
-            max((most if job.name.startswith(DENIED) else least for job in jobs if gpu in job.gpus), default=idle[gpu])
+            max((most if job.name.startswith(DENIED) else permitted for job in jobs if gpu in job.gpus), default=idle[gpu])
             for gpu in range(count)
         )
         budget = draw.uniform(floor, max(floor, 0.9 * most * count))
@@ -238,10 +240,12 @@ class BudgetPlant:
         """Write a limit; without one the original returns."""
         if device not in self.leases.get(lease, ()):
             raise ActuatorError("expired", f"{device}: no such lease")
-        least, most = self.node.range_w
+        least, most = self.node.least_w, self.node.range_w[1]
         limit = most if setting.power_limit_mw is None else min(max(setting.power_limit_mw / 1e3, least), most)
         self._write(int(device.removeprefix("GPU-")), limit)
-        return Effect(Setting(setting.sm_clock_max_mhz, None if limit == most else round(1e3 * limit)), 1500, ())
+        return Effect(
+            Setting(setting.sm_clock_max_mhz, None if setting.power_limit_mw is None else round(1e3 * limit)), 1500, ()
+        )
 
     def heartbeat(self, lease: str) -> None:
         """Renew."""
@@ -299,7 +303,7 @@ def play(node: DrawnNode) -> BudgetRun:
 def excess_w(node: DrawnNode, run: BudgetRun) -> tuple[float, float]:
     """By how much drawn power exceeds what is permitted, at rest and within 5 s of a start; negative where it does not."""
     rest = after = -math.inf
-    least, ticks = node.range_w[0], round(EXCESS_S / TICK_S)
+    least, ticks = node.least_w, round(EXCESS_S / TICK_S)
     for tick in range(round(SETTLE_S / TICK_S), len(run.powers_w)):
         now, before = run.powers_w[tick], run.powers_w[tick - ticks : tick]
         risen = sum(max(0.0, min(now[gpu], least) - min(past[gpu] for past in before)) for gpu in range(len(now)))

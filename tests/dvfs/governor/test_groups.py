@@ -7,13 +7,17 @@ from dataclasses import replace
 import pytest
 
 from dvfs import knees
+from dvfs.actuator.client import ActuatorError, Effect
+from dvfs.actuator.records.note import SettingNote
 from dvfs.governor.group import ConfiguredPolicy
 from dvfs.governor.loop import BUDGET, Governor
+from dvfs.policies.budget import SPEC as BUDGET_POLICY
 from dvfs.policies.static import SPEC
 from dvfs.proof.plan import ExperimentPlan
 from dvfs.types import DeviceObservation, Mode, NodeBudget, Observation, Setting, SteeringSettings, WorkCounters
 from energy_agent.core.proof import Analysis, ProofRow
 from tests.doubles.actuator_socket import ActuatorDouble
+from wattlens.steering.status import with_exempt
 
 NS = 1_000_000_000
 GPUS = 4
@@ -145,3 +149,56 @@ def test_a_power_limit_is_recorded_as_what_it_is_of(cap_mw: int | None, caps_mw:
     governor.step([replace(one, terms=replace(one.terms, cap_mw=cap_mw))])
     assert world.settings["GPU-0"].power_limit_mw == (cap_mw or caps_mw["GPU-0"])
     assert (world.note.policy, world.note.reason) == (policy, "power_limit")
+
+
+def test_gpus_that_cannot_be_limited_count_with_their_limit_and_are_named() -> None:
+    """GPU 0 is refused, GPU 1 is steered, the owner of GPU 2 permits nothing, and GPU 3 has no process."""
+
+    class Refusing(World):
+        def acquire(self, devices: Sequence[str], ttl_s: float = 10.0) -> str:
+            if "GPU-0" in devices:
+                raise ActuatorError("not_allowed", "GPU-0 is not in the allow-list")
+            return super().acquire(devices, ttl_s)
+
+    world = Refusing()
+    governor = Governor({}, world, world, budget=BUDGET_POLICY.configure({}, 1900))
+    for _ in range(8):
+        world.second()
+        seen = []
+        for gpu, watts in enumerate((500, 650, 500, 70)):
+            one = world.observe(gpu, f"g{gpu}", "" if gpu == 3 else "owner")
+            limit = world.settings.get(f"GPU-{gpu}", Setting()).power_limit_mw or 700_000
+            device = replace(
+                one.devices[0], power_mw=min(1000 * watts, limit), power_limit_mw=limit, power_range_mw=(200_000, 700_000)
+            )
+            mode = Mode.OBSERVE if gpu == 2 else Mode.ENFORCE
+            seen.append(replace(one, devices=(device,), terms=SteeringSettings(mode)))
+        governor.step(seen)
+    assert {uuid: setting.power_limit_mw for uuid, setting in world.settings.items()} == {"GPU-1": 300_000, "GPU-3": 200_000}
+    assert governor.unlimited == {"GPU-0": "not_allowed: actuator: GPU-0 is not in the allow-list", "GPU-2": "mode observe"}
+    named = {view.device: view.exempt for view in with_exempt(governor.views(), (), governor.unlimited)}
+    assert named["GPU-0"] == ("g0", f"{governor.unlimited['GPU-0']}; budget_w counts its whole power limit")
+    assert named["GPU-1"] is None
+
+
+def test_the_budget_counts_the_lowest_limit_that_the_actuator_permits() -> None:
+    class Permitting(World):
+        def set(self, lease: str, device: str, setting: Setting, note: SettingNote) -> Effect:
+            limit = max(400_000, setting.power_limit_mw or 700_000)
+            return super().set(lease, device, replace(setting, power_limit_mw=limit), note)
+
+    world = Permitting()
+    governor = Governor({}, world, world, budget=BUDGET_POLICY.configure({}, 1000))
+    for _ in range(12):
+        world.second()
+        seen = []
+        for gpu in range(2):
+            one = world.observe(gpu, f"g{gpu}", "owner" if gpu else "")
+            limit = world.settings.get(f"GPU-{gpu}", Setting()).power_limit_mw or 700_000
+            device = replace(
+                one.devices[0], power_mw=limit, power_limit_mw=limit, power_range_mw=(200_000, 700_000), event_reasons=4
+            )
+            seen.append(replace(one, devices=(device,), terms=SteeringSettings(Mode.ENFORCE)))
+        governor.step(seen)
+    assert sum(setting.power_limit_mw or 0 for setting in world.settings.values()) <= 1_000_000
+    assert min(setting.power_limit_mw or 0 for setting in world.settings.values()) >= 400_000

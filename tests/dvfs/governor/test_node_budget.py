@@ -29,7 +29,7 @@ def test_drawn_power_exceeds_the_budget_by_lowest_limits_of_starting_gpus_at_mos
 
 
 HALF_BUSY = DrawnNode(
-    1, (70.0,) * 8, (200.0, 700.0),
+    1, (70.0,) * 8, (200.0, 700.0), 200.0,
     (DrawnJob("train", (0, 1, 2, 3), 0.0, math.inf, 679.25, 0.7, 120.0, 0.01),),
     3200.0, 0.1, 1.0, 0.1, 5.0, 120.0,
 )  # fmt: skip
