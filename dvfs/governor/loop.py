@@ -198,11 +198,12 @@ class Governor:
         for one in observations:
             histories = {d.uuid: self._histories.get(d.uuid, DeviceHistory()) for d in one.devices}
             is_refused = any(now < history.retry_ns for history in histories.values())
-            if is_refused or one.terms.mode is not Mode.ENFORCE:
-                group = self._groups.get(one.group)
-                refused = group.refused if group is not None else ""
-                why = refused or "refused" if is_refused else f"mode {one.terms.mode.value}"
-                self.unlimited |= {} if self._client is None else dict.fromkeys(histories, why)
+            group = self._groups.get(one.group)
+            why = "" if one.terms.mode is Mode.ENFORCE else f"mode {one.terms.mode.value}"
+            why = why or (group.refused if group is not None else "") or ("refused" if is_refused else "")
+            if self._client is not None:
+                reasons = {d.uuid: why or ("" if d.power_range_mw else "unknown power limits") for d in one.devices}
+                self.unlimited |= {uuid: reason for uuid, reason in reasons.items() if reason}
             terms = replace(one.terms, mode=Mode.OBSERVE) if is_refused else one.terms
             seen.append(replace(one, terms=terms, devices=tuple(histories[d.uuid].limit_range(d) for d in one.devices)))
         self._caps_mw, self._budget_state = self._budget.decide(seen, self._budget_state)
