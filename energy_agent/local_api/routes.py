@@ -147,7 +147,8 @@ class Routes:
         snapshot, training = self._history.snapshot, self._training
         if snapshot is None:
             return {"reason": "no snapshot has been taken yet"}
-        said: dict[str, object] = {"node": snapshot.identity.node, "simulated": snapshot.identity.simulated}
+        identity = snapshot.identity
+        said: dict[str, object] = {"node": identity.node, "simulated": identity.simulated, "t_ns": snapshot.t_ns}
         said |= _energy(snapshot, workload)
         ranks = training.ranks(workload) if training is not None else []
         if training is not None and ranks:
@@ -183,7 +184,7 @@ def _energy(snapshot: Snapshot, workload: str) -> dict[str, object]:
     tokens = sum(t.tokens for t in snapshot.tokens if t.workload == workload and t.phase == TRAINING)
     steps = {s.phase: s.steps for s in snapshot.steps if s.workload == workload}
     said: dict[str, object] = {
-        "t_ns": snapshot.t_ns, "devices": devices, "joules": total / UJ_PER_J, "active_joules": active / UJ_PER_J,
+        "devices": devices, "joules": total / UJ_PER_J, "active_joules": active / UJ_PER_J,
         "lower": low, "upper": high, "edge_joules": edge / UJ_PER_J, "gain_uncertainty_ratio": gain,
         "tokens": tokens, "steps": steps,
     }  # fmt: skip

@@ -9,6 +9,8 @@ from typing import Any
 
 from energy_agent.sdk.training.progress import NOTHING, RunTotals
 
+START = RunTotals(seconds=0.0)
+"""Before the first window: nothing was drawn, in no time."""
 WINDOWS_S = (1.0, 3.0, 10.0)  # length of the first windows, and of all that follow
 
 
@@ -18,7 +20,7 @@ class Direct:
     def __init__(self, counted: Callable[[], tuple[int, int]], measure: Callable[[], Any] | None = None) -> None:
         """`counted`: steps and tokens of this process by now. `measure` makes a window; by default over the visible GPUs."""
         self._counted, self._measure = counted, measure or _window
-        self.totals = RunTotals()
+        self.totals = START
         self.power_w: float | None = None
         self.reason = NOTHING
         self.gpus = ""

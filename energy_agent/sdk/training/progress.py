@@ -128,7 +128,7 @@ class RunTotals:
     """Energy, J, and what was done with it. `readings`: how many windows they are of, or answers.
 
     `edge_j`: half-width of the energy's error without `gain_ratio`, the sensors' own. `seconds`: the time in which it was
-    drawn, from any origin. Both are None where they are not known.
+    drawn, from an origin that all totals of an interval share. Both are None where they are not known.
     """
 
     joules: float = 0.0
@@ -137,7 +137,7 @@ class RunTotals:
     readings: int = 0
     edge_j: float | None = 0.0
     gain_ratio: float = 0.0
-    seconds: float | None = 0.0
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class SourceView:
     Args:
         interval: its number; another one after each break.
         source: AGENT or DIRECT; "" before there is one.
-        first: totals where the interval began.
+        first: totals where the interval began; None until the source reports the first ones.
         last: totals by now; None where there is no energy.
         power_w: now.
         workload: as the agent calls it.
@@ -156,7 +156,7 @@ class SourceView:
 
     interval: int = 0
     source: str = ""
-    first: RunTotals = RunTotals()
+    first: RunTotals | None = None
     last: RunTotals | None = None
     power_w: float | None = None
     workload: str = ""
@@ -199,26 +199,29 @@ def counts(report: Mapping[str, Any]) -> tuple[int, int]:
 
 def advance_view(view: SourceView, reply: Mapping[str, Any], *, afresh: bool) -> SourceView:
     """The view after an answer of the agent; `afresh`: another source was read since the agent's last answer."""
-    workload = str(reply.get("workload", ""))
+    workload, at_ns = str(reply.get("workload", "")), reply.get("t_ns")
+    at_s = None if at_ns is None else int(at_ns) / NS_PER_S
     if "joules" not in reply:
         reason = str(reply.get("reason", "")) or "the agent reports no energy"
         if view.source == AGENT and not afresh:
             return SourceView(view.interval, AGENT, view.first, None, None, workload, reason)
-        return SourceView(view.interval + 1, AGENT, RunTotals(), None, None, workload, reason)
-    edge_j, at_ns = reply.get("edge_joules"), reply.get("t_ns")
+        # A workload without a GPU so far has used nothing; what one on a silent GPU has used shows with its next reading.
+        first = None if reply.get("devices") else RunTotals(seconds=at_s)
+        return SourceView(view.interval + 1, AGENT, first, None, None, workload, reason)
+    edge_j = reply.get("edge_joules")
     totals = RunTotals(
         float(reply["joules"]),
         *counts(reply),
         edge_j=None if edge_j is None else float(edge_j),
         gain_ratio=float(reply.get("gain_uncertainty_ratio", 0.0)),
-        seconds=None if at_ns is None else int(at_ns) / NS_PER_S,
+        seconds=at_s,
     )
     simulated = bool(reply.get("simulated"))
     powers = [device["power_w"] for device in reply.get("devices", ()) if "power_w" in device]
     power_w = sum(powers) if powers else None
     if view.source != AGENT or afresh or _broken(view, totals, workload):
         return SourceView(view.interval + 1, AGENT, totals, totals, power_w, workload, "", simulated=simulated)
-    return SourceView(view.interval, AGENT, view.first, totals, power_w, workload, "", simulated=simulated)
+    return SourceView(view.interval, AGENT, view.first or totals, totals, power_w, workload, "", simulated=simulated)
 
 
 def _broken(view: SourceView, totals: RunTotals, workload: str) -> bool:
@@ -233,6 +236,8 @@ def _broken(view: SourceView, totals: RunTotals, workload: str) -> bool:
 def status(base: RunBaseline, view: SourceView, run: tuple[int, int], loss: float | None, world: int = 1) -> Status:
     """Status of a run. `run`: all its steps and tokens by this process's own count; `world`: how many ranks its job has."""
     start = base.totals if base.interval == view.interval else view.first
+    if start is None and view.source == AGENT:  # the run began before the first totals of the interval
+        start = view.first
     last, reason = view.last, view.reason
     if last is not None and (start is None or (view.source == DIRECT and last.readings == start.readings)):
         last, reason = None, reason or NOTHING

@@ -16,12 +16,11 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from energy_agent.sdk.training.direct import Direct
+from energy_agent.sdk.training.direct import START, Direct
 from energy_agent.sdk.training.progress import (
     DIRECT,
     ReturnedAgent,
     RunBaseline,
-    RunTotals,
     SourceView,
     advance_view,
     counts,
@@ -203,7 +202,7 @@ class Reporter:
             self._bases.clear()
             read = direct.totals if direct.totals.readings else None
             self.view = SourceView(
-                self.view.interval, DIRECT, RunTotals(), read, direct.power_w, "", direct.reason, direct.gpus, direct.simulated
+                self.view.interval, DIRECT, START, read, direct.power_w, "", direct.reason, direct.gpus, direct.simulated
             )
 
     def _silent(self, why: Callable[[], str] | None, *, at_once: bool = False) -> None:
@@ -214,7 +213,7 @@ class Reporter:
         if self._direct is None and not self._ending and (at_once or now_s - self._silent_since_s >= _PATIENCE_S):
             self._direct = Direct(lambda: counts(self._current_report()))
             with self._basing:
-                self.view = SourceView(self.view.interval + 1, DIRECT)
+                self.view = SourceView(self.view.interval + 1, DIRECT, START)
             if why is not None and not self._measured:  # otherwise `wattlens measure` reports the energy
                 self._hint(f"{why()}; this process measures its GPUs itself, and no ledger records it (docs/training.md)")
 

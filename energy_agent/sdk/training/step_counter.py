@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from energy_agent.sdk.ranks import RankPosition, place_of
-from energy_agent.sdk.training.progress import RunBaseline, RunTotals, Status, counts, run_attributes, status
+from energy_agent.sdk.training.progress import RunBaseline, Status, counts, run_attributes, status
 from energy_agent.sdk.training.reporter import Reporter
 from energy_agent.sdk.training.token_count import parse_token_count
 
@@ -206,7 +206,7 @@ class training:  # noqa: N801 - reads as a statement: with training(model="llama
         world: int | None = None,
         quiet: bool = False,
     ) -> None:
-        self._first, self._base = (0, 0), RunBaseline(0, RunTotals())
+        self._first, self._base = (0, 0), RunBaseline(0, None)
         self._name = model
         self._span: WindowSpan | None = None
         with suppress(Exception):

@@ -13,8 +13,10 @@ from energy_agent.sdk.training.progress import (
     SourceView,
     Status,
     advance_view,
+    run_attributes,
     status,
 )
+from wattlens.model_cards import model_card
 
 STEP_J, STEP_TOKENS = 3, 50
 
@@ -127,6 +129,39 @@ def test_a_workload_that_the_ledger_does_not_know_yet_begins_at_nothing():
     view = advance_view(view, answer(30, 10), afresh=False)
     run_status = status(RunBaseline(0, RunTotals()), view, (12, 1), None)
     assert (run_status.joules, run_status.measured_steps, run_status.steps) == (30, 10, 12)
+
+
+def test_time_of_a_run_starts_with_the_first_answer_that_has_a_reason_instead_of_joules():
+    not_seen = {"workload": "w", "node": "n", "devices": [], "reason": "not on a GPU yet", "t_ns": 1_796_185_000 * 10**9}
+    view = advance_view(SourceView(), not_seen, afresh=False)
+    base = RunBaseline(view.interval, view.last or view.first)
+    view = advance_view(view, answer(30.0, 10) | {"t_ns": 1_796_185_021 * 10**9}, afresh=False)
+    for of in (base, RunBaseline(-1, None)):
+        run_status = status(of, view, (10, 500), None)
+        assert (run_status.joules, run_status.seconds) == (30.0, 21.0)
+    assert " in 21 s by w" in str(run_status)
+    assert "**Hours used:** 0.005833 (0.01167 GPU hours)" in model_card(run_status, gpus=2).text
+    assert run_attributes(run_status)["wattlens.energy.seconds"] == 21.0
+
+
+def test_time_of_a_run_is_absent_where_the_first_answer_has_no_time():
+    view = advance_view(SourceView(), {"workload": "w", "node": "n", "reason": "not on a GPU yet"}, afresh=False)
+    view = advance_view(view, answer(30.0, 10) | {"t_ns": 1_796_185_021 * 10**9}, afresh=False)
+    run_status = status(RunBaseline(-1, None), view, (10, 500), None)
+    assert (run_status.joules, run_status.seconds) == (30.0, None)
+    assert "wattlens.energy.seconds" not in run_attributes(run_status)
+    assert "**Hours used:** not available" in model_card(run_status, gpus=2).text
+
+
+def test_energy_of_a_gpu_that_was_silent_when_the_run_began_is_not_counted_from_zero():
+    """The workload used 5,000 J before; the agent reports them again once the GPU responds."""
+    silent = {"workload": "w", "node": "n", "devices": [{"uuid": "GPU-1", "held": True}], "reason": "does not respond"}
+    view = advance_view(SourceView(), silent | {"t_ns": 10**9}, afresh=False)
+    base = RunBaseline(view.interval, view.last or view.first)
+    view = advance_view(view, answer(5_000.0, 100) | {"t_ns": 2 * 10**9}, afresh=False)
+    view = advance_view(view, answer(5_030.0, 110) | {"t_ns": 5 * 10**9}, afresh=False)
+    run_status = status(base, view, (12, 1), None)
+    assert (run_status.joules, run_status.measured_steps, run_status.seconds) == (30.0, 10, 3.0)
 
 
 def test_the_interval_is_of_the_joules_and_time_since_the_run_began():
