@@ -50,3 +50,8 @@ def __getattr__(name: str) -> Any:
         value = globals()[name] = getattr(import_module(_HOMES[name]), name)
         return value
     raise AttributeError(f"module 'wattlens' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion and `help`."""
+    return __all__

@@ -67,12 +67,13 @@ def select(processes: "GpuProcesses | None", gpus: str | None, workload: str | N
     """
     if workload is not None:
         return _of_workload(processes, workload)
-    if processes is None:
-        return MeasuredGpus(tuple(gpus.split(",")) if gpus else ())
     if gpus is not None:
-        from energy_agent.sdk.measure.visible import named_devices
+        from energy_agent.sdk.measure.visible import named_devices, parse_names
 
         try:
+            if processes is None:
+                parse_names(gpus)
+                return MeasuredGpus(tuple(gpus.split(",")))
             named = tuple(named_devices(gpus, processes.uuids))
         except WattlensError as error:
             raise UsageError(f"measure: --gpus: {error}") from None
@@ -83,6 +84,8 @@ def select(processes: "GpuProcesses | None", gpus: str | None, workload: str | N
             except WattlensError:
                 own = MeasuredGpus()  # then whatever is alone on these GPUs is the server
         return MeasuredGpus(_names(named), "", own.pids, own.workloads)
+    if processes is None:
+        return MeasuredGpus()
     return _of_servers(processes, urls) if urls else _own_job(processes)
 
 

@@ -11,3 +11,8 @@ def __getattr__(name: str) -> ModuleType:
     if name in __all__:
         return import_module(f"wattlens.hooks.{name}")
     raise AttributeError(f"module 'wattlens.hooks' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The hooks, for completion and `help`."""
+    return __all__

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
+from energy_agent.core.errors import WattlensError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.sdk.measure.connection import SamplerConnection, connection
 from energy_agent.sdk.measure.counted import CountedTokens
 from energy_agent.sdk.measure.span import WindowSpan, open_span
-from energy_agent.sdk.measure.visible import describe_gpus
+from energy_agent.sdk.measure.visible import describe_gpus, parse_names
 
 if TYPE_CHECKING:
     from energy_agent.sdk.measure.per_token import PerToken
@@ -75,17 +76,17 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         gain_uncertainty_ratio: float = ...,
         gpus: "Gpus | None" = ...,
     ) -> Self: ...
-    def __new__(
+    def __new__(  # type: ignore[misc]
         cls,
-        name: Any = "",
+        name: object = "",
         *,
         sync: Literal["auto", False] = "auto",
         gain_uncertainty_ratio: float = GAIN_UNCERTAINTY_RATIO,
         gpus: "Gpus | None" = None,
-    ) -> Any:
+    ) -> Self:
         """As a bare decorator, `@measure`, it is the function that comes back."""
         if callable(name):
-            return cls(getattr(name, "__qualname__", ""))(name)
+            return cls(getattr(name, "__qualname__", ""))(name)  # type: ignore[return-value]
         return super().__new__(cls)
 
     def __init__(
@@ -364,9 +365,14 @@ def _gpu_names(gpus: "Gpus | None") -> str:
         return ""
     names = [gpus] if isinstance(gpus, str | int) else list(gpus)
     wrong = next((name for name in names if isinstance(name, bool) or not isinstance(name, str | int)), None)
-    if wrong is not None or not names or "" in names:
+    if wrong is not None:
         raise TypeError(f"measure: gpus: expected indices and UUIDs, or a text such as '0,2-3', got {gpus!r}")
-    return ",".join(map(str, names))
+    listed = ",".join(map(str, names))
+    try:
+        parse_names(listed)
+    except WattlensError as error:
+        raise ValueError(f"measure: gpus: {error}") from None
+    return listed
 
 
 def _narrowed(reply: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:

@@ -1,9 +1,13 @@
 """GPUs to measure: those of CUDA_VISIBLE_DEVICES as CUDA reads it, or those that the user names. Pure."""
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Final
 
 from energy_agent.core.errors import WattlensError
+
+_INDICES: Final = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 
 
 def visible_devices(setting: str | None, uuids: Sequence[str]) -> list[str]:
@@ -35,6 +39,28 @@ def visible_devices(setting: str | None, uuids: Sequence[str]) -> list[str]:
     return devices
 
 
+def parse_names(names: str) -> list[str | range]:
+    """The entries of a list such as `0,2-3,GPU-1a8e`: indices as ranges, UUIDs as text.
+
+    Raises:
+        WattlensError: an entry is none of these; the text has the entry.
+    """
+    entries: list[str | range] = []
+    for entry in (part.strip() for part in names.split(",")):
+        if entry.startswith(("GPU-", "MIG-")):
+            entries.append(entry)
+            continue
+        indices = _INDICES.fullmatch(entry)
+        if indices is None:
+            expected = "expected indices, ranges and UUIDs, such as 0,2-3"
+            raise WattlensError(f"GPUs {names[:80]!r}: {expected}, got {entry[:80]!r}")
+        low, high = int(indices[1]), int(indices[2] or indices[1])
+        if high < low:
+            raise WattlensError(f"GPUs {names[:80]!r}: {entry!r} is a descending range, expected '{high}-{low}'")
+        entries.append(range(low, high + 1))
+    return entries
+
+
 def named_devices(names: str, uuids: Sequence[str]) -> list[str]:
     """UUIDs of the GPUs that a list such as `0,2-3` or `GPU-1a8e,MIG-5c2f` names, in the order of `uuids`, MIG devices last.
 
@@ -44,20 +70,16 @@ def named_devices(names: str, uuids: Sequence[str]) -> list[str]:
         WattlensError: an entry does not name a GPU, names one again, or the list is empty; the text has the entry.
     """
     selected: list[str] = []
-    for entry in (part.strip() for part in names.split(",")):
-        first, dash, last = entry.partition("-")
-        if entry.startswith("MIG-"):
-            matches = [entry]
-        elif entry.startswith("GPU-"):
-            matches = [uuid for uuid in uuids if uuid.startswith(entry)]
-            matches = matches if len(matches) == 1 else []
-        elif first.isdecimal() and first.isascii() and (last.isdecimal() and last.isascii() if dash else True):
-            low, high = int(first[:9]), int((last or first)[:9])
-            matches = list(uuids[low : high + 1]) if high < len(uuids) else []
+    for entry in parse_names(names):
+        if isinstance(entry, range):
+            if entry[-1] >= len(uuids):
+                text = f"{entry[0]}-{entry[-1]}" if len(entry) > 1 else str(entry[0])
+                raise WattlensError(f"GPUs {names[:80]!r}: {_wrong(text, uuids)}")
+            matches = list(uuids[entry[0] : entry[-1] + 1])
         else:
-            matches = []
-        if not matches:
-            raise WattlensError(f"GPUs {names[:80]!r}: {_wrong(entry, uuids)}")
+            matches = [entry] if entry.startswith("MIG-") else [uuid for uuid in uuids if uuid.startswith(entry)]
+            if len(matches) != 1:
+                raise WattlensError(f"GPUs {names[:80]!r}: {_wrong(entry, uuids)}")
         if twice := set(matches) & set(selected):
             raise WattlensError(f"GPUs {names[:80]!r}: {sorted(twice)[0]} is listed twice")
         selected += matches
@@ -84,4 +106,5 @@ def _wrong(entry: str, uuids: Sequence[str]) -> str:
     fits = sum(uuid.startswith(entry) for uuid in uuids)
     if entry.startswith("GPU-") and fits > 1:
         return f"{entry[:80]!r} fits {fits} GPUs"
-    return f"{entry[:80]!r} is not a GPU of this machine, which has {len(uuids)} GPUs, numbered from 0"
+    what = "reaches beyond the GPUs" if entry[:1].isdecimal() and "-" in entry else "is not a GPU"
+    return f"{entry[:80]!r} {what} of this machine, which has {len(uuids)} GPUs, numbered from 0"

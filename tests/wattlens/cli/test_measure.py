@@ -247,8 +247,12 @@ def test_a_signal_reaches_the_program_and_the_result_is_still_shown(node, number
 
 
 @pytest.mark.parametrize(
-    ("gpus", "words"), [("2", "is not a GPU of this machine"), ("0-9", "is not a GPU of this machine"), ("0,0", "listed twice")]
-)
+    ("gpus", "words"),
+    [
+        ("2", "is not a GPU of this machine"), ("0-9", "reaches beyond the GPUs of this machine"), ("0,0", "listed twice"),
+        ("1-0", "descending range"), ("1,,2", "got ''"),
+    ],
+)  # fmt: skip
 def test_gpus_that_the_machine_does_not_have_are_wrong_usage(node, gpus, words):
     done = run(environ_of(node), "measure", "--gpus", gpus, "--", "true")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
@@ -261,6 +265,8 @@ def test_gpus_that_the_machine_does_not_have_are_wrong_usage(node, gpus, words):
         (["measure"], "no command given"),
         (["measure", "--out", "/no/such/folder/x", "--", "true"], "no such folder"),
         (["measure", "--label", "no", "--", "true"], "--label: "),
+        (["measure", "--gpus", "1,,2", "--", "true"], "measure: --gpus: GPUs '1,,2': expected indices, ranges and UUIDs"),
+        (["measure", "--gpus", "3-1", "--", "true"], "'3-1' is a descending range, expected '1-3'"),
         (["measure", "--gpus", "0", "--workload", "x", "--", "true"], "cannot be combined with"),
         (["measure", "--tokens-from", "file:///x", "--", "true"], "expected an http:// or https:// URL"),
         (["measure", "--tokens-from", "http://a/", "--token-server", "x", "--", "true"], "known: dynamo"),

@@ -42,6 +42,16 @@ def test_named_gpus_are_indices_ranges_and_uuids_and_nothing_else():
     assert refusal(named_devices, "0", [], error=WattlensError)
 
 
+def test_mistakes_in_a_list_of_gpus_are_named():
+    for names, words in {
+        "1,,2": "expected indices, ranges and UUIDs, such as 0,2-3, got ''", "0,two": "got 'two'", "-1": "got '-1'",
+        "2-1": "'2-1' is a descending range, expected '1-2'",
+        "0-99": "'0-99' reaches beyond the GPUs of this machine, which has 3 GPUs, numbered from 0",
+        "3": "'3' is not a GPU of this machine, which has 3 GPUs", "GPU-a": "'GPU-a' fits 2 GPUs", "0,0": "is listed twice",
+    }.items():  # fmt: skip
+        assert words in refusal(named_devices, names, [A, B, C], error=WattlensError), names
+
+
 @given(st.sets(st.integers(0, 15), min_size=1), st.integers(17, 20))
 def test_a_description_names_exactly_the_gpus_that_it_is_of(indices, count):
     gpus = [f"GPU-{index}" for index in range(count)]
