@@ -123,6 +123,7 @@ def _run(args: argparse.Namespace) -> int:
     notes = _Notes(neighbours, window.gpu_indices, len(processes.uuids) if processes is not None else 0)
     result = saved(window, tokens=tokens, labels=labels, command=command, exit_code=code, shared=notes.shared, steps=steps)
     result |= {"gpus": notes.name(result["gpus"], selection), "other_workloads": sorted(neighbours.others)}
+    result |= {"other_ports": list(selection.ports)} if selection.ports else {}
     if args.out is not None:
         import json
 
@@ -176,6 +177,12 @@ class _Notes:
             lines.append(
                 f"warning: {self.shared}; the joules include their energy: select GPUs with --gpus or --workload"
                 + (f" (no process uses {free})" if free else "")
+            )
+        if ports := neighbours.selection.ports:
+            listed = ", ".join(map(str, ports[:5])) + (f" and {len(ports) - 5} more" if len(ports) > 5 else "")
+            lines.append(
+                f"warning: processes of the server also listen on port {listed}: if another server is there, the joules and "
+                "J/token include its energy; select GPUs with --gpus, or add it with --tokens-from"
             )
         if neighbours.unseen:
             lines.append(

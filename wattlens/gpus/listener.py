@@ -28,12 +28,20 @@ class ListenerError(WattlensError):
 
 def server_processes(url: str) -> set[int]:
     """Pids of the processes that listen at the host and port of `url`; raises as `listening_processes` does."""
+    return listening_processes(urlsplit(url).hostname or "", port_of(url))
+
+
+def port_of(url: str) -> int:
+    """The port of a URL, or that of its scheme.
+
+    Raises:
+        ListenerError: it is not a number, or out of range.
+    """
     parts = urlsplit(url)
     try:
-        port = parts.port
+        return parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError as error:
         raise ListenerError(str(error)) from None
-    return listening_processes(parts.hostname or "", port or (443 if parts.scheme == "https" else 80))
 
 
 def listening_processes(host: str, port: int, procfs: Path = Path("/proc")) -> set[int]:
@@ -75,6 +83,22 @@ def descendants(roots: Collection[int], procfs: Path = Path("/proc")) -> set[int
     return family
 
 
+def other_ports(family: Collection[int], served: Collection[int], procfs: Path = Path("/proc")) -> dict[int, set[int]]:
+    """Ports at which processes of a family listen in addition to the served ones, with the pids that hold their sockets.
+
+    A port that one process holds together with a served port belongs to the same server, such as a port for its metrics.
+    """
+    ports = {inode: port for table in ("tcp", "tcp6") for inode, _, port in _listeners(procfs / "net" / table)}
+    holders: dict[int, set[int]] = {}
+    for pid in family:
+        for target in _open_files(procfs, pid):
+            port = ports.get(target.removeprefix("socket:[").removesuffix("]"))
+            if port is not None:
+                holders.setdefault(port, set()).add(pid)
+    own = [holders[port] for port in served if len(holders.get(port, ())) == 1]
+    return {port: pids for port, pids in holders.items() if port not in served and pids not in own}
+
+
 def _own_address(host: str, port: int) -> IPv4Address | IPv6Address:
     """The address of this machine at which `host` is reached."""
     try:
@@ -90,6 +114,14 @@ def _own_address(host: str, port: int) -> IPv4Address | IPv6Address:
 
 def _listening(table: Path, address: IPv4Address | IPv6Address, port: int) -> Iterator[str]:
     """Inodes of the listening sockets of a table such as /proc/net/tcp that take connections to an address."""
+    for inode, listens, at in _listeners(table):
+        both = listens.is_unspecified and listens.version == 6
+        if at == port and (listens == address or (listens.is_unspecified and (both or listens.version == address.version))):
+            yield inode
+
+
+def _listeners(table: Path) -> Iterator[tuple[str, IPv4Address | IPv6Address, int]]:
+    """Inode, address and port of each listening socket of a table."""
     try:
         with table.open("rb") as file:
             lines = file.read(_TABLE_LIMIT_B).decode(errors="replace").splitlines()[1:]
@@ -99,12 +131,8 @@ def _listening(table: Path, address: IPv4Address | IPv6Address, port: int) -> It
         fields = line.split()
         with suppress(ValueError, IndexError, struct.error):
             local, _, at = fields[1].partition(":")
-            if fields[3] != _LISTEN or int(at, 16) != port:
-                continue
-            listens = _plain(_address(local))
-            both = listens.is_unspecified and listens.version == 6
-            if listens == address or (listens.is_unspecified and (both or listens.version == address.version)):
-                yield fields[9]
+            if fields[3] == _LISTEN:
+                yield fields[9], _plain(_address(local)), int(at, 16)
 
 
 def _address(text: str) -> IPv4Address | IPv6Address:

@@ -33,6 +33,7 @@ class MeasuredGpus:
         pids: processes which own them, with their descendants.
         workloads: workloads which own them.
         shared: others that are known to share them from the start.
+        ports: other ports at which processes of the servers listen, where several of them use GPUs: other servers may be there.
     """
 
     gpus: tuple[str, ...] = ()
@@ -40,6 +41,7 @@ class MeasuredGpus:
     pids: frozenset[int] = frozenset()
     workloads: frozenset[str] = frozenset()
     shared: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
 
 
 def open_processes(simulated: Path | None) -> "GpuProcesses | None":
@@ -80,10 +82,10 @@ def select(processes: "GpuProcesses | None", gpus: str | None, workload: str | N
         own = _own_job(processes)
         if urls:
             try:
-                own = _of_servers(processes, urls)
+                own = _of_servers(processes, urls, named)
             except WattlensError:
                 own = MeasuredGpus()  # then whatever is alone on these GPUs is the server
-        return MeasuredGpus(_names(named), "", own.pids, own.workloads)
+        return MeasuredGpus(_names(named), "", own.pids, own.workloads, ports=own.ports)
     if processes is None:
         return MeasuredGpus()
     return _of_servers(processes, urls) if urls else _own_job(processes)
@@ -95,14 +97,16 @@ def _own_job(processes: "GpuProcesses") -> MeasuredGpus:
     return MeasuredGpus(workloads=frozenset({own.workload} if own.kind == "slurm" else ()))
 
 
-def _of_servers(processes: "GpuProcesses", urls: Sequence[str]) -> MeasuredGpus:
-    from wattlens.gpus.listener import ListenerError, descendants, server_processes
+def _of_servers(processes: "GpuProcesses", urls: Sequence[str], measured: Sequence[str] | None = None) -> MeasuredGpus:
+    """The GPUs of the servers at `urls`; `measured` are those that the user named instead."""
+    from wattlens.gpus.listener import ListenerError, descendants, other_ports, port_of, server_processes
     from wattlens.gpus.processes import SHARED_KINDS, gpus_of
 
     lists = _within(_NVML_S, processes.read) or {}
     gpus: dict[str, None] = {}
     pids: set[int] = set()
     workloads: set[str] = set()
+    other: set[int] = set()
     for url in urls:
         try:
             listeners = server_processes(url)
@@ -112,6 +116,9 @@ def _of_servers(processes: "GpuProcesses", urls: Sequence[str]) -> MeasuredGpus:
         described = [processes.describe(pid) for pid in listeners]
         names = {each.workload for each in described if each.kind in SHARED_KINDS}
         by_pid = gpus_of(lists, family, set())
+        within = lists if measured is None else measured
+        if len(family & {process.pid for uuid in within for process in lists.get(uuid, ())}) > 1:
+            other |= other_ports(family, [port_of(each) for each in urls]).keys()
         used = by_pid or gpus_of(lists, set(), names)
         if not used:
             listener = ", ".join(map(str, described[:_NAMES_LIMIT]))
@@ -122,7 +129,7 @@ def _of_servers(processes: "GpuProcesses", urls: Sequence[str]) -> MeasuredGpus:
     order = {uuid: place for place, uuid in enumerate(processes.uuids)}
     chosen = sorted(gpus, key=lambda uuid: order.get(uuid, len(order)))
     why = "used by the server" if len(urls) == 1 else "used by the servers"
-    return MeasuredGpus(_names(chosen), why, frozenset(pids), frozenset(workloads))
+    return MeasuredGpus(_names(chosen), why, frozenset(pids), frozenset(workloads), ports=tuple(sorted(other)))
 
 
 def _names(uuids: Iterable[str]) -> tuple[str, ...]:

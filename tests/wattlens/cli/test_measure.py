@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -149,6 +150,59 @@ def test_tokens_of_a_server_go_with_the_gpus_of_its_processes(shared_node, tmp_p
     assert result["joules_per_token"]["generated"]["joules"] == pytest.approx(result["joules"] / tokens)
     assert result["other_workloads"] == []
     assert "warning" not in said
+
+
+SUPERVISOR = """
+import json, os, socket, subprocess, sys
+engines, sockets = [], [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+for server in sockets:  # as a supervisor that passes each engine its socket
+    code = "from tests.wattlens.cli.test_measure import serve_socket; serve_socket(%d)" % server.fileno()
+    engines.append(subprocess.Popen([sys.executable, "-c", code], pass_fds=[server.fileno()]))
+urls = ["http://127.0.0.1:%d/metrics" % server.getsockname()[1] for server in sockets]
+print(json.dumps([urls, [engine.pid for engine in engines]]), flush=True)
+for engine in engines:
+    engine.wait()
+"""
+
+
+def serve_socket(number):
+    """An engine on a socket that it was passed; for SUPERVISOR."""
+    tokens = itertools.count(100_000, 500)
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            text = f'vllm:generation_tokens_total{{model_name="m"}} {next(tokens)}\n'.encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page, bind_and_activate=False)
+    server.socket = socket.socket(fileno=number)
+    server.serve_forever()
+
+
+def test_a_supervisor_of_two_engines_gives_a_warning(tmp_path):
+    with make_plant(tmp_path / "node", 3) as plant:
+        supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISOR], stdout=subprocess.PIPE, text=True)
+        pids = []
+        try:
+            urls, pids = json.loads(supervisor.stdout.readline())
+            for gpu, pid in enumerate(pids):
+                plant.attach_process(gpu, pid, memory_b=1 << 30)
+            port = int(urls[1].split(":")[2].split("/")[0])
+            result, said = measured(tmp_path / "node", tmp_path, "--tokens-from", urls[0])
+            assert (gpus(result), result["other_ports"]) == ([0, 1], [port])
+            assert f"warning: processes of the server also listen on port {port}: if another server is there" in said
+            for options in (["--tokens-from", urls[0], "--tokens-from", urls[1]], ["--tokens-from", urls[0], "--gpus", "0"]):
+                result, said = measured(tmp_path / "node", tmp_path, *options)
+                assert "other_ports" not in result
+                assert "warning" not in said
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            supervisor.kill()
+            supervisor.communicate()
 
 
 def test_gpus_of_other_workloads_give_a_warning_and_no_joules_per_token(shared_node, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import eventually, free_port
 from wattlens.gpus import listener
-from wattlens.gpus.listener import ListenerError, descendants, listening_processes, server_processes
+from wattlens.gpus.listener import ListenerError, descendants, listening_processes, other_ports, server_processes
 
 LISTEN = """
 import socket, subprocess, sys
@@ -86,6 +86,18 @@ def test_all_processes_that_hold_the_socket_and_their_children_belong_to_the_ser
         finally:
             worker.kill()
             worker.communicate()
+
+
+def test_ports_of_other_processes_of_a_family_are_found_and_those_of_the_server_itself_are_not(listen):
+    ports = [free_port() for _ in range(2)]
+    pids = [listen("127.0.0.1", port) for port in ports]
+    family = {os.getpid(), *pids}
+    assert other_ports(family, ports[:1]) == {ports[1]: {pids[1]}}
+    assert other_ports(family, ports) == {}
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        own, metrics = (each.getsockname()[1] for each in (one, other))
+        assert other_ports({os.getpid()}, [own]) == {}
+        assert other_ports(family, [ports[0]]) == {ports[1]: {pids[1]}, own: {os.getpid()}, metrics: {os.getpid()}}
 
 
 def test_a_server_of_another_network_namespace_cannot_be_found(listen):
