@@ -43,7 +43,7 @@ def parse_names(names: str) -> list[str | range]:
     """The entries of a list such as `0,2-3,GPU-1a8e`: indices as ranges, UUIDs as text.
 
     Raises:
-        WattlensError: an entry is none of these; the text has the entry.
+        WattlensError: an entry is something else; the text has the entry.
     """
     entries: list[str | range] = []
     for entry in (part.strip() for part in names.split(",")):
