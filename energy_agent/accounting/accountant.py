@@ -15,13 +15,13 @@ from energy_agent.accounting.pending import Pending
 from energy_agent.accounting.recent_workloads import RETENTION_NS, RecentWorkloads
 from energy_agent.accounting.share_policies import SharePolicyLabels
 from energy_agent.accounting.token_totals import TokenTotalsStore
-from energy_agent.accounting.totals import DeviceTotals, RecordedTotals
+from energy_agent.accounting.totals import RecordedTotals
 from energy_agent.accounting.training_intake import TOLD, TrainingBatch
 from energy_agent.accounting.training_phases import lasting, phase_rows
 from energy_agent.accounting.views import STUCK, device_view, host_fields
-from energy_agent.core.boundary import JOURNAL_LOST, is_gpu
-from energy_agent.core.energy import DeviceInfo, DeviceSample, Entry, Gap, Identity, SourceHealth, Tokens, WorkloadFacts
-from energy_agent.core.meters.difference import gap_of
+from energy_agent.core.boundary import JOURNAL_LOST, UNBOUNDED, is_gpu
+from energy_agent.core.energy import DeviceInfo, DeviceSample, Entry, Gap, Identity, Method, SourceHealth, Tokens, WorkloadFacts
+from energy_agent.core.meters.difference import energy_uj, gap_of
 from energy_agent.core.meters.reading import MeterReading
 from energy_agent.core.proof import SteeringRows
 from energy_agent.core.saved_state import ONLY, UNREADABLE, Component, States, apply_changes, copy_states, find_changes
@@ -169,8 +169,9 @@ class Accountant:
         account.owners = account.owners if owners is None else owners
         self._learn(facts)
         self._last_held.see(account.held_by, sample.t_ns)
-        for workload in account.held_by:
-            self._recorded.see(sample.uuid, workload)
+        method = Method.COUNTER if sample.energy_mj is not None else Method.INTEGRATED
+        for workload in account.held_by if sample.metered else ():
+            self._recorded.see(sample.uuid, workload, method)
         since_ns = self._lost.get(sample.uuid) if account.meter is None else None
         entries, gap = account.feed(sample, self._identity.boot_id)
         if owners is not None:
@@ -179,9 +180,13 @@ class Accountant:
         if sample.uuid not in self._committed_meters:
             self._committed_meters[sample.uuid] = account.dump()  # its first reading: from there on nothing may be lost
         if self._node is not None:
-            self._node.gpu(sample.uuid, sample.boot_ns, entries, gap)
+            hole = gap  # the host is what its meter counts beyond the GPUs: it needs some bound of theirs
+            if gap is not None and gap.reason.startswith(UNBOUNDED):
+                hole = replace(gap, bound_uj=energy_uj(account.sensor.power_max_mw, gap.end_ns - gap.start_ns))
+            self._node.gpu(sample.uuid, sample.boot_ns, entries or account.unmetered, hole)
         for entry in entries:
             self._pending.add(entry)
+        self._pending.times += account.unmetered
         if gap is not None:
             self._add_gap(gap)
         if since_ns is not None:  # no energy: what the counter showed at `since_ns` is unknown, so rows may already have it
@@ -286,7 +291,7 @@ class Accountant:
         self._changed = find_changes(self._stored, states, _COMPLETE)
         ended = dict.fromkeys(self._leaving, self._now_ns)
         rows = [*p.proof, *phase_rows(p.entries, self._phases)]
-        return Batch(p.entries, p.gaps, p.tokens, p.actions, p.facts, p.devices, self._changed, p.steps, ended, rows)
+        return Batch(p.entries, p.gaps, p.tokens, p.actions, p.facts, p.devices, self._changed, p.steps, ended, rows, p.times)
 
     def _find_leaving(self) -> list[str]:
         """Workloads that are not there any more and have nothing that waits for a commit: looked for every now and then."""
@@ -294,7 +299,7 @@ class Accountant:
             return []
         p = self._pending
         kept = self._last_held.names() | self._present.names() | self._owners.workloads()
-        kept |= {row.workload for rows in (p.entries, p.tokens, p.steps, p.facts) for row in rows}
+        kept |= {row.workload for rows in (p.entries, p.times, p.tokens, p.steps, p.facts) for row in rows}
         return [workload for workload in self._recorded.workloads() if workload not in kept][:FORGET_MAX]
 
     def not_committed(self) -> None:
@@ -359,25 +364,20 @@ class Accountant:
         self._present.forget_ended(now_ns, owner=self._owner)
         holding = {w for account in self._accounts.values() for w in account.held_by}
         shown = self._last_held.forget_ended(now_ns, holding, self._owner)
-        up = {uuid for uuid, h in health.items() if h.up}
         recorded = self._recorded.sums()
         if self._node is not None:
             more |= host_fields(recorded, shown, self._node.views({s.source for s in sources if s.up}), self._node.gains)
+        unmetered = {u for u, a in self._accounts.items() if a.sample is not None and not a.sample.metered}
+        up = {uuid for uuid, h in health.items() if h.up} - unmetered
+        devices = tuple(
+            device_view(a, health.get(u), recorded, self._shown, self._gain.get(u, self._default_gain))
+            for u, a in sorted(self._accounts.items(), key=_by_index)
+        )
         return Snapshot(
             sequence=self._sequence,
             t_ns=now_ns,
             identity=self._identity,
-            devices=tuple(
-                device_view(
-                    a,
-                    health.get(u),
-                    recorded.devices.get(u) or DeviceTotals(),
-                    self._shown,
-                    self._gain.get(u, self._default_gain),
-                    recorded.totals.gap_bound_uj.get(u, 0),
-                )
-                for u, a in sorted(self._accounts.items(), key=_by_index)
-            ),
+            devices=devices,
             workloads=tuple(recorded.energy(shown, up)),
             workload_gpu_ns=recorded.gpu_ns(shown),
             namespace_uj=recorded.namespace_uj,

@@ -38,8 +38,8 @@ class SensorFor:
     def __call__(self, info: DeviceInfo) -> SensorLimits:
         """The sensor of a device."""
         tick_ns = self._measured.get(info.uuid) or self._measured.get(info.name)
-        max_mw = gpu_max_mw(info.name, info.power_limit_max_mw)
-        return SensorLimits(tick_ns or TICK_NS.get(info.architecture, TICK_DEFAULT_NS), max_mw, self._gap_ns)
+        max_mw, known = gpu_max_mw(info.name, info.power_limit_max_mw), info.power_limit_max_mw is not None
+        return SensorLimits(tick_ns or TICK_NS.get(info.architecture, TICK_DEFAULT_NS), max_mw, self._gap_ns, known)
 
 
 _meter: Callable[[MeterState], tuple[Any, ...]] = attrgetter(*MeterState.__slots__)
@@ -58,8 +58,9 @@ class DeviceAccount:
     held_before: Holding | None = None  # owners at the last recorded edge
     event_ns: dict[str, int] = field(default_factory=dict)
     xid: dict[int, int] = field(default_factory=dict)
-    edge_uj: int = 0
+    edge_uj: int | None = None  # of the last interval
     policy: str = ""  # by which its owners share it; "": nobody holds it, or that is not known
+    unmetered: list[Entry] = field(default_factory=list)  # of the last reading: device time of owners without a sensor
     _judged: DeviceOwners | None = None
     _shape: Shape = WHOLE
     _shape_before: Shape = WHOLE  # at the last recorded edge
@@ -78,14 +79,20 @@ class DeviceAccount:
         before, shape, anchored = self.held_before, self._shape_before, self.meter.boot_ns == sample.boot_ns
         if anchored:  # from this reading on, so from these owners on
             self.held_before, self._shape_before = self.owners.holding, self._shape
-        if step.interval is None:
+        self.unmetered = []
+        interval = step.interval or step.time
+        if interval is None:
             return [], step.gap
-        self._see_rest(step.interval)
         after, listed = self.owners.holding, sample.processes is not None
         if listed and after is not None and self.owners.departed:
             after = replace(after, weights=dict(self.owners.departed) | dict(after.weights))
         if self._shape is not shape and (self._shape.same_devices(shape) or _same(before, after)):
             shape = self._shape
+        if step.interval is None:  # of time alone there is nothing to settle, and nothing without an owner
+            held = shares(interval, before, after, self.owners.reason, shape)
+            self.unmetered = [entry for entry in held if entry.workload]
+            return [], step.gap
+        self._see_rest(step.interval)
         entries = shares(
             step.interval, before, after, self.owners.reason, shape, self._settlement, closes=self._measured(sample)
         )

@@ -47,10 +47,11 @@ class OwnerEnergy:
             self._tenants.setdefault(tenant, _Tenant()).ended[owner] = None
 
     def sums(self, gpus_uj: Mapping[str, int]) -> dict[Owner, int]:
-        """Energy in uJ by owner, ended workloads included; `gpus_uj` is that of the workloads that are there."""
-        sums = dict.fromkeys(self._living, 0) | self._ended_uj
-        for workload, owner in self._of_workload.items():
-            sums[owner] += gpus_uj.get(workload, 0)
+        """Energy in uJ by owner, ended workloads included; `gpus_uj` is that of the workloads that are there, if metered."""
+        sums = dict(self._ended_uj)
+        for workload, uj in gpus_uj.items():
+            if owner := self._of_workload.get(workload):
+                sums[owner] = sums.get(owner, 0) + uj
         return sums
 
     def join(self, workload: str, owner: Owner, tenant: str) -> None:
@@ -70,16 +71,16 @@ class OwnerEnergy:
         self._of_workload[workload] = owner
         self._living[owner] = self._living.get(owner, 0) + 1
 
-    def states_without(self, leaving: Mapping[str, int]) -> dict[Owner, int | None]:
+    def states_without(self, leaving: Mapping[str, int | None]) -> dict[Owner, int | None]:
         """Energy of ended workloads that changes when these leave, by owner; None: the owner has no series any more."""
         sums = {owner: self._ended_uj.get(owner) for owner in self._moved}
         for workload, uj in leaving.items():
             owner = self._of_workload.get(workload)
-            if owner is not None:
+            if owner is not None and uj is not None:
                 sums[owner] = uj + (sums.get(owner) or self._ended_uj.get(owner, 0))
         return sums
 
-    def leave(self, leaving: Mapping[str, int]) -> None:
+    def leave(self, leaving: Mapping[str, int | None]) -> None:
         """Forget workloads, as the last `states_without` was committed."""
         self._ended_uj |= {owner: uj for owner, uj in self.states_without(leaving).items() if uj is not None}
         self._moved.clear()

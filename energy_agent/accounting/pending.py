@@ -27,6 +27,7 @@ class Pending:
     facts: list[WorkloadFacts] = field(default_factory=list)
     devices: list[DeviceFacts] = field(default_factory=list)
     steps: list[Steps] = field(default_factory=list)
+    times: list[Entry] = field(default_factory=list)  # device time on devices without a sensor
     _last: dict[str, int] = field(default_factory=dict)  # device -> its last entry
 
     def add(self, entry: Entry) -> None:
@@ -47,10 +48,10 @@ class Pending:
             self.tokens = _merged(self.tokens, "tokens", "workload", "model", "phase")
         if len(self.steps) >= PENDING_MAX:
             self.steps = _merged(self.steps, "steps", "workload", "phase")
-        if len(self.entries) < PENDING_MAX:
+        if len(self.entries) + len(self.times) < PENDING_MAX:
             return False
         self.gaps = [gap for gap in self.gaps if gap.reason.endswith(JOURNAL_LOST)]  # no later reading brings them again
-        self.entries, self._last = [], {}
+        self.entries, self.times, self._last = [], [], {}
         return True
 
 

@@ -23,9 +23,9 @@ UNATTRIBUTED = {s: s.unattributed_reason for s in State if s.unattributed_reason
 
 @dataclass(slots=True)
 class DeviceTotals:
-    """A device's totals in uJ. Counters start at 0 at first sight, so every reason is there from the start."""
+    """A device's totals in uJ; every reason is there from the start."""
 
-    by_method: dict[Method, int] = field(default_factory=lambda: {Method.COUNTER: 0})
+    by_method: dict[Method, int] = field(default_factory=dict)
     unallocated: int = 0
     unattributed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(UNATTRIBUTED.values(), 0))
 
@@ -58,7 +58,8 @@ class CommittedTotals:
 
     def gpu_ns(self, workloads: Collection[str]) -> dict[tuple[str, State], int]:
         """Device time held by workloads."""
-        gpu_ns = {(name, state): 0 for name in workloads if name in self.held for state in _HELD}
+        timed = self.held.keys() | {name for name, _ in self.totals.gpu_ns}
+        gpu_ns = {(name, state): 0 for name in workloads if name in timed for state in _HELD}
         return gpu_ns | {key: ns for key, ns in self.totals.gpu_ns.items() if key[0] in workloads}
 
     def tokens(self, workloads: Collection[str]) -> Iterator[TokenCount]:
@@ -66,6 +67,11 @@ class CommittedTotals:
         for (name, model, phase), count in self.totals.tokens.items():
             if phase != REQUEST and name != ENDED and (name in workloads or name not in self.held):
                 yield TokenCount(name, model, phase, count)
+
+    def gap_bound(self, device: str, *, metered: bool) -> int | None:
+        """Upper bound in uJ of what no sensor saw of a device; None where nothing bounds it, or nothing was recorded yet."""
+        bound_uj = self.totals.gap_bound_uj.get(device)
+        return bound_uj or (0 if bound_uj is None and metered else None)
 
     def steps(self, workloads: Collection[str]) -> Iterator[StepCount]:
         """Steps of workloads."""
@@ -83,11 +89,13 @@ class RecordedTotals:
 
     totals: Totals = field(default_factory=Totals)
     _namespace_of: dict[str, str] = field(default_factory=dict)  # of each workload that is known; "" where it has none
-    _devices_of: dict[str, set[str]] = field(default_factory=dict)  # GPUs that a workload was seen to hold
+    _devices_of: dict[str, dict[str, Method]] = field(default_factory=dict)
+    """GPUs with a sensor that a workload was seen to hold, and how their energy is measured."""
     _ended_uj: dict[str, int] = field(default_factory=dict)  # energy of ended workloads by namespace
     _owners: OwnerEnergy = field(default_factory=OwnerEnergy)
     _namespaces: set[str] = field(default_factory=set)
-    _leaving: dict[str, int] = field(default_factory=dict)  # with the commit under way: energy on GPUs by workload
+    _leaving: dict[str, int | None] = field(default_factory=dict)
+    """With the commit under way: energy on GPUs by workload; None where no sensor saw any."""
     _full: set[str] = field(default_factory=set)  # workloads of which a count stands at the largest
 
     @classmethod
@@ -102,9 +110,9 @@ class RecordedTotals:
             recorded._restore_ended(json.loads(key), int(text))
         for fact in facts:
             recorded.learn(fact)
-        for device, workload, *_ in totals.energy:
+        for device, workload, _, method in totals.energy:
             if workload and is_gpu(device):
-                recorded.see(device, workload)
+                recorded.see(device, workload, method)
         recorded._full = set(recorded._full_counts())
         return recorded
 
@@ -129,16 +137,16 @@ class RecordedTotals:
         if owner := fact.labels.get("owner", ""):
             self._owners.join(fact.workload, (mine, owner), tenant_of(fact.kind, fact.labels))
 
-    def see(self, device: str, workload: str) -> None:
-        """A workload holds a GPU; its counters are there, at 0, before its first joule."""
-        self._devices_of.setdefault(workload, set()).add(device)
+    def see(self, device: str, workload: str, method: Method = Method.COUNTER) -> None:
+        """A workload holds a GPU that has a sensor; its counters are there, at 0, before its first joule."""
+        self._devices_of.setdefault(workload, {}).setdefault(device, method)
 
     def sums(self) -> CommittedTotals:
         """The totals by device, workload, namespace and owner."""
-        sums, by_device, gpus_uj = CommittedTotals(self.totals), dict[tuple[str, State, Method], int](), dict[str, int]()
-        held = sums.held
+        sums, by_device = CommittedTotals(self.totals), dict[tuple[str, State, Method], int]()
+        held, gpus_uj = sums.held, dict.fromkeys(self._devices_of, 0)
         for workload, devices in self._devices_of.items():
-            held[workload] = {(device, state, Method.COUNTER): 0 for device in devices for state in _HELD}
+            held[workload] = {(device, state, method): 0 for device, method in devices.items() for state in _HELD}
         for (device, workload, state, method), uj in self.totals.energy.items():
             key = (device, state, method)
             by_device[key] = by_device.get(key, 0) + uj
@@ -151,10 +159,10 @@ class RecordedTotals:
                     gpus_uj[workload] = gpus_uj.get(workload, 0) + uj
         for (device, state, method), uj in by_device.items():
             sums.devices.setdefault(device, DeviceTotals()).add(state, method, uj)
-        sums.namespace_uj = dict.fromkeys(self._namespaces, 0) | self._ended_uj
-        for workload, namespace in self._namespace_of.items():
-            if namespace:
-                sums.namespace_uj[namespace] += gpus_uj.get(workload, 0)
+        sums.namespace_uj = dict(self._ended_uj)
+        for workload, uj in gpus_uj.items():
+            if namespace := self._namespace_of.get(workload):
+                sums.namespace_uj[namespace] = sums.namespace_uj.get(namespace, 0) + uj
         sums.owner_uj = self._owners.sums(gpus_uj)
         return sums
 
@@ -177,10 +185,10 @@ class RecordedTotals:
 
     def states_without(self, workloads: Collection[str]) -> dict[str, str]:
         """States of the journal that change with the commit with which these workloads leave."""
-        self._leaving = dict.fromkeys(workloads, 0)
+        self._leaving = {workload: 0 if workload in self._devices_of else None for workload in workloads}
         for (device, workload, *_), uj in self.totals.energy.items() if workloads else ():
             if workload in self._leaving and is_gpu(device):
-                self._leaving[workload] += uj
+                self._leaving[workload] = uj + (self._leaving[workload] or 0)
         states = {json.dumps([key]): str(uj) for key, uj in self._ended_with_leaving().items()}
         of_owners = self._owners.states_without(self._leaving).items()
         return states | {json.dumps(key): "" if uj is None else str(uj) for key, uj in of_owners}
@@ -197,6 +205,6 @@ class RecordedTotals:
     def _ended_with_leaving(self) -> dict[str, int]:
         sums: dict[str, int] = {}
         for name, uj in self._leaving.items():
-            if key := self._namespace_of.get(name):
+            if uj is not None and (key := self._namespace_of.get(name)):
                 sums[key] = sums.get(key, self._ended_uj.get(key, 0)) + uj
         return sums

@@ -20,18 +20,23 @@ Shown = tuple[dict[str, int], dict[int, int]]
 def device_view(
     account: DeviceAccount,
     health: DeviceHealth | None,
-    own: DeviceTotals,
+    recorded: CommittedTotals,
     shown: Mapping[str, Shown],
     gain_uncertainty_ratio: float,
-    gap_bound_uj: int,
 ) -> DeviceView:
-    """The view of a device. Where it does not answer, or its sensor stands still, the reason stands in place of the reading."""
+    """The view of a device. Where it does not answer, or its sensor stands still, the reason stands in place of the reading.
+
+    Without a sensor there is no energy; the bound of what was not seen is absent where the power limit is unknown.
+    """
+    own = recorded.devices.get(account.info.uuid) or DeviceTotals()
     up = health is not None and health.up and account.sample is not None
     reason = "" if up else (health.reason if health is not None else "not found by the driver")
     if up and account.blind:
         up, reason = False, STUCK
     event_ns, xid = shown.get(account.info.uuid, ({}, {}))
     sample = account.sample if up else None
+    metered = sample is not None and sample.metered
+    bounded = metered or account.sensor.limit_known
     if sample is not None and sample.xid_counts is not None and sample.xid_counts != xid:
         sample = replace(sample, xid_counts=xid)  # a sample has new events, a view all that are committed
     return DeviceView(
@@ -39,13 +44,13 @@ def device_view(
         up=up,
         reason=reason,
         sample=sample,
-        energy_uj=dict(own.by_method) if up else {},
+        energy_uj=dict(own.by_method) if metered else {},
         unallocated_uj=own.unallocated,
         unattributed_uj=dict(own.unattributed),
         gain_uncertainty_ratio=gain_uncertainty_ratio,
         edge_uj=account.edge_uj,
         event_ns=event_ns,
-        gap_bound_uj=gap_bound_uj,
+        gap_bound_uj=recorded.gap_bound(account.info.uuid, metered=metered) if bounded else None,
         sharing=account.policy if up else "",
     )
 
@@ -58,8 +63,9 @@ def host_fields(
     `gains` has the gain uncertainty of each device of the host that is known.
     """
     devices = sorted(device for device in {*sums.devices, *sums.totals.gap_bound_uj} if not is_gpu(device))
-    # A workload's counters are there, at 0, before its first joule.
-    held = {(workload, device, state): 0 for workload in shown for device in devices for state in _HELD}
+    # A workload's counters are there, at 0, before its first joule, once a meter has recorded one.
+    metered = [device for device in devices if device in sums.devices]
+    held = {(workload, device, state): 0 for workload in shown for device in metered for state in _HELD}
     for share in sums.energy(shown, devices):
         held[share.workload, share.device, share.state] += share.energy_uj
     return {
@@ -72,5 +78,5 @@ def host_fields(
 
 def _host_view(device: str, sums: CommittedTotals, gain: float | None) -> HostView:
     own = sums.devices.get(device) or DeviceTotals()
-    gap_uj = sums.totals.gap_bound_uj.get(device, 0)
+    gap_uj = sums.gap_bound(device, metered=True)
     return HostView(device, dict(own.by_method), own.unallocated, dict(own.unattributed), gap_uj, gain)

@@ -15,6 +15,8 @@ UNBOUNDED: Final = "no bound known: "
 """Begins the reason of a gap whose energy nothing bounds: its `bound_uj` is 0 and says nothing."""
 JOURNAL_LOST: Final = "journal lost"
 """Reason of the gap between a device's last row and its next reading, where its last reading was lost with the journal."""
+NO_SENSOR: Final = "no energy counter and no power readings"
+"""Reason of the gap of a device that reports neither energy nor power, and of its missing energy."""
 
 CLOCK_WENT_BACK: Final = "the clock went back"
 """Reason of a gap without length: UTC was set back, so the device's time begins again there."""

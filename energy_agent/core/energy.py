@@ -142,6 +142,11 @@ class DeviceSample:
     mig: tuple[MigUse, ...] | None = None  # the MIG devices; None: MIG is off, or not read this time
     absent: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def metered(self) -> bool:
+        """A sensor of its energy or its power responded."""
+        return self.energy_mj is not None or self.power_mw is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:

@@ -30,10 +30,15 @@ class DeviceView:
     unallocated_uj: int
     unattributed_uj: Mapping[str, int]  # by reason
     gain_uncertainty_ratio: float
-    edge_uj: int
+    edge_uj: int | None  # None before its first interval
     event_ns: Mapping[str, int] = field(default_factory=dict)  # clock-event reason -> ns it was set
-    gap_bound_uj: int = 0  # upper bound of energy that no sensor saw
+    gap_bound_uj: int | None = 0  # upper bound of energy that no sensor saw; None: nothing bounds it
     sharing: str = ""  # policy by which its owners share it; "": nobody holds it, or that is not known
+
+    @property
+    def metered(self) -> bool:
+        """It answers, and has a sensor of its energy or its power."""
+        return self.sample is not None and self.sample.metered
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +139,13 @@ class MeterView:
 
 @dataclass(frozen=True, slots=True)
 class HostView:
-    """One device of the host around the GPUs: `host`, or a part of it."""
+    """One device of the host around the GPUs: `host`, or a part of it. Without `energy_uj` its meter recorded nothing yet."""
 
     device: str
     energy_uj: Mapping[Method, int]
     unallocated_uj: int
     unattributed_uj: Mapping[str, int]  # by reason
-    gap_bound_uj: int
+    gap_bound_uj: int | None  # None: nothing bounds it
     gain_uncertainty_ratio: float | None = None  # None: its meter has not answered since the agent started
 
 

@@ -74,15 +74,10 @@ def put(view: DeviceView, simulated: bool, families: FamilySamples) -> None:
         return
     for name, reason in sample.absent.items():
         families["gpu_absent_info"].append(((*ids, name, reason), "1"))
-    energy = families["gpu_energy_joules_total"]
-    for method in Method:
-        energy.append(((*ids, method), decimal(view.energy_uj.get(method, 0), UJ_PER_J)))
-    if isfinite(view.gain_uncertainty_ratio):
-        families["gpu_energy_gain_uncertainty_ratio"].append((ids, repr(float(view.gain_uncertainty_ratio))))
-    families["gpu_energy_edge_uncertainty_joules"].append((ids, decimal(view.edge_uj, UJ_PER_J)))
-    families["gpu_energy_gap_bound_joules_total"].append((ids, decimal(view.gap_bound_uj, UJ_PER_J)))
-    families["gpu_unallocated_energy_joules_total"].append((ids, decimal(view.unallocated_uj, UJ_PER_J)))
-    families["gpu_unattributed_energy_joules_total"].extend(_unattributed(ids, tuple(view.unattributed_uj.items())))
+    if sample.metered:
+        _put_energy(ids, view, sample, families)
+    if view.gap_bound_uj is not None:
+        families["gpu_energy_gap_bound_joules_total"].append((ids, decimal(view.gap_bound_uj, UJ_PER_J)))
     if view.sharing:
         families["gpu_sharing_info"].append(((*ids, view.sharing), "1"))
     for (name, _, text), value in zip(_READINGS, _readings(sample), strict=True):
@@ -95,6 +90,22 @@ def put(view: DeviceView, simulated: bool, families: FamilySamples) -> None:
         held.append(((*ids, reason), _seconds(lasted_ns)))
     for xid, events in (sample.xid_counts or {}).items():
         families["gpu_xid_errors_total"].append(((*ids, str(xid)), str(events)))
+
+
+def _put_energy(ids: tuple[str, str], view: DeviceView, sample: DeviceSample, families: FamilySamples) -> None:
+    """Add the energy of a device that has a sensor: by the methods that its sensors permit, and by those that it had."""
+    counted, integrated = sample.energy_mj is not None, sample.power_mw is not None
+    permitted = {Method.COUNTER: counted, Method.BRIDGED: counted, Method.INTEGRATED: integrated}
+    energy = families["gpu_energy_joules_total"]
+    for method in Method:
+        if permitted.get(method) or method in view.energy_uj:
+            energy.append(((*ids, method), decimal(view.energy_uj.get(method, 0), UJ_PER_J)))
+    if isfinite(view.gain_uncertainty_ratio):
+        families["gpu_energy_gain_uncertainty_ratio"].append((ids, repr(float(view.gain_uncertainty_ratio))))
+    if view.edge_uj is not None:
+        families["gpu_energy_edge_uncertainty_joules"].append((ids, decimal(view.edge_uj, UJ_PER_J)))
+    families["gpu_unallocated_energy_joules_total"].append((ids, decimal(view.unallocated_uj, UJ_PER_J)))
+    families["gpu_unattributed_energy_joules_total"].extend(_unattributed(ids, tuple(view.unattributed_uj.items())))
 
 
 # What stands still from one second to the next is made once; a node has at most a few dozen devices.

@@ -24,10 +24,12 @@ def put(snapshot: Snapshot, pods: Mapping[str, tuple[str, ...]], families: Famil
             families["node_nongpu_energy_joules_total"].append(((name, method), decimal(uj, UJ_PER_J)))
         if host.gain_uncertainty_ratio is not None:
             families["node_nongpu_energy_gain_uncertainty_ratio"].append(((name,), repr(host.gain_uncertainty_ratio)))
-        families["node_nongpu_unallocated_energy_joules_total"].append(((name,), decimal(host.unallocated_uj, UJ_PER_J)))
-        for reason, uj in host.unattributed_uj.items():
-            families["node_nongpu_unattributed_energy_joules_total"].append(((name, reason), decimal(uj, UJ_PER_J)))
-        families["node_nongpu_energy_gap_bound_joules_total"].append(((name,), decimal(host.gap_bound_uj, UJ_PER_J)))
+        if host.energy_uj:
+            families["node_nongpu_unallocated_energy_joules_total"].append(((name,), decimal(host.unallocated_uj, UJ_PER_J)))
+            for reason, uj in host.unattributed_uj.items():
+                families["node_nongpu_unattributed_energy_joules_total"].append(((name, reason), decimal(uj, UJ_PER_J)))
+        if host.gap_bound_uj is not None:
+            families["node_nongpu_energy_gap_bound_joules_total"].append(((name,), decimal(host.gap_bound_uj, UJ_PER_J)))
     for share in snapshot.host_workloads:
         labels = (share.workload, *pods.get(share.workload, NO_POD), domain(share.device), share.state)
         families["workload_nongpu_energy_joules_total"].append((labels, decimal(share.energy_uj, UJ_PER_J)))

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from energy_agent.core.boundary import NO_SENSOR
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
 from energy_agent.metering.interpolation import energy_within
@@ -25,6 +26,7 @@ class HistoryRow:
     gain: dict[str, float]
     owners: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     boot_ns: int = 0  # `t_ns` on the boot clock: how old it is
+    unmetered: frozenset[str] = frozenset()  # devices that answered without a sensor
 
 
 class EnergyHistory:
@@ -43,14 +45,15 @@ class EnergyHistory:
     def add(self, snapshot: Snapshot) -> None:
         """A snapshot was published."""
         self.snapshot, self.simulated = snapshot, snapshot.identity.simulated
-        up = [d for d in snapshot.devices if d.up]
+        up = [d for d in snapshot.devices if d.metered]
         row = HistoryRow(
             snapshot.t_ns,
             {d.info.uuid: sum(d.energy_uj.values()) for d in up},
-            {d.info.uuid: d.edge_uj for d in up},
+            {d.info.uuid: d.edge_uj for d in up if d.edge_uj is not None},
             {d.info.uuid: d.gain_uncertainty_ratio for d in up},
             snapshot.owners,
             snapshot.boot_ns,
+            frozenset(d.info.uuid for d in snapshot.devices if d.up and not d.metered),
         )
         if self._rows and row.t_ns <= self._rows[-1].t_ns:
             self._rows = []  # the clock was set back: what was before cannot be put in order with it
@@ -73,14 +76,17 @@ class EnergyHistory:
             return {"reason": "the agent has not read its devices since the window's end", "later": True}
         places = [_place(rows, t) for t in (start_ns, end_ns)]
         ends = [(rows[i - 1], rows[i]) for i in places]
-        shown = {u for r in (*ends[0], *ends[1]) for u in r.energy_uj}
+        shown = {u for r in (*ends[0], *ends[1]) for u in (*r.energy_uj, *r.unmetered)}
         if workload is not None:
             shown = held_throughout(rows, ends[0][0].t_ns, ends[1][1].t_ns, workload, shown)
             if not shown:
                 return {"reason": f"your workload {workload} did not use a GPU of this node for the whole window"}
         devices: dict[str, object] = {}
         for uuid in sorted(shown):
-            if any(uuid not in r.energy_uj for pair in ends for r in pair):
+            if any(uuid in r.unmetered for pair in ends for r in pair):
+                devices[uuid] = {"reason": NO_SENSOR}
+                continue
+            if any(uuid not in r.edge_uj for pair in ends for r in pair):
                 devices[uuid] = {"reason": "the device did not respond to the agent at the start or the end of the window"}
                 continue
             (first, first_half), (last, last_half) = (

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote
 
 from energy_agent.accounting.training_intake import Latest, TrainingReports
+from energy_agent.core.boundary import NO_SENSOR
 from energy_agent.core.energy import State
 from energy_agent.core.errors import UsageError
 from energy_agent.core.snapshot import DeviceView, Snapshot
@@ -170,16 +171,16 @@ def _energy(snapshot: Snapshot, workload: str) -> dict[str, object]:
         sample = views[uuid].sample
         power = sample.power_mw if sample is not None and uuid in held else None
         device: dict[str, object] = {"uuid": uuid, "gpu": views[uuid].info.index, "held": uuid in held}
-        device |= {
-            "joules": sum(entry.energy_uj for entry in own) / UJ_PER_J,
-            "shared": len(snapshot.owners.get(uuid, ())) > 1,
-        }
+        device |= {"joules": sum(entry.energy_uj for entry in own) / UJ_PER_J} if own else {}
+        device["shared"] = len(snapshot.owners.get(uuid, ())) > 1
         device |= _limits(views[uuid]) if uuid in held else {}
         devices.append(device | ({"power_w": power / 1000} if power is not None else {}))
+    if reason := next((reason for uuid in held if uuid in views and (reason := _unknown(views[uuid]))), ""):
+        return {"devices": devices, "reason": reason}
     total = sum(entry.energy_uj for entry in rows)
     active = sum(entry.energy_uj for entry in rows if entry.state is State.ACTIVE)
     gain = max((views[entry.device].gain_uncertainty_ratio for entry in rows if entry.device in views), default=0.0)
-    edge = 2 * sum(views[uuid].edge_uj for uuid in {entry.device for entry in rows} if uuid in views)
+    edge = 2 * sum(views[uuid].edge_uj or 0 for uuid in {entry.device for entry in rows} if uuid in views)
     low, high = max(0, total - edge) / (1 + gain) / UJ_PER_J, (total + edge) / (1 - gain) / UJ_PER_J
     tokens = sum(t.tokens for t in snapshot.tokens if t.workload == workload and t.phase == TRAINING)
     steps = {s.phase: s.steps for s in snapshot.steps if s.workload == workload}
@@ -192,6 +193,15 @@ def _energy(snapshot: Snapshot, workload: str) -> dict[str, object]:
         if count:
             said[name] = total / UJ_PER_J / count
     return said
+
+
+def _unknown(view: DeviceView) -> str:
+    """Why the energy of a device that a workload holds is not known; "" if it is."""
+    if not view.up:
+        return f"GPU {view.info.index}: {view.reason}"
+    if not view.metered:
+        return f"GPU {view.info.index}: {NO_SENSOR}"
+    return "" if view.edge_uj is not None else f"GPU {view.info.index}: no interval was recorded since the agent started"
 
 
 def _hour(hour: EngineHour) -> dict[str, object]:

@@ -6,6 +6,7 @@ Laws (tests/energy_agent/metering/test_gpu.py):
   difference of the counter, however many readings lie between them; so a lost reading or a dead agent loses nothing.
 - Once: energy recorded by integration while the counter stood still is subtracted again unless the counter is known not to have
   gone on behind its face; the doubt is a Gap.
+- Absent: a device without energy counter and without power has a Gap and device time, and no energy, for as long as that lasts.
 - Bounded: whatever no sensor saw is a Gap whose bound is no less than the energy the device can have drawn. A reset between two
   readings that follow each other is closed by instant power, within the same bounds. Over a reboot or a load of the driver the
   counter is known to have begun again, whatever it shows. A fall is a wrap only if the device cannot have drawn a whole range:
@@ -19,11 +20,14 @@ an interval. Between two intervals that share a reading the edges are the same e
 
 from dataclasses import dataclass, replace
 
+from energy_agent.core.boundary import NO_SENSOR
 from energy_agent.core.energy import DeviceSample, Gap, Interval, Method
-from energy_agent.core.meters.difference import CounterFault, ceiling_uj, energy_uj, growth_uj, start_of, trapezoid_uj
+from energy_agent.core.meters.difference import CounterFault, ceiling_uj, energy_uj, gap_of, growth_uj, start_of, trapezoid_uj
 from energy_agent.core.units import NS_PER_S, UJ_PER_MJ
 
 _WRAPS_UJ = ((1 << 32) * UJ_PER_MJ, (1 << 64) * UJ_PER_MJ)
+_PATIENCE_NS = 900 * NS_PER_S
+"""A counter that returns within this time closes the time without it; later the time is a gap."""
 RESET, RELOAD, REBOOT = "counter reset", "driver reload", "reboot"
 """Why a counter restarted, as the reason of the gap."""
 
@@ -36,11 +40,14 @@ class SensorLimits:
         tick_ns: the longest time between two ticks of the energy counter, jitter included.
         power_max_mw: what the device can draw at most, transients included; bounds every gap and unmasks impossible readings.
         gap_ns: readings further apart than this are a gap in our own readings: the counter bridges it, integration cannot.
+        limit_known: the device reports its highest power limit; else `power_max_mw` is that of any board, and what a device
+            without sensor draws has no bound.
     """
 
     tick_ns: int
     power_max_mw: int
     gap_ns: int
+    limit_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +88,12 @@ class MeterState:
 
 @dataclass(frozen=True, slots=True)
 class MeterStep:
-    """What one reading adds."""
+    """What one reading adds. `time` is that of a device without a sensor: its energy is in no sum."""
 
     state: MeterState
     interval: Interval | None = None
     gap: Gap | None = None
+    time: Interval | None = None
 
 
 def advance(
@@ -216,12 +224,25 @@ def _unseen(state: MeterState, sample: DeviceSample, sensor: SensorLimits, durat
 def _by_power(state: MeterState, sample: DeviceSample, sensor: SensorLimits, duration_ns: int) -> MeterStep:
     """Without a counter at one of the two readings: power, where both have it and lie close enough."""
     if sample.power_mw is None and sample.energy_mj is None:
-        return MeterStep(state)  # nothing to measure with; the next reading that has something closes the gap
+        if state.power_mw is None and state.energy_mj is None:
+            return _unmetered(state, sample, sensor, duration_ns)
+        if duration_ns <= _PATIENCE_NS:
+            return MeterStep(state)  # nothing to measure with; the next reading that has something closes the gap
     if sample.power_mw is None or state.power_mw is None or duration_ns > sensor.gap_ns:
-        return _unseen(state, sample, sensor, duration_ns, "no energy counter and no power readings")
+        return _unseen(state, sample, sensor, duration_ns, NO_SENSOR)
     gap = _gap(state, sample, sensor, 0, 0, "sensor stuck") if state.blind_ns else None
     interval = _trapezoid(state, sample, sensor, duration_ns)
     return MeterStep(_anchor(sample, state.boot_id, state.driver_epoch, state.surplus_uj), interval, gap)
+
+
+def _unmetered(state: MeterState, sample: DeviceSample, sensor: SensorLimits, duration_ns: int) -> MeterStep:
+    """Neither reading has energy or power: a gap, and the time for the device's owners where readings follow each other."""
+    start_ns = start_of(state.t_ns, sample.t_ns, duration_ns)
+    max_mw = sensor.power_max_mw if sensor.limit_known else None
+    gap = gap_of(sample.uuid, start_ns, sample.t_ns, max_mw, NO_SENSOR, duration_ns=duration_ns)
+    time = Interval(sample.uuid, start_ns, sample.t_ns, 0, Method.MODELLED, 0, _active(sample))
+    anchor = _anchor(sample, state.boot_id, state.driver_epoch, state.surplus_uj)
+    return MeterStep(anchor, None, gap, time if duration_ns <= sensor.gap_ns else None)
 
 
 def _most_uj(sensor: SensorLimits, duration_ns: int) -> int:

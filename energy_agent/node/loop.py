@@ -255,7 +255,7 @@ class Agent:
 
     def _sensor_errors(self) -> dict[str, SensorError]:
         devices = self.snapshot.devices if self.snapshot is not None else ()
-        return {view.info.uuid: SensorError(view.gain_uncertainty_ratio, round(view.edge_uj)) for view in devices}
+        return {v.info.uuid: SensorError(v.gain_uncertainty_ratio, v.edge_uj) for v in devices if v.edge_uj is not None}
 
     def _snapshot(self) -> Snapshot:
         node, sampler = self.sampler.node, self.sampler

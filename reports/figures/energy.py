@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from reports.ledger.sums import DeviceClassEnergy, PartEnergy
+
+UNSEEN: Final = "no sensor of its devices measured it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,11 @@ class BoundedEnergy:
             self.energy_uj + other.energy_uj, self.gain_uj + other.gain_uj, self.edge_uj + other.edge_uj,
             self.gap_uj + other.gap_uj, self.unbounded + other.unbounded, self.open + other.open,
         )  # fmt: skip
+
+    @property
+    def unseen(self) -> bool:
+        """No sensor saw any of it: there are bounds at most, and no energy."""
+        return not self.energy_uj and bool(self.gap_uj or self.open)
 
     @property
     def low_uj(self) -> int | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from energy_agent.site.building.ratio import Amount
-from reports.figures.energy import BoundedEnergy, active_energy, held_energy
+from reports.figures.energy import UNSEEN, BoundedEnergy, active_energy, held_energy
 from reports.inputs import Organisation, SiteInputs
 from reports.ledger.sums import LedgerSums, PartCost, PartEnergy, SiteWindow
 from reports.site.building import BuildingEnergy
@@ -125,6 +125,8 @@ class BoundaryEnergies:
 def amount_of(energy: BoundedEnergy) -> Amount:
     """A sum of the ledger in uJ with its bounds."""
     low, high = energy.low_uj, energy.high_uj
+    if energy.unseen:
+        return Amount(None, reason=UNSEEN)
     return Amount(Fraction(energy.energy_uj), None if low is None else Fraction(low), None if high is None else Fraction(high))
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from energy_agent.core.units import UJ_PER_J, decimal
 from energy_agent.site.building.ratio import Amount
-from reports.figures.energy import BoundedEnergy
+from reports.figures.energy import UNSEEN, BoundedEnergy
 
 LEDGER = ("ledger",)
 """Source of a figure that needs the ledger alone."""
@@ -104,8 +104,8 @@ def energy_figure(
     """The figure of a sum of the ledger, in J to the last uJ."""
     low = None if energy.low_uj is None else Fraction(energy.low_uj, UJ_PER_J)
     high = None if energy.high_uj is None else Fraction(energy.high_uj, UJ_PER_J)
-    value = Fraction(energy.energy_uj, UJ_PER_J)
-    return Figure(identity, value, "J", method, within, coverage, low, high, LEDGER, dims=dims or {})
+    value, reason = (None, UNSEEN) if energy.unseen else (Fraction(energy.energy_uj, UJ_PER_J), None)
+    return Figure(identity, value, "J", method, within, coverage, low, high, LEDGER, dims=dims or {}, reason=reason)
 
 
 def energy_text(energy_uj: int) -> str:

@@ -155,7 +155,7 @@ def _of_period(
     used = days_in(days, windows)
     verify_files(system, used, [kind_file(kind) for kind in _READ])
     cut = [d for d in used if d.start_ns < windows[d.site].start_ns or d.end_ns > windows[d.site].end_ns]
-    verify_files(system, cut, [kind_file(kind) for kind in ("cell", "span")])
+    verify_files(system, cut, [kind_file(kind) for kind in ("cell", "time", "span")])
     year = days_in(days, windows if compared else _year(windows, until_start=True))
     verify_files(system, _unused_days(year, used), [kind_file(kind) for kind in METER_SUMS])
     window = savings_period(request, days)

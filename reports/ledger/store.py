@@ -20,7 +20,7 @@ MEMORY: Final = "1GB"
 THREADS: Final = 2
 _SQL: Final = {"int64": "BIGINT", "string": "VARCHAR", "bool_": "BOOLEAN"}
 _WHOLE_DAY: Final = ("holder_day", "span_day")
-_EDGE: Final = {"edge_cell": "cell", "edge_span": "span", "edge_gap": "gap"}
+_EDGE: Final = {"edge_cell": "cell", "edge_time": "time", "edge_span": "span", "edge_gap": "gap"}
 METER_SUMS: Final = ("workload", "holder_day", "span_day")
 """What is read of a building's meters of every day."""
 METER_ROWS: Final = ("cell", "span", "gap")

@@ -9,6 +9,11 @@ UNION ALL
 SELECT f.site, f.day_ns, p.cluster, p.node, p.device, p.workload, p.state, p.method, p.energy_uj, p.gpu_ns,
        p.start_ns, p.end_ns, p.edge_first_uj, p.edge_inner_uj, p.edge_last_uj
 FROM edge_cell AS p JOIN file AS f ON f.path = p.filename
+WHERE p.cell_start_ns >= f.from_ns AND p.cell_start_ns < f.to_ns
+UNION ALL
+SELECT f.site, f.day_ns, p.cluster, p.node, p.device, p.workload, p.state, '' AS method, 0 AS energy_uj, p.gpu_ns,
+       p.start_ns, p.end_ns, 0 AS edge_first_uj, 0 AS edge_inner_uj, 0 AS edge_last_uj
+FROM edge_time AS p JOIN file AS f ON f.path = p.filename
 WHERE p.cell_start_ns >= f.from_ns AND p.cell_start_ns < f.to_ns;
 
 CREATE OR REPLACE VIEW edge_gap_in AS

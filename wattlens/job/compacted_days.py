@@ -15,7 +15,7 @@ from wattlens.job.address import JobAddress
 from wattlens.job.record import JobRecord
 
 _READ: Final = ("holder_day", "span_day", "workload_cell", "tokens", "steps", "phase", "gap", "workload", "device")
-_ROWS: Final = ("cell", "span")
+_ROWS: Final = ("cell", "time", "span")
 _NAMES: Final = {"cluster": "VARCHAR", "node": "VARCHAR", "workload": "VARCHAR"}
 _CANDIDATES: Final = """
 SELECT DISTINCT p.cluster, p.node, p.workload, p.workload_kind, p.labels, p.since_ns, max(p.sequence) AS sequence

@@ -24,8 +24,9 @@ def efficiency_lines(report: JobReport) -> Iterator[str]:
     yield f"GPU Utilized: {duration_text(report.active_ns)}"
     yield f"GPU Efficiency: {percent_text(report.active_ns, held_ns)} of {duration_text(held_ns)} GPU time"
     simulated = ", simulated" if report.simulated else ""
-    yield f"Energy Utilized: {energy_text(report.energy.energy_uj)} ({bounds_text(report)}{simulated})"
-    yield f"Energy Idle: {energy_text(report.idle_uj)} ({percent_text(report.idle_uj, report.energy.energy_uj)})"
+    if not report.energy.unseen:
+        yield f"Energy Utilized: {energy_text(report.energy.energy_uj)} ({bounds_text(report)}{simulated})"
+        yield f"Energy Idle: {energy_text(report.idle_uj)} ({percent_text(report.idle_uj, report.energy.energy_uj)})"
     for noun, amount in (("Step", report.joules_per_step), ("Token", report.joules_per_token)):
         if amount.value is not None:
             yield f"Energy per {noun}: {joules_text(Fraction(amount.value))}"

@@ -11,7 +11,7 @@ from wattlens.job.address import JobAddress
 from wattlens.job.record import JobRecord
 from wattlens.usage.ledger_rows import Columns, LedgerPeriod, SegmentColumns, column_rows, read_segments
 
-_OF_WORKLOADS: Final = ("cell", "span", "tokens", "steps", "phase", "workload")
+_OF_WORKLOADS: Final = ("cell", "time", "span", "tokens", "steps", "phase", "workload")
 _WHOLE: Final = {"span": ("",)}
 _RUN: Final = ("start_ns", "end_ns", "edge_first_uj", "edge_inner_uj", "edge_last_uj")
 

@@ -10,6 +10,7 @@ from typing import Any, Final, TextIO
 from energy_agent.core.text import printable
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from energy_agent.site.building.ratio import Amount
+from reports.figures.energy import UNSEEN
 from reports.period import utc_text
 from wattlens.job.record import TRAINING
 from wattlens.job.statement import JobNode, JobReport
@@ -90,9 +91,13 @@ def _count(number: int, noun: str) -> str:
 
 def _figures(report: JobReport) -> Iterator[tuple[str, str, str]]:
     energy = report.energy
-    yield "Energy", energy_text(energy.energy_uj), bounds_text(report)
-    yield "  active", energy_text(report.active_uj), percent_text(report.active_uj, energy.energy_uj)
-    yield "  idle", energy_text(report.idle_uj), f"{percent_text(report.idle_uj, energy.energy_uj)}, allocated, no kernel ran"
+    if energy.unseen:
+        yield "Energy", "-", f"{UNSEEN}; {bounds_text(report)}"
+    else:
+        yield "Energy", energy_text(energy.energy_uj), bounds_text(report)
+        yield "  active", energy_text(report.active_uj), percent_text(report.active_uj, energy.energy_uj)
+        idle = f"{percent_text(report.idle_uj, energy.energy_uj)}, allocated, no kernel ran"
+        yield "  idle", energy_text(report.idle_uj), idle
     held_ns = report.active_ns + report.idle_ns
     yield (
         "GPU time",
@@ -135,7 +140,7 @@ def _node_lines(report: JobReport) -> Iterator[str]:
         cells.append(
             (
                 f"{node.cluster}/{node.node}" if clusters else node.node,
-                energy_text(node.energy_uj),
+                energy_text(node.energy_uj) if node.energy_uj else "-",
                 percent_text(node.idle_uj, node.energy_uj),
                 number_text(node.gpu_ns / NS_PER_HOUR),
                 _minute(node.first_ns),
@@ -156,7 +161,8 @@ def _remaining_nodes(nodes: tuple[JobNode, ...]) -> tuple[str, str, str, str, st
     hours = sum(node.gpu_ns for node in nodes) / NS_PER_HOUR
     first, last = min(node.first_ns for node in nodes), max(node.last_ns for node in nodes)
     idle = percent_text(idle_uj, energy_uj)
-    return f"{len(nodes)} others", energy_text(energy_uj), idle, number_text(hours), _minute(first), _minute(last)
+    energy = energy_text(energy_uj) if energy_uj else "-"
+    return f"{len(nodes)} others", energy, idle, number_text(hours), _minute(first), _minute(last)
 
 
 def write_json(report: JobReport, file: TextIO) -> None:
@@ -170,12 +176,12 @@ def write_json(report: JobReport, file: TextIO) -> None:
         "boundary": "node" if report.whole_nodes else "gpu",
         "from": utc_text(report.first_ns),
         "to": utc_text(report.last_ns),
-        "energy_uj": str(energy.energy_uj),
-        "active_uj": str(report.active_uj),
-        "idle_uj": str(report.idle_uj),
-        "gpu_uj": str(report.gpu_uj),
-        "energy_kwh": float(decimal_text(Fraction(energy.energy_uj, UJ_PER_KWH))),
     }
+    sums = {"energy": energy.energy_uj, "active": report.active_uj, "idle": report.idle_uj, "gpu": report.gpu_uj}
+    document |= {f"{name}_uj": None if energy.unseen else str(uj) for name, uj in sums.items()}
+    document["energy_kwh"] = None if energy.unseen else float(decimal_text(Fraction(energy.energy_uj, UJ_PER_KWH)))
+    if energy.unseen:
+        absent |= dict.fromkeys((*(f"{name}_uj" for name in sums), "energy_kwh"), UNSEEN)
     for name, uj, rounding in (("lower", energy.low_uj, ROUND_FLOOR), ("upper", energy.high_uj, ROUND_CEILING)):
         document[f"energy_kwh_{name}"] = None if uj is None else float(decimal_text(Fraction(uj, UJ_PER_KWH), rounding))
         if uj is None:
@@ -211,8 +217,8 @@ def write_json(report: JobReport, file: TextIO) -> None:
         {
             "cluster": node.cluster,
             "node": node.node,
-            "energy_uj": str(node.energy_uj),
-            "idle_uj": str(node.idle_uj),
+            "energy_uj": str(node.energy_uj) if node.energy_uj else None,
+            "idle_uj": str(node.idle_uj) if node.energy_uj else None,
             "gpu_hours": node.gpu_ns / NS_PER_HOUR,
             "gpus": node.gpus,
             "workloads": node.workloads,

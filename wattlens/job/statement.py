@@ -17,7 +17,7 @@ from energy_agent.core.boundary import is_gpu
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.workloads.job_identity import job_address
 from energy_agent.site.building.ratio import Amount
-from reports.figures.energy import BoundedEnergy
+from reports.figures.energy import UNSEEN, BoundedEnergy
 from reports.ledger.sums import MeteredNode
 from wattlens.job.address import JobAddress, single_address
 from wattlens.job.record import TRAINING, JobRecord, NodeWorkload
@@ -128,8 +128,8 @@ class JobReport:
         return self._per(self.token_count[0], NO_TOKENS)
 
     def _per(self, count: int, reason: str) -> Amount:
-        if not count:
-            return Amount(None, reason=reason)
+        if not count or self.energy.unseen:
+            return Amount(None, reason=UNSEEN if count else reason)
         value, low, high = (
             None if uj is None else Fraction(uj, 1_000_000 * count)
             for uj in (self.energy.energy_uj, self.energy.low_uj, self.energy.high_uj)
@@ -201,7 +201,7 @@ def _energy(record: JobRecord, whole: bool) -> tuple[BoundedEnergy, int, int]:
     gains = gains_of(record.gain_ppm, energy_uj)
     open_places = record.open_places | short_hosts(record.devices)
     open_devices = {place[2] for place in open_places}
-    energy = BoundedEnergy()
+    energy = BoundedEnergy(open=int(not energy_uj))  # device time alone says nothing about energy
     for device, uj in energy_uj.items():
         gain_uj, unbounded = gain_error(device, uj, gains)
         energy += BoundedEnergy(uj, gain_uj, 0, 0, unbounded, int(device in open_devices))

@@ -32,10 +32,10 @@ def comment_of(job: EndedJob, report: JobReport, process_tracking: str = "cgroup
     """
     energy = report.energy
     values: dict[str, str | None] = {
-        "energy_j": _joules(energy.energy_uj),
+        "energy_j": None if energy.unseen else _joules(energy.energy_uj),
         "energy_j_low": None if energy.low_uj is None else _joules(energy.low_uj),
         "energy_j_high": None if energy.high_uj is None else _joules(energy.high_uj),
-        "idle_j": _joules(report.idle_uj),
+        "idle_j": None if energy.unseen else _joules(report.idle_uj),
         "gpu_h": f"{(report.active_ns + report.idle_ns) / NS_PER_HOUR:.4g}",
         "nodes": str(len(report.nodes)),
         "allocated_nodes": str(job.nodes) if job.nodes > len(report.nodes) else None,  # of these, some have no energy here

@@ -55,7 +55,7 @@ from wattlens.usage.statement import (
 )
 
 _READ = ("holder_day", "span_day", "workload_cell", "tokens", "steps", "gap", "workload", "device")
-_ROWS = ("cell", "span")
+_ROWS = ("cell", "time", "span")
 BY_WORKLOAD = "hourly prices and grid intensities apply per workload, not per GPU or node"
 
 

@@ -44,7 +44,7 @@ from wattlens.usage.statement import (
     in_order,
 )
 
-_SUMMED: Final = ("cell", "span", "gap")
+_SUMMED: Final = ("cell", "time", "span", "gap")
 _MEASURED: Final = (State.ACTIVE.value, State.IDLE.value)
 Columns = Mapping[str, Sequence[Any]]
 Owner = tuple[str, str, str]
@@ -174,7 +174,7 @@ def read_segments(source: Path, period: LedgerPeriod) -> Iterator[SegmentColumns
             yield _columns(table.read(path))
     rows: list[Row] = [*view.book.open_rows(), *view.book.facts.values()]
     kinds = table.columns_of(rows)
-    for kind in ("cell", "span", "gap"):
+    for kind in _SUMMED:
         if kind in kinds:
             period.cover(min(kinds[kind]["start_ns"]), max(kinds[kind]["end_ns"]))
     latest = max((known.sequence for known in view.segments), default=0) + 1

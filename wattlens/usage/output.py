@@ -11,6 +11,7 @@ from typing import Any, Final, TextIO
 from energy_agent.core.text import harmless, printable
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.site.building.ratio import Amount
+from reports.figures.energy import UNSEEN, BoundedEnergy
 from reports.figures.figure import QUOTIENT_DIGITS
 from reports.period import utc_text
 from wattlens.usage.statement import RowKey, RowKind, Usage, UsageRow, joined
@@ -80,18 +81,20 @@ def _numbers(usage: Usage, row: UsageRow) -> dict[str, Any]:
 def _values(usage: Usage, row: UsageRow) -> dict[str, Any]:
     energy, absent = row.energy, dict[str, str]()
     values: dict[str, Any] = {"kind": row.key.kind.value, "name": row.key.name}
-    values["energy_kwh"] = decimal_text(Fraction(energy.energy_uj, UJ_PER_KWH))
+    values["energy_kwh"] = None if energy.unseen else decimal_text(Fraction(energy.energy_uj, UJ_PER_KWH))
     for name, uj, rounding in (("lower", energy.low_uj, ROUND_FLOOR), ("upper", energy.high_uj, ROUND_CEILING)):
         values[f"energy_kwh_{name}"] = None if uj is None else decimal_text(Fraction(uj, UJ_PER_KWH), rounding)
         if uj is None:
             absent[f"energy_kwh_{name}"] = NO_BOUNDS if energy.unbounded else NO_UPPER
     whole_uj = usage.total.energy.energy_uj
-    values["share_ratio"] = decimal_text(Fraction(energy.energy_uj, whole_uj)) if whole_uj else None
+    values["share_ratio"] = decimal_text(Fraction(energy.energy_uj, whole_uj)) if whole_uj and not energy.unseen else None
     if not whole_uj:
         absent["share_ratio"] = "no energy in the period"
-    values["energy_uj"] = str(energy.energy_uj)
-    names = ("active_uj", "idle_uj", "unallocated_uj", "unattributed_uj")
-    values |= {name: str(uj) for name, uj in zip(names, row.parts.values, strict=True)}
+    names = ("energy_uj", "active_uj", "idle_uj", "unallocated_uj", "unattributed_uj")
+    amounts = (energy.energy_uj, *row.parts.values)
+    values |= {name: None if energy.unseen else str(uj) for name, uj in zip(names, amounts, strict=True)}
+    if energy.unseen:
+        absent |= dict.fromkeys(("energy_kwh", "share_ratio", *names), UNSEEN)
     for name, amount in (("cost", row.cost), ("co2e_g", row.carbon)):
         values[name] = None if amount.value is None else decimal_text(amount.value)
         values[f"{name}_lower"] = None if amount.low is None else decimal_text(amount.low, ROUND_FLOOR)
@@ -128,11 +131,11 @@ def table_lines(usage: Usage, shown: int = SHOWN, only: RowKey | None = None) ->
     digits = _digits(usage.total.energy.energy_uj, UJ_PER_KWH)
     columns: list[tuple[str, list[str]]] = [
         (usage.by.value.upper(), [printable(row.key.name) for row in rows]),
-        ("KWH", [_fixed(Fraction(row.energy.energy_uj, UJ_PER_KWH), digits) for row in rows]),
+        ("KWH", [_energy(row, row.energy.energy_uj, digits) for row in rows]),
         ("LOWER", [_bound(row.energy.low_uj, digits, floor) for row in rows]),
         ("UPPER", [_bound(row.energy.high_uj, digits, ceil) for row in rows]),
-        ("SHARE", [_percent(row.energy.energy_uj, usage.total.energy.energy_uj) for row in rows]),
-        ("IDLE KWH", [_fixed(Fraction(row.parts.idle_uj, UJ_PER_KWH), digits) for row in rows]),
+        ("SHARE", [_percent(row.energy, usage.total.energy) for row in rows]),
+        ("IDLE KWH", [_energy(row, row.parts.idle_uj, digits) for row in rows]),
     ]
     columns += _amounts(f"COST {usage.currency}".strip(), [row.cost for row in rows])
     columns += _amounts("CO2E g", [row.carbon for row in rows])
@@ -213,13 +216,17 @@ def _fixed(value: Fraction, digits: int) -> str:
     return f"{float(value):,.{digits}f}"
 
 
+def _energy(row: UsageRow, uj: int, digits: int) -> str:
+    return _DASH if row.energy.unseen else _fixed(Fraction(uj, UJ_PER_KWH), digits)
+
+
 def _bound(uj: int | None, digits: int, to_whole: Callable[[Fraction], int]) -> str:
     """A bound rounded outwards, so that rounding never narrows an interval."""
     return _DASH if uj is None else _fixed(Fraction(to_whole(Fraction(uj * 10**digits, UJ_PER_KWH)), 10**digits), digits)
 
 
-def _percent(part_uj: int, whole_uj: int) -> str:
-    return _share(Fraction(part_uj, whole_uj)) if whole_uj else _DASH
+def _percent(part: BoundedEnergy, whole: BoundedEnergy) -> str:
+    return _DASH if part.unseen or not whole.energy_uj else _share(Fraction(part.energy_uj, whole.energy_uj))
 
 
 def _share(ratio: Fraction) -> str:

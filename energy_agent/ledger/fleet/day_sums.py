@@ -28,7 +28,7 @@ DAY_COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """Columns of each table with their pyarrow types.
 
-holder_day: the day's cells of one (device, workload, state, method).
+holder_day: the day's cells of one (device, workload, state, method); of device time without a sensor `method` is "".
 span_day: the day's spans of one (device, workload), with what no sensor saw; workload "" is the whole device.
 workload_cell: what a workload used in a cell: GPU energy by state, energy of whole hosts, device time held on GPUs.
 """
@@ -57,10 +57,12 @@ class NodeDay:
         self._totals = [0, 0, 0, 0]  # energy of everything, of GPUs, of hosts; device time of GPUs
 
     def add(self, columns: Mapping[str, Columns]) -> None:
-        """Add rows, by kind. The sums ignore rows without energy, span or gap."""
+        """Add rows, by kind. The sums ignore rows without energy, device time, span or gap."""
         if "cell" in columns:
             self._add_cells(columns["cell"])
             self._count(columns["cell"])
+        if "time" in columns:
+            self._add_times(columns["time"])
         if "span" in columns:
             self._add_spans(columns["span"])
         if "gap" in columns:
@@ -95,6 +97,14 @@ class NodeDay:
             else:
                 use[_BUCKETS.get(key[2], _OTHER)] += energy_uj
                 use[_GPU_NS] += gpu_ns
+
+    def _add_times(self, times: Columns) -> None:
+        """Add rows of device time, which have neither energy nor edges."""
+        rows = len(times["device"])
+        none = dict.fromkeys(("energy_uj", "edge_first_uj", "edge_inner_uj", "edge_last_uj"), [0] * rows)
+        cells = {**times, **none, "method": [""] * rows}
+        self._add_cells(cells)
+        self._count(cells)
 
     def _add_spans(self, spans: Columns) -> None:
         known, intervals = self._spans, self._intervals

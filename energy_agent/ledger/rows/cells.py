@@ -10,7 +10,7 @@ from typing import Final
 
 from energy_agent.core.energy import Entry, Gap, Method, Steps, Tokens
 from energy_agent.core.units import split_integer
-from energy_agent.ledger.rows.kinds import CELL_NS, INT64_MAX, PPM, Cell, EdgeRow, GapRow, StepRow, TokenRow
+from energy_agent.ledger.rows.kinds import CELL_NS, INT64_MAX, PPM, Cell, DeviceTimeRow, EdgeRow, GapRow, StepRow, TokenRow
 from energy_agent.ledger.rows.uncertainty import EdgeRun
 
 # Between two readings of a counter the error at the shared reading is the same; integrated power has no such readings.
@@ -57,6 +57,15 @@ def entry_rows(entries: Sequence[Entry]) -> list[Cell | EdgeRow]:
     """Entries as cells, and spans of the whole device and of each owner; all shares of an interval have to be among them."""
     parts = cell_rows(entries)
     return [*parts, *span_rows(parts)]
+
+
+def time_rows(entries: Sequence[Entry]) -> Iterator[DeviceTimeRow | EdgeRow]:
+    """Entries of devices without a sensor: their device time alone, with spans as other entries have them."""
+    parts = cell_rows(entries)
+    for part in parts:
+        key = part.cell_start_ns, part.device, part.workload, part.state
+        yield DeviceTimeRow(*key, part.run.start_ns, part.run.end_ns, part.gpu_ns)
+    yield from span_rows(parts)
 
 
 def cell_rows(entries: Sequence[Entry]) -> list[Cell]:

@@ -35,6 +35,19 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceTimeRow:
+    """Device time of one (device, workload, state) within a cell in which the device had no sensor of its energy."""
+
+    cell_start_ns: int
+    device: str
+    workload: str
+    state: State
+    start_ns: int
+    end_ns: int
+    gpu_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class EdgeRow:
     """How a device (workload "") or one owner of it was metered within a cell: the edges that did not cancel."""
 
@@ -266,6 +279,7 @@ def _device(*, device: str, since_ns: int, sku: str, gain_ppm: int) -> DeviceFac
 
 
 _BLOCK: Final = ("uj", "work", "ns", "itl_us", "itl_count")
+_GPU_TIME: Final = Sum("gpu_ns", "gpu_ns", ("workload", "state"), stays=("state",), named=True)
 _ENTRIES: Final = (
     RowType(
         "cell",
@@ -279,9 +293,19 @@ _ENTRIES: Final = (
         make=_cell,
         sums=(
             Sum("energy", "energy_uj", ("device", "workload", "state", "method"), stays=("device", "state", "method")),
-            Sum("gpu_ns", "gpu_ns", ("workload", "state"), stays=("state",), named=True),
+            _GPU_TIME,
         ),
         bounds=("run.bound_uj",),
+    ),
+    RowType(
+        "time",
+        DeviceTimeRow,
+        {"cell_start_ns": Form.CELL, "device": Form.TEXT, "workload": Form.TEXT, "state": Form.STATE}
+        | _INTERVAL
+        | {"gpu_ns": Form.COUNT},
+        _OWN_INTERVAL,
+        merge={**_LONGEST, "gpu_ns": add},
+        sums=(_GPU_TIME,),
     ),
     RowType(
         "span",
