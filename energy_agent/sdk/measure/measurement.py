@@ -38,7 +38,7 @@ class DeviceEnergy:
         high: most.
         edge_joules: half-width of what the window adds, gain error left out.
         method: counter; sampling counter, where it may add up samples of power; counter interpolation, where power within its
-            ticks differs from the model; agent.
+            ticks differs from the model; integrated power, where there is no counter; agent.
         reason: why there is no number, or why its interval is wide.
     """
 

@@ -17,6 +17,7 @@ import time
 from contextlib import suppress
 from types import FrameType
 
+from energy_agent.core.boundary import NO_SENSOR
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
@@ -25,6 +26,7 @@ from energy_agent.devices.nvml.abi import NvmlError
 from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.runtime.clock import clock_for
 from energy_agent.runtime.parent import end_with_parent
+from energy_agent.sdk.measure.power import AVERAGE_S, INSTANT_S, PowerReadings
 from energy_agent.sdk.measure.sampler_windows import Windows
 from energy_agent.sdk.measure.ticks import SensorRecord, TickTracker
 from energy_agent.sdk.measure.visible import named_devices, visible_devices
@@ -39,13 +41,23 @@ _RETRY_S = 1.0
 
 
 class SampledGpu:
-    """One GPU, read for its ticks."""
+    """One GPU, read for the ticks of its counter, or without a counter for its power."""
 
     def __init__(self, nvml: RealNvml, handle: object, uuid: str, records: dict[str, SensorRecord]) -> None:
         """`records`: by the name of the GPU's model."""
         self.uuid, self._nvml, self._handle = uuid, nvml, handle
-        codes = {a.field_id: a.code for a in nvml.field_values(handle, _FIELDS)}
-        self._fields = tuple(f for f in _FIELDS if codes[f] == abi.SUCCESS or f == abi.FIELD_TOTAL_ENERGY)
+        self.due_s = 0.0
+        try:
+            codes = {a.field_id: a.code for a in nvml.field_values(handle, _FIELDS)}
+        except NvmlError as error:
+            codes = dict.fromkeys(_FIELDS, error.code)
+        instant = codes[abi.FIELD_POWER_INSTANT] == abi.SUCCESS
+        self.tracker: TickTracker | PowerReadings
+        self._fields: tuple[int, ...] = _FIELDS if instant else (abi.FIELD_TOTAL_ENERGY,)
+        if codes[abi.FIELD_TOTAL_ENERGY] in abi.OFF and not uuid.startswith("MIG-"):
+            self._fields = (abi.FIELD_POWER_INSTANT,) if instant else ()
+            self.tracker = PowerReadings(INSTANT_S if instant else AVERAGE_S)
+            return
         model = ""
         with suppress(NvmlError):
             model = nvml.name(handle)
@@ -53,23 +65,28 @@ class SampledGpu:
         with suppress(NvmlError):
             limit_w = nvml.power_limit_range_mw(handle)[1] / 1e3
         self.tracker = TickTracker(records.setdefault(model, SensorRecord()), limit_w)
-        self.due_s = 0.0
 
     def read(self, clock: Clock) -> None:
-        """One reading; raises NvmlError where the counter does not answer."""
+        """One reading; raises NvmlError where the counter, or without one the power, does not answer."""
         asked_ns = clock.boot_ns()
+        if not self._fields and isinstance(self.tracker, PowerReadings):
+            try:
+                power_mw = self._nvml.power_usage_mw(self._handle)
+            except NvmlError as error:
+                raise NvmlError(error.code, NO_SENSOR) if error.code in abi.OFF else error from None
+            self.tracker.feed(asked_ns / NS_PER_S, clock.boot_ns() / NS_PER_S, power_mw / 1e3)
+            return
         answers = {a.field_id: a for a in self._nvml.field_values(self._handle, self._fields)}
         answered_ns = clock.boot_ns()
         for answer in answers.values():
             if answer.code != abi.SUCCESS:
                 raise NvmlError(answer.code, f"field {answer.field_id}")
         power = answers.get(abi.FIELD_POWER_INSTANT)
-        self.tracker.feed(
-            asked_ns / NS_PER_S,
-            answered_ns / NS_PER_S,
-            answers[abi.FIELD_TOTAL_ENERGY].value / 1e3,
-            power.value / 1e3 if power else None,
-        )
+        read_s = asked_ns / NS_PER_S, answered_ns / NS_PER_S
+        if isinstance(self.tracker, PowerReadings):
+            self.tracker.feed(*read_s, answers[abi.FIELD_POWER_INSTANT].value / 1e3)
+            return
+        self.tracker.feed(*read_s, answers[abi.FIELD_TOTAL_ENERGY].value / 1e3, power.value / 1e3 if power else None)
 
 
 class TickSampler:

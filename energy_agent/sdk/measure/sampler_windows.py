@@ -7,8 +7,9 @@ from math import isfinite
 
 from energy_agent.metering.interpolation import Tick, energy_between
 from energy_agent.sdk.measure.correlation import combined, mean_correlation
+from energy_agent.sdk.measure.power import PowerReadings, integrated
 from energy_agent.sdk.measure.ticks import TickTracker
-from energy_agent.sdk.measure.wire import COUNTER, INTERPOLATED, SAMPLING
+from energy_agent.sdk.measure.wire import COUNTER, INTERPOLATED, POWER, SAMPLING
 
 FINE_S = 1.5
 """Duration of fine reading after a window opens, and again after it closes; the counter covers the time between."""
@@ -34,7 +35,7 @@ class SampledWindow:
 class Windows:
     """Windows over `trackers`, one per device; `failures` has the reason why a device cannot be read now."""
 
-    def __init__(self, trackers: Mapping[str, TickTracker], failures: Mapping[str, str]) -> None:
+    def __init__(self, trackers: Mapping[str, TickTracker | PowerReadings], failures: Mapping[str, str]) -> None:
         self._trackers, self._failures = trackers, failures
         self._open: dict[int, SampledWindow] = {}
         self._closing: dict[int, SampledWindow] = {}
@@ -96,7 +97,7 @@ class Windows:
         for uuid, ticks in window.ticks.items():
             reason = self._fault(uuid, window, ticks)
             devices[uuid] = {"reason": reason} if reason else self._device(self._trackers[uuid], window, ticks, halves)
-        correlation = mean_correlation([tracker.ticks for tracker in self._trackers.values()])
+        correlation = mean_correlation([t.ticks for t in self._trackers.values() if isinstance(t, TickTracker)])
         spread_j = combined([spread for spread, _ in halves], correlation)
         return {"devices": devices, "half_j": combined((spread_j, sum(hidden for _, hidden in halves)), 0.0)}
 
@@ -130,10 +131,19 @@ class Windows:
         return ""
 
     def _device(
-        self, tracker: TickTracker, window: SampledWindow, ticks: list[Tick], halves: list[tuple[float, float]]
+        self,
+        tracker: TickTracker | PowerReadings,
+        window: SampledWindow,
+        ticks: list[Tick],
+        halves: list[tuple[float, float]],
     ) -> dict[str, object]:
         """The reply for a device; adds its half-widths, by errors of a known spread and by bounds, to `halves`."""
         assert window.end_s is not None
+        if isinstance(tracker, PowerReadings):
+            joules, bound_j = integrated(ticks, tracker.period_s, window.start_s, window.end_s)
+            halves.append((0.0, bound_j))
+            reason = "the GPU has no energy counter, so its power readings are integrated"
+            return {"joules": joules, "half_j": bound_j, "method": POWER, "reason": reason}
         ticks = tracker.narrowed(ticks)
         energy = energy_between(ticks, window.start_s, window.end_s, tracker.power, tracker.longest_s)
         joules, half_j, method, reason = energy.joules, tracker.halves_j(energy), COUNTER, ""

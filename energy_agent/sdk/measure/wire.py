@@ -13,8 +13,9 @@ ASK = struct.Struct("=q")
 WAKE = b"\0"
 ANSWER_B = 1 << 17
 OPEN, CLOSE = 1, 2
-COUNTER, SAMPLING, INTERPOLATED = "counter", "sampling counter", "counter interpolation"
-"""Methods of a window: by the counter; by one that may add up samples of power; along straight lines, within bounds."""
+COUNTER, SAMPLING, INTERPOLATED, POWER = "counter", "sampling counter", "counter interpolation", "integrated power"
+"""Methods of a window: by the counter; by one that may add up samples of power; along straight lines, within bounds; by
+readings of power, where there is no counter."""
 _SLOTS = 1 << 15
 _HEAD_B = 64
 _SLOT = struct.Struct("=qqqqq")  # sequence, kind, number, instant in ns of the node's boot clock, all of them xor-ed
