@@ -127,7 +127,7 @@ def _of_the_ledger() -> Iterator[Alert]:
         "last segment and the first new reading is a gap.",
     )  # fmt: skip
     yield Alert(
-        "WattlensEnergyUnseen", f"{unseen} > {UNSEEN_SHARE} * {seen}", "15m", "warning",
+        "WattlensEnergyUnseen", f"{unseen} > {UNSEEN_SHARE} * ({seen} or 0 * {unseen})", "15m", "warning",
         "{{ $labels.instance }} measured too little of its GPUs' energy for a report.",
         f"The upper bound of its gaps in six hours exceeds {UNSEEN_SHARE:.0%} of the metered energy.",
     )  # fmt: skip

@@ -30,6 +30,7 @@ from energy_agent.core.workloads.job_identity import tenant_of
 from energy_agent.core.workloads.tokens import TokenTotals
 from energy_agent.ledger.journal.journal import Batch, DeviceFacts, Totals
 from energy_agent.ledger.journal.recovery import lost_devices
+from energy_agent.ledger.rows.cells import time_rows
 from energy_agent.owners.processes import ProcessOwners
 from energy_agent.owners.resolver import OwnerResolver
 from energy_agent.reader.supervisor import DeviceHealth
@@ -251,6 +252,10 @@ class Accountant:
             if workload in self._facts:
                 self._learn([replace(self._facts[workload], since_ns=recorded.t_ns)])
 
+    def unmetered_workloads(self) -> set[str]:
+        """Workloads that hold a device without a sensor now."""
+        return {workload for account in self._accounts.values() if account.unmetered for workload in account.held_by}
+
     def recent_workloads(self) -> set[str]:
         """Workloads that hold a device, or did so within the retention."""
         return self._last_held.names()
@@ -290,8 +295,8 @@ class Accountant:
             states[Component.NODE] = {ONLY: self._node.dump()}
         self._changed = find_changes(self._stored, states, _COMPLETE)
         ended = dict.fromkeys(self._leaving, self._now_ns)
-        rows = [*p.proof, *phase_rows(p.entries, self._phases)]
-        return Batch(p.entries, p.gaps, p.tokens, p.actions, p.facts, p.devices, self._changed, p.steps, ended, rows, p.times)
+        rows = [*p.proof, *phase_rows(p.entries, self._phases), *time_rows(p.times)]
+        return Batch(p.entries, p.gaps, p.tokens, p.actions, p.facts, p.devices, self._changed, p.steps, ended, rows)
 
     def _find_leaving(self) -> list[str]:
         """Workloads that are not there any more and have nothing that waits for a commit: looked for every now and then."""

@@ -68,11 +68,6 @@ class CommittedTotals:
             if phase != REQUEST and name != ENDED and (name in workloads or name not in self.held):
                 yield TokenCount(name, model, phase, count)
 
-    def gap_bound(self, device: str, *, metered: bool) -> int | None:
-        """Upper bound in uJ of what no sensor saw of a device; None where nothing bounds it, or nothing was recorded yet."""
-        bound_uj = self.totals.gap_bound_uj.get(device)
-        return bound_uj or (0 if bound_uj is None and metered else None)
-
     def steps(self, workloads: Collection[str]) -> Iterator[StepCount]:
         """Steps of workloads."""
         for (name, phase), count in self.totals.steps.items():

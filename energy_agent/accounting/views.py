@@ -50,7 +50,7 @@ def device_view(
         gain_uncertainty_ratio=gain_uncertainty_ratio,
         edge_uj=account.edge_uj,
         event_ns=event_ns,
-        gap_bound_uj=recorded.gap_bound(account.info.uuid, metered=metered) if bounded else None,
+        gap_bound_uj=recorded.totals.gap_bound(account.info.uuid, metered=metered) if bounded else None,
         sharing=account.policy if up else "",
     )
 
@@ -78,5 +78,5 @@ def host_fields(
 
 def _host_view(device: str, sums: CommittedTotals, gain: float | None) -> HostView:
     own = sums.devices.get(device) or DeviceTotals()
-    gap_uj = sums.gap_bound(device, metered=True)
+    gap_uj = sums.totals.gap_bound(device, metered=True)
     return HostView(device, dict(own.by_method), own.unallocated, dict(own.unattributed), gap_uj, gain)

@@ -29,8 +29,9 @@ def families(snapshot: SiteSnapshot) -> FamilySamples:
         facts, labels = meter.facts, (snapshot.site, meter.facts.id, meter.facts.role)
         more = (facts.position or "", facts.parent, facts.zone, facts.source)
         by_family["facility_meter_info"].append(((*labels, *more), "1"))
-        by_family["facility_energy_joules_total"].append((labels, decimal(meter.energy_uj, UJ_PER_J)))
-        by_family["facility_energy_gap_bound_joules_total"].append((labels, decimal(meter.gap_bound_uj, UJ_PER_J)))
+        for name, uj in (("energy", meter.energy_uj), ("energy_gap_bound", meter.gap_bound_uj)):
+            if uj is not None:
+                by_family[f"facility_{name}_joules_total"].append((labels, decimal(uj, UJ_PER_J)))
         by_family["facility_energy_gain_uncertainty_ratio"].append((labels, decimal(facts.accuracy_ppm, _PPM)))
         if meter.power_mw is not None:
             by_family["facility_power_watts"].append((labels, decimal(meter.power_mw, _MILLI)))

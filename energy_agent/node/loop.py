@@ -236,13 +236,16 @@ class Agent:
 
     def _join_tokens(self, entries: list[Entry]) -> None:
         """What engines did and what was recorded to their devices, over the same intervals."""
-        rows = self.tokens.deltas()
+        unmetered = self.accountant.unmetered_workloads()
+        rows = [row for row in self.tokens.deltas() if row.workload not in unmetered]
         self.per_token.served(rows)
         samples = [view.sample for view in self.snapshot.devices if view.sample is not None] if self.snapshot else []
         self.per_token.add_entries(entries, {s.uuid: s.gpu_percent / 100 for s in samples if s.gpu_percent is not None})
         self.per_token.settle(self.clock.utc_ns())
         self.per_token.forget(self.tokens.served())
-        self.prices.add(entries, rows, self._engines())
+        engines = self._engines()
+        partly = {engines.get(workload) for workload in unmetered}  # what all of their GPUs draw is not known
+        self.prices.add(entries, rows, {workload: of for workload, of in engines.items() if of not in partly})
         self.prices.settle(self.clock.utc_ns(), self.per_token.views(), self._sensor_errors())
 
     def _engines(self) -> dict[str, str]:

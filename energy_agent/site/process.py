@@ -163,14 +163,15 @@ class SiteProcess:
                 energy[device] = energy.get(device, 0) + uj
         health = self.poller.health(self.account.faults)
         up = {h.source.partition(":")[2] for h in health if h.up}
+        known = {facts: energy.get(facts.device(site), 0 if facts.id in up else None) for facts in self.declared}
         views = tuple(
             FacilityView(
                 facts,
-                energy.get(facts.device(site), 0),
-                totals.gap_bound_uj.get(facts.device(site), 0),
+                uj,
+                totals.gap_bound(facts.device(site), metered=uj is not None),
                 self.account.power_mw(facts.id, boot_ns) if facts.id in up else None,
             )
-            for facts in self.declared
+            for facts, uj in known.items()
         )
         cost, ledger = cost_of("site", os.getpid()), self.journal.stats()
         contain = self._neighbours.contain

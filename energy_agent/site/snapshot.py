@@ -15,8 +15,8 @@ class FacilityView:
     """One meter. `power_mw` has the value None while the meter does not answer or its readings are not plausible."""
 
     facts: MeterFacts
-    energy_uj: int
-    gap_bound_uj: int
+    energy_uj: int | None  # None before its first reading
+    gap_bound_uj: int | None  # None: nothing bounds it
     power_mw: int | None
 
 

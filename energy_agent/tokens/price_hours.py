@@ -118,7 +118,8 @@ class PriceHours:
                 end_ns = start_ns + HOUR_NS
                 known = min(engine.energy_until_ns, engine.tokens_until_ns) >= end_ns and now_ns >= end_ns + 5 * NS_PER_S
                 if known or now_ns >= end_ns + PATIENCE_NS:
-                    engine.final.append(_view(name, engine, hour, errors, final=True))
+                    if hour.devices:  # without energy there is nothing to divide
+                        engine.final.append(_view(name, engine, hour, errors, final=True))
                     del engine.hours[start_ns]
             if now_ns - engine.seen_ns > HOURS_KEPT * HOUR_NS:
                 del self._engines[name]
@@ -128,7 +129,8 @@ class PriceHours:
         found: list[EngineHour] = []
         for name, engine in sorted(self._engines.items()):
             found += engine.final
-            found += [_view(name, engine, hour, errors, final=False) for _, hour in sorted(engine.hours.items())]
+            hours = [hour for _, hour in sorted(engine.hours.items()) if hour.devices]
+            found += [_view(name, engine, hour, errors, final=False) for hour in hours]
         return tuple(found)
 
     def restart(self) -> None:

@@ -5,7 +5,7 @@ SELECT c.site, c.class, c.state, c.method, sum(c.energy_uj) AS energy_uj, sum(c.
        coalesce(sum((c.energy_uj * g.gain_ppm + 999999 - g.gain_ppm) // (1000000 - g.gain_ppm)), 0) AS gain_uj,
        count(*) - count(g.gain_ppm) AS unbounded
 FROM (SELECT site, class, device, state, method, sum(energy_uj) AS energy_uj, sum(edge_uj) AS edge_uj
-      FROM classed GROUP BY site, class, device, state, method) AS c
+      FROM classed WHERE method <> '' GROUP BY site, class, device, state, method) AS c
 LEFT JOIN gain AS g ON g.site = c.site AND g.device = c.device
 GROUP BY c.site, c.class, c.state, c.method
 ORDER BY c.site, c.class, c.state, c.method;
@@ -73,6 +73,7 @@ JOIN (SELECT DISTINCT cluster, node, workload, name FROM who) AS h
   ON h.cluster = c.cluster AND h.node = c.node AND h.workload = c.workload
 WHERE c.class = 'gpu' AND c.workload <> ''
 GROUP BY c.site, c.part, h.name
+HAVING sum(c.energy_uj) > 0
 ORDER BY sum(c.energy_uj) DESC, c.site, h.name, c.part
 LIMIT 50;
 

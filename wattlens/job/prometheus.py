@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
-from energy_agent.core.boundary import host
+from energy_agent.core.boundary import host, is_gpu
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.history_import.dcgm import exporter_label
 from energy_agent.ledger.rows.kinds import CELL_NS, PPM
@@ -170,7 +170,8 @@ def _add_energy(record: JobRecord, series: JobSeries) -> None:
         record.add_metered((*owner[:2], device), 1, 0)
     gains = series.devices("gpu_energy_gain_uncertainty_ratio", "uuid")
     gains |= series.devices("node_nongpu_energy_gain_uncertainty_ratio", "domain")
-    record.gain_ppm |= {device: round(ratio * PPM) for device, ratio in gains.items() if device in record.device_uj}
+    known = {device for device in record.device_uj if device in edges_j or not is_gpu(device)}  # else there are no bounds
+    record.gain_ppm |= {device: round(ratio * PPM) for device, ratio in gains.items() if device in known}
 
 
 def _add_windows(record: JobRecord, series: JobSeries) -> dict[Owner, tuple[int, int]]:

@@ -171,7 +171,10 @@ def _reasons(usage: Usage, rows: Sequence[UsageRow]) -> Iterator[str]:
         lines.append(f"No bounds: {_count(energy.unbounded, 'device')} with unknown sensor error")
     elif energy.open:
         lines.append(f"No upper bound: {_count(energy.open, 'device')} with a gap of unbounded energy")
-    for name, amounts in (("cost", [row.cost for row in rows]), ("CO2e", [row.carbon for row in rows])):
+    seen = [row for row in rows if not row.energy.unseen]
+    if len(seen) < len(rows):
+        lines.append(f"No energy: {UNSEEN}")
+    for name, amounts in (("cost", [row.cost for row in seen]), ("CO2e", [row.carbon for row in seen])):
         missing = [amount.reason for amount in amounts if amount.value is None]
         if missing:
             lines.append(f"No {name}: {missing[-1]}")  # of the total, which lacks what any row lacks

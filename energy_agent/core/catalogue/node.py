@@ -32,6 +32,7 @@ _LEDGER = (
     "From the journal: starts at 0, survives restarts, never falls. Absent while the GPU does not respond; then "
     "resumes at a higher value."
 )
+_ENERGY = _LEDGER + " Absent if the GPU has no energy counter and reports no power."
 _FACT = "Always 1; the labels have the information."
 _ALWAYS = "Always present."
 _HEALTH = "Read once per sampling.health_period_s; absent when older than two periods, and while the GPU does not respond."
@@ -81,18 +82,21 @@ CATALOGUE: tuple[Signal, ...] = (
            (*GPU, "field", "reason"), "Present only while the reading is absent."),
     # GPU: energy
     Signal("gpu_energy_joules_total", "counter", "joules", "Energy of the GPU, by measurement method.", (*GPU, "method"),
-           _LEDGER + " Methods are disjoint: counter, integrated, bridged, modelled; their sum is the energy of the GPU."),
+           _ENERGY + " Methods are disjoint: counter, bridged, integrated; their sum is the energy of the GPU. A method is "
+           "present if the GPU has its sensor."),
     Signal("gpu_energy_gain_uncertainty_ratio", "gauge", "ratio",
            "Bound of the systematic error of the energy, as a ratio; constant over time, so it does not average out.", GPU,
            _READING),
     Signal("gpu_energy_edge_uncertainty_joules", "gauge", "joules",
-           "Bound of the energy's error at each of the two edges of a window.", GPU, _READING),
+           "Bound of the energy's error at each of the two edges of a window.", GPU,
+           _READING + " Appears with the first interval after the agent's start."),
     Signal("gpu_energy_gap_bound_joules_total", "counter", "joules",
-           "Upper bound of energy that no sensor saw; not part of the energy counters.", GPU, _LEDGER),
+           "Upper bound of energy that no sensor saw; not part of the energy counters.", GPU,
+           _LEDGER + " Absent if nothing bounds that energy: a GPU without sensor whose power limit is unknown."),
     Signal("gpu_unallocated_energy_joules_total", "counter", "joules",
-           "Energy of the GPU while it was not allocated to a workload.", GPU, _LEDGER),
+           "Energy of the GPU while it was not allocated to a workload.", GPU, _ENERGY),
     Signal("gpu_unattributed_energy_joules_total", "counter", "joules", "Energy whose workload is unknown, by reason.",
-           (*GPU, "reason"), _LEDGER + " Reasons: unknown_holder, gap, starting."),
+           (*GPU, "reason"), _ENERGY + " Reasons: unknown_holder, gap, starting."),
     Signal("gpu_sharing_info", "info", "",
            "Policy that divides the energy of the GPU among its workloads: exclusive, sm_time, equal, mig_slice or "
            "mig_activity (docs/attribution.md).", (*GPU, "policy"),
@@ -230,10 +234,10 @@ CATALOGUE: tuple[Signal, ...] = (
            "Energy of a workload on a GPU: active while a kernel ran, idle while the GPU was only allocated to it.",
            (*WORKLOAD, *POD, "uuid", "state", "method"),
            "From the journal; appears at 0 when the workload is first seen, stays holders.retention_s (15 minutes) after "
-           "its end; absent while the GPU does not respond, then resumes at a higher value."),
+           "its end; absent while the GPU does not respond, then resumes at a higher value; absent without a sensor."),
     Signal("workload_gpu_seconds_total", "counter", "seconds", "GPU time allocated to a workload, over all its GPUs.",
            (*WORKLOAD, *POD, "state"),
-           "As workload_energy_joules_total, but present also while one of its GPUs does not respond."),
+           "As workload_energy_joules_total, but present also while one of its GPUs does not respond or has no sensor."),
     Signal("workload_nongpu_energy_joules_total", "counter", "joules",
            "A workload's share of the node's energy without GPUs, by allocated GPU time; never part of "
            "workload_energy_joules_total.",
@@ -241,12 +245,14 @@ CATALOGUE: tuple[Signal, ...] = (
     Signal("namespace_energy_joules_total", "counter", "joules",
            "Energy of all workloads of a namespace, including ended ones.",
            ("namespace",),
-           "From the journal; stays when a workload ends, so short workloads count too. After the first 1000 namespaces, "
+           "From the journal; appears with the first workload on a GPU that has a sensor, stays when a workload ends, so "
+           "short workloads count too. After the first 1000 namespaces, "
            'further ones are counted together in namespace="(other)".'),
     Signal("owner_energy_joules_total", "counter", "joules",
            "Energy of all workloads of an owner (the job, service or cluster that created a pod), including ended ones.",
            ("namespace", "owner"),
-           "From the journal; stays when a workload ends. With more than 1000 owners, those of the namespace or Slurm "
+           "From the journal; appears with the first workload on a GPU that has a sensor, stays when a workload ends. "
+           "With more than 1000 owners, those of the namespace or Slurm "
            'user with the most owners are merged into owner="(other)" of their namespace, which rises by their energy at '
            "once."),
     Signal("tokens_total", "counter", "",

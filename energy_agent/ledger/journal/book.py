@@ -36,8 +36,6 @@ class Batch:
     """Workloads whose totals join those of all that have ended, with the UTC ns: the journal keeps no row of each for good."""
     rows: Sequence[Row] = ()
     """Rows of any other kind, as they are to stand in the ledger: within one cell each."""
-    times: Sequence[Entry] = ()
-    """Device time on devices without a sensor, as entries whose energy is not recorded."""
 
     def ledger_rows(self) -> Iterator[Row]:
         """All of it as rows of the ledger.
@@ -45,7 +43,7 @@ class Batch:
         Raises:
             JournalError: something runs backwards or is negative: a broken meter, not recorded.
         """
-        for entry in (*self.entries, *self.times):
+        for entry in self.entries:
             _refuse_unsound(entry, min(entry.energy_uj, entry.edge_uj, entry.gpu_ns))
         for gap in self.gaps:
             _refuse_unsound(gap, gap.bound_uj)
@@ -54,7 +52,6 @@ class Batch:
         for steps in self.steps:
             _refuse_unsound(steps, steps.steps)
         yield from cells.entry_rows(self.entries)
-        yield from cells.time_rows(self.times)
         yield from cells.gap_rows(self.gaps)
         yield from cells.token_rows(self.tokens)
         yield from cells.step_rows(self.steps)

@@ -47,6 +47,11 @@ class Totals:
     entries: int = 0
     commits: int = 0
 
+    def gap_bound(self, device: str, *, metered: bool) -> int | None:
+        """Upper bound in uJ of what no sensor saw of a device; None where nothing bounds it, or no sensor has seen any."""
+        bound_uj = self.gap_bound_uj.get(device)
+        return bound_uj or (0 if bound_uj is None and metered else None)
+
 
 @dataclass(slots=True)
 class Tally:

@@ -138,9 +138,9 @@ def agent_reading(response: MetricsResponse, uuid: str) -> AgentReading | None:
     edge_j = response.of_gpu("gpu_energy_edge_uncertainty_joules", uuid)
     rows = response.rows("source_last_success_timestamp_seconds")
     read_s = next((v for own, v in rows if own.get("source") == "nvml" and own.get("device") == uuid), None)
-    if energy_j is None or edge_j is None or read_s is None or not response.of_gpu("gpu_up", uuid):
+    gap_j = response.of_gpu("gpu_energy_gap_bound_joules_total", uuid)
+    if energy_j is None or edge_j is None or gap_j is None or read_s is None or not response.of_gpu("gpu_up", uuid):
         return None
-    gap_j = response.of_gpu("gpu_energy_gap_bound_joules_total", uuid) or 0.0
     return AgentReading(round(read_s * NS_PER_S), round(sweep_s(response) * NS_PER_S), energy_j, edge_j, gap_j)
 
 

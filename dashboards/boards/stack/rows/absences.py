@@ -14,7 +14,7 @@ _TO_NODE = Link("Node and GPUs", "wattlens-gpu", {"instance": "instance"})
 def coverage() -> PanelRow:
     """Metered energy, and its share with a known owner."""
     seen, unseen = (f"increase({recorded(name, scope='node')}[{RANGE}])" for name in (GPU_ENERGY, GPU_UNSEEN))
-    share = f"clamp_max(sum({unseen}) / (sum({seen}) > 0), 1)"
+    share = f"clamp_max(sum({unseen}) / (sum({seen}) > 0 or sum({unseen}) > 0), 1)"
     power = recorded(NODE_POWER, f'bucket!="{HOST}"', scope="node")
     lost = recorded(NODE_POWER, bucket("unattributed"), scope="node")
     whole = f"(sum({integral(power, RANGE)}) > 0)"

@@ -1,0 +1,119 @@
+"""GPUs without a sensor in statements of the ledger: bounds and GPU time, never 0 J."""
+
+import io
+import json
+import re
+
+import pytest
+
+from energy_agent.core.energy import State
+from energy_agent.ledger import chain
+from energy_agent.ledger.rows.kinds import CELL_NS
+from energy_agent.site.building.ratio import Amount
+from reports.figures.energy import UNSEEN, BoundedEnergy
+from reports.figures.evidence import amount_of
+from reports.figures.figure import energy_figure
+from tests.energy_agent.accounting.test_absent_sensors import Boards
+from tests.energy_agent.accounting.test_accountant import SECOND, T0
+from wattlens.job.address import parse_address
+from wattlens.job.efficiency import efficiency_lines
+from wattlens.job.output import text_lines, write_json
+from wattlens.job.record import JobRecord
+from wattlens.job.statement import report_of
+from wattlens.usage.compacted_days import read_days
+from wattlens.usage.ledger_rows import read_usage
+from wattlens.usage.output import table_lines
+from wattlens.usage.output import write_json as write_usage_json
+from wattlens.usage.rates import parse_price, with_price
+from wattlens.usage.statement import GroupBy
+
+PERIOD = T0 - T0 % CELL_NS, T0 - T0 % CELL_NS + CELL_NS
+BOUND_UJ = 4 * 840_000_000
+
+
+@pytest.fixture
+def node(tmp_path):
+    """GPU-0 has a counter, GPU-1 no sensor, GPU-2 no sensor and no known power limit; each is used by its own workload."""
+    made = Boards(tmp_path, [({"energy_mj"}, True, True), (set(), True, True), (set(), True, False)])
+    for _ in range(5):
+        made.sweep()
+        made.commit()
+    yield made
+    made.journal.close()
+
+
+def test_verify_finds_no_fault(node):
+    node.journal.seal(None)
+    node.journal.close()
+    report = chain.verify([node.folder])
+    assert [fault for one in report.chains for fault in one.faults] == []
+    node.open()
+
+
+@pytest.mark.parametrize("by", [GroupBy.GPU, GroupBy.WORKLOAD])
+def test_usage_has_bounds_and_a_reason_and_no_joules(node, by):
+    usage = with_price(read_usage(node.folder, by, *PERIOD), parse_price("0.2EUR/kWh"))
+    rows = {row.key.name.split("-")[-1]: row for row in usage.rows}
+    assert [rows[name].energy.unseen for name in "012"] == [False, True, True]
+    assert (rows["1"].energy.low_uj, rows["1"].energy.high_uj, rows["2"].energy.high_uj) == (0, BOUND_UJ, None)
+    assert rows["1"].cost == Amount(None, reason=UNSEEN)
+    assert usage.total.energy.energy_uj == 4 * 300_000_000
+    file = io.StringIO()
+    write_usage_json(usage, file)
+    document = json.loads(file.getvalue())
+    printed = {row["name"].split("-")[-1]: row for row in document["rows"]}
+    names = ("energy_kwh", "energy_uj", "active_uj", "idle_uj", "unallocated_uj", "unattributed_uj", "share_ratio")
+    assert all(printed["1"][name] is None and printed["1"]["absent"][name] == UNSEEN for name in names)
+    assert printed["1"]["energy_kwh_upper"] == pytest.approx(BOUND_UJ / 3.6e12)
+    assert document["coverage_ratio"] == pytest.approx(4 * SECOND / 3 / CELL_NS, abs=1e-6)
+    table = "\n".join(table_lines(usage))
+    assert re.search(r"-1 +- +0\.0000000 +0\.0009334 +- +- +-\n", table)
+    assert f"No energy: {UNSEEN}\n" in table
+
+
+def test_compacted_days_give_the_same_statement_as_the_rows(node):
+    node.journal.seal(None)
+    segments = node.folder / "segments"
+    for by in (GroupBy.GPU, GroupBy.WORKLOAD):
+        rows, days = read_usage(segments, by, *PERIOD), read_days(str(segments), by, *PERIOD)
+        assert [(row.key, row.energy, row.parts) for row in days.rows] == [(r.key, r.energy, r.parts) for r in rows.rows]
+        assert days.scope.metered_ns == rows.scope.metered_ns == 4 * SECOND
+
+
+def record_of(*, gap_uj, by_device):
+    owner = ("c", "n", "slurm-1")
+    record = JobRecord("test", T0, T0 + 4 * SECOND)
+    record.workloads[owner] = "slurm", {"job": "1"}
+    if by_device:
+        record.add_energy(owner, "GPU-1", State.ACTIVE, 0, 4 * SECOND)
+        record.add_span(owner, "GPU-1", (T0, T0 + 4 * SECOND, 0, 0, 0), gap_uj)
+        record.gain_ppm["GPU-1"] = 50_000
+    else:
+        record.add_gpu_time(owner, State.ACTIVE, 4 * SECOND)
+    record.add_steps(owner, "training", T0, T0 + 4 * SECOND, 10)
+    return record
+
+
+@pytest.mark.parametrize(("by_device", "high"), [(True, "3.360 kJ"), (False, "a gap without a bound")])
+def test_a_job_on_gpus_without_sensor_has_time_and_a_reason_and_no_joules(by_device, high):
+    report = report_of(record_of(gap_uj=BOUND_UJ, by_device=by_device), parse_address("slurm/1"))
+    text = "\n".join(text_lines(report))
+    assert f"Energy    -  {UNSEEN}; 0 J to {high}" in text
+    assert "GPU time" in text
+    assert report.joules_per_step == Amount(None, reason=UNSEEN)
+    file = io.StringIO()
+    write_json(report, file)
+    document = json.loads(file.getvalue())
+    assert [document[name] for name in ("energy_uj", "active_uj", "idle_uj", "gpu_uj", "energy_kwh")] == [None] * 5
+    assert document["absent"]["energy_kwh"] == UNSEEN
+    assert document["gpu_hours_active"] == pytest.approx(4 / 3600)
+    assert document["nodes"][0]["energy_uj"] is None
+    assert not [line for line in efficiency_lines(report) if line.startswith("Energy")]
+
+
+def test_figures_of_a_report_are_absent_with_bounds():
+    energy = BoundedEnergy(gap_uj=BOUND_UJ)
+    figure = energy_figure("energy.gpu/site/a", energy, "none", "gpu")
+    assert (figure.value, figure.reason, figure.low, figure.high) == (None, UNSEEN, 0, 3360)
+    assert amount_of(energy) == Amount(None, reason=UNSEEN)
+    assert amount_of(BoundedEnergy()).value == 0
