@@ -1,20 +1,27 @@
 """Whatever sensors a GPU lacks: no series of it exists, nothing is 0 for "not measured", and the ledger stays exact."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from energy_agent.accounting.node import NodeAccount, NodePlan
+from energy_agent.accounting.totals import RecordedTotals
+from energy_agent.accounting.views import host_fields
 from energy_agent.core.boundary import NO_SENSOR, UNBOUNDED
-from energy_agent.core.energy import DeviceInfo, DeviceSample, ProcessUse, State
+from energy_agent.core.energy import DeviceInfo, DeviceSample, Method, ProcessUse, State, WorkloadFacts
+from energy_agent.core.meters.reading import MeterReading, Scope
 from energy_agent.exposition.openmetrics import families
 from energy_agent.ledger.rows.kinds import Cell, DeviceTimeRow, GapRow
+from energy_agent.ledger.rows.totals import Totals
 from energy_agent.local_api.history import EnergyHistory
 from energy_agent.local_api.routes import _energy
 from energy_agent.reader.supervisor import DeviceHealth
-from tests.energy_agent.accounting.test_accountant import SECOND, T0, Node, assert_conserved
+from tests.energy_agent.accounting.test_accountant import IDENTITY, SECOND, T0, Node, assert_conserved
+from tests.energy_agent.exposition.test_openmetrics import EMPTY
 from tests.support import examples
 
 POWERS = {
@@ -181,3 +188,42 @@ def test_a_counter_that_stops_answering_is_bridged_within_a_quarter_of_an_hour_a
         gaps = [row for row in node.rows(GapRow) if row.device == "GPU-0"]
         assert bool(gaps) == (method is None)
         assert sum(row.energy_uj for row in bridged) == 601 * 300_000_000
+
+
+@pytest.mark.parametrize(("bound_uj", "shown"), [(0, []), (7_000_000, [(("host",), "7")])])
+def test_a_host_whose_meter_never_responded_has_a_bound_at_most(bound_uj, shown):
+    sums = RecordedTotals(Totals(gap_bound_uj={"host:c:n": bound_uj})).sums()
+    by_family = families(replace(EMPTY, **host_fields(sums, {"work"}, (), {})))
+    assert by_family.get("node_nongpu_energy_gap_bound_joules_total", []) == shown
+    assert not [name for name in by_family if "nongpu" in name and "gap_bound" not in name]
+
+
+def test_namespaces_and_owners_without_a_metered_gpu_have_no_energy():
+    recorded = RecordedTotals()
+    for workload in ("pod-1", "pod-2"):
+        recorded.learn(WorkloadFacts(workload, T0, "pod", {"namespace": f"ns-{workload}", "owner": f"Job/{workload}"}))
+    recorded.see("GPU-0", "pod-1", Method.COUNTER)
+    assert recorded.sums().namespace_uj == {"ns-pod-1": 0}
+    assert recorded.sums().owner_uj == {("ns-pod-1", "Job/pod-1"): 0}
+    recorded.states_without(["pod-1", "pod-2"])
+    recorded.forget()
+    assert recorded.sums().namespace_uj == {"ns-pod-1": 0}
+    assert recorded.sums().owner_uj == {("ns-pod-1", "Job/pod-1"): 0}
+
+
+def test_host_energy_is_bounded_and_has_an_owner_where_a_gpu_has_no_sensor(tmp_path):
+    """The host is what the node's meter counts beyond the GPUs, so that it holds what this GPU drew."""
+    made = Boards(tmp_path, [(set(), True, False)])
+    plan = NodePlan("redfish", "auto", {"redfish": (60 * SECOND, 0.02)}, 0.05)
+    made.accountant._node = account = NodeAccount(IDENTITY, plan)
+    for _ in range(6):
+        made.sweep()
+        now = T0 + made.now_s * SECOND, made.now_s * SECOND + 10**12
+        reading = MeterReading("node", Scope.NODE, *now, energy_uj=made.now_s * 10**9)
+        made.accountant.add_node([("redfish", (reading,))], made.infos, *now, {"GPU-0"})
+        made.commit()
+    cells = [row for row in made.rows(Cell) if row.device == "host:c:n"]
+    assert {row.workload for row in cells} == {"work-0"}
+    assert sum(row.run.bound_uj for row in cells) >= 4 * 1_800_000_000 // 2
+    assert account.faults == {}
+    made.journal.close()

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from energy_agent.core.boundary import NO_SENSOR, UNBOUNDED
 from energy_agent.core.energy import DeviceSample, Method
 from energy_agent.core.meters.difference import energy_uj
 from energy_agent.metering.gpu import MeterState, SensorLimits, advance, gap_threshold_ns
@@ -279,3 +280,40 @@ def test_an_impossible_difference_is_a_gap_and_the_next_reading_counts_again():
 @pytest.mark.parametrize(("period_s", "threshold_s"), [(0.05, 2.5), (1, 2.5), (10, 25), (60, 150)])
 def test_the_gap_threshold_follows_the_period(period_s, threshold_s):
     assert gap_threshold_ns(round(period_s * 1e9)) == threshold_s * 1e9
+
+
+def read_at(t_s, **values):
+    return DeviceSample("GPU-x", START_NS + t_s * 10**9, (t_s + 1) * 10**9, **values)
+
+
+@law
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=20), st.booleans())
+def test_a_device_without_a_sensor_has_gaps_and_time_and_no_energy(pauses, limit_known):
+    """Time is for owners only where readings follow each other; the gaps cover all of it and are bounded by the power limit."""
+    sensor = replace(SENSOR, limit_known=limit_known)
+    step = advance(None, read_at(0), sensor, "boot")
+    t_s, gaps, held_ns = 0, [], 0
+    for pause_s in pauses:
+        t_s += pause_s
+        step = advance(step.state, read_at(t_s), sensor, "boot")
+        assert step.interval is None
+        gaps.append(step.gap)
+        if step.time is not None:
+            assert step.time.energy_uj == step.time.edge_uj == 0
+            held_ns += step.time.end_ns - step.time.start_ns
+    assert held_ns == sum(s * 10**9 for s in pauses if s * 10**9 <= sensor.gap_ns)
+    assert [gap.start_ns for gap in gaps] == [START_NS, *(gap.end_ns for gap in gaps[:-1])]
+    assert gaps[-1].end_ns == START_NS + t_s * 10**9
+    if limit_known:
+        assert sum(gap.bound_uj for gap in gaps) == energy_uj(POWER_MAX_MW, t_s * 10**9)
+        assert {gap.reason for gap in gaps} == {NO_SENSOR}
+    else:
+        assert {(gap.bound_uj, gap.reason) for gap in gaps} == {(0, UNBOUNDED + NO_SENSOR)}
+
+
+def test_a_sensor_that_appears_counts_from_its_first_reading():
+    step = advance(None, read_at(0), SENSOR, "boot")
+    step = advance(step.state, read_at(1, energy_mj=5_000_000), SENSOR, "boot")
+    assert (step.interval, step.gap.reason) == (None, NO_SENSOR)
+    step = advance(step.state, read_at(2, energy_mj=5_300_000), SENSOR, "boot")
+    assert (step.interval.energy_uj, step.gap) == (300_000_000, None)

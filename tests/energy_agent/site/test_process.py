@@ -10,6 +10,7 @@ from energy_agent.core.errors import JournalError
 from energy_agent.core.meters.facility import MeterFacts, Position, Role
 from energy_agent.core.meters.reading import MeterReading, Scope
 from energy_agent.core.units import NS_PER_S
+from energy_agent.exposition.site import families
 from energy_agent.ledger import chain
 from energy_agent.ledger.journal.journal import Journal
 from energy_agent.ledger.rows.kinds import Cell
@@ -157,3 +158,25 @@ def test_no_failing_part_ends_the_loop(tmp_path):
     site, _ = run_site(tmp_path, {10: begin, 60: end}, 100)
     assert site.snapshot.sequence >= 100
     assert recorded_energy(tmp_path) == register_uj(site)
+
+
+def test_a_meter_that_never_responded_has_no_energy(tmp_path):
+    class HalfSilent(Registers):
+        def drain(self):
+            return [(name, rows) for name, rows in super().drain() if name == "main"]
+
+        def health(self, faults):
+            return tuple(SourceHealth(f"facility:{name}", name == "main", "", "timeout") for name in UJ_PER_S)
+
+    clock = Boot()
+    journal = Journal.open(tmp_path / "journal.db", IDENTITY, utc_ns=clock.utc_ns)
+    account = SiteAccount("dc1", "boot-1", [(MAIN, 60 * NS_PER_S), (UPS, 60 * NS_PER_S)])
+    registers = HalfSilent(clock, {20: lambda: site.stop()})
+    site = SiteProcess(
+        parse_site(b"site: {name: dc1}\nmeters: []\n"), IDENTITY, clock, journal, registers, account, (MAIN, UPS)
+    )
+    site.run()
+    by_family = families(site.snapshot)
+    for name in ("facility_energy_joules_total", "facility_energy_gap_bound_joules_total"):
+        assert {labels[1] for labels, _ in by_family[name]} == {"main"}, name
+    assert {labels[1] for labels, _ in by_family["facility_meter_info"]} == {"main", "ups"}

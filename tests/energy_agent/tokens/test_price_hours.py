@@ -96,3 +96,10 @@ def test_requests_of_separate_pools_have_no_quantiles_on_one_node() -> None:
     assert (view.requests, view.outputs, view.no_lengths) == (None, None, POOLS)
     (alone,) = filled([entry(1, 100, "decode")], [replace(pool, role="")], {"decode": "pd"}, 10)
     assert (alone.requests, alone.outputs) == (3, pool.generation_per_request)
+
+
+def test_an_engine_without_energy_has_no_hour() -> None:
+    assert filled([], [row(1, 10, 100)], {"chat": "chat"}, 10) == ()
+    assert filled([], [row(1, 10, 100)], {"chat": "chat"}, 3 * 3600) == ()
+    (hour,) = filled([entry(1, 10**6)], [row(1, 10, 100)], {"chat": "chat"}, 10)
+    assert (hour.active_uj, hour.usage.generated) == (10**6, 100)
