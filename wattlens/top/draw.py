@@ -382,7 +382,7 @@ def _draw_gpu_details(gpu: GpuStatus, frame: TopFrame, view: ViewSettings, width
             ("ECC errors", f"{count(gpu.ecc_uncorrected)} uncorrected, {count(gpu.ecc_corrected)} corrected in the GPU's life"),
             ("XID errors", ", ".join(gpu.xids) or "none"),
             ("Steering", gpu.steering or "no"),
-            ("Workloads", ", ".join(gpu.workloads) or "none"),
+            ("Workloads", gpu.used_by),
         ]
     lines = _draw_facts(f"GPU {gpu.gpu}  {gpu.name}", facts, width)
     mig = [f"  {m.profile:<12} GPU instance {m.gpu_instance}, compute instance {m.compute_instance}  {m.uuid}" for m in gpu.mig]

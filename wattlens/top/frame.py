@@ -52,6 +52,11 @@ class GpuStatus:
     absent: tuple[str, ...] = ()  # "field: reason"
     power_history_w: tuple[float | None, ...] = ()  # one per reading, the last one is the latest
 
+    @property
+    def used_by(self) -> str:
+        """Its workloads, which are known by their energy: without energy of the GPU they are not known."""
+        return ", ".join(self.workloads) or ("none" if self.energy_j is not None else "-")
+
 
 @dataclass(frozen=True, slots=True)
 class WorkloadStatus:

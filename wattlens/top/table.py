@@ -70,7 +70,7 @@ GPU_COLUMNS = (
     TableColumn("ENERGY", 7, lambda g: quantity(g.since_j, "J"), 5),
     TableColumn("WHY SLOWER", 10, lambda g: ", ".join(g.why) or "-", 2, right=False, most=30, first=12),
     TableColumn("XID", 4, lambda g: ",".join(g.xids) or "-", 1, right=False, most=12, if_any=lambda g: bool(g.xids)),
-    TableColumn("WORKLOAD", 10, lambda g: ", ".join(g.workloads) or "none", 1, right=False, most=40, first=16),
+    TableColumn("WORKLOAD", 10, lambda g: g.used_by, 1, right=False, most=40, first=16),
     TableColumn("STEERING", 10, lambda g: g.steering or "no", 11, right=False, most=26, if_any=lambda g: bool(g.steering)),
     TableColumn("POWER HISTORY", 13, lambda g: "", 8, right=False, most=60, graphic=_history),
 )  # fmt: skip

@@ -172,9 +172,8 @@ def test_a_meter_that_never_responded_has_no_energy(tmp_path):
     journal = Journal.open(tmp_path / "journal.db", IDENTITY, utc_ns=clock.utc_ns)
     account = SiteAccount("dc1", "boot-1", [(MAIN, 60 * NS_PER_S), (UPS, 60 * NS_PER_S)])
     registers = HalfSilent(clock, {20: lambda: site.stop()})
-    site = SiteProcess(
-        parse_site(b"site: {name: dc1}\nmeters: []\n"), IDENTITY, clock, journal, registers, account, (MAIN, UPS)
-    )
+    config = parse_site(b"site: {name: dc1}\nmeters: []\n")
+    site = SiteProcess(config, IDENTITY, clock, journal, registers, account, (MAIN, UPS))
     site.run()
     by_family = families(site.snapshot)
     for name in ("facility_energy_joules_total", "facility_energy_gap_bound_joules_total"):

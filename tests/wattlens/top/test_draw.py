@@ -287,3 +287,9 @@ def test_an_area_is_as_high_as_its_values(values: list[float | None], width: int
     for place, value in enumerate(values[-width:][::-1]):
         filled = sum(row[width - 1 - place] != " " for row in rows)
         assert filled == (0 if value is None else max(1, -(-round(8 * height * value / 1e4) // 8)))
+
+
+def test_workloads_of_a_gpu_without_energy_are_not_stated_as_none() -> None:
+    gpu = replace(play_node().gpus[0], workloads=())
+    assert (gpu.used_by, replace(gpu, energy_j=None).used_by) == ("none", "-")
+    assert replace(gpu, workloads=("a", "b")).used_by == "a, b"
