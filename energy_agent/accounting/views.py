@@ -69,7 +69,7 @@ def host_fields(
     for share in sums.energy(shown, devices):
         held[share.workload, share.device, share.state] += share.energy_uj
     return {
-        "boundary": boundary(devices),
+        "boundary": boundary(metered),
         "meters": meters,
         "hosts": tuple(_host_view(device, sums, gains.get(device)) for device in devices),
         "host_workloads": tuple(WorkloadEnergy(w, d, s, Method.COUNTER, uj) for (w, d, s), uj in held.items()),

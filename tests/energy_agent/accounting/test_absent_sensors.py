@@ -196,6 +196,7 @@ def test_a_host_whose_meter_never_responded_has_a_bound_at_most(bound_uj, shown)
     by_family = families(replace(EMPTY, **host_fields(sums, {"work"}, (), {})))
     assert by_family.get("node_nongpu_energy_gap_bound_joules_total", []) == shown
     assert not [name for name in by_family if "nongpu" in name and "gap_bound" not in name]
+    assert by_family["energy_boundary_info"] == [(("gpu",), "1")]
 
 
 def test_namespaces_and_owners_without_a_metered_gpu_have_no_energy():
