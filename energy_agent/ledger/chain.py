@@ -16,7 +16,7 @@ from energy_agent.core.boundary import is_meter
 from energy_agent.core.errors import ChainError, UsageError
 from energy_agent.core.units import NS_PER_DAY, NS_PER_S
 from energy_agent.ledger.chain_rows import ChainRows, begins_again, without_impossible_counts
-from energy_agent.ledger.claims import Contest, MeteredSpans, Who
+from energy_agent.ledger.claims import Contest, MeteredSpans, Who, measured_devices
 from energy_agent.ledger.journal.book import LATE_NS
 from energy_agent.ledger.journal.view import JournalView
 from energy_agent.ledger.rows.kinds import INT64_MAX
@@ -148,8 +148,7 @@ def verify(
             check_header(chain, path, header, keys)
             checked = check_rows(rows.setdefault(prefix, ChainRows(skus or {})), path, content)[0]
             chain.faults += [fault for fault in checked if skus is not None or fault.kind == "twice"]
-            devices = content.columns.get("cell", {}).get("device", ())
-            claims.add((header.cluster, header.node), set(devices), header.from_ns, header.to_ns)
+            claims.add((header.cluster, header.node), measured_devices(content.columns), header.from_ns, header.to_ns)
         if content is not None and mine and content.header.sequence in known:  # what is sealed later is not in its totals yet
             chain.tally.add_rows(content.rows())
     if journal is not None:

@@ -16,10 +16,15 @@ Who = tuple[str, str]
 """Cluster and node."""
 Refused = Mapping[str, frozenset[int]]
 """Device -> starts of cells."""
-ROWS: Final = ("cell", "span", "gap")
+ROWS: Final = ("cell", "time", "span", "gap")
 """Kinds of rows that are left out of a cell that is refused."""
 _MEASURED: Final = ("cell", "span")
 """Kinds that say that a device was measured; a gap says that it was not."""
+
+
+def measured_devices(columns: Mapping[str, Mapping[str, Sequence[Any]]]) -> set[str]:
+    """Devices of whose energy or device time a segment has rows."""
+    return {device for kind in ("cell", "time") for device in columns.get(kind, {}).get("device", ())}
 
 
 class MeteredSpans:

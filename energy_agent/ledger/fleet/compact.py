@@ -20,7 +20,7 @@ from energy_agent.core.errors import ChainError, UsageError, WattlensError
 from energy_agent.ledger import chain
 from energy_agent.ledger.chain import Chain, ChainFault, Progress
 from energy_agent.ledger.chain_rows import ChainRows
-from energy_agent.ledger.claims import Conflict, Contest, MeteredSpans, Refused, Who, refused
+from energy_agent.ledger.claims import Conflict, Contest, MeteredSpans, Refused, Who, measured_devices, refused
 from energy_agent.ledger.fleet import index
 from energy_agent.ledger.fleet.index import Index, IndexedFault, IndexedSegment
 from energy_agent.ledger.fleet.parting import DayLocations, part, without
@@ -232,8 +232,8 @@ class _Pass:
             self._draft(site).add(part_of_day)
             for piece in part_of_day.pieces:
                 header = piece.header
-                devices = piece.kinds.get("cell", {}).get("device", ())
-                self.claims.add((header.cluster, header.node), set(devices), header.from_ns, header.to_ns)
+                devices = measured_devices(piece.kinds)
+                self.claims.add((header.cluster, header.node), devices, header.from_ns, header.to_ns)
 
     def _draft(self, site: str) -> Draft:
         if site not in self._drafts:

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -13,8 +14,9 @@ from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import UNSEEN, BoundedEnergy
 from reports.figures.evidence import amount_of
 from reports.figures.figure import energy_figure
+from tests.energy_agent.accounting import test_accountant
 from tests.energy_agent.accounting.test_absent_sensors import Boards
-from tests.energy_agent.accounting.test_accountant import SECOND, T0
+from tests.energy_agent.accounting.test_accountant import IDENTITY, SECOND, T0
 from wattlens.job.address import parse_address
 from wattlens.job.efficiency import efficiency_lines
 from wattlens.job.output import text_lines, write_json
@@ -48,6 +50,22 @@ def test_verify_finds_no_fault(node):
     report = chain.verify([node.folder])
     assert [fault for one in report.chains for fault in one.faults] == []
     node.open()
+
+
+def test_verify_finds_a_gpu_without_sensor_in_two_chains(node, tmp_path, monkeypatch):
+    monkeypatch.setattr(test_accountant, "IDENTITY", replace(IDENTITY, node="other"))
+    (tmp_path / "other").mkdir()
+    other = Boards(tmp_path / "other", [(set(), True, True)] * 2)
+    for each in (node, other):
+        each.sweep()
+        each.sweep()
+        each.commit()
+        each.journal.seal(None)
+    other.journal.close()
+    report = chain.verify([node.folder / "segments", other.folder / "segments"])
+    faults = [fault for one in report.chains for fault in one.faults]
+    assert {fault.kind for fault in faults} == {"twice"}
+    assert any("GPU-1" in fault.line for fault in faults)
 
 
 @pytest.mark.parametrize("by", [GroupBy.GPU, GroupBy.WORKLOAD])
