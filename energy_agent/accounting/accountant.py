@@ -187,7 +187,8 @@ class Accountant:
             self._node.gpu(sample.uuid, sample.boot_ns, entries or account.unmetered, hole)
         for entry in entries:
             self._pending.add(entry)
-        self._pending.times += account.unmetered
+        for entry in account.unmetered:
+            self._pending.add_time(entry)
         if gap is not None:
             self._add_gap(gap)
         if since_ns is not None:  # no energy: what the counter showed at `since_ns` is unknown, so rows may already have it
@@ -196,7 +197,7 @@ class Accountant:
 
     def _add_gap(self, gap: Gap) -> None:
         """Record a gap; the commit that has that of a lost journal also removes the state that asks for it."""
-        self._pending.gaps.append(gap)
+        self._pending.add_gap(gap)
         if gap.reason.endswith(JOURNAL_LOST):
             self._lost.pop(gap.device, None)
             self._take({Component.LOST_READINGS: {gap.device: ""}})

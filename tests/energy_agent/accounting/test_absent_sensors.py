@@ -228,3 +228,14 @@ def test_host_energy_is_bounded_and_has_an_owner_where_a_gpu_has_no_sensor(tmp_p
     assert sum(row.run.bound_uj for row in cells) >= 4 * 1_800_000_000 // 2
     assert account.faults == {}
     made.journal.close()
+
+
+def test_readings_without_a_sensor_between_two_commits_cost_the_journal_one_row_of_each_kind(node):
+    for _ in range(30):
+        node.sweep()
+    batch = node.accountant.batch()
+    assert len(batch.gaps) == 1
+    assert batch.gaps[0].end_ns - batch.gaps[0].start_ns == 29 * SECOND
+    assert batch.gaps[0].bound_uj == 29 * 840_000_000
+    assert [row.gpu_ns for row in batch.rows if isinstance(row, DeviceTimeRow)] == [29 * SECOND]
+    assert node.commit()
