@@ -68,6 +68,8 @@ ODD = [
 ROWS = [json.loads(line) for line in sealed(second(0)).decode().splitlines()[1:]]
 ROWS += [
     {"kind": "gap", "cell_start_ns": T0, "device": "GPU-0", "reason": "r", "start_ns": T0, "end_ns": T0 + 9, "bound_uj": 5},
+    {"kind": "time", "cell_start_ns": T0, "device": "GPU-0", "workload": "job", "state": "active", "start_ns": T0}
+    | {"end_ns": T0 + 9, "gpu_ns": 9},
     {"kind": "phase", "cell_start_ns": T0, "workload": "job", "phase": "checkpoint", "start_ns": T0, "end_ns": T0 + 9}
     | {"energy_uj": 5, "gpu_ns": 9},
     {"kind": "action", "t_ns": T0, "policy": "p", "action": "set", "setting": '{"a":1}', "outcome": "ok"}
