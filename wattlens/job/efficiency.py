@@ -19,7 +19,8 @@ def efficiency_lines(report: JobReport) -> Iterator[str]:
         yield printable(f"User/Account: {user}/{report.labels.get('account', '-')}")
     held_ns = report.active_ns + report.idle_ns
     yield f"Nodes: {len(report.nodes)}"
-    yield f"GPUs: {report.gpus}"
+    if report.gpus:
+        yield f"GPUs: {report.gpus}"
     yield f"Job Wall-clock time: {duration_text(report.last_ns - report.first_ns)}"
     yield f"GPU Utilized: {duration_text(report.active_ns)}"
     yield f"GPU Efficiency: {percent_text(report.active_ns, held_ns)} of {duration_text(held_ns)} GPU time"

@@ -68,9 +68,10 @@ def text_lines(report: JobReport) -> Iterator[str]:
     first, last = (_minute(t_ns) for t_ns in (report.first_ns, report.last_ns))
     yield printable(f"Job {report.address}, {first} to {last} UTC ({duration_text(report.last_ns - report.first_ns)})")
     simulated = "simulated " if report.simulated else ""
+    gpus = _count(report.gpus, f"{simulated}GPU") if report.gpus else f"unknown {simulated}GPUs"
     what = "whole nodes" if report.whole_nodes else f"GPUs only ({report.gpus_only})"
     yield printable(
-        f"{report.source}: {_count(report.gpus, f'{simulated}GPU')} on {_count(len(report.nodes), 'node')}, "
+        f"{report.source}: {gpus} on {_count(len(report.nodes), 'node')}, "
         f"{_count(report.workloads, _member(report))}; energy of {what}"
     )
     if report.labels:
@@ -189,7 +190,7 @@ def write_json(report: JobReport, file: TextIO) -> None:
     document |= {
         "gpu_hours_active": report.active_ns / NS_PER_HOUR,
         "gpu_hours_idle": report.idle_ns / NS_PER_HOUR,
-        "gpus": report.gpus,
+        "gpus": report.gpus or None,
         "gpus_peak": report.gpus_peak,
         "workloads": report.workloads,
         "steps": dict(report.steps),
@@ -199,6 +200,8 @@ def write_json(report: JobReport, file: TextIO) -> None:
             for phase, (energy_uj, gpu_ns) in report.phases.items()
         },
     }
+    if not report.gpus:
+        absent["gpus"] = f"GPUs are known by their energy: {UNSEEN}"
     amounts = {
         "joules_per_step": report.joules_per_step,
         "joules_per_token": report.joules_per_token,
@@ -220,7 +223,7 @@ def write_json(report: JobReport, file: TextIO) -> None:
             "energy_uj": str(node.energy_uj) if node.energy_uj else None,
             "idle_uj": str(node.idle_uj) if node.energy_uj else None,
             "gpu_hours": node.gpu_ns / NS_PER_HOUR,
-            "gpus": node.gpus,
+            "gpus": node.gpus or None,
             "workloads": node.workloads,
             "from": utc_text(node.first_ns),
             "to": utc_text(node.last_ns),

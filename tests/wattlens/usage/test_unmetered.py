@@ -126,6 +126,8 @@ def test_a_job_on_gpus_without_sensor_has_time_and_a_reason_and_no_joules(by_dev
     assert document["absent"]["energy_kwh"] == UNSEEN
     assert document["gpu_hours_active"] == pytest.approx(4 / 3600)
     assert document["nodes"][0]["energy_uj"] is None
+    assert document["gpus"] == document["nodes"][0]["gpus"] == (1 if by_device else None)
+    assert (": 1 GPU on" if by_device else ": unknown GPUs on") in text
     assert not [line for line in efficiency_lines(report) if line.startswith("Energy")]
 
 
