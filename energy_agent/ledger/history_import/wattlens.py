@@ -121,17 +121,19 @@ class AgentScrapeAccount:
         self._old, self._new = set(), set()
         devices = sorted({key[1] for key in page.values if key[0] == "total"})
         shares = self._sharing(page)
-        for device in devices:
-            before_ns = self._device_ns.get(device)
-            if before_ns is not None:
-                self._device(device, before_ns, page, shares)
+        known = {device: self._device_ns[device] for device in devices if device in self._device_ns}
+        for device, before_ns in known.items():
+            self._device(device, before_ns, page, shares)
         for device in devices:
             self._device_ns[device] = page.t_ns
         self._fresh |= self._new - self._old
         if self._page_ns is not None:
             self._counts(self._page_ns, page)
+            for key, value in page.values.items():
+                if key[0] == "gap" and key[1] not in known:  # a device without a sensor has a bound alone
+                    self._gap(key[1], self._page_ns, page, {key: value}, None)
         for key, value in page.values.items():
-            if key[0] in ("tokens", "steps", "held") or key[1] in devices:
+            if key[0] in ("tokens", "steps", "held", "gap") or key[1] in devices:
                 self._last[key] = value
         self._page_ns, self._source = page.t_ns, page.source
 

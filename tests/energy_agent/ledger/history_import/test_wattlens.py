@@ -248,3 +248,21 @@ def test_an_honest_page_is_taken_over_share_by_share(history):
     assert found.get((GPU, "b", ACTIVE, COUNTER), 0) == values[used("b")]
     assert found.get((GPU, "", State.UNALLOCATED, COUNTER), 0) == values["idle", GPU]
     assert account.unexplained_uj == 0
+
+
+def test_a_gpu_without_a_sensor_has_its_bound_and_no_energy():
+    unseen = ("gap", "GPU-2")
+    account = recorded_energy(
+        page(0, {total(): 0, unseen: 840 * J}),
+        page(15, {total(): 90 * J, unseen: 13_440 * J}),
+        page(30, {total(): 180 * J, unseen: 26_040 * J, total(device="GPU-2"): 5 * J}),
+        page(45, {total(): 270 * J, unseen: 26_040 * J, total(device="GPU-2"): 95 * J}),
+    )
+    assert [(gap.device, gap.start_ns, gap.end_ns, gap.bound_uj) for gap in account.gaps] == [
+        ("GPU-2", T0, T0 + 15 * S, 12_600 * J),
+        ("GPU-2", T0 + 15 * S, T0 + 30 * S, 12_600 * J),
+    ]
+    assert {device: sum(e.energy_uj for e in account.entries if e.device == device) for device in (GPU, "GPU-2")} == {
+        GPU: 270 * J,
+        "GPU-2": 90 * J,
+    }
