@@ -1,7 +1,7 @@
 """Windows on a GPU without an energy counter: its power readings, integrated. Pure.
 
-A reading is of power up to a sensor's window ago, and shows nothing of what power did since the reading before. So a change
-between two readings may have come anywhere within the window, each end of a window of ours may lie that far off, and a share of
+A reading is of power up to a sensor's reach ago, and shows nothing of what power did since the reading before. So a change
+between two readings may have come anywhere within the reach, each end of a window may lie that far off, and a share of
 the energy is added for swings that no reading shows. All of these are bounds, which add up.
 """
 
@@ -13,13 +13,15 @@ from typing import Final
 from energy_agent.metering.interpolation import Tick
 from energy_agent.sdk.measure.ticks import KEEP_S
 
-INSTANT_S: Final = 0.1
-"""Instant power changes every 25 to 100 ms."""
-AVERAGE_S: Final = 1.0
+INSTANT_S: Final = 0.2
+"""Instant power changes every 25 to 100 ms, and is the mean of up to as long before: a reading reaches so far back."""
+AVERAGE_S: Final = 1.1
 """From Ampere on, nvmlDeviceGetPowerUsage is a mean of the last second; on GPUs before, nothing is published."""
 _FINE_S: Final = 0.02
 _HIDDEN: Final = 0.05
 """Share of the energy, and of the power at the ends, for swings between the readings: an assumption."""
+_UNSEEN: Final = 0.5
+"""The same at the end of a window that is answered before the readings show all of it: an average may be a second late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class PowerReadings:
     resets: Final = 0
 
     def __init__(self, period_s: float) -> None:
-        """`period_s`: the sensor's window."""
+        """`period_s`: how far back a reading reaches."""
         self.period_s = period_s
         self.ticks: deque[PowerReading] = deque()
 
@@ -54,8 +56,8 @@ class PowerReadings:
             self.ticks.popleft()
 
     def ticks_since(self, at_s: float) -> int:
-        """How many readings came after an instant, counted up to two."""
-        return sum(tick.at_s >= at_s for tick in (self.ticks[k] for k in range(-min(2, len(self.ticks)), 0)))
+        """2 once the readings show all power up to an instant, else 0."""
+        return 2 * (bool(self.ticks) and self.ticks[-1].at_s >= at_s + self.period_s)
 
     def due_s(self, now_s: float, fine: bool) -> float:
         """When to read again: the counter of others covers the time between readings, here nothing does."""
@@ -81,6 +83,6 @@ def _at(readings: Sequence[Tick], at_s: float) -> tuple[float, float]:
 
 def _swing_w(readings: Sequence[Tick], at_s: float, period_s: float) -> float:
     """What power may have differed by around an instant."""
-    near_s = max(period_s, min(abs(tick.at_s - at_s) for tick in readings))
+    near_s = max(period_s + _FINE_S, min(abs(tick.at_s - at_s) for tick in readings))
     near_w = [tick.power_w or 0.0 for tick in readings if abs(tick.at_s - at_s) <= near_s]
-    return max(max(near_w) - min(near_w), _HIDDEN * max(near_w))
+    return max(max(near_w) - min(near_w), max(near_w) * (_HIDDEN if readings[-1].at_s >= at_s + period_s else _UNSEEN))
