@@ -90,6 +90,9 @@ CASES = [
     Case("WattlensEnergyUnseen", {of(ENERGY, METERED): counter((360_000, 300)),
                                   of(UNSEEN, GPU): counter((0, 60), (36_000, 60), (0, 180))},
          770, 830, 1_600, NODE, "a measured too little of its GPUs' energy for a report.", "10m"),
+    # GPUs without a sensor have no energy to compare with
+    Case("WattlensEnergyUnseen", {of(UNSEEN, GPU): counter((0, 60), (36_000, 60), (0, 180))},
+         600, 650, 1_600, NODE, "a measured too little of its GPUs' energy for a report.", "10m"),
     Case("WattlensIdleWaste", {of(ENERGY, METERED): counter((60_000, 300)),
                                of(UNHELD, GPU): counter((6_000, 60), (54_000, 60), (6_000, 180))},
          770, 880, 1_600, NODE, "GPUs of a draw energy while unallocated.", "10m"),
