@@ -1,200 +1,221 @@
-"""Simulated GPUs whose sensors have clocks, windows and models of their own, with their truth. Independent of the product.
+"""Sensors of simulated GPUs: an energy counter and power readings, each with a clock of its own.
 
-Power is a random sequence of levels, or a capture of a real GPU that repeats. The counter shows energy up to its last tick, or
-adds up samples of power times the length of the tick. Instant power is the mean over a window before its own last tick, or
-before the read. Time is simulated, in s.
+They follow a specification of sensors, not the estimator that they judge. All instants are of one clock, in s.
 """
 
-import csv
 import random
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from functools import cache
-from itertools import accumulate, pairwise
-from pathlib import Path
 
-_BEFORE_S = 3.0
-CAPTURES = Path(__file__).parent.parent / "data" / "gpu-power-benchmark"
+import numpy as np
 
+from benchmarks.sensors.loads import Floats, Load
 
-class TickTimes:
-    """Ticks at about every `period_s`, each off by up to `jitter` of that."""
-
-    def __init__(self, rng: random.Random, period_s: float, jitter: float, until_s: float) -> None:
-        self.at = [-_BEFORE_S + rng.random() * period_s]
-        while self.at[-1] < until_s:
-            self.at.append(self.at[-1] + period_s * (1 + rng.uniform(-jitter, jitter)))
-
-    def last(self, at_s: float) -> int:
-        """Index of the last tick up to an instant."""
-        return max(0, bisect_right(self.at, at_s) - 1)
+BEFORE_S = 5.0
+GAIN_TOLERANCE = 0.05
+LATEST_S = 0.2
+_AVERAGE_S = 1.0
 
 
-class RandomLevels:
-    """RandomLevels of power that hold from the first to the second of `holds_s`; idle three times in ten."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one read of a GPU returns; None where the GPU lacks the sensor. `average_w` is a mean over one second."""
 
-    def __init__(self, rng: random.Random, until_s: float, holds_s: tuple[float, float]) -> None:
-        at, watts = [-2 * _BEFORE_S], []
-        while at[-1] < until_s:
-            watts.append(rng.uniform(70, 110) if rng.random() < 0.3 else rng.uniform(150, 700))
-            at.append(at[-1] + rng.uniform(*holds_s))
-        self._at, self._watts = at, watts
-        self._sums = [0.0, *accumulate(w * (b - a) for w, (a, b) in zip(watts, pairwise(at), strict=True))]
-
-    def energy_j(self, at_s: float) -> float:
-        """Energy up to an instant."""
-        k = min(max(0, bisect_right(self._at, at_s) - 1), len(self._watts) - 1)
-        return self._sums[k] + self._watts[k] * (at_s - self._at[k])
+    energy_j: float | None
+    instant_w: float | None
+    average_w: float | None
 
 
-class Alternating(RandomLevels):
-    """Two levels, each for half a period: work that repeats."""
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Ticks about every `period_s`, off by at most `jitter` of it. A drifting clock adds up what each tick was off."""
 
-    def __init__(self, rng: random.Random, until_s: float, period_s: float) -> None:
-        super().__init__(rng, until_s, (period_s / 2, period_s / 2))
-        self._watts = [600.0 if k % 2 else 150.0 for k in range(len(self._watts))]
-        self._sums = [0.0, *accumulate(w * (b - a) for w, (a, b) in zip(self._watts, pairwise(self._at), strict=True))]
+    period_s: float
+    jitter: float = 0.0
+    drifts: bool = False
 
-
-class CapturedPower:
-    """Power of a real GPU, linear between its readings; it repeats, from a random instant on."""
-
-    def __init__(self, rng: random.Random, name: str) -> None:
-        self._at, self._watts = _readings(name)
-        self._sums = [0.0]
-        for (a, b), (p, q) in zip(pairwise(self._at), pairwise(self._watts), strict=True):
-            self._sums.append(self._sums[-1] + (p + q) / 2 * (b - a))
-        self._shift_s = rng.random() * self._at[-1] + 2 * _BEFORE_S
-
-    def energy_j(self, at_s: float) -> float:
-        """Energy up to an instant."""
-        turns, within_s = divmod(at_s + self._shift_s, self._at[-1])
-        k = min(bisect_right(self._at, within_s), len(self._at) - 1)
-        a, b, p, q = self._at[k - 1], self._at[k], self._watts[k - 1], self._watts[k]
-        part_s = within_s - a
-        return turns * self._sums[-1] + self._sums[k - 1] + p * part_s + (q - p) * part_s * part_s / 2 / (b - a)
+    def ticks(self, rng: np.random.Generator, until_s: float) -> Floats:
+        """Ticks from `BEFORE_S` before 0, with a phase and a rate error (100 ppm) of their own."""
+        period_s = self.period_s * (1 + rng.uniform(-1e-4, 1e-4))
+        count = int((until_s + BEFORE_S) / period_s / (1 - self.jitter)) + 3
+        off_s = period_s * self.jitter * rng.uniform(-1, 1, count) / (1 if self.drifts else 2)
+        ticks: Floats = period_s * (np.arange(count, dtype=np.float64) + rng.random()) - BEFORE_S
+        ticks += np.cumsum(off_s) if self.drifts else off_s
+        return ticks
 
 
-@cache
-def _readings(name: str) -> tuple[list[float], list[float]]:
-    """Instants in s from 0 and powers in W at which a capture's instant power changed."""
-    at: list[float] = []
-    watts: list[float] = []
-    with (CAPTURES / f"{name}_gpudata.csv").open() as file:
-        for row in csv.DictReader(file, skipinitialspace=True):
-            power = row.get("power.draw.instant [W]", row["power.draw [W]"])
-            stamp = datetime.fromisoformat(row["timestamp"].replace("/", "-") + "+00:00").timestamp()
-            if not watts or float(power) != watts[-1]:
-                at.append(stamp)
-                watts.append(float(power))
-    return [t - at[0] for t in at], watts
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """An energy counter. At each tick it shows the energy up to `delay_s` before, and up to `random_delay_s` before that.
+
+    `share` below 1: it measures power in this share of each tick, `place` (0 to 1) of the rest after the tick before, and
+    multiplies it by the length of the tick.
+    """
+
+    clock: Clock
+    delay_s: float = 0.0
+    random_delay_s: float = 0.0
+    share: float = 1.0
+    place: float = 1.0
+    unit_j: float = 0.001
+    gain: float = 1.0
+
+    def values(self, rng: np.random.Generator, load: Load, ticks: Floats) -> Floats:
+        """What it shows from each tick on."""
+        shown_s = np.maximum.accumulate(ticks - self.delay_s - self.random_delay_s * rng.random(len(ticks)))
+        if self.share >= 1:
+            joules = load.energy_j(shown_s)
+        else:
+            lengths_s = np.diff(shown_s)
+            first_s = shown_s[:-1] + lengths_s * (1 - self.share) * self.place
+            measured_j = load.energy_j(first_s + lengths_s * self.share) - load.energy_j(first_s)
+            joules = np.concatenate(([0.0], np.cumsum(measured_j / self.share)))
+        joules = (joules - joules[0]) * self.gain + rng.uniform(1e3, 1e7)
+        shown_j: Floats = np.floor(joules / self.unit_j) * self.unit_j
+        return shown_j
+
+
+@dataclass(frozen=True, slots=True)
+class PowerSensor:
+    """Power: at each tick the mean over `window_s` up to `delay_s` before."""
+
+    clock: Clock
+    window_s: float
+    delay_s: float = 0.0
+    gain: float = 1.0
+
+    def values(self, _rng: np.random.Generator, load: Load, ticks: Floats) -> Floats:
+        """What it shows from each tick on, in whole mW."""
+        end_s = ticks - self.delay_s
+        watts = (load.energy_j(end_s) - load.energy_j(end_s - self.window_s)) / self.window_s * self.gain
+        return np.round(watts, 3)
 
 
 @dataclass(frozen=True, slots=True)
 class Sensors:
-    """Sensors of one model of GPU. Periods and windows in s; jitters as shares of a period."""
+    """The sensors of one model of GPU. `latency_s`: how long a read takes."""
 
-    counter_s: float
-    counter_jitter: float
-    power_s: float
-    power_jitter: float
-    window_s: float
-    samples_s: float = 0.0  # the counter adds up the mean power of so much of the end of each tick; 0: it integrates
-    fresh: bool = False  # power has no ticks
-    instant: bool = True  # power is reported
-    one_clock: bool = False
-    gain: float = 1.0  # of power against the counter
-    lag_s: float = 0.0  # a tick of the counter shows energy up to an instant up to so long before it
+    counter: Counter | None
+    instant: PowerSensor | None
+    average: PowerSensor | None
+    latency_s: float
+
+    @property
+    def period_s(self) -> float:
+        """The period of the sensor that the energy comes from; that of averaged power alone is its window."""
+        source = self.counter or self.instant
+        return source.clock.period_s if source else _AVERAGE_S
+
+
+class _Series:
+    def __init__(self, rng: np.random.Generator, sensor: Counter | PowerSensor | None, load: Load, until_s: float) -> None:
+        self._ticks: list[float] = []
+        self._values: list[float] = []
+        if sensor:
+            ticks = sensor.clock.ticks(rng, until_s)
+            self._ticks, self._values = ticks.tolist(), sensor.values(rng, load, ticks).tolist()
+
+    def at(self, at_s: float) -> float | None:
+        if not self._ticks:
+            return None
+        k = bisect_right(self._ticks, at_s) - 1
+        assert 0 <= k < len(self._ticks) - 1, "read outside of the simulated time"
+        return self._values[k]
 
 
 class Gpu:
-    """One GPU up to `until_s`."""
+    """One GPU from 0 to `until_s`."""
 
-    def __init__(self, rng: random.Random, until_s: float, sensors: Sensors, load: RandomLevels | CapturedPower) -> None:
-        self.sensors, self.load = sensors, load
-        self._counter = TickTimes(rng, sensors.counter_s, sensors.counter_jitter, until_s)
-        power = TickTimes(rng, sensors.power_s, sensors.power_jitter, until_s)
-        self._power = self._counter if sensors.one_clock else power
-        self._energies = [load.energy_j(t - rng.random() * sensors.lag_s) for t in self._counter.at]
-        if sensors.samples_s:
-            sampled = [self._energies[0]]
-            for a, b in pairwise(self._counter.at):
-                part_s = min(sensors.samples_s, b - a)
-                sampled.append(sampled[-1] + (load.energy_j(b) - load.energy_j(b - part_s)) / part_s * (b - a))
-            self._energies = sampled
+    def __init__(self, seed: int, sensors: Sensors, load: Load, until_s: float) -> None:
+        rng = np.random.default_rng(seed)
+        self.load = load
+        self._series = [_Series(rng, sensor, load, until_s) for sensor in (sensors.counter, sensors.instant, sensors.average)]
 
-    def read(self, at_s: float) -> tuple[float, float | None]:
-        """Counter in J and instant power in W, as a read at an instant shows them: in mJ and mW."""
-        energy_j = round(self._energies[self._counter.last(at_s)], 3)
-        if not self.sensors.instant:
-            return energy_j, None
-        tick_s = at_s if self.sensors.fresh else self._power.at[self._power.last(at_s)]
-        window_s = self.sensors.window_s
-        power_w = (self.load.energy_j(tick_s) - self.load.energy_j(tick_s - window_s)) / window_s
-        return energy_j, round(power_w * self.sensors.gain, 3)
+    def read(self, at_s: float) -> Reading:
+        """All sensors at an instant."""
+        return Reading(*(series.at(at_s) for series in self._series))
 
 
 @dataclass(frozen=True, slots=True)
 class SensorClass:
-    """A class of sensors and loads. `holds_s`: how long levels last; `capture`: a real GPU's power instead of levels."""
+    """Ranges that the sensors of a class are drawn from. Ranges of periods and delays in s, drawn evenly in their logarithm.
 
-    holds_s: tuple[float, float] = (0.5, 3.0)
-    gpus: int = 8
-    in_step: bool = False
-    sampled: bool = False
-    instant: bool = True
-    fresh: bool = False
-    one_clock: bool = False
-    periodic: bool = False
-    late: bool = False
-    captures: Sequence[str] = ()
+    `share`: measured share of a tick; `power`: instant | late | average | none; `counter` is False where only power is read.
+    """
+
+    period_s: tuple[float, float] = (0.02, 0.1)
+    delay_s: tuple[float, float] = (0.0, 0.0)
+    random_delay: bool = False
+    share: tuple[float, float] = (1.0, 1.0)
+    unit_j: float = 0.001
+    gain: bool = False
+    counter: bool = True
+    power: str = "instant"
+
+    @property
+    def shows_delay(self) -> bool:
+        """Readings can show how late the energy is."""
+        return self.counter and self.power == "instant"
+
+    def draw(self, rng: random.Random) -> Sensors:
+        """Sensors of one model of GPU."""
+        gain = 1 + GAIN_TOLERANCE * rng.uniform(-1, 1) if self.gain else 1.0
+        period_s = _log_uniform(rng, self.period_s)
+        counter = Counter(
+            _clock(rng, period_s),
+            delay_s=rng.uniform(*self.delay_s),
+            random_delay_s=rng.uniform(0.1, 0.5) * period_s if self.random_delay else 0.0,
+            share=rng.uniform(*self.share),
+            place=rng.choice((1.0, rng.random())),
+            unit_j=self.unit_j,
+            gain=gain,
+        )
+        power_gain = rng.uniform(0.97, 1.03) if self.counter else 1.0
+        instant = PowerSensor(
+            _clock(rng, _log_uniform(rng, (0.01, 0.1))),
+            window_s=_log_uniform(rng, (0.01, 0.1)),
+            delay_s=rng.uniform(0.01, 0.1) if self.power == "late" else 0.0,
+            gain=power_gain,
+        )
+        average = PowerSensor(_clock(rng, _log_uniform(rng, (0.02, 0.1))), window_s=_AVERAGE_S, gain=power_gain)
+        return Sensors(
+            counter if self.counter else None,
+            instant if self.power in ("instant", "late") else None,
+            average if self.power != "none" else None,
+            latency_s=_log_uniform(rng, (0.0001, 0.002)),
+        )
 
 
-CLASSES = {
-    "integrating": SensorClass(),
-    "in step": SensorClass(in_step=True),
-    "single GPU": SensorClass(gpus=1),
-    "one clock": SensorClass(one_clock=True),
-    "fresh power": SensorClass(fresh=True),
-    "no instant power": SensorClass(instant=False),
-    "levels of 50 to 400 ms": SensorClass(holds_s=(0.05, 0.4)),
-    "levels of 10 to 50 ms": SensorClass(holds_s=(0.01, 0.05)),
-    "periodic work": SensorClass(periodic=True),
-    "sampled counter": SensorClass(sampled=True),
-    "late counter": SensorClass(late=True),
-    "captures": SensorClass(gpus=4, captures=("A100_transient", "A100_5050", "3090_transient", "4090_transient")),
+SENSORS = {
+    "counter 10 ms": SensorClass((0.01, 0.01)),
+    "counter 20 ms": SensorClass((0.02, 0.02)),
+    "counter 50 ms": SensorClass((0.05, 0.05)),
+    "counter 100 ms": SensorClass((0.1, 0.1)),
+    "counter 300 ms": SensorClass((0.3, 0.3)),
+    "counter 1 s": SensorClass((1.0, 1.0)),
+    "counter 10 ms to 1 s": SensorClass((0.01, 1.0)),
+    "20 ms late": SensorClass(delay_s=(0.02, 0.02)),
+    "50 ms late": SensorClass(delay_s=(0.05, 0.05)),
+    "100 ms late": SensorClass(delay_s=(0.1, 0.1)),
+    "200 ms late": SensorClass(delay_s=(LATEST_S, LATEST_S)),
+    "up to 200 ms late": SensorClass(delay_s=(0.0, LATEST_S)),
+    "late at random": SensorClass(random_delay=True),
+    "samples 25 of 100 ms": SensorClass((0.1, 0.1), share=(0.25, 0.25)),
+    "samples 10 to 100 %": SensorClass((0.01, 0.3), share=(0.1, 1.0)),
+    "one sample per tick": SensorClass((0.01, 0.1), share=(0.001, 0.01)),
+    "counter in J": SensorClass(unit_j=1.0),
+    "gain up to 5 % off": SensorClass(gain=True),
+    "late power": SensorClass(delay_s=(0.0, LATEST_S), power="late"),
+    "averaged power": SensorClass(delay_s=(0.0, LATEST_S), power="average"),
+    "no power": SensorClass(delay_s=(0.0, LATEST_S), power="none"),
+    "power alone": SensorClass(counter=False),
+    "averaged power alone": SensorClass(counter=False, power="average"),
 }
 
 
-def draw_sensors(rng: random.Random, kind: SensorClass) -> Sensors:
-    """Sensors of a class, drawn from its ranges. The ranges are assumed, but for the published 20 and 100 ms."""
-    counter_s = rng.uniform(0.08, 0.11) if rng.random() < 0.7 else rng.uniform(0.02, 0.08)
-    power_s = rng.uniform(0.08, 0.11) if rng.random() < 0.5 else rng.uniform(0.02, 0.08)
-    jitters = [rng.choice((0.0, 0.02, 0.05, 0.1, 0.2)) for _ in range(2)]
-    period_s = counter_s if kind.one_clock else power_s
-    # Means of power over a whole period of the work do not show the work, and neither does the counter: no reading does.
-    windows = (0.1, 0.25) if kind.periodic else (0.1, 0.25, 0.5, 1.0)
-    return Sensors(
-        counter_s, jitters[0], power_s, jitters[1],
-        window_s=rng.uniform(0.001, 0.025) if kind.fresh else period_s * rng.choice(windows),
-        samples_s=counter_s * rng.choice((0.1, 0.25, 0.5)) if kind.sampled else 0.0,
-        lag_s=counter_s * rng.uniform(0.1, 0.4) if kind.late else 0.0,
-        fresh=kind.fresh, instant=kind.instant, one_clock=kind.one_clock, gain=rng.uniform(0.97, 1.03),
-    )  # fmt: skip
+def _log_uniform(rng: random.Random, limits: tuple[float, float]) -> float:
+    return limits[0] * float((limits[1] / limits[0]) ** rng.random())
 
 
-def draw_gpus(rng: random.Random, kind: SensorClass, until_s: float) -> list[Gpu]:
-    """GPUs of one model. In step, they have one load; the phases of their sensors differ all the same."""
-    sensors = draw_sensors(rng, kind)
-
-    def load() -> RandomLevels | CapturedPower:
-        if kind.captures:
-            return CapturedPower(rng, rng.choice(kind.captures))
-        if kind.periodic:
-            return Alternating(rng, until_s, sensors.counter_s / rng.choice((1, 2, 3)))
-        return RandomLevels(rng, until_s, kind.holds_s)
-
-    shared = load() if kind.in_step else None
-    return [Gpu(rng, until_s, sensors, shared or load()) for _ in range(kind.gpus)]
+def _clock(rng: random.Random, period_s: float) -> Clock:
+    return Clock(period_s, rng.choice((0.0, 0.01, 0.05, 0.1)), rng.random() < 0.5)
