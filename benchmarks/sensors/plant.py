@@ -27,7 +27,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class TickClock:
     """Ticks about every `period_s`, off by at most `jitter` of it. A drifting clock adds up what each tick was off."""
 
     period_s: float
@@ -45,14 +45,14 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Counter:
+class EnergyCounter:
     """An energy counter. At each tick it shows the energy up to `delay_s` before, and up to `random_delay_s` before that.
 
     `share` below 1: it measures power in this share of each tick, `place` (0 to 1) of the rest after the tick before, and
     multiplies it by the length of the tick.
     """
 
-    clock: Clock
+    clock: TickClock
     delay_s: float = 0.0
     random_delay_s: float = 0.0
     share: float = 1.0
@@ -79,7 +79,7 @@ class Counter:
 class PowerSensor:
     """Power: at each tick the mean over `window_s` up to `delay_s` before."""
 
-    clock: Clock
+    clock: TickClock
     window_s: float
     delay_s: float = 0.0
     gain: float = 1.0
@@ -95,7 +95,7 @@ class PowerSensor:
 class Sensors:
     """The sensors of one model of GPU. `latency_s`: how long a read takes."""
 
-    counter: Counter | None
+    counter: EnergyCounter | None
     instant: PowerSensor | None
     average: PowerSensor | None
     latency_s: float
@@ -107,38 +107,27 @@ class Sensors:
         return source.clock.period_s if source else _AVERAGE_S
 
 
-class _Series:
-    def __init__(self, rng: np.random.Generator, sensor: Counter | PowerSensor | None, load: Load, until_s: float) -> None:
-        self._ticks: list[float] = []
-        self._values: list[float] = []
-        if sensor:
-            ticks = sensor.clock.ticks(rng, until_s)
-            self._ticks, self._values = ticks.tolist(), sensor.values(rng, load, ticks).tolist()
-
-    def at(self, at_s: float) -> float | None:
-        if not self._ticks:
-            return None
-        k = bisect_right(self._ticks, at_s) - 1
-        assert 0 <= k < len(self._ticks) - 1, "read outside of the simulated time"
-        return self._values[k]
-
-
 class Gpu:
     """One GPU from 0 to `until_s`."""
 
     def __init__(self, seed: int, sensors: Sensors, load: Load, until_s: float) -> None:
         rng = np.random.default_rng(seed)
-        self.load = load
-        self._series = [_Series(rng, sensor, load, until_s) for sensor in (sensors.counter, sensors.instant, sensors.average)]
+        self._series: list[tuple[list[float], list[float]] | None] = []
+        for sensor in (sensors.counter, sensors.instant, sensors.average):
+            if sensor:
+                ticks = sensor.clock.ticks(rng, until_s)
+                self._series.append((ticks.tolist(), sensor.values(rng, load, ticks).tolist()))
+            else:
+                self._series.append(None)
 
     def read(self, at_s: float) -> Reading:
         """All sensors at an instant."""
-        return Reading(*(series.at(at_s) for series in self._series))
+        return Reading(*(series and series[1][bisect_right(series[0], at_s) - 1] for series in self._series))
 
 
 @dataclass(frozen=True, slots=True)
 class SensorClass:
-    """Ranges that the sensors of a class are drawn from. Ranges of periods and delays in s, drawn evenly in their logarithm.
+    """Ranges that the sensors of a class are drawn from, periods evenly in their logarithm.
 
     `share`: measured share of a tick; `power`: instant | late | average | none; `counter` is False where only power is read.
     """
@@ -161,7 +150,7 @@ class SensorClass:
         """Sensors of one model of GPU."""
         gain = 1 + GAIN_TOLERANCE * rng.uniform(-1, 1) if self.gain else 1.0
         period_s = _log_uniform(rng, self.period_s)
-        counter = Counter(
+        counter = EnergyCounter(
             _clock(rng, period_s),
             delay_s=rng.uniform(*self.delay_s),
             random_delay_s=rng.uniform(0.1, 0.5) * period_s if self.random_delay else 0.0,
@@ -217,5 +206,5 @@ def _log_uniform(rng: random.Random, limits: tuple[float, float]) -> float:
     return limits[0] * float((limits[1] / limits[0]) ** rng.random())
 
 
-def _clock(rng: random.Random, period_s: float) -> Clock:
-    return Clock(period_s, rng.choice((0.0, 0.01, 0.05, 0.1)), rng.random() < 0.5)
+def _clock(rng: random.Random, period_s: float) -> TickClock:
+    return TickClock(period_s, rng.choice((0.0, 0.01, 0.05, 0.1)), rng.random() < 0.5)

@@ -7,34 +7,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.sensors.plant import RandomLevels
+from benchmarks.sensors.loads import Load, Pattern
 from energy_agent.metering.interpolation import Tick
 from energy_agent.sdk.measure.correlation import combined, mean_correlation
+
+
+def levels(seed, holds_s):
+    """Random levels of power, idle three times in ten."""
+    rng = random.Random(seed)
+    watts = [rng.uniform(70, 110) if rng.random() < 0.3 else rng.uniform(150, 700) for _ in range(100)]
+    return Load(((1.0, 0.0, Pattern([(rng.uniform(*holds_s), level, level) for level in watts])),))
 
 
 def ticks(load, phase_s, until_s=5.0):
     """Ticks of a counter, one per 0.1 s."""
     instants = [phase_s + 0.1 * k for k in range(round(until_s / 0.1))]
-    return [Tick(at_s, 0.001, load.energy_j(at_s)) for at_s in instants]
+    return [Tick(at_s, 0.001, load.between_j(0.0, at_s)) for at_s in instants]
 
 
 @pytest.mark.parametrize("count", [2, 8])
 def test_gpus_with_one_load_are_in_step_whatever_the_phase_of_their_counters(count):
-    load = RandomLevels(random.Random(1), 6.0, (0.3, 1.0))
+    load = levels(1, (0.3, 1.0))
     assert mean_correlation([ticks(load, 0.1 * k / count) for k in range(count)]) > 0.6
 
 
 def test_gpus_with_loads_of_their_own_are_independent():
     correlations = [
-        mean_correlation([ticks(RandomLevels(random.Random(100 * seed + k), 6.0, (0.3, 1.0)), 0.01 * k) for k in range(8)])
-        for seed in range(10)
+        mean_correlation([ticks(levels(100 * seed + k, (0.3, 1.0)), 0.01 * k) for k in range(8)]) for seed in range(10)
     ]
     assert max(correlations) < 0.3
 
 
 def test_without_enough_steps_half_widths_add_linearly():
-    assert mean_correlation([ticks(RandomLevels(random.Random(k), 6.0, (0.1, 0.2)), 0.0) for k in range(8)]) < 0.5
-    assert mean_correlation([ticks(RandomLevels(random.Random(k), 6.0, (0.1, 0.2)), 0.0, 0.4) for k in range(8)]) == 1.0
+    assert mean_correlation([ticks(levels(k, (0.1, 0.2)), 0.0) for k in range(8)]) < 0.5
+    assert mean_correlation([ticks(levels(k, (0.1, 0.2)), 0.0, 0.4) for k in range(8)]) == 1.0
 
 
 @given(st.lists(st.floats(1e-3, 1e6), max_size=8), st.floats(0, 1))

@@ -24,7 +24,7 @@ class Statement:
     reason: str = ""
 
 
-class Reader:
+class SimulatedSampler:
     """Reads GPUs one after another when their trackers request it. A read takes `latency_s`, more or less."""
 
     def __init__(self, rng: random.Random, gpus: Sequence[Gpu], latency_s: float) -> None:
