@@ -5,6 +5,8 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
+from energy_agent.core.text import is_printable
+
 
 def no_bool(value: object) -> object:
     """The value, unless it is a truth value, which would pass for 0 or 1: YAML reads yes, no, on and off as such.
@@ -57,8 +59,17 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _numbers(cls, value: Any, info: ValidationInfo) -> Any:
+    def _plain(cls, value: Any, info: ValidationInfo) -> Any:
+        if not (info.field_name or "").endswith("query"):  # a language of several lines
+            _refuse_unprintable(value)
         return checked_numbers(cls, value, info.field_name)
+
+
+def _refuse_unprintable(value: object) -> None:
+    """Check that a text, or each text of a list, is one line of printable characters: names are printed."""
+    for text in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(text, str) and not is_printable(text):
+            raise ValueError(f"expected one line without control characters, got {text[:80]!r}")
 
 
 def checked_numbers(model: type[BaseModel], value: Any, key: str | None) -> Any:

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from energy_agent.config.messages import GROUP, HTTP_OR_HTTPS, METRIC
 from energy_agent.config.section import Section
+from energy_agent.core.text import is_printable
 
 Label = Annotated[str, Field(max_length=128)]
 Metric = Annotated[str, Field(pattern=METRIC, max_length=1024)]
@@ -109,7 +110,7 @@ class TokenSource(Section):
     @field_validator("workload")
     @classmethod
     def _named(cls, workload: str) -> str:
-        if not workload.strip() or not workload.isprintable() or len(workload) > WORKLOAD_LIMIT:
+        if not workload.strip() or not is_printable(workload) or len(workload) > WORKLOAD_LIMIT:
             raise ValueError(f"expected a name of 1 to {WORKLOAD_LIMIT} printable characters, got {workload[:40]!r}")
         return workload
 

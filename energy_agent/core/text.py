@@ -6,12 +6,21 @@ from typing import Final
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """Control characters, and what else ends a line."""
+UNPRINTABLE: Final = r"[\x00-\x1f\x7f-" "\u009f\u2028-\u202e\u2066-\u2069]"
+"""The same and bidirectional overrides, as a pattern of Python and of SQL engines; other spaces and joiners belong to names."""
+_UNPRINTABLE: Final = re.compile(f"{UNPRINTABLE}|[\ud800-\udfff]")
+"""And lone surrogates, which no file can store."""
 _FORMULA: Final = ("=", "+", "-", "@")
+
+
+def is_printable(text: str) -> bool:
+    """Return whether the text is one line that no terminal reads as a command: the rule for every name that is printed."""
+    return (text.isascii() and text.isprintable()) or not _UNPRINTABLE.search(text)
 
 
 def printable(text: str) -> str:
     """Return the text as one line without control characters: nothing in it reaches a terminal as a command."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+    return text if text.isascii() and text.isprintable() else _UNPRINTABLE.sub("?", text)
 
 
 def printable_lines(text: str) -> str:

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Final
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.text import is_printable
 
 ROWS_MAX: Final = 10_000
 CELL_MAX: Final = 1000
@@ -90,7 +91,7 @@ def _page(raw: bytes, file: str) -> dict[str, str]:
     if not isinstance(about, dict) or set(about) != set(TEXTS):
         raise UsageError(f"{file}: expected the keys {', '.join(TEXTS)}")
     for key, text in about.items():
-        if not isinstance(text, str) or not text.strip() or len(text) > CELL_MAX or not text.isprintable():
+        if not isinstance(text, str) or not text.strip() or len(text) > CELL_MAX or not is_printable(text):
             raise UsageError(f"{file}: key {key!r}: expected one line of text")
     return about
 
@@ -114,7 +115,7 @@ def _rows(raw: bytes, file: str, columns: Sequence[str], wanted: Sequence[str]) 
             if len(cells) != len(columns):
                 raise UsageError(f"{where}: {len(cells)} cells, but the header has {len(columns)}")
             row = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
-            if bad := next((c for c in columns if len(row[c]) > CELL_MAX or not row[c].isprintable()), ""):
+            if bad := next((c for c in columns if len(row[c]) > CELL_MAX or not is_printable(row[c])), ""):
                 raise UsageError(f"{where}: column {bad}: expected one line of at most {CELL_MAX} characters")
             if empty := next((c for c in wanted if not row[c]), ""):
                 raise UsageError(f"{where}: column {empty} is empty")

@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Final
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.text import is_printable
 from energy_agent.factors import dated_table
 
 FILE: Final = "embodied-2026-11"
@@ -122,7 +123,7 @@ def own_source(
     if not _words(sku):
         raise UsageError(f"{where}: sku: expected the name of a device, such as H100 80GB")
     for name, text in (("sku", sku), ("boundary", boundary), ("source", source)):
-        if not text.strip() or len(text) > _TEXT_MOST or not text.isprintable():
+        if not text.strip() or len(text) > _TEXT_MOST or not is_printable(text):
             raise UsageError(f"{where}: {name}: expected one line of at most {_TEXT_MOST} characters")
     cells = dict.fromkeys(COLUMNS, "") | {
         "id": f"own: {where}", "sku": sku, "what": what, "gpus": gpus, "kg_low": low_kg, "kg_high": high_kg,

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.text import is_printable
 from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gases, accounting_text
 from energy_agent.factors.record import Factor
 
@@ -138,7 +139,7 @@ def _page(raw: bytes, file: str) -> dict[str, Any]:
         raise UsageError(f"{file}: expected a JSON object")
     for key in TEXTS:
         text = about.get(key)
-        if not isinstance(text, str) or not text.strip() or len(text) > 1000 or not text.isprintable():
+        if not isinstance(text, str) or not text.strip() or len(text) > 1000 or not is_printable(text):
             raise UsageError(f"{file}: key {key!r} is missing; expected one line of text")
     quality = about.get("quality")
     if not isinstance(quality, int) or isinstance(quality, bool) or not 1 <= quality <= 5:

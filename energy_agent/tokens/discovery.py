@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from energy_agent.config.tokens import TokenSource
+from energy_agent.core.text import is_printable
 
 KEYS = PORT, PATH, SCHEME, SERVER, GROUP, MODEL, PRECISION, ROLE = (
     "wattlens.io/metrics-port",
@@ -154,7 +155,7 @@ def _role(text: str) -> Literal["", "prefill", "decode"]:
 
 def _fact(pod: PodFacts, key: str, fact: str) -> str:
     text = pod.annotations.get(key, pod.facts.get(fact, ""))
-    if len(text) > FACT_LIMIT or not text.isprintable():
+    if len(text) > FACT_LIMIT or not is_printable(text):
         raise ValueError(f"annotation {key}: expected printable text of at most {FACT_LIMIT} characters")
     return text
 

@@ -23,7 +23,9 @@ from pydantic import (
 )
 
 from energy_agent.core.errors import WattlensError
+from energy_agent.core.text import is_printable, printable
 
+TEXT_MAX: Final = 1 << 20
 _DECIMAL: Final = re.compile(r"-?[0-9]{1,60}(\.[0-9]{1,60})?")
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -51,12 +53,12 @@ def _number(text: object) -> Fraction | None:
 
 
 def _printable(text: str) -> str:
-    if not text.isprintable():
+    if not is_printable(text):
         raise ValueError("expected a printable text")
     return text
 
 
-Text = Annotated[str, StringConstraints(strict=True, max_length=4096), AfterValidator(_printable)]
+Text = Annotated[str, StringConstraints(strict=True, max_length=TEXT_MAX), AfterValidator(_printable)]
 """Names and sentences: not endless, and without control characters."""
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
@@ -121,7 +123,7 @@ def read_as(model: type[Model], raw: bytes, file: str) -> Model:
         fault = min(faults, key=lambda each: each["loc"] != ("schema",))  # of another version everything may be wrong
         way = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:80]}" for part in fault["loc"]).lstrip(".")
         what = fault["msg"].removeprefix("Value error, ")
-        message = ": ".join(filter(None, (file, way if way.isprintable() else repr(way), what)))
+        message = ": ".join(filter(None, (file, printable(way), what)))
         raise WattlensError(f"{message}; the file was changed, or another version wrote it") from None
 
 

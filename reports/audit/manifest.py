@@ -16,17 +16,26 @@ from pydantic import AfterValidator, Field, Strict, StringConstraints, model_val
 
 from energy_agent.core.errors import WattlensError
 from reports.audit import folder as files
-from reports.audit.canonical import KEY_BY_KEY, Count, EditionNumber, ExtensibleObject, Sha256, Text, canonical, read_as
+from reports.audit.canonical import (  # fmt: skip
+    KEY_BY_KEY,
+    TEXT_MAX,
+    Count,
+    EditionNumber,
+    ExtensibleObject,
+    Sha256,
+    Text,
+    canonical,
+    read_as,
+)
 from reports.audit.inputs import EditionInputs, Factors, InputsDocument
 
 SCHEMA: Final = "wattlens.report.manifest/1"
 SHAPING: Final = ("codecarbon", "duckdb", "jinja2", "matplotlib", "pandas", "typst", "xlsxwriter")
 """Libraries whose release decides bytes of an output: another one explains a form that differs while the facts are the same."""
-_ARGUMENT_MAX: Final = 1 << 20
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 Argument = str | bool | int | tuple[str, ...] | None
-_LongText = Annotated[str, StringConstraints(strict=True, max_length=_ARGUMENT_MAX)]
+_LongText = Annotated[str, StringConstraints(strict=True, max_length=TEXT_MAX)]
 
 
 def _is_output(name: str) -> bool:

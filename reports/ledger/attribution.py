@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from energy_agent.core.errors import ChainError
+from energy_agent.core.text import printable
 from energy_agent.core.workloads.job_identity import job_address, run_of
 from reports.inputs import ModelName, TeamRule, team_of
-from reports.ledger.store import DayDatabase
+from reports.ledger.store import NAME_MAX, DayDatabase
 from reports.ledger.sums import NOBODY, PartLabels
 
 Name = tuple[str, str, str]
@@ -143,13 +144,13 @@ def parse_labels(text: str, name: Name) -> dict[str, str]:
         labels = None
     if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
         raise ChainError(f"workload {name[2]} on {name[0]}/{name[1]}: its labels are not in the form that an agent writes")
-    return labels
+    return {key: printable(value[:NAME_MAX]) for key, value in labels.items()}
 
 
 def display_name(workload: str, labels: Mapping[str, str]) -> str:
     """A workload's name for people: namespace/pod where there is one, else the name in its labels, else its identity."""
     pod = "/".join(labels[k] for k in ("namespace", "pod") if labels.get(k))
-    return pod or labels.get("name") or workload
+    return pod or labels.get("name") or printable(workload[:NAME_MAX])
 
 
 def job_or_workload(workload: str, kind: str, labels: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from energy_agent.core.errors import ChainError, WattlensError
 from energy_agent.core.extras import install_hint
+from energy_agent.core.text import UNPRINTABLE, printable
 from energy_agent.ledger.fleet.day_sums import DAY_COLUMNS
 from energy_agent.ledger.fleet.parquet import columns_of, file_name
 from reports.ledger.days import Day, DayStorage
@@ -18,6 +19,10 @@ from reports.ledger.sums import SiteWindow
 
 MEMORY: Final = "1GB"
 THREADS: Final = 2
+NAME_MAX: Final = 512
+"""Characters of a name that a report keeps; the ledger's rows may have longer ones."""
+_KEYS: Final = frozenset({"cluster", "node", "device", "uuid", "workload", "labels", "state", "method"})
+"""Columns that rows are joined by, as the ledger has them; `records` and `attribution` return them as they may be printed."""
 _SQL: Final = {"int64": "BIGINT", "string": "VARCHAR", "bool_": "BOOLEAN"}
 _WHOLE_DAY: Final = ("holder_day", "span_day")
 _EDGE: Final = {"edge_cell": "cell", "edge_time": "time", "edge_span": "span", "edge_gap": "gap"}
@@ -70,7 +75,7 @@ class DayDatabase:
             self._execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {nothing}, CAST(NULL AS VARCHAR) AS filename WHERE false")
             return
         listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-        chosen = ", ".join(f'"{column}" AS {_RENAMED[column]}' if column in _RENAMED else column for column in columns)
+        chosen = ", ".join(_chosen(column, kind) for column, kind in columns.items())
         self._execute(
             f"CREATE OR REPLACE VIEW {name} AS SELECT {chosen}, filename"  # noqa: S608 - paths are quoted above
             f" FROM read_parquet([{listed}], filename=true, hive_partitioning=false)"
@@ -100,7 +105,12 @@ class DayDatabase:
         fields = ["device_class" if column[0] == "class" else column[0] for column in cursor.description]
         rows = iter(lambda: _fetch(cursor, 50_000), [])
         return tuple(
-            kind(**{field: value if isinstance(value, str) else int(value) for field, value in zip(fields, row, strict=True)})
+            kind(
+                **{
+                    field: printable(value[:NAME_MAX]) if isinstance(value, str) else int(value)
+                    for field, value in zip(fields, row, strict=True)
+                }
+            )
             for values in rows
             for row in values
         )
@@ -129,6 +139,14 @@ class DayDatabase:
         on = cursor or self._db
         with _failures_named():
             return on.execute(query, parameters) if parameters else on.execute(query)
+
+
+def _chosen(column: str, kind: str) -> str:
+    """A column of a view; names that figures are grouped by as they may be printed, so that names that look alike are one."""
+    name = _RENAMED.get(column, column)
+    if kind != "string" or column in _KEYS:
+        return f'"{column}" AS {name}'
+    return f"regexp_replace(left(\"{column}\", {NAME_MAX}), '{UNPRINTABLE}', '?', 'g') AS {name}"
 
 
 def _fetch(cursor: Any, size: int) -> list[Row]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.boundary import Boundary
-from energy_agent.core.text import printable, printable_lines
+from energy_agent.core.text import is_printable, printable, printable_lines
 from energy_agent.ledger.rows.uncertainty import Bounds
 from wattlens import summary
 from wattlens.cli import main
@@ -21,7 +21,7 @@ BOUNDS = Bounds(5_000_000, 4_000_000, 6_000_000, 1, 1, 0)
 @given(st.text())
 def test_text_becomes_printable_and_printable_text_stays(text: str) -> None:
     line = printable(text)
-    assert line.isprintable()
+    assert is_printable(line)
     assert len(line) == len(text)
     assert printable(line) == line
     assert printable_lines(text).split("\n") == [printable(line) for line in text.split("\n")]
@@ -34,7 +34,7 @@ def test_a_summary_is_printable_whatever_the_names(name: str) -> None:
     found = LedgerSummary(
         rows, rows, 0, 0, BOUNDS, tokens, 1, 1, (name,), 1, boundary=Boundary.NODE, hosts=rows, host_workloads=rows
     )
-    assert all(line.isprintable() for line in summary.text(found, {}).split("\n"))
+    assert all(is_printable(line) for line in summary.text(found, {}).split("\n"))
 
 
 @pytest.mark.parametrize("command", [["ledger", "verify"], ["config", "check"], ["compare", "x.json"], ["report", "--ledger"]])
@@ -44,9 +44,9 @@ def test_an_error_is_printable_whatever_it_names(
     assert main([*command, str(tmp_path / HOSTILE)])
     said = capsys.readouterr().err
     assert said.startswith("wattlens: ")
-    assert all(line.isprintable() for line in said.split("\n"))
+    assert all(is_printable(line) for line in said.split("\n"))
 
 
 def test_a_table_is_printable(capsys: pytest.CaptureFixture[str]) -> None:
     print_table([("workload", "J"), (HOSTILE, "1")])
-    assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))
+    assert all(is_printable(line) for line in capsys.readouterr().out.split("\n"))

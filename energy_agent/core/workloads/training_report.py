@@ -11,6 +11,7 @@ from sys import float_info
 from typing import Any, Final
 
 from energy_agent.core.errors import WattlensError
+from energy_agent.core.text import is_printable
 
 TRAINING: Final = "training"
 PHASES: Final = (TRAINING, "evaluation", "checkpoint", "data_wait")
@@ -152,6 +153,6 @@ def _seconds(value: object, name: str) -> float:
 
 def _text(value: Mapping[str, Any], name: str) -> str:
     text = value.get(name, "")
-    if not isinstance(text, str) or len(text) > TEXT_MAX or not text.isprintable():
+    if not isinstance(text, str) or len(text) > TEXT_MAX or not is_printable(text):
         raise ReportError(f"{name}: expected printable text of at most {TEXT_MAX} characters")
     return text.encode()[:TEXT_MAX].decode(errors="ignore")

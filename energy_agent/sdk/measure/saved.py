@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from energy_agent.core.text import is_printable
 from energy_agent.sdk.measure.per_token import PerToken, per_token
 from energy_agent.sdk.measure.window_tokens import WindowTokens
 
@@ -32,7 +33,7 @@ def checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
     for key, value in labels.items():
         if not _KEY.fullmatch(key):
             raise ValueError(f"label {key!r}: expected a name of at most 32 letters, digits, '_', '.' and '-'")
-        if not 0 < len(value) <= _VALUE_LIMIT or not value.isprintable():
+        if not 0 < len(value) <= _VALUE_LIMIT or not is_printable(value):
             raise ValueError(f"label {key!r}: expected a value of at most {_VALUE_LIMIT} printable characters")
     return dict(labels)
 

@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.text import printable
 from reports.audit.edition import edition_of, read_edition
 from tests.reports.audit import editions
 from tests.reports.audit.editions import document, figure_of, make_edition
+from wattlens.report.inputs.model import Team
 
 
 def test_a_folder_with_its_manifest_a_folder_without_and_a_file(tmp_path: Path) -> None:
@@ -99,3 +103,19 @@ def test_a_thousand_wrong_items_are_one_error(change: Any) -> None:
     error = caught.value.__context__
     assert isinstance(error, ValidationError)
     assert error.error_count() == 1
+
+
+@given(st.text() | st.text(st.characters(categories=["Cc", "Cf", "Cs", "Zs", "Zl", "Zp", "Co", "Cn"])))
+def test_every_text_that_inputs_may_have_is_read_again(text: str) -> None:
+    """The rule is one: a text that the inputs accept, and a name as the ledger's reader returns it, are those of an edition."""
+    for name in {printable(text)} | ({text} if is_accepted(text) else set()):
+        facts = document()
+        facts["figures"] = [figure_of(facts, "energy.facility") | {"id": f"energy.gpu/team/{name}", "dims": {"team": name}}]
+        assert list(make_edition(facts).figures) == [f"energy.gpu/team/{name}"]
+
+
+def is_accepted(text: str) -> bool:
+    try:
+        return bool(Team(match={"namespace": "*"}, team=text, project="p"))
+    except ValidationError:
+        return False

@@ -366,6 +366,50 @@ def test_an_edition_that_is_restated_is_never_written_over(
     )  # it once more
 
 
+@pytest.mark.parametrize(
+    "team",
+    [
+        "\u00c9quipe\u00a0IA",
+        "\u7814\u7a76\u3000\u6240",
+        "\u062a\u06cc\u0645\u200c\u0647\u0627",
+        "soft\u00adhyphen",
+        "\u200fright to left",
+    ],
+)
+def test_a_report_verifies_whatever_letters_its_names_have(tmp_path: Path, team: str) -> None:
+    """A no-break space, an ideographic space, a joiner: names that a word processor or another script writes."""
+    told = Batch(facts=[WorkloadFacts("w", START, "pod", {"team": team, "model": team})])
+    chains.write(tmp_path / "s", "lab", "n1", [told, Batch(cells(START, "GPU-1", "w", State.ACTIVE, ["0.49"] * 4))])
+    (tmp_path / "org.yaml").write_text(f"organisation: {{name: {team}, contact: {team}}}\nsites: [{{site: {{name: site}}}}]\n")
+    assert report(tmp_path / "s", tmp_path / "o", *QUARTER, "--org", str(tmp_path / "org.yaml")) == 0
+    assert f"energy.held/team/{team}" in {f["id"] for f in json.loads((tmp_path / "o/facts.json").read_text())["figures"]}
+    assert main(["report", "verify", str(tmp_path / "o")]) == 0
+
+
+def test_no_name_that_a_node_writes_keeps_the_fleet_from_its_audit(tmp_path: Path) -> None:
+    """Control characters in the labels of one node's workloads are replaced; two names that are alike then are one.
+
+    0.49 kWh in each of 4 cells for either workload: 1.96 kWh, and 3.92 kWh = 14,112,000 J of both.
+    """
+    hostile, long = "red\x1b[2J\n\u202e", "x" * 60_000
+    facts = [WorkloadFacts(f"w{end}", START, "pod\t", {"team": f"red{end}", "project": long}) for end in "\n\r"]
+    facts.append(WorkloadFacts("v\x00", START, "pod", {"team": hostile, "precision": "\u2066fp8"}))
+    tokens = [Tokens(START, START + HOUR, "v\x00", "llama\n", "generation", 1000)]
+    rows = [
+        row
+        for n, end in enumerate("\n\r\x00")
+        for row in cells(START, f"GPU-{n}", f"{'v' if n == 2 else 'w'}{end}", State.ACTIVE, ["0.49"] * 4)
+    ]
+    devices = [DeviceFacts(f"GPU-{n}", "H100\n", 0.02, START) for n in range(3)]
+    chains.write(tmp_path / "s", "lab", "n1", [Batch(rows, facts=facts, devices=devices, tokens=tokens)])
+    chains.compacted(tmp_path / "s", tmp_path / "days", Sites({}, "site"))
+    assert report(tmp_path / "days", tmp_path / "o", *QUARTER) == 0
+    made = {f["id"]: f for f in json.loads((tmp_path / "o/facts.json").read_text())["figures"]}
+    assert made["energy.held/team/red?"]["value"] == "14112000"
+    assert made["energy.held/team/red?[2J??"]["value"] == "7056000"
+    assert main(["report", "verify", str(tmp_path / "o"), "--ledger", str(tmp_path / "days")]) == 0
+
+
 @pytest.mark.parametrize("spelled", ["{}", "file://{}"])
 @pytest.mark.parametrize(
     ("source", "out", "says"),

@@ -487,3 +487,9 @@ def test_equity_share_is_refused_because_no_input_has_a_share(tmp_path, form):
 def test_approaches_that_count_whole_sites_are_accepted(tmp_path, approach):
     told = load_text(tmp_path, f"organisation: {{name: A, consolidation: {approach}}}\n")
     assert told.statement.consolidation == approach
+
+
+@pytest.mark.parametrize("text", ["red\\nblue", "red\\x1b[2J", "red\\u202e", "red\\x85"])
+def test_control_characters_are_refused_where_they_are_entered(tmp_path, text):
+    with pytest.raises(UsageError, match=r"teams\.0\.team.: expected one line without control characters, got 'red"):
+        load_text(tmp_path, f'teams: [{{match: {{team: "*"}}, team: "{text}"}}]')

@@ -15,7 +15,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from energy_agent.core.errors import UsageError
-from energy_agent.core.text import separator_hint
+from energy_agent.core.text import is_printable, separator_hint
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from energy_agent.factors import bounded_file
 from reports.inputs import SoftwareEstimate
@@ -86,6 +86,8 @@ def _rows(path: Path) -> Iterable[tuple[int, dict[str, str]]]:
 
 
 def _run(row: dict[str, str], path: Path, number: int, zone: ZoneInfo, host: str, team: str) -> _Run:
+    if faulty := [name for name, text in row.items() if not is_printable(text)]:
+        raise ValueError(f"{faulty[0][:40]}: expected one line without control characters, got {row[faulty[0]][:80]!r}")
     if not row["run_id"]:  # every machine's file has the same name, so that nothing else distinguishes its runs
         raise ValueError("run_id: expected the ID of the run, got nothing")
     if row.get("codecarbon_version") and row.get("experiment_id", "") == row.get("region", "") != "":
@@ -178,6 +180,8 @@ def read_estimates(raw: bytes, name: str) -> tuple[SoftwareEstimate, ...]:
     estimates: dict[str, SoftwareEstimate] = {}
     for number, row in enumerate(reader, 2):
         try:
+            if faulty := [name for name in COLUMNS if not is_printable(row[name] or "")]:
+                raise ValueError(f"{faulty[0]}: expected one line without control characters, got {row[faulty[0]][:80]!r}")
             start, end = _moment(row["start_utc"], ZoneInfo("UTC")), _moment(row["end_utc"], ZoneInfo("UTC"))
             kg = None if row["co2e_kg"] == "" else _number(row, "co2e_kg")
             if end < start or row["run_id"] in estimates or row["kind"] not in (CLOUD, HOST):

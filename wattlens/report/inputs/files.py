@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.text import is_printable
 from energy_agent.factors import bounded_file
 
 
@@ -38,8 +39,10 @@ class InputFiles:
         """Take up the hash of a file.
 
         Raises:
-            UsageError: it is not what it was when it was read before.
+            UsageError: it is not what it was when it was read before, or its name cannot be printed.
         """
+        if not is_printable(given):
+            raise UsageError(f"{given!r}: expected a file name without control characters; rename the file")
         digest = hashlib.sha256(raw).hexdigest()
         if self._read.setdefault(given, digest) != digest:
             raise UsageError(f"{given} changed while it was read; try again once it is written")
