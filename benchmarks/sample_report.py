@@ -127,6 +127,7 @@ def run(out: Path, work: Path | None = None, formats: str = FORMS) -> Iterator[R
         folder = work or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         prepare(folder)
+        (out / "manifest.json").unlink(missing_ok=True)  # a final report is not replaced by other figures, but this is a sample
         make(folder, out, formats)
     for path in sorted(out.iterdir()):
         yield {"file": path.name, "bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

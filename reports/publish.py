@@ -10,6 +10,7 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.extras import install_hint
 from energy_agent.core.units import NS_PER_S
 from reports.audit import folder as files
+from reports.audit.canonical import form
 from reports.audit.edition import read_edition
 from reports.audit.manifest import Argument, write_manifest
 from reports.audit.placing import OWN_NAMES, prefix, put, refuse_folders, writing
@@ -80,6 +81,26 @@ def refuse_overwriting(folder: Path, ledger: str, restates: Path | None) -> None
         raise UsageError(f"--out {folder}: {where}, which a report must not change; choose another folder")
 
 
+def _refuse_changing(folder: Path, scratch: Path) -> None:
+    """Check that a folder has no final report with other facts: an interim one may be replaced, the same facts written again.
+
+    Raises:
+        UsageError: it has one.
+        WattlensError: the report in it cannot be read, so that its status is unknown.
+    """
+    if not (folder / files.MANIFEST).exists():
+        return  # of a run that was cut off
+    if (folder / files.FACTS).exists() and files.digest(folder / files.FACTS) == files.digest(scratch / files.FACTS):
+        return
+    existing = read_edition(folder)
+    if existing.rest.get("status") != form("interim"):
+        of = f" of {existing.label}" if existing.label else ""
+        raise UsageError(
+            f"--out {folder}: contains a final report{of} with other figures (edition {existing.number + 1}); "
+            f"choose another folder, and restate it with --restates {folder} --reason TEXT"
+        )
+
+
 def publish(
     facts: Facts,
     folder: Path,
@@ -98,7 +119,8 @@ def publish(
 
     Args:
         facts: the facts to present.
-        folder: output folder, created if missing. Files of an earlier report in it are replaced; other files are left alone.
+        folder: output folder, created if missing. Files of an interim report in it, or of one with the same facts, are
+            replaced; other files are left alone.
         say: the translator.
         forms: formats, of FORMS.
         paper: paper size of the PDF.
@@ -108,14 +130,15 @@ def publish(
         passphrase: file with the key's passphrase.
 
     Raises:
-        UsageError: the folder cannot be created or has a subfolder with the name of a file, the key is not valid, or no font
-            has a required character.
+        UsageError: the folder cannot be created, or has a subfolder with the name of a file or a final report with other facts;
+            the key is not valid, or no font has a required character.
         WattlensError: a library of the `reports` extra is missing, a file cannot be written, or another run writes there.
     """
     refuse_occupied(folder)
     with writing(folder), tempfile.TemporaryDirectory(prefix=prefix(), dir=folder, ignore_cleanup_errors=True) as made:
         scratch = Path(made)
         outputs = make(facts, scratch, say, forms, paper, font_dirs)
+        _refuse_changing(folder, scratch)
         wanted = tuple(form for form in FORMS if form in forms)
         shown: dict[str, Argument] = {"formats": wanted, "language": say.language, "paper": paper}
         if "pdf" in wanted and (fonts := describe_fonts((scratch / files.FACTS).read_bytes(), say.language, font_dirs)):

@@ -410,6 +410,54 @@ def test_no_name_that_a_node_writes_keeps_the_fleet_from_its_audit(tmp_path: Pat
     assert main(["report", "verify", str(tmp_path / "o"), "--ledger", str(tmp_path / "days")]) == 0
 
 
+DAYS = ("--from", "2026-07-01", "--to", "2026-07-03", "--accept-coverage", "0%")
+
+
+def test_a_final_report_is_replaced_only_by_the_same_facts(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other figures go to another folder; other forms of the same facts are the same report."""
+    out = tmp_path / "o"
+    assert report(ledger / "days", out, *DAYS) == 0
+    before = whole(out)
+    for other in ((*DAYS, "--country", "DEU"), QUARTER):
+        capsys.readouterr()
+        assert report(ledger / "days", out, *other) == 2
+        said = capsys.readouterr()
+        assert (said.out, said.err.count("\n")) == ("", 1)
+        assert (
+            f"--out {out}: contains a final report with other figures (edition 1); choose another folder, and restate it with --restates {out}"
+            in said.err
+        )
+        assert whole(out) == before
+    assert report(ledger / "days", out, *DAYS, "--formats", "html") == 0
+    assert whole(out)["facts.json"] == before["facts.json"]
+    (out / "facts.json").write_bytes(before["facts.json"] + b" ")
+    assert report(ledger / "days", out, *DAYS, "--country", "DEU") == 1
+    assert "its hash differs from the one in the manifest" in capsys.readouterr().err
+
+
+def test_an_interim_report_is_replaced(ledger: Path, tmp_path: Path) -> None:
+    """A quarter that the ledger does not end: its next report takes the folder, whatever changed."""
+    for more in ((), ("--country", "DEU")):
+        assert report(ledger / "days", tmp_path / "o", *QUARTER, *more) == 0
+    assert json.loads((tmp_path / "o/facts.json").read_text())["status"] == "interim"
+
+
+def test_of_two_runs_at_once_one_report_is_kept(ledger: Path, tmp_path: Path) -> None:
+    """Both may begin before either has a report; the one that comes second finds a final report, or the folder in use."""
+    argv = [sys.executable, "-m", "wattlens", "report", "--ledger", str(ledger / "days"), "--out", str(tmp_path / "o"), *DAYS]
+    runs = [
+        subprocess.Popen([*argv, "--formats", "csv", "--country", country], stderr=subprocess.PIPE, text=True)
+        for country in ("DEU", "FRA")
+    ]
+    ends = [(run.communicate(timeout=120)[1], run.returncode) for run in runs]
+    assert sorted(code == 0 for _, code in ends) == [False, True]
+    refusal = next(said for said, code in ends if code)
+    assert "another run is writing a report there" in refusal or "contains a final report" in refusal
+    assert main(["report", "verify", str(tmp_path / "o")]) == 0
+
+
 @pytest.mark.parametrize("spelled", ["{}", "file://{}"])
 @pytest.mark.parametrize(
     ("source", "out", "says"),

@@ -107,7 +107,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help=(
             "output folder, created if missing (default: report, or report- and the name of the period); must not be that of "
-            "the ledger or of an earlier edition; {period} or {quarter} is replaced by the name of the period"
+            "the ledger or of another final report; {period} or {quarter} is replaced by the name of the period"
         ),
     )
     made.add_argument(
