@@ -35,7 +35,7 @@ _NOW = 3  # readings
 _RELEASE_NS = 3 * _NS  # until a reading shows the original limit again
 
 
-class PowerReading(NamedTuple):
+class DrawnPower(NamedTuple):
     """Power in mW by boot time. `is_held`: a limit holds the clock; `is_bound`: and its power is at its own limit."""
 
     boot_ns: int
@@ -55,7 +55,7 @@ class RecentPower:
         limited_ns: when the budget last limited it.
     """
 
-    readings: tuple[PowerReading, ...] = ()
+    readings: tuple[DrawnPower, ...] = ()
     known_mw: int = 0
     original_mw: int | None = None
     limited_ns: int | None = None
@@ -68,7 +68,7 @@ class RecentPower:
             is_lowered = limit is not None and limit < highest
             is_near = limit is not None and is_lowered and power >= _BINDING * limit
             is_held = is_near if device.event_reasons is None else is_lowered and bool(device.event_reasons & _BINDING_REASONS)
-            readings = (*readings, PowerReading(device.boot_ns, power, is_held, is_held and is_near))
+            readings = (*readings, DrawnPower(device.boot_ns, power, is_held, is_held and is_near))
         readings = tuple(reading for reading in readings if now - reading.boot_ns <= _WINDOW_NS)
         # A pause does not make it unknown: what is held draws at least what it did before.
         floor = self.known_mw if any(reading.is_held for reading in readings) else 0

@@ -75,7 +75,7 @@ class DayDatabase:
             self._execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {nothing}, CAST(NULL AS VARCHAR) AS filename WHERE false")
             return
         listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-        chosen = ", ".join(_chosen(column, kind) for column, kind in columns.items())
+        chosen = ", ".join(_select_column(column, kind) for column, kind in columns.items())
         self._execute(
             f"CREATE OR REPLACE VIEW {name} AS SELECT {chosen}, filename"  # noqa: S608 - paths are quoted above
             f" FROM read_parquet([{listed}], filename=true, hive_partitioning=false)"
@@ -141,7 +141,7 @@ class DayDatabase:
             return on.execute(query, parameters) if parameters else on.execute(query)
 
 
-def _chosen(column: str, kind: str) -> str:
+def _select_column(column: str, kind: str) -> str:
     """A column of a view; names that figures are grouped by as they may be printed, so that names that look alike are one."""
     name = _RENAMED.get(column, column)
     if kind != "string" or column in _KEYS:

@@ -146,7 +146,7 @@ class Journal:
     def _load(self) -> bool:
         """Read a database that cannot be written now; False where one has to be recovered first, which takes writing."""
         if database.is_absent(self.path):
-            return not self.path.with_name(recovery.NAME).exists() and not self.segments_folder.exists()
+            return not self.path.with_name(database.SNAPSHOT).exists() and not self.segments_folder.exists()
         try:
             with contextlib.closing(database.open_full(self.path)) as self._connection:
                 old = self._read()
@@ -345,7 +345,7 @@ class Journal:
             self._report("was removed while the agent ran, and is written again")
             self._write_again()
         if self._snapshot.is_removed:
-            self._report(f"{recovery.NAME} was removed while the agent ran, and is written again")
+            self._report(f"{database.SNAPSHOT} was removed while the agent ran, and is written again")
             self._snapshot.begin(self._book, self._logged, self._sequence)
         if self._alarm_until and self._logged > self._alarm_until:
             self._alarm_until, self._counts = 0, replace(self._counts, state_error="")
@@ -363,7 +363,7 @@ class Journal:
             for suffix in ("-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
             if self.path.exists():
-                database.move_aside(self.path, self._utc_ns(), "another file was put in its place")
+                database.move_torn_aside(self.path, self._utc_ns(), "another file was put in its place")
             self._connection, _, _, _ = database.open_writable(self.path, self._budget_b, self._utc_ns())
             with database.transaction(self._connection, durable=True):
                 database.set_checkpoint(self._connection, self._logged, dumps(to_text(self._book)))

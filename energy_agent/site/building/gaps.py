@@ -41,7 +41,7 @@ class FilledCell:
 
 
 @dataclass(frozen=True, slots=True)
-class Bridge:
+class GapBridge:
     """Bounds of a meter's unread energy between two readings."""
 
     start_ns: int
@@ -62,7 +62,7 @@ class MeterFill:
 
     cells: Mapping[int, FilledCell]
     edge_uj: int = 0
-    bridges: tuple[Bridge, ...] = ()
+    bridges: tuple[GapBridge, ...] = ()
 
     def within(self, start_ns: int, end_ns: int) -> FilledEnergy:
         """The sum over a part of the window."""
@@ -150,7 +150,7 @@ def bridge_gaps(
             t: FilledCell(cell.ns, uj, min(uj, cell.low_uj), None if cell.high_uj is None else max(uj, cell.high_uj), READINGS)
             for (t, cell), uj in zip(gap.items(), split_integer(value, weights), strict=True)
         }
-        bridge = Bridge(start_ns, end_ns, low, high)
+        bridge = GapBridge(start_ns, end_ns, low, high)
         bridged[name] = replace(fill, cells={**fill.cells, **cells}, bridges=(*fill.bridges, bridge))
     return bridged
 

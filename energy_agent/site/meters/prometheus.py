@@ -64,7 +64,7 @@ class Prometheus(Section):
 
     @field_validator("url")
     @classmethod
-    def _plain(cls, url: str) -> str:
+    def _check_url(cls, url: str) -> str:
         parts = urlsplit(url)
         bare = not (
             parts.query or parts.fragment or "@" in parts.netloc or any(c.isspace() or not c.isprintable() for c in url)

@@ -426,8 +426,8 @@ def test_a_final_report_is_replaced_only_by_the_same_facts(
         said = capsys.readouterr()
         assert (said.out, said.err.count("\n")) == ("", 1)
         assert (
-            f"--out {out}: contains a final report with other figures (edition 1); choose another folder, and restate it with --restates {out}"
-            in said.err
+            f"--out {out}: contains a final report with other figures (edition 1); choose another folder, and restate it with "
+            f"--restates {out}" in said.err
         )
         assert whole(out) == before
     assert report(ledger / "days", out, *DAYS, "--formats", "html") == 0

@@ -479,7 +479,9 @@ def test_equity_share_is_refused_because_no_input_has_a_share(tmp_path, form):
         path, where = book(tmp_path / "org.xlsx", {**whole(), "Organisation": rows}), "sheet Organisation, cell B2"
     with pytest.raises(UsageError) as refused:
         load(path)
-    assert f"{where}: equity share is not supported, because no input has the organisation's share of a site" in str(refused.value)
+    assert f"{where}: equity share is not supported, because no input has the organisation's share of a site" in str(
+        refused.value
+    )
     assert "expected 'operational control' or 'financial control'" in str(refused.value)
 
 
