@@ -33,8 +33,8 @@ GPU_LIMIT_W: Final = {
     "NVIDIA GB200": 1200,
 }
 """Highest power limit of any variant of a GPU, by the name that NVML reports, from NVIDIA's data sheets."""
-GPU_LIMIT_UNKNOWN_MW: Final = 2_500_000
-"""Above the power limit of any single GPU that is announced for 2026: for one that the table does not have."""
+GPU_LIMIT_UNKNOWN_MW: Final = 4_000_000
+"""Above the power limit of any GPU package that is announced (3.6 kW): for one that the table does not have."""
 NODE_MAX_MW: Final = 200_000_000
 """More than any single node of 2026 draws."""
 ENGINES_MAX: Final = 10

@@ -81,7 +81,7 @@ def cells(start: int, device: str, workload: str, state: State, kwh: list[str], 
 
 def facts(*devices: str) -> Batch:
     of = [
-        DeviceFacts(device, "NVIDIA H100 80GB HBM3" if device.startswith("GPU") else "host", 0.02, YEAR) for device in devices
+        DeviceFacts(device, "NVIDIA H100 of a test" if device.startswith("GPU") else "host", 0.02, YEAR) for device in devices
     ]
     who = [
         WorkloadFacts(CHAT, YEAR, "pod", {"team": "nlp", "project": "assist", "precision": "fp8"}),

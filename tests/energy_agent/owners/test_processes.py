@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.core.energy import MigUse, ProcessUse, State
+from energy_agent.core.text import is_printable
 from energy_agent.owners.processes import ProcessOwners
 from tests.support import eventually
 
@@ -171,7 +172,7 @@ def test_names_of_processes_and_cgroups_are_made_printable(tmp_path, hostile):
     proc(tmp_path, 11, cgroup=f"{user}/{hostile.replace(chr(10), '')}.service\n")
     _, facts = ProcessOwners(tmp_path).resolve([ProcessUse(10), ProcessUse(11)], NOW)
     assert [f.kind for f in facts] == ["process", "unit"]
-    assert all(text.isprintable() for f in facts for text in (f.workload, *f.labels.values()))
+    assert all(is_printable(text) for f in facts for text in (f.workload, *f.labels.values()))
 
 
 def mig(*uuids):

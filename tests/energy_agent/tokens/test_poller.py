@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from energy_agent.config.tokens import TokenSource
 from energy_agent.core.errors import UsageError
+from energy_agent.core.text import is_printable
 from energy_agent.runtime.clock import RealClock
 from energy_agent.tokens.discovery import PORT, SCHEME, PodFacts, sources
 from energy_agent.tokens.endpoint import fetch
@@ -451,7 +452,7 @@ def test_a_page_that_goes_and_comes_back_is_logged_once_each(server, caplog):
     eventually(lambda: poller.health()[0].up)
     gone, back = eventually(lambda: len(caplog.messages) > 1 and caplog.messages)
     assert gone.startswith(f"cannot read the metrics endpoint of chat {server.url}: ")
-    assert gone.isprintable()
+    assert is_printable(gone)
     assert back == f"metrics endpoint of chat {server.url}: ok"
     poller.stop()
 

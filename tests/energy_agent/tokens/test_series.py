@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from energy_agent.core.text import printable
+from energy_agent.core.text import is_printable, printable
 from energy_agent.tokens.reading import EndpointError
 from energy_agent.tokens.series import LABEL_LIMIT, ResponseSample, series
 
@@ -54,7 +54,7 @@ def test_lines_that_are_not_the_format() -> None:
     ):  # fmt: skip
         with pytest.raises(EndpointError) as caught:
             parse(f"{line}\n")
-        assert str(caught.value).isprintable()
+        assert is_printable(str(caught.value))
 
 
 def test_long_label_values_are_cut() -> None:

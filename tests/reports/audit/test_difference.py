@@ -33,45 +33,6 @@ def test_the_same_facts_do_not_differ() -> None:
     assert changed(document(), document()) == {}
 
 
-@pytest.mark.parametrize(
-    ("earlier", "present"),
-    [
-        ("sum of totals over sum of IT", "total energy over IT energy, both summed"),
-        (
-            "contracts and certificates of the zone, each in its own period, rest at the residual mix",
-            "contracts and certificates of the zone, each in its own period, the rest at the residual mix",
-        ),
-        ("device time metered, of the inventory's", "metered device time, as a share of the inventory's"),
-    ],
-)
-def test_a_method_in_the_words_of_an_earlier_version_is_the_same_method(earlier: str, present: str) -> None:
-    old, new = document(), document()
-    figure_of(old, "energy.facility").update(method=earlier)
-    figure_of(new, "energy.facility").update(method=present)
-    assert changed(old, new) == {}
-
-
-@pytest.mark.parametrize(
-    ("earlier", "present"),
-    [
-        (
-            "no PUE of fra1: the ledger holds no meter of the building",
-            "no PUE of fra1: the ledger has no meter of the building",
-        ),
-        ("3 devices state no error of their sensor", "devices without a stated sensor error: 3"),
-        (
-            "fra1 is reported at the boundary node then, and facility now",
-            "the boundary of fra1 was node then, and is facility now",
-        ),
-    ],
-)
-def test_a_reason_in_the_words_of_an_earlier_version_is_the_same_reason(earlier: str, present: str) -> None:
-    old, new = document(), document()
-    figure_of(old, "energy.facility").update(value=None, low=None, high=None, reason=earlier)
-    figure_of(new, "energy.facility").update(value=None, low=None, high=None, reason=present)
-    assert changed(old, new) == {}
-
-
 def test_late_data_and_a_revised_factor_are_told_apart_by_site_and_in_the_total() -> None:
     """Worked out in `late_and_revised`."""
     found = changed(document(), editions.late_and_revised())

@@ -263,7 +263,7 @@ def test_one_team_at_two_sites_has_a_row_at_each(tmp_path: Path) -> None:
 def test_no_name_becomes_a_formula_or_a_second_line(tmp_path: Path) -> None:
     path = write_emissions(two_sites(tmp_path, ("=1+1|cmd", "a\nb\r=2")), tmp_path)
     teams = [r["project_name"] for r in rows_of(path) if float(r["energy_consumed"])]
-    assert sorted(teams) == ["'=1+1|cmd", "a b =2"]
+    assert sorted(teams) == ["'=1+1|cmd", "a?b?=2"]
     assert {r["gpu_model"] for r in rows_of(path)} == {"'=A1"}
     assert len(path.read_bytes().splitlines()) == 1 + len(rows_of(path))
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from energy_agent.core.text import is_printable
 from energy_agent.web.server import WebServer
 from tests.energy_agent.web.test_server import Still
 from tests.snapshots import Player, uuid
@@ -60,5 +61,5 @@ def test_a_hostile_name_cannot_write_to_the_terminal(name: str) -> None:
     page = ScrapeResponse(0.0, {"wattlens_gpu_up": {(("gpu", "0"), ("uuid", "U")): 1.0}})
     page.samples["wattlens_workload_energy_joules_total"] = {(("uuid", "U"), ("workload", name)): 1.0}
     (line,) = LiveText("", {}).lines(page)
-    assert line.isprintable()
+    assert is_printable(line)
     assert len(line) <= NARROW

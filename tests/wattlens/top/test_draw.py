@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.core.text import printable
+from energy_agent.core.text import is_printable, printable
 from tests.snapshots import Player
 from tests.wattlens.top.frames import add_local, play
 from wattlens.top.draw import GPU_ORDERS, HELP, ViewSettings, clamp_scroll, draw, draw_details, list_absent, list_keys
@@ -235,7 +235,7 @@ def test_a_name_stays_in_its_column_and_out_of_the_terminal(name: str, size: tup
     for view in (ViewSettings(), *(ViewSettings(selected=k[0], opened=True) for k in list_keys(frame, ViewSettings()))):
         for line in draw(frame, view, *size):
             text = "".join(part for _, part in line)
-            assert text.isprintable()
+            assert is_printable(text)
             assert rich_width(text) <= size[0]
 
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from energy_agent.core.text import is_printable
 from energy_agent.exposition.openmetrics import Format, render
 from tests.snapshots import Player, uuid
 from wattlens.top.metrics import TEXT_MAX, MetricsParser
@@ -38,7 +39,7 @@ def test_a_label_is_printable_and_bounded(text: str) -> None:
     value = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     response = MetricsParser().parse(f'wattlens_workload_info{{workload="{value}",kind="pod"}} 1\n', 0.0)
     ((labels, _),) = response.rows("workload_info")
-    assert labels["workload"].isprintable()
+    assert is_printable(labels["workload"])
     assert len(labels["workload"]) <= TEXT_MAX
     assert labels["kind"] == "pod"
 

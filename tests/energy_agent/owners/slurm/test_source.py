@@ -5,6 +5,7 @@ import json
 import pytest
 
 from energy_agent.config.slurm import Slurm
+from energy_agent.core.text import is_printable
 from energy_agent.owners.command import CommandError, output_of
 from energy_agent.owners.slurm.commands import SlurmCommands
 from energy_agent.owners.slurm.source import SlurmJobs, open_slurm
@@ -113,7 +114,7 @@ def test_a_slurm_that_misbehaves_is_named_and_its_last_answer_stays(tmp_path, fa
     (health,) = slurm_node.source.rows()
     assert not health.up
     assert reason in health.reason
-    assert health.reason.isprintable()
+    assert is_printable(health.reason)
     (slurm_node.folder / "fault").unlink()
     assert eventually(slurm_node.source.poll)
 

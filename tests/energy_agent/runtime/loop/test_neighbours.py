@@ -19,6 +19,7 @@ from energy_agent.core.meters.reading import MeterReading, Scope
 from energy_agent.core.proof import SteeringRows
 from energy_agent.core.saved_state import ONLY, Component, apply_changes
 from energy_agent.core.snapshot import LedgerStats
+from energy_agent.core.text import is_printable
 from energy_agent.ledger.rows.totals import Totals
 from energy_agent.owners.processes import ProcessOwners
 from energy_agent.runtime.loop import REASON_MAX, FaultContainment
@@ -148,7 +149,7 @@ def test_a_reason_is_one_bounded_line(text, kind):
     assert neighbours.contain("x", fail, 7) == 7
     (source,) = neighbours.health()
     assert (source.source, source.up) == ("agent:x", False)
-    assert source.reason.isprintable()
+    assert is_printable(source.reason)
     assert 0 < len(source.reason) <= REASON_MAX
     assert neighbours.contain("x", lambda: 8, 7) == 8
     assert neighbours.health() == ()

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.text import is_printable
 from energy_agent.factors.basis import Basis, EmissionBoundary
 from energy_agent.site.grid.source import GridError
 from energy_agent.site.grid.sources.electricity_maps import SPEC, ElectricityMaps
@@ -217,7 +218,7 @@ def test_a_hostile_answer_is_one_clear_reason(double: Double, key: Path, page: o
 def test_a_method_is_cut_to_what_can_be_printed(double: Double, key: Path) -> None:
     double.lie = lambda handler: say(handler, 200, rows(isEstimated=True, estimationMethod="\x1b[31m\nM" + "x" * 1000))
     (point,) = source(double, key).read()
-    assert point.method.isprintable()
+    assert is_printable(point.method)
     assert len(point.method) <= 80
 
 
