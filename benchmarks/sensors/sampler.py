@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.sensors.plant import Gpu
+from energy_agent.sdk.measure.power import AVERAGE_S, INSTANT_S, PowerReadings
 from energy_agent.sdk.measure.sampler_windows import Windows
 from energy_agent.sdk.measure.ticks import SensorRecord, TickTracker
 
@@ -32,11 +33,13 @@ class SimulatedSampler:
         self.now_s = 0.0
         self.statements: dict[int, Statement] = {}
         self._rng, self._gpus, self._latency_s = rng, gpus, latency_s
-        self._trackers = [TickTracker(record, _LIMIT_W) for _ in gpus]
-        missing = {f"GPU-{k}": "no energy counter" for k, gpu in enumerate(gpus) if gpu.read(0.0).energy_j is None}
-        trackers = {f"GPU-{k}": tracker for k, tracker in enumerate(self._trackers) if f"GPU-{k}" not in missing}
-        self._windows = Windows(trackers, missing)
-        self._due_s = [float("inf") if missing else 0.0] * len(gpus)
+        self._trackers: list[TickTracker | PowerReadings] = []
+        for gpu in gpus:
+            first = gpu.read(0.0)
+            period_s = INSTANT_S if first.instant_w is not None else AVERAGE_S
+            self._trackers.append(PowerReadings(period_s) if first.energy_j is None else TickTracker(record, _LIMIT_W))
+        self._windows = Windows({f"GPU-{k}": tracker for k, tracker in enumerate(self._trackers)}, {})
+        self._due_s = [0.0] * len(gpus)
         self._stall_s = rng.expovariate(1 / _BETWEEN_STALLS_S)
         self._waiting: set[int] = set()
 
@@ -77,8 +80,11 @@ class SimulatedSampler:
         if self._rng.random() < 0.5:  # the pause comes inside of a read as often as between two
             self._stall()
         reading = self._gpus[k].read(asked_s + self._rng.random() * latency_s)
-        if reading.energy_j is not None:
-            self._trackers[k].feed(asked_s, self.now_s, reading.energy_j, reading.instant_w)
+        tracker, power_w = self._trackers[k], reading.average_w if reading.instant_w is None else reading.instant_w
+        if isinstance(tracker, PowerReadings):
+            tracker.feed(asked_s, self.now_s, power_w or 0.0)
+        else:
+            tracker.feed(asked_s, self.now_s, reading.energy_j or 0.0, reading.instant_w)
         self._due_s[k] = self._trackers[k].due_s(self.now_s, fine)
 
 
