@@ -1,8 +1,9 @@
 """Why energy and CO2e differ from the period before and a year ago: volume, mix, efficiency, PUE and grid sum to the change."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from typing import Final
 
 from energy_agent.core.units import NS_PER_H, UJ_PER_J, UJ_PER_KWH
 from energy_agent.factors.basis import EmissionBoundary
@@ -24,6 +25,8 @@ TOTALS = (
     "energy.gpu", "energy.node", "energy.facility", "energy.inventory", "co2e.location", "co2e.market",
     "co2e.lifecycle.location", "co2e.lifecycle.market",
 )  # fmt: skip
+_AT_THE_WIDEST: Final = ("energy.inventory", "cost")
+"""Totals in which each site is at its widest known boundary, as in all emissions."""
 
 
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
@@ -41,7 +44,8 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             for name, unit in (("energy", "J"), (_grams(evidence), "g"), ("serving", "J")):
                 yield Figure(f"bridge.{name}/{when}", None, unit, "Shapley", "facility", sources=LEDGER, reason=why)
             continue
-        yield from _totals(earlier, when)
+        made = (*energy.figures(earlier), *carbon.figures(earlier))
+        yield from earlier_totals(made, f"total.{when}", {"period": earlier.label}, TOTALS, earlier, evidence)
         then, now = side(earlier), side(evidence)
         within, other = _boundaries(earlier, evidence)
         other = other or _bases(earlier, evidence)
@@ -68,25 +72,44 @@ def too_little_metered(earlier: PeriodEvidence) -> str:
     return f"only {percent(share)} of {earlier.label} was metered, too little to compare with"
 
 
-def _totals(earlier: PeriodEvidence, when: str) -> Iterator[Figure]:
-    """`total.WHEN/ID`: what the figure ID was then, as a report of that period states it."""
-    for figure in (*energy.figures(earlier), *carbon.figures(earlier)):
-        if figure.id in TOTALS and figure.value is not None:
-            dims = {"period": earlier.label, "figure": figure.id}
-            yield replace(figure, id=f"total.{when}/{figure.id}", dims=dims)
+def earlier_totals(
+    made: Iterable[Figure],
+    prefix: str,
+    dims: Mapping[str, str],
+    totals: Collection[str],
+    then: PeriodEvidence,
+    now: PeriodEvidence,
+) -> Iterator[Figure]:
+    """`PREFIX/ID`: what the figure ID was then, as a report of that period states it; the reason if the two do not compare.
+
+    Args:
+        made: figures of the earlier period.
+        prefix: of their IDs.
+        dims: of each.
+        totals: IDs of figures that are compared.
+        then: the earlier period.
+        now: the period of the report.
+    """
+    moved = _boundaries(then, now)[1]
+    rebased = moved or _bases(then, now)
+    for figure in made:
+        if figure.id in totals and figure.value is not None:
+            reason = rebased if figure.id.startswith("co2e.") else moved if figure.id in _AT_THE_WIDEST else ""
+            one = replace(figure, id=f"{prefix}/{figure.id}", dims={**dims, "figure": figure.id})
+            yield replace(one, value=None, low=None, high=None, reason=reason) if reason else one
 
 
 def _boundaries(then: PeriodEvidence, now: PeriodEvidence) -> tuple[dict[str, str], str]:
     """Return (narrower boundary of each site in the two periods, reason why their CO2e is not compared or "")."""
-    narrower, other = {}, ""
+    narrower, moved = {}, []
     order = ("gpu", "node", "facility")
     for site in sorted({*then.sites, *now.sites}):
         sides = [boundary(e, site) for e in (then, now) if any(w.site == site for w in e.sums.wholes)]
         if sides:
             narrower[site] = min(sides, key=order.index)
         if len(set(sides)) > 1:
-            other = f"the boundary of {site} was {sides[0]} then, and is {sides[1]} now"
-    return narrower, other
+            moved.append(f"the boundary of {site} was {sides[0]} then, and is {sides[1]} now")
+    return narrower, "; ".join(moved)
 
 
 def _bases(then: PeriodEvidence, now: PeriodEvidence) -> str:

@@ -3,8 +3,7 @@
 Both are figures of their own, so that a restated comparison shows the earlier value, today's value and the reason.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Final
 
@@ -12,7 +11,7 @@ from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure, rounded
 from reports.figures.measures import carbon, cost, energy, tokens
 from reports.figures.measures._measure import Measure
-from reports.figures.measures.comparison import NO_EARLIER, too_little_metered
+from reports.figures.measures.comparison import NO_EARLIER, earlier_totals, too_little_metered
 from reports.statement import ELECTRICITY
 
 TOTALS: Final = (
@@ -37,8 +36,8 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             identity = f"{RECALCULATED}/{compared.label}"
             yield Figure(identity, None, "J", "recalculated", "mixed", dims=dims, reason=reason)
             continue
-        for figure in _totals(earlier):
-            yield replace(figure, id=f"{RECALCULATED}/{compared.label}/{figure.id}", dims=dims | {"figure": figure.id})
+        made = (figure for measure in (energy, carbon, cost, tokens) for figure in measure.figures(earlier))
+        yield from earlier_totals(made, f"{RECALCULATED}/{compared.label}", dims, TOTALS, earlier, evidence)
     listed = [each for each in evidence.organisation.reported if each.period in labels]
     widest = _widest(evidence) if listed else ""
     for reported in listed:
@@ -67,12 +66,6 @@ def restated(figures: Mapping[str, Figure]) -> Iterator[tuple[Figure, Figure]]:
 def without_reason(figures: Mapping[str, Figure]) -> list[tuple[Figure, Figure]]:
     """Restated values for which the inputs state no reason."""
     return [pair for pair in restated(figures) if "reason" not in pair[0].dims]
-
-
-def _totals(earlier: PeriodEvidence) -> Iterator[Figure]:
-    for measure in (energy, carbon, cost, tokens):
-        made: Iterable[Figure] = measure.figures(earlier)
-        yield from (f for f in made if f.id in TOTALS and f.value is not None)
 
 
 def _widest(evidence: PeriodEvidence) -> str:

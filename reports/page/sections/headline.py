@@ -19,7 +19,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     """The boundary, tiles, one row per site, the changes in sentences, and who is responsible for the report."""
     blocks: list[Block] = [Note(_boundary(facts, say)), Tiles(tiles(facts, say)[:FIRST])]
     changes = _changes(facts, say) or _earlier_period(facts, say)
-    blocks += [_sites(facts, say), *(Note(text) for text in (*changes, *_base_year(facts, say)))]
+    blocks += [_sites(facts, say), *(Note(text) for text in (*changes, *_base_year(facts, say), *_not_compared(facts, say)))]
     return (*blocks, _responsibility(facts, say))
 
 
@@ -163,6 +163,13 @@ def _compared(facts: Facts, say: Translator, label: str, template: str, absent_t
     return say(template, period=label, changes="; ".join(parts))
 
 
+def _not_compared(facts: Facts, say: Translator) -> list[str]:
+    """Why some totals of an earlier period are not compared, such as at another boundary; a sentence per period."""
+    rows = (*facts.by_prefix("total.before/"), *facts.by_prefix("total.period/"))
+    reasons = {f.dims["period"]: f.reason for f in rows if f.reason and "figure" in f.dims}
+    return [say("some_totals_are_not_compared", period=period, reason=say.translate(why)) for period, why in reasons.items()]
+
+
 def base_label(facts: Facts) -> str:
     """The period of the base year; "" without one."""
     rows = (*facts.by_prefix("total.period/"), *facts.by_prefix("total.reported/"))
@@ -170,9 +177,10 @@ def base_label(facts: Facts) -> str:
 
 
 def earlier_total(facts: Facts, label: str, identity: str) -> Figure | None:
-    """A total of an earlier period: recalculated where the ledger has it, else as reported; None: neither is there."""
+    """A total of an earlier period: recalculated where the ledger has it, else as reported; None: neither compares."""
     known = (facts.figures.get(f"{kind}/{label}/{identity}") for kind in ("total.period", "total.reported"))
-    return next((f for f in known if f is not None and f.value is not None), None)
+    total = next((f for f in known if f is not None), None)
+    return None if total is None or total.value is None else total
 
 
 def percent_change(now: Fraction, then: Fraction) -> str:

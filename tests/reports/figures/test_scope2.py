@@ -361,7 +361,7 @@ def test_a_change_on_page_one_is_the_sum_of_its_effects(facts: Facts) -> None:
     """Every effect has a sign, and the change of what no workload used is one of them."""
     texts = [block.text for block in build_headline(facts, say_in("en")) if isinstance(block, Note)]
     assert texts[0].startswith("Boundary of every figure on this page: ")
-    for text in texts[1:]:
+    for text in (text for text in texts[1:] if "Causes" in text):
         change, effects = text.removesuffix(".").split(". Causes: ")
         assert ", unallocated " in effects
         assert all(re.search(r" [+\u2212]?[0-9]", each) for each in effects.split(", ")), effects

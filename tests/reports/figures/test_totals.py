@@ -15,12 +15,18 @@ from energy_agent.factors.series import Piece
 from energy_agent.ledger.fleet.sites import DeviceLocation, Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
+from energy_agent.site.building.invoices import InvoicedEnergy
+from reports.compose import compose
 from reports.figures.facts import Facts
 from reports.figures.measures import comparison
 from reports.inputs import ExpectedDevice, Organisation, SiteInputs
+from reports.language import say_in
+from reports.page.section import Note
+from reports.page.sections import headline
 from reports.period import PeriodRequest
+from reports.statement import ReportStatement
 from tests.reports import chains
-from tests.reports.chains import CELL, DAY
+from tests.reports.chains import CELL, DAY, KWH
 from tests.reports.golden import at, cells, tariff
 
 JULY, OCTOBER = at("2026-07-01"), at("2026-10-01")
@@ -84,6 +90,39 @@ def test_grams_of_different_emissions_are_not_compared(tmp_path: Path) -> None:
     )
     # 2 kWh in either quarter, of 300 g then and 100 g now.
     assert reasons[DIRECT].text == str(2 * (100 - 300))
+
+
+@pytest.mark.parametrize("base_year", [None, 2025])
+def test_totals_at_unequal_boundaries_are_compared_on_no_page(tmp_path: Path, base_year: int | None) -> None:
+    """GPUs alone before, and since July the building by its invoices: 10 kWh at 100 g are 1 kg, and 2 kWh before 0.2 kg.
+
+    The energy of GPUs is the same quantity in both: 2 kWh then and 4 kWh now.
+    """
+    ago = JULY - 365 * DAY if base_year else JULY - 30 * DAY
+    label = "2025Q3" if base_year else "2026Q2"
+    told = [DeviceFacts("GPU-one", "H100", 0.02, ago)]
+    hours = [cells(t, "GPU-one", "w", State.ACTIVE, [kwh] * 4, 0) for t, kwh in ((ago, "0.5"), (JULY, "1"), (OCTOBER, "1"))]
+    chains.write(tmp_path / "segments", "lab", "one", [Batch(hours[0], devices=told), *map(Batch, hours[1:])])
+    bill = InvoicedEnergy("R", "", JULY, OCTOBER, 10 * KWH, Fraction(1, 100))
+    known = replace(site("one", DIRECT), invoices=(bill,))
+    told_by = Organisation(sites={"one": known}, least_coverage=Fraction(0), statement=ReportStatement(base_year=base_year))
+    days = chains.compacted(tmp_path / "segments", tmp_path / "days", Sites({}, "one"))
+    made = chains.facts(days, told_by, PeriodRequest("2026Q3"))
+    why = "the boundary of one was gpu then, and is facility now"
+    assert made.figures["co2e.location"].text == "1000"
+    for prefix in (f"total.period/{label}", *(() if base_year else ("total.before",))):
+        for name in ("co2e.location", "co2e.market", "cost"):
+            total = made.figures.get(f"{prefix}/{name}")
+            assert total is None or (total.value, total.reason) == (None, why)
+        assert made.figures[f"{prefix}/co2e.location"].reason == why
+        assert made.figures[f"{prefix}/energy.gpu"].text == str(2 * 3_600_000)
+    document = compose(made, say_in("en"))
+    assert [t.trend for t in headline.tiles(made, say_in("en")) if "Scope 2" in t.label] == ["", ""]
+    blocks = [block for section in document.sections for block in section.blocks]
+    notes = [block.text for block in blocks if isinstance(block, Note)]
+    said = f"Emissions and other totals at the boundary of each site are not compared with {label}: {why}."
+    assert said in notes
+    assert not any("%" in text and "Scope 2" in text for text in notes)
 
 
 def test_a_site_that_drew_nothing_emitted_and_paid_nothing(tmp_path: Path) -> None:

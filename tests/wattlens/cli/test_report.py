@@ -425,10 +425,8 @@ def test_a_final_report_is_replaced_only_by_the_same_facts(
         assert report(ledger / "days", out, *other) == 2
         said = capsys.readouterr()
         assert (said.out, said.err.count("\n")) == ("", 1)
-        assert (
-            f"--out {out}: contains a final report with other figures (edition 1); choose another folder, and restate it with "
-            f"--restates {out}" in said.err
-        )
+        assert f"--out {out}: contains a final report with other figures (edition 1); choose another folder" in said.err
+        assert f"restate it with --restates {out} --reason TEXT" in said.err
         assert whole(out) == before
     assert report(ledger / "days", out, *DAYS, "--formats", "html") == 0
     assert whole(out)["facts.json"] == before["facts.json"]
