@@ -31,6 +31,8 @@ def main(argv: "list[str] | None" = None) -> int:
         finally:
             if at_once:
                 _handle(signal.default_int_handler)
+        if argv is None and hasattr(sys.stdout, "reconfigure"):  # a terminal without a letter shows "?" for it
+            sys.stdout.reconfigure(errors="replace")
         code = _program.run(parsed)
         if argv is None:  # the process ends now, and a Ctrl-C would break off what Python still has to do
             _handle(signal.SIG_IGN)

@@ -435,6 +435,14 @@ def test_a_final_report_is_replaced_only_by_the_same_facts(
     assert "its hash differs from the one in the manifest" in capsys.readouterr().err
 
 
+def test_an_ascii_terminal_shows_the_headline(ledger: Path, tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "wattlens", "report", "--ledger", str(ledger / "days"), "--out", str(tmp_path / "o"), *DAYS]
+    ascii_only = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    run = subprocess.run([*argv, "--formats", "csv"], env=ascii_only, capture_output=True, timeout=120, check=False)
+    assert (run.returncode, run.stderr) == (0, b"")
+    assert b"bounds: ?2.1 %" in run.stdout
+
+
 def test_an_interim_report_is_replaced(ledger: Path, tmp_path: Path) -> None:
     """A quarter that the ledger does not end: its next report takes the folder, whatever changed."""
     for more in ((), ("--country", "DEU")):
