@@ -29,7 +29,7 @@ _BINDING_REASONS = 0x4 | 0x8 | 0x80  # NVML: the limit or a power brake holds th
 # Demand beyond a limit that binds: where nothing is known, and near the power that it drew without a limit.
 _RISE, _RISE_KNOWN, _PROBE = 1.5, 1.1, 1.02
 _KNOWN, _SAME = 0.9, 0.99  # of a limit: power near it, and at it
-_STEP_MW = 5000  # smaller rises are not made
+_STEP_MW = 5000  # smaller changes are not made without need
 _WINDOW_NS = 30 * _NS
 _NOW = 3  # readings
 _RELEASE_NS = 3 * _NS  # until a reading shows the original limit again
@@ -166,7 +166,8 @@ def decide(
     limits, next_ns, old = state.limits_mw, state.next_ns, state.limits_mw
     is_exceeded = sum(old.get(u, 0) for u in most) - math.fsum(w for s in shares for w in s.unused) > room
     is_short = any(s.is_bound and target[u] - old.get(u, 0) >= _STEP_MW for s in shares for u in s.devices)
-    if most.keys() != old.keys() or is_exceeded or is_short or now >= next_ns:
+    is_other = any(abs(limit - old.get(uuid, 0)) >= _STEP_MW for uuid, limit in target.items())
+    if most.keys() != old.keys() or is_exceeded or is_short or (is_other and now >= next_ns):
         limits, waiting = _in_order(target, observations, old)
         next_ns = now if waiting else now + every_ns
     capped = {uuid: limit for uuid, limit in limits.items() if limit < most[uuid] // 1000 * 1000}
