@@ -84,7 +84,11 @@ want() {
 peers() {
     want prometheus prometheus
     want victoria-metrics victoria-metrics
-    want dockerd docker.io docker-cli docker-compose docker-buildx mmdebstrap
+    want dockerd docker.io
+    want docker docker-cli
+    want /usr/libexec/docker/cli-plugins/docker-compose docker-compose
+    want /usr/libexec/docker/cli-plugins/docker-buildx docker-buildx
+    want mmdebstrap mmdebstrap
     want kustomize kustomize
     want containerd containerd runc
     want /usr/lib/cni/loopback containernetworking-plugins # which docker.io does not bring, as it brings containerd

@@ -228,5 +228,5 @@ def choices(stack: Stack, uid: str) -> dict[str, set[str]]:
         "ttft_slo": set(map(str, TTFT_BUCKETS)),
         "itl_slo": set(map(str, ITL_BUCKETS)),
         "site": {SITE},
-        "zone": {"DEU"},
+        "zone": {ZONE},
     }
