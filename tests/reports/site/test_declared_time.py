@@ -28,12 +28,13 @@ IT = MeterFacts("it", Role.IT, Position.UPS_OUTPUT, "main", max_mw=8_000_000)
 
 
 def gpus(start: int = JULY, end: int = END) -> list[Batch]:
-    """4 kW, a batch a day."""
-    told = Batch(devices=[DeviceFacts("GPU-1", "H100", 0.02, start)])
-    return [
-        told,
-        *(Batch(cells(t, "GPU-1", "", State.UNALLOCATED, ["1"] * min(96, (end - t) // CELL))) for t in range(start, end, DAY)),
-    ]
+    """Four of 1 kW, a batch a day."""
+    names = [f"GPU-{number}" for number in range(1, 5)]
+    batches = [Batch(devices=[DeviceFacts(name, "H100", 0.02, start) for name in names])]
+    for t in range(start, end, DAY):
+        quarters = ["0.25"] * min(96, (end - t) // CELL)
+        batches.append(Batch([entry for name in names for entry in cells(t, name, "", State.UNALLOCATED, quarters)]))
+    return batches
 
 
 def building(
@@ -155,7 +156,7 @@ def test_twelve_months_end_where_a_quarter_that_still_runs_does(tmp_path: Path) 
 def test_a_node_that_turns_out_to_stand_elsewhere_counts_once(tmp_path: Path, whole: bool) -> None:
     """The inventory is corrected: a node belongs to another site. If a day cannot be restated, the report refuses it."""
     chains.write(tmp_path / "segments", "lab", "n1", gpus(JULY, JULY + DAY))
-    other = Batch(cells(JULY, "GPU-2", "", State.UNALLOCATED, ["1"]), devices=[DeviceFacts("GPU-2", "H100", 0.05, JULY)])
+    other = Batch(cells(JULY, "GPU-9", "", State.UNALLOCATED, ["0.5"]), devices=[DeviceFacts("GPU-9", "H100", 0.05, JULY)])
     chains.write(tmp_path / "other", "lab", "n2", [other])
     if not whole:
         for path in (tmp_path / "other").iterdir():
