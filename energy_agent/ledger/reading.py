@@ -24,7 +24,7 @@ def read_rows(source: Path) -> Iterator[SourcedRow]:
     """Every row of a ledger, segment by segment; the open rows of a state folder's journal come last.
 
     Raises:
-        UsageError: nothing there that is a ledger; raised before the first row is read.
+        UsageError: nothing there that is a ledger; raised at the call, not at the first row.
         ChainError: a damaged segment.
         JournalError: a damaged journal.
     """

@@ -1,9 +1,5 @@
-"""File operations between which a crash can occur, as a port with two implementations: real, and failing at a given step.
+"""File operations between which a crash can occur, as a port, and what reads and locks the ledger's files."""
 
-Tests and drills use `FailingFiles` to show that a crash after any step of writing a segment loses nothing.
-"""
-
-import errno
 import fcntl
 import os
 import stat
@@ -54,37 +50,6 @@ class RealFiles:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-class FailingFiles:
-    """Real files that fail with ENOSPC at operation number `fail_at` (from 0); a failed write leaves half a file behind."""
-
-    def __init__(self, fail_at: int) -> None:
-        self._left = fail_at
-        self._real = RealFiles()
-
-    def _fails(self) -> bool:
-        self._left -= 1
-        return self._left == -1
-
-    def write(self, path: Path, data: bytes) -> None:
-        """Write, or half of it and fail."""
-        if self._fails():
-            self._real.write(path, data[: len(data) // 2])
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        self._real.write(path, data)
-
-    def rename(self, source: Path, target: Path) -> None:
-        """Rename, or fail before it."""
-        if self._fails():
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
-        self._real.rename(source, target)
-
-    def sync_folder(self, folder: Path) -> None:
-        """Sync, or fail before it."""
-        if self._fails():
-            raise OSError(errno.EIO, os.strerror(errno.EIO), str(folder))
-        self._real.sync_folder(folder)
 
 
 def read_bounded(path: Path, limit_b: int) -> bytes:

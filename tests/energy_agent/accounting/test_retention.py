@@ -24,11 +24,11 @@ from energy_agent.ledger.journal.journal import Batch, Journal
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.reading import read_rows
 from energy_agent.ledger.rows.kinds import Cell
-from energy_agent.ledger.segments.files import FailingFiles
 from energy_agent.owners.claims import Claim, Claims
 from energy_agent.owners.processes import ProcessOwners
 from energy_agent.owners.resolver import OwnerResolver
 from energy_agent.reader.supervisor import DeviceHealth
+from tests.doubles.failing_files import FailingFiles
 from tests.support import examples
 
 SECOND = 10**9

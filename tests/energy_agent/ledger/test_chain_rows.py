@@ -36,7 +36,7 @@ def append(folder, name, rows, signer=None, **header):
     return path
 
 
-def write_node(folder, name, *entries, sku=H100, tokens=()):
+def write_entries(folder, name, *entries, sku=H100, tokens=()):
     """A node's chain of one segment with these entries."""
     state = folder.parent / "states" / name
     with closing(opened(state, identity=Identity("lab", name, "b", "0", True))) as journal:
@@ -113,7 +113,7 @@ def test_only_meters_of_a_building_may_be_read_late(shared, device):
 )
 def test_what_no_device_can_do_is_a_fault_and_counts_nothing(shared, capsys, one, words):
     book(shared, "b", [0])
-    write_node(shared, "a", one)
+    write_entries(shared, "a", one)
     assert kinds(shared, {}) == ["impossible"]
     path = inventory(shared, "lab,a,GPU-a,,here,,", "lab,b,GPU-b,,here,,")
     assert main(["ledger", "verify", str(shared), "--inventory", str(path)]) == 1
@@ -126,13 +126,13 @@ def test_what_no_device_can_do_is_a_fault_and_counts_nothing(shared, capsys, one
 
 @pytest.mark.parametrize(("sku", "watts"), [(H100, 840), ("a name that nobody knows", 3_000)])
 def test_a_gpu_at_its_maximum_is_no_fault(shared, capsys, sku, watts):
-    write_node(shared, "a", entry(0, H, watts * 3_600 * 10**6, gpu_ns=H), sku=sku)
+    write_entries(shared, "a", entry(0, H, watts * 3_600 * 10**6, gpu_ns=H), sku=sku)
     assert kinds(shared, {}) == []
     assert compact(shared, capsys)[:2] == (0, {"a": watts * 3_600 * 10**6})
 
 
 def test_the_name_in_the_inventory_wins_over_one_with_a_higher_limit(shared, capsys):
-    write_node(shared, "a", entry(0, H, 900 * 3_600 * 10**6), sku="NVIDIA GB200")
+    write_entries(shared, "a", entry(0, H, 900 * 3_600 * 10**6), sku="NVIDIA GB200")
     assert compact(shared, capsys)[0] == 0
     path = inventory(shared, f"lab,a,GPU-a,{H100},here,,")
     assert read_inventory(path).skus == {"GPU-a": H100}
@@ -142,13 +142,13 @@ def test_the_name_in_the_inventory_wins_over_one_with_a_higher_limit(shared, cap
 
 def test_energy_that_a_stuck_sensor_owed_is_that_of_the_time_before_it(shared):
     stuck = entry(5 * H, 5 * H + S, 4 * 840 * 3_600 * 10**6, method=Method.BRIDGED)  # four hours, in the second after them
-    write_node(shared, "a", entry(0, H, HOUR_UJ), stuck)
+    write_entries(shared, "a", entry(0, H, HOUR_UJ), stuck)
     assert kinds(shared, {}) == []
 
 
 def test_absurd_counts_of_tokens_are_left_out_and_the_energy_stays(shared, capsys):
     counts = [Tokens(T0, T0 + H // 4, "job", model, "generation", n) for model, n in (("good", 10**9), ("evil", 46 * 10**17))]
-    write_node(shared, "a", entry(0, H // 4, HOUR_UJ // 4, gpu_ns=H // 4), tokens=counts)
+    write_entries(shared, "a", entry(0, H // 4, HOUR_UJ // 4, gpu_ns=H // 4), tokens=counts)
     assert kinds(shared, {}) == ["impossible"]
     code, energy, err = compact(shared, capsys)
     assert (code, energy) == (1, {"a": HOUR_UJ // 4})

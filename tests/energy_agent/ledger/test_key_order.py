@@ -113,7 +113,7 @@ D = -121665 * pow(121666, -1, P) % P
 
 
 def point_of(raw):
-    """The point (x, y) of a key in RFC 8032's form; None: it has none. The y of another spelling is reduced."""
+    """The point (x, y) of a key as RFC 8032 has it, or None if the curve has no such y; y is reduced."""
     number = int.from_bytes(raw, "little")
     y, sign = (number & ((1 << 255) - 1)) % P, number >> 255
     square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P

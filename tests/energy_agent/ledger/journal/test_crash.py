@@ -18,7 +18,7 @@ from energy_agent.core.errors import JournalError
 from energy_agent.ledger.journal.journal import Batch
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.segments import segment
-from energy_agent.ledger.segments.files import FailingFiles
+from tests.doubles.failing_files import FailingFiles
 from tests.energy_agent.ledger.cases import T0, batches, check, filled, opened, truth
 from tests.support import examples
 

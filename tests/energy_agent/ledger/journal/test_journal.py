@@ -23,7 +23,7 @@ from energy_agent.ledger.journal.recovery import lost_devices
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.ledger.segments import segment as segments
-from energy_agent.ledger.segments.files import FailingFiles
+from tests.doubles.failing_files import FailingFiles
 from tests.energy_agent.ledger.cases import IDENTITY, T0, S, check, energy, filled, opened, second, set_format, truth
 
 

@@ -12,7 +12,8 @@ from energy_agent.core.errors import ChainError, JournalError
 from energy_agent.ledger.journal.book import Book
 from energy_agent.ledger.journal.sealing import take
 from energy_agent.ledger.segments import segment
-from energy_agent.ledger.segments.files import FailingFiles, RealFiles
+from energy_agent.ledger.segments.files import RealFiles
+from tests.doubles.failing_files import FailingFiles
 from tests.energy_agent.ledger.cases import IDENTITY, batches, second
 from tests.support import LONG_NUMBERS_REFUSED, examples, need_program
 
