@@ -1,4 +1,4 @@
-"""Report of an invented company in three countries, from invoices alone; every figure is computed again beside it.
+"""Report of an invented company in three countries, from invoices alone; every figure is computed again next to it.
 
 The computation takes the rows of the workbook and the factors that the report prints, and uses plain fractions.
 """
@@ -227,7 +227,7 @@ def by_hand(grams: Mapping[tuple[str, int, str, str], Fraction]) -> dict[str, Fr
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished report, beside its workbook."""
+    """A finished report, next to its workbook."""
     folder = tmp_path_factory.mktemp("company")
     assert create(write(folder / "inputs", company()), folder / "report") == 0
     return folder / "report"
