@@ -258,7 +258,7 @@ class NodeAccount:
         """Where it is recorded; None: nowhere, since something that is recorded contains it, or it contains its GPU."""
         if reading.scope is Scope.NODE:
             return self._host if source == self.plan.record else None
-        if reading.scope is Scope.MODULE or self.plan.record is not None or self._module(infos):
+        if reading.scope not in (Scope.PACKAGE, Scope.DRAM) or self.plan.record is not None or self._module(infos):
             return None
         return part(self._host, reading.domain)
 

@@ -133,7 +133,7 @@ class NodeMeters(Section):
     rapl: Rapl = Rapl()
     redfish: NodeRedfishConfig | None = Field(None, description="the Redfish service of the node's management controller")
     ipmi: Ipmi | None = Field(None, description="power by IPMI DCMI, through `ipmitool`")
-    psu: Psu | None = Field(None, description="power supplies that the kernel reports (hwmon)")
+    psu: Psu | None = Field(None, description="power supplies and sockets of Grace that the kernel reports (hwmon)")
 
     @model_validator(mode="after")
     def _check_ledger_source(self) -> Self:

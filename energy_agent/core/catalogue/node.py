@@ -208,8 +208,8 @@ CATALOGUE: tuple[Signal, ...] = (
     # Node
     Signal("energy_boundary_info", "info", "", "Boundary of the ledger's energy: gpu, gpu+cpu or node.", ("boundary",), _FACT),
     Signal("node_energy_joules_total", "counter", "joules",
-           "Energy by a meter of the node. Its domain is the whole node, a module, a processor package or memory. "
-           "Domains overlap, so do not add them.", ("source", "domain"), _METER),
+           "Energy by a meter of the node. Its domain is the whole node, a module, a socket of Grace, a processor package or "
+           "memory. Domains overlap, so do not add them.", ("source", "domain"), _METER),
     Signal("node_power_watts", "gauge", "watts",
            "Power by a meter of the node; for an energy counter, the mean since its previous reading.",
            ("source", "domain"), _METER_READING),

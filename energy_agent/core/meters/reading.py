@@ -15,6 +15,7 @@ class Scope(StrEnum):
 
     NODE = "node"  # everything behind the node's power supplies
     MODULE = "module"  # a board that contains its GPU
+    SOCKET = "socket"  # a part of a module; a Grace contains its CPU and SysIO
     PACKAGE = "package"  # a processor socket
     DRAM = "dram"  # the memory of a socket
     FACILITY = "facility"  # a meter of the building; what is behind it, the site's configuration says

@@ -84,6 +84,7 @@ def test_a_module_is_never_summed_with_its_gpu(module, name, recorded):
     for t in (0, 10):
         account.feed("rapl", [node(t, uj=t * 10**8, scope=Scope.PACKAGE, domain="package-0")], info(name))
         account.feed("psu", [node(t, mw=900_000, scope=Scope.MODULE, domain="module-0")], info(name))
+        account.feed("psu", [node(t, mw=90_000, scope=Scope.SOCKET, domain="grace-0")], info(name))
     gpu(account, 10, 10**9, 0)
     entries, gaps = account.settle(10 * S, {"g"})
     assert {e.device for e in entries} == ({part(HOST, "package-0")} if recorded else set())

@@ -66,10 +66,39 @@ def test_an_absurd_supply_is_refused(root, text):
         meter.read()
 
 
-def test_a_module_is_told_as_one(tmp_path):
-    folder = tmp_path / "sys/class/hwmon/hwmon0"
-    folder.mkdir(parents=True)
-    (folder / "power1_oem_info").write_text("Module Power Socket 0\n")
-    (folder / "power1_average").write_text("512000000\n")
-    (reading,) = psu.SPEC.open(config(tmp_path, psu=Psu()), RealClock()).read()
-    assert (reading.domain, reading.scope, reading.power_mw) == ("module-0", Scope.MODULE, 512_000)
+GRACE = (
+    ("Module Power Socket 0", 512), ("Grace Power Socket 0", 130), ("CPU Power Socket 0", 81), ("SysIO Power Socket 0", 37),
+    ("Module Power Socket 1", 640), ("Grace Power Socket 1", 190), ("CPU Power Socket 1", 120), ("SysIO Power Socket 1", 55),
+)  # fmt: skip
+
+
+def grace_board(root, place):
+    """One hwmon device per sensor; `device/` is the ACPI device, which has the files on kernels that are in use."""
+    for number, (label, power_w) in enumerate(GRACE):
+        folder = root / f"sys/class/hwmon/hwmon{number + 20}"
+        (folder / place).mkdir(parents=True)
+        (folder / "name").write_text("power_meter\n")
+        (folder / place / "power1_oem_info").write_text(f"{label}\n")
+        (folder / place / "power1_average").write_text(f"{power_w}000000\n")
+
+
+@pytest.mark.parametrize("place", [".", "device"])
+def test_each_socket_of_a_grace_board_is_a_domain_of_its_own(tmp_path, place):
+    grace_board(tmp_path, place)
+    readings = psu.SPEC.open(config(tmp_path, psu=Psu(scope="module")), RealClock()).read()
+    assert {r.domain: (r.scope, r.power_mw) for r in readings} == {
+        "module-0": (Scope.MODULE, 512_000), "grace-0": (Scope.SOCKET, 130_000),
+        "cpu-0": (Scope.SOCKET, 81_000), "sysio-0": (Scope.SOCKET, 37_000),
+        "module-1": (Scope.MODULE, 640_000), "grace-1": (Scope.SOCKET, 190_000),
+        "cpu-1": (Scope.SOCKET, 120_000), "sysio-1": (Scope.SOCKET, 55_000),
+    }  # fmt: skip
+    assert len(readings) == len(GRACE)
+
+
+def test_sockets_are_not_part_of_the_supplies_and_a_broken_one_does_not_stop_them(root):
+    grace_board(root, "device")
+    (root / "sys/class/hwmon/hwmon21/device/power1_average").write_text("-1\n")
+    readings = {r.domain: r for r in psu.SPEC.open(config(root, psu=Psu(supplies=3)), RealClock()).read()}
+    assert (readings["node"].scope, readings["node"].power_mw) == (Scope.NODE, 1_500_000)
+    assert "grace-0" not in readings
+    assert readings["cpu-0"].power_mw == 81_000
