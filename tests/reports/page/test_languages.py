@@ -16,6 +16,7 @@ from energy_agent.core.boundary import UNBOUNDED
 from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gases
 from energy_agent.factors.equivalents import shipped
 from energy_agent.ledger.rows.kinds import INT64_MAX
+from energy_agent.site.building import gaps
 from reports.audit.bridge import CATEGORIES
 from reports.compose import compose
 from reports.figures.facts import Facts
@@ -116,6 +117,7 @@ BRIDGES = {
     "{} used energy but has no volume",
     "emissions on different bases are not compared: {} and {}",
     "the sites use different bases for the emissions of the grid: {} {} and {} {}",
+    *(f"{basis}: {{}} kWh" for basis in (gaps.BELOW, gaps.READINGS, gaps.MEAN)),
 }
 """Put together in reports/figures/bridge.py and the measures, of several pieces."""
 
