@@ -20,7 +20,6 @@ FIRST = int(datetime(2026, 9, 29, tzinfo=UTC).timestamp()) * S
 DAYS = 4
 NODES = (("east", "n1"), ("west", "n1"), ("east", "n2"))
 SITE_OF = {("east", "n1"): "north", ("west", "n1"): "south", ("east", "n2"): "south"}
-HUGE = 1 << 62
 Event = Entry | Gap | Tokens | Steps | Action
 
 
@@ -51,10 +50,9 @@ def _batches(random: Random, cluster: str, node: str, *, orderly: bool) -> list[
     told = [DeviceFacts(device, random.choice(["H100", "A100"]), gain, FIRST - DAY) for device, gain in gains.items()]
     if random.random() < 0.15:
         told.pop()  # a device of which nobody says how far its sensor is off
-    huge = {random.randrange(DAYS): random.random() < 0.7}  # two on one node would exceed the energy that a journal accepts
     events: list[list[Event]] = []  # shares of one interval are recorded together
     for device in devices:
-        events += _stretches(random, device, huge, orderly=orderly)
+        events += _stretches(random, device)
     for _ in range(random.randint(0, 4)):
         events.append([_gap(random, random.choice(devices))])
     for _ in range(random.randint(0, 5)):
@@ -75,8 +73,6 @@ def _batches(random: Random, cluster: str, node: str, *, orderly: bool) -> list[
     ]
     cuts = sorted({0, len(events), *(random.randint(0, len(events)) for _ in range(random.randint(0, 6)))})
     parts = [_whole(events[a:b]) for a, b in pairwise(cuts)]
-    if not orderly and len(parts) > 1:
-        random.shuffle(parts)
     return [Batch(facts=facts, devices=told), *parts]
 
 
@@ -114,7 +110,7 @@ def _gap(random: Random, device: str) -> Gap:
     return Gap(device, start, end, random.choice([0, 10, 10**9]), random.choice(["lost", "reboot"]))
 
 
-def _stretches(random: Random, device: str, huge: dict[int, bool], *, orderly: bool) -> list[list[Event]]:
+def _stretches(random: Random, device: str) -> list[list[Event]]:
     """A device's time: some runs of metering with holes between; the first of them often around a UTC midnight."""
     found: list[list[Event]] = []
     at = FIRST + random.randint(0, 40) * CELL
@@ -126,17 +122,13 @@ def _stretches(random: Random, device: str, huge: dict[int, bool], *, orderly: b
         end = at + random.choice([CELL, 600 * S, 60 * S, 2 * CELL + 1, 7 * CELL])
         if end > FIRST + DAYS * DAY:
             break
-        found.append(_interval(random, device, at, end, huge, orderly=orderly))
+        found.append(_interval(random, device, at, end))
         at = end
     return found
 
 
-def _interval(random: Random, device: str, start: int, end: int, huge: dict[int, bool], *, orderly: bool) -> list[Event]:
-    energy = random.choice([0, 1, 10**6, random.randint(0, 10**12)])
-    day = (start - FIRST) // DAY
-    cut = (end - 1) // CELL - start // CELL
-    if huge.get(day) and device.endswith("-0") and device.startswith("GPU") and cut <= (1 if orderly else 0):
-        energy, huge[day] = HUGE + random.randint(0, 9), False
+def _interval(random: Random, device: str, start: int, end: int) -> list[Event]:
+    energy = random.choice([0, 1, 10**6, random.randint(0, end - start)])  # at most 1 kW: 1 uJ per ns
     edge = random.choice([0, 10, 10, 700])
     method = random.choice([Method.COUNTER, Method.COUNTER, Method.COUNTER, Method.INTEGRATED, Method.BRIDGED])
     if random.random() < 0.25:

@@ -34,10 +34,10 @@ TENTH_KWH = Decimal(360_000)
 
 @pytest.fixture(scope="module")
 def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An hour each in 2025Q3 (1 kWh), 2026Q1 (8 kWh), 2026Q2 (2 kWh) and 2026Q3 (4 kWh); an hour later closes the quarter."""
+    """An hour each in 2025Q3 (1 kWh), 2026Q1 (3 kWh), 2026Q2 (2 kWh) and 2026Q3 (4 kWh); an hour later closes the quarter."""
     folder = tmp_path_factory.mktemp("history")
     told = [DeviceFacts("GPU-one", "H100", 0.02, JULY - 400 * DAY)]
-    drawn = ((JULY - 350 * DAY, "0.25"), (JULY - 120 * DAY, "2"), (JULY - 30 * DAY, "0.5"), (JULY, "1"), (OCTOBER, "1"))
+    drawn = ((JULY - 350 * DAY, "0.25"), (JULY - 120 * DAY, "0.75"), (JULY - 30 * DAY, "0.5"), (JULY, "1"), (OCTOBER, "1"))
     hours = [cells(t, "GPU-one", "w", State.ACTIVE, [kwh] * 4, 0) for t, kwh in drawn]
     chains.write(folder / "segments", "lab", "one", [Batch(hours[0], devices=told), *map(Batch, hours[1:])])
     return chains.compacted(folder / "segments", folder / "days", Sites({}, "one"))
@@ -63,9 +63,9 @@ def earlier_energy(found: Facts) -> dict[str, str]:
     ("earlier", "expected"),
     [
         (1, {"2026Q2": "2"}),
-        (2, {"2026Q2": "2", "2026Q1": "8"}),
-        (4, {"2026Q2": "2", "2026Q1": "8", "2025Q3": "1"}),
-        (8, {"2026Q2": "2", "2026Q1": "8", "2025Q3": "1"}),
+        (2, {"2026Q2": "2", "2026Q1": "3"}),
+        (4, {"2026Q2": "2", "2026Q1": "3", "2025Q3": "1"}),
+        (8, {"2026Q2": "2", "2026Q1": "3", "2025Q3": "1"}),
     ],
 )
 def test_as_many_earlier_periods_as_requested_have_their_totals(days: Path, earlier: int, expected: dict[str, str]) -> None:

@@ -18,6 +18,7 @@ from energy_agent.core.boundary import UNBOUNDED, is_gpu, is_host
 from energy_agent.core.energy import State
 from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, EdgeRow, GapRow, Row, StepRow, TokenRow
 from energy_agent.ledger.summary import bounds, cell_bounds
+from reports.figures.energy import UNSEEN
 from reports.figures.facts import Facts
 from reports.period import PeriodRequest, utc_text
 from tests.reports.chains import CELL, HOUR, KWH
@@ -27,6 +28,8 @@ from tests.reports.walk import ZONES, Case, Name, case
 
 def uj(facts: Facts, identity: str) -> int:
     figure = facts.figures[identity]
+    if figure.reason == UNSEEN:
+        return 0  # nothing was measured, and the rows have nothing
     assert figure.value is not None
     exact = Fraction(figure.value) * 1_000_000
     assert exact.denominator == 1
