@@ -49,9 +49,9 @@ def _require_own(path: Path, key: str, status: os.stat_result, advice: str = "")
             f"{key} {path}: the {what} belongs to uid {status.st_uid}, which could change it; expected root or uid {user}"
             f": {advice}chown {user} {path}"
         )
-    if _is_sticky(status) and status.st_mode & _WRITABLE and what == "folder":
-        raise UsageError(f"{key} {path}: other users can create files in the folder: choose a folder of its own below it")
     if status.st_mode & stat.S_IWOTH and not (mounted and status.st_uid == 0 and what == "folder"):
+        if what == "folder" and _is_sticky(status):
+            raise UsageError(f"{key} {path}: other users can create files in the folder: choose a folder of its own below it")
         raise UsageError(f"{key} {path}: every user can change the {what}: {advice}chmod o-w {path}")
     if status.st_mode & stat.S_IWGRP and not _has_no_other_member(status.st_gid, user):
         raise UsageError(f"{key} {path}: group {status.st_gid} can change the {what}: {advice}chmod g-w {path}")
