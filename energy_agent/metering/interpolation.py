@@ -13,6 +13,7 @@ No power reading takes part: its clock, window and shape differ by GPU, and with
 the error was the same (docs/decisions/0020-windows-by-the-counter.md).
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,7 +80,6 @@ class EnergyBetween:
         course_j2: that within other ticks, whose scale is not learned.
         timing_j2: variance by the instants of ticks.
         steps_j2: variance, should the counter add up samples of power.
-        lead_j: mean of what such a counter is ahead by.
     """
 
     joules: float
@@ -89,7 +89,27 @@ class EnergyBetween:
     course_j2: float
     timing_j2: float
     steps_j2: float
-    lead_j: float
+
+
+@dataclass(frozen=True, slots=True)
+class CoursePoint:
+    """The counter's energy at an instant.
+
+    Args:
+        joules: by two levels of power within the tick.
+        ramp_j: by power that changes evenly within the tick.
+        variance_j2: its variance, by the course of power within the tick and by the tick's instants.
+        tick: number of the tick.
+        length_s: length of the tick.
+        rate_w2: variance of the energy of a part of the tick, divided by the part's length and that of the rest.
+    """
+
+    joules: float
+    ramp_j: float
+    variance_j2: float
+    tick: int
+    length_s: float
+    rate_w2: float
 
 
 def mean_w(before: Tick, tick: Tick) -> float:
@@ -123,7 +143,6 @@ def energy_between(ticks: Sequence[Tick], start_s: float, end_s: float, power: P
     inside_s = end_s - start_s
     line_j = last.line_j - first.line_j
     bound_j = min(first.bound_j + last.bound_j, max(power.highest_w * inside_s - line_j, line_j - power.lowest_w * inside_s))
-    last_w, first_w = mean_w(ticks[b - 1], ticks[b]), mean_w(ticks[a - 1], ticks[a])
     return EnergyBetween(
         joules=min(max(last.joules - first.joules, power.lowest_w * inside_s), power.highest_w * inside_s),
         line_j=line_j,
@@ -132,8 +151,29 @@ def energy_between(ticks: Sequence[Tick], start_s: float, end_s: float, power: P
         course_j2=sum(end.course_j2 for end in ends if not end.two_sided),
         timing_j2=sum(end.timing_j2 for end in ends),
         steps_j2=max(0.0, ticks[b].steps_j2 - ticks[a - 1].steps_j2),
-        lead_j=(last_w - first_w) * (ticks[b].at_s - ticks[b - 1].at_s) / 2.0,
     )
+
+
+def sample_course(ticks: Sequence[Tick], start_s: float, step_s: float, count: int, scale: float) -> list[CoursePoint]:
+    """The counter's course at `count` instants, with the variance of a bridge times `scale`.
+
+    The first and the last of `ticks` have to be two ticks away from these instants.
+    """
+    points, k = [], 2
+    for number in range(count):
+        at_s = start_s + number * step_s
+        while k < len(ticks) - 2 and ticks[k].at_s <= at_s:
+            k += 1
+        start, end = ticks[k - 1], ticks[k]
+        length_s = max(_SHORTEST_S, end.at_s - start.at_s)
+        x = min(max(0.0, at_s - start.at_s), length_s)
+        before_w, tick_w, after_w = mean_w(ticks[k - 2], start), mean_w(start, end), mean_w(end, ticks[k + 1])
+        joules = start.energy_j + energy_within(before_w, tick_w, after_w, length_s, x)
+        rate_w2 = scale * max(abs(tick_w - before_w), abs(after_w - tick_w)) ** 2 / 2.0
+        timing_j2 = (tick_w * max(start.half_s, end.half_s)) ** 2 / 3.0
+        ramp_j = start.energy_j + x * (tick_w + (after_w - before_w) * (x - length_s) / (4.0 * length_s))
+        points.append(CoursePoint(joules, ramp_j, rate_w2 * x * (length_s - x) + timing_j2, k, length_s, rate_w2))
+    return points
 
 
 def _energy_at(ticks: Sequence[Tick], k: int, at_s: float, power: PowerRange, longest_s: float) -> EnergyAt:
@@ -166,4 +206,4 @@ def _energy_at(ticks: Sequence[Tick], k: int, at_s: float, power: PowerRange, lo
 
 def _tick_after(ticks: Sequence[Tick], at_s: float) -> int:
     """Index of the first tick after an instant; from 1, as an interval ends there."""
-    return next((k for k in range(1, len(ticks)) if ticks[k].at_s > at_s), len(ticks) - 1)
+    return min(max(1, bisect_right(ticks, at_s, key=lambda tick: tick.at_s)), len(ticks) - 1)

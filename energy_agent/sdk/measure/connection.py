@@ -22,7 +22,8 @@ from energy_agent.runtime.threads import without_interrupts
 from energy_agent.sdk.measure.wire import ANSWER_B, ASK, CLOSE, OPEN, RING_B, WAKE, Ring
 
 START_S = 5.0
-ANSWER_S = 0.5
+ANSWER_S = 3.5
+"""A window waits for two ticks after its end and the delay of the counter: 2.4 s where it changes once per second."""
 _GONE = "the sampler exited during the window"
 
 

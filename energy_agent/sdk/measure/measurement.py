@@ -61,8 +61,8 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
             all that CUDA_VISIBLE_DEVICES leaves, which is all of the machine where it is not set.
 
     `joules`, `low`, `high`, `by_device`, `method` and `reason` are of the sum of these GPUs. They wait for two ticks of the
-    counters after the window, 300 ms at most. If any of the GPUs was not read, `joules` has the value None, not 0, and `reason`
-    is set.
+    counters after the window and their delay, 0.2 s while it is unknown. If any of the GPUs was not read, `joules` has the
+    value None, not 0, and `reason` is set.
     """
 
     @overload

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from energy_agent.metering.interpolation import Tick
-from energy_agent.sdk.measure.ticks import KEEP_S
 
+_KEEP_S: Final = 5.0
 INSTANT_S: Final = 0.2
 """Instant power changes every 25 to 100 ms, and is the mean of up to as long before: a reading reaches so far back."""
 AVERAGE_S: Final = 1.1
@@ -35,6 +35,8 @@ class PowerReadings:
     """One GPU. Instants are of the node's clock, in s."""
 
     resets: Final = 0
+    has_period: Final = True
+    delays_s: Final = (0.0, 0.0, 0.0)
 
     def __init__(self, period_s: float) -> None:
         """`period_s`: how far back a reading reaches."""
@@ -52,7 +54,7 @@ class PowerReadings:
             unseen_w = max(last_w, power_w) if apart_s > 2.5 * self.period_s else abs(power_w - last_w) / 2
             doubt_j = last.doubt_j + unseen_w * max(apart_s, self.period_s)
         self.ticks.append(PowerReading(at_s, half_s, energy_j, power_w, doubt_j=doubt_j))
-        while self.ticks[0].at_s < at_s - KEEP_S:
+        while self.ticks[0].at_s < at_s - _KEEP_S:
             self.ticks.popleft()
 
     def ticks_since(self, at_s: float) -> int:

@@ -1,11 +1,12 @@
 """The windows that a sampler serves: which are open, which wait for their last ticks, and the energy of each device. Pure."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import hypot, isfinite
 
-from energy_agent.metering.interpolation import Tick, energy_between
+from energy_agent.metering.interpolation import EnergyBetween, Tick, energy_between
+from energy_agent.sdk.measure.alignment import DELAY_S
 from energy_agent.sdk.measure.correlation import combined, mean_correlation
 from energy_agent.sdk.measure.power import PowerReadings, integrated
 from energy_agent.sdk.measure.ticks import TickTracker
@@ -13,11 +14,14 @@ from energy_agent.sdk.measure.wire import COUNTER, INTERPOLATED, POWER, SAMPLING
 
 FINE_S = 1.5
 """Duration of fine reading after a window opens, and again after it closes; the counter covers the time between."""
-CLOSING_S = 0.300
-"""A closed window waits at most so long for two ticks: the one that ends it, and one more, which shows the level after it."""
+CLOSING_PERIODS = 2.2
+"""A closed window waits for two ticks: the one that ends it, and one more, which shows the level after it."""
 KEPT = 10_000
+_DELAYS = 20  # steps in which the range of delays is tried
 _BEFORE_S = 1.3
-_HEAD_S = 2.2
+_HEAD_S = 3.8
+_SLOWEST_S = 1.0  # of periods that a counter without ticks so far may have
+_SLOW_S = 0.120  # a counter with a longer period does not measure windows of about a period
 
 
 @dataclass(slots=True)
@@ -93,19 +97,25 @@ class Windows:
             return {"reason": f"the sampler does not know this window: it has ended, or more than {KEPT} windows were not read"}
         assert window.ticks is not None
         devices: dict[str, dict[str, object]] = {}
-        halves: list[tuple[float, float]] = []
+        parts: list[WindowPart] = []
         for uuid, ticks in window.ticks.items():
             reason = self._fault(uuid, window, ticks)
-            devices[uuid] = {"reason": reason} if reason else self._device(self._trackers[uuid], window, ticks, halves)
-        correlation = mean_correlation([t.ticks for t in self._trackers.values() if isinstance(t, TickTracker)])
-        spread_j = combined([spread for spread, _ in halves], correlation)
-        return {"devices": devices, "half_j": combined((spread_j, sum(hidden for _, hidden in halves)), 0.0)}
+            devices[uuid] = {"reason": reason} if reason else self._device(self._trackers[uuid], window, ticks, parts)
+        spread_j = combined(
+            [p.spread_j for p in parts],
+            mean_correlation([t.ticks for t in self._trackers.values() if isinstance(t, TickTracker)]),
+        )
+        return {"devices": devices, "half_j": _half_j(spread_j, parts)}
 
     def _complete(self, window: SampledWindow, now_s: float) -> bool:
         assert window.end_s is not None
-        if now_s - window.end_s > CLOSING_S:
-            return True
-        return all(uuid in self._failures or t.ticks_since(window.end_s) > 1 for uuid, t in self._trackers.items())
+        for uuid, tracker in self._trackers.items():
+            last_s = window.end_s + max(0.0, tracker.delays_s[2])
+            period_s = tracker.period_s if tracker.has_period else _SLOWEST_S
+            waits = now_s - last_s <= CLOSING_PERIODS * period_s
+            if waits and uuid not in self._failures and tracker.ticks_since(last_s) < 2:
+                return False
+        return True
 
     def _freeze(self, window: SampledWindow) -> None:
         window.ticks = {}
@@ -121,9 +131,15 @@ class Windows:
     def _fault(self, uuid: str, window: SampledWindow, ticks: list[Tick]) -> str:
         """Why the energy of a device is not known; "" if it is."""
         assert window.end_s is not None
-        usual_s = 2.5 * self._trackers[uuid].period_s
+        period_s = self._trackers[uuid].period_s
+        usual_s, length_s = 2.5 * period_s, window.end_s - window.start_s
         if uuid in window.wrong:
             return window.wrong[uuid]
+        if isinstance(self._trackers[uuid], TickTracker) and period_s > _SLOW_S and length_s < CLOSING_PERIODS * period_s:
+            return (
+                f"the window of {length_s:.3g} s is shorter than {CLOSING_PERIODS} periods of the energy counter, which "
+                f"changes every {period_s:.3g} s"
+            )
         if len(ticks) < 2 or ticks[0].at_s - ticks[0].half_s > max(window.start_s + usual_s, window.end_s):
             return "no reading at the start of the window"
         if ticks[-1].at_s < window.end_s - usual_s:
@@ -131,31 +147,75 @@ class Windows:
         return ""
 
     def _device(
-        self,
-        tracker: TickTracker | PowerReadings,
-        window: SampledWindow,
-        ticks: list[Tick],
-        halves: list[tuple[float, float]],
+        self, tracker: TickTracker | PowerReadings, window: SampledWindow, ticks: list[Tick], parts: list["WindowPart"]
     ) -> dict[str, object]:
-        """The reply for a device; adds its half-widths, by errors of a known spread and by bounds, to `halves`."""
+        """The reply for a device, whose part of the window is added to `parts`."""
         assert window.end_s is not None
         if isinstance(tracker, PowerReadings):
             joules, bound_j = integrated(ticks, tracker.period_s, window.start_s, window.end_s)
-            halves.append((0.0, bound_j))
+            parts.append(WindowPart(joules, 0.0, bound_j, (0.0, 0.0), [joules] * (_DELAYS + 1)))
             reason = "the GPU has no energy counter, so its power readings are integrated"
             return {"joules": joules, "half_j": bound_j, "method": POWER, "reason": reason}
         ticks = tracker.narrowed(ticks)
-        energy = energy_between(ticks, window.start_s, window.end_s, tracker.power, tracker.longest_s)
-        joules, half_j, method, reason = energy.joules, tracker.halves_j(energy), COUNTER, ""
-        if tracker.fails:
-            joules, half_j, method = energy.line_j, (0.0, energy.bound_j), INTERPOLATED
+        late_s, low_s, high_s = tracker.delays_s
+
+        start_s, end_s, power, longest_s = window.start_s, window.end_s, tracker.power, tracker.longest_s
+
+        def energy(delay_s: float) -> EnergyBetween:
+            return energy_between(ticks, start_s + delay_s, end_s + delay_s, power, longest_s)
+
+        best = energy(late_s)
+        fails, sampled = tracker.fails, tracker.sampled > 0.5
+        by_delay_j = [_joules(energy(low_s + k * (high_s - low_s) / _DELAYS), fails or sampled) for k in range(_DELAYS + 1)]
+        joules, method, reason = _joules(best, fails or sampled), COUNTER, ""
+        spread_j, hidden_j = tracker.halves_j(best)
+        if fails:
+            spread_j, method = best.bound_j, INTERPOLATED
             reason = "power within ticks of the counter does not fit its model, so the interval is a bound"
-        elif tracker.sampled > 0.5:
+        elif sampled:
             method, reason = SAMPLING, "the counter may add up samples of power"
-        if not tracker.fails:
-            joules -= tracker.sampled * energy.lead_j
-        total_j = combined(half_j, 0.0)
+        part = WindowPart(joules, spread_j, hidden_j, (low_s, high_s), by_delay_j)
+        total_j = _half_j(spread_j, [part])
         if not (isfinite(joules) and isfinite(total_j) and joules + total_j > 0):
             return {"reason": "the readings contradict each other"}
-        halves.append(half_j)
+        parts.append(part)
         return {"joules": max(0.0, joules), "half_j": total_j, "method": method, "reason": reason}
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPart:
+    """A device's energy in a window, and its half-widths in J: by errors of a known spread, and by hidden swings of power.
+
+    Args:
+        range_s: delays of the counter that are possible.
+        by_delay_j: energy with each of _DELAYS + 1 delays over this range.
+    """
+
+    joules: float
+    spread_j: float
+    hidden_j: float
+    range_s: tuple[float, float]
+    by_delay_j: Sequence[float]
+
+
+def _joules(energy: EnergyBetween, straight: bool) -> float:
+    return energy.line_j if straight else energy.joules
+
+
+def _half_j(spread_j: float, parts: Sequence[WindowPart]) -> float:
+    """Half-width of a window by errors of a known spread, hidden swings, and the delay.
+
+    GPUs of one model have one delay: those that have one range. A delay that was learned errs independently of the rest. One
+    that is assumed is a bound, which adds up.
+    """
+    learned_j = hypot(spread_j, sum(part.hidden_j for part in parts))
+    assumed_j = 0.0
+    for low_s, high_s in {part.range_s for part in parts}:
+        model = [part for part in parts if part.range_s == (low_s, high_s)]
+        total_j = sum(part.joules for part in model)
+        half_j = max(abs(sum(joules) - total_j) for joules in zip(*(part.by_delay_j for part in model), strict=True))
+        if high_s - low_s < DELAY_S / 2:
+            learned_j = hypot(learned_j, half_j)
+        else:
+            assumed_j += half_j
+    return learned_j + assumed_j

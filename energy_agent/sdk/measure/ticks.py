@@ -8,12 +8,16 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from math import exp, inf, log, sqrt
-from statistics import fmean, median
+from math import inf, sqrt
+from statistics import fmean
 
 from energy_agent.metering.interpolation import EnergyBetween, PowerRange, Tick, bridge_j2, energy_within, mean_w
+from energy_agent.sdk.measure.alignment import SLOWEST_S
+from energy_agent.sdk.measure.power_ticks import LOOK_S, PowerTicks
+from energy_agent.sdk.measure.sensor_record import LeftOut, birge_ratio
+from energy_agent.sdk.measure.sensor_record import SensorRecord as SensorRecord
 
-KEEP_S = 5.0
+KEEP_S = 8.0
 """Ticks are kept this long; open windows keep those at their own start."""
 START_S = 0.100
 """Period until it is learned: the longest that is published."""
@@ -22,58 +26,14 @@ _HIGHEST, _LOWEST = 1.2, 0.9
 _SHOWN = 20  # readings of power, after which the lowest one is a bound
 _LEARNED = 3  # lengths of ticks, after which reads wait for the next one
 _SHARP = 0.06  # an instant is known if its interval is this share of a tick
-_PRIOR = 2  # steps of power that the scale of the variance is worth before there are any
 _FAILING = 1.5  # a scale above this: power does not behave as the variance assumes
 _ENOUGH = 10  # ticks, before which nothing is concluded from them
-_STEADY = 0.05  # power is steady if adjacent ticks differ by less than this share
+_BLUNT = 0.1  # a tick whose instant is known no better does not show how power changes
 _CLEAR = 0.1  # a step is clear if it is this share of the power, and the steps next to it are this share of it
-_AT_LEVEL = 0.93  # a tick that shows more than this share of a step shows all of it
-_SHARES = (0.1, 0.25, 0.5)  # of a tick that a counter may sample
-_PRIOR_ODDS = 0.25  # of a counter that samples: NVML documents energy
+_STEP_SHARES = (0.07, 1.07)  # of a step that a tick shows: another tick shows the rest, or it is no single step
+_USUAL = 1 / 30  # weight of a tick in the usual variance of ticks
+_OF_USUAL = 0.3  # of it that is added to that of each tick: a tick does not show all of its own
 _Z = 1.96  # two-sided 95 % of a normal distribution
-
-
-LeftOut = deque[tuple[float, float]]
-"""Of ticks that were left out: squared error of the prediction less that by timing, and the variance of the bridge, J^2."""
-
-
-class SensorRecord:
-    """What the ticks of all GPUs of one model show of their sensor.
-
-    Does the counter integrate power, or does it add up samples of power times the length of the tick? Where power steps once
-    within a tick, an integrating counter shows a mean power anywhere between the two levels. A counter that samples the last
-    part of each tick shows the new level, unless the step falls into that part. The probability follows by Bayes' rule from
-    _PRIOR_ODDS; the part may be any of _SHARES of a tick. GPUs of one model have one sensor.
-    """
-
-    def __init__(self) -> None:
-        self._at_level = self._between = 0
-        self._left_out: LeftOut = deque(maxlen=600)
-
-    def add_step(self, share: float) -> None:
-        """A step of power within a tick that shows this share of it, 0 to 1."""
-        if share > _AT_LEVEL:
-            self._at_level += 1
-        else:
-            self._between += 1
-
-    def add_left_out(self, error_j2: float, variance_j2: float) -> None:
-        """The squared error of a tick that was predicted from its neighbours, and its variance."""
-        self._left_out.append((error_j2, variance_j2))
-
-    @property
-    def scale(self) -> float:
-        """Squared errors of ticks that were left out, relative to their variance."""
-        return _scale(self._left_out, 1.0)
-
-    @property
-    def sampled(self) -> float:
-        """Probability that the counter samples."""
-        n, m = self._at_level, self._between
-        integrates = n * log(1.0 - _AT_LEVEL) + m * log(_AT_LEVEL)
-        samples = [n * log(1.0 - _AT_LEVEL * share) + m * log(_AT_LEVEL * share) for share in _SHARES]
-        odds = _PRIOR_ODDS * fmean(exp(max(-60.0, min(60.0, s - integrates))) for s in samples)
-        return odds / (1.0 + odds)
 
 
 class TickTracker:
@@ -94,8 +54,13 @@ class TickTracker:
         self._left_out: LeftOut = deque(maxlen=60)
         self._calm: deque[tuple[float, float]] = deque(maxlen=60)
         """Of each tick left out: variance of the bridge, J^2, and squared error relative to the variance by timing."""
-        self._quiet: deque[tuple[float, float, float]] = deque(maxlen=60)
-        """Of ticks in steady power: mean power, power read, and the error of the mean by timing, W."""
+        self._power = PowerTicks(record)
+        self._usual_j2 = 0.0
+
+    @property
+    def has_period(self) -> bool:
+        """The period is learned."""
+        return bool(self._lengths)
 
     @property
     def longest_s(self) -> float:
@@ -111,11 +76,8 @@ class TickTracker:
 
     @property
     def scale(self) -> float:
-        """Squared errors of ticks that were left out, relative to their variance; the model's counts until there are many.
-
-        This is a Birge ratio (R. T. Birge, Phys. Rev. 40, 1932, p. 207).
-        """
-        return _scale(self._left_out, self._record.scale)
+        """Squared errors of ticks that were left out, relative to their variance; the model's counts until there are many."""
+        return birge_ratio(self._left_out, self._record.scale)
 
     @property
     def timing_scale(self) -> float:
@@ -137,31 +99,28 @@ class TickTracker:
         return self._record.sampled
 
     @property
-    def hidden_w(self) -> float:
-        """Swing of power within ticks of equal energy, by the power readings among them.
+    def delays_s(self) -> tuple[float, float, float]:
+        """How late the counter is, and the range that holds it."""
+        return self._record.delays_s(self.period_s)
 
-        Work whose period is that of the counter looks steady to it.
-        """
-        if len(self._quiet) < _ENOUGH:
-            return 0.0
-        gain = sum(mean for mean, *_ in self._quiet) / max(1e-9, sum(power for _, power, _ in self._quiet))
-        return median(max(0.0, abs(power * gain - mean) - timing) for mean, power, timing in self._quiet)
+    @property
+    def hidden_j(self) -> float:
+        """Half-width by swings of power within ticks, which the counter does not show."""
+        return self._power.hidden_j(self.period_s)
 
     def halves_j(self, energy: EnergyBetween) -> tuple[float, float]:
-        """Half-widths of a window's 95 % interval: by errors of a known spread, and by hidden swings of power.
-
-        A swing that repeats with the counter's ticks moves each end of the window by a quarter of a tick at most.
-        """
-        sampled = self.sampled
+        """Half-widths of a window's 95 % interval: by errors of a known spread, and by hidden swings of power."""
         variance_j2 = self.scale * energy.learned_j2 + energy.course_j2 + self.timing_scale * energy.timing_j2
-        variance_j2 += (sampled / 12 + sampled * (1 - sampled) / 4) * energy.steps_j2
-        return _Z * sqrt(variance_j2) + 2e-3, self.hidden_w * self.period_s / 2
+        if self._record.may_sample:
+            variance_j2 += min(1.0, 2 * self.sampled) * energy.steps_j2
+        return _Z * sqrt(variance_j2) + 2e-3, self.hidden_j
 
     def feed(self, asked_s: float, answered_s: float, energy_j: float, power_w: float | None) -> None:
         """A reading, made somewhere between the two instants."""
         if power_w is not None:
             self._shown += 1
             self._low_w, self._high_w = min(self._low_w, power_w), max(self._high_w, power_w)
+            self._power.feed(asked_s, answered_s, power_w)
         last, self._last = self._last, (asked_s, energy_j)
         shown_w, self._power_w = self._power_w, power_w
         if last is not None and energy_j < last[1]:
@@ -191,6 +150,13 @@ class TickTracker:
 
     def due_s(self, now_s: float, fine: bool) -> float:
         """When to read again: not before the next tick can come, and then in steps until it is seen."""
+        due_s = self._tick_due_s(now_s, fine)
+        looks = self._power.reported and self.period_s < SLOWEST_S
+        if looks and self._record.alignment.learns:
+            return min(due_s, now_s + LOOK_S)
+        return min(due_s, now_s + 2 * LOOK_S) if looks and fine else due_s
+
+    def _tick_due_s(self, now_s: float, fine: bool) -> float:
         step_s = max(0.001, 0.02 * self.period_s)
         if len(self._lengths) < _LEARNED or not self.ticks:
             return now_s + max(step_s, 0.002)
@@ -219,6 +185,7 @@ class TickTracker:
             tick = replace(tick, steps_j2=self.ticks[-1].steps_j2 + self._steps_j2(tick))
         self.ticks.append(tick)
         self._check()
+        self._power.compare(self.ticks, self.period_s, self.scale)
         while self.ticks[0].at_s < tick.at_s - KEEP_S:
             self.ticks.popleft()
 
@@ -240,10 +207,19 @@ class TickTracker:
         Such a counter misses where in the tick power stepped. Steps in two ticks in a row are of power that changes faster than
         it is sampled, and the samples are then as far from the mean as from each other.
         """
-        before = self.ticks[-1]
-        earlier_w, self._step_w = self._step_w, abs(mean_w(before, tick) - mean_w(self.ticks[-2], before))
-        length_s = min(tick.at_s - before.at_s, self.longest_s)
-        return (self._step_w**2 + 3 * min(earlier_w, self._step_w) ** 2) * length_s**2
+        first, before = self.ticks[-2], self.ticks[-1]
+        length_s, tick_w = tick.at_s - before.at_s, mean_w(before, tick)
+        if length_s > self.longest_s:
+            return self._usual_j2 * length_s / self.period_s
+        if max(first.half_s, before.half_s, tick.half_s) > _BLUNT * length_s:
+            return self._usual_j2
+        timing_w2 = (tick_w / length_s) ** 2 * (first.half_s**2 + 4 * before.half_s**2 + tick.half_s**2)
+        earlier_w, self._step_w = self._step_w, sqrt(max(0.0, (tick_w - mean_w(first, before)) ** 2 - timing_w2))
+        again_w = min(earlier_w, self._step_w)
+        own_j2 = (self._step_w**2 + 3 * again_w**2) * length_s**2 / 6
+        self._record.add_change(self._step_w, again_w)
+        self._usual_j2 += _USUAL * (own_j2 - self._usual_j2)
+        return own_j2 + _OF_USUAL * self._usual_j2
 
     def _check(self) -> None:
         """Learn from the last ticks: predict one from its neighbours, and see what it shows of power and of the counter."""
@@ -251,18 +227,15 @@ class TickTracker:
             return
         recent = [self.ticks[k] for k in range(-6, 0)]
         longest_s, bluntest_s = max(b.at_s - a.at_s for a, b in pairwise(recent)), max(t.half_s for t in recent)
-        if longest_s > self.longest_s or bluntest_s > 0.1 * self.period_s:
+        if longest_s > self.longest_s or bluntest_s > _BLUNT * self.period_s:
             return
         powers = [mean_w(p, q) for p, q in pairwise(recent)]
         self._predict(*recent[1:])
-        if recent[3].power_w is not None and max(abs(w - powers[2]) for w in powers[1:4]) < _STEADY * powers[2]:
-            timing_w = powers[2] * (recent[2].half_s + recent[3].half_s) / max(1e-4, recent[3].at_s - recent[2].at_s)
-            self._quiet.append((powers[2], recent[3].power_w, timing_w))
         step_w = powers[3] - powers[1]
         beside_w = max(abs(powers[1] - powers[0]), abs(powers[4] - powers[3]))
         if abs(step_w) > _CLEAR * max(powers) and beside_w < _CLEAR * abs(step_w):
             share = (powers[2] - powers[1]) / step_w
-            if 1.0 - _AT_LEVEL < share < 2.0 - _AT_LEVEL:
+            if _STEP_SHARES[0] < share < _STEP_SHARES[1]:
                 self._record.add_step(share)
 
     def _predict(self, first: Tick, start: Tick, left_out: Tick, end: Tick, last: Tick) -> None:
@@ -278,14 +251,6 @@ class TickTracker:
         if variance_j2 > timing_j2:
             self._left_out.append((max(0.0, error_j**2 - timing_j2), variance_j2))
             self._record.add_left_out(*self._left_out[-1])
-
-
-def _scale(left_out: LeftOut, prior: float) -> float:
-    if not left_out:
-        return prior
-    errors_j2, variances_j2 = map(sum, zip(*left_out, strict=True))
-    prior_j2 = _PRIOR * variances_j2 / len(left_out)
-    return float((prior * prior_j2 + errors_j2) / (prior_j2 + variances_j2))
 
 
 def _within(tick: Tick, low_s: float, high_s: float) -> Tick:

@@ -17,7 +17,7 @@ GPUS = 8
 @pytest.mark.parametrize("sku", ["H100-SXM5-80GB", pytest.param("V100-SXM2-16GB", marks=pytest.mark.smoke)])
 def test_windows_of_many_boards_under_bursts(gpus, sku, model):
     for length, percent in measured(gpus, sku, model, reads_between=True).items():
-        assert percent <= BARS[sku][length] * (2 if model == "sampled" else 1), length
+        assert percent <= BARS[sku][length] * (2.1 if model == "sampled" else 1), length
 
 
 @pytest.mark.smoke
@@ -48,8 +48,17 @@ def measured(gpus, sku, model, reads_between):
 
 def estimated(tracker, ends):
     """Energy and half-width of a window, J."""
-    energy = energy_between(list(tracker.ticks), *ends, tracker.power, tracker.longest_s)
-    return energy.joules - tracker.sampled * energy.lead_j, sum(tracker.halves_j(energy))
+
+    def energy(delay_s):
+        return energy_between(list(tracker.ticks), *(end_s + delay_s for end_s in ends), tracker.power, tracker.longest_s)
+
+    def joules(delay_s):
+        return energy(delay_s).line_j if tracker.sampled > 0.5 else energy(delay_s).joules
+
+    late_s, *range_s = tracker.delays_s
+    best = energy(late_s)
+    by_delay_j = max(abs(joules(delay_s) - joules(late_s)) for delay_s in range_s)
+    return joules(late_s), math.hypot(by_delay_j, *tracker.halves_j(best))
 
 
 @pytest.mark.parametrize("model", ["full", "sampled"])
@@ -59,4 +68,4 @@ def test_a_long_window_takes_its_inside_from_the_counter(gpus, model):
     for tracker, ends, sensed_j in bench.window(3000):
         joules, half_j = estimated(tracker, ends)
         assert abs(joules - sensed_j) <= half_j * 1.5
-        assert half_j < 0.08 * sensed_j
+        assert half_j < 0.1 * sensed_j  # the delay of the counter included
