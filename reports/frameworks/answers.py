@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Final
 
+from energy_agent.factors.embodied import Covers
 from reports.figures import wording
-from reports.figures.facts import DatapointAnswer, Facts
+from reports.figures.facts import DatapointAnswer, Facts, SitePeriod
 from reports.figures.figure import STAND_IN, Figure, plain, rounded
 from reports.figures.measures.building import OF_INVOICES, STATED_PUE
 from reports.figures.measures.carbon import AVERAGE
@@ -15,13 +16,12 @@ from reports.frameworks.units import in_unit
 from reports.site.invoices import BY_SUPPLIER
 
 SHOWN: Final = 3
-_EMISSIONS: Final = ("co2e.", "scope_3_3")
+_EMISSIONS: Final = ("co2e.", "scope_3_3", "grid_intensity", "cue", "sci_per_token")
 _NARROW: Final = ("gpu", "gpu+cpu", "node", "mixed")
 _REPLACED: Final = {
     AVERAGE: "residual", STATED_PUE: "meter.total", OF_INVOICES: "meters.pue", BY_SUPPLIER: "invoice.read",
 }  # fmt: skip
 """Substitute in a figure -> the input that it replaces."""
-_YEAR_NS: Final = 365 * 86_400 * 10**9
 
 
 def scope_of(facts: Facts) -> ReportScope:
@@ -30,22 +30,34 @@ def scope_of(facts: Facts) -> ReportScope:
     for name, site in facts.sites.items():
         it_kw = site.declared.get("it_kw")
         sites[name] = ReportedSite(site.declared.get("country", ""), Fraction(it_kw) if it_kw else None)
-    lengths = [int(site.end_ns) - int(site.start_ns) for site in facts.sites.values()]
+    texts = {f"declared.name/site/{name}": name for name in facts.sites}
+    texts |= {f"declared.country/site/{name}": site.country for name, site in sites.items() if site.country}
+    texts |= {f"declared.organisation/site/{name}": facts.organisation for name in sites if facts.organisation}
+    boards = facts.of("embodied", "sku")
+    whole = all(f.dims.get("covers") == Covers.WITH_SERVER for f in boards)
     categories = {f.id: f.dims["category"] for f in facts.of("water", "site") if "category" in f.dims}
     used = set(categories.values())
     categories["water"] = used.pop() if len(used) == 1 else ""
     covering = [f for f in facts.by_prefix("contract/") if f.value]
     zero = {f.id for f in covering if f.dims.get("g_per_kwh") == "0"}
     return ReportScope(
-        min(lengths, default=0) >= _YEAR_NS,
+        all(is_year(site) for site in facts.sites.values()),
+        all(is_year(site) and site.start[5:10] == "01-01" for site in facts.sites.values()),
         sites,
         water_categories=categories,
         zero_contracts=zero,
         other_contracts={f.id for f in covering} - zero,
         co2_alone={i for i, f in facts.figures.items() if i.startswith(_EMISSIONS) and counts_co2_alone(facts, f)},
+        without_server=frozenset() if whole else {i for i in facts.figures if i.startswith(("sci.embodied", "sci_per_token"))},
+        texts=texts,
         narrow={i for i, f in facts.figures.items() if f.boundary in _NARROW},
         first_day=min((site.start[:10] for site in facts.sites.values()), default=""),
     )
+
+
+def is_year(site: SitePeriod) -> bool:
+    """Whether the period of a site is twelve months: it ends at the time and day of its start, a year later."""
+    return site.end[:16] == f"{int(site.start[:4]) + 1}{site.start[4:16]}"
 
 
 def counts_co2_alone(facts: Facts, figure: Figure) -> bool:
@@ -71,7 +83,7 @@ def datapoint_answers(facts: Facts) -> tuple[DatapointAnswer, ...]:
     period = period_of(facts)
     answers = []
     for row in rows_of(facts, reasons_of(facts)):
-        values = {}
+        values = dict(row.texts)
         for identity in row.answered_by:
             scaled = [in_unit(end, facts.figures[identity].unit, row.asked) for end in _ends(facts.figures[identity])]
             texts = [plain(rounded(value)) for value in scaled if value is not None]
@@ -85,7 +97,7 @@ def datapoint_answers(facts: Facts) -> tuple[DatapointAnswer, ...]:
                 state=row.state,
                 unit=row.unit,
                 values=values,
-                period=period if row.answered_by else "",
+                period=period if values else "",
                 boundary=boundary_of(facts, row),
                 estimated_share=estimated_text(facts, row),
                 figures=row.answered_by,
@@ -118,7 +130,7 @@ def estimated_text(facts: Facts, row: IndexRow) -> str:
 def values_of(facts: Facts, row: IndexRow) -> str:
     """The answer in the unit that the datapoint requires: the total, else each site or group by name."""
     totals = [i for i in row.answered_by if "/" not in i]
-    texts = []
+    texts = [f"{identity.rpartition('/')[2]} {text}" for identity, text in row.texts.items()]
     for identity in totals[:1] or row.answered_by[:SHOWN]:
         figure = facts.figures[identity]
         scaled = [in_unit(end, figure.unit, row.asked) for end in _ends(figure)]

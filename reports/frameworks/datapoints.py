@@ -7,7 +7,7 @@ that was not found in a source says that it is not verified. What nothing here m
 import fnmatch
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from typing import Literal
@@ -86,6 +86,8 @@ class IndexRow:
         missing: what is missing: reasons of absent figures, or the input that the figures need or that another value replaces;
             of a datapoint that does not apply, the reason for that, if one is known.
         estimated_by: the IDs in `answered_by` that use a substitute for the required quantity.
+        texts: answers in words, such as the name of a site, by ID.
+        complete: whether nothing is missing but what a substitute replaces.
         applicable: whether the datapoint applies to any site of the report; a draft has none that does.
         asked: the unit as the data have it, in any language.
     """
@@ -99,19 +101,21 @@ class IndexRow:
     missing: tuple[str, ...]
     verified: bool
     estimated_by: tuple[str, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    complete: bool = True
     applicable: bool = True
     asked: str = ""
 
     @property
-    def state(self) -> Literal["answered", "estimated", "partly", "not_applicable", "missing"]:
-        """Whether figures answer it; partly: some that would have no value; estimated: a stand-in is in those that have one."""
+    def state(self) -> Literal["answered", "estimated", "partly", "estimated_partly", "not_applicable", "missing"]:
+        """Whether figures answer it; partly: something else is missing too; estimated: a substitute is in those that do."""
         if not self.applicable:
             return "not_applicable"
-        if not self.answered_by:
+        if not self.answered_by and not self.texts:
             return "missing"
         if self.estimated_by:
-            return "estimated"
-        return "partly" if self.missing else "answered"
+            return "estimated" if self.complete else "estimated_partly"
+        return "answered" if self.complete else "partly"
 
 
 @cache
@@ -146,6 +150,7 @@ def index(
         scope: period and sites of the report; by default a year, of sites to which everything applies.
     """
     report = replace(scope or ReportScope(), stand_ins=stand_ins or {})
+    figures = dict.fromkeys(report.texts, "") | dict(figures)
     ids = sorted(figures)
     matches = cache(lambda pattern: frozenset(fnmatch.filter(ids, pattern)))
     rows = []
@@ -170,15 +175,19 @@ def _row(framework: Framework, point: Datapoint, figures: Mapping[str, str], lan
     outside = framework.state == "draft" or not framework.covers(scope.first_day)
     for rule in (*(("not_applicable",) if outside else ()), *point.rules):
         answer = RULES[rule](answer, scope)
-    answered = tuple(i for i, reason in answer.figures.items() if not reason)
+    texts = {i: scope.texts[i] for i in answer.figures if i in scope.texts}
+    answered = tuple(i for i, reason in answer.figures.items() if not reason and i not in texts)
     needs = [inputs()[need][language] for need in answer.missing]
     missing = [reason for reason in answer.figures.values() if reason]
+    complete = not missing and not needs
     estimated = tuple(i for i in answered if i in scope.stand_ins)
     replaced = [key for i in estimated for key in scope.stand_ins[i] or (point.needs,)]
     if answer.applicable:
         needs += [inputs()[key][language] for key in (replaced if answer.figures or needs else [point.needs])]
-    texts = (framework.title, point.id, point.text, point.unit)
+    names = (framework.title, point.id, point.text, point.unit)
     if language == "zh":
-        texts = (framework.title_zh, point.id_zh or point.id, point.text_zh, point.unit_zh or point.unit)
+        names = (framework.title_zh, point.id_zh or point.id, point.text_zh, point.unit_zh or point.unit)
     every = tuple(dict.fromkeys([*missing, *needs]))
-    return IndexRow(framework.id, *texts, answered, every, point.verified, estimated, answer.applicable, point.unit)
+    return IndexRow(
+        framework.id, *names, answered, every, point.verified, estimated, texts, complete, answer.applicable, point.unit
+    )

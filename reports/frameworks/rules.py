@@ -35,11 +35,14 @@ class ReportScope:
 
     Args:
         twelve_months: its period is a year.
+        calendar_year: its period is that from January to December at each site.
         sites: its sites by name; empty: rules about sites exclude none.
         stand_ins: figures in which a substitute, such as a stated PUE, replaces the required quantity -> keys of the inputs
             that it replaces.
         narrow: figures whose boundary ends before the building at a site.
         co2_alone: figures of emissions that count CO2 alone.
+        without_server: embodied emissions, and SCI, of which a footprint is not known to include the server around its GPUs.
+        texts: answers in words, such as a site's name, by ID.
         water_categories: WUE category of figures of water; a total over sites of several categories has none of them.
         zero_contracts: figures of contracts that cover energy at 0 g/kWh; None: any contract.
         other_contracts: figures of contracts that cover energy at another factor.
@@ -47,10 +50,13 @@ class ReportScope:
     """
 
     twelve_months: bool = True
+    calendar_year: bool = True
     sites: Mapping[str, ReportedSite] = field(default_factory=dict)
     stand_ins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     narrow: Collection[str] = frozenset()
     co2_alone: Collection[str] = frozenset()
+    without_server: Collection[str] = frozenset()
+    texts: Mapping[str, str] = field(default_factory=dict)
     water_categories: Mapping[str, str] = field(default_factory=dict)
     zero_contracts: Collection[str] | None = None
     other_contracts: Collection[str] = frozenset()
@@ -88,6 +94,11 @@ def _twelve_months(answer: Answer, scope: ReportScope) -> Answer:
     return answer if scope.twelve_months else answer.add_missing("annual")
 
 
+def _calendar_year(answer: Answer, scope: ReportScope) -> Answer:
+    """Twelve months that are no calendar year; of fewer months, `twelve_months` is what is missing."""
+    return answer.add_missing("calendar") if scope.twelve_months and not scope.calendar_year else answer
+
+
 def _measured(need: str) -> Callable[[Answer, ReportScope], Answer]:
     """A value that a meter measured: an estimate does not meet the definition."""
     return lambda answer, scope: answer.only(lambda name: name not in scope.stand_ins, need)
@@ -118,6 +129,11 @@ def _whole_site(answer: Answer, scope: ReportScope) -> Answer:
     return answer.add_missing("gases") if any(name in scope.co2_alone for name in known) else answer
 
 
+def _with_server(answer: Answer, scope: ReportScope) -> Answer:
+    known = any(not reason and name in scope.without_server for name, reason in answer.figures.items())
+    return answer.add_missing("server") if known else answer
+
+
 def _water_category(category: str, need: str) -> Callable[[Answer, ReportScope], Answer]:
     return lambda answer, scope: answer.only(lambda name: scope.water_categories.get(name, category) == category, need)
 
@@ -145,6 +161,11 @@ def _not_applicable(answer: Answer, _: ReportScope) -> Answer:
 
 RULES: Final[Mapping[str, Callable[[Answer, ReportScope], Answer]]] = {
     "twelve_months": _twelve_months,
+    "calendar_year": _calendar_year,
+    "with_server": _with_server,
+    "with_all_sources": _always_missing("all.sources"),
+    "with_owner": _always_missing("owner"),
+    "with_municipality": _always_missing("municipality"),
     "whole_site": _whole_site,
     "metered_total": _measured("meter.total"),
     "metered_pue": _measured("meters.pue"),

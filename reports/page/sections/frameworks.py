@@ -33,7 +33,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
         cells = []
         for row in own:
             named = row.datapoint if row.verified else f"{row.datapoint} *"
-            state = say(row.state) if row.applicable else ": ".join((say(row.state), *row.missing))
+            state = ": ".join(filter(None, (say(row.state), "; ".join(row.missing))))
             cells.append((named, row.text, values_of(facts, row) or "\u2013", row.unit, state))
         columns = (say("datapoint"), say("what_is_asked"), say("value"), say("unit"), say("state"))
         blocks.append(ReportTable(f"{title} ({states[framework]})", columns, tuple(cells)))

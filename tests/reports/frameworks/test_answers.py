@@ -11,7 +11,7 @@ import pytest
 from reports.figures.facts import Facts
 from reports.figures.facts_json import facts_json
 from reports.figures.figure import ESTIMATED_J, IMPUTED_J, STAND_IN, Figure
-from reports.frameworks.answers import datapoint_answers
+from reports.frameworks.answers import datapoint_answers, scope_of
 from reports.frameworks.datapoints import frameworks
 from reports.language import say_in
 from reports.page.section import ReportTable
@@ -65,11 +65,53 @@ def test_an_answer_has_value_unit_period_boundary_estimates_and_evidence(facts: 
     assert row["boundary"] == "facility"
     assert row["estimated_share"] == "0.25"
     assert "energy.facility" in row["figures"]
-    assert row["state"] == "estimated"
+    assert row["state"] == "estimated_partly"
     site = next(iter(facts.sites.values()))
     assert row["period"].startswith(f"{site.start} to ")
     missing = answer(facts, "sasb-tc-si", "TC-SI-130a.3")
     assert (missing["state"], missing["values"], missing["period"], missing["figures"]) == ("missing", {}, "", [])
+
+
+def test_the_printed_index_states_what_is_missing_of_a_value(facts: Facts) -> None:
+    """A quarter's value of an annual datapoint, at a site with a stated PUE: estimated, partly, and what is missing."""
+    cells = [row for block in build(facts, say_in("en")) if isinstance(block, ReportTable) for row in block.rows]
+    (state,) = [row[-1] for row in cells if row[0].startswith("TC-SI-130a.1 (1)")]
+    assert state.startswith("estimated, partly: twelve months of data; the fuel that the site burnt")
+    assert not [row for row in cells if row[-1] in ("estimated", "partly", "missing", "estimated, partly")]
+
+
+def test_a_year_ends_a_year_after_its_start(quarter: Facts) -> None:
+    site = next(iter(quarter.sites.values()))
+    for start, end, wanted in (
+        ("2027-01-01T00:00:00Z", "2028-01-01T00:00:00Z", (True, True)),
+        ("2026-04-01T00:00:00+02:00", "2027-04-01T00:00:00+02:00", (True, False)),
+        ("2027-07-02T00:00:00Z", "2028-07-01T00:00:00Z", (False, False)),  # 365 days
+        ("2027-01-01T00:00:00Z", "2029-01-01T00:00:00Z", (False, False)),
+        ("2026-07-01T00:00:00Z", "2026-10-01T00:00:00Z", (False, False)),
+    ):
+        scope = scope_of(replace(quarter, sites={"alfa": replace(site, start=start, end=end)}))
+        assert (scope.twelve_months, scope.calendar_year) == wanted
+
+
+@pytest.mark.parametrize(("covers", "wanted"), [("as told", "partly"), ("gpu", "partly"), ("gpu+server", "answered")])
+def test_a_footprint_of_the_gpu_alone_is_a_part_of_embodied_emissions(quarter: Facts, covers: str, wanted: str) -> None:
+    reason = "a range of published figures, never one number"
+    figures = {
+        i: Figure(i, None, "g", "published footprints", "embodied", None, Fraction(1), Fraction(2), dims=dims, reason=reason)
+        for i, dims in (("embodied/sku/h", {"sku": "h", "covers": covers}), ("sci.embodied", {}))
+    }
+    kept = {i: f for i, f in quarter.figures.items() if not i.startswith(("embodied", "sci"))}
+    assert answer(replace(quarter, figures=kept | figures), "iso-21031", "M")["state"] == wanted
+
+
+def test_words_answer_annex_i_in_facts_and_print(quarter: Facts) -> None:
+    site = replace(next(iter(quarter.sites.values())), declared={"country": "DEU", "it_kw": "600"})
+    named = replace(quarter, sites={"fra1": site}, organisation="Example")
+    row = answer(named, "eed-2024-1364", "Annex I, place")
+    assert (row["state"], row["values"], row["figures"]) == ("partly", {"declared.country/site/fra1": "DEU"}, [])
+    assert row["missing"] == ["the municipality of the site (LAU code)"]
+    cells = [each for block in build(named, say_in("en")) if isinstance(block, ReportTable) for each in block.rows]
+    assert [each[2] for each in cells if each[0] == "Annex I, owner"] == ["fra1 Example"]
 
 
 def test_the_share_of_estimates_counts_parts_that_no_meter_read(facts: Facts) -> None:
@@ -106,7 +148,7 @@ def test_a_quarter_of_2026_takes_the_editions_of_its_time(quarter: Facts) -> Non
     asked = ("305-2 a", "102-6, location-based")
     states = {a.framework: a.state for a in datapoint_answers(quarter) if a.datapoint in asked}
     assert states["gri-103-102"] == "not_applicable"
-    assert states["gri-302-305"] in ("partly", "estimated")
+    assert states["gri-302-305"] in ("partly", "estimated_partly")
 
 
 def test_a_total_of_water_has_a_category_only_if_all_sites_have_that_one(quarter: Facts) -> None:

@@ -23,6 +23,7 @@ STEMS = (
     "scope_3_3", "biogenic_co2", "grid_share", "energy.bought", "sci.energy", "sci.embodied", "sci.tokens",
     "cfe.hourly", "matched.hourly", "matched.quarter_hourly", "ref.site", "erf.site", "grid_intensity", "contract", "embodied",
     "declared.it_kw", "declared.floor_m2", "sci_per_token",
+    "declared.name", "declared.organisation", "declared.country",
     "tokens.generation", "j_per_token.gpu", "j_per_token.node", "j_per_token.facility", "dvfs.saved", "coverage",
 )  # fmt: skip
 IDS = [*STEMS, *(f"{s}/{by}/x" for s in STEMS for by in ("site", "model")), "training.energy.facility/run/a",
@@ -58,7 +59,8 @@ def test_what_was_not_found_in_a_source_says_so() -> None:
     unverified = {(f.id, p.id) for f in frameworks() for p in f.datapoints if not p.verified}
     not_read_whole = {(f.id, p.id) for f in frameworks() if f.id in ("sasb-tc-im", "cn-gb-40879") for p in f.datapoints}
     assert unverified - not_read_whole == {
-        ("eed-2024-1364", "SDC, SCR"), ("eed-2024-1364", "grid functions, CBtG"), ("eed-2024-1364", "TWH"),
+        ("eed-2024-1364", "SDC"), ("eed-2024-1364", "SCR"),
+        ("eed-2024-1364", "Annex I, redundancy"), ("eed-2024-1364", "grid functions, CBtG"), ("eed-2024-1364", "TWH"),
         ("eed-2024-1364", "TIN"), ("eed-2024-1364", "CSERV"), ("eed-2024-1364", "refrigerants"), ("eed-2024-1364", "CDD"),
         ("eed-2024-1364", "BIN, BOUT and traffic"), ("esrs-e1-2026", "E1-7"),
         ("de-enefg", "section 11, air inlet"),
@@ -88,6 +90,9 @@ def test_no_input_is_idle_and_both_languages_are_there() -> None:
         "site.whole",
         "invoice.read",
         "gases",
+        "calendar",
+        "server",
+        "all.sources",
     }  # named by rules and substitutes alone
     assert set(inputs()) == {p.needs for f in frameworks() for p in f.datapoints} | of_rules
     assert all(set(words) == {"en", "zh"} and all(words.values()) for words in inputs().values())
@@ -414,6 +419,84 @@ def test_sasb_asks_for_gigajoules_shares_and_withdrawn_water(code: str) -> None:
     assert (units[f"{code}-130a.1 (1)"], units[f"{code}-130a.2 (1)"]) == ("GJ", "1000 m3")
 
 
+def test_twelve_months_that_are_no_calendar_year_answer_in_part() -> None:
+    """The EED and annex 3 of the EnEfG ask for the past calendar year; section 11 of the EnEfG for an annual mean."""
+    sites = {"fra1": ReportedSite("DEU", Fraction(600))}
+    fiscal = ReportScope(sites=sites, calendar_year=False)
+    for framework in ("eed-2024-1364", "de-enefg"):
+        annual = [p for p in BY_ID[framework].datapoints if "twelve_months" in p.rules and p.figures]
+        for point in (p for p in annual if not p.id.startswith("section 11")):
+            (figure,) = [f"{point.figures[0].partition('/')[0]}/site/fra1"]
+            scope = replace(fiscal, water_categories={figure: "1" if point.id == "WIN-POT" else "2"})
+            assert state(framework, point.id, {figure: ""}, scope)[0] == "partly", point.id
+            assert "a calendar year of data" in state(framework, point.id, {figure: ""}, scope)[1], point.id
+            short = state(framework, point.id, {figure: ""}, replace(scope, twelve_months=False))[1]
+            assert "twelve months of data" in short
+            assert "a calendar year of data" not in short
+    assert state("de-enefg", "section 11, reused energy", {"erf/site/fra1": ""}, fiscal) == ("answered", ())
+    assert state("gri-302-305", "302-1 c", {"energy.facility": ""}, fiscal) == ("answered", ())
+
+
+def test_a_value_that_is_estimated_and_of_a_part_has_both_words() -> None:
+    figure = "co2e.location/site/fra1"
+    assert state("ghg-protocol", "Scope 2, location-based", {figure: ""}, YEAR, figure)[0] == "estimated"
+    quarter = state("ghg-protocol", "Scope 2, location-based", {figure: ""}, QUARTER, figure)
+    assert quarter == ("estimated_partly", ("twelve months of data", "the grid zone or country of the site"))
+    narrow = replace(YEAR, narrow={figure})
+    assert state("ghg-protocol", "Scope 2, location-based", {figure: ""}, narrow, figure)[0] == "estimated_partly"
+    two = {figure: "", "co2e.location/site/par1": "no grid"}
+    assert state("ghg-protocol", "Scope 2, location-based", two, YEAR, figure)[0] == "estimated_partly"
+
+
+def test_measured_gpu_time_is_no_proof_that_all_sources_are_there() -> None:
+    need = "all sources of emissions in the organisation's boundary, such as fuels and equipment without meters"
+    assert state("ghg-protocol", "Completeness", {"coverage": "", "coverage/site/fra1": ""}, YEAR) == ("partly", (need,))
+    assert state("ghg-protocol", "Completeness", {"coverage": "no inventory"}, YEAR) == ("missing", ("no inventory",))
+
+
+def test_one_floor_area_answers_one_of_two_datapoints() -> None:
+    figures = {"declared.floor_m2/site/fra1": ""}
+    assert state("eed-2024-1364", "SDC", figures, YEAR) == ("answered", ())
+    assert state("eed-2024-1364", "SCR", figures, YEAR) == ("missing", ("the floor area of the computer rooms",))
+
+
+def test_embodied_emissions_of_boards_alone_are_a_part_of_m() -> None:
+    need = "the footprint of the server around the GPUs, which your own figures or the published ones do not state"
+    for datapoint, figure in (("M", "sci.embodied"), ("SCI", "sci_per_token")):
+        assert state("iso-21031", datapoint, {figure: ""}, YEAR) == ("answered", ())
+        assert state("iso-21031", datapoint, {figure: ""}, replace(YEAR, without_server={figure})) == ("partly", (need,))
+    narrow, alone = (
+        replace(YEAR, narrow={"sci_per_token"}),
+        replace(YEAR, co2_alone={"sci_per_token", "cue", "grid_intensity/site/a"}),
+    )
+    assert state("iso-21031", "SCI", {"sci_per_token": ""}, narrow)[0] == "partly"
+    for framework, datapoint, figure in (
+        ("iso-21031", "SCI", "sci_per_token"), ("iso-21031", "I", "grid_intensity/site/a"),
+        ("iso-30134", "30134-8, CUE", "cue"),
+    ):  # fmt: skip
+        assert state(framework, datapoint, {figure: ""}, YEAR)[0] == "answered"
+        assert state(framework, datapoint, {figure: ""}, alone)[0] == "partly"
+
+
+def test_annex_i_names_the_site_and_what_no_input_has() -> None:
+    texts = {
+        "declared.name/site/fra1": "fra1",
+        "declared.organisation/site/fra1": "Example",
+        "declared.country/site/fra1": "DEU",
+    }
+    texts |= {key.replace("fra1", "dal1"): "other" for key in texts}
+    scope = replace(YEAR, texts=texts, sites={"fra1": ReportedSite("DEU", Fraction(600)), "dal1": ReportedSite("USA")})
+    rows = {r.datapoint: r for r in index({}, scope=scope) if r.datapoint.startswith("Annex I,")}
+    assert {name.removeprefix("Annex I, "): (r.state, tuple(r.texts.values())) for name, r in rows.items()} == {
+        "name": ("answered", ("fra1",)), "owner": ("partly", ("Example",)), "place": ("partly", ("DEU",)),
+        "type": ("missing", ()), "start": ("missing", ()), "redundancy": ("missing", ()),
+    }  # fmt: skip
+    assert rows["Annex I, owner"].missing == ("the owner and the operator of the site, with contacts",)
+    assert rows["Annex I, place"].missing == ("the municipality of the site (LAU code)",)
+    assert rows["Annex I, type"].missing == ("the type of the data centre: enterprise, colocation or co-hosting",)
+    assert rows["Annex I, start"].missing == ("the date on which the data centre began to operate",)
+
+
 def test_a_draft_and_an_intensity_of_other_sectors_do_not_apply() -> None:
     everything = dict.fromkeys(IDS, "")
     assert {r.state for r in index(everything) if r.framework == "ghg-protocol-scope-2-revision"} == {"not_applicable"}
@@ -446,7 +529,7 @@ def test_values_are_in_the_unit_asked_for() -> None:
 def test_nothing_is_missing_where_nothing_is_asked() -> None:
     assert group_missing([]) == {}
     asked = [(f.title, p.id) for f in frameworks() for p in f.datapoints if p.needs == "declared" and not p.figures]
-    assert len([title for title, _ in asked if title == BY_ID["eed-2024-1364"].title]) == 8
+    assert len([title for title, _ in asked if title == BY_ID["eed-2024-1364"].title]) == 9
     assert group_missing(index(dict.fromkeys(IDS, "")))["a declaration of the operator"] == asked
 
 
