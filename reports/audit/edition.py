@@ -106,9 +106,9 @@ def read_edition(path: Path) -> Edition:
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder; name a report's folder, or its {files.FACTS}")
     if not path.is_dir():
-        return edition(files.read(path, files.FACTS_MAX_B), str(path))
+        return edition(files.read(path, files.FACTS_MAX_B, follow=True), str(path))
     raw = files.read(path / files.FACTS, files.FACTS_MAX_B)
-    if not (path / files.MANIFEST).exists():
+    if files.MANIFEST not in files.names(path):
         return edition(raw, str(path / files.FACTS))
     manifest = read_manifest(path)
     stated = manifest.outputs.get(files.FACTS)

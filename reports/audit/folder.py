@@ -20,20 +20,25 @@ FACTS_MAX_B: Final = 256 << 20
 MANIFEST_MAX_B: Final = 64 << 20
 SMALL_MAX_B: Final = 64 << 10
 _CHUNK_B: Final = 4 << 20
+_KINDS: Final = {
+    stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a named pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder",
+}  # fmt: skip
 
 
-def read(path: Path, most_b: int, *, private: bool = False) -> bytes:
+def read(path: Path, most_b: int, *, private: bool = False, follow: bool = False) -> bytes:
     """The bytes of an ordinary file.
 
     Args:
         path: which.
         most_b: refused above.
         private: refused where others than its owner may read it.
+        follow: also through a link, as of a file that the user names; a report's folder has none.
 
     Raises:
         WattlensError: it cannot be read, is no ordinary file, is too large, or is not private.
     """
-    handle = _open(path)
+    handle = _open(path, follow=follow)
     with os.fdopen(handle, "rb") as file:
         status = os.fstat(handle)
         if private and not is_private(status.st_mode, status.st_uid, os.geteuid()):
@@ -91,12 +96,23 @@ def names(folder: Path) -> list[str]:
         raise UsageError(f"{folder}: {error.strerror}; expected the folder of a report") from None
 
 
-def _open(path: Path) -> int:
+def irregular(path: Path, *, follow: bool = False) -> str:
+    """What stands there instead of a regular file, such as "a symbolic link"; "": nothing else.
+
+    Raises:
+        OSError: nothing stands there, or it cannot be examined.
+    """
+    return _KINDS.get(stat.S_IFMT(path.stat(follow_symlinks=follow).st_mode), "")
+
+
+def _open(path: Path, *, follow: bool = False) -> int:
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)  # a pipe would wait for ever
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for ever
+        if not (kind := irregular(path, follow=follow)):  # first: a device may act when it is opened
+            handle = os.open(path, flags)
+            if stat.S_ISREG(os.fstat(handle).st_mode):
+                return handle
+            os.close(handle)
     except OSError as error:
         raise WattlensError(f"{path}: cannot be read: {error.strerror}") from None
-    if stat.S_ISREG(os.fstat(handle).st_mode):
-        return handle
-    os.close(handle)
-    raise WattlensError(f"{path}: not a regular file")
+    raise WattlensError(f"{path}: not a regular file{kind and f' but {kind}'}")

@@ -42,8 +42,8 @@ def refuse_folders(folder: Path, names: Sequence[str]) -> None:
         raise UsageError(f"--out {folder}: not a folder")
     for name in names:
         place = folder / name
-        if os.path.lexists(place) and not place.is_symlink() and not place.is_file():
-            raise UsageError(f"--out {folder}: {name} is not a file; move it away, or choose another folder")
+        if os.path.lexists(place) and (kind := files.irregular(place)):
+            raise UsageError(f"--out {folder}: {name} is not a file but {kind}; move it away, or choose another folder")
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def put(scratch: Path, folder: Path, names: Sequence[str]) -> None:
     left = [path for path in folder.iterdir() if files.SCRATCH.fullmatch(path.name) and path != scratch]
     left = [path for path in left if path.is_dir() and not path.is_symlink()]
     known = [folder, *(place for path in left for place in (path, path / _EARLIER))]
-    stale = {name for place in known for name in _named(place)} & set(names) - set(made)
+    stale = {name for place in known for name in named(place)} & set(names) - set(made)
     (scratch / _EARLIER).mkdir()
     if (folder / files.MANIFEST).exists():
         (folder / files.MANIFEST).replace(scratch / _EARLIER / files.MANIFEST)
@@ -111,7 +111,7 @@ def _to_disk(path: Path) -> None:
         os.close(handle)
 
 
-def _named(place: Path) -> frozenset[str]:
+def named(place: Path) -> frozenset[str]:
     """What a manifest there names; one that cannot be read names nothing."""
     try:
         return frozenset(read_manifest(place).outputs)

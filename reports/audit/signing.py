@@ -110,7 +110,7 @@ def verify_signature(folder: Path, trusted_keys: Sequence[Path] = ()) -> Signatu
     trusted = {public_key(path) for path in trusted_keys}
     manifest = files.read(folder / files.MANIFEST, files.MANIFEST_MAX_B)
     path = folder / files.SIGNATURE
-    if not path.exists() and not path.is_symlink():
+    if files.SIGNATURE not in files.names(folder):
         return SignatureResult(SignatureStatus.UNSIGNED)
     try:
         raw, signature = _signature(path)
@@ -134,7 +134,7 @@ def public_key(path: Path) -> bytes:
     Raises:
         UsageError: it is no Ed25519 public key.
     """
-    text = files.read(path, files.SMALL_MAX_B).strip()
+    text = files.read(path, files.SMALL_MAX_B, follow=True).strip()
     if b"PRIVATE KEY" in text:
         raise UsageError(f"{path} is a private key; expected the public key: openssl pkey -in {path} -pubout -out signer.pem")
     if not text.startswith(b"-----"):
@@ -158,8 +158,8 @@ def _private_key(path: Path, passphrase: Path | None) -> "Ed25519PrivateKey":
     with _needed():
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    text = files.read(path, files.SMALL_MAX_B, private=True)
-    secret = files.read(passphrase, files.SMALL_MAX_B, private=True).removesuffix(b"\n") if passphrase else None
+    text = files.read(path, files.SMALL_MAX_B, private=True, follow=True)
+    secret = files.read(passphrase, files.SMALL_MAX_B, private=True, follow=True).removesuffix(b"\n") if passphrase else None
     try:
         key = serialization.load_pem_private_key(text, secret)
     except TypeError:  # a passphrase without need, or need without a passphrase

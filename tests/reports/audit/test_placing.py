@@ -123,6 +123,16 @@ def test_a_folder_under_the_name_of_a_file_is_wrong_usage(tmp_path: Path, name: 
         refuse_folders(tmp_path, NAMES)
 
 
+def test_a_link_or_a_pipe_under_the_name_of_a_file_is_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "report.pdf").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match=r"report\.pdf is not a file but a symbolic link"):
+        refuse_folders(tmp_path, NAMES)
+    (tmp_path / "report.pdf").unlink()
+    os.mkfifo(tmp_path / "report.pdf")
+    with pytest.raises(UsageError, match=r"report\.pdf is not a file but a named pipe"):
+        refuse_folders(tmp_path, NAMES)
+
+
 @pytest.mark.parametrize("path", ["/dev/null", "/dev/null/x"])
 def test_a_folder_that_is_none_is_wrong_usage(path: str) -> None:
     with pytest.raises(UsageError, match=f"--out {path}: "), writing(Path(path)):

@@ -2,14 +2,18 @@
 
 import hashlib
 import json
+import os
+import socket
+import stat
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from energy_agent.core.errors import ChainError, UsageError
+from energy_agent.core.errors import ChainError, UsageError, WattlensError
 from reports.audit.causes import Cause
+from reports.audit.edition import read_edition
 from reports.audit.manifest import Manifest
 from reports.audit.signing import sign_manifest
 from reports.audit.verification import Verification, verify
@@ -148,11 +152,50 @@ def test_what_is_no_figure_and_was_changed_is_named(report: Path, forged: dict[s
 
 
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(report: Path) -> None:
-    import os
-
     (report / "report.html").unlink()
     os.mkfifo(report / "report.html")
     assert "not a regular file" in failed(verify(report))["report.html"]
+
+
+@pytest.mark.parametrize("name", ["report.html", "facts.json", "manifest.json", "manifest.sig"])
+def test_a_link_in_the_place_of_a_file_fails(report: Path, tmp_path: Path, name: str) -> None:
+    """Also one to a file with the right bytes: what is outside the folder may change after the check."""
+    outside = tmp_path / "outside"
+    if (report / name).exists():
+        (report / name).rename(outside)
+    (report / name).symlink_to(outside)  # of the signature: to nothing
+    found = verify(report)
+    assert not found.ok
+    step = "signature" if name == "manifest.sig" else name
+    assert "not a regular file but a symbolic link" in failed(found)[step]
+
+
+@pytest.mark.parametrize(("kind", "named"), [("device", "a device"), ("socket", "a socket"), ("folder", "a folder")])
+def test_what_is_not_a_file_is_named(report: Path, monkeypatch: pytest.MonkeyPatch, kind: str, named: str) -> None:
+    place = report / "report.html"
+    place.unlink()
+    if kind == "device":
+        try:
+            os.mknod(place, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+        except PermissionError:
+            pytest.skip("only root may create a device")
+    elif kind == "folder":
+        place.mkdir()
+    else:
+        monkeypatch.chdir(report)  # the path of a socket is short
+        with socket.socket(socket.AF_UNIX) as each:
+            each.bind("report.html")
+    assert failed(verify(report))["report.html"].endswith(f"not a regular file but {named}")
+
+
+def test_a_link_to_a_manifest_of_another_report_is_no_edition(report: Path, tmp_path: Path) -> None:
+    """A link that leads nowhere is no sign that facts have no manifest."""
+    (report / "manifest.json").unlink()
+    (report / "manifest.json").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(WattlensError, match=r"manifest\.json: not a regular file but a symbolic link"):
+        read_edition(report)
+    (tmp_path / "link").symlink_to(report / "facts.json")
+    assert read_edition(tmp_path / "link").label == "2026Q3"  # a file that the user names
 
 
 def test_a_manifest_that_is_gone_or_changed_fails(report: Path) -> None:
