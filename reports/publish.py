@@ -13,7 +13,7 @@ from reports.audit import folder as files
 from reports.audit.canonical import form
 from reports.audit.edition import read_edition
 from reports.audit.manifest import Argument, write_manifest
-from reports.audit.placing import OWN_NAMES, prefix, put, refuse_folders, writing
+from reports.audit.placing import OWN_NAMES, named, prefix, put, refuse_folders, writing
 from reports.audit.signing import sign_manifest
 from reports.audit.typefaces import describe_fonts
 from reports.compose import compose, too_little
@@ -64,7 +64,7 @@ def refuse_overwriting(folder: Path, ledger: str, restates: Path | None) -> None
     if restates is not None:
         earlier = read_edition(restates)
         there = out / files.FACTS
-        held = files.digest(there)[0] if there.is_file() else None
+        held = files.digest(there)[0] if there.exists() else None
         if out.is_relative_to(restates.resolve()) or held in {earlier.sha256, earlier.restates} - {None}:
             raise UsageError(
                 f"--out {folder}: contains an edition that is restated, and the report of a closed period is never changed; "
@@ -81,16 +81,27 @@ def refuse_overwriting(folder: Path, ledger: str, restates: Path | None) -> None
         raise UsageError(f"--out {folder}: {where}, which a report must not change; choose another folder")
 
 
-def _refuse_changing(folder: Path, scratch: Path) -> None:
+def _refuse_changing(folder: Path, scratch: Path, *, signed: bool) -> None:
     """Check that a folder has no final report with other facts: an interim one may be replaced, the same facts written again.
 
+    Args:
+        folder: of the report; need not have one.
+        scratch: folder with the new report, without its manifest.
+        signed: whether the new report is to be signed.
+
     Raises:
-        UsageError: it has one.
+        UsageError: it has one, or the same facts with forms or a signature that the new report does not have.
         WattlensError: the report in it cannot be read, so that its status is unknown.
     """
     if not (folder / files.MANIFEST).exists():
         return  # of a run that was cut off
     if (folder / files.FACTS).exists() and files.digest(folder / files.FACTS) == files.digest(scratch / files.FACTS):
+        lost = named(folder) - set(files.names(scratch)) | (set() if signed else {files.SIGNATURE})
+        if removed := sorted(lost & set(files.names(folder))):
+            raise UsageError(
+                f"--out {folder}: contains the same figures with {', '.join(removed)}, which this run would remove; "
+                "add the format to --formats, or --sign-key, or choose another folder"
+            )
         return
     existing = read_edition(folder)
     if existing.rest.get("status") != form("interim"):
@@ -138,7 +149,7 @@ def publish(
     with writing(folder), tempfile.TemporaryDirectory(prefix=prefix(), dir=folder, ignore_cleanup_errors=True) as made:
         scratch = Path(made)
         outputs = make(facts, scratch, say, forms, paper, font_dirs)
-        _refuse_changing(folder, scratch)
+        _refuse_changing(folder, scratch, signed=sign_key is not None)
         wanted = tuple(form for form in FORMS if form in forms)
         shown: dict[str, Argument] = {"formats": wanted, "language": say.language, "paper": paper}
         if "pdf" in wanted and (fonts := describe_fonts((scratch / files.FACTS).read_bytes(), say.language, font_dirs)):
