@@ -22,7 +22,7 @@ from reports.audit.manifest import read_manifest, sha256
 from reports.figures.facts import Facts
 from reports.figures.figure import rounded
 from reports.ledger.days import MANIFEST_MAX_B, Day, DayStorage, find_days, overlapping, verify_files
-from reports.ledger.store import DayDatabase, kind_file, open_store
+from reports.ledger.store import USUAL, DayDatabase, StoreLimits, kind_file, open_store
 from reports.ledger.sums import SiteWindow
 from reports.reproduce import facts_of
 
@@ -85,7 +85,9 @@ class CellSample:
         return all(not cell.problem for cell in self.cells) and all(figure.agrees for figure in self.figures)
 
 
-def draw(report: Path, ledger: str, count: int, seed: str, segments: Path | None = None) -> CellSample:
+def draw(
+    report: Path, ledger: str, count: int, seed: str, segments: Path | None = None, limits: StoreLimits = USUAL
+) -> CellSample:
     """Draw cells of GPUs and hosts from the days that a report was created from.
 
     Args:
@@ -94,6 +96,7 @@ def draw(report: Path, ledger: str, count: int, seed: str, segments: Path | None
         count: how many, from 1 to COUNT_MAX; all if the period has fewer.
         seed: with the hash of the facts it decides the draw.
         segments: folder of the nodes' segments; None: lines are not looked up.
+        limits: threads and memory for reading the ledger.
 
     Raises:
         UsageError: a folder does not exist, or `count` is out of range.
@@ -124,7 +127,7 @@ def draw(report: Path, ledger: str, count: int, seed: str, segments: Path | None
     name = kind_file("cell")
     used = [day for day in used if name in day.files]
     verify_files(system, used, [name])
-    with open_store(system, [], windows) as store:
+    with open_store(system, [], windows, limits=limits) as store:
         population = _view(store, system, used, windows)
         if not population:
             raise WattlensError(f"{report}: the days of its period have no cell of a GPU or host")

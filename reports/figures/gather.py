@@ -11,7 +11,7 @@ from reports.inputs import Organisation
 from reports.ledger.days import DAY_NS, Day, DayStorage, EmptyPeriodError, verify_files
 from reports.ledger.reading import days_in, invoiced_span, invoiced_window, read_priced, read_sums, windows_of
 from reports.ledger.savings import days_of, read_savings, savings_period
-from reports.ledger.store import METER_ROWS, METER_SUMS, PROOF, DayDatabase, kind_file, open_store
+from reports.ledger.store import METER_ROWS, METER_SUMS, PROOF, USUAL, DayDatabase, StoreLimits, kind_file, open_store
 from reports.ledger.sums import LedgerSums, SiteWindow
 from reports.period import PeriodRequest
 from reports.site.building import building, from_invoices
@@ -24,7 +24,12 @@ _READ = ("holder_day", "span_day", "workload_cell", "tokens", "steps", "gap", "a
 
 
 def gather(
-    system: DayStorage, days: Sequence[Day], organisation: Organisation, request: PeriodRequest, earlier: int = 1
+    system: DayStorage,
+    days: Sequence[Day],
+    organisation: Organisation,
+    request: PeriodRequest,
+    earlier: int = 1,
+    limits: StoreLimits = USUAL,
 ) -> tuple[PeriodEvidence, list[Day]]:
     """Return the evidence of the requested period, and the days that it uses.
 
@@ -34,13 +39,14 @@ def gather(
         organisation: its inputs.
         request: the period.
         earlier: number of earlier periods whose totals are listed.
+        limits: threads and memory for reading the ledger.
 
     Raises:
         ChainError: a file does not match its day's manifest.
         EmptyPeriodError: the ledger has no data of that period.
     """
     windows = windows_of(days, organisation, request)
-    evidence, used = _of_period(system, days, organisation, request, windows)
+    evidence, used = _of_period(system, days, organisation, request, windows, limits)
     used = _with_witness(used, days, windows)
     known: dict[str, PeriodEvidence | None] = {}
 
@@ -51,7 +57,7 @@ def gather(
         if asked.label not in known:
             try:
                 windows_then = windows_of(days, organisation, asked)
-                found, its_days = _of_period(system, days, organisation, asked, windows_then, compared=True)
+                found, its_days = _of_period(system, days, organisation, asked, windows_then, limits, compared=True)
             except EmptyPeriodError:
                 known[asked.label] = None  # the ledger does not reach so far back, which the comparison says
             else:
@@ -145,6 +151,7 @@ def _of_period(
     organisation: Organisation,
     request: PeriodRequest,
     windows: Mapping[str, SiteWindow],
+    limits: StoreLimits,
     *,
     compared: bool = False,
 ) -> tuple[PeriodEvidence, list[Day]]:
@@ -161,7 +168,7 @@ def _of_period(
     window = savings_period(request, days)
     proof = [] if compared else days_of(days, windows, window)
     verify_files(system, proof, [kind_file(kind) for kind in PROOF])
-    with open_store(system, used, windows, year, proof) as store:
+    with open_store(system, used, windows, year, proof, limits) as store:
         sums = read_sums(store, used, organisation, request, bounds=not compared)
         if not sums.wholes:
             raise EmptyPeriodError(

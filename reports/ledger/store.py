@@ -6,6 +6,7 @@ Memory is bounded by the sums, not by the rows: files are streamed, and what doe
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final, TypeVar
 
@@ -17,8 +18,6 @@ from energy_agent.ledger.fleet.parquet import columns_of, file_name
 from reports.ledger.days import Day, DayStorage
 from reports.ledger.sums import SiteWindow
 
-MEMORY: Final = "1GB"
-THREADS: Final = 2
 NAME_MAX: Final = 512
 """Characters of a name that a report keeps; the ledger's rows may have longer ones."""
 _KEYS: Final = frozenset({"cluster", "node", "device", "uuid", "workload", "labels", "state", "method"})
@@ -35,6 +34,16 @@ PROOF: Final = ("analysis", "pair")
 _RENAMED: Final = {"group": "group_name"}
 """Columns whose names are words of SQL."""
 
+
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """What DuckDB may use: threads, and memory such as 1GB, beyond which it spills to disk. Results do not depend on them."""
+
+    threads: int = 2
+    memory: str = "1GB"
+
+
+USUAL: Final = StoreLimits()
 Row = tuple[Any, ...]
 T = TypeVar("T")
 
@@ -167,7 +176,7 @@ def _failures_named() -> Iterator[None]:
     except duckdb.IOException as error:
         raise ChainError(f"the ledger cannot be read: {_first_line(error)}") from None
     except duckdb.OutOfMemoryException as error:
-        raise WattlensError(f"the report does not fit in memory: {_first_line(error)}") from None
+        raise WattlensError(f"the report does not fit in its memory (--memory): {_first_line(error)}") from None
     except duckdb.Error as error:
         raise ChainError(
             f"a file of the ledger is corrupted, or was not written by `wattlens ledger compact`: {_first_line(error)}"
@@ -185,6 +194,7 @@ def open_store(
     windows: Mapping[str, SiteWindow],
     meter_days: Sequence[Day] = (),
     proof_days: Sequence[Day] = (),
+    limits: StoreLimits = USUAL,
 ) -> Iterator[DayDatabase]:
     """The store of these days.
 
@@ -194,6 +204,7 @@ def open_store(
         windows: the period of each site.
         meter_days: days whose rows of the building's meters are needed as well, as for twelve months.
         proof_days: days whose rows of steering savings are needed.
+        limits: threads and memory.
 
     Raises:
         WattlensError: DuckDB is not installed.
@@ -204,8 +215,8 @@ def open_store(
         raise WattlensError(f"the report needs DuckDB; {install_hint('reports')}") from None
     with tempfile.TemporaryDirectory(prefix="wattlens-report-") as scratch:
         settings: dict[str, Any] = {
-            "memory_limit": MEMORY,
-            "threads": THREADS,
+            "memory_limit": limits.memory,
+            "threads": limits.threads,
             "temp_directory": scratch,
             "preserve_insertion_order": "false",
         }

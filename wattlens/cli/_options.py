@@ -120,6 +120,21 @@ def _moment_of_words(text: str) -> datetime:
         ) from None
 
 
+def memory_size(text: str) -> str:
+    """An amount of memory as DuckDB takes it, such as 512MB or 8GB: from 200MB to 4000GB."""
+    match = re.fullmatch(r"([0-9]{1,7})(MB|GB)", text.strip().upper())
+    if match is None or not 200 <= int(match[1]) * (1000 if match[2] == "GB" else 1) <= 4_000_000:
+        raise argparse.ArgumentTypeError(f"expected an amount of memory such as 1GB, from 200MB to 4000GB, got {quoted(text)}")
+    return match[0]
+
+
+def add_store_limits(add: Callable[..., Any], threads: Any = 2, memory: Any = "1GB") -> None:
+    """`--threads` and `--memory` of commands that read compacted days; an action passes argparse.SUPPRESS for its parent's."""
+    what = "for reading the ledger; the result is the same with any (default"
+    add("--threads", type=number(int, 1, 1024), default=threads, metavar="N", help=f"threads {what} 2)")
+    add("--memory", type=memory_size, default=memory, metavar="SIZE", help=f"memory {what} 1GB); more spills to disk")
+
+
 def add_period(add: "Callable[..., Any]", kind: Callable[[str], Any] = moment, *, start: str = "all", end: str = "all") -> None:
     """`--from` (or `--since`) and `--to`, in `start` and `end`.
 

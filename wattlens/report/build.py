@@ -30,6 +30,7 @@ from reports.inputs import LEAST_COVERAGE, Organisation, SiteInputs
 from reports.ledger.days import DAY_NS, find_days
 from reports.ledger.reading import windows_of
 from reports.ledger.scratch import SITE, compacted
+from reports.ledger.store import USUAL, StoreLimits
 from reports.ledger.sums import SiteWindow
 from reports.period import PeriodRequest, from_instants
 from wattlens import __version__
@@ -59,6 +60,7 @@ class Options:
         checked: the response of a Prometheus when the report was first created.
         warn: called with each odd value of the inputs.
         tables: lookups in CodeCarbon's tables, which the report records.
+        limits: threads and memory for reading the ledger; no figure depends on them.
     """
 
     ledger: str
@@ -76,6 +78,7 @@ class Options:
     checked: PrometheusEnergy | None = None
     warn: Callable[[str], None] | None = None
     tables: CodeCarbonTables = field(default_factory=CodeCarbonTables)
+    limits: StoreLimits = USUAL
 
     @property
     def command(self) -> dict[str, Argument]:
@@ -123,7 +126,7 @@ def build(options: Options, progress: Progress | None = None) -> Facts:
             there = windows_of(days, organisation, options.asked)
             year = max(datetime.fromtimestamp(w.end_ns // NS_PER_S - 1, UTC).year for w in there.values())
             adjusted = with_country(organisation, there, options.country, year, accept_old=options.accept_old)
-        evidence, used = gather(system, days, adjusted, options.asked, options.earlier)
+        evidence, used = gather(system, days, adjusted, options.asked, options.earlier, options.limits)
     if options.warn is not None and (mismatch := _unknown_sites(evidence, {day.site for day in days}, organisation)):
         options.warn(mismatch)
     refuse_metered(evidence)
@@ -224,7 +227,7 @@ def restated(options: Options, facts: Facts, earlier: Path) -> tuple[Options, Fa
     return replace(options, restatement=rows), replace(facts, restatement=rows)
 
 
-def rebuild(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
+def rebuild(manifest: Manifest, ledger: str, org: Path | None, limits: StoreLimits = USUAL) -> bytes:
     """The facts of a report again, from its manifest: what `wattlens report verify` compares."""
     command = manifest.command
 
@@ -249,6 +252,7 @@ def rebuild(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
         earlier=int(text("earlier") or 1),
         checked=_checked(text("prometheus")),
         tables=CodeCarbonTables(text("codecarbon") or ""),
+        limits=limits,
     )
     return facts_json(build(options))
 

@@ -11,8 +11,8 @@ from reports.figures.facts import build_facts
 from reports.figures.facts_json import facts_json
 from reports.figures.gather import gather
 from reports.figures.measures import all_figures
-from reports.ledger import store
 from reports.ledger.days import DayStorage, find_days
+from reports.ledger.store import StoreLimits
 from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.random_fleet import SITE_OF, fleet
@@ -38,20 +38,16 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("seed", [SEEDS[0], *(pytest.param(seed, marks=pytest.mark.smoke) for seed in SEEDS[1:])])
-def test_threads_memory_and_the_order_of_files_change_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
+def test_threads_memory_and_the_order_of_files_change_nothing(tmp_path: Path, seed: int) -> None:
     folder = days_of(seed, tmp_path)
     told = organisation(Random(seed), "Asia/Kolkata", {})
     found = set()
     for threads, memory, mix in ((2, "1GB", None), (1, "200MB", 1), (7, "2GB", 2)):
-        monkeypatch.setattr(store, "THREADS", threads)
-        monkeypatch.setattr(store, "MEMORY", memory)
         system = DayStorage(str(folder))
         days = find_days(system)
         if mix is not None:
             Random(mix).shuffle(days)
-        evidence, used = gather(system, days, told, PeriodRequest("2026Q3"))
+        evidence, used = gather(system, days, told, PeriodRequest("2026Q3"), limits=StoreLimits(threads, memory))
         found.add(facts_json(build_facts(evidence, all_figures(evidence), used, "v")))
     assert len(found) == 1
 

@@ -416,7 +416,7 @@ DAYS = ("--from", "2026-07-01", "--to", "2026-07-03", "--accept-coverage", "0%")
 def test_a_final_report_is_replaced_only_by_the_same_facts(
     ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Other figures go to another folder; other forms of the same facts are the same report."""
+    """Other figures go to another folder; more forms of the same facts are the same report, fewer are not."""
     out = tmp_path / "o"
     assert report(ledger / "days", out, *DAYS) == 0
     before = whole(out)
@@ -428,7 +428,10 @@ def test_a_final_report_is_replaced_only_by_the_same_facts(
         assert f"--out {out}: contains a final report with other figures (edition 1); choose another folder" in said.err
         assert f"restate it with --restates {out} --reason TEXT" in said.err
         assert whole(out) == before
-    assert report(ledger / "days", out, *DAYS, "--formats", "html") == 0
+    assert report(ledger / "days", out, *DAYS, "--formats", "html") == 2
+    assert "with figures.csv, which this run would remove; add the format to --formats" in capsys.readouterr().err
+    assert whole(out) == before
+    assert report(ledger / "days", out, *DAYS, "--formats", "html,csv") == 0
     assert whole(out)["facts.json"] == before["facts.json"]
     (out / "facts.json").write_bytes(before["facts.json"] + b" ")
     assert report(ledger / "days", out, *DAYS, "--country", "DEU") == 1
@@ -724,6 +727,36 @@ def test_a_report_that_fails_leaves_the_one_before_as_it_was(
     assert {p.name: p.read_bytes() for p in (tmp_path / "o").iterdir()} == before
 
 
+def test_threads_and_memory_change_no_byte_of_a_report(ledger: Path, tmp_path: Path) -> None:
+    folders = {}
+    for threads, memory in (("1", "200mb"), ("2", "1GB"), ("16", "4GB")):
+        out = tmp_path / threads
+        limits = ("--threads", threads, "--memory", memory)
+        assert report(ledger / "days", out, *QUARTER, "--as-of", "2026-10-05", *limits) == 0
+        assert main(["report", "verify", str(out), "--ledger", str(ledger / "days"), *limits]) == 0
+        folders[threads] = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert folders["1"] == folders["2"] == folders["16"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--threads", "0", "expected a whole number from 1 to 1024, got 0"),
+        ("--threads", "many", "expected a whole number from 1 to 1024, got many"),
+        ("--memory", "100MB", "expected an amount of memory such as 1GB, from 200MB to 4000GB, got 100MB"),
+        ("--memory", "5000GB", "expected an amount of memory such as 1GB, from 200MB to 4000GB, got 5000GB"),
+        ("--memory", "8", "expected an amount of memory such as 1GB, from 200MB to 4000GB, got 8"),
+        ("--memory", "1GB'; --", "expected an amount of memory such as 1GB"),
+    ],
+)
+def test_wrong_threads_or_memory_is_wrong_usage(
+    option: str, value: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for action in ([], ["verify", "o"], ["sample", "o"]):
+        assert main(["report", *action, "--ledger", str(tmp_path), option, value]) == 2
+        assert f": {option}: {expected}" in capsys.readouterr().err
+
+
 def test_a_folder_in_the_place_of_a_file_is_refused_before_anything_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -847,7 +880,7 @@ def test_invoices_alone_have_earlier_periods_and_a_base_year(tmp_path: Path, cap
     assert value["total.period/2026Q2/energy.facility"] == 110
     assert value["total.period/2026Q1"] is None
     assert value["total.before/energy.facility"] == 110
-    assert {each["state"] for each in facts["datapoints"]} == {"estimated", "partly", "missing", "not_applicable"}
+    assert {each["state"] for each in facts["datapoints"]} == {"estimated_partly", "partly", "missing", "not_applicable"}
     stated = [(each["kind"], each["name"]) for each in facts["stated_inputs"]]
     assert stated == [("invoice", "R20257"), ("invoice", "R20264"), ("invoice", "R20267")]
     assert main(["report", "verify", str(tmp_path / "o"), "--org", str(path)]) == 0

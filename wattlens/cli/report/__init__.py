@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.text import printable
 from wattlens.cli._command import Command, as_sentence
-from wattlens.cli._options import add_period, moment_text, share
+from wattlens.cli._options import add_period, add_store_limits, moment_text, share
 from wattlens.cli.report import diff, estimates, init, sample, verify
 from wattlens.terminal_line import count_progress
 
@@ -100,6 +100,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--prometheus", metavar="URL", help="compare the ledger with the agents' counters in this Prometheus")
     source.add_argument("--prometheus-token-file", type=Path, metavar="FILE", help="bearer token of that Prometheus")
     source.add_argument("--prometheus-ca-file", type=Path, metavar="FILE", help="CA certificates of that Prometheus")
+    add_store_limits(source.add_argument)
     made = parser.add_argument_group("Output")
     made.add_argument(
         "--out",
@@ -142,12 +143,13 @@ def _verify(parsed: argparse.Namespace) -> int:
     from functools import partial
 
     from reports.audit.ledger import changed_files
+    from reports.ledger.store import StoreLimits
     from reports.reproduce import drawn_again
     from wattlens import __version__
     from wattlens.report.build import rebuild
 
     draw = partial(drawn_again, program=f"wattlens {__version__}", font_dirs=parsed.font_dir)
-    return verify.run(parsed, rebuild, changed_files, draw)
+    return verify.run(parsed, partial(rebuild, limits=StoreLimits(parsed.threads, parsed.memory)), changed_files, draw)
 
 
 def _make(parsed: argparse.Namespace) -> int:
@@ -224,6 +226,7 @@ def _options(parsed: argparse.Namespace) -> Any:
     from energy_agent.core.errors import UsageError
     from energy_agent.runtime.clock import RealClock
     from reports.audit.edition import edition_of
+    from reports.ledger.store import StoreLimits
     from wattlens.report.build import Options, as_of
 
     asked = _period(parsed).resolved(RealClock().utc_ns())
@@ -243,6 +246,7 @@ def _options(parsed: argparse.Namespace) -> Any:
         edition=edition,
         reason=(parsed.reason or "").strip()[:2000],
         earlier=parsed.earlier,
+        limits=StoreLimits(parsed.threads, parsed.memory),
         ask=_prometheus(parsed),
         warn=lambda line: print(printable(f"warning: {line}"), file=sys.stderr),
     )

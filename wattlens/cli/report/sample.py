@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wattlens.cli._options import add_store_limits
+
 if TYPE_CHECKING:
     from reports.sampling import CellSample, SampledCell
 
@@ -19,6 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--segments", type=Path, metavar="DIR", help="folder of the nodes' segments: look up each cell's line")
     parser.add_argument("--count", type=int, default=25, metavar="N", help="number of cells (default 25)")
     parser.add_argument("--seed", default="0", metavar="TEXT", help="the same seed draws the same cells again (default 0)")
+    add_store_limits(parser.add_argument, argparse.SUPPRESS, argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
 
 
@@ -27,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from energy_agent.core.errors import UsageError
     from energy_agent.core.text import printable
     from energy_agent.ledger.reading import is_compacted
+    from reports.ledger.store import StoreLimits
     from reports.sampling import draw
 
     if args.ledger is None:
@@ -36,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"--ledger {folder}: expected the compacted days of `wattlens ledger compact`, from which a report is sampled"
         )
-    sample = draw(args.folder, args.ledger, args.count, args.seed, args.segments)
+    limits = StoreLimits(args.threads, args.memory)
+    sample = draw(args.folder, args.ledger, args.count, args.seed, args.segments, limits)
     lines = [json.dumps(_as_json(sample), indent=1)] if args.json else [printable(line) for line in _lines(sample, args)]
     print("\n".join(lines))
     return 0 if sample.ok else 1

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wattlens.cli._options import add_store_limits
+
 if TYPE_CHECKING:
     from reports.audit.verification import Changed, Draw, Rebuild, Verification, VerificationStep
 
@@ -54,6 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder with the fonts of the PDF for other scripts; may be repeated",
     )
+    add_store_limits(parser.add_argument, argparse.SUPPRESS, argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
 
 
