@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo
@@ -30,7 +31,7 @@ ANYBODY: Final = Beneficiaries()
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
-def _day(value: Any) -> Any:
+def _day(value: Any, first_year: int = 1990) -> Any:
     """A day as YAML has it, or as text: a number would pass for seconds since 1970."""
     if value is None or (isinstance(value, date) and not isinstance(value, datetime)):
         day = value
@@ -41,12 +42,14 @@ def _day(value: Any) -> Any:
             raise ValueError(f"the day {value} does not exist") from None
     else:
         raise ValueError(f"expected a day such as 2026-01-31, got {str(value)[:40]!r}")
-    if day is not None and not 1990 <= day.year <= 2200:
-        raise ValueError(f"expected a year from 1990 to 2200, got {day}")
+    if day is not None and not first_year <= day.year <= 2200:
+        raise ValueError(f"expected a year from {first_year} to 2200, got {day}")
     return day
 
 
 Day = Annotated[date, BeforeValidator(_day)]
+PlantDay = Annotated[date, BeforeValidator(partial(_day, first_year=1850))]
+"""Hydropower plants are older than any contract."""
 
 
 def _kind(value: Any) -> Any:
@@ -98,7 +101,7 @@ class Contract(Section):
     hourly_file: Path | None = Field(
         None, description="CSV file ts_utc,kwh with the delivery of each hour, instead of volume_kwh"
     )
-    commissioned: Day | None = Field(None, description="first day of operation of the power plant")
+    commissioned: PlantDay | None = Field(None, description="first day of operation of the power plant")
     retired: Day | None = Field(
         None,
         description="day on which its certificates were retired for this site: not after the report, nor before the production",

@@ -255,6 +255,16 @@ def test_a_contract_that_contradicts_itself_is_one_line(change: dict[str, object
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("day", ["1898-09-01", "1989-12-31"])
+def test_a_plant_may_be_older_than_any_contract(day: str) -> None:
+    """The hydropower plant of Rheinfelden of 1898 is one of the first of its kind."""
+    assert contract(commissioned=f"'{day}'").commissioned == date.fromisoformat(day)
+    with pytest.raises(UsageError, match="expected a year from 1850 to 2200, got 1849-12-31"):
+        contract(commissioned="'1849-12-31'")
+    with pytest.raises(UsageError, match="expected a year from 1990 to 2200, got 1989-12-31"):
+        contract(retired="'1989-12-31'", retirement_id="R")
+
+
 def test_a_tariff_is_as_written() -> None:
     found = tariff('  prices:\n  - {times: ["Mon-Fri 08:00-20:00", "Sat 08:00-12:00"], per_kwh: 0.3127}\n').tariff
     assert (found.default, found.bands[0].per_kwh, len(found.bands[0].spans)) == (Decimal("0.1"), Decimal("0.3127"), 2)

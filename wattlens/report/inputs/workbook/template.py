@@ -207,7 +207,8 @@ class _Page:
             first = len(next(s for s in SHEETS if s.title == column.names).examples) + 3
             self._list(index, f"={column.names}!$B${first}:$B$1000", "a name from sheet Sites")
         elif kind in (date, datetime):
-            limits = {"minimum": date(1990, 1, 1), "maximum": date(2200, 12, 31)}
+            first_year = 1900 if column.label == "commissioned" else 1990  # Excel has no earlier day
+            limits = {"minimum": date(first_year, 1, 1), "maximum": date(2200, 12, 31)}
             self._validate(index, {"validate": "date", "criteria": "between", **limits}, "a day such as 2026-01-31")
         elif kind is float:
             limits_ = {"minimum": -1e12, "maximum": 1e12}
