@@ -85,10 +85,8 @@ def datapoint_answers(facts: Facts) -> tuple[DatapointAnswer, ...]:
     for row in rows_of(facts, reasons_of(facts)):
         values = dict(row.texts)
         for identity in row.answered_by:
-            scaled = [in_unit(end, facts.figures[identity].unit, row.asked) for end in _ends(facts.figures[identity])]
-            texts = [plain(rounded(value)) for value in scaled if value is not None]
-            if texts:
-                values[identity] = " to ".join(texts)
+            if ends := ends_of(facts, identity, row.asked):
+                values[identity] = " to ".join(plain(rounded(end)) for end in ends)
         answers.append(
             DatapointAnswer(
                 framework=row.framework,
@@ -132,15 +130,19 @@ def values_of(facts: Facts, row: IndexRow) -> str:
     totals = [i for i in row.answered_by if "/" not in i]
     texts = [f"{identity.rpartition('/')[2]} {text}" for identity, text in row.texts.items()]
     for identity in totals[:1] or row.answered_by[:SHOWN]:
-        figure = facts.figures[identity]
-        scaled = [in_unit(end, figure.unit, row.asked) for end in _ends(figure)]
-        if not scaled or None in scaled:
+        text = " \u2013 ".join(wording.short(end, 4) for end in ends_of(facts, identity, row.asked))
+        if not text:
             continue
-        text = " \u2013 ".join(wording.short(end, 4) for end in scaled if end is not None)
         name = identity.rpartition("/")[2] if "/" in identity else ""
         texts.append(f"{name} {text}".strip())
     more = " \u2026" if not totals and len(row.answered_by) > SHOWN and texts else ""
     return "; ".join(texts) + more
+
+
+def ends_of(facts: Facts, identity: str, asked: str) -> list[Fraction]:
+    """The value of a figure in the unit that a datapoint requires, or the ends of its span; none if it has no such unit."""
+    figure = facts.figures[identity]
+    return [end for each in _ends(figure) if (end := in_unit(each, figure.unit, asked)) is not None]
 
 
 def _ends(figure: Figure) -> list[Fraction]:

@@ -1,15 +1,16 @@
 """The facts as a workbook: sheets that an auditor sorts, sums and follows back to facts.json. The sums in it are live."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from fractions import Fraction
 from typing import Any, Final
 
 from energy_agent.core.units import J_PER_KWH
 from reports.figures.facts import Facts
-from reports.figures.figure import Figure, plain
-from reports.frameworks.answers import boundary_of, estimated_text, period_of, values_of
+from reports.figures.figure import Figure, plain, rounded
+from reports.frameworks.answers import boundary_of, ends_of, estimated_text, period_of
+from reports.frameworks.datapoints import IndexRow
 from reports.language import Translator
 from reports.page.labels import label
 from reports.page.partition import CO2E, co2e_prefix, unallocated, whole, whole_id
@@ -90,21 +91,22 @@ class _Writer:
         heads = ("id", *map(say, ("value", "unit", "zone", "year", "basis", "publisher", "licence")), "SHA-256")
         factors = ((used.factor, used.sha256) for used in facts.factors)
         rows = (
-            (f.id, str(f.value), f.unit, f.zone_name, str(f.year), say.translate(f"{f.boundary}, {f.accounting}"), f.publisher,
+            (f.id, float(f.value), f.unit, f.zone_name, f.year, say.translate(f"{f.boundary}, {f.accounting}"), f.publisher,
              f.licence, sha256)
             for f, sha256 in factors
         )  # fmt: skip
         self._list(say("factors"), heads, rows)
         self._reconciliation()
         index = rows_of(facts, say)
-        heads = (*map(say, ("framework", "datapoint", "what_is_asked", "value", "unit", "state", "period", "boundary",
-                            "share_of_estimates", "figures", "input")),)  # fmt: skip
+        heads = (*map(say, ("framework", "datapoint", "what_is_asked", "value", "at_least", "at_most", "unit", "state",
+                            "period", "boundary", "share_of_estimates", "figures", "input")),)  # fmt: skip
         period = period_of(facts)
         answers = (
-            (row.title, row.datapoint, row.text, values_of(facts, row), row.unit, say(row.state),
-             period if row.answered_by else "", boundary_of(facts, row), _percent(estimated_text(facts, row)),
-             ", ".join(row.answered_by), "; ".join(row.missing))
+            (row.title, row.datapoint, row.text, *numbers, row.unit, say(row.state),
+             period if row.answered_by or row.texts else "", boundary_of(facts, row), _number(estimated_text(facts, row)),
+             identity, "; ".join(row.missing))
             for row in index
+            for identity, numbers in _answers(facts, row)
         )  # fmt: skip
         self._list(say("framework_index"), heads, answers)
         heads = tuple(map(say, ("site", "day_utc", "statement", "sha_256_of_its_segments", "why_it_was_stated_anew")))
@@ -206,8 +208,20 @@ class _Writer:
             sheet.write_number(row, column, float(value * scale), style)
 
 
-def _percent(share: str) -> str:
-    return f"{float(share):.1%}" if share else ""
+def _answers(facts: Facts, row: IndexRow) -> Iterator[tuple[str, tuple[str | float | None, ...]]]:
+    """Each figure that answers a datapoint, the total before its parts: value, or lower and upper end. One line without any."""
+    for identity, text in row.texts.items():
+        yield identity, (text, None, None)
+    for identity in sorted(row.answered_by, key=lambda i: ("/" in i, i)):
+        ends = [float(plain(rounded(end))) for end in ends_of(facts, identity, row.asked)]
+        cells = ends if facts.figures[identity].value is not None else [None, *ends]
+        yield identity, (*cells, None, None, None)[:3]
+    if not row.texts and not row.answered_by:
+        yield "", (None, None, None)
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
 
 
 def _value(figure: Figure | None, part: str) -> Fraction | None:

@@ -138,10 +138,14 @@ def test_the_workbook_lists_them(facts: Facts) -> None:
     book = openpyxl.load_workbook(io.BytesIO(xlsx(facts, say_in("en"))), read_only=True)
     rows = list(book["Framework index"].iter_rows(values_only=True))
     heads = [str(head) for head in rows[0]]
-    assert heads[6:9] == ["period", "boundary", "share of estimates"]
-    (row,) = (each for each in rows if each[1] == "TC-SI-130a.1 (1)")
-    assert row[heads.index("share of estimates")] == "25.0%"
-    assert row[heads.index("boundary")] == "facility"
+    assert heads[8:11] == ["period", "boundary", "share of estimates"]
+    lines = [dict(zip(heads, each, strict=True)) for each in rows if each[1] == "TC-SI-130a.1 (1)"]
+    assert [(line["Figures"], line["Value"]) for line in lines] == [  # 4, 3 and 1 MWh
+        ("energy.facility", 14.4),
+        *zip((f"energy.facility/site/{name}" for name in sorted(facts.sites)), (10.8, 3.6), strict=False),
+    ]
+    assert {line["share of estimates"] for line in lines} == {0.25}
+    assert {line["boundary"] for line in lines} == {"facility"}
 
 
 def test_a_quarter_of_2026_takes_the_editions_of_its_time(quarter: Facts) -> None:

@@ -1,6 +1,7 @@
 """The workbook: sheets of all that sites used, and of what workloads held, each under its own name; sums that are live."""
 
 import io
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -13,9 +14,10 @@ from energy_agent.core.energy import State, WorkloadFacts
 from energy_agent.factors.basis import Basis, EmissionBoundary
 from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.series import Piece
+from energy_agent.factors.sets import catalogue
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
-from reports.figures.facts import Facts
+from reports.figures.facts import Facts, UsedFactor
 from reports.inputs import ExpectedDevice, Organisation, SiteInputs
 from reports.language import LANGUAGES, say_in
 from reports.period import PeriodRequest
@@ -84,6 +86,18 @@ def test_grams_of_different_emissions_are_not_summed(tmp_path: Path) -> None:
     assert (total["GPUs, kWh"], total["CO2e, location-based, kg"], total["CO2e, market-based, kg"]) == (6, "–", "–")
 
 
+def test_numbers_of_factors_and_answers_are_numbers(tmp_path: Path) -> None:
+    known = facts(tmp_path)
+    match = catalogue().factor("US-ERCT", 2024, DIRECT)
+    found = replace(known, factors=(UsedFactor(match.factor, match.csv_sha256, (), ""),))
+    (factor,) = rows(found, "Factors")
+    assert (factor["Value"], factor["Year"]) == (float(match.factor.value), 2024)
+    index = rows(found, "Framework index")
+    for head in ("Value", "at least", "at most", "share of estimates"):
+        texts = [row[head] for row in index if isinstance(row[head], str) and not str(row["Figures"]).startswith("declared.")]
+        assert texts == []
+
+
 @pytest.mark.parametrize("language", [name for name in LANGUAGES if name != "en"])
 def test_heads_and_names_of_sheets_are_in_the_readers_language(tmp_path: Path, language: str) -> None:
     """But for a unit, an id, and a name of the field."""
@@ -94,9 +108,12 @@ def test_heads_and_names_of_sheets_are_in_the_readers_language(tmp_path: Path, l
 
 def test_the_framework_index_has_values_in_the_unit_asked_for_and_the_figures_behind_them(tmp_path: Path) -> None:
     """6 kWh at 100 g/kWh in a quarter: 600 g are 0.0006 t, and a quarter answers a part of the year."""
-    index = {(row["Framework"], row["Datapoint"]): row for row in rows(facts(tmp_path), "Framework index")}
-    row = index["GHG Protocol", "Scope 2, location-based"]
-    assert (row["Value"], row["Unit"], row["State"]) == ("0.0006000", "t CO2e", "partly")
-    assert str(row["Figures"]).startswith("co2e.location")
+    lines = rows(facts(tmp_path), "Framework index")
+    row, *parts = [row for row in lines if (row["Framework"], row["Datapoint"]) == ("GHG Protocol", "Scope 2, location-based")]
+    assert (row["Value"], row["Unit"], row["State"]) == (0.0006, "t CO2e", "partly")
+    assert [row["Figures"], *(part["Figures"] for part in parts)] == [
+        "co2e.location", "co2e.location/site/one", "co2e.location/site/two",
+    ]  # fmt: skip
+    assert [part["Value"] for part in parts] == [0.0003, 0.0003]
     need = "the energy of hosts and building where only GPUs or nodes are metered"
     assert row["Input"] == f"twelve months of data; {need}"
