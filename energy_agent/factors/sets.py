@@ -5,6 +5,7 @@ WattTime) come from a user's own folder.
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -24,6 +25,7 @@ OLD_YEARS: Final = 5
 SETS_MAX: Final = 200
 SUPPLY: Final = "add a factor file (grid.factors) or an hourly source (grid.sources), see docs/factors.md"
 """What a user can do where no table has a factor."""
+_STATE: Final = re.compile(r"US-[A-Z]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,12 @@ class Catalogue:
                 chosen, factor = min(recent, key=lambda pair: _order(pair[0], pair[1], year))
                 skipped = (reason.partition("; nearest: ")[0] for reason in reasons)
                 others = [s for s, f in recent if f.year == factor.year and s is not chosen]
-                why = (*_why_this_year(factor, year), *_why_this_set(chosen, others))
-                return FactorMatch(factor, chosen.csv_sha256, (*skipped, *why))
+                why = (
+                    *_why_this_year(factor, year),
+                    *_why_this_set(chosen, others),
+                    "" if chosen.own else subregion_advice(name),
+                )
+                return FactorMatch(factor, chosen.csv_sha256, (*skipped, *filter(None, why)))
             reasons.append(_too_old(name, [f for _, f in held], year) if held else self._why_none(name, basis))
         if not reasons:
             raise UsageError("no zone is set")
@@ -168,6 +174,11 @@ def _why_this_set(chosen: FactorSet, others: Sequence[FactorSet]) -> tuple[str, 
     if chosen.own and not any(s.own for s in others):
         return (f"{chosen.id} is one of your own files, which are used before {names}",)
     return (f"{chosen.id} is the newest publication ({chosen.published})", f"the same year is also in {names}")
+
+
+def subregion_advice(zone: str) -> str:
+    """What to take instead of a state of the USA; "": the zone is none."""
+    return f"{zone} is a state: EPA recommends the eGRID subregion, such as US-ERCT" if _STATE.fullmatch(zone) else ""
 
 
 def _too_old(zone: str, held: Sequence[Factor], year: int) -> str:

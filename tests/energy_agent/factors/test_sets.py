@@ -47,7 +47,10 @@ def test_the_zone_before_its_country_and_each_step_down_is_told() -> None:
     # The table that ships has 394.769 lb of California's plants a MWh: 394.769 x 0.45359237 = 179.1 g/kWh.
     california = factor("US-CA", 2026, DIRECT, "USA")
     assert round(california.factor.value, 1) == Decimal("179.1")
-    assert california.reasons == ("US-CA: no factor of 2026; that of 2023 is the newest before it",)
+    state = "US-CA is a state: EPA recommends the eGRID subregion, such as US-ERCT"
+    assert california.reasons == ("US-CA: no factor of 2026; that of 2023 is the newest before it", state)
+    assert factor("US-TX", 2023, DIRECT).reasons[-1] == state.replace("CA", "TX")
+    assert not any("subregion" in reason for zone in ("US-ERCT", "USA", "DEU") for reason in factor(zone, 2024, DIRECT).reasons)
 
 
 def test_a_value_of_more_than_five_years_ago_is_refused_until_it_is_accepted(tmp_path: Path) -> None:

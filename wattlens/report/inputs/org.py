@@ -9,6 +9,7 @@ from energy_agent.config import agent as configuration
 from energy_agent.config.messages import shorten
 from energy_agent.core.errors import UsageError
 from energy_agent.factors import bounded_file
+from energy_agent.factors.sets import subregion_advice
 from energy_agent.runtime.files import yaml_file
 from energy_agent.site.building.beneficiaries import Beneficiaries
 from energy_agent.site.building.serials import Retirement
@@ -93,7 +94,7 @@ def load_organisation(
         estimates=estimates,
         hosts=_hosts(inputs, path, tables),
         variance=Fraction(exact(document.variance_percent)) / 100,
-        warnings=(*inputs.warnings, *_unmatched(sites, inputs, path)),
+        warnings=(*inputs.warnings, *_unmatched(sites, inputs, path), *_states(sites, path)),
     )
 
 
@@ -110,6 +111,14 @@ def _unmatched(sites: Mapping[str, SiteInputs], inputs: ParsedInputs, path: Path
             cell = inputs.contract_cells.get((name, contract, label))
             where = f" ({cell})" if cell else also_at(f"{contract!r}", inputs.cells)
             yield f"{path.name}: contract {contract!r} of site {name} {what}{where}"
+
+
+def _states(sites: Mapping[str, SiteInputs], path: Path) -> Iterator[str]:
+    """Yield the sites whose factor is that of a state of the USA."""
+    for name, site in sites.items():
+        advice = subregion_advice(site.grid_zone.upper())
+        if any(advice in source.reasons for source in site.location):
+            yield f"{path.name}: grid.zone of site {name}: {advice}"
 
 
 def fiscal_year_start(path: Path) -> int | None:
