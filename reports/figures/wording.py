@@ -8,6 +8,7 @@ from reports.figures.figure import Figure, quotient_text, rounded
 from reports.language import Translator
 
 Number = Fraction | int | str
+MINUS = "\u2212"
 ABSENT = "not_known"
 _WATT_HOURS = ((10**12, "TWh"), (10**9, "GWh"), (10**6, "MWh"), (10**3, "kWh"), (1, "Wh"), (Fraction(1, 1000), "mWh"))
 _GRAMS = ((10**6, "t"), (10**3, "kg"), (1, "g"), (Fraction(1, 1000), "mg"))
@@ -38,7 +39,7 @@ def liters(value: Number) -> str:
 
 def signed(value: Fraction, write: Callable[[Fraction], str]) -> str:
     """A change with its sign, such as +2.06 MWh."""
-    sign = "+" if value > 0 else "\u2212" if value < 0 else ""
+    sign = "+" if value > 0 else MINUS if value < 0 else ""
     return f"{sign}{write(abs(value))}"
 
 
@@ -56,20 +57,33 @@ def short(value: Number, digits: int = 3, mode: Literal["nearest", "down", "up"]
     """A number with `digits` significant digits, the last of them even where it is 0; bounds are rounded outwards by `mode`."""
     text = quotient_text(Fraction(value), mode, digits)
     missing = digits - len(text.lstrip("-").replace(".", "").lstrip("0"))
-    if missing <= 0 or not Fraction(value):
-        return text
-    return f"{text}{'' if '.' in text else '.'}{'0' * missing}"
+    if missing > 0 and Fraction(value):
+        text = f"{text}{'' if '.' in text else '.'}{'0' * missing}"
+    return exact(text)
 
 
 def exact(value: str) -> str:
-    """A decimal as it is, with a thin gap every three digits before the point."""
-    whole, point, part = value.partition(".")
-    return f"{count(whole)}{point}{part}"
+    """A plain decimal as every number is printed: with a minus sign, and a thin gap every three digits before the point."""
+    whole, point, part = value.removeprefix("-").partition(".")
+    return f"{MINUS if value.startswith('-') else ''}{int(whole):,}".replace(",", "\u202f") + point + part
 
 
 def count(value: Number) -> str:
     """A whole number with a thin gap every three digits."""
-    return f"{int(value):,}".replace(",", "\u202f")
+    return exact(str(int(value)))
+
+
+def fixed(value: Number, decimals: int) -> str:
+    """A number with so many decimals."""
+    scaled = str(abs(round(Fraction(value) * 10**decimals))).rjust(decimals + 1, "0")
+    whole, part = (scaled[:-decimals], scaled[-decimals:]) if decimals else (scaled, "")
+    sign = "-" if Fraction(value) < 0 and scaled.strip("0") else ""
+    return exact(f"{sign}{whole}{'.' if part else ''}{part}")
+
+
+def kwh(value: Number) -> str:
+    """An energy in kWh, to the hundredth in every table: parts can be added, and found again in another table."""
+    return f"{fixed(value, 2)} kWh"
 
 
 def plus_minus(figure: Figure, say: Translator) -> str:
@@ -79,7 +93,7 @@ def plus_minus(figure: Figure, say: Translator) -> str:
     if figure.high is None:
         return say("no_upper_bound")
     half = max(figure.high - figure.value, figure.value - figure.low)
-    return f"\u00b1{quotient_text(half / abs(figure.value) * 100, 'up', 2)} %"
+    return f"\u00b1{exact(quotient_text(half / abs(figure.value) * 100, 'up', 2))} %"
 
 
 def duration(seconds: Number) -> str:

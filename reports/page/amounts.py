@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Final
 
 from energy_agent.core.units import J_PER_KWH
+from reports.figures import wording
 
 ABSENT: Final = "\u2013"
 _DECIMALS_MAX: Final = 3
@@ -73,19 +74,11 @@ def _writer(sizes: Sequence[Fraction]) -> Callable[[Fraction], str]:
     least = Fraction(1, 10**decimals)
 
     def write(value: Fraction) -> str:
-        whole = round(value / least)
-        if value and not whole:
-            return f"< {_format_number(1, decimals)}" if value > 0 else f"> \u2212{_format_number(1, decimals)}"
-        return ("\u2212" if whole < 0 else "") + _format_number(abs(whole), decimals)
+        if value and not round(value / least):
+            return f"< {wording.fixed(least, decimals)}" if value > 0 else f"> {wording.fixed(-least, decimals)}"
+        return wording.fixed(value, decimals)
 
     return write
-
-
-def _format_number(whole: int, decimals: int) -> str:
-    text = str(whole).rjust(decimals + 1, "0")
-    integer, part = (text[:-decimals], text[-decimals:]) if decimals else (text, "")
-    gap = f"{int(integer):,}".replace(",", "\u202f")
-    return f"{gap}.{part}" if part else gap
 
 
 def _digits(value: Fraction) -> int:

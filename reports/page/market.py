@@ -32,7 +32,7 @@ def market_blocks(facts: Facts, say: Translator) -> list[Block]:
 
 def _amounts(text: str, say: Translator) -> str:
     pairs = (part.partition(": ") for part in text.split("; "))
-    return "; ".join(f"{say.translate(name)}: {wording.short(kwh.removesuffix(' kWh'))} kWh" for name, _, kwh in pairs)
+    return "; ".join(f"{say.translate(name)}: {wording.kwh(kwh.removesuffix(' kWh'))}" for name, _, kwh in pairs)
 
 
 def _reasons(text: str, say: Translator) -> str:

@@ -177,19 +177,19 @@ def _contracts(facts: Facts, say: Translator) -> list[Block]:
     rows = []
     for figure in facts.by_prefix("contract/"):
         unused = "; ".join(
-            f"{wording.short(v)} kWh: {say.translate(k.removeprefix('unused: '))}"
+            f"{wording.kwh(v)}: {say.translate(k.removeprefix('unused: '))}"
             for k, v in figure.dims.items()
             if k.startswith("unused: ")
         )
         what = f"{say.translate(figure.dims['kind'])}, {say.translate(figure.dims['technology'])}"
-        available = wording.short(figure.dims["available_kwh"])
+        available = wording.fixed(figure.dims["available_kwh"], 2)
         rows.append(
             (
                 figure.dims["contract"],
                 figure.dims["site"],
                 what,
                 available,
-                wording.short(figure.value or 0),
+                wording.fixed(figure.value or 0, 2),
                 unused or "\u2013",
                 figure.dims.get("proof", "\u2013"),
             )

@@ -88,7 +88,11 @@ def _invoices(facts: Facts, say: Translator) -> list[Block]:
 
 def _difference(figure: Figure) -> str:
     """A relative difference in percent, with its bounds."""
-    value, *ends = (f"{float(100 * number):+.2f}" for number in (figure.value, figure.low, figure.high) if number is not None)
+    value, *ends = (
+        wording.signed(100 * number, lambda size: wording.fixed(size, 2))
+        for number in (figure.value, figure.low, figure.high)
+        if number is not None
+    )
     return f"{value} %" + (f" ({ends[0]} \u2013 {ends[1]} %)" if len(set(ends)) == 2 else "")
 
 

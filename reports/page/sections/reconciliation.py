@@ -57,7 +57,7 @@ def cells(figure: Figure, say: Translator) -> tuple[str, ...]:
             return "\u2013"
         value, low, high = (100 * Decimal(dims[name]) for name in (key, f"{key}_low", f"{key}_high"))
         error = max(value - low, high - value).quantize(Decimal("0.01"), ROUND_CEILING)
-        return f"{value:+.2f}" + (f" \u00b1{error}" if error else "")
+        return wording.signed(Fraction(value), lambda size: wording.fixed(size, 2)) + (f" \u00b1{error}" if error else "")
 
     state = say(_STATES[dims["state"]], threshold=wording.percent(dims["threshold"]))
     period = f"{dims['start']} \u2013 {dims['end']}"
@@ -66,7 +66,7 @@ def cells(figure: Figure, say: Translator) -> tuple[str, ...]:
 
 
 def _kwh(joules: Fraction) -> str:
-    return f"{float(joules * _KWH):,.0f}"
+    return wording.fixed(joules * _KWH, 2)
 
 
 SPEC = ReportSection("reconciliation", 67, build)

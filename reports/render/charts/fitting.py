@@ -9,7 +9,8 @@ from math import fsum
 
 _NARROW = frozenset("iIljtfr.,:;!|'()[]/\\ -\u00b7\u202f\u2009\u00a0")
 _BROAD = frozenset("mwMWO@%#&\u2030\u2026")
-_PARTS = re.compile(r"(?<=[-_/.:@=])")
+_PARTS = re.compile(r"(?<=[-_/.:@=])(?!(?<=\d[.:])\d)")
+"""Where a name may break; never within a number."""
 _ENDLESS = re.compile(r"\w{16,}")
 _BREAK_AFTER = frozenset(" -_/.,:;@\u3001\u3002\uff0c")
 
@@ -74,6 +75,7 @@ def _longest(text: str, size: float, width: float) -> int:
         if used > width:
             break
         fits = place
-        if letter in _BREAK_AFTER or unicodedata.east_asian_width(letter) in "WF":
+        in_number = letter in ".,:" and text[place - 2 : place - 1].isdigit() and text[place : place + 1].isdigit()
+        if (letter in _BREAK_AFTER and not in_number) or unicodedata.east_asian_width(letter) in "WF":
             last = place
     return last or max(fits, 1)

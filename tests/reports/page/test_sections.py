@@ -151,7 +151,7 @@ def test_tokens_without_energy_have_a_reason_of_their_own_and_are_in_no_count(tm
     both = replace(batch_of("one", "0.5"), tokens=tokens)
     found = compose(facts(tmp_path / "both", {"one": [Batch([], facts=of_v), both]}), say_in("en"))
     value, detail = tile(found, "Energy per 1,000 tokens")
-    assert (value, detail.startswith("10 generated tokens")) == ("200000 Wh", True)
+    assert (value, detail.startswith("10 generated tokens")) == ("200\u202f000 Wh", True)
 
 
 def test_energy_per_request_is_over_the_requests_of_servers_that_count_them(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_models_without_energy_per_token_leave_that_of_the_total(tmp_path: Path)
     for language, count in (("en", "10 generated tokens"), ("zh", "生成词元10")):
         found = compose(replace(known, figures={**known.figures, **absent}), say_in(language))
         value, detail = tile(found, say_in(language)("energy_per_1000_tokens"))
-        assert (value, detail.startswith(count)) == ("200000 Wh", True)
+        assert (value, detail.startswith(count)) == ("200\u202f000 Wh", True)
 
 
 def test_shades_of_metered_time_go_to_all_of_it_and_no_further(tmp_path: Path) -> None:

@@ -165,9 +165,9 @@ def test_invoices_meter_and_ledger_are_compared_by_the_periods_of_the_invoices(t
     assert august.dims["meter_reason"] == "no input has readings of the site's supply meters"
     table, said, boundary = reconciliation.build(facts, say_in("en"))  # type: ignore[misc]
     assert isinstance(table, ReportTable)
-    assert table.rows[0][1:5] == ("2026-07-01 \u2013 2026-07-31", "5", "4", "4")
+    assert table.rows[0][1:5] == ("2026-07-01 \u2013 2026-07-31", "5.10", "4.00", "4.00")
     assert table.rows[0][5] == "+27.50 \u00b12.55"
-    assert table.rows[0][6].startswith("-21.57 \u00b1")
+    assert table.rows[0][6].startswith("\u221221.57 \u00b1")
     assert table.rows[0][7] == "above 5.00 %"
     assert isinstance(said, Note)
     assert said.text == "1 of 2 periods differ by more than 5.00 %: here 2026-07-01."

@@ -70,6 +70,14 @@ def test_pieces_of_a_name_are_its_parts_and_the_letters_of_an_endless_word() -> 
     assert pieces("") == [""]
 
 
+def test_no_line_breaks_within_a_number() -> None:
+    assert pieces("solar-park 3.589; wind-go 4.000") == ["solar-", "park 3.589; wind-", "go 4.000"]
+    assert pieces("08:30") == ["08:30"]
+    for room in range(60, 200, 7):
+        for line in wrap("wind-go 4.000; solar 12.589", 12, room, 9):
+            assert not line.endswith(("4.", "12.")) or "…" in line
+
+
 @given(TEXTS)
 def test_pieces_lose_nothing(text: str) -> None:
     assert "".join(pieces(text)) == text
