@@ -274,6 +274,7 @@ def test_embodied_and_sci(facts: Facts) -> None:
     """
     low, high = Fraction(100_000) * Fraction("10.5") / 43_800, Fraction(200_000) * Fraction("10.5") / 43_800
     assert bounds(facts, "embodied") == (nine(low, "low"), nine(high, "high"))
+    assert {f.dims["life"] for f in facts.of("embodied", "sku") if f.low is not None} == {"5 years"}
     figure = facts.figures["sci_per_token/model/Llama (fp8)"]
     ends = (("low", 100_000), ("high", 200_000))
     spans = [nine((2058 + Fraction(made * 4, 43_800)) / 7_000_000, way) for way, made in ends]

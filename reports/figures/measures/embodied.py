@@ -63,7 +63,8 @@ def _of(evidence: PeriodEvidence, sku: str, gpu_ns: int) -> tuple[EmbodiedEmissi
 
 def _figure(identity: str, emissions: EmbodiedEmissions, dims: dict[str, str]) -> Figure:
     """A span has no single value: the figure has bounds alone."""
-    life = f"{emissions.life_years[0]} to {emissions.life_years[1]} years" if emissions.life_years else ""
+    shortest, longest = emissions.life_years or (None, None)
+    life = "" if shortest is None else f"{shortest} years" if shortest == longest else f"{shortest} to {longest} years"
     of = dims | ({"life": life, "life_declared": "yes" if emissions.declared else "no"} if life else {})
     method = "published footprints, by the share of their life (ISO/IEC 21031)"
     if emissions.low_g is None or emissions.high_g is None:

@@ -7,7 +7,7 @@ from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.language import Translator
-from reports.page.amounts import ENERGY, amounts
+from reports.page.amounts import ENERGY, WATER, amounts
 from reports.page.section import Block, IntervalChart, IntervalMark, Note, OmittedSection, ReportSection, ReportTable
 
 _IT_AT: Final = {
@@ -21,7 +21,8 @@ _IT_AT: Final = {
 def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     """A table a site, and a chart of the PUEs."""
     known = [f for f in facts.of("pue", "site") if f.value is not None]
-    if not known:
+    liters = [facts.figures[f"water/site/{site}"].value for site in facts.sites]
+    if not known and not any(liters):
         reasons = sorted({say.translate(f.reason) for f in facts.of("pue", "site")})
         return OmittedSection("; ".join(reasons))
     rows = []
@@ -40,11 +41,13 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     ranges = tuple(IntervalMark(f.dims["site"], f.value, f.low, f.high, wording.short(f.value or 0)) for f in known)
     if len(ranges) > 1:
         blocks.append(IntervalChart(say("pue_of_the_period_with_its_interval"), "", ranges))
+    water = amounts(liters, WATER)
     others = [
-        (site, *(_short(facts, f"{name}/site/{site}", say) for name in ("wue", "cue", "ref", "ref.site", "erf.site")))
-        for site in facts.sites
+        (site, used, *(_short(facts, f"{name}/site/{site}", say) for name in ("wue", "cue", "ref", "ref.site", "erf.site")))
+        for site, used in zip(facts.sites, water.cells, strict=True)
     ]
-    titles = (say("site"), "WUE (L/kWh)", "CUE (kg/kWh)", say("ref_with_contracts"), say("ref_made_on_the_site"), "ERF")
+    used = say("with_unit", name=say("water_used"), unit=water.unit)
+    titles = (say("site"), used, "WUE (L/kWh)", "CUE (kg/kWh)", say("ref_with_contracts"), say("ref_made_on_the_site"), "ERF")
     blocks.append(ReportTable(say("water_carbon_renewables_and_reused"), titles, tuple(others)))
     if any("interim" in f.dims for name in ("wue", "cue", "ref", "ref.site", "erf.site") for f in facts.of(name, "site")):
         blocks.append(Note(say("interim_key_figures")))

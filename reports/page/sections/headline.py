@@ -41,6 +41,8 @@ def tiles(facts: Facts, say: Translator) -> tuple[Tile, ...]:
     )
 
 
+NO_FACTOR = "no factor that is"
+"""In the reason of CO2e without a factor, which the annex of factors and section CO2e print whole."""
 _APPROACHES = {"operational control": "operational_control", "financial control": "financial_control"}
 
 
@@ -185,7 +187,7 @@ def earlier_total(facts: Facts, label: str, identity: str) -> Figure | None:
 
 def percent_change(now: Fraction, then: Fraction) -> str:
     """A change in percent with its sign."""
-    return f"{wording.signed((now / then - 1) * 100, lambda value: quotient_text(value, digits=2))} %"
+    return f"{wording.signed((now / then - 1) * 100, lambda value: wording.exact(quotient_text(value, digits=2)))} %"
 
 
 def _responsibility(facts: Facts, say: Translator) -> ReportTable:
@@ -327,7 +329,19 @@ def _carbon(facts: Facts, say: Translator, identity: str, label: str) -> Tile:
     if figure.method == LOCATION and figure.estimated:
         parts.append(say("share_is_estimated", share=wording.percent(Fraction(figure.dims[ESTIMATED_SHARE]))))
     parts.append(say("bounds_are", bounds=wording.plus_minus(figure, say)))
+    if len(sets := _gwp_sets(facts, figure)) > 1:
+        parts.append(say("gwp_sets_are_mixed", sets=", ".join(sets)))
+    if figure.value is None and NO_FACTOR in (figure.reason or ""):
+        sites = [name for name in facts.sites if facts.figures[f"{identity}/site/{name}"].value is None]
+        text = say("no_factor_for_the_grid", sites=", ".join(sites), section=say("carbon"))
+        return Tile(label, say(wording.ABSENT), text, figure.id)
     return _tile(label, figure, say, wording.mass, "; ".join(parts), _trend(facts, figure, say))
+
+
+def _gwp_sets(facts: Facts, figure: Figure) -> list[str]:
+    """The sets of global warming potentials (AR5, AR6) in the factors of a figure."""
+    used = {u.factor.id: u.factor.gwp_set for u in facts.factors} | {s.id: s.gwp_set for s in facts.grid_series}
+    return sorted({name[:3] for identity in figure.factor_ids if (name := used.get(identity, "")).startswith("AR")})
 
 
 def _saving(facts: Facts, say: Translator) -> Tile:

@@ -23,7 +23,7 @@ from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gase
 from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
 from reports.compose import compose
 from reports.figures.evidence import PeriodEvidence, plus
-from reports.figures.facts import Facts
+from reports.figures.facts import Facts, UsedFactor
 from reports.figures.facts_json import facts_json
 from reports.figures.figure import STAND_IN
 from reports.figures.measures import building, carbon, declared
@@ -36,7 +36,7 @@ from reports.ledger.days import Day
 from reports.page.partition import unallocated, whole
 from reports.page.section import Note, ReportTable
 from reports.page.sections.headline import build as build_headline
-from reports.page.sections.headline import widest
+from reports.page.sections.headline import tiles, widest
 from reports.period import PeriodRequest
 from reports.site.grid import grid
 from tests.reports import chains, golden
@@ -213,6 +213,57 @@ def test_without_a_factor_there_is_no_co2e_and_the_rest_of_the_report_is_there(w
     assert "no factor that is direct" in text
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_page_one_states_in_plain_words_that_a_grid_has_no_factor(without_factor: Facts, language: str) -> None:
+    say = say_in(language)
+    both = [tile for tile in tiles(without_factor, say) if tile.figure_id.startswith("co2e.")]
+    names = ", ".join(without_factor.sites)
+    text = say("no_factor_for_the_grid", sites=names, section=say("carbon"))
+    assert [(tile.value, tile.detail) for tile in both] == [(say("not_known"), text)] * 2
+    assert names in text
+    assert "location, CO2e" not in text
+
+
+def test_page_one_states_that_factors_of_two_gwp_sets_are_added(usual: Facts) -> None:
+    """The DESNZ states AR5, eGRID2024 AR6."""
+    from energy_agent.factors.sets import factor
+
+    matches = [factor("GBR", 2026, DIRECT), factor("US-ERCT", 2024, DIRECT)]
+    assert [match.factor.gwp_set for match in matches] == ["AR5", "AR6 (CH4 27, N2O 273)"]
+    used = tuple(UsedFactor(match.factor, match.csv_sha256, (), "") for match in matches)
+    for taken in ((0,), (1,), (0, 1)):
+        total = replace(usual.figures["co2e.location"], factor_ids=tuple(matches[n].factor.id for n in taken))
+        found = replace(usual, factors=used, figures={**usual.figures, total.id: total})
+        details = {tile.figure_id: tile.detail for tile in tiles(found, say_in("en"))}
+        mixed = "factors with the global warming potentials of AR5, AR6 are added"
+        assert (mixed in details["co2e.location"]) == (len(taken) == 2)
+        assert mixed not in details["co2e.market"]
+
+
+def test_used_water_is_printed_in_volume(facts: Facts) -> None:
+    """alfa took in 127,180.8 L, which are 127.2 m3."""
+    (table,) = [
+        b
+        for section in compose(facts, say_in("en")).sections
+        for b in section.blocks
+        if isinstance(b, ReportTable) and "Water used, m\u00b3" in b.columns
+    ]
+    assert [row[table.columns.index("Water used, m\u00b3")] for row in table.rows] == ["127.2", "\u2013"]
+
+
+def test_levels_and_contracts_have_the_same_kwh_and_sum_to_the_meter(days: Path) -> None:
+    """1,234.5678 kWh of certificates: the same text in both tables, and the levels sum to 4,056 kWh."""
+    span = golden.Q3, golden.at("2026-07-05")
+    lot = Lot("go", InstrumentKind.GO, "XA", Technology.HYDRO, Decimal(0), *span, uj("1234.5678"))
+    found = of(days, lots=(lot,))
+    blocks = [b for s in compose(found, say_in("en")).sections for b in s.blocks if isinstance(b, ReportTable)]
+    levels = next(b for b in blocks if b.caption == say_in("en")("levels_of_the_market_based_method"))
+    contracts = next(b for b in blocks if b.caption == say_in("en")("contracts_and_certificates"))
+    texts = re.findall(r": ([\d\u202f.]+) kWh", next(row for row in levels.rows if row[0] == "alfa")[1])
+    assert texts[0] == contracts.rows[0][4] == "1\u202f234.57"
+    assert sum(Decimal(text.replace("\u202f", "")) for text in texts) == BOUGHT_KWH
+
+
 def test_nothing_is_0_g_where_no_contract_was_given(without_factor: Facts, usual: Facts) -> None:
     """Neither with a grid nor without: what no contract covers is not known to be covered by 0 g."""
     for found in (without_factor, usual):
@@ -256,7 +307,7 @@ def test_a_contract_that_may_not_be_claimed_covers_nothing_and_is_told_with_the_
         b for s in document.sections for b in s.blocks if isinstance(b, ReportTable) and b.caption.startswith("Contracts")
     )
     told = {row[0]: row[-2] for row in table.rows if row[1] == "alfa"}
-    assert told == {f"c{n}": f"10.0 kWh: {why}" for n, why in enumerate(refused)}
+    assert told == {f"c{n}": f"10.00 kWh: {why}" for n, why in enumerate(refused)}
 
 
 @pytest.mark.smoke

@@ -10,6 +10,9 @@ import pytest
 
 from energy_agent.core.energy import State
 from energy_agent.core.errors import UsageError
+from energy_agent.factors.basis import Basis, EmissionBoundary
+from energy_agent.factors.join import IntensitySource
+from energy_agent.factors.series import About
 from energy_agent.ledger.fleet.sites import read_inventory
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
@@ -192,6 +195,25 @@ def test_check_tells_the_factor_with_its_value_and_why_it_is_that_one(tmp_path, 
     assert all(part in lines["location-based"] for part in found), lines["location-based"]
     assert not any(state in lines["location-based"] for state in ("Delaware", "Indiana"))
     assert lines.get("factor choice", "").startswith(why)
+
+
+def test_check_warns_of_a_state_where_the_subregion_is_recommended(tmp_path, capsys):
+    sites = [{"site": {"name": zone}, "grid": {"zone": zone, "country": "USA"}} for zone in ("US-TX", "US-ERCT")]
+    (tmp_path / "org.yaml").write_text(json.dumps({"sites": sites}))
+    assert check(tmp_path / "org.yaml") == 0
+    told = capsys.readouterr()
+    warnings = [line for line in (told.out + told.err).splitlines() if "grid.zone of site" in line]
+    assert len(warnings) == 1
+    assert "grid.zone of site US-TX: US-TX is a state: EPA recommends the eGRID subregion, such as US-ERCT" in warnings[0]
+
+
+def test_a_series_of_hours_is_named_by_its_zone_and_publisher(tmp_path):
+    identity = "hours.csv/DE/" + "0123456789abcdef" * 5
+    source = IntensitySource(identity, Basis(EmissionBoundary.DIRECT), 1, ())
+    about = About("file", "DE", Basis(EmissionBoundary.DIRECT), "Example grid", "CC0", quality=1)
+    site = SiteInputs("a", ZoneInfo("UTC"), location=(source,), location_lacking="", series=((identity, about),))
+    found = {row.what: row.found for row in list_inputs(Organisation(sites={"a": site}))}
+    assert found["location-based"] == "hours of DE, direct, location, CO2e, Example grid"
 
 
 def test_check_lists_invoices_with_energy_days_and_money(tmp_path, capsys):

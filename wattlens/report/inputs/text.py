@@ -157,9 +157,10 @@ def limited(site: SiteInputs) -> dict[str, tuple[str, str]]:
 
 
 def _intensities(site: SiteInputs, sources: Sequence[IntensitySource]) -> str:
-    """Each factor with its value, zone, year and basis; a series of hours by its name."""
+    """Each factor with its value, zone, year and basis; of a series of hours its zone, basis and publisher."""
     factors = {factor.id: factor for factor, _ in site.factors}
-    return ", ".join(_factor(factors[source.id]) if source.id in factors else source.id for source in sources)
+    series = {i: f"hours of {about.zone}, {about.basis}, {about.publisher}" for i, about in site.series}
+    return ", ".join(_factor(factors[s.id]) if s.id in factors else series.get(s.id, s.id) for s in sources)
 
 
 def _factor(factor: Factor) -> str:
