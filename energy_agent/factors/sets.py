@@ -177,7 +177,7 @@ def _why_this_set(chosen: FactorSet, others: Sequence[FactorSet]) -> tuple[str, 
 
 
 def subregion_advice(zone: str) -> str:
-    """What to take instead of a state of the USA; "": the zone is none."""
+    """What to take instead of a state of the USA; "" for other zones."""
     return f"{zone} is a state: EPA recommends the eGRID subregion, such as US-ERCT" if _STATE.fullmatch(zone) else ""
 
 

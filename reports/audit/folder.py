@@ -97,10 +97,10 @@ def names(folder: Path) -> list[str]:
 
 
 def irregular(path: Path, *, follow: bool = False) -> str:
-    """What stands there instead of a regular file, such as "a symbolic link"; "": nothing else.
+    """The kind of what is not a regular file, such as "a symbolic link"; "" for a regular file.
 
     Raises:
-        OSError: nothing stands there, or it cannot be examined.
+        OSError: it does not exist, or cannot be examined.
     """
     return _KINDS.get(stat.S_IFMT(path.stat(follow_symlinks=follow).st_mode), "")
 

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from energy_agent.core.units import NS_PER_H, UJ_PER_KWH
 from energy_agent.site.building.ratio import Amount
+from reports.figures import wording
 from reports.figures.evidence import PeriodEvidence, SiteEvidence, less, plus, product
 from reports.figures.figure import Figure, amount_figure, quotient_text
 from reports.figures.measures._measure import Measure, groups
@@ -203,7 +204,7 @@ def _of_site(evidence: PeriodEvidence, name: str) -> tuple[Amount, str]:
     if grid.spent is None or not grid.currency:
         return Amount(None, reason=NO_TARIFF if grid.spent is None else "tariffs use several currencies"), "money"
     if grid.spent.unpriced_uj:
-        return Amount(None, reason=f"{float(kwh(grid.spent.unpriced_uj)):,.1f} kWh have no tariff"), grid.currency
+        return Amount(None, reason=f"{wording.fixed(kwh(grid.spent.unpriced_uj), 2)} kWh have no tariff"), grid.currency
     if grid.spent.demand is None:
         return Amount(None, reason=NO_PEAK), grid.currency
     energy = base(evidence, name)

@@ -41,8 +41,8 @@ def tiles(facts: Facts, say: Translator) -> tuple[Tile, ...]:
     )
 
 
-NO_FACTOR = "no factor that is"
-"""In the reason of CO2e without a factor, which the annex of factors and section CO2e print whole."""
+NO_FACTOR = ("no factor that is", "the newest factor is of")
+"""In the reason of CO2e without a factor, which the section on carbon prints whole."""
 _APPROACHES = {"operational control": "operational_control", "financial control": "financial_control"}
 
 
@@ -331,7 +331,7 @@ def _carbon(facts: Facts, say: Translator, identity: str, label: str) -> Tile:
     parts.append(say("bounds_are", bounds=wording.plus_minus(figure, say)))
     if len(sets := _gwp_sets(facts, figure)) > 1:
         parts.append(say("gwp_sets_are_mixed", sets=", ".join(sets)))
-    if figure.value is None and NO_FACTOR in (figure.reason or ""):
+    if figure.value is None and any(text in (figure.reason or "") for text in NO_FACTOR):
         sites = [name for name in facts.sites if facts.figures[f"{identity}/site/{name}"].value is None]
         text = say("no_factor_for_the_grid", sites=", ".join(sites), section=say("carbon"))
         return Tile(label, say(wording.ABSENT), text, figure.id)
