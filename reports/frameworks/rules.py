@@ -122,7 +122,7 @@ def _data_centre(countries: Collection[str], least_kw: int) -> Callable[[Answer,
 
 
 def _whole_site(answer: Answer, scope: ReportScope) -> Answer:
-    """Emissions in CO2e of whole sites: those of GPUs or nodes alone, or of CO2 alone, are a part of them."""
+    """Figures of whole sites, emissions in CO2e: those of GPUs or nodes alone, or of CO2 alone, are a part of them."""
     known = [name for name, reason in answer.figures.items() if not reason]
     if any(name in scope.narrow for name in known):
         answer = answer.add_missing("site.whole")

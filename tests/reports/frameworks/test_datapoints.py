@@ -454,6 +454,25 @@ def test_measured_gpu_time_is_no_proof_that_all_sources_are_there() -> None:
     assert state("ghg-protocol", "Completeness", {"coverage": "no inventory"}, YEAR) == ("missing", ("no inventory",))
 
 
+@pytest.mark.parametrize(
+    ("framework", "datapoint", "figure"),
+    [
+        ("ghg-protocol", "Scope 2, instruments", "co2e.market.instruments/site/fra1"),
+        ("ghg-protocol", "Biogenic CO2", "biogenic_co2/site/fra1"),
+        ("ifrs-s2", "29(a), instruments", "co2e.market.instruments/site/fra1"),
+        ("cdp", "7.30.14", "contract/fra1/wind"),
+        ("eed-2024-1364", "ERES-TOT", "energy.total_renewable/site/fra1"),
+        ("esrs-e1-set-1", "E1-5, renewable", "energy.total_renewable/site/fra1"),
+        ("gri-302-305", "305-4", "sci_per_token"),
+        ("gri-103-102", "102-8", "sci_per_token"),
+    ],
+)
+def test_what_covers_gpus_alone_is_a_part_of_the_site(framework: str, datapoint: str, figure: str) -> None:
+    assert state(framework, datapoint, {figure: ""}, YEAR) == ("answered", ())
+    need = "the energy of hosts and building where only GPUs or nodes are metered"
+    assert state(framework, datapoint, {figure: ""}, replace(YEAR, narrow={figure})) == ("partly", (need,))
+
+
 def test_one_floor_area_answers_one_of_two_datapoints() -> None:
     figures = {"declared.floor_m2/site/fra1": ""}
     assert state("eed-2024-1364", "SDC", figures, YEAR) == ("answered", ())
