@@ -15,7 +15,7 @@ def market_blocks(facts: Facts, say: Translator) -> list[Block]:
         figure = facts.figures.get(f"co2e.market/site/{name}")
         if figure is not None and "levels" in figure.dims:
             used, higher = (figure.dims.get(key, "") for key in ("levels", "higher_levels"))
-            rows.append((name, _amounts(used, say), _reasons(higher, say) or "\u2013"))
+            rows.append((name, kwh_by_name(used, say), _reasons(higher, say) or "\u2013"))
     blocks: list[Block] = []
     if rows:
         columns = (say("site"), say("levels_used"), say("higher_levels"))
@@ -30,7 +30,8 @@ def market_blocks(facts: Facts, say: Translator) -> list[Block]:
     return blocks
 
 
-def _amounts(text: str, say: Translator) -> str:
+def kwh_by_name(text: str, say: Translator) -> str:
+    """Energies of a dimension in kWh, such as "contracts: 12.5 kWh; grid average: 3 kWh", as they are printed."""
     pairs = (part.partition(": ") for part in text.split("; "))
     return "; ".join(f"{say.translate(name)}: {wording.kwh(kwh.removesuffix(' kWh'))}" for name, _, kwh in pairs)
 

@@ -145,7 +145,7 @@ def _read(imputed_uj: int) -> tuple[str, dict[str, str]]:
 
 def _imputed_by(parts: Mapping[str, int]) -> dict[str, str]:
     """What imputed energy follows from, with the part of each."""
-    texts = [f"{basis}: {quotient_text(Fraction(uj, UJ_PER_KWH), digits=4)} kWh" for basis, uj in parts.items() if uj]
+    texts = [f"{basis}: {quotient_text(Fraction(uj, UJ_PER_KWH))} kWh" for basis, uj in parts.items() if uj]
     return {IMPUTED_BY: "; ".join(texts)} if texts else {}
 
 

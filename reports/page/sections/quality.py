@@ -8,6 +8,7 @@ from reports.figures.facts import Facts
 from reports.figures.figure import IMPUTED_BY, IMPUTED_J, Figure, energy_text, quotient_text
 from reports.language import Translator
 from reports.page.amounts import ENERGY, amounts, numbers
+from reports.page.market import kwh_by_name
 from reports.page.section import Block, CheckedStatement, Heat, Note, ReportSection, ReportTable
 
 _CALENDAR_MOST = 100
@@ -142,7 +143,7 @@ def _imputed(facts: Facts, say: Translator) -> list[Block]:
     for figure in facts.of("energy.facility", "site"):
         if figure.value is not None and IMPUTED_J in figure.dims:
             total, imputed = wording.energy(figure.value), wording.energy(figure.dims[IMPUTED_J])
-            by = say.translate(figure.dims[IMPUTED_BY])
+            by = kwh_by_name(figure.dims[IMPUTED_BY], say)
             notes.append(Note(say("meters_of_s_building_were", site=figure.dims["site"], energy=total, imputed=imputed, by=by)))
     return notes
 
