@@ -74,8 +74,8 @@ def test_what_was_not_read_is_told_with_the_sum_that_it_is_in(tmp_path: Path) ->
         assert (figure.method, figure.dims["imputed_j"]) == ("metered, in part imputed", "172800000")
     assert notes(facts) == [
         "Meters of here's building were not read all the time: 48.0 kWh of its 192 kWh is imputed (the mean power of the same "
-        "meters: 48.00 kWh). Meters below and readings bound it; without them the bounds range from no energy in that time to the "
-        "maximum that can flow."
+        "meters: 48.00 kWh). Meters below and readings bound it; without them the bounds range from no energy in that time to "
+        "the maximum that can flow."
     ]
 
 
