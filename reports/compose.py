@@ -106,8 +106,6 @@ def sections() -> list[ReportSection]:
 
 def too_little(facts: Facts) -> bool:
     """Return whether coverage is missing or below the required minimum."""
-    if facts.invoices_alone:
-        return False  # there is no device that could have been metered
     share = facts.figures["coverage"].value
     return share is None or share < Fraction(facts.least_coverage)
 

@@ -4,15 +4,19 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Final
 
 from energy_agent.site.building.ratio import Amount
-from reports.figures.energy import UNSEEN, BoundedEnergy, active_energy, held_energy
+from reports.figures.energy import UNSEEN, BoundedEnergy, active_energy, held_energy, whole_energy
 from reports.inputs import Organisation, SiteInputs
 from reports.ledger.sums import LedgerSums, PartCost, PartEnergy, SiteWindow
 from reports.site.building import BuildingEnergy
 from reports.site.coverage import DeviceCoverage, coverage, together
 from reports.site.grid import Grid
 from reports.site.invoices import SiteInvoices
+
+NO_LEDGER: Final = "the ledger has no energy of the site"
+INVOICES_ALONE: Final = "the report has no ledger, only invoices"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,26 @@ class PeriodEvidence:
         return re.fullmatch(r"(FY)?\d{4}", self.label) is not None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "covered", coverage(self.sums, self.organisation))
+        by_invoices = {name: (site.window.length_ns, site.building.measured) for name, site in self.sites.items()}
+        known = {name: DeviceCoverage(ns * measured, ns) for name, (ns, measured) in by_invoices.items()}
+        object.__setattr__(self, "covered", coverage(self.sums, self.organisation) if self.has_ledger else known)
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether a ledger has energy of the period; without one all energy is of invoices."""
+        return bool(self.sums.wholes)
+
+    def recorded(self, site: str, *classes: str) -> Amount:
+        """Energy of a site's devices of some classes in the ledger; absent if the ledger has nothing of the site."""
+        if reason := self.unrecorded(site):
+            return Amount(None, reason=reason)
+        return amount_of(whole_energy(w for w in self.sums.wholes if w.site == site and w.device_class in classes))
+
+    def unrecorded(self, site: str) -> str:
+        """Why the ledger has no energy of a site; "": it has."""
+        if any(w.site == site for w in self.sums.wholes):
+            return ""
+        return self.sites[site].building.total.reason or (NO_LEDGER if self.has_ledger else INVOICES_ALONE)
 
     def coverage_of(self, sites: Iterable[str]) -> Fraction | None:
         """Return the metered share of the total device time of some sites; None if they have no device time."""
@@ -104,7 +127,7 @@ class PeriodEvidence:
 
     def node_gap(self, site: str) -> str:
         """Why the energy of a site's nodes is not known as a whole; "": it is."""
-        return self.sums.node_gap(site)
+        return self.unrecorded(site) or self.sums.node_gap(site)
 
     def pue(self, site: str) -> Amount:
         """A site's PUE over the period, measured or stated."""

@@ -211,13 +211,21 @@ class Facts:
     @property
     def invoices_alone(self) -> bool:
         """Whether the report has no ledger, but only invoices."""
-        return not self.days and all(site.invoiced for site in self.sites.values())
+        return not self.days and self.figures["energy.gpu"].value is None
 
     @property
     def co2_alone(self) -> frozenset[str]:
         """Sites whose grid factors count CO2 alone, without CH4 and N2O."""
         located = {site: self.figures.get(f"co2e.location/site/{site}") for site in self.sites}
         return frozenset(s for s, f in located.items() if f is not None and f.dims.get("basis", "").endswith(", CO2"))
+
+    @property
+    def sites_without_energy(self) -> dict[str, str]:
+        """Sites whose energy is not known at any boundary, with the reason; no total contains them."""
+        energies = {
+            site: [self.figures[f"energy.{name}/site/{site}"] for name in ("facility", "node", "gpu")] for site in self.sites
+        }
+        return {site: own[0].reason or "" for site, own in energies.items() if all(f.value is None for f in own)}
 
     def boundary_of(self, site: str) -> str:
         """The widest boundary at which a site's energy is known, which is that of its CO2e: facility, node or gpu."""

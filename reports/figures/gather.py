@@ -6,20 +6,19 @@ from dataclasses import replace
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.pue import YEAR_NS
-from reports.figures.evidence import ComparedPeriod, PeriodEvidence, SiteEvidence
+from reports.figures.evidence import NO_LEDGER, ComparedPeriod, PeriodEvidence, SiteEvidence
 from reports.inputs import Organisation
 from reports.ledger.days import DAY_NS, Day, DayStorage, EmptyPeriodError, verify_files
-from reports.ledger.reading import days_in, invoiced_span, invoiced_window, read_priced, read_sums, windows_of
+from reports.ledger.reading import days_in, invoiced_span, invoiced_window, is_awaited, read_priced, read_sums, windows_of
 from reports.ledger.savings import days_of, read_savings, savings_period
 from reports.ledger.store import METER_ROWS, METER_SUMS, PROOF, USUAL, DayDatabase, StoreLimits, kind_file, open_store
 from reports.ledger.sums import LedgerSums, SiteWindow
 from reports.period import PeriodRequest
-from reports.site.building import building, from_invoices
+from reports.site.building import building
 from reports.site.grid import grid, times
-from reports.site.invoices import site_invoices
+from reports.site.invoices import from_invoices, site_invoices
 from reports.site.meters import read_books
 
-NO_LEDGER = "the ledger has no energy of the site"
 _READ = ("holder_day", "span_day", "workload_cell", "tokens", "steps", "gap", "action", "workload", "device")
 
 
@@ -109,15 +108,20 @@ def gather_invoices(organisation: Organisation, request: PeriodRequest, earlier:
 
 
 def _invoiced(organisation: Organisation, request: PeriodRequest) -> PeriodEvidence | None:
-    windows = {}
-    for name, inputs in organisation.sites.items():
-        period = request.period(inputs.zone)
-        for first_ns, last_ns in invoiced_span(organisation, name, period):
-            start_ns = first_ns if period.start_ns is None else period.start_ns
-            end_ns = last_ns if period.end_ns is None else period.end_ns
-            windows[name] = invoiced_window(SiteWindow(start_ns, end_ns), inputs)
-    if not windows:
+    periods = {name: request.period(inputs.zone) for name, inputs in organisation.sites.items()}
+    spans = {name: invoiced_span(organisation, name, period) for name, period in periods.items()}
+    every = [span for own in spans.values() for span in own]
+    if not every:
         return None
+    windows = {}
+    for name, period in periods.items():
+        own = spans[name] or every
+        start_ns = min(t for t, _ in own) if period.start_ns is None else period.start_ns
+        end_ns = max(t for _, t in own) if period.end_ns is None else period.end_ns
+        if spans[name]:
+            windows[name] = invoiced_window(SiteWindow(start_ns, end_ns), organisation.sites[name])
+        elif is_awaited(organisation, name, (), start_ns, end_ns):
+            windows[name] = SiteWindow(start_ns, end_ns)
     sums = LedgerSums(windows, simulated=False, parts={}, cells={name: {} for name in windows})
     sites = {name: _site(name, sums, {}, organisation, compared=False) for name in sums.sites}
     return PeriodEvidence(request.label, sums, sites, (), organisation)
@@ -209,19 +213,22 @@ def _site(
     used = (max(min(cells), window.start_ns), min(max(cells) + CELL_NS, window.end_ns)) if cells else None
     site_building = building(name, window, books.get(name), inputs, node_uj, used=used, twelve_months=not compared)
     metered = site_building.measured
-    site_building = from_invoices(site_building, inputs, window, node_uj if hosts else 0)
+    recorded = any(w.site == name for w in sums.wholes)
+    site_building = from_invoices(site_building, inputs, window, node_uj if hosts else 0, recorded=recorded)
     own = {t: gpu + (host if hosts else 0) for t, (gpu, host) in cells.items()}
     pue = site_building.pue.amount.value if site_building.pue is not None and hosts else None
     drawn = site_building.bought_cells if site_building.measured else own if pue is None else times(own, pue)
     sold = site_building.made_cells if inputs is not None and inputs.on_site_kept is False else {}
-    recorded, reason = (drawn, "") if not site_building.invoiced or metered else (own, "" if own else NO_LEDGER)
+    compared_with, reason = (
+        (drawn, "") if metered or (recorded and not site_building.invoiced) else (own, "" if own else NO_LEDGER)
+    )
     return SiteEvidence(
         name,
         window,
         inputs,
         site_building,
         grid(inputs, drawn, window, cells, sold=sold, matched=not compared, flat=site_building.invoiced),
-        site_invoices(inputs, window, recorded, reason, site_building.bought_in if metered else {}),
+        site_invoices(inputs, window, compared_with, reason, site_building.bought_in if metered else {}),
     )
 
 

@@ -50,7 +50,7 @@ def windows_of(days: Sequence[Day], organisation: Organisation, request: PeriodR
         starts, ends = [d.start_ns for d in own] or [t for t, _ in bills], [d.end_ns for d in own] or [t for _, t in bills]
         start_ns = period.start_ns if period.start_ns is not None else min(starts, default=None)
         end_ns = period.end_ns if period.end_ns is not None else max(ends, default=None)
-        if start_ns is not None and end_ns is not None and _awaited(organisation, name, own, start_ns, min(end_ns, until_ns)):
+        if start_ns is not None and end_ns is not None and is_awaited(organisation, name, own, start_ns, min(end_ns, until_ns)):
             first = request.kind is not None and _begins_within(organisation, name, own, start_ns)
             windows[name] = SiteWindow(start_ns, end_ns, until_ns < end_ns, first)
         if name in windows and bills and not overlapping(own, windows[name].start_ns, windows[name].end_ns):
@@ -76,10 +76,13 @@ def invoiced_window(window: SiteWindow, inputs: SiteInputs) -> SiteWindow:
     return SiteWindow(start_ns, end_ns, end_ns < window.end_ns, start_ns > window.start_ns, by_invoices=True)
 
 
-def _awaited(organisation: Organisation, site: str, days: Iterable[Day], start_ns: int, end_ns: int) -> bool:
+def is_awaited(organisation: Organisation, site: str, days: Iterable[Day], start_ns: int, end_ns: int) -> bool:
     """Return whether a site has data, or should have data, in the period. A site outside its operating time is not a gap."""
     if overlapping(days, start_ns, end_ns) or invoiced_span(organisation, site, Period(start_ns, end_ns)):
         return True
+    inputs = organisation.sites.get(site)
+    if inputs is not None and inputs.invoices and all(i.start_ns >= end_ns for i in inputs.invoices):
+        return False
     if not organisation.expected:
         return site in organisation.sites
     return any(e.site == site and e.start_ns < end_ns and e.end_ns > start_ns for e in organisation.expected)

@@ -5,7 +5,7 @@ an estimate: energy of the nodes times that PUE. Without either it has no value,
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
 
@@ -13,7 +13,7 @@ from energy_agent.core.meters.facility import MeterEnergy, Position
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.gaps import MeterFill, bridge_gaps, fill_gaps, grid_cells, signed_cells, with_fills
-from energy_agent.site.building.invoices import InvoicedEnergy, invoiced_in, spread
+from energy_agent.site.building.invoices import InvoicedEnergy
 from energy_agent.site.building.pue import (  # fmt: skip
     YEAR_NS,
     EnergyFlow,
@@ -37,7 +37,6 @@ from reports.ledger.sums import SiteWindow
 from reports.site.declared_time import undeclared, undeclared_spans, with_undeclared
 
 NO_METERS: Final = "the ledger has no meter of the building, and no PUE is stated"
-CUT_MOST: Final = Fraction(1, 5)
 ESTIMATE: Final = "estimate"
 """Kind of a ratio of invoiced energy to that of the nodes."""
 STATED_ALONE: Final = "the ledger has no meter of the building"
@@ -190,33 +189,6 @@ def building(
         it_imputed_uj=0 if no_it else sum(all_time[m].imputed_uj for m in it),
         bought_imputed_uj=0 if no_total else sum(all_time[m].imputed_uj for m in bought),
     )
-
-
-def from_invoices(building: BuildingEnergy, inputs: SiteInputs | None, window: SiteWindow, node_uj: int) -> BuildingEnergy:
-    """Return the building with the energy of its invoices, if no meter in the ledger has it and they cover the whole period.
-
-    A period that cuts an invoice so that its energy is uncertain by more than `CUT_MOST` has no energy of invoices.
-
-    Its ratio to the energy of the nodes takes the place of a PUE, which it is not: the invoices contain other IT too.
-
-    Args:
-        building: as the ledger and a stated PUE give it.
-        inputs: data from the site's files; None without files.
-        window: the report's period there.
-        node_uj: energy of its nodes; 0 if it is not known as a whole.
-    """
-    if building.measured or inputs is None:
-        return building
-    invoiced = invoiced_in(inputs.invoices, window.start_ns, window.end_ns)
-    if not (invoiced.rows and invoiced.whole) or invoiced.uj < node_uj or invoiced.bound > invoiced.uj * CUT_MOST:
-        return building
-    total = Amount(invoiced.uj, max(Fraction(0), invoiced.uj - invoiced.bound), invoiced.uj + invoiced.bound)
-    pue = building.pue
-    if node_uj:
-        low, high = max(Fraction(1), (invoiced.uj - invoiced.bound) / node_uj), (invoiced.uj + invoiced.bound) / node_uj
-        pue = Pue(ESTIMATE, 0, Amount(invoiced.uj / node_uj, low, high), int(invoiced.uj), node_uj, stated=True)
-    cells = spread(inputs.invoices, window.start_ns, window.end_ns, CELL_NS)
-    return replace(building, pue=pue, total=total, bought=total, bought_cells=cells, invoiced=True)
 
 
 def _declared_pue(inputs: SiteInputs | None, it_uj: int) -> Pue | None:

@@ -1,21 +1,34 @@
 """Comparison of a site's invoices with readings of its supply meters and with the ledger, by periods of the invoices. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
-from energy_agent.site.building.invoices import EnergyInWindow, InvoicedEnergy, ReadEnergy, invoiced_in, money_in, read_in
+from energy_agent.ledger.rows.kinds import CELL_NS
+from energy_agent.site.building.invoices import (
+    EnergyInWindow,
+    InvoicedEnergy,
+    ReadEnergy,
+    invoiced_in,
+    money_in,
+    read_in,
+    spread,
+)
+from energy_agent.site.building.pue import Pue
 from energy_agent.site.building.ratio import Amount
 from energy_agent.site.building.spans import Span
 from reports.inputs import SiteInputs
 from reports.ledger.sums import SiteWindow
-from reports.site.building import CUT_MOST
+from reports.site.building import ESTIMATE, BuildingEnergy
 
 INVOICED: Final = "energy of the supplier's invoices"
 BY_SUPPLIER: Final = "energy that the supplier estimated"
 NO_INVOICE: Final = "no input has invoices of the site"
 NO_READING: Final = "no input has readings of the site's supply meters"
+NO_ENERGY: Final = "neither a ledger nor an invoice has energy of the period of"
+CUT_MOST: Final = Fraction(1, 5)
+CUT_ENERGY: Final = "more than 20 % of the energy is uncertain, because the period cuts invoice"
 SEVERAL_CURRENCIES: Final = "invoices use several currencies"
 CUT_AMOUNTS: Final = "the period cuts invoices, so that their amounts are uncertain by more than 20 %"
 
@@ -76,6 +89,52 @@ class SiteInvoices:
     peaks: tuple[tuple[str, Fraction], ...] = ()
     money: Mapping[str, Fraction] | None = None
     cost: InvoicedCost | None = None
+
+
+def from_invoices(
+    building: BuildingEnergy, inputs: SiteInputs | None, window: SiteWindow, node_uj: int, *, recorded: bool
+) -> BuildingEnergy:
+    """Return the building with the energy of its invoices, if no meter in the ledger has it and they cover the whole period.
+
+    A period that cuts an invoice so that its energy is uncertain by more than `CUT_MOST` has no energy of invoices. Without
+    another source the total then has the reason.
+
+    Its ratio to the energy of the nodes takes the place of a PUE, which it is not: the invoices contain other IT too.
+
+    Args:
+        building: as the ledger and a stated PUE give it.
+        inputs: data from the site's files; None without files.
+        window: the report's period there.
+        node_uj: energy of its nodes; 0 if it is not known as a whole.
+        recorded: the ledger has energy of the site.
+    """
+    if building.measured or inputs is None:
+        return building
+    invoiced = invoiced_in(inputs.invoices, window.start_ns, window.end_ns)
+    if reason := _objection(building.site, inputs.invoices, invoiced, window, node_uj):
+        return replace(building, total=Amount(None, reason=reason)) if invoiced.rows or not recorded else building
+    total = energy_of(invoiced)
+    pue = building.pue
+    if node_uj:
+        low, high = max(Fraction(1), (invoiced.uj - invoiced.bound) / node_uj), (invoiced.uj + invoiced.bound) / node_uj
+        pue = Pue(ESTIMATE, 0, Amount(invoiced.uj / node_uj, low, high), int(invoiced.uj), node_uj, stated=True)
+    cells = spread(inputs.invoices, window.start_ns, window.end_ns, CELL_NS)
+    return replace(building, pue=pue, total=total, bought=total, bought_cells=cells, invoiced=True)
+
+
+def _objection(site: str, rows: Sequence[InvoicedEnergy], invoiced: EnergyInWindow, window: SiteWindow, node_uj: int) -> str:
+    """Why invoices do not give the energy of a period; "": they do."""
+    if not invoiced.rows:
+        return f"{NO_ENERGY} {site}"
+    if not invoiced.whole:
+        return _gaps(invoiced)
+    if invoiced.uj < node_uj:
+        return "the invoices have less energy than the nodes of the site"
+    if invoiced.bound <= invoiced.uj * CUT_MOST:
+        return ""
+    within = [i for i in rows if i.start_ns < window.end_ns and i.end_ns > window.start_ns]
+    cut = [i.number for i in within if i.start_ns < window.start_ns or i.end_ns > window.end_ns]
+    return f"{CUT_ENERGY} {', '.join(cut)}" if cut else "the invoices' accuracy leaves more than 20 % of their energy uncertain"
 
 
 def site_invoices(

@@ -126,9 +126,9 @@ def write(folder: Path, sheets: Sheets) -> Path:
                                       for title, rows in sheets.items()})  # fmt: skip
 
 
-def create(workbook: Path, out: Path) -> int:
+def create(workbook: Path, out: Path, *options: str) -> int:
     period = ("--fiscal-year", "2026", "--as-of", "2026-12-01")
-    return main(["report", "--org", str(workbook), *period, "--formats", "csv", "--out", str(out)])
+    return main(["report", "--org", str(workbook), *period, "--formats", "csv,html", "--out", str(out), *options])
 
 
 def seconds(site: str, start: date, following: date) -> int:
@@ -295,3 +295,43 @@ def test_serial_number_of_another_site_is_refused(registry, tmp_path, capsys):
     sheets["Sites"].append({**sheets["Sites"][0], "name": "graz"})
     assert main(["report", "check", str(write(tmp_path, sheets))]) == 2
     assert "have the same certificates AT-1200 to AT-1259" in capsys.readouterr().err
+
+
+def test_site_without_invoices_is_missing_with_its_reason(tmp_path, capsys):
+    """Its energy and each total are absent, coverage counts its time, and page one names it."""
+    sheets = company()
+    sheets["Sites"].append({**sheets["Sites"][0], "name": "graz"})
+    workbook = write(tmp_path / "inputs", sheets)
+    why = "neither a ledger nor an invoice has energy of the period of graz"
+    assert main(["report", "check", str(workbook)]) == 0
+    assert "sheet Sites, row 5: the site has no invoices, unlike other sites" in capsys.readouterr().out
+    assert create(workbook, tmp_path / "report") != 0
+    assert f"coverage is 75.0 %, expected at least 95.0 %: no report was created; graz: {why}" in capsys.readouterr().err
+    assert create(workbook, tmp_path / "report", "--accept-coverage", "75%") == 0
+    assert "Facility energy:         not known" in capsys.readouterr().out
+    figures = {row["id"]: row for row in json.loads((tmp_path / "report" / "facts.json").read_bytes())["figures"]}
+    absent = ("energy.facility", "energy.inventory", "co2e.location", "co2e.market", "energy.facility/site/graz")
+    assert {name: (figures[name]["value"], figures[name]["reason"]) for name in absent} == dict.fromkeys(absent, (None, why))
+    assert (figures["coverage"]["value"], figures["coverage/site/graz"]["value"]) == ("0.75", "0")
+    assert float(figures["energy.facility/site/bend"]["value"]) == float(f"{float(kwh(US) * 3_600_000):.9g}")
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "all electricity of the data centres" not in page
+    assert f"bend: Building, slough-west: Building, villach1: Building; graz: {why}" in page
+
+
+def test_quarter_that_cuts_an_invoice_is_refused_with_that_reason(tmp_path, capsys):
+    """Invoices from the 16th to the 15th: half of two months, each of which may be all in one half, is a third of a quarter."""
+    period = ("--quarter", "2026Q1", "--as-of", "2026-12-01", "--out", str(tmp_path / "report"))
+    assert main(["report", "--org", str(write(tmp_path / "inputs", company())), *period]) != 0
+    error = capsys.readouterr().err
+    assert "bend: more than 20 % of the energy is uncertain, because the period cuts invoice B-3, B-6" in error
+    assert "unmetered nodes" not in error
+
+
+def test_site_is_not_missing_before_its_first_invoice(tmp_path):
+    sheets = company()
+    sheets["Sites"].append({**sheets["Sites"][0], "name": "graz"})
+    sheets["Invoices"].append(invoice("graz", "G-1", END, next_month(2026, 10), "1000"))
+    assert create(write(tmp_path / "inputs", sheets), tmp_path / "report") == 0
+    facts = json.loads((tmp_path / "report" / "facts.json").read_bytes())
+    assert set(facts["sites"]) == set(ZONES)

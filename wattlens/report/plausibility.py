@@ -25,12 +25,22 @@ PER_EURO: Final = {
 LEAST, MOST = 0.01, 1.5
 """EUR per kWh between which prices of electricity for business use lie, worldwide and over the last years."""
 PUE_MOST: Final = 3.0
+NO_INVOICES: Final = (
+    "the site has no invoices, unlike other sites: without a ledger its energy, and so each total, is not known"
+)
 
 
 def implausible(document: "OrgFile") -> Iterator[tuple[Loc, str]]:
     """Yield (place, what is odd about it) of each odd value."""
+    invoiced = any(site.invoices for site in document.sites)
+    lines = getattr(document, "devices", ())  # the inventory of a workbook
     for number, site in enumerate(document.sites):
         yield from _site(site, ("sites", number))
+        agents = (
+            site.file or site.meters or document.inventory or any(line.site == site.site.name for line in lines if site.site)
+        )
+        if invoiced and not (site.invoices or agents):
+            yield ("sites", number), NO_INVOICES
 
 
 def _site(site: "OrgSite", at: Loc) -> Iterator[tuple[Loc, str]]:

@@ -23,7 +23,7 @@ from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.factors.join import CarbonTotal
 from energy_agent.site.building.pue import per_it_kwh
 from energy_agent.site.building.ratio import Amount
-from reports.figures.energy import held_energy, whole_energy
+from reports.figures.energy import held_energy
 from reports.figures.evidence import PeriodEvidence, SiteEvidence, amount_of, less, plus, product, reach, scaled
 from reports.figures.figure import ESTIMATED_SHARE, STAND_IN, Figure, amount_figure, quotient_text
 from reports.figures.levels import level_dims
@@ -326,7 +326,7 @@ def base(evidence: PeriodEvidence, name: str) -> Amount:
     if site.building.measured:
         return site.building.bought
     classes = ("gpu", "host") if within != "gpu" else ("gpu",)
-    own = amount_of(whole_energy(w for w in evidence.sums.wholes if w.site == name and w.device_class in classes))
+    own = evidence.recorded(name, *classes)
     if within != "facility":
         return own
     return product(own, evidence.pue(name))

@@ -16,7 +16,7 @@ from reports.figures.measures._measure import Measure, model_of
 from reports.figures.measures.carbon import boundary, common, group_grams
 from reports.figures.wording import percent
 from reports.ledger.sums import PartEnergy
-from reports.site.coverage import coverage, together
+from reports.site.coverage import together
 
 NO_EARLIER = "the ledger has no data of that period"
 RUNS = "the period has not ended, so it is not compared yet"
@@ -64,9 +64,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
 
 def too_little_metered(earlier: PeriodEvidence) -> str:
     """Why a period is not compared with; "": it is. What was hardly metered would read as growth."""
-    if not earlier.sums.parts and all(site.building.invoiced for site in earlier.sites.values()):
-        return ""  # no figure is of devices alone
-    share = together(coverage(earlier.sums, earlier.organisation)).share or Fraction(0)
+    share = together(earlier.covered).share or Fraction(0)
     if share >= earlier.organisation.least_coverage:
         return ""
     return f"only {percent(share)} of {earlier.label} was metered, too little to compare with"

@@ -24,8 +24,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
         elif site.building.it.value is None or site.building.it.value <= 0:
             ratio = Amount(None, reason=site.building.it.reason or "no IT energy was metered")
         else:
-            nodes = amount_of(whole_energy(w for w in evidence.sums.wholes if w.site == name and w.device_class != "part"))
-            ratio = _ratio(nodes, site.building.it)
+            ratio = _ratio(evidence.recorded(name, "gpu", "host"), site.building.it)
         yield amount_figure(
             f"crosscheck.it/site/{name}",
             ratio,

@@ -9,7 +9,7 @@ from energy_agent.core.energy import Method, State
 from energy_agent.core.units import NS_PER_H, UJ_PER_J, UJ_PER_KWH, decimal
 from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import BoundedEnergy, idle_energy, total, whole_energy
-from reports.figures.evidence import PeriodEvidence, SiteEvidence, amount_of, less, plus, product, reach
+from reports.figures.evidence import INVOICES_ALONE, PeriodEvidence, SiteEvidence, amount_of, less, plus, product, reach
 from reports.figures.figure import (
     ESTIMATED_J,
     IMPUTED_BY,
@@ -35,7 +35,6 @@ ESTIMATE = "node energy times a stated PUE (estimate)"
 REST = "the total minus the workloads' share"
 IDLE_NODES = "unallocated node energy times PUE"
 OTHER_IT = "building energy minus node energy times PUE"
-NO_LEDGER = "the report has no ledger, only invoices"
 WIDEST = "each site at the widest boundary that is known"
 
 
@@ -57,7 +56,7 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
     for site in sums.sites:
         own = [w for w in sums.wholes if w.site == site]
         gap = evidence.node_gap(site)
-        node = Amount(None, reason=gap) if gap else amount_of(whole_energy(w for w in own if w.device_class != "part"))
+        node = Amount(None, reason=gap) if gap else evidence.recorded(site, "gpu", "host")
         building = evidence.sites[site].building
         nodes.append(node)
         estimate = product(node, evidence.pue(site))
@@ -75,8 +74,9 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
         ):
             identity = f"energy.facility.unattributed.{name}/site/{site}"
             yield amount_figure(identity, amount, "J", method, "facility", dims=dims, scale=_J)
-        gpus = amount_of(whole_energy(w for w in own if w.device_class == "gpu"))
-        widest.append({"facility": buildings[-1], "node": node, "gpu": gpus}[boundary(evidence, site)])
+        widest.append(
+            {"facility": buildings[-1], "node": node, "gpu": evidence.recorded(site, "gpu")}[boundary(evidence, site)]
+        )
         yield _gpus(evidence, site, [w for w in own if w.device_class == "gpu"])
         yield amount_figure(f"energy.node/site/{site}", node, "J", _node_method(evidence, site), "node", dims=dims, scale=_J)
         how, imputed = _read(building.total_imputed_uj) if building.measured else (ESTIMATE, {STAND_IN: STATED_PUE})
@@ -93,7 +93,7 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
         gpus_uj = whole_energy(w for w in sums.wholes if w.device_class == "gpu")
         yield energy_figure("energy.gpu", gpus_uj, methods(evidence, "gpu"), "gpu")
     else:
-        yield Figure("energy.gpu", None, "J", "none", "gpu", sources=LEDGER, reason=NO_LEDGER)
+        yield Figure("energy.gpu", None, "J", "none", "gpu", sources=LEDGER, reason=INVOICES_ALONE)
     parts = [w for w in sums.wholes if w.device_class == "part"]
     if parts:
         yield energy_figure("energy.processors", whole_energy(parts), methods(evidence, "part"), "gpu+cpu")

@@ -71,7 +71,7 @@ def without_reason(figures: Mapping[str, Figure]) -> list[tuple[Figure, Figure]]
 def _widest(evidence: PeriodEvidence) -> str:
     """The figure of the energy at the report's boundary."""
     known = {f.id for f in energy.figures(evidence) if f.value is not None}
-    return next(identity for identity in _WIDEST if identity in known)
+    return next((identity for identity in _WIDEST if identity in known), _WIDEST[0])
 
 
 def _currency(evidence: PeriodEvidence) -> str:

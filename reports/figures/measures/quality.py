@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Final
 
 from energy_agent.core.energy import Method
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
@@ -12,6 +13,7 @@ from reports.figures.measures._measure import Measure
 from reports.site.coverage import NOT_LISTED, DeviceCoverage, together
 
 MISSED_SHOWN = 20
+BY_INVOICES: Final = "time of sites whose energy invoices give, as a share of the time of all sites"
 NAMED_SHARE = 1_000
 """A device is named from a thousandth of its time on; less is the edges of readings."""
 
@@ -19,9 +21,10 @@ NAMED_SHARE = 1_000
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Shares are of the energy of all GPUs."""
     sites = evidence.covered
-    yield _coverage("coverage", together(sites), {})
+    how = "" if evidence.has_ledger else BY_INVOICES
+    yield _coverage("coverage", together(sites), {}, how)
     for name, site_coverage in sites.items():
-        yield _coverage(f"coverage/site/{name}", site_coverage, {"site": name})
+        yield _coverage(f"coverage/site/{name}", site_coverage, {"site": name}, how)
     named = [m for m in together(sites).missed if m.missing_ns * NAMED_SHARE >= m.expected_ns]
     for rank, missed in enumerate(named[:MISSED_SHOWN], 1):
         dims = {"site": missed.site, "node": missed.node, "device": missed.device}
@@ -54,8 +57,9 @@ def _imported(evidence: PeriodEvidence, total: int) -> Figure:
     return Figure("quality.imported", rounded(Fraction(uj, total)), "ratio", how, "gpu", sources=LEDGER)
 
 
-def _coverage(identity: str, devices: DeviceCoverage, dims: dict[str, str]) -> Figure:
-    how = "metered device time, as a share of the inventory's" if devices.listed else f"device time metered; {NOT_LISTED}"
+def _coverage(identity: str, devices: DeviceCoverage, dims: dict[str, str], by_invoices: str) -> Figure:
+    listed = "metered device time, as a share of the inventory's" if devices.listed else f"device time metered; {NOT_LISTED}"
+    how = by_invoices or listed
     of = dims | {"unlisted": str(len(devices.unlisted)), "devices_missed": str(len(devices.missed))}
     if devices.unseen_nodes:
         of |= {"unseen_nodes": str(devices.unseen_nodes), "boards_of_an_unseen_node": str(devices.usual_boards)}

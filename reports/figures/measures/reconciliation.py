@@ -13,8 +13,7 @@ from typing import Final
 
 from energy_agent.core.units import UJ_PER_J
 from energy_agent.site.building.ratio import Amount
-from reports.figures.energy import whole_energy
-from reports.figures.evidence import PeriodEvidence, SiteEvidence, amount_of
+from reports.figures.evidence import PeriodEvidence, SiteEvidence
 from reports.figures.figure import ESTIMATED_J, STAND_IN, Figure, amount_figure, energy_text, quotient_text
 from reports.figures.measures._measure import Measure
 from reports.figures.measures.carbon import base, boundary
@@ -109,7 +108,7 @@ def _recorded(evidence: PeriodEvidence, name: str, within: str) -> Amount:
     if not evidence.sites[name].building.invoiced:
         return base(evidence, name)
     classes = ("gpu", "host") if within == "node" else ("gpu",)
-    return amount_of(whole_energy(w for w in evidence.sums.wholes if w.site == name and w.device_class in classes))
+    return evidence.recorded(name, *classes)
 
 
 def _with_error(part: Amount, whole: Amount) -> Amount:

@@ -16,7 +16,9 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
         within = facts.boundary_of(name)
         how = say("metered") if site.measured else say("estimate_stated_pue") if "pue" in site.declared else say("no_meters")
         how = say("by_invoices") if site.invoiced else how
-        rows.append((name, site.time_zone, site.start[:16], site.end[:16], say(BOUNDARIES[within]), how))
+        missing = facts.sites_without_energy.get(name)
+        known = (say(BOUNDARIES[within]), how) if missing is None else ("\u2013", say.translate(missing))
+        rows.append((name, site.time_zone, site.start[:16], site.end[:16], *known))
     columns = (say("site"), say("time_zone"), say("from"), say("to_not_included"), say("known_up"), say("building"))
     blocks: list[Block] = [ReportTable(say("sites_and_periods"), columns, tuple(rows))]
     models = facts.of("energy.gpu", "sku")

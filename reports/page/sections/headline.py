@@ -51,8 +51,11 @@ def _boundary(facts: Facts, say: Translator) -> str:
     total = widest(facts)
     approach = facts.statement.consolidation
     by = say("boundary_approach", approach=say(_APPROACHES[approach])) if approach else say("boundary_approach_not_stated")
-    if total.boundary == "mixed":
-        within = ", ".join(f"{site}: {say(_BOUNDARY_NAMES[facts.boundary_of(site)])}" for site in facts.sites)
+    missing = facts.sites_without_energy
+    if total.boundary == "mixed" or missing:
+        known = (site for site in facts.sites if site not in missing)
+        within = ", ".join(f"{site}: {say(_BOUNDARY_NAMES[facts.boundary_of(site)])}" for site in known)
+        within += "".join(f"; {site}: {say.translate(reason)}" for site, reason in missing.items())
     else:
         within = f"{say(_BOUNDARY_TEXTS.get(total.boundary, 'gpus'))}: {', '.join(facts.sites)}"
     return say("boundary_of_this_page", boundary=within, approach=by)
@@ -207,7 +210,7 @@ def _responsibility(facts: Facts, say: Translator) -> ReportTable:
 def widest(facts: Facts) -> Figure:
     """Energy at the widest boundary that is known, which is also that of the CO2e; it may differ by site."""
     names = ("energy.facility", "energy.inventory", "energy.node", "energy.gpu")
-    return next(facts.figures[i] for i in names if facts.figures[i].value is not None)
+    return next((facts.figures[i] for i in names if facts.figures[i].value is not None), facts.figures[names[0]])
 
 
 def _tile(label: str, figure: Figure, say: Translator, write: Callable[[Fraction], str], detail: str, trend: str = "") -> Tile:
@@ -353,6 +356,7 @@ def _saving(facts: Facts, say: Translator) -> Tile:
 def _coverage(facts: Facts, say: Translator) -> Tile:
     figure = facts.figures["coverage"]
     of = say("of_the_inventory") if "inventory's" in figure.method else say("of_the_period")
+    of = say("of_the_time_of_all_sites") if facts.invoices_alone else of
     return _tile(say("coverage"), figure, say, wording.percent, of)
 
 

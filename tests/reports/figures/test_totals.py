@@ -140,7 +140,7 @@ def test_a_site_that_is_not_open_yet_is_no_hole_and_one_that_does_not_tell_is(tm
     assert (found.figures["co2e.location"].text, found.figures["cost"].text) == ("200", "0.4")
     silent = ExpectedDevice("lab", "n9", "GPU-9", "", "later", JULY - 30 * DAY, INT64_MAX)
     found = make_facts(tmp_path / "b", {"one": "0.5"}, sites, absent=(silent,))
-    assert found.figures["co2e.location"].reason == "no energy was metered"
+    assert found.figures["co2e.location"].reason == "neither a ledger nor an invoice has energy of the period of later"
     assert found.figures["missed/01"].dims["site"] == "later"
 
 

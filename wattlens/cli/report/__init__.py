@@ -184,20 +184,16 @@ def _make(parsed: argparse.Namespace) -> int:
             f"the ledger ends before the end of {facts.label}, so no report was created: compact its last days, or create "
             f"an interim report with {kind.flag} {options.asked.name}"
         )
-    low = too_little(facts)
-    gaps = [f"{f.dims['site']}: {f.reason}" for f in facts.of("energy.invoiced", "site") if f.reason]
-    if low and parsed.ledger is None and gaps:
-        raise WattlensError(
-            f"{'; '.join(gaps)}: no report was created; add the missing invoices, or give a meter that replaces another "
-            "invoices from the day after its last one"
-        )
     share = facts.figures["coverage"].value
-    if low and (parsed.accept_coverage is None or (share or 0) < parsed.accept_coverage):
+    if too_little(facts) and (parsed.accept_coverage is None or (share or 0) < parsed.accept_coverage):
         coverage_text = percent(share) if share is not None else "unknown"
+        advice = f"{_begins_later(facts)}check the unmetered nodes with wattlens doctor"
+        if facts.invoices_alone:
+            reasons = "; ".join(f"{site}: {reason}" for site, reason in facts.sites_without_energy.items())
+            advice = f"{reasons}; add the missing invoices, or create the report of a period that begins and ends with invoices"
         raise WattlensError(
-            f"coverage is {coverage_text}, expected at least {percent(facts.least_coverage)}: no report was created; "
-            f"{_begins_later(facts)}check the unmetered nodes with wattlens doctor, or accept the coverage with "
-            "--accept-coverage SHARE; the report then shows it on page one"
+            f"coverage is {coverage_text}, expected at least {percent(facts.least_coverage)}: no report was created; {advice}, "
+            "or accept the coverage with --accept-coverage SHARE; the report then shows it on page one"
         )
     paths = publish(
         facts, folder, say, forms=forms, paper=parsed.paper, font_dirs=parsed.font_dir,
