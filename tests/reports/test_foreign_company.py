@@ -297,6 +297,13 @@ def test_serial_number_of_another_site_is_refused(registry, tmp_path, capsys):
     assert "have the same certificates AT-1200 to AT-1259" in capsys.readouterr().err
 
 
+def test_serial_number_in_a_registry_of_another_name_is_warned_of(tmp_path, capsys):
+    sheets = company()
+    sheets["Certificates"][0] |= {"registry": "Green Ledger", "serials": "W-10..W-54"}
+    assert main(["report", "check", str(write(tmp_path, sheets))]) == 0
+    assert "have the same serial numbers W-10 to W-40, in registries 'Green Ledger' and 'WREGIS'" in capsys.readouterr().out
+
+
 def test_site_without_invoices_is_missing_with_its_reason(tmp_path, capsys):
     """Its energy and each total are absent, coverage counts its time, and page one names it."""
     sheets = company()

@@ -1,8 +1,9 @@
 """Serial numbers of certificates as ranges, so that no certificate counts twice. Pure.
 
 A registry issues one certificate per MWh and numbers them. A statement of retirement lists ranges such as
-`DE-2026-000101..DE-2026-000104`, four certificates. Numbers compare within one registry and one prefix only, both
-however their case, spaces and punctuation are written. European registries share one series of numbers.
+`DE-2026-000101..DE-2026-000104`, four certificates. Numbers compare within one prefix, however its case, spaces and punctuation
+are written. Two names are those of one registry if one is a part of the other, or its initials; European registries share
+one series of numbers. The same numbers under other names may be other certificates, which a warning states.
 """
 
 import re
@@ -13,7 +14,7 @@ from typing import Final
 _NUMBERED: Final = re.compile(r"(.*?)([0-9]{1,40})")
 RANGES_MAX: Final = 1000
 _EUROPEAN: Final = frozenset(
-    "eecs aib hknr umweltbundesamt necs statnett cesar energinet grexel cmo econtrol eex gse cnmc ote certiq verticer pronovo".split()  # noqa: SIM905, E501
+    "eecs aib hknr herkunftsnachweisregister umweltbundesamt uba necs statnett cesar energinet grexel cmo econtrol eex gse cnmc ote certiq verticer pronovo".split()  # noqa: SIM905, E501
 )
 """Registries of the Association of Issuing Bodies, and their operators: a certificate keeps its number between them."""
 
@@ -90,23 +91,33 @@ def _plain(name: str) -> str:
     return "".join(each for each in name.casefold() if each.isalnum())
 
 
-def registry_key(registry: str) -> str:
-    """Return the series of numbers of a registry, as a name to compare."""
-    words = {_plain(word) for word in re.split(r"[\s/,;()]+", registry)}
-    return "eecs" if words & _EUROPEAN else _plain(registry)
+def same_registry(one: str, other: str) -> bool:
+    """Whether two names are those of one series of numbers: `WREGIS` and `WREGIS (WECC)`, `HKNR` and `NECS`."""
+    words = [[_plain(word) for word in re.split(r"[\s/,;()]+", name) if _plain(word)] for name in (one, other)]
+    some, others = map(frozenset, words)
+    if some & _EUROPEAN and others & _EUROPEAN:
+        return True
+    initials = {"".join(word[0] for word in own) for own in words if own[1:]}
+    return bool(some and others) and (
+        some <= others or others <= some or _plain(one) == _plain(other) or bool(initials & {_plain(one), _plain(other)})
+    )
 
 
-def refuse_double_use(retirements: Iterable[Retirement]) -> None:
+def refuse_double_use(retirements: Iterable[Retirement]) -> tuple[str, ...]:
     """Check that no certificate counts twice, over all sites and periods.
 
     One retirement may serve several contracts, such as two months of a year, if each lists its own serial numbers.
+
+    Returns:
+        A warning for each pair of contracts that share serial numbers under names of different registries.
 
     Raises:
         ValueError: two contracts share serial numbers, or share a retirement without serial numbers; the message names both.
     """
     previous: list[Retirement] = []
+    doubts = []
     for each in retirements:
-        key, registry = _plain(each.retirement), registry_key(each.registry)
+        key = _plain(each.retirement)
         for other in previous if key else ():
             if not other.retirement:
                 continue
@@ -116,9 +127,15 @@ def refuse_double_use(retirements: Iterable[Retirement]) -> None:
                     f"{other.owner} and {each.owner} have the same retirement {each.retirement!r}: a certificate counts only "
                     "once; list the serial numbers of each in serials"
                 )
-            shared = overlap(each.serials, other.serials) if registry == registry_key(other.registry) else ""
-            if shared:
+            if not (shared := overlap(each.serials, other.serials)):
+                continue
+            if same_registry(each.registry, other.registry):
                 raise ValueError(
                     f"{other.owner} and {each.owner} have the same certificates {shared}: a certificate counts only once"
                 )
+            doubts.append(
+                f"{other.owner} and {each.owner} have the same serial numbers {shared}, in registries {other.registry!r} and "
+                f"{each.registry!r}; check that these are two registries"
+            )
         previous.append(each)
+    return tuple(doubts)

@@ -12,7 +12,7 @@ from energy_agent.factors import bounded_file
 from energy_agent.factors.sets import subregion_advice
 from energy_agent.runtime.files import yaml_file
 from energy_agent.site.building.beneficiaries import Beneficiaries
-from energy_agent.site.building.serials import Retirement
+from energy_agent.site.building.serials import Retirement, refuse_double_use
 from reports.inputs import (
     EmbodiedDeclaration,
     GpuHourPrice,
@@ -70,7 +70,9 @@ def load_organisation(
     document = inputs.organisation
     about = document.organisation
     estimates = _estimates(document, files)
-    sites = _sites(inputs, files, GridPeriod(start_ns, end_ns, as_of_ns, accept_old), path, tables)
+    retired: list[Retirement] = []
+    sites = _sites(inputs, files, GridPeriod(start_ns, end_ns, as_of_ns, accept_old), path, tables, retired)
+    doubts = (f"{path.name}: {text}{also_at(text, inputs.cells)}" for text in refuse_double_use(retired))
     return Organisation(
         about.name,
         about.contact,
@@ -94,7 +96,7 @@ def load_organisation(
         estimates=estimates,
         hosts=_hosts(inputs, path, tables),
         variance=Fraction(exact(document.variance_percent)) / 100,
-        warnings=(*inputs.warnings, *_unmatched(sites, inputs, path), *_states(sites, path)),
+        warnings=(*inputs.warnings, *_unmatched(sites, inputs, path), *_states(sites, path), *doubts),
     )
 
 
@@ -180,12 +182,16 @@ def _host(row: NodeHardware, tables: CodeCarbonTables) -> HostHardware:
 
 
 def _sites(
-    inputs: ParsedInputs, files: InputFiles, span: GridPeriod, path: Path, tables: CodeCarbonTables
+    inputs: ParsedInputs,
+    files: InputFiles,
+    span: GridPeriod,
+    path: Path,
+    tables: CodeCarbonTables,
+    retired: list[Retirement],
 ) -> dict[str, SiteInputs]:
     about = inputs.organisation.organisation
     beneficiaries = Beneficiaries((*filter(None, [about.name]), *about.legal_entities), about.beneficiaries)
     sites: dict[str, SiteInputs] = {}
-    retired: list[Retirement] = []
     faults: list[str] = []
     for entry in inputs.organisation.sites:
         try:

@@ -45,6 +45,11 @@ def test_one_statement_of_retirement_serves_two_months_with_certificates_of_thei
         (("M-RETS", "7-4"), ("m rets", "7-4")),
         (("M-RETS", "US-MN-4"), ("MRETS", "US_MN-4")),
         (("M-RETS", "US4"), ("M-RETS", "us-4")),
+        (("HKNR", "DE-4"), ("Herkunftsnachweisregister (UBA)", "DE-4")),
+        (("WREGIS", "W-4"), ("WREGIS (WECC)", "W-4")),
+        (("WECC, WREGIS", "W-4"), ("WREGIS (WECC)", "W-4")),
+        (("WREGIS", "W-4"), ("Western Renewable Energy Generation Information System", "W-4")),
+        (("Midwest Renewable Energy Tracking System (M-RETS)", "W-4"), ("M-RETS", "W-4")),
     ],
 )
 def test_another_spelling_of_registry_or_serial_number_is_the_same_certificate(
@@ -54,11 +59,18 @@ def test_another_spelling_of_registry_or_serial_number_is_the_same_certificate(
         refuse_double_use([of("a", "1", one[1], one[0]), of("b", "2", other[1], other[0])])
 
 
-def test_other_registries_and_prefixes_number_other_certificates() -> None:
-    refuse_double_use(
+def test_same_numbers_in_other_registries_are_warned_of_and_other_prefixes_are_not() -> None:
+    warnings = refuse_double_use(
         [of("a", "1", "7-4", "M-RETS"), of("b", "2", "7-4", "WREGIS"), of("c", "3", "7-4", "HKNR"), of("d", "4", "1-1-5", "X"),
-         of("e", "5", "11-5", "X")]
+         of("e", "5", "11-5", "X"), of("f", "6", "7-4", "")]
     )  # fmt: skip
+    assert [text.split(" have ")[0] for text in warnings] == [
+        f"{one} and {other}" for one, other in ("ab", "ac", "bc", "af", "bf", "cf")
+    ]
+    assert warnings[0] == (
+        "a and b have the same serial numbers 7-4 to 7-4, in registries 'M-RETS' and 'WREGIS'; "
+        "check that these are two registries"
+    )
 
 
 NUMBERS = st.tuples(st.integers(0, 60), st.integers(0, 9)).map(lambda x: SerialRange("A-", x[0], x[0] + x[1]))
