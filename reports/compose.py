@@ -15,6 +15,7 @@ from reports.language import Translator
 from reports.page.document import DocumentSection, ReportDocument
 from reports.page.section import OmittedSection, ReportSection, ReportTable
 from reports.page.sections import glossary, stated_inputs
+from reports.site.invoices import INVOICED_OR_READ
 
 SUMMARY_ENDS = 16
 """Sections of a smaller order make the summary of two pages."""
@@ -122,6 +123,8 @@ def period_marks(facts: Facts, say: Translator) -> list[str]:
         marks.append(say("first_period_begins_with", sites=", ".join(first)))
     if invoiced := [name for name, site in facts.sites.items() if site.invoiced]:
         marks.append(say("energy_is_of_invoices", sites=", ".join(invoiced)))
+    if read := [name for name in invoiced if facts.figures[f"energy.facility/site/{name}"].method == INVOICED_OR_READ]:
+        marks.append(say("readings_take_the_place_of_invoices", sites=", ".join(read)))
     return marks
 
 

@@ -19,7 +19,7 @@ from energy_agent.factors.record import Factor
 from energy_agent.factors.series import About
 from energy_agent.ledger.fleet.sites import DeviceLocation, Sites
 from energy_agent.site.building.contracts import Lot
-from energy_agent.site.building.invoices import InvoicedEnergy, ReadEnergy
+from energy_agent.site.building.invoices import InvoicedEnergy, ReadEnergy, with_readings
 from energy_agent.site.building.supplier import SupplierRate
 from energy_agent.site.building.tariffs import TariffPrices
 from energy_agent.site.building.water import WaterUse
@@ -98,6 +98,11 @@ class SiteInputs:
     invoices: tuple[InvoicedEnergy, ...] = ()
     credits: tuple[InvoicedEnergy, ...] = ()
     readings: tuple[ReadEnergy, ...] = ()
+
+    @property
+    def supplied(self) -> tuple[InvoicedEnergy, ...]:
+        """Invoices, and readings where one is missing or estimated: the energy of a site without meters in the ledger."""
+        return with_readings(self.invoices, self.readings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,15 +64,16 @@ def windows_of(days: Sequence[Day], organisation: Organisation, request: PeriodR
 def invoiced_span(organisation: Organisation, site: str, period: Period) -> list[tuple[int, int]]:
     """Return the time that a site's invoices cover, as far as they have a part in the period; [] if none has."""
     inputs = organisation.sites.get(site)
-    own = () if inputs is None else inputs.invoices
+    own = () if inputs is None else inputs.supplied
     rows = [i for i in own if i.start_ns < (period.end_ns or i.end_ns) and i.end_ns > (period.start_ns or 0)]
     return [(min(i.start_ns for i in rows), max(i.end_ns for i in rows))] if rows else []
 
 
 def invoiced_window(window: SiteWindow, inputs: SiteInputs) -> SiteWindow:
     """Return the window of a site that only has invoices: from its first one and to its last one, if these are within it."""
-    start_ns = max(window.start_ns, min(i.start_ns for i in inputs.invoices))
-    end_ns = min(window.end_ns, max(i.end_ns for i in inputs.invoices))
+    rows = inputs.supplied
+    start_ns = max(window.start_ns, min(i.start_ns for i in rows))
+    end_ns = min(window.end_ns, max(i.end_ns for i in rows))
     return SiteWindow(start_ns, end_ns, end_ns < window.end_ns, start_ns > window.start_ns, by_invoices=True)
 
 
@@ -81,7 +82,8 @@ def is_awaited(organisation: Organisation, site: str, days: Iterable[Day], start
     if overlapping(days, start_ns, end_ns) or invoiced_span(organisation, site, Period(start_ns, end_ns)):
         return True
     inputs = organisation.sites.get(site)
-    if inputs is not None and inputs.invoices and all(i.start_ns >= end_ns for i in inputs.invoices):
+    rows = () if inputs is None else inputs.supplied
+    if rows and all(i.start_ns >= end_ns for i in rows):
         return False
     if not organisation.expected:
         return site in organisation.sites

@@ -11,6 +11,7 @@ from energy_agent.site.building.invoices import (
     InvoicedEnergy,
     ReadEnergy,
     invoiced_in,
+    metering_points,
     money_in,
     read_in,
     spread,
@@ -23,6 +24,7 @@ from reports.ledger.sums import SiteWindow
 from reports.site.building import ESTIMATE, BuildingEnergy
 
 INVOICED: Final = "energy of the supplier's invoices"
+INVOICED_OR_READ: Final = "energy of the supplier's invoices, and of meter readings where an invoice is missing or estimated"
 BY_SUPPLIER: Final = "energy that the supplier estimated"
 NO_INVOICE: Final = "no input has invoices of the site"
 NO_READING: Final = "no input has readings of the site's supply meters"
@@ -74,6 +76,8 @@ class SiteInvoices:
 
     Args:
         invoiced: invoiced energy of the period; None without invoices in it.
+        counted: the same with readings where an invoice is missing or estimated.
+        method: where `counted` is from.
         read: energy by readings of the supply meters; None without readings in it.
         periods: the periods of the invoices that lie in the report's period as a whole.
         cut: numbers of invoices that reach beyond it.
@@ -83,6 +87,8 @@ class SiteInvoices:
     """
 
     invoiced: EnergyInWindow | None = None
+    counted: EnergyInWindow | None = None
+    method: str = INVOICED
     read: EnergyInWindow | None = None
     periods: tuple[InvoicePeriod, ...] = ()
     cut: tuple[str, ...] = ()
@@ -110,16 +116,22 @@ def from_invoices(
     """
     if building.measured or inputs is None:
         return building
-    invoiced = invoiced_in(inputs.invoices, window.start_ns, window.end_ns)
-    if reason := _objection(building.site, inputs.invoices, invoiced, window, node_uj):
+    rows = inputs.supplied
+    invoiced = invoiced_in(rows, window.start_ns, window.end_ns)
+    if reason := _objection(building.site, rows, invoiced, window, node_uj):
         return replace(building, total=Amount(None, reason=reason)) if invoiced.rows or not recorded else building
     total = energy_of(invoiced)
     pue = building.pue
     if node_uj:
         low, high = max(Fraction(1), (invoiced.uj - invoiced.bound) / node_uj), (invoiced.uj + invoiced.bound) / node_uj
         pue = Pue(ESTIMATE, 0, Amount(invoiced.uj / node_uj, low, high), int(invoiced.uj), node_uj, stated=True)
-    cells = spread(inputs.invoices, window.start_ns, window.end_ns, CELL_NS)
+    cells = spread(rows, window.start_ns, window.end_ns, CELL_NS)
     return replace(building, pue=pue, total=total, bought=total, bought_cells=cells, invoiced=True)
+
+
+def _is_within(row: InvoicedEnergy, window: SiteWindow) -> bool:
+    """Whether a part of its time is in a window."""
+    return row.start_ns < window.end_ns and row.end_ns > window.start_ns
 
 
 def _objection(site: str, rows: Sequence[InvoicedEnergy], invoiced: EnergyInWindow, window: SiteWindow, node_uj: int) -> str:
@@ -132,7 +144,7 @@ def _objection(site: str, rows: Sequence[InvoicedEnergy], invoiced: EnergyInWind
         return "the invoices have less energy than the nodes of the site"
     if invoiced.bound <= invoiced.uj * CUT_MOST:
         return ""
-    within = [i for i in rows if i.start_ns < window.end_ns and i.end_ns > window.start_ns]
+    within = [i for i in rows if _is_within(i, window)]
     cut = [i.number for i in within if i.start_ns < window.start_ns or i.end_ns > window.end_ns]
     return f"{CUT_ENERGY} {', '.join(cut)}" if cut else "the invoices' accuracy leaves more than 20 % of their energy uncertain"
 
@@ -155,13 +167,12 @@ def site_invoices(
     """
     if inputs is None or not (inputs.invoices or inputs.readings):
         return SiteInvoices()
-    own, credit_notes = (
-        [i for i in rows if i.start_ns < window.end_ns and i.end_ns > window.start_ns]
-        for rows in (inputs.invoices, inputs.credits)
-    )
+    own, credit_notes = ([i for i in rows if _is_within(i, window)] for rows in (inputs.invoices, inputs.credits))
     inside, credited = (
         [i for i in rows if window.start_ns <= i.start_ns and i.end_ns <= window.end_ns] for rows in (own, credit_notes)
     )
+    rows = inputs.supplied
+    counted = invoiced_in(rows, window.start_ns, window.end_ns)
     read = read_in(inputs.readings, window.start_ns, window.end_ns)
     money: dict[str, Fraction] = {}
     for each in (*inside, *credited):
@@ -169,8 +180,10 @@ def site_invoices(
             money[each.currency] = money.get(each.currency, Fraction(0)) + Fraction(each.amount)
     return SiteInvoices(
         invoiced_in(inputs.invoices, window.start_ns, window.end_ns) if own else None,
+        counted if counted.rows else None,
+        INVOICED_OR_READ if any(i.read for i in rows if _is_within(i, window)) else INVOICED,
         read if read.rows else None,
-        tuple(_periods(inside, inputs.readings, cells, ledger_reason, by_meters)),
+        tuple(_periods(own, inside, inputs.readings, window, cells, ledger_reason, by_meters)),
         tuple(i.number for i in own if i not in inside),
         tuple((i.number, Fraction(i.peak_kw)) for i in inside if i.peak_kw is not None),
         money,
@@ -205,30 +218,46 @@ def _cost(
 
 def _periods(
     invoices: Sequence[InvoicedEnergy],
+    inside: Sequence[InvoicedEnergy],
     readings: Sequence[ReadEnergy],
+    window: SiteWindow,
     cells: Mapping[int, int],
     ledger_reason: str,
     by_meters: Mapping[Span, Amount],
 ) -> list[InvoicePeriod]:
-    """Compare each period of the invoices; metering points with the same period are one row."""
-    rows = []
-    for start_ns, end_ns in sorted({(i.start_ns, i.end_ns) for i in invoices}):
-        own = [i for i in invoices if (i.start_ns, i.end_ns) == (start_ns, end_ns)]
-        metered = {i.meter for i in own} - {""}
-        mine = [r for r in readings if not metered or r.meter in metered]
-        read = read_in(mine, start_ns, end_ns)
-        by_cell = Amount(Fraction(sum(uj for t, uj in cells.items() if start_ns <= t < end_ns)))
-        ledger = by_meters.get((start_ns, end_ns), by_cell)
-        rows.append(
-            InvoicePeriod(
-                start_ns,
-                end_ns,
-                tuple(i.number for i in own),
-                energy_of(invoiced_in(own, start_ns, end_ns)),
-                known_energy(read, NO_READING),
-                Amount(None, reason=ledger_reason) if ledger_reason else ledger,
-            )
+    """Compare each period of the invoices that lies in the report's; metering points with the same period are one row.
+
+    If readings are of other days than the invoices, a further row compares both over the time that the readings cover.
+    Readings of meters that no invoice names are those of all invoices of the site.
+    """
+    meters = {i.meter for i in invoices}
+    unrelated = not any(r.meter in meters for r in readings)
+
+    def compare(span: Span, own: Sequence[InvoicedEnergy]) -> InvoicePeriod:
+        named = {i.meter for i in own}
+        every = named <= {""} or (unrelated and named == meters)
+        read = read_in([r for r in readings if every or r.meter in named], *span)
+        by_cell = Amount(Fraction(sum(uj for t, uj in cells.items() if span[0] <= t < span[1])))
+        return InvoicePeriod(
+            *span,
+            tuple(i.number for i in own),
+            energy_of(invoiced_in(own, *span)),
+            known_energy(read, NO_READING),
+            Amount(None, reason=ledger_reason) if ledger_reason else by_meters.get(span, by_cell),
         )
+
+    spans = sorted({(i.start_ns, i.end_ns) for i in inside})
+    rows = [compare(span, [i for i in inside if (i.start_ns, i.end_ns) == span]) for span in spans]
+    mine = [r for r in readings if unrelated or meters == {""} or r.meter in meters]
+    if all(any(first_ns <= r.start_ns and r.end_ns <= last_ns for first_ns, last_ns in spans) for r in mine):
+        return rows
+    points = metering_points([(r.meter, r.start_ns, r.end_ns) for r in mine])
+    times = [[r for r in mine if points[r.meter] == point] for point in set(points.values())]
+    start_ns = max([window.start_ns, *(min(r.start_ns for r in own) for own in times)])
+    end_ns = min([window.end_ns, *(max(r.end_ns for r in own) for own in times)])
+    within = [i for i in invoices if i.start_ns < end_ns and i.end_ns > start_ns]
+    if times and start_ns < end_ns and (start_ns, end_ns) not in spans and invoiced_in(within, start_ns, end_ns).whole:
+        rows.append(compare((start_ns, end_ns), within))
     return rows
 
 

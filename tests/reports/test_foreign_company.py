@@ -342,3 +342,64 @@ def test_site_is_not_missing_before_its_first_invoice(tmp_path):
     assert create(write(tmp_path / "inputs", sheets), tmp_path / "report") == 0
     facts = json.loads((tmp_path / "report" / "facts.json").read_bytes())
     assert set(facts["sites"]) == set(ZONES)
+
+
+def reading(site: str, day: date, register: str | float, meter: str = "main") -> Row:
+    return {"site": site, "meter": meter, "day": day, "register": float(register), "register_unit": "kWh"}
+
+
+def test_readings_above_the_invoices_of_the_same_time_are_a_finding(tmp_path, capsys):
+    """220,000 kWh are invoiced by month; the register of a meter with another name rises by 79 % more in the year."""
+    sheets = company()
+    for row in sheets["Invoices"]:
+        row["meter"] = "MPAN 20 0000" if row["site"] == GB else None
+    read = float(kwh(GB)) * 1.79
+    sheets["Readings"] = [reading(GB, START, 1000), reading(GB, END, 1000 + read)]
+    assert create(write(tmp_path / "inputs", sheets), tmp_path / "report") == 0
+    facts = json.loads((tmp_path / "report" / "facts.json").read_bytes())
+    figures = {row["id"]: row for row in facts["figures"]}
+    row = figures[f"reconciliation/{GB}/2025-10-01/2026-09-30"]
+    assert row["dims"]["meter_state"] == "finding"
+    assert float(row["value"]) == pytest.approx(float(kwh(GB)) * 3.6e6)
+    assert float(row["dims"]["meter_j"]) == pytest.approx(read * 3.6e6)
+    assert float(row["dims"]["meter_variance"]) == pytest.approx(1 / 1.79 - 1, rel=1e-4)
+    assert float(figures[f"energy.facility/site/{GB}"]["value"]) == pytest.approx(float(kwh(GB)) * 3.6e6)
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "1 of 36 periods differ by more than 5.00 %: slough-west 2025-10-01." in page
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_readings_take_the_place_of_a_missing_or_estimated_invoice(missing, tmp_path, capsys):
+    """18,800 kWh of December are estimated, or not invoiced; the meter counted 20,000 kWh. January's reading is no estimate."""
+    sheets = company()
+    december = next(row for row in sheets["Invoices"] if row["number"] == "C-2")
+    if missing:
+        sheets["Invoices"].remove(december)
+    else:
+        december["basis"] = "estimated"
+    sheets["Readings"] = [
+        reading(GB, date(2025, 12, 1), 0),
+        reading(GB, NEW_YEAR, 20_000),
+        reading(GB, date(2026, 2, 1), 90_000),
+    ]
+    assert create(write(tmp_path / "inputs", sheets), tmp_path / "report") == 0
+    assert f"Meter readings take the place of missing or estimated invoices of {GB}." in capsys.readouterr().out
+    facts = json.loads((tmp_path / "report" / "facts.json").read_bytes())
+    energy = next(row for row in facts["figures"] if row["id"] == f"energy.facility/site/{GB}")
+    known = kwh(GB) - 18_800
+    assert float(energy["value"]) == pytest.approx(float(known + 20_000) * 3.6e6)
+    error = float(known * Fraction(1, 100) + 20_000 * Fraction(2, 100)) * 3.6e6
+    assert float(energy["high"]) - float(energy["value"]) == pytest.approx(error, rel=1e-6)
+    assert "estimated_j" not in energy["dims"]
+
+
+def test_site_of_readings_alone_has_their_energy(tmp_path):
+    sheets = company()
+    sheets["Invoices"] = [row for row in sheets["Invoices"] if row["site"] != GB]
+    sheets["Readings"] = [reading(GB, START, 5), reading(GB, date(2026, 3, 1), 70_005), reading(GB, END, 220_005)]
+    del sheets["Tariffs"]
+    assert create(write(tmp_path / "inputs", sheets), tmp_path / "report") == 0
+    facts = json.loads((tmp_path / "report" / "facts.json").read_bytes())
+    assert next(row["value"] for row in facts["figures"] if row["id"] == f"energy.facility/site/{GB}") == str(
+        220_000 * 3_600_000
+    )

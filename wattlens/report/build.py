@@ -142,7 +142,7 @@ def _unknown_sites(evidence: PeriodEvidence, recorded: Collection[str], organisa
     unknown = sorted((set(evidence.sites) & set(recorded)) - set(organisation.sites))
     if not unknown or not organisation.sites:
         return ""
-    unused = [name for name, site in sorted(organisation.sites.items()) if name not in recorded and not site.invoices]
+    unused = [name for name, site in sorted(organisation.sites.items()) if name not in recorded and not site.supplied]
     text = (
         f"the ledger has site {', '.join(unknown)}, which the inputs do not have: no grid, PUE, contracts or cost apply to it"
     )

@@ -39,7 +39,7 @@ def implausible(document: "OrgFile") -> Iterator[tuple[Loc, str]]:
         agents = (
             site.file or site.meters or document.inventory or any(line.site == site.site.name for line in lines if site.site)
         )
-        if invoiced and not (site.invoices or agents):
+        if invoiced and not (site.invoices or site.readings or agents):
             yield ("sites", number), NO_INVOICES
 
 

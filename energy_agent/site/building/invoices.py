@@ -8,6 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from typing import Final
+
+READING_ERROR: Final = Fraction(2, 100)
+"""Error of the energy between two readings, as assumed of an invoice that states none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class InvoicedEnergy:
         amount: money for this period; None if not stated.
         currency: ISO 4217; "" without an amount.
         with_tax: `amount` includes taxes on sales such as VAT.
+        read: it is energy between two readings of the meter, in place of an invoice.
     """
 
     number: str
@@ -39,6 +44,7 @@ class InvoicedEnergy:
     amount: Decimal | None = None
     currency: str = ""
     with_tax: bool = False
+    read: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,37 @@ def money_in(rows: Iterable[InvoicedEnergy], start_ns: int, end_ns: int) -> Invo
 def read_in(rows: Iterable[ReadEnergy], start_ns: int, end_ns: int) -> EnergyInWindow:
     """Return the energy of a window by readings; an interval that reaches beyond it counts by time."""
     return _in_window([(r.meter, r.start_ns, r.end_ns, r.uj, Fraction(0), False) for r in rows], start_ns, end_ns)
+
+
+def with_readings(invoices: Sequence[InvoicedEnergy], readings: Sequence[ReadEnergy]) -> tuple[InvoicedEnergy, ...]:
+    """Return the invoices of a site, with readings of the same metering point where an invoice is missing or estimated.
+
+    An invoice that the supplier read stands. An estimated one is replaced if readings cover all of its time. A reading counts
+    only if all of the time since the one before it has no other invoice. The one metering point of all invoices is that of all
+    readings, whatever its name.
+    """
+    meters = {i.meter for i in invoices}
+    points = set(metering_points([(r.meter, r.start_ns, r.end_ns) for r in readings]).values())
+    only = next(iter(meters)) if len(meters) == len(points) == 1 else None
+    rows = [
+        InvoicedEnergy(f"reading of {r.meter}", r.meter if r.meter in meters or only is None else only, r.start_ns, r.end_ns,
+                       r.uj, READING_ERROR, read=True)
+        for r in readings
+        if not invoices or only is not None or r.meter in meters
+    ]  # fmt: skip
+    standing = [i for i in invoices if not i.estimated]
+    while True:
+        rows = [r for r in rows if not any(_shared_ns(r, i) for i in standing)]
+        left = [i for i in invoices if i not in standing]
+        stay = [i for i in left if sum(_shared_ns(r, i) for r in rows) < i.end_ns - i.start_ns]
+        if not stay:
+            return tuple(sorted([*standing, *rows], key=lambda i: (i.start_ns, i.meter)))
+        standing += stay
+
+
+def _shared_ns(one: InvoicedEnergy, other: InvoicedEnergy) -> int:
+    """Time that two rows of one meter share."""
+    return max(0, min(one.end_ns, other.end_ns) - max(one.start_ns, other.start_ns)) if one.meter == other.meter else 0
 
 
 _Row = tuple[str, int, int, int, Fraction, bool]

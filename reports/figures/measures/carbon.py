@@ -177,7 +177,7 @@ def substitute_dims(parts: Iterable[tuple[Sequence[str], Fraction, Fraction]]) -
 def estimated_share(evidence: PeriodEvidence, name: str) -> Fraction:
     """The share of a site's energy at its widest boundary that a substitute replaces, the supplier estimated, or is imputed."""
     site = evidence.sites[name]
-    building, invoiced = site.building, site.invoices.invoiced
+    building, invoiced = site.building, site.invoices.counted
     if not building.measured:
         return Fraction(1 if substitute(evidence, name) else 0)
     by_supplier = invoiced.estimated_uj if building.invoiced and invoiced is not None else 0
@@ -195,7 +195,7 @@ def substitute(evidence: PeriodEvidence, name: str, *, of_workloads: bool = Fals
         return ""
     if of_workloads or not site.building.measured:
         return pue_substitute(site.building.pue)
-    estimated = site.building.invoiced and site.invoices.invoiced is not None and site.invoices.invoiced.estimated_uj
+    estimated = site.building.invoiced and site.invoices.counted is not None and site.invoices.counted.estimated_uj
     return BY_SUPPLIER if estimated else ""
 
 

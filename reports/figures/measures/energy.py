@@ -27,7 +27,7 @@ from reports.figures.measures.building import STATED_PUE
 from reports.figures.measures.carbon import boundary, common
 from reports.figures.uncertainty import total_of
 from reports.ledger.sums import DeviceClassEnergy, PartEnergy, StateEnergy
-from reports.site.invoices import BY_SUPPLIER, INVOICED
+from reports.site.invoices import BY_SUPPLIER, INVOICED, INVOICED_OR_READ
 
 _J = Fraction(1, UJ_PER_J)
 UNATTRIBUTED = "unattributed"
@@ -81,7 +81,7 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
         yield amount_figure(f"energy.node/site/{site}", node, "J", _node_method(evidence, site), "node", dims=dims, scale=_J)
         how, imputed = _read(building.total_imputed_uj) if building.measured else (ESTIMATE, {STAND_IN: STATED_PUE})
         if building.invoiced:
-            how, imputed = INVOICED, _estimated(evidence.sites[site])
+            how, imputed = evidence.sites[site].invoices.method, _estimated(evidence.sites[site])
         of = dims | imputed | _imputed_by(building.imputed_by)
         yield amount_figure(f"energy.facility/site/{site}", buildings[-1], "J", how, "facility", dims=of, scale=_J)
         how, imputed = (how, imputed) if building.invoiced else _read(building.bought_imputed_uj)
@@ -104,7 +104,9 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
     every = [s.building for s in evidence.sites.values()]
     how, imputed = _read(sum(b.total_imputed_uj for b in every if b.measured))
     if any(b.invoiced for b in every):
-        how = f"{how}, or {INVOICED}" if not all(b.invoiced for b in every) else INVOICED
+        ways = {site.invoices.method for site in evidence.sites.values() if site.building.invoiced}
+        by_invoice = INVOICED_OR_READ if INVOICED_OR_READ in ways else INVOICED
+        how = f"{how}, or {by_invoice}" if not all(b.invoiced for b in every) else by_invoice
         if any(site.building.invoiced and _estimated(site) for site in evidence.sites.values()):
             imputed = imputed | {STAND_IN: BY_SUPPLIER}
     if not all(b.measured for b in every):
@@ -151,7 +153,7 @@ def _imputed_by(parts: Mapping[str, int]) -> dict[str, str]:
 
 def _estimated(site: SiteEvidence) -> dict[str, str]:
     """How energy of invoices is marked of which the supplier estimated a part, with that part in J."""
-    invoiced = site.invoices.invoiced
+    invoiced = site.invoices.counted
     if invoiced is None or not invoiced.estimated_uj:
         return {}
     return {STAND_IN: BY_SUPPLIER, ESTIMATED_J: quotient_text(invoiced.estimated_uj * _J)}

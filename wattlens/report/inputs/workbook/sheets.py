@@ -279,7 +279,7 @@ SHEETS: Final = (
         "Readings",
         RegisterReading,
         "Readings of the site's supply meters, such as one per month. The energy between two readings of a meter is compared "
-        "with the invoices and the ledger.",
+        "with the invoices and the ledger, and takes the place of a missing or estimated invoice.",
         (
             _site(), SheetColumn("meter"), SheetColumn("day"), SheetColumn("register", "kwh", units=KWH),
             SheetColumn("multiplier"), SheetColumn("source"),
