@@ -23,6 +23,7 @@ NONE_GIVEN: Final = {
 }
 ALL_COVERED: Final = "higher levels cover all of the energy"
 OTHER_TIME: Final = "no rate of the period"
+PART_OF_TIME: Final = "no rate of a part of the period"
 
 
 class MarketSite(Protocol):
@@ -99,7 +100,7 @@ def supplier_reason(site: MarketSite) -> str:
     if not rates:
         return NONE_GIVEN[SUPPLIER_RATE]
     objections = tuple(dict.fromkeys(rate.objection for rate in rates if rate.objection))
-    return ", ".join(objections) or OTHER_TIME
+    return ", ".join(objections) or (PART_OF_TIME if site.grid.supplier_uj else OTHER_TIME)
 
 
 def _rates(site: MarketSite) -> Mapping[str, str]:

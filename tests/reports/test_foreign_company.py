@@ -255,6 +255,7 @@ def test_levels_of_the_market_based_method_sum_to_the_invoices(facts):
         assert {name: Fraction(value.removesuffix(" kWh")) for name, value in printed.items()} == {
             name: Fraction(f"{float(value):.9g}") for name, value in expected.items()}  # fmt: skip
         assert sum(expected.values()) == kwh(site)
+    assert "supplier-specific rate: no rate of a part of the period;" in dims[f"higher_levels/{US}"]
 
 
 def test_bounds_contain_the_error_of_factors_and_of_cut_invoices(facts):

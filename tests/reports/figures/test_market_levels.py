@@ -89,7 +89,7 @@ def test_a_rate_of_a_part_of_the_time_leaves_the_rest_to_the_residual_mix(base: 
     found = with_inputs(base, supplier_rates=(SHORT,))
     assert market(found).text == "1092"
     assert (market(found, "co2e.market.supplier").text, market(found, "co2e.market.residual").text) == ("372", "720")
-    assert "supplier-specific rate: no rate of the period" in market(found).dims["higher_levels"]
+    assert "supplier-specific rate: no rate of a part of the period" in market(found).dims["higher_levels"]
 
 
 def test_the_grid_average_is_the_last_level_and_each_reason_is_one_part(base: PeriodEvidence) -> None:
