@@ -112,8 +112,8 @@ def facts_of(raw: bytes, file: str) -> Facts:
         document["days"] = inputs["days"]
         document["files"] = [(each["name"], each["sha256"]) for each in inputs["files"]]
         document["figures"] = {each["id"]: each for each in document["figures"]}
-        buckets = {key: value for key, value in document["conservation"].items() if key not in ("buckets_uj", "holds")}
-        document["conservation"] = buckets
+        if (sums := document["conservation"]) is not None:
+            document["conservation"] = {key: value for key, value in sums.items() if key not in ("buckets_uj", "holds")}
         document["edition"] -= 1
         document["factors"] = [
             {"factor": {k: v for k, v in each.items() if k not in _BESIDE}} | {k: each[k] for k in _BESIDE if k in each}

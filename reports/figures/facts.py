@@ -198,7 +198,7 @@ class Facts:
     grid_series: tuple[UsedSeries, ...]
     days: tuple[DayInput, ...]
     files: tuple[tuple[str, str], ...]
-    conservation: Conservation
+    conservation: Conservation | None  # None without a ledger
     edition: int = 0
     restates: str | None = None
     restatement: tuple[RestatedTotal, ...] = ()
@@ -211,7 +211,7 @@ class Facts:
     @property
     def invoices_alone(self) -> bool:
         """Whether the report has no ledger, but only invoices."""
-        return not self.days and self.figures["energy.gpu"].value is None
+        return self.conservation is None
 
     @property
     def co2_alone(self) -> frozenset[str]:
@@ -295,7 +295,7 @@ def build_facts(
             DayInput(d.site, d.day.isoformat(), d.statement, d.inputs_sha256, d.files, d.reason, d.faults) for d in days
         ),
         files=organisation.files,
-        conservation=conservation,
+        conservation=conservation if evidence.has_ledger else None,
         edition=edition,
         restates=restates,
         statement=organisation.statement,

@@ -14,8 +14,9 @@ def facts_json(facts: Facts) -> bytes:
     """The document. Every energy is text, for readers whose numbers are floats."""
     document = _fields(facts)
     document["figures"] = [facts.figures[identity] for identity in sorted(facts.figures)]
-    document["conservation"] = {name: str(uj) for name, uj in _fields(facts.conservation).items()}
-    document["conservation"] |= {"buckets_uj": str(facts.conservation.buckets_uj), "holds": facts.conservation.holds}
+    if (sums := facts.conservation) is not None:
+        document["conservation"] = {name: str(uj) for name, uj in _fields(sums).items()}
+        document["conservation"] |= {"buckets_uj": str(sums.buckets_uj), "holds": sums.holds}
     document["edition"] = facts.edition + 1
     document["factors"] = [_fields(used.factor) | _origin(used) for used in facts.factors]
     files = [{"name": name, "sha256": digest} for name, digest in document.pop("files")]

@@ -404,3 +404,27 @@ def test_site_of_readings_alone_has_their_energy(tmp_path):
     assert next(row["value"] for row in facts["figures"] if row["id"] == f"energy.facility/site/{GB}") == str(
         220_000 * 3_600_000
     )
+
+
+def test_what_only_a_ledger_gives_is_absent_without_one(facts, report):
+    """No zero stands for workloads and devices that no ledger has; no figure names a ledger as its source, and no page does."""
+    known = [row for row in facts["figures"] if row["value"] is not None or row["low"] is not None]
+    assert [row["id"] for row in known if "ledger" in row["sources"]] == []
+    names = ("energy.held", "energy.gpu", "co2e.held", "gpu_hours", "water.held", "uncertainty/")
+    assert [row["id"] for row in known if row["id"].startswith(names)] == []
+    absent = {row["id"]: row["reason"] for row in facts["figures"]}
+    why = "the report has no ledger, only invoices"
+    for name in (
+        "energy.held",
+        "energy.held.inventory",
+        f"energy.gpu.idle/site/{AT}",
+        "uncertainty/edges",
+        "gpu_hours.unattributed",
+    ):
+        assert absent[name] == why
+    assert facts["conservation"] is None
+    page = (report / "report.html").read_text()
+    assert "Every joule of the GPUs is recorded once" not in page
+    assert why in page
+    csv_rows = (report / "figures.csv").read_text().splitlines()
+    assert next(row for row in csv_rows if row.startswith("energy.held,")).startswith("energy.held,,,,J,")

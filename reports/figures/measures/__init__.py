@@ -12,6 +12,7 @@ def all_figures(evidence: "PeriodEvidence") -> "Iterator[Figure]":
     """The figures of every measure."""
     import reports.figures.measures
     from energy_agent.core import plugin
+    from reports.figures.measures._measure import of_known_sources
 
     for _, measure in sorted(plugin.discover(reports.figures.measures).items()):
-        yield from measure.figures(evidence)
+        yield from of_known_sources(evidence, measure.figures(evidence))

@@ -4,14 +4,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from reports.figures.evidence import PeriodEvidence
-from reports.figures.figure import Figure, rounded
+from reports.figures.evidence import INVOICES_ALONE, PeriodEvidence
+from reports.figures.figure import LEDGER, Figure, rounded
 from reports.ledger.sums import PartEnergy, PartLabels
 
 COVERED = ("energy.", "co2e.", "j_per_token.", "wh_per_request.")
 """What figures with a coverage are called."""
 HELD = ("energy.held", "co2e.held", "co2e.lifecycle.held", "j_per_token.", "wh_per_request.")
 """What figures of groups of workloads are called."""
+
+RECORDED = (*HELD, "energy.gpu", "energy.host", "gpu_hours", "water.held", "uncertainty/")
+"""What figures are called that only a ledger gives: without one, no workload and no device is known to have used nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,21 @@ def covered(evidence: PeriodEvidence, figures: Iterable[Figure]) -> Iterator[Fig
                 share = evidence.coverage_of(sites)
                 known[sites] = None if share is None else rounded(share, "down")
             yield replace(figure, coverage=known[sites])
+
+
+def of_known_sources(evidence: PeriodEvidence, figures: Iterable[Figure]) -> Iterator[Figure]:
+    """Yield figures; of sites without energy in a ledger, those that only a ledger gives are absent, others are of invoices."""
+    reasons = {name: evidence.unrecorded(name) for name in sorted(evidence.sites)}
+    for figure in figures:
+        why = [reasons[name] for name in (_sites(evidence, figure, {}) if any(reasons.values()) else ())]
+        if figure.value is None or not why or not all(why):
+            yield figure
+        elif figure.id.startswith(RECORDED):
+            reason = INVOICES_ALONE if len(why) > 1 else why[0]
+            yield replace(figure, value=None, low=None, high=None, coverage=None, reason=reason)
+        else:
+            sources = dict.fromkeys("invoices" if source in LEDGER else source for source in figure.sources)
+            yield replace(figure, sources=tuple(sources))
 
 
 def _sites(evidence: PeriodEvidence, figure: Figure, sites_of: Mapping[str, frozenset[str]]) -> frozenset[str]:

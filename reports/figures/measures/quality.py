@@ -60,7 +60,7 @@ def _imported(evidence: PeriodEvidence, total: int) -> Figure:
 def _coverage(identity: str, devices: DeviceCoverage, dims: dict[str, str], by_invoices: str) -> Figure:
     listed = "metered device time, as a share of the inventory's" if devices.listed else f"device time metered; {NOT_LISTED}"
     how = by_invoices or listed
-    of = dims | {"unlisted": str(len(devices.unlisted)), "devices_missed": str(len(devices.missed))}
+    of = dims if by_invoices else dims | {"unlisted": str(len(devices.unlisted)), "devices_missed": str(len(devices.missed))}
     if devices.unseen_nodes:
         of |= {"unseen_nodes": str(devices.unseen_nodes), "boards_of_an_unseen_node": str(devices.usual_boards)}
         how = f"{how}; a node that was never seen counts with the usual number of GPUs"

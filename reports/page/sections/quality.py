@@ -4,7 +4,8 @@ from fractions import Fraction
 
 from energy_agent.core.boundary import UNBOUNDED
 from reports.figures import wording
-from reports.figures.facts import Facts
+from reports.figures.evidence import INVOICES_ALONE
+from reports.figures.facts import Conservation, Facts
 from reports.figures.figure import IMPUTED_BY, IMPUTED_J, Figure, energy_text, quotient_text
 from reports.language import Translator
 from reports.page.amounts import ENERGY, amounts, numbers
@@ -12,17 +13,24 @@ from reports.page.market import kwh_by_name
 from reports.page.section import Block, CheckedStatement, Heat, Note, ReportSection, ReportTable
 
 _CALENDAR_MOST = 100
+_DEVICES = {"devices_missed": "devices_not_seen_all", "unlisted": "devices_in_no_inventory"}
 
 
 def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     """The statement of conservation first, since every other figure stands on it."""
-    blocks: list[Block] = [_conservation(facts, say), *_calendar(facts, say), *_missed(facts, say), *_methods(facts, say)]
+    if facts.conservation is None:
+        return (Note(say.translate(INVOICES_ALONE)), *_missed(facts, say))
+    blocks: list[Block] = [
+        _conservation(facts.conservation, say),
+        *_calendar(facts, say),
+        *_missed(facts, say),
+        *_methods(facts, say),
+    ]
     blocks += [_budget(facts, say), *_gaps(facts, say), *_imputed(facts, say), *_checks(facts, say)]
     return tuple(blocks)
 
 
-def _conservation(facts: Facts, say: Translator) -> CheckedStatement:
-    sums = facts.conservation
+def _conservation(sums: Conservation, say: Translator) -> CheckedStatement:
     joules = {
         name: wording.exact(energy_text(getattr(sums, f"{name}_uj")))
         for name in ("active", "idle", "unheld", "unattributed", "buckets", "device")
@@ -53,8 +61,8 @@ def _missed(facts: Facts, say: Translator) -> list[Block]:
     for site in facts.sites:
         figure = facts.figures[f"coverage/site/{site}"]
         share = wording.percent(figure.value) if figure.value is not None else say.translate(figure.reason)
-        rows.append((site, share, figure.dims["devices_missed"], figure.dims["unlisted"]))
-    columns = (say("site"), say("coverage"), say("devices_not_seen_all"), say("devices_in_no_inventory"))
+        rows.append((site, share, *(figure.dims[key] for key in _DEVICES if key in figure.dims)))
+    columns = (say("site"), say("coverage"), *(say(head) for key, head in _DEVICES.items() if key in figure.dims))
     blocks: list[Block] = [ReportTable(say("coverage"), columns, tuple(rows))]
     missed = facts.by_prefix("missed/")[:10]
     if missed:
