@@ -428,3 +428,12 @@ def test_what_only_a_ledger_gives_is_absent_without_one(facts, report):
     assert why in page
     csv_rows = (report / "figures.csv").read_text().splitlines()
     assert next(row for row in csv_rows if row.startswith("energy.held,")).startswith("energy.held,,,,J,")
+
+
+def test_page_one_names_what_covers_energy_without_a_contract_and_the_share_of_estimates(facts, report):
+    """The grid's average stands in for the residual mix at two sites."""
+    figures = {row["id"]: Fraction(row["value"]) for row in facts["figures"] if row["value"]}
+    average = sum(value for name, value in figures.items() if name.startswith("co2e.market.average/"))
+    page = (report / "report.html").read_text()
+    assert "energy without a contract: supplier-specific rate, residual mix, grid average" in page
+    assert f"grid average; {float(100 * average / figures['co2e.market']):.1f} % is an estimate" in page

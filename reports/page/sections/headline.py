@@ -7,7 +7,7 @@ from fractions import Fraction
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import ESTIMATED_SHARE, Figure, quotient_text, rounded
-from reports.figures.measures.carbon import LOCATION
+from reports.figures.levels import AVERAGE, MIX, SUPPLIER_RATE
 from reports.language import Translator
 from reports.page.amounts import ENERGY, MASS, amounts, change_texts, numbers
 from reports.page.partition import LIFE_CYCLE, co2e_prefix
@@ -324,12 +324,13 @@ def _carbons(facts: Facts, say: Translator) -> tuple[Tile, Tile]:
 def _carbon(facts: Facts, say: Translator, identity: str, label: str) -> Tile:
     figure = facts.figures[identity]
     detail = "no_scope_2_figure" if identity.startswith(LIFE_CYCLE) else "scope_2_ghg_protocol"
-    if detail == "scope_2_ghg_protocol" and "average" in figure.method:
-        residual = any(f.value for f in facts.of("co2e.market.residual", "site"))
-        detail = "scope_2_residual_or_average" if residual else "scope_2_what_no_contract"
+    levels = "; ".join(text for key, text in figure.dims.items() if key.startswith("levels"))
+    rest = [name for name in (SUPPLIER_RATE, MIX, AVERAGE) if f"{name}: " in levels]
+    if detail == "scope_2_ghg_protocol" and rest and rest != [MIX]:
+        detail = "scope_2_what_no_contract"
     gases = say("co2_alone") if facts.co2_alone else "CO2e"
-    parts = [say(detail) if detail == "no_scope_2_figure" else say(detail, gases=gases)]
-    if figure.method == LOCATION and figure.estimated:
+    parts = [say(detail, gases=gases, levels=", ".join(map(say.translate, rest)))]
+    if ESTIMATED_SHARE in figure.dims:
         parts.append(say("share_is_estimated", share=wording.percent(Fraction(figure.dims[ESTIMATED_SHARE]))))
     parts.append(say("bounds_are", bounds=wording.plus_minus(figure, say)))
     if len(sets := _gwp_sets(facts, figure)) > 1:
