@@ -52,9 +52,11 @@ class StatedInput:
         kind: meter | contract | supplier_rate | tariff | pue | water | price | embodied.
         name: of the record; "" if it has none.
         values: key of the inputs -> value as it was given.
+        defaults: keys whose value nobody gave, so that it is a default.
     """
 
     site: str
     kind: str
     name: str
     values: Mapping[str, str] = field(default_factory=dict)
+    defaults: tuple[str, ...] = ()

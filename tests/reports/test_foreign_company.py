@@ -437,3 +437,16 @@ def test_page_one_names_what_covers_energy_without_a_contract_and_the_share_of_e
     page = (report / "report.html").read_text()
     assert "energy without a contract: supplier-specific rate, residual mix, grid average" in page
     assert f"grid average; {float(100 * average / figures['co2e.market']):.1f} % is an estimate" in page
+
+
+def test_defaults_are_not_printed_as_if_they_were_stated(facts, report):
+    """Each invoice but the credit states its accuracy, and the supplier its boundary; no contract does."""
+    records = {(row["kind"], row["name"]): row for row in facts["stated_inputs"]}
+    assert records["invoice", "A-2025-10"]["defaults"] == []
+    assert records["invoice", "A-credit"]["defaults"] == ["accuracy_percent"]
+    assert records["supplier_rate", "Deschutes Power"]["defaults"] == []
+    assert records["contract", "hydro-2025"]["defaults"] == ["g_boundary"]
+    page = (report / "report.html").read_text()
+    assert "accuracy_percent: 2 (default); amount: -85" in page
+    assert "g_boundary: direct (default)" in page
+    assert "basis: read (default)" not in page

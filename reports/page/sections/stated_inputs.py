@@ -1,11 +1,11 @@
 """Annex: every record that was typed in: meters, contracts with their retirement, tariffs, stated PUE, water, invoices."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from reports.figures.facts import Facts
 from reports.language import Translator
 from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
+from reports.statement import StatedInput
 
 KINDS: Final = {
     "meter": "stated_meters",
@@ -29,7 +29,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     blocks: list[Block] = []
     for kind, title in KINDS.items():
         records = [each for each in facts.stated_inputs if each.kind == kind]
-        rows = tuple((each.site or "\u2013", each.name or "\u2013", _text(each.values)) for each in records[:_SHOWN])
+        rows = tuple((each.site or "\u2013", each.name or "\u2013", _text(each, say)) for each in records[:_SHOWN])
         if rows:
             heads = (say("site"), say("record"), say("as_stated"))
             blocks.append(ReportTable(say(title), heads, rows))
@@ -38,9 +38,10 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     return tuple(blocks) or OmittedSection(say("nothing_was_stated"))
 
 
-def _text(values: Mapping[str, str]) -> str:
-    """Keys are those of the inputs, in the order of facts.json, so that its forms can be recreated."""
-    return "; ".join(f"{key}: {value}" for key, value in sorted(values.items()))
+def _text(record: StatedInput, say: Translator) -> str:
+    """Keys are those of the inputs, in the order of facts.json, so that its forms can be recreated. Defaults are marked."""
+    default = f" ({say('default_value')})"
+    return "; ".join(f"{key}: {value}{default * (key in record.defaults)}" for key, value in sorted(record.values.items()))
 
 
 SPEC = ReportSection("stated_inputs", 86, build, annex=True)

@@ -42,15 +42,15 @@ def of_site(
     readings: Iterable[RegisterReading] = (),
 ) -> tuple[StatedInput, ...]:
     """Every record of a site, in the order of the files. How a meter is reached over the network is left out."""
-    records = [StatedInput(site, "meter", meter.id, _meter(meter, config)) for meter, config in meters]
+    records = [_record(site, "meter", meter.id, config, _meter(meter, config)) for meter, config in meters]
     if pue.value is not None:
-        records.append(StatedInput(site, "pue", "", _values(pue)))
-    records += [StatedInput(site, "contract", each.id, _values(each, "id", "deliveries")) for each in contracts]
-    records += [StatedInput(site, "supplier_rate", each.supplier, _values(each, "supplier")) for each in rates]
-    records += [StatedInput(site, "tariff", each.id, _values(each, "id")) for each in tariffs]
-    records += [StatedInput(site, "water", "", _values(each)) for each in water]
-    records += [StatedInput(site, "invoice", each.number, _values(each, "number")) for each in invoices]
-    records += [StatedInput(site, "reading", each.meter, _values(each, "meter")) for each in readings]
+        records.append(_record(site, "pue", "", pue, _values(pue)))
+    records += [_record(site, "contract", each.id, each, _values(each, "id", "deliveries")) for each in contracts]
+    records += [_record(site, "supplier_rate", each.supplier, each, _values(each, "supplier")) for each in rates]
+    records += [_record(site, "tariff", each.id, each, _values(each, "id")) for each in tariffs]
+    records += [_record(site, "water", "", each, _values(each)) for each in water]
+    records += [_record(site, "invoice", each.number, each, _values(each, "number")) for each in invoices]
+    records += [_record(site, "reading", each.meter, each, _values(each, "meter")) for each in readings]
     return tuple(records)
 
 
@@ -60,9 +60,9 @@ def of_organisation(
     """Every record that belongs to no site."""
     names = [(name, "legal entity") for name in about.legal_entities] + [(name, "accepted") for name in about.beneficiaries]
     records = [StatedInput("", "beneficiary", name, {"as": role}) for name, role in names]
-    records += [StatedInput("", "price", each.price_class, _values(each, "price_class")) for each in prices]
-    records += [StatedInput("", "embodied", each.sku, _values(each, "sku")) for each in embodied]
-    return (*records, *(StatedInput("", "host", each.node, _values(each, "node")) for each in hosts))
+    records += [_record("", "price", each.price_class, each, _values(each, "price_class")) for each in prices]
+    records += [_record("", "embodied", each.sku, each, _values(each, "sku")) for each in embodied]
+    return (*records, *(_record("", "host", each.node, each, _values(each, "node")) for each in hosts))
 
 
 def reported_period(row: PeriodTotals) -> ReportedPeriod:
@@ -76,6 +76,12 @@ def reported_period(row: PeriodTotals) -> ReportedPeriod:
             assert isinstance(exponent, int)
             totals.append((figure, value * unit, Decimal(5).scaleb(exponent - 1) * unit))
     return ReportedPeriod(row.period, tuple(totals), row.source, row.reason)
+
+
+def _record(site: str, kind: str, name: str, given: BaseModel, values: Mapping[str, str]) -> StatedInput:
+    """A record whose keys without a value in the inputs are marked as defaults."""
+    defaults = (key for key in values if key in type(given).model_fields and key not in given.model_fields_set)
+    return StatedInput(site, kind, name, values, tuple(defaults))
 
 
 def _meter(meter: MeterFacts, config: MeterConfig) -> dict[str, str]:
