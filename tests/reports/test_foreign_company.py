@@ -450,3 +450,24 @@ def test_defaults_are_not_printed_as_if_they_were_stated(facts, report):
     assert "accuracy_percent: 2 (default); amount: -85" in page
     assert "g_boundary: direct (default)" in page
     assert "basis: read (default)" not in page
+
+
+def test_own_factors_in_kg_are_warned_of(tmp_path, capsys):
+    """A residual mix of 0.36 and 0.34 kg typed as g, and no other odd value in the workbook of the company."""
+    workbook = write(tmp_path / "inputs", company())
+    for path in (tmp_path / "inputs" / "factors").glob("csv-*"):
+        path.unlink()
+    (tmp_path / "mix.csv").write_text(
+        "zone,name,g_per_kwh,year\nGBR,United Kingdom,0.36125,2025\nGBR,United Kingdom,0.3425,2026\n"
+    )
+    origin = ("--publisher", "Invented", "--source", "letter", "--licence", "own use", "--year", "2026", "--gwp-set", "AR5")
+    files = (str(tmp_path / "mix.csv"), "--out", str(tmp_path / "inputs" / "factors"), "--fetched", "2026-06-02")
+    assert main(["factors", "import", "csv", *files, *origin, "--accounting", "residual-mix"]) == 0
+    assert main(["report", "check", str(workbook)]) == 0
+    warnings = [
+        line for line in capsys.readouterr().out.partition("\nwarnings\n")[2].splitlines() if "covers at most" not in line
+    ]
+    assert [line.partition(": site slough-west: ")[2].partition(" has ")[2] for line in warnings] == [
+        "at most 0.36125 g/kWh; grids have 2 to 1500; check its unit",
+        "at most 0.3425 g/kWh; grids have 2 to 1500; check its unit",
+    ]

@@ -14,19 +14,12 @@ from typing import Final
 
 from energy_agent.core.errors import UsageError
 from energy_agent.core.text import separator_hint
+from energy_agent.factors.countries import ISO3
 from energy_agent.factors.set_file import MISSING, OWN_FILE, UNITS, FactorSet, parse
 
 Table = Sequence[Sequence[str]]
 """Cells of a table as text, row by row."""
 
-ISO3: Final = {
-    "AL": "ALB", "AT": "AUT", "BA": "BIH", "BE": "BEL", "BG": "BGR", "CH": "CHE", "CY": "CYP", "CZ": "CZE", "DE": "DEU",
-    "DK": "DNK", "EE": "EST", "EL": "GRC", "ES": "ESP", "FI": "FIN", "FR": "FRA", "GB": "GBR", "GR": "GRC", "HR": "HRV",
-    "HU": "HUN", "IE": "IRL", "IS": "ISL", "IT": "ITA", "LT": "LTU", "LU": "LUX", "LV": "LVA", "ME": "MNE", "MK": "MKD",
-    "MT": "MLT", "NL": "NLD", "NO": "NOR", "PL": "POL", "PT": "PRT", "RO": "ROU", "RS": "SRB", "SE": "SWE", "SI": "SVN",
-    "SK": "SVK", "UK": "GBR",
-}  # fmt: skip
-"""Country codes of AIB's tables -> those of factor tables."""
 _SUBREGION: Final = re.compile(r"[A-Z]{4}")
 _NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 

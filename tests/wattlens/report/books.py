@@ -121,7 +121,7 @@ sites:
           - {start_utc: 2026-07-01T09:15, minutes: 15, kwh: 812.5}
           - {start_utc: "2026-07-01T12:00:00+02:00", kwh: 3250}
       - {id: go, kind: go, zone: DE, technology: hydro, start: 2026-07-01, end: 2026-09-30, volume_kwh: 5000,
-         retired: 2026-09-01, retirement_id: "123", registry: HKNR, serials: "X-1..X-9999", plant: P,
+         granularity: year, retired: 2026-09-01, retirement_id: "123", registry: HKNR, serials: "X-1..X-9999", plant: P,
          beneficiary: Example AI}
     tariffs:
       - id: "2026"
@@ -130,7 +130,7 @@ sites:
         prices: [{times: ["Mon-Fri 08:00-20:00", "Sat 08:00-12:00"], per_kwh: 0.214}]
         valid_from: 2026-01-01
         source: contract 3.1
-    water: [{start: 2026-07-01, end: 2026-09-30, liters: 4100, accuracy_percent: 2, source: bill 4711}]
+    water: [{start: 2026-07-01, end: 2026-09-30, liters: 4100, accuracy_percent: 2, category: 1, source: bill 4711}]
   - site: {name: pnq1, time_zone: Asia/Kolkata}
     grid: {country: IND}
 teams:

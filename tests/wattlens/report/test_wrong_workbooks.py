@@ -135,7 +135,7 @@ WRONG = [
 WARNED = [
     ("Tariffs", "D2", 182_000, "sheet Tariffs, cell D2: 182 EUR/kWh is far from plausible"),
     ("Tariffs", "D3", 0.0005, "sheet Tariffs, cell D3: 0.0005 EUR/kWh is far from plausible"),
-    ("Sites", "E2", 4.2, "sheet Sites, cell E2: a PUE of 4.2 is unusual"),
+    ("Sites", "E2", 4.2, "sheet Sites, cell E2: 4.2 is unusual; expected 1.02 to 3 as a PUE"),
     ("Sites", "C2", "de", "sheet Sites, cell C2: zones are written in capitals: 'DE', got 'de'"),
     ("Invoices", "L2", 75_075_000, "sheet Invoices, cell L2: amount over energy: 182 EUR/kWh is far from plausible"),
     ("Invoices", "J2", 64, "sheet Invoices, cell J2: the mean power of the invoice is 554 kW, above its peak"),

@@ -1,6 +1,7 @@
 """Read the inputs of an organisation for a report: `org.yaml`, or a workbook, and every file that it names."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -8,8 +9,9 @@ from pathlib import Path
 from energy_agent.config import agent as configuration
 from energy_agent.config.messages import shorten
 from energy_agent.core.errors import UsageError
+from energy_agent.core.units import NS_PER_S
 from energy_agent.factors import bounded_file
-from energy_agent.factors.sets import subregion_advice
+from energy_agent.factors.sets import shipped, subregion_advice
 from energy_agent.runtime.files import yaml_file
 from energy_agent.site.building.beneficiaries import Beneficiaries
 from energy_agent.site.building.serials import Retirement, refuse_double_use
@@ -32,8 +34,8 @@ from wattlens.report.inputs.inventory import Line, csv_lines, expected
 from wattlens.report.inputs.model import ClassPrice, GpuEmissions, ModelFacts, NodeHardware, OrgFile
 from wattlens.report.inputs.site import site_inputs
 from wattlens.report.inputs.text import limited
-from wattlens.report.inputs.workbook.rows import ParsedInputs, also_at, dotted, read_workbook
-from wattlens.report.plausibility import implausible
+from wattlens.report.inputs.workbook.rows import ParsedInputs, also_at, read_workbook
+from wattlens.report.plausibility import G_PER_KWH, implausible
 
 FILE_MAX_B = 20 << 20
 YAML, WORKBOOK = (".yaml", ".yml"), (".xlsx", ".xlsm")
@@ -72,7 +74,10 @@ def load_organisation(
     estimates = _estimates(document, files)
     retired: list[Retirement] = []
     sites = _sites(inputs, files, GridPeriod(start_ns, end_ns, as_of_ns, accept_old), path, tables, retired)
-    doubts = (f"{path.name}: {text}{also_at(text, inputs.cells)}" for text in refuse_double_use(retired))
+    doubts = [f"{text}{also_at(text, inputs.cells)}" for text in (*refuse_double_use(retired), *_odd_factors(sites))]
+    today = datetime.fromtimestamp(as_of_ns // NS_PER_S, UTC).date()
+    oddities = (f"{inputs.where(place)}: {text}" for place, text in implausible(document, today))
+    own = (f"{path.name}: {text}" for text in (*oddities, *_unmatched(sites, inputs), *_states(sites), *doubts))
     return Organisation(
         about.name,
         about.contact,
@@ -96,7 +101,7 @@ def load_organisation(
         estimates=estimates,
         hosts=_hosts(inputs, path, tables),
         variance=Fraction(exact(document.variance_percent)) / 100,
-        warnings=(*inputs.warnings, *_unmatched(sites, inputs, path), *_states(sites, path), *doubts),
+        warnings=tuple(own),
     )
 
 
@@ -105,22 +110,33 @@ def _estimates(document: OrgFile, files: InputFiles) -> tuple[SoftwareEstimate, 
     return () if given is None else codecarbon.read_estimates(files.read(given, codecarbon.FILE_MAX_B), str(given))
 
 
-def _unmatched(sites: Mapping[str, SiteInputs], inputs: ParsedInputs, path: Path) -> Iterator[str]:
+def _odd_factors(sites: Mapping[str, SiteInputs]) -> Iterator[str]:
+    """Yield the user's own factors and hourly intensities that no grid has, such as kg as g."""
+    published = {factor.id for table in shipped() for factor in table.factors.values()}
+    least, most = G_PER_KWH
+    for name, site in sites.items():
+        for source in (*site.location, *site.residual):
+            highest = max((piece.g_per_kwh for piece in source.pieces), default=0)
+            if source.id not in published and highest and not least <= highest <= 2 * most:
+                yield f"site {name}: {source.id} has at most {highest:f} g/kWh; grids have {least} to {most}; check its unit"
+
+
+def _unmatched(sites: Mapping[str, SiteInputs], inputs: ParsedInputs) -> Iterator[str]:
     """Yield the contracts that cover nothing in the period, or less than their volume, each with its cell and the reason."""
     for name, site in sites.items():
         for contract, (reason, what) in limited(site).items():
             label = "serials" if not reason else "beneficiary" if (contract, reason) in site.refused_beneficiaries else ""
             cell = inputs.contract_cells.get((name, contract, label))
             where = f" ({cell})" if cell else also_at(f"{contract!r}", inputs.cells)
-            yield f"{path.name}: contract {contract!r} of site {name} {what}{where}"
+            yield f"contract {contract!r} of site {name} {what}{where}"
 
 
-def _states(sites: Mapping[str, SiteInputs], path: Path) -> Iterator[str]:
+def _states(sites: Mapping[str, SiteInputs]) -> Iterator[str]:
     """Yield the sites whose factor is that of a state of the USA."""
     for name, site in sites.items():
         advice = subregion_advice(site.grid_zone.upper())
         if any(advice in source.reasons for source in site.location):
-            yield f"{path.name}: grid.zone of site {name}: {advice}"
+            yield f"grid.zone of site {name}: {advice}"
 
 
 def fiscal_year_start(path: Path) -> int | None:
@@ -138,7 +154,7 @@ def parse(raw: bytes, path: Path) -> ParsedInputs:
         if len(raw) > yaml_file.MAX_BYTES:
             raise UsageError(f"{path}: expected at most {yaml_file.MAX_BYTES} bytes")
         document = configuration.parse_as(OrgFile, raw, str(path))
-        return ParsedInputs(document, warnings=tuple(f"{path}: {dotted(loc)}: {text}" for loc, text in implausible(document)))
+        return ParsedInputs(document)
     if path.suffix.lower() in WORKBOOK:
         return read_workbook(raw, path.name)
     raise UsageError(f"{path}: expected an input file that ends in {' or '.join((*YAML, '.xlsx'))}")

@@ -1,7 +1,7 @@
 """Rows of a workbook as the document of `org.yaml`: one model validates both, and errors name the cell."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,7 +14,6 @@ from wattlens.report.inputs.inventory import Line
 from wattlens.report.inputs.workbook.cells import explain_missing, nested, placed
 from wattlens.report.inputs.workbook.columns import SheetColumn, SheetRow
 from wattlens.report.inputs.workbook.file import read_sheets
-from wattlens.report.plausibility import implausible
 
 ROWS_MAX: Final = 200_000
 AT_SITE: Final = (
@@ -38,6 +37,12 @@ class Workbook(model.OrgFile):
     devices: tuple[model.InventoryLine, ...] = Field((), max_length=ROWS_MAX)
 
 
+def dotted(loc: Loc) -> str:
+    """Return a place as a key, such as key 'sites[0].tariffs[1].default_per_kwh'."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return f"key {text.lstrip('.')!r}"
+
+
 @dataclass(frozen=True, slots=True)
 class ParsedInputs:
     """An input file, parsed and validated.
@@ -47,7 +52,7 @@ class ParsedInputs:
         lines: inventory lines of a workbook, with the cell of each.
         cells: cell of each name in a workbook, for messages about several rows.
         inventory_at: the key or cell that names the file of the inventory.
-        warnings: odd values, each with its key or cell.
+        where: names the key or cell of a place in `organisation`.
         contract_cells: cell of the beneficiary and of the serials by (site, contract, column) in a workbook.
         cpu_cells: cell of the processor of each of `hosts` in a workbook.
     """
@@ -56,7 +61,7 @@ class ParsedInputs:
     lines: tuple[Line, ...] = ()
     cells: Mapping[str, Sequence[str]] = field(default_factory=dict)
     inventory_at: str = "key 'inventory'"
-    warnings: tuple[str, ...] = ()
+    where: Callable[[Loc], str] = dotted
     contract_cells: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
     cpu_cells: Sequence[str] = ()
 
@@ -129,11 +134,10 @@ class _Reading:
         rows = self._sheets.get("Inventory", ())
         lines = tuple((f"{self._faults.book}: {r.where('site')}", each) for r, each in zip(rows, document.devices, strict=True))
         at = organisation[0][0].where("inventory_file") if organisation else ""
-        warnings = tuple(f"{self._faults.book}: {self._where(loc)}: {text}" for loc, text in implausible(document))
         named = ((key, self._places[loc][0]) for key, (loc, _) in self._contracts.items())
         proofs = {(*k, name): row.where(name) for k, row in named for name in ("beneficiary", "serials") if name in row.cells}
         cpus = tuple(self._places["hosts", n][0].where("cpu") for n in range(len(document.hosts)))
-        return ParsedInputs(document, lines, self._cells, at, warnings, proofs, cpus)
+        return ParsedInputs(document, lines, self._cells, at, self._where, proofs, cpus)
 
     def _entries(self, title: str) -> Iterator[tuple[SheetRow, dict[str, Any]]]:
         for row in self._sheets.get(title, ()):
@@ -246,12 +250,6 @@ class _Reading:
         elif amount:
             text += f" ({row.cells[amount.unit_label]})"
         row.tell(self._faults, label, placed(text, row.sheet))
-
-
-def dotted(loc: Loc) -> str:
-    """Return a place as a key, such as key 'sites[0].tariffs[1].default_per_kwh'."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
-    return f"key {text.lstrip('.')!r}"
 
 
 def _explain_amount(fault: Any, row: SheetRow, column: SheetColumn) -> str:
