@@ -102,9 +102,10 @@ def _boundaries(then: PeriodEvidence, now: PeriodEvidence) -> tuple[dict[str, st
     narrower, moved = {}, []
     order = ("gpu", "node", "facility")
     for site in sorted({*then.sites, *now.sites}):
-        sides = [boundary(e, site) for e in (then, now) if any(w.site == site for w in e.sums.wholes)]
-        if sides:
-            narrower[site] = min(sides, key=order.index)
+        there = [e for e in (then, now) if site in e.sites]
+        if of_workloads := [boundary(e, site) for e in there if not e.unrecorded(site)]:
+            narrower[site] = min(of_workloads, key=order.index)
+        sides = [boundary(e, site) for e in there if not e.unrecorded(site) or e.sites[site].building.measured]
         if len(set(sides)) > 1:
             moved.append(f"the boundary of {site} was {sides[0]} then, and is {sides[1]} now")
     return narrower, "; ".join(moved)

@@ -125,6 +125,25 @@ def test_totals_at_unequal_boundaries_are_compared_on_no_page(tmp_path: Path, ba
     assert not any("%" in text and "Scope 2" in text for text in notes)
 
 
+def test_invoices_of_a_site_are_not_compared_with_its_devices_of_another_period(tmp_path: Path) -> None:
+    """`two` has an invoice of 10 kWh in the second quarter and a GPU of 4 kWh in the third; `one` has a GPU in both."""
+    ago = JULY - 30 * DAY
+    for name, starts in (("one", (ago, JULY)), ("two", (JULY,))):
+        told = [DeviceFacts(f"GPU-{name}", "H100", 0.02, starts[0])]
+        hours = [cells(t, f"GPU-{name}", "w", State.ACTIVE, ["1"] * 4, 0) for t in (*starts, OCTOBER)]
+        chains.write(tmp_path / "segments", "lab", name, [Batch(hours[0], devices=told), *map(Batch, hours[1:])])
+    bill = InvoicedEnergy("R", "", at("2026-04-01"), JULY, 10 * KWH, Fraction(1, 100))
+    sites = {"one": site("one", DIRECT), "two": replace(site("two", DIRECT), invoices=(bill,))}
+    told_by = Organisation(sites=sites, least_coverage=Fraction(0))
+    stands = {("lab", name, ""): (DeviceLocation(name, 0, INT64_MAX),) for name in sites}
+    days = chains.compacted(tmp_path / "segments", tmp_path / "days", Sites(stands))
+    made = chains.facts(days, told_by, PeriodRequest("2026Q3"))
+    why = "the boundary of two was facility then, and is gpu now"
+    assert made.figures["co2e.location"].text == "800"
+    for identity in ("total.before/co2e.location", "total.period/2026Q2/co2e.location"):
+        assert (made.figures[identity].value, made.figures[identity].reason) == (None, why)
+
+
 def test_a_site_that_drew_nothing_emitted_and_paid_nothing(tmp_path: Path) -> None:
     found = make_facts(tmp_path, {"one": "0.5", "two": "0"}, [site("one", DIRECT), site("two", DIRECT)]).figures
     assert [found[f"{name}/site/two"].text for name in ("co2e.location", "co2e.market", "cost")] == ["0", "0", "0"]
