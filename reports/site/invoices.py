@@ -15,6 +15,7 @@ from energy_agent.site.building.invoices import (
     money_in,
     read_in,
     spread,
+    with_readings,
 )
 from energy_agent.site.building.pue import Pue
 from energy_agent.site.building.ratio import Amount
@@ -24,7 +25,9 @@ from reports.ledger.sums import SiteWindow
 from reports.site.building import ESTIMATE, BuildingEnergy
 
 INVOICED: Final = "energy of the supplier's invoices"
-INVOICED_OR_READ: Final = "energy of the supplier's invoices, and of meter readings where an invoice is missing or estimated"
+INVOICED_OR_READ: Final = (
+    "energy of the supplier's invoices, and of meter readings where one is missing, estimated or cut by the period"
+)
 BY_SUPPLIER: Final = "energy that the supplier estimated"
 NO_INVOICE: Final = "no input has invoices of the site"
 NO_READING: Final = "no input has readings of the site's supply meters"
@@ -116,7 +119,7 @@ def from_invoices(
     """
     if building.measured or inputs is None:
         return building
-    rows = inputs.supplied
+    rows = _select_rows(inputs, window)
     invoiced = invoiced_in(rows, window.start_ns, window.end_ns)
     if reason := _objection(building.site, rows, invoiced, window, node_uj):
         return replace(building, total=Amount(None, reason=reason)) if invoiced.rows or not recorded else building
@@ -127,6 +130,18 @@ def from_invoices(
         pue = Pue(ESTIMATE, 0, Amount(invoiced.uj / node_uj, low, high), int(invoiced.uj), node_uj, stated=True)
     cells = spread(rows, window.start_ns, window.end_ns, CELL_NS)
     return replace(building, pue=pue, total=total, bought=total, bought_cells=cells, invoiced=True)
+
+
+def _select_rows(inputs: SiteInputs, window: SiteWindow) -> tuple[InvoicedEnergy, ...]:
+    """Return the rows that give a site's energy of a period: readings alone if only they do, such as where it cuts invoices."""
+    alone, meters = with_readings((), inputs.readings), {i.meter for i in inputs.invoices}
+    points = set(metering_points([(r.meter, r.start_ns, r.end_ns) for r in alone]).values())
+    if not (meters <= {r.meter for r in alone} or len(meters) == len(points) == 1):
+        return inputs.supplied
+    by_invoices, by_readings = (
+        _objection("", rows, invoiced_in(rows, window.start_ns, window.end_ns), window, 0) for rows in (inputs.supplied, alone)
+    )
+    return alone if by_invoices and not by_readings else inputs.supplied
 
 
 def _is_within(row: InvoicedEnergy, window: SiteWindow) -> bool:
@@ -171,7 +186,7 @@ def site_invoices(
     inside, credited = (
         [i for i in rows if window.start_ns <= i.start_ns and i.end_ns <= window.end_ns] for rows in (own, credit_notes)
     )
-    rows = inputs.supplied
+    rows = _select_rows(inputs, window)
     counted = invoiced_in(rows, window.start_ns, window.end_ns)
     read = read_in(inputs.readings, window.start_ns, window.end_ns)
     money: dict[str, Fraction] = {}

@@ -336,6 +336,19 @@ def test_quarter_that_cuts_an_invoice_is_refused_with_that_reason(tmp_path, caps
     assert "unmetered nodes" not in error
 
 
+def test_readings_at_the_ends_of_a_quarter_give_the_energy_of_invoices_that_it_cuts(tmp_path):
+    sheets = company()
+    sheets["Readings"] = [reading(US, day, register) for day, register in ((NEW_YEAR, 7), (date(2026, 4, 1), 185_007))]
+    period = ("--quarter", "2026Q1", "--as-of", "2026-12-01", "--formats", "csv", "--out", str(tmp_path / "report"))
+    assert main(["report", "--org", str(write(tmp_path / "inputs", sheets)), *period]) == 0
+    rows = {row["id"]: row for row in json.loads((tmp_path / "report" / "facts.json").read_bytes())["figures"]}
+    energy = rows[f"energy.facility/site/{US}"]
+    assert (energy["value"], energy["high"]) == (str(185_000 * 3_600_000), str(185_000 * 3_672_000))
+    assert float(rows[f"energy.facility/site/{AT}"]["value"]) == pytest.approx(
+        float(kwh(AT, NEW_YEAR, date(2026, 4, 1))) * 3.6e6
+    )
+
+
 def test_site_is_not_missing_before_its_first_invoice(tmp_path):
     sheets = company()
     sheets["Sites"].append({**sheets["Sites"][0], "name": "graz"})
@@ -384,7 +397,8 @@ def test_readings_take_the_place_of_a_missing_or_estimated_invoice(missing, tmp_
         reading(GB, date(2026, 2, 1), 90_000),
     ]
     assert create(write(tmp_path / "inputs", sheets), tmp_path / "report") == 0
-    assert f"Meter readings take the place of missing or estimated invoices of {GB}." in capsys.readouterr().out
+    mark = f"Meter readings take the place of invoices of {GB} that are missing, estimated or cut by the period."
+    assert mark in capsys.readouterr().out
     facts = json.loads((tmp_path / "report" / "facts.json").read_bytes())
     energy = next(row for row in facts["figures"] if row["id"] == f"energy.facility/site/{GB}")
     known = kwh(GB) - 18_800

@@ -190,7 +190,10 @@ def _make(parsed: argparse.Namespace) -> int:
         advice = f"{_begins_later(facts)}check the unmetered nodes with wattlens doctor"
         if facts.invoices_alone:
             reasons = "; ".join(f"{site}: {reason}" for site, reason in facts.sites_without_energy.items())
-            advice = f"{reasons}; add the missing invoices, or create the report of a period that begins and ends with invoices"
+            advice = (
+                f"{reasons}; add the missing invoices, or meter readings of the first day and of the day after the last one, "
+                "or create the report of a period that begins and ends with invoices"
+            )
         raise WattlensError(
             f"coverage is {coverage_text}, expected at least {percent(facts.least_coverage)}: no report was created; {advice}, "
             "or accept the coverage with --accept-coverage SHARE; the report then shows it on page one"
