@@ -126,7 +126,7 @@ def test_usual_inputs_are_not_warned_of(tmp_path):
 
 @pytest.mark.parametrize(
     ("zone", "country"),
-    [("DE-LU", "LUX"), ("GB", "GBR"), ("SE-SE3", "SWE"), ("NORDIC", "SWE"), ("NO1", "NOR"), ("US-CA", "USA"), ("DEU", "DEU")],
+    [("DE-LU", "LUX"), ("GB", "GBR"), ("SE-SE3", "SWE"), ("NORDIC", "SWE"), ("NO1", "NOR"), ("US-ERCT", "USA"), ("DEU", "DEU")],
 )
 def test_a_zone_of_the_country_or_of_none_is_not_warned_of(zone, country, tmp_path):
     (tmp_path / "org.yaml").write_text(f"sites: [{{{SITE}, {GRID % (zone, country)}}}]\n")
