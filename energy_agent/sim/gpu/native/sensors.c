@@ -1,8 +1,9 @@
 /* What the GPU's sensors make of the truth: energy counter, power readings, utilisation.
  *
  * All see gain * P + offset. The counter ticks every `tick_ms` with jitter and publishes all energy since its last tick (model
- * full), or the mean power of the last `window_ms` times that time (model sampled). Instant and average power change with the
- * counter, on a clock of their own, or at every read. Energy is counted per ms, so that no result depends on who reads when.
+ * full), or the mean power of the last `window_ms` times that time (model sampled), both of `counter_lag_ms` ago. Instant and
+ * average power change with the counter, on a clock of their own, or at every read. Energy is counted per ms, so that no result
+ * depends on who reads when.
  */
 #include <math.h>
 
@@ -70,11 +71,16 @@ void sensor_collect(struct gpu_state *s, const struct board *b, int64_t ms, int6
     }
 }
 
-/* Mean sensed power of the last `ms`. Before the node was made it was that of an idle GPU. */
+/* Sensed energy of `length` ms until `lag` ms ago. Before the node was made, power was that of an idle GPU. */
+static int64_t recent_nj(const struct gpu_state *s, int64_t length, int64_t lag) {
+    int64_t sum = 0, end = s->t_ms - lag + 2 * RECENT;
+    for (int64_t t = end - length; t < end; t++) sum += s->recent_uw[t % RECENT]; /* uW for a ms are nJ */
+    return sum;
+}
+
+/* Mean sensed power of the last `ms`. */
 static int64_t recent_mw(const struct gpu_state *s, double ms) {
-    int64_t sum = 0, length = (int64_t)ms;
-    for (int64_t t = s->t_ms - length + RECENT; t < s->t_ms + RECENT; t++) sum += s->recent_uw[t % RECENT];
-    return sum / length / 1000;
+    return recent_nj(s, (int64_t)ms, 0) / (int64_t)ms / 1000;
 }
 
 static int64_t average_mw(const struct gpu_state *s, const struct board *b) {
@@ -115,7 +121,13 @@ static void power_tick(struct gpu_state *s, const struct board *b, int64_t insta
 
 static void counter_tick(struct gpu_state *s, const struct board *b) {
     int64_t elapsed = s->t_ms - s->counter_clock.began_ms, window = s->t_ms - window_start(s, b);
-    int64_t seen = b->counter_sampled != 0.0 ? s->window_nj / window * elapsed : s->tick_nj;
+    int64_t lag = (int64_t)b->counter_lag_ms, pending = recent_nj(s, lag, 0); /* it stays in the tick that begins */
+    if (pending > s->tick_nj) pending = s->tick_nj;
+    int64_t pending_true = s->tick_nj ? (int64_t)((double)s->tick_true_nj * ((double)pending / (double)s->tick_nj)) : 0;
+    s->tick_nj -= pending;
+    s->tick_true_nj -= pending_true;
+    int64_t sampled = lag ? recent_nj(s, window, lag) : s->window_nj;
+    int64_t seen = b->counter_sampled != 0.0 ? sampled / window * elapsed : s->tick_nj;
     const struct fault *stuck = fault_find(s, FAULT_STUCK_SENSOR, "");
     s->average_nj[s->average_next] = s->tick_nj;
     s->average_ms[s->average_next] = elapsed;
@@ -133,7 +145,9 @@ static void counter_tick(struct gpu_state *s, const struct board *b) {
         if (b->power_clock == TRIGGER_COUNTER) power_tick(s, b, s->window_nj / window / 1000); /* nJ per ms is uW */
         if (b->average_clock == TRIGGER_COUNTER) s->average_mw = average_mw(s, b);
     }
-    s->tick_nj = s->tick_true_nj = s->window_nj = 0;
+    s->tick_nj = pending;
+    s->tick_true_nj = pending_true;
+    s->window_nj = 0;
     plan_tick(&s->counter_clock, s->t_ms, b->tick_ms, b->tick_jitter_ms);
 }
 

@@ -131,6 +131,27 @@ def test_the_average_follows_fresh_power_at_every_read(gpus):
         assert record.average[t] == pytest.approx(record.mean_mw(t, 400), abs=3)
 
 
+@pytest.mark.parametrize("lag_ms", [0, 30, 200])
+@pytest.mark.parametrize("sampled", [0, 1])
+def test_a_counter_with_a_constant_lag_shows_the_energy_of_before(gpus, lag_ms, sampled):
+    record = Record(gpus(spec(counter_lag_ms=lag_ms, counter_sampled=sampled, tick_jitter_ms=20, window_ms=25)))
+    ticks = [t for t in changes(record.counter) if t > 300]
+    assert len(ticks) > 20
+    for a, b in pairwise(ticks):
+        mean_mw = record.mean_mw(b - lag_ms, 25 if sampled else b - a)
+        assert record.counter[b] - record.counter[a] == pytest.approx(mean_mw * (b - a) / 1000, abs=3)
+
+
+def test_a_counter_with_a_lag_loses_no_energy(gpus):
+    made = gpus(spec(counter_lag_ms=200))
+    record = Record(made)
+    made.step(1.0)  # without work, power is steady
+    (energy,) = made.nvml.field_values(made.devices[0], (ENERGY,))
+    idle_mj = made.truth().power_w * 1000 * 0.3
+    assert energy.value == pytest.approx(made.truth().true_uj / 1000, abs=idle_mj + 1)
+    assert energy.value > record.true_uj[-1] / 1000
+
+
 @pytest.mark.parametrize("power_clock", [0, 1, 2])
 def test_a_counter_integrates_or_samples_whatever_the_clock_of_power(gpus, power_clock):
     for sampled in (0, 1):
