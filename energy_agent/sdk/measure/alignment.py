@@ -98,10 +98,16 @@ class PowerAlignment:
         low, high = _quantile(weights, total), len(weights) - 1 - _quantile(weights[::-1], total)
         return mean_s, STEP_S * (_EARLIEST + first + low - 1), STEP_S * (_EARLIEST + first + high + 1)
 
-    def slope(self) -> tuple[float, float]:
-        """Slope of power on the mean power of the counter, where they agree best, and its standard error.
+    @property
+    def early(self) -> float:
+        """Probability that the counter shows energy before power does: it samples the end of a tick, or power is late."""
+        return sum(self._weights()[0][:-_EARLIEST]) if self.count else 0.0
 
-        It is 1 where the counter integrates. A counter that samples has errors of its own, which lower it.
+    def slope(self) -> tuple[float, float, float]:
+        """Slope of power on the mean power of the counter, where they agree best, its standard error, and a share.
+
+        It is 1 where the counter integrates. A counter that samples has errors of its own, which lower it. The share is that of
+        the variance of the counter in the variance of power.
         """
         _, window, delay = self._weights()
         at, crossed, own, squares = BEFORE + _EARLIEST + delay, 0.0, 1e-9, 0.0
@@ -111,7 +117,7 @@ class PowerAlignment:
             own += counter_w * counter_w
             squares += (power_w - mean_w) ** 2
         slope = crossed / own
-        return slope, sqrt(max(0.0, squares - slope * crossed) / max(1, len(self._kept)) / own)
+        return slope, sqrt(max(0.0, squares - slope * crossed) / max(1, len(self._kept)) / own), own / max(1e-9, squares)
 
     def _weights(self) -> tuple[list[float], int, int]:
         """Probability of each delay; the likeliest window in steps, and the index of the likeliest delay with it."""

@@ -168,7 +168,7 @@ class Windows:
         fails, sampled = tracker.fails, tracker.sampled > 0.5
         by_delay_j = [_joules(energy(low_s + k * (high_s - low_s) / _DELAYS), fails or sampled) for k in range(_DELAYS + 1)]
         joules, method, reason = _joules(best, fails or sampled), COUNTER, ""
-        spread_j, hidden_j = tracker.halves_j(best)
+        spread_j, hidden_j = tracker.halves_j(best, end_s - start_s)
         if fails:
             spread_j, method = best.bound_j, INTERPOLATED
             reason = "power within ticks of the counter does not fit its model, so the interval is a bound"

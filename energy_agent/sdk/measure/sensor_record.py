@@ -1,7 +1,7 @@
 """What the readings of all GPUs of one model show of their sensors: GPUs of one model have one firmware. Pure."""
 
 from collections import deque
-from math import exp, log
+from math import exp, log, pi, sqrt
 from statistics import fmean
 
 from energy_agent.sdk.measure.alignment import DELAY_S, PowerAlignment
@@ -10,6 +10,9 @@ _PRIOR = 2  # steps of power that the scale of the variance is worth before ther
 _AT_LEVEL = 0.93  # a tick that shows more than this share of a step shows all of it
 _SHARES = (0.1, 0.25, 0.5)  # of a tick that a counter may sample
 _PRIOR_ODDS = 0.25  # of a counter that samples: NVML documents energy
+_IN_STEP = 0.1  # probability of work that repeats with the counter: its samples then change slowly, whatever the work does
+_QUIET = 0.25  # share of the counter's variance in that of power, below which they do not compare
+_EARLY = 1.9  # odds of a counter that samples and is early by up to 60 ms, where that is as probable as late by up to 200 ms
 _EXCLUDED = 0.02  # a probability below it
 _SLOPES = 20  # readings of power, before which their slope on the counter shows nothing
 _LONGEST_GAP_S = 0.125  # between two ticks of instant power
@@ -88,8 +91,12 @@ class SensorRecord:
             n, m = known[:2]
             integrates = n * log(1.0 - _AT_LEVEL) + m * log(_AT_LEVEL)
             samples = [n * log(1.0 - _AT_LEVEL * share) + m * log(_AT_LEVEL * share) for share in _SHARES]
-            odds = _PRIOR_ODDS * fmean(exp(max(-60.0, min(60.0, s - integrates))) for s in samples)
-            odds *= exp(self._slope_log_odds())
+            by_steps = fmean(exp(max(-60.0, min(60.0, s - integrates))) for s in samples)
+            slope, error, share = self.alignment.slope() if self.alignment.count >= _SLOPES else (1.0, 0.0, 1.0)
+            odds = _PRIOR_ODDS
+            if share >= _QUIET or slope >= 1.0:  # else swings within ticks hide what the counter shows
+                by_slope, in_step = self._slope_odds(slope, error)
+                odds *= self._delay_odds() * ((1.0 - _IN_STEP) * by_steps * by_slope + _IN_STEP * in_step)
             self._sampled = known, odds / (1.0 + odds)
         return self._sampled[1]
 
@@ -111,12 +118,20 @@ class SensorRecord:
                 return delay_s, low_s, high_s
         return min(max(0.0, low_s), high_s), low_s, high_s
 
-    def _slope_log_odds(self) -> float:
-        """Of a counter that samples, by the slope of power on the counter."""
+    def _slope_odds(self, slope: float, error: float) -> tuple[float, float]:
+        """Odds of a counter that samples by the slope of power on it, should the work come at random or in step with it."""
         if self.alignment.count < _SLOPES or not self._changes:
-            return 0.0
+            return 1.0, 1.0
         changes, again = map(sum, zip(*self._changes, strict=True))
         expected = 1.0 - 1.2 * again / max(1e-9, changes)
-        slope, error = self.alignment.slope()
-        slope, spread = min(1.0, max(expected, slope)), 0.1**2 + 2.0 * error**2
-        return ((slope - 1.0) ** 2 - (slope - expected) ** 2) / (2 * spread)
+        variance = 0.1**2 + 2.0 * error**2
+        likely, lower = min(1.0, max(expected, slope)), min(1.0, max(0.0, slope))
+        by_chance = exp(((likely - 1.0) ** 2 - (likely - expected) ** 2) / (2 * variance))
+        return by_chance, sqrt(variance * pi / 2) * exp((lower - 1.0) ** 2 / (2 * variance))
+
+    def _delay_odds(self) -> float:
+        """Odds of a counter that samples, by its delay: half of those that do show energy before an integral of power would."""
+        if self.alignment.count < _SLOPES:
+            return 1.0
+        early = min(0.999, self.alignment.early)
+        return 0.5 + _EARLY * early / (1.0 - early)

@@ -13,6 +13,7 @@ from statistics import fmean
 
 from energy_agent.metering.interpolation import EnergyBetween, PowerRange, Tick, bridge_j2, energy_within, mean_w
 from energy_agent.sdk.measure.alignment import SLOWEST_S
+from energy_agent.sdk.measure.differences import PowerDifferences
 from energy_agent.sdk.measure.power_ticks import LOOK_S, PowerTicks
 from energy_agent.sdk.measure.sensor_record import LeftOut, birge_ratio
 from energy_agent.sdk.measure.sensor_record import SensorRecord as SensorRecord
@@ -55,6 +56,8 @@ class TickTracker:
         self._calm: deque[tuple[float, float]] = deque(maxlen=60)
         """Of each tick left out: variance of the bridge, J^2, and squared error relative to the variance by timing."""
         self._power = PowerTicks(record)
+        self.differences = PowerDifferences()
+        self._integral_j, self._integral_s = 0.0, 0.0
         self._usual_j2 = 0.0
 
     @property
@@ -108,11 +111,14 @@ class TickTracker:
         """Half-width by swings of power within ticks, which the counter does not show."""
         return self._power.hidden_j(self.period_s)
 
-    def halves_j(self, energy: EnergyBetween) -> tuple[float, float]:
+    def halves_j(self, energy: EnergyBetween, length_s: float) -> tuple[float, float]:
         """Half-widths of a window's 95 % interval: by errors of a known spread, and by hidden swings of power."""
         variance_j2 = self.scale * energy.learned_j2 + energy.course_j2 + self.timing_scale * energy.timing_j2
         if self._record.may_sample:
-            variance_j2 += min(1.0, 2 * self.sampled) * energy.steps_j2
+            samples_j2 = min(1.0, 2 * self.sampled) * energy.steps_j2
+            if self.sampled > 0.5:
+                samples_j2 = max(samples_j2, self.differences.deviation_j(length_s) ** 2)
+            variance_j2 += samples_j2
         return _Z * sqrt(variance_j2) + 2e-3, self.hidden_j
 
     def feed(self, asked_s: float, answered_s: float, energy_j: float, power_w: float | None) -> None:
@@ -123,6 +129,9 @@ class TickTracker:
             self._power.feed(asked_s, answered_s, power_w)
         last, self._last = self._last, (asked_s, energy_j)
         shown_w, self._power_w = self._power_w, power_w
+        if last is not None and shown_w is not None:
+            self._integral_j += shown_w * (asked_s - last[0])
+            self._integral_s += asked_s - last[0]
         if last is not None and energy_j < last[1]:
             self.ticks.clear()  # the counter began again: it cannot be joined to what was before
             self.resets += 1
@@ -171,6 +180,12 @@ class TickTracker:
         if self.ticks:
             before = self.ticks[-1]
             length_s, learned = tick.at_s - before.at_s, len(self._lengths) >= _LEARNED
+            if self._integral_s > 0.5 * length_s:
+                energy_j = tick.energy_j - before.energy_j
+                self.differences.add(length_s, energy_j, energy_j - self._integral_j * length_s / self._integral_s)
+            else:
+                self.differences.restart()
+            self._integral_j = self._integral_s = 0.0
             whole = length_s <= self.longest_s
             if max(tick.half_s, before.half_s) < _SHARP * length_s and (whole or not learned):
                 self._lengths.append(length_s)

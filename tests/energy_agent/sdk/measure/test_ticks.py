@@ -5,7 +5,7 @@ from statistics import fmean
 
 import pytest
 
-from benchmarks.sensors.loads import Load, Pattern
+from benchmarks.sensors.loads import Load, Pattern, draw_loads
 from benchmarks.sensors.plant import EnergyCounter, Gpu, PowerSensor, Sensors, TickClock
 from energy_agent.sdk.measure.ticks import SensorRecord, TickTracker
 
@@ -64,6 +64,14 @@ def test_a_counter_that_samples_is_distinguished_from_one_that_integrates():
     sampling = [follow(sensors_of(share=0.2), seed=seed)[0].sampled for seed in range(5)]
     assert max(integrating) < 0.2
     assert min(sampling) > 0.9
+
+
+@pytest.mark.parametrize(("load", "seed"), [("square 50 ms", 1), ("square 200 ms", 0), ("square 200 ms", 1)])
+def test_a_counter_that_samples_is_distinguished_under_work_that_repeats_with_it(load, seed):
+    work = draw_loads(random.Random(seed), load, "1 GPU")[0]
+    integrating, sampling = (follow(sensors_of(jitter=0.01, share=share), work, seed=seed)[0] for share in (1.0, 0.25))
+    assert integrating.sampled <= 0.2
+    assert sampling.sampled > 0.8
 
 
 def test_power_that_changes_within_each_tick_widens_the_interval():
