@@ -8,11 +8,11 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -31,6 +31,8 @@ RULES_S = 1
 SETTLED_S = 60  # on a machine that is busy, scrapes and rules come late
 HOSTILE = 'a"b\\c\nd\0e\r\udc80{x="y"} 1 # EOF'
 CLUSTER, NODE, GONE = "lab", "node-1", "node-gone"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,20 @@ class Bench:
 def settles(read: Callable[[], object], wanted: object) -> None:
     """What is read comes to be as it has to be: figures over minutes need their minutes, here seconds, of samples first."""
     _settles(read, wanted, lambda found: bool(found == wanted))
+
+
+def each_settles(items: Iterable[T], wrong: Callable[[T], object]) -> None:
+    """Each of `items` comes to be right (`wrong` of it is falsy), one by one: on a busy machine a scrape is often late."""
+    left = list(items)
+
+    def all_right() -> bool:
+        left[:] = [item for item in left if wrong(item)]
+        return not left
+
+    try:
+        eventually(all_right, SETTLED_S, every=0.5)
+    except pytest.fail.Exception:
+        pytest.fail("\n".join(f"{item}: {wrong(item)}" for item in left))
 
 
 def settles_among_others(read: Callable[[], Mapping[str, object]], wanted: Mapping[str, object]) -> None:

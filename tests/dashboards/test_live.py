@@ -14,7 +14,7 @@ from dashboards.build.build import all_dashboards
 from dashboards.dashboard import Panel, PanelQuery
 from dashboards.rules.model import BANDS, PUE, PUE_ERROR, WORKLOAD_POWER, joules_per_token
 from dashboards.rules.rules import groups
-from tests.dashboards.bench import GONE, Bench, playing_fleet, scraping, settles
+from tests.dashboards.bench import GONE, Bench, each_settles, playing_fleet, scraping, settles
 from tests.snapshots import CHAT_ACTIVE_UJ, CHAT_IDLE_UJ, CHAT_TOKENS, GAIN_RATIO, POWER_W, STEP_S, Player, uuid
 from tests.support import eventually
 
@@ -42,7 +42,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 def test_every_panel_shows_finite_numbers(bench: Bench) -> None:
-    settles(lambda: [(p.title, q.legend, wrong) for p, q in QUERIES if (wrong := _wrong_values(bench, p, q))], [])
+    each_settles(QUERIES, lambda query: _wrong_values(bench, *query))
 
 
 def _wrong_values(bench: Bench, panel: Panel, query: PanelQuery) -> str:
@@ -65,21 +65,21 @@ def test_every_query_of_the_documentation_has_an_answer(bench: Bench) -> None:
     queries = re.findall(r"```promql\n(.*?)```", (ROOT / "docs/queries.md").read_text(), re.S)
     assert len(queries) == 12
 
-    def wrong() -> list[str]:
-        values = {query: [float(s["value"][1]) for s in bench.query(query)] for query in queries}
-        return [query for query, found in values.items() if not found or not all(map(math.isfinite, found))]
+    *answered, missing = queries
+    each_settles(answered, lambda query: _not_finite(bench, query))
+    assert bench.query(missing) == []  # of this fleet nothing is missing
 
-    settles(wrong, queries[-1:])  # of this fleet nothing is missing
+
+def _not_finite(bench: Bench, expr: str) -> str:
+    """What is wrong with the values of an expression, or ''."""
+    values = [float(s["value"][1]) for s in bench.query(expr)]
+    return "" if values and all(map(math.isfinite, values)) else f"not finite: {values[:5]}"
 
 
 def test_every_rule_records_finite_numbers(bench: Bench) -> None:
     records = sorted({rule.record for group in groups() for rule in group.rules})
 
-    def wrong() -> list[tuple[str, list[float]]]:
-        values = {record: [float(s["value"][1]) for s in bench.query(record)] for record in records}
-        return [(record, found) for record, found in values.items() if not found or not all(map(math.isfinite, found))]
-
-    settles(wrong, [])
+    each_settles(records, lambda record: _not_finite(bench, record))
 
 
 def test_no_rule_sets_a_label_that_its_expression_has(bench: Bench) -> None:
