@@ -12,7 +12,7 @@ import pytest
 from dashboards.build.build import all_dashboards
 from dashboards.dashboard import Panel
 from energy_agent.core.snapshot import Snapshot
-from tests.dashboards.bench import GONE, NODE, SETTLED_S, Bench, playing_fleet, scraping, settles, settles_among_others
+from tests.dashboards.bench import GONE, NODE, PACE, SETTLED_S, Bench, playing_fleet, scraping, settles, settles_among_others
 from tests.site_player import BASIS, SILENCE, SILENT, TOO_SHORT, ZONE
 from tests.snapshots import EXTRA_UJ, SAVED_UJ, STEP_S, Player
 from tests.support import eventually
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.prometheus
 GPUS, LOST = 4, 1
 GPU_W, HOST_W = 2400, 2400
 GPU_ERROR_W, HOST_ERROR_W = 0.05 * GPU_W, 0.03 * (GPU_W + HOST_W)
-WINDOW_S, CHOSEN_S = 6, 12
+WINDOW_S, CHOSEN_S = 6 * PACE, 12 * PACE
 PRICE = 0.20  # the first choice
 LOST_UJ = 10**12  # at first
 
