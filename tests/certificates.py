@@ -35,7 +35,7 @@ class Authority:
 
     @staticmethod
     def _openssl(*arguments: object) -> None:
-        subprocess.run([need_program("openssl"), *map(str, arguments)], check=True, capture_output=True, timeout=60)
+        subprocess.run([need_program("openssl"), *map(str, arguments)], check=True, capture_output=True, timeout=200)
 
 
 _CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")

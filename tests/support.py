@@ -47,7 +47,7 @@ def need_program(name: str) -> str:
 
 def prometheus_version() -> tuple[int, int]:
     """Of the installed promtool; Prometheus comes with it."""
-    reply = subprocess.run([need_program("promtool"), "--version"], capture_output=True, text=True, timeout=60, check=True)
+    reply = subprocess.run([need_program("promtool"), "--version"], capture_output=True, text=True, timeout=200, check=True)
     match = re.search(r"version (\d+)\.(\d+)", reply.stdout + reply.stderr)
     assert match, reply
     return int(match[1]), int(match[2])
@@ -68,7 +68,7 @@ def at_modifier() -> list[str]:
 def promtool_with(*words: str) -> list[str]:
     """Command line that begins with promtool; skips where it is older than one of the commands and options."""
     command = [need_program("promtool"), *(word for word in words if not word.startswith("-"))]
-    reply = subprocess.run([*command, "--help"], capture_output=True, text=True, timeout=60, check=False)
+    reply = subprocess.run([*command, "--help"], capture_output=True, text=True, timeout=200, check=False)
     if reply.returncode or not all(word.partition("=")[0] in reply.stdout for word in words):
         pytest.skip("this promtool is older than: " + " ".join(words))
     return [command[0], *words]

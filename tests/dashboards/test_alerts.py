@@ -168,7 +168,7 @@ def run(case: Case, folder: Path, **changed: str) -> subprocess.CompletedProcess
     path = folder / "case.yml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     command = [need_program("promtool"), "test", "rules", str(path)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
 
 
 @pytest.mark.prometheus

@@ -105,7 +105,7 @@ def draw_views(
             input=json.dumps({"program": program, "views": asked}),
             capture_output=True,
             text=True,
-            timeout=120 + 120 * len(views),
+            timeout=200 + 120 * len(views),
             check=False,
         )
     assert done.returncode == 0, done.stderr

@@ -19,7 +19,7 @@ def run(code: str, python_path: Path | str = "") -> str:
     environment = {k: v for k, v in os.environ.items() if k not in ("LD_LIBRARY_PATH", "WATTLENS_SIM")}
     environment["PYTHONPATH"] = f"{python_path}:{ROOT}"
     return subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200, check=True
     ).stdout
 
 
