@@ -58,11 +58,12 @@ def _calendar(facts: Facts, say: Translator) -> list[Block]:
 
 def _missed(facts: Facts, say: Translator) -> list[Block]:
     rows = []
-    for site in facts.sites:
-        figure = facts.figures[f"coverage/site/{site}"]
+    figures = {site: facts.figures[f"coverage/site/{site}"] for site in facts.sites}
+    counted = [key for key in _DEVICES if any(key in figure.dims for figure in figures.values())]
+    for site, figure in figures.items():
         share = wording.percent(figure.value) if figure.value is not None else say.translate(figure.reason)
-        rows.append((site, share, *(figure.dims[key] for key in _DEVICES if key in figure.dims)))
-    columns = (say("site"), say("coverage"), *(say(head) for key, head in _DEVICES.items() if key in figure.dims))
+        rows.append((site, share, *(figure.dims.get(key, "-") for key in counted)))
+    columns = (say("site"), say("coverage"), *(say(_DEVICES[key]) for key in counted))
     blocks: list[Block] = [ReportTable(say("coverage"), columns, tuple(rows))]
     missed = facts.by_prefix("missed/")[:10]
     if missed:

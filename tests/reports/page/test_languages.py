@@ -26,6 +26,7 @@ from reports.page.document import ReportDocument
 from reports.period import PeriodRequest
 from reports.render.charts.legible import over_texts
 from reports.render.charts.palette import KINDS
+from reports.site.invoices import CUT_ENERGY, NO_ENERGY
 from tests.reports import chains, golden, ledgers
 from wattlens.report.build import Options, build
 
@@ -117,9 +118,10 @@ BRIDGES = {
     "{} used energy but has no volume",
     "emissions on different bases are not compared: {} and {}",
     "the sites use different bases for the emissions of the grid: {} {} and {} {}",
+    *(f"{text} {{}}" for text in (CUT_ENERGY, NO_ENERGY)),
     *(f"{basis}: {{}} kWh" for basis in (gaps.BELOW, gaps.READINGS, gaps.MEAN)),
 }
-"""Put together in reports/figures/bridge.py and the measures, of several pieces."""
+"""Put together in reports/figures/bridge.py, reports/site/invoices.py and the measures, of several pieces."""
 
 
 class _Holes(dict[str, str]):

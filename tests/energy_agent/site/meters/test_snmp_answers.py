@@ -15,7 +15,7 @@ from tests.support import eventually
 def comes_to(attempt, expected):
     """Try `attempt(meter)`; on a busy machine an answer may be later than a meter waits, and the next one waits longer."""
     replies = []
-    for timeout_s in (1, 2, 4, 8, 16, 32):
+    for timeout_s in (1, 4, 16, 64):
         with contextlib.suppress(MeterError):
             replies.append(attempt(METER.model_copy(update={"timeout_s": timeout_s})))
             if replies[-1] == expected:
@@ -125,6 +125,7 @@ def test_a_late_answer_is_not_taken_for_the_next(pdu, community):
         held = []
         pdu.reset()
         with opened(pdu, community, meter) as source:
+            source.read()
             pdu.garble = lambda data: held.append(data) or []
             with pytest.raises(MeterError, match="does not respond"):
                 source.read()
@@ -137,9 +138,12 @@ def test_a_late_answer_is_not_taken_for_the_next(pdu, community):
 
 def test_an_answer_to_the_last_try_is_one(pdu, community):
     def attempt(meter):
-        pdu.requests.clear()
-        answers = iter([[], []])
-        pdu.garble = lambda data: next(answers, [data])
-        return read(pdu, community, meter).power_mw, len(pdu.requests)
+        pdu.reset()
+        with opened(pdu, community, meter) as source:
+            source.read()  # which loads pysnmp: a busy machine takes seconds for that
+            pdu.requests.clear()
+            answers = iter([[], []])
+            pdu.garble = lambda data: next(answers, [data])
+            return source.read()[0].power_mw, len(pdu.requests)
 
     comes_to(attempt, (1_850_000, 3))
