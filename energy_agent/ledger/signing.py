@@ -149,7 +149,7 @@ def load_signer(path: Path, *, follow: bool = False) -> tuple[Signer, str]:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys that the inventory enrols: (cluster, node) -> (from_ns, to_ns, key as hex)."""
+    """The keys that the inventory enrols: (cluster, node) -> (from_ns, to_ns, key as hex), () for a node without a key."""
 
     enrolled: Mapping[tuple[str, str], tuple[tuple[int, int, str], ...]] = field(default_factory=dict)
 
@@ -165,12 +165,15 @@ class Keys:
         From the day of its first enrolled key on, a node's segments are signed by a key that is enrolled when they end; on the
         day of a change also by the one before. Until then the first key of a chain must stay. A segment states its own time, so
         a replaced key could state one at which it was valid: along a chain, no key signs after one that was enrolled later.
+        An inventory that enrols keys lists every node.
 
         Args:
             header: of the segment.
             before: the key of the segment before it, "" for none.
             since_ns: the latest enrolment by which a segment before it is signed, as `since_ns` returns it.
         """
+        if (header.cluster, header.node) not in self.enrolled and any(self.enrolled.values()):
+            return "is of a node that the inventory does not list, which enrols keys"
         enrolled, t_ns = self.enrolled.get((header.cluster, header.node), ()), header.to_ns
         if header.key and self.since_ns(header) < since_ns:
             return f"is signed by {header.key[:16]}, after a key that the inventory enrols later has signed"

@@ -156,7 +156,7 @@ def build(
     total, done = sum(len(sequences) for sequences, _ in files.values()), 0
     for prefix in sorted(files):
         index._prefixes.append(prefix)
-        node, first, findings = Chain(prefix, ""), Path(), _NodeFindings(prefix)
+        node, first, findings, begun = Chain(prefix, ""), Path(), _NodeFindings(prefix), False
         for sequence, number in sorted(
             set(zip(*files.pop(prefix), strict=True)), key=lambda f: (f[0], f"{index._folders[f[1]]}/{prefix}")
         ):
@@ -170,6 +170,10 @@ def build(
                 first = path
             header = _header(node, path, sequence)
             if header is not None:
+                if header.sequence > 0 and not begun and header.from_ns % DAY_NS:
+                    text = f"the segments before {header.sequence} are missing, and may have energy of this day; copy them from the node"
+                    node.faults.append(ChainFault("missing", f"{path}: {text}"))
+                begun = True
                 index._add(number, header)
                 chain.check_header(node, path, header, keys)
             findings.take(node.faults, header)

@@ -145,13 +145,14 @@ def read_inventory(path: Path, default: str | None = None) -> Sites:
                     )
                 if key and is_small_order(bytes.fromhex(key)):
                     raise UsageError(f"{where}: key: expected the key of a node, got one that fits signatures of anybody")
+                of_node = keys.setdefault((row["cluster"], row["node"]), set())
                 if key:
-                    keys.setdefault((row["cluster"], row["node"]), set()).add((stay.from_ns, stay.to_ns, key))
+                    of_node.add((stay.from_ns, stay.to_ns, key))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path}: is not a CSV file in UTF-8: {error}") from None
-    if keys and not available():
+    if any(keys.values()) and not available():
         raise UsageError(f"{path}: has keys, and signatures require the extra `signing`: {install_hint('signing')}")
     enrolled = Keys({who: tuple(sorted(entries)) for who, entries in keys.items()})
     notices = tuple(f"{path}: {text}" for text in _shared_keys(enrolled))

@@ -167,3 +167,15 @@ def test_a_segment_signed_with_a_key_of_order_1_has_no_valid_signature(shared):
     lines[-1] = '{"kind":"signature","signature":"' + (neutral + bytes(32)).hex() + '"}'
     path.write_bytes(segment.compress("\n".join([*lines, ""]).encode()))
     assert [fault.kind for fault in chain.verify([shared]).faults] == ["signature"]
+
+
+@pytest.mark.parametrize(("listed", "code"), [(False, 1), (True, 0)])
+def test_an_inventory_that_enrols_keys_lists_every_node(shared, capsys, listed, code):
+    signer = signer_of(shared.parent / "a")
+    book(shared, "a", [5], signer=signer)
+    book(shared, "new", [5], signer=signer_of(shared.parent / "new"))
+    path = inventory(shared, f"lab,a,,,here,,,{signer.key}", *(["lab,new,,,here,,,"] if listed else []))
+    assert main(["ledger", "verify", str(shared), "--inventory", str(path)]) == code
+    assert ("the inventory does not list" in capsys.readouterr().err) is not listed
+    result, energy, _ = compact(shared, capsys, "--inventory", path)
+    assert (result, energy) == (code, {"a": HOUR_UJ} | ({"new": HOUR_UJ} if listed else {}))

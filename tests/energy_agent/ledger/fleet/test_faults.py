@@ -333,3 +333,15 @@ def test_two_processes_of_one_site_count_once(shared, capsys):
     assert (code, energy) == (1, {"fra1": HOUR_UJ})
     (manifest,) = (shared.parent / "days").rglob("manifest.json")
     assert json.loads(manifest.read_text())["refused"] == [["one_fra1", "meter:fra1:main", T0, T0 + H]]
+
+
+def test_a_day_whose_first_segments_are_missing_is_not_counted_without_them(shared, capsys):
+    book(shared, "a", [22, 23, 24, 25])
+    first, second, third, _ = segment.list_files(shared)
+    first.unlink()
+    code, energy, err = compact(shared, capsys)
+    assert (code, energy) == (1, {})
+    assert "the segments before 1 are missing" in err
+    second.unlink()
+    assert segment.read(third).header.from_ns == T0 + 24 * H  # nothing of this day is in the segments before
+    assert compact(shared, capsys, day="2026-01-02")[:2] == (0, {"a": 2 * HOUR_UJ})
