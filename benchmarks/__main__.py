@@ -8,6 +8,7 @@ NAMES = (
     "scrape",
     "hostile.web",
     "hostile",
+    "hostile.records",
     "cost",
     "top_cost",
     "faults",
