@@ -184,8 +184,8 @@ def _host_lines(start: int, cell: NodeCell, device: str, e: int) -> Iterator[str
 def _facts(devices: list[str], host: str, named: dict[str, JobPlacement]) -> Iterator[str]:
     since = f'"since_ns":{start_ns(0)},"sku":'
     for device in devices:
-        yield f'{{"device":"{device}","gain_ppm":{GAIN_PPM},"kind":"device",{since}"{SKU}"}}'
-    yield f'{{"device":"{host}","gain_ppm":{HOST_GAIN_PPM},"kind":"device",{since}"{HOST_SKU}"}}'
+        yield f'{{"counter_scope":"gpu:stated","device":"{device}","gain_ppm":{GAIN_PPM},"kind":"device",{since}"{SKU}"}}'
+    yield f'{{"counter_scope":"unknown","device":"{host}","gain_ppm":{HOST_GAIN_PPM},"kind":"device",{since}"{HOST_SKU}"}}'
     for name, stay in named.items():
         yield (
             f'{{"kind":"workload","labels":{canonical(labels(stay))},"since_ns":{start_ns(stay.start)},'

@@ -244,7 +244,7 @@ def write_node(folder: Path, node: str) -> list[int]:
     """Write a node's segments, a day each; its energy by cell, uJ."""
     first = INSTALLED.get(node, 0)
     since = FIRST_NS + first * DAY_NS
-    devices = [DeviceFacts(device(node, g), GPU_SKU, 0.02, since) for g in range(GPUS.get(node, 4))]
+    devices = [DeviceFacts(device(node, g), GPU_SKU, 0.02, since, "gpu:stated") for g in range(GPUS.get(node, 4))]
     if node in RAPL_FROM:
         devices += [DeviceFacts(part, PART_SKU, 0.05, since) for part in _packages(node)]
     else:

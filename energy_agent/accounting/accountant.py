@@ -174,7 +174,10 @@ class Accountant:
         for workload in account.held_by if sample.metered else ():
             self._recorded.see(sample.uuid, workload, method)
         since_ns = self._lost.get(sample.uuid) if account.meter is None else None
+        scope = account.counter_scope
         entries, gap = account.feed(sample, self._identity.boot_id)
+        if account.counter_scope is not scope:
+            self._describe(account.info)
         if owners is not None:
             changed = self._shares.update(sample.uuid, account.policy, account.held_by)
             self._learn([replace(self._facts[w], since_ns=sample.t_ns) for w in changed if w in self._facts])
@@ -205,7 +208,6 @@ class Accountant:
     def add_node(
         self,
         readings: Iterable[tuple[str, tuple[MeterReading, ...]]],
-        infos: Mapping[str, DeviceInfo],
         now_ns: int,
         now_boot_ns: int,
         gpus: Set[str],
@@ -217,8 +219,9 @@ class Accountant:
         """
         if self._node is None:
             return {}
+        within_gpus = any(a.counter_scope.of_module for a in self._accounts.values())
         for source, rows in readings:
-            self._pending.devices += self._node.feed(source, rows, infos)
+            self._pending.devices += self._node.feed(source, rows, within_gpus=within_gpus)
         entries, gaps = self._node.settle(now_boot_ns, gpus)
         self._pending.entries += entries
         for gap in gaps + self._node.unseen(now_ns, now_boot_ns):
@@ -418,7 +421,8 @@ class Accountant:
 
     def _describe(self, info: DeviceInfo) -> None:
         gain = self._gain.get(info.uuid, self._default_gain)
-        self._pending.devices.append(DeviceFacts(info.uuid, info.name, gain, 0))
+        scope = self._accounts[info.uuid].counter_scope
+        self._pending.devices.append(DeviceFacts(info.uuid, info.name, gain, 0, scope))
 
     def _learn(self, facts: Iterable[WorkloadFacts]) -> None:
         for fact in self._served.labelled(facts):

@@ -11,10 +11,12 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
+from energy_agent.core.boundary import CounterScope
 from energy_agent.core.energy import EVENT_REASONS, DeviceInfo, DeviceSample, Entry, Gap, Interval, Method, MigUse
 from energy_agent.core.plausible import GPU_LIMIT_UNKNOWN_MW, gpu_max_mw
 from energy_agent.core.saved_state import UNREADABLE, read_fields
 from energy_agent.metering.attribution import WHOLE, Holding, Shape, known_of, policy_for, shares
+from energy_agent.metering.counter_scope import ScopeMeter
 from energy_agent.metering.gpu import MeterState, MeterStep, SensorLimits, advance
 from energy_agent.metering.sharing.resting import Resting
 from energy_agent.metering.sharing.settlement import Settlement
@@ -30,8 +32,14 @@ TICK_NS = {"Volta": 40_000_000, "Pascal": 40_000_000}  # 20 ms, with jitter
 class SensorFor:
     """What the meter may assume of a device: as measured on it, or on a board of its name, else by its generation."""
 
-    def __init__(self, gap_ns: int, measured_tick_ns: Mapping[str, int] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        gap_ns: int,
+        measured_tick_ns: Mapping[str, int] = MappingProxyType({}),
+        counter_scope: CounterScope = CounterScope.UNKNOWN,
+    ) -> None:
         """`measured_tick_ns` is the longest tick by UUID and by product name (sensor_file)."""
+        self._counter_scope = counter_scope
         self._gap_ns = gap_ns
         self._measured = measured_tick_ns
 
@@ -39,7 +47,8 @@ class SensorFor:
         """The sensor of a device."""
         tick_ns = self._measured.get(info.uuid) or self._measured.get(info.name)
         max_mw, known = gpu_max_mw(info.name, info.power_limit_max_mw), info.power_limit_max_mw is not None
-        return SensorLimits(tick_ns or TICK_NS.get(info.architecture, TICK_DEFAULT_NS), max_mw, self._gap_ns, known)
+        tick_ns = tick_ns or TICK_NS.get(info.architecture, TICK_DEFAULT_NS)
+        return SensorLimits(tick_ns, max_mw, self._gap_ns, known, self._counter_scope)
 
 
 _meter: Callable[[MeterState], tuple[Any, ...]] = attrgetter(*MeterState.__slots__)
@@ -67,9 +76,12 @@ class DeviceAccount:
     _settlement: Settlement = field(default_factory=Settlement)
     _resting: Resting = field(default_factory=Resting)  # of a GPU in MIG mode
     _events_boot_ns: int | None = None  # when event reasons were last read
+    _scopes: ScopeMeter | None = None
+    _scope: CounterScope = CounterScope.UNKNOWN  # as measured
 
     def feed(self, sample: DeviceSample, boot_id: str) -> tuple[list[Entry], Gap | None]:
         """Book one reading."""
+        self._measure_scope(sample)
         read = sample if sample.gpu_percent is not None else replace(sample, gpu_percent=self._last_percent())
         if self.owners is not self._judged or sample.processes is not None or sample.mig is not None:
             self._judge(sample)
@@ -98,6 +110,25 @@ class DeviceAccount:
         )
         self.edge_uj = step.interval.edge_uj
         return entries, step.gap
+
+    @property
+    def counter_scope(self) -> CounterScope:
+        """What its energy counter includes: as stated, else as measured."""
+        return self._scope if self.sensor.counter_scope is CounterScope.UNKNOWN else self.sensor.counter_scope
+
+    @property
+    def scope_and_basis(self) -> tuple[str, str]:
+        """What its energy counter includes, and how that is known."""
+        scope, _, basis = self.counter_scope.partition(":")
+        is_contradicted = self._scope is not CounterScope.UNKNOWN and self._scope.of_module != self.counter_scope.of_module
+        return scope, f"{basis}, measured otherwise" if is_contradicted else basis
+
+    def _measure_scope(self, sample: DeviceSample) -> None:
+        """Compare the counter with power until that says what it includes."""
+        if self._scope is CounterScope.UNKNOWN and sample.energy_mj is not None:
+            self._scopes = self._scopes or ScopeMeter(self.sensor.gap_ns)
+            self._scopes.feed(sample)
+            self._scope = self._scopes.scope
 
     @property
     def blind(self) -> bool:
@@ -187,7 +218,9 @@ class DeviceAccount:
         """The part that survives and changes, as JSON."""
         held = None if self.held_before is None else sorted(self.held_before.weights)
         meter = None if self.meter is None else dict(zip(MeterState.__slots__, _meter(self.meter), strict=True))
-        return _encode({"meter": meter, "held": held, "event_ns": self.event_ns, "xid": sorted(self.xid.items())})
+        return _encode(
+            {"meter": meter, "held": held, "event_ns": self.event_ns, "xid": sorted(self.xid.items()), "scope": self._scope}
+        )
 
     def dump_info(self) -> str:
         """What the device is, as JSON: it changes with the driver alone."""
@@ -210,6 +243,7 @@ class DeviceAccount:
             if account.event_ns:  # a reason that this version knows and the writer did not
                 account.event_ns = dict.fromkeys(EVENT_REASONS.values(), 0) | account.event_ns
             account.xid = {int(code): int(count) for code, count in body["xid"]}
+            account._scope = CounterScope(body["scope"])
         except UNREADABLE as error:
             raise ValueError(f"not a device state: {error!r}") from error
         return account

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
-from energy_agent.core.boundary import JOURNAL_LOST, MODULES, host, is_host, part
-from energy_agent.core.energy import DeviceInfo, Entry, Gap, Identity
+from energy_agent.core.boundary import JOURNAL_LOST, host, is_host, part
+from energy_agent.core.energy import Entry, Gap, Identity
 from energy_agent.core.meters.difference import gap_of, mean_mw
 from energy_agent.core.meters.reading import MeterReading, Scope
 from energy_agent.core.saved_state import UNREADABLE, read_fields
@@ -35,7 +35,6 @@ class NodePlan:
     """
 
     record: str | None  # the meter of record of the whole node
-    module: str  # auto | yes | no: whether a GPU's counter contains its processor
     sources: Mapping[str, tuple[int, float]]
     gpu_gain: float
     record_max_mw: int | None = None
@@ -92,8 +91,11 @@ class NodeAccount:
         elif entries or gap is not None:
             curve.extend(boot_ns, entries, 0 if gap is None else gap.bound_uj)
 
-    def feed(self, source: str, readings: Iterable[MeterReading], infos: Mapping[str, DeviceInfo]) -> list[DeviceFacts]:
-        """Readings of one meter; returns facts of devices that are recorded from now on."""
+    def feed(self, source: str, readings: Iterable[MeterReading], *, within_gpus: bool = False) -> list[DeviceFacts]:
+        """Readings of one meter; returns facts of devices that are recorded from now on.
+
+        `within_gpus`: the energy of the GPUs includes processors and memory.
+        """
         gap_ns, gain = self.plan.sources[source]
         facts = []
         for reading in readings:
@@ -101,7 +103,7 @@ class NodeAccount:
             first, is_first = self._first_answer(source, reading), meter.state is None
             step = advance(meter.state, reading, self.identity.boot_id, gap_ns)
             meter.state, meter.power_mw = step.state, _power_mw(reading, step.interval)
-            device = self._device(source, reading, infos)
+            device = self._device(source, reading, within_gpus=within_gpus)
             if device is None:
                 meter.settled = step.state
                 continue
@@ -254,23 +256,17 @@ class NodeAccount:
     def _max_mw(self, source: str) -> int | None:
         return self.plan.record_max_mw if source == self.plan.record else None
 
-    def _device(self, source: str, reading: MeterReading, infos: Mapping[str, DeviceInfo]) -> str | None:
+    def _device(self, source: str, reading: MeterReading, *, within_gpus: bool) -> str | None:
         """Where it is recorded; None: nowhere, since something that is recorded contains it, or it contains its GPU."""
         if reading.scope is Scope.NODE:
             return self._host if source == self.plan.record else None
-        if reading.scope not in (Scope.PACKAGE, Scope.DRAM) or self.plan.record is not None or self._module(infos):
+        if reading.scope not in (Scope.PACKAGE, Scope.DRAM) or self.plan.record is not None or within_gpus:
             return None
         return part(self._host, reading.domain)
 
     @property
     def _host(self) -> str:
         return host(self.identity.cluster, self.identity.node)
-
-    def _module(self, infos: Mapping[str, DeviceInfo]) -> bool:
-        """A superchip's GPU counts its processor and memory too (Zeus, pull request 172)."""
-        if self.plan.module != "auto":
-            return self.plan.module == "yes"
-        return any(name in info.name for info in infos.values() for name in MODULES)
 
     def _judge(self, device: str, gap: Gap | None) -> None:
         if is_host(device) and self.plan.record is not None:

@@ -51,6 +51,7 @@ def device_view(
         edge_uj=account.edge_uj,
         event_ns=event_ns,
         gap_bound_uj=recorded.totals.gap_bound(account.info.uuid, metered=metered) if bounded else None,
+        counter_scope=account.scope_and_basis,
         sharing=account.policy if up else "",
     )
 

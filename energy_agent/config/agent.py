@@ -65,6 +65,13 @@ class NvmlSource(Section):
     calibration: dict[str, Ratio] = Field(
         default_factory=dict, description="GPU UUID -> gain uncertainty of its calibrated sensor"
     )
+    counter_scope: Literal["gpu", "module"] | None = Field(
+        None,
+        description=(
+            "what the energy counters of the GPUs include: the GPU, or its module with processor and memory (RAPL is then a "
+            "metric, not in the ledger)"
+        ),
+    )
     sensor_profile: Path | None = Field(
         None,
         description="file that `wattlens doctor --sensors --json` wrote; replaces the assumed timing of the energy counters",

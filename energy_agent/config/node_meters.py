@@ -123,13 +123,6 @@ class NodeMeters(Section):
     ledger: Literal["auto", "redfish", "ipmi", "psu", "none"] = Field(
         "auto", description="the meter of record of the whole node; auto: the first configured of redfish, psu, ipmi"
     )
-    module: Literal["auto", "yes", "no"] = Field(
-        "auto",
-        description=(
-            "whether a GPU's counter includes its processor (GH200, GB200): RAPL is then exported as a metric, not in "
-            "the ledger"
-        ),
-    )
     rapl: Rapl = Rapl()
     redfish: NodeRedfishConfig | None = Field(None, description="the Redfish service of the node's management controller")
     ipmi: Ipmi | None = Field(None, description="power by IPMI DCMI, through `ipmitool`")

@@ -21,8 +21,20 @@ NO_SENSOR: Final = "no energy counter and no power readings"
 CLOCK_WENT_BACK: Final = "the clock went back"
 """Reason of a gap without length: UTC was set back, so the device's time begins again there."""
 
-MODULES: Final = ("GH200", "GB200", "GB300")
-"""Parts of the names of GPUs whose own counter includes processors and memory of their module."""
+
+class CounterScope(StrEnum):
+    """What a GPU's energy counter includes, with its basis. It never follows from the name of the product."""
+
+    GPU_STATED = "gpu:stated"
+    MODULE_STATED = "module:stated"  # and processors and memory of its module
+    GPU_MEASURED = "gpu:measured"
+    MODULE_MEASURED = "module:measured"
+    UNKNOWN = "unknown"
+
+    @property
+    def of_module(self) -> bool:
+        """The counter includes the module, whichever the basis."""
+        return self in (CounterScope.MODULE_STATED, CounterScope.MODULE_MEASURED)
 
 
 class Boundary(StrEnum):

@@ -141,6 +141,7 @@ class DeviceSample:
     processes: tuple[ProcessUse, ...] | None = None  # None: not read this time
     mig: tuple[MigUse, ...] | None = None  # the MIG devices; None: MIG is off, or not read this time
     absent: Mapping[str, str] = field(default_factory=dict)
+    module_power_mw: int | None = None  # instant, of the GPU with processor and memory of its module; never in `absent`
 
     @property
     def metered(self) -> bool:

@@ -33,6 +33,7 @@ class DeviceView:
     edge_uj: int | None  # None before its first interval
     event_ns: Mapping[str, int] = field(default_factory=dict)  # clock-event reason -> ns it was set
     gap_bound_uj: int | None = 0  # upper bound of energy that no sensor saw; None: nothing bounds it
+    counter_scope: tuple[str, str] = ("unknown", "")  # what its energy counter includes, and how that is known
     sharing: str = ""  # policy by which its owners share it; "": nobody holds it, or that is not known
 
     @property

@@ -74,6 +74,8 @@ def put(view: DeviceView, simulated: bool, families: FamilySamples) -> None:
         return
     for name, reason in sample.absent.items():
         families["gpu_absent_info"].append(((*ids, name, reason), "1"))
+    if sample.energy_mj is not None:
+        families["gpu_counter_scope_info"].append(((*ids, *view.counter_scope), "1"))
     if sample.metered:
         _put_energy(ids, view, sample, families)
     if view.gap_bound_uj is not None:

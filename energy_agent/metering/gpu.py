@@ -20,7 +20,7 @@ an interval. Between two intervals that share a reading the edges are the same e
 
 from dataclasses import dataclass, replace
 
-from energy_agent.core.boundary import NO_SENSOR
+from energy_agent.core.boundary import NO_SENSOR, CounterScope
 from energy_agent.core.energy import DeviceSample, Gap, Interval, Method
 from energy_agent.core.meters.difference import CounterFault, ceiling_uj, energy_uj, gap_of, growth_uj, start_of, trapezoid_uj
 from energy_agent.core.units import NS_PER_S, UJ_PER_MJ
@@ -40,6 +40,7 @@ class SensorLimits:
         tick_ns: the longest time between two ticks of the energy counter, jitter included.
         power_max_mw: what the device can draw at most, transients included; bounds every gap and unmasks impossible readings.
         gap_ns: readings further apart than this are a gap in our own readings: the counter bridges it, integration cannot.
+        counter_scope: what its energy counter includes.
         limit_known: the device reports its highest power limit; else `power_max_mw` is that of any board, and what a device
             without sensor draws has no bound.
     """
@@ -48,6 +49,7 @@ class SensorLimits:
     power_max_mw: int
     gap_ns: int
     limit_known: bool = True
+    counter_scope: CounterScope = CounterScope.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,7 +232,7 @@ class Agent:
         gpus = {"not found yet"} if self.sampler.node.reason == "starting" else self.sampler.devices.keys()
         read = meters.drain()
         now = (self.clock.utc_ns(), self.clock.boot_ns())
-        self._disbelieved = self.accountant.add_node(read, self.sampler.infos, *now, gpus)
+        self._disbelieved = self.accountant.add_node(read, *now, gpus)
 
     def _join_tokens(self, entries: list[Entry]) -> None:
         """What engines did and what was recorded to their devices, over the same intervals."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
 
+from energy_agent.core.boundary import CounterScope
 from energy_agent.ledger.rows.kinds import INT64_MAX
 
 NOBODY = 0
@@ -252,6 +253,7 @@ class MeteredDevice:
     first_ns: int = 0
     last_ns: int = INT64_MAX
     sku: str = ""
+    counter_scope: str = CounterScope.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

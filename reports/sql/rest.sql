@@ -91,7 +91,8 @@ LIMIT 50;
 
 -- seen: for how long each device was metered, and from when to when.
 SELECT s.site, s.cluster, s.node, s.device, sum(s.metered_ns) AS metered_ns, sum(s.gap_ns) AS gap_ns,
-       coalesce(min(s.first_ns), 0) AS first_ns, max(s.last_ns) AS last_ns, coalesce(max(g.sku), '') AS sku
+       coalesce(min(s.first_ns), 0) AS first_ns, max(s.last_ns) AS last_ns, coalesce(max(g.sku), '') AS sku,
+       coalesce(max(g.counter_scope), 'unknown') AS counter_scope
 FROM classed_span AS s LEFT JOIN gain AS g ON g.site = s.site AND g.device = s.device
 WHERE s.class = 'gpu' AND s.workload = ''
 GROUP BY s.site, s.cluster, s.node, s.device ORDER BY s.site, s.cluster, s.node, s.device;

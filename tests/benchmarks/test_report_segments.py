@@ -80,7 +80,8 @@ def entries_of(node, cell):
 def node_segments(fleet, node, days):
     """(name, bytes, SHA-256) of every segment of a node, by the product's own book."""
     identity = Identity(CLUSTER, node_name(node), BOOT, VERSION, True)
-    devices = [DeviceFacts(device_name(node, gpu), "NVIDIA H100 80GB HBM3", 0.05, start_ns(0)) for gpu in range(GPUS)]
+    facts = ("NVIDIA H100 80GB HBM3", 0.05, start_ns(0), "gpu:stated")
+    devices = [DeviceFacts(device_name(node, gpu), *facts) for gpu in range(GPUS)]
     devices.append(DeviceFacts(host_name(node), "node meter", 0.02, start_ns(0)))
     book, head = Book(), ChainEnd()
     for day in days:

@@ -68,8 +68,13 @@ class ReplayedNvml:
 
     def field_values(self, device: object, ids: Sequence[int]) -> list[FieldValue]:
         """As captured; energy goes on."""
-        fields = {f: (code, value) for f, code, value in self._device(device)["fields"]}
-        answers = [FieldValue(i, *fields.get(i, (abi.NOT_SUPPORTED, 0))) for i in ids]
+        return self.scoped_field_values(device, [(field, 0) for field in ids])
+
+    def scoped_field_values(self, device: object, fields: Sequence[tuple[int, int]]) -> list[FieldValue]:
+        """As captured, of scope 0 alone; energy goes on."""
+        captured = {f: (code, value) for f, code, value in self._device(device)["fields"]}
+        none = abi.NOT_SUPPORTED, 0
+        answers = [FieldValue(field, *(none if scope else captured.get(field, none))) for field, scope in fields]
         energy, _ = self._now(device)
         return [
             FieldValue(a.field_id, a.code, energy) if a.field_id == abi.FIELD_TOTAL_ENERGY and a.code == 0 and energy else a

@@ -36,10 +36,10 @@ def up(poller, wanted=True, reason="", seconds=20.0):
 
 def recorded_energy(readings, source):
     """(first, last reading in UTC ns, entries, gaps) of a node without GPUs."""
-    account = NodeAccount(Identity("c", "n", "b", "v", False), NodePlan(source, "auto", {source: (2_500_000_000, 0.05)}, 0.05))
+    account = NodeAccount(Identity("c", "n", "b", "v", False), NodePlan(source, {source: (2_500_000_000, 0.05)}, 0.05))
     for name, rows in readings:
         assert name == source
-        account.feed(name, rows, {})
+        account.feed(name, rows)
     entries, gaps = account.settle(readings[-1][1][0].boot_ns, set())
     return readings[0][1][0].t_ns, readings[-1][1][0].t_ns, entries, gaps
 

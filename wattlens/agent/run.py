@@ -21,6 +21,7 @@ from energy_agent.config import agent as configuration
 from energy_agent.config.agent import Config, Web
 from energy_agent.config.messages import NAME
 from energy_agent.config.node_meters import IN_THE_CLEAR
+from energy_agent.core.boundary import CounterScope
 from energy_agent.core.energy import Identity
 from energy_agent.core.errors import UsageError
 from energy_agent.core.health import GPM, PCIE_THROUGHPUT
@@ -249,7 +250,7 @@ def _node_plan(config: Config, meters: MeterPoller) -> NodePlan:
     }
     gpu_gain = max([nvml.gain_uncertainty_ratio, *nvml.calibration.values()])
     most_w = getattr(node, node.record).max_power_w if node.record is not None else None
-    return NodePlan(node.record, node.module, sources, gpu_gain, None if most_w is None else round(most_w * 1000))
+    return NodePlan(node.record, sources, gpu_gain, None if most_w is None else round(most_w * 1000))
 
 
 def simulated_environ(directory: Path | None) -> dict[str, str]:
@@ -268,9 +269,11 @@ def simulated_environ(directory: Path | None) -> dict[str, str]:
 
 
 def _sensors(config: Config) -> SensorFor:
-    profile = config.sources.nvml.sensor_profile
+    nvml = config.sources.nvml
     period_ns = round(config.sampling.period_s * NS_PER_S)
-    return SensorFor(gap_threshold_ns(period_ns), tick_ns_by_board(profile) if profile else {})
+    scope = CounterScope.UNKNOWN if nvml.counter_scope is None else CounterScope(f"{nvml.counter_scope}:stated")
+    ticks_ns = tick_ns_by_board(nvml.sensor_profile) if nvml.sensor_profile else {}
+    return SensorFor(gap_threshold_ns(period_ns), ticks_ns, scope)
 
 
 def _reader_options(config: Config, environ: Mapping[str, str]) -> ReaderOptions:

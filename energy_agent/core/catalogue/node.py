@@ -81,6 +81,11 @@ CATALOGUE: tuple[Signal, ...] = (
     Signal("gpu_absent_info", "info", "", "Why a reading of this GPU is absent; field device: all readings are absent.",
            (*GPU, "field", "reason"), "Present only while the reading is absent."),
     # GPU: energy
+    Signal("gpu_counter_scope_info", "info", "",
+           "What the GPU's energy counter includes: gpu, module (with processor and memory), or unknown.",
+           (*GPU, "scope", "basis"),
+           "Always 1; basis: stated (sources.nvml.counter_scope), measured (against instant power of each scope), or stated, "
+           "measured otherwise. Present only while the GPU has an energy counter."),
     Signal("gpu_energy_joules_total", "counter", "joules", "Energy of the GPU, by measurement method.", (*GPU, "method"),
            _ENERGY + " Methods are disjoint: counter, bridged, integrated; their sum is the energy of the GPU. A method is "
            "present if the GPU has its sensor."),

@@ -22,15 +22,16 @@ from energy_agent.devices.port import DeviceGone, Mark
 RETRY_OFF_NS = 10 * NS_PER_S
 NEW_PROCESS_MEMORY_B = 8 << 20  # a CUDA context takes far more: a change of this size means somebody came or went
 
-_FIELDS = {
-    abi.FIELD_TOTAL_ENERGY: "energy_mj",
-    abi.FIELD_POWER_INSTANT: "power_mw",
-    abi.FIELD_POWER_AVERAGE: "power_average_mw",
-    abi.FIELD_CURRENT_POWER_LIMIT: "power_limit_mw",
-    abi.FIELD_REQUESTED_POWER_LIMIT: "power_limit_requested_mw",
-    abi.FIELD_MEMORY_TEMPERATURE: "memory_temperature_c",
+_FIELDS = {  # (number, scope)
+    (abi.FIELD_TOTAL_ENERGY, 0): "energy_mj",
+    (abi.FIELD_POWER_INSTANT, 0): "power_mw",
+    (abi.FIELD_POWER_INSTANT, abi.POWER_SCOPE_MODULE): "module_power_mw",
+    (abi.FIELD_POWER_AVERAGE, 0): "power_average_mw",
+    (abi.FIELD_CURRENT_POWER_LIMIT, 0): "power_limit_mw",
+    (abi.FIELD_REQUESTED_POWER_LIMIT, 0): "power_limit_requested_mw",
+    (abi.FIELD_MEMORY_TEMPERATURE, 0): "memory_temperature_c",
 }
-_FAST_FIELDS = (abi.FIELD_TOTAL_ENERGY, abi.FIELD_POWER_INSTANT)
+_FAST_FIELDS = tuple(field for field in _FIELDS if field[0] in (abi.FIELD_TOTAL_ENERGY, abi.FIELD_POWER_INSTANT))
 _ALL_FIELDS = tuple(_FIELDS)
 
 
@@ -98,18 +99,20 @@ class DeviceReader:
         """Release what is held in the driver for this device."""
         self._use.close()
 
-    def _read_fields(self, ids: tuple[int, ...], values: dict[str, Any], absent: dict[str, str]) -> None:
+    def _read_fields(self, fields: tuple[tuple[int, int], ...], values: dict[str, Any], absent: dict[str, str]) -> None:
         self._mark("GetFieldValues")
         try:
-            answers = self._nvml.field_values(self.handle, ids)
+            answers = self._nvml.scoped_field_values(self.handle, fields)
         except NvmlError as error:
             if error.code not in OFF:
                 raise DeviceGone(error.name, error.call) from None
-            answers = [abi.FieldValue(i, error.code, 0) for i in ids]
-        for answer in answers:
-            name = _FIELDS[answer.field_id]
+            answers = [abi.FieldValue(number, error.code, 0) for number, _ in fields]
+        for field, answer in zip(fields, answers, strict=True):
+            name = _FIELDS[field]
             if answer.code == abi.SUCCESS:
                 values[name] = answer.value
+            elif name == "module_power_mw":
+                pass  # most boards do not have it
             elif answer.code in GONE:
                 raise DeviceGone(abi.CODE_NAMES.get(answer.code, str(answer.code)), f"field {answer.field_id}")
             else:

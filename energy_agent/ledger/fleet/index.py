@@ -171,7 +171,7 @@ def build(
             header = _header(node, path, sequence)
             if header is not None:
                 if header.sequence > 0 and not begun and header.from_ns % DAY_NS:
-                    text = f"the segments before {header.sequence} are missing, and may have energy of this day; copy them from the node"
+                    text = f"the segments before {header.sequence} are missing, and may have energy of this day; copy them"
                     node.faults.append(ChainFault("missing", f"{path}: {text}"))
                 begun = True
                 index._add(number, header)

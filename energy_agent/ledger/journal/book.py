@@ -248,7 +248,7 @@ def from_text(body: Any) -> Book:
         book.facts[key_of(fact)] = fact
     for component, texts in body["states"].items():
         book.states[str(component)] = {str(key): str(text) for key, text in texts.items()}
-    book.ends.update({str(name): int(t_ns) for name, t_ns in body.get("ends", {}).items()})
+    book.ends.update({str(name): int(t_ns) for name, t_ns in body["ends"].items()})
     book.ended.update({str(name): int(t_ns) for name, t_ns in body["ended"].items()})
     for name, rows in body["totals"].items():
         part = book.totals.sums.setdefault(str(name), {})

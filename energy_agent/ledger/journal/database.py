@@ -19,7 +19,7 @@ from energy_agent.core.energy import Identity
 from energy_agent.core.errors import JournalError, UsageError
 from energy_agent.core.units import NS_PER_S
 
-FORMAT: Final = 6
+FORMAT: Final = 7
 """Number of these tables and of the texts in them, in the file's header. No other is read or converted."""
 APPLICATION_ID: Final = 0x57744C4A  # "WtLJ", in the file's header
 PAGE_B: Final = 4096

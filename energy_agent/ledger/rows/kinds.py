@@ -10,6 +10,7 @@ from enum import StrEnum
 from operator import add, attrgetter
 from typing import Any, Final
 
+from energy_agent.core.boundary import CounterScope
 from energy_agent.core.energy import Action, Method, State, WorkloadFacts
 from energy_agent.core.proof import Analysis, PairedBlocks
 from energy_agent.core.units import NS_PER_S
@@ -111,13 +112,15 @@ class PhaseRow:
 class DeviceFacts:
     """What an auditor must know of a device, effective from `since_ns`.
 
-    `gain_uncertainty_ratio` bounds the systematic error of its sensor (0.05: 5 %).
+    `gain_uncertainty_ratio` bounds the systematic error of its sensor (0.05: 5 %). `counter_scope` is what a GPU's
+    energy counter includes, one of `CounterScope`; any other text is unknown.
     """
 
     uuid: str
     sku: str
     gain_uncertainty_ratio: float
     since_ns: int
+    counter_scope: str = CounterScope.UNKNOWN
 
     @property
     def gain_ppm(self) -> int:
@@ -274,8 +277,8 @@ def _workload(*, workload: str, since_ns: int, workload_kind: str, labels: dict[
     return WorkloadFacts(workload, since_ns, workload_kind, labels)
 
 
-def _device(*, device: str, since_ns: int, sku: str, gain_ppm: int) -> DeviceFacts:
-    return DeviceFacts(device, sku, gain_ppm / PPM, since_ns)
+def _device(*, device: str, since_ns: int, sku: str, gain_ppm: int, counter_scope: str) -> DeviceFacts:
+    return DeviceFacts(device, sku, gain_ppm / PPM, since_ns, counter_scope)
 
 
 _BLOCK: Final = ("uj", "work", "ns", "itl_us", "itl_count")
@@ -392,9 +395,9 @@ _ENTRIES: Final = (
     RowType(
         "device",
         DeviceFacts,
-        {"device": Form.TEXT, "since_ns": Form.COUNT, "sku": Form.TEXT, "gain_ppm": Form.RATIO},
+        {"device": Form.TEXT, "since_ns": Form.COUNT, "sku": Form.TEXT, "gain_ppm": Form.RATIO, "counter_scope": Form.TEXT},
         ("since_ns", "since_ns"),
-        merge={"sku": _later, "gain_uncertainty_ratio": _later},
+        merge={"sku": _later, "gain_uncertainty_ratio": _later, "counter_scope": _later},
         paths={"device": "uuid"},
         make=_device,
         is_fact=True,

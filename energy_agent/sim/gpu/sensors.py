@@ -30,6 +30,7 @@ SENSOR_PARAMETERS: Final[Mapping[str, SensorParameter]] = MappingProxyType(
     {
         "has_counter": _FLAG, "has_instant": _FLAG, "has_average": _FLAG, "usage_is_average": _FLAG, "clock_shared": _FLAG,
         "counter_sampled": _FLAG, "counter_lag_ms": SensorParameter(0, 500),
+        "module_w": SensorParameter(0, 2000), "counter_of_module": _FLAG,
         "tick_ms": _PERIOD, "tick_jitter_ms": _JITTER, "tick_phase_ms": _PHASE,
         "window_ms": SensorParameter(1, 2000),
         "power_clock": SensorParameter(0, 2, ("counter", "own", "read")),

@@ -4,7 +4,8 @@ At other sites building meters, invoices that replace them, or meters of all nod
 hosts, processors and memory (RAPL) counted is `energy.outside_inventory`. Processors and memory are estimated apart, each for
 the time for which neither they nor their host were metered: the power of the hardware (`HostHardware`) times that time, up to
 that of the node's longest metered GPU. So no energy is metered and estimated at the same time; nor is a module whose GPU's
-counter contains its processor. Workloads take the estimate by their share of the node's GPU time, and what is left is
+counter is known to contain its processor. Where nobody stated what the counters of a node's GPUs contain, they may contain it:
+the lower bound of its estimate is 0. Workloads take the estimate by their share of the node's GPU time, and what is left is
 unallocated; groups and that rest sum to the total, to the microjoule. No PUE is applied. Fans, network cards and losses of
 power supplies are not estimated.
 
@@ -12,12 +13,13 @@ CO2e is this energy at the site's own mean grid intensity, location-based; CodeC
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from fractions import Fraction
 from math import ceil, floor
 from typing import Final
 
-from energy_agent.core.boundary import MODULES
+from energy_agent.core.boundary import CounterScope
 from energy_agent.core.units import NS_PER_H, NS_PER_S, UJ_PER_J, split_integer
 from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.site.building.ratio import Amount
@@ -57,11 +59,13 @@ class HostCoverage:
         node: with its metered times.
         hardware: as declared; None if it is not.
         unmetered_ns: time by component for which a GPU of the node was metered, and neither it nor its host was.
+        scope: what the energy counters of the node's GPUs include.
     """
 
     node: MeteredNode
     hardware: HostHardware | None
     unmetered_ns: Mapping[str, int]
+    scope: CounterScope
 
     @property
     def kind(self) -> str:
@@ -105,7 +109,8 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
                          dims={"site": name}, reason=why)  # fmt: skip
     if not rows:
         return
-    yield from _of(evidence, "", {}, rows)
+    counted = [each.scope for each in host_coverage(evidence) if each.hardware is not None]
+    yield from _of(evidence, "", {f"nodes_{scope}": str(counted.count(scope)) for scope in CounterScope}, rows)
     yield from _of(evidence, ".unattributed", {}, [r for r in rows if r.part == NOBODY])
     who = evidence.sums.parts
     named: dict[str, Callable[[HostEstimate], str]] = {
@@ -137,6 +142,7 @@ def host_estimates(evidence: PeriodEvidence) -> list[HostEstimate]:
         shares.append((NOBODY, max(0, node.gpu_ns - sum(gpu_ns for _, gpu_ns in shares))))
         for component, power in hardware.powers.items():
             if each.unmetered_ns[component]:
+                power = replace(power, low_w=Decimal(0)) if each.scope is CounterScope.UNKNOWN else power
                 rows += _split(node.site, component, power, each.unmetered_ns[component], shares)
     return rows
 
@@ -157,17 +163,24 @@ def host_coverage(evidence: PeriodEvidence) -> list[HostCoverage]:
     """Nodes with GPUs at sites whose inventory ends at its GPUs."""
     nodes = [node for node in evidence.sums.nodes if node.gpu_ns]
     sites = {name for name in {node.site for node in nodes} if boundary(evidence, name) == "gpu"}
-    modules = {(d.site, d.cluster, d.node) for d in evidence.sums.seen if any(name in d.sku for name in MODULES)}
+    scopes: dict[tuple[str, str, str], set[str]] = {}
+    for device in evidence.sums.seen:
+        scopes.setdefault((device.site, device.cluster, device.node), set()).add(device.counter_scope)
     rows = []
     for node in nodes:
         if node.site in sites:
-            is_module = (node.site, node.cluster, node.node) in modules
+            scope = _scope_of(scopes.get((node.site, node.cluster, node.node), set()))
             rest = {
-                component: 0 if is_module else _unmetered_ns(node, metered_ns)
+                component: 0 if scope.of_module else _unmetered_ns(node, metered_ns)
                 for component, metered_ns in (("cpu", node.cpu_ns), ("ram", node.ram_ns))
             }
-            rows.append(HostCoverage(node, host_of(node.cluster, node.node, evidence.organisation.hosts), rest))
+            rows.append(HostCoverage(node, host_of(node.cluster, node.node, evidence.organisation.hosts), rest, scope))
     return rows
+
+
+def _scope_of(scopes: set[str]) -> CounterScope:
+    """What the counters of a node's GPUs include; unknown where they differ."""
+    return next((scope for scope in CounterScope if scopes == {scope}), CounterScope.UNKNOWN)
 
 
 def _unmetered_ns(node: MeteredNode, metered_ns: int) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Final
 
+from energy_agent.core.boundary import CounterScope
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
@@ -120,6 +121,8 @@ def _hosts(facts: Facts, say: Translator) -> list[Block]:
         powers = [f for f in facts.by_prefix("estimate.host.power/") if f.dims["nodes"] != "0"]
         used = "; ".join(dict.fromkeys(f"{f.dims['node']}: {f.dims['basis']}" for f in powers))
         blocks.append(Note(say("host_estimates_explained", basis=used)))
+        nodes = {scope.replace(":", "_"): wording.count(int(total.dims[f"nodes_{scope}"])) for scope in CounterScope}
+        blocks.append(Note(say("counter_scopes", **nodes)))
         co2e = _co2e_of(facts, total)
         if co2e.value is None:
             blocks.append(Note(say("estimates_without_co2e", reason=say.translate(co2e.reason))))

@@ -215,13 +215,13 @@ def test_namespaces_and_owners_without_a_metered_gpu_have_no_energy():
 def test_host_energy_is_bounded_and_has_an_owner_where_a_gpu_has_no_sensor(tmp_path):
     """The host is what the node's meter counts beyond the GPUs, so that it holds what this GPU drew."""
     made = Boards(tmp_path, [(set(), True, False)])
-    plan = NodePlan("redfish", "auto", {"redfish": (60 * SECOND, 0.02)}, 0.05)
+    plan = NodePlan("redfish", {"redfish": (60 * SECOND, 0.02)}, 0.05)
     made.accountant._node = account = NodeAccount(IDENTITY, plan)
     for _ in range(6):
         made.sweep()
         now = T0 + made.now_s * SECOND, made.now_s * SECOND + 10**12
         reading = MeterReading("node", Scope.NODE, *now, energy_uj=made.now_s * 10**9)
-        made.accountant.add_node([("redfish", (reading,))], made.infos, *now, {"GPU-0"})
+        made.accountant.add_node([("redfish", (reading,))], *now, {"GPU-0"})
         made.commit()
     cells = [row for row in made.rows(Cell) if row.device == "host:c:n"]
     assert {row.workload for row in cells} == {"work-0"}

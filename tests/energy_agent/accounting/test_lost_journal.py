@@ -21,7 +21,7 @@ from energy_agent.ledger.reading import read_rows
 from energy_agent.ledger.rows.kinds import Cell, GapRow
 from energy_agent.owners.processes import ProcessOwners
 from tests.energy_agent.accounting.test_accountant import SECOND, T0, UUIDS, Node, full_disk
-from tests.energy_agent.accounting.test_node import HOST, IDENTITY, S, info, node, plan
+from tests.energy_agent.accounting.test_node import HOST, IDENTITY, S, node, plan
 from tests.energy_agent.ledger.cases import set_format
 from tests.energy_agent.node import test_clock_steps as agents
 from tests.energy_agent.runtime.loop.test_timing import HOUR
@@ -154,7 +154,7 @@ def test_a_hosts_rows_that_are_let_go_widen_its_gap_to_the_next_reading(tmp_path
     assert accountant.restore({Component.LOST_READINGS: {HOST: "0"}}, Totals(), (), 100 * S) == []
 
     def feed(t_s):
-        accountant.add_node([("redfish", (node(t_s, uj=t_s * 10**6),))], info(), t_s * S, t_s * S, set())
+        accountant.add_node([("redfish", (node(t_s, uj=t_s * 10**6),))], t_s * S, t_s * S, set())
         return accountant.batch()
 
     feed(110)
@@ -172,8 +172,8 @@ def test_a_hosts_rows_that_are_let_go_widen_its_gap_to_the_next_reading(tmp_path
 def test_a_host_has_a_gap_to_the_first_answer_of_its_meter(most):
     account = NodeAccount(IDENTITY, plan(most=most), lost={HOST: 0})
     assert account.unseen(100 * S, 100 * S) == []
-    account.feed("redfish", [node(110, uj=7)], info())
-    account.feed("redfish", [node(120, uj=8)], info())
+    account.feed("redfish", [node(110, uj=7)])
+    account.feed("redfish", [node(120, uj=8)])
     _, gaps = account.settle(120 * S, set())
     assert gaps == [Gap(HOST, 0, 110 * S, 110 * 10_000 * 10**6, JOURNAL_LOST)]
     assert account.lost == {}
@@ -185,7 +185,7 @@ def test_a_meter_that_does_not_answer_for_long_shares_no_time_with_the_gap_befor
     gaps = []
     for t in (100, 110, 150, 190):
         gaps += account.unseen(t * S, t * S)
-    account.feed("redfish", [node(200, uj=7)], info())
+    account.feed("redfish", [node(200, uj=7)])
     gaps += account.settle(200 * S, set())[1]
     assert [(gap.start_ns // S, gap.end_ns // S) for gap in gaps] == [(0, 100), (100, 150), (150, 190), (190, 200)]
     first, *rest = [gap.reason.removeprefix(UNBOUNDED) for gap in gaps]

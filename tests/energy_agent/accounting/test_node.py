@@ -6,23 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from energy_agent.accounting.accountant import Accountant
+from energy_agent.accounting.device import SensorFor
 from energy_agent.accounting.node import NEVER, PATIENCE_NS, NodeAccount, NodePlan
-from energy_agent.core.boundary import Boundary, boundary, is_gpu, part
-from energy_agent.core.energy import DeviceInfo, Entry, Identity, Method, State
+from energy_agent.core.boundary import Boundary, CounterScope, boundary, is_gpu, part
+from energy_agent.core.energy import DeviceInfo, DeviceSample, Entry, Identity, Method, State
 from energy_agent.core.meters.reading import MeterReading, Scope
+from energy_agent.ledger.journal.journal import Totals
+from energy_agent.owners.processes import ProcessOwners
 
 S = 10**9
 IDENTITY = Identity("c", "n", "boot", "v", True)
 HOST = "host:c:n"
 
 
-def plan(record="redfish", module="auto", gain=0.05, most=None):
+def plan(record="redfish", gain=0.05, most=None):
     names = ("redfish", "ipmi", "psu", "rapl")
-    return NodePlan(record, module, dict.fromkeys(names, (25 * S, gain)), 0.05, most)
-
-
-def info(name="NVIDIA H100 80GB HBM3", uuid="g"):
-    return {uuid: DeviceInfo(uuid, 0, name, "Hopper", "0", "580")}
+    return NodePlan(record, dict.fromkeys(names, (25 * S, gain)), 0.05, most)
 
 
 def node(t_s, uj=None, mw=None, scope=Scope.NODE, domain="node"):
@@ -42,9 +42,9 @@ def test_with_a_meter_of_record_the_rest_is_the_host_and_rapl_is_shown_only():
     account = NodeAccount(IDENTITY, plan())
     begin(account)
     for t in (0, 10):
-        account.feed("rapl", [node(t, uj=t * 10**8, scope=Scope.PACKAGE, domain="package-0")], info())
-        account.feed("redfish", [node(t, uj=t * 10**9)], info())
-        account.feed("ipmi", [node(t, mw=900_000)], info())
+        account.feed("rapl", [node(t, uj=t * 10**8, scope=Scope.PACKAGE, domain="package-0")])
+        account.feed("redfish", [node(t, uj=t * 10**9)])
+        account.feed("ipmi", [node(t, mw=900_000)])
     gpu(account, 12, 7 * 12 * 10**8, 0)
     entries, gaps = account.settle(12 * S, {"g"})
     assert gaps == []
@@ -58,8 +58,8 @@ def test_without_one_processors_are_devices_of_their_own_and_the_boundary_is_nev
     account = NodeAccount(IDENTITY, plan(record=None))
     begin(account)
     for t in (0, 10):
-        account.feed("rapl", [node(t, uj=t * 10**8, scope=Scope.PACKAGE, domain="package-0")], info())
-        account.feed("ipmi", [node(t, mw=900_000)], info())
+        account.feed("rapl", [node(t, uj=t * 10**8, scope=Scope.PACKAGE, domain="package-0")])
+        account.feed("ipmi", [node(t, mw=900_000)])
     gpu(account, 10, 10**9, 0)
     entries, _ = account.settle(10 * S, {"g"})
     assert [(e.device, e.energy_uj) for e in entries] == [(part(HOST, "package-0"), 10**9)]
@@ -67,27 +67,18 @@ def test_without_one_processors_are_devices_of_their_own_and_the_boundary_is_nev
     assert not any(is_gpu(e.device) for e in entries)
 
 
-@pytest.mark.parametrize(
-    ("module", "name", "recorded"),
-    [
-        ("auto", "NVIDIA GH200 480GB", False),
-        ("auto", "NVIDIA GB200", False),
-        ("auto", "NVIDIA H200", True),
-        ("no", "NVIDIA GH200 480GB", True),
-        ("yes", "NVIDIA H100 80GB HBM3", False),
-    ],
-)
-def test_a_module_is_never_summed_with_its_gpu(module, name, recorded):
-    """A superchip's GPU counts its processor; and a sensor of a module contains the GPU, whatever the GPU is called."""
-    account = NodeAccount(IDENTITY, plan(record=None, module=module))
+@pytest.mark.parametrize("within_gpus", [True, False])
+def test_a_module_is_never_summed_with_its_gpu(within_gpus):
+    """The counter of a GPU may include its processor; and a sensor of a module contains the GPU."""
+    account = NodeAccount(IDENTITY, plan(record=None))
     begin(account)
     for t in (0, 10):
-        account.feed("rapl", [node(t, uj=t * 10**8, scope=Scope.PACKAGE, domain="package-0")], info(name))
-        account.feed("psu", [node(t, mw=900_000, scope=Scope.MODULE, domain="module-0")], info(name))
-        account.feed("psu", [node(t, mw=90_000, scope=Scope.SOCKET, domain="grace-0")], info(name))
+        account.feed("rapl", [node(t, uj=t * 10**8, scope=Scope.PACKAGE, domain="package-0")], within_gpus=within_gpus)
+        account.feed("psu", [node(t, mw=900_000, scope=Scope.MODULE, domain="module-0")], within_gpus=within_gpus)
+        account.feed("psu", [node(t, mw=90_000, scope=Scope.SOCKET, domain="grace-0")], within_gpus=within_gpus)
     gpu(account, 10, 10**9, 0)
     entries, gaps = account.settle(10 * S, {"g"})
-    assert {e.device for e in entries} == ({part(HOST, "package-0")} if recorded else set())
+    assert {e.device for e in entries} == (set() if within_gpus else {part(HOST, "package-0")})
     assert gaps == []
 
 
@@ -95,7 +86,7 @@ def test_a_stretch_waits_for_the_gpus_and_then_becomes_a_gap():
     account = NodeAccount(IDENTITY, plan())
     begin(account)
     for t in (0, 10):
-        account.feed("redfish", [node(t, uj=t * 10**9)], info())
+        account.feed("redfish", [node(t, uj=t * 10**9)])
     gpu(account, 5, 10**9, 0)
     assert account.settle(11 * S, {"g"}) == ([], [])
     entries, (gap,) = account.settle(10 * S + PATIENCE_NS + 1, {"g"})
@@ -108,7 +99,7 @@ def test_a_gpu_that_was_never_found_keeps_its_energy_out_of_the_host():
     account = NodeAccount(IDENTITY, plan())
     begin(account)
     for t in (0, 10):
-        account.feed("redfish", [node(t, uj=t * 10**9)], info())
+        account.feed("redfish", [node(t, uj=t * 10**9)])
     gpu(account, 20, 10**9, 0)
     assert account.settle(20 * S, {"g", "index 1"}) == ([], [])
 
@@ -117,7 +108,7 @@ def test_a_meter_that_does_not_contain_its_gpus_is_told():
     account = NodeAccount(IDENTITY, plan())
     begin(account)
     for t in (0, 10):
-        account.feed("redfish", [node(t, mw=300_000)], info())
+        account.feed("redfish", [node(t, mw=300_000)])
     gpu(account, 10, 7 * 10**9, 0)
     entries, gaps = account.settle(10 * S, {"g"})
     assert (entries, len(gaps)) == ([], 1)
@@ -129,7 +120,7 @@ def test_no_restart_loses_a_joule_or_books_it_twice(steps):
     """Steps of (seconds, GPU power in uW, restart after it). What was not committed is read again from the counters."""
     account = NodeAccount(IDENTITY, plan(gain=0.45))
     begin(account)
-    account.feed("redfish", [node(0, uj=0)], info())
+    account.feed("redfish", [node(0, uj=0)])
     account.settle(0, {"g"})
     committed, anchor = account.dump(), 0
     t, gpu_uj, node_uj, recorded_at, recorded_gpu, host_uj = 0, 0, 0, 0, 0, 0
@@ -137,7 +128,7 @@ def test_no_restart_loses_a_joule_or_books_it_twice(steps):
         t += seconds
         gpu_uj += power * seconds
         node_uj += (power + 10**8) * seconds
-        account.feed("redfish", [node(t, uj=node_uj)], info())
+        account.feed("redfish", [node(t, uj=node_uj)])
         if restart:  # killed before this was committed; the GPU's counter bridges from the last commit on
             account = NodeAccount(IDENTITY, plan(gain=0.45))
             account.restore(committed, {"g": anchor})
@@ -148,7 +139,7 @@ def test_no_restart_loses_a_joule_or_books_it_twice(steps):
         assert gaps == []
         host_uj += sum(e.energy_uj for e in entries)
         committed, anchor = account.dump(), t * S
-    account.feed("redfish", [node(t + 1, uj=node_uj)], info())
+    account.feed("redfish", [node(t + 1, uj=node_uj)])
     gpu(account, t + 1, gpu_uj - recorded_gpu, recorded_at)
     entries, gaps = account.settle((t + 1) * S, {"g"})
     host_uj += sum(e.energy_uj for e in entries)
@@ -176,7 +167,7 @@ def test_the_time_before_a_first_answer_is_a_gap_to_the_nanosecond(turns, last, 
             account.restore(committed, {})
     if answers:
         t += last
-        account.feed("redfish", [MeterReading("node", Scope.NODE, hour + t * S, t * S, energy_uj=7, max_mw=most)], info())
+        account.feed("redfish", [MeterReading("node", Scope.NODE, hour + t * S, t * S, energy_uj=7, max_mw=most)])
         gaps += account.settle(t * S, set())[1]
         assert account.unseen(hour + 10 * t * S, 10 * t * S) == []  # from now on it is known to answer
     seen = sum(gap.end_ns - gap.start_ns for gap in gaps)
@@ -191,7 +182,7 @@ def test_the_time_before_a_first_answer_is_a_gap_to_the_nanosecond(turns, last, 
 def test_a_meter_that_answers_at_once_leaves_no_gap_and_neither_does_one_that_is_not_of_record():
     account = NodeAccount(IDENTITY, plan())
     account.unseen(0, 0)
-    account.feed("redfish", [node(3, uj=0)], info())
+    account.feed("redfish", [node(3, uj=0)])
     assert account.settle(3 * S, set()) == ([], [])
     assert account.unseen(100 * S, 100 * S) == []
     assert NodeAccount(IDENTITY, plan(record=None)).unseen(100 * S, 100 * S) == []
@@ -215,3 +206,25 @@ def test_a_state_that_is_not_ours_is_refused():
     ):
         with pytest.raises(ValueError, match="not a state"):
             NodeAccount(IDENTITY, plan()).restore(text, {})
+
+
+@pytest.mark.parametrize("name", ["NVIDIA GH200 480GB", "NVIDIA GB200", "NVIDIA GB300", "NVIDIA H100 80GB HBM3"])
+@pytest.mark.parametrize("scope", [CounterScope.GPU_STATED, CounterScope.MODULE_STATED, CounterScope.UNKNOWN])
+def test_what_a_counter_includes_is_stated_and_never_read_off_its_name(tmp_path, name, scope):
+    """The ledger states the scope of each GPU; processors are recorded unless it is stated that a GPU's counter has them."""
+    account = NodeAccount(IDENTITY, plan(record=None))
+    accountant = Accountant(IDENTITY, ProcessOwners(tmp_path), SensorFor(25 * S, counter_scope=scope), {}, 0.05, account)
+    assert accountant.restore({}, Totals(), (), 0) == []
+    infos = {"g": DeviceInfo("g", 0, name, "Hopper", "0", "580")}
+    devices, entries = [], []
+    for t in (0, 10):
+        accountant.feed([DeviceSample("g", t * S, t * S, energy_mj=10**6 + t * 10**5, power_mw=100_000)], infos)
+        package = node(t, uj=t * 10**8, scope=Scope.PACKAGE, domain="package-0")
+        accountant.add_node([("rapl", (package,))], t * S, t * S, {"g"})
+        batch = accountant.batch()
+        devices += batch.devices
+        entries += batch.entries
+        accountant.committed()
+    assert {d.counter_scope for d in devices if d.uuid == "g"} == {scope}
+    recorded = {e.device: e.energy_uj for e in entries if not is_gpu(e.device)}
+    assert recorded == ({} if scope is CounterScope.MODULE_STATED else {part(HOST, "package-0"): 10**9})

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.core.boundary import JOURNAL_LOST
+from energy_agent.ledger.journal.database import FORMAT
 from energy_agent.ledger.reading import read_rows
 from energy_agent.ledger.rows.kinds import GapRow
 from energy_agent.runtime.clock import SimulatedClock
@@ -99,12 +100,13 @@ def test_an_agent_meters_on_with_a_new_journal_where_it_finds_one_of_another_for
         eventually(lambda: sum(agent.series("wattlens_gpu_energy_joules_total").values()) > 0)
         assert list(agent.series("wattlens_ledger_journals_moved_aside").values()) == [0]
         assert agent.terminate(60)[0] == 0  # which seals the open hour
-    set_format(state / "journal.db", 7)
+    set_format(state / "journal.db", FORMAT + 1)
     with AgentProcess(state, node.directory) as agent:
         before = sum(agent.series("wattlens_gpu_energy_joules_total").values())
         eventually(lambda: sum(agent.series("wattlens_gpu_energy_joules_total").values()) > before > 0)
         assert list(agent.series("wattlens_ledger_journals_moved_aside").values()) == [1]
-        assert agent.log.count("expected journal format 6, got 7; moved to journal.db.format-7-") == 1
+        aside = f"got {FORMAT + 1}; moved to journal.db.format-{FORMAT + 1}-"
+        assert agent.log.count(f"expected journal format {FORMAT}, {aside}") == 1
         bounds = agent.series("wattlens_gpu_energy_gap_bound_joules_total")
         assert len(bounds) == 4
         assert min(bounds.values()) > 0

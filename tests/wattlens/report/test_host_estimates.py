@@ -44,7 +44,7 @@ teams:
 """
 
 
-def ledger(folder: Path, *metered: str, successor: str = "", quarters: int = 4, sku: str = "H100") -> Path:
+def ledger(folder: Path, *metered: str, successor: str = "", quarters: int = 4, scope: str = "gpu:stated") -> Path:
     """An hour of nodes n1 (red for 30 min, blue for 15 min, then free), n2 (no declared hardware), n3 (a meter of its host).
 
     `metered` are further meters of n1 of 0.1 kWh per quarter of an hour. `successor` replaces them after 30 min.
@@ -60,7 +60,7 @@ def ledger(folder: Path, *metered: str, successor: str = "", quarters: int = 4, 
     ]
     known = Batch(
         facts=[WorkloadFacts("r", START, "pod", {"pod": "red-1"}), WorkloadFacts("b", START, "pod", {"pod": "blue-1"})],
-        devices=[DeviceFacts("GPU-1", sku, 0.01, START)],
+        devices=[DeviceFacts("GPU-1", "NVIDIA GB200", 0.01, START, scope)],
     )
     chains.write(folder, "lab", "n1", [known, Batch(entries)])
     for number in (2, 3):
@@ -195,10 +195,12 @@ def test_a_component_is_estimated_for_the_time_without_its_meter(
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize(("domains", "sku"), [(("package-0", "dram-0"), "H100"), ((), "NVIDIA GH200 480GB")])
-def test_a_node_with_meters_of_all_components_is_not_estimated(tmp_path: Path, domains: tuple[str, ...], sku: str) -> None:
-    """The counter of a superchip's GPU contains its processor and memory."""
-    ledger(tmp_path / "segments", *(f"{host('lab', 'n1')}/{domain}" for domain in domains), sku=sku)
+@pytest.mark.parametrize(
+    ("domains", "scope"), [(("package-0", "dram-0"), "gpu:stated"), (("package-0", "dram-0"), "unknown"), ((), "module:stated")]
+)
+def test_a_node_with_meters_of_all_components_is_not_estimated(tmp_path: Path, domains: tuple[str, ...], scope: str) -> None:
+    """The counter of a GPU meters processor and memory, where it is stated to include its module."""
+    ledger(tmp_path / "segments", *(f"{host('lab', 'n1')}/{domain}" for domain in domains), scope=scope)
     figures = report(tmp_path, inputs(tmp_path))
     assert "estimate.host.energy" not in figures
     assert figures["estimate.host.energy/site/lab"]["reason"] == (
@@ -206,6 +208,25 @@ def test_a_node_with_meters_of_all_components_is_not_estimated(tmp_path: Path, d
     )
     assert node_kinds(figures) == {"metered": 2, "partly_estimated": 0, "estimated": 0, "incomplete": 1}
     assert "energy.with_estimates" not in figures
+
+
+@pytest.mark.parametrize("scope", ["unknown", "", "no such scope"])
+def test_a_counter_of_unknown_scope_may_contain_the_processors_whatever_its_gpu_is_called(tmp_path: Path, scope: str) -> None:
+    """Contained: nothing beyond the GPU; apart: 720 W and 108 W, for an hour, of which red has half."""
+    ledger(tmp_path / "segments", scope=scope)
+    figures = report(tmp_path, inputs(tmp_path))
+    for identity, part in (("estimate.host.energy", 1), ("estimate.host.energy/team/red", 2)):
+        assert number(figures, identity) == Fraction((CPU_W + RAM_W) * H, part)
+        assert number(figures, identity, "low") == 0
+        assert number(figures, identity, "high") == Fraction((720 + 108) * H, part)
+    assert number(figures, "estimate.host.co2e.location", "low") == 0
+    dims = figures["estimate.host.energy"]["dims"]
+    assert isinstance(dims, dict)
+    assert {name: dims[f"nodes_{name}"] for name in ("gpu:stated", "module:stated", "unknown")} == {
+        "gpu:stated": "0", "module:stated": "0", "unknown": "1",
+    }  # fmt: skip
+    page = " ".join(re.sub("<[^>]*>", " ", (tmp_path / "report" / "report.html").read_text()).split())
+    assert "the GPU alone: 0 measured, 0 stated; its module (no estimate): 0 measured, 0 stated; 1 unknown." in page
 
 
 def test_metered_hosts_outside_the_inventory_are_stated_without_declared_hardware(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ static nvmlReturn_t read_field(const struct call *c, struct nvml_field *f) {
         narrow = sensor_average_mw(s, b);
         break;
     case FIELD_POWER_INSTANT:
-        if (b->has_instant == 0.0 || f->scope) return NVML_NOT_SUPPORTED; /* no module or memory sensor on these GPUs */
-        narrow = sensor_instant_mw(s, b);
+        if (b->has_instant == 0.0 || f->scope > 1 || (f->scope && b->module_w == 0.0)) return NVML_NOT_SUPPORTED;
+        narrow = sensor_instant_mw(s, b) + (f->scope ? (long long)(b->module_w * 1000.0) : 0);
         break;
     case FIELD_LIMIT_MIN: narrow = (long long)(b->limit_min_w * 1000.0); break;
     case FIELD_LIMIT_MAX: narrow = (long long)(b->limit_max_w * 1000.0); break;

@@ -63,7 +63,7 @@ enum { FLAG_UNPRIVILEGED = 1, FLAG_ROOT_ONLY = 2, FLAG_DRIVER_MISMATCH = 4 };
     X(has_counter) X(has_instant) X(tick_phase_ms) X(clock_shared) \
     X(power_clock) X(power_tick_ms) X(power_jitter_ms) X(power_phase_ms) \
     X(average_clock) X(average_tick_ms) X(average_jitter_ms) X(average_phase_ms) X(average_window_ms) X(average_tau_ms) \
-    X(counter_sampled) X(counter_lag_ms) X(gain) X(offset_w) X(lock_delay_ms) X(idle_after_ms) X(set_call_ms) \
+    X(counter_sampled) X(counter_lag_ms) X(module_w) X(counter_of_module) X(gain) X(offset_w) X(lock_delay_ms) X(idle_after_ms) X(set_call_ms) \
     X(memory_b) X(architecture) X(compute_major) X(compute_minor) X(cores) X(mig_capable) X(pci_device_id) X(nvlink_links)
 
 struct board {

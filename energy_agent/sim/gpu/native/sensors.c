@@ -128,6 +128,7 @@ static void counter_tick(struct gpu_state *s, const struct board *b) {
     s->tick_true_nj -= pending_true;
     int64_t sampled = lag ? recent_nj(s, window, lag) : s->window_nj;
     int64_t seen = b->counter_sampled != 0.0 ? sampled / window * elapsed : s->tick_nj;
+    if (b->counter_of_module != 0.0) seen += (int64_t)(b->module_w * 1e6) * elapsed; /* W x ms is mJ */
     const struct fault *stuck = fault_find(s, FAULT_STUCK_SENSOR, "");
     s->average_nj[s->average_next] = s->tick_nj;
     s->average_ms[s->average_next] = elapsed;

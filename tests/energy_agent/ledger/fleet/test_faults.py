@@ -42,7 +42,7 @@ def cell(device, uj, start=T0, workload=""):
 
 
 def facts(device):
-    return {"kind": "device", "device": device, "since_ns": T0, "sku": "H100", "gain_ppm": 50_000}
+    return {"kind": "device", "device": device, "since_ns": T0, "sku": "H100", "gain_ppm": 50_000, "counter_scope": "unknown"}
 
 
 @pytest.fixture
@@ -177,8 +177,10 @@ def bulky(kind, size_b):
     head |= {"previous": segment.FIRST_PREVIOUS, "version": "0", "simulated": True, "from_ns": T0, "to_ns": T0 + H}
     text, labels = "x" * 65_000, ",".join(f'"{i:x}":""' for i in range(9))
     row = {
-        "short rows": lambda i: f'{{"device":"{i:07x}","gain_ppm":0,"kind":"device","since_ns":0,"sku":""}}',
-        "long texts": lambda i: f'{{"device":"{i:07x}{text}","gain_ppm":0,"kind":"device","since_ns":0,"sku":"{text}"}}',
+        "short rows": lambda i: f'{{"counter_scope":"","device":"{i:07x}","gain_ppm":0,"kind":"device","since_ns":0,"sku":""}}',
+        "long texts": lambda i: (
+            f'{{"counter_scope":"","device":"{i:07x}{text}","gain_ppm":0,"kind":"device","since_ns":0,"sku":"{text}"}}'
+        ),
         "labels": lambda i: (
             f'{{"kind":"workload","labels":{{{labels}}},"since_ns":{10**9 + i},"workload":"w","workload_kind":""}}'
         ),

@@ -178,7 +178,7 @@ def device_state():
 
 
 def node_account():
-    return NodeAccount(IDENTITY, NodePlan("ipmi", "no", {"ipmi": (3 * S, 0.05)}, 0.05, 10**7))
+    return NodeAccount(IDENTITY, NodePlan("ipmi", {"ipmi": (3 * S, 0.05)}, 0.05, 10**7))
 
 
 def node_reading(second):
@@ -188,7 +188,7 @@ def node_reading(second):
 def node_state():
     account = node_account()
     for second in (1, 2, 3):
-        account.feed("ipmi", [node_reading(second)], {})
+        account.feed("ipmi", [node_reading(second)])
         account.settle(second * S, set())
     return account.dump()
 
@@ -240,7 +240,7 @@ def test_a_damaged_state_of_the_node_is_refused_or_goes_on(text):
     except ValueError:
         return
     for second in (4, 5):
-        account.feed("ipmi", [node_reading(second)], {})
+        account.feed("ipmi", [node_reading(second)])
         account.settle(second * S, set())
     account.dump()
 
