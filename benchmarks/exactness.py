@@ -176,13 +176,20 @@ def _timeline(seconds: float, kills: int, rng: random.Random) -> list[tuple[floa
     return sorted(events)
 
 
+def _readers(agent: AgentProcess) -> list[int]:
+    """The agent's reader. An agent that lost its first one ends, and is started again as a service manager does."""
+    if agent.process.poll() is not None:
+        agent.start()
+    return children(agent.pid)
+
+
 def _strike(what: str, agent: AgentProcess, node: SimulatedNode, done: dict[str, int]) -> None:
     if what == "agent":
         agent.kill()
         done["agent"] += 1
         agent.start()
     elif what == "reader":
-        os.kill(eventually(lambda: children(agent.pid))[0], signal.SIGKILL)  # a starting agent does not have one yet
+        os.kill(eventually(lambda: _readers(agent))[0], signal.SIGKILL)  # a starting agent does not have one yet
         done["reader"] += 1
     elif what == "lost":
         node.fault(LOST_GPU, "lost")
