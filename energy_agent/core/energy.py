@@ -137,11 +137,11 @@ class DeviceSample:
     memory_total_b: int | None = None
     event_reasons: int | None = None  # clock-event bitmask
     fast: bool = False  # a reading of energy and power alone, between two full ones
+    module_power_mw: int | None = None  # instant, of the GPU with processor and memory of its module; never in `absent`
     xid_counts: Mapping[int, int] | None = None  # XID code -> events since the last full reading; None: not watched
     processes: tuple[ProcessUse, ...] | None = None  # None: not read this time
     mig: tuple[MigUse, ...] | None = None  # the MIG devices; None: MIG is off, or not read this time
     absent: Mapping[str, str] = field(default_factory=dict)
-    module_power_mw: int | None = None  # instant, of the GPU with processor and memory of its module; never in `absent`
 
     @property
     def metered(self) -> bool:
