@@ -49,7 +49,10 @@ def _name(rng: Random) -> str:
 def _main(words: list[str]) -> tuple[int, str]:
     errors = io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
-        code = main(words)
+        try:
+            code = main(words)
+        except Exception as error:  # noqa: BLE001 - what a user would see as a traceback
+            return -1, f"Traceback: {error!r}"
     return code, errors.getvalue()
 
 

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from energy_agent.core.errors import UsageError
+from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.factors.basis import Basis, EmissionBoundary
 from energy_agent.factors.countries import country_factor
 from energy_agent.factors.join import of_factor
 from energy_agent.factors.sets import OLD_YEARS, FactorMatch, catalogue, shipped
 from energy_agent.ledger.chain import Progress
+from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.runtime.clock import RealClock
 from reports.audit.bridge import bridge
 from reports.audit.edition import edition, read_edition
@@ -228,32 +229,46 @@ def restated(options: Options, facts: Facts, earlier: Path) -> tuple[Options, Fa
 
 
 def rebuild(manifest: Manifest, ledger: str, org: Path | None, limits: StoreLimits = USUAL) -> bytes:
-    """The facts of a report again, from its manifest: what `wattlens report verify` compares."""
+    """The facts of a report again, from its manifest: what `wattlens report verify` compares.
+
+    Raises:
+        UsageError: the organisation file is needed.
+        WattlensError: an option in the manifest is none, or the report cannot be made again.
+    """
     command = manifest.command
 
     def text(name: str) -> str | None:
         value = command.get(name)
         return None if value is None else str(value)
 
+    def number(name: str, default: int, most: int) -> int:
+        value = int(text(name) or default)
+        if not 0 <= value <= most:
+            raise ValueError(f"{name} {value} is not from 0 to {most}")
+        return value
+
     if text("org") is not None and org is None:
         raise UsageError(f"the report was created with {text('org')}; select it with --org")
     pinned = {(day.site, day.day): day.statement for day in manifest.inputs.days.values()}
-    options = Options(
-        ledger=ledger,
-        asked=PeriodRequest.from_arguments(command),
-        org=org,
-        country=text("country") or "",
-        as_of_ns=int(text("as_of_ns") or 0),
-        accept_old=command.get("accept_old") is True,
-        pinned=pinned,
-        edition=(manifest.edition, manifest.restates),
-        restatement=_restatement(text("restatement")),
-        reason=text("reason") or "",
-        earlier=int(text("earlier") or 1),
-        checked=_checked(text("prometheus")),
-        tables=CodeCarbonTables(text("codecarbon") or ""),
-        limits=limits,
-    )
+    try:
+        options = Options(
+            ledger=ledger,
+            asked=PeriodRequest.from_arguments(command),
+            org=org,
+            country=text("country") or "",
+            as_of_ns=number("as_of_ns", 0, INT64_MAX),
+            accept_old=command.get("accept_old") is True,
+            pinned=pinned,
+            edition=(manifest.edition, manifest.restates),
+            restatement=_restatement(text("restatement")),
+            reason=text("reason") or "",
+            earlier=number("earlier", 1, 8),
+            checked=_checked(text("prometheus")),
+            tables=CodeCarbonTables(text("codecarbon") or ""),
+            limits=limits,
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        raise WattlensError(f"manifest.json: command: {error}; the file was changed, or another version wrote it") from None
     return facts_json(build(options))
 
 

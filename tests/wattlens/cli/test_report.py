@@ -886,6 +886,31 @@ def test_invoices_alone_have_earlier_periods_and_a_base_year(tmp_path: Path, cap
     assert main(["report", "verify", str(tmp_path / "o"), "--org", str(path)]) == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("as_of_ns", "17y4"),
+        ("as_of_ns", str(10**30)),
+        ("earlier", "99999"),
+        ("prometheus", "{"),
+        ("prometheus", "[]"),
+        ("codecarbon", 5),
+    ],
+)
+def test_a_manifest_with_an_option_that_is_none_cannot_be_rebuilt(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, value: object
+) -> None:
+    org = tmp_path / "org.yaml"
+    org.write_text("{sites: [{site: {name: colo}, invoices: [{number: R1, start: 2026-07-01, end: 2026-09-30, kwh: 9}]}]}\n")
+    out = tmp_path / "o"
+    assert main(["report", "--org", str(org), "--quarter", "2026Q3", "--formats", "csv", "--out", str(out)]) == 0
+    manifest = json.loads((out / "manifest.json").read_text())
+    manifest["command"][name] = value
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    capsys.readouterr()
+    assert main(["report", "verify", str(out), "--org", str(org)]) in (1, 2)
+
+
 def test_without_its_libraries_the_report_names_one_extra_that_has_them_all(ledger: Path, tmp_path: Path) -> None:
     bare = "import sys; sys.modules.update(dict.fromkeys(('duckdb', 'pyarrow', 'fsspec'))); from wattlens.cli import main; "
     command = ["report", "--ledger", str(ledger), "--quarter", "2026Q1", "--out", str(tmp_path / "out")]
