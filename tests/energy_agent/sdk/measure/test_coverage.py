@@ -58,7 +58,7 @@ def estimated(tracker, ends):
     late_s, *range_s = tracker.delays_s
     best = energy(late_s)
     by_delay_j = max(abs(joules(delay_s) - joules(late_s)) for delay_s in range_s)
-    return joules(late_s), math.hypot(by_delay_j, *tracker.halves_j(best))
+    return joules(late_s), math.hypot(by_delay_j, *tracker.halves_j(best, ends[1] - ends[0]))
 
 
 @pytest.mark.parametrize("model", ["full", "sampled"])
