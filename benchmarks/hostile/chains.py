@@ -1,4 +1,4 @@
-"""Attacks on a fleet's ledger by a node, by a holder of a replaced key, and by whoever can write to the shared folder.
+"""Attacks on a fleet's ledger by a node, by a holder of a replaced key, and by anyone who can write to the shared folder.
 
 The segments are written from their documented format (docs/ledger.md), validly signed where the attacker has a key. After each
 attack `ledger compact` must refuse, or count the honest energy to the microjoule. Nodes that were not attacked keep theirs.
@@ -51,14 +51,14 @@ class Fleet:
         self.keys = {name: _private(base / "keys" / name / "signing.key") for name in signers}
         shutil.rmtree(base / "states")
 
-    def attacked(self, folder: Path) -> "Share":
+    def attacked(self, folder: Path) -> "SharedFolder":
         """Return a copy of the honest share to attack."""
         shutil.copytree(self.folder, folder / "segments")
         shutil.copy(self.inventory, folder / "inventory.csv")
-        return Share(folder, self.keys)
+        return SharedFolder(folder, self.keys)
 
 
-class Share:
+class SharedFolder:
     """A shared folder under attack."""
 
     def __init__(self, base: Path, keys: dict[str, Ed25519PrivateKey]) -> None:
@@ -120,19 +120,19 @@ def _cells(path: Path) -> list[Row]:
     return [row for row in read(path)[1] if row["kind"] in ("cell", "span")]
 
 
-def back_dated(share: Share, rng: Random) -> None:
+def back_dated(share: SharedFolder, rng: Random) -> None:
     """The holder of the replaced key adds hours of the time in which it was valid."""
     for path in share.files("a")[: rng.randint(1, 3)]:
         share.append("a", _moved(_cells(path), rng.choice((-5, -4, 4, 8)) * HOUR_NS), "old")
 
 
-def same_hour(share: Share, rng: Random) -> None:
+def same_hour(share: SharedFolder, rng: Random) -> None:
     """A node writes an hour again that stands in its chain already."""
     node, key = rng.choice((("b", "b"), ("a", "new")))
     share.append(node, _cells(rng.choice(share.files(node)[-4:])), key)
 
 
-def overlapping(share: Share, rng: Random) -> None:
+def overlapping(share: SharedFolder, rng: Random) -> None:
     """A node writes quarters that overlap recorded ones by a part."""
     rows = _cells(share.files("b")[-1])
     shift_ns = rng.randrange(1, QUARTER_NS)
@@ -140,30 +140,30 @@ def overlapping(share: Share, rng: Random) -> None:
     share.append("b", [row | {"start_ns": row["start_ns"] + shift_ns} for row in cells], "b")
 
 
-def other_device(share: Share, rng: Random) -> None:
+def other_device(share: SharedFolder, rng: Random) -> None:
     """A node records the GPU of another at the same time."""
     share.append("b", [row | {"device": "GPU-c"} for row in _cells(rng.choice(share.files("c")))], "b")
 
 
-def watts(share: Share, rng: Random) -> None:
+def watts(share: SharedFolder, rng: Random) -> None:
     """A node records more energy than its GPU can draw."""
     factor = int(10 ** rng.uniform(4, 9))
     rows = _moved(_cells(share.files("b")[-1]), HOUR_NS)
     share.append("b", [row | {"energy_uj": row["energy_uj"] * factor} if "energy_uj" in row else row for row in rows], "b")
 
 
-def device_time(share: Share, rng: Random) -> None:
+def device_time(share: SharedFolder, rng: Random) -> None:
     """A node records more use of a GPU than there is time."""
     rows = _moved(_cells(share.files("b")[-1]), HOUR_NS)
     share.append("b", [row | {"gpu_ns": QUARTER_NS * rng.randint(2, 10**6)} if "gpu_ns" in row else row for row in rows], "b")
 
 
-def missing(share: Share, rng: Random) -> None:
-    """Whoever can write to the folder removes a segment that others follow."""
+def missing(share: SharedFolder, rng: Random) -> None:
+    """One who can write to the folder removes a segment that others follow."""
     rng.choice(share.files("b")[:-1]).unlink()
 
 
-def swapped(share: Share, rng: Random) -> None:
+def swapped(share: SharedFolder, rng: Random) -> None:
     """Two segments change their names."""
     one, two = rng.sample(share.files(rng.choice("abc")), 2)
     first, second = one.read_bytes(), two.read_bytes()
@@ -171,7 +171,7 @@ def swapped(share: Share, rng: Random) -> None:
     two.write_bytes(first)
 
 
-def flipped(share: Share, rng: Random) -> None:
+def flipped(share: SharedFolder, rng: Random) -> None:
     """Bits of a file flip."""
     path = rng.choice(share.files("b"))
     data = bytearray(path.read_bytes())
@@ -180,7 +180,7 @@ def flipped(share: Share, rng: Random) -> None:
     path.write_bytes(data)
 
 
-def edited(share: Share, rng: Random) -> None:
+def edited(share: SharedFolder, rng: Random) -> None:
     """A value of a row or of the header is another; the signature is that of before, of a stranger, or gone."""
     path = rng.choice(share.files("b"))
     header, rows = read(path)
@@ -195,7 +195,7 @@ def edited(share: Share, rng: Random) -> None:
     write(path, header, rows, key, signature)
 
 
-def small_order(share: Share, rng: Random) -> None:
+def small_order(share: SharedFolder, rng: Random) -> None:
     """A key of small order, for which one signature fits many texts, starts the chain of a new node."""
     header, rows = read(rng.choice(share.files("b")))
     header |= {"node": "evil", "sequence": 0, "previous": "0" * 64, "key": SMALL_ORDER}
@@ -203,7 +203,7 @@ def small_order(share: Share, rng: Random) -> None:
     write(share.folder / "lab_evil_00000000.jsonl.gz", header, rows, None, bytes.fromhex(SMALL_ORDER) + bytes(32))
 
 
-def stranger(share: Share, rng: Random) -> None:
+def stranger(share: SharedFolder, rng: Random) -> None:
     """A key that nobody enrolled writes for a node, or starts one of its own."""
     if rng.random() < 0.5:
         share.append("b", _moved(_cells(share.files("b")[-1]), HOUR_NS), "stranger")
@@ -214,7 +214,7 @@ def stranger(share: Share, rng: Random) -> None:
     write(share.folder / "lab_evil_00000000.jsonl.gz", header, rows, share.keys["stranger"])
 
 
-def forked(share: Share, rng: Random) -> None:
+def forked(share: SharedFolder, rng: Random) -> None:
     """The holder of a key replaces a segment that others follow by another one."""
     path = rng.choice(share.files("b")[:-1])
     header, rows = read(path)
@@ -226,13 +226,13 @@ def forked(share: Share, rng: Random) -> None:
     )
 
 
-ATTACKS: tuple[Callable[[Share, Random], None], ...] = (
+ATTACKS: tuple[Callable[[SharedFolder, Random], None], ...] = (
     back_dated, same_hour, overlapping, other_device, watts, device_time, missing, swapped, flipped, edited, small_order,
     stranger, forked,
 )  # fmt: skip
 
 
-def judge(share: Share, victim: str) -> str:
+def judge(share: SharedFolder, victim: str) -> str:
     """Return what fell after an attack on a node, or ''."""
     segments, place = str(share.folder), share.base / "inventory.csv"
     errors = io.StringIO()

@@ -233,7 +233,7 @@ def rebuild(manifest: Manifest, ledger: str, org: Path | None, limits: StoreLimi
 
     Raises:
         UsageError: the organisation file is needed.
-        WattlensError: an option in the manifest is none, or the report cannot be made again.
+        WattlensError: the manifest has an invalid option, or the report cannot be rebuilt.
     """
     command = manifest.command
 
