@@ -40,9 +40,8 @@ def _pace() -> int:
 
 
 PACE = _pace()
-SCRAPE_MS = 500 * PACE
-RULES_S = PACE
-RATE_S = 5 * PACE
+RULES_S = 1
+RATE_S = 5
 SETTLED_S = 60 + 10 * PACE
 HOSTILE = 'a"b\\c\nd\0e\r\udc80{x="y"} 1 # EOF'
 CLUSTER, NODE, GONE = "lab", "node-1", "node-gone"
@@ -66,17 +65,20 @@ class Bench:
 
     player: Player
     url: str
+    pace: int = 1
 
-    def query(self, expr: str, seconds: int = RATE_S) -> list[dict[str, Any]]:
+    def query(self, expr: str, seconds: int = 0) -> list[dict[str, Any]]:
         """Samples of an instant query; panel variables become durations that fit the test."""
+        seconds = seconds or RATE_S * self.pace
         values = {"$__rate_interval": f"{seconds}s", "$__range": f"{seconds}s"}
         return self._get("query", {"query": substituted(expr, values)})
 
-    def range(self, expr: str, seconds: int = RATE_S) -> list[dict[str, Any]]:
+    def range(self, expr: str) -> list[dict[str, Any]]:
         """Series of a range query over the last seconds, as a graph sends it."""
+        seconds = RATE_S * self.pace
         values = {"$__rate_interval": f"{seconds}s", "$__range": f"{seconds}s"}
         end = time.time()
-        span = {"start": str(end - seconds), "end": str(end), "step": str(PACE)}
+        span = {"start": str(end - seconds), "end": str(end), "step": str(self.pace)}
         return self._get("query_range", {"query": substituted(expr, values), **span})
 
     def values(self, expr: str) -> dict[tuple[str, ...], float]:
@@ -86,7 +88,7 @@ class Bench:
 
     def _get(self, path: str, arguments: dict[str, str]) -> list[dict[str, Any]]:
         # What a recorded rate adds up to is so many of the rules' own intervals, and these are shorter here.
-        arguments["query"] = arguments["query"].replace(f"]) * {model.STEP_S})", f"]) * {RULES_S})")
+        arguments["query"] = arguments["query"].replace(f"]) * {model.STEP_S})", f"]) * {RULES_S * self.pace})")
         try:
             with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(arguments)}", timeout=60) as answer:
                 data = json.load(answer)["data"]
@@ -167,25 +169,32 @@ def scraping(
     window_s: int = 300,
     write_to: str = "",
     alerts: bool = False,
-    every: str = f"{SCRAPE_MS}ms",
+    every: str = "",
+    pace: int = 1,
 ) -> Iterator[str]:
     """Address of a Prometheus in `home` that has read all targets at least once.
 
     Args:
-        every: how often it scrapes, and how long it waits for an answer.
+        every: how often it scrapes, and how long it waits for an answer; "": twice a second, slower by the pace.
+        pace: how many times slower than usual it scrapes and evaluates rules.
         window_s: the longest that the rules' windows of one minute and of five may be.
         write_to: address of another store that takes all samples by remote_write, within a second.
         alerts: the committed alerts are loaded too, and fire at once; and Prometheus scrapes itself.
     """
     program, port = need_program("prometheus"), free_port()
     recording, told = (
-        re.sub(r"interval: \d+[sm]", f"interval: {RULES_S}s", (ROOT / f"dashboards/prometheus/wattlens-{name}.yml").read_text())
+        re.sub(
+            r"interval: \d+[sm]",
+            f"interval: {RULES_S * pace}s",
+            (ROOT / f"dashboards/prometheus/wattlens-{name}.yml").read_text(),
+        )
         for name in ("rules", "alerts")
     )
     (home / "wattlens-rules.yml").write_text(
         re.sub(r"\[([15])m\]", lambda found: f"[{min(int(found[1]) * 60, window_s)}s]", recording)
     )
-    settings = {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": f"{RULES_S}s"}
+    every = every or f"{500 * pace}ms"
+    settings = {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": f"{RULES_S * pace}s"}
     groups = {
         job: [{"targets": [f"127.0.0.1:{t.port}"], "labels": dict(t.labels)} for t in targets if t.job == job]
         for job in sorted({target.job for target in targets})

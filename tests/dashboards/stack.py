@@ -19,7 +19,7 @@ from energy_agent.sim import scenario
 from energy_agent.sim.building import site
 from energy_agent.sim.node import SimulatedNode
 from energy_agent.sim.workloads.engine import ITL_BUCKETS, TTFT_BUCKETS
-from tests.dashboards.bench import PACE, Target, scraping
+from tests.dashboards.bench import Target, scraping
 from tests.energy_agent.agents import AgentProcess
 from tests.support import eventually, free_port, need_program
 from wattlens.demo.child import child
@@ -28,7 +28,7 @@ CLUSTER, NODE, SITE, ZONE = "north", "gpu-node-1", "hall-1", "DE"
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 TRAINING_GPUS, SERVING_GPU, FREE_GPU, NOTEBOOK_GPU, MIG_GPU, OLD_GPU = (0, 1), 2, 3, 4, 5, 6
 GPUS = 7
-WINDOW_S = 8 * PACE
+WINDOW_S = 8
 """What the rules' five minutes are here, so that a test need not wait for them."""
 SLOTS = 3  # MIG instances
 PODS = {"research/train-0": "train", "serving/chat-0": "chat"}

@@ -14,7 +14,7 @@ from dashboards.build.build import all_dashboards
 from dashboards.dashboard import Panel, PanelQuery
 from dashboards.rules.model import BANDS, PUE, PUE_ERROR, WORKLOAD_POWER, joules_per_token
 from dashboards.rules.rules import groups
-from tests.dashboards.bench import GONE, RATE_S, Bench, each_settles, playing_fleet, scraping, settles
+from tests.dashboards.bench import GONE, PACE, RATE_S, Bench, each_settles, playing_fleet, scraping, settles
 from tests.snapshots import CHAT_ACTIVE_UJ, CHAT_IDLE_UJ, CHAT_TOKENS, GAIN_RATIO, POWER_W, STEP_S, Player, uuid
 from tests.support import eventually
 
@@ -37,8 +37,8 @@ QUERIES = [(panel, query) for board in all_dashboards() for panel in board.panel
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     player = Player(gpus=GPUS, node=True)
     home = tmp_path_factory.mktemp("prometheus")
-    with playing_fleet(player) as targets, scraping(home, targets, alerts=True) as url:
-        yield Bench(player, url)
+    with playing_fleet(player) as targets, scraping(home, targets, alerts=True, pace=PACE) as url:
+        yield Bench(player, url, PACE)
 
 
 def test_every_panel_shows_finite_numbers(bench: Bench) -> None:
@@ -134,7 +134,7 @@ def test_joules_per_token_are_those_fed_in(bench: Bench, band: str) -> None:
 
 def test_energy_of_each_gpu_is_that_fed_in_and_its_band_holds_it(bench: Bench) -> None:
     (panel,) = [p for b in all_dashboards() for p in b.panels() if p.title.startswith("Energy by GPU")]
-    fed_j = POWER_W * RATE_S
+    fed_j = POWER_W * RATE_S * PACE
     near = pytest.approx(fed_j, abs=2 * POWER_W * STEP_S + 0.02 * fed_j)
 
     def is_within(estimate: float, low: float, high: float) -> bool:

@@ -43,8 +43,8 @@ class OldBoards(Player):
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     player, home = OldBoards(gpus=GPUS, node=True), tmp_path_factory.mktemp("prometheus")
-    with playing_fleet(player) as targets, scraping(home, targets, window_s=WINDOW_S, alerts=True) as url:
-        yield Bench(player, url)
+    with playing_fleet(player) as targets, scraping(home, targets, window_s=WINDOW_S, alerts=True, pace=PACE) as url:
+        yield Bench(player, url, PACE)
 
 
 def panel(uid: str, title: str) -> Panel:
