@@ -102,7 +102,7 @@ def _by_rows(
         return day_ns < windows[site].end_ns and day_ns + DAY_NS > windows[site].start_ns
 
     whole = Counter((site, device) for (site, day_ns, device), day in days.items() if day.whole and within(site, day_ns))
-    lengths = {site: w.end_ns - w.end_ns % DAY_NS - (w.start_ns + -w.start_ns % DAY_NS) for site, w in windows.items()}
+    lengths = {site: w.end_ns + -w.end_ns % DAY_NS - (w.start_ns - w.start_ns % DAY_NS) for site, w in windows.items()}
     gapped = {(site, device) for site, _, device in days if whole[site, device] * DAY_NS < lengths[site]}
 
     def needed(key: _Key, day: _Day) -> bool:

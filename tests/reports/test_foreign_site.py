@@ -395,7 +395,7 @@ def test_reports_the_figures_that_readings_workbook_and_printed_factors_give(fac
     assert {figure["id"]: figure["value"] for figure in facts["figures"]}["cost"] is None  # no currency is converted
 
 
-@pytest.mark.parametrize("month", [8])
+@pytest.mark.parametrize("month", [7, 8])
 def test_month_takes_the_energy_of_its_gap_from_its_own_time(inputs, month):
     """Two readings on the first day of August and of September give the energy of August."""
     building = Building(MONTHS[month])
