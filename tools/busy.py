@@ -1,4 +1,4 @@
-"""Run a command beside busy processes, to see whether the load changes its result: `python -m tools.busy 40 make test`."""
+"""Run a command next to busy processes, to see whether the load changes its result: `python -m tools.busy 40 make test`."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Attacks on the records: a fleet's ledger, the folder that it shares, and reports with their audit; in turn, for a given time.
+"""Attacks on the records and doors: ledgers, shared folders, reports, Slurm jobs and proxies; in turn, for a given time.
 
 Run from the repository's root: python -m benchmarks hostile.records [--minutes 60] [--seed 1]
 
@@ -13,16 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from benchmarks.hostile import chains, share, statements
+from benchmarks.hostile import chains, proxies, scheduler, share, statements
 from benchmarks.runner import Row, say
 
-_TURN_S = 60.0
+_TURN_S = 30.0
 
 
 def run(minutes: float = 60.0, seed: int = 1) -> Iterator[Row]:
     """A row per attack."""
     end = time.monotonic() + 60 * minutes
-    programs = [chains, statements, *([share] if os.geteuid() == 0 else [])]
+    programs = [chains, statements, scheduler, proxies, *([share] if os.geteuid() == 0 else [])]
     if share not in programs:
         say("ledger ship: skipped, needs root")
     tried, fallen = Counter[tuple[str, str]](), defaultdict[tuple[str, str], list[str]](list)
