@@ -53,7 +53,9 @@ def watch_gpus(
 
 
 def traces_of(watcher: GpuWatcher) -> SensorTraces:
-    return SensorTraces(watcher.read_ms, *(watcher.changes.get(sensor) for sensor in ("energy", "instant", "average")))
+    return SensorTraces(
+        watcher.read_ms, *(watcher.changes.get(sensor) for sensor in ("energy", "instant", "average", "module"))
+    )
 
 
 def true_sensors(spec: BoardSpec) -> Mapping[str, float | str]:

@@ -31,6 +31,8 @@ _NAMES = {
     "power_phase_ms": ("  lag behind the counter", "ms"),
     "window_ms": ("  averaging window", "ms"),
     "counter_to_power_ratio": ("  counter / power", ""),
+    "counter_to_module_ratio": ("  counter / module power", ""),
+    "counter_scope": ("  counter includes", ""),
     "average_clock": ("average power updates", ""),
     "average_tick_ms": ("  period", "ms"),
     "average_jitter_ms": ("  jitter", "ms"),
@@ -40,6 +42,7 @@ _NAMES = {
 }
 _WORDS = {
     "counter": "with the counter", "own": "on its own clock", "read": "at every read", "power": "with instant power",
+    "gpu": "the GPU", "module": "the GPU's module",
     0.0: "counts all energy", 1.0: "sums samples of power",
 }  # fmt: skip
 
@@ -109,7 +112,9 @@ def _measured(
                     rows += [(after, by, value) for after, by, value in message["rows"]]
                 case "watched":
                     changes = sensors.changes.setdefault(index, {})
-                    traces = SensorTraces(message["read_ms"], *(changes.get(s) for s in ("energy", "instant", "average")))
+                    traces = SensorTraces(
+                        message["read_ms"], *(changes.get(s) for s in ("energy", "instant", "average", "module"))
+                    )
                     sensors.gpus[index] |= {"read_ms": round(message["read_ms"], 3), **profile(traces).as_json()}
                     sensors.gpus[index]["not_supported"] = message["absent"]
     return sensors
@@ -155,7 +160,7 @@ def _parameters(gpu: Mapping[str, Any]) -> list[Line]:
         estimate = gpu["sensors"].get(key) or gpu[key]
         if "absent" in estimate:
             reasons.setdefault(estimate["absent"], []).append(key)
-        elif estimate["value"] in _WORDS and key in ("power_clock", "average_clock", "counter_sampled"):
+        elif estimate["value"] in _WORDS and key in ("power_clock", "average_clock", "counter_sampled", "counter_scope"):
             lines.append([("", f"  {name:<24}"), ("bold", f" {_WORDS[estimate['value']]}"), ("dim", f"  n={estimate['n']}")])
         else:
             digits = 4 if not unit else 0 if unit == "mJ" else 1

@@ -1,4 +1,4 @@
-"""Energy counter, average and instant power of every GPU, read every 2 ms and kept where they change."""
+"""Energy counter, average and instant power of every GPU and its module, read every 2 ms and kept where they change."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,8 +11,11 @@ from energy_agent.metering.sensors.traces import Row
 
 READ_S = 0.002
 MAX_CHANGES = 120_000  # of one sensor: four minutes of one that is new at every read
-SIGNALS = {"energy": abi.FIELD_TOTAL_ENERGY, "average": abi.FIELD_POWER_AVERAGE, "instant": abi.FIELD_POWER_INSTANT}
-"""Field of each sensor."""
+SIGNALS = {
+    "energy": (abi.FIELD_TOTAL_ENERGY, 0), "average": (abi.FIELD_POWER_AVERAGE, 0), "instant": (abi.FIELD_POWER_INSTANT, 0),
+    "module": (abi.FIELD_POWER_INSTANT, abi.POWER_SCOPE_MODULE),
+}  # fmt: skip
+"""Field and scope of each sensor."""
 
 
 class GpuWatcher:
@@ -34,7 +37,7 @@ class GpuWatcher:
         """Read once; whether the counter has moved. Raises NvmlError where the GPU does not answer."""
         before_ns = self._clock.boot_ns()
         self._mark("GetFieldValues")
-        answers = self._nvml.field_values(self._handle, tuple(SIGNALS.values()))
+        answers = self._nvml.scoped_field_values(self._handle, tuple(SIGNALS.values()))
         by_ns, moved = self._clock.boot_ns(), False
         for signal, answer in zip(SIGNALS, answers, strict=True):
             if answer.code != abi.SUCCESS:

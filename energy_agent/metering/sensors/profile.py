@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
+from energy_agent.metering.counter_scope import decide
 from energy_agent.metering.sensors.averages import counter_to_power, shape_of_average
 from energy_agent.metering.sensors.steps import counter_sampled, find_steps, window_of_power
 from energy_agent.metering.sensors.traces import (
@@ -34,6 +35,8 @@ class SensorProfile:
     tick_max_ms: ProfileEstimate  # the longest that a tick of the counter is to be taken for
     counter_step_mj: ProfileEstimate  # greatest common divisor of the counter's differences
     counter_to_power_ratio: ProfileEstimate  # energy by the counter over integrated instant power
+    counter_to_module_ratio: ProfileEstimate  # the same of the GPU's module
+    counter_scope: ProfileEstimate  # of the two, whose power the counter sums
 
     def as_json(self) -> dict[str, Any]:
         """By field."""
@@ -52,7 +55,7 @@ PARAMETERS: Final = (
 def no_profile(reason: str) -> SensorProfile:
     """The profile of a GPU that was not read, with the reason."""
     none = absent(reason)
-    return SensorProfile(dict.fromkeys(PARAMETERS, none), none, none, none)
+    return SensorProfile(dict.fromkeys(PARAMETERS, none), *[none] * 5)
 
 
 def profile(traces: SensorTraces) -> SensorProfile:
@@ -80,7 +83,17 @@ def profile(traces: SensorTraces) -> SensorProfile:
         "has_average": _present(traces.average), "average_clock": average_clock,
         **own_clock("average", average_clock, average, energy), **shape_of_average(average, energy, instant, read_ms),
     }  # fmt: skip
-    return SensorProfile(sensors, energy.clock.longest, step, ratio)
+    module = counter_to_power(energy, read_signal(traces.module, read_ms, "module power"))
+    scope = _counter_scope(ratio, module, has_module=traces.module is not None)
+    return SensorProfile(sensors, energy.clock.longest, step, ratio, module, scope)
+
+
+def _counter_scope(gpu: ProfileEstimate, module: ProfileEstimate, *, has_module: bool) -> ProfileEstimate:
+    gpu_ratio, module_ratio = (
+        (each.value - 1, each.high - each.value) if isinstance(each.value, float) else None for each in (gpu, module)
+    )
+    scope, _, basis = decide(gpu_ratio, module_ratio, has_module=has_module).partition(":")
+    return ProfileEstimate(scope, n=gpu.n) if basis else absent(gpu.reason or "the ratios fit no scope, or both")
 
 
 def _present(rows: Sequence[Row] | None) -> ProfileEstimate:

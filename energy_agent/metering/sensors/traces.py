@@ -28,6 +28,7 @@ class SensorTraces:
     energy: Sequence[Row] | None
     instant: Sequence[Row] | None
     average: Sequence[Row] | None
+    module: Sequence[Row] | None = None  # instant power of the GPU's module
 
 
 @dataclass(frozen=True, slots=True)

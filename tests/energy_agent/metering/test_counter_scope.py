@@ -32,6 +32,7 @@ def readings(seed, *, module_w, of_module, answers, swing_w=0.0, seconds=300, er
     for t, watts in enumerate(powers):
         yield DeviceSample(
             "g", t * S, t * S, energy_mj=round(counter_mj), power_mw=round(1000 * watts),
+            power_average_mw=round(1000 * powers[max(0, t - 1)]),
             module_power_mw=round(1000 * (watts + module_w)) if answers else None,
         )  # fmt: skip
         counter_mj += (1 + error) * 1000 * (watts + (module_w if of_module else 0))
@@ -68,8 +69,38 @@ def test_no_scope_is_decided_that_the_counter_does_not_have(seed, module_w, of_m
         assert scope in ({MODULE, UNKNOWN} if of_module else {GPU, UNKNOWN})
 
 
-@pytest.mark.parametrize("sku", [H100, A100])
-@pytest.mark.parametrize(("module_w", "of_module", "scope"), [(0, 0, GPU), (250, 1, MODULE), (250, 0, GPU)])
+@pytest.mark.parametrize("has_average", [True, False])
+@pytest.mark.parametrize("of_module", [True, False])
+@given(st.floats(0.1, 0.9), st.floats(0.05, 0.95), st.integers(100, 800), st.integers(-3, 3), st.integers(1, 20))
+@settings(max_examples=examples(300, quick=40), deadline=None)
+def test_a_load_with_the_period_of_the_readings_decides_nothing_wrong(
+    of_module, has_average, duty, phase, module_w, drift, cycles
+):
+    """Power of a square wave with about `cycles` periods per second, whose phase differs by `drift` / 1000 per reading."""
+    period_s = 1 / (cycles + drift / 1000)
+
+    def energy_j(t):
+        whole, part = divmod(t / period_s + phase, 1)
+        return 200 * t + 600 * period_s * (whole * duty + min(part, duty) - min(phase, duty))
+
+    def sample(t):
+        power_mw = 800_000 if (t / period_s + phase) % 1 < duty else 200_000
+        average_mw = round(1000 * (energy_j(t) - energy_j(t - 1))) if has_average else None
+        counter_mj = 10**9 + round(1000 * (energy_j(t) + (module_w * t if of_module else 0)))
+        return DeviceSample("g", t * S, t * S, energy_mj=counter_mj, power_mw=power_mw, power_average_mw=average_mw,
+                            module_power_mw=power_mw + 1000 * module_w)  # fmt: skip
+
+    scope = scope_of(sample(t) for t in range(200))
+    assert scope in (({MODULE, UNKNOWN} if of_module else {GPU, UNKNOWN}) if has_average else {UNKNOWN})
+
+
+@pytest.mark.parametrize(
+    ("sku", "module_w", "of_module", "scope"),
+    [
+        (H100, 0, 0, GPU), (H100, 250, 1, MODULE), (H100, 250, 0, GPU),
+        (A100, 0, 0, GPU), (A100, 250, 1, UNKNOWN), (A100, 250, 0, UNKNOWN),  # without an average
+    ],
+)  # fmt: skip
 def test_readings_of_the_binding_decide_it(gpus, tmp_path, sku, module_w, of_module, scope):
     made = gpus(BoardSpec(sku, gain=1.04, overrides={"module_w": module_w, "counter_of_module": of_module}))
     meter = ScopeMeter(25 * S)
@@ -79,5 +110,5 @@ def test_readings_of_the_binding_decide_it(gpus, tmp_path, sku, module_w, of_mod
         if second % 20 == 0:
             made.plant.submit(0, slot, reference_ns=12 * S, memory_boundness=0.5, intensity=0.8)
         made.step(1.0)
-        meter.feed(reader.read(full=second % 2 == 0, list_processes=False))
+        meter.feed(reader.read(full=True, list_processes=False))
     assert meter.scope is scope

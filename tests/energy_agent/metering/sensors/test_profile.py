@@ -90,6 +90,14 @@ def test_a_gain_cancels(profiles):
     assert all(r.high - r.low < 0.08 for r in ratios)
 
 
+def test_the_counter_includes_the_scope_whose_power_it_sums(profiles):
+    modules = [(0, 0), (250, 1), (250, 0)]
+    specs = [BoardSpec(H100, gain=1.2, overrides={"module_w": w, "counter_of_module": c}) for w, c in modules]
+    estimates = profiles([*specs, BoardSpec(H100, overrides={"has_counter": 0})], seconds=30.0)
+    assert [p.counter_scope.value for p in estimates] == ["gpu", "module", "gpu", None]
+    assert [p.counter_to_module_ratio.value is None for p in estimates] == [True, False, False, True]
+
+
 def test_a_steady_load_shows_clocks_but_no_window(profiles):
     (found,) = profiles([BoardSpec(H100)], seconds=20.0, intensity=(0.5, 0.5))
     assert within(found.sensors["tick_ms"], 100)
