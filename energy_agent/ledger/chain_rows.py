@@ -19,11 +19,15 @@ from energy_agent.core.energy import Method
 from energy_agent.core.meters.difference import ceiling_uj
 from energy_agent.core.plausible import NODE_MAX_MW, count_max, gpu_max_mw
 from energy_agent.core.units import NS_PER_DAY, NS_PER_S, UJ_PER_J, decimal
+from energy_agent.ledger.rows.cells import CUTS_MAX, cell_start
+from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.ledger.segments.table import Columns, SegmentTable
 
 _AGE_NS: Final = NS_PER_S
 """A sensor's reading is no older."""
 _COUNTS: Final = ("tokens", "steps")
+_CUT: Final = ("cell", "span", "time")
+"""Kinds of rows that are cut at quarters of an hour."""
 _START, _END, _ENERGY, _DEVICE_NS, _BRIDGED = range(5)
 
 
@@ -57,7 +61,7 @@ class ChainRows:
                 max_mw = self._max_mw(device, skus.get(device, ""))
                 impossible += self._impossible(device, cell, use, max_mw, lasted_ns, hole_ns)
         self._ends |= again
-        return repeated, impossible
+        return repeated, impossible + list(_misplaced(content))
 
     def _impossible(self, device: str, cell: int, use: list[int], max_mw: int, lasted_ns: int, hole_ns: int) -> Iterator[str]:
         """What exceeds the limits in a device's quarter of an hour."""
@@ -76,6 +80,20 @@ class ChainRows:
     def _max_mw(self, device: str, sku: str) -> int:
         """Maximum power of a device, by the inventory and by the node."""
         return min(gpu_max_mw(sku), gpu_max_mw(self.skus.get(device, ""))) if is_gpu(device) else NODE_MAX_MW
+
+
+def _misplaced(content: SegmentTable) -> Iterator[str]:
+    """The first row of each kind that is filed under another time than its own, so that it would count on another day.
+
+    A row belongs to the quarter of an hour in which it ends. Energy and device time also begin there, unless their interval was
+    too long to be cut.
+    """
+    for kind, rows in content.columns.items():
+        for cell, start, end in zip(*(rows.get(name, ()) for name in ("cell_start_ns", "start_ns", "end_ns")), strict=True):
+            begins = start >= cell or kind not in _CUT or end - start >= CUTS_MAX * CELL_NS
+            if not begins or cell_start(max(start, end - 1)) != cell:
+                yield f"a {kind} row of the quarter from {_text(cell)} is of the time from {_text(start)} to {_text(end)}"
+                break
 
 
 def _more(device: str, energy_uj: int, time: str, limit_uj: int) -> str:

@@ -175,7 +175,7 @@ class Keys:
         if (header.cluster, header.node) not in self.enrolled and any(self.enrolled.values()):
             return "is of a node that the inventory does not list, which enrols keys"
         enrolled, t_ns = self.enrolled.get((header.cluster, header.node), ()), header.to_ns
-        if header.key and self.since_ns(header) < since_ns:
+        if header.key and 0 <= self.since_ns(header) < since_ns:
             return f"is signed by {header.key[:16]}, after a key that the inventory enrols later has signed"
         first_ns = min((from_ns for from_ns, _, _ in enrolled), default=None)
         if first_ns is not None and first_ns <= t_ns:

@@ -16,6 +16,7 @@ from energy_agent.ledger import chain
 from energy_agent.ledger.fleet.sites import read_inventory
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.journal.journal import DeviceFacts
+from energy_agent.ledger.rows.cells import entry_rows
 from energy_agent.ledger.rows.kinds import Cell, GapRow
 from energy_agent.ledger.segments import segment
 from tests.energy_agent.ledger.cases import T0, S, opened
@@ -232,3 +233,24 @@ def test_a_segment_added_once_more_is_a_fault_wherever_it_is_from(tmp_path_facto
 def test_the_limit_of_counts_is_that_of_ten_engines():
     assert count_max(0) == 10**8
     assert count_max(899) == 900 * 10**8
+
+
+@pytest.mark.parametrize("shift_ns", [-NS_PER_DAY, -NS_PER_H, -900 * S, 900 * S, NS_PER_DAY])
+def test_a_row_that_is_filed_under_another_time_is_a_fault(shared, capsys, shift_ns):
+    """Filed a day off it would be in no day; four quarters under one would exceed what a GPU can draw."""
+    book(shared, "a", [30])
+    path = segment.list_files(shared)[0]
+    content = segment.read(path)
+    rows = [replace(row, cell_start_ns=row.cell_start_ns + shift_ns) if isinstance(row, Cell) else row for row in content.rows]
+    path.write_bytes(segment.compress(segment.encode(content.header, rows, None)))
+    assert kinds(shared, {}) == ["impossible"]
+    assert compact(shared, capsys, day="2026-01-02")[:2] == (1, {})
+
+
+@given(st.integers(0, 40 * 24 * 4), st.integers(1, 3 * NS_PER_DAY), st.integers(0, 900 * S))
+@settings(max_examples=examples(200, quick=30), deadline=None)
+def test_every_row_of_an_entry_is_filed_under_its_time(quarter, lasted_ns, late_ns):
+    start_ns = T0 + quarter * 900 * S + late_ns
+    rows = entry_rows([Entry(start_ns, start_ns + lasted_ns, "GPU-a", "", State.UNALLOCATED, Method.COUNTER, 10**6, 5)])
+    for row in rows:
+        assert row.cell_start_ns <= row.run.start_ns < row.run.end_ns <= row.cell_start_ns + 900 * S
