@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from benchmarks.hostile import chains, proxies, scheduler, share, statements
+from benchmarks.hostile import chains, forgeries, proxies, scheduler, share, statements
 from benchmarks.runner import Row, say
 
 _TURN_S = 30.0
@@ -22,7 +22,7 @@ _TURN_S = 30.0
 def run(minutes: float = 60.0, seed: int = 1) -> Iterator[Row]:
     """A row per attack."""
     end = time.monotonic() + 60 * minutes
-    programs = [chains, statements, scheduler, proxies, *([share] if os.geteuid() == 0 else [])]
+    programs = [chains, forgeries, statements, scheduler, proxies, *([share] if os.geteuid() == 0 else [])]
     if share not in programs:
         say("ledger ship: skipped, needs root")
     tried, fallen = Counter[tuple[str, str]](), defaultdict[tuple[str, str], list[str]](list)
