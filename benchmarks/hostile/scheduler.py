@@ -22,7 +22,8 @@ JOBS = {"7": 1000, "12": 2000, "13": 3000}
 """Joules of each job; the attacker owns the first."""
 _QUARTER_S = 900
 _PROGRAMS = {
-    "sacct": "cat {folder}/rows",
+    "sacct": """for word; do case $word in --delimiter=*) between=${{word#*=}};; esac; done
+sed "s/\x1f/$between/g" {folder}/rows""",
     "sacctmgr": 'printf "%s\\0" "$@" END >> {folder}/written',
     "scontrol": "echo 'ProctrackType           = proctrack/cgroup'",
 }
@@ -59,8 +60,8 @@ class Cluster:
         rows = []
         for number, job in enumerate(JOBS):
             start_s = self._start_s + number * _QUARTER_S
-            times = f"{start_s}|{start_s + _QUARTER_S}"
-            rows.append(f"{job}|{job}|lab|{times}|billing=1,gres/gpu=1,node=1|{comments[job]}\n")
+            fields = (job, job, "lab", str(start_s), str(start_s + _QUARTER_S), "billing=1,gres/gpu=1,node=1", comments[job])
+            rows.append("\x1f".join(fields) + "\n")
         (self.base / "rows").write_bytes("".join(rows).encode(errors="surrogatepass"))
         (self.base / "written").write_bytes(b"")
         errors = io.StringIO()

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ STATES: Final = "BOOT_FAIL,CANCELLED,COMPLETED,DEADLINE,FAILED,NODE_FAIL,OUT_OF_
 """States of jobs that have ended."""
 FIELD: Final = "AdminComment"
 """Set after the end of a job, by operators alone. A user could put the text of a record into any other such field."""
-_JOB: Final = re.compile(r"\d+(?:[_+]\d+|_\[[^]|]*\])?\|\d+\|")
+_JOB: Final = re.compile(r"\d+(?:[_+]\d+|_\[[^]|]*\])?")
 _PROCESS_TRACKING: Final = re.compile(r"^ProctrackType\s*=\s*(?:proctrack/)?(\S+)", re.MULTILINE)
 
 
@@ -59,10 +60,11 @@ class SlurmAccounting:
             WattlensError: sacct failed.
         """
         names = f"JobID,JobIDRaw,Cluster,Submit,End,AllocTRES%512,{FIELD}%65536"
-        command = ["sacct", "--allocations", "--noheader", "--parsable2", f"--format={names}"]
+        separator = f"|{secrets.token_hex(16)}|"  # which no comment can have, whose lines would else pass for other jobs
+        command = ["sacct", "--allocations", "--noheader", "--parsable2", f"--delimiter={separator}", f"--format={names}"]
         command += [f"--jobs={','.join(job_ids)}"] if job_ids else ["--allusers", f"--state={STATES}"]
         command += [f"--starttime=uts{since_ns // NS_PER_S}", "--endtime=now"]
-        jobs = list(parse_jobs(self._run(command)))
+        jobs = list(parse_jobs(self._run(command), separator))
         return sorted(jobs, key=lambda job: (job.end_ns, job.raw_id))
 
     def process_tracking(self) -> str:
@@ -101,22 +103,24 @@ class SlurmAccounting:
         return done.stdout
 
 
-def parse_jobs(text: str) -> Iterator[EndedJob]:
+def parse_jobs(text: str, separator: str) -> Iterator[EndedJob]:
     """The jobs of sacct's output with epoch times; jobs without an end are skipped. A comment may have several lines.
+
+    `separator` stands between the fields, and in no comment.
 
     Raises:
         WattlensError: the output does not begin with the fields that were requested.
     """
     records: list[str] = []
     for line in text.splitlines():
-        if _JOB.match(line) and line.count("|") >= 6:
+        if line.count(separator) == 6 and _JOB.fullmatch(line.partition(separator)[0]):
             records.append(line)
         elif records:
             records[-1] += f" {line}"
         else:
             raise WattlensError(printable(f"sacct: expected 7 fields, got {line[:80]!r}"))
     for record in records:
-        job_id, raw_id, cluster, submit, end, resources, comment = record.split("|", 6)
+        job_id, raw_id, cluster, submit, end, resources, comment = record.split(separator, 6)
         if submit.isdecimal() and end.isdecimal():
             trackable = dict(part.split("=", 1) for part in resources.split(",") if "=" in part)
             has_gpus, nodes = any(name.startswith("gres/gpu") for name in trackable), trackable.get("node", "0")

@@ -62,17 +62,18 @@ def test_nodes_without_energy_are_named():
 
 
 def test_output_of_sacct_is_parsed_and_refused():
-    text = "12_3|14|test|1796011488|1796011495|billing=2,cpu=2,gres/gpu=4,node=2|a|b\n13|13|test|1|Unknown|cpu=1|\n"
-    (ended,) = parse_jobs(text)
+    text = "12_3#14#test#1796011488#1796011495#billing=2,cpu=2,gres/gpu=4,node=2#a|b\n13#13#test#1#Unknown#cpu=1#\n"
+    (ended,) = parse_jobs(text, "#")
     assert ended.nodes == 2
     assert (ended.job_id, ended.raw_id, ended.has_gpus, ended.comment) == ("12_3", "14", True, "a|b")
     with pytest.raises(WattlensError, match="expected 7 fields"):
-        list(parse_jobs("slurmdbd is down\n"))
+        list(parse_jobs("slurmdbd is down\n", "#"))
 
 
 def test_a_comment_of_several_lines_is_one_jobs():
-    text = "12|12|test|1|2|gres/gpu=1|checked|\nby | hand\n\n13|13|test|1|3|gres/gpu=1|\n"
-    assert [(job.job_id, job.comment) for job in parse_jobs(text)] == [("12", "checked| by | hand "), ("13", "")]
+    text = "12#12#test#1#2#gres/gpu=1#checked|\nby | hand\n\n13|13|test|1|3|gres/gpu=1|\n13#13#test#1#3#gres/gpu=1#\n"
+    parsed = [(job.job_id, job.comment) for job in parse_jobs(text, "#")]
+    assert parsed == [("12", "checked| by | hand  13|13|test|1|3|gres/gpu=1|"), ("13", "")]
 
 
 def test_energy_without_cgroups_is_marked_as_partial(tmp_path):
