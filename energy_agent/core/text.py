@@ -10,6 +10,7 @@ UNPRINTABLE: Final = r"[\x00-\x1f\x7f-" "\u009f\u2028-\u202e\u2066-\u2069]"
 """The same and bidirectional overrides, as a pattern of Python and of SQL engines; other spaces and joiners belong to names."""
 _UNPRINTABLE: Final = re.compile(f"{UNPRINTABLE}|[\ud800-\udfff]")
 """And lone surrogates, which no file can store."""
+_USER: Final = re.compile(r"(?:(?<=://)|^(?!\w+://)).*@", re.DOTALL)
 _FORMULA: Final = ("=", "+", "-", "@")
 
 
@@ -26,6 +27,11 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """The same for text of several lines."""
     return "\n".join(map(printable, text.split("\n")))
+
+
+def quoted_address(url: str) -> str:
+    """Return an address for a message, without user and password, which may be in one that is not valid either."""
+    return repr(_USER.sub("...@", url)[:200])
 
 
 def separator_hint(head: Sequence[str]) -> str:

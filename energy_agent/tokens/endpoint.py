@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.text import quoted_address
 from energy_agent.runtime.network.http import HttpClient, HttpCostError, HttpError, ResponseStream
 from energy_agent.runtime.network.tls import SYSTEM_TLS, TlsFiles
 from energy_agent.tokens.reading import EndpointError
@@ -55,7 +56,7 @@ def fetch(
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"metrics endpoint: expected an http:// or https:// URL, got {url!r}")
+        raise UsageError(f"metrics endpoint: expected an http:// or https:// URL, got {quoted_address(url)}")
     root = f"{parts.scheme}://{parts.netloc}"
     client = HttpClient(root, timeout_s, tls, ca_option, BODY_LIMIT_B, CPU_LIMIT_S, direct=direct)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

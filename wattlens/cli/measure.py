@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import wattlens
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.extras import install_hint
-from energy_agent.core.text import printable
+from energy_agent.core.text import printable, quoted_address
 from wattlens.cli._command import Command
 from wattlens.cli._options import Pairs, add_simulate, enter_simulated_node, strip_separator
 
@@ -275,8 +275,8 @@ def _otlp(url: str | None, headers: Path | None) -> "Otlp | None":
     try:
         receiver = Otlp(endpoint=url, headers_file=headers, timeout_s=5)
     except ValidationError:
-        got = "" if "@" in url else f", got {url!r}"
-        raise UsageError(f"measure: --otlp: expected http(s)://HOST[:PORT][/PATH] without user and password{got}") from None
+        expected = "expected http(s)://HOST[:PORT][/PATH] without user and password"
+        raise UsageError(f"measure: --otlp: {expected}, got {quoted_address(url)}") from None
     read_headers(headers, "measure: --otlp-headers")
     try:
         importlib.import_module("opentelemetry.exporter.otlp.proto.http")

@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.text import quoted_address
 from energy_agent.runtime.files.secret_file import read_secret
 
 
@@ -59,8 +60,6 @@ def address(url: str, option: str, port: str) -> SplitResult:
         parts, wrong = urlsplit(""), True
     strange = parts.query or parts.fragment or "@" in parts.netloc or any(c.isspace() or not c.isprintable() for c in url)
     if wrong or parts.scheme not in ("http", "https") or not parts.hostname or strange:
-        shown = url if "@" not in url else f"{url.partition('://')[0]}://...@..."
-        raise UsageError(
-            f"{option}: expected an address such as https://HOST:{port}, without user, query and fragment, got {shown!r}"
-        )
+        expected = f"expected an address such as https://HOST:{port}, without user, query and fragment"
+        raise UsageError(f"{option}: {expected}, got {quoted_address(url)}")
     return parts

@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.text import quoted_address
 from energy_agent.runtime.files.secret_file import read_secret
 from energy_agent.runtime.network.http import basic_authorization
 
@@ -32,9 +33,8 @@ class PrometheusAccess:
             parts.query or parts.fragment or "@" in parts.netloc or any(c.isspace() or not c.isprintable() for c in self.url)
         )
         if parts.scheme not in ("http", "https") or not parts.hostname or strange:
-            raise UsageError(
-                f"--prometheus: expected http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH], got {self.url!r}"
-            )
+            expected = "expected http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH]"
+            raise UsageError(f"--prometheus: {expected}, got {quoted_address(self.url)}")
         if self.token_file and self.user_file:
             raise UsageError("--token-file: cannot be combined with --user-file")
         near = parts.hostname in ("localhost", "::1") or parts.hostname.startswith("127.")

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from energy_agent.core.errors import UsageError
-from energy_agent.core.text import printable
+from energy_agent.core.text import printable, quoted_address
 from energy_agent.runtime.files.secret_file import read_secret
 from energy_agent.runtime.network.http import (
     HttpCertificateError,
@@ -54,7 +54,7 @@ class AgentAccess:
             UsageError: the address is not valid, or a file cannot be read or does not contain what its option requires.
         """
         if not _is_address(self.url):
-            raise UsageError(f"--url: expected http://HOST:PORT or https://HOST:PORT, got {self.url!r}")
+            raise UsageError(f"--url: expected http://HOST:PORT or https://HOST:PORT, got {quoted_address(self.url)}")
         if self.user_file and self.token_file:
             raise UsageError("--token-file: cannot be combined with --user-file")
         bare = self.url.partition("://")[2].rstrip("/")

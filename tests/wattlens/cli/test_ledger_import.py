@@ -23,6 +23,7 @@ BASE = {"--prometheus": "http://127.0.0.1:1", "--source": "dcgm", "--from": "202
         ({"--match": "cluster"}, "--match: "),
         ({"--cluster": "a/b"}, "got 'a/b'"),
         ({"--prometheus": "localhost:9090"}, "--prometheus: expected http://HOST"),
+        ({"--prometheus": "http://user:secret@far.example"}, "got 'http://...@far.example'"),
         ({"--user-file": "u", "--token-file": "t"}, "--token-file: cannot be combined with --user-file"),
         ({"--prometheus": "http://far.example", "--token-file": "t"}, "use https:// or --insecure"),
         ({"--source": "wattlens", "--node-label": "node"}, "--node-label: expected together with --source dcgm"),
