@@ -35,7 +35,7 @@ class Authority:
 
     @staticmethod
     def _openssl(*arguments: object) -> None:
-        subprocess.run([need_program("openssl"), *map(str, arguments)], check=True, capture_output=True, timeout=200)
+        subprocess.run([need_program("openssl"), *map(str, arguments)], check=True, capture_output=True)
 
 
 _CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")

@@ -1,16 +1,21 @@
-"""Settings of every test: the same Hypothesis examples each time, the order of files, the number of workers, and Ctrl-C."""
+"""Settings of every test: the same Hypothesis examples each time, limits of time, the order of files, workers, and Ctrl-C."""
 
 import gc
 import importlib
 import os
 import signal
+import time
 import zlib
 from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support import added_s, stalled_s
 
 # `make test` draws the same examples each time, `make test-all` the same and as many again; `make proof` draws others with
 # --hypothesis-profile=random, and what it finds becomes an @example. The time of an example never fails it.
@@ -33,6 +38,25 @@ def _interrupts_as_before():
     yield
     if signal.getsignal(signal.SIGINT) is not before:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_timeout_set_timer(settings: Any) -> Any:
+    """The limit of a test is longer on a busy machine; the processes that it starts need no limit of their own."""
+    start, before_s = time.monotonic(), stalled_s()
+    answer = yield
+    fail = signal.getsignal(signal.SIGALRM)
+
+    def fail_or_wait(number: int, frame: FrameType | None) -> None:
+        left_s = start + settings.timeout + added_s(before_s) - time.monotonic()
+        if left_s > 0:
+            signal.setitimer(signal.ITIMER_REAL, max(left_s, 1.0))
+        elif callable(fail):
+            fail(number, frame)
+
+    if callable(fail):
+        signal.signal(signal.SIGALRM, fail_or_wait)
+    return answer
 
 
 @pytest.fixture(autouse=True)

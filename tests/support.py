@@ -23,7 +23,8 @@ from energy_agent.core.errors import UsageError
 
 T = TypeVar("T")
 _LATER_S = 0.15  # between questions once the first second is over: each costs the process that answers
-_BUSY_S = 120.0  # the maximum that is added to a bound where processes waited for a CPU or a disk
+_BUSY_S = 120.0  # the maximum that is added to a bound where a core has as many processes to run as pytest itself starts
+_OWN = 3.0  # processes per core that pytest starts, which are workers and what these wait for
 _TEST_S = 40.0  # a test of one day takes a tenth of it on an idle machine
 LONG_NUMBERS_REFUSED = hasattr(sys, "get_int_max_str_digits")
 """Whether this Python refuses integers of more than 4,300 digits; the release candidate of 3.11 in Ubuntu 22.04 reads them."""
@@ -47,7 +48,7 @@ def need_program(name: str) -> str:
 
 def prometheus_version() -> tuple[int, int]:
     """Of the installed promtool; Prometheus comes with it."""
-    reply = subprocess.run([need_program("promtool"), "--version"], capture_output=True, text=True, timeout=200, check=True)
+    reply = subprocess.run([need_program("promtool"), "--version"], capture_output=True, text=True, check=True)
     match = re.search(r"version (\d+)\.(\d+)", reply.stdout + reply.stderr)
     assert match, reply
     return int(match[1]), int(match[2])
@@ -68,7 +69,7 @@ def at_modifier() -> list[str]:
 def promtool_with(*words: str) -> list[str]:
     """Command line that begins with promtool; skips where it is older than one of the commands and options."""
     command = [need_program("promtool"), *(word for word in words if not word.startswith("-"))]
-    reply = subprocess.run([*command, "--help"], capture_output=True, text=True, timeout=200, check=False)
+    reply = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False)
     if reply.returncode or not all(word.partition("=")[0] in reply.stdout for word in words):
         pytest.skip("this promtool is older than: " + " ".join(words))
     return [command[0], *words]
@@ -185,15 +186,19 @@ def stalled_s() -> float:
 
 
 def added_s(before_s: float) -> float:
-    """What a bound is longer by because the machine stalled since `stalled_s()` was `before_s`, two minutes at most."""
-    since_s = stalled_s() - before_s
-    return _BUSY_S if math.isnan(since_s) else min(since_s, _BUSY_S)
+    """What a bound is longer by because the machine stalled since `stalled_s()` was `before_s`.
+
+    Two minutes at most, and longer by as much as more processes want to run than pytest starts.
+    """
+    crowded = os.getloadavg()[0] / len(os.sched_getaffinity(0)) / _OWN
+    since_s, most_s = stalled_s() - before_s, _BUSY_S * max(1.0, crowded)
+    return most_s if math.isnan(since_s) else min(since_s, most_s)
 
 
 def eventually(probe: Callable[[], T], seconds: float = 60.0, every: float = 0.05) -> T:
     """Return the first truthy result of `probe`, called less often after a second; fail with the last result after `seconds`.
 
-    Time in which the machine made processes wait does not count, up to two minutes: a bound is for the code, not the machine.
+    Time in which the machine made processes wait does not count, see `added_s`: a bound is for the code, not the machine.
     """
     start, before_s = time.monotonic(), stalled_s()
     while True:

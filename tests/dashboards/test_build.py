@@ -49,7 +49,7 @@ def test_committed_files_are_fresh_and_known() -> None:
 
 def test_building_in_another_process_gives_the_same_bytes(tmp_path: Path) -> None:
     code = f"from pathlib import Path; from dashboards.build.build import build; build(Path({str(tmp_path)!r}))"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=200, env={"PYTHONHASHSEED": "7"})
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, env={"PYTHONHASHSEED": "7"})
     for name, content in artefacts().items():
         assert (tmp_path / name).read_text() == content
 
@@ -238,7 +238,7 @@ def test_promtool_accepts_the_rules_without_a_lint() -> None:
     rules = ROOT / "dashboards/prometheus/wattlens-rules.yml"
     done = subprocess.run(
         [*promtool_with("check", "rules", "--lint=all", "--lint-fatal"), str(rules)],
-        capture_output=True, text=True, timeout=30, check=False,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -249,7 +249,7 @@ def test_promtool_accepts_the_rules_without_a_lint() -> None:
 def test_rules_on_hand_computed_input(tmp_path: Path, name: str, value: str) -> None:
     promtool = need_program("promtool")
     tests = Path(__file__).parent / f"{name}.test.yml"
-    done = subprocess.run([promtool, "test", "rules", str(tests)], capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run([promtool, "test", "rules", str(tests)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     # and the test can fail
     changed = yaml.safe_load(

@@ -96,7 +96,7 @@ def complaints(boards: list[Json]) -> dict[str, list[str]]:
         compiler = str(packages / "node_modules/typescript/bin/tsc")
         files = [f"{board['uid']}.ts" for board in boards]
         command = [need_program("node"), compiler, *FLAGS, *files]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     found: dict[str, list[str]] = {board["uid"]: [] for board in boards}
     for line in done.stdout.splitlines():
         told = re.match(r"([a-z-]+)\.ts\(\d+,\d+\): error (.*)", line)

@@ -73,7 +73,7 @@ def _unmount_below(folder: Path) -> None:
     """The engine mounts its data folder onto itself and leaves it so; deepest first."""
     points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for point in sorted((p for p in points if Path(p).is_relative_to(folder)), reverse=True):
-        subprocess.run(["umount", point], check=True, timeout=60)
+        subprocess.run(["umount", point], check=True)
 
 
 def make_wheels(folder: Path, python: str, *extras: str) -> None:
@@ -87,7 +87,7 @@ def make_wheels(folder: Path, python: str, *extras: str) -> None:
         ["download", "--only-binary=:all:", "--dest", str(folder), "-c", str(ROOT / "constraints.txt"), *target, *needs],
     ):
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *command]
-        done = subprocess.run(pip, capture_output=True, text=True, timeout=600, check=False)
+        done = subprocess.run(pip, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -99,7 +99,7 @@ def import_build_image(docker: Engine, folder: Path, tag: str) -> None:
         "--dpkgopt=force-unsafe-io", "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
         "trixie", str(archive),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     docker.run("import", archive, tag)
     archive.unlink()

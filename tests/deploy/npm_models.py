@@ -18,6 +18,6 @@ def install_models(name: str, version: str) -> Path:
             npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock",
             "--prefix", str(folder), f"@kubernetes-models/{name}@{version}",
         ]  # fmt: skip
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         need_file(package, done.stderr[-300:])
     return folder

@@ -31,7 +31,7 @@ def _program(path: Path, body: str) -> Path:
 
 def _run(bin_dir: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = ["sh", str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, env={"PATH": str(bin_dir)}, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env={"PATH": str(bin_dir)}, capture_output=True, text=True, check=False)
 
 
 def _one_line(done: subprocess.CompletedProcess[str]) -> str:

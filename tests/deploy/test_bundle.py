@@ -71,7 +71,7 @@ def installed(folder: Path, where: Path) -> tuple[dict[str, tuple[int, int, str]
     environ = os.environ | {"SOURCE_DATE_EPOCH": "1700000000"}
 
     def run(*words: str | Path) -> str:
-        done = subprocess.run(list(map(str, words)), env=environ, capture_output=True, text=True, timeout=250, check=False)
+        done = subprocess.run(list(map(str, words)), env=environ, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -99,7 +99,7 @@ def test_two_builds_are_the_same_and_hold_what_the_bill_says(folder: Path, tmp_p
     assert any(path.endswith(".pyc") for path in first), "bytecode is there: a read-only image could never keep it"
     assert inside == {(part["name"], part["version"]) for part in bill(folder, ARCH)["components"]}
     command = [where / "bin/wattlens", "--version"]
-    assert subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.startswith("wattlens ")
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.startswith("wattlens ")
 
 
 def test_requirements_have_the_hash_of_every_wheel_and_pip_checks_them(folder: Path, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_requirements_have_the_hash_of_every_wheel_and_pip_checks_them(folder: P
             sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-deps", "--no-index",
             "--find-links", folder, "--require-hashes", "--target", tmp_path / f"to-{name}", "-r", tmp_path / name,
         ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == expected, done.stderr
         assert ("DO NOT MATCH THE HASHES" in done.stderr) == bool(expected)
 
@@ -122,7 +122,7 @@ def test_a_missing_library_is_one_line_before_any_download(tmp_path: Path) -> No
     """With a Python that has nothing but the standard library, as on a machine that only builds images."""
     script = ROOT / "deploy/container/bundle.py"
     command = [sys.executable, "-I", "-S", script, tmp_path / "wheels"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "pip install -c constraints.txt cyclonedx-python-lib" in done.stderr
     assert not (tmp_path / "wheels").exists()

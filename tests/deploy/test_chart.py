@@ -137,7 +137,7 @@ def test_kustomize_builds_what_helm_makes(tools: tuple[Path, Path], folder: str)
     helm, kubectl = tools
     there = KUBERNETES / folder
     command = [kubectl, "kustomize", there]
-    built = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    built = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     values = there / "values.yaml"
     values = values if values.is_file() else KUBERNETES / "base/values.yaml"
     expected = keyed(objects(manifests.template(helm, "--skip-tests", "--values", values)))
@@ -156,7 +156,7 @@ def test_kustomize_builds_what_helm_makes(tools: tuple[Path, Path], folder: str)
 def test_debians_kustomize_builds_every_folder() -> None:
     program = need_program("kustomize")
     for folder in (*FOLDERS, "overlays/observe"):
-        subprocess.run([program, "build", KUBERNETES / folder], capture_output=True, timeout=60, check=True)
+        subprocess.run([program, "build", KUBERNETES / folder], capture_output=True, check=True)
 
 
 def test_the_defaults_are_the_base(helm: Path) -> None:
@@ -274,10 +274,10 @@ def test_helm_finds_nothing_wrong_and_says_what_to_do_next(helm: Path, tmp_path:
     for values in ({}, EVERYTHING):
         path.write_text(yaml.safe_dump(values))
         command = [helm, "lint", "--strict", CHART, "--values", path]
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
     command = [helm, "install", "wattlens", CHART, "--namespace", "energy", "--dry-run=client", "--values", path]
-    said = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=True).stdout
+    said = subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout
     notes = said.split("NOTES:")[1]
     assert "helm test wattlens --namespace energy --logs" in notes
     assert "wattlens dvfs off --socket" in notes
@@ -406,7 +406,7 @@ def test_the_examples_in_the_docs_work(tools: tuple[Path, Path], tmp_path: Path)
     (tmp_path / "mine/kustomization.yaml").write_text(yaml.safe_dump(overlay))
     (tmp_path / "mine/agent.yaml").write_text("node: {cluster: mine}\n")
     command = [kubectl, "kustomize", tmp_path / "mine"]
-    mine = keyed(objects(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout))
+    mine = keyed(objects(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
     assert mine["ConfigMap", "wattlens-agent"]["data"] == {"agent.yaml": "node: {cluster: mine}\n"}
     pod = pods(list(mine.values()))["wattlens-agent"]
     assert containers(pod)["agent"]["image"] == f"REGISTRY/wattlens:{__version__}"
@@ -423,6 +423,6 @@ def test_the_operators_own_schemas_accept_monitors_and_rules(helm: Path, tmp_pat
     wrong["spec"]["podMetricsEndpoints"][0]["interval"] = "15 sec"
     command = [node, ROOT / "tests/deploy/monitoring_crds.mjs", folder]
     text = json.dumps([*found, rules, wrong])
-    said = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+    said = subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout.splitlines()
     assert said[:-1] == ["ok"] * (2 + 3 + 1)
     assert "podMetricsEndpoints/0/interval must match pattern" in said[-1]

@@ -144,7 +144,7 @@ def test_a_container_that_was_killed_puts_everything_back_when_it_starts_again(a
 
 def test_the_kill_switch_outlives_the_pod(actuator: Actuator) -> None:
     command = [sys.executable, "-m", "wattlens", "dvfs", "off", "--socket", actuator.socket, "--reason", "maintenance"]
-    subprocess.run(command, stdout=subprocess.DEVNULL, timeout=60, check=True)
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     assert actuator.stop() == 0
     actuator.start()
     with ActuatorClient(actuator.socket) as client, pytest.raises(ActuatorError, match="kill switch"):

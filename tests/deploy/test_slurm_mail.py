@@ -29,7 +29,7 @@ def send(tmp_path):
         (tmp_path / "slurm.env").write_text("".join(f"{name}={value}\n" for name, value in {**words, **more}.items()))
         environ = {"WATTLENS_ENV": str(tmp_path / "slurm.env"), "SLURM_JOB_ID": job, "SLURM_JOB_MAIL_TYPE": mail_type}
         command = ["/bin/sh", str(SCRIPT), "-s", ENDED, "alice"]
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
         asked = (tmp_path / "asked").read_text().strip() if (tmp_path / "asked").exists() else ""
         (tmp_path / "asked").unlink(missing_ok=True)

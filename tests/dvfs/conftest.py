@@ -93,14 +93,14 @@ class Rig:
         process = self.python("-c", _HOLD, str(self.socket), str(ttl_s), *devices)
         assert process.stdout is not None
         line = process.stdout.readline()
-        assert line == "set\n", process.communicate(timeout=200)
+        assert line == "set\n", process.communicate()
         return process
 
     def restore(self) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "wattlens", "dvfs", "restore", "--json", "--state", str(self.folder / "state"),
              "--simulate", str(self.folder)],
-            capture_output=True, text=True, timeout=200, check=False,
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
 
     def shows(self, gpu: int) -> tuple[int, tuple[int, int]]:
@@ -128,7 +128,7 @@ def make_rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
         for process in rig.processes:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-            process.communicate(timeout=200)
+            process.communicate()
         rig.plant.close()
 
 

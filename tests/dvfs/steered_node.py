@@ -149,4 +149,4 @@ class SteeredNode:
         return [(r["policy"], r["action"], r["outcome"]) for r in rows]
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "wattlens", *arguments], capture_output=True, text=True, timeout=200)
+        return subprocess.run([sys.executable, "-m", "wattlens", *arguments], capture_output=True, text=True)

@@ -100,7 +100,7 @@ def prometheus(home, text, *more):
         home / "samples.om",
         home / "data",
     ]
-    subprocess.run([*map(str, blocks)], check=True, capture_output=True, timeout=120)
+    subprocess.run([*map(str, blocks)], check=True, capture_output=True)
     (home / "prometheus.yml").write_text("{}")
     url = f"http://127.0.0.1:{free_port()}"
     where = [

@@ -36,10 +36,8 @@ def test_spark_answers_as_duckdb_does(tmp_path: Path, monkeypatch: pytest.Monkey
     job, expected = asked_of_duckdb(folder / "days")
     job |= {"python": sql_days.block("python"), "questions": sql_days.questions()}
     (folder / "job.json").write_text(json.dumps(job, default=str))
-    done = subprocess.run(
-        [sys.executable, spark_answers.__file__, "job.json", "answers.json"], cwd=folder, capture_output=True, text=True,
-        timeout=500, check=False,
-    )  # fmt: skip
+    command = [sys.executable, spark_answers.__file__, "job.json", "answers.json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     answers = json.loads((folder / "answers.json").read_text())
     for name, rows in expected.items():

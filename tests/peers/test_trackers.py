@@ -129,7 +129,7 @@ def test_a_frameworks_hook_logs_at_its_global_step(hook: str, modules: list[str]
     variables = {"PYTHONPATH": str(Path(__file__).parents[2]), "WATTLENS_AGENT_SOCKET": str(tmp_path / "none.sock")}
     done = subprocess.run(
         [sys.executable, "-c", program], env=os.environ | variables, cwd=tmp_path,
-        capture_output=True, text=True, timeout=200, check=False,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads(done.stdout.splitlines()[-1]) == [*range(1, 13), 12, "end"]
@@ -141,7 +141,7 @@ def reply_of(program: str, folder: Path) -> Any:
         variables = {"PYTHONPATH": str(Path(__file__).parents[2]), "WATTLENS_AGENT_SOCKET": str(folder / "none.sock")}
         done = subprocess.run(
             [python, "-c", program], env=environ_of(folder / "node") | variables, cwd=folder,
-            capture_output=True, text=True, timeout=200, check=False,
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])

@@ -64,7 +64,7 @@ def test_under_ddp_each_rank_counts_and_says_which_it_is(tmp_path):
         subprocess.Popen([*command, str(rank), str(tmp_path / "store")], stderr=subprocess.PIPE, text=True) for rank in (0, 1)
     ]
     for child in children:
-        _, errors = child.communicate(timeout=120)
+        _, errors = child.communicate()
         assert child.returncode == 0, errors[-2000:]
 
 
@@ -86,5 +86,5 @@ assert (report["steps"], report["model"]) == ({"training": 4}, "Linear"), report
 
 def test_a_compiled_optimizer_is_counted_at_each_step():
     need_module("torch")
-    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, timeout=150, check=False)
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

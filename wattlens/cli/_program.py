@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from contextlib import suppress
 from types import ModuleType
 from typing import Final
 
@@ -40,7 +41,8 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _forget_output() -> None:
     """Nobody can take what is still buffered, and Python tries again when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(AttributeError, OSError):  # without an output, as with `>&-`, or within another program
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 _GROUPS: Final = {

@@ -35,12 +35,12 @@ def _simulated(folder: Path, scenario: str, instance: str) -> Iterator[Target]:
     """A real agent on a simulated node."""
     node = folder / f"{instance}-sim"
     wattlens = [sys.executable, "-m", "wattlens", "sim"]
-    subprocess.run([*wattlens, "start", scenario, "--dir", str(node)], check=True, capture_output=True, timeout=200)
+    subprocess.run([*wattlens, "start", scenario, "--dir", str(node)], check=True, capture_output=True)
     try:
         with AgentProcess(folder / instance, node) as agent:
             yield Target("wattlens", agent.port, _labels(instance))
     finally:
-        subprocess.run([*wattlens, "stop", "--dir", str(node)], check=True, capture_output=True, timeout=200)
+        subprocess.run([*wattlens, "stop", "--dir", str(node)], check=True, capture_output=True)
 
 
 def as_fed(board: dict[str, Any]) -> dict[str, Any]:

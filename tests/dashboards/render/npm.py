@@ -64,7 +64,7 @@ def _fill_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
 
 
 def _run(folder: Path, *command: str) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1200, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command[:2])}: {done.stdout}{done.stderr}"
 
 

@@ -282,7 +282,7 @@ def foreign_limit(rig, gpu: int, limit_mw: int) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code, str(gpu), str(limit_mw)],
         env=os.environ | {"WATTLENS_SIM": str(rig.folder)},
-        capture_output=True, text=True, timeout=200, check=True,
+        capture_output=True, text=True, check=True,
     )  # fmt: skip
     return done.stdout.strip()
 

@@ -26,7 +26,7 @@ _LACKS = re.compile("unknown option|unrecognized flag|not supported", re.IGNOREC
 def by_hand(folder: Path, block: str = BY_HAND) -> "subprocess.CompletedProcess[str]":
     """Run the commands of the page in the folder of the segments."""
     command = ["bash", "-euo", "pipefail", "-c", block]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def run(node, tmp_path, sources, done):
 
 
 def read_text(url):
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return answer.read().decode()
 
 

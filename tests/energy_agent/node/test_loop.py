@@ -285,7 +285,7 @@ def test_a_port_that_another_program_has_stops_nothing_else(node, tmp_path):
 
     def page():
         try:
-            with urllib.request.urlopen(f"http://{listen}/metrics", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://{listen}/metrics", timeout=60) as answer:
                 return answer.read().decode()
         except OSError:
             return ""
@@ -296,9 +296,7 @@ def test_a_port_that_another_program_has_stops_nothing_else(node, tmp_path):
         eventually(path.is_socket)
         code = "from energy_agent.runtime.network.agent_socket import ask; print(ask('GET', '/v1/me', within_s=60.0)[0])"
         environ = {**os.environ, "WATTLENS_AGENT_SOCKET": str(path)}
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=200, check=True
-        )
+        done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
         assert done.stdout == "200\n"
         eventually(lambda: "metering continues" in (tmp_path / "log").read_text())
         taken.close()
@@ -316,7 +314,7 @@ def test_a_port_that_another_program_has_stops_nothing_else(node, tmp_path):
 @pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="this machine has a GPU")
 def test_without_a_gpu_it_refuses_in_one_line_that_names_the_flag(tmp_path):
     command = [sys.executable, "-m", "wattlens", "agent", "--state", str(tmp_path / "state"), "--listen", "127.0.0.1:0"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     (line,) = [text for text in ended.stderr.splitlines() if text.startswith("wattlens: ")]
     assert "LIBRARY_NOT_FOUND" in line

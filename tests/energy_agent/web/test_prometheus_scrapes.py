@@ -89,13 +89,13 @@ def _watched(port: int, probe_port: int, authority: Authority, folder: Path, age
     def ask(expression: str) -> dict[str, float]:
         url = f"http://127.0.0.1:{port}/api/v1/query?" + urllib.parse.urlencode({"query": expression})
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return {r["metric"].get("job", ""): float(r["value"][1]) for r in json.load(answer)["data"]["result"]}
         except OSError:
             return {}
 
     def probe(path: str) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{probe_port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{probe_port}{path}", timeout=60) as answer:
             body: bytes = answer.read()
             return body
 

@@ -86,9 +86,7 @@ class ApiServer:
                 "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
             }))  # fmt: skip
         environ = {"KUBECONFIG": str(kubeconfig), "HOME": str(self.folder), "PATH": os.environ["PATH"]}
-        done = subprocess.run(
-            list(map(str, words)), input=stdin, env=environ, capture_output=True, text=True, timeout=120, check=False
-        )
+        done = subprocess.run(list(map(str, words)), input=stdin, env=environ, capture_output=True, text=True, check=False)
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
         return done.stdout + (done.stderr if fails else "")
 

@@ -18,7 +18,7 @@ KEYS, FILES, SIGNATURE, INPUTS, ROOT, DAYS = BLOCKS
 
 def shell(folder: Path, block: str) -> "subprocess.CompletedProcess[str]":
     command = ["bash", "-euo", "pipefail", "-c", block]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def _library() -> None:
 
 
 def openssl(*arguments: object) -> bytes:
-    done = subprocess.run([need_program("openssl"), *map(str, arguments)], check=True, capture_output=True, timeout=200)
+    done = subprocess.run([need_program("openssl"), *map(str, arguments)], check=True, capture_output=True)
     return done.stdout
 
 

@@ -45,7 +45,6 @@ def chromium(folder: Path, *arguments: str) -> str:
         [program, *fixed, f"--user-data-dir={folder / 'profile'}", *arguments],
         capture_output=True,
         text=True,
-        timeout=200,
         check=True,
     )
     return done.stdout
@@ -94,8 +93,8 @@ def pages(made: bytes, folder: Path) -> Pages:
     need_program("pdftotext")
     path = folder / "read.pdf"
     path.write_bytes(made)
-    text = subprocess.run(["pdftotext", "-raw", path, "-"], capture_output=True, check=True, timeout=200).stdout.decode()
-    info = subprocess.run(["pdfinfo", path], capture_output=True, check=True, timeout=200).stdout.decode()
+    text = subprocess.run(["pdftotext", "-raw", path, "-"], capture_output=True, check=True).stdout.decode()
+    info = subprocess.run(["pdfinfo", path], capture_output=True, check=True).stdout.decode()
     size = re.search(r"Page size:\s+([\d.]+) x ([\d.]+)", info)
     assert size
     return Pages(tuple(text.split("\f")[:-1]), (float(size[1]), float(size[2])))

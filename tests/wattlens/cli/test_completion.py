@@ -19,7 +19,7 @@ def script(shell: str, tmp_path: Path) -> Path:
 
 
 def output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def complete_in_bash(path: Path, *words: str) -> list[str]:

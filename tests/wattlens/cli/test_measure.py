@@ -33,7 +33,7 @@ def node(tmp_path):
 
 
 def run(environ, *arguments):
-    return subprocess.run([*WATTLENS, *arguments], env=environ, capture_output=True, text=True, timeout=200, check=False)
+    return subprocess.run([*WATTLENS, *arguments], env=environ, capture_output=True, text=True, check=False)
 
 
 def test_it_prints_like_time_and_passes_the_exit_code_on(node, tmp_path):
@@ -294,7 +294,7 @@ def test_a_signal_reaches_the_program_and_the_result_is_still_shown(node, number
         os.killpg(process.pid, number)
     else:
         process.send_signal(number)
-    _, said = process.communicate(timeout=200)
+    _, said = process.communicate()
     assert process.returncode == 9
     assert "joules" in said
     assert "Traceback" not in said

@@ -21,7 +21,7 @@ def sim(*arguments: str) -> Said:
     if arguments[0] not in ("start", "stop", "run"):
         return said_here("sim", *arguments)
     command = [sys.executable, "-m", "wattlens", "sim", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     return Said(done.returncode, done.stdout, done.stderr)
 
 

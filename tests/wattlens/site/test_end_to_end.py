@@ -206,7 +206,7 @@ def test_there_is_one_process_a_site(node, tmp_path):
             node.directory,
         ]
         second = subprocess.run(
-            [sys.executable, "-m", "wattlens", *map(str, command)], capture_output=True, text=True, check=False, timeout=200
+            [sys.executable, "-m", "wattlens", *map(str, command)], capture_output=True, text=True, check=False
         )
         assert second.returncode == 2
         assert "is in use by another site" in second.stderr

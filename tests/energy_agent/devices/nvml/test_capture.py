@@ -55,7 +55,7 @@ def functions_called(folder, then):
     """Every function of the library that pynvml looked up, which it does before each first call."""
     code = [sys.executable, "-c", _FUNCTIONS, str(library_path()), then]
     environ = dict(os.environ, WATTLENS_SIM=str(folder), PYTHONPATH=os.pathsep.join(p for p in sys.path if p))
-    done = subprocess.run(code, env=environ, capture_output=True, text=True, timeout=200, check=True)
+    done = subprocess.run(code, env=environ, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 

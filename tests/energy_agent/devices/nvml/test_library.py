@@ -18,9 +18,7 @@ def run(code: str, python_path: Path | str = "") -> str:
     """Standard output of a fresh interpreter without the simulated node's library."""
     environment = {k: v for k, v in os.environ.items() if k not in ("LD_LIBRARY_PATH", "WATTLENS_SIM")}
     environment["PYTHONPATH"] = f"{python_path}:{ROOT}"
-    return subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200, check=True
-    ).stdout
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
 
 
 REFUSED = """

@@ -71,7 +71,6 @@ def test_a_link_in_a_shared_folder_is_never_written_through(files, tmp_path):
         assert (copy.is_symlink(), copy.read_bytes()) == (False, path.read_bytes())
 
 
-@pytest.mark.timeout(30)
 def test_a_fifo_in_a_shared_folder_is_refused_at_once(files, tmp_path):
     share = tmp_path / "share"
     share.mkdir()

@@ -51,14 +51,14 @@ def read_only(folder):
         yield
         folder.chmod(0o755)
         return
-    done = subprocess.run(["mount", "--bind", folder, folder], capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(["mount", "--bind", folder, folder], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"root may not mount here: {done.stderr.strip()}")
     try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True, timeout=200)
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
         yield
     finally:
-        subprocess.run(["umount", folder], check=True, timeout=200)
+        subprocess.run(["umount", folder], check=True)
 
 
 def test_a_journal_is_read_where_nothing_can_be_written(tmp_path):
@@ -68,7 +68,7 @@ def test_a_journal_is_read_where_nothing_can_be_written(tmp_path):
     filled(closed, 10).close()
     code = "import os, sys, pathlib; from tests.energy_agent.ledger.cases import filled"
     code += "; filled(pathlib.Path(sys.argv[1]), 10); os._exit(0)"
-    subprocess.run([sys.executable, "-c", code, killed], check=True, timeout=200, cwd=Path(__file__).parents[4])
+    subprocess.run([sys.executable, "-c", code, killed], check=True, cwd=Path(__file__).parents[4])
     assert [(folder / "journal.db-wal").exists() for folder in (closed, killed)] == [False, True]
     for folder in (closed, killed):
         with read_only(folder):
@@ -409,9 +409,7 @@ except WattlensError as error:
 def child(mode, folder):
     root = Path(__file__).parents[4]
     command = [sys.executable, "-c", CHILD, mode, str(folder)]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=200, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}
-    )
+    return subprocess.run(command, capture_output=True, text=True, cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
 
 
 def test_a_disk_that_is_full_fails_the_commit_and_loses_nothing(tmp_path):

@@ -88,7 +88,6 @@ def test_a_new_kind_of_row_is_one_entry(tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -199,6 +199,6 @@ def test_a_command_reaches_prometheus_through_the_proxy(tmp_path: Path) -> None:
         environ = {k: v for k, v in os.environ.items() if k not in NAMES} | {"HTTP_PROXY": f"http://127.0.0.1:{proxy.port}"}
         subprocess.run(
             [sys.executable, "-m", "wattlens", "usage", "--prometheus", "http://prometheus.example:9090"],
-            env=environ, capture_output=True, timeout=200, check=False,
+            env=environ, capture_output=True, check=False,
         )  # fmt: skip
     assert any(request.startswith(b"GET http://prometheus.example:9090/") for request in proxy.requests)

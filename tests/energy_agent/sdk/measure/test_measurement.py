@@ -41,7 +41,7 @@ def node(tmp_path):
 def run(folder, code, **environ):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", PRELUDE + code],
-        env=environ_of(folder) | environ, capture_output=True, text=True, timeout=200, check=False,
+        env=environ_of(folder) | environ, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -144,7 +144,7 @@ print(json.dumps(as_record(m)))
 def test_without_a_driver_there_is_a_reason_and_no_number(tmp_path):
     environ = {k: v for k, v in os.environ.items() if k not in ("WATTLENS_SIM", "LD_LIBRARY_PATH")}
     code = PRELUDE + "with measure() as m: pass\nprint(json.dumps(as_record(m)))"
-    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=200, check=True)
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     said = json.loads(done.stdout)
     assert (said["joules"], said["low"]) == (None, None)
     assert said["reason"]

@@ -45,7 +45,6 @@ def run(folder: Path, code: str) -> list[dict[str, object]]:
         env=environ_of(folder),
         capture_output=True,
         text=True,
-        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -80,7 +80,7 @@ class Job:
         self._over.touch()
         found = []
         for child in self.ranks:
-            out, errors = child.communicate(timeout=200)
+            out, errors = child.communicate()
             assert child.returncode == 0, errors
             called, steps = json.loads(out)
             found.append(((called, steps), errors))
@@ -183,7 +183,7 @@ def test_when_the_first_rank_dies_the_others_take_back_their_word_and_train_on(t
     job.ranks[0].communicate()
     eventually(lambda: other.posts[-1] == {"ttl_s": 1}, LIMIT_S)
     job.end_without_the_first()
-    _, errors = job.ranks[1].communicate(timeout=200)
+    _, errors = job.ranks[1].communicate()
     assert job.ranks[1].returncode == 0
     assert errors.count("\n") == 1
     assert errors.startswith("wattlens: this job is no longer steered across its nodes: ")

@@ -55,7 +55,7 @@ def start(code: str, plant: Path) -> subprocess.Popen[str]:
 
 def kill(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=200)
+    process.communicate()
 
 
 @pytest.fixture

@@ -193,7 +193,7 @@ def test_a_full_disk_is_told_and_what_was_kept_is_whole(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[4],
-        env=dict(os.environ), timeout=200,
+        env=dict(os.environ),
     )  # fmt: skip
     assert "File too large; existing records are not affected" in done.stdout
     assert (tmp_path / MONTH).stat().st_size == size + 70
