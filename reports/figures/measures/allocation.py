@@ -14,7 +14,16 @@ from reports.figures.figure import Figure, amount_figure, energy_figure
 from reports.figures.measures._measure import Measure, covered, model_of
 from reports.figures.measures.building import SOURCES as WATER_SOURCES
 from reports.figures.measures.building import water_of_group
-from reports.figures.measures.carbon import LOCATION, MARKET, boundary, by_basis, factor_ids, group_grams, group_market_grams
+from reports.figures.measures.carbon import (
+    LOCATION,
+    MARKET,
+    boundary,
+    by_basis,
+    factor_ids,
+    group_grams,
+    group_market_grams,
+    shared_ids,
+)
 from reports.figures.measures.cost import cost_sources, electricity_cost, is_priced, share_method
 from reports.figures.measures.energy import methods
 from reports.figures.measures.tokens import SOURCES as TOKEN_SOURCES
@@ -45,14 +54,15 @@ def _figures(evidence: PeriodEvidence) -> Iterator[Figure]:
 
 def _of_cell(evidence: PeriodEvidence, cell: str, dims: dict[str, str], rows: list[PartEnergy]) -> Iterator[Figure]:
     site = dims["site"]
-    within, ids, reached = boundary(evidence, site), factor_ids(evidence.sites[site]), reach(evidence, rows)
+    within, reached = boundary(evidence, site), reach(evidence, rows)
     gpus = [row for row in rows if row.device_class == "gpu"]
     yield energy_figure(f"energy.allocated.gpu/{cell}", reached.gpu, methods(evidence, "gpu", site), "gpu", dims=dims)
     energy = {"facility": reached.facility, "node": reached.node, "gpu": amount_of(reached.gpu)}[within]
     yield amount_figure(f"energy.allocated/{cell}", energy, "J", BY_BOUNDARY[within], within, dims=dims, scale=_J)
-    for quantity, grams, how in (
-        ("location", group_grams(evidence, site, rows), LOCATION),
-        ("market", group_market_grams(evidence, site, rows), f"{MARKET}, in proportion to location-based"),
+    located, shared = factor_ids([evidence.sites[site].grid.location]), shared_ids(evidence, [site])
+    for quantity, grams, how, ids in (
+        ("location", group_grams(evidence, site, rows), LOCATION, located),
+        ("market", group_market_grams(evidence, site, rows), f"{MARKET}, in proportion to location-based", shared),
     ):
         figure = amount_figure(f"co2e.allocated.{quantity}/{cell}", grams, "g", how, within, factor_ids=ids, dims=dims)
         yield from by_basis(evidence, [site], figure)

@@ -86,56 +86,46 @@ def _figures(evidence: PeriodEvidence) -> Iterator[tuple[Figure, Iterable[str]]]
 
 def _of_site(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
     site, dims = evidence.sites[name], {"site": name}
-    within, ids = boundary(evidence, name), factor_ids(site)
+    within, grid = boundary(evidence, name), site.grid
+    of_grid, of_rest = factor_ids([grid.location]), factor_ids([grid.residual])
     of = dims | _basis(site)
     rows = _rows(evidence, name)
     located, marketed = located_of(evidence, name), marketed_of(evidence, name)
     of_location = of | _estimated(evidence, {name: located}, market=False)
-    yield amount_figure(f"co2e.location/site/{name}", located, "g", LOCATION, within, factor_ids=ids, dims=of_location)
+    yield amount_figure(f"co2e.location/site/{name}", located, "g", LOCATION, within, factor_ids=of_grid, dims=of_location)
     of_market = dims | _estimated(evidence, {name: marketed}, market=True) | level_dims(site)
     how = _method(evidence, [name])
-    yield amount_figure(f"co2e.market/site/{name}", marketed, "g", how, within, factor_ids=ids, dims=of_market)
+    yield amount_figure(f"co2e.market/site/{name}", marketed, "g", how, within, factor_ids=of_rest, dims=of_market)
     yield from _revision(evidence, name)
-    for quantity, rest in (
-        ("location", less(located, group_grams(evidence, name, rows))),
-        ("market", less(marketed, group_market_grams(evidence, name, rows))),
+    for quantity, rest, ids in (
+        ("location", less(located, group_grams(evidence, name, rows)), of_grid),
+        ("market", less(marketed, group_market_grams(evidence, name, rows)), shared_ids(evidence, [name])),
     ):
         yield amount_figure(f"co2e.{quantity}.unattributed/site/{name}", rest, "g", REST, within, factor_ids=ids, dims=dims)
-    yield amount_figure(f"grid_intensity/site/{name}", _mean(site), "g/kWh", LOCATION, "grid", factor_ids=ids, dims=of)
+    yield amount_figure(f"grid_intensity/site/{name}", _mean(site), "g/kWh", LOCATION, "grid", factor_ids=of_grid, dims=of)
     cue, short = scaled(_cue(site), Fraction(1, 1000)), interim(site)
-    yield amount_figure(f"cue/site/{name}", cue, "kg/kWh", LOCATION, "facility", factor_ids=ids, dims=of | short)
+    yield amount_figure(f"cue/site/{name}", cue, "kg/kWh", LOCATION, "facility", factor_ids=of_grid, dims=of | short)
     yield from _contracts(evidence, site)
 
 
 def _of_all(evidence: PeriodEvidence) -> Iterator[Figure]:
     every = sorted(evidence.sites)
-    within, ids = _together(evidence, every)
-    located = [located_of(evidence, name) for name in every]
-    marketed = [marketed_of(evidence, name) for name in every]
-    held = [_rows(evidence, name) for name in every]
-    how = _method(evidence, every)
-    for quantity, method, totals, split, parts in (
-        (
-            "location",
-            LOCATION,
-            located,
-            _split_located,
-            [group_grams(evidence, n, rows) for n, rows in zip(every, held, strict=True)],
-        ),
-        (
-            "market",
-            how,
-            marketed,
-            _split_marketed,
-            [group_market_grams(evidence, n, rows) for n, rows in zip(every, held, strict=True)],
-        ),
-    ):
-        dims = _estimated(evidence, dict(zip(every, totals, strict=True)), market=quantity == "market")
-        dims |= _levels_of(evidence, every) if quantity == "market" else {}
-        total = _one_basis(evidence, every, _sum_of_sites(evidence, every, totals, split))
+    within, grids = common(boundary(evidence, name) for name in every), [evidence.sites[name].grid for name in every]
+    held = [(name, _rows(evidence, name)) for name in every]
+    for quantity, method, of_site, of_group, split, ids in (
+        ("location", LOCATION, located_of, group_grams, _split_located, factor_ids(g.location for g in grids)),
+        ("market", _method(evidence, every), marketed_of, group_market_grams, _split_marketed,
+         factor_ids(g.residual for g in grids)),
+    ):  # fmt: skip
+        market = quantity == "market"
+        totals = [of_site(evidence, name) for name in every]
+        dims = _estimated(evidence, dict(zip(every, totals, strict=True)), market=market)
+        dims |= _levels_of(evidence, every) if market else {}
+        total = _one_basis(evidence, every, _sum_of_sites(evidence, every, totals, split, market=market))
         yield amount_figure(f"co2e.{quantity}", total, "g", method, within, factor_ids=ids, dims=dims)
-        rest = less(total, _one_basis(evidence, every, plus(parts)))
-        yield amount_figure(f"co2e.{quantity}.unattributed", rest, "g", REST, within, factor_ids=ids)
+        rest = less(total, _one_basis(evidence, every, plus([of_group(evidence, name, rows) for name, rows in held])))
+        of = shared_ids(evidence, every) if market else ids
+        yield amount_figure(f"co2e.{quantity}.unattributed", rest, "g", REST, within, factor_ids=of)
 
 
 def _rows(evidence: PeriodEvidence, site: str) -> list[PartEnergy]:
@@ -205,12 +195,14 @@ def workload_dims(evidence: PeriodEvidence, sites: Iterable[str]) -> dict[str, s
     return substitute_dims(((substitute(evidence, name, of_workloads=True),), nothing, nothing) for name in sorted(sites))
 
 
-def _levels_of(evidence: PeriodEvidence, sites: Iterable[str]) -> dict[str, str]:
-    """The levels of several sites in one line each."""
-    by_site = {name: level_dims(evidence.sites[name]) for name in sites}
-    if len(by_site) == 1:
-        return next(iter(by_site.values()))
-    return {f"{key}/{name}": text for name, texts in by_site.items() for key, text in texts.items()}
+def _levels_of(evidence: PeriodEvidence, sites: Sequence[str]) -> dict[str, str]:
+    """The levels of some sites' total."""
+    return level_dims(evidence.sites[sites[0]]) if len(sites) == 1 else _levels_by_site(evidence, sites)
+
+
+def _levels_by_site(evidence: PeriodEvidence, sites: Iterable[str]) -> dict[str, str]:
+    """The levels of whole sites, under their names."""
+    return {f"{key}/{name}": text for name in sites for key, text in level_dims(evidence.sites[name]).items()}
 
 
 def takes_average(evidence: PeriodEvidence, name: str) -> bool:
@@ -253,23 +245,24 @@ def factor_error(site: SiteEvidence, joined: CarbonTotal | None) -> Fraction:
     return sum((FACTOR_ERROR[quality] * grams for quality, grams in known), Fraction(0)) / weight
 
 
-def causes(evidence: PeriodEvidence, name: str) -> tuple[str, str]:
-    """(what errs in the energy of a site, what errs in its factors): sites with one name err together."""
-    site = evidence.sites[name]
-    return f"meters of {name}" if site.building.measured else "sensors", ", ".join(factor_ids(site)) or name
+def energy_cause(evidence: PeriodEvidence, name: str) -> str:
+    """What errs in the energy of a site: sites with one name err together."""
+    return f"meters of {name}" if evidence.sites[name].building.measured else "sensors"
 
 
-def _sum_of_sites(evidence: PeriodEvidence, names: Sequence[str], amounts: Sequence[Amount], split: _Split) -> Amount:
-    """The sum of sites' grams, whose energies and factors err together or not (`causes`)."""
+def _sum_of_sites(
+    evidence: PeriodEvidence, names: Sequence[str], amounts: Sequence[Amount], split: _Split, *, market: bool
+) -> Amount:
+    """The sum of sites' grams, whose energies and factors err together or not. Sites of the same factors err together."""
     absent = next((amount for amount in amounts if amount.value is None), None)
     if absent is not None:
         return Amount(None, reason=absent.reason)
     energies, factors = [], []
     for name, amount in zip(names, amounts, strict=True):
-        of_energy, of_factor = causes(evidence, name)
+        grid = evidence.sites[name].grid
         by_energy, by_factor = split(evidence, name, amount)
-        energies.append((of_energy, by_energy))
-        factors.append((of_factor, by_factor))
+        energies.append((energy_cause(evidence, name), by_energy))
+        factors.append((", ".join(factor_ids([grid.residual if market else grid.location])) or name, by_factor))
     (down, up), (less_factor, more_factor) = halves(total_of(energies)), halves(total_of(factors))
     value = sum((amount.value or Fraction(0) for amount in amounts), Fraction(0))
     return bounded(value, (down, less_factor), (up, more_factor))
@@ -298,7 +291,7 @@ def _split_marketed(evidence: PeriodEvidence, name: str, amount: Amount) -> tupl
 
 
 def _bounded_market(evidence: PeriodEvidence, name: str, amount: Amount) -> Amount:
-    return amount if amount.value is None else _sum_of_sites(evidence, [name], [amount], _split_marketed)
+    return amount if amount.value is None else _sum_of_sites(evidence, [name], [amount], _split_marketed, market=True)
 
 
 def nothing_of(evidence: PeriodEvidence, name: str, energy: Amount) -> Amount:
@@ -332,10 +325,15 @@ def base(evidence: PeriodEvidence, name: str) -> Amount:
     return product(own, evidence.pue(name))
 
 
-def factor_ids(site: SiteEvidence) -> tuple[str, ...]:
-    """What was used for a site's grams."""
-    joined = [j for j in (site.grid.location, site.grid.rest) if j is not None]
-    return tuple(sorted({s.id for j in joined for s in j.statements if s.id and s.uj}))
+def factor_ids(totals: Iterable[CarbonTotal | None]) -> tuple[str, ...]:
+    """The factors that some grams were calculated with."""
+    return tuple(sorted({s.id for total in totals if total is not None for s in total.statements if s.id and s.uj}))
+
+
+def shared_ids(evidence: PeriodEvidence, sites: Iterable[str]) -> tuple[str, ...]:
+    """The factors of market-based grams of workloads, which are in proportion to location-based ones."""
+    grids = [evidence.sites[name].grid for name in sites]
+    return factor_ids(total for grid in grids for total in (grid.location, grid.residual))
 
 
 def _unknown(site: SiteEvidence) -> str:
@@ -448,12 +446,6 @@ def _contracts(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]
         yield amount_figure(f"contract/{site.name}/{claim.contract}", covered, "kWh", MARKET, within, dims=of)
 
 
-def _together(evidence: PeriodEvidence, sites: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """Return (boundary, IDs of factors) of a figure that covers several sites."""
-    ids = tuple(sorted({i for name in sites for i in factor_ids(evidence.sites[name])}))
-    return common(boundary(evidence, name) for name in sites), ids
-
-
 def common(boundaries: Iterable[str]) -> str:
     """Return the boundary of a figure that covers several sites: mixed if theirs differ."""
     names = set(boundaries)
@@ -464,16 +456,16 @@ def _by_group(evidence: PeriodEvidence) -> Iterator[tuple[Figure, Iterable[str]]
     for suffix, dims, rows in groups(evidence):
         parts = _by_site(rows)
         sites = [site for site, _ in parts]
-        within, ids = _together(evidence, sites)
+        within = common(boundary(evidence, name) for name in sites)
+        ids = factor_ids(evidence.sites[name].grid.location for name in sites)
         by_location = [group_grams(evidence, site, own) for site, own in parts]
         by_market = [group_market_grams(evidence, site, own) for site, own in parts]
-        located = _sum_of_sites(evidence, sites, by_location, _split_of_group(dict(parts), _location_error))
-        marketed = _sum_of_sites(evidence, sites, by_market, _split_of_group(dict(parts), _market_error))
+        located = _sum_of_sites(evidence, sites, by_location, _split_of_group(dict(parts), _location_error), market=False)
+        marketed = _sum_of_sites(evidence, sites, by_market, _split_of_group(dict(parts), _market_error), market=True)
         located, marketed = _one_basis(evidence, sites, located), _one_basis(evidence, sites, marketed)
         yield amount_figure(f"co2e.held.location{suffix}", located, "g", LOCATION, within, factor_ids=ids, dims=dims), sites
         method = f"{MARKET}, in proportion to location-based"
-        levels = _levels_of(evidence, sites)
-        of = dims | levels
+        ids, of = shared_ids(evidence, sites), dims | _levels_by_site(evidence, sites)
         yield amount_figure(f"co2e.held.market{suffix}", marketed, "g", method, within, factor_ids=ids, dims=of), sites
 
 

@@ -7,6 +7,7 @@ from energy_agent.core.meters.facility import Role
 from energy_agent.core.units import UJ_PER_J
 from energy_agent.site.building.contracts import CERTIFICATES, InstrumentKind
 from energy_agent.site.building.ratio import Amount, energy
+from energy_agent.site.building.supplier import SUPPLIER
 from energy_agent.site.building.tree import meters_of_role
 from reports.figures.evidence import PeriodEvidence, SiteEvidence
 from reports.figures.figure import STAND_IN, Figure, amount_figure
@@ -83,7 +84,9 @@ def _grid_share(site: SiteEvidence) -> Amount:
 def _market(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
     """What contracts bring to a site's market-based grams, and what is of the residual mix, or of what stands in for it."""
     site, dims, within = evidence.sites[name], {"site": name}, boundary(evidence, name)
-    ids, rest, coverage = factor_ids(site), mix_of(evidence, name), site.grid.coverage
+    rest, coverage, used = mix_of(evidence, name), site.grid.coverage, factor_ids([site.grid.residual])
+    of_supplier = tuple(each for each in used if each.startswith(SUPPLIER))
+    ids = tuple(each for each in used if each not in of_supplier)
     identity = f"co2e.market.residual/site/{name}"
     if takes_average(evidence, name):
         yield amount_figure(f"co2e.market.average/site/{name}", rest, "g", AVERAGE, within, factor_ids=ids, dims=dims)
@@ -93,7 +96,7 @@ def _market(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
     yield amount_figure(identity, rest, "g", "the residual mix", within, factor_ids=ids, dims=of)
     supplier = supplier_of(evidence, name) if site.grid.supplier_uj else Amount(None, reason=supplier_reason(site))
     yield amount_figure(
-        f"co2e.market.supplier/site/{name}", supplier, "g", "the supplier's rate", within, factor_ids=ids, dims=dims
+        f"co2e.market.supplier/site/{name}", supplier, "g", "the supplier's rate", within, factor_ids=of_supplier, dims=dims
     )
     if coverage is not None and coverage.covered_uj:
         instruments = Amount(coverage.grams)

@@ -139,7 +139,7 @@ def _sci_of(
     sci = sci_per_token(energy.value, at, intensity, basis, embodied, tokens or None)
     of = dims | ({"note": sci.note} if sci.note else {}) | (workload_dims(evidence, sites) if at == "facility" else {})
     sources = (*LEDGER, "tokens")
-    ids = tuple(sorted({i for site in sites for i in factor_ids(evidence.sites[site])}))
+    ids = factor_ids(evidence.sites[site].grid.location for site in sites)
     if sci.per_token is None:
         apart = "the sites' boundaries differ" if within != {at} and grams.value is not None else sci.reason
         return Figure(identity, None, "g/token", METHOD, at, sources=sources, factor_ids=ids, dims=of, reason=apart)

@@ -207,7 +207,7 @@ def _outside(evidence: PeriodEvidence) -> Iterator[Figure]:
         kinds = [each.kind for each in coverage if each.node.site == name]
         dims = {"site": name, "nodes": str(len(kinds))} | {f"nodes_{kind}": str(kinds.count(kind)) for kind in CLASSES}
         yield amount_figure(f"energy.outside_inventory/site/{name}", amount, "J", OUTSIDE, "mixed", dims=dims, scale=_J)
-        ids = factor_ids(evidence.sites[name])
+        ids = factor_ids([evidence.sites[name].grid.location])
         co2e = amount_figure(f"co2e.location.outside_inventory/site/{name}", _grams(evidence, name, amount), "g", OUTSIDE,
                              "mixed", factor_ids=ids, dims={"site": name})  # fmt: skip
         yield from by_basis(evidence, [name], co2e)
@@ -238,9 +238,9 @@ def _of(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[
     else:
         amount = plus([_grams(evidence, site, _sum(r for r in rows if r.site == site)) for site in sites])
     name = "lifecycle" if boundaries == {EmissionBoundary.LIFE_CYCLE} else "location"
-    ids = sorted({i for site in sites for i in factor_ids(evidence.sites[site])})
+    ids = factor_ids(evidence.sites[site].grid.location for site in sites)
     yield amount_figure(f"estimate.host.co2e.{name}{suffix}", amount, "g", METHOD, WITHIN, sources=SOURCES,
-                        factor_ids=tuple(ids), dims=_marked(dims))  # fmt: skip
+                        factor_ids=ids, dims=_marked(dims))  # fmt: skip
 
 
 def _energy(suffix: str, dims: dict[str, str], rows: Iterable[HostEstimate]) -> Figure:

@@ -20,10 +20,11 @@ from reports.figures.measures._measure import Measure
 from reports.figures.measures.carbon import (
     base,
     boundary,
-    causes,
     common,
+    energy_cause,
     estimated_share,
     factor_error,
+    factor_ids,
     nothing_of,
     substitute,
     substitute_dims,
@@ -96,10 +97,11 @@ def _sum(evidence: PeriodEvidence, terms: list[_Term]) -> Amount:
     energies, factors = [], []
     for (name, kind), amount in zip(terms, amounts, strict=True):
         value, energy = amount.value or Fraction(0), base(evidence, name)
-        of_energy, _ = causes(evidence, name)
         per_uj = value / energy.value if energy.value else Fraction(0)
         off = value * factor_error(evidence.sites[name], evidence.sites[name].grid.supply.get(kind))
-        energies.append((of_energy, product_of(energy, per_uj, Fraction(0)) if value else Amount(value, value, value)))
+        energies.append(
+            (energy_cause(evidence, name), product_of(energy, per_uj, Fraction(0)) if value else Amount(value, value, value))
+        )
         factors.append(
             (", ".join(_factor_ids(evidence, name, kind)) or f"{name} {kind}", Amount(value, value - off, value + off))
         )
@@ -127,8 +129,7 @@ def _amount(evidence: PeriodEvidence, name: str, kind: EmissionBoundary) -> Amou
 
 
 def _factor_ids(evidence: PeriodEvidence, name: str, kind: EmissionBoundary) -> tuple[str, ...]:
-    joined = evidence.sites[name].grid.supply.get(kind)
-    return () if joined is None else tuple(sorted({s.id for s in joined.statements if s.id and s.uj}))
+    return factor_ids([evidence.sites[name].grid.supply.get(kind)])
 
 
 SPEC = Measure("Scope 3, category 3 of the electricity used, and biogenic CO2", figures)

@@ -66,7 +66,7 @@ def test_a_supplier_rate_comes_before_the_residual_mix_and_after_contracts(base:
     assert market(found, "co2e.market.residual").text == "0"
     assert market(found).dims["levels"] == "supplier-specific rate: 2.4 kWh"
     assert market(found).dims["higher_levels"] == "certificates: no certificate was given; contracts: no contract was given"
-    assert market(found).factor_ids == ("of.grid", RATE.id)
+    assert market(found).factor_ids == (RATE.id,)
     without = with_inputs(base)
     assert market(without).text == "1440"
     assert market(without, "co2e.market.supplier").reason == "no rate was given"
@@ -79,8 +79,20 @@ def test_a_supplier_rate_comes_before_the_residual_mix_and_after_contracts(base:
 
 def test_every_market_based_figure_names_its_levels(base: PeriodEvidence) -> None:
     found = with_inputs(base, supplier_rates=(RATE,))
-    names = ("co2e.market", "co2e.market/site/here", "co2e.held.market", "co2e.held.market/team/red")
-    assert {name: found[name].dims["levels"] for name in names} == dict.fromkeys(names, "supplier-specific rate: 2.4 kWh")
+    names = {"co2e.market": "levels", "co2e.market/site/here": "levels", "co2e.held.market/team/red": "levels/here"}
+    assert {found[name].dims[key] for name, key in names.items()} == {"supplier-specific rate: 2.4 kWh"}
+    assert "levels" not in found["co2e.held.market/team/red"].dims, "the site's, not the team's"
+
+
+def test_each_figure_names_the_factors_that_its_grams_were_calculated_with(base: PeriodEvidence) -> None:
+    found = with_inputs(base, supplier_rates=(SHORT,))
+    rate, mix, grid_mean = (SHORT.id,), ("of.rest",), ("of.grid",)
+    expected = {
+        "co2e.location/site/here": grid_mean, "co2e.market/site/here": rate + mix, "co2e.market.supplier/site/here": rate,
+        "co2e.market.residual/site/here": mix, "co2e.held.location/team/red": grid_mean,
+        "co2e.held.market/team/red": grid_mean + rate + mix, "grid_intensity/site/here": grid_mean,
+    }  # fmt: skip
+    assert {name: sorted(found[name].factor_ids) for name in expected} == {name: sorted(ids) for name, ids in expected.items()}
     assert "levels" not in found["co2e.location"].dims
 
 
