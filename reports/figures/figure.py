@@ -10,7 +10,7 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Literal
 
-from energy_agent.core.units import UJ_PER_J, decimal
+from energy_agent.core.units import UJ_PER_J, UJ_PER_KWH, decimal
 from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import UNSEEN, BoundedEnergy
 
@@ -67,6 +67,18 @@ class Figure:
         if self.value is None or (STAND_IN in self.dims and ESTIMATED_J not in self.dims):
             return self.value or Fraction(0)
         return sum((Fraction(self.dims.get(key, "0")) for key in (IMPUTED_J, ESTIMATED_J)), Fraction(0))
+
+
+def metered(imputed: Mapping[str, int]) -> tuple[str, dict[str, str]]:
+    """Return (method, dims) of energy of the building's meters.
+
+    Args:
+        imputed: the part for time in which a meter was not read, in uJ, by what it follows from.
+    """
+    if not imputed:
+        return "metered", {}
+    parts = "; ".join(f"{basis}: {quotient_text(Fraction(uj, UJ_PER_KWH))} kWh" for basis, uj in imputed.items())
+    return "metered, in part imputed", {IMPUTED_J: energy_text(sum(imputed.values())), IMPUTED_BY: parts}
 
 
 def amount_figure(

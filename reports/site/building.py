@@ -12,7 +12,7 @@ from typing import Final
 from energy_agent.core.meters.facility import MeterEnergy, Position
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
-from energy_agent.site.building.gaps import MeterFill, bridge_gaps, fill_gaps, grid_cells, signed_cells, with_fills
+from energy_agent.site.building.gaps import MEAN, MeterFill, bridge_gaps, fill_gaps, grid_cells, signed_cells, with_fills
 from energy_agent.site.building.invoices import InvoicedEnergy
 from energy_agent.site.building.pue import (  # fmt: skip
     YEAR_NS,
@@ -52,10 +52,8 @@ class BuildingEnergy:
         trailing: PUE over the twelve months that end with the period.
         total: measured energy of the building in uJ, with imputed energy; absent with its reason.
         it: IT energy at the position of `pue`, in the same form.
-        total_imputed_uj: imputed energy of unread time of the meters of `total`.
-        imputed_by: the same by what it follows from (`gaps`).
-        it_imputed_uj: the same for `it`.
-        bought_imputed_uj: the same for `bought`.
+        terms: the meters of `total`, `it` and `bought`, by these names.
+        fills: energy of time in which a meter was not read.
         invoiced: its energy is that of invoices, for want of meters in the ledger.
         bought_cells: energy from the grid by cell, uJ: imputed energy in the cells in which it was used. They sum to `bought`.
         bought: total energy from the grid, with imputed energy.
@@ -89,16 +87,23 @@ class BuildingEnergy:
     water_category: int = 0
     liters: Amount = field(default_factory=lambda: Amount(None, reason="no input has the site's water"))
     meters: Mapping[str, MeterEnergy] = field(default_factory=dict)
-    total_imputed_uj: int = 0
-    imputed_by: Mapping[str, int] = field(default_factory=dict)
-    it_imputed_uj: int = 0
-    bought_imputed_uj: int = 0
+    terms: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict.fromkeys(("total", "it", "bought"), ()))
+    fills: Mapping[str, MeterFill] = field(default_factory=dict)
     invoiced: bool = False
 
     @property
     def measured(self) -> bool:
         """Its energy was metered, by its own meters or those of the supplier who invoiced it."""
         return self.total.value is not None
+
+    def imputed(self, meters: Iterable[str]) -> dict[str, int]:
+        """Energy in uJ of time in which some meters were not read, by what it follows from (`gaps`)."""
+        by: dict[str, int] = {}
+        for name in meters:
+            cells = self.fills[name].cells.values() if name in self.fills else ()
+            for basis, uj in [(cell.basis, cell.uj) for cell in cells] or [(MEAN, self.meters[name].imputed_uj)]:
+                by[basis] = by.get(basis, 0) + uj
+        return {basis: uj for basis, uj in sorted(by.items()) if uj}
 
 
 def building(
@@ -184,10 +189,12 @@ def building(
         water_category=category,
         liters=liters,
         meters=all_time,
-        total_imputed_uj=0 if no_total else sum(all_time[m].imputed_uj for m in whole),
-        imputed_by={} if no_total else _bases(fills, whole),
-        it_imputed_uj=0 if no_it else sum(all_time[m].imputed_uj for m in it),
-        bought_imputed_uj=0 if no_total else sum(all_time[m].imputed_uj for m in bought),
+        terms={
+            "total": () if no_total else tuple(whole),
+            "it": () if no_it else tuple(it),
+            "bought": () if no_total else tuple(bought),
+        },
+        fills=fills,
     )
 
 
@@ -208,13 +215,6 @@ def _by_invoice(
             if own.keys() == terms.keys():
                 amounts[span] = energy(own, terms)
     return amounts
-
-
-def _bases(fills: Mapping[str, MeterFill], terms: Iterable[str]) -> dict[str, int]:
-    by: dict[str, int] = {}
-    for cell in (cell for m in terms if m in fills for cell in fills[m].cells.values()):
-        by[cell.basis] = by.get(cell.basis, 0) + cell.uj
-    return dict(sorted(by.items()))
 
 
 def _trailing(book: FacilityBook, window: SiteWindow) -> Pue | None:

@@ -250,14 +250,15 @@ class Building:
     def __init__(self, period: range) -> None:
         self.read = {meter: {n: cells[n] for n in period if n in cells} for meter, cells in READ.items()}
         rests = [uj - READ[IT][n] - READ[COOLING][n] for n, uj in self.read[FEED].items()]
-        rest, peak = total(rests) / len(rests), max(rests)
+        least = {n: total(READ[meter][n] / (1 + ERROR[meter]) for meter in (IT, COOLING)) for n in READ[IT].keys() & period}
+        rest, peak = total(rests) / len(rests), max(uj / (1 - ERROR[FEED]) - least[n] for n, uj in self.read[FEED].items())
         below = {n: READ[IT][n] + READ[COOLING][n] for n in (*BELOW, *BRIDGED) if n in period}
         self.cells = self.read[FEED] | {n: joules + rest for n, joules in below.items()}
         self.gaps: dict[range, Bounds] = {}
         for gap in (BELOW, BRIDGED):
             if gap[0] in period:
-                low = total(READ[meter][n] / (1 + ERROR[meter]) for meter in (IT, COOLING) for n in gap)
-                self.gaps[gap] = low, total(below[n] + peak for n in gap) / (1 - ERROR[FEED])
+                most = total(READ[meter][n] / (1 - ERROR[meter]) for meter in (IT, COOLING) for n in gap)
+                self.gaps[gap] = total(least[n] for n in gap), most + peak * len(gap)
         if BRIDGED in self.gaps:  # the register less the metered energy, spread as the meters below were
             metered = total(self.read[FEED].get(n, Fraction(0)) for n in MONTHS[8])
             left, error = (REGISTER[9] - REGISTER[8]) * KWH_J - metered, metered * ERROR[FEED] / (1 - ERROR[FEED])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, floor
-from typing import Final
+from typing import Final, TypeVar
 
 from energy_agent.core.meters.difference import energy_uj
 from energy_agent.core.meters.facility import FilledEnergy, MeterEnergy, Role
@@ -19,6 +19,7 @@ from energy_agent.site.building.invoices import ReadEnergy, read_in
 from energy_agent.site.building.ratio import Terms
 from energy_agent.site.building.spans import Span, overlap_ns
 
+_Energy = TypeVar("_Energy", int, Fraction)
 CELL_NS: Final = 900 * NS_PER_S
 BELOW: Final = "the meters below"
 READINGS: Final = "readings of the supply meters"
@@ -201,25 +202,28 @@ def _filled(
     helpers = {t: frozenset(m for m, cells in whole.items() if t in cells) for t in starts}
     counts = {chosen: sum(each == chosen for each in helpers.values()) for chosen in set(helpers.values())}
     rests = {chosen: _rests(own, [whole[m] for m in chosen]) for chosen in counts if chosen}
+    gain, error = Fraction(_PPM, _PPM - meter.facts.accuracy_ppm), {m: meters[m].facts.accuracy_ppm for m in whole}
+    most = {t: (uj * gain, ns) for t, (uj, ns) in own.items()}
+    least = {m: {t: Fraction(uj * _PPM, _PPM + error[m]) for t, uj in cells.items()} for m, cells in whole.items()}
+    most_rests = {chosen: _rests(most, [least[m] for m in chosen]) for chosen in rests}
     cells = {}
     for start_ns, ns, mean_uj in zip(starts, lengths, means, strict=True):
         if not ns:
             continue
-        most = None if meter.facts.max_mw is None else energy_uj(meter.facts.max_mw, ns)
+        limit = None if meter.facts.max_mw is None else energy_uj(meter.facts.max_mw, ns)
         chosen = helpers[start_ns]
-        cell = FilledCell(ns, mean_uj, 0, most, MEAN)
+        cell = FilledCell(ns, mean_uj, 0, limit, MEAN)
         if chosen:
             load = {m: whole[m][start_ns] for m in chosen}
             metered_uj = own.get(start_ns, (0, 0))[0]
-            least = sum(Fraction(uj * _PPM, _PPM + meters[m].facts.accuracy_ppm) for m, uj in load.items())
-            gain = Fraction(_PPM, _PPM - meter.facts.accuracy_ppm)
-            low = max(0, floor(least - metered_uj * gain))
-            uj, high = max(mean_uj, low), most
+            low = max(0, floor(sum(least[m][start_ns] for m in chosen) - metered_uj * gain))
+            uj, high = max(mean_uj, low), limit
             if len(rests[chosen]) >= counts[chosen]:
                 rest = max(Fraction(0), Fraction(sum(rests[chosen]), len(rests[chosen])))
                 uj = max(low, round((sum(load.values()) + rest) * ns / CELL_NS))
-                top = (sum(load.values()) + max(0, *rests[chosen])) * gain - metered_uj / gain
-                high = max(uj, ceil(top) if most is None else min(most, ceil(top)))
+                most_load = sum((Fraction(uj * _PPM, _PPM - error[m]) for m, uj in load.items()), Fraction(0))
+                top = ceil(most_load + max(Fraction(0), *most_rests[chosen]) - metered_uj / gain)
+                high = max(uj, top if limit is None else min(limit, top))
             cell = FilledCell(ns, uj, low, None if high is None else max(uj, high), BELOW)
         cells[start_ns] = cell
     used = {m for t in cells for m in helpers[t]}
@@ -235,7 +239,7 @@ def _unread(own: MeteredCells, spans: Sequence[Span]) -> dict[int, int]:
     return {t: ns - own.get(t, (0, 0))[1] for t, ns in sorted(unread.items()) if ns > own.get(t, (0, 0))[1]}
 
 
-def _rests(own: MeteredCells, below: Sequence[Mapping[int, int]]) -> list[int]:
+def _rests(own: Mapping[int, tuple[_Energy, int]], below: Sequence[Mapping[int, _Energy]]) -> list[_Energy]:
     """What a meter measured beyond the meters below, in each cell in which all were read."""
     return [
         uj - sum(cells[t] for cells in below) for t, (uj, ns) in own.items() if ns >= CELL_NS and all(t in c for c in below)

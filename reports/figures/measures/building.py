@@ -8,7 +8,7 @@ from energy_agent.site.building.pue import YEAR_NS, Pue
 from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import held_energy
 from reports.figures.evidence import PeriodEvidence, SiteEvidence, less, plus
-from reports.figures.figure import IMPUTED_J, STAND_IN, Figure, amount_figure, energy_text, quotient_text, rounded
+from reports.figures.figure import IMPUTED_J, STAND_IN, Figure, amount_figure, energy_text, metered, quotient_text, rounded
 from reports.figures.measures._measure import Measure, groups
 from reports.ledger.sums import PartEnergy
 from reports.site.building import ESTIMATE
@@ -56,10 +56,10 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
                 dims=dims | interim(site),
             )
         for part in (*building.parts, *building.losses):
-            of = dims | {"part": part.name, "meters": ", ".join(part.meters)}
-            yield amount_figure(
-                f"energy.part/{name}/{part.name}", part.amount, "J", "metered", "facility", sources=SOURCES, dims=of, scale=_J
-            )
+            how, imputed = metered(building.imputed(part.meters))
+            of = dims | imputed | {"part": part.name, "meters": ", ".join(part.meters)}
+            identity = f"energy.part/{name}/{part.name}"
+            yield amount_figure(identity, part.amount, "J", how, "facility", sources=SOURCES, dims=of, scale=_J)
     yield _of_all(evidence)
     yield from _water(evidence)
 

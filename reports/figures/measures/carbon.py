@@ -171,8 +171,8 @@ def estimated_share(evidence: PeriodEvidence, name: str) -> Fraction:
     if not building.measured:
         return Fraction(1 if substitute(evidence, name) else 0)
     by_supplier = invoiced.estimated_uj if building.invoiced and invoiced is not None else 0
-    bought = building.bought.value
-    return (building.bought_imputed_uj + by_supplier) / bought if bought else Fraction(0)
+    bought, imputed_uj = building.bought.value, sum(building.imputed(building.terms["bought"]).values())
+    return (imputed_uj + by_supplier) / bought if bought else Fraction(0)
 
 
 def substitute(evidence: PeriodEvidence, name: str, *, of_workloads: bool = False) -> str:

@@ -1,25 +1,24 @@
 """Energy: of GPUs, hosts, nodes and the building, by site, team, project, model and kind, and in the states of the ledger."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
 
 from energy_agent.core.boundary import UNBOUNDED
 from energy_agent.core.energy import Method, State
-from energy_agent.core.units import NS_PER_H, UJ_PER_J, UJ_PER_KWH, decimal
+from energy_agent.core.units import NS_PER_H, UJ_PER_J, decimal
 from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import BoundedEnergy, idle_energy, total, whole_energy
 from reports.figures.evidence import INVOICES_ALONE, PeriodEvidence, SiteEvidence, amount_of, less, plus, product, reach
 from reports.figures.figure import (
     ESTIMATED_J,
-    IMPUTED_BY,
-    IMPUTED_J,
     LEDGER,
     STAND_IN,
     Figure,
     amount_figure,
     energy_figure,
-    energy_text,
+    metered,
     quotient_text,
 )
 from reports.figures.measures._measure import Measure, covered, groups, held_rows
@@ -79,15 +78,17 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
         )
         yield _gpus(evidence, site, [w for w in own if w.device_class == "gpu"])
         yield amount_figure(f"energy.node/site/{site}", node, "J", _node_method(evidence, site), "node", dims=dims, scale=_J)
-        how, imputed = _read(building.total_imputed_uj) if building.measured else (ESTIMATE, {STAND_IN: STATED_PUE})
+        how, imputed = (
+            metered(building.imputed(building.terms["total"])) if building.measured else (ESTIMATE, {STAND_IN: STATED_PUE})
+        )
         if building.invoiced:
             how, imputed = evidence.sites[site].invoices.method, _estimated(evidence.sites[site])
-        of = dims | imputed | _imputed_by(building.imputed_by)
-        yield amount_figure(f"energy.facility/site/{site}", buildings[-1], "J", how, "facility", dims=of, scale=_J)
-        how, imputed = (how, imputed) if building.invoiced else _read(building.bought_imputed_uj)
+        identity, of = f"energy.facility/site/{site}", dims | imputed
+        yield amount_figure(identity, buildings[-1], "J", how, "facility", dims=of, scale=_J)
+        how, imputed = (how, imputed) if building.invoiced else metered(building.imputed(building.terms["bought"]))
         of = dims | imputed
         yield amount_figure(f"energy.bought/site/{site}", building.bought, "J", how, "facility", dims=of, scale=_J)
-        how, imputed = _read(building.it_imputed_uj)
+        how, imputed = metered(building.imputed(building.terms["it"]))
         yield amount_figure(f"energy.it/site/{site}", building.it, "J", how, "it", dims=dims | imputed, scale=_J)
     if sums.wholes:
         gpus_uj = whole_energy(w for w in sums.wholes if w.device_class == "gpu")
@@ -102,7 +103,10 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
         yield energy_figure("energy.host", whole_energy(hosts), methods(evidence, "host"), "node")
     yield amount_figure("energy.node", plus(nodes), "J", _node_method(evidence), "node", scale=_J)
     every = [s.building for s in evidence.sites.values()]
-    how, imputed = _read(sum(b.total_imputed_uj for b in every if b.measured))
+    filled = Counter[str]()
+    for each in every:
+        filled.update(each.imputed(each.terms["total"]))
+    how, imputed = metered(filled)
     if any(b.invoiced for b in every):
         ways = {site.invoices.method for site in evidence.sites.values() if site.building.invoiced}
         by_invoice = INVOICED_OR_READ if INVOICED_OR_READ in ways else INVOICED
@@ -138,17 +142,6 @@ def _rests(evidence: PeriodEvidence, site: str, node: Amount, building: Amount) 
         return less(node, Amount(Fraction(0))), less(building, Amount(Fraction(0)))
     held = reach(evidence, rows)
     return less(node, held.node), less(building, held.facility)
-
-
-def _read(imputed_uj: int) -> tuple[str, dict[str, str]]:
-    """(method, dims) of energy of the building's meters: for time that one was not read, imputed energy is in the sum."""
-    return ("metered, in part imputed", {IMPUTED_J: energy_text(imputed_uj)}) if imputed_uj else ("metered", {})
-
-
-def _imputed_by(parts: Mapping[str, int]) -> dict[str, str]:
-    """What imputed energy follows from, with the part of each."""
-    texts = [f"{basis}: {quotient_text(Fraction(uj, UJ_PER_KWH))} kWh" for basis, uj in parts.items() if uj]
-    return {IMPUTED_BY: "; ".join(texts)} if texts else {}
 
 
 def _estimated(site: SiteEvidence) -> dict[str, str]:
