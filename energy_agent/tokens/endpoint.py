@@ -23,6 +23,9 @@ KEPT_LIMIT_B: Final = 1 << 20
 LINE_LIMIT_B: Final = 16 << 10
 CPU_LIMIT_S: Final = 0.2
 TIMEOUT_S: Final = 2.0
+"""For the agent, which reads many endpoints."""
+_COMMAND_S: Final = 10.0
+"""For a command, which has nothing without the response of a busy server: the timeout that Prometheus has for a scrape."""
 _SMALL_B: Final = 64 << 10
 _LARGE: Final = threading.BoundedSemaphore(4)
 """Responses of which more than _SMALL_B is kept, at a time: many endpoints together stay within some megabytes."""
@@ -41,7 +44,7 @@ def fetch(
     *,
     tls: TlsFiles = SYSTEM_TLS,
     ca_option: str = "tokens.ca_file",
-    timeout_s: float = TIMEOUT_S,
+    timeout_s: float = _COMMAND_S,
     lines_limit: int = LINES_LIMIT,
     direct: bool = False,
 ) -> str:
