@@ -95,8 +95,8 @@ class Contract(Section):
     volume_kwh: float | None = Field(None, gt=0, le=1e12, description="volume of the period")
     granularity: Literal["hour", "month", "year"] = Field(
         "year",
-        description="period over which the volume is matched with consumption; hour: an equal share in each hour of the "
-        "period, which is not hourly matching: that needs the times of delivery",
+        description="period over which the volume is matched with consumption; hour: an equal share in each hour (UTC) of "
+        "the period, which is not hourly matching: that needs the times of delivery",
     )
     hourly_file: Path | None = Field(
         None, description="CSV file ts_utc,kwh with the delivery of each hour, instead of volume_kwh"
