@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 import pytest
 
@@ -188,6 +189,8 @@ def test_a_supervisor_of_two_engines_gives_a_warning(tmp_path):
         pids = []
         try:
             urls, pids = json.loads(supervisor.stdout.readline())
+            for url in urls:  # their sockets take connections before they answer
+                urllib.request.urlopen(url).close()
             for gpu, pid in enumerate(pids):
                 plant.attach_process(gpu, pid, memory_b=1 << 30)
             port = int(urls[1].split(":")[2].split("/")[0])
