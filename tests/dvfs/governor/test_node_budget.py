@@ -12,7 +12,7 @@ from tests.support import examples
 SEEDS = st.integers(1, 10_000)
 
 
-@settings(max_examples=examples(24, quick=8), deadline=None)
+@settings(max_examples=examples(60, quick=8), deadline=None)
 @given(SEEDS)
 def test_a_node_below_its_budget_is_not_slowed(seed: int) -> None:
     node = draw_node(seed, is_below=True)
@@ -21,7 +21,7 @@ def test_a_node_below_its_budget_is_not_slowed(seed: int) -> None:
     assert max(excess_w(node, run)) <= 0.5
 
 
-@settings(max_examples=examples(24, quick=8), deadline=None)
+@settings(max_examples=examples(60, quick=8), deadline=None)
 @given(SEEDS)
 def test_drawn_power_exceeds_the_budget_by_lowest_limits_of_starting_gpus_at_most(seed: int) -> None:
     node = draw_node(seed, is_below=False)
