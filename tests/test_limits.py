@@ -21,9 +21,9 @@ def test_a_test_that_hangs_fails_and_ends_its_process(tmp_path: Path) -> None:
     root = Path(__file__).parents[1]
     words = ["pytest", "-p", "tests.conftest", "--timeout=1", "-q", "-p", "no:cacheprovider", "test_hang.py"]
     environ = os.environ | {"PYTHONPATH": str(root)}
-    said = subprocess.run(
+    outcome = subprocess.run(
         [sys.executable, "-m", *words], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
     )
-    assert (said.returncode, "1 failed" in said.stdout) == (1, True), said.stdout
+    assert (outcome.returncode, "1 failed" in outcome.stdout) == (1, True), outcome.stdout
     pid = int((tmp_path / "pid").read_text())
     eventually(lambda: not Path(f"/proc/{pid}").exists())

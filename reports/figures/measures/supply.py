@@ -78,7 +78,7 @@ def _contracts(evidence: PeriodEvidence, name: str, within: str) -> Iterator[Fig
 
 
 def _figure(evidence: PeriodEvidence, identity: str, terms: list[_Term], within: str, dims: Mapping[str, str]) -> Figure:
-    used = tuple(sorted({i for name, kind in terms for i in _factor_ids(evidence, name, kind)}))
+    used = factor_ids(evidence.sites[name].grid.supply.get(kind) for name, kind in terms)
     amounts = [(name, _amount(evidence, name, kind).value or Fraction(0)) for name, kind in terms]
     parts = [((substitute(evidence, name),), estimated_share(evidence, name) * grams, grams) for name, grams in amounts]
     of = {**dims, **substitute_dims(parts)}
@@ -98,13 +98,11 @@ def _sum(evidence: PeriodEvidence, terms: list[_Term]) -> Amount:
     for (name, kind), amount in zip(terms, amounts, strict=True):
         value, energy = amount.value or Fraction(0), base(evidence, name)
         per_uj = value / energy.value if energy.value else Fraction(0)
-        off = value * factor_error(evidence.sites[name], evidence.sites[name].grid.supply.get(kind))
-        energies.append(
-            (energy_cause(evidence, name), product_of(energy, per_uj, Fraction(0)) if value else Amount(value, value, value))
-        )
-        factors.append(
-            (", ".join(_factor_ids(evidence, name, kind)) or f"{name} {kind}", Amount(value, value - off, value + off))
-        )
+        joined = evidence.sites[name].grid.supply.get(kind)
+        off = value * factor_error(evidence.sites[name], joined)
+        by_energy = product_of(energy, per_uj, Fraction(0)) if value else Amount(value, value, value)
+        energies.append((energy_cause(evidence, name), by_energy))
+        factors.append((", ".join(factor_ids([joined])) or f"{name} {kind}", Amount(value, value - off, value + off)))
     value = sum((amount.value or Fraction(0) for amount in amounts), Fraction(0))
     (down, up), (less_factor, more_factor) = halves(total_of(energies)), halves(total_of(factors))
     return bounded(value, (down, less_factor), (up, more_factor))
@@ -126,10 +124,6 @@ def _amount(evidence: PeriodEvidence, name: str, kind: EmissionBoundary) -> Amou
         nothing = nothing_of(evidence, name, energy)
         return Amount(nothing.value, reason=nothing.reason)
     return Amount(energy.value * joined.grams / site.grid.uj)
-
-
-def _factor_ids(evidence: PeriodEvidence, name: str, kind: EmissionBoundary) -> tuple[str, ...]:
-    return factor_ids([evidence.sites[name].grid.supply.get(kind)])
 
 
 SPEC = Measure("Scope 3, category 3 of the electricity used, and biogenic CO2", figures)

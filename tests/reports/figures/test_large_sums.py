@@ -37,15 +37,15 @@ def test_sums_beyond_64_bits_are_exact(tmp_path: Path) -> None:
         chains.write(tmp_path / "segments", "lab", node, [batch])
     days = chains.compacted(tmp_path / "segments", tmp_path / "days", Sites({}, "here"))
     inputs = SiteInputs("here", ZoneInfo("UTC"), location=(constant("of.grid", DIRECT, 400),), location_lacking="")
-    told = Organisation(sites={"here": inputs}, least_coverage=Fraction(0))
-    found = {each.id: each for each in all_figures(chains.evidence(days, told, PeriodRequest("2026Q3"))[0])}
+    organisation = Organisation(sites={"here": inputs}, least_coverage=Fraction(0))
+    figures = {each.id: each for each in all_figures(chains.evidence(days, organisation, PeriodRequest("2026Q3"))[0])}
     total = Fraction(len(names) * uj, 10**6)
     assert len(names) * uj > INT64_MAX
-    assert found["energy.host"].value == total
+    assert figures["energy.host"].value == total
     rounded = {
         "energy.node/site/here": total,
         "energy.held.node/team/red": total,
         "co2e.location/site/here": total * 400 / 3_600_000,
     }
     for name, value in rounded.items():
-        assert found[name].value == pytest.approx(value, rel=1e-8), name
+        assert figures[name].value == pytest.approx(value, rel=1e-8), name

@@ -79,9 +79,11 @@ def test_a_supplier_rate_comes_before_the_residual_mix_and_after_contracts(base:
 
 def test_every_market_based_figure_names_its_levels(base: PeriodEvidence) -> None:
     found = with_inputs(base, supplier_rates=(RATE,))
-    names = {"co2e.market": "levels", "co2e.market/site/here": "levels", "co2e.held.market/team/red": "levels/here"}
-    assert {found[name].dims[key] for name, key in names.items()} == {"supplier-specific rate: 2.4 kWh"}
-    assert "levels" not in found["co2e.held.market/team/red"].dims, "the site's, not the team's"
+    keys = {"co2e.market": "levels", "co2e.market/site/here": "levels"}
+    keys |= dict.fromkeys(("co2e.held.market", "co2e.held.market/team/red"), "levels/here")  # the site's, not the team's
+    assert {name: found[name].dims[key] for name, key in keys.items()} == dict.fromkeys(keys, "supplier-specific rate: 2.4 kWh")
+    assert "levels" not in found["co2e.held.market/team/red"].dims
+    assert "levels" not in found["co2e.location"].dims
 
 
 def test_each_figure_names_the_factors_that_its_grams_were_calculated_with(base: PeriodEvidence) -> None:
@@ -93,7 +95,6 @@ def test_each_figure_names_the_factors_that_its_grams_were_calculated_with(base:
         "co2e.held.market/team/red": grid_mean + rate + mix, "grid_intensity/site/here": grid_mean,
     }  # fmt: skip
     assert {name: sorted(found[name].factor_ids) for name in expected} == {name: sorted(ids) for name, ids in expected.items()}
-    assert "levels" not in found["co2e.location"].dims
 
 
 def test_a_rate_of_a_part_of_the_time_leaves_the_rest_to_the_residual_mix(base: PeriodEvidence) -> None:
