@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from energy_agent.config.key_values import model_of
+from energy_agent.core.text import quoted_address
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 GROUP = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,252}$"
@@ -124,6 +125,8 @@ def explain_fault(fault: Any, model: type[BaseModel], unit: float = 1.0) -> str:
     if length is None and fault["type"] in _SIZES and isinstance(fault["input"], dict):
         length = len(fault["input"])  # pydantic leaves it out for mappings
     actual = _describe(fault["input"], hidden) if length is None else str(length)
+    if fault.get("ctx", {}).get("pattern") in (HTTP_OR_HTTPS, SERVICE) and not hidden:
+        actual = quoted_address(fault["input"])[:80]
     text = f"key {key!r}: expected {_expected(fault, model, location, unit)}, got {actual}"
     is_scalar = isinstance(fault["input"], str | int | float) or hasattr(fault["input"], "isoformat")
     return f"{text}; put it in quotes" if fault["type"] in ("string_type", "invalid_key") and is_scalar else text

@@ -114,14 +114,6 @@ class TokenSource(Section):
             raise ValueError(f"expected a name of 1 to {WORKLOAD_LIMIT} printable characters, got {workload[:40]!r}")
         return workload
 
-    @field_validator("url", mode="before")
-    @classmethod
-    def _nobody(cls, url: object) -> object:
-        # Before anything else looks at it: a password in a wrong address is not printed either.
-        if isinstance(url, str) and "@" in url.partition("//")[2].partition("/")[0]:
-            raise ValueError("expected a URL without user and password: they are not used, and URLs are published")
-        return url
-
     @field_validator("ports")
     @classmethod
     def _once(cls, ports: tuple[int, ...]) -> tuple[int, ...]:

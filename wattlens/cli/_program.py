@@ -1,6 +1,7 @@
 """Finds the subcommand's file, parses, runs, and turns every expected error into one clear line."""
 
 import argparse
+import io
 import os
 import sys
 from contextlib import suppress
@@ -41,8 +42,9 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _forget_output() -> None:
     """Nobody can take what is still buffered, and Python tries again when it ends."""
-    with suppress(AttributeError, OSError):  # without an output, as with `>&-`, or within another program
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(AttributeError, io.UnsupportedOperation):  # there is no output, as with `>&-`, or it is no file of the system
+        output = sys.stdout.fileno()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
 
 
 _GROUPS: Final = {

@@ -84,14 +84,24 @@ def test_all_errors_of_a_file_are_told_at_once(tmp_path: Path, capsys: pytest.Ca
         assert all(word in line for word in words.split())
 
 
-@pytest.mark.parametrize("url", ["http://me:secret@127.0.0.1:8000/metrics", "https://me:secret@h/", "http://me:secret@h:99999"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:secret@127.0.0.1:8000/metrics", "https://me:secret@h/", "http://me:secret@h:99999", "http:me:secret@h",
+        "http://h/me:secret@x", "me:secret@h",
+    ],
+)  # fmt: skip
 def test_a_password_in_the_address_of_a_page_is_refused_and_not_printed(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = refused(f"tokens: [{{workload: a, url: '{url}'}}]", tmp_path, capsys)
-    assert "'tokens.0.url'" in line
-    assert "without user and password" in line
-    assert "secret" not in line
+    for text, key in (
+        (f"tokens: [{{workload: a, url: '{url}'}}]", "tokens.0.url"),
+        (f"otlp: {{endpoint: '{url}'}}", "otlp.endpoint"),
+    ):
+        line = refused(text, tmp_path, capsys)
+        assert f"'{key}'" in line
+        assert "without user and password" in line
+        assert "secret" not in line
 
 
 def warned(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """Every `--help` page at 80 columns; docs/cli.md holds them all, byte for byte (`make docs` writes it)."""
 
 import argparse
+import errno
+import io
 import re
 import subprocess
 import sys
@@ -11,6 +13,8 @@ import pytest
 from tools import cli_docs
 from tools.cli_docs import WIDTH, parsers
 from wattlens.cli import build_parser, main
+
+FULL = "wattlens: No space left on device\n"
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +124,24 @@ def test_an_error_of_the_machine_is_one_line_and_exit_1() -> None:
     with Path("/dev/full").open("wb") as full:
         command = [sys.executable, "-m", "wattlens", "dvfs", "policy"]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "wattlens: No space left on device\n")
+    assert (done.returncode, done.stderr) == (1, FULL)
+
+
+class FullOutput(io.StringIO):
+    """What a program that runs commands within itself may have in place of a file."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("output", [FullOutput(), None])
+def test_an_error_of_the_machine_is_one_line_where_the_output_is_no_file(
+    output: FullOutput | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as change:
+        change.setattr(sys, "stdout", output)
+        codes = [main(["dvfs", "policy"]), main(["factors", "list"])]
+    assert (codes, capsys.readouterr().err) == ([0, 0] if output is None else [1, 1], "" if output is None else FULL * 2)
 
 
 def test_a_reader_that_goes_away_is_no_traceback() -> None:
