@@ -4,14 +4,18 @@ from typing import Any
 
 from energy_agent.core.errors import UsageError
 from energy_agent.core.extras import install_hint
+from energy_agent.core.text import quoted_address
 
 
 def open_url(url: str) -> tuple[Any, str]:
     """The file system of a URL, and the path in it.
 
     Raises:
-        UsageError: no such protocol, or its package is not installed.
+        UsageError: no such protocol, its package is not installed, or the URL has a password, which messages and reports
+            would print.
     """
+    if ":" in url.partition("://")[2].rpartition("@")[0]:
+        raise UsageError(f"{quoted_address(url)}: a URL with a password; put it where the store's own library looks for it")
     try:
         import fsspec
     except ImportError:

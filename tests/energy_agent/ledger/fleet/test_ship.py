@@ -99,3 +99,10 @@ def test_a_target_that_cannot_be(files, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WattlensError, match="shipping failed"):
         ship(files, f"file://{tmp_path}/file/below")
+
+
+@pytest.mark.parametrize("url", ["s3://me:secret@bucket/x", "ftp://me:sec/ret@host/x", "sftp://me:secret@host:22/x"])
+def test_a_url_with_a_password_is_refused_and_not_printed(files, url):
+    with pytest.raises(UsageError, match="with a password") as refused:
+        ship(files, url)
+    assert "ret@" not in str(refused.value)
