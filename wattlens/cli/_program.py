@@ -42,7 +42,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _forget_output() -> None:
     """Nobody can take what is still buffered, and Python tries again when it ends."""
-    with suppress(AttributeError, io.UnsupportedOperation):  # there is no output, as with `>&-`, or it is no file of the system
+    with suppress(AttributeError, io.UnsupportedOperation):  # as with `>&-`, or where a program replaced the output
         output = sys.stdout.fileno()
         os.dup2(os.open(os.devnull, os.O_WRONLY), output)
 
