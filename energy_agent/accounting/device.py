@@ -124,7 +124,10 @@ class DeviceAccount:
         return scope, f"{basis}, measured otherwise" if is_contradicted else basis
 
     def _measure_scope(self, sample: DeviceSample) -> None:
-        """Compare the counter with power until that says what it includes."""
+        """Compare the counter with power until that says what it includes, again after each load of the driver."""
+        before = "" if self.meter is None else self.meter.driver_epoch
+        if before and self.info.driver_epoch and self.info.driver_epoch != before:
+            self._scope, self._scopes = CounterScope.UNKNOWN, None
         if self._scope is CounterScope.UNKNOWN and sample.energy_mj is not None:
             self._scopes = self._scopes or ScopeMeter(self.sensor.gap_ns)
             self._scopes.feed(sample)

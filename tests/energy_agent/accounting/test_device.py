@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -64,6 +65,24 @@ def test_a_state_without_a_driver_epoch_is_restored_and_takes_the_one_it_is_told
     c.info = replace(INFO, driver_epoch="97")
     (entry,), gap = feed(c, 161, 19_900_000)  # more than before, and yet all of it is new
     assert (entry.energy_uj, gap.reason, c.meter.driver_epoch) == (19_900_000_000, "driver reload", "97")
+
+
+def test_the_scope_of_a_counter_is_measured_again_after_each_load_of_the_driver():
+    a = account()
+    a.info = replace(INFO, driver_epoch="41")
+    measure = partial(feed, power_average_mw=300_000)  # with instant power of as much
+    for t in range(61):
+        measure(a, t, 300_000 * t)
+    assert a.scope_and_basis == ("gpu", "measured")
+    b = restored(a)
+    b.info = replace(INFO, driver_epoch="41")
+    measure(b, 61, 300_000 * 61)
+    assert b.scope_and_basis == ("gpu", "measured")
+    b.info = replace(INFO, driver_epoch="97")
+    for t in range(62, 123):
+        assert b.scope_and_basis == (("gpu", "measured") if t == 62 else ("unknown", ""))
+        measure(b, t, 500_000 * t, module_power_mw=500_000)
+    assert b.scope_and_basis == ("module", "measured")
 
 
 def test_without_the_same_holder_at_both_ends_the_bridge_belongs_to_nobody():
