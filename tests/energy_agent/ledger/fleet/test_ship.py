@@ -8,6 +8,7 @@ from energy_agent.ledger import chain
 from energy_agent.ledger.fleet.ship import Shipment, ship
 from energy_agent.ledger.segments import segment
 from tests.energy_agent.ledger.cases import filled
+from tests.support import free_port
 
 
 @pytest.fixture
@@ -106,3 +107,9 @@ def test_a_url_with_a_password_is_refused_and_not_printed(files, url):
     with pytest.raises(UsageError, match="with a password") as refused:
         ship(files, url)
     assert "ret@" not in str(refused.value)
+
+
+def test_a_server_that_does_not_answer_is_named(files):
+    url = f"ftp://127.0.0.1:{free_port()}/ledger"
+    with pytest.raises(WattlensError, match=f"^{url}: connection refused$"):
+        ship(files, url)
