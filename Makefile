@@ -40,12 +40,13 @@ proof: $(VENV)/.peers | prometheus ## The long runs (an hour and more) and rando
 	$(PYTEST) $(SIDE_BY_SIDE) -m "hypothesis and not proof" --hypothesis-profile=random
 	$(PYTEST) -m proof --timeout 3600
 
-check: $(VENV)/.dev ## Lint, format, types, import contracts, generated files
+check: $(VENV)/.dev ## Lint, format, types, import contracts, size, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 	$(BIN)/python -m tools.plain_words
+	$(BIN)/python -m tools.size
 	$(BIN)/wattlens dashboards check
 
 format: $(VENV)/.dev ## Format the code
