@@ -56,6 +56,13 @@ def test_a_label_that_is_not_there_matches_nothing():
     assert team_of({"owner": ""}, "pod", "w", [TeamRule({"owner": "*"}, "somebody")]) == ("somebody", "", "")
 
 
+def test_all_labels_of_a_rule_have_to_match():
+    rule = TeamRule({"namespace": "nlp-*", "kind": "slurm"}, "search")
+    assert team_of({"namespace": "nlp-1"}, "slurm", "w", [rule])[0] == "search"
+    assert team_of({"namespace": "nlp-1"}, "pod", "w", [rule])[0] == ""
+    assert team_of({"namespace": "web"}, "slurm", "w", [rule])[0] == ""
+
+
 def test_a_label_called_kind_does_not_stand_in_for_the_kind():
     assert team_of({"kind": "slurm"}, "pod", "w", [TeamRule({"kind": "slurm"}, "wrong")]) == ("", "", "")
 

@@ -44,6 +44,12 @@ def test_never_outside_limits(clock, power, knobs, clock_range, power_range, bas
         assert baseline == "unlocked" or high <= baseline[1]
 
 
+@pytest.mark.parametrize(("requested_mw", "allowed_mw"), [(700_000, 500_000), (450_000, 450_000), (100_000, 200_000)])
+def test_a_power_limit_is_never_raised_above_the_original(requested_mw: int, allowed_mw: int) -> None:
+    limits, can = DeviceLimits(frozenset({"power"}), None, (200_000, 700_000)), Constraints((), (150_000, 700_000))
+    assert permit(Setting(None, requested_mw), limits, can, 500_000).power_mw == allowed_mw
+
+
 def test_between_two_steps_the_higher() -> None:
     limits = DeviceLimits(frozenset({"clock"}), None, None, "unlocked")
     assert permit(Setting(1000), limits, Constraints((345, 990, 1005, 1980))).clock_mhz == (345, 1005)

@@ -111,3 +111,13 @@ def test_states_hold_all_energy_of_what_ended_whichever_owners_gave_up_their_pla
     assert node.sums() == sums
     assert sum(sums.values()) == node.of_namespace["a"]
     assert len(node.states) == LIMIT + 1  # the owners that have a series, and the others of a
+
+
+def test_two_workloads_of_an_owner_that_end_at_once_both_stay_in_its_energy() -> None:
+    energy, owner = OwnerEnergy(limit=LIMIT), ("a", "training")
+    for workload in ("w0", "w1"):
+        energy.join(workload, owner, "pod a")
+    leaving = {"w0": 300, "w1": 40}
+    assert energy.states_without(leaving) == {owner: 340}
+    energy.leave(leaving)
+    assert energy.sums({})[owner] == 340

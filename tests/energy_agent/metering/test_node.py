@@ -53,6 +53,12 @@ def test_what_a_counter_cannot_have_done_is_a_gap():
     assert "more than once" in many.gap.reason
 
 
+def test_an_old_reading_of_a_counter_widens_both_edges():
+    """At 100 W a second that a reading is old is 100 J; the counter's step of 1 J comes to it."""
+    interval = two(counter(0, 0, step_uj=10**6), counter(10, 10**9, step_uj=10**6, age_ns=S)).interval
+    assert interval.edge_uj == 101 * 10**6
+
+
 def test_a_hole_is_bridged_by_a_counter_alone():
     assert two(counter(0, 0), counter(600, 10**9)).interval.method is Method.BRIDGED
     assert two(power(0, 1000), power(600, 1000)).gap.reason == UNBOUNDED + "no readings"
