@@ -81,7 +81,7 @@ class DeviceAccount:
 
     def feed(self, sample: DeviceSample, boot_id: str) -> tuple[list[Entry], Gap | None]:
         """Book one reading."""
-        self._measure_scope(sample)
+        self._measure_scope(sample, boot_id)
         read = sample if sample.gpu_percent is not None else replace(sample, gpu_percent=self._last_percent())
         if self.owners is not self._judged or sample.processes is not None or sample.mig is not None:
             self._judge(sample)
@@ -123,10 +123,10 @@ class DeviceAccount:
         is_contradicted = self._scope is not CounterScope.UNKNOWN and self._scope.of_module != self.counter_scope.of_module
         return scope, f"{basis}, measured otherwise" if is_contradicted else basis
 
-    def _measure_scope(self, sample: DeviceSample) -> None:
+    def _measure_scope(self, sample: DeviceSample, boot_id: str) -> None:
         """Compare the counter with power until that says what it includes, again after each load of the driver."""
-        before = "" if self.meter is None else self.meter.driver_epoch
-        if before and self.info.driver_epoch and self.info.driver_epoch != before:
+        before = self.meter
+        if before is not None and (before.boot_id, before.driver_epoch) != (boot_id, self.info.driver_epoch):
             self._scope, self._scopes = CounterScope.UNKNOWN, None
         if self._scope is CounterScope.UNKNOWN and sample.energy_mj is not None:
             self._scopes = self._scopes or ScopeMeter(self.sensor.gap_ns)

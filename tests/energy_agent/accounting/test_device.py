@@ -83,6 +83,8 @@ def test_the_scope_of_a_counter_is_measured_again_after_each_load_of_the_driver(
         assert b.scope_and_basis == (("gpu", "measured") if t == 62 else ("unknown", ""))
         measure(b, t, 500_000 * t, module_power_mw=500_000)
     assert b.scope_and_basis == ("module", "measured")
+    b.feed(sample(123 * 10**9, 500_000 * 123), "another boot")
+    assert b.scope_and_basis == ("unknown", "")
 
 
 def test_without_the_same_holder_at_both_ends_the_bridge_belongs_to_nobody():
