@@ -25,7 +25,7 @@ _CAUSES = (
     (re.compile(r"\[SSL: \w+\] ([\w ]{1,100}?) ?\("), "TLS failed: {}"),
     (re.compile(r"(BadStatusLine)"), "the response is not HTTP"),
     (re.compile(r"batch code: (\d{3})\b"), "HTTP {}"),
-    (re.compile(r"(max retries or shutdown|set connect timeout to (?:0|-))"), "no successful export in time"),
+    (re.compile(r"(max retries or shutdown|set connect timeout to)"), "no successful export in time"),
 )
 """What an error of urllib3 is in one line: its own text is nested, and names classes of Python."""
 

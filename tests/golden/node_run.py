@@ -73,7 +73,7 @@ CGROUPS = {
 
 
 def power_mw(gpu: int, second: int) -> int:
-    """Watts between 60 and 700, with a burst every 40 s."""
+    """Power in mW, between 60 and 700 W, with a burst every 40 s."""
     return 60_000 + (second * 7_919 + gpu * 104_729) % 240_000 + (400_000 if (second + 7 * gpu) % 40 < 15 else 0)
 
 
@@ -276,7 +276,7 @@ class Server:
         """It is in no group."""
         return {t.workload: t.group for t in self.totals}
 
-    def health(self, held: object = None) -> tuple[SourceHealth, ...]:
+    def health(self, workloads: object = None) -> tuple[SourceHealth, ...]:
         """Whether it answers."""
         up = self.page() is not None
         return (SourceHealth("tokens:chat.service", up, "", "" if up else "connection refused"),)
@@ -368,9 +368,8 @@ def write_processes(folder: Path) -> None:
 def run(folder: Path, signer: Signer | None, publish: Callable[[int, Snapshot], None]) -> None:
     """Run it with the agent's state in `folder`; `publish` gets each snapshot with the number of its second."""
     write_processes(folder / "proc")
-    clock, meters = Clock(), Meters(Clock())
-    meters.clock = clock
-    server = Server(clock)
+    clock = Clock()
+    server, meters = Server(clock), Meters(clock)
     last = -1
 
     def at(second: int) -> None:
@@ -459,7 +458,7 @@ def results(folder: Path) -> dict[str, str]:
     }
 
 
-RECORDED = Path(__file__).parent / "node_run"
+RECORDED = Path(__file__).parent / "recorded"
 
 if __name__ == "__main__":  # python -m tests.golden.node_run: record them again
     RECORDED.mkdir(exist_ok=True)
