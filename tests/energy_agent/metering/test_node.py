@@ -54,7 +54,7 @@ def test_what_a_counter_cannot_have_done_is_a_gap():
 
 
 def test_an_old_reading_of_a_counter_widens_both_edges():
-    """At 100 W a second that a reading is old is 100 J; the counter's step of 1 J comes to it."""
+    """A reading at 100 W that is one second old lacks 100 J; the counter's step of 1 J comes to it."""
     interval = two(counter(0, 0, step_uj=10**6), counter(10, 10**9, step_uj=10**6, age_ns=S)).interval
     assert interval.edge_uj == 101 * 10**6
 
