@@ -52,15 +52,6 @@ HEALTHCHECK NONE
 """
 
 
-@dataclass(frozen=True)
-class Energy:
-    """True and published energy of all GPUs of the plant, in J since it was made; `watts`: what they draw."""
-
-    true_j: float
-    sensed_j: float
-    watts: float
-
-
 @dataclass
 class Stack:
     """The stack while it runs."""
@@ -97,11 +88,9 @@ class Stack:
         assert lines
         return sum(map(float, lines))
 
-    def truth(self) -> Energy:
-        """What the plant says."""
-        gpus = self.status()["gpus"]
-        sums = (sum(gpu[key] for gpu in gpus) for key in ("true_j", "sensed_j", "power_w"))
-        return Energy(*sums)
+    def published_j(self) -> float:
+        """Energy that the counters of the plant's GPUs showed since it was made, in J."""
+        return float(sum(gpu["sensed_j"] for gpu in self.status()["gpus"]))
 
     def status(self) -> dict[str, Any]:
         """Truth of node and building."""

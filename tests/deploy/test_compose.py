@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 ENERGY = "wattlens_gpu_energy_joules_total"
 MOST_W = 8 * 700.0  # eight boards at their limit
 AGE_S = 3.0  # of what a page shows: a sample a second, a commit a second, a page
+HOLE_J = 2 * AGE_S * MOST_W  # of a time without agent: more than the age of a page can hide, whatever the power of the moment
 
 
 @pytest.fixture(scope="module")
@@ -132,39 +133,38 @@ def test_who_is_killed_comes_back_healthy(running: Stack) -> None:
         eventually(lambda s=service, c=count: running.inspect(s)["RestartCount"] > c, every=0.2)
         eventually(lambda s=service: running.healthy(s), every=0.2)
     assert running.booked_j() >= booked_j
-    assert running.booked_j() <= running.truth().sensed_j, "no joule is recorded that no counter published"
+    assert running.booked_j() <= running.published_j(), "no joule is recorded that no counter published"
 
 
 def test_energy_of_a_time_without_agent_is_booked_when_it_is_back(running: Stack) -> None:
-    booked_j, before = running.booked_j(), running.truth()
+    booked_j, before_j = running.booked_j(), running.published_j()
     running.docker.compose("kill", "agent")
-    hole_j = 8 * before.watts
-    eventually(lambda: running.truth().sensed_j > before.sensed_j + hole_j, every=0.5)
+    eventually(lambda: running.published_j() > before_j + HOLE_J, every=0.5)
     running.up()
 
     def missing_j() -> float:
-        drawn_j = running.truth().sensed_j - before.sensed_j
+        drawn_j = running.published_j() - before_j
         return drawn_j - (running.booked_j() - booked_j)
 
-    eventually(lambda: missing_j() <= AGE_S * MOST_W < hole_j, every=0.5)
-    assert running.booked_j() <= running.truth().sensed_j
+    eventually(lambda: missing_j() <= AGE_S * MOST_W, every=0.5)
+    assert running.booked_j() <= running.published_j()
 
 
 def test_a_machine_that_dies_takes_all_on_it_along_and_books_no_joule_twice(running: Stack) -> None:
     """The plant is recreated in this case, and its counters restart at 0."""
-    booked_j, read_s, before = running.booked_j(), time.time(), running.truth()
+    booked_j, read_s, before_j = running.booked_j(), time.time(), running.published_j()
     running.crash("node")
     eventually(lambda: running.inspect("node")["RestartCount"] > 0, every=0.2)
     running.up()
     made_s = datetime.fromisoformat(running.inspect("node")["State"]["StartedAt"][:26] + "+00:00").timestamp()
-    most_j = before.sensed_j + (made_s - read_s) * MOST_W
+    most_j = before_j + (made_s - read_s) * MOST_W
     eventually(lambda: running.booked_j() > booked_j, every=0.5)
-    assert running.booked_j() <= most_j + running.truth().sensed_j
+    assert running.booked_j() <= most_j + running.published_j()
     gap = "sum(wattlens_gpu_energy_gap_bound_joules_total)"
     eventually(lambda: running.value(gap) > 0, every=0.5)  # what died with the old counters is unseen, and has a bound
 
     def missing_j() -> float:
-        anew = running.truth().sensed_j
+        anew = running.published_j()
         return anew - (running.booked_j() - booked_j) - running.value(gap)
 
     eventually(lambda: missing_j() <= AGE_S * MOST_W, every=0.5)
