@@ -207,9 +207,10 @@ def run(rng: Random, base: Path) -> Iterator[tuple[str, str]]:
             signal.alarm(_BOUND_S)
             try:
                 heads = ["--heads", str(days), "--heads-key", public] if attack in (rewritten, rolled_back) else []
-                yield attack.__name__, judge(share, heads, attack, stated=stated)
+                fell = judge(share, heads, attack, stated=stated)
             except (TimeoutError, ValueError, TypeError, KeyError, OSError) as error:
-                yield attack.__name__, f"{type(error).__name__}: {error}"
+                fell = f"{type(error).__name__}: {error}"
             finally:
-                signal.alarm(0)
+                signal.alarm(0)  # before the turn of another program
             shutil.rmtree(place)
+            yield attack.__name__, fell

@@ -95,6 +95,8 @@ class SlurmAccounting:
             )  # fmt: skip
         except FileNotFoundError:
             raise UsageError(f"{program}: not found; name the folder of Slurm's programs with --slurm") from None
+        except OSError as error:  # a comment may be longer than an argument can be
+            raise WattlensError(f"{program}: {error.strerror}") from None
         except subprocess.TimeoutExpired:
             raise WattlensError(f"{program} did not respond within {TIMEOUT_S:g} s") from None
         if done.returncode:

@@ -100,3 +100,5 @@ def test_a_program_that_fails_or_is_missing_is_an_error_with_its_reason(tmp_path
         accounting.process_tracking()
     with pytest.raises(WattlensError, match="sacctmgr: error: no slurmdbd"):
         accounting.write(job(), "wattlens energy_j=1")
+    with pytest.raises(WattlensError, match="sacctmgr: Argument list too long"):
+        accounting.write(job(), "x" * 200_000)
