@@ -2,12 +2,12 @@
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from energy_agent.config.messages import HOST, MEMBER, SERVICE
 from energy_agent.config.section import Ratio, Section
+from energy_agent.core.address import is_readable, parse_address
 
 IN_THE_CLEAR = "the password is sent in clear text, readable by everyone on the network path; use https:// in url"
 Watts = Annotated[float, Field(gt=0, le=1e6)]
@@ -51,10 +51,7 @@ class RedfishLogin(Section):
     @property
     def in_the_clear(self) -> bool:
         """The password crosses a network unencrypted."""
-        parts = urlsplit(self.url)
-        host = parts.hostname or ""
-        near = host in ("localhost", "::1") or host.startswith("127.")
-        return self.auth != "none" and parts.scheme == "http" and not near
+        return self.auth != "none" and is_readable(parse_address(self.url))
 
     @model_validator(mode="after")
     def _check_password_transport(self) -> Self:

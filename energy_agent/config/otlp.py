@@ -2,12 +2,12 @@
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from energy_agent.config.messages import HTTP_OR_HTTPS
 from energy_agent.config.section import Section
+from energy_agent.core.address import parse_address
 
 Text = Annotated[str, Field(min_length=1, max_length=256)]
 
@@ -46,13 +46,8 @@ class Otlp(Section):
     @field_validator("endpoint")
     @classmethod
     def _port(cls, url: str | None) -> str | None:
-        try:
-            parts = urlsplit(url or "http://none")
-            parts.port  # noqa: B018 - raises for one out of range
-        except ValueError:
-            raise ValueError(f"expected a URL with a port of at most 65535, got {url!r}") from None
-        if not parts.hostname or parts.query or parts.fragment:
-            raise ValueError(f"expected http(s)://HOST[:PORT][/PATH] without query and fragment, got {url!r}")
+        if url is not None:
+            parse_address(url)
         return url
 
     @model_validator(mode="after")

@@ -3,12 +3,12 @@
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from energy_agent.config.messages import GROUP, HTTP_OR_HTTPS, METRIC
 from energy_agent.config.section import Section
+from energy_agent.core.address import parse_address
 from energy_agent.core.text import is_printable
 
 Label = Annotated[str, Field(max_length=128)]
@@ -125,11 +125,7 @@ class TokenSource(Section):
     def _mapped(self) -> Self:
         if (self.mapping is None) == (self.server == "mapping"):
             raise ValueError("section mapping is required with server: mapping, and allowed only there")
-        try:
-            port = urlsplit(self.url).port
-        except ValueError:
-            raise ValueError("url: expected a port of at most 65535") from None
-        if len({port, *self.ports}) <= len(self.ports):
+        if len({parse_address(self.url, allow_query=True).port, *self.ports}) <= len(self.ports):
             raise ValueError("duplicate port: its tokens would be counted twice")
         if self.ca_file is not None and not self.url.startswith("https:"):
             raise ValueError("ca_file: expected an https:// URL with it")
@@ -138,7 +134,7 @@ class TokenSource(Section):
     @property
     def endpoints(self) -> tuple[str, ...]:
         """Addresses of all its pages."""
-        parts = urlsplit(self.url)
+        parts = parse_address(self.url, allow_query=True)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         return (self.url, *(parts._replace(netloc=f"{host}:{port}").geturl() for port in self.ports))
 

@@ -9,8 +9,9 @@ import threading
 import time
 from functools import lru_cache
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult
 
+from energy_agent.core.address import parse_address
 from energy_agent.core.errors import UsageError
 from energy_agent.core.text import quoted_address
 from energy_agent.runtime.network.http import HttpClient, HttpCostError, HttpError, ResponseStream
@@ -31,11 +32,16 @@ _LARGE: Final = threading.BoundedSemaphore(4)
 """Responses of which more than _SMALL_B is kept, at a time: many endpoints together stay within some megabytes."""
 
 
-def check_url(url: str, option: str) -> None:
-    """Raise UsageError, which begins with `option`, unless `url` is an http:// or https:// address without a password."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        raise UsageError(f"{option}: expected an http:// or https:// URL without a password")
+def check_url(url: str, option: str) -> SplitResult:
+    """Parse the address of a metrics endpoint, which may have a query.
+
+    Raises:
+        UsageError: it is not valid; the text begins with `option`.
+    """
+    try:
+        return parse_address(url, allow_query=True)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}, got {quoted_address(url)}") from None
 
 
 def fetch(
@@ -57,9 +63,7 @@ def fetch(
         UsageError: `url` is not an http:// or https:// address.
         TokenPageError: no response within `timeout_s`, status other than 200, not Prometheus text, or more than its bounds.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"metrics endpoint: expected an http:// or https:// URL, got {quoted_address(url)}")
+    parts = check_url(url, "metrics endpoint")
     root = f"{parts.scheme}://{parts.netloc}"
     client = HttpClient(root, timeout_s, tls, ca_option, BODY_LIMIT_B, CPU_LIMIT_S, direct=direct)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

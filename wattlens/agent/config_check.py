@@ -188,7 +188,7 @@ def _otlp(config: Config) -> Iterator[Warned]:
         yield "otlp.endpoint", f"nothing is exported without an extra: {install_hint('otlp')}"
     if config.otlp.headers_file is not None and os.access(config.otlp.headers_file, os.R_OK):
         read_headers(config.otlp.headers_file)
-    parts = urlsplit(config.otlp.endpoint or "")
+    parts = urlsplit(config.otlp.endpoint)
     if config.otlp.headers_file is not None and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         yield "otlp.headers_file", f"its headers are sent to {parts.hostname} in clear text: use https"
 

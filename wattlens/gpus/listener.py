@@ -11,9 +11,11 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult
 
+from energy_agent.core.address import parse_address
 from energy_agent.core.errors import WattlensError
+from energy_agent.core.text import quoted_address
 from energy_agent.runtime.network.connection import ConnectError, DeadlineError, connect
 
 _LISTEN = "0A"
@@ -28,20 +30,24 @@ class ListenerError(WattlensError):
 
 def server_processes(url: str) -> set[int]:
     """Pids of the processes that listen at the host and port of `url`; raises as `listening_processes` does."""
-    return listening_processes(urlsplit(url).hostname or "", port_of(url))
+    return listening_processes(_parse(url).hostname or "", port_of(url))
 
 
 def port_of(url: str) -> int:
     """The port of a URL, or that of its scheme.
 
     Raises:
-        ListenerError: it is not a number, or out of range.
+        ListenerError: the URL is not valid.
     """
-    parts = urlsplit(url)
+    parts = _parse(url)
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _parse(url: str) -> SplitResult:
     try:
-        return parts.port or (443 if parts.scheme == "https" else 80)
+        return parse_address(url, allow_query=True)
     except ValueError as error:
-        raise ListenerError(str(error)) from None
+        raise ListenerError(f"{error}, got {quoted_address(url)}") from None
 
 
 def listening_processes(host: str, port: int, procfs: Path = Path("/proc")) -> set[int]:

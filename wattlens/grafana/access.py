@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
+from energy_agent.core.address import is_readable, parse_address
 from energy_agent.core.errors import UsageError
 from energy_agent.core.text import quoted_address
 from energy_agent.runtime.files.secret_file import read_secret
@@ -25,15 +26,14 @@ class GrafanaAccess:
 
     def __post_init__(self) -> None:
         parts = self.parts()
-        near = parts.hostname in ("localhost", "::1") or (parts.hostname or "").startswith("127.")
-        if parts.scheme == "http" and not near and not self.insecure:
+        if is_readable(parts) and not self.insecure:
             raise UsageError("the token would be sent unencrypted: use https:// in --url, or --insecure")
         if self.ca_file is not None and parts.scheme == "http":
             raise UsageError(f"--ca-file: expected together with an https:// address, got --url {self.url}")
 
     def parts(self) -> SplitResult:
         """The address, taken apart."""
-        return address(self.url, "--url", "3000")
+        return address(self.url, "--url")
 
     def token(self) -> str:
         """The token.
@@ -47,19 +47,13 @@ class GrafanaAccess:
         return text
 
 
-def address(url: str, option: str, port: str) -> SplitResult:
-    """Parse an http:// or https:// address.
+def address(url: str, option: str) -> SplitResult:
+    """Parse the value of an option.
 
     Raises:
         UsageError: the address is not valid, or contains a user name: secrets do not belong on a command line.
     """
     try:
-        parts = urlsplit(url)
-        wrong = parts.port == 0  # an invalid port raises ValueError only when it is read
-    except ValueError:
-        parts, wrong = urlsplit(""), True
-    strange = parts.query or parts.fragment or "@" in parts.netloc or any(c.isspace() or not c.isprintable() for c in url)
-    if wrong or parts.scheme not in ("http", "https") or not parts.hostname or strange:
-        expected = f"expected an address such as https://HOST:{port}, without user, query and fragment"
-        raise UsageError(f"{option}: {expected}, got {quoted_address(url)}")
-    return parts
+        return parse_address(url)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}, got {quoted_address(url)}") from None

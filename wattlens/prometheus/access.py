@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from energy_agent.core.address import is_readable, parse_address
 from energy_agent.core.errors import UsageError
 from energy_agent.core.text import quoted_address
 from energy_agent.runtime.files.secret_file import read_secret
@@ -28,17 +28,13 @@ class PrometheusAccess:
     insecure: bool = False
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        strange = (
-            parts.query or parts.fragment or "@" in parts.netloc or any(c.isspace() or not c.isprintable() for c in self.url)
-        )
-        if parts.scheme not in ("http", "https") or not parts.hostname or strange:
-            expected = "expected http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH]"
-            raise UsageError(f"--prometheus: {expected}, got {quoted_address(self.url)}")
+        try:
+            parts = parse_address(self.url)
+        except ValueError as error:
+            raise UsageError(f"--prometheus: {error}, got {quoted_address(self.url)}") from None
         if self.token_file and self.user_file:
             raise UsageError("--token-file: cannot be combined with --user-file")
-        near = parts.hostname in ("localhost", "::1") or parts.hostname.startswith("127.")
-        if (self.token_file or self.user_file) and parts.scheme == "http" and not near and not self.insecure:
+        if (self.token_file or self.user_file) and is_readable(parts) and not self.insecure:
             raise UsageError("the secret would be sent unencrypted: use https:// or --insecure")
 
     def headers(self) -> dict[str, str]:

@@ -4,8 +4,8 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from energy_agent.core.address import parse_address
 from energy_agent.core.errors import UsageError
 from energy_agent.core.text import printable, quoted_address
 from energy_agent.runtime.files.secret_file import read_secret
@@ -53,13 +53,14 @@ class AgentAccess:
         Raises:
             UsageError: the address is not valid, or a file cannot be read or does not contain what its option requires.
         """
-        if not _is_address(self.url):
-            raise UsageError(f"--url: expected http://HOST:PORT or https://HOST:PORT, got {quoted_address(self.url)}")
+        try:
+            parts = parse_address(self.url, allow_query=True)
+        except ValueError as error:
+            raise UsageError(f"--url: {error}, got {quoted_address(self.url)}") from None
         if self.user_file and self.token_file:
             raise UsageError("--token-file: cannot be combined with --user-file")
-        bare = self.url.partition("://")[2].rstrip("/")
-        parts = urlsplit(self.url if "/" in bare else f"{self.url.rstrip('/')}/metrics")
-        root, path = f"{parts.scheme}://{parts.netloc}", parts.path + (f"?{parts.query}" if parts.query else "")
+        path = (parts.path.rstrip("/") and parts.path) or "/metrics"
+        root, path = f"{parts.scheme}://{parts.netloc}", path + (f"?{parts.query}" if parts.query else "")
         headers: dict[str, str] = {}
         if self.user_file:
             secret = read_secret(self.user_file, "--user-file")
@@ -180,18 +181,6 @@ def read_page(url: str, t_s: float, within_s: float = 10.0) -> ScrapeResponse:
         ValueError: what answers is no page.
     """
     return parse(AgentAccess(url).opener()(within_s).decode(), t_s)
-
-
-def _is_address(url: str) -> bool:
-    """Whether a request can be sent there: http or https, a host, and a valid port if any."""
-    try:
-        parts = urlsplit(url)
-        is_valid = parts.port != 0  # an invalid port raises ValueError when it is read
-    except ValueError:
-        return False
-    return (
-        is_valid and url.startswith(("http://", "https://")) and bool(parts.hostname) and url.isprintable() and " " not in url
-    )
 
 
 def _why(error: Exception, otherwise: str) -> str:

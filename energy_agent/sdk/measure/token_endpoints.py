@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
@@ -95,9 +94,9 @@ class _Endpoint:
     """Readings of one metrics endpoint; `reason` has the cause if they contain no tokens."""
 
     def __init__(self, url: str, spec: TokenServer, clock: Clock, tls: TlsFiles) -> None:
-        check_url(url, "measure: --tokens-from")
+        parts = check_url(url, "measure: --tokens-from")
         self._url, self._spec, self._clock, self._tls = url, spec, clock, tls
-        self.name = urlsplit(url)._replace(query="", fragment="").geturl()  # a query may hold a secret, and this is saved
+        self.name = parts._replace(query="", fragment="").geturl()  # a query may hold a secret, and this is saved
         self.reason = ""
         self._account = EndpointAccount("", self.name, live=spec.moves == "step")
         self._first: list[ModelReading] = []

@@ -14,11 +14,12 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Final, Literal, Self
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from pydantic import Field, field_validator, model_validator
 
 from energy_agent.config.section import Section
+from energy_agent.core.address import is_readable, parse_address
 from energy_agent.core.meters.reading import MeterError, MeterReading
 from energy_agent.core.ports import Clock
 from energy_agent.runtime.files.secret_file import read_secret
@@ -65,14 +66,7 @@ class Prometheus(Section):
     @field_validator("url")
     @classmethod
     def _check_url(cls, url: str) -> str:
-        parts = urlsplit(url)
-        bare = not (
-            parts.query or parts.fragment or "@" in parts.netloc or any(c.isspace() or not c.isprintable() for c in url)
-        )
-        if parts.scheme not in ("http", "https") or not parts.hostname or not bare:
-            raise ValueError(
-                "expected http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH], without user, query and fragment"
-            )
+        parse_address(url)
         return url
 
     @property
@@ -106,9 +100,7 @@ class Prometheus(Section):
         pair = (self.user_file is None, self.password_file is None)
         if pair[0] != pair[1] or (self.bearer_token_file is not None and not pair[0]):
             raise ValueError("expected bearer_token_file, or user_file and password_file, or none of them")
-        parts = urlsplit(self.url)
-        near = parts.hostname in ("localhost", "::1") or (parts.hostname or "").startswith("127.")
-        if self.has_secret and parts.scheme == "http" and not near and not self.insecure:
+        if self.has_secret and is_readable(parse_address(self.url)) and not self.insecure:
             raise ValueError(
                 "the secret would be sent in clear text: use https:// in url, or set insecure: true if everyone on the "
                 "network path may read it"

@@ -22,7 +22,7 @@ BASE = {"--prometheus": "http://127.0.0.1:1", "--source": "dcgm", "--from": "202
         ({"--collect-interval": "soon"}, "--collect-interval: "),
         ({"--match": "cluster"}, "--match: "),
         ({"--cluster": "a/b"}, "got 'a/b'"),
-        ({"--prometheus": "localhost:9090"}, "--prometheus: expected http://HOST"),
+        ({"--prometheus": "localhost:9090"}, "--prometheus: expected an http:// or https:// URL"),
         ({"--prometheus": "http://user:secret@far.example"}, "got 'http://...@far.example'"),
         ({"--user-file": "u", "--token-file": "t"}, "--token-file: cannot be combined with --user-file"),
         ({"--prometheus": "http://far.example", "--token-file": "t"}, "use https:// or --insecure"),

@@ -81,7 +81,7 @@ def test_an_address_without_a_grafana(grafana, run_action):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("grafana:3000", "--url: expected an address such as https://HOST"),
+        ("grafana:3000", "--url: expected an http:// or https:// URL"),
         ("ftp://grafana", "got 'ftp://grafana'"),
         ("http://127.0.0.1:99999", "--url"),
         ("https://grafana/?orgId=1", "--url"),

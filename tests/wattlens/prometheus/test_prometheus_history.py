@@ -277,9 +277,9 @@ def test_user_and_password_of_one_line_are_sent_as_basic(store, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"url": "prometheus:9090"}, "http://HOST"),
-        ({"url": "http://user:secret@prometheus"}, "http://HOST"),
-        ({"url": "http://prometheus/?a=b"}, "http://HOST"),
+        ({"url": "prometheus:9090"}, "expected an http:// or https:// URL"),
+        ({"url": "http://user:secret@prometheus"}, "expected an http:// or https:// URL"),
+        ({"url": "http://prometheus/?a=b"}, "expected an http:// or https:// URL"),
         ({"user_file": "u"}, "unencrypted"),
         ({"user_file": "u", "token_file": "t"}, "--token-file: cannot be combined with --user-file"),
         ({"token_file": "t"}, "unencrypted"),

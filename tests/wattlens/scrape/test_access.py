@@ -130,15 +130,6 @@ def test_whatever_answers_is_one_line(answer: bytes, said: str) -> None:
     assert is_printable(text)
 
 
-@pytest.mark.parametrize("url", [
-    "ftp://x", "127.0.0.1:9479", "http://", "http://:9479", "http://[::1", "http://h:99999", "http://h:0", "http://h:port",
-    "http://h/a b", "http://h\n",
-])  # fmt: skip
-def test_an_address_that_no_request_can_have_is_wrong_usage(url: str) -> None:
-    with pytest.raises(UsageError, match=r"^--url: expected http://HOST:PORT"):
-        AgentAccess(url).opener()
-
-
 def test_wrong_options_are_told_before_anything_is_sent(files: dict[str, Path], tmp_path: Path) -> None:
     url = "https://127.0.0.1:1"
     for access, said in (

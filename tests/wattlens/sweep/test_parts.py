@@ -222,7 +222,7 @@ def test_other_pages_are_read_at_an_instant_of_our_own() -> None:
     assert server_page(url, "vllm", clock).sample(nothing) is None
     with pytest.raises(UsageError, match=r"--token-server: expected one of .*, got 'none'"):
         server_page(url, "none", clock)
-    with pytest.raises(UsageError, match="--work-from: expected an http:// or https:// URL without a password"):
+    with pytest.raises(UsageError, match="--work-from: expected an http:// or https:// URL without user"):
         metric_page("https://user:secret@x", "done_total", clock)
 
 

@@ -90,7 +90,7 @@ def _request(arguments: argparse.Namespace) -> "PushRequest":
     if not _UID.fullmatch(arguments.datasource):
         raise UsageError(f"--datasource: expected a uid of letters, digits, '-' and '_', got {arguments.datasource[:60]!r}")
     if arguments.prometheus_url is not None:
-        address(arguments.prometheus_url, "--prometheus-url", "9090")
+        address(arguments.prometheus_url, "--prometheus-url")
     rules = alerts() if arguments.alerts else None
     return PushRequest(
         folder, load_dashboards(), rules, arguments.datasource, arguments.prometheus_url, arguments.editable_alerts

@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from pydantic import Field, model_validator
 
 from energy_agent.config.messages import SERVICE
+from energy_agent.core.address import is_readable, parse_address
 from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
@@ -52,9 +53,7 @@ class ElectricityMaps(GridConfig):
 
     @model_validator(mode="after")
     def _check_transport(self) -> Self:
-        parts = urlsplit(self.url)
-        host = parts.hostname or ""
-        if parts.scheme == "http" and not (host in ("localhost", "::1") or host.startswith("127.")):
+        if is_readable(parse_address(self.url)):
             raise ValueError("the key would be sent in clear text: use https:// in url")
         return self
 
