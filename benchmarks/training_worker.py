@@ -185,7 +185,7 @@ def train_plain(_: Any, gpu: SimulatedGpuWorker, steps: int, into: Timed) -> tup
 
 def train_torch(torch: Any, gpu: SimulatedGpuWorker, steps: int, into: Timed) -> tuple[int, int]:
     """A loop whose optimizer is hooked."""
-    from energy_agent.sdk.hooks.torch import attach
+    from wattlens.hooks.torch import attach
 
     model = model_of(torch, gpu)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
@@ -209,7 +209,7 @@ def train_hf(torch: Any, gpu: SimulatedGpuWorker, steps: int, into: Timed) -> tu
     """Hugging Face's Trainer, two batches a step, with evaluations and checkpoints."""
     import transformers
 
-    from energy_agent.sdk.hooks.hf import WattlensCallback
+    from wattlens.hooks.hf import WattlensCallback
 
     callback = timed_callback(WattlensCallback(tokens=2 * TOKENS), into)
     with tempfile.TemporaryDirectory() as folder:
@@ -231,7 +231,7 @@ def train_lightning(torch: Any, gpu: SimulatedGpuWorker, steps: int, into: Timed
     from importlib import import_module
     from importlib.util import find_spec
 
-    from energy_agent.sdk.hooks.lightning import WattlensCallback
+    from wattlens.hooks.lightning import WattlensCallback
 
     pl = import_module("lightning.pytorch" if find_spec("lightning") else "pytorch_lightning")
     callback = timed_callback(WattlensCallback(model="tiny"), into)

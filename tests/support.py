@@ -147,7 +147,7 @@ def examples(count: int, quick: int | None = None) -> int:
 
     if settings.get_current_profile_name() != "quick":
         return count
-    return min(count, settings.default.max_examples) if quick is None else quick
+    return min(count, settings.get_profile("quick").max_examples) if quick is None else quick
 
 
 def free_port() -> int:

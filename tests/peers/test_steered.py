@@ -28,7 +28,7 @@ steer._meet = lambda: (called.append(steps), meet())
 steps = 0
 """
 TORCH = """
-from energy_agent.sdk.hooks.torch import attach
+from wattlens.hooks.torch import attach
 model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(4, 4))
 optimizer = torch.optim.SGD(model.parameters(), 0.1)
 attach(optimizer, model=model, tokens=8, steered=steer)
@@ -38,7 +38,7 @@ for steps in range(400):
     optimizer.step()
 """
 LIGHTNING_OR_HF = """
-from energy_agent.sdk.hooks.{module} import WattlensCallback
+from wattlens.hooks.{module} import WattlensCallback
 callback = WattlensCallback(tokens=8, steered=steer)
 class State:
     global_step = 0

@@ -33,7 +33,7 @@ RANKS = """
 import os, sys
 import torch
 import torch.distributed as dist
-from energy_agent.sdk.hooks.torch import attach
+from wattlens.hooks.torch import attach
 from energy_agent.sdk.training.step_counter import counter
 rank = int(sys.argv[1])
 dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
@@ -70,7 +70,7 @@ def test_under_ddp_each_rank_counts_and_says_which_it_is(tmp_path):
 
 COMPILED = """
 import torch
-from energy_agent.sdk.hooks.torch import attach
+from wattlens.hooks.torch import attach
 from energy_agent.sdk.training.step_counter import counter
 model = torch.nn.Linear(4, 4)
 optimizer = torch.optim.SGD(model.parameters(), 0.1)

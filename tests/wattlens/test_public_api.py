@@ -7,7 +7,6 @@ import sys
 from typing import Self
 
 import wattlens
-from energy_agent.sdk.hooks import torch
 
 
 def test_every_public_name_is_there_and_documented():
@@ -34,7 +33,3 @@ def test_measure_is_typed():
 def test_importing_wattlens_loads_nothing_else():
     code = "import sys, wattlens; print(sum(m.startswith(('energy_agent', 'dvfs', 'reports')) for m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "0\n"
-
-
-def test_hooks_are_those_of_the_sdk():
-    assert wattlens.hooks.torch.attach is torch.attach

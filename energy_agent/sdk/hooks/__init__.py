@@ -1,1 +1,0 @@
-"""Hooks for PyTorch, Hugging Face's Trainer and Lightning."""
