@@ -1,4 +1,4 @@
-"""Addresses of servers: what is one, what is none, and which requests everyone on the network path can read."""
+"""Addresses of servers: which are valid, and which requests everyone on the network path can read."""
 
 import pytest
 from hypothesis import given
