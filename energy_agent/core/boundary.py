@@ -20,6 +20,8 @@ NO_SENSOR: Final = "no energy counter and no power readings"
 
 CLOCK_WENT_BACK: Final = "the clock went back"
 """Reason of a gap without length: UTC was set back, so the device's time begins again there."""
+CLOCK_WENT_BACK_BETWEEN: Final = "the clock went back between two intervals of a commit"
+"""The same, in a segment that has time of the device from before the step too."""
 
 
 class CounterScope(StrEnum):

@@ -2,19 +2,20 @@
 
 A segment has a row per quarter of an hour and share, so what is compared is each device's quarter: its energy and device time
 with the time from its first interval to its last. Quarters of different segments never overlap, unless UTC was set back: then
-the journal records a gap `CLOCK_WENT_BACK` where the time of the device begins again.
+the journal records a gap `CLOCK_WENT_BACK` where the time of the device begins again, and begins a segment there. Only a commit
+with time of both sides is in one segment, and says so by the gap's reason.
 
 Energy that bridges a hole is that of the hole too: a sensor that was stuck counts on. Where nothing is known of the time
 before, the hole is taken for a day. So a whole day has a limit as well: that of two days.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import compress
 from typing import Final
 
-from energy_agent.core.boundary import CLOCK_WENT_BACK, is_gpu, is_meter
+from energy_agent.core.boundary import CLOCK_WENT_BACK, CLOCK_WENT_BACK_BETWEEN, is_gpu, is_meter
 from energy_agent.core.energy import Method
 from energy_agent.core.meters.difference import ceiling_uj
 from energy_agent.core.plausible import NODE_MAX_MW, count_max, gpu_max_mw
@@ -46,21 +47,22 @@ class ChainRows:
     def check(self, content: SegmentTable) -> tuple[list[str], list[str]]:
         """What a segment repeats of the chain and what in it is impossible, in words; segments come in the chain's order."""
         repeated, impossible = list[str](), list[str]()
-        again = begins_again(content)
+        again, between = begins_again(content), begins_again(content, (CLOCK_WENT_BACK_BETWEEN,))
+        self._ends |= again
         names = content.columns.get("device", {})
         skus = dict(zip(names.get("device", ()), names.get("sku", ()), strict=True))
         for (device, cell), use in sorted(_uses(content.columns.get("cell", {})).items()):
             start, end = use[_START], use[_END]
             before = self._ends.get(device)
-            if before is not None and start < before and device not in again:
+            if before is not None and start < before and device not in between:
                 repeated.append(f"{device[:80]} is metered from {_text(start)}, but the chain has it until {_text(before)}")
             self._ends[device] = max(end, before or 0)
             if not is_meter(device):
                 hole_ns = NS_PER_DAY if before is None else max(0, start - before)
-                lasted_ns = (end - start) * (2 if device in again else 1)  # a segment may have both sides of a step
+                lasted_ns = (end - start) * (2 if device in between else 1)
                 max_mw = self._max_mw(device, skus.get(device, ""))
                 impossible += self._impossible(device, cell, use, max_mw, lasted_ns, hole_ns)
-        self._ends |= again
+        self._ends |= between
         return repeated, impossible + list(_misplaced(content))
 
     def _impossible(self, device: str, cell: int, use: list[int], max_mw: int, lasted_ns: int, hole_ns: int) -> Iterator[str]:
@@ -129,11 +131,13 @@ def _uses(cells: Columns) -> dict[tuple[str, int], list[int]]:
     return uses
 
 
-def begins_again(content: SegmentTable) -> dict[str, int]:
+def begins_again(
+    content: SegmentTable, reasons: Collection[str] = (CLOCK_WENT_BACK, CLOCK_WENT_BACK_BETWEEN)
+) -> dict[str, int]:
     """Devices of which the time begins again in a segment, because UTC was set back, with the instant."""
     gaps = content.columns.get("gap", {})
     rows = zip(gaps.get("device", ()), gaps.get("start_ns", ()), gaps.get("reason", ()), strict=True)
-    return {device: start for device, start, reason in sorted(rows) if reason == CLOCK_WENT_BACK}
+    return {device: start for device, start, reason in sorted(rows) if reason in reasons}
 
 
 def without_impossible_counts(content: SegmentTable) -> tuple[SegmentTable, list[str]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from energy_agent.core.boundary import CLOCK_WENT_BACK, is_meter
+from energy_agent.core.boundary import CLOCK_WENT_BACK, CLOCK_WENT_BACK_BETWEEN, is_meter
 from energy_agent.core.energy import Action, Entry, Gap, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.core.errors import JournalError
 from energy_agent.core.saved_state import States, apply_changes
@@ -182,7 +182,8 @@ def _ends(ends: Mapping[str, int], entries: Iterable[Entry]) -> tuple[dict[str, 
         latest_ns = after.get(_ALL, ends.get(_ALL, 0))
         late = end_ns < latest_ns - LATE_NS and not is_meter(device)
         if late or start_ns < after.get(device, ends.get(device, 0)):
-            begun.append(GapRow(cells.cell_start(start_ns), device, CLOCK_WENT_BACK, start_ns, start_ns, 0))
+            reason = CLOCK_WENT_BACK_BETWEEN if device in after else CLOCK_WENT_BACK
+            begun.append(GapRow(cells.cell_start(start_ns), device, reason, start_ns, start_ns, 0))
             after[device] = end_ns
         else:
             after[device] = max(end_ns, after.get(device, ends.get(device, 0)))

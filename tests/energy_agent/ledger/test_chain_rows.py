@@ -224,10 +224,22 @@ def test_a_segment_added_once_more_is_a_fault_wherever_it_is_from(tmp_path_facto
     path = segments / segment.file_name(header.cluster, header.node, header.sequence)
     path.write_bytes(segment.compress(segment.encode(header, rows)))
     ends = [at + length for at, length, _, _ in parts]
-    if any(isinstance(row, GapRow) for row in again.rows) and again.header.sequence == last.sequence:
-        return  # a segment with a step, which may have both sides of it
     is_later = again.header.from_ns >= T0 + ends[-1]  # of before a step back: its time is still to come
     assert is_later or not chain.verify([segments]).ok
+
+
+@pytest.mark.parametrize(("entries", "is_fault"), [((entry(0, S, 1),), True), ((entry(S, 2 * S, 1), entry(0, S, 1)), False)])
+def test_only_a_commit_of_both_sides_of_a_step_leaves_open_where_its_segment_ends(shared, entries, is_fault):
+    with closing(opened(shared.parent / "state", identity=Identity("lab", "a", "b", "0", True))) as journal:
+        for batch in ((entry(0, 2 * S, 1),), entries):
+            journal.commit(Batch(batch, devices=[DeviceFacts("GPU-a", H100, 0.05, T0)]))
+        journal.seal(None)
+        first, second = segment.list_files(journal.segments_folder)
+    first.rename(shared / first.name)
+    rows = segment.read(second.rename(shared / second.name)).rows
+    assert kinds(shared, {}) == []
+    append(shared, "a", [row for row in rows if not isinstance(row, GapRow)])
+    assert ("twice" in kinds(shared, {})) == is_fault
 
 
 def test_the_limit_of_counts_is_that_of_ten_engines():
