@@ -3,7 +3,8 @@
 The plant and the laws are written from the documentation alone, not from the policy. A GPU draws what its process demands, up
 to its power limit, with a lag; limits, idle power, demand, sensors and the delay of process lists are drawn. The laws:
 
-- A node that draws less than its budget without steering loses less than 1 % of its steps.
+- A node that draws less than its budget without steering loses less than 2 % of its steps in 150 s. Limits take some seconds to
+  follow work that grows.
 - The GPUs together draw at most the budget, except for 5 s after a process starts on a free GPU, when each such GPU may add
   its lowest limit minus its idle power. The same holds for a GPU whose process drew less than the lowest limit and draws more.
 
@@ -35,7 +36,7 @@ TICK_S = 0.1
 SETTLE_S = 6.0  # from the start of steering on
 EXCESS_S = 5.0  # after a process started on a free GPU
 RAMP_S = 10.0  # of a new process or one that grows, whose steps are not counted
-LOST_MOST = 0.01
+LOST_MOST = 0.02
 DENIED = "deny"
 _TOLERANCE_W = 0.5
 
