@@ -11,17 +11,7 @@ pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs the 
 from energy_agent.ledger import chain
 from energy_agent.ledger.rows.kinds import Cell
 from energy_agent.ledger.segments import segment
-from tests.golden.node_run import COUNTED_MJ, RECORDED, RESTARTS, SECONDS, results
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("state")
-
-
-@pytest.fixture(scope="module")
-def texts(folder):
-    return results(folder)
+from tests.golden.node_run import COUNTED_MJ, RECORDED, RESTARTS, SECONDS
 
 
 def test_nothing_that_was_recorded_has_changed(texts):
