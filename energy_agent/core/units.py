@@ -4,6 +4,7 @@ The ledger counts whole microjoules (uJ), so that conservation is tested with `=
 of a fleet in a quarter (about 8e19 uJ) exceeds int64, so sums over several nodes never use numpy, pandas or pyarrow arithmetic.
 """
 
+from functools import lru_cache
 from typing import NewType
 
 Microjoules = NewType("Microjoules", int)
@@ -42,6 +43,32 @@ def decimal(value: int, scale: int) -> str:
         return f"{sign}{whole}"
     digits = len(str(scale)) - 1
     return f"{sign}{whole}.{part:0{digits}d}".rstrip("0")
+
+
+# Readings of GPUs repeat, so their texts are kept.
+
+
+@lru_cache(maxsize=4_096)
+def milli(value: int) -> str:
+    """Text of thousandths, such as W of mW."""
+    return decimal(value, 1_000)
+
+
+@lru_cache(maxsize=4_096)
+def hertz(value_mhz: int) -> str:
+    """Text of a clock in Hz."""
+    return str(value_mhz * HZ_PER_MHZ)
+
+
+@lru_cache(maxsize=256)
+def percent(value: float) -> str:
+    """Text of a ratio of whole percent."""
+    return decimal(int(value), 100)
+
+
+def real(value: float) -> str:
+    """The shortest text of a float that gives the same float."""
+    return repr(float(value))
 
 
 def split_integer(total: int, weights: list[int]) -> list[int]:

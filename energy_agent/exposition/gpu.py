@@ -5,9 +5,10 @@ from functools import lru_cache
 from math import isfinite
 from operator import attrgetter
 
+from energy_agent.core.catalogue.node import values_of
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Method
 from energy_agent.core.snapshot import DeviceView
-from energy_agent.core.units import HZ_PER_MHZ, NS_PER_S, UJ_PER_J, decimal
+from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
 
 Sample = tuple[tuple[str, ...], str]
 """Label values in the order of the signal's labels, and the value as text."""
@@ -19,48 +20,14 @@ _REASONS = ("unknown_holder", "gap", "starting")
 
 
 @lru_cache(maxsize=4_096)
-def _milli(value: int) -> str:
-    return decimal(value, 1_000)
-
-
-@lru_cache(maxsize=4_096)
-def _hertz(value_mhz: int) -> str:
-    return str(value_mhz * HZ_PER_MHZ)
-
-
-@lru_cache(maxsize=4_096)
 def _seconds(lasted_ns: int) -> str:
     """Of event times, most of which stand still."""
     return decimal(lasted_ns, NS_PER_S)
 
 
-@lru_cache(maxsize=256)
-def _percent(value: int) -> str:
-    return decimal(value, 100)
-
-
-_READINGS: tuple[tuple[str, str, Callable[[int], str]], ...] = (
-    # family, field of the sample, text of a value; readings repeat, so texts are kept
-    ("gpu_power_watts", "power_average_mw", _milli),
-    ("gpu_power_instant_watts", "power_mw", _milli),
-    ("gpu_power_limit_watts", "power_limit_mw", _milli),
-    ("gpu_power_limit_requested_watts", "power_limit_requested_mw", _milli),
-    ("gpu_sm_clock_hertz", "sm_clock_mhz", _hertz),
-    ("gpu_memory_clock_hertz", "memory_clock_mhz", _hertz),
-    ("gpu_utilization_ratio", "gpu_percent", _percent),
-    ("gpu_memory_utilization_ratio", "memory_percent", _percent),
-    ("gpu_temperature_celsius", "temperature_c", str),
-    ("gpu_memory_temperature_celsius", "memory_temperature_c", str),
-    ("gpu_memory_used_bytes", "memory_used_b", str),
-    ("gpu_memory_total_bytes", "memory_total_b", str),
-)
-_FACTS: tuple[tuple[str, str, Callable[[int], str]], ...] = (
-    ("gpu_power_limit_default_watts", "power_limit_default_mw", _milli),
-    ("gpu_power_limit_min_watts", "power_limit_min_mw", _milli),
-    ("gpu_power_limit_max_watts", "power_limit_max_mw", _milli),
-    ("gpu_sm_clock_max_hertz", "sm_clock_max_mhz", _hertz),
-)
-_readings: Callable[[DeviceSample], tuple[int | None, ...]] = attrgetter(*(row[1] for row in _READINGS))
+_READINGS = values_of("reading")
+_FACTS = values_of("fact")
+_readings: Callable[[DeviceSample], tuple[int | None, ...]] = attrgetter(*(value.field for _, value in _READINGS))
 
 
 def put(view: DeviceView, simulated: bool, families: FamilySamples) -> None:
@@ -82,9 +49,9 @@ def put(view: DeviceView, simulated: bool, families: FamilySamples) -> None:
         families["gpu_energy_gap_bound_joules_total"].append((ids, decimal(view.gap_bound_uj, UJ_PER_J)))
     if view.sharing:
         families["gpu_sharing_info"].append(((*ids, view.sharing), "1"))
-    for (name, _, text), value in zip(_READINGS, _readings(sample), strict=True):
-        if value is not None:
-            families[name].append((ids, text(value)))
+    for (name, value), number in zip(_READINGS, _readings(sample), strict=True):
+        if number is not None:
+            families[name].append((ids, value.write(number)))
     for name, fact in _facts(ids, info):
         families[name].append(fact)
     held = families["gpu_clock_event_seconds_total"]
@@ -121,8 +88,8 @@ def _info(ids: tuple[str, str], info: DeviceInfo, simulated: bool) -> Sample:
 
 @lru_cache(maxsize=64)
 def _facts(ids: tuple[str, str], info: DeviceInfo) -> tuple[tuple[str, Sample], ...]:
-    values = ((name, getattr(info, field), text) for name, field, text in _FACTS)
-    return tuple((name, (ids, text(value))) for name, value, text in values if value is not None)
+    facts = ((name, getattr(info, value.field), value.write) for name, value in _FACTS)
+    return tuple((name, (ids, write(fact))) for name, fact, write in facts if fact is not None)
 
 
 @lru_cache(maxsize=64)

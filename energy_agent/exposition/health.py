@@ -3,62 +3,14 @@
 Records change every few minutes, so their samples are cached.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
 
+from energy_agent.core.catalogue.node import values_of
 from energy_agent.core.health import HealthRecord
-from energy_agent.core.units import decimal
 from energy_agent.exposition.gpu import Sample
 
-
-def _float(value: float) -> str:
-    return repr(float(value))
-
-
-def _percent(value: float) -> str:
-    return decimal(int(value), 100)
-
-
-QUANTITIES: dict[str, tuple[str, Callable[[float], str]]] = {
-    # quantity -> family, text of a value
-    "ecc_errors": ("gpu_ecc_errors_total", str),
-    "ecc_volatile_errors": ("gpu_ecc_volatile_errors_total", str),
-    "ecc_location_errors": ("gpu_ecc_location_errors_total", str),
-    "ecc_volatile_location_errors": ("gpu_ecc_volatile_location_errors_total", str),
-    "ecc_enabled": ("gpu_ecc_enabled", str),
-    "ecc_pending_enabled": ("gpu_ecc_pending_enabled", str),
-    "remapped_rows": ("gpu_remapped_rows_total", str),
-    "row_remap_pending": ("gpu_row_remap_pending", str),
-    "row_remap_failed": ("gpu_row_remap_failed", str),
-    "retired_pages": ("gpu_retired_pages_total", str),
-    "page_retirement_pending": ("gpu_page_retirement_pending", str),
-    "recovery_action": ("gpu_recovery_action", str),
-    "persistence_enabled": ("gpu_persistence_enabled", str),
-    "encoder_percent": ("gpu_encoder_utilization_ratio", _percent),
-    "decoder_percent": ("gpu_decoder_utilization_ratio", _percent),
-    "fan_percent": ("gpu_fan_speed_ratio", _percent),
-    "memory_reserved_b": ("gpu_memory_reserved_bytes", str),
-    "bar1_used_b": ("gpu_bar1_used_bytes", str),
-    "bar1_total_b": ("gpu_bar1_total_bytes", str),
-    "pcie_replays": ("gpu_pcie_replays_total", str),
-    "pcie_errors": ("gpu_pcie_errors_total", str),
-    "pcie_link_generation": ("gpu_pcie_link_generation", str),
-    "pcie_link_max_generation": ("gpu_pcie_link_max_generation", str),
-    "pcie_link_lanes": ("gpu_pcie_link_lanes", str),
-    "pcie_link_max_lanes": ("gpu_pcie_link_max_lanes", str),
-    "pcie_b": ("gpu_pcie_bytes_total", str),
-    "nvlink_links": ("gpu_nvlink_links", str),
-    "nvlink_down": ("gpu_nvlink_down_info", str),
-    "nvlink_errors": ("gpu_nvlink_errors_total", str),
-    "nvlink_kind_errors": ("gpu_nvlink_kind_errors_total", str),
-    "nvlink_b": ("gpu_nvlink_bytes_total", str),
-    "mig_enabled": ("gpu_mig_enabled", str),
-    "mig_pending_enabled": ("gpu_mig_pending_enabled", str),
-    "mig_device": ("gpu_mig_info", str),
-    "activity": ("gpu_activity_ratio", _float),
-    "traffic": ("gpu_traffic_bytes_per_second", _float),
-}
-
+_QUANTITIES = {value.field: (name, value.write) for name, value in values_of("health")}
 Families = dict[str, list[Sample]]
 
 
@@ -96,8 +48,8 @@ def _families(members: list[tuple[HealthRecord, str]]) -> Families:
         ids = (gpu, record.uuid)
         for reading in record.readings:
             if isfinite(reading.value):
-                name, text = QUANTITIES[reading.quantity]
-                families.setdefault(name, []).append(((*ids, *reading.labels), text(reading.value)))
+                name, write = _QUANTITIES[reading.quantity]
+                families.setdefault(name, []).append(((*ids, *reading.labels), write(reading.value)))
         for quantity, reason in record.absent.items():
             families.setdefault("gpu_absent_info", []).append(((*ids, quantity, reason), "1"))
     return families

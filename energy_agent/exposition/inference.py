@@ -1,5 +1,6 @@
 """Samples of inference servers: requests, engine steps and latencies under common names, and the energy of serving. Pure."""
 
+from energy_agent.core.catalogue.node import values_of
 from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
@@ -7,25 +8,19 @@ from energy_agent.core.workloads.request_quantiles import MEDIAN, P95, request_q
 from energy_agent.core.workloads.tokens import Latencies
 from energy_agent.exposition.gpu import FamilySamples, Sample
 
-_COUNTERS = {
-    "requests_total": "requests",
-    "requests_aborted_total": "aborted",
-    "engine_steps_total": "steps",
-    "draft_tokens_total": "drafts",
-    "accepted_draft_tokens_total": "accepted",
-}
+_COUNTS = values_of("server")
 
 
 def put_servers(snapshot: Snapshot, families: FamilySamples) -> None:
     """Add the samples of every workload and model with an inference server."""
     for served in snapshot.served:
         of = (served.workload, served.model)
-        for name, count in _COUNTERS.items():
-            if count in served.counts:
-                families[name].append((of, str(served.counts[count])))
-        for name, value in (("requests_running", served.running), ("requests_waiting", served.waiting)):
-            if value is not None:
-                families[name].append((of, str(value)))
+        for name, value in _COUNTS:
+            if value.field in served.counts:
+                families[name].append((of, value.write(served.counts[value.field])))
+        for name, requests in (("requests_running", served.running), ("requests_waiting", served.waiting)):
+            if requests is not None:
+                families[name].append((of, str(requests)))
         for name, latencies in (("time_to_first_token_seconds", served.ttft), ("inter_token_latency_seconds", served.itl)):
             if latencies is not None:
                 families[name] += _histogram(of, latencies)

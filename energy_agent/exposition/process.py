@@ -3,10 +3,13 @@
 import math
 from typing import Protocol
 
+from energy_agent.core.catalogue.node import values_of
 from energy_agent.core.energy import SourceHealth
 from energy_agent.core.snapshot import LedgerStats, ProcessCost
 from energy_agent.core.units import NS_PER_S, decimal
 from energy_agent.exposition.gpu import FamilySamples
+
+_LEDGER = values_of("ledger")
 
 
 class ProcessView(Protocol):
@@ -39,13 +42,9 @@ def put(snapshot: ProcessView, families: FamilySamples) -> None:
         add("source_last_success_timestamp_seconds", _seconds(health.last_success_ns), *key)
         add("source_poll_seconds", _float(health.poll_s), *key)
     ledger = snapshot.ledger
-    add("ledger_journal_bytes", str(ledger.journal_bytes))
-    add("ledger_entries_total", str(ledger.entries_total))
-    add("ledger_commits_total", str(ledger.commits_total))
-    add("ledger_commit_failures_total", str(ledger.commit_failures_total))
-    add("ledger_segments_total", str(ledger.segments_total))
+    for name, value in _LEDGER:
+        add(name, value.write(getattr(ledger, value.field)))
     add("ledger_writable", _flag(ledger.writable))
-    add("ledger_journals_moved_aside", str(ledger.moved_aside))
     add("ledger_last_commit_timestamp_seconds", _seconds(ledger.last_commit_ns))
     add("config_last_reload_successful", _flag(snapshot.config_reload_ok))
     add("config_last_reload_success_timestamp_seconds", _seconds(snapshot.config_reload_success_ns))

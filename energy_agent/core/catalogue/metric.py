@@ -1,10 +1,27 @@
 """Definition of a metric family."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["counter", "gauge", "info", "histogram"]
 Process = Literal["agent", "site"]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """Where a snapshot has a signal that is one number of one object; other signals are computed in `exposition`.
+
+    Args:
+        of: a reading (of `DeviceSample`), a fact (of `DeviceInfo`), health (of `HealthRecord`), a count of an inference server
+            (of `TokenTotals`), or the ledger (`LedgerStats`).
+        field: name of the field, or the quantity.
+        write: its text in the signal's unit.
+    """
+
+    of: Literal["reading", "fact", "health", "server", "ledger"]
+    field: str
+    write: Callable[[Any], str] = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +33,7 @@ class Signal:
         behaviour: when a series appears, goes and restarts.
         process: who exports it. A site's meters are polled by one process only, or a DaemonSet would count them once a node.
         reserved: the name is fixed, nothing exports it yet; dashboards and rules may not use it.
+        value: where a snapshot has it.
     """
 
     name: str
@@ -26,6 +44,7 @@ class Signal:
     behaviour: str = ""
     process: Process = "agent"
     reserved: bool = False
+    value: Value | None = None
 
     @property
     def metric(self) -> str:
