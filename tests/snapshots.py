@@ -44,7 +44,7 @@ HEALTH = {
     "memory": [("remapped_rows", 1, "uncorrected"), ("row_remap_pending", 1), ("row_remap_failed", 1),
         ("retired_pages", 2, "double_bit"), ("page_retirement_pending", 1)],
     "pcie": [
-        ("pcie_replays", 7), ("pcie_errors", 0, "fatal"), ("pcie_b", 123_456_789, "transmit"),
+        ("pcie_replays", 7), ("pcie_errors", 0, "fatal"), ("pcie_b", 123_456_789, "transmit"), ("c2c_links", 10),
         ("pcie_link_generation", 5), ("pcie_link_max_generation", 5), ("pcie_link_lanes", 8), ("pcie_link_max_lanes", 16),
     ],
     "nvlink": [

@@ -228,6 +228,8 @@ CATALOGUE: tuple[Signal, ...] = (
             "pcie_link_max_lanes"),
     _health("gpu_pcie_bytes_total", "counter", "bytes", "Bytes over PCIe, transmitted or received by the GPU.", "pcie_b",
             labels=(*GPU, "direction"), behaviour="Hopper and later; the driver's counter may wrap. " + _SINCE_LOAD),
+    _health("gpu_c2c_links", "gauge", "", "Links between the GPU and the processor of its module (NVLink-C2C).", "c2c_links",
+            behaviour="Modules with a Grace processor. " + _HEALTH),
     _health("gpu_nvlink_links", "gauge", "", "NVLinks up or down; unused links count as down.", "nvlink_links",
             labels=(*GPU, "state")),
     _health("gpu_nvlink_down_info", "info", "", "An NVLink that is down or unused.", "nvlink_down", labels=(*GPU, "link"),
