@@ -12,10 +12,10 @@ from fractions import Fraction
 
 from energy_agent.core.energy import Identity, SourceHealth
 from energy_agent.core.meters.facility import MeterFacts, Position, Role
+from energy_agent.core.quantity import Quantity, no_quantity
 from energy_agent.core.snapshot import LedgerStats, ProcessCost
 from energy_agent.site import windows
 from energy_agent.site.building.pue import Pue
-from energy_agent.site.building.ratio import Amount
 from energy_agent.site.snapshot import FacilityView, Intensity, SiteSnapshot
 from tests.snapshots import STEP_S
 
@@ -23,20 +23,20 @@ SITE, STATED_SITE = "here", "there"
 ZONE, BASIS, G_PER_KWH = "DE", "direct", 360
 SILENT, SILENCE = "yard", "no answer within 5 s"
 TOO_SHORT = "less than 90% of the window was metered"
-NOW_PUE = Pue("iPUE", 2, Amount(Fraction(3, 2), Fraction(11, 8), Fraction(25, 16)), coverage=Fraction(1))
-YEAR_PUE = Pue("PUE", 2, Amount(Fraction(7, 5), Fraction(27, 20), Fraction(29, 20)), coverage=Fraction(97, 100))
-PARTLY = Pue("iPUE", 1, Amount(Fraction(8, 5), Fraction(3, 2), Fraction(17, 10)), coverage=Fraction(1), stated=True)
+NOW_PUE = Pue("iPUE", 2, Quantity(Fraction(3, 2), Fraction(11, 8), Fraction(25, 16)), coverage=Fraction(1))
+YEAR_PUE = Pue("PUE", 2, Quantity(Fraction(7, 5), Fraction(27, 20), Fraction(29, 20)), coverage=Fraction(97, 100))
+PARTLY = Pue("iPUE", 1, Quantity(Fraction(8, 5), Fraction(3, 2), Fraction(17, 10)), coverage=Fraction(1), stated=True)
 PUE: Mapping[tuple[str, str], Pue] = {
     ("2", windows.NOW): NOW_PUE,
     ("2", "365d"): YEAR_PUE,
     (f"1{windows.PARTLY}", windows.NOW): PARTLY,
-    ("1", "365d"): Pue("iPUE", 1, Amount(None, reason=TOO_SHORT)),
+    ("1", "365d"): Pue("iPUE", 1, no_quantity(TOO_SHORT)),
 }
 GRID_SOURCES = (
     SourceHealth(f"grid:electricity_maps:{ZONE}", False, "", "the key is refused"),
     SourceHealth(f"grid:csv_file:{ZONE}", True, poll_s=0.01),
 )
-STATED = Pue("PUE", 0, Amount(Fraction(8, 5), Fraction(36, 25), Fraction(44, 25)), stated=True)
+STATED = Pue("PUE", 0, Quantity(Fraction(8, 5), Fraction(36, 25), Fraction(44, 25)), stated=True)
 
 
 def _meter(

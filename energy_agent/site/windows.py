@@ -6,10 +6,10 @@ from fractions import Fraction
 from typing import Final
 
 from energy_agent.core.meters.facility import MeterEnergy, MeterFacts, Position, Role
+from energy_agent.core.quantity import no_quantity
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.pue import DAY_NS, YEAR_NS, Pue, enough, it_terms, pue, stated_pue
-from energy_agent.site.building.ratio import Amount
 
 WINDOWS: Final = {"15m": CELL_NS, "1h": 4 * CELL_NS, "24h": DAY_NS, "30d": 30 * DAY_NS, "365d": YEAR_NS}
 NOW: Final = "15m"
@@ -54,7 +54,7 @@ def live(
             return {(STATED, ""): stated_pue(0, stated.value, stated.uncertainty)}
         missing = "no meter of role it" if not positions else "no meter of role total"
         reason = f"{missing}, and no PUE is stated (pue.value)"
-        return {(STATED, ""): Pue("PUE", 0, Amount(None, reason=reason), stated=True)}
+        return {(STATED, ""): Pue("PUE", 0, no_quantity(reason), stated=True)}
     if book is None:
         reading = "the ledger is being read"
         return {(str(p.category), name): _none(p, reading) for p in positions for name in WINDOWS}
@@ -88,4 +88,4 @@ def _window(
 
 
 def _none(position: Position, reason: str) -> Pue:
-    return Pue("iPUE", position.category, Amount(None, reason=reason))
+    return Pue("iPUE", position.category, no_quantity(reason))

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
+from energy_agent.core.quantity import Quantity, no_quantity
 from reports.ledger.sums import DeviceClassEnergy, PartEnergy
 
 UNSEEN: Final = "no sensor of its devices measured it"
@@ -37,6 +39,13 @@ class BoundedEnergy:
         return not self.energy_uj and bool(self.gap_uj or self.open)
 
     @property
+    def quantity(self) -> Quantity:
+        """In uJ, with its bounds."""
+        if self.unseen:
+            return no_quantity(UNSEEN)
+        return Quantity(Fraction(self.energy_uj), _fraction(self.low_uj), _fraction(self.high_uj))
+
+    @property
     def low_uj(self) -> int | None:
         """Lower bound of the energy; None if it is unknown."""
         return None if self.unbounded else max(0, self.energy_uj - self.gain_uj - self.edge_uj)
@@ -45,6 +54,10 @@ class BoundedEnergy:
     def high_uj(self) -> int | None:
         """Upper bound of the energy; None if it is unknown."""
         return None if self.unbounded or self.open else self.energy_uj + self.gain_uj + self.edge_uj + self.gap_uj
+
+
+def _fraction(uj: int | None) -> Fraction | None:
+    return None if uj is None else Fraction(uj)
 
 
 def total(parts: Iterable[BoundedEnergy]) -> BoundedEnergy:

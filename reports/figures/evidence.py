@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
 
-from energy_agent.site.building.ratio import Amount
-from reports.figures.energy import UNSEEN, BoundedEnergy, active_energy, held_energy, whole_energy
+from energy_agent.core.quantity import Errors, Quantity, no_quantity, sum_of
+from reports.figures.energy import BoundedEnergy, active_energy, held_energy, whole_energy
 from reports.inputs import Organisation, SiteInputs
 from reports.ledger.sums import LedgerSums, PartCost, PartEnergy, SiteWindow
 from reports.site.building import BuildingEnergy
@@ -109,11 +109,11 @@ class PeriodEvidence:
         """Whether a ledger has energy of the period; without one all energy is of invoices."""
         return bool(self.sums.wholes)
 
-    def recorded(self, site: str, *classes: str) -> Amount:
+    def recorded(self, site: str, *classes: str) -> Quantity:
         """Energy of a site's devices of some classes in the ledger; absent if the ledger has nothing of the site."""
         if reason := self.unrecorded(site):
-            return Amount(None, reason=reason)
-        return amount_of(whole_energy(w for w in self.sums.wholes if w.site == site and w.device_class in classes))
+            return no_quantity(reason)
+        return whole_energy(w for w in self.sums.wholes if w.site == site and w.device_class in classes).quantity
 
     def unrecorded(self, site: str) -> str:
         """Why the ledger has no energy of a site; "": it has."""
@@ -129,10 +129,10 @@ class PeriodEvidence:
         """Why the energy of a site's nodes is not known as a whole; "": it is."""
         return self.unrecorded(site) or self.sums.node_gap(site)
 
-    def pue(self, site: str) -> Amount:
+    def pue(self, site: str) -> Quantity:
         """A site's PUE over the period, measured or stated."""
         site_pue = self.sites[site].building.pue
-        return Amount(None, reason=f"no PUE of {site}") if site_pue is None else site_pue.amount
+        return no_quantity(f"no PUE of {site}") if site_pue is None else site_pue.amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,70 +141,26 @@ class BoundaryEnergies:
 
     busy: BoundedEnergy
     gpu: BoundedEnergy
-    node: Amount
-    facility: Amount
+    node: Quantity
+    facility: Quantity
 
-
-def amount_of(energy: BoundedEnergy) -> Amount:
-    """A sum of the ledger in uJ with its bounds."""
-    low, high = energy.low_uj, energy.high_uj
-    if energy.unseen:
-        return Amount(None, reason=UNSEEN)
-    return Amount(Fraction(energy.energy_uj), None if low is None else Fraction(low), None if high is None else Fraction(high))
-
-
-def product(one: Amount, other: Amount) -> Amount:
-    """Of two amounts that are not negative; bounds multiply."""
-    if one.value is None or other.value is None:
-        return Amount(None, reason=one.reason or other.reason)
-    low = None if one.low is None or other.low is None else one.low * other.low
-    high = None if one.high is None or other.high is None else one.high * other.high
-    return Amount(one.value * other.value, low, high)
-
-
-def plus(amounts: list[Amount]) -> Amount:
-    """The sum; absent with the first reason where one is, without a bound where one has none."""
-    absent = next((a for a in amounts if a.value is None), None)
-    if absent is not None:
-        return Amount(None, reason=absent.reason)
-    lows, highs = [a.low for a in amounts], [a.high for a in amounts]
-    return Amount(
-        sum((a.value for a in amounts if a.value is not None), Fraction(0)),
-        None if None in lows else sum((x for x in lows if x is not None), Fraction(0)),
-        None if None in highs else sum((x for x in highs if x is not None), Fraction(0)),
-    )
-
-
-def less(whole: Amount, part: Amount) -> Amount:
-    """What is left of a whole, without bounds: the errors of the two are not independent."""
-    if whole.value is None or part.value is None:
-        return Amount(None, reason=whole.reason or part.reason)
-    return Amount(whole.value - part.value)
-
-
-def scaled(amount: Amount, factor: Fraction) -> Amount:
-    """An amount times a number that is not negative."""
-    return product(amount, Amount(factor, factor, factor))
-
-
-def over(amount: Amount, count: int, reason: str) -> Amount:
-    """An amount per count; absent with a reason where the count is 0."""
-    return scaled(amount, Fraction(1, count)) if count else Amount(None, reason=reason)
+    def at(self, boundary: str) -> Quantity:
+        """The energy up to a boundary: gpu, node or facility."""
+        return {"gpu": self.gpu.quantity, "node": self.node, "facility": self.facility}[boundary]
 
 
 def reach(evidence: PeriodEvidence, rows: list[PartEnergy]) -> BoundaryEnergies:
     """Energy of the workloads of these rows, site by site, at every boundary."""
     gpus = [r for r in rows if r.device_class == "gpu"]
-    nodes: list[Amount] = []
-    facilities: list[Amount] = []
+    nodes: list[Quantity] = []
+    facilities: list[Quantity] = []
     for site in sorted({r.site for r in rows}):
         if gap := evidence.node_gap(site):
-            node = Amount(None, reason=gap)
+            node = no_quantity(gap)
         else:
-            node = amount_of(held_energy(r for r in rows if r.site == site and r.device_class in ("gpu", "host")))
+            node = held_energy(r for r in rows if r.site == site and r.device_class in ("gpu", "host")).quantity
         nodes.append(node)
-        facilities.append(product(node, evidence.pue(site)))
-    nothing = Amount(None, reason="no energy is recorded for it")
-    return BoundaryEnergies(
-        active_energy(gpus), held_energy(gpus), plus(nodes) if nodes else nothing, plus(facilities) if facilities else nothing
-    )
+        facilities.append(node.times(evidence.pue(site), Errors.UNKNOWN))
+    nothing = no_quantity("no energy is recorded for it")
+    node, facility = (sum_of(each) if each else nothing for each in (nodes, facilities))
+    return BoundaryEnergies(active_energy(gpus), held_energy(gpus), node, facility)

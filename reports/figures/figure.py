@@ -10,8 +10,8 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Literal
 
+from energy_agent.core.quantity import Quantity
 from energy_agent.core.units import UJ_PER_J, UJ_PER_KWH, decimal
-from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import UNSEEN, BoundedEnergy
 
 LEDGER = ("ledger",)
@@ -83,7 +83,7 @@ def metered(imputed: Mapping[str, int]) -> tuple[str, dict[str, str]]:
 
 def amount_figure(
     identity: str,
-    amount: Amount,
+    amount: Quantity,
     unit: str,
     method: str,
     within: str,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from energy_agent.site.building.ratio import Amount
+from energy_agent.core.quantity import Quantity
 
 FINDING: Final = "finding"
 AGREES: Final = "agrees"
@@ -27,7 +27,7 @@ class RelativeDifference:
         return UNCERTAIN if abs(self.value) > threshold else AGREES
 
 
-def relative_difference(one: Amount, other: Amount) -> RelativeDifference | None:
+def relative_difference(one: Quantity, other: Quantity) -> RelativeDifference | None:
     """Return `one` over `other`, minus 1; None if one is absent or the bounds of `other` include 0.
 
     An end without a bound is taken as the value.

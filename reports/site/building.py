@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Final
 
 from energy_agent.core.meters.facility import MeterEnergy, Position
+from energy_agent.core.quantity import Quantity, no_quantity
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.gaps import MEAN, MeterFill, bridge_gaps, fill_gaps, grid_cells, signed_cells, with_fills
@@ -29,7 +30,7 @@ from energy_agent.site.building.pue import (  # fmt: skip
     stated_pue,
     total_terms,
 )
-from energy_agent.site.building.ratio import Amount, Terms, energy
+from energy_agent.site.building.ratio import Terms, energy
 from energy_agent.site.building.spans import Span
 from energy_agent.site.building.water import water_in
 from reports.inputs import SiteInputs
@@ -73,19 +74,19 @@ class BuildingEnergy:
     pue: Pue | None
     pues: tuple[Pue, ...] = ()
     trailing: Pue | None = None
-    total: Amount = field(default_factory=lambda: Amount(None, reason=NO_METERS))
-    it: Amount = field(default_factory=lambda: Amount(None, reason=NO_METERS))
+    total: Quantity = field(default_factory=lambda: no_quantity(NO_METERS))
+    it: Quantity = field(default_factory=lambda: no_quantity(NO_METERS))
     bought_cells: Mapping[int, int] = field(default_factory=dict)
-    bought: Amount = field(default_factory=lambda: Amount(None, reason=NO_METERS))
-    bought_in: Mapping[Span, Amount] = field(default_factory=dict)
+    bought: Quantity = field(default_factory=lambda: no_quantity(NO_METERS))
+    bought_in: Mapping[Span, Quantity] = field(default_factory=dict)
     made_uj: int = 0
     made_cells: Mapping[int, int] = field(default_factory=dict)
     parts: tuple[EnergyFlow, ...] = ()
     losses: tuple[EnergyFlow, ...] = ()
-    shares: Mapping[str, Amount] = field(default_factory=dict)
-    wue: Amount = field(default_factory=lambda: Amount(None, reason=NO_METERS))
+    shares: Mapping[str, Quantity] = field(default_factory=dict)
+    wue: Quantity = field(default_factory=lambda: no_quantity(NO_METERS))
     water_category: int = 0
-    liters: Amount = field(default_factory=lambda: Amount(None, reason="no input has the site's water"))
+    liters: Quantity = field(default_factory=lambda: no_quantity("no input has the site's water"))
     meters: Mapping[str, MeterEnergy] = field(default_factory=dict)
     terms: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict.fromkeys(("total", "it", "bought"), ()))
     fills: Mapping[str, MeterFill] = field(default_factory=dict)
@@ -128,7 +129,7 @@ def building(
         twelve_months: the book covers twelve months, and the PUE over them is required.
     """
     if book is None:
-        none = Amount(None, reason=NO_METERS if inputs is None or inputs.stated is None else STATED_ALONE)
+        none = no_quantity(NO_METERS if inputs is None or inputs.stated is None else STATED_ALONE)
         _, category, liters = _water(inputs, window, {}, None)
         return BuildingEnergy(
             site,
@@ -136,7 +137,7 @@ def building(
             total=none,
             it=none,
             bought=none,
-            wue=Amount(None, reason="IT energy was not metered"),
+            wue=no_quantity("IT energy was not metered"),
             water_category=category,
             liters=liters,
         )
@@ -168,15 +169,15 @@ def building(
     late = {m: undeclared_spans(read, read[m], used) for m in lives}
     fills = filled(with_undeclared(read, used), {m: [*lives[m], *late[m]] for m in lives}) if any(late.values()) else declared
     all_time = with_fills(with_undeclared(read, used), fills, (start_ns, end_ns))
-    total = Amount(None, reason=no_total) if no_total else energy(all_time, whole)
-    grid = Amount(None, reason=no_total) if no_total else energy(all_time, bought)
+    total = no_quantity(no_total) if no_total else energy(all_time, whole)
+    grid = no_quantity(no_total) if no_total else energy(all_time, bought)
     return BuildingEnergy(
         site=site,
         pue=main,
         pues=pues,
         trailing=_trailing(book, window) if twelve_months else None,
         total=total,
-        it=Amount(None, reason=no_it) if no_it else energy(all_time, it),
+        it=no_quantity(no_it) if no_it else energy(all_time, it),
         bought_cells={} if grid.value is None else grid_cells(bought, cells.__getitem__, fills, int(grid.value)),
         bought=grid,
         bought_in={} if no_total or inputs is None else _by_invoice(book, bought, fills, inputs.invoices, (start_ns, end_ns)),
@@ -206,7 +207,7 @@ def _declared_pue(inputs: SiteInputs | None, it_uj: int) -> Pue | None:
 
 def _by_invoice(
     book: FacilityBook, terms: Terms, fills: Mapping[str, MeterFill], invoices: Iterable[InvoicedEnergy], window: Span
-) -> dict[Span, Amount]:
+) -> dict[Span, Quantity]:
     """Energy from the grid in the periods of invoices, each with the gaps and errors of its own time."""
     amounts = {}
     for span in {(i.start_ns, i.end_ns) for i in invoices if window[0] <= i.start_ns and i.end_ns <= window[1]}:
@@ -227,17 +228,17 @@ def _trailing(book: FacilityBook, window: SiteWindow) -> Pue | None:
 
 def _water(
     inputs: SiteInputs | None, window: SiteWindow, meters: Mapping[str, MeterEnergy], at: Position | None
-) -> tuple[Amount, int, Amount]:
+) -> tuple[Quantity, int, Quantity]:
     """(WUE, its category, liters)."""
     if inputs is None or not inputs.water:
-        absent = Amount(None, reason="no input has the site's water")
+        absent = no_quantity("no input has the site's water")
         return absent, 0, absent
     used = water_in(inputs.water, window.start_ns, window.end_ns)
     if used.known < 1 or len(used.categories) != 1:
-        absent = Amount(None, reason="water is not known for the whole period, or has several categories")
+        absent = no_quantity("water is not known for the whole period, or has several categories")
         return absent, 0, absent
     (category,), liters, bound = used.categories, used.liters, used.bound
-    amount = Amount(liters, max(Fraction(0), liters - bound), liters + bound)
+    amount = Quantity(liters, max(Fraction(0), liters - bound), liters + bound)
     if at is None:
-        return Amount(None, reason="IT energy was not metered at a PUE category"), category, amount
+        return no_quantity("IT energy was not metered at a PUE category"), category, amount
     return per_it_kwh(liters, bound / liters if liters else Fraction(0), meters, at), category, amount

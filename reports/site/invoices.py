@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
+from energy_agent.core.quantity import Quantity, about, no_quantity
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.invoices import (
     EnergyInWindow,
@@ -18,7 +19,6 @@ from energy_agent.site.building.invoices import (
     with_readings,
 )
 from energy_agent.site.building.pue import Pue
-from energy_agent.site.building.ratio import Amount
 from energy_agent.site.building.spans import Span
 from reports.inputs import SiteInputs
 from reports.ledger.sums import SiteWindow
@@ -51,9 +51,9 @@ class InvoicePeriod:
     start_ns: int
     end_ns: int
     numbers: tuple[str, ...]
-    invoiced: Amount
-    read: Amount
-    ledger: Amount
+    invoiced: Quantity
+    read: Quantity
+    ledger: Quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class InvoicedCost:
         cut: (number, share by time) of invoices that reach beyond the period.
     """
 
-    money: Amount
+    money: Quantity
     currency: str
     with_tax: bool = False
     cut: tuple[tuple[str, Fraction], ...] = ()
@@ -122,12 +122,12 @@ def from_invoices(
     rows = _select_rows(inputs, window)
     invoiced = invoiced_in(rows, window.start_ns, window.end_ns)
     if reason := _objection(building.site, rows, invoiced, window, node_uj):
-        return replace(building, total=Amount(None, reason=reason)) if invoiced.rows or not recorded else building
+        return replace(building, total=no_quantity(reason)) if invoiced.rows or not recorded else building
     total = energy_of(invoiced)
     pue = building.pue
     if node_uj:
         low, high = max(Fraction(1), (invoiced.uj - invoiced.bound) / node_uj), (invoiced.uj + invoiced.bound) / node_uj
-        pue = Pue(ESTIMATE, 0, Amount(invoiced.uj / node_uj, low, high), int(invoiced.uj), node_uj, stated=True)
+        pue = Pue(ESTIMATE, 0, Quantity(invoiced.uj / node_uj, low, high), int(invoiced.uj), node_uj, stated=True)
     cells = spread(rows, window.start_ns, window.end_ns, CELL_NS)
     return replace(building, pue=pue, total=total, bought=total, bought_cells=cells, invoiced=True)
 
@@ -169,7 +169,7 @@ def site_invoices(
     window: SiteWindow,
     cells: Mapping[int, int],
     ledger_reason: str,
-    by_meters: Mapping[Span, Amount],
+    by_meters: Mapping[Span, Quantity],
 ) -> SiteInvoices:
     """Return the invoices and readings of a site.
 
@@ -215,7 +215,7 @@ def _cost(
         return None
     currencies, with_tax = sorted({i.currency for i in stated}), stated[0].with_tax
     if len(currencies) > 1:
-        return InvoicedCost(Amount(None, reason=SEVERAL_CURRENCIES), "", with_tax)
+        return InvoicedCost(no_quantity(SEVERAL_CURRENCIES), "", with_tax)
     known = invoiced_in(invoices, window.start_ns, window.end_ns)
     reason = ""
     if lacking := [i.number for i in invoices if i.amount is None]:
@@ -223,11 +223,11 @@ def _cost(
     elif not known.whole:
         reason = _gaps(known)
     if reason:
-        return InvoicedCost(Amount(None, reason=reason), currencies[0], with_tax)
+        return InvoicedCost(no_quantity(reason), currencies[0], with_tax)
     money = money_in((*invoices, *credit_notes), window.start_ns, window.end_ns)
     if money.bound > abs(money.value) * CUT_MOST:
-        return InvoicedCost(Amount(None, reason=CUT_AMOUNTS), currencies[0], with_tax)
-    amount = Amount(money.value, money.value - money.bound, money.value + money.bound)
+        return InvoicedCost(no_quantity(CUT_AMOUNTS), currencies[0], with_tax)
+    amount = about(money.value, money.bound)
     return InvoicedCost(amount, currencies[0], with_tax, money.cut)
 
 
@@ -238,7 +238,7 @@ def _periods(
     window: SiteWindow,
     cells: Mapping[int, int],
     ledger_reason: str,
-    by_meters: Mapping[Span, Amount],
+    by_meters: Mapping[Span, Quantity],
 ) -> list[InvoicePeriod]:
     """Compare each period of the invoices that lies in the report's; metering points with the same period are one row.
 
@@ -252,13 +252,13 @@ def _periods(
         named = {i.meter for i in own}
         every = named <= {""} or (unrelated and named == meters)
         read = read_in([r for r in readings if every or r.meter in named], *span)
-        by_cell = Amount(Fraction(sum(uj for t, uj in cells.items() if span[0] <= t < span[1])))
+        by_cell = Quantity(Fraction(sum(uj for t, uj in cells.items() if span[0] <= t < span[1])))
         return InvoicePeriod(
             *span,
             tuple(i.number for i in own),
             energy_of(invoiced_in(own, *span)),
             known_energy(read, NO_READING),
-            Amount(None, reason=ledger_reason) if ledger_reason else by_meters.get(span, by_cell),
+            no_quantity(ledger_reason) if ledger_reason else by_meters.get(span, by_cell),
         )
 
     spans = sorted({(i.start_ns, i.end_ns) for i in inside})
@@ -276,21 +276,21 @@ def _periods(
     return rows
 
 
-def energy_of(total: EnergyInWindow) -> Amount:
+def energy_of(total: EnergyInWindow) -> Quantity:
     """Return the energy of a window in uJ with its bounds."""
-    return Amount(total.uj, max(Fraction(0), total.uj - total.bound), total.uj + total.bound)
+    return Quantity(total.uj, max(Fraction(0), total.uj - total.bound), total.uj + total.bound)
 
 
-def known_energy(total: EnergyInWindow | None, absent: str) -> Amount:
+def known_energy(total: EnergyInWindow | None, absent: str) -> Quantity:
     """Return the energy of a window that is known as a whole, in uJ.
 
     Otherwise it has a reason: the known share, or `absent` if nothing is known.
     """
     if total is None or not total.rows:
-        return Amount(None, reason=absent)
+        return no_quantity(absent)
     if total.whole:
         return energy_of(total)
-    return Amount(None, reason=_gaps(total))
+    return no_quantity(_gaps(total))
 
 
 def _gaps(total: EnergyInWindow) -> str:

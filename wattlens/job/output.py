@@ -7,9 +7,9 @@ from fractions import Fraction
 from math import floor, log10
 from typing import Any, Final, TextIO
 
+from energy_agent.core.quantity import Quantity
 from energy_agent.core.text import printable
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
-from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import UNSEEN
 from reports.period import utc_text
 from wattlens.job.record import TRAINING
@@ -119,7 +119,7 @@ def _figures(report: JobReport) -> Iterator[tuple[str, str, str]]:
         yield "CO2e", f"{number_text(report.carbon.value)} g", ""
 
 
-def _ratio(amount: Amount, noun: str) -> str:
+def _ratio(amount: Quantity, noun: str) -> str:
     if amount.value is None:
         return amount.reason
     between = "" if amount.low is None or amount.high is None else f" ({joules_text(amount.low)} to {joules_text(amount.high)})"
@@ -233,7 +233,7 @@ def write_json(report: JobReport, file: TextIO) -> None:
     file.write(json.dumps(document, indent=1) + "\n")
 
 
-def _numbers(name: str, amount: Amount) -> dict[str, float | None]:
+def _numbers(name: str, amount: Quantity) -> dict[str, float | None]:
     parts = {
         name: (amount.value, None),
         f"{name}_lower": (amount.low, ROUND_FLOOR),

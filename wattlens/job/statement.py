@@ -15,9 +15,10 @@ from typing import Final
 
 from energy_agent.core.boundary import is_gpu
 from energy_agent.core.errors import WattlensError
+from energy_agent.core.quantity import Quantity, no_quantity
+from energy_agent.core.units import UJ_PER_J
 from energy_agent.core.workloads.job_identity import job_address
-from energy_agent.site.building.ratio import Amount
-from reports.figures.energy import UNSEEN, BoundedEnergy
+from reports.figures.energy import BoundedEnergy
 from reports.ledger.sums import MeteredNode
 from wattlens.job.address import JobAddress, single_address
 from wattlens.job.record import TRAINING, JobRecord, NodeWorkload
@@ -88,9 +89,9 @@ class JobReport:
     whole_nodes: bool
     gpus_only: str
     simulated: bool
-    cost: Amount = field(default_factory=lambda: Amount(None, reason="no price given (--price)"))
+    cost: Quantity = field(default_factory=lambda: no_quantity("no price given (--price)"))
     currency: str = ""
-    carbon: Amount = field(default_factory=lambda: Amount(None, reason="no grid carbon intensity given (--carbon)"))
+    carbon: Quantity = field(default_factory=lambda: no_quantity("no grid carbon intensity given (--carbon)"))
 
     def __post_init__(self) -> None:
         """Check that parts sum to the whole.
@@ -118,23 +119,17 @@ class JobReport:
         return (trained, TRAINING) if trained else (self.tokens.get(GENERATION, 0), GENERATION)
 
     @property
-    def joules_per_step(self) -> Amount:
+    def joules_per_step(self) -> Quantity:
         """Joules per training step, with the bounds of the energy."""
         return self._per(self.step_count, NO_STEPS)
 
     @property
-    def joules_per_token(self) -> Amount:
+    def joules_per_token(self) -> Quantity:
         """Joules per trained or generated token, with the bounds of the energy."""
         return self._per(self.token_count[0], NO_TOKENS)
 
-    def _per(self, count: int, reason: str) -> Amount:
-        if not count or self.energy.unseen:
-            return Amount(None, reason=UNSEEN if count else reason)
-        value, low, high = (
-            None if uj is None else Fraction(uj, 1_000_000 * count)
-            for uj in (self.energy.energy_uj, self.energy.low_uj, self.energy.high_uj)
-        )
-        return Amount(value, low, high)
+    def _per(self, count: int, reason: str) -> Quantity:
+        return self.energy.quantity / (UJ_PER_J * count) if count else no_quantity(reason)
 
 
 def report_of(record: JobRecord, address: JobAddress) -> JobReport:

@@ -7,9 +7,9 @@ from typing import Any
 
 from energy_agent.core.energy import REQUEST
 from energy_agent.core.errors import WattlensError
+from energy_agent.core.quantity import Quantity, no_quantity
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.ledger.chain import Progress
-from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import BoundedEnergy, whole_energy
 from reports.inputs import Organisation, TeamRule
 from reports.ledger import gains
@@ -201,7 +201,7 @@ def _group_rows(store: DayDatabase, keys: Sequence[RowKey], sums: _Read) -> list
             add(key, BoundedEnergy(state.energy_uj, state.gain_uj, state.edge_uj, 0, state.unbounded), parts)
     for counted in sums.tokens:
         add(keys[counted.part], BoundedEnergy(), Parts(), {counted.phase: counted.tokens})
-    return [replace(joined(key, rows), cost=Amount(None, reason=NO_PRICE), carbon=Amount(None, reason=NO_CARBON))
+    return [replace(joined(key, rows), cost=no_quantity(NO_PRICE), carbon=no_quantity(NO_CARBON))
             for key, rows in rows_of.items()]  # fmt: skip
 
 
@@ -249,7 +249,7 @@ def _with_worth(
 ) -> Usage:
     """The statement with cost and CO2e by the tariffs and grid factors of each site, cell by cell."""
     if usage.by in DEVICE_GROUPS:
-        lacking = Amount(None, reason=BY_WORKLOAD)
+        lacking = no_quantity(BY_WORKLOAD)
         rows = tuple(replace(row, cost=lacking, carbon=lacking) for row in usage.rows)
         return replace(usage, rows=rows, total=replace(usage.total, cost=lacking, carbon=lacking))
     cells: dict[str, dict[int, tuple[int, int]]] = {site: {} for site in windows}
@@ -300,7 +300,7 @@ def _with_worth(
     return replace(usage, rows=rows, total=value(usage.total, total, Fraction(1)), currency=currency, basis=basis)
 
 
-def _amount(reason: str, worth: Fraction, lacking_uj: int, what: str) -> Amount:
+def _amount(reason: str, worth: Fraction, lacking_uj: int, what: str) -> Quantity:
     if not reason and lacking_uj:
         reason = f"{float(Fraction(lacking_uj, UJ_PER_KWH)):,.3g} kWh have no {what}"
-    return Amount(None, reason=reason) if reason else Amount(worth / UJ_PER_KWH, reason="no bounds with hourly factors")
+    return no_quantity(reason) if reason else Quantity(worth / UJ_PER_KWH, reason="no bounds with hourly factors")

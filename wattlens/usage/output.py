@@ -8,9 +8,9 @@ from fractions import Fraction
 from math import ceil, floor, log10
 from typing import Any, Final, TextIO
 
+from energy_agent.core.quantity import Quantity
 from energy_agent.core.text import harmless, printable
 from energy_agent.core.units import UJ_PER_KWH
-from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import UNSEEN, BoundedEnergy
 from reports.figures.figure import QUOTIENT_DIGITS
 from reports.period import utc_text
@@ -197,7 +197,7 @@ def _largest(rows: Sequence[UsageRow], shown: int) -> list[UsageRow]:
     return [*groups[:shown], joined(RowKey(RowKind.OTHERS, f"{len(left_out)} others"), left_out), *rest]
 
 
-def _amounts(name: str, amounts: Sequence[Amount]) -> list[tuple[str, list[str]]]:
+def _amounts(name: str, amounts: Sequence[Quantity]) -> list[tuple[str, list[str]]]:
     known = [amount.value for amount in amounts if amount.value is not None]
     digits = _digits(max(known), 1) if known else 0
     return [(name, [_DASH if a.value is None else _fixed(a.value, max(2, digits)) for a in amounts])]

@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from energy_agent.core.quantity import Quantity
 from energy_agent.core.units import UJ_PER_KWH
-from energy_agent.site.building.ratio import Amount
-from reports.figures.energy import UNSEEN, BoundedEnergy
+from reports.figures.energy import BoundedEnergy
 from wattlens.usage.statement import Usage, UsageRow
 
 
@@ -61,10 +61,6 @@ def with_carbon(usage: Usage, grams_per_kwh: Fraction) -> Usage:
     return replace(usage, rows=tuple(map(weigh, usage.rows)), total=weigh(usage.total), basis=basis)
 
 
-def times_energy(energy: BoundedEnergy, per_kwh: Fraction) -> Amount:
+def times_energy(energy: BoundedEnergy, per_kwh: Fraction) -> Quantity:
     """Energy in uJ, with its bounds, times a value per kWh."""
-    if energy.unseen:
-        return Amount(None, reason=UNSEEN)
-    all_uj = energy.energy_uj, energy.low_uj, energy.high_uj
-    value, low, high = (None if uj is None else uj * per_kwh / UJ_PER_KWH for uj in all_uj)
-    return Amount(value, low, high)
+    return energy.quantity * (per_kwh / UJ_PER_KWH)

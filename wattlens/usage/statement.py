@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import Final, NamedTuple
 
 from energy_agent.core.energy import State
-from energy_agent.site.building.ratio import Amount
+from energy_agent.core.quantity import Quantity, exactly, no_quantity, sum_of
 from reports.figures.energy import BoundedEnergy
 
 
@@ -119,8 +119,8 @@ class UsageRow:
     parts: Parts
     tokens: Mapping[str, int] = field(default_factory=dict)
     no_tokens: str = NO_TOKENS
-    cost: Amount = field(default_factory=lambda: Amount(None, reason=NO_PRICE))
-    carbon: Amount = field(default_factory=lambda: Amount(None, reason=NO_CARBON))
+    cost: Quantity = field(default_factory=lambda: no_quantity(NO_PRICE))
+    carbon: Quantity = field(default_factory=lambda: no_quantity(NO_CARBON))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,23 +193,15 @@ def joined(key: RowKey, rows: Iterable[UsageRow]) -> UsageRow:
     """Several rows as one; their errors add up, and what one of them lacks is lacking."""
     energy, parts, tokens = BoundedEnergy(), Parts(), dict[str, int]()
     cost, carbon, reason = (
-        Amount(Fraction(0), Fraction(0), Fraction(0)),
-        Amount(Fraction(0), Fraction(0), Fraction(0)),
+        exactly(0),
+        exactly(0),
         NO_TOKENS,
     )
     for row in rows:
         energy += row.energy
         parts = Parts(*map(sum, zip(parts.values, row.parts.values, strict=True)))
-        cost, carbon = _plus(cost, row.cost), _plus(carbon, row.carbon)
+        cost, carbon = sum_of((cost, row.cost)), sum_of((carbon, row.carbon))
         reason = row.no_tokens
         for phase, count in row.tokens.items():
             tokens[phase] = tokens.get(phase, 0) + count
     return UsageRow(key, energy, parts, tokens, reason, cost, carbon)
-
-
-def _plus(one: Amount, other: Amount) -> Amount:
-    if one.value is None or other.value is None:
-        return one if one.value is None else other
-    low = None if one.low is None or other.low is None else one.low + other.low
-    high = None if one.high is None or other.high is None else one.high + other.high
-    return Amount(one.value + other.value, low, high)

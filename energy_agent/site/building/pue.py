@@ -13,7 +13,8 @@ from typing import Final
 
 from energy_agent.core.energy import Method
 from energy_agent.core.meters.facility import MeterEnergy, MeterFacts, Position, Role
-from energy_agent.site.building.ratio import Amount, Terms, coverage, energy, ratio
+from energy_agent.core.quantity import Quantity, no_quantity
+from energy_agent.site.building.ratio import Terms, coverage, energy, ratio
 from energy_agent.site.building.spans import merged
 from energy_agent.site.building.tree import below, meters_of_role, nearest, path_of
 
@@ -46,7 +47,7 @@ class Pue:
 
     kind: str
     category: int
-    amount: Amount
+    amount: Quantity
     total_uj: int = 0
     it_uj: int = 0
     imputed_uj: int = 0
@@ -60,7 +61,7 @@ class EnergyFlow:
     """Where energy goes: a role, a loss between two positions, or the rest that no meter explains."""
 
     name: str
-    amount: Amount
+    amount: Quantity
     meters: tuple[str, ...] = ()
 
 
@@ -87,7 +88,7 @@ def pue(meters: Mapping[str, MeterEnergy], position: Position, zone: str = "") -
 
     def absent(reason: str, it: Terms = {}) -> Pue:  # noqa: B006 - read alone
         imputed_uj = sum(meters[m].imputed_uj for m in it)
-        return Pue(kind, position.category, Amount(None, reason=reason), it_uj=_uj(meters, it), imputed_uj=imputed_uj)
+        return Pue(kind, position.category, no_quantity(reason), it_uj=_uj(meters, it), imputed_uj=imputed_uj)
 
     it = it_terms(facts, position, zone)
     if not it:
@@ -118,7 +119,7 @@ def enough(pue: Pue, least: Fraction = COVERED) -> Pue:
     if pue.amount.value is None or not pue.category or pue.coverage >= least:
         return pue
     reason = f"less than {float(least):.0%} of the window was metered"
-    return replace(pue, amount=Amount(None, reason=reason))
+    return replace(pue, amount=no_quantity(reason))
 
 
 def by_position(
@@ -133,7 +134,7 @@ def by_position(
 def stated_pue(it_uj: int, value: Fraction, uncertainty: Fraction) -> Pue:
     """The estimate without meters: IT energy times a PUE that somebody states, with a bound of its relative error."""
     bounds = (max(Fraction(1), value * (1 - uncertainty)), value * (1 + uncertainty))
-    return Pue("PUE", 0, Amount(value, *bounds), round(it_uj * value), it_uj, coverage=Fraction(0), stated=True)
+    return Pue("PUE", 0, Quantity(value, *bounds), round(it_uj * value), it_uj, coverage=Fraction(0), stated=True)
 
 
 def best(candidates: Iterable[Pue]) -> Pue | None:
@@ -188,7 +189,7 @@ def losses(meters: Mapping[str, MeterEnergy]) -> list[EnergyFlow]:
     ]
 
 
-def shares(meters: Mapping[str, MeterEnergy]) -> dict[str, Amount]:
+def shares(meters: Mapping[str, MeterEnergy]) -> dict[str, Quantity]:
     """REF by what is made on the site, and ERF."""
     facts = {m: e.facts for m, e in meters.items()}
     total = total_terms(facts)
@@ -196,23 +197,23 @@ def shares(meters: Mapping[str, MeterEnergy]) -> dict[str, Amount]:
     for name, role in (("REF", Role.RENEWABLE), ("ERF", Role.REUSED_HEAT)):
         terms = {m.id: 1 for m in meters_of_role(facts.values(), role)}
         missing = f"no meter of role {role}" if not terms else "no meter of role total" if not total else ""
-        amounts[name] = Amount(None, reason=missing) if missing else ratio(meters, terms, total)
+        amounts[name] = no_quantity(missing) if missing else ratio(meters, terms, total)
     return amounts
 
 
-def per_it_kwh(amount: Fraction, relative: Fraction | None, meters: Mapping[str, MeterEnergy], position: Position) -> Amount:
+def per_it_kwh(amount: Fraction, relative: Fraction | None, meters: Mapping[str, MeterEnergy], position: Position) -> Quantity:
     """Something per kWh of IT: WUE of liters, CUE of grams. `relative` bounds its own error; None: nobody states one."""
     it = it_terms({m: e.facts for m, e in meters.items()}, position)
     if not it:
-        return Amount(None, reason=f"no meter of role it at {position}")
+        return no_quantity(f"no meter of role it at {position}")
     it_energy = energy(meters, it)
     if it_energy.value is None or it_energy.value <= 0:
-        return Amount(None, reason=it_energy.reason or "no energy of IT was metered")
+        return no_quantity(it_energy.reason or "no energy of IT was metered")
     value = amount * _KWH_UJ / it_energy.value
     if relative is None or it_energy.low is None or it_energy.high is None or it_energy.low <= 0:
-        return Amount(value)
+        return Quantity(value)
     low = amount * max(Fraction(0), 1 - relative) * _KWH_UJ / it_energy.high
-    return Amount(value, low, amount * (1 + relative) * _KWH_UJ / it_energy.low)
+    return Quantity(value, low, amount * (1 + relative) * _KWH_UJ / it_energy.low)
 
 
 def _blind(meters: Mapping[str, MeterEnergy], facts: Mapping[str, MeterFacts], it: Terms, position: Position, zone: str) -> str:
@@ -267,14 +268,14 @@ def _zone_terms(facts: Mapping[str, MeterFacts], it: Terms, zone: str) -> dict[s
     return dict.fromkeys(sorted(tops), 1) | dict.fromkeys(sorted(taken), -1) | dict.fromkeys(sorted(back - tops), 1)
 
 
-def _at_least_one(amount: Amount) -> Amount:
+def _at_least_one(amount: Quantity) -> Quantity:
     """A PUE is at least 1, since its total contains its IT: a bound below is no bound, and a value below is a contradiction."""
     if amount.value is None:
         return amount
     if amount.high is not None and amount.high < 1:
-        return Amount(None, reason="the meters contradict each other: the total is below its IT by more than all errors")
+        return no_quantity("the meters contradict each other: the total is below its IT by more than all errors")
     low = None if amount.low is None else max(Fraction(1), amount.low)
-    return Amount(max(Fraction(1), amount.value), low, amount.high)
+    return Quantity(max(Fraction(1), amount.value), low, amount.high)
 
 
 def _part(name: str, meters: Mapping[str, MeterEnergy], terms: Terms) -> EnergyFlow:

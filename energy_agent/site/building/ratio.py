@@ -8,12 +8,12 @@ mean power of the same meter in the window; then it can have been anything from 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from math import isqrt
 from typing import Final
 
 from energy_agent.core.meters.facility import MeterEnergy
+from energy_agent.core.quantity import Quantity, no_quantity
 
 _PPM: Final = 1_000_000
 _K: Final = Fraction(196, 100)
@@ -24,33 +24,23 @@ Terms = Mapping[str, int]
 """Meter id -> +1 where it is added, -1 where it is taken off."""
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
-    """A number with its 95 % bounds. `value` None: not available, because of `reason`; a bound None: it has no bound there."""
-
-    value: Fraction | None
-    low: Fraction | None = None
-    high: Fraction | None = None
-    reason: str = ""
-
-
-def energy(meters: Mapping[str, MeterEnergy], terms: Terms) -> Amount:
+def energy(meters: Mapping[str, MeterEnergy], terms: Terms) -> Quantity:
     """A signed sum of meters in uJ."""
     if missing := _unmetered(meters, terms):
-        return Amount(None, reason=missing)
+        return no_quantity(missing)
     value = _sum(meters, terms)
     off = _gain_uj({m: Fraction(sign) for m, sign in terms.items()}, meters) + sum(meters[m].edge_uj for m in terms)
     low, high = _sum_at(meters, terms, -1, terms), _sum_at(meters, terms, 1, terms)
-    return Amount(Fraction(value), None if low is None else low - off, None if high is None else high + off)
+    return Quantity(Fraction(value), None if low is None else low - off, None if high is None else high + off)
 
 
-def ratio(meters: Mapping[str, MeterEnergy], above: Terms, below: Terms) -> Amount:
+def ratio(meters: Mapping[str, MeterEnergy], above: Terms, below: Terms) -> Quantity:
     """The sum of `above` over that of `below`; a meter that is in both errs in both at once."""
     if missing := _unmetered(meters, {**above, **below}):
-        return Amount(None, reason=missing)
+        return no_quantity(missing)
     top, bottom = _sum(meters, above), _sum(meters, below)
     if bottom <= 0:
-        return Amount(None, reason="no energy was metered in the denominator")
+        return no_quantity("no energy was metered in the denominator")
 
     def slopes(t: int, b: int) -> dict[str, Fraction]:
         """d(T/B) = sum over meters of (t B - b T) / B^2 dE."""
@@ -65,7 +55,7 @@ def ratio(meters: Mapping[str, MeterEnergy], above: Terms, below: Terms) -> Amou
         off = _gain_uj(there, meters) + sum(abs(s) * meters[m].edge_uj for m, s in there.items())
         return Fraction(t, b) + way * off
 
-    return Amount(Fraction(top, bottom), bound(-1), bound(1))
+    return Quantity(Fraction(top, bottom), bound(-1), bound(1))
 
 
 def coverage(meters: Iterable[MeterEnergy]) -> Fraction:

@@ -7,9 +7,9 @@ a site and the part that no workload held sum to the site's own figures.
 from collections.abc import Iterator
 from fractions import Fraction
 
+from energy_agent.core.quantity import Quantity
 from energy_agent.core.units import NS_PER_H, UJ_PER_J
-from energy_agent.site.building.ratio import Amount
-from reports.figures.evidence import PeriodEvidence, amount_of, reach
+from reports.figures.evidence import PeriodEvidence, reach
 from reports.figures.figure import Figure, amount_figure, energy_figure
 from reports.figures.measures._measure import Measure, covered, model_of
 from reports.figures.measures.building import SOURCES as WATER_SOURCES
@@ -57,8 +57,7 @@ def _of_cell(evidence: PeriodEvidence, cell: str, dims: dict[str, str], rows: li
     within, reached = boundary(evidence, site), reach(evidence, rows)
     gpus = [row for row in rows if row.device_class == "gpu"]
     yield energy_figure(f"energy.allocated.gpu/{cell}", reached.gpu, methods(evidence, "gpu", site), "gpu", dims=dims)
-    energy = {"facility": reached.facility, "node": reached.node, "gpu": amount_of(reached.gpu)}[within]
-    yield amount_figure(f"energy.allocated/{cell}", energy, "J", BY_BOUNDARY[within], within, dims=dims, scale=_J)
+    yield amount_figure(f"energy.allocated/{cell}", reached.at(within), "J", BY_BOUNDARY[within], within, dims=dims, scale=_J)
     located, shared = factor_ids([evidence.sites[site].grid.location]), shared_ids(evidence, [site])
     for quantity, grams, how, ids in (
         ("location", group_grams(evidence, site, rows), LOCATION, located),
@@ -67,7 +66,7 @@ def _of_cell(evidence: PeriodEvidence, cell: str, dims: dict[str, str], rows: li
         figure = amount_figure(f"co2e.allocated.{quantity}/{cell}", grams, "g", how, within, factor_ids=ids, dims=dims)
         yield from by_basis(evidence, [site], figure)
     yield from _rest_of_cell(evidence, cell, dims, rows)
-    hours = Amount(Fraction(sum(row.gpu_ns for row in gpus), NS_PER_H))
+    hours = Quantity(Fraction(sum(row.gpu_ns for row in gpus), NS_PER_H))
     yield amount_figure(f"gpu_hours.allocated/{cell}", hours, "GPU h", "allocated time", "gpu", dims=dims)
     parts = {row.part for row in rows}
     counts: dict[str, int] = {}

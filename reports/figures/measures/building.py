@@ -1,13 +1,14 @@
 """PUE, WUE, REF, ERF and where the building's energy goes, by site (ISO/IEC 30134-2, -3, -6, -9)."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 
+from energy_agent.core.quantity import Quantity, no_quantity, sum_of
 from energy_agent.core.units import UJ_PER_J
 from energy_agent.site.building.pue import YEAR_NS, Pue
-from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import held_energy
-from reports.figures.evidence import PeriodEvidence, SiteEvidence, less, plus
+from reports.figures.evidence import PeriodEvidence, SiteEvidence
 from reports.figures.figure import IMPUTED_J, STAND_IN, Figure, amount_figure, energy_text, metered, quotient_text, rounded
 from reports.figures.measures._measure import Measure, groups
 from reports.ledger.sums import PartEnergy
@@ -42,9 +43,9 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             f"water/site/{name}", building.liters, "L", "metered or billed", "facility", sources=SOURCES, dims=of_water
         )
         for label in ("REF", "ERF"):
-            amount = building.shares.get(label, Amount(None, reason="no meter of the building"))
+            amount = building.shares.get(label, no_quantity("no meter of the building"))
             if label == "REF" and amount.value is not None and site.on_site_objection:
-                amount = Amount(None, reason=site.on_site_objection)
+                amount = no_quantity(site.on_site_objection)
             which = "produced on the site" if label == "REF" else "delivered for reuse"
             yield amount_figure(
                 f"{label.lower()}.site/site/{name}",
@@ -70,31 +71,31 @@ def _water(evidence: PeriodEvidence) -> Iterator[Figure]:
         held = water_of_group(
             evidence, name, [r for r in evidence.sums.held if r.site == name and r.part and r.device_class != "part"]
         )
-        rest = less(evidence.sites[name].building.liters, held)
+        rest = evidence.sites[name].building.liters.rest(held)
         identity = f"water.unattributed/site/{name}"
         yield amount_figure(identity, rest, "L", REST, "facility", sources=SOURCES, dims={"site": name})
-    total = plus([evidence.sites[name].building.liters for name in sorted(evidence.sites)])
+    total = sum_of([evidence.sites[name].building.liters for name in sorted(evidence.sites)])
     yield amount_figure("water", total, "L", "metered or billed", "facility", sources=SOURCES)
     for suffix, dims, rows in groups(evidence):
         shares = [
             water_of_group(evidence, site, [r for r in rows if r.site == site]) for site in sorted({r.site for r in rows})
         ]
-        amount = plus(shares) if shares else Amount(Fraction(0))
+        amount = sum_of(shares) if shares else Quantity(Fraction(0))
         yield amount_figure(f"water.held{suffix}", amount, "L", BY_IT, "facility", sources=SOURCES, dims=dims)
         if not suffix:
-            rest = less(total, amount)
+            rest = total.rest(amount)
             yield amount_figure("water.unattributed", rest, "L", REST, "facility", sources=SOURCES)
 
 
-def water_of_group(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Amount:
+def water_of_group(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Quantity:
     """Liters of some workloads of a site: its water times their share of its IT energy, or of its nodes' energy."""
     building, gap = evidence.sites[site].building, evidence.node_gap(site)
     if building.liters.value is None or gap:
-        return Amount(None, reason=building.liters.reason or gap)
+        return no_quantity(building.liters.reason or gap)
     nodes = sum(w.energy_uj for w in evidence.sums.wholes if w.site == site and w.device_class in ("gpu", "host"))
     whole = max(building.it.value or Fraction(0), Fraction(nodes))
     held = held_energy(r for r in rows if r.device_class in ("gpu", "host")).energy_uj
-    return Amount(building.liters.value * held / whole) if whole else Amount(None, reason="no energy was metered")
+    return Quantity(building.liters.value * held / whole) if whole else no_quantity("no energy was metered")
 
 
 def pue_substitute(pue: Pue | None) -> str:
@@ -133,14 +134,12 @@ def _of_all(evidence: PeriodEvidence) -> Figure:
     if not metered or len(metered) < len(evidence.sites):
         why = "not every site has total and IT meters"
         return Figure("pue", None, "ratio", "none", "facility", sources=SOURCES, reason=why)
-    whole, it = plus([b.total for b in metered]), plus([b.it for b in metered])
-    assert whole.value is not None
-    assert it.value is not None
-    low = None if whole.low is None or not it.high else max(Fraction(1), whole.low / it.high)
-    high = None if whole.high is None or not it.low else whole.high / it.low
+    whole, it = sum_of([b.total for b in metered]), sum_of([b.it for b in metered])
+    ratio = whole.over(it)
+    at_least_one = replace(ratio, low=None if ratio.low is None else max(Fraction(1), ratio.low))
     return amount_figure(
         "pue",
-        Amount(whole.value / it.value, low, high),
+        at_least_one,
         "ratio",
         "total energy over IT energy, both summed",
         "facility",

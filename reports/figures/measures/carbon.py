@@ -18,23 +18,23 @@ from fractions import Fraction
 from typing import Final
 
 from energy_agent.core.meters.facility import Position
+from energy_agent.core.quantity import Errors, Quantity, combined, exactly, no_quantity, sum_by_cause, sum_of
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.factors.join import CarbonTotal
 from energy_agent.site.building.pue import per_it_kwh
-from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import held_energy
-from reports.figures.evidence import PeriodEvidence, SiteEvidence, amount_of, less, plus, product, reach, scaled
+from reports.figures.evidence import PeriodEvidence, SiteEvidence, reach
 from reports.figures.figure import ESTIMATED_SHARE, STAND_IN, Figure, amount_figure, quotient_text
 from reports.figures.levels import level_dims
 from reports.figures.measures._measure import Measure, covered, groups
 from reports.figures.measures.building import interim, pue_substitute
-from reports.figures.uncertainty import FACTOR_ERROR, bounded, halves, product_of, total_of
+from reports.figures.uncertainty import FACTOR_ERROR, times_factor
 from reports.ledger.sums import PartEnergy
 from reports.site.grid import kwh
 from reports.site.invoices import BY_SUPPLIER
 
-_Split = Callable[[PeriodEvidence, str, Amount], tuple[Amount, Amount]]
+_Split = Callable[[PeriodEvidence, str, Quantity], tuple[Quantity, Quantity]]
 """A site's grams -> (with the error of its energy alone, with that of its factors alone)."""
 LOCATION, MARKET = "location-based", "market-based"
 CO2E: Final = "co2e."
@@ -98,12 +98,12 @@ def _of_site(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
     yield amount_figure(f"co2e.market/site/{name}", marketed, "g", how, within, factor_ids=of_rest, dims=of_market)
     yield from _revision(evidence, name)
     for quantity, rest, ids in (
-        ("location", less(located, group_grams(evidence, name, rows)), of_grid),
-        ("market", less(marketed, group_market_grams(evidence, name, rows)), shared_ids(evidence, [name])),
+        ("location", located.rest(group_grams(evidence, name, rows)), of_grid),
+        ("market", marketed.rest(group_market_grams(evidence, name, rows)), shared_ids(evidence, [name])),
     ):
         yield amount_figure(f"co2e.{quantity}.unattributed/site/{name}", rest, "g", REST, within, factor_ids=ids, dims=dims)
     yield amount_figure(f"grid_intensity/site/{name}", _mean(site), "g/kWh", LOCATION, "grid", factor_ids=of_grid, dims=of)
-    cue, short = scaled(_cue(site), Fraction(1, 1000)), interim(site)
+    cue, short = _cue(site) * Fraction(1, 1000), interim(site)
     yield amount_figure(f"cue/site/{name}", cue, "kg/kWh", LOCATION, "facility", factor_ids=of_grid, dims=of | short)
     yield from _contracts(evidence, site)
 
@@ -123,7 +123,7 @@ def _of_all(evidence: PeriodEvidence) -> Iterator[Figure]:
         dims |= _levels_of(evidence, every) if market else {}
         total = _one_basis(evidence, every, _sum_of_sites(evidence, every, totals, split, market=market))
         yield amount_figure(f"co2e.{quantity}", total, "g", method, within, factor_ids=ids, dims=dims)
-        rest = less(total, _one_basis(evidence, every, plus([of_group(evidence, name, rows) for name, rows in held])))
+        rest = total.rest(_one_basis(evidence, every, sum_of([of_group(evidence, name, rows) for name, rows in held])))
         of = shared_ids(evidence, every) if market else ids
         yield amount_figure(f"co2e.{quantity}.unattributed", rest, "g", REST, within, factor_ids=of)
 
@@ -140,7 +140,7 @@ def _method(evidence: PeriodEvidence, sites: Iterable[str]) -> str:
     return f"{MARKET}, the rest at the residual mix"
 
 
-def _estimated(evidence: PeriodEvidence, grams: Mapping[str, Amount], *, market: bool) -> dict[str, str]:
+def _estimated(evidence: PeriodEvidence, grams: Mapping[str, Quantity], *, market: bool) -> dict[str, str]:
     """Dims of the grams of sites: what replaces meters or the residual mix, and the share of these and of imputed energy."""
     parts: list[tuple[Sequence[str], Fraction, Fraction]] = []
     for name, amount in grams.items():
@@ -218,16 +218,16 @@ def boundary(evidence: PeriodEvidence, site: str) -> str:
     return "gpu" if evidence.node_gap(site) else "node"
 
 
-def located_of(evidence: PeriodEvidence, name: str) -> Amount:
+def located_of(evidence: PeriodEvidence, name: str) -> Quantity:
     """A site's grams, location-based: each cell at its intensity."""
     site = evidence.sites[name]
     grams, metered_uj = site.grid.location_g, site.grid.uj
     if grams is None:
-        return Amount(None, reason=site.grid.lacking or _unknown(site))
+        return no_quantity(site.grid.lacking or _unknown(site))
     energy = base(evidence, name)
     if energy.value is None or not metered_uj:
         return nothing_of(evidence, name, energy)
-    return product_of(energy, grams / metered_uj, factor_error(site, site.grid.location))
+    return times_factor(energy, grams / metered_uj, factor_error(site, site.grid.location))
 
 
 def factor_error(site: SiteEvidence, joined: CarbonTotal | None) -> Fraction:
@@ -251,68 +251,64 @@ def energy_cause(evidence: PeriodEvidence, name: str) -> str:
 
 
 def _sum_of_sites(
-    evidence: PeriodEvidence, names: Sequence[str], amounts: Sequence[Amount], split: _Split, *, market: bool
-) -> Amount:
+    evidence: PeriodEvidence, names: Sequence[str], amounts: Sequence[Quantity], split: _Split, *, market: bool
+) -> Quantity:
     """The sum of sites' grams, whose energies and factors err together or not. Sites of the same factors err together."""
     absent = next((amount for amount in amounts if amount.value is None), None)
     if absent is not None:
-        return Amount(None, reason=absent.reason)
+        return no_quantity(absent.reason)
     energies, factors = [], []
     for name, amount in zip(names, amounts, strict=True):
         grid = evidence.sites[name].grid
         by_energy, by_factor = split(evidence, name, amount)
         energies.append((energy_cause(evidence, name), by_energy))
         factors.append((", ".join(factor_ids([grid.residual if market else grid.location])) or name, by_factor))
-    (down, up), (less_factor, more_factor) = halves(total_of(energies)), halves(total_of(factors))
-    value = sum((amount.value or Fraction(0) for amount in amounts), Fraction(0))
-    return bounded(value, (down, less_factor), (up, more_factor))
+    return combined(sum_of(amounts).value or Fraction(0), sum_by_cause(energies), sum_by_cause(factors))
 
 
-def _split_located(evidence: PeriodEvidence, name: str, amount: Amount) -> tuple[Amount, Amount]:
+def _split_located(evidence: PeriodEvidence, name: str, amount: Quantity) -> tuple[Quantity, Quantity]:
     """(grams with the error of the energy alone, with that of the factor alone), location-based."""
     value, site = amount.value or Fraction(0), evidence.sites[name]
     energy = base(evidence, name)
     per_uj = value / energy.value if energy.value else Fraction(0)
     relative = factor_error(site, site.grid.location)
-    return product_of(energy, per_uj, Fraction(0)), Amount(
+    return times_factor(energy, per_uj, Fraction(0)), Quantity(
         value, value * max(Fraction(0), 1 - relative), value * (1 + relative)
     )
 
 
-def _split_marketed(evidence: PeriodEvidence, name: str, amount: Amount) -> tuple[Amount, Amount]:
+def _split_marketed(evidence: PeriodEvidence, name: str, amount: Quantity) -> tuple[Quantity, Quantity]:
     """As `_split_located`, market-based: contracts cover what they cover, so that the rest has the error of the energy."""
     value, site = amount.value or Fraction(0), evidence.sites[name]
-    down, up = halves(base(evidence, name))
-    per_uj = site.grid.rest_per_uj or Fraction(0)
-    by_energy = bounded(value, (None if down is None else down * per_uj,), (None if up is None else up * per_uj,))
+    by_energy = combined(value, base(evidence, name) * (site.grid.rest_per_uj or 0))
     bought = Fraction(0) if site.grid.coverage is None else site.grid.coverage.grams
     off = FACTOR_ERROR[1] * bought + factor_error(site, site.grid.rest) * max(Fraction(0), value - bought)
-    return by_energy, Amount(value, max(Fraction(0), value - off), value + off)
+    return by_energy, Quantity(value, max(Fraction(0), value - off), value + off)
 
 
-def _bounded_market(evidence: PeriodEvidence, name: str, amount: Amount) -> Amount:
+def _bounded_market(evidence: PeriodEvidence, name: str, amount: Quantity) -> Quantity:
     return amount if amount.value is None else _sum_of_sites(evidence, [name], [amount], _split_marketed, market=True)
 
 
-def nothing_of(evidence: PeriodEvidence, name: str, energy: Amount) -> Amount:
+def nothing_of(evidence: PeriodEvidence, name: str, energy: Quantity) -> Quantity:
     """What a site without energy from the grid emitted or paid: nothing, where it was metered; else it is not known."""
     metered = evidence.sites[name].building.measured or any(w.site == name and w.metered_ns for w in evidence.sums.wholes)
     if energy.value != 0 or not metered:
-        return Amount(None, reason=energy.reason or "no energy was metered")
-    return Amount(Fraction(0), Fraction(0), None if energy.high is None or energy.high else Fraction(0))
+        return no_quantity(energy.reason or "no energy was metered")
+    return Quantity(Fraction(0), Fraction(0), None if energy.high is None or energy.high else Fraction(0))
 
 
-def _one_basis(evidence: PeriodEvidence, sites: Iterable[str], total: Amount) -> Amount:
+def _one_basis(evidence: PeriodEvidence, sites: Iterable[str], total: Quantity) -> Quantity:
     """A total, unless its sites count different emissions, which no total may hold (factors/join.py)."""
     joined = {name: evidence.sites[name].grid.location for name in sites}
     site_of_basis = {str(j.basis): name for name, j in sorted(joined.items()) if j is not None}
     if total.value is None or len(site_of_basis) < 2:
         return total
     bases = " and ".join(f"{name} {basis}" for basis, name in sorted(site_of_basis.items(), key=lambda each: each[1]))
-    return Amount(None, reason=f"the sites use different bases for the emissions of the grid: {bases}")
+    return no_quantity(f"the sites use different bases for the emissions of the grid: {bases}")
 
 
-def base(evidence: PeriodEvidence, name: str) -> Amount:
+def base(evidence: PeriodEvidence, name: str) -> Quantity:
     """The energy in uJ that a site's grams are of, with its bounds."""
     site = evidence.sites[name]
     within = boundary(evidence, name)
@@ -322,7 +318,7 @@ def base(evidence: PeriodEvidence, name: str) -> Amount:
     own = evidence.recorded(name, *classes)
     if within != "facility":
         return own
-    return product(own, evidence.pue(name))
+    return own.times(evidence.pue(name), Errors.UNKNOWN)
 
 
 def factor_ids(totals: Iterable[CarbonTotal | None]) -> tuple[str, ...]:
@@ -350,43 +346,42 @@ def _basis(site: SiteEvidence) -> dict[str, str]:
     return {"basis": str(joined.basis)} | ({"quality": quotient_text(quality, digits=2)} if quality is not None else {})
 
 
-def _mean(site: SiteEvidence) -> Amount:
+def _mean(site: SiteEvidence) -> Quantity:
     grams = site.grid.location_g
     if grams is None or not site.grid.uj:
-        return Amount(None, reason=site.grid.lacking or _unknown(site))
-    return product_of(Amount(grams * UJ_PER_KWH / site.grid.uj, *(grams * UJ_PER_KWH / site.grid.uj,) * 2), Fraction(1),
-                      factor_error(site, site.grid.location))  # fmt: skip
+        return no_quantity(site.grid.lacking or _unknown(site))
+    return times_factor(exactly(1), grams * UJ_PER_KWH / site.grid.uj, factor_error(site, site.grid.location))
 
 
-def marketed_of(evidence: PeriodEvidence, name: str) -> Amount:
+def marketed_of(evidence: PeriodEvidence, name: str) -> Quantity:
     """A site's grams, market-based."""
     site, grid = evidence.sites[name], evidence.sites[name].grid
     if grid.market_g is None or grid.coverage is None:
-        return Amount(None, reason=grid.residual_lacking or grid.lacking or _unknown(site))
+        return no_quantity(grid.residual_lacking or grid.lacking or _unknown(site))
     energy = base(evidence, name)
     if energy.value is None or not (grid.uj or grid.market_g):
         return nothing_of(evidence, name, energy)
     # Cells are whole uJ: less than one of a product with a PUE is in none of them.
     rest_g = (energy.value - grid.uj) * (grid.rest_per_uj or 0)
-    return _bounded_market(evidence, name, Amount(max(grid.coverage.grams, grid.market_g + rest_g)))
+    return _bounded_market(evidence, name, Quantity(max(grid.coverage.grams, grid.market_g + rest_g)))
 
 
-def residual_of(evidence: PeriodEvidence, name: str) -> Amount:
+def residual_of(evidence: PeriodEvidence, name: str) -> Quantity:
     """Of a site's market-based grams what contracts do not bring: with theirs (`Coverage.grams`) it is the total, exactly."""
     marketed, coverage = marketed_of(evidence, name), evidence.sites[name].grid.coverage
     if marketed.value is None or coverage is None:
-        return Amount(None, reason=marketed.reason)
-    return Amount(marketed.value - coverage.grams)
+        return no_quantity(marketed.reason)
+    return Quantity(marketed.value - coverage.grams)
 
 
-def supplier_of(evidence: PeriodEvidence, name: str) -> Amount:
+def supplier_of(evidence: PeriodEvidence, name: str) -> Quantity:
     """Of a site's market-based grams those of supplier-specific rates."""
-    return scaled(residual_of(evidence, name), evidence.sites[name].grid.supplier_share)
+    return residual_of(evidence, name) * evidence.sites[name].grid.supplier_share
 
 
-def mix_of(evidence: PeriodEvidence, name: str) -> Amount:
+def mix_of(evidence: PeriodEvidence, name: str) -> Quantity:
     """Of a site's market-based grams those of the residual mix, or of the grid's average in its place."""
-    return scaled(residual_of(evidence, name), 1 - evidence.sites[name].grid.supplier_share)
+    return residual_of(evidence, name) * (1 - evidence.sites[name].grid.supplier_share)
 
 
 def _revision(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
@@ -395,23 +390,23 @@ def _revision(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
     if site.inputs is None or not site.inputs.with_revision:
         return
     grams = site.grid.revision
-    amount = Amount(grams) if grams is not None else Amount(None, reason=NO_RESIDUAL_IN_DRAFT)
+    amount = Quantity(grams) if grams is not None else no_quantity(NO_RESIDUAL_IN_DRAFT)
     dims = {"site": name, "draft": DRAFT}
     yield amount_figure(f"{REVISION}/site/{name}", amount, "g", DRAFT_METHOD, boundary(evidence, name), dims=dims)
 
 
-def _cue(site: SiteEvidence) -> Amount:
+def _cue(site: SiteEvidence) -> Quantity:
     pue = site.building.pue
     at = None if pue is None else Position.of(pue.category)
     grams, bought = site.grid.location_g, site.building.bought
     if at is None or grams is None or not site.grid.uj or bought.value is None:
-        return Amount(None, reason=site.grid.lacking or "IT energy was not metered at a PUE category")
+        return no_quantity(site.grid.lacking or "IT energy was not metered at a PUE category")
     per_it = per_it_kwh(grams * bought.value / site.grid.uj, None, site.building.meters, at)
-    ratio = pue.amount if pue is not None else Amount(None)
+    ratio = pue.amount if pue is not None else Quantity(None)
     if per_it.value is None or not ratio.value:
         return per_it
     # Its energies are those of the PUE, so that the energy errs as the PUE does.
-    return product_of(ratio, per_it.value / ratio.value, factor_error(site, site.grid.location))
+    return times_factor(ratio, per_it.value / ratio.value, factor_error(site, site.grid.location))
 
 
 def _contracts(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]:
@@ -424,7 +419,7 @@ def _contracts(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]
             why = UNTIMED[name] if has_lots else "no contracts or certificates were given"
             yield Figure(identity, None, "ratio", MARKET, "facility", dims=dims, reason=why)
         elif matching.consumed_uj:
-            share = Amount(Fraction(matching.covered_uj, matching.consumed_uj))
+            share = Quantity(Fraction(matching.covered_uj, matching.consumed_uj))
             yield amount_figure(identity, share, "ratio", MARKET, within, sources=("ledger", "contracts"), dims=dims)
     if site.inputs is None or not site.inputs.lots or grid.coverage is None:
         return
@@ -432,7 +427,7 @@ def _contracts(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]
     if grid.coverage.renewable_share is not None and bought:
         made = site.building.made_uj
         counted = 0 if site.on_site_objection else made
-        ref = Amount((counted + grid.coverage.renewable_uj) / (made + bought))
+        ref = Quantity((counted + grid.coverage.renewable_uj) / (made + bought))
         yield amount_figure(
             f"ref/site/{site.name}", ref, "ratio", "produced on the site and contracts", within, dims=dims | interim(site)
         )
@@ -442,7 +437,7 @@ def _contracts(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]
         of["available_kwh"] = quotient_text(kwh(claim.available_uj))
         of |= {"proof": claim.proof} if claim.proof else {}
         of |= {"g_per_kwh": quotient_text(claim.grams / kwh(claim.covered_uj))} if claim.covered_uj else {}
-        covered = Amount(kwh(claim.covered_uj))
+        covered = Quantity(kwh(claim.covered_uj))
         yield amount_figure(f"contract/{site.name}/{claim.contract}", covered, "kWh", MARKET, within, dims=of)
 
 
@@ -473,38 +468,37 @@ def _by_site(rows: list[PartEnergy]) -> list[tuple[str, list[PartEnergy]]]:
     return [(site, [r for r in rows if r.site == site]) for site in sorted({r.site for r in rows})]
 
 
-def group_grams(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Amount:
+def group_grams(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Quantity:
     """Grams of the cells of some workloads of a site."""
     mine = {r.part for r in rows}
     of = [p for p in evidence.priced if p.site == site and p.part in mine]
     if evidence.sites[site].grid.location_g is None:
-        return Amount(None, reason=evidence.sites[site].grid.lacking or _unknown(evidence.sites[site]))
+        return no_quantity(evidence.sites[site].grid.lacking or _unknown(evidence.sites[site]))
     if any(p.ungrammed_uj for p in of):
-        return Amount(None, reason=_unknown(evidence.sites[site]))
+        return no_quantity(_unknown(evidence.sites[site]))
     within = boundary(evidence, site)
     grams = sum((p.grams for p in of), Fraction(0)) / UJ_PER_KWH
     if not sum(p.gpu_uj + p.host_uj for p in of):
         classes = ("gpu", "host") if within != "gpu" else ("gpu",)
         held_uj = held_energy(r for r in rows if r.device_class in classes).energy_uj
-        return Amount(None, reason="its energy is not known by the hour") if held_uj else Amount(Fraction(0))
+        return no_quantity("its energy is not known by the hour") if held_uj else Quantity(Fraction(0))
     if within != "facility":
         return _group_bounds(evidence, site, rows, grams)
-    whole = product(Amount(grams), evidence.pue(site))
+    whole = Quantity(grams).times(evidence.pue(site), Errors.UNKNOWN)
     if whole.value is None:
         return whole
     return _group_bounds(evidence, site, rows, whole.value * from_grid(evidence.sites[site]))
 
 
-def _group_bounds(evidence: PeriodEvidence, site: str, rows: list[PartEnergy], grams: Fraction) -> Amount:
+def _group_bounds(evidence: PeriodEvidence, site: str, rows: list[PartEnergy], grams: Fraction) -> Quantity:
     """Grams of some workloads of a site with bounds: their energy at the site's boundary, and the site's factors."""
     energy = _group_energy(evidence, site, rows)
-    return product_of(energy, grams / energy.value, _location_error(evidence, site)) if energy.value else Amount(grams)
+    return times_factor(energy, grams / energy.value, _location_error(evidence, site)) if energy.value else Quantity(grams)
 
 
-def _group_energy(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Amount:
+def _group_energy(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Quantity:
     """Energy of some workloads at the site's boundary."""
-    reached = reach(evidence, rows)
-    return {"facility": reached.facility, "node": reached.node, "gpu": amount_of(reached.gpu)}[boundary(evidence, site)]
+    return reach(evidence, rows).at(boundary(evidence, site))
 
 
 def _location_error(evidence: PeriodEvidence, name: str) -> Fraction:
@@ -525,13 +519,13 @@ def _market_error(evidence: PeriodEvidence, name: str) -> Fraction:
 def _split_of_group(rows: Mapping[str, list[PartEnergy]], error: Callable[[PeriodEvidence, str], Fraction]) -> _Split:
     """As `_split_located`, for the workloads of `rows`, by site."""
 
-    def split(evidence: PeriodEvidence, name: str, amount: Amount) -> tuple[Amount, Amount]:
+    def split(evidence: PeriodEvidence, name: str, amount: Quantity) -> tuple[Quantity, Quantity]:
         value, energy = amount.value or Fraction(0), _group_energy(evidence, name, rows[name])
         off = value * error(evidence, name)
         if not energy.value:
-            return Amount(value), Amount(value)
-        by_energy = product_of(energy, value / energy.value, Fraction(0))
-        return by_energy, Amount(value, max(Fraction(0), value - off), value + off)
+            return Quantity(value), Quantity(value)
+        by_energy = times_factor(energy, value / energy.value, Fraction(0))
+        return by_energy, Quantity(value, max(Fraction(0), value - off), value + off)
 
     return split
 
@@ -542,7 +536,7 @@ def from_grid(site: SiteEvidence) -> Fraction:
     return bought / total if site.building.measured and total and bought is not None else Fraction(1)
 
 
-def group_market_grams(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Amount:
+def group_market_grams(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Quantity:
     """Market-based grams of some workloads: contracts are the site's, so each takes its part in proportion."""
     located, whole, market = (
         group_grams(evidence, site, rows),
@@ -552,12 +546,12 @@ def group_market_grams(evidence: PeriodEvidence, site: str, rows: list[PartEnerg
     if located.value == 0 and market.value is not None:
         return located
     if market.value is None or not whole.value:
-        return Amount(None, reason=market.reason or whole.reason or "the grid's emissions are zero")
+        return no_quantity(market.reason or whole.reason or "the grid's emissions are zero")
     if located.value is None:
         return located
     grams = located.value * market.value / whole.value
     energy = _group_energy(evidence, site, rows)
-    return product_of(energy, grams / energy.value, _market_error(evidence, site)) if energy.value else Amount(grams)
+    return times_factor(energy, grams / energy.value, _market_error(evidence, site)) if energy.value else Quantity(grams)
 
 
 SPEC = Measure("CO2e of electricity, location- and market-based, and matching of contracts", figures)

@@ -5,11 +5,11 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
+from energy_agent.core.quantity import Quantity, sum_of
 from energy_agent.core.units import NS_PER_H, UJ_PER_J, UJ_PER_KWH
 from energy_agent.factors.basis import EmissionBoundary
-from energy_agent.site.building.ratio import Amount
 from reports.figures.bridge import Bridge, Side, co2e_bridge, energy_bridge, mix_adjusted, node_bridge
-from reports.figures.evidence import PeriodEvidence, plus
+from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import LEDGER, Figure, rounded
 from reports.figures.measures import carbon, energy
 from reports.figures.measures._measure import Measure, model_of
@@ -181,11 +181,11 @@ def _outer(evidence: PeriodEvidence, rows: Sequence[PartEnergy]) -> tuple[Fracti
     absent: dict[str, str] = {}
     node_uj, building_uj = 0, Fraction(0)
     pue: Fraction | None = Fraction(1)
-    grams: list[Amount] = []
+    grams: list[Quantity] = []
     for site in sorted({r.site for r in rows}):
         mine = [r for r in rows if r.site == site]
         uj = sum(r.held_uj for r in mine)
-        site_pue = evidence.pue(site) if boundary(evidence, site) == "facility" else Amount(Fraction(1))
+        site_pue = evidence.pue(site) if boundary(evidence, site) == "facility" else Quantity(Fraction(1))
         if site_pue.value is None:
             pue, absent["pue"] = None, site_pue.reason
             break
@@ -193,7 +193,7 @@ def _outer(evidence: PeriodEvidence, rows: Sequence[PartEnergy]) -> tuple[Fracti
         grams.append(group_grams(evidence, site, mine))
     if pue is None or not node_uj:
         return None, None, absent | {"grid": absent.get("pue", "no workload used energy")}
-    located = plus(grams)
+    located = sum_of(grams)
     if located.value is None:
         return building_uj / node_uj, None, absent | {"grid": located.reason}
     return building_uj / node_uj, located.value * UJ_PER_KWH / building_uj, absent

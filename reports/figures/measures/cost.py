@@ -7,10 +7,10 @@ workloads take their share of the site's energy. With both, the tariffs give the
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
+from energy_agent.core.quantity import Errors, Quantity, exactly, no_quantity, sum_of
 from energy_agent.core.units import NS_PER_H, UJ_PER_KWH
-from energy_agent.site.building.ratio import Amount
 from reports.figures import wording
-from reports.figures.evidence import PeriodEvidence, SiteEvidence, less, plus, product
+from reports.figures.evidence import PeriodEvidence, SiteEvidence
 from reports.figures.figure import Figure, amount_figure, quotient_text
 from reports.figures.measures._measure import Measure, groups
 from reports.figures.measures.carbon import base, boundary, common, from_grid, nothing_of
@@ -54,16 +54,16 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
                             sources=cost_sources([site]), dims={"site": name, **left})  # fmt: skip
         yield from _demand(evidence, name)
         yield from _compared(evidence, name, amount, unit)
-        rest = less(amount, _paid(evidence, [r for r in evidence.sums.held if r.part and r.site == name]))
+        rest = amount.rest(_paid(evidence, [r for r in evidence.sums.held if r.part and r.site == name]))
         yield amount_figure(f"cost.unattributed/site/{name}", rest, unit, REST, boundary(evidence, name),
                             sources=cost_sources([site]), dims={"site": name})  # fmt: skip
     one, why = _currency(evidence, evidence.sites)
     if one:
-        total = plus([_of_site(evidence, n)[0] for n in evidence.sites])
+        total = sum_of([_of_site(evidence, n)[0] for n in evidence.sites])
         within = common(boundary(evidence, name) for name in evidence.sites)
         sources = cost_sources(evidence.sites.values())
         yield amount_figure("cost", total, one, _method(evidence.sites.values()), within, sources=sources)
-        rest = less(total, _paid(evidence, [r for r in evidence.sums.held if r.part]))
+        rest = total.rest(_paid(evidence, [r for r in evidence.sums.held if r.part]))
         yield amount_figure("cost.unattributed", rest, one, REST, within, sources=sources)
     else:
         yield Figure("cost", None, "money", _method(evidence.sites.values()), "facility", sources=SOURCES, reason=why)
@@ -87,16 +87,16 @@ def _subtotals(evidence: PeriodEvidence) -> Iterator[Figure]:
         _, why = _currency(evidence, names)
         own, dims = [evidence.sites[name] for name in names], {"currency": currency, "sites": ", ".join(names)}
         within, sources = common(boundary(evidence, name) for name in names), cost_sources(own)
-        total = Amount(None, reason=why) if why else plus([_of_site(evidence, name)[0] for name in names])
+        total = no_quantity(why) if why else sum_of([_of_site(evidence, name)[0] for name in names])
         quantity = f"{IN_CURRENCY}/{currency}"
         yield amount_figure(quantity, total, currency, _method(own), within, sources=sources, dims=dims)
-        rest = less(total, _paid(evidence, [r for r in evidence.sums.held if r.part and r.site in names]))
+        rest = total.rest(_paid(evidence, [r for r in evidence.sums.held if r.part and r.site in names]))
         identity = f"cost.unattributed/currency/{currency}"
         yield amount_figure(identity, rest, currency, REST, within, sources=sources, dims=dims)
         for suffix, of, rows in groups(evidence):
             mine = [r for r in rows if r.site in names]
             if mine and of.keys() & {"team", "model", "project"}:
-                amount = Amount(None, reason=why) if why else _paid(evidence, mine)
+                amount = no_quantity(why) if why else _paid(evidence, mine)
                 of = of | {"currency": currency}
                 yield amount_figure(
                     f"{quantity}{suffix}", amount, currency, share_method(own), within, sources=sources, dims=of
@@ -146,7 +146,7 @@ def _terms(cost: InvoicedCost) -> dict[str, str]:
     return {"tax": "included" if cost.with_tax else "excluded"} | ({"prorated": cut} if cut else {})
 
 
-def _compared(evidence: PeriodEvidence, name: str, by_tariff: Amount, currency: str) -> Iterator[Figure]:
+def _compared(evidence: PeriodEvidence, name: str, by_tariff: Quantity, currency: str) -> Iterator[Figure]:
     """Yield the amounts of the invoices of a site that also has tariffs, and their difference from the cost by these.
 
     Only a difference whose bounds lie above the threshold as a whole is a finding.
@@ -161,17 +161,17 @@ def _compared(evidence: PeriodEvidence, name: str, by_tariff: Amount, currency: 
     threshold = evidence.organisation.variance
     of = dims | {"threshold": quotient_text(threshold)}
     if cost.money.value is None or not by_tariff.value:
-        difference = Amount(None, reason=cost.money.reason or by_tariff.reason or "the tariffs give no cost")
+        difference = no_quantity(cost.money.reason or by_tariff.reason or "the tariffs give no cost")
     elif cost.with_tax:
-        difference = Amount(None, reason=TAX_AND_TARIFFS)
+        difference = no_quantity(TAX_AND_TARIFFS)
     elif cost.currency != currency:
-        difference = Amount(None, reason="invoices and tariffs use different currencies")
+        difference = no_quantity("invoices and tariffs use different currencies")
     else:
         relative = relative_difference(cost.money, by_tariff)
         if relative is None:
-            difference = Amount(None, reason=UNBOUNDED)
+            difference = no_quantity(UNBOUNDED)
         else:
-            difference = Amount(relative.value, relative.low, relative.high)
+            difference = Quantity(relative.value, relative.low, relative.high)
             of["state"] = relative.state(threshold)
     yield amount_figure(f"cost.variance/site/{name}", difference, "ratio", VARIANCE, "facility", sources=INVOICES, dims=of)
 
@@ -196,23 +196,23 @@ def _currency(evidence: PeriodEvidence, sites: Iterable[str]) -> tuple[str, str]
     return "", NOT_EVERY_SITE if "" in currencies else "the sites pay in several currencies"
 
 
-def _of_site(evidence: PeriodEvidence, name: str) -> tuple[Amount, str]:
+def _of_site(evidence: PeriodEvidence, name: str) -> tuple[Quantity, str]:
     grid = evidence.sites[name].grid
     by_invoice = _invoiced(evidence.sites[name])
     if by_invoice is not None:
         return by_invoice.money, by_invoice.currency or "money"
     if grid.spent is None or not grid.currency:
-        return Amount(None, reason=NO_TARIFF if grid.spent is None else "tariffs use several currencies"), "money"
+        return no_quantity(NO_TARIFF if grid.spent is None else "tariffs use several currencies"), "money"
     if grid.spent.unpriced_uj:
-        return Amount(None, reason=f"{wording.fixed(kwh(grid.spent.unpriced_uj), 2)} kWh have no tariff"), grid.currency
+        return no_quantity(f"{wording.fixed(kwh(grid.spent.unpriced_uj), 2)} kWh have no tariff"), grid.currency
     if grid.spent.demand is None:
-        return Amount(None, reason=NO_PEAK), grid.currency
+        return no_quantity(NO_PEAK), grid.currency
     energy = base(evidence, name)
     peaks = sum((charge.money for charge in grid.spent.demand), Fraction(0))
     paid = grid.spent.by_currency.get(grid.currency, Fraction(0))
     if energy.value is None or not grid.uj:
         return nothing_of(evidence, name, energy), grid.currency
-    return plus([product(energy, Amount(*(paid / grid.uj,) * 3)), Amount(*(peaks,) * 3)]), grid.currency
+    return sum_of([energy.times(exactly(paid / grid.uj), Errors.UNKNOWN), exactly(peaks)]), grid.currency
 
 
 def _demand(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
@@ -229,7 +229,7 @@ def _demand(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
         times = "" if charge.months == 1 else f" for {quotient_text(charge.months, digits=4)} months"
         dims[f"{charge.month} {number}"] = f"{kw} kW {at}, {charge.per_kw} {charge.currency}/kW{times}, tariff {charge.tariff}"
     money = None if spent.demand is None else sum((charge.money for charge in spent.demand), Fraction(0))
-    amount = Amount(None, reason=NO_PEAK) if money is None else Amount(money)
+    amount = no_quantity(NO_PEAK) if money is None else Quantity(money)
     yield amount_figure(f"cost.demand/site/{name}", amount, site.grid.currency, DEMAND, boundary(evidence, name),
                         sources=SOURCES, dims=dims)  # fmt: skip
 
@@ -246,20 +246,20 @@ def _of_group(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows:
     tokens = generated(evidence, {r.part for r in mine})
     if tokens and not ("model" in dims and any(evidence.sums.parts[r.part].mixed for r in mine)):
         paid, currency = electricity_cost(evidence, mine)
-        per = Amount(None, reason=paid.reason) if paid.value is None else Amount(paid.value * 1_000_000 / tokens)
+        per = no_quantity(paid.reason) if paid.value is None else Quantity(paid.value * 1_000_000 / tokens)
         unit = f"{currency or 'money'}/10^6 tokens"
         yield amount_figure(f"cost_per_million_tokens{suffix}", per, unit, how, within, sources=sources, dims=dims)
 
 
-def electricity_cost(evidence: PeriodEvidence, rows: list[PartEnergy]) -> tuple[Amount, str]:
+def electricity_cost(evidence: PeriodEvidence, rows: list[PartEnergy]) -> tuple[Quantity, str]:
     """What the energy of some workloads cost, and in which currency: the one in which all sites pay that they were at."""
     currency, why = _currency(evidence, {r.site for r in rows})
     if not currency:
-        return Amount(None, reason=UNPRICED if why == NO_TARIFF else why), ""
+        return no_quantity(UNPRICED if why == NO_TARIFF else why), ""
     return _paid(evidence, rows), currency
 
 
-def _paid(evidence: PeriodEvidence, rows: list[PartEnergy]) -> Amount:
+def _paid(evidence: PeriodEvidence, rows: list[PartEnergy]) -> Quantity:
     """What the energy of some workloads cost."""
     priced = {(p.site, p.part): p for p in evidence.priced}
     money = Fraction(0)
@@ -269,7 +269,7 @@ def _paid(evidence: PeriodEvidence, rows: list[PartEnergy]) -> Amount:
         if row is None:
             continue
         whole = boundary(evidence, site) == "facility"
-        pue = evidence.pue(site) if whole else Amount(Fraction(1))
+        pue = evidence.pue(site) if whole else Quantity(Fraction(1))
         by_invoice = _invoiced(evidence.sites[site])
         if pue.value is None:
             reason = pue.reason or "part of its energy has no tariff"
@@ -285,7 +285,7 @@ def _paid(evidence: PeriodEvidence, rows: list[PartEnergy]) -> Amount:
             reason = "part of its energy has no tariff"
         else:
             money += row.money / UJ_PER_KWH * share
-    return Amount(None, reason=reason) if reason else Amount(money)
+    return no_quantity(reason) if reason else Quantity(money)
 
 
 def _charged(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy]) -> Iterator[Figure]:
@@ -316,7 +316,7 @@ def _charged(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: 
         reason = "none of its workloads has a price class with a price"
     elif not one:
         reason = reason or "price classes and tariffs use several currencies"
-    amount = Amount(None, reason=reason) if reason else Amount(charge)
+    amount = no_quantity(reason) if reason else Quantity(charge)
     of = dims | {"currency": one} | ({"unpriced_gpu_hours": quotient_text(unpriced)} if unpriced else {})
     yield amount_figure(f"charged{suffix}", amount, one or "money", "price classes", "gpu", sources=SOURCES, dims=of)
 

@@ -7,10 +7,10 @@ machines are the rest. So a ledger above the meter by more than both errors is a
 from collections.abc import Iterator
 from fractions import Fraction
 
+from energy_agent.core.quantity import Quantity, no_quantity
 from energy_agent.core.units import UJ_PER_J
-from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import whole_energy
-from reports.figures.evidence import PeriodEvidence, amount_of
+from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure, amount_figure
 from reports.figures.measures._measure import Measure
 
@@ -20,11 +20,11 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     for name, site in sorted(evidence.sites.items()):
         dims = {"site": name}
         if gap := evidence.node_gap(name):
-            ratio = Amount(None, reason=gap)
+            ratio = no_quantity(gap)
         elif site.building.it.value is None or site.building.it.value <= 0:
-            ratio = Amount(None, reason=site.building.it.reason or "no IT energy was metered")
+            ratio = no_quantity(site.building.it.reason or "no IT energy was metered")
         else:
-            ratio = _ratio(evidence.recorded(name, "gpu", "host"), site.building.it)
+            ratio = evidence.recorded(name, "gpu", "host").over(site.building.it)
         yield amount_figure(
             f"crosscheck.it/site/{name}",
             ratio,
@@ -34,26 +34,17 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             sources=("ledger", "meters"),
             dims=dims,
         )
-    ledger = amount_of(whole_energy(w for w in evidence.sums.wholes if w.device_class == "gpu"))
+    ledger = whole_energy(w for w in evidence.sums.wholes if w.device_class == "gpu").quantity
     seen = evidence.prometheus
     if seen is None:
-        ratio = Amount(None, reason="no Prometheus was queried")
+        ratio = no_quantity("no Prometheus was queried")
     elif seen.reason or not ledger.value:
-        ratio = Amount(None, reason=seen.reason or "no energy in the period")
+        ratio = no_quantity(seen.reason or "no energy in the period")
     else:
-        ratio = Amount(Fraction(seen.joules) * UJ_PER_J / ledger.value)
+        ratio = Quantity(Fraction(seen.joules) * UJ_PER_J / ledger.value)
     dims = {} if seen is None else {"joules": seen.joules, "series": str(seen.series), "query": seen.query}
     how = "increase of the counters divided by the ledger"
     yield amount_figure("crosscheck.prometheus", ratio, "ratio", how, "gpu", sources=("ledger", "prometheus"), dims=dims)
-
-
-def _ratio(one: Amount, other: Amount) -> Amount:
-    """Of amounts whose errors are not of one kind: their bounds against each other."""
-    assert one.value is not None
-    assert other.value is not None
-    low = None if one.low is None or not other.high else one.low / other.high
-    high = None if one.high is None or not other.low else one.high / other.low
-    return Amount(one.value / other.value, low, high)
 
 
 SPEC = Measure("comparison of the ledger with the building's meters and Prometheus", figures)

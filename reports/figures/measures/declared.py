@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from energy_agent.core.meters.facility import Role
+from energy_agent.core.quantity import Quantity, no_quantity
 from energy_agent.core.units import UJ_PER_J
 from energy_agent.site.building.contracts import CERTIFICATES, InstrumentKind
-from energy_agent.site.building.ratio import Amount, energy
+from energy_agent.site.building.ratio import energy
 from energy_agent.site.building.supplier import SUPPLIER
 from energy_agent.site.building.tree import meters_of_role
 from reports.figures.evidence import PeriodEvidence, SiteEvidence
@@ -37,7 +38,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
         dims, within = {"site": name}, boundary(evidence, name)
         made = _metered(site, Role.RENEWABLE)
         if made.value is not None and site.on_site_objection:
-            made = Amount(None, reason=site.on_site_objection)
+            made = no_quantity(site.on_site_objection)
         by_kind = {
             "certificates": _claimed(site, CERTIFICATES),
             "ppa": _claimed(site, frozenset({InstrumentKind.PPA})),
@@ -48,9 +49,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             identity = f"energy.total_renewable.{kind}/site/{name}"
             yield amount_figure(identity, amount, "J", "matched or metered", within, sources=SOURCES, dims=dims, scale=_J)
         known = [a.value for a in by_kind.values() if a.value is not None]
-        total = (
-            Amount(sum(known, Fraction(0))) if known else Amount(None, reason="no contracts, and no meter of role renewable")
-        )
+        total = Quantity(sum(known, Fraction(0))) if known else no_quantity("no contracts, and no meter of role renewable")
         yield amount_figure(
             f"energy.total_renewable/site/{name}", total, "J", "matched or metered", within, sources=SOURCES,
             dims=dims, scale=_J,
@@ -67,18 +66,18 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             ("it_kw", "kW", site.inputs and site.inputs.it_kw),
             ("floor_m2", "m2", site.inputs and site.inputs.floor_m2),
         ):
-            amount = Amount(Fraction(value)) if value else Amount(None, reason="not declared")
+            amount = Quantity(Fraction(value)) if value else no_quantity("not declared")
             yield amount_figure(
                 f"declared.{key}/site/{name}", amount, unit, "declared", "facility", sources=("declared",), dims=dims
             )
 
 
-def _grid_share(site: SiteEvidence) -> Amount:
+def _grid_share(site: SiteEvidence) -> Quantity:
     """Share of a metered building's energy that came from the grid."""
     building = site.building
     if not building.measured or not building.total.value or building.bought.value is None:
-        return Amount(None, reason=building.total.reason or "no meter of role total")
-    return Amount(building.bought.value / building.total.value)
+        return no_quantity(building.total.reason or "no meter of role total")
+    return Quantity(building.bought.value / building.total.value)
 
 
 def _market(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
@@ -90,18 +89,18 @@ def _market(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
     identity = f"co2e.market.residual/site/{name}"
     if takes_average(evidence, name):
         yield amount_figure(f"co2e.market.average/site/{name}", rest, "g", AVERAGE, within, factor_ids=ids, dims=dims)
-        rest = Amount(None, reason=NO_RESIDUAL)
+        rest = no_quantity(NO_RESIDUAL)
     replaced = substitute(evidence, name)
     of = dims | ({STAND_IN: replaced} if replaced else {})
     yield amount_figure(identity, rest, "g", "the residual mix", within, factor_ids=ids, dims=of)
-    supplier = supplier_of(evidence, name) if site.grid.supplier_uj else Amount(None, reason=supplier_reason(site))
+    supplier = supplier_of(evidence, name) if site.grid.supplier_uj else no_quantity(supplier_reason(site))
     yield amount_figure(
         f"co2e.market.supplier/site/{name}", supplier, "g", "the supplier's rate", within, factor_ids=of_supplier, dims=dims
     )
     if coverage is not None and coverage.covered_uj:
-        instruments = Amount(coverage.grams)
+        instruments = Quantity(coverage.grams)
     else:
-        instruments = Amount(None, reason=NOTHING_COVERED if _bought(site) else NO_CONTRACTS)
+        instruments = no_quantity(NOTHING_COVERED if _bought(site) else NO_CONTRACTS)
     yield amount_figure(f"co2e.market.instruments/site/{name}", instruments, "g", "contracts", within, dims=dims)
 
 
@@ -109,17 +108,19 @@ def _bought(site: SiteEvidence) -> bool:
     return site.inputs is not None and bool(site.inputs.lots)
 
 
-def _metered(site: SiteEvidence, role: Role) -> Amount:
+def _metered(site: SiteEvidence, role: Role) -> Quantity:
     meters = site.building.meters
     terms = {m.id: 1 for m in meters_of_role([e.facts for e in meters.values()], role)}
-    return energy(meters, terms) if terms else Amount(None, reason=f"no meter of role {role}")
+    return energy(meters, terms) if terms else no_quantity(f"no meter of role {role}")
 
 
-def _claimed(site: SiteEvidence, kinds: frozenset[InstrumentKind]) -> Amount:
+def _claimed(site: SiteEvidence, kinds: frozenset[InstrumentKind]) -> Quantity:
     """Energy that renewable contracts of some kinds cover."""
     if site.grid.coverage is None or not _bought(site):
-        return Amount(None, reason=NO_CONTRACTS)
-    return Amount(Fraction(sum(c.covered_uj for c in site.grid.coverage.claims if c.kind in kinds and c.technology.renewable)))
+        return no_quantity(NO_CONTRACTS)
+    return Quantity(
+        Fraction(sum(c.covered_uj for c in site.grid.coverage.claims if c.kind in kinds and c.technology.renewable))
+    )
 
 
 SPEC = Measure("renewable energy, reused heat, the residual mix, and declared figures", figures)

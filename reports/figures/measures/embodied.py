@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from fractions import Fraction
 
+from energy_agent.core.quantity import sum_of
 from energy_agent.core.units import UJ_PER_J, UJ_PER_KWH
 from energy_agent.factors.basis import Basis
 from energy_agent.factors.embodied import Covers, EmbodiedEmissions, EmbodiedRange, amortised, embodied_range, summed, why_none
 from energy_agent.factors.embodied_source import shipped
-from reports.figures.evidence import PeriodEvidence, amount_of, plus, reach
+from reports.figures.evidence import PeriodEvidence, reach
 from reports.figures.figure import LEDGER, Figure, amount_figure, rounded
 from reports.figures.measures._measure import Measure, groups
 from reports.figures.measures.carbon import boundary, factor_ids, group_grams, workload_dims
@@ -123,12 +124,8 @@ def _sci_of(
     """SCI of some workloads, per so many tokens; None: not counted."""
     sites = sorted({r.site for r in rows})
     reached = reach(evidence, rows)
-    at, energy = next(
-        (name, amount)
-        for name, amount in (("facility", reached.facility), ("node", reached.node), ("gpu", amount_of(reached.gpu)))
-        if amount.value is not None
-    )  # fmt: skip
-    grams = plus([group_grams(evidence, site, [r for r in rows if r.site == site]) for site in sites])
+    at, energy = next((name, amount) for name in ("facility", "node", "gpu") if (amount := reached.at(name)).value is not None)
+    grams = sum_of([group_grams(evidence, site, [r for r in rows if r.site == site]) for site in sites])
     bases = {str(b): b for b in (_basis(evidence, site) for site in sites) if b is not None}
     within = {boundary(evidence, site) for site in sites}
     intensity = None

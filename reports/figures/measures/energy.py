@@ -7,10 +7,10 @@ from itertools import chain
 
 from energy_agent.core.boundary import UNBOUNDED
 from energy_agent.core.energy import Method, State
+from energy_agent.core.quantity import Errors, Quantity, no_quantity, sum_by_cause, sum_of
 from energy_agent.core.units import NS_PER_H, UJ_PER_J, decimal
-from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import BoundedEnergy, idle_energy, total, whole_energy
-from reports.figures.evidence import INVOICES_ALONE, PeriodEvidence, SiteEvidence, amount_of, less, plus, product, reach
+from reports.figures.evidence import INVOICES_ALONE, PeriodEvidence, SiteEvidence, reach
 from reports.figures.figure import (
     ESTIMATED_J,
     LEDGER,
@@ -24,7 +24,6 @@ from reports.figures.figure import (
 from reports.figures.measures._measure import Measure, covered, groups, held_rows
 from reports.figures.measures.building import STATED_PUE
 from reports.figures.measures.carbon import boundary, common
-from reports.figures.uncertainty import total_of
 from reports.ledger.sums import DeviceClassEnergy, PartEnergy, StateEnergy
 from reports.site.invoices import BY_SUPPLIER, INVOICED, INVOICED_OR_READ
 
@@ -55,10 +54,10 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
     for site in sums.sites:
         own = [w for w in sums.wholes if w.site == site]
         gap = evidence.node_gap(site)
-        node = Amount(None, reason=gap) if gap else evidence.recorded(site, "gpu", "host")
+        node = no_quantity(gap) if gap else evidence.recorded(site, "gpu", "host")
         building = evidence.sites[site].building
         nodes.append(node)
-        estimate = product(node, evidence.pue(site))
+        estimate = node.times(evidence.pue(site), Errors.UNKNOWN)
         buildings.append(building.total if building.measured or (building.meters and estimate.value is None) else estimate)
         dims = {"site": site}
         rests.append(_rests(evidence, site, node, buildings[-1]))
@@ -66,10 +65,12 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
             yield amount_figure(f"energy.{name}.unattributed/site/{site}", rest, "J", REST, name, dims=dims, scale=_J)
         # A PUE of category 1 or 2 is of IT energy before the losses of distribution, and of all IT: what is not in the nodes
         # is a part of its own, so that the nodes' overhead does not stand for it.
-        idle_nodes = product(rests[-1][0], evidence.pue(site)) if buildings[-1].value is not None else buildings[-1]
+        idle_nodes = (
+            rests[-1][0].times(evidence.pue(site), Errors.UNKNOWN) if buildings[-1].value is not None else buildings[-1]
+        )
         for name, amount, method in (
-            ("nodes", Amount(idle_nodes.value, reason=idle_nodes.reason), IDLE_NODES),
-            ("other_it", less(rests[-1][1], idle_nodes), OTHER_IT),
+            ("nodes", Quantity(idle_nodes.value, reason=idle_nodes.reason), IDLE_NODES),
+            ("other_it", rests[-1][1].rest(idle_nodes), OTHER_IT),
         ):
             identity = f"energy.facility.unattributed.{name}/site/{site}"
             yield amount_figure(identity, amount, "J", method, "facility", dims=dims, scale=_J)
@@ -101,7 +102,7 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
     hosts = [w for w in sums.wholes if w.device_class == "host"]
     if hosts:
         yield energy_figure("energy.host", whole_energy(hosts), methods(evidence, "host"), "node")
-    yield amount_figure("energy.node", plus(nodes), "J", _node_method(evidence), "node", scale=_J)
+    yield amount_figure("energy.node", sum_of(nodes), "J", _node_method(evidence), "node", scale=_J)
     every = [s.building for s in evidence.sites.values()]
     filled = Counter[str]()
     for each in every:
@@ -119,29 +120,29 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
     within = common(boundary(evidence, site) for site in sums.sites)
     yield amount_figure("energy.inventory", _sum_of_sites(evidence, widest), "J", WIDEST, within, scale=_J)
     for name, of_sites in zip(("node", "facility"), zip(*rests, strict=True), strict=False):
-        yield amount_figure(f"energy.{name}.unattributed", plus(list(of_sites)), "J", REST, name, scale=_J)
-    rest = less(plus(widest), _widest(evidence, held_rows(evidence)))
+        yield amount_figure(f"energy.{name}.unattributed", sum_of(list(of_sites)), "J", REST, name, scale=_J)
+    rest = sum_of(widest).rest(_widest(evidence, held_rows(evidence)))
     yield amount_figure("energy.inventory.unattributed", rest, "J", REST, within, scale=_J)
     metered_ns = sum(w.metered_ns for w in sums.wholes if w.device_class == "gpu")
     held_ns = sum(r.gpu_ns for r in sums.held if r.part and r.device_class == "gpu")
-    hours = Amount(Fraction(metered_ns - held_ns, NS_PER_H))
+    hours = Quantity(Fraction(metered_ns - held_ns, NS_PER_H))
     yield amount_figure("gpu_hours.unattributed", hours, "GPU h", "metered time minus allocated time", "gpu")
 
 
-def _sum_of_sites(evidence: PeriodEvidence, amounts: list[Amount]) -> Amount:
+def _sum_of_sites(evidence: PeriodEvidence, amounts: list[Quantity]) -> Quantity:
     """The sum of sites: building meters of different sites err independently, sensors of GPUs and nodes together."""
     measured = [evidence.sites[site].building.measured for site in evidence.sums.sites]
     causes = [f"meters of {site}" if own else "sensors" for site, own in zip(evidence.sums.sites, measured, strict=True)]
-    return total_of(zip(causes, amounts, strict=True))
+    return sum_by_cause(zip(causes, amounts, strict=True))
 
 
-def _rests(evidence: PeriodEvidence, site: str, node: Amount, building: Amount) -> tuple[Amount, Amount]:
+def _rests(evidence: PeriodEvidence, site: str, node: Quantity, building: Quantity) -> tuple[Quantity, Quantity]:
     """Of a site's nodes and of its building what no workload held: with what they held it is the meter's, exactly."""
     rows = [r for r in evidence.sums.held if r.site == site and r.part and r.device_class != "part"]
     if not rows:
-        return less(node, Amount(Fraction(0))), less(building, Amount(Fraction(0)))
+        return node.rest(Quantity(Fraction(0))), building.rest(Quantity(Fraction(0)))
     held = reach(evidence, rows)
-    return less(node, held.node), less(building, held.facility)
+    return node.rest(held.node), building.rest(held.facility)
 
 
 def _estimated(site: SiteEvidence) -> dict[str, str]:
@@ -212,18 +213,16 @@ def _by_group(evidence: PeriodEvidence) -> Iterator[Figure]:
         within = common(boundary(evidence, site) for site in {r.site for r in rows} or evidence.sites)
         widest = _widest(evidence, rows)
         yield amount_figure(f"energy.held.inventory{suffix}", widest, "J", WIDEST, within, dims=dims, scale=_J)
-        hours = Amount(Fraction(sum(r.gpu_ns for r in gpus), NS_PER_H))
+        hours = Quantity(Fraction(sum(r.gpu_ns for r in gpus), NS_PER_H))
         yield amount_figure(f"gpu_hours{suffix}", hours, "GPU h", "allocated time", "gpu", dims=dims)
 
 
-def _widest(evidence: PeriodEvidence, rows: list[PartEnergy]) -> Amount:
+def _widest(evidence: PeriodEvidence, rows: list[PartEnergy]) -> Quantity:
     """Energy of some workloads, at each of their sites up to the boundary of the site's own energy."""
     amounts = []
     for site in sorted({r.site for r in rows}):
-        reached = reach(evidence, [r for r in rows if r.site == site])
-        at = {"facility": reached.facility, "node": reached.node, "gpu": amount_of(reached.gpu)}
-        amounts.append(at[boundary(evidence, site)])
-    return plus(amounts)
+        amounts.append(reach(evidence, [r for r in rows if r.site == site]).at(boundary(evidence, site)))
+    return sum_of(amounts)
 
 
 def _boards(evidence: PeriodEvidence) -> Iterator[Figure]:

@@ -9,8 +9,8 @@ Runs of hosts without a name are counted in `dims`: nothing shows that these hos
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
+from energy_agent.core.quantity import Quantity, no_quantity
 from energy_agent.core.units import UJ_PER_J
-from energy_agent.site.building.ratio import Amount
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure, amount_figure
 from reports.figures.measures import energy
@@ -36,7 +36,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
         total = inventory + (estimated + outside) / UJ_PER_J
         how = f"the inventory of the ledger and metered hosts outside of it, plus a {METHOD}"
         sources = ("ledger", *(SOURCES if evidence.organisation.estimates else ()), *(["hosts"] if hosts else []))
-        yield amount_figure("energy.with_estimates", Amount(total), "J", how, "mixed", sources=sources)
+        yield amount_figure("energy.with_estimates", Quantity(total), "J", how, "mixed", sources=sources)
 
 
 def _runs(evidence: PeriodEvidence) -> Iterator[tuple[SoftwareEstimate, Fraction]]:
@@ -77,12 +77,14 @@ def _of(runs: list[tuple[SoftwareEstimate, Fraction]], suffix: str, dims: dict[s
     unnamed = sum(run.kind == "host" and not run.host for run, _ in runs)
     of = dims | {"quality": QUALITY, "runs": str(len(runs)), "runs_of_unnamed_hosts": str(unnamed)}
     total_uj = sum((run.energy_uj * share for run, share in runs), Fraction(0))
-    yield amount_figure(f"estimate.energy{suffix}", Amount(total_uj / UJ_PER_J), "J", METHOD, "node", sources=SOURCES, dims=of)
+    yield amount_figure(
+        f"estimate.energy{suffix}", Quantity(total_uj / UJ_PER_J), "J", METHOD, "node", sources=SOURCES, dims=of
+    )
     stated = [(run.grams, share) for run, share in runs]
     if any(grams is None for grams, _ in stated):
-        amount = Amount(None, reason=UNSTATED)
+        amount = no_quantity(UNSTATED)
     else:
-        amount = Amount(sum((Fraction(grams) * share for grams, share in stated if grams is not None), Fraction(0)))
+        amount = Quantity(sum((Fraction(grams) * share for grams, share in stated if grams is not None), Fraction(0)))
     bases = "; ".join(sorted({run.basis for run, _ in runs}))
     yield amount_figure(
         f"estimate.co2e.lifecycle{suffix}", amount, "g", METHOD, "node", sources=SOURCES, dims=of | {"basis": bases}

@@ -20,15 +20,15 @@ from math import ceil, floor
 from typing import Final
 
 from energy_agent.core.boundary import CounterScope
+from energy_agent.core.quantity import Quantity, no_quantity, sum_of
 from energy_agent.core.units import NS_PER_H, NS_PER_S, UJ_PER_J, split_integer
 from energy_agent.factors.basis import EmissionBoundary
-from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import whole_energy
-from reports.figures.evidence import PeriodEvidence, amount_of, plus
+from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import STAND_IN, Figure, amount_figure, quotient_text, rounded
 from reports.figures.measures._measure import Measure, model_of, project_of
 from reports.figures.measures.carbon import boundary, by_basis, factor_error, factor_ids, located_of
-from reports.figures.uncertainty import product_of
+from reports.figures.uncertainty import times_factor
 from reports.inputs import HostHardware, PowerEstimate, host_of
 from reports.ledger.sums import NOBODY, MeteredNode
 
@@ -189,12 +189,12 @@ def _unmetered_ns(node: MeteredNode, metered_ns: int) -> int:
     return rest_ns if rest_ns > max(NS_PER_S, node.longest_gpu_ns // 1000) else 0
 
 
-def outside_inventory(evidence: PeriodEvidence, site: str) -> Amount:
+def outside_inventory(evidence: PeriodEvidence, site: str) -> Quantity:
     """Energy in uJ that meters of hosts, processors and memory of a site counted and its inventory does not contain."""
     if boundary(evidence, site) != "gpu":
-        return Amount(Fraction(0))
+        return Quantity(Fraction(0))
     rows = [w for w in evidence.sums.wholes if w.site == site and w.device_class in ("host", "part")]
-    return amount_of(whole_energy(rows)) if rows else Amount(None, reason=NO_METER)
+    return whole_energy(rows).quantity if rows else no_quantity(NO_METER)
 
 
 def _outside(evidence: PeriodEvidence) -> Iterator[Figure]:
@@ -223,7 +223,7 @@ def _powers(evidence: PeriodEvidence) -> Iterator[Figure]:
             dims = {"node": hardware.node, "cluster": hardware.cluster, "nodes": str(sum(map(bool, times))),
                     "node_hours": hours, "basis": hardware.basis, "quality": QUALITY, STAND_IN: REPLACED,
                     "component": component}  # fmt: skip
-            amount = Amount(Fraction(power.w), Fraction(power.low_w), Fraction(power.high_w))
+            amount = Quantity(Fraction(power.w), Fraction(power.low_w), Fraction(power.high_w))
             identity = f"estimate.host.power/{component}/{hardware.cluster}/{hardware.node}"
             yield amount_figure(identity, amount, "W", POWER, WITHIN, sources=("hosts",), dims=dims)
 
@@ -234,9 +234,9 @@ def _of(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[
     bases = {site: evidence.sites[site].grid.location for site in sites}
     boundaries = {total.basis.boundary for total in bases.values() if total is not None}
     if len({str(total.basis) for total in bases.values() if total is not None}) > 1:
-        amount = Amount(None, reason=MIXED)
+        amount = no_quantity(MIXED)
     else:
-        amount = plus([_grams(evidence, site, _sum(r for r in rows if r.site == site)) for site in sites])
+        amount = sum_of([_grams(evidence, site, _sum(r for r in rows if r.site == site)) for site in sites])
     name = "lifecycle" if boundaries == {EmissionBoundary.LIFE_CYCLE} else "location"
     ids = factor_ids(evidence.sites[site].grid.location for site in sites)
     yield amount_figure(f"estimate.host.co2e.{name}{suffix}", amount, "g", METHOD, WITHIN, sources=SOURCES,
@@ -253,20 +253,20 @@ def _energy(suffix: str, dims: dict[str, str], rows: Iterable[HostEstimate]) -> 
                   rounded(high, "up"), SOURCES, dims=_marked(dims))  # fmt: skip
 
 
-def _sum(rows: Iterable[HostEstimate]) -> Amount:
+def _sum(rows: Iterable[HostEstimate]) -> Quantity:
     """The sum in uJ. One model errs on all nodes alike, so the bounds add."""
     every = list(rows)
     low, high = (sum((getattr(row, end) for row in every), Fraction(0)) for end in ("low_uj", "high_uj"))
-    return Amount(Fraction(sum(row.uj for row in every)), low, high)
+    return Quantity(Fraction(sum(row.uj for row in every)), low, high)
 
 
-def _grams(evidence: PeriodEvidence, name: str, energy: Amount) -> Amount:
+def _grams(evidence: PeriodEvidence, name: str, energy: Quantity) -> Quantity:
     """The CO2e of an energy in uJ at a site's mean grid intensity."""
     site = evidence.sites[name]
     grams = site.grid.location_g
     if grams is None or not site.grid.uj:
-        return Amount(None, reason=located_of(evidence, name).reason or "no energy was metered")
-    return product_of(energy, grams / site.grid.uj, factor_error(site, site.grid.location))
+        return no_quantity(located_of(evidence, name).reason or "no energy was metered")
+    return times_factor(energy, grams / site.grid.uj, factor_error(site, site.grid.location))
 
 
 def _marked(dims: dict[str, str]) -> dict[str, str]:

@@ -11,8 +11,8 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
+from energy_agent.core.quantity import Quantity
 from energy_agent.core.units import UJ_PER_J
-from energy_agent.site.building.ratio import Amount
 from reports.figures.evidence import PeriodEvidence, SiteEvidence
 from reports.figures.figure import ESTIMATED_J, STAND_IN, Figure, amount_figure, energy_text, quotient_text
 from reports.figures.measures._measure import Measure
@@ -103,7 +103,7 @@ def _state_of_part(difference: RelativeDifference, allowed: Fraction) -> str:
     return PART if difference.value <= allowed else difference.state(allowed)
 
 
-def _recorded(evidence: PeriodEvidence, name: str, within: str) -> Amount:
+def _recorded(evidence: PeriodEvidence, name: str, within: str) -> Quantity:
     """The ledger's energy of the whole period at a boundary, in uJ with its bounds."""
     if not evidence.sites[name].building.invoiced:
         return base(evidence, name)
@@ -111,7 +111,7 @@ def _recorded(evidence: PeriodEvidence, name: str, within: str) -> Amount:
     return evidence.recorded(name, *classes)
 
 
-def _with_error(part: Amount, whole: Amount) -> Amount:
+def _with_error(part: Quantity, whole: Quantity) -> Quantity:
     """A part of an amount: with its own bounds, else with the relative bounds of the whole."""
     if part.value is None or part.low is not None or part.high is not None or not whole.value:
         return part

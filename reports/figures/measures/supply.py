@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Final
 
+from energy_agent.core.quantity import Quantity, about, combined, exactly, no_quantity, sum_by_cause, sum_of
 from energy_agent.factors.basis import EmissionBoundary
-from energy_agent.site.building.ratio import Amount
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure, amount_figure
 from reports.figures.measures._measure import Measure
@@ -29,7 +29,7 @@ from reports.figures.measures.carbon import (
     substitute,
     substitute_dims,
 )
-from reports.figures.uncertainty import bounded, halves, product_of, total_of
+from reports.figures.uncertainty import times_factor
 from reports.inputs import NO_GRID
 
 _Term = tuple[str, EmissionBoundary]
@@ -72,7 +72,7 @@ def _contracts(evidence: PeriodEvidence, name: str, within: str) -> Iterator[Fig
     coverage = evidence.sites[name].grid.coverage
     for claim in () if coverage is None else coverage.claims:
         if claim.covered_uj and claim.technology.may_burn_biomass:
-            grams = Amount(claim.biogenic_grams, reason=UNSTATED if claim.biogenic_grams is None else "")
+            grams = Quantity(claim.biogenic_grams, reason=UNSTATED if claim.biogenic_grams is None else "")
             dims = {"site": name, "contract": claim.contract, "technology": claim.technology.value}
             yield amount_figure(f"biogenic_co2.contract/{name}/{claim.contract}", grams, "g", CONTRACTS, within, dims=dims)
 
@@ -85,7 +85,7 @@ def _figure(evidence: PeriodEvidence, identity: str, terms: list[_Term], within:
     return amount_figure(identity, _sum(evidence, terms), "g", METHOD, within, factor_ids=used, dims=of)
 
 
-def _sum(evidence: PeriodEvidence, terms: list[_Term]) -> Amount:
+def _sum(evidence: PeriodEvidence, terms: list[_Term]) -> Quantity:
     """Grams of several sites and kinds. Energies err by their causes, and so do factors (figures/uncertainty).
 
     Both kinds of one site have the same energy, whose error therefore adds linearly; their factors are independent.
@@ -100,30 +100,28 @@ def _sum(evidence: PeriodEvidence, terms: list[_Term]) -> Amount:
         per_uj = value / energy.value if energy.value else Fraction(0)
         joined = evidence.sites[name].grid.supply.get(kind)
         off = value * factor_error(evidence.sites[name], joined)
-        by_energy = product_of(energy, per_uj, Fraction(0)) if value else Amount(value, value, value)
+        by_energy = times_factor(energy, per_uj, Fraction(0)) if value else exactly(value)
         energies.append((energy_cause(evidence, name), by_energy))
-        factors.append((", ".join(factor_ids([joined])) or f"{name} {kind}", Amount(value, value - off, value + off)))
-    value = sum((amount.value or Fraction(0) for amount in amounts), Fraction(0))
-    (down, up), (less_factor, more_factor) = halves(total_of(energies)), halves(total_of(factors))
-    return bounded(value, (down, less_factor), (up, more_factor))
+        factors.append((", ".join(factor_ids([joined])) or f"{name} {kind}", about(value, off)))
+    return combined(sum_of(amounts).value or Fraction(0), sum_by_cause(energies), sum_by_cause(factors))
 
 
-def _amount(evidence: PeriodEvidence, name: str, kind: EmissionBoundary) -> Amount:
+def _amount(evidence: PeriodEvidence, name: str, kind: EmissionBoundary) -> Quantity:
     """Grams of one kind at one site, without bounds."""
     site = evidence.sites[name]
     if site.inputs is None or not (site.inputs.grid_zone or site.inputs.country):
-        return Amount(None, reason=NO_GRID)
+        return no_quantity(NO_GRID)
     joined = site.grid.supply.get(kind)
     if joined is None or joined.grams is None:
         located = site.grid.location
         if located is not None and located.basis.boundary is EmissionBoundary.LIFE_CYCLE:
-            return Amount(None, reason=CONTAINED)
-        return Amount(None, reason=LACKING[kind])
+            return no_quantity(CONTAINED)
+        return no_quantity(LACKING[kind])
     energy = base(evidence, name)
     if energy.value is None or not site.grid.uj:
         nothing = nothing_of(evidence, name, energy)
-        return Amount(nothing.value, reason=nothing.reason)
-    return Amount(energy.value * joined.grams / site.grid.uj)
+        return Quantity(nothing.value, reason=nothing.reason)
+    return Quantity(energy.value * joined.grams / site.grid.uj)
 
 
 SPEC = Measure("Scope 3, category 3 of the electricity used, and biogenic CO2", figures)

@@ -10,9 +10,9 @@ from fractions import Fraction
 from typing import Final
 
 from energy_agent.core.energy import REQUEST
+from energy_agent.core.quantity import no_quantity
 from energy_agent.core.units import UJ_PER_J
-from energy_agent.site.building.ratio import Amount
-from reports.figures.evidence import PeriodEvidence, amount_of, over, reach
+from reports.figures.evidence import PeriodEvidence, reach
 from reports.figures.figure import Figure, amount_figure
 from reports.figures.measures._measure import Measure, covered, groups, model_of
 from reports.figures.measures.carbon import workload_dims
@@ -122,17 +122,11 @@ def _ratios(
     why = NO_ENERGY if without_energy else ratio.why
     mixed = {shown_name(evidence, t.model) for t in evidence.sums.tokens if who[t.part].mixed}
     reached = reach(evidence, [r for r in rows if r.part in parts])
-    amounts = dict(
-        zip(
-            ("busy", "gpu", "node", "facility"),
-            (amount_of(reached.busy), amount_of(reached.gpu), reached.node, reached.facility),
-            strict=True,
-        )
-    )
     for name, within in ROWS:
-        amount = over(amounts[name], count, why)
+        energy = reached.busy.quantity if name == "busy" else reached.at(name)
+        amount = energy / count if count else no_quantity(why)
         if "model" in dims and any(who[p].mixed or who[p].model in mixed for p in parts):
-            amount = Amount(None, reason="a workload serves several models and its energy is not split between them")
+            amount = no_quantity("a workload serves several models and its energy is not split between them")
         of = dims | {ratio.dimension: str(count)}
         if within == "facility":
             of |= workload_dims(evidence, {r.site for r in rows if r.part in parts})

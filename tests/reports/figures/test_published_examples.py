@@ -12,21 +12,22 @@ from math import sqrt
 
 from energy_agent.core.energy import Method
 from energy_agent.core.meters.facility import MeterEnergy, MeterFacts, Role
+from energy_agent.core.quantity import Quantity, about, bounded, sum_by_cause
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import Basis, EmissionBoundary
 from energy_agent.factors.embodied import EmbodiedEmissions
-from energy_agent.site.building.ratio import Amount, energy, ratio
+from energy_agent.site.building.ratio import energy, ratio
 from reports.figures.sci import FACILITY, sci_per_token
-from reports.figures.uncertainty import bounded, halves, product_of, total_of
+from reports.figures.uncertainty import times_factor
 
 
-def span(value: str, error: str) -> Amount:
+def span(value: str, error: str) -> Quantity:
     middle, off = Fraction(value), Fraction(error)
-    return Amount(middle, middle - off, middle + off)
+    return about(middle, off)
 
 
-def error_of(amount: Amount) -> float:
-    _, up = halves(amount)
+def error_of(amount: Quantity) -> float:
+    _, up = amount.errors
     assert up is not None
     return float(up)
 
@@ -44,15 +45,15 @@ def test_ten_resistors_of_one_standard() -> None:
     calibrated values of the ten resistors are correlated".
     """
     resistors = [span("1000", "0.1")] * 10
-    assert total_of([("standard", each) for each in resistors]).value == 10_000
-    assert error_of(total_of([("standard", each) for each in resistors])) == 1
-    assert round(error_of(total_of([(f"own {n}", each) for n, each in enumerate(resistors)])), 2) == 0.32
+    assert sum_by_cause([("standard", each) for each in resistors]).value == 10_000
+    assert error_of(sum_by_cause([("standard", each) for each in resistors])) == 1
+    assert round(error_of(sum_by_cause([(f"own {n}", each) for n, each in enumerate(resistors)])), 2) == 0.32
 
 
 def test_relative_errors_of_a_product() -> None:
     """JCGM 100:2008, 5.1.6, equation (12): three factors of 10 % each give 17.3 %."""
-    two = product_of(span("10", "1"), Fraction(10), Fraction("0.1"))
-    three = product_of(two, Fraction(10), Fraction("0.1"))
+    two = times_factor(span("10", "1"), Fraction(10), Fraction("0.1"))
+    three = times_factor(two, Fraction(10), Fraction("0.1"))
     assert three.value == 1000
     assert round(error_of(three) / 1000, 3) == 0.173
 

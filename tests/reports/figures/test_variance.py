@@ -5,7 +5,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.site.building.ratio import Amount
+from energy_agent.core.quantity import Quantity, no_quantity
 from reports.figures.variance import FINDING, relative_difference
 
 ENERGIES = st.fractions(min_value=1, max_value=1000, max_denominator=100)
@@ -14,11 +14,11 @@ THRESHOLDS = st.fractions(min_value=Fraction(1, 100), max_value=Fraction(1, 2), 
 SHARES = st.fractions(min_value=0, max_value=1, max_denominator=10)
 
 
-def amount(value: Fraction, error: Fraction) -> Amount:
-    return Amount(value, value * (1 - error), value * (1 + error))
+def amount(value: Fraction, error: Fraction) -> Quantity:
+    return Quantity(value, value * (1 - error), value * (1 + error))
 
 
-def within(of: Amount, share: Fraction) -> Fraction:
+def within(of: Quantity, share: Fraction) -> Fraction:
     assert of.low is not None
     assert of.high is not None
     return of.low + share * (of.high - of.low)
@@ -56,7 +56,7 @@ def test_wider_bounds_create_no_finding(
     one: Fraction, error: Fraction, more: Fraction, other: Fraction, threshold: Fraction
 ) -> None:
     narrow, wide = sorted((error, more))
-    other_amount = Amount(other)
+    other_amount = Quantity(other)
     wider = relative_difference(amount(one, wide), other_amount)
     narrower = relative_difference(amount(one, narrow), other_amount)
     assert wider is not None
@@ -65,5 +65,5 @@ def test_wider_bounds_create_no_finding(
 
 
 def test_no_difference_from_an_amount_that_may_be_0() -> None:
-    assert relative_difference(amount(Fraction(1), Fraction(0)), Amount(Fraction(1), Fraction(0), Fraction(2))) is None
-    assert relative_difference(Amount(None, reason="none"), Amount(Fraction(1))) is None
+    assert relative_difference(amount(Fraction(1), Fraction(0)), Quantity(Fraction(1), Fraction(0), Fraction(2))) is None
+    assert relative_difference(no_quantity("none"), Quantity(Fraction(1))) is None

@@ -191,17 +191,23 @@ def test_no_english_is_left_in_a_whole_report(language: str, whole: list[Facts])
         assert english_in(facts, language) == set()
 
 
+def _targets(node: ast.keyword | ast.Assign) -> set[str | None]:
+    return {node.arg} if isinstance(node, ast.keyword) else {t.id for t in node.targets if isinstance(t, ast.Name)}
+
+
 def reasons() -> set[str]:
     """Why figures are absent, as the code says it; what is filled in is called X."""
     found = set()
     folders = ("figures", "site", "ledger", "frameworks")
     for path in (path for folder in folders for path in (ROOT / "reports" / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.keyword | ast.Assign):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "no_quantity":
+                value = node.args[0]
+            elif isinstance(node, ast.keyword | ast.Assign) and {"reason", "why"} & _targets(node):
+                value = node.value
+            else:
                 continue
-            names = [node.arg] if isinstance(node, ast.keyword) else [t.id for t in node.targets if isinstance(t, ast.Name)]
-            told = (node.value.body, node.value.orelse) if isinstance(node.value, ast.IfExp) else (node.value,)
-            for part in told if {"reason", "why"}.intersection(names) else ():
+            for part in (value.body, value.orelse) if isinstance(value, ast.IfExp) else (value,):
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):
                     found.add(part.value)
                 elif isinstance(part, ast.JoinedStr):

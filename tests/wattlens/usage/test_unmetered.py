@@ -8,11 +8,10 @@ from dataclasses import replace
 import pytest
 
 from energy_agent.core.energy import State
+from energy_agent.core.quantity import no_quantity
 from energy_agent.ledger import chain
 from energy_agent.ledger.rows.kinds import CELL_NS
-from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import UNSEEN, BoundedEnergy
-from reports.figures.evidence import amount_of
 from reports.figures.figure import energy_figure
 from tests.energy_agent.accounting import test_accountant
 from tests.energy_agent.accounting.test_absent_sensors import Boards
@@ -74,7 +73,7 @@ def test_usage_has_bounds_and_a_reason_and_no_joules(node, by):
     rows = {row.key.name.split("-")[-1]: row for row in usage.rows}
     assert [rows[name].energy.unseen for name in "012"] == [False, True, True]
     assert (rows["1"].energy.low_uj, rows["1"].energy.high_uj, rows["2"].energy.high_uj) == (0, BOUND_UJ, None)
-    assert rows["1"].cost == Amount(None, reason=UNSEEN)
+    assert rows["1"].cost == no_quantity(UNSEEN)
     assert usage.total.energy.energy_uj == 4 * 300_000_000
     file = io.StringIO()
     write_usage_json(usage, file)
@@ -118,7 +117,7 @@ def test_a_job_on_gpus_without_sensor_has_time_and_a_reason_and_no_joules(by_dev
     text = "\n".join(text_lines(report))
     assert re.search(rf"Energy +-  {UNSEEN}; 0 J to {high}\n", text)
     assert "GPU time" in text
-    assert report.joules_per_step == Amount(None, reason=UNSEEN)
+    assert report.joules_per_step == no_quantity(UNSEEN)
     file = io.StringIO()
     write_json(report, file)
     document = json.loads(file.getvalue())
@@ -135,5 +134,5 @@ def test_figures_of_a_report_are_absent_with_bounds():
     energy = BoundedEnergy(gap_uj=BOUND_UJ)
     figure = energy_figure("energy.gpu/site/a", energy, "none", "gpu")
     assert (figure.value, figure.reason, figure.low, figure.high) == (None, UNSEEN, 0, 3360)
-    assert amount_of(energy) == Amount(None, reason=UNSEEN)
-    assert amount_of(BoundedEnergy()).value == 0
+    assert energy.quantity == no_quantity(UNSEEN)
+    assert BoundedEnergy().quantity.value == 0

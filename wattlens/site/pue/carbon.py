@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.meters.facility import Position
+from energy_agent.core.quantity import Quantity, exactly, no_quantity
 from energy_agent.core.units import NS_PER_S
 from energy_agent.factors import by_year
 from energy_agent.factors.join import CarbonTotal, IntensitySource, join, of_series
@@ -19,7 +20,7 @@ from energy_agent.runtime.clock import RealClock
 from energy_agent.site.building import contracts, tariffs
 from energy_agent.site.building.gaps import MeterFill, grid_cells
 from energy_agent.site.building.pue import made_terms, per_it_kwh, total_terms
-from energy_agent.site.building.ratio import Amount, Terms, energy, ratio
+from energy_agent.site.building.ratio import Terms, energy, ratio
 from energy_agent.site.building.water import water_in
 from energy_agent.site.config.contracts import ended
 from energy_agent.site.config.grid import GridBase, grid_specs
@@ -62,7 +63,7 @@ def with_others(
     zone = ZoneInfo(config.site.time_zone)
     others, notes = dict(statement.others), dict(statement.notes)
     if at is None:
-        others["WUE"] = others["CUE"] = Amount(None, reason="IT energy was not metered by a PUE's category")
+        others["WUE"] = others["CUE"] = no_quantity("IT energy was not metered by a PUE's category")
     else:
         others["WUE"], notes["WUE"] = _wue(statement, at, config, zone)
         others["CUE"], notes["CUE"] = _cue(
@@ -75,14 +76,14 @@ def with_others(
     return replace(statement, others=others, notes={name: note for name, note in notes.items() if note})
 
 
-def _wue(statement: PueStatement, at: Position, config: SiteBase, zone: ZoneInfo) -> tuple[Amount, str]:
+def _wue(statement: PueStatement, at: Position, config: SiteBase, zone: ZoneInfo) -> tuple[Quantity, str]:
     if not config.water:
-        return Amount(None, reason="the site's file has no water"), ""
+        return no_quantity("the site's file has no water"), ""
     used = water_in([row.use(zone) for row in config.water], statement.start_ns, statement.end_ns)
     if used.known < 1:
-        return Amount(None, reason=f"water is known for {float(used.known):.1%} of the window"), ""
+        return no_quantity(f"water is known for {float(used.known):.1%} of the window"), ""
     if len(used.categories) > 1:
-        return Amount(None, reason="water of several categories in one window"), ""
+        return no_quantity("water of several categories in one window"), ""
     (category,), liters = used.categories, used.liters
     relative = used.bound / liters if liters else Fraction(0)
     return per_it_kwh(liters, relative, statement.meters, at), f"category {category}, liters: {float(liters):,.0f}"
@@ -99,20 +100,20 @@ def _cue(
     zone: ZoneInfo,
     *,
     accept_old: bool,
-) -> tuple[Amount, str]:
+) -> tuple[Quantity, str]:
     """Return CUE from grid energy, cell by cell. On-site generation has no direct emissions; its life cycle is unknown."""
     if grid.zone is None and grid.country is None:
-        return Amount(None, reason="the site's file names neither grid.zone nor grid.country"), ""
+        return no_quantity("the site's file names neither grid.zone nor grid.country"), ""
     if not cells:
-        return Amount(None, reason="no meter of role total was read"), ""
+        return no_quantity("no meter of role total was read"), ""
     try:
         sources, lacking = _sources(grid, cells, state, now_ns, zone, accept_old=accept_old)
         joined = join(cells, sources)
     except (UsageError, WattlensError) as error:
-        return Amount(None, reason=str(error)), ""
+        return no_quantity(str(error)), ""
     if joined.grams is None:
         hours = sum(s.hours for s in joined.statements if s.grams is None)
-        return Amount(None, reason=f"no intensity is known for {float(hours):.1f} h of the window{lacking}"), ""
+        return no_quantity(f"no intensity is known for {float(hours):.1f} h of the window{lacking}"), ""
     own_kwh = sum(statement.meters[m].measured_uj + statement.meters[m].imputed_uj for m in terms) / 3.6e12
     own = f"; {own_kwh:,.1f} kWh generated on site counted at 0 g" if own_kwh else ""
     bounds = "; no bounds: the error of its factors is not stated"
@@ -158,19 +159,19 @@ def _describe_sources(joined: CarbonTotal) -> str:
 
 def _ref(
     statement: PueStatement, config: SiteBase, cells: Mapping[int, int], terms: Terms, now_ns: int, zone: ZoneInfo
-) -> tuple[Amount, str]:
+) -> tuple[Quantity, str]:
     """What was made here and used, and what contracts cover of the rest, over the total; contracts never cover the first."""
     try:
         today, boundary = datetime.fromtimestamp(now_ns // NS_PER_S, zone).date(), config.the_grid.basis.boundary
         lots = [lot for contract in config.contracts for lot in contract.lots(zone, today, boundary)]
     except UsageError as error:
-        return Amount(None, reason=str(error)), ""
+        return no_quantity(str(error)), ""
     whole = total_terms({m: e.facts for m, e in statement.meters.items()})
-    total = energy(statement.meters, whole) if whole else Amount(None, reason="no meter of role total")
+    total = energy(statement.meters, whole) if whole else no_quantity("no meter of role total")
     if total.value is None or not cells:
-        return Amount(None, reason=total.reason or "no meter of role total was read"), ""
+        return no_quantity(total.reason or "no meter of role total was read"), ""
     coverage = contracts.cover(cells, lots, config.the_grid.zone or "", min(cells), max(cells) + CELL_NS)
-    here = ratio(statement.meters, terms, whole) if terms else Amount(Fraction(0), Fraction(0), Fraction(0))
+    here = ratio(statement.meters, terms, whole) if terms else exactly(0)
 
     def share(of: Fraction | None, own: Fraction | None) -> Fraction | None:
         return None if of is None or own is None or of <= 0 else min(Fraction(1), own + coverage.renewable_uj / of)
@@ -178,14 +179,14 @@ def _ref(
     unused = [f"{c.contract}: {uj / 3.6e12:,.1f} kWh {why}" for c in coverage.claims for why, uj in c.unused.items() if uj]
     own_kwh = sum(statement.meters[m].measured_uj + statement.meters[m].imputed_uj for m in terms) / 3.6e12
     matched = f"{coverage.renewable_uj / 3.6e12:,.1f} kWh by contract, {own_kwh:,.1f} kWh generated on site"
-    amount = Amount(share(total.value, here.value), share(total.high, here.low), share(total.low, here.high), here.reason)
+    amount = Quantity(share(total.value, here.value), share(total.high, here.low), share(total.low, here.high), here.reason)
     return amount, "; ".join([matched, *unused])
 
 
 def _cost(statement: PueStatement, config: SiteBase, cells: Mapping[int, int], bought: Terms, zone: ZoneInfo) -> str:
     """What the energy from the grid cost, each cell at its price; its bounds are those of the meters."""
     costs = tariffs.cost(cells, [each.tariff for each in ended(config.tariffs)], zone)
-    amount = energy(statement.meters, bought) if bought else Amount(None)
+    amount = energy(statement.meters, bought) if bought else Quantity(None)
     priced_uj = sum(cells.values())
     sums = []
     for currency, money in sorted(costs.by_currency.items()):

@@ -7,8 +7,8 @@ from typing import Any
 
 from energy_agent.core.energy import Gap
 from energy_agent.core.meters.facility import MeterEnergy, Position
+from energy_agent.core.quantity import Quantity, no_quantity
 from energy_agent.site.building.pue import COVERED, EnergyFlow, Pue, best, by_position, losses, parts, shares, stated_pue
-from energy_agent.site.building.ratio import Amount
 from energy_agent.site.windows import PueValue
 
 UJ_PER_KWH = 3_600_000_000_000
@@ -26,7 +26,7 @@ class PueStatement:
     pues: tuple[Pue, ...]
     parts: tuple[EnergyFlow, ...]
     losses: tuple[EnergyFlow, ...]
-    others: Mapping[str, Amount]
+    others: Mapping[str, Quantity]
     meters: Mapping[str, MeterEnergy]
     simulated: bool
     notes: Mapping[str, str] = field(default_factory=dict)
@@ -91,7 +91,7 @@ def _estimate(measured: Pue | None, around: PueContext) -> Pue | None:
 def _nothing(position: Position | None, zone: str) -> Pue:
     where = (f" at {position}" if position else "") + (f" in {zone}" if zone else "")
     reason = f"no meter of role it{where}, and no stated PUE with IT energy for an estimate (pue.value of --config, --nodes)"
-    return Pue("pPUE" if zone else "iPUE", 0, Amount(None, reason=reason))
+    return Pue("pPUE" if zone else "iPUE", 0, no_quantity(reason))
 
 
 def gaps(meters: Mapping[str, MeterEnergy]) -> list[tuple[str, Gap]]:
@@ -138,7 +138,7 @@ def as_json(statement: PueStatement) -> dict[str, Any]:
     }
 
 
-def amount_json(amount: Amount, unit: Fraction = Fraction(1)) -> dict[str, str | None]:
+def amount_json(amount: Quantity, unit: Fraction = Fraction(1)) -> dict[str, str | None]:
     """A number with its bounds as text; absent is null with its reason."""
     fields: dict[str, str | None] = {
         name: None if value is None else text(value / unit)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime, tzinfo
 from fractions import Fraction
 
+from energy_agent.core.quantity import Quantity
 from energy_agent.site.building.pue import EnergyFlow, Pue
-from energy_agent.site.building.ratio import Amount
 from wattlens.site.pue.statement import UJ_PER_KWH, PueStatement, gaps
 
 _WHERE = {1: "at the output of the UPS", 2: "at the output of the PDUs", 3: "at the input of the IT equipment"}
@@ -94,7 +94,7 @@ def _row(part: EnergyFlow, total: Fraction) -> tuple[str, str, str, str, str] | 
     return part.name, _kwh(kwh), "?" if low is None else _kwh(low), "?" if high is None else _kwh(high), share
 
 
-def _amount(amount: Amount) -> str:
+def _amount(amount: Quantity) -> str:
     if amount.value is None:
         return f"absent: {amount.reason}"
     if amount.low is None and amount.high is None:
