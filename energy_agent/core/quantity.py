@@ -1,4 +1,4 @@
-"""A number with its 95 % bounds, or the reason why there is none. Pure, exact: integers and fractions.
+"""A number with its 95 % bounds, or the reason for its absence. Pure, exact: integers and fractions.
 
 How the errors of two quantities are related is never assumed: each operation on two says it, or takes it as an argument.
 Independent errors combine as the root of the summed squares (JCGM 100:2008, 5.1.2; relative ones of a product 5.1.6). Errors

@@ -9,7 +9,7 @@ Process = Literal["agent", "site"]
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class SnapshotField:
     """Where a snapshot has a signal that is one number of one object; other signals are computed in `exposition`.
 
     Args:
@@ -44,7 +44,7 @@ class Signal:
     behaviour: str = ""
     process: Process = "agent"
     reserved: bool = False
-    value: Value | None = None
+    value: SnapshotField | None = None
 
     @property
     def metric(self) -> str:

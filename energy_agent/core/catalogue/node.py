@@ -8,7 +8,7 @@ and pod are joined from the `_info` families, so that frequently updated series 
 from collections.abc import Callable
 from typing import Any, Literal
 
-from energy_agent.core.catalogue.metric import Kind, Signal, Value
+from energy_agent.core.catalogue.metric import Kind, Signal, SnapshotField
 from energy_agent.core.catalogue.site import SITE
 from energy_agent.core.units import hertz, milli, percent, real
 
@@ -83,7 +83,7 @@ def _reading(
     behaviour: str = _READING,
 ) -> Signal:
     """What the driver reports of a GPU: every second a field of `DeviceSample`, once a fact of `DeviceInfo`."""
-    return Signal(name, "gauge", unit, text, GPU, behaviour, value=Value(of, field, write))
+    return Signal(name, "gauge", unit, text, GPU, behaviour, value=SnapshotField(of, field, write))
 
 
 def _health(
@@ -98,7 +98,7 @@ def _health(
     behaviour: str = _HEALTH,
 ) -> Signal:
     """What is read seldom of a GPU: a quantity of its health."""
-    return Signal(name, kind, unit, text, labels, behaviour, value=Value("health", quantity, write))
+    return Signal(name, kind, unit, text, labels, behaviour, value=SnapshotField("health", quantity, write))
 
 
 CATALOGUE: tuple[Signal, ...] = (
@@ -315,20 +315,20 @@ CATALOGUE: tuple[Signal, ...] = (
            "Steps of a training workload, by phase: training, evaluation, ...; a step of all its ranks counts once.",
            (*WORKLOAD, "phase"), "Starts at 0 when first seen; stays holders.retention_s (15 minutes) after its end."),
     Signal("requests_total", "counter", "", "Requests that the workload's inference servers finished.", (*WORKLOAD, "model"),
-           _SERVED, value=Value("server", "requests")),
+           _SERVED, value=SnapshotField("server", "requests")),
     Signal("requests_aborted_total", "counter", "",
            "Requests that the workload's inference servers ended before they were finished.", (*WORKLOAD, "model"), _SERVED,
-           value=Value("server", "aborted")),
+           value=SnapshotField("server", "aborted")),
     Signal("requests_running", "gauge", "", "Requests that run on the workload's inference servers.", (*WORKLOAD, "model"),
            _SERVED_NOW),
     Signal("requests_waiting", "gauge", "", "Requests that wait in the queues of the workload's inference servers.",
            (*WORKLOAD, "model"), _SERVED_NOW),
     Signal("engine_steps_total", "counter", "", "Steps of the workload's engines; each step processes one batch.",
-           (*WORKLOAD, "model"), _SERVED, value=Value("server", "steps")),
+           (*WORKLOAD, "model"), _SERVED, value=SnapshotField("server", "steps")),
     Signal("draft_tokens_total", "counter", "", "Draft tokens of speculative decoding.", (*WORKLOAD, "model"), _SERVED,
-           value=Value("server", "drafts")),
+           value=SnapshotField("server", "drafts")),
     Signal("accepted_draft_tokens_total", "counter", "", "Draft tokens that the model accepted, as generated tokens.",
-           (*WORKLOAD, "model"), _SERVED, value=Value("server", "accepted")),
+           (*WORKLOAD, "model"), _SERVED, value=SnapshotField("server", "accepted")),
     Signal("time_to_first_token_seconds", "histogram", "seconds",
            "Time to first token in seconds, with the same definition for every inference server and the buckets that all "
            "its engines have.",
@@ -473,17 +473,19 @@ CATALOGUE: tuple[Signal, ...] = (
            "Appears with the first poll."),
     # Ledger
     Signal("ledger_journal_bytes", "gauge", "bytes", "Size of the journal on disk.", (), _ALWAYS,
-           value=Value("ledger", "journal_bytes")),
-    Signal("ledger_entries_total", "counter", "", "Entries recorded.", (), _JOURNAL, value=Value("ledger", "entries_total")),
+           value=SnapshotField("ledger", "journal_bytes")),
+    Signal("ledger_entries_total", "counter", "", "Entries recorded.", (), _JOURNAL,
+           value=SnapshotField("ledger", "entries_total")),
     Signal("ledger_commits_total", "counter", "", "Commits to the journal.", (), _JOURNAL,
-           value=Value("ledger", "commits_total")),
+           value=SnapshotField("ledger", "commits_total")),
     Signal("ledger_commit_failures_total", "counter", "", "Failed commits, which are retried.", (), _JOURNAL,
-           value=Value("ledger", "commit_failures_total")),
-    Signal("ledger_segments_total", "counter", "", "Segments closed.", (), _JOURNAL, value=Value("ledger", "segments_total")),
+           value=SnapshotField("ledger", "commit_failures_total")),
+    Signal("ledger_segments_total", "counter", "", "Segments closed.", (), _JOURNAL,
+           value=SnapshotField("ledger", "segments_total")),
     Signal("ledger_writable", "gauge", "", "1 if the journal can be written, else 0.", (), _ALWAYS),
     Signal("ledger_journals_moved_aside", "gauge", "",
            "Journals in the state folder that were damaged or of another format, and were moved aside.", (), _ALWAYS,
-           value=Value("ledger", "moved_aside")),
+           value=SnapshotField("ledger", "moved_aside")),
     Signal("ledger_last_commit_timestamp_seconds", "gauge", "seconds", "Time of the last commit to the journal, UTC.", (),
            "Appears with the first commit."),
     # The agent's own state and cost
@@ -516,6 +518,6 @@ def metric(name: str) -> str:
     return signal.metric
 
 
-def values_of(kind: str) -> tuple[tuple[str, Value], ...]:
+def values_of(kind: str) -> tuple[tuple[str, SnapshotField], ...]:
     """Name and value of the signals that have one of this kind."""
     return tuple((signal.name, signal.value) for signal in CATALOGUE if signal.value is not None and signal.value.of == kind)
