@@ -78,7 +78,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python compiler
 	@echo "Installing Wattlens and its packages into $(VENV): about a minute and 700 MB"
-	@$(INSTALL) -e '.[facility,reports,tui]'
+	@$(INSTALL) -e '.[completion,facility,reports]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python compiler

@@ -14,7 +14,7 @@ _HEAD = """# Commands
 
 Written by `make docs` from the program; do not edit. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, with a line
 for each error. `--json` prints JSON on standard output; `wattlens measure`, whose standard output is the command's, has
-`--out FILE`. `wattlens completion bash` prints a completion script, also for zsh and fish.
+`--out FILE`. With the extra `completion`, `wattlens completion bash` prints a completion script, also for zsh and fish.
 
 """
 

@@ -34,11 +34,14 @@ from wattlens.demo import headline
 from wattlens.demo import result as demo_result
 from wattlens.demo import site as demo_site
 from wattlens.demo.child import child
-from wattlens.demo.live import LiveDisplay, LiveText
+from wattlens.demo.live import NamedHistory, describe
 from wattlens.demo.places import listen_error, make_folder, shell_command, short_path
 from wattlens.demo.proof import proven
-from wattlens.scrape.access import read_page
-from wattlens.scrape.response import ScrapeResponse
+from wattlens.scrape.access import AgentAccess
+from wattlens.top.agent import TopAgent, TopReader
+from wattlens.top.local import LocalReader
+from wattlens.top.run import show, simulated_library
+from wattlens.top.screen import can_draw
 
 BLOCK_S = 4.0
 START_S = 20.0  # the plan of blocks, which is analysed at its end alone, leaves so much until steering begins, and for delays
@@ -46,6 +49,7 @@ GROUP = "serving"
 CLEAN_S = 2.0
 NODE_PERIOD_S = 1.0  # a minute is short: two readings of a slower meter would leave a tenth of it without the node
 NODE_MAX_W = 12_000
+LINE_READINGS = 5  # seconds between lines without a terminal
 COOLING_LAG_S = 15.0  # of a small machine room, so that a minute shows it
 
 
@@ -209,28 +213,37 @@ def _find_url(stage: _Stage) -> bool:
 
 
 def _watch(stage: _Stage, agent: subprocess.Popen[bytes], stopping: list[int]) -> None:
+    """Show readings until the end, on a terminal as `wattlens top` does, else in a line every few seconds."""
     options = stage.options
     _say(options, f"metrics of the agent: {stage.url}")
-    view = LiveText(stage.serving["identity"], stage.names)
-    screen = LiveDisplay(options.live and not options.as_json)
     end_s = None if options.seconds is None else time.monotonic() + options.seconds
-    try:
-        while not stopping and (end_s is None or time.monotonic() < end_s):
-            time.sleep(1.0)
-            if agent.poll() is not None:
-                raise WattlensError(f"the agent exited with code {agent.returncode}; see {stage.out / 'agent.log'}")
-            if not stage.node.running:
-                raise WattlensError(f"the simulated node exited; data up to then is in {stage.state}")
-            try:
-                page: ScrapeResponse = read_page(stage.url, time.monotonic())
-            except (HttpError, ValueError):
-                continue  # not ready yet
-            view.site = stage.site.now()
-            left = "serving" if end_s is None else f"{max(0, end_s - time.monotonic()):.0f} s left"
-            if not options.as_json:
-                screen.show(f"Wattlens demo, simulated node ({left})", view, page)
-    finally:
-        screen.close()
+
+    def caption() -> str | None:
+        if agent.poll() is not None:
+            raise WattlensError(f"the agent exited with code {agent.returncode}; see {stage.out / 'agent.log'}")
+        if not stage.node.running:
+            raise WattlensError(f"the simulated node exited; data up to then is in {stage.state}")
+        if stopping or (end_s is not None and time.monotonic() >= end_s):
+            return None
+        left = "serving" if end_s is None else f"{end_s - time.monotonic():.0f} s left"
+        return f"Wattlens demo, simulated node ({left})   {stage.site.now()}"
+
+    reader = TopReader.of(TopAgent(AgentAccess(stage.url), agent, stage.out / "agent.log"))
+    history, readings = NamedHistory(names=stage.names), 0
+    if options.live and not options.as_json and can_draw():
+        frame, local = history.add(reader.read_first()), LocalReader(simulated_library(stage.node.directory))
+        local.follow(frame)
+        show(reader, history, frame, local, 1.0, caption)
+        return
+    while (text := caption()) is not None:
+        time.sleep(1.0)
+        try:
+            frame = history.add(reader.read())
+        except (HttpError, ValueError):
+            continue  # not ready yet
+        if not options.as_json and readings % LINE_READINGS == 0:
+            print(f"{text}   {describe(frame, stage.names[stage.serving['identity']])}", flush=True)
+        readings += 1
 
 
 def _conclude(stage: _Stage, restored: bool) -> int:

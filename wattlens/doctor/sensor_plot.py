@@ -1,17 +1,16 @@
 """Plots of a GPU's sensors for a terminal: what each showed around the largest step, and how long its ticks are."""
 
-import sys
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from energy_agent.metering.sensors.traces import Row
 from wattlens.top.graph import draw_area
+from wattlens.top.screen import can_style, style_line
 from wattlens.top.text import Line
 
 _SPAN_MS = 2000.0
 _BINS = 30
-_STYLES = {"low": "green", "mid": "yellow", "high": "red"}
 
 
 def draw(changes: Mapping[str, Sequence[Row]], width: int, *, unicode: bool) -> list[Line]:
@@ -57,17 +56,6 @@ def _ticks(name: str, rows: Sequence[Row], *, unicode: bool) -> list[Line]:
 
 
 def show(lines: Sequence[Line]) -> None:
-    """Print lines, in colour on a terminal if `rich` is installed."""
-    if sys.stdout.isatty():
-        try:
-            from rich.console import Console
-            from rich.text import Text
-        except ImportError:
-            pass
-        else:
-            console = Console(highlight=False)
-            for line in lines:
-                console.print(Text.assemble(*((text, _STYLES.get(style, style)) for style, text in line)), soft_wrap=True)
-            return
+    """Print lines, in colour on a terminal."""
     for line in lines:
-        print("".join(text for _, text in line).rstrip())
+        print(style_line(line) if can_style() else "".join(text for _, text in line).rstrip())

@@ -24,6 +24,7 @@ from wattlens.top.history import MetricsHistory, is_later
 from wattlens.top.local import LocalReader
 from wattlens.top.metrics import MetricsResponse
 from wattlens.top.screen import FullScreen, can_draw, has_unicode
+from wattlens.top.text import Line, fit
 
 TIMEOUT_S = 3.0
 STALE_S = 5.0  # older numbers are not shown
@@ -54,15 +55,15 @@ def run_top(options: TopOptions) -> int:
         history = MetricsHistory()
         first = reader.read_first()
         frame = history.add(first)
-        local = LocalReader(_simulated_library(options.simulate) if frame.node.simulated else None)
+        local = LocalReader(simulated_library(options.simulate) if frame.node.simulated else None)
         local.follow(frame)
         if options.as_json or options.once or not can_draw():
             return _print(options, reader, history, first, local)
-        _show(options, reader, history, frame, local)
+        show(reader, history, frame, local, options.interval_s)
     return 0
 
 
-def _simulated_library(simulate: Path | None) -> Path:
+def simulated_library(simulate: Path | None) -> Path:
     """The NVML library of the simulated node; NVML calls of this process then see that node."""
     from energy_agent.sim.node import SimulatedNode, default_directory
 
@@ -125,16 +126,26 @@ class PollingThread:
                 self.ring()
 
 
-def _show(options: TopOptions, reader: TopReader, history: MetricsHistory, frame: TopFrame, local: LocalReader) -> None:
+def show(
+    reader: TopReader,
+    history: MetricsHistory,
+    frame: TopFrame,
+    local: LocalReader,
+    interval_s: float,
+    caption: Callable[[], str | None] = lambda: "",
+) -> None:
+    """Show readings until `q`, a signal, or None from `caption`, which is a line above the others unless it is empty."""
     view, fresh, shown_s = ViewSettings(unicode=has_unicode()), frame, time.monotonic()
     with FullScreen() as screen:
-        polling = PollingThread(reader, options.interval_s, screen.ring)
+        polling = PollingThread(reader, interval_s, screen.ring)
         start_thread(threading.Thread(target=polling.run, name="responses", daemon=True))
         start_thread(threading.Thread(target=local.run, name="local", daemon=True))
         try:
-            while not screen.stopping:
+            while not screen.stopping and (text := caption()) is not None:
                 columns, lines = screen.size()
-                screen.show(draw(frame, view, columns, lines))
+                above: list[Line] = [[("bold", fit(text, columns))]] if text else []
+                lines -= len(above)
+                screen.show([*above, *draw(frame, view, columns, lines)])
                 for key in screen.wait(5.0):
                     if key in ("q", "Q"):
                         return
@@ -147,7 +158,7 @@ def _show(options: TopOptions, reader: TopReader, history: MetricsHistory, frame
                     if isinstance(result, MetricsResponse):
                         fresh, shown_s = history.add(result), result.t_s
                         local.follow(fresh)
-                if time.monotonic() - shown_s > STALE_S + options.interval_s:
+                if time.monotonic() - shown_s > STALE_S + interval_s:
                     trouble = trouble or "no response in time"
                 elif not view.trouble:
                     trouble = ""  # one late response is not reported

@@ -32,9 +32,20 @@ def has_unicode() -> bool:
     return "utf-8" in locale.lower() or "utf8" in locale.lower()
 
 
+def can_style() -> bool:
+    """Whether standard output is a terminal that understands colours and cursor movements."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "")
+
+
 def can_draw() -> bool:
-    """Whether there is a terminal at both ends that understands cursor movements."""
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "")
+    """Whether there is such a terminal at both ends."""
+    return sys.stdin.isatty() and can_style()
+
+
+def style_line(line: Line) -> str:
+    """The line with the terminal's codes for its styles."""
+    codes = _PLAIN if os.environ.get("NO_COLOR") else STYLES
+    return "".join(f"\x1b[{codes[style]}m{text}\x1b[0m" if codes.get(style) else text for style, text in line)
 
 
 class FullScreen:
@@ -43,7 +54,6 @@ class FullScreen:
     def __init__(self) -> None:
         self.stopping = False
         self._out, self._in = sys.stdout.fileno(), sys.stdin.fileno()
-        self._styles = _PLAIN if os.environ.get("NO_COLOR") else STYLES
         self._old_mode: list[Any] = []
         self._old_handlers: dict[int, Any] = {}
         self._bell_r, self._bell_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -95,7 +105,7 @@ class FullScreen:
     def show(self, lines: Sequence[Line]) -> None:
         """Draw a frame: only the lines that changed, in one write, so that nothing flickers over a slow link."""
         size = self.size()
-        texts = ["".join(self._span(style, text) for style, text in line) for line in lines]
+        texts = [style_line(line) for line in lines]
         if size != self._size:
             self._size, self._drawn = size, []
         out = "" if self._drawn else "\x1b[2J"
@@ -106,10 +116,6 @@ class FullScreen:
             out += f"\x1b[{n + 1};1H\x1b[0m\x1b[2K"
         self._drawn = texts
         self._write(out)
-
-    def _span(self, style: str, text: str) -> str:
-        code = self._styles.get(style, "")
-        return f"\x1b[{code}m{text}\x1b[0m" if code else text
 
     def _keys(self, data: str) -> list[str]:
         text, keys = self._rest + data, []

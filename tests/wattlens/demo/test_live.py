@@ -1,65 +1,65 @@
-"""The live view: rows fit a terminal of 80 columns, what is absent says so, and no name reaches the terminal raw."""
+"""The demo's readings: names of the scenario, a line without a terminal, and a caption above the screen of `wattlens top`."""
 
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from energy_agent.core.text import is_printable
 from energy_agent.web.server import WebServer
 from tests.energy_agent.web.test_server import Still
-from tests.snapshots import Player, uuid
-from wattlens.demo.live import NARROW, LiveText
-from wattlens.scrape.access import read_page
-from wattlens.scrape.response import ScrapeResponse
+from tests.snapshots import Player
+from tests.wattlens.top.frames import play, response_at
+from tests.wattlens.top.test_run import Terminal, is_restored
+from wattlens.demo.live import NamedHistory, describe
 
-NAMES = {uuid(gpu): f"GPU {gpu}" for gpu in range(8)}
+SHOW = """
+import sys
+from wattlens.demo.live import NamedHistory
+from wattlens.scrape.access import AgentAccess
+from wattlens.top.agent import TopAgent, TopReader
+from wattlens.top.local import LocalReader
+from wattlens.top.run import show
+reader, history = TopReader.of(TopAgent(AgentAccess(sys.argv[1]))), NamedHistory(names={"chat": "my model"})
+captions = iter(["\\u0397 demo, 2 s left" * 9, "demo, 1 s left"])
+show(reader, history, history.add(reader.read_first()), LocalReader(), 1.0, lambda: next(captions, None))
+"""
+
+
+def test_workloads_have_the_names_of_the_scenario() -> None:
+    history = NamedHistory(names={"chat": "my model"})
+    for step in (1000, 1100):
+        frame = history.add(response_at(Player(lost={2}), step))
+    assert {workload.name for workload in frame.workloads} == {"train", "my model"}
+    assert {name for gpu in frame.gpus for name in gpu.workloads} == {"train", "my model"}
+    # 96 tokens and 60 J (12 J of it idle) a step, a hundred steps in ten seconds
+    assert describe(frame, "my model").endswith("W   my model: 960 tokens/s, 0.625 J/token")
+
+
+def test_missing_readings_are_named() -> None:
+    frame = play(Player(), seconds=0)
+    silent = replace(frame, node=replace(frame.node, power_w=None))
+    assert describe(silent, "chat") == "all GPUs: no reading   chat: no tokens measured now"
+
+
+@pytest.mark.parametrize("name", ["evil\x1b[2J\x07", "a\nb"])
+def test_a_hostile_name_cannot_write_to_the_terminal(name: str) -> None:
+    frame = NamedHistory(names={"chat": name}).add(response_at(Player(), 1000))
+    assert all(is_printable(workload.name) for workload in frame.workloads)
 
 
 @pytest.fixture
-def pages() -> Iterator[tuple[ScrapeResponse, ScrapeResponse]]:
-    """Two readings of a page, ten seconds of the player apart; GPU 2 is lost."""
-    player, step = Player(lost={2}), [5]
-    with WebServer("127.0.0.1", 0, lambda: player.at(step[0]), Still()) as server:
-        url = f"http://127.0.0.1:{server.port}/metrics"
-        first = read_page(url, 0.0, within_s=60)
-        step[0] = 105
-        yield first, read_page(url, 10.0, within_s=60)
+def terminal() -> Iterator[Terminal]:
+    with WebServer("127.0.0.1", 0, Player().now, Still()) as server:
+        running = Terminal(f"http://127.0.0.1:{server.port}/metrics", command=(sys.executable, "-c", SHOW))
+        yield running
+        running.close()
 
 
-@pytest.mark.parametrize("width", [NARROW, 136])
-def test_no_line_is_wider_than_the_frame(pages: tuple[ScrapeResponse, ScrapeResponse], width: int) -> None:
-    view = LiveText("chat", NAMES, width)
-    lines = [view.header(), *view.lines(pages[1]), *view.footer(pages[1])]
-    assert len(lines) == 1 + 8 + 1
-    assert max(map(len, lines)) <= width
-    column = view.header().index("steering")
-    steering = {line[column:] for line in view.lines(pages[1]) if "absent" not in line}
-    assert steering == {"<=1410 MHz", "not steered"}
-
-
-def test_a_lost_gpu_says_so_and_shows_no_number(pages: tuple[ScrapeResponse, ScrapeResponse]) -> None:
-    assert LiveText("chat", NAMES).lines(pages[1])[2].strip() == "2 no response; its series are absent"
-
-
-def test_the_footer_is_what_the_player_did(pages: tuple[ScrapeResponse, ScrapeResponse]) -> None:
-    view = LiveText("chat", {"chat": "my model"})
-    assert "no tokens measured now" in view.footer(pages[0])[0]
-    # 96 tokens and 60 J (12 J of it idle) a step, a hundred steps in ten seconds
-    assert "my model: 960 tokens/s, 0.625 J/token" in view.footer(pages[1])[0]
-
-
-def test_large_energies_stay_in_their_column() -> None:
-    page = ScrapeResponse(0.0, {"wattlens_gpu_up": {(("gpu", "0"), ("uuid", "U")): 1.0}})
-    page.samples["wattlens_gpu_energy_joules_total"] = {(("method", "counter"), ("uuid", "U")): 5e9}
-    (line,) = LiveText("", {}).lines(page)
-    assert "5,000 MJ" in line
-    assert "none" in line
-
-
-@pytest.mark.parametrize("name", ["evil\x1b[2J\x07", "a\nb", "x" * 500])
-def test_a_hostile_name_cannot_write_to_the_terminal(name: str) -> None:
-    page = ScrapeResponse(0.0, {"wattlens_gpu_up": {(("gpu", "0"), ("uuid", "U")): 1.0}})
-    page.samples["wattlens_workload_energy_joules_total"] = {(("uuid", "U"), ("workload", name)): 1.0}
-    (line,) = LiveText("", {}).lines(page)
-    assert is_printable(line)
-    assert len(line) <= NARROW
+def test_the_caption_is_the_first_line_and_its_end_ends_the_view(terminal: Terminal) -> None:
+    terminal.until("\x1b[1;1H\x1b[0m\x1b[2K\x1b[1mdemo, 1 s left\x1b[0m")
+    assert terminal.ended() == 0
+    assert is_restored(terminal)
+    assert "my model" in terminal.seen
+    assert "~\x1b[0m\x1b[2;1H" in terminal.seen  # the first caption is wider than the screen

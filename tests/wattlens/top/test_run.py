@@ -30,7 +30,7 @@ from wattlens.top.agent import is_answering
 
 pytestmark = pytest.mark.timeout(360)
 
-COMMAND = [sys.executable, "-m", "wattlens", "top"]
+COMMAND = (sys.executable, "-m", "wattlens", "top")
 
 
 class Live(Player):
@@ -47,12 +47,14 @@ def url() -> Iterator[str]:
 class Terminal:
     """A pseudo terminal with `wattlens top` in it; `seen` is all it wrote."""
 
-    def __init__(self, *arguments: str, columns: int = 80, lines: int = 24, **environ: str) -> None:
+    def __init__(
+        self, *arguments: str, columns: int = 80, lines: int = 24, command: tuple[str, ...] = COMMAND, **environ: str
+    ) -> None:
         self.ours, theirs = pty.openpty()
         self.resize(columns, lines)
         self.mode = termios.tcgetattr(theirs)
         env = os.environ | {"TERM": "xterm"} | environ
-        self.process = subprocess.Popen([*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=env)
+        self.process = subprocess.Popen([*command, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=env)
         self.theirs, self.seen = theirs, ""
         self.decode = codecs.getincrementaldecoder("utf-8")().decode
         os.set_blocking(self.ours, False)
