@@ -57,8 +57,6 @@ docs: $(VENV)/.dev ## Write what is generated: dashboards, rules, metric and key
 	$(BIN)/wattlens dashboards build
 	$(BIN)/python deploy/manifests.py build
 	$(BIN)/python -m tools.config_docs docs/configuration.md
-	$(BIN)/python -m tools.architecture_picture docs/pictures/architecture.svg
-	$(BIN)/python -m tools.energy_path_picture docs/pictures/energy-path.svg
 	$(BIN)/python -m tools.factor_docs docs/factor-tables.md
 	$(BIN)/python -m tools.otlp_docs docs/otlp.md
 	$(BIN)/python -m tools.token_docs energy_agent/tokens/servers/README.md
