@@ -56,15 +56,7 @@ format: $(VENV)/.dev ## Format the code
 docs: $(VENV)/.dev ## Write what is generated: dashboards, rules, metric and key tables, --help pages, sample report
 	$(BIN)/wattlens dashboards build
 	$(BIN)/python deploy/manifests.py build
-	$(BIN)/python -m tools.config_docs docs/configuration.md
-	$(BIN)/python -m tools.architecture_picture docs/pictures/architecture.svg
-	$(BIN)/python -m tools.energy_path_picture docs/pictures/energy-path.svg
-	$(BIN)/python -m tools.factor_docs docs/factor-tables.md
-	$(BIN)/python -m tools.otlp_docs docs/otlp.md
-	$(BIN)/python -m tools.token_docs energy_agent/tokens/servers/README.md
-	$(BIN)/python -m tools.report_input_docs docs/report-sheets.md
-	$(BIN)/python -m tools.cli_docs docs/cli.md
-	$(BIN)/python -m tools.validated_docs docs/validated-on.md
+	$(BIN)/python -m tools.docs
 	$(BIN)/python -m benchmarks sample_report --out docs/sample-report
 
 constraints: $(VENV)/.peers ## Write the exact versions of this environment to constraints.txt

@@ -1,11 +1,8 @@
-"""docs/cli.md: the `--help` page of every command, from the parsers themselves; `make docs` writes it."""
+"""docs/cli.md: the `--help` page of every command, from the parsers themselves."""
 
 import argparse
 import os
-import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import TextIO
 
 from wattlens.cli import build_parser
 
@@ -40,16 +37,3 @@ def reference() -> str:
     commands = pages()
     listed = "".join(f"- [`{name}`](#{name.replace(' ', '-')})\n" for name in commands)
     return _HEAD + listed + "".join(f"\n## {name}\n\n```text\n{text}```\n" for name, text in commands.items())
-
-
-def main(arguments: list[str], out: TextIO) -> int:
-    """Write the page named."""
-    if len(arguments) != 1:
-        out.write("usage: python -m tools.cli_docs docs/cli.md\n")
-        return 2
-    Path(arguments[0]).write_text(reference(), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], sys.stdout))

@@ -1,8 +1,6 @@
-"""The tables of configuration keys in docs/configuration.md, generated from the models; `make docs` writes them."""
+"""The tables of configuration keys in docs/configuration.md, generated from the models."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import get_origin
 
 from pydantic import BaseModel
@@ -12,18 +10,10 @@ from pydantic_core import PydanticUndefined
 from energy_agent.config.agent import Config
 from energy_agent.config.key_values import model_of, values
 from energy_agent.site.config.site import site_model
-from tools import marked_page
+from tools.markdown import row
 from wattlens.agent.reload import restart_keys
 
-AGENT_BEGIN, AGENT_END = "<!-- agent keys: begin, written by make docs -->\n", "<!-- agent keys: end -->\n"
-SITE_BEGIN, SITE_END = "<!-- site keys: begin, written by make docs -->\n", "<!-- site keys: end -->\n"
 _HEAD = "| key | value | default | meaning |\n| --- | --- | --- | --- |\n"
-
-
-def replaced(page: str) -> str:
-    """Return the page with fresh tables between its markers; raises as `marked_page.replaced` does."""
-    page = marked_page.replaced(page, AGENT_BEGIN, AGENT_END, agent_tables())
-    return marked_page.replaced(page, SITE_BEGIN, SITE_END, site_tables())
 
 
 def agent_tables() -> str:
@@ -60,7 +50,7 @@ def _rows(field: FieldInfo) -> Iterator[str]:
         parent, _, leaf = key.rpartition(".")
         shared.setdefault((parent.rpartition(".")[0] if parent else key, leaf, *_cells(each)), []).append(key)
     for (_, _, *cells), keys in shared.items():
-        yield _row(", ".join(f"`{key}`" for key in keys), *cells)
+        yield row(", ".join(f"`{key}`" for key in keys), *cells)
 
 
 def _keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
@@ -79,10 +69,6 @@ def _cells(field: FieldInfo) -> tuple[str, str, str]:
     return values(field), _default(field), field.description or ""
 
 
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |\n"
-
-
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
@@ -92,14 +78,3 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
-
-
-def main() -> int:
-    """Rewrite the tables in the given page."""
-    path = Path(sys.argv[1])
-    path.write_text(replaced(path.read_text()))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,36 +1,23 @@
-"""The tables of factor files in docs/factor-tables.md, from the files: `python -m tools.factor_docs docs/factor-tables.md`."""
+"""The tables of factor files in docs/factor-tables.md, from the files."""
 
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 from energy_agent.factors import embodied_source, equivalents
 from energy_agent.factors.dated_table import DatedTable
 from energy_agent.factors.set_file import FactorSet
 from energy_agent.factors.sets import shipped
-from tools import marked_page
-
-BEGIN = "<!-- factor files: begin, written by python -m tools.factor_docs -->\n"
-END = "<!-- factor files: end -->\n"
-OTHERS_BEGIN = "<!-- tables in addition to energy: begin, written by python -m tools.factor_docs -->\n"
-OTHERS_END = "<!-- tables in addition to energy: end -->\n"
+from tools.markdown import row
 
 
-def replaced(page: str) -> str:
-    """The page with fresh tables between its markers; raises as `marked_page.replaced` does."""
-    page = marked_page.replaced(page, BEGIN, END, tables(shipped()))
-    return marked_page.replaced(page, OTHERS_BEGIN, OTHERS_END, other_tables())
-
-
-def tables(sets: Iterable[FactorSet]) -> str:
+def tables() -> str:
     """What there is at a glance, and then all that is known of each file."""
-    listed = list(sets)
+    listed = list(shipped())
     head = (
         "\n| file | years | emissions | mix | gases | origin | licence | rows | missing |\n"
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
     )
     rows = "".join(
-        _line(f"[`{s.file}`](#{s.id.replace('.', '')})", s.years, f"{s.basis.boundary}, {s.basis.accounting}", s.mix,
+        row(f"[`{s.file}`](#{s.id.replace('.', '')})", s.years, f"{s.basis.boundary}, {s.basis.accounting}", s.mix,
               s.basis.gases, s.evidence, s.licence, str(s.rows), str(len(s.missing)))
         for s in listed
     )  # fmt: skip
@@ -66,9 +53,9 @@ def _dated_table(about: DatedTable, file: str, heads: tuple[str, ...], rows: Ite
     return (
         f"### {about.id}\n\n{about.title}: `energy_agent/factors/tables/{file}.csv`, {len(about.rows)} rows, {about.edition}, "
         f"SHA-256 `{about.csv_sha256}`. {about.note[0].upper()}{about.note[1:]}. To update: {about.update}.\n\n"
-        + _line(*heads)
-        + _line(*("---",) * len(heads))
-        + "".join(_line(*row) for row in rows)
+        + row(*heads)
+        + row(*("---",) * len(heads))
+        + "".join(row(*cells) for cells in rows)
         + "\n"
     )
 
@@ -95,19 +82,4 @@ def _section(s: FactorSet) -> str:
         "update": s.update,
         "note": s.note or "none",
     }
-    return f"\n### {s.id}\n\n| | |\n| --- | --- |\n" + "".join(_line(key, text) for key, text in cells.items())
-
-
-def _line(*cells: str) -> str:
-    return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |\n"
-
-
-def main() -> int:
-    """Rewrite the tables in the given page."""
-    path = Path(sys.argv[1])
-    path.write_text(replaced(path.read_text(encoding="utf-8")), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return f"\n### {s.id}\n\n| | |\n| --- | --- |\n" + "".join(row(key, text) for key, text in cells.items())

@@ -1,21 +1,10 @@
-"""The table of OpenTelemetry names in docs/otlp.md, from the catalogue: `python -m tools.otlp_docs docs/otlp.md`."""
-
-import sys
-from pathlib import Path
+"""The table of OpenTelemetry names in docs/otlp.md, from the catalogue."""
 
 from energy_agent.core.catalogue.metric import Signal
 from energy_agent.core.catalogue.node import CATALOGUE
 from energy_agent.core.catalogue.opentelemetry import BY_CONVENTION, instrument
-from tools import marked_page
 
-BEGIN = "<!-- OpenTelemetry names: begin, written by python -m tools.otlp_docs -->\n"
-END = "<!-- OpenTelemetry names: end -->\n"
 _LABELS = {"gpu": "0", "uuid": "GPU-1", "method": "counter", "severity": "corrected", "xid": "79"}
-
-
-def replaced(page: str) -> str:
-    """The page with a fresh table between its markers; raises as `marked_page.replaced` does."""
-    return marked_page.replaced(page, BEGIN, END, table())
 
 
 def table() -> str:
@@ -36,14 +25,3 @@ def _row(signal: Signal) -> str:
         attributes = ", ".join(f"`{label}`" for label in signal.labels)
     unit = f"`{named.unit}`" if named.unit else ""
     return f"| `{named.name}` | {named.kind} | {unit} | {attributes} | `{signal.metric}` |\n"
-
-
-def main() -> int:
-    """Rewrite the table in the given page."""
-    path = Path(sys.argv[1])
-    path.write_text(replaced(path.read_text()))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

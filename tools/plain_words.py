@@ -1,7 +1,7 @@
-"""Find names and phrases that tools/plain_words.toml replaces: `python -m tools.plain_words [--names] [--counts] [PATH ...]`.
+"""Find names and phrases that tools/plain_words.toml replaces: `python -m tools.plain_words [PATH ...]`.
 
 Names are those of functions, methods, properties and public classes. Prose is docstrings, comments and texts with a space in
-Python files, and Markdown outside code blocks. --names leaves prose out; `make check` reads both. Exit code 1 means findings.
+Python files, and Markdown outside code blocks. Exit code 1 means findings.
 """
 
 import ast
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tokenize
 import tomllib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +98,7 @@ def prose_of_markdown(text: str) -> Iterator[tuple[int, str]]:
             yield number, re.sub(r"`[^`]*`", "", line)
 
 
-def check(root: Path, paths: Sequence[str], rules: PlainWords, *, prose: bool = True) -> list[Wording]:
+def check(root: Path, paths: Sequence[str], rules: PlainWords) -> list[Wording]:
     """Everything to replace in the files at `paths`, which are relative to `root`."""
     findings: list[Wording] = []
     trees = []
@@ -109,31 +109,22 @@ def check(root: Path, paths: Sequence[str], rules: PlainWords, *, prose: bool = 
             findings += check_names(path, tree, rules)
             if not path.startswith("tests/"):
                 trees.append((path, tree))
-            findings += check_phrases(path, prose_of_python(text), rules) if prose else ()
-        elif not prose:
-            continue
+            findings += check_phrases(path, prose_of_python(text), rules)
         elif path.endswith(".md"):
             findings += check_phrases(path, prose_of_markdown(text), rules)
-        elif path.endswith("languages/en.json"):
+        else:
             findings += check_phrases(path, [(1, json.dumps(json.loads(text), indent=1))], rules)
     return sorted(findings + list(check_classes(trees)))
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print each finding as PATH:LINE, or counts with --counts."""
+    """Print each finding as PATH:LINE."""
     root = RULES.parents[1]
-    within = [a for a in arguments if a not in ("--counts", "--names")]
-    command = ["git", "ls-files", "--", *within]
+    command = ["git", "ls-files", "--", *arguments]
     listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.splitlines()
     read = [path for path in listed if path.endswith(_READ) and path not in _OWN]
-    findings = check(root, read, PlainWords.load(), prose="--names" not in arguments)
-    if "--counts" in arguments:
-        for name, count in Counter(
-            f"{finding.path.split('/')[0]}: {finding.text.lower()}" for finding in findings
-        ).most_common():
-            print(f"{count:6} {name}")
-    elif findings:
-        print(*(f"{f.path}:{f.line}: {f.text}: write {f.better}" for f in findings), sep="\n")
+    findings = check(root, read, PlainWords.load())
+    sys.stdout.writelines(f"{f.path}:{f.line}: {f.text}: write {f.better}\n" for f in findings)
     return 1 if findings else 0
 
 

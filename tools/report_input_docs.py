@@ -1,21 +1,13 @@
-"""The tables of docs/report-sheets.md, one for each sheet, from the model itself; `make docs` writes them."""
+"""The tables of docs/report-sheets.md, one for each sheet, from the model itself."""
 
-import sys
 from datetime import datetime
-from pathlib import Path
 
 from energy_agent.config.key_values import values
-from tools import marked_page
+from tools.markdown import row
 from wattlens.report.inputs.workbook.columns import Sheet, SheetColumn
 from wattlens.report.inputs.workbook.sheets import SHEETS
 
-BEGIN, END = "<!-- sheets: begin, written by make docs -->\n", "<!-- sheets: end -->\n"
 _HEAD = "| column | key | takes | needed | meaning |\n| --- | --- | --- | --- | --- |\n"
-
-
-def replaced(page: str) -> str:
-    """The page with fresh tables between its two markers; raises as `marked_page.replaced` does."""
-    return marked_page.replaced(page, BEGIN, END, tables())
 
 
 def tables() -> str:
@@ -31,8 +23,7 @@ def tables() -> str:
 
 def _row(sheet: Sheet, column: SheetColumn) -> str:
     key = f"`{'.'.join(column.path)}`" if column.path else ""
-    cells = (f"`{column.label}`", key, _takes(sheet, column), "yes" if sheet.needs(column) else "", sheet.meaning(column))
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+    return row(f"`{column.label}`", key, _takes(sheet, column), "yes" if sheet.needs(column) else "", sheet.meaning(column))
 
 
 def _takes(sheet: Sheet, column: SheetColumn) -> str:
@@ -46,14 +37,3 @@ def _takes(sheet: Sheet, column: SheetColumn) -> str:
     if sheet.takes(column) is datetime:
         return "time in UTC"
     return values(field)
-
-
-def main() -> int:
-    """Rewrite the tables in the given page."""
-    path = Path(sys.argv[1])
-    path.write_text(replaced(path.read_text()))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

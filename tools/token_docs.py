@@ -1,15 +1,11 @@
-"""Tables of inference servers in energy_agent/tokens/servers/README.md, from their declarations; `make docs` writes them."""
+"""Tables of inference servers in energy_agent/tokens/servers/README.md, from their declarations."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import energy_agent.tokens.servers
 from energy_agent.core import plugin
 from energy_agent.tokens.server_spec import FIELDS, Name, TokenServer
-from tools import marked_page
 
-BEGIN, END = "<!-- servers: begin, written by make docs -->\n", "<!-- servers: end -->\n"
 _MEANING = {
     "prompt": "prompt tokens, cached ones included",
     "cached": "of them, found in a cache",
@@ -31,11 +27,6 @@ _MEANING = {
     "started": "when counting began",
 }
 _MOVES = {"step": "with every engine step", "request": "when a request ends"}
-
-
-def replaced(page: str) -> str:
-    """The page with fresh tables between its two markers; raises as `marked_page.replaced` does."""
-    return marked_page.replaced(page, BEGIN, END, tables())
 
 
 def tables() -> str:
@@ -68,14 +59,3 @@ def _cells(server: TokenServer) -> Iterator[tuple[str, str]]:
 def _name(name: Name) -> str:
     text = str(name).replace("|", "\\|")
     return f"`{text}`" + (f" ({name.versions})" if name.versions else "")
-
-
-def main() -> int:
-    """Rewrite the tables in the given page."""
-    path = Path(sys.argv[1])
-    path.write_text(replaced(path.read_text()))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

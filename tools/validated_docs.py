@@ -1,19 +1,16 @@
-"""Table of docs/validated-on.md, from the result files that `wattlens doctor --acceptance` wrote; `make docs` writes it.
+"""Table of docs/validated-on.md, from the result files that `wattlens doctor --acceptance` wrote.
 
 It checks each result file in docs/acceptance first: fields, spelling, signature, and that its verdict follows from its figures.
 """
 
-import sys
 from pathlib import Path
 from typing import Final
 
 from energy_agent.core.errors import UsageError
-from tools import marked_page
 from wattlens.doctor.acceptance.result import AcceptanceResult, GpuResult
 from wattlens.doctor.acceptance.result_file import ResultFile, read
 
-BEGIN, END = "<!-- results: begin, written by make docs -->\n", "<!-- results: end -->\n"
-FOLDER: Final = "acceptance"
+FOLDER: Final = Path(__file__).parents[1] / "docs/acceptance"
 SUFFIX: Final = ".jsonl"
 FILES_MAX: Final = 1_000
 LEAST_S: Final = 600.0
@@ -24,18 +21,12 @@ _HEAD: Final = (
 )
 
 
-def replaced(page: str, folder: Path) -> str:
-    """The page with a fresh table of the files in `folder`.
+def table(folder: Path = FOLDER) -> str:
+    """A row per result file, or the statement that no result exists.
 
     Raises:
         UsageError: a file is not a result that the table may show.
-        ValueError: the page has no markers.
     """
-    return marked_page.replaced(page, BEGIN, END, table(folder))
-
-
-def table(folder: Path) -> str:
-    """A row per result file, or the statement that no result exists. Raises UsageError as `replaced` does."""
     paths = sorted(folder.glob(f"*{SUFFIX}"))
     if len(paths) > FILES_MAX:
         raise UsageError(f"{folder}: more than {FILES_MAX} result files")
@@ -81,7 +72,7 @@ def _row(name: str, file: ResultFile) -> str:
         f"{covered} of {intervals}",
         _tokens(result),
         f"{agent.cpu_ratio:.1%} of a core, {agent.memory_b / (1 << 20):.0f} MiB",
-        f"[{result.label or 'file'}]({FOLDER}/{name}), " + (f"key `{result.key[:16]}`" if file.is_signed else "unsigned"),
+        f"[{result.label or 'file'}]({FOLDER.name}/{name}), " + (f"key `{result.key[:16]}`" if file.is_signed else "unsigned"),
     )
     return f"| {' | '.join(cells)} |\n"
 
@@ -97,18 +88,3 @@ def _tokens(result: AcceptanceResult) -> str:
         if engine.agent.value is not None and engine.engine.value is not None
     ]
     return "; ".join(texts) or "not measured"
-
-
-def main() -> int:
-    """Rewrite the table in the given page, from the folder next to it."""
-    path = Path(sys.argv[1])
-    try:
-        path.write_text(replaced(path.read_text(), path.parent / FOLDER))
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

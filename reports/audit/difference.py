@@ -1,18 +1,25 @@
-"""Every figure that differs between two editions: by how much, whether beyond its interval, and why. Pure."""
+"""Inputs and figures that differ between two editions. No change of a figure is attributed to an input. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
-from reports.audit.causes import Cause, InputChanges, causes_of, input_changes
 from reports.audit.edition import Edition, StatedFigure
-from reports.audit.parts import CauseShare, parts_of
+from reports.audit.inputs import LedgerDay
+from reports.audit.manifest import Argument
+from reports.figures.facts import ChangedInput, RestatedTotal
 from reports.figures.figure import Figure
+from reports.period import utc_text
 
 THRESHOLD: Final = Fraction(5, 100)
 """Share of a total from which on comparatives are restated, where an organisation has not set its own."""
 NO_TOTAL: Final = ("bridge.", "coverage", "crosscheck.", "dvfs.pairs", "quality.", "share.")
 """Figures of the whole organisation, by how their names begin, that are no disclosed quantity: they restate nothing."""
+NAMES: Final = frozenset({"fonts", "formats", "language", "ledger", "org", "paper", "reason", "restated_inputs", "restatement"})
+"""Arguments that do not decide a figure: locations of files, the form of the report, and the restatement itself."""
+_SHOWN_MAX: Final = 40
+"""Longer values, such as hashes, are not part of the text of a change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +33,6 @@ class FigureChange:
         absolute: new - old, in their unit; None if a value is missing or the units differ.
         relative: `absolute` as a share of |old|; also None if old is 0.
         overlap: whether the intervals overlap; None if a figure has no interval.
-        causes: possible causes of the change; UNEXPLAINED: the known causes do not explain all of it.
-        parts: parts of the change, which sum to `absolute`.
         reason: why the figure appeared, disappeared or has no value, according to the editions; "" if they give no reason.
     """
 
@@ -37,14 +42,7 @@ class FigureChange:
     absolute: Fraction | None
     relative: Fraction | None
     overlap: bool | None
-    causes: tuple[Cause, ...]
-    parts: tuple[CauseShare, ...]
     reason: str = ""
-
-    @property
-    def explained(self) -> bool:
-        """Whether known causes explain the whole change."""
-        return Cause.UNEXPLAINED not in self.causes
 
     @property
     def unit(self) -> str:
@@ -65,21 +63,41 @@ class FigureChange:
         return abs(self.relative) if self.relative is not None else Fraction(1 if self.absolute else 0)
 
 
-def difference(old: Edition, new: Edition, changes: InputChanges | None = None) -> list[FigureChange]:
-    """Every figure that differs, what moved most first; those without a change in value come last.
+def input_changes(old: Edition, new: Edition) -> tuple[ChangedInput, ...]:
+    """Return every input that differs: days, program, factors, the organisation's files, arguments, sites.
 
-    Args:
-        old: the edition before.
-        new: the one after.
-        changes: of their inputs, where they are known already.
+    Program and arguments are compared only if both editions state them.
     """
-    changes = input_changes(old, new) if changes is None else changes
-    figure_changes = []
-    for identity in old.figures.keys() | new.figures.keys():
-        before, after = old.figures.get(identity), new.figures.get(identity)
-        if before != after:
-            figure_changes.append(_change(identity, (old, new), changes))
-    return sorted(figure_changes, key=_order)
+    programs, arguments = (old.program, new.program), (old.command, new.command)
+    pairs: dict[str, tuple[_Inputs, _Inputs]] = {
+        "day": (_days(old), _days(new)),
+        "program": ({}, {}) if None in programs else (_program(old), _program(new)),
+        "factor": (_factors(old), _factors(new)),
+        "file": (_files(old), _files(new)),
+        "argument": ({}, {}) if None in arguments else (_arguments(old), _arguments(new)),
+        "site": (_sites(old), _sites(new)),
+    }
+    return tuple(
+        ChangedInput(kind, name, _describe_change(a.get(name), b.get(name)))
+        for kind, (a, b) in pairs.items()
+        for name in sorted(a.keys() | b.keys())
+        if a.get(name) != b.get(name)
+    )
+
+
+def difference(old: Edition, new: Edition) -> list[FigureChange]:
+    """Every figure that differs, what moved most first; those without a change in value come last."""
+    changed = [name for name in old.figures.keys() | new.figures.keys() if old.figures.get(name) != new.figures.get(name)]
+    return sorted((_change(name, old.figures.get(name), new.figures.get(name)) for name in changed), key=_order)
+
+
+def restated_totals(old: Edition, new: Edition) -> tuple[RestatedTotal, ...]:
+    """Return the totals that changed, by id."""
+    return tuple(
+        RestatedTotal(each.id, each.unit, each.old.figure.text, each.new.figure.text, each.moved >= THRESHOLD)
+        for each in sorted(difference(old, new), key=lambda change: change.id)
+        if each.is_total and each.moved and each.old and each.new
+    )
 
 
 def elsewhere(old: Edition, new: Edition) -> list[str]:
@@ -111,21 +129,66 @@ def restatement_due(changes: list[FigureChange], threshold: Fraction = THRESHOLD
     return [each for each in changes if each.is_total and each.moved is not None and each.moved >= threshold]
 
 
-def _change(identity: str, editions: tuple[Edition, Edition], changes: InputChanges) -> FigureChange:
-    old, new = (edition.figures.get(identity) for edition in editions)
-    causes = causes_of(old, new, changes)
+_Inputs = Mapping[str, Mapping[str, str]]
+"""Inputs of one kind: name -> key -> value."""
+
+
+def _days(edition: Edition) -> _Inputs:
+    return {f"{site} {date}": _day(day) for (site, date), day in edition.inputs.days.items()}
+
+
+def _day(day: LedgerDay) -> dict[str, str]:
+    return {"statement": str(day.statement), "segments": day.inputs_sha256, "files": "\n".join(day.lines)}
+
+
+def _program(edition: Edition) -> _Inputs:
+    name, _, version = (edition.program or "").partition(" ")
+    return {name: {"version": version}}
+
+
+def _factors(edition: Edition) -> _Inputs:
+    """Return the factors with a record, and those that figures name: an hourly series has no record."""
+    named: dict[str, Mapping[str, str]] = {name: {} for each in edition.figures.values() for name in each.figure.factor_ids}
+    return named | {name: each.attributes | {"table": each.sha256} for name, each in edition.inputs.factors.items()}
+
+
+def _files(edition: Edition) -> _Inputs:
+    return {name: {"content": digest} for name, digest in edition.inputs.files.items()}
+
+
+def _arguments(edition: Edition) -> _Inputs:
+    command = edition.command or {}
+    return {name: {"value": _argument_text(name, value)} for name, value in command.items() if name not in NAMES}
+
+
+def _argument_text(name: str, value: Argument) -> str:
+    if name == "as_of_ns" and isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        return utc_text(int(value))
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _sites(edition: Edition) -> _Inputs:
+    return {site: {"start": utc_text(start), "end": utc_text(end)} for site, (start, end, _) in edition.sites.items()}
+
+
+def _describe_change(old: Mapping[str, str] | None, new: Mapping[str, str] | None) -> str:
+    if old is None:
+        return "new"
+    if new is None:
+        return "removed"
+    texts = []
+    for key in dict.fromkeys([*old, *new]):
+        a, b = old.get(key, "-"), new.get(key, "-")
+        if a != b:
+            texts.append(f"different {key}" if max(len(a), len(b)) > _SHOWN_MAX else f"{key} {a} -> {b}")
+    return "; ".join(texts)
+
+
+def _change(identity: str, old: StatedFigure | None, new: StatedFigure | None) -> FigureChange:
     a, b = old.figure.value if old else None, new.figure.value if new else None
-    reason = ""
-    if (a is None) != (b is None):
-        here = old if a is None else new
-        reason = (here.figure.reason if here else "") or ""
-        causes = (Cause.APPEARED if a is None else Cause.DISAPPEARED, *(causes or (() if reason else (Cause.UNEXPLAINED,))))
-    elif a is None and new is not None:
-        reason = new.figure.reason or ""
-    parts = parts_of(identity, *editions, causes, changes)
-    if not causes or any(Cause.UNEXPLAINED in part.causes for part in parts):
-        causes = (*causes, Cause.UNEXPLAINED)
-    change = FigureChange(identity, old, new, None, None, None, causes, parts, reason)
+    absent = old if a is None and b is not None else new
+    reason = (absent.figure.reason if absent else "") or ""
+    change = FigureChange(identity, old, new, None, None, None, reason)
     if old is None or new is None or a is None or b is None or old.figure.unit != new.figure.unit:
         return change
     return replace(change, absolute=b - a, relative=(b - a) / abs(a) if a else None, overlap=_overlap(old.figure, new.figure))

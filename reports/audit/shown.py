@@ -1,14 +1,13 @@
 """What a difference and a verification look like in a terminal, 100 columns wide, and as JSON. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any, Final
 
 from energy_agent.core.text import printable
-from reports.audit.causes import Cause, InputChanges
 from reports.audit.difference import FigureChange
 from reports.audit.edition import Edition, StatedFigure
-from reports.audit.parts import CauseShare
+from reports.figures.facts import ChangedInput
 from reports.figures.figure import plain
 
 WIDTH: Final = 100
@@ -17,24 +16,18 @@ _NUMBER: Final = 15
 
 
 def change_lines(changes: Iterable[FigureChange]) -> list[str]:
-    """A head, then each figure on a line with its causes below."""
+    """A head, then each figure on a line; below it what else of it differs."""
     lines = [f"{'FIGURE':<{_ID}} {'OLD':>{_NUMBER}} {'NEW':>{_NUMBER}} {'CHANGE':>9}  {'UNIT':<8}INTERVALS"]
     for each in changes:
         overlap = {None: "-", True: "overlap", False: "apart"}[each.overlap]
         line = f"{_cut(each.id, _ID):<{_ID}} {_value(each.old):>{_NUMBER}} {_value(each.new):>{_NUMBER}} {moved(each):>9}"
         lines.append(f"{line}  {_cut(each.unit, 7):<8}{overlap}".rstrip())
-        lines += [_cut(f"    {text}", WIDTH) for text in why(each)]
+        lines += [_cut(f"    {text}", WIDTH) for text in _details(each)]
     return lines
 
 
-def why(change: FigureChange) -> list[str]:
-    """Its parts with their causes, beyond rounding; where nothing moved, or nothing can be divided, what differs."""
-    beyond = [part for part in change.parts if part.causes != (Cause.ROUNDING,)] or change.parts
-    texts = [f"{signed(part.amount)} {change.unit}: {_causes(part)}" for part in beyond]
-    if not texts:
-        texts = [", ".join(change.causes)]
-    if change.reason:
-        texts.append(f"reason: {change.reason}")
+def _details(change: FigureChange) -> list[str]:
+    texts = [f"reason: {change.reason}"] if change.reason else []
     if change.old is not None and change.new is not None:
         a, b = change.old.figure, change.new.figure
         pairs = {
@@ -48,52 +41,24 @@ def why(change: FigureChange) -> list[str]:
     return texts
 
 
-def input_lines(changes: InputChanges, most: int = 20) -> list[str]:
+def input_lines(changes: Sequence[ChangedInput], most: int = 20) -> list[str]:
     """Inputs that differ, at most `most` of them."""
-    lines = changes.lines()
-    more = [f"  and {len(lines) - most} more; --json has them all"] if len(lines) > most else []
-    return [_cut(f"  {line}", WIDTH) for line in lines[:most]] + more
+    more = [f"  and {len(changes) - most} more; --json has them all"] if len(changes) > most else []
+    return [_cut(f"  {each.text}", WIDTH) for each in changes[:most]] + more or ["  none"]
 
 
 def change_json(change: FigureChange) -> dict[str, Any]:
-    """Everything of a change; amounts that no decimal has are fractions, such as 1/3."""
+    """Everything of a change."""
     return {
         "id": change.id,
         "unit": change.unit,
         "old": _plain(change.old),
         "new": _plain(change.new),
-        "absolute": _exact(change.absolute),
+        "absolute": None if change.absolute is None else str(change.absolute),
         "relative": None if change.relative is None else float(change.relative),
         "intervals_overlap": change.overlap,
-        "causes": list(change.causes),
-        "parts": [{"causes": list(part.causes), "amount": _exact(part.amount)} for part in change.parts],
         "reason": change.reason or None,
-        "explained": change.explained,
     }
-
-
-def inputs_json(changes: InputChanges) -> dict[str, Any]:
-    """Inputs that differ, by kind."""
-    days = [
-        {
-            "site": day.site,
-            "day": day.day,
-            "old_statement": day.old.statement if day.old else None,
-            "new_statement": day.new.statement if day.new else None,
-            "old_inputs_sha256": day.old.inputs_sha256 if day.old else None,
-            "new_inputs_sha256": day.new.inputs_sha256 if day.new else None,
-            "late": day.late,
-        }
-        for day in changes.days
-    ]
-    named = {
-        "factors": changes.factors,
-        "files": changes.files,
-        "arguments": changes.arguments,
-        "periods": changes.periods,
-        "sites": changes.sites,
-    }
-    return {"days": days, "program": changes.program, **named}
 
 
 def moved(change: FigureChange) -> str:
@@ -115,15 +80,6 @@ def edition_text(edition: Edition) -> str:
     return f"{edition.label or 'unnamed period'}, edition {edition.number + 1}, facts {edition.sha256[:16]}"
 
 
-def signed(amount: Fraction) -> str:
-    """An amount with its sign and six digits."""
-    return f"{float(amount):+,.6g}".replace(",", " ")
-
-
-def _causes(part: CauseShare) -> str:
-    return " and ".join(part.causes) + (" (cannot be separated)" if len(part.causes) > 1 else "")
-
-
 def _value(stated: StatedFigure | None) -> str:
     if stated is None:
         return "-"
@@ -143,10 +99,6 @@ def _cut(text: str, width: int) -> str:
         return text
     tail = (width - 3) // 2
     return f"{text[: width - 3 - tail]}...{text[-tail:]}"
-
-
-def _exact(amount: Fraction | None) -> str | None:
-    return None if amount is None else str(amount)
 
 
 def _plain(stated: StatedFigure | None) -> dict[str, Any] | None:

@@ -7,12 +7,12 @@ from typing import Final
 
 from energy_agent.core.errors import UsageError, WattlensError
 from reports.audit import folder as files
-from reports.audit.causes import InputChanges, input_changes
-from reports.audit.difference import FigureChange, difference, elsewhere
+from reports.audit.difference import FigureChange, difference, elsewhere, input_changes
 from reports.audit.edition import Edition, edition
 from reports.audit.inputs import LedgerDay
 from reports.audit.manifest import Manifest, library_versions, read_manifest, sha256
 from reports.audit.signing import SignatureResult, SignatureStatus, public_key, verify_signature
+from reports.figures.facts import ChangedInput
 from reports.period import PeriodRequest
 
 _MOST: Final = 20
@@ -48,7 +48,7 @@ class Verification:
     """
 
     checks: list[VerificationStep]
-    inputs: InputChanges | None = None
+    inputs: tuple[ChangedInput, ...] | None = None
     changes: list[FigureChange] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
 
@@ -132,10 +132,10 @@ def verify(
         return Verification([*checks, VerificationStep("rebuilt", same, text)])
     again = edition(raw, f"{files.FACTS} as rebuilt", program or manifest.program, manifest.command)
     inputs = input_changes(stated, again)
-    changes = difference(stated, again, inputs)
+    changes = difference(stated, again)
     beside = elsewhere(stated, again)
     figures = [f"{len(changes)} figure{'' if len(changes) == 1 else 's'}"] if changes else []
-    where = ", ".join([*figures, *beside]) or ("inputs" if inputs.lines() else "format")
+    where = ", ".join([*figures, *beside]) or ("inputs" if inputs else "format")
     text = f"{text}; they differ from those in the folder in {where}"
     return Verification([*checks, VerificationStep("rebuilt", same, text)], inputs, changes, beside)
 

@@ -156,14 +156,27 @@ class DatapointAnswer:
 
 @dataclass(frozen=True, slots=True)
 class RestatedTotal:
-    """A total of the previous edition and of this one, with the steps between: `before` and all steps sum to `after`."""
+    """A total of the previous edition and of this one."""
 
     figure: str
     unit: str
     before: str
-    steps: tuple[tuple[str, str], ...]  # (kind of step, amount)
     after: str
     due: bool  # it moved by so much that comparatives are to be restated
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedInput:
+    """An input that differs between two editions."""
+
+    kind: str
+    name: str
+    change: str
+
+    @property
+    def text(self) -> str:
+        """One line."""
+        return f"{self.kind} {self.name}: {self.change}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +191,8 @@ class Facts:
         least_coverage: the required minimum coverage.
         version: version of the program.
         datapoints: the framework index.
-        restatement: how the totals changed from the previous edition to this one.
+        restatement: totals that differ from the previous edition.
+        restated_inputs: inputs that differ from the previous edition.
         restatement_reason: why this edition restates the previous one, in the words of who created it.
         statement: who is responsible for the report, and its organisational boundary.
         stated_inputs: every record that was typed into the inputs, of the report's sites.
@@ -206,6 +220,7 @@ class Facts:
     restatement_reason: str = ""
     statement: ReportStatement = field(default_factory=ReportStatement)
     stated_inputs: tuple[StatedInput, ...] = ()
+    restated_inputs: tuple[ChangedInput, ...] = ()
     schema: str = SCHEMA
 
     @property

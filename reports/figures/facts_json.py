@@ -21,6 +21,8 @@ def facts_json(facts: Facts) -> bytes:
     document["factors"] = [_fields(used.factor) | _origin(used) for used in facts.factors]
     files = [{"name": name, "sha256": digest} for name, digest in document.pop("files")]
     document["inputs"] = {"days": document.pop("days"), "files": files}
+    if not facts.restated_inputs:
+        del document["restated_inputs"]
     return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=True, default=_plain) + "\n").encode("ascii")
 
 

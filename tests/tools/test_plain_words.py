@@ -32,8 +32,6 @@ def test_each_kind_of_file_is_read_where_people_read_it(tmp_path: Path) -> None:
         ("a.py", 3, "anew"), ("a.py", 3, "booked"), ("a.py", 4, "class Page"), ("a.py", 5, "told"),
         ("b.py", 1, "class Page"), ("c.md", 1, "booked"),
     ]  # fmt: skip
-    names = check(tmp_path, ["a.py", "b.py", "c.md"], RULES, prose=False)
-    assert {finding.text for finding in names} == {"class Page"}
 
 
 def test_code_blocks_of_a_page_are_not_prose() -> None:

@@ -16,11 +16,11 @@ from energy_agent.factors.sets import OLD_YEARS, FactorMatch, catalogue, shipped
 from energy_agent.ledger.chain import Progress
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.runtime.clock import RealClock
-from reports.audit.bridge import bridge
+from reports.audit.difference import input_changes, restated_totals
 from reports.audit.edition import edition, read_edition
 from reports.audit.manifest import Argument, Manifest
 from reports.figures.evidence import PeriodEvidence, PrometheusEnergy
-from reports.figures.facts import Facts, RestatedTotal, build_facts
+from reports.figures.facts import ChangedInput, Facts, RestatedTotal, build_facts
 from reports.figures.facts_json import facts_json
 from reports.figures.gather import gather, gather_invoices
 from reports.figures.measures import all_figures
@@ -54,7 +54,8 @@ class Options:
         accept_old: also use yearly factors that are more than five years older than the energy.
         pinned: statements of compacted days to use instead of the newest.
         edition: number of this edition, and the SHA-256 of the facts that it restates.
-        restatement: how its totals differ from those facts; see `restated`.
+        restatement: totals that differ from those facts; see `restated`.
+        restated_inputs: inputs that differ from those of that edition.
         reason: why it restates them, in words.
         earlier: number of earlier periods whose totals are listed.
         ask: queries a Prometheus for its data of the period; None: no query.
@@ -73,6 +74,7 @@ class Options:
     pinned: Mapping[tuple[str, str], int] | None = None
     edition: tuple[int, str | None] = (0, None)
     restatement: tuple[RestatedTotal, ...] = ()
+    restated_inputs: tuple[ChangedInput, ...] = ()
     reason: str = ""
     earlier: int = 1
     ask: Callable[[Mapping[str, SiteWindow]], PrometheusEnergy] | None = None
@@ -103,6 +105,9 @@ class Options:
             arguments["codecarbon"] = self.tables.recorded
         if self.restatement:
             arguments["restatement"] = json.dumps([asdict(row) for row in self.restatement], separators=(",", ":"))
+        if self.restated_inputs:  # "/" is escaped, so that the manifest does not take a row for a URL and shorten it
+            rows = (json.dumps([row.kind, row.name, row.change]) for row in self.restated_inputs)
+            arguments["restated_inputs"] = tuple(row.replace("/", r"\/") for row in rows)
         return arguments
 
 
@@ -156,6 +161,7 @@ def _completed(facts: Facts, options: Options) -> Facts:
     return replace(
         facts,
         restatement=options.restatement,
+        restated_inputs=options.restated_inputs,
         restatement_reason=options.reason,
         datapoints=datapoint_answers(facts),
     )
@@ -219,13 +225,17 @@ def add_prometheus_result(options: Options, facts: Facts) -> Options:
 
 
 def restated(options: Options, facts: Facts, earlier: Path) -> tuple[Options, Facts]:
-    """Options and facts with the bridge from an earlier edition, which the manifest keeps: the earlier one may be elsewhere.
+    """Options and facts with the changes from an earlier edition, which the manifest keeps: the earlier one may be elsewhere.
 
     Raises:
         WattlensError: as `reports.audit.edition.read_edition`.
     """
-    rows = bridge(read_edition(earlier), edition(facts_json(facts), "this report", command=options.command))
-    return replace(options, restatement=rows), replace(facts, restatement=rows)
+    editions = read_edition(earlier), edition(facts_json(facts), "this report", command=options.command)
+    totals, inputs = restated_totals(*editions), input_changes(*editions)
+    return (
+        replace(options, restatement=totals, restated_inputs=inputs),
+        replace(facts, restatement=totals, restated_inputs=inputs),
+    )
 
 
 def rebuild(manifest: Manifest, ledger: str, org: Path | None, limits: StoreLimits = USUAL) -> bytes:
@@ -250,6 +260,8 @@ def rebuild(manifest: Manifest, ledger: str, org: Path | None, limits: StoreLimi
     if text("org") is not None and org is None:
         raise UsageError(f"the report was created with {text('org')}; select it with --org")
     pinned = {(day.site, day.day): day.statement for day in manifest.inputs.days.values()}
+    rows = command.get("restated_inputs")
+    restated_inputs = rows if isinstance(rows, tuple) else ()
     try:
         options = Options(
             ledger=ledger,
@@ -260,7 +272,8 @@ def rebuild(manifest: Manifest, ledger: str, org: Path | None, limits: StoreLimi
             accept_old=command.get("accept_old") is True,
             pinned=pinned,
             edition=(manifest.edition, manifest.restates),
-            restatement=_restatement(text("restatement")),
+            restatement=tuple(RestatedTotal(**row) for row in json.loads(text("restatement") or "[]")),
+            restated_inputs=tuple(ChangedInput(*json.loads(row)) for row in restated_inputs),
             reason=text("reason") or "",
             earlier=number("earlier", 1, 8),
             checked=_checked(text("prometheus")),
@@ -274,11 +287,6 @@ def rebuild(manifest: Manifest, ledger: str, org: Path | None, limits: StoreLimi
 
 def _checked(text: str | None) -> PrometheusEnergy | None:
     return None if text is None else PrometheusEnergy(**json.loads(text))
-
-
-def _restatement(text: str | None) -> tuple[RestatedTotal, ...]:
-    rows = [] if text is None else json.loads(text)
-    return tuple(RestatedTotal(**row | {"steps": tuple((kind, amount) for kind, amount in row["steps"])}) for row in rows)
 
 
 def with_country(

@@ -1,4 +1,4 @@
-"""Why figures differ: causes that can reach them, parts that sum to the change, and what nothing explains."""
+"""Inputs and figures that differ between two editions, and totals that require a restatement."""
 
 from fractions import Fraction
 from typing import Any
@@ -7,329 +7,118 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.audit.causes import Cause, input_changes
-from reports.audit.difference import FigureChange, difference, elsewhere, restatement_due
-from reports.audit.parts import CauseShare
+from reports.audit.difference import (
+    FigureChange,
+    difference,
+    elsewhere,
+    input_changes,
+    restated_totals,
+    restatement_due,
+)
+from reports.figures.facts import RestatedTotal
 from tests.reports.audit import editions
-from tests.reports.audit.editions import DAY_NS, DAYS, document, factor, figure, figure_of, make_edition, restated, revised
-
-LATE, FACTOR = (Cause.LATE_DATA,), (Cause.FACTOR,)
+from tests.reports.audit.editions import DAY_NS, document, factor, figure, figure_of, make_edition
 
 
-Programs = tuple[str | None, ...]
+def changed(old: dict[str, Any], new: dict[str, Any]) -> dict[str, FigureChange]:
+    return {each.id: each for each in difference(make_edition(old), make_edition(new))}
 
 
-def changed(old: dict[str, Any], new: dict[str, Any], programs: Programs = (None, None)) -> dict[str, FigureChange]:
-    return {
-        each.id: each for each in difference(make_edition(old, program=programs[0]), make_edition(new, program=programs[1]))
-    }
+def inputs(new: dict[str, Any], **editions_more: tuple[Any, Any]) -> list[str]:
+    """Changes of inputs from the first edition; of other arguments of an edition (before, after)."""
+    old_more, new_more = ({name: pair[n] for name, pair in editions_more.items()} for n in (0, 1))
+    return [each.text for each in input_changes(make_edition(document(), **old_more), make_edition(new, **new_more))]
 
 
-def parts(*each: tuple[tuple[Cause, ...], int]) -> tuple[CauseShare, ...]:
-    return tuple(CauseShare(causes, Fraction(amount)) for causes, amount in each)
-
-
-def test_the_same_facts_do_not_differ() -> None:
+def test_same_facts_do_not_differ() -> None:
     assert changed(document(), document()) == {}
+    assert inputs(document(), program=("p 1", "p 1"), command=({"country": "DEU"},) * 2) == []
 
 
-def test_late_data_and_a_revised_factor_are_told_apart_by_site_and_in_the_total() -> None:
+def test_lists_each_changed_figure_and_each_changed_input() -> None:
     """Worked out in `late_and_revised`."""
-    found = changed(document(), editions.late_and_revised())
-    assert found["co2e.location/site/fra1"].parts == parts((FACTOR, -20_000))
-    assert found["co2e.location/site/sjc1"].parts == parts((LATE, 25_000))
-    assert found["co2e.location"].parts == parts((LATE, 25_000), (FACTOR, -20_000))
-    assert found["energy.facility"].parts == parts((LATE, 100))
-    assert "energy.facility/site/fra1" not in found
-    assert all(each.explained for each in found.values())
-
-
-def test_a_factor_explains_its_part_at_the_energy_of_the_old_edition() -> None:
-    """1000 kWh x (380 - 400) = -20 kg; the ten kWh that came late are of the new factor: 10 x 380 = 3.8 kg."""
-    new = document()
-    restated(new, "fra1", DAYS[0])
-    revised(new, "deu-2024", factor("deu-2025", "380"))
-    figure_of(new, "co2e.location/site/fra1")["value"] = "383800"
-    assert changed(document(), new)["co2e.location/site/fra1"].parts == parts((LATE, 3_800), (FACTOR, -20_000))
-
-
-def test_the_mean_factor_of_a_place_counts_where_a_figure_has_hourly_ones() -> None:
-    """Two hourly series with no one value; their mean over the site's hours went from 400 to 410: 1000 x 10 = 10 kg."""
-    old, new = document(), document()
-    for facts, mean, value in ((old, "400", "400000"), (new, "410", "410000")):
-        for each in facts["factors"]:
-            each.pop("value")
-        facts["figures"].append(figure("grid_intensity/site/fra1", mean, "g/kWh", factor_ids=["deu-2024"]))
-        figure_of(facts, "co2e.location/site/fra1")["value"] = value
-    new["factors"][0]["sha256"] = editions.digest("revised hours")
-    found = changed(old, new)
-    assert found["co2e.location/site/fra1"].parts == parts((FACTOR, 10_000))
-    assert found["grid_intensity/site/fra1"].parts == parts((FACTOR, 10))
-
-
-SERIES = "series.location.DE.entsoe"
-
-
-@pytest.mark.parametrize("as_of", [("1", "1"), ("1", "2"), (None, None)])
-def test_hourly_intensities_are_revised_only_where_they_were_taken_as_of_another_time(as_of: tuple[str | None, ...]) -> None:
-    """The hourly mean rose from 400 to 410 with a late day: with the same as-of time, late data explains the whole change."""
-    old, new = document(), document()
-    restated(new, "fra1", DAYS[0])
-    for facts, mean, value in ((old, "400", "400000"), (new, "410", "414100")):
-        facts["figures"].append(figure("grid_intensity/site/fra1", mean, "g/kWh", factor_ids=[SERIES]))
-        figure_of(facts, "co2e.location/site/fra1").update(value=value, factor_ids=[SERIES])
-    commands = [None if each is None else {"as_of_ns": each} for each in as_of]
-    found = {
-        each.id: each for each in difference(make_edition(old, command=commands[0]), make_edition(new, command=commands[1]))
+    changes = changed(document(), editions.late_and_revised())
+    assert {name: each.absolute for name, each in changes.items()} == {
+        "co2e.location": 5_000,
+        "co2e.location/site/fra1": -20_000,
+        "co2e.location/site/sjc1": 25_000,
+        "energy.facility": 100,
+        "energy.facility/site/sjc1": 100,
     }
-    same = as_of == ("1", "1")
-    wanted = parts((LATE, 14_100)) if same else parts((LATE, 4_100), (FACTOR, 10_000))
-    assert found["co2e.location/site/fra1"].parts == wanted
-    assert Cause.ARGUMENTS not in found["co2e.location/site/fra1"].causes
-
-
-def test_a_factor_does_not_move_what_contracts_bring() -> None:
-    """Half of fra1 is of a contract at 100 g/kWh: 50 kg + 500 kWh x 400 = 250 kg, then 50 + 500 x 380 = 240 kg."""
-    for grams, wanted in (("50000", (FACTOR, -10_000)), ("0", (FACTOR, -12_500))):
-        old, new = document(), document()
-        revised(new, "deu-2024", factor("deu-2025", "380"))
-        for facts, value, ids in ((old, "250000", ["deu-2024"]), (new, "240000", ["deu-2025"])):
-            facts["figures"].append(figure("co2e.market.instruments/site/fra1", grams, "g"))
-            facts["figures"].append(figure("co2e.market/site/fra1", value, "g", factor_ids=ids))
-        assert changed(old, new)["co2e.market/site/fra1"].parts[0] == parts(wanted)[0]
-
-
-def test_a_factor_reaches_carbon_that_names_none_and_no_energy() -> None:
-    old, new = document(), document()
-    revised(new, "deu-2024", factor("deu-2025", "380"))
-    for facts, value in ((old, "2"), (new, "3")):
-        facts["figures"] += [figure(name, value, "g") for name in ("sci_per_token", "co2e.market.residual/site/fra1", "cost")]
-    found = changed(old, new)
-    assert {name: found[name].causes for name in ("sci_per_token", "co2e.market.residual/site/fra1", "cost")} == {
-        "sci_per_token": FACTOR, "co2e.market.residual/site/fra1": FACTOR, "cost": (Cause.UNEXPLAINED,),
-    }  # fmt: skip
-
-
-def test_what_a_factor_does_not_explain_is_said_to_be_unexplained() -> None:
-    """1000 kWh at 380 are 380 kg; the edition says 390 and nothing else changed."""
-    new = document()
-    revised(new, "deu-2024", factor("deu-2025", "380"))
-    figure_of(new, "co2e.location/site/fra1")["value"] = "390000"
-    found = changed(document(), new)["co2e.location/site/fra1"]
-    assert found.parts == parts((FACTOR, -20_000), ((Cause.UNEXPLAINED,), 10_000))
-    assert not found.explained
-
-
-def test_what_is_left_by_two_roundings_is_rounding() -> None:
-    """400 kg x 381/400 = 381000 g; a figure that differs only by rounding to 0.001 g is the same figure."""
-    new = document()
-    revised(new, "deu-2024", factor("deu-2025", "381"))
-    figure_of(new, "co2e.location/site/fra1")["value"] = "381000.001"
-    found = changed(document(), new)["co2e.location/site/fra1"]
-    assert found.parts == (CauseShare(FACTOR, Fraction(-19_000)), CauseShare((Cause.ROUNDING,), Fraction(1, 1000)))
-    assert found.explained
-
-
-def test_a_total_divides_as_its_sites_do() -> None:
-    """fra1 is metered otherwise (+6), sjc1 had late data (+100), ams1 is new (+50); 3000 kWh become 3156."""
-    new = document()
-    restated(new, "sjc1", DAYS[1])
-    new["sites"]["ams1"] = new["sites"]["fra1"]
-    new["figures"].append(figure("energy.facility/site/ams1", "50", "kWh"))
-    figure_of(new, "energy.facility/site/fra1").update(value="1006", method="integrated")
-    figure_of(new, "energy.facility/site/sjc1")["value"] = "2100"
-    figure_of(new, "energy.facility").update(value="3156", method="counter,integrated")
-    found = changed(document(), new)["energy.facility"]
-    assert found.parts == parts((LATE, 100), ((Cause.METHOD,), 6), ((Cause.BOUNDARY,), 50))
-
-
-def test_a_total_that_is_not_the_sum_of_its_sites_is_not_divided() -> None:
-    new = editions.late_and_revised()
-    figure_of(new, "co2e.location")["value"] = "906000"
-    assert changed(document(), new)["co2e.location"].parts == parts(((Cause.LATE_DATA, Cause.FACTOR), 6_000))
-
-
-def test_what_is_unexplained_at_a_site_is_unexplained_in_the_total() -> None:
-    """fra1: 390 kg where its factor makes 380 of 400; 915 kg are 900 - 20 + 25 + 10."""
-    new = editions.late_and_revised()
-    figure_of(new, "co2e.location/site/fra1")["value"] = "390000"
-    figure_of(new, "co2e.location")["value"] = "915000"
-    found = changed(document(), new)["co2e.location"]
-    assert found.parts == parts((LATE, 25_000), (FACTOR, -20_000), ((Cause.UNEXPLAINED,), 10_000))
-    assert not found.explained
-
-
-def test_what_is_unexplained_at_a_site_does_not_hide_behind_the_one_cause_of_a_total() -> None:
-    """sjc1 had late data (+100), fra1 moved by 7 without a cause; that late data is in the total does not make 107 of it."""
-    new = document()
-    restated(new, "sjc1", DAYS[0])
-    for identity, value in {"": "3107", "/site/fra1": "1007", "/site/sjc1": "2100"}.items():
-        figure_of(new, f"energy.facility{identity}")["value"] = value
-    assert changed(document(), new)["energy.facility"].parts == parts((LATE, 100), ((Cause.UNEXPLAINED,), 7))
-
-
-def test_factors_that_cannot_be_divided_are_one_part_with_what_else_there_is() -> None:
-    """A team's figure names two factors, and no figures of its sites are there."""
-    old, new = document(), editions.late_and_revised()
-    old["figures"].append(figure("co2e.location/team/a", "100", "g", factor_ids=["deu-2024", "usa-2024"]))
-    new["figures"].append(figure("co2e.location/team/a", "130", "g", factor_ids=["deu-2025", "usa-2024"]))
-    assert changed(old, new)["co2e.location/team/a"].parts == parts(((Cause.LATE_DATA, Cause.FACTOR), 30))
-
-
-def test_a_value_that_moves_while_nothing_else_does_is_unexplained() -> None:
-    new = document()
-    figure_of(new, "energy.facility/site/fra1")["value"] = "1001"
-    found = changed(document(), new)["energy.facility/site/fra1"]
-    assert found.causes == (Cause.UNEXPLAINED,)
-    assert found.parts == parts(((Cause.UNEXPLAINED,), 1))
-
-
-@pytest.mark.parametrize("field", ["low", "high", "sources", "dims", "a field of a later version"])
-def test_a_figure_that_says_anything_otherwise_is_a_change(field: str) -> None:
-    new = document()
-    figure_of(new, "energy.facility")[field] = {"sources": [], "dims": {"team": "a"}}.get(field, "2950")
-    found = changed(document(), new)["energy.facility"]
-    assert (found.absolute, found.parts, found.explained) == (0, (), False)
-
-
-def test_a_restated_day_explains_figures_of_its_site_alone() -> None:
-    new = document()
-    restated(new, "sjc1", DAYS[0])
-    for identity in ("energy.facility/site/fra1", "energy.facility/site/sjc1", "energy.facility"):
-        figure_of(new, identity)["value"] = "2500"
-    found = changed(document(), new)
-    assert found["energy.facility/site/fra1"].causes == (Cause.UNEXPLAINED,)
-    assert found["energy.facility/site/sjc1"].causes == found["energy.facility"].causes == LATE
-
-
-def test_late_data_does_not_explain_what_the_ledger_does_not_feed() -> None:
-    old, new = document(), document()
-    restated(new, "fra1", DAYS[0])
-    for facts, value in ((old, "10"), (new, "12")):
-        facts["figures"].append(figure("dvfs.saved", value, "J", sources=["savings"]))
-    assert changed(old, new)["dvfs.saved"].causes == (Cause.UNEXPLAINED,)
-
-
-@pytest.mark.parametrize(("date", "explained"), [("2026-10-03", True), ("2026-07-03", True), ("2026-06-30", False)])
-def test_a_late_analysis_explains_savings_of_its_quarter(date: str, explained: bool) -> None:
-    """It stands on a day after the period, and reaches no energy; what is before the quarter reaches neither."""
-    old, new = document(), document()
-    new["inputs"]["days"].append(editions.day("fra1", date, 1))
-    for facts, value in ((old, "10"), (new, "12")):
-        facts["figures"] += [figure(f"dvfs.{name}", value, "J", dims={"site": "fra1"}) for name in ("saved", "claimed")]
-        figure_of(facts, "energy.facility/site/fra1")["value"] = value
-    found = changed(old, new)
-    for name in ("dvfs.saved", "dvfs.claimed"):
-        assert found[name].causes == (LATE if explained else (Cause.UNEXPLAINED,))
-    if date > "2026-07-02":
-        assert found["energy.facility/site/fra1"].causes == (Cause.UNEXPLAINED,)
-
-
-def test_each_cause_is_named_by_what_differs() -> None:
-    def cause(change: Any, *programs: str) -> tuple[Cause, ...]:
-        new = document()
-        each = figure_of(new, "energy.facility/site/fra1")
-        each["value"] = "1100"
-        change(new, each)
-        return changed(document(), new, programs or (None, None))[each["id"]].causes
-
-    assert cause(lambda _, each: each.update(method="integrated")) == (Cause.METHOD,)
-    assert cause(lambda _, each: each.update(boundary="node")) == (Cause.BOUNDARY,)
-    assert cause(lambda _, each: each.update(coverage="0.97")) == (Cause.COVERAGE,)
-    assert cause(lambda new, _: new["inputs"]["files"][0].update(sha256=editions.digest("other"))) == (Cause.FILES,)
-    assert cause(lambda new, _: new["sites"]["fra1"].update(end_ns=str(editions.START_NS + 3 * DAY_NS))) == (Cause.PERIOD,)
-    assert cause(lambda *_: None, "wattlens 1.0", "wattlens 1.1") == (Cause.PROGRAM,)
-    assert cause(lambda *_: None, "wattlens 1.0", "wattlens 1.0") == (Cause.UNEXPLAINED,)
-
-
-def test_arguments_are_a_cause_where_both_manifests_tell_them() -> None:
-    new = document()
-    figure_of(new, "energy.facility")["value"] = "2999"
-    editions_of = make_edition(document(), command={"as_of": "2026-10-02"}), make_edition(new, command={"as_of": "2026-11-02"})
-    (found,) = difference(*editions_of)
-    assert found.causes == (Cause.ARGUMENTS,)
-    assert input_changes(*editions_of).arguments == {"as_of": "2026-10-02 -> 2026-11-02"}
+    assert inputs(editions.late_and_revised()) == [
+        "day sjc1 2026-07-02: statement 0 -> 1; different segments; different files",
+        "factor deu-2024: removed",
+        "factor deu-2025: new",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("argument", "reached"),
+    ("change", "text"),
     [
-        ("quarter", {"energy.facility", "dvfs.saved", "co2e.location"}),
-        ("saved_j", {"dvfs.saved"}),
-        ("slowdown_ratio", {"dvfs.saved"}),
-        ("prometheus_joules", set()),
-        ("as_of_ns", set()),
-        ("country", set()),
-        ("ledger", set()),
-        ("org", set()),
-        ("restatement", set()),
+        (lambda new: new["inputs"]["days"].pop(0), "day fra1 2026-07-01: removed"),
+        (lambda new: new["inputs"]["days"].append(editions.day("fra1", "2026-07-03")), "day fra1 2026-07-03: new"),
+        (lambda new: new["inputs"]["days"][0]["files"].popitem(), "day fra1 2026-07-01: different files"),
+        (lambda new: new["factors"][0].update(value="380"), "factor deu-2024: value 400 -> 380"),
+        (lambda new: new["factors"][0].update(sha256=editions.digest("x")), "factor deu-2024: different table"),
+        (lambda new: new["factors"][0].update(edition="2026", unit="t"), "factor deu-2024: unit g/kWh -> t; edition - -> 2026"),
+        (lambda new: new["inputs"]["files"][0].update(sha256=editions.digest("x")), "file org.yaml: different content"),
+        (lambda new: new["inputs"]["files"].clear(), "file org.yaml: removed"),
+        (lambda new: new["sites"].pop("sjc1"), "site sjc1: removed"),
+        (
+            lambda new: new["sites"]["fra1"].update(end_ns=str(editions.START_NS + DAY_NS)),
+            "site fra1: end 2026-07-03T00:00:00Z -> 2026-07-02T00:00:00Z",
+        ),
     ],
-)
-def test_an_argument_explains_what_it_decides(argument: str, reached: set[str]) -> None:
-    old, new = document(), document()
-    for facts, value in ((old, "2"), (new, "3")):
-        facts["figures"].append(figure("dvfs.saved", value, "J"))
-        figure_of(facts, "energy.facility")["value"] = figure_of(facts, "co2e.location")["value"] = value
-    found = difference(make_edition(old, command={argument: "1"}), make_edition(new, command={argument: "2"}))
-    assert {each.id for each in found if Cause.ARGUMENTS in each.causes} == reached
-    assert {each.id for each in found if not each.explained} == {each.id for each in found} - reached
+)  # fmt: skip
+def test_lists_a_changed_input(change: Any, text: str) -> None:
+    new = document()
+    change(new)
+    assert inputs(new) == [text]
 
 
-def test_the_time_as_of_which_is_shown_as_a_time() -> None:
+def test_program_and_arguments_are_compared_where_both_editions_state_them() -> None:
     """1 782 864 000 s are 2026-07-01, as `date -u -d @1782864000` says."""
-    commands = ({"as_of_ns": str(editions.START_NS)}, {"as_of_ns": str(editions.START_NS + DAY_NS)})
-    changes = input_changes(make_edition(document(), command=commands[0]), make_edition(document(), command=commands[1]))
-    assert changes.arguments == {"as_of_ns": "2026-07-01T00:00:00Z -> 2026-07-02T00:00:00Z"}
+    assert inputs(document(), program=("wattlens 1.0", "wattlens 1.1")) == ["program wattlens: version 1.0 -> 1.1"]
+    assert inputs(document(), program=("wattlens 1.0", None)) == []
+    commands = {"as_of_ns": str(editions.START_NS)}, {"as_of_ns": str(editions.START_NS + DAY_NS), "country": "DEU"}
+    assert inputs(document(), command=commands) == [
+        "argument as_of_ns: value 2026-07-01T00:00:00Z -> 2026-07-02T00:00:00Z",
+        "argument country: new",
+    ]
+    assert inputs(document(), command=(commands[0], None)) == []
+    assert inputs(document(), command=({"ledger": "a", "restatement": "b", "reason": "c"}, {"ledger": "d"})) == []
 
 
-def test_facts_alone_tell_the_program_too() -> None:
-    new = document() | {"version": "1.1"}
-    figure_of(new, "energy.facility")["value"] = "1"
-    (found,) = difference(make_edition(document() | {"version": "1.0"}), make_edition(new))
-    assert found.causes == (Cause.PROGRAM,)
+def test_facts_without_manifest_state_the_program() -> None:
+    old, new = make_edition(document() | {"version": "1.0"}), make_edition(document() | {"version": "1.1"})
+    assert [each.text for each in input_changes(old, new)] == ["program wattlens: version 1.0 -> 1.1"]
 
 
-def test_days_beyond_the_old_period_are_no_late_data() -> None:
+def test_an_hourly_series_that_figures_name_is_an_input() -> None:
     new = document()
-    new["sites"]["fra1"]["end_ns"] = str(editions.START_NS + 3 * DAY_NS)
-    new["inputs"]["days"].append(editions.day("fra1", "2026-07-03"))
-    changes = input_changes(make_edition(document()), make_edition(new))
-    assert [(each.day, each.late) for each in changes.days] == [("2026-07-03", False)]
-    assert (changes.late_sites, changes.periods) == (frozenset(), {"fra1": "different start or end"})
+    figure_of(new, "co2e.location")["factor_ids"].append("series.own.DE")
+    assert inputs(new) == ["factor series.own.DE: new"]
 
 
-def test_coverage_and_method_come_with_late_data_and_take_no_part_from_it() -> None:
+@pytest.mark.parametrize("field", ["low", "high", "sources", "dims", "a field of a later version"])
+def test_a_figure_that_differs_in_any_field_is_a_change(field: str) -> None:
     new = document()
-    restated(new, "fra1", DAYS[0])
-    figure_of(new, "energy.facility/site/fra1").update(value="1010", coverage="0.99", method="bridged,counter")
-    found = changed(document(), new)["energy.facility/site/fra1"]
-    assert set(found.causes) == {Cause.LATE_DATA, Cause.COVERAGE, Cause.METHOD}
-    assert found.parts == parts((LATE, 10))
+    figure_of(new, "energy.facility")[field] = {"sources": [], "dims": {"team": "a"}}.get(field, "2950")
+    assert changed(document(), new)["energy.facility"].absolute == 0
 
 
-def test_with_another_program_late_data_cannot_be_told_apart() -> None:
-    new = document()
-    restated(new, "fra1", DAYS[0])
-    figure_of(new, "energy.facility/site/fra1")["value"] = "1010"
-    found = changed(document(), new, ("wattlens 1.0", "wattlens 1.1"))["energy.facility/site/fra1"]
-    assert found.parts == parts(((Cause.LATE_DATA, Cause.PROGRAM), 10))
-
-
-def test_figures_appear_and_disappear_with_the_reason_that_is_stated() -> None:
+def test_figures_appear_and_disappear_with_the_stated_reason() -> None:
     old, new = document(), document()
     old["figures"].append(figure("pue/site/fra1", "1.2", "ratio"))
     old["figures"].append(figure("gone", "1", "J"))
     old["figures"].append(figure("back", None, "J", reason="no meter yet"))
     new["figures"].append(figure("pue/site/fra1", None, "ratio", reason="the meter was taken out"))
     new["figures"].append(figure("back", "5", "J"))
-    found = changed(old, new)
-    told = {name: (found[name].causes, found[name].reason, found[name].explained) for name in found}
-    assert told == {
-        "pue/site/fra1": ((Cause.DISAPPEARED,), "the meter was taken out", True),
-        "gone": ((Cause.DISAPPEARED, Cause.UNEXPLAINED), "", False),
-        "back": ((Cause.APPEARED,), "no meter yet", True),
-    }
-    assert all(each.absolute is None for each in found.values())
+    changes = changed(old, new)
+    assert {name: each.reason for name, each in changes.items()} == {
+        "pue/site/fra1": "the meter was taken out", "gone": "", "back": "no meter yet",
+    }  # fmt: skip
+    assert all(each.absolute is None for each in changes.values())
 
 
 def test_intervals_that_touch_overlap() -> None:
@@ -404,27 +193,26 @@ def random_facts(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(random_facts(), random_facts())
-def test_parts_sum_to_the_whole_change_and_no_figure_is_passed_over(old: dict[str, Any], new: dict[str, Any]) -> None:
-    found = changed(old, new)
+def test_every_figure_and_input_that_differs_is_listed(old: dict[str, Any], new: dict[str, Any]) -> None:
+    changes = changed(old, new)
     a, b = ({each["id"]: each for each in facts["figures"]} for facts in (old, new))
-    assert found.keys() == {name for name in a.keys() | b.keys() if a.get(name) != b.get(name)}
-    for name, each in found.items():
+    assert changes.keys() == {name for name in a.keys() | b.keys() if a.get(name) != b.get(name)}
+    for name, each in changes.items():
         before, after = (facts[name]["value"] if name in facts else None for facts in (a, b))
-        if before is None or after is None:
-            assert (each.absolute, each.parts) == (None, ())
-        else:
-            assert each.absolute == Fraction(after) - Fraction(before) == sum((part.amount for part in each.parts), Fraction(0))
-        assert each.causes
+        assert each.absolute == (None if before is None or after is None else Fraction(after) - Fraction(before))
+    listed = {(each.kind, each.name) for each in input_changes(make_edition(old), make_edition(new))}
+    for before, after in zip(old["inputs"]["days"], new["inputs"]["days"], strict=True):
+        assert (before != after) == (("day", f"{before['site']} {before['day']}") in listed)
+    a, b = ({each["id"]: each for each in facts["factors"]} for facts in (old, new))
+    for name in a.keys() & b.keys():
+        assert (a[name] != b[name]) == (("factor", name) in listed)
 
 
-@given(*[st.integers(1, 10**9)] * 2, *[st.integers(1, 5000)] * 2)
-def test_a_factors_part_is_the_old_energy_times_its_change(kwh_0: int, kwh_1: int, g_0: int, g_1: int) -> None:
-    old, new = document(), document()
-    restated(new, "fra1", DAYS[0])
-    for facts, kwh, grams in ((old, kwh_0, g_0), (new, kwh_1, g_1)):
-        revised(facts, "deu-2024", factor("deu", str(grams)))
-        figure_of(facts, "co2e.location/site/fra1")["value"] = str(kwh * grams)
-    found = changed(old, new).get("co2e.location/site/fra1")
-    amounts = {part.causes: part.amount for part in found.parts} if found else {}
-    assert amounts.get(FACTOR, 0) == (kwh_0 * (g_1 - g_0) if kwh_0 * g_0 != kwh_1 * g_1 else 0)
-    assert amounts.get(LATE, 0) == ((kwh_1 - kwh_0) * g_1 if kwh_0 * g_0 != kwh_1 * g_1 else 0)
+def test_restated_totals_have_both_values_and_whether_they_are_due() -> None:
+    """900 kg become 905 kg, 0.6 %, and 3000 kWh become 3150, 5 %, from which on comparatives are restated."""
+    new = editions.late_and_revised()
+    figure_of(new, "energy.facility")["value"] = "3150"
+    assert restated_totals(make_edition(document()), make_edition(new)) == (
+        RestatedTotal("co2e.location", "g", "900000", "905000", False),
+        RestatedTotal("energy.facility", "kWh", "3000", "3150", True),
+    )

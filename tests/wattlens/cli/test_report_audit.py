@@ -61,13 +61,12 @@ def test_diff_as_json(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
     assert diff(*two, "--json", "--threshold", "3%") == 0
     said = json.loads(capsys.readouterr().out)
     (total,) = [each for each in said["changes"] if each["id"] == "co2e.location"]
-    assert total["parts"] == [
-        {"causes": ["late data"], "amount": "25000"},
-        {"causes": ["factor revision"], "amount": "-20000"},
-    ]
     assert (total["absolute"], total["old"]["value"], total["new"]["value"]) == ("5000", "900000", "905000")
     assert (said["restates"], said["restatement_due"], said["unexplained"]) == (True, ["energy.facility"], [])
-    assert [(day["site"], day["day"], day["new_statement"]) for day in said["inputs"]["days"]] == [("sjc1", "2026-07-02", 1)]
+    assert said["inputs"][1:] == [
+        {"kind": "factor", "name": "deu-2024", "change": "removed"},
+        {"kind": "factor", "name": "deu-2025", "change": "new"},
+    ]
 
 
 def test_diff_of_the_same_report(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,14 +77,15 @@ def test_diff_of_the_same_report(two: tuple[Path, Path], capsys: pytest.CaptureF
     assert "comparatives do not need to be restated" in said
 
 
-def test_a_change_without_a_cause_ends_with_1_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_diff_fails_if_figures_differ_although_no_input_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new = document()
     figure_of(new, "energy.facility/site/fra1")["value"] = "1001"
     editions.write(tmp_path / "r0")
     editions.write(tmp_path / "r1", new)
     assert diff(tmp_path / "r0", tmp_path / "r1") == 1
-    assert "1 not explained: energy.facility/site/fra1\n" in capsys.readouterr().out
+    assert capsys.readouterr().out.endswith("\nFigures differ although no input does.\n")
     assert diff(tmp_path / "r0", tmp_path / "r1", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["unexplained"] == ["energy.facility/site/fra1"]
 
 
 def test_a_restatement_is_due(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,7 +101,7 @@ def test_many_long_and_odd_figures_keep_within_100_columns(tmp_path: Path, capsy
         old["figures"].append(figure(name, str(10**20 + n), "a unit that is long", method="m" * 200))
         new["figures"].append(figure(name, f"{10**20 + 10 * n}.123456", "a unit that is long", method="n" * 200))
     editions.write(tmp_path / "r0", old)
-    editions.write(tmp_path / "r1", new)
+    editions.write(tmp_path / "r1", new, country="DEU")
     assert diff(tmp_path / "r0", tmp_path / "r1") == 0
     said = capsys.readouterr().out.splitlines()
     assert max(map(len, said)) <= 100
@@ -166,7 +166,7 @@ def test_verify_tells_inputs_before_figures(two: tuple[Path, Path], capsys: pyte
         "2026-07-02: statement 0 -> 1",
         "factor deu-2025: new",
         "FIGURE",
-        "+25 000 g",
+        "+5.00 %",
     ]
     assert [said.index(part) for part in parts] == sorted(said.index(part) for part in parts)
 
@@ -201,9 +201,12 @@ def test_a_report_is_signed_verified_made_again_and_its_successor_explained(
     assert main(["report", "diff", str(tmp_path / "r0"), str(tmp_path / "r1")]) == 0
     said = capsys.readouterr().out
     assert "NEW restates OLD." in said
-    assert "site 2026-07-01: different content, same statement 0" in said
+    assert "day site 2026-07-01: different segments; different files" in said
     assert main([*checked, "--ledger", str(tmp_path / "state")]) == 1
-    assert "site 2026-07-01: different content, same statement 0" in capsys.readouterr().out
+    assert "day site 2026-07-01: different segments; different files" in capsys.readouterr().out
+
+    (tmp_path / "state").rename(tmp_path / "elsewhere")
+    assert main(["report", "verify", str(tmp_path / "r1"), "--ledger", str(tmp_path / "elsewhere")]) == 0
 
     facts = tmp_path / "r0" / "facts.json"
     facts.write_bytes(facts.read_bytes().replace(b'"final"', b'"other"').replace(b'"interim"', b'"final"'))

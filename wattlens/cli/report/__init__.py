@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ),
         ("import", estimates.SUMMARY, estimates.configure, estimates.run),
         ("sample", sample.SUMMARY, sample.configure, sample.run),
-        ("diff", "explain every figure that differs between two editions", diff.configure, diff.run),
+        ("diff", "list every input and figure that differs between two editions", diff.configure, diff.run),
     ):
         sub = actions.add_parser(name, help=text, description=as_sentence(text))
         prepare(sub)

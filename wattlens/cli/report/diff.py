@@ -1,7 +1,8 @@
-"""`wattlens report diff`: every figure that two editions of a report state otherwise, by how much, and why."""
+"""`wattlens report diff`: inputs and figures that differ between two editions of a report."""
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,16 +23,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     due = "smallest change of a total that requires restating comparatives (default 5%%)"
     parser.add_argument("--threshold", type=share(above=True), default="5%", metavar="SHARE", help=due)
     parser.add_argument("--all", action="store_true", help=f"show all figures (default: the {_MOST} with the largest change)")
-    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print every figure and part as JSON")
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print every input and figure as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare and explain: 0 where everything is explained, 1 where a figure differs without a cause."""
+    """Compare: 0, or 1 if figures differ although no input does."""
     from energy_agent.core.text import printable
-    from reports.audit.causes import input_changes
-    from reports.audit.difference import difference, elsewhere, restatement_due, same_period
+    from reports.audit.difference import difference, elsewhere, input_changes, restatement_due, same_period
     from reports.audit.edition import read_edition
-    from reports.audit.shown import change_json, change_lines, input_lines, inputs_json
+    from reports.audit.shown import change_json, change_lines, input_lines
 
     threshold = args.threshold
     old, new = read_edition(args.old), read_edition(args.new)
@@ -40,36 +40,36 @@ def run(args: argparse.Namespace) -> int:
             f"expected two editions of one period, got {args.old} of {_period(old)} and {args.new} of {_period(new)}"
         )
     inputs = input_changes(old, new)
-    changes = difference(old, new, inputs)
+    changes = difference(old, new)
     due, other_differences = restatement_due(changes, threshold), elsewhere(old, new)
-    unexplained = [each for each in changes if not each.explained]
+    unexplained = [] if inputs else [each.id for each in changes]
     if args.json:
         document = {
             "old": {"name": old.name, "label": old.label, "edition": old.number + 1, "sha256": old.sha256},
             "new": {"name": new.name, "label": new.label, "edition": new.number + 1, "sha256": new.sha256},
             "restates": new.restates == old.sha256,
-            "inputs": inputs_json(inputs),
+            "inputs": [asdict(each) for each in inputs],
             "changes": [change_json(each) for each in changes],
             "elsewhere": other_differences,
             "threshold": float(threshold),
             "restatement_due": [each.id for each in due],
-            "unexplained": [each.id for each in unexplained],
+            "unexplained": unexplained,
         }
         print(json.dumps(document, indent=2))
         return 1 if unexplained else 0
-    lines = [*_heads(old, new), "Inputs that differ:", *(input_lines(inputs) or ["  none"]), ""]
+    lines = [*_heads(old, new), "Inputs that differ:", *input_lines(inputs), ""]
     if changes:
-        shown = changes if args.all else _first(changes, unexplained)
-        lines += change_lines(shown)
-        if len(shown) < len(changes):
-            lines.append(f"and {len(changes) - len(shown)} more figures; --all shows them")
+        most = len(changes) if args.all else _MOST
+        lines += change_lines(changes[:most])
+        if len(changes) > most:
+            lines.append(f"and {len(changes) - most} more figures; --all shows them")
         lines.append("")
     lines.append(_count_changes(len(changes), len(old.figures.keys() | new.figures.keys())))
     if other_differences:
         lines.append(f"Other differences: {', '.join(other_differences)}.")
     lines.append(_due(due, f"{float(100 * threshold):g}%"))
     if unexplained:
-        lines.append(f"{len(unexplained)} not explained: {', '.join(each.id for each in unexplained[:5])}")
+        lines.append("Figures differ although no input does.")
     print("\n".join(map(printable, lines)))
     return 1 if unexplained else 0
 
@@ -83,6 +83,8 @@ def _heads(old: "Edition", new: "Edition") -> list[str]:
         lines.append(f"NEW restates {restates}.")
     if old.program is None or new.program is None:
         lines.append("Program versions are not compared, because an edition has no manifest.")
+    if old.command is None or new.command is None:
+        lines.append("Arguments are not compared, because an edition has no manifest.")
     return [*lines, ""]
 
 
@@ -93,12 +95,6 @@ def _period(edition: "Edition") -> str:
         return edition.label or "no named period"
     ends = [(start, end) for start, end, _ in edition.sites.values()]
     return f"{utc_text(min(a for a, _ in ends))} to {utc_text(max(b for _, b in ends))}"
-
-
-def _first(changes: "list[FigureChange]", unexplained: "list[FigureChange]") -> "list[FigureChange]":
-    """What is shown without --all: what moved most, and whatever nobody can explain."""
-    shown = {each.id for each in [*unexplained[:_MOST], *changes[:_MOST]]}
-    return [each for each in changes if each.id in shown]
 
 
 def _count_changes(changed: int, all_figures: int) -> str:

@@ -88,8 +88,7 @@ def _lines(result: "Verification") -> list[str]:
     width = max(len(check.name) for check in result.checks)
     lines = [_line(check, width) for check in result.checks]
     if result.inputs is not None:
-        inputs = input_lines(result.inputs)
-        lines += ["", "Inputs that differ (report -> reproduced):", *(inputs or ["  none"])]
+        lines += ["", "Inputs that differ (report -> reproduced):", *input_lines(result.inputs)]
     if result.changes:
         lines += ["", "Figures that differ:", *change_lines(result.changes[:_MOST])]
     if len(result.changes) > _MOST:
@@ -105,12 +104,14 @@ def _line(check: "VerificationStep", width: int) -> str:
 
 
 def _as_json(result: "Verification") -> dict[str, object]:
-    from reports.audit.shown import change_json, inputs_json
+    from dataclasses import asdict
+
+    from reports.audit.shown import change_json
 
     return {
         "ok": result.ok,
         "checks": [{"check": check.name, "ok": check.ok, "detail": check.detail} for check in result.checks],
-        "inputs": inputs_json(result.inputs) if result.inputs else None,
+        "inputs": None if result.inputs is None else [asdict(each) for each in result.inputs],
         "changes": [change_json(each) for each in result.changes],
         "elsewhere": result.elsewhere,
     }
