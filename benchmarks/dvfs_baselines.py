@@ -19,10 +19,9 @@ from benchmarks.drawn_tables import TrainingCell, draw_cell
 from benchmarks.dvfs_limiter import LimitedJob
 from benchmarks.limited_board import draw_board
 from benchmarks.runner import Row
-from dvfs.policies.bisect import TRIALS as BISECT
+from benchmarks.training_rules import BISECT, ZEUS
 from dvfs.policies.limiter import SPEC as LIMITER
 from dvfs.policies.progress import SPEC as PROGRESS
-from dvfs.replay.rivals import ZEUS
 from dvfs.replay.table_files import load
 from dvfs.replay.training import Score, Weather, play
 from dvfs.tables import SettingTable

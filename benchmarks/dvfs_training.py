@@ -13,8 +13,8 @@ from itertools import product
 from pathlib import Path
 
 from benchmarks.runner import Row
+from benchmarks.training_rules import ZEUS
 from dvfs.policies.progress import SPEC
-from dvfs.replay.rivals import ZEUS
 from dvfs.replay.table_files import load
 from dvfs.replay.training import Score, ScoreSummary, Weather, play, summary
 from dvfs.tables import SettingTable

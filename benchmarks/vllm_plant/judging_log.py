@@ -7,18 +7,19 @@ from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
-import dvfs.policies as package
 from benchmarks.runner import Row
+from benchmarks.vllm_plant.policy import PACKAGES
 from energy_agent.core.errors import UsageError
 
-_FOLDER = Path(package.__path__[0])
+_ROOT = Path(__file__).parents[2]
+_PREFIXES = tuple(f"{package.__name__}." for package in PACKAGES)
 
 
 def source_hash(policy: str) -> str:
-    """SHA-256 over a policy's files and those of dvfs.policies that they import, each after its name."""
+    """SHA-256 over a policy's files and those of policies and baselines that they import, each after its name."""
     digest = hashlib.sha256()
     for path in policy_files(policy):
-        digest.update(f"{path.relative_to(_FOLDER)}\n".encode())
+        digest.update(f"{path.relative_to(_ROOT)}\n".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -29,7 +30,7 @@ def policy_files(policy: str) -> list[Path]:
     Raises:
         UsageError: no such policy.
     """
-    waiting, files = deque(_files_of(policy)), set[Path]()
+    waiting, files = deque(file for prefix in _PREFIXES for file in _files_of(prefix + policy)), set[Path]()
     if not waiting:
         raise UsageError(f"--policy: {policy}: no such policy")
     while waiting:
@@ -41,23 +42,22 @@ def policy_files(policy: str) -> list[Path]:
 
 
 def _files_of(dotted: str) -> list[Path]:
-    """Files of a module of dvfs.policies; none where there is no such module."""
-    path = _FOLDER.joinpath(*dotted.split("."))
+    """Files of a module or package; none where there is no such module."""
+    path = _ROOT.joinpath(*dotted.split("."))
     if path.is_dir():
         return sorted(path.glob("**/*.py"))
     return [path.with_suffix(".py")] if path.with_suffix(".py").is_file() else []
 
 
 def _imported(path: Path) -> list[str]:
-    """Names below dvfs.policies that a file imports."""
+    """Names of policies and baselines that a file imports."""
     names = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    prefix = f"{package.__name__}."
-    return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    return [name for name in names if name.startswith(_PREFIXES)]
 
 
 def refuse_seen(log: Path, seed: int, hashes: Mapping[str, str]) -> None:

@@ -6,7 +6,8 @@ The only part of this model that knows `dvfs`.
 from collections.abc import Sequence
 from itertools import pairwise
 
-import dvfs.policies as package
+import benchmarks.baselines
+import dvfs.policies
 from benchmarks.vllm_plant.cells import LatencyLimits, ServingCell
 from benchmarks.vllm_plant.engine import EngineMetrics, LatencyHistogram, bucket_edges
 from benchmarks.vllm_plant.systems import SYSTEMS, clock_settings
@@ -16,21 +17,22 @@ from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError
 from energy_agent.core.workloads.tokens import Latencies
 
+PACKAGES = (dvfs.policies, benchmarks.baselines)
 _NS = 1_000_000_000
 _START_NS = 1000 * _NS  # time since boot at the start of the engine
 _STALE_S, _STALE_PERIODS = 5.0, 3
 
 
 def find_policy(name: str) -> DvfsPolicy:
-    """The policy with this name.
+    """The policy or baseline with this name.
 
     Raises:
         UsageError: no such policy.
     """
-    spec = plugin.discover(package).get(name)
-    if not isinstance(spec, DvfsPolicy):
-        raise UsageError(f"--policy: expected a policy of a group, got {name!r}")
-    return spec
+    for package in PACKAGES:
+        if isinstance(spec := plugin.discover(package).get(name), DvfsPolicy):
+            return spec
+    raise UsageError(f"--policy: expected a policy of a group, got {name!r}")
 
 
 class PlantPolicy:

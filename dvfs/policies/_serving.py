@@ -1,4 +1,4 @@
-"""What policies of servers share: the clocks to choose from, and misses of the latency limits between two readings. Pure.
+"""What a policy of a server goes by: the clocks to choose from, and the latencies between two readings of a server. Pure.
 
 A time to first token counts as the upper edge of its histogram bucket. So where the edges do not resolve the limit, the
 observations around it count as misses, and the clock stays high. The limit between tokens is one on the mean of each request,
@@ -9,7 +9,7 @@ per token where the server counts tokens.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite, sqrt
+from math import isfinite
 
 from dvfs.knees import Knee, clock_grid, find
 from dvfs.policies._options import checked
@@ -55,9 +55,9 @@ OPTIONS: Mapping[str, str] = {
 }
 
 
-def configure(policy: str, options: Mapping[str, object], knees: Sequence[Knee]) -> ServingOptions:
+def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> ServingOptions:
     """Config from the user's options. Raises UsageError."""
-    values = checked(policy, options, {"levels": 12, "stale_s": 5.0}, {"levels": (2, 32), "stale_s": (0.1, 3600.0)})
+    values = checked("slo", options, {"levels": 12, "stale_s": 5.0}, {"levels": (2, 32), "stale_s": (0.1, 3600.0)})
     return ServingOptions(tuple(knees), int(values["levels"]), int(values["stale_s"] * 1e9))
 
 
@@ -79,20 +79,6 @@ class LatencyReading:
     itl: Latencies | None
     next_tokens: int | None = None
     live_periods: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class MissCount:
-    """Observations, those above the limit, and those that would be if they took longer by a factor."""
-
-    count: float = 0.0
-    missed: float = 0.0
-    near: float = 0.0
-
-    def add(self, interval: LatencyInterval, stretch: float = 1.0, fade: float = 1.0) -> "MissCount":
-        """With the observations of an interval; earlier ones fade."""
-        count, missed, near = self.count * fade, self.missed * fade, self.near * fade
-        return MissCount(count + interval.seen.count, missed + interval.missed(), near + interval.missed(stretch))
 
 
 def read(observation: Observation, stale_ns: int) -> LatencyReading | str:
@@ -158,19 +144,14 @@ def period_of(
     knees: Sequence[Knee],
     levels: int,
     stale_ns: int,
-    shadow: bool = False,
 ) -> ServedPeriod | tuple[str, LatencyReading | None]:
-    """The period since `before`; or in one word the reason for its absence, with the reading to continue from.
-
-    In shadow mode there is no period unless `shadow`, because a policy that goes by measurements cannot see the effect of its
-    settings.
-    """
+    """The period since `before`; or in one word the reason for its absence, with the reading to continue from."""
     now = read(observation, stale_ns)
     if isinstance(now, str):
         return now, None
     grid = grid_of(observation, knees, levels)
-    if isinstance(grid, str) or not (observation.enforced or shadow):
-        return grid if isinstance(grid, str) else "shadow", now
+    if isinstance(grid, str):
+        return grid, now
     if before is None or (before.ttft is None) != (now.ttft is None) or (before.itl is None) != (now.itl is None):
         return "learning", now  # also after the owner added or removed a limit
     seconds, seen = (now.boot_ns - before.boot_ns) / 1e9, between(observation, before, now)
@@ -213,14 +194,3 @@ def lock(observation: Observation, grid: Sequence[int], level: int, reason: str)
 def unsteered(level: int | None, reason: str) -> Decision:
     """The decision for the original clock, where `level` was applied; None: it is the original one already."""
     return Decision("hold" if level is None else "release", reason)
-
-
-def wilson(hits: float, count: float, z: float = 1.96) -> tuple[float, float]:
-    """Bounds of a share of which `hits` of `count` are seen (Wilson, 1927); (0, 1) of nothing."""
-    if count <= 0:
-        return 0.0, 1.0
-    share = hits / count
-    middle = share + z * z / (2 * count)
-    half = z * sqrt(share * (1.0 - share) / count + z * z / (4.0 * count * count))
-    scale = 1.0 + z * z / count
-    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)

@@ -1,6 +1,6 @@
 """Trials of a training job's settings, from counters read once per second: the live side of policies that search by trials.
 
-`progress`, `bisect` and `limiter` share it: a search proposes a setting and a number of samples, this module applies the
+`progress` and `limiter` share it: a search proposes a setting and a number of samples, this module applies the
 setting, waits until it is applied, measures the samples and passes them to the search. Pure.
 """
 

@@ -4,6 +4,7 @@ import argparse
 import json
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,7 +138,10 @@ def _examine(args: argparse.Namespace, config: "Config", environ: dict[str, str]
 
 
 def _accept(args: argparse.Namespace, config: "Config", environ: dict[str, str]) -> int:
-    from wattlens.doctor.acceptance import command
+    from wattlens.doctor import capturing
+    from wattlens.doctor.acceptance import command, result_file
+    from wattlens.doctor.acceptance.run import AcceptanceOptions, measure
+    from wattlens.doctor.acceptance.text import describe
     from wattlens.scrape.access import AgentAccess
 
     seconds = args.seconds or 600.0
@@ -146,12 +150,13 @@ def _accept(args: argparse.Namespace, config: "Config", environ: dict[str, str])
     url = args.url or command.agent_url(args.listen or config.web.listen)
     may_start = args.url is None and not any(files)
     access = AgentAccess(url, *files)
-    options = command.AcceptanceOptions(access, may_start, args.simulate, seconds, args.engine or (), args.label)
+    options = AcceptanceOptions(access, may_start, args.simulate, seconds, args.engine or (), args.label)
     signer, unsigned = command.open_signer(args.key, args.state)
-    result, data = command.measure_and_sign(options, config, environ, signer)
+    data = result_file.encode(measure(options, config, environ), signer)
+    result = result_file.decode(data, "the result").result
     if args.out is not None:
-        command.write(args.out, data)
-    print(json.dumps(command.as_json(result), indent=2) if args.json else command.describe(result, unsigned, args.out))
+        capturing.write_new(args.out, data)
+    print(json.dumps(asdict(result), indent=2) if args.json else describe(result, unsigned, args.out))
     return 0 if result.accepted else 1
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import wattlens
-from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.errors import UsageError
 from energy_agent.devices.nvml import capture as nvml_capture
 from wattlens.doctor import child
-from wattlens.terminal_line import seconds_passed
 
 
 def check_free(path: Path) -> None:
@@ -26,6 +25,15 @@ def check_free(path: Path) -> None:
         raise UsageError(f"cannot write {path}: its folder does not exist or is not writable")
 
 
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file that must not exist. Raises UsageError."""
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+
+
 def write(path: Path, environ: Mapping[str, str], seconds: float, *, pseudonyms: bool) -> dict[str, Any]:
     """Take it and write `path`, which must not be there; says what it holds.
 
@@ -34,39 +42,25 @@ def write(path: Path, environ: Mapping[str, str], seconds: float, *, pseudonyms:
         WattlensError: NVML does not answer as a whole.
     """
     check_free(path)
-    library, capture, hung = "", None, dict[int, str]()
-    while capture is None:
-        task = ["capture", f"--seconds={seconds}", *(f"--exclude={i}" for i in hung)]
-        try:
-            with seconds_passed("reading all NVML values", seconds) as show_progress:
-                for message in child.ask(task, environ):
-                    show_progress("")
-                    if message["k"] == "nvml":
-                        library = message["library"]
-                    elif message["k"] == "fatal":
-                        raise WattlensError(f"NVML {message['call']}: {message['reason']}; see wattlens doctor")
-                    elif message["k"] == "capture":
-                        capture = message["capture"]
-        except child.ChildError as failed:
-            if failed.index is None or failed.index in hung:
-                raise
-            hung[failed.index] = failed.call
+
+    def take(exclude: list[str]) -> dict[str, child.Message]:
+        task = ["capture", f"--seconds={seconds}", *exclude]
+        return {message["k"]: message for message in child.measure(task, environ, "reading all NVML values", seconds)}
+
+    messages, hung = child.without_hung_gpus(take)
+    capture = messages["capture"]["capture"]
     if pseudonyms:
         capture = nvml_capture.with_pseudonyms(capture, secrets.token_bytes(32))
-    for index, call in hung.items():
-        capture["devices"][index] = {"left_out": f"{call}: HANG"}
+    for index, failed in hung.items():
+        capture["devices"][index] = {"left_out": f"{failed.call}: HANG"}
     capture |= {
         "wattlens": wattlens.__version__,
         "pynvml": metadata.version("nvidia-ml-py"),
-        "library": Path(library).name,
+        "library": Path(messages["nvml"]["library"]).name,
         "simulated": bool(environ.get("WATTLENS_SIM")),
         "pseudonyms": pseudonyms,
     }
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(nvml_capture.dumps(capture))
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    write_new(path, nvml_capture.dumps(capture).encode())
     return _summarize(path, capture)
 
 

@@ -12,14 +12,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from energy_agent.core.errors import WattlensError
 from energy_agent.reader.mark import MARK
+from wattlens.terminal_line import seconds_passed
 
 HANG_S = 2.0
 Message = dict[str, Any]
+Result = TypeVar("Result")
 
 
 class ChildError(WattlensError):
@@ -65,6 +67,38 @@ def ask(task: Sequence[str], environ: Mapping[str, str], hang_s: float = HANG_S)
         finally:
             child.stdout.close()
             mark.close()
+
+
+def measure(
+    task: Sequence[str], environ: Mapping[str, str], what: str, seconds: float, note: Callable[[], str] = str
+) -> Iterator[Message]:
+    """The messages of a task of about `seconds`. A line on the terminal shows `what`, the time that passed, and the note.
+
+    Raises:
+        ChildError: as `ask` does.
+        WattlensError: NVML as a whole does not respond.
+    """
+    with seconds_passed(what, seconds) as show_progress:
+        for message in ask(task, environ):
+            show_progress(note())
+            if message["k"] == "fatal":
+                raise WattlensError(f"NVML {message['call']}: {message['reason']}; see wattlens doctor")
+            yield message
+
+
+def without_hung_gpus(take: Callable[[list[str]], Result]) -> tuple[Result, dict[int, ChildError]]:
+    """What `take` returns with the options of a task that exclude GPUs that hang, and these GPUs.
+
+    It is called again for each GPU that hangs or ends the child. Raises ChildError if that happens outside of a GPU.
+    """
+    hung: dict[int, ChildError] = {}
+    while True:
+        try:
+            return take([f"--exclude={index}" for index in hung]), hung
+        except ChildError as failed:
+            if failed.index is None or failed.index in hung:
+                raise
+            hung[failed.index] = failed
 
 
 def _messages(out: int, mark: mmap.mmap, hang_s: float) -> Iterator[Message]:

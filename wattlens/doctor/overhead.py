@@ -8,7 +8,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -18,9 +18,9 @@ from typing import Any, Self
 import wattlens
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.interval import t_quantile
+from energy_agent.core.units import NS_PER_S
 from energy_agent.reader.child import ReaderOptions, ReaderProcess
 from wattlens.doctor import child
-from wattlens.terminal_line import seconds_passed
 
 SCHEMA = "wattlens-overhead/1"
 SETTLE_S = 2.0
@@ -37,9 +37,10 @@ class PowerBlock:
 class ReaderLoad:
     """The agent's reader at work, as a context manager; reports the CPU seconds that it used."""
 
-    def __init__(self, options: ReaderOptions) -> None:
+    def __init__(self, environ: Mapping[str, str], period_s: float) -> None:
         """Nothing runs yet."""
-        self._options = options
+        period_ns = round(period_s * NS_PER_S)
+        self._options = ReaderOptions(period_ns, max(period_ns, NS_PER_S), 5 * NS_PER_S, environ)
 
     def __enter__(self) -> Self:
         self._process = ReaderProcess(self._options, {})
@@ -70,9 +71,8 @@ def measure(environ: Mapping[str, str], period_s: float, seconds: float, pairs: 
     Raises:
         WattlensError: NVML or a GPU does not answer.
     """
-    period_ns = round(period_s * 1e9)
-    options = ReaderOptions(period_ns, max(period_ns, 1_000_000_000), 5_000_000_000, environ)
-    blocks, gpus, cpu = run_blocks(environ, order(pairs, seed), seconds, SETTLE_S, lambda: ReaderLoad(options))
+    kinds = order(pairs, seed)
+    blocks, gpus, cpu = run_blocks(environ, kinds, seconds, SETTLE_S, lambda: ReaderLoad(environ, period_s))
     result: dict[str, Any] = {
         "schema": SCHEMA,
         "wattlens": wattlens.__version__,
@@ -81,7 +81,7 @@ def measure(environ: Mapping[str, str], period_s: float, seconds: float, pairs: 
         "block_s": seconds,
         "pairs": pairs,
         "seed": seed,
-        "order": [b.reading for b in blocks],
+        "order": kinds,
         "gpus": [gpus[i] | added(blocks, [i]) for i in sorted(gpus)],
         "node": added(blocks, sorted(gpus)),
     }
@@ -91,51 +91,40 @@ def measure(environ: Mapping[str, str], period_s: float, seconds: float, pairs: 
 
 
 def run_blocks(
-    environ: Mapping[str, str],
-    kinds: Sequence[bool],
-    seconds: float,
-    settle_s: float,
-    reading: Callable[[], AbstractContextManager[Any]],
+    environ: Mapping[str, str], kinds: Sequence[bool], seconds: float, settle_s: float, reading: Callable[[], ReaderLoad]
 ) -> tuple[list[PowerBlock], dict[int, dict[str, Any]], list[float]]:
-    """Return blocks, GPUs by index, and CPU seconds per second in each block that read (if `reading` measures them)."""
+    """Return blocks, GPUs by index, and CPU seconds per second of the reader in each block in which it ran."""
     blocks: list[PowerBlock] = []
     gpus: dict[int, dict[str, Any]] = {}
     cpu: list[float] = []
     began: Mapping[str, Any] = {}
     cpu_began = (0.0, 0.0)
+    reader: ReaderLoad | None = None
     task = ["edges", f"--seconds={seconds}", f"--settle={settle_s}", f"--blocks={len(kinds)}"]
-    running: AbstractContextManager[Any] | None = None
-    reader: Any = None
-    with seconds_passed("blocks with and without the reader", len(kinds) * (seconds + settle_s)) as show_progress:
-        try:
-            for message in child.ask(task, environ):
-                if running is None and len(blocks) < len(kinds) and kinds[len(blocks)]:
-                    running = reading()
-                    reader = running.__enter__()
-                if isinstance(reader, ReaderLoad):
-                    reader.drain()
-                show_progress(f", block {len(blocks) + 1} of {len(kinds)}")
-                match message["k"]:
-                    case "board":
-                        gpus[message["index"]] = {k: message[k] for k in ("index", "uuid", "name")}
-                    case "gone":
-                        raise WattlensError(f"GPU {message['index']}: {message['reason']}; see wattlens doctor")
-                    case "fatal":
-                        raise WattlensError(f"NVML {message['call']}: {message['reason']}; see wattlens doctor")
-                    case "start":
-                        began = message["edges"]
-                        if isinstance(reader, ReaderLoad):
-                            cpu_began = reader.cpu_s(), time.monotonic()
-                    case "end":
-                        if isinstance(reader, ReaderLoad):
-                            cpu.append((reader.cpu_s() - cpu_began[0]) / (time.monotonic() - cpu_began[1]))
-                        blocks.append(PowerBlock(running is not None, _powers(began, message["edges"])))
-                        if running is not None:
-                            running.__exit__(None, None, None)
-                            running = reader = None
-        finally:
-            if running is not None:
-                running.__exit__(None, None, None)
+    messages = child.measure(
+        task, environ, "blocks with and without the reader", len(kinds) * (seconds + settle_s),
+        lambda: f", block {len(blocks) + 1} of {len(kinds)}",
+    )  # fmt: skip
+    with ExitStack() as running:
+        for message in messages:
+            if reader is None and len(blocks) < len(kinds) and kinds[len(blocks)]:
+                reader = running.enter_context(reading())
+            if reader is not None:
+                reader.drain()
+            match message["k"]:
+                case "board":
+                    gpus[message["index"]] = {k: message[k] for k in ("index", "uuid", "name")}
+                case "gone":
+                    raise WattlensError(f"GPU {message['index']}: {message['reason']}; see wattlens doctor")
+                case "start":
+                    began = message["edges"]
+                    cpu_began = reader.cpu_s() if reader is not None else 0.0, time.monotonic()
+                case "end":
+                    if reader is not None:
+                        cpu.append((reader.cpu_s() - cpu_began[0]) / (time.monotonic() - cpu_began[1]))
+                    blocks.append(PowerBlock(reader is not None, _powers(began, message["edges"])))
+                    running.close()
+                    reader = None
     return blocks, gpus, cpu
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import wattlens
-from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.errors import UsageError
 from energy_agent.metering.sensors.profile import no_profile, profile
 from energy_agent.metering.sensors.traces import Row, SensorTraces
 from energy_agent.node.sensor_file import SCHEMA
 from wattlens.doctor import child
+from wattlens.doctor.capturing import write_new
 from wattlens.doctor.sensor_plot import draw
 from wattlens.doctor.watching import SIGNALS
-from wattlens.terminal_line import seconds_passed
 from wattlens.top.screen import has_unicode
 from wattlens.top.text import Line
 
@@ -69,28 +69,13 @@ def measure(environ: Mapping[str, str], seconds: float, gpu: int | None = None, 
         UsageError: no such GPU, or with `single` several.
         WattlensError: NVML as a whole does not respond.
     """
-    hung: dict[int, str] = {}
-    while True:
-        try:
-            return _measured(environ, seconds, gpu, hung, single)
-        except child.ChildError as failed:
-            if failed.index is None or failed.index in hung:
-                raise
-            hung[failed.index] = failed.reason
+    only = [] if gpu is None else [f"--gpu={gpu}"]
 
-
-def _measured(
-    environ: Mapping[str, str], seconds: float, gpu: int | None, hung: Mapping[int, str], single: bool
-) -> MeasuredSensors:
-    simulated = bool(environ.get("WATTLENS_SIM"))
-    sensors = MeasuredSensors(
-        {"schema": SCHEMA, "wattlens": wattlens.__version__, "simulated": simulated, "seconds": seconds, "fields": SIGNALS},
-        {i: {"index": i} | no_profile(reason).as_json() for i, reason in hung.items()},
-    )
-    task = ["watch", f"--seconds={seconds}", *(f"--exclude={i}" for i in hung), *([f"--gpu={gpu}"] if gpu is not None else [])]
-    with seconds_passed("watching the sensors", seconds) as show_progress:
-        for message in child.ask(task, environ):
-            show_progress("")
+    def take(exclude: list[str]) -> MeasuredSensors:
+        task = ["watch", f"--seconds={seconds}", *exclude, *only]
+        head = {"schema": SCHEMA, "wattlens": wattlens.__version__, "simulated": bool(environ.get("WATTLENS_SIM"))}
+        sensors = MeasuredSensors(head | {"seconds": seconds, "fields": SIGNALS})
+        for message in child.measure(task, environ, "watching the sensors", seconds):
             index = message.get("index", -1)
             match message["k"]:
                 case "nvml":
@@ -101,8 +86,6 @@ def _measured(
                         raise UsageError(
                             f"--out: a file has one GPU and this node has {message['count']}: choose one, --sensors GPU"
                         )
-                case "fatal":
-                    raise WattlensError(f"NVML {message['call']}: {message['reason']}; see wattlens doctor")
                 case "board":
                     sensors.gpus[index] = {k: message[k] for k in ("index", "uuid", "name")}
                 case "gone":
@@ -117,6 +100,10 @@ def _measured(
                     )
                     sensors.gpus[index] |= {"read_ms": round(message["read_ms"], 3), **profile(traces).as_json()}
                     sensors.gpus[index]["not_supported"] = message["absent"]
+        return sensors
+
+    sensors, hung = child.without_hung_gpus(take)
+    sensors.gpus |= {index: {"index": index} | no_profile(failed.reason).as_json() for index, failed in hung.items()}
     return sensors
 
 
@@ -134,11 +121,7 @@ def write_capture(path: Path, measured: MeasuredSensors) -> None:
     in_us = {s: [[(a - first_ns) // 1000, (b - first_ns) // 1000, v] for a, b, v in rows] for s, rows in changes.items()}
     board = {k: v for k, v in measured.gpus[index].items() if k not in ("index", "uuid")} | {"changes": in_us}
     text = json.dumps(measured.head | {"boards": [board]}, separators=(",", ":"))
-    try:
-        with path.open("xb") as file:
-            file.write(gzip.compress(text.encode(), mtime=0))
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    write_new(path, gzip.compress(text.encode(), mtime=0))
 
 
 def describe(measured: MeasuredSensors, width: int = 78) -> list[Line]:

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from energy_agent.core.ports import Clock
+from energy_agent.core.units import NS_PER_S
+from energy_agent.devices.nvml import abi
 from energy_agent.devices.nvml.abi import NvmlError
 from energy_agent.devices.nvml.device import DeviceReader
 from energy_agent.devices.nvml.library import RealNvml
@@ -26,11 +28,11 @@ from energy_agent.reader.main import forget_output
 from energy_agent.reader.mark import Marker
 from energy_agent.runtime.clock import clock_for
 from energy_agent.runtime.parent import end_with_parent
-from wattlens.doctor.acceptance.reading import read_counters
 from wattlens.doctor.watching import GpuWatcher, watch
 
 EDGE_S = 1.0  # by then the counter of any board has ticked
 _WAIT_S = 0.25
+_PERIOD_S, _DENSE_PERIOD_S, _DENSE_S = 0.1, 0.01, 3.0  # of task counter: within _DENSE_S of an end the second
 _ROWS = 2000  # of one message
 
 
@@ -100,16 +102,20 @@ class Task:
 
         self.each(self.open(), one)
 
-    def _watched(self) -> dict[int, GpuWatcher]:
-        watchers: dict[int, GpuWatcher] = {}
+    def _handles(self) -> dict[int, object]:
+        """Every GPU that responds, reported."""
+        handles: dict[int, object] = {}
 
         def one(index: int, handle: object) -> None:
             self.mark("GetUUID")
             self.say("board", index=index, uuid=self.nvml.uuid(handle), name=self.nvml.name(handle))
-            watchers[index] = GpuWatcher(self.nvml, handle, self.clock, self.mark)
+            handles[index] = handle
 
         self.each(self.open(), one)
-        return watchers
+        return handles
+
+    def _watched(self) -> dict[int, GpuWatcher]:
+        return {index: GpuWatcher(self.nvml, handle, self.clock, self.mark) for index, handle in self._handles().items()}
 
     def _at(self, index: int) -> None:
         self.mark.device = str(index)
@@ -168,23 +174,40 @@ class Task:
         return edges
 
     def counter(self) -> None:
-        """Readings of the raw energy counters."""
-        handles: dict[int, object] = {}
+        """Rows [index, UTC ns before and after, mJ], ten times per second; and the boot clock.
 
-        def one(index: int, handle: object) -> None:
-            self.mark("GetUUID")
-            self.say("board", index=index, uuid=self.nvml.uuid(handle), name=self.nvml.name(handle))
-            handles[index] = handle
-
-        def mark(index: int | None, call: str) -> None:
-            if index is None:
-                self.mark.clear()
+        Near both ends it reads more often, so that the counter at the agent's first and last reading is known to a tick.
+        """
+        handles = self._handles()
+        rows: list[tuple[int, int, int, int]] = []
+        began_ns = sent_ns = self.clock.boot_ns()
+        while handles:
+            now_ns = self.clock.boot_ns()
+            passed_s = (now_ns - began_ns) / NS_PER_S
+            for index, handle in list(handles.items()):
+                self._at(index)
+                self.mark("GetFieldValues")
+                before_ns = self.clock.utc_ns()
+                try:
+                    energy_mj = self._energy_mj(handle)
+                except NvmlError as error:
+                    del handles[index]
+                    self.say("gone", index=index, reason=error.name, call=error.call)
+                    continue
+                rows.append((index, before_ns, self.clock.utc_ns(), energy_mj))
+            self.mark.clear()
+            if now_ns - sent_ns >= _WAIT_S * NS_PER_S or passed_s >= self.args.seconds:
+                sent_ns = now_ns
+                self.say("counters", rows=rows, utc_ns=self.clock.utc_ns(), boot_ns=self.clock.boot_ns())
+                rows = []
+            if passed_s >= self.args.seconds:
                 return
-            self._at(index)
-            self.mark(call)
+            is_near_end = min(passed_s, self.args.seconds - passed_s) < _DENSE_S
+            self.clock.sleep(_DENSE_PERIOD_S if is_near_end else _PERIOD_S)
 
-        self.each(self.open(), one)
-        read_counters(self.nvml, handles, self.clock, self.args.seconds, mark, self.say)
+    def _energy_mj(self, handle: object) -> int:
+        (answer,) = self.nvml.field_values(handle, (abi.FIELD_TOTAL_ENERGY,))
+        return answer.value if answer.code == abi.SUCCESS else self.nvml.total_energy_mj(handle)
 
     def capture(self) -> None:
         """Every answer."""

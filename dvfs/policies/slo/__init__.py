@@ -13,7 +13,6 @@ another kind, missing or stale metrics, thermal trouble and a restart of the ser
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from math import sqrt
 
 from dvfs.policies._serving import (
@@ -105,7 +104,7 @@ class SloState:
 
 def decide(observation: Observation, state: SloState, config: ServingOptions) -> tuple[Decision, SloState]:
     """One round, see the module."""
-    period = period_of(observation, state.reading, config.knees, config.levels, config.stale_ns, shadow=True)
+    period = period_of(observation, state.reading, config.knees, config.levels, config.stale_ns)
     counters = observation.progress
     if not isinstance(period, ServedPeriod) or counters is None or state.counters is None:
         reason, reading = period if isinstance(period, tuple) else ("learning", period.reading)
@@ -303,7 +302,7 @@ def predict(state: SloState, _config: ServingOptions) -> Prediction | None:
 SPEC = DvfsPolicy(
     summary="serving: the lowest clock that keeps the error budgets of time to first token and time between tokens",
     options=OPTIONS,
-    configure=partial(configure, "slo"),
+    configure=configure,
     start=SloState,
     decide=decide,
     kind="slo",

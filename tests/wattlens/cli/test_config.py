@@ -149,7 +149,7 @@ def test_pages_that_are_too_slow_for_policy_slo_are_named(
 
 
 def test_steering_that_cannot_work_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    terms = "policy: slo, workloads: {chat: {policy: aimd+phase}}, blocks: {settle_s: 2}"
+    terms = "policy: slo, workloads: {chat: {policy: slo+phase}}, blocks: {settle_s: 2}"
     found = warned(f"dvfs: {{mode: shadow, auto_groups: true, {terms}}}\n", tmp_path, capsys)
     assert {key for key in found if key.startswith("dvfs")} == {
         "dvfs.policy", "dvfs.workloads.chat.policy", "dvfs.blocks.settle_s"

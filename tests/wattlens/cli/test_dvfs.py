@@ -52,7 +52,12 @@ class ShadowSteering:
         saving = {"ratio": 0.12, "lower": 0.08, "upper": 0.15}
         missed = {"ttft": {"observations": 1004, "lower": 0.003, "upper": 0.012}}
         slo = {"policy": "slo", "saving": saving, "saved_joules": {"lower": 8e4, "upper": 1.5e5}, "missed": missed}
-        aimd = {"policy": "aimd", "saving_reason": "nothing is applied", "missed": {}, "missed_reason": "nothing is applied"}
+        limiter = {
+            "policy": "limiter",
+            "saving_reason": "nothing is applied",
+            "missed": {},
+            "missed_reason": "nothing is applied",
+        }
         return [
             {
                 "group": "chat", "workload": "ml/chat-0", "mode": "shadow", "devices": ["GPU-0"], "lease": False,
@@ -60,7 +65,7 @@ class ShadowSteering:
                 "current": [decided | {"action": "hold"}], "decisions": [decided],
                 "error_budget": {"ttft": {"limit_ms": 500.0, "attainment": 0.99, "requests": counts, "hour": unknown}},
                 "proven": {"reason": "nothing is applied in mode shadow"},
-                "shadow": {"seconds": 3600.0, "joules": 1e6, "policies": [slo, aimd]},
+                "shadow": {"seconds": 3600.0, "joules": 1e6, "policies": [slo, limiter]},
             }
         ]  # fmt: skip
 
@@ -93,7 +98,7 @@ def test_status_of_groups_needs_no_actuator(tmp_path: Path) -> None:
         "",
         "Forecast of chat: 60 min in mode shadow, 1.00 MJ used",
         "slo: would have saved 8.0 to 15.0 %, 80.0 kJ to 150 kJ; time to first token: 0.30 to 1.20 % over the limit",
-        "aimd: saving unknown: nothing is applied",
+        "limiter: saving unknown: nothing is applied",
     ]
     document = json.loads(as_json.stdout)
     assert document["groups"] == ShadowSteering().describe_groups()

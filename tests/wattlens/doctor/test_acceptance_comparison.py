@@ -5,8 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattlens.doctor.acceptance.comparison import AgentReading, compare
-from wattlens.doctor.acceptance.counter import CounterReadings
+from wattlens.doctor.acceptance.comparison import AgentReading, CounterReadings, compare
 
 S = 1_000_000_000
 LATE = 3_000_000  # ns between the agent's reading of the counter and its time stamp

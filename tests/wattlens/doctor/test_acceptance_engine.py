@@ -21,7 +21,7 @@ from wattlens.doctor.acceptance.engine import (
     find_owner,
     open_engine,
 )
-from wattlens.doctor.acceptance.overhead import idle_power
+from wattlens.doctor.acceptance.run import idle_power
 from wattlens.doctor.facts import NvmlAnswers
 from wattlens.doctor.probing import probe
 from wattlens.top.metrics import MetricsParser

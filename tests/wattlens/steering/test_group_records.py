@@ -21,7 +21,7 @@ from wattlens.steering.group_text import budget_rows, decision_rows, describe_gr
 
 NS = 1_000_000_000
 TTFT_EDGES, ITL_EDGES = (0.25, 0.5, 1.0), (0.025, 0.05)
-TERMS = SteeringSettings(Mode.SHADOW, ("static", "aimd"), ttft_s=0.5, itl_s=0.05, attainment_ratio=0.99)
+TERMS = SteeringSettings(Mode.SHADOW, ("static", "limiter"), ttft_s=0.5, itl_s=0.05, attainment_ratio=0.99)
 
 
 @dataclass
@@ -36,6 +36,7 @@ class Server:
     answers: bool = True
     has_itl: bool = True
     workload: str = "serving/chat"
+    is_limited: bool = False  # at the power limit, with a request that waits
     tpot: list[int] | None = None  # requests by mean time between tokens, where the server has this histogram
     status: GroupStatus = field(default_factory=GroupStatus)
 
@@ -58,12 +59,14 @@ class Server:
         self.itl_s += gaps * gap_s
         ttft = Latencies(TTFT_EDGES, tuple(self.ttft), 0.1 * sum(self.ttft))
         itl = Latencies(ITL_EDGES, tuple(self.itl), self.itl_s) if self.has_itl else None
-        progress = WorkCounters(self.boot_ns(), tokens=sum(self.itl), queue=0, requests=sum(self.ttft), ttft=ttft, itl=itl)
+        progress = WorkCounters(
+            self.boot_ns(), tokens=sum(self.itl), queue=int(self.is_limited), requests=sum(self.ttft), ttft=ttft, itl=itl
+        )
         if self.tpot is not None:
             progress = replace(progress, tpot=Latencies(ITL_EDGES, tuple(self.tpot), 0.03 * sum(self.tpot)))
         device = DeviceObservation(
-            "GPU-0", "NVIDIA H100 80GB HBM3", self.boot_ns(), 1980, 400_000, 700_000, 0, 100, 400_000_000 * self.now_s,
-            sm_clock_max_mhz=1980,
+            "GPU-0", "NVIDIA H100 80GB HBM3", self.boot_ns(), 1980, 400_000, 700_000, 4 * self.is_limited, 100,
+            400_000_000 * self.now_s, sm_clock_max_mhz=1980,
         )  # fmt: skip
         observation = Observation(
             "chat", self.boot_ns(), (device,), progress if self.answers else None, True, self.workload, terms=self.terms
@@ -172,9 +175,9 @@ def test_decisions_that_change_a_request_are_kept_with_their_reasons() -> None:
     assert len(server.status.decisions) == 10
 
 
-@pytest.mark.parametrize(("policies", "setting"), [(("static",), "1005 MHz"), (("static", "aimd"), "-")])
+@pytest.mark.parametrize(("policies", "setting"), [(("static",), "1005 MHz"), (("static", "slo"), "-")])
 def test_the_setting_of_a_group_is_what_the_policies_result_in(policies: tuple[str, ...], setting: str) -> None:
-    """With `aimd` the SLO decides, which has not lowered the clock yet; and without an actuator nothing is applied."""
+    """With `slo` the SLO decides, which has not lowered the clock yet; and without an actuator nothing is applied."""
     server = Server(terms=replace(TERMS, policies=policies))
     for _ in range(5):
         server.serve(10)
@@ -190,24 +193,32 @@ def test_an_hour_in_shadow_is_summarised_once_with_bounds_or_reasons(caplog: pyt
     for second in range(3700):
         server.serve(95, 4, 1 if second % 10 == 0 else 0)
     shadow = server.described()["shadow"]
-    static, aimd = shadow["policies"]
+    static, limiter = shadow["policies"]
     assert shadow["joules"] == pytest.approx(400 * shadow["seconds"])
     # Static locks the knee, 1005 of 1980 MHz: times up to 1.97 times as long put the bucket up to 500 ms in doubt.
     assert static["saving_reason"] == "it has no model of energy"
     assert static["missed"]["ttft"]["lower"] == pytest.approx(0.1 / 99.1, rel=1e-2)
     assert static["missed"]["ttft"]["upper"] == pytest.approx(4.1 / 99.1, rel=1e-2)
     assert static["missed"]["itl"] == {"observations": pytest.approx(3698 * 50, rel=0.01), "lower": 0, "upper": 0}
-    assert "measured effect" in aimd["saving_reason"]
-    assert (aimd["missed"], aimd["missed_reason"]) == ({}, aimd["saving_reason"])
+    assert limiter["saving_reason"] == "it requests no setting (not_saturated)"
+    assert (limiter["missed"], limiter["missed_reason"]) == ({}, limiter["saving_reason"])
     lines = [record.message for record in caplog.records if record.message.startswith("group chat: ")]
     assert lines[0] == "group chat: 60 min in mode shadow, 1.44 MJ used"
     assert len(lines) == 3
     assert lines[1].endswith("time between tokens: 0.00 to 0.00 % over the limit")
-    assert shadow_lines(shadow)[2] == f"aimd: saving unknown: {aimd['saving_reason']}"
+    assert shadow_lines(shadow)[2] == f"limiter: saving unknown: {limiter['saving_reason']}"
     assert summary_rows([server.described()])[1][-1] == "nothing is applied in mode shadow"
     samples = server.samples()
     assert float(samples["dvfs_shadow_missed_ratio_upper", "static", "ttft"] or 0) == pytest.approx(4.1 / 99.1, rel=1e-2)
-    assert samples["dvfs_shadow_absent_info", "aimd", aimd["saving_reason"]] == "1"
+    assert samples["dvfs_shadow_absent_info", "limiter", limiter["saving_reason"]] == "1"
+
+
+def test_policy_that_goes_by_measurements_has_no_forecast_in_mode_shadow() -> None:
+    server = Server(replace(TERMS, policies=("limiter",)), is_limited=True)
+    for _ in range(60):
+        server.serve(10)
+    [limiter] = server.described()["shadow"]["policies"]
+    assert "measured effect" in limiter["saving_reason"]
 
 
 def test_a_prediction_has_its_interval_in_joules() -> None:

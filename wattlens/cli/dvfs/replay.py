@@ -1,4 +1,4 @@
-"""`wattlens dvfs replay`: runs a training policy on measured tables, compared with Zeus's rule (docs/dvfs-test.md)."""
+"""`wattlens dvfs replay`: runs a training policy on measured tables (docs/dvfs-test.md)."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError
 from energy_agent.core.extras import install_hint
@@ -18,13 +18,14 @@ from wattlens.cli.dvfs.replay_chart import Bar, bars, svg
 from wattlens.terminal_line import drawn_line
 
 if TYPE_CHECKING:
-    from dvfs.replay.training import Score, ScoreSummary
+    from dvfs.replay.training import ScoreSummary
     from dvfs.tables import SettingTable
     from dvfs.types import Trials
 
 _MOST_ROWS = 12
 _BROKEN = "over budget"
 _ALL = "all tables"
+_COLUMNS = ("SAVING", "BEST", "OF BEST", "SLOWER", "RUN OVER", "CHOICE OVER", "FAR OVER")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +40,11 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Of one rule on one table, or on all."""
+class TableScore:
+    """The policy's score on one table, or on all."""
 
     table: str
     knob: str
-    rule: str
     summary: "ScoreSummary"
 
 
@@ -69,8 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Play it and print what came of it."""
-    from dvfs.replay.rivals import ZEUS
+    """Play the tables and print the scores."""
     from dvfs.replay.table_files import load
 
     trials = _find_trials(args.policy)
@@ -78,17 +77,20 @@ def run(args: argparse.Namespace) -> int:
     path = args.table or args.profile
     tables = [t.isotonic() if args.isotonic else t for t in load(path)]
     with drawn_line(every_s=0.1) as draw:
-        rows = _played({args.policy: trials, "zeus": ZEUS}, tables, plan, draw)
+        scores = _play(trials, tables, plan, draw)
+    rows = scores if len(tables) <= _MOST_ROWS else scores[-1:]
     if args.json:
-        print(json.dumps(_as_json(rows, plan, str(path), len(tables), args.isotonic), indent=2, allow_nan=False))
+        document = {"file": str(path), "tables": len(tables), "isotonic": args.isotonic, **asdict(plan)}
+        document["rows"] = [{"table": it.table, "knob": it.knob, "rule": args.policy} | asdict(it.summary) for it in scores]
+        print(json.dumps(document, indent=2, allow_nan=False))
     else:
-        _print(rows, plan, len(tables))
+        _print(rows, args.policy, plan, len(tables))
     if args.chart is not None:
         title = (
             f"{path.name}: energy saved at a slowdown of {100 * plan.slowdown:g} %; the line marks the best setting in "
             "hindsight"
         )
-        args.chart.write_text(svg(title, _bars(rows, len(tables)), _BROKEN), encoding="utf-8")
+        args.chart.write_text(svg(title, _bars(rows), _BROKEN), encoding="utf-8")
     return 0
 
 
@@ -96,96 +98,73 @@ def _find_trials(name: str) -> "Trials":
     import dvfs.policies as package
     from energy_agent.core import plugin
 
-    found: dict[str, Trials | None] = {each: getattr(spec, "trials", None) for each, spec in plugin.discover(package).items()}
-    able = {each: trials for each, trials in found.items() if trials is not None}
-    if name not in able:
-        raise UsageError(f"dvfs replay: --policy: expected one of {', '.join(able)}, got {name!r}")
-    return able[name]
+    policies = plugin.discover(package)
+    trials: dict[str, Trials] = {
+        key: spec.trials for key, spec in policies.items() if getattr(spec, "trials", None) is not None
+    }
+    if name not in trials:
+        raise UsageError(f"dvfs replay: --policy: expected one of {', '.join(trials)}, got {name!r}")
+    return trials[name]
 
 
-def _played(rules: "dict[str, Trials]", tables: "list[SettingTable]", plan: Plan, say: Callable[[str], None]) -> list[Found]:
-    """Each table under each rule, and all tables together where there are several."""
-    from dvfs.replay.training import Weather, play, summary
+def _play(trials: "Trials", tables: "list[SettingTable]", plan: Plan, draw: Callable[[str], None]) -> list[TableScore]:
+    """The score on each table, and on all tables together where there are several."""
+    from dvfs.replay.training import Score, Weather, play, summary
 
-    weather = Weather(noise=plan.noise)
-    scores: dict[str, list[Score]] = {rule: [] for rule in rules}
-    results = []
-    for number_, one in enumerate(tables, start=1):
-        for rule, trials in rules.items():
-            mine = []
-            for each in range(plan.seeds):
-                say(f"table {number_} of {len(tables)}, {rule}, run {each + 1} of {plan.seeds}")
-                # The same draw for every rule, and another for every table and run.
-                seed = random.Random(f"{plan.seed} {one.name} {each}").getrandbits(32)
-                mine.append(play(trials, one, plan.slowdown, plan.steps, seed, weather))
-            scores[rule] += mine
-            results.append(Found(one.name, one.knob, rule, summary(mine, plan.slowdown)))
+    weather, scores, rows = Weather(noise=plan.noise), list[Score](), list[TableScore]()
+    for number_, table in enumerate(tables, start=1):
+        for each in range(plan.seeds):
+            draw(f"table {number_} of {len(tables)}, run {each + 1} of {plan.seeds}")
+            seed = random.Random(f"{plan.seed} {table.name} {each}").getrandbits(32)
+            scores.append(play(trials, table, plan.slowdown, plan.steps, seed, weather))
+        rows.append(TableScore(table.name, table.knob, summary(scores[-plan.seeds :], plan.slowdown)))
     if len(tables) > 1:
-        knobs = {one.knob for one in tables}
+        knobs = {table.knob for table in tables}
         knob = knobs.pop() if len(knobs) == 1 else "several"
-        results += [Found(_ALL, knob, rule, summary(all_, plan.slowdown)) for rule, all_ in scores.items()]
-    return results
+        rows.append(TableScore(_ALL, knob, summary(scores, plan.slowdown)))
+    return rows
 
 
-def _select_rows(rows: list[Found], tables: int) -> list[Found]:
-    """Each table where there are few, else all together."""
-    return rows if tables <= _MOST_ROWS else [row for row in rows if row.table == _ALL]
-
-
-def _print(rows: list[Found], plan: Plan, tables: int) -> None:
-    print(f"{tables} table{'s' if tables > 1 else ''}, {plan.seeds} runs of {plan.steps} steps per table.")
+def _print(rows: list[TableScore], policy: str, plan: Plan, tables: int) -> None:
+    print(f"{policy} on {tables} table{'s' if tables > 1 else ''}, {plan.seeds} runs of {plan.steps} steps per table.")
     print(f"Noise {100 * plan.noise:g} % per step. Budget {100 * plan.slowdown:g} % slowdown of the whole run.")
     print(
         "Best: the single setting within the budget that saves the most, used from the first step; alternating two "
         "settings can save more."
     )
     print()
-    heads = ("TABLE", "RULE", "SAVING", "BEST", "OF BEST", "SLOWER", "RUN OVER", "CHOICE OVER", "FAR OVER")
-    print_table([heads, *(_cells(row) for row in _select_rows(rows, tables))])
+    print_table([("TABLE", *_COLUMNS), *((row.table, *_percentages(row.summary)) for row in rows)])
     if tables > _MOST_ROWS:
         print("(--json shows each table)")
     print()
     print("Saving in %, exploration included (|: best; x: more than 1 % of the runs exceed the budget):")
-    for line in bars(_bars(rows, tables)):
+    for line in bars(_bars(rows)):
         print(line)
 
 
-def _cells(row: Found) -> tuple[str, ...]:
-    s = row.summary
+def _percentages(summary: "ScoreSummary") -> tuple[str, ...]:
     return (
-        row.table,
-        row.rule,
-        f"{100 * s.saving_ratio:.1f} %",
-        f"{100 * s.oracle_ratio:.1f} %",
-        "-" if s.of_oracle_ratio is None else f"{100 * s.of_oracle_ratio:.1f} %",
-        f"{100 * s.slowdown_ratio:.2f} %",
-        f"{100 * s.whole_over_ratio:.1f} %",
-        f"{100 * s.chosen_over_ratio:.1f} %",
-        f"{100 * s.far_over_ratio:.2f} %",
+        f"{100 * summary.saving_ratio:.1f} %",
+        f"{100 * summary.oracle_ratio:.1f} %",
+        "-" if summary.of_oracle_ratio is None else f"{100 * summary.of_oracle_ratio:.1f} %",
+        f"{100 * summary.slowdown_ratio:.2f} %",
+        f"{100 * summary.whole_over_ratio:.1f} %",
+        f"{100 * summary.chosen_over_ratio:.1f} %",
+        f"{100 * summary.far_over_ratio:.2f} %",
     )
 
 
-def _bars(rows: list[Found], tables: int) -> list[Bar]:
+def _bars(rows: list[TableScore]) -> list[Bar]:
     return [
         Bar(
-            f"{row.table}, {row.rule}",
+            row.table,
             100 * row.summary.saving_ratio,
             f"{100 * row.summary.saving_ratio:.1f} %",
             100 * row.summary.oracle_ratio,
             broken=row.summary.whole_over_ratio > 0.01,
         )
-        for row in _select_rows(rows, tables)
+        for row in rows
     ]
-
-
-def _as_json(rows: list[Found], plan: Plan, path: str, tables: int, isotonic: bool) -> dict[str, Any]:
-    return {
-        "file": path,
-        "tables": tables,
-        "isotonic": isotonic,
-        **asdict(plan),
-        "rows": [{"table": row.table, "knob": row.knob, "rule": row.rule} | asdict(row.summary) for row in rows],
-    }
 
 
 def _picture(text: str) -> Path:

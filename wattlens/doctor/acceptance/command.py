@@ -1,21 +1,15 @@
 """Parts of `wattlens doctor --acceptance` that are about options and files."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from energy_agent.config.agent import Config
 from energy_agent.core.errors import UsageError
 from energy_agent.core.extras import install_hint
 from energy_agent.ledger.segments.segment import Signer
 from energy_agent.ledger.signing import KEY_FILE, available, load_signer
 from wattlens.doctor import capturing
-from wattlens.doctor.acceptance.result import LABEL, AcceptanceResult
-from wattlens.doctor.acceptance.result_file import decode, encode
-from wattlens.doctor.acceptance.run import AcceptanceOptions, measure
-from wattlens.doctor.acceptance.text import describe as _describe
+from wattlens.doctor.acceptance.result import LABEL
 from wattlens.state_folder import default_state_dir
 
 LEAST_S: Final = 10.0
@@ -61,39 +55,3 @@ def open_signer(key: Path | None, state: Path | None) -> tuple[Signer | None, st
             raise UsageError(f"--key {key}: {why}") from None
         return None, f"{path}: {why}"
     return signer, ""
-
-
-def measure_and_sign(
-    options: AcceptanceOptions, config: Config, environ: Mapping[str, str], signer: Signer | None
-) -> tuple[AcceptanceResult, bytes]:
-    """The result and the bytes of its file. Raises as `measure` does."""
-    data = encode(measure(options, config, environ), signer)
-    return decode(data, "the result").result, data
-
-
-def write(out: Path, data: bytes) -> None:
-    """Write the result file, never over another one. Raises UsageError."""
-    try:
-        with out.open("xb") as file:
-            file.write(data)
-    except OSError as error:
-        raise UsageError(f"--out: cannot write {out}: {error.strerror}") from None
-
-
-def as_json(result: AcceptanceResult) -> dict[str, Any]:
-    """For `--json`."""
-    return asdict(result)
-
-
-def describe(result: AcceptanceResult, unsigned: str, out: Path | None) -> str:
-    """The summary for people, without its last line feed."""
-    if out is None:
-        note = "No result file: --out FILE writes one."
-    elif result.key:
-        note = f"{out}: signed by key {result.key[:16]}."
-    else:
-        note = f"{out}: UNSIGNED ({unsigned})."
-    return _describe(result, note).rstrip("\n")
-
-
-__all__ = ["AcceptanceOptions", "agent_url", "as_json", "check", "describe", "measure_and_sign", "open_signer", "write"]

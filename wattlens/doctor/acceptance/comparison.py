@@ -1,17 +1,47 @@
-"""The agent's energy of one GPU against the raw counter, interval by interval. Pure."""
+"""The agent's energy of one GPU against readings of its raw energy counter, interval by interval. Pure."""
 
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from energy_agent.core.units import NS_PER_S
-from wattlens.doctor.acceptance.counter import CounterReadings
 from wattlens.doctor.acceptance.result import Estimate
 
 _TOLERANCE_J = 0.002
 """The counter's step of 1 mJ at each end."""
 Bounds = tuple[float, float]
+
+
+@dataclass(slots=True)
+class CounterReadings:
+    """Readings in order of time. Each is the counter's value in mJ, and the UTC ns just before and just after the call."""
+
+    before_ns: "array[int]" = field(default_factory=lambda: array("q"))
+    after_ns: "array[int]" = field(default_factory=lambda: array("q"))
+    energy_mj: "array[int]" = field(default_factory=lambda: array("q"))
+    resets: int = 0
+
+    def add(self, before_ns: int, after_ns: int, energy_mj: int) -> None:
+        """Append a reading."""
+        if self.energy_mj and energy_mj < self.energy_mj[-1]:
+            self.resets += 1
+        self.before_ns.append(before_ns)
+        self.after_ns.append(after_ns)
+        self.energy_mj.append(energy_mj)
+
+    def at(self, from_ns: int, to_ns: int) -> Bounds | None:
+        """Bounds in J of what another reader saw at some instant between two; None outside of the readings.
+
+        The counter never falls between resets, so its last reading before and its first one after are bounds.
+        """
+        low = bisect_right(self.after_ns, from_ns) - 1
+        high = bisect_left(self.before_ns, to_ns)
+        if low < 0 or high >= len(self.before_ns):
+            return None
+        return self.energy_mj[low] / 1000, self.energy_mj[high] / 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,8 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.runtime.threads import start_thread
 from wattlens.doctor import child
-from wattlens.doctor.acceptance.comparison import AgentReading
-from wattlens.doctor.acceptance.counter import CounterReadings
+from wattlens.doctor.acceptance.comparison import AgentReading, CounterReadings
 from wattlens.doctor.acceptance.engine import EngineReader
-from wattlens.terminal_line import seconds_passed
 from wattlens.top.agent import TopReader
 from wattlens.top.metrics import MetricsResponse
 from wattlens.top.run import PollingThread
@@ -72,15 +70,10 @@ def observe(
     uuids: dict[int, str] = {}
     offset_ns: int | None = None
     task = ["counter", f"--seconds={seconds}", *(f"--exclude={i}" for i in skip)]
-    with (
-        _polling(reader, clock, engines) as polling,
-        seconds_passed("comparing the agent with the raw counters", clock.real_seconds(seconds)) as show_progress,
-    ):
-        for message in child.ask(task, environ):
-            show_progress("")
+    messages = child.measure(task, environ, "comparing the agent with the raw counters", clock.real_seconds(seconds))
+    with _polling(reader, clock, engines) as polling:
+        for message in messages:
             match message["k"]:
-                case "fatal":
-                    raise WattlensError(f"NVML {message['call']}: {message['reason']}; see wattlens doctor")
                 case "board":
                     uuids[message["index"]] = message["uuid"]
                     seen.indices[message["uuid"]] = message["index"]

@@ -5,13 +5,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import wattlens
 from energy_agent.config.agent import Config
 from energy_agent.core.errors import WattlensError
+from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.runtime.clock import clock_for
+from energy_agent.runtime.process_cost import cost_of
 from wattlens.doctor import sensors
 from wattlens.doctor.acceptance.comparison import Bounds, compare
 from wattlens.doctor.acceptance.engine import (
@@ -23,7 +25,6 @@ from wattlens.doctor.acceptance.engine import (
     open_engine,
 )
 from wattlens.doctor.acceptance.follow import ComparisonReadings, agent_reading, observe, sweep_s
-from wattlens.doctor.acceptance.overhead import AgentCost, agent_cost, idle_power, metrics_cost
 from wattlens.doctor.acceptance.result import (
     AcceptanceResult,
     AgentResult,
@@ -35,7 +36,9 @@ from wattlens.doctor.acceptance.result import (
 )
 from wattlens.doctor.acceptance.result_file import with_criteria
 from wattlens.doctor.facts import NvmlAnswers
+from wattlens.doctor.overhead import SETTLE_S, ReaderLoad, added, order, run_blocks
 from wattlens.doctor.probing import probe
+from wattlens.gpus.listener import ListenerError, descendants, server_processes
 from wattlens.scrape.access import AgentAccess
 from wattlens.top.agent import TopAgent, TopReader, is_answering, open_agent
 from wattlens.top.metrics import MetricsResponse
@@ -46,6 +49,7 @@ REQUIRED: Final = (
 )  # fmt: skip
 """Families that the agent has to export; its configuration may exclude them."""
 SENSORS_S: Final = (5.0, 60.0)
+_IDLE_PAIRS, _IDLE_BLOCK_S = 3, (1.0, 10.0)
 _AGENT_RUNS = "not measurable while the node's agent runs; stop the agent and repeat the command"
 
 
@@ -68,6 +72,16 @@ class AcceptanceOptions:
     seconds: float
     engines: Sequence[str] = ()
     label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCost:
+    """CPU seconds and resident memory of the agent's processes at an instant of the node's boot clock."""
+
+    boot_ns: int
+    cpu_s: float
+    memory_b: int
+    cost_from: Literal["/proc", "/metrics"]
 
 
 def measure(options: AcceptanceOptions, config: Config, environ: Mapping[str, str]) -> AcceptanceResult:
@@ -210,6 +224,55 @@ def _agent(
         cost_from=ended.cost_from,
         sweep_s=round(sum(sweeps) / len(sweeps), 6),
     )
+
+
+def agent_processes(agent: TopAgent) -> set[int]:
+    """Pids of the agent and its children; empty where they cannot be seen."""
+    if agent.process is not None:
+        return descendants({agent.process.pid})
+    try:
+        return descendants(server_processes(agent.access.url))
+    except ListenerError:
+        return set()
+
+
+def agent_cost(agent: TopAgent, response: MetricsResponse, clock: Clock) -> AgentCost:
+    """The cost by /proc, or where the processes cannot be seen by the agent's own metrics."""
+    costs = [cost for pid in agent_processes(agent) if (cost := cost_of("agent", pid)) is not None]
+    boot_ns = clock.boot_ns()
+    if costs:
+        return AgentCost(boot_ns, sum(c.cpu_ns for c in costs) / 1e9, sum(c.resident_b for c in costs), "/proc")
+    return metrics_cost(response, boot_ns)
+
+
+def metrics_cost(response: MetricsResponse, boot_ns: int) -> AgentCost:
+    """The cost by the agent's own metrics."""
+    cpu_s = response.total("process_cpu_seconds_total") or 0.0
+    return AgentCost(boot_ns, cpu_s, round(response.total("process_resident_memory_bytes") or 0), "/metrics")
+
+
+def idle_power(environ: Mapping[str, str], answers: NvmlAnswers, seconds: float) -> dict[int, Estimate]:
+    """Power that the agent's reader adds to each idle GPU, in W, by blocks with and without it; by index.
+
+    `seconds` is the length of the comparison, to which that of the blocks is proportional.
+    """
+    idle = [i for i, device in answers.devices.items() if not device.sample.processes and not device.sample.gpu_percent]
+    if not idle:
+        return dict.fromkeys(answers.devices, Estimate(reason="no GPU is idle"))
+    block_s = min(max(seconds / 60, _IDLE_BLOCK_S[0]), _IDLE_BLOCK_S[1])
+    kinds, settle_s = order(_IDLE_PAIRS, 0), min(SETTLE_S, block_s)
+    try:
+        blocks, _, _ = run_blocks(environ, kinds, block_s, settle_s, lambda: ReaderLoad(environ, 1.0))
+    except WattlensError as error:
+        return dict.fromkeys(answers.devices, Estimate(reason=reason_text(str(error))))
+    estimates = dict.fromkeys(answers.devices, Estimate(reason="not idle"))
+    for i in idle:
+        match added(blocks, [i])["added_w"]:
+            case {"absent": reason}:
+                estimates[i] = Estimate(reason=reason_text(reason))
+            case {"value": value, "lower": lower, "upper": upper}:
+                estimates[i] = Estimate(value, lower, upper)
+    return estimates
 
 
 def _fell(before: MetricsResponse, after: MetricsResponse, name: str) -> bool:

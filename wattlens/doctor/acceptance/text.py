@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 
 from wattlens.doctor.acceptance.result import AcceptanceResult, Criterion, Estimate, GpuResult
 
@@ -10,8 +11,11 @@ _WORDS = {True: "ok", False: "FAIL", None: "absent"}
 _NAME_W = 21
 
 
-def describe(result: AcceptanceResult, note: str) -> str:
-    """A summary: the GPUs, each criterion with its expected and actual value, and the verdict. `note` is about the file."""
+def describe(result: AcceptanceResult, unsigned: str, out: Path | None) -> str:
+    """A summary: the GPUs, each criterion with its expected and actual value, the verdict, and the file `out`.
+
+    `unsigned` is the reason for a missing signature.
+    """
     simulated = "SIMULATED GPUs: " if result.simulated else ""
     models = ", ".join(sorted({gpu.model for gpu in result.gpus}))
     agent = "a private agent" if result.agent.private else "the node's agent"
@@ -24,8 +28,10 @@ def describe(result: AcceptanceResult, note: str) -> str:
         lines += _criterion(criterion)
     lines += ["", *textwrap.wrap(_sensors(result), _WIDTH)]
     lines += ["", *textwrap.wrap(_verdict(result), _WIDTH)]
-    lines += textwrap.wrap(note, _WIDTH, break_long_words=False, break_on_hyphens=False) if note else []
-    return "\n".join([*lines, ""])
+    note = "No result file: --out FILE writes one."
+    if out is not None:
+        note = f"{out}: signed by key {result.key[:16]}." if result.key else f"{out}: UNSIGNED ({unsigned})."
+    return "\n".join([*lines, *textwrap.wrap(note, _WIDTH, break_long_words=False, break_on_hyphens=False)])
 
 
 def _sensors(result: AcceptanceResult) -> str:

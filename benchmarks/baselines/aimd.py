@@ -1,6 +1,6 @@
-"""Policy `aimd`: serves at the lowest clock that keeps the measured latency slack: fast up, slow down.
+"""Baseline `aimd`: serves at the lowest clock that keeps the measured latency slack: fast up, slow down.
 
-A baseline without a model of the server. It counts misses of both limits, from the growth of the histograms, and compares them
+It counts misses of both limits, from the growth of the histograms, and compares them
 with the share that the SLO permits. Misses halve the distance to the highest clock. One step down follows after a calm time
 with slack: the observations at this clock would keep the limits even if they took longer in proportion to the clock, or so many
 were observed that their misses are certain to be few. A growing queue, a spent error budget and missing or stale metrics
@@ -9,7 +9,6 @@ release the clock at once.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from math import exp
 
 from dvfs.policies._serving import (
@@ -17,7 +16,6 @@ from dvfs.policies._serving import (
     QUEUE_GROWTH,
     LatencyInterval,
     LatencyReading,
-    MissCount,
     ServedPeriod,
     ServingOptions,
     configure,
@@ -33,6 +31,20 @@ _BUDGET_S = 600.0  # of memory for the error budget: the shortest window that ho
 _RESERVE = 0.5  # of the error budget: beyond it no step down, since detecting a bad step costs misses too
 _FEW = 20  # observations at a clock, below which slack is luck
 _BURST = 0.1  # share of an interval's observations that missed: a clock that is plainly too low, whatever the budget
+
+
+@dataclass(frozen=True, slots=True)
+class MissCount:
+    """Observations, those above the limit, and those that would be if they took longer by a factor."""
+
+    count: float = 0.0
+    missed: float = 0.0
+    near: float = 0.0
+
+    def add(self, interval: LatencyInterval, stretch: float = 1.0, fade: float = 1.0) -> "MissCount":
+        """With the observations of an interval; earlier ones fade."""
+        count, missed, near = self.count * fade, self.missed * fade, self.near * fade
+        return MissCount(count + interval.seen.count, missed + interval.missed(), near + interval.missed(stretch))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +113,4 @@ def _has_slack(name: str, here: MissCount, budget: float) -> bool:
     return name == "ttft" and here.count >= 1.0 / budget and here.missed <= _RESERVE * budget * here.count
 
 
-SPEC = DvfsPolicy(
-    summary="serving baseline: clock steps on measured latency slack, fast up and slow down; release on missing data or queues",
-    options=OPTIONS,
-    configure=partial(configure, "aimd"),
-    start=AimdState,
-    decide=decide,
-    kind="slo",
-)
+SPEC = DvfsPolicy("clock steps on measured latency slack", OPTIONS, configure, AimdState, decide, "slo")
