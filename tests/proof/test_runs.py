@@ -17,17 +17,12 @@ from benchmarks import (
     dvfs_training,
     energy_per_token,
     exactness,
-    faults,
     hostile,
     journal,
-    ledger_scale,
     prefill_decode,
-    report_meters,
     report_scale,
     site_day,
-    site_polling,
     site_pue,
-    windows,
 )
 from benchmarks.hostile import web
 from benchmarks.runner import call
@@ -49,24 +44,6 @@ def test_a_short_exactness_run_conserves_and_never_falls():
     # second that is lost on its way to the ledger breaks this, as does a gap without its row or an unrecorded bridge over a
     # kill. Energy that is recorded twice breaks the other half.
     assert (result["underbooked"], result["overbooked"]) == (0, 0)
-
-
-@pytest.mark.smoke
-@pytest.mark.timeout(360)
-@pytest.mark.parametrize("kind", ["lost", "counter_reset", "stuck_sensor"])
-def test_a_fault_is_told_and_recovered_from(kind):
-    for outcome in faults.run(hang_s=6, only=kind):
-        assert outcome["told"]
-        assert outcome["same_agent"]
-        assert outcome["back_s"] is not None
-
-
-@pytest.mark.smoke
-@pytest.mark.timeout(360)
-def test_a_small_fleet_day_compacts_and_sums_exactly():
-    rows = list(ledger_scale.run(nodes=8, hours=2))
-    assert len([row for row in rows if row.get("ok")]) == 5
-    assert rows[-1]["uj"] > 2**63
 
 
 @pytest.mark.smoke
@@ -96,17 +73,6 @@ def test_energy_is_exact_in_peace():
     assert row["recorded_uj"] > 0
     assert row["memory_peak_mib"] > 0
     assert (row["unattributed"], row["memory_kills"]) == (0, 0)
-
-
-@pytest.mark.smoke
-@pytest.mark.timeout(360)
-@pytest.mark.parametrize("case", ["h100-full", "h100-sampled", "v100-full"])
-def test_short_windows_are_read_and_their_intervals_hold_the_truth(case):
-    """Edges hold with 95 %: of twelve windows one may be missed and one refused."""
-    *rows, _ = windows.run((case,), windows=4, seed=9)
-    assert [row["windows"] for row in rows] == [4, 4, 4]
-    assert sum(row["read"] for row in rows) >= 11
-    assert sum(row["read"] * row["full"] for row in rows) >= 10
 
 
 @pytest.mark.smoke
@@ -232,19 +198,6 @@ def test_a_day_of_faults_stays_within_its_bounds_and_names_every_hole():
     assert named["it-a"] == {"no readings"}
     assert totals["main"]["imputed_kwh"] < 0.1  # three hours offline, and its register bridged them
     assert totals["it-a"]["imputed_kwh"] > 0
-
-
-@pytest.mark.smoke
-@pytest.mark.timeout(360)
-def test_however_many_agents_there_are_a_meter_is_asked_once_a_period():
-    need_module("pymodbus")
-    assert site_polling.run(agents=3, seconds=20.0)["ok"]
-
-
-@pytest.mark.smoke
-@pytest.mark.timeout(360)
-def test_twelve_months_of_a_buildings_meters_have_the_pue_that_was_added_up():
-    assert report_meters.run(meters=3)["ok"]
 
 
 @pytest.mark.smoke
