@@ -28,13 +28,10 @@ NAMES = (
     "site_day",
     "report_scale",
     "usage_scale",
-    "fleet_scale",
 )
 OTHERS = (
     "dvfs_baselines",
     "vllm_plant",
-    "fleet_load",
-    "fleet_budget",
     "quick_start",
     "sample_report",
     "training_worker",
