@@ -18,7 +18,6 @@ NAMES = (
     "prefill_decode",
     "energy_per_token",
     "request_energy",
-    "dvfs_training",
     "dvfs_claims",
     "dvfs_closed_loop",
     "dvfs_safety",

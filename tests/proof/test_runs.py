@@ -4,7 +4,6 @@ No bar of the smokes is a timing: they show that the run still runs and that wha
 """
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,7 +13,6 @@ from benchmarks import (
     dvfs_claims,
     dvfs_closed_loop,
     dvfs_safety,
-    dvfs_training,
     energy_per_token,
     exactness,
     hostile,
@@ -122,17 +120,6 @@ def test_joules_per_token_of_engines_are_read_from_the_page():
     found = energy_per_token.run(windows=1, window_s=15)
     assert found["windows"] == 8
     assert found["median_error"] < 0.3
-
-
-@pytest.mark.smoke
-@pytest.mark.timeout(360)
-def test_progress_stays_within_its_budget_on_tables_that_it_never_saw():
-    tables = [table.isotonic() for table in dvfs_training.load(dvfs_training.DATA / "summary_power_v100.csv")][:4]
-    with ThreadPoolExecutor(1) as pool:
-        found = dvfs_training.runs(pool, dvfs_training.SPEC.trials, tables, 0.05, 4, dvfs_training.PLAIN, first=900)
-    assert found.runs == 16
-    assert found.whole_over_ratio == 0
-    assert found.of_oracle_ratio > 0.8
 
 
 @pytest.mark.smoke

@@ -2,12 +2,12 @@
 
 import pytest
 
-from benchmarks.physics import job
 from dvfs import knees
 from dvfs.policies.bisect import SPEC, TRIALS, learn, propose, start_pairs
 from dvfs.replay.training import Weather, play
 from dvfs.types import Decision
 from energy_agent.core.errors import UsageError
+from tests.dvfs.policies.job_tables import job
 from tests.dvfs.policies.serving_load import Load
 from tests.dvfs.policies.training_job import Job
 
