@@ -22,7 +22,6 @@ NAMES = (
     "dvfs_closed_loop",
     "dvfs_safety",
     "dvfs_node_budget",
-    "journal",
     "site_pue",
     "site_day",
     "report_scale",
