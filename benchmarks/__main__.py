@@ -14,7 +14,6 @@ NAMES = (
     "exactness",
     "sensors",
     "attribution",
-    "training",
     "prefill_decode",
     "energy_per_token",
     "request_energy",
@@ -32,7 +31,6 @@ OTHERS = (
     "vllm_plant",
     "quick_start",
     "sample_report",
-    "training_worker",
 )
 """No measurements with a bar: they run by name only."""
 
