@@ -18,11 +18,8 @@ NAMES = (
     "energy_per_token",
     "request_energy",
     "dvfs_claims",
-    "dvfs_closed_loop",
     "dvfs_safety",
     "dvfs_node_budget",
-    "site_pue",
-    "site_day",
     "report_scale",
     "usage_scale",
 )

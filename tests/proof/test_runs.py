@@ -11,15 +11,12 @@ from benchmarks import (
     attribution,
     cost,
     dvfs_claims,
-    dvfs_closed_loop,
     dvfs_safety,
     energy_per_token,
     exactness,
     hostile,
     prefill_decode,
     report_scale,
-    site_day,
-    site_pue,
 )
 from benchmarks.hostile import web
 from benchmarks.runner import call
@@ -132,19 +129,6 @@ def test_a_day_claims_most_of_what_is_saved_and_never_more():
 
 
 @pytest.mark.smoke
-@pytest.mark.timeout(360)
-def test_the_loop_closes_on_training_and_serving_at_once():
-    # Policy slo lowers no clock in the first minute: it waits until the queue has been short for most of one.
-    *workloads, control = dvfs_closed_loop.run(plain_s=10, steered_s=100, seed=7)
-    assert control["sets"] > 0
-    assert control["refused"] == 0
-    assert {row["workload"] for row in workloads} == {"train", "chat", "code"}
-    for row in workloads[1:]:
-        shares = [share for key in ("ttft", "mean", "itl") for share in row[f"{key}_within"]]
-        assert all(0 < share <= 1 for share in shares), shares
-
-
-@pytest.mark.smoke
 @pytest.mark.timeout(600)
 def test_whatever_happens_on_a_steered_node_its_settings_are_put_back():
     (result,) = dvfs_safety.run(events=12, kills=0, seed=5)
@@ -161,29 +145,6 @@ def test_whoever_is_killed_or_frozen_every_joule_is_recorded_and_settings_come_b
     assert end["recorded_uj"] > 0
     assert end["counter_difference_uj"] == 0
     assert (end["strange"], end["original_settings_at_end"], end["ledger_verifies"]) == ([], True, True)
-
-
-@pytest.mark.smoke
-@pytest.mark.timeout(600)
-def test_buildings_read_for_a_day_have_their_true_ipue_within_the_interval():
-    for cooling in ("air", "liquid"):
-        rows = [row for seed in (3, 4) for row in site_pue.building((cooling, seed, False))]
-        assert len(rows) == 18
-        # Meters that are taken to err together: plain sums.
-        assert all(row["low"] <= row["truth"] <= row["high"] for row in rows)
-        assert all((row["high"] - row["low"]) / 2 < 0.1 for row in rows)
-
-
-@pytest.mark.smoke
-@pytest.mark.timeout(360)
-def test_a_day_of_faults_stays_within_its_bounds_and_names_every_hole():
-    totals = {total["meter"]: total for total in site_day.day(7)}
-    assert all(total["ok"] for total in totals.values())
-    named = {name: set(total["not seen by it"]) for name, total in totals.items() if total["not seen by it"]}
-    assert named.keys() == {"cooling", "it-a", "it-b", "pdu-a", "pdu-b"}
-    assert named["it-a"] == {"no readings"}
-    assert totals["main"]["imputed_kwh"] < 0.1  # three hours offline, and its register bridged them
-    assert totals["it-a"]["imputed_kwh"] > 0
 
 
 @pytest.mark.smoke
