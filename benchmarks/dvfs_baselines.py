@@ -1,5 +1,4 @@
-"""Search rules for a training job on the same jobs: `progress`, `bisect` and Zeus's rule. `limiter` on boards drawn at random,
-and rules that divide a node's power budget (dvfs_budget.py).
+"""Search rules for a training job on the same jobs: `progress`, `bisect` and Zeus's rule.
 
 Zeus's measured tables (benchmarks/data/zeus), raw, 3,000 steps, 2 % noise; and tables, lengths and disturbances drawn at random
 (drawn_tables.py). *of mixing* compares with the best two settings in turns. Rows *a - b* are mean differences of paired runs,
@@ -14,13 +13,9 @@ from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 
-from benchmarks import dvfs_budget
 from benchmarks.drawn_tables import TrainingCell, draw_cell
-from benchmarks.dvfs_limiter import LimitedJob
-from benchmarks.limited_board import draw_board
 from benchmarks.runner import Row
 from benchmarks.training_rules import BISECT, ZEUS
-from dvfs.policies.limiter import SPEC as LIMITER
 from dvfs.policies.progress import SPEC as PROGRESS
 from dvfs.replay.table_files import load
 from dvfs.replay.training import Score, Weather, play
@@ -52,57 +47,14 @@ def _play(job: tuple[str, TrainingCell]) -> Score:
 
 
 def run(
-    part: tuple[str, ...] = ("training", "limiter", "budget"),
-    seeds: int = 2,
-    cells: int = 60,
-    first_cell: int = 1_000_000,
-    table: tuple[Path, ...] = TABLES,
-    boards: int = 20,
-    nodes: int = 300,
-    hours: float = 2.0,
-    jobs: int = 2,
+    seeds: int = 2, cells: int = 60, first_cell: int = 1_000_000, table: tuple[Path, ...] = TABLES, jobs: int = 2
 ) -> Iterator[Row]:
-    """`seeds` runs per measured table, `cells` drawn jobs from `first_cell` on, `boards` steered for `hours` each.
-
-    `nodes` with a power budget are drawn per file of tables.
-    """
+    """`seeds` runs per measured table, and `cells` drawn jobs from `first_cell` on."""
     with ProcessPoolExecutor(jobs) as pool:
-        if "training" in part:
-            yield from _training(pool, seeds, table)
-            drawn = range(first_cell, first_cell + cells)
-            yield from _compared(pool, {"tables": "drawn, 2 % noise"}, [draw_cell(seed, is_calm=True) for seed in drawn])
-            yield from _compared(pool, {"tables": "drawn, disturbed"}, [draw_cell(seed) for seed in drawn])
-        if "limiter" in part:
-            yield from _limited(pool, boards, hours)
-    if "budget" in part:
-        yield from dvfs_budget.compare(table, nodes, first_cell)
-
-
-def _steer(job: tuple[int, float, float]) -> tuple[bool, float, float, float]:
-    """Of a drawn board with this waste: whether its limiter acts, what a lock at its mean clock saves, saving and slowdown."""
-    seed, waste_ratio, hours = job
-    board = draw_board(seed, waste_ratio)
-    free, steered = board.run(), LimitedJob(board, LIMITER, seed).run(round(3600 * hours))
-    return free.is_limited, 1 - board.run(free.clock_mhz).step_j / free.step_j, steered.saving_ratio, steered.slowdown_ratio
-
-
-def _limited(pool: ProcessPoolExecutor, boards: int, hours: float) -> Iterator[Row]:
-    for waste_ratio in (0.0, 0.02, 0.05, 0.10):
-        runs = list(pool.map(_steer, [(seed, waste_ratio, hours) for seed in range(boards)]))
-        for is_limited in (True, False):
-            own = [run[1:] for run in runs if run[0] == is_limited]
-            if own:
-                wasted, saved, slower = zip(*own, strict=True)
-                yield {
-                    "waste_percent": 100 * waste_ratio,
-                    "at_limit": is_limited,
-                    "boards": len(own),
-                    "lock_saves_percent": 100 * mean(wasted),
-                    "saving_percent": 100 * mean(saved),
-                    "least_saving_percent": 100 * min(saved),
-                    "slowdown_percent": 100 * mean(slower),
-                    "worst_slowdown_percent": 100 * max(slower),
-                }
+        yield from _training(pool, seeds, table)
+        drawn = range(first_cell, first_cell + cells)
+        yield from _compared(pool, {"tables": "drawn, 2 % noise"}, [draw_cell(seed, is_calm=True) for seed in drawn])
+        yield from _compared(pool, {"tables": "drawn, disturbed"}, [draw_cell(seed) for seed in drawn])
 
 
 def _training(pool: ProcessPoolExecutor, seeds: int, paths: Sequence[Path]) -> Iterator[Row]:
@@ -126,21 +78,15 @@ def _compared(pool: ProcessPoolExecutor, label: Row, cells: Sequence[TrainingCel
         over = [score.slowdown_ratio - cell.budget for score, cell in zip(runs, cells, strict=True)]
         saved = math.fsum(score.saving_ratio for score in runs)
         yield label | {
-            "rule": rule,
-            "runs": len(runs),
-            "saving_percent": 100 * saved / len(runs),
+            "rule": rule, "runs": len(runs), "saving_percent": 100 * saved / len(runs),
             "of_best_percent": 100 * saved / math.fsum(score.oracle_ratio for score in runs),
             "of_mixing_percent": 100 * saved / mixing,
             "over_percent": 100 * sum(excess > 1e-9 for excess in over) / len(runs),
             "worst_over_points": 100 * max(0.0, *over),
-        }
+        }  # fmt: skip
     first, *others = scores
     for rule in others:
         more = [100 * (a.saving_ratio - b.saving_ratio) for a, b in zip(scores[first], scores[rule], strict=True)]
         half = _Z * stdev(more) / math.sqrt(len(more))
-        yield label | {
-            "rule": f"{first} - {rule}",
-            "runs": len(more),
-            "saving_percent": mean(more),
-            "low_95_percent": mean(more) - half,
-        }
+        saving = {"saving_percent": mean(more), "low_95_percent": mean(more) - half}
+        yield label | {"rule": f"{first} - {rule}", "runs": len(more)} | saving

@@ -1,23 +1,48 @@
 """Neighbours on the node: none, a stepped clock, a user who starts processes, a broken scheduler, a driver that hangs."""
 
 import os
+import subprocess
+import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from benchmarks.churn import ProcessChurn
 from benchmarks.hostile.rig import Rig, attack
 from benchmarks.runner import Row
 from benchmarks.running import children, family
 from energy_agent.ledger import chain
 from energy_agent.owners.lone_processes import OF_USER
 from energy_agent.runtime.clock import SimulatedClock
+from energy_agent.sim import roots
+from energy_agent.sim.gpu.plant_abi import DeviceLostError, PlantError
+from energy_agent.sim.node import SimulatedNode
 
 HOUR_NS = 3600 * 10**9
 OFFSETS_NS = (HOUR_NS, 0, -HOUR_NS, 24 * HOUR_NS, -24 * HOUR_NS, 0)
 FREEZER = Path("/sys/fs/cgroup/freezer")
 LONGEST_S = 60.0
+GPU, PERIOD_S = 7, 0.05
+LIFE_S = 1.4  # the simulated driver has room for 32 processes per GPU
+SESSION = "/user.slice/user-65534.slice/session-1.scope"
+_STARTER = """
+import os, sys, time
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+period_s, life_s = float(sys.argv[1]), sys.argv[2]
+due_s = time.monotonic()
+while True:
+    print(os.posix_spawn("/bin/sleep", ["sleep", life_s], {}), flush=True)
+    while os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG) is not None:
+        pass
+    due_s += period_s
+    time.sleep(max(0.0, due_s - time.monotonic()))
+"""
 _COMMAND = """#!/bin/sh
 case $(( $(date +%s) % 2 )) in
 0) exec >&- 2>&-; exec sleep 600 ;;
@@ -52,10 +77,49 @@ def _commits(rig: Rig) -> float:
     return sum(value for (name, _), value in rig.agent.page().items() if name == "wattlens_ledger_commits_total")
 
 
+class ProcessChurn(threading.Thread):
+    """Processes of a separate user, each attached to a GPU for its whole life."""
+
+    def __init__(self, node: SimulatedNode) -> None:
+        super().__init__(daemon=True)
+        self._node = node
+        self.ended = threading.Event()
+        self.started = 0
+
+    def run(self) -> None:
+        """Until `ended`."""
+        command = [sys.executable, "-I", "-c", _STARTER, str(PERIOD_S), str(LIFE_S)]
+        alive: deque[tuple[float, int, int]] = deque()
+        with self._node.plant() as plant, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
+            assert starter.stdout is not None
+            try:
+                while not self.ended.is_set():
+                    pid = int(starter.stdout.readline())
+                    roots.add_process(self._node.directory, pid, SESSION)
+                    try:
+                        slot = plant.attach_process(GPU, pid, memory_b=1 << 20)
+                    except PlantError:  # this machine is slow, and too many live
+                        roots.remove_process(self._node.directory, pid)
+                    else:
+                        alive.append((time.monotonic() + LIFE_S - 0.1, pid, slot))
+                        self.started += 1
+                    while alive and alive[0][0] <= time.monotonic():
+                        self._end(plant, *alive.popleft()[1:])
+            finally:
+                starter.kill()
+                for _, pid, slot in alive:
+                    self._end(plant, pid, slot)
+
+    def _end(self, plant: Any, pid: int, slot: int) -> None:
+        with suppress(DeviceLostError):  # the plant noticed its end itself
+            plant.detach_process(GPU, slot)
+        roots.remove_process(self._node.directory, pid)
+
+
 @attack("a user starts 20 processes per second on a GPU", lambda _: {"holders": {"retention_s": 60}})
 def process_churn(rig: Rig) -> None:
     """Start and end processes; `/metrics` may show at most as many as one user's rate permits."""
-    churn = ProcessChurn(rig.node, 20.0)
+    churn = ProcessChurn(rig.node)
     churn.start()
     pages, end_s = [], time.monotonic() + rig.seconds
     while time.monotonic() < end_s:

@@ -6,7 +6,7 @@ the largest difference among them. Power that work needs comes before the reserv
 applied. A group's relative progress is taken as
     r(P) = sqrt((P - p0) / (D - p0))   for P up to its demand D
 with static power p0. The exponent is from 0.3 of memory-bound work to 1 of work capped below the voltage's knee. One for all is
-as good on measured jobs as that of each job (`python -m benchmarks dvfs_baselines --part budget`). The sum of n r(P) over
+as good on measured jobs as that of each job. The sum of n r(P) over
 groups of n devices is largest where r / (P - p0) is equal for all that are neither at their least nor at their demand
 (Lagrange); the rest goes to all, by room.
 """

@@ -8,7 +8,9 @@ import pytest
 from benchmarks import dvfs_baselines
 from benchmarks.drawn_tables import WorkChange, draw_cell, draw_table
 from benchmarks.dvfs_baselines import mixing_saving
-from benchmarks.dvfs_budget import compare, divide
+from dvfs.policies.progress import SPEC
+from dvfs.replay.table_files import load
+from dvfs.replay.training import Weather, play, summary
 from dvfs.tables import SettingRow, SettingTable
 
 
@@ -45,7 +47,7 @@ def test_drawn_cells_differ_in_length_noise_and_work() -> None:
 
 def test_rows_compare_runs_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dvfs_baselines, "ProcessPoolExecutor", ThreadPoolExecutor)
-    rows = list(dvfs_baselines.run(("training",), cells=4, table=()))
+    rows = list(dvfs_baselines.run(cells=4, table=()))
     difference = next(row for row in rows if row["rule"] == "progress - bisect")
     saved = {row["rule"]: row["saving_percent"] for row in rows if row["tables"] == difference["tables"]}
     assert difference["saving_percent"] == pytest.approx(saved["progress"] - saved["bisect"])
@@ -53,14 +55,13 @@ def test_rows_compare_runs_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(math.isfinite(row["saving_percent"]) for row in rows)
 
 
-def test_a_power_budget_is_divided_watt_by_watt() -> None:
-    steep, flat = (lambda power: power / 100), (lambda power: power / 200)
-    assert divide([steep, flat], 100, 250, 400) == [250, 150]
-    assert divide([flat, flat], 100, 250, 400) == [pytest.approx(200, abs=25)] * 2
-    assert sum(divide([lambda power: min(power, 150) / 150] * 2, 100, 250, 400)) == 300, "what brings nothing is not given"
-
-
-def test_rules_for_a_power_budget_are_between_the_least_limits_and_the_best() -> None:
-    (row,) = compare(dvfs_baselines.TABLES[:1], nodes=5, seed=1)
-    assert row["nodes"] == 5
-    assert 50 < row["equal_percent"] <= row["tables_percent"] + 0.5 < 101
+@pytest.mark.smoke
+def test_progress_stays_within_its_budget_on_measured_tables() -> None:
+    assert SPEC.trials is not None
+    tables = [table.isotonic() for table in load(dvfs_baselines.TABLES[0])][:4]
+    score = summary(
+        [play(SPEC.trials, table, 0.05, 3000, seed, Weather()) for table in tables for seed in range(900, 904)], 0.05
+    )
+    assert score.whole_over_ratio == 0
+    assert score.of_oracle_ratio is not None
+    assert score.of_oracle_ratio > 0.8

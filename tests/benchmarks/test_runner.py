@@ -75,7 +75,7 @@ def test_rows_with_the_same_columns_are_one_table() -> None:
     assert [line.split() for line in lines] == [["a", "b"], ["1", "x"], ["22", "-"], ["c", "yes"]]
 
 
-@pytest.mark.parametrize("name", ["nothing", "fleet_model", "no.module"])
+@pytest.mark.parametrize("name", ["nothing", "running", "no.module"])
 def test_an_unknown_benchmark_is_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([name]) == 2
     assert NAMES[0] in capsys.readouterr().err

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from benchmarks import training
+from tests.energy_agent.sdk.training import training_run
 from tests.support import need_module
 
 pytestmark = [pytest.mark.peer, pytest.mark.xdist_group("training"), pytest.mark.timeout(360)]
@@ -18,10 +18,10 @@ STEPS = 60
 def test_a_framework_trains_and_every_step_token_and_joule_is_there(hook, modules):
     for module in modules:
         need_module(module)
-    found = training.train(hook, STEPS, kill=False)
+    found = training_run.train(hook, STEPS, kill=False)
     assert found["steps"] == STEPS
     assert (found["told_steps"], found["told_tokens"]) == (found["steps"], found["tokens"])
-    assert found["joules"] == pytest.approx(found["true_joules"], abs=training.TICKS_S * found["power_w"])
+    assert found["joules"] == pytest.approx(found["true_joules"], abs=training_run.TICKS_S * found["power_w"])
     said = found["last"]
     assert said["ranks"][0]["loss"] > 0
     assert said["joules_per_token"] == pytest.approx(said["joules"] / found["tokens"])

@@ -2,12 +2,12 @@
 
 import pytest
 
-from benchmarks.dvfs_limiter import LimitedJob
-from benchmarks.limited_board import draw_board
 from dvfs import knees
 from dvfs.policies.limiter import SPEC
 from dvfs.policies.progress import SPEC as PROGRESS
 from energy_agent.core.errors import UsageError
+from tests.dvfs.policies.limited_board import draw_board
+from tests.dvfs.policies.limited_job import LimitedJob
 
 LIMITED = [seed for seed in range(20) if draw_board(seed, 0.0).run().is_limited]
 

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.physics import job
 from dvfs import knees
 from dvfs.policies._trials import candidates
 from dvfs.policies.progress import SPEC, SearchState
 from dvfs.tables import SettingTable
 from dvfs.types import Setting
 from energy_agent.core.errors import UsageError
+from tests.dvfs.policies.job_tables import job
 from tests.dvfs.policies.training_job import Job
 
 

@@ -1,16 +1,27 @@
 """The search on tables that it never sees: its laws, on jobs from the physics of boards. The truth is the table."""
 
+import math
 import random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.dvfs_training import rising, swinging
-from benchmarks.physics import BOARDS, job
 from dvfs.policies.progress import TRIALS, choice, learn, propose, start_search
 from dvfs.replay.training import Score, Weather, play
 from dvfs.tables import SettingRow, SettingTable
+from tests.dvfs.policies.job_tables import BOARDS, job
+
+
+def rising(share: float) -> float:
+    """Every step takes 10 % longer at the end."""
+    return 0.1 * share
+
+
+def swinging(share: float) -> float:
+    """Three swings of 5 % up and down."""
+    return 0.05 * math.sin(6 * math.pi * share)
+
 
 KNOBS = ("power_limit_w", "sm_clock_mhz")
 

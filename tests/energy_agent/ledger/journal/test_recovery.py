@@ -10,7 +10,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.journal import damage
 from energy_agent.core.saved_state import Component
 from energy_agent.ledger.journal import database, recovery
 from energy_agent.ledger.journal.journal import SNAPSHOT_RETRY, Batch
@@ -19,6 +18,8 @@ from tests.energy_agent.ledger.cases import IDENTITY, T0, S, check, energy, fill
 from tests.support import examples
 
 SECONDS = 200
+HEADER = ((0, b"SQLite format 3\x00"), (60, database.FORMAT.to_bytes(4, "big")), (68, b"WtLJ"))
+"""What of a file's header stays, as another program's database is refused and not damaged: magic, schema, application."""
 
 
 def recorded_energy(journal):
@@ -192,6 +193,31 @@ def test_another_nodes_snapshot_is_left_alone(tmp_path):
     shutil.copy(tmp_path / "a" / database.SNAPSHOT, tmp_path / "b")
     with contextlib.closing(opened(tmp_path / "b", identity=replace(IDENTITY, node="other"))) as journal:
         assert energy(journal) == 0
+
+
+def damage(folder, rng):
+    """Damage the database, its write-ahead log or both."""
+    for name in rng.sample(("journal.db", "journal.db-wal"), rng.choice((1, 1, 2))):
+        path = folder / name
+        data = bytearray(path.read_bytes())
+        match rng.randrange(5):
+            case 0:
+                del data[rng.randrange(len(data) + 1) :]
+            case 1:
+                at = rng.randrange(len(data))
+                data[at : at + 4096] = bytes(len(data[at : at + 4096]))
+            case 2:
+                for _ in range(rng.randrange(1, 50)):
+                    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+            case 3:
+                data = bytearray()
+            case _:
+                page = rng.randrange(max(1, len(data) // 4096)) * 4096
+                data[page : page + 4096] = rng.randbytes(len(data[page : page + 4096]))
+        if name == "journal.db":
+            for at, right in HEADER:
+                data[at : at + len(right)] = right[: len(data[at : at + len(right)])]
+        path.write_bytes(bytes(data))
 
 
 @settings(max_examples=examples(30, quick=10))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks import training
-from benchmarks.training_worker import PLAIN, TOKENS
+from tests.energy_agent.sdk.training import training_run
+from tests.energy_agent.sdk.training.training_worker import PLAIN, TOKENS
 
 STEPS = 450
 
@@ -11,11 +11,11 @@ STEPS = 450
 @pytest.mark.timeout(360)
 @pytest.mark.smoke
 def test_an_agent_that_is_killed_loses_and_doubles_nothing():
-    found = training.train(PLAIN, STEPS, kill=True)
-    assert found["killed"] == training.KILLS
+    found = training_run.train(PLAIN, STEPS, kill=True)
+    assert found["killed"] == training_run.KILLS
     assert (found["told_steps"], found["told_tokens"]) == (STEPS, STEPS * TOKENS)
     # A workload gets the whole second in which it releases a GPU, and a loaded machine notices the release late. A loss or a
-    # duplicate around a kill would be many seconds; benchmarks/training.py measures the accuracy otherwise.
+    # duplicate around a kill would be many seconds; tests/peers/test_training.py measures the accuracy otherwise.
     assert found["joules"] == pytest.approx(found["true_joules"], abs=2 * found["power_w"])
     (rank,) = found["last"]["ranks"]
     assert rank["model"] == "none"

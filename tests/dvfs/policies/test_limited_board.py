@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.limited_board import SW_POWER_CAP, LimitedBoard, SaturatedPlant, draw_board
+from tests.dvfs.policies.limited_board import SW_POWER_CAP, LimitedBoard, SaturatedPlant, draw_board
 
 H100_500W = LimitedBoard(62.3, 0.2232, 1005, 0.00072, 1785, 500.0, waste_ratio=0.075, boundness=0.0)
 SEEDS = st.integers(0, 10_000)

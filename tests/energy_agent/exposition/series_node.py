@@ -1,26 +1,18 @@
-"""The `/metrics` response that a fleet's responses are generated from: a real agent on a simulated node with every kind of
-series, and a real site.
+"""A real agent on a simulated Kubernetes node with every kind of series.
 
-Eight H100 in a Kubernetes node with a meter of the whole of it: a training job on three that DVFS steers and proves, two
-inference servers on three, a notebook with a forgotten GPU, and one unallocated GPU. The site process reads the meters of the
-surrounding building. Two responses of each, some seconds apart, show every series and its rate.
+Eight H100 with a meter of the whole node: a training job on three that DVFS steers and proves, two inference servers on three,
+a notebook with a forgotten GPU, and one unallocated GPU.
 """
 
 import json
-import tempfile
-import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.running import AgentProcess, running_agent, running_role, url_in
-from energy_agent.core.errors import UsageError
+from benchmarks.running import AgentProcess, Series, running_agent, running_role
 from energy_agent.sim import scenario
-from energy_agent.sim.building.site import site_config
 from energy_agent.sim.node import SimulatedNode
 from tests.support import eventually, free_port
 
@@ -31,55 +23,9 @@ BOTH = ("train", "chat")
 """Workloads of a node as it is installed: no labels of owners, no meter of the whole node, no DVFS."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shot:
-    """A `/metrics` response of the agent or of the site process, and its time, UTC s."""
-
-    text: str
-    at_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Capture:
-    """Two responses of each, the earlier one first."""
-
-    node: tuple[Shot, Shot]
-    site: tuple[Shot, Shot]
-
-
-def take(warm_s: float = 120.0, apart_s: float = 30.0) -> Capture:
-    """Run the node and its agent for as long."""
-    with tempfile.TemporaryDirectory(prefix="wattlens-fleet-") as name, running(Path(name)) as (agent, site):
-        time.sleep(warm_s)
-        first = page(agent.url), page(site)
-        time.sleep(apart_s)
-        second = page(agent.url), page(site)
-        return Capture((first[0], second[0]), (first[1], second[1]))
-
-
-def pages(path: Path | None) -> Capture:
-    """The responses stored in a file; captured and stored first if it does not exist."""
-    if path is None or not path.exists():
-        capture = take()
-        if path is not None:
-            save(capture, path)
-        return capture
-    try:
-        shots = json.loads(path.read_text())
-        node, site = (tuple(Shot(*each) for each in shots[name]) for name in ("node", "site"))
-        return Capture((node[0], node[1]), (site[0], site[1]))
-    except (OSError, ValueError, TypeError, LookupError) as error:
-        raise UsageError(f"{path} holds no captured pages: {error}") from None
-
-
-def save(capture: Capture, path: Path) -> None:
-    """Keep a capture for another run."""
-    path.write_text(json.dumps({name: [[s.text, s.at_s] for s in getattr(capture, name)] for name in ("node", "site")}))
-
-
 @contextmanager
-def running(folder: Path, *, as_installed: bool = False) -> Iterator[tuple[AgentProcess, str]]:
-    """The agent, and the address of the site's metrics endpoint; `as_installed`: the node has only the workloads of BOTH."""
+def running(folder: Path, *, as_installed: bool = False) -> Iterator[AgentProcess]:
+    """The agent; `as_installed`: the node has only the workloads of BOTH."""
     with ExitStack() as stack:
         node_scenario, agent_config = _scenario(folder), _config
         if as_installed:
@@ -92,14 +38,9 @@ def running(folder: Path, *, as_installed: bool = False) -> Iterator[tuple[Agent
         (folder / "actuator.yaml").write_text("allow: [{devices: all, knobs: [clock, power], baseline: unlocked}]\n")
         simulate = ("--simulate", folder / "node")
         stack.enter_context(running_role("actuator", folder, "--socket", folder / "a.sock", *simulate))
-        site_yaml = site_config(node, name="site-0") | {"grid": {"zone": "DE", "country": "DEU"}}
-        (folder / "site.yaml").write_text(json.dumps(site_yaml))
-        _, log = stack.enter_context(running_role("site", folder, "--listen", "127.0.0.1:0"))
         agent = stack.enter_context(running_agent(node, folder / "agent", agent_config(folder, node)))
-        site = url_in(log)
-        for url in (agent.url, site):
-            eventually(lambda url=url: page(url).text, every=0.2)  # type: ignore[misc]
-        yield agent, site
+        eventually(lambda: page(agent), every=0.2)
+        yield agent
 
 
 def show(folder: Path, metrics: Mapping[str, Any]) -> None:
@@ -110,13 +51,12 @@ def show(folder: Path, metrics: Mapping[str, Any]) -> None:
     draft.replace(path)
 
 
-def page(url: str) -> Shot:
-    """The current response; empty while the endpoint has none."""
+def page(agent: AgentProcess) -> Series:
+    """Series of the current response; none while the endpoint has no response."""
     try:
-        with urllib.request.urlopen(url, timeout=60) as answer:
-            return Shot(answer.read().decode(), time.time())
+        return agent.page(60)
     except urllib.error.HTTPError:
-        return Shot("", time.time())
+        return {}
 
 
 def _scenario(folder: Path) -> dict[str, Any]:
@@ -148,7 +88,7 @@ def _scenario(folder: Path) -> dict[str, Any]:
         for w in names
     ]  # fmt: skip
     kubelet = {"pods": pods, "other_pods": 40, "api_server": True}
-    return {"boards": gpu_specs, "seed": 11, "workloads": workloads, "kubelet": kubelet, "host": {}, "facility": {}}
+    return {"boards": gpu_specs, "seed": 11, "workloads": workloads, "kubelet": kubelet, "host": {}}
 
 
 def _engine() -> dict[str, object]:

@@ -1,8 +1,9 @@
 """A small PyTorch model, trained on the CPU with each hook, whose work a simulated GPU does too.
 
-Started by benchmarks.training. The process enters the node's process table as a separate container; each forward pass submits
-work to the GPU and waits for it, as a real one does. It prints the truth of the run: steps and tokens by the optimizer's own
-count, the plant's energy between two of the agent's snapshots, and how long each call of the hook took.
+Started by training_run as HOOK STEPS [FILE]: it trains so many steps, then waits until the file exists. The process enters the
+node's process table as a separate container; each forward pass submits work to the GPU and waits for it, as a real one does. It
+prints the truth of the run: steps and tokens by the optimizer's own count, and the plant's energy between two of the agent's
+snapshots.
 """
 
 import itertools
@@ -13,24 +14,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from benchmarks.runner import Row
 from energy_agent.runtime.network.agent_socket import ask
 from energy_agent.sim import roots
 from energy_agent.sim.gpu.plant import Plant
 
-HOOKS = ("loop", "torch", "hf", "lightning")
 PLAIN = "plain"  # without PyTorch: for tests that need Python alone
 BATCH, LENGTH, VOCABULARY = 4, 16, 64
 TOKENS = BATCH * LENGTH
 GPU_MS = 20
 BOOKED_S = 60.0  # an agent that starts on a busy machine takes its time
-Timed = list[float]
 
 
 class SimulatedGpuWorker:
@@ -41,7 +37,7 @@ class SimulatedGpuWorker:
         self.plant = Plant.attach(self.node / "plant")
         roots.add_process(self.node, os.getpid(), roots.cgroup_path(name, "docker", 1))
         self._slot = self.plant.attach_process(0, os.getpid(), memory_b=1 << 30)
-        command = [sys.executable, "-m", "benchmarks", "training_worker", "--observe-as", name, "--json"]
+        command = [sys.executable, "-m", __spec__.name, "observe", name]
         self._observer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def work(self) -> None:
@@ -49,16 +45,15 @@ class SimulatedGpuWorker:
         ticket = self.plant.submit(0, self._slot, reference_ns=GPU_MS * 1_000_000, memory_boundness=0.4)
         self.plant.wait(0, self._slot, ticket)
 
-    def end(self) -> Row:
+    def end(self) -> dict[str, Any]:
         """Leave the GPU and return the observations."""
         out, _ = self._observer.communicate(timeout=60)
         self.plant.detach_process(0, self._slot)
         roots.remove_process(self.node, os.getpid())
-        (row,) = json.loads(out)
-        return dict(row)
+        return dict(json.loads(out))
 
 
-def observe(name: str) -> Row:
+def observe(name: str) -> dict[str, Any]:
     """Collect the agent's figures and the truth, in a separate process that does not slow the training down."""
     node = Path(os.environ["WATTLENS_SIM"])
     roots.add_process(node, os.getpid(), roots.cgroup_path(name, "docker", 1))
@@ -100,28 +95,6 @@ def wait_booked(steps: int) -> None:
         time.sleep(0.1)
 
 
-def timed(function: Callable[..., Any], into: Timed) -> Callable[..., Any]:
-    """The function, with the time that each call takes, in us."""
-
-    @wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        begun = time.perf_counter_ns()
-        try:
-            return function(*args, **kwargs)
-        finally:
-            into.append((time.perf_counter_ns() - begun) / 1e3)
-
-    return call
-
-
-def timed_callback(made: Any, into: Timed) -> Any:
-    """A framework's callback, each of its own events timed."""
-    for name in vars(type(made).__mro__[1]):
-        if name.startswith("on_") and name not in ("on_train_end", "on_fit_end"):  # those report, once
-            setattr(made, name, timed(getattr(made, name), into))
-    return made
-
-
 def model_of(torch: Any, gpu: SimulatedGpuWorker) -> Any:
     """A language model of one layer, which takes input_ids and labels as Hugging Face's do."""
 
@@ -142,35 +115,16 @@ def model_of(torch: Any, gpu: SimulatedGpuWorker) -> Any:
     return Tiny()
 
 
-def train_loop(torch: Any, gpu: SimulatedGpuWorker, steps: int, into: Timed) -> tuple[int, int]:
-    """A loop that calls `wattlens.step` itself."""
-    import wattlens
-
-    step = timed(wattlens.step, into)
-    model = model_of(torch, gpu)
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
-    run = wattlens.training(model="tiny")
-    for _ in range(steps):
-        loss = model(torch.randint(VOCABULARY, (BATCH, LENGTH)))["loss"]
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        step(tokens=TOKENS, loss=loss.detach())
-    with run:
-        return _steps_of(optimizer), TOKENS * steps
-
-
-def train_plain(_: Any, gpu: SimulatedGpuWorker, steps: int, into: Timed) -> tuple[int, int]:
+def train_plain(_: Any, gpu: SimulatedGpuWorker, steps: int) -> tuple[int, int]:
     """A loop that trains nothing."""
     import wattlens
     from energy_agent.sdk.training import reporter
 
     reporter._PATIENCE_S = 60.0  # a busy machine starts an agent slowly; reading without an agent is not measured here
-    step = timed(wattlens.step, into)
     with wattlens.training(model="none") as run:
         for k in range(steps):
             gpu.work()
-            step(tokens=TOKENS, loss=1.0 / (k + 1))
+            wattlens.step(tokens=TOKENS, loss=1.0 / (k + 1))
             if k == steps // 2:
                 with wattlens.phase("checkpoint"):
                     time.sleep(1.2)
@@ -183,15 +137,13 @@ def train_plain(_: Any, gpu: SimulatedGpuWorker, steps: int, into: Timed) -> tup
     return steps, TOKENS * steps
 
 
-def train_torch(torch: Any, gpu: SimulatedGpuWorker, steps: int, into: Timed) -> tuple[int, int]:
+def train_torch(torch: Any, gpu: SimulatedGpuWorker, steps: int) -> tuple[int, int]:
     """A loop whose optimizer is hooked."""
     from wattlens.hooks.torch import attach
 
     model = model_of(torch, gpu)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
     hook = attach(optimizer, model=model, tokens=TOKENS)
-    for key, registered in optimizer._optimizer_step_post_hooks.items():
-        optimizer._optimizer_step_post_hooks[key] = timed(registered, into)
     for _ in range(steps):
         loss = model(torch.randint(VOCABULARY, (BATCH, LENGTH)))["loss"]
         loss.backward()
@@ -205,13 +157,13 @@ def _rows(torch: Any, count: int) -> list[dict[str, Any]]:
     return [{"input_ids": ids, "labels": ids} for ids in torch.randint(VOCABULARY, (count, LENGTH))]
 
 
-def train_hf(torch: Any, gpu: SimulatedGpuWorker, steps: int, into: Timed) -> tuple[int, int]:
+def train_hf(torch: Any, gpu: SimulatedGpuWorker, steps: int) -> tuple[int, int]:
     """Hugging Face's Trainer, two batches a step, with evaluations and checkpoints."""
     import transformers
 
     from wattlens.hooks.hf import WattlensCallback
 
-    callback = timed_callback(WattlensCallback(tokens=2 * TOKENS), into)
+    callback = WattlensCallback(tokens=2 * TOKENS)
     with tempfile.TemporaryDirectory() as folder:
         args = transformers.TrainingArguments(
             folder, max_steps=steps, per_device_train_batch_size=BATCH, gradient_accumulation_steps=2, logging_steps=10,
@@ -226,7 +178,7 @@ def train_hf(torch: Any, gpu: SimulatedGpuWorker, steps: int, into: Timed) -> tu
         return _steps_of(trainer.optimizer), 2 * TOKENS * trainer.state.global_step
 
 
-def train_lightning(torch: Any, gpu: SimulatedGpuWorker, steps: int, into: Timed) -> tuple[int, int]:
+def train_lightning(torch: Any, gpu: SimulatedGpuWorker, steps: int) -> tuple[int, int]:
     """Lightning's Trainer, two batches a step, with validation and checkpoints."""
     from importlib import import_module
     from importlib.util import find_spec
@@ -234,7 +186,7 @@ def train_lightning(torch: Any, gpu: SimulatedGpuWorker, steps: int, into: Timed
     from wattlens.hooks.lightning import WattlensCallback
 
     pl = import_module("lightning.pytorch" if find_spec("lightning") else "pytorch_lightning")
-    callback = timed_callback(WattlensCallback(model="tiny"), into)
+    callback = WattlensCallback(model="tiny")
 
     class Module(pl.LightningModule):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
@@ -270,22 +222,22 @@ def _steps_of(optimizer: Any) -> int:
     return count
 
 
-def run(hook: str = PLAIN, steps: int = 1, until: Path | None = None, observe_as: str = "") -> Row:
-    """Train `steps` steps, then continue until a file exists; or observe for the training of that name."""
-    if observe_as:
-        return observe(observe_as)
-    with suppress(PermissionError):  # measures the time of a call, not other work of the machine
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+def main(hook: str, steps: int, until: Path | None = None) -> dict[str, Any]:
+    """Train `steps` steps, then wait until a file exists."""
     torch = None
     if hook != PLAIN:
         import torch  # type: ignore[no-redef]
 
         torch.set_num_threads(1)
     gpu = SimulatedGpuWorker(f"train-{hook}")
-    into: Timed = []
-    done, tokens = globals()[f"train_{hook}"](torch, gpu, steps, into)
+    done, tokens = globals()[f"train_{hook}"](torch, gpu, steps)
     while until is not None and not until.exists():
         time.sleep(0.1)
     wait_booked(done)
     time.sleep(2.5)  # and the observer has seen it
-    return {"steps": done, "tokens": tokens, "us": into} | gpu.end()
+    return {"steps": done, "tokens": tokens} | gpu.end()
+
+
+if __name__ == "__main__":
+    first, second, *files = sys.argv[1:]
+    print(json.dumps(observe(second) if first == "observe" else main(first, int(second), *map(Path, files)), default=str))

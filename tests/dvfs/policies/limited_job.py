@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.limited_board import LimitedBoard, SaturatedPlant
 from dvfs import knees
 from dvfs.types import Decision, DeviceObservation, DvfsPolicy, Observation, Setting, SteeringSettings, WorkCounters
+from tests.dvfs.policies.limited_board import LimitedBoard, SaturatedPlant
 
 NS = 1_000_000_000
 
