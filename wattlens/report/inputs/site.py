@@ -28,7 +28,7 @@ from energy_agent.site.config.contracts import Contract, TariffConfig, ended
 from energy_agent.site.config.grid import GridBase
 from energy_agent.site.config.invoices import ElectricityInvoice, RegisterReading
 from energy_agent.site.config.meter import MeterConfig
-from energy_agent.site.config.site import DeclaredPue, SiteBase, parse_site
+from energy_agent.site.config.site import DeclaredPue
 from energy_agent.site.config.water import WaterRecord
 from reports.inputs import SiteInputs
 from wattlens.report.inputs.codecarbon_tables import CodeCarbonTables
@@ -36,6 +36,7 @@ from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.grid import GridPeriod, hours, with_intensities
 from wattlens.report.inputs.model import OrgGrid, OrgSite
 from wattlens.report.inputs.stated import of_site
+from wattlens.site.file import parse_site
 
 GRID_FOLDER: Final = "grid"
 
@@ -127,7 +128,7 @@ def site_inputs(
 
 def _of_file(entry: OrgSite, given: Path, files: InputFiles) -> _Told:
     raw = files.read(given, yaml_file.MAX_BYTES)
-    config: SiteBase = parse_site(raw, str(given))
+    config = parse_site(raw, str(given))
     if entry.site is not None and entry.site.name != config.site.name:
         raise UsageError(f"{given}: expected site {entry.site.name!r}, got {config.site.name!r}")
     contracts = [_placed(each, files, given) for each in config.contracts] + [_placed(c, files, None) for c in entry.contracts]

@@ -23,8 +23,8 @@ from energy_agent.site.building.ratio import Amount, Terms, energy, ratio
 from energy_agent.site.building.water import water_in
 from energy_agent.site.config.contracts import ended
 from energy_agent.site.config.grid import GridBase, grid_specs
-from energy_agent.site.config.site import SiteBase
 from energy_agent.site.grid.store import GridStore
+from wattlens.site.file import SiteFile
 from wattlens.site.pue.statement import PueStatement
 
 GRID_FOLDER = "grid"
@@ -32,7 +32,7 @@ GRID_FOLDER = "grid"
 
 def with_others(
     statement: PueStatement,
-    config: SiteBase,
+    config: SiteFile,
     book: FacilityBook,
     fills: Mapping[str, MeterFill],
     state: Path | None,
@@ -75,7 +75,7 @@ def with_others(
     return replace(statement, others=others, notes={name: note for name, note in notes.items() if note})
 
 
-def _wue(statement: PueStatement, at: Position, config: SiteBase, zone: ZoneInfo) -> tuple[Amount, str]:
+def _wue(statement: PueStatement, at: Position, config: SiteFile, zone: ZoneInfo) -> tuple[Amount, str]:
     if not config.water:
         return Amount(None, reason="the site's file has no water"), ""
     used = water_in([row.use(zone) for row in config.water], statement.start_ns, statement.end_ns)
@@ -157,7 +157,7 @@ def _describe_sources(joined: CarbonTotal) -> str:
 
 
 def _ref(
-    statement: PueStatement, config: SiteBase, cells: Mapping[int, int], terms: Terms, now_ns: int, zone: ZoneInfo
+    statement: PueStatement, config: SiteFile, cells: Mapping[int, int], terms: Terms, now_ns: int, zone: ZoneInfo
 ) -> tuple[Amount, str]:
     """What was made here and used, and what contracts cover of the rest, over the total; contracts never cover the first."""
     try:
@@ -182,7 +182,7 @@ def _ref(
     return amount, "; ".join([matched, *unused])
 
 
-def _cost(statement: PueStatement, config: SiteBase, cells: Mapping[int, int], bought: Terms, zone: ZoneInfo) -> str:
+def _cost(statement: PueStatement, config: SiteFile, cells: Mapping[int, int], bought: Terms, zone: ZoneInfo) -> str:
     """What the energy from the grid cost, each cell at its price; its bounds are those of the meters."""
     costs = tariffs.cost(cells, [each.tariff for each in ended(config.tariffs)], zone)
     amount = energy(statement.meters, bought) if bought else Amount(None)
