@@ -34,10 +34,10 @@ from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.series import About, IntensityPoint, Piece
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
-from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
-from energy_agent.site.building.tariffs import Band, TariffPrices, quarter_span
 from energy_agent.site.grid.store import GridStore
 from reports.inputs import EmbodiedDeclaration, ExpectedDevice, GpuHourPrice, ModelName, Organisation, SiteInputs, WaterUse
+from reports.inputs.matching import InstrumentKind, Lot, Technology
+from reports.inputs.tariffs import Band, TariffPrices, quarter_span
 from tests.reports import chains
 from tests.reports.chains import CELL, DAY, HOUR, KWH, S
 

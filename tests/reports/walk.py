@@ -18,11 +18,11 @@ from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.series import Piece
 from energy_agent.ledger.rows.kinds import INT64_MAX, Cell, EdgeRow, GapRow, Row, TokenRow
 from energy_agent.ledger.segments import segment
-from energy_agent.site.building.tariffs import Band, TariffPrices, quarter_span
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.facts import Facts, build_facts
 from reports.figures.measures import all_figures
 from reports.inputs import ExpectedDevice, ModelName, Organisation, SiteInputs
+from reports.inputs.tariffs import Band, TariffPrices, quarter_span
 from reports.period import PeriodRequest, from_quarter
 from tests.reports import chains
 from tests.reports.chains import DAY, HOUR

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import BaseModel
 
 from energy_agent.factors.countries import ISO3
-from energy_agent.site.config.invoices import ElectricityInvoice, credit_positions
+from reports.inputs.invoices import ElectricityInvoice, credit_positions
 
 if TYPE_CHECKING:
     from wattlens.report.inputs.model import OrgFile, OrgSite

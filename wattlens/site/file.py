@@ -8,11 +8,11 @@ from pydantic import Field, model_validator
 
 from energy_agent.config import agent as configuration
 from energy_agent.runtime.files import yaml_file
-from energy_agent.site.config import contracts as config_contracts
-from energy_agent.site.config import water as config_water
-from energy_agent.site.config.contracts import Contract, TariffConfig
 from energy_agent.site.config.site import SiteBase, site_model
-from energy_agent.site.config.water import WaterRecord
+from reports.inputs import contracts as config_contracts
+from reports.inputs import water as config_water
+from reports.inputs.contracts import Contract, TariffConfig
+from reports.inputs.water import WaterRecord
 
 
 class SiteFile(SiteBase):

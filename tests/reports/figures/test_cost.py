@@ -11,10 +11,10 @@ import pytest
 from energy_agent.core.energy import State, WorkloadFacts
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
-from energy_agent.site.building.tariffs import TariffPrices
 from reports.figures.facts import Facts
 from reports.figures.measures.cost import NO_TARIFF, NOT_EVERY_SITE
 from reports.inputs import ExpectedDevice, GpuHourPrice, Organisation, SiteInputs
+from reports.inputs.tariffs import TariffPrices
 from reports.language import say_in
 from reports.page.section import Note, ReportTable
 from reports.page.sections import cost

@@ -14,12 +14,12 @@ from energy_agent.factors.series import Piece
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
-from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
-from energy_agent.site.building.invoices import InvoicedEnergy, ReadEnergy
-from energy_agent.site.building.tariffs import Band, quarter_span
 from reports.figures.facts import Facts
 from reports.figures.figure import plain, rounded
 from reports.inputs import ExpectedDevice, Organisation, SiteInputs
+from reports.inputs.invoices import InvoicedEnergy, ReadEnergy
+from reports.inputs.matching import InstrumentKind, Lot, Technology
+from reports.inputs.tariffs import Band, quarter_span
 from reports.language import say_in
 from reports.ledger.sums import SiteWindow
 from reports.page.section import Note

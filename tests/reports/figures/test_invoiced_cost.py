@@ -13,12 +13,12 @@ from energy_agent.core.boundary import host
 from energy_agent.core.energy import State, WorkloadFacts
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
-from energy_agent.site.building.invoices import InvoicedEnergy, money_in
-from energy_agent.site.building.tariffs import TariffPrices
 from reports.figures.facts import Facts, build_facts
 from reports.figures.gather import gather_invoices
 from reports.figures.measures import all_figures
 from reports.inputs import Organisation, SiteInputs
+from reports.inputs.invoices import InvoicedEnergy, money_in
+from reports.inputs.tariffs import TariffPrices
 from reports.language import say_in
 from reports.page.section import Note, ReportTable
 from reports.page.sections import cost

@@ -13,8 +13,6 @@ from energy_agent.core.boundary import host
 from energy_agent.core.energy import State
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
-from energy_agent.site.building.invoices import EnergyInWindow, InvoicedEnergy, ReadEnergy
-from energy_agent.site.building.tariffs import TariffPrices
 from energy_agent.site.building.water import WaterUse
 from reports.compose import period_marks, too_little
 from reports.figures.facts import Facts, build_facts
@@ -22,6 +20,8 @@ from reports.figures.gather import gather_invoices
 from reports.figures.measures import all_figures
 from reports.frameworks.answers import datapoint_answers
 from reports.inputs import Organisation, SiteInputs
+from reports.inputs.invoices import EnergyInWindow, InvoicedEnergy, ReadEnergy
+from reports.inputs.tariffs import TariffPrices
 from reports.language import say_in
 from reports.page.section import Note, ReportTable
 from reports.page.sections import reconciliation

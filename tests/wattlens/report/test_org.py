@@ -15,10 +15,10 @@ from energy_agent.core.week import parse_span
 from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary
 from energy_agent.factors.series import About, IntensityPoint
 from energy_agent.ledger.rows.kinds import INT64_MAX
-from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
-from energy_agent.site.building.tariffs import Band, TariffPrices
 from energy_agent.site.grid.store import GridStore
 from reports.inputs import EmbodiedDeclaration, ExpectedDevice, GpuHourPrice, ModelName, Organisation, TeamRule, WaterUse
+from reports.inputs.matching import InstrumentKind, Lot, Technology
+from reports.inputs.tariffs import Band, TariffPrices
 from tests.wattlens.report.books import AS_OF_NS, CSV, END_NS, KWH_UJ, START_NS, YAML, book, whole, yaml_files
 from wattlens.report.inputs.org import load_organisation
 

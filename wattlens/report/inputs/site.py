@@ -13,24 +13,23 @@ from energy_agent.core.meters.facility import MeterFacts
 from energy_agent.core.units import NS_PER_S
 from energy_agent.factors.sets import FILE_MAX_B, shipped
 from energy_agent.runtime.files import yaml_file
-from energy_agent.site.building.beneficiaries import Beneficiaries
-from energy_agent.site.building.contracts import Lot
-from energy_agent.site.building.invoices import InvoicedEnergy
-from energy_agent.site.building.market import MarketBoundary
-from energy_agent.site.building.serials import Retirement, refuse_double_use
 from energy_agent.site.building.supplier import SupplierRate
 from energy_agent.site.building.tree import refuse_unsound
-from energy_agent.site.config import contracts as config_contracts
-from energy_agent.site.config import invoices as config_invoices
-from energy_agent.site.config import supplier as config_supplier
-from energy_agent.site.config import water as config_water
-from energy_agent.site.config.contracts import Contract, TariffConfig, ended
 from energy_agent.site.config.grid import GridBase
-from energy_agent.site.config.invoices import ElectricityInvoice, RegisterReading
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.config.site import DeclaredPue
-from energy_agent.site.config.water import WaterRecord
 from reports.inputs import SiteInputs
+from reports.inputs import contracts as config_contracts
+from reports.inputs import invoices as config_invoices
+from reports.inputs import supplier as config_supplier
+from reports.inputs import water as config_water
+from reports.inputs.beneficiaries import Beneficiaries
+from reports.inputs.contracts import Contract, TariffConfig, ended
+from reports.inputs.invoices import ElectricityInvoice, InvoicedEnergy, RegisterReading
+from reports.inputs.market import MarketBoundary
+from reports.inputs.matching import Lot
+from reports.inputs.serials import Retirement, refuse_double_use
+from reports.inputs.water import WaterRecord
 from wattlens.report.inputs.codecarbon_tables import CodeCarbonTables
 from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.grid import GridPeriod, hours, with_intensities

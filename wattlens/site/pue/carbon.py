@@ -16,14 +16,14 @@ from energy_agent.factors.sets import catalogue
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.runtime.clock import RealClock
-from energy_agent.site.building import contracts, tariffs
 from energy_agent.site.building.gaps import MeterFill, grid_cells
 from energy_agent.site.building.pue import made_terms, per_it_kwh, total_terms
 from energy_agent.site.building.ratio import Amount, Terms, energy, ratio
 from energy_agent.site.building.water import water_in
-from energy_agent.site.config.contracts import ended
 from energy_agent.site.config.grid import GridBase, grid_specs
 from energy_agent.site.grid.store import GridStore
+from reports.inputs import matching, tariffs
+from reports.inputs.contracts import ended
 from wattlens.site.file import SiteFile
 from wattlens.site.pue.statement import PueStatement
 
@@ -169,7 +169,7 @@ def _ref(
     total = energy(statement.meters, whole) if whole else Amount(None, reason="no meter of role total")
     if total.value is None or not cells:
         return Amount(None, reason=total.reason or "no meter of role total was read"), ""
-    coverage = contracts.cover(cells, lots, config.the_grid.zone or "", min(cells), max(cells) + CELL_NS)
+    coverage = matching.cover(cells, lots, config.the_grid.zone or "", min(cells), max(cells) + CELL_NS)
     here = ratio(statement.meters, terms, whole) if terms else Amount(Fraction(0), Fraction(0), Fraction(0))
 
     def share(of: Fraction | None, own: Fraction | None) -> Fraction | None:

@@ -6,11 +6,11 @@ It holds only what a table needs and a file of keys does not: the site of a row,
 from datetime import date, datetime
 from typing import Final
 
-from energy_agent.site.config.contracts import HourlyPrice, TariffConfig
-from energy_agent.site.config.invoices import ElectricityInvoice, RegisterReading
 from energy_agent.site.config.site import DeclaredPue
-from energy_agent.site.config.supplier import SupplierRateConfig
-from energy_agent.site.config.water import WaterRecord
+from reports.inputs.contracts import HourlyPrice, TariffConfig
+from reports.inputs.invoices import ElectricityInvoice, RegisterReading
+from reports.inputs.supplier import SupplierRateConfig
+from reports.inputs.water import WaterRecord
 from wattlens.report.inputs import model
 from wattlens.report.inputs.workbook.columns import KILOWATTS, KWH, LITERS, PER_KWH, WATTS, Sheet, SheetColumn
 

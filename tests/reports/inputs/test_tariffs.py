@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.units import UJ_PER_KWH
-from energy_agent.site.building.tariffs import Band, TariffPrices, cost, midnight_ns, price_at, quarter_span, refuse_overlap
+from reports.inputs.days import midnight_ns
+from reports.inputs.tariffs import Band, TariffPrices, cost, price_at, quarter_span, refuse_overlap
 
 BERLIN, KOLKATA, ANGELES = (ZoneInfo(n) for n in ("Europe/Berlin", "Asia/Kolkata", "America/Los_Angeles"))
 CELL_NS = 900 * 10**9

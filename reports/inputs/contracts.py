@@ -1,10 +1,8 @@
 """Configuration of a site's electricity: contracts, certificates and tariffs."""
 
-import re
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo
@@ -12,44 +10,23 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from energy_agent.config.messages import NAME, SPAN
-from energy_agent.config.section import Section
+from energy_agent.config.section import Day, PlantDay, Section
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from energy_agent.factors import bounded_file
 from energy_agent.factors.basis import EmissionBoundary
-from energy_agent.site.building import contracts, tariffs
-from energy_agent.site.building.beneficiaries import Beneficiaries
-from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
-from energy_agent.site.building.serials import Retirement, parse_serials, refuse_double_use
-from energy_agent.site.building.tariffs import Band, midnight_ns, quarter_span
-from energy_agent.site.config.contract_hours import parse_hours
-from energy_agent.site.config.currency import Currency
+from reports.inputs import matching, tariffs
+from reports.inputs.beneficiaries import Beneficiaries
+from reports.inputs.contract_hours import parse_hours
+from reports.inputs.currency import Currency
+from reports.inputs.days import midnight_ns
+from reports.inputs.matching import InstrumentKind, Lot, Technology
+from reports.inputs.serials import Retirement, parse_serials, refuse_double_use
+from reports.inputs.tariffs import Band, quarter_span
 
 FILE_MAX_B: Final = 32 << 20
 ANYBODY: Final = Beneficiaries()
 """Without a reporting organisation no beneficiary is compared."""
-_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
-
-
-def _day(value: Any, first_year: int = 1990) -> Any:
-    """A day as YAML has it, or as text: a number would pass for seconds since 1970."""
-    if value is None or (isinstance(value, date) and not isinstance(value, datetime)):
-        day = value
-    elif isinstance(value, str) and _DATE.fullmatch(value):
-        try:
-            day = date.fromisoformat(value)
-        except ValueError:
-            raise ValueError(f"the day {value} does not exist") from None
-    else:
-        raise ValueError(f"expected a day such as 2026-01-31, got {str(value)[:40]!r}")
-    if day is not None and not first_year <= day.year <= 2200:
-        raise ValueError(f"expected a year from {first_year} to 2200, got {day}")
-    return day
-
-
-Day = Annotated[date, BeforeValidator(_day)]
-PlantDay = Annotated[date, BeforeValidator(partial(_day, first_year=1850))]
-"""Hydropower plants are older than any contract."""
 
 
 def _kind(value: Any) -> Any:
@@ -239,7 +216,7 @@ class Contract(Section):
         biogenic = None if self.biogenic_g_per_kwh is None else Decimal(repr(self.biogenic_g_per_kwh))
         volumes = [uj for *_, uj in delivered]
         count = sum(each.count for each in parse_serials(self.serials))
-        proven = volumes if objection else contracts.certified(volumes, count)
+        proven = volumes if objection else matching.certified(volumes, count)
         return [
             Lot(*what, *each, objection, self.is_timed, self.proof, biogenic, each[2] - uj)
             for each, uj in zip(delivered, proven, strict=True)
@@ -259,7 +236,7 @@ class Contract(Section):
             beneficiaries: as of `lots`.
         """
         if self.retired is None:
-            return contracts.NOT_RETIRED
+            return matching.NOT_RETIRED
         if self.retired > as_of:
             return f"retired on {self.retired}, after the day of the report ({as_of})"
         if self.retired < first:
@@ -283,14 +260,14 @@ class Contract(Section):
     def deliveries_by_time(self, time_zone: ZoneInfo) -> list[tuple[int, int, int]]:
         """(UTC ns of start, of end, uJ) of each period that it is matched with; raises as `lots`."""
         if self.hourly_file is not None:
-            return [(t, t + contracts.HOUR_NS, uj) for t, uj in sorted(self._hours(self.hourly_file).items())]
+            return [(t, t + matching.HOUR_NS, uj) for t, uj in sorted(self._hours(self.hourly_file).items())]
         assert self.start is not None
         assert self.end is not None
         assert self.volume_kwh is not None
         start_ns = midnight_ns(self.start, time_zone)
         end_ns = midnight_ns(self.end + timedelta(days=1), time_zone)
         uj = int(Decimal(repr(self.volume_kwh)) * UJ_PER_KWH)
-        return list(contracts.hourly_lots(uj, start_ns, end_ns)) if self.granularity == "hour" else [(start_ns, end_ns, uj)]
+        return list(matching.hourly_lots(uj, start_ns, end_ns)) if self.granularity == "hour" else [(start_ns, end_ns, uj)]
 
     def _hours(self, path: Path) -> dict[int, int]:
         try:
@@ -364,7 +341,7 @@ def refuse_unsound(bought: Sequence[Contract], priced: Sequence[TariffConfig]) -
     Raises:
         ValueError: an id or a certificate is there twice, or two tariffs are valid at once; the message names them.
     """
-    contracts.refuse_duplicates(contract.id for contract in bought)
+    matching.refuse_duplicates(contract.id for contract in bought)
     refuse_double_use(contract.retirement for contract in bought)
     tariffs.refuse_overlap([each.tariff for each in ended(priced)])
 

@@ -14,9 +14,9 @@ from energy_agent.config.section import Section
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import EmissionBoundary
-from energy_agent.site.building.beneficiaries import Beneficiaries
-from energy_agent.site.building.contracts import Technology
-from energy_agent.site.config.contracts import Contract, TariffConfig, ended, refuse_unsound
+from reports.inputs.beneficiaries import Beneficiaries
+from reports.inputs.contracts import Contract, TariffConfig, ended, refuse_unsound
+from reports.inputs.matching import Technology
 
 
 class Site(Section):

@@ -6,8 +6,9 @@ from decimal import Decimal
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
-from energy_agent.site.building.invoices import InvoicedEnergy
-from energy_agent.site.building.tariffs import TariffPrices, demand_charges, invoiced_demand, midnight_ns
+from reports.inputs.days import midnight_ns
+from reports.inputs.invoices import InvoicedEnergy
+from reports.inputs.tariffs import TariffPrices, demand_charges, invoiced_demand
 
 KWH = 3_600_000_000_000
 CELL = 900 * 10**9

@@ -6,7 +6,7 @@ the hour that comes twice has the same price twice. Spans begin and end on quart
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo
 
 from energy_agent.core.units import NS_PER_DAY, NS_PER_S, UJ_PER_KWH
 from energy_agent.core.week import WeeklyHours, parse_span
-from energy_agent.site.building.invoices import InvoicedEnergy
+from reports.inputs.days import midnight_ns
+from reports.inputs.invoices import InvoicedEnergy
 
 _QUARTER_MIN: Final = 15
 _CELLS_PER_H: Final = 4
@@ -237,8 +238,3 @@ def refuse_overlap(tariffs: Sequence[TariffPrices]) -> None:
             raise ValueError(
                 f"tariffs {before.id!r} and {after.id!r} are both valid on {after.valid_from}; end {before.id!r} the day before"
             )
-
-
-def midnight_ns(day: date, zone: ZoneInfo) -> int:
-    """The UTC ns at which a day begins in a time zone: at the first instant of it, where midnight itself is skipped."""
-    return int(datetime.combine(day, time(), zone).timestamp()) * NS_PER_S
