@@ -2,10 +2,21 @@
 
 import re
 from datetime import date, datetime
+from decimal import Decimal
 from functools import partial
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core.core_schema import no_info_wrap_validator_function
 
 from energy_agent.core.text import is_printable
 
@@ -51,6 +62,15 @@ def _known_fact(name: str) -> str:
 Fact = Annotated[str, AfterValidator(_known_fact)]
 Off = BeforeValidator(lambda value: "off" if value is False else value)
 """YAML reads a bare off as false."""
+
+
+def _exact(value: Any, read: Any) -> Decimal:
+    """The number that YAML or a workbook has as a float, with the digits as written."""
+    return value if isinstance(value, Decimal) else Decimal(repr(read(value)))
+
+
+Exact = Annotated[Decimal, GetPydanticSchema(lambda _, schema: no_info_wrap_validator_function(_exact, schema(float)))]
+"""A number with its limits and messages as of a float, kept exactly."""
 Ratio = Annotated[float, BeforeValidator(no_bool), Field(ge=0, le=0.5)]
 
 
@@ -114,7 +134,7 @@ def checked_numbers(model: type[BaseModel], value: Any, key: str | None) -> Any:
 
 def is_number(annotation: Any) -> bool:
     """Whether a key takes a number, or a number or nothing."""
-    if annotation in (int, float):
+    if annotation in (int, float, Decimal):
         return True
     inner = get_args(annotation)
     if get_origin(annotation) is Annotated:

@@ -22,7 +22,7 @@ from energy_agent.site.building.supplier import SupplierRate
 from energy_agent.site.building.water import WaterUse
 from reports.inputs.invoices import InvoicedEnergy, ReadEnergy, with_readings
 from reports.inputs.matching import Lot
-from reports.inputs.tariffs import TariffPrices
+from reports.inputs.tariffs import Tariff
 from reports.statement import ReportedPeriod, ReportStatement, StatedInput
 
 LEAST_COVERAGE: Final = Fraction(95, 100)
@@ -87,7 +87,7 @@ class SiteInputs:
     refused_beneficiaries: tuple[tuple[str, str], ...] = ()
     supplier_rates: tuple[SupplierRate, ...] = ()
     with_revision: bool = False
-    tariffs: tuple[TariffPrices, ...] = ()
+    tariffs: tuple[Tariff, ...] = ()
     water: tuple[WaterUse, ...] = ()
     meters: tuple[MeterFacts, ...] = ()
     it_kw: Decimal | None = None

@@ -1,4 +1,4 @@
-"""Configuration of a site's electricity: contracts, certificates and tariffs."""
+"""Contracts and certificates of a site's electricity."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from energy_agent.config.messages import NAME, SPAN
+from energy_agent.config.messages import NAME
 from energy_agent.config.section import Day, PlantDay, Section
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
@@ -18,11 +18,10 @@ from energy_agent.factors.basis import EmissionBoundary
 from reports.inputs import matching, tariffs
 from reports.inputs.beneficiaries import Beneficiaries
 from reports.inputs.contract_hours import parse_hours
-from reports.inputs.currency import Currency
 from reports.inputs.days import midnight_ns
 from reports.inputs.matching import InstrumentKind, Lot, Technology
 from reports.inputs.serials import Retirement, parse_serials, refuse_double_use
-from reports.inputs.tariffs import Band, quarter_span
+from reports.inputs.tariffs import Tariff
 
 FILE_MAX_B: Final = 32 << 20
 ANYBODY: Final = Beneficiaries()
@@ -286,56 +285,7 @@ class Contract(Section):
         return hours
 
 
-class HourlyPrice(Section):
-    """A price at some times of the week."""
-
-    times: tuple[Annotated[str, Field(pattern=SPAN)], ...] = Field(
-        min_length=1, max_length=64, description="such as Mon-Fri 08:00-20:00, in the site's time zone, on quarters of an hour"
-    )
-    per_kwh: float = Field(ge=-1000, le=1000, description="price per kWh at these times")
-
-    @model_validator(mode="after")
-    def _on_quarters(self) -> Self:
-        for text in self.times:
-            quarter_span(text)
-        return self
-
-
-class TariffConfig(Section):
-    """What electricity costs."""
-
-    id: str = Field(pattern=NAME, description="name of the contract, unique within the site")
-    currency: Currency = Field(description="ISO 4217, such as EUR")
-    default_per_kwh: float = Field(
-        ge=-1000,
-        le=1000,
-        description="price per kWh at times without an entry in prices; without taxes on sales such as VAT, as all prices here",
-    )
-    prices: tuple[HourlyPrice, ...] = Field(
-        (), max_length=64, description="prices by time of use; the first matching entry applies"
-    )
-    demand_per_kw: float | None = Field(
-        None, gt=0, le=1e6, description="price per kW and month of the highest mean power over 15 minutes; empty: not charged"
-    )
-    valid_from: Day = Field(description="first day, in the site's time zone")
-    valid_to: Day | None = Field(
-        None, description="last day, inclusive; by default the tariff is valid until the next one begins"
-    )
-    source: str = Field(
-        min_length=1, max_length=200, description="source of the prices: a contract, a web page of the supplier"
-    )
-
-    @property
-    def tariff(self) -> tariffs.TariffPrices:
-        """As costs are made of it."""
-        bands = tuple(Band(tuple(map(quarter_span, p.times)), Decimal(repr(p.per_kwh))) for p in self.prices)
-        default = Decimal(repr(self.default_per_kwh))
-        demand = None if self.demand_per_kw is None else Decimal(repr(self.demand_per_kw))
-        valid = (self.valid_from, self.valid_to)
-        return tariffs.TariffPrices(self.id, self.currency, default, bands, *valid, self.source, demand)
-
-
-def refuse_unsound(bought: Sequence[Contract], priced: Sequence[TariffConfig]) -> None:
+def refuse_unsound(bought: Sequence[Contract], priced: Sequence[Tariff]) -> None:
     """Check a site's contracts and tariffs together.
 
     Raises:
@@ -343,17 +293,4 @@ def refuse_unsound(bought: Sequence[Contract], priced: Sequence[TariffConfig]) -
     """
     matching.refuse_duplicates(contract.id for contract in bought)
     refuse_double_use(contract.retirement for contract in bought)
-    tariffs.refuse_overlap([each.tariff for each in ended(priced)])
-
-
-def ended(priced: Sequence[TariffConfig]) -> list[TariffConfig]:
-    """The tariffs by the day they begin, each without an end ended by the next."""
-    ordered = sorted(priced, key=lambda t: t.valid_from)
-    lots = []
-    for index, each in enumerate(ordered):
-        following = ordered[index + 1].valid_from if index + 1 < len(ordered) else None
-        if each.valid_to is None and following is not None and following > each.valid_from:
-            lots.append(each.model_copy(update={"valid_to": following - timedelta(days=1)}))
-        else:
-            lots.append(each)
-    return lots
+    tariffs.refuse_overlap(tariffs.ended(priced))

@@ -105,7 +105,7 @@ def _site(site: "OrgSite", at: Loc, today: date) -> Iterator[Oddity]:
         place = (*at, "tariffs", number)
         prices = [((*place, "default_per_kwh"), tariff.default_per_kwh)]
         prices += [((*place, "prices", index, "per_kwh"), band.per_kwh) for index, band in enumerate(tariff.prices)]
-        yield from ((where, text := odd_price(price, tariff.currency), text) for where, price in prices)
+        yield from ((where, text := odd_price(float(price), tariff.currency), text) for where, price in prices)
     yield from _invoices(site, at, today)
     yield from _powers(site, at)
 

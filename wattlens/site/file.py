@@ -11,7 +11,8 @@ from energy_agent.runtime.files import yaml_file
 from energy_agent.site.config.site import SiteBase, site_model
 from reports.inputs import contracts as config_contracts
 from reports.inputs import water as config_water
-from reports.inputs.contracts import Contract, TariffConfig
+from reports.inputs.contracts import Contract
+from reports.inputs.tariffs import Tariff
 from reports.inputs.water import WaterRecord
 
 
@@ -19,7 +20,7 @@ class SiteFile(SiteBase):
     """The whole file."""
 
     contracts: tuple[Contract, ...] = Field((), max_length=10_000)
-    tariffs: tuple[TariffConfig, ...] = Field((), max_length=1_000)
+    tariffs: tuple[Tariff, ...] = Field((), max_length=1_000)
     water: tuple[WaterRecord, ...] = Field((), max_length=10_000)
 
     @model_validator(mode="after")

@@ -21,10 +21,11 @@ from energy_agent.site.config.grid import SOURCES_MAX, AnyGridSource, GridBase
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.config.site import DeclaredPue, SiteIdentity
 from energy_agent.site.grid.sources.csv_file import IntensityCsvConfig
-from reports.inputs.contracts import Contract, TariffConfig
+from reports.inputs.contracts import Contract
 from reports.inputs.currency import Currency
 from reports.inputs.invoices import ElectricityInvoice, RegisterReading
 from reports.inputs.supplier import SupplierRateConfig
+from reports.inputs.tariffs import Tariff
 from reports.inputs.water import WaterRecord
 
 DELIVERIES_MAX: Final = 200_000
@@ -169,7 +170,7 @@ class OrgSite(Section):
     grid: OrgGrid | None = None
     contracts: tuple[BoughtContract, ...] = Field((), max_length=10_000)
     supplier_rates: tuple[SupplierRateConfig, ...] = Field((), max_length=1_000)
-    tariffs: tuple[TariffConfig, ...] = Field((), max_length=1_000)
+    tariffs: tuple[Tariff, ...] = Field((), max_length=1_000)
     water: tuple[WaterRecord, ...] = Field((), max_length=10_000)
     invoices: tuple[ElectricityInvoice, ...] = Field((), max_length=10_000)
     readings: tuple[RegisterReading, ...] = Field((), max_length=10_000)

@@ -24,11 +24,12 @@ from reports.inputs import invoices as config_invoices
 from reports.inputs import supplier as config_supplier
 from reports.inputs import water as config_water
 from reports.inputs.beneficiaries import Beneficiaries
-from reports.inputs.contracts import Contract, TariffConfig, ended
+from reports.inputs.contracts import Contract
 from reports.inputs.invoices import ElectricityInvoice, InvoicedEnergy, RegisterReading
 from reports.inputs.market import MarketBoundary
 from reports.inputs.matching import Lot
 from reports.inputs.serials import Retirement, refuse_double_use
+from reports.inputs.tariffs import Tariff, ended
 from reports.inputs.water import WaterRecord
 from wattlens.report.inputs.codecarbon_tables import CodeCarbonTables
 from wattlens.report.inputs.files import InputFiles
@@ -49,7 +50,7 @@ class _Told:
     pue: DeclaredPue
     grid: GridBase
     contracts: tuple[Contract, ...]
-    tariffs: tuple[TariffConfig, ...]
+    tariffs: tuple[Tariff, ...]
     water: tuple[WaterRecord, ...]
     meters: tuple[MeterFacts, ...]
     nameplates: tuple[MeterConfig, ...]
@@ -100,7 +101,7 @@ def site_inputs(
         bought=len(declared.contracts),
         supplier_rates=_supplier_rates(entry, declared),
         with_revision=MarketBoundary(declared.grid.market_boundary) is MarketBoundary.REVISION,
-        tariffs=tuple(each.tariff for each in ended(declared.tariffs)),
+        tariffs=tuple(ended(declared.tariffs)),
         water=tuple(row.use(declared.zone) for row in sorted(declared.water, key=lambda row: row.start)),
         meters=declared.meters,
         invoices=_invoiced(declared, credited=False),

@@ -23,7 +23,6 @@ from energy_agent.site.building.water import water_in
 from energy_agent.site.config.grid import GridBase, grid_specs
 from energy_agent.site.grid.store import GridStore
 from reports.inputs import matching, tariffs
-from reports.inputs.contracts import ended
 from wattlens.site.file import SiteFile
 from wattlens.site.pue.statement import PueStatement
 
@@ -184,7 +183,7 @@ def _ref(
 
 def _cost(statement: PueStatement, config: SiteFile, cells: Mapping[int, int], bought: Terms, zone: ZoneInfo) -> str:
     """What the energy from the grid cost, each cell at its price; its bounds are those of the meters."""
-    costs = tariffs.cost(cells, [each.tariff for each in ended(config.tariffs)], zone)
+    costs = tariffs.cost(cells, tariffs.ended(config.tariffs), zone)
     amount = energy(statement.meters, bought) if bought else Amount(None)
     priced_uj = sum(cells.values())
     sums = []
