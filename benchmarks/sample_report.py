@@ -18,10 +18,10 @@ from typing import Final
 from benchmarks import sample_fleet
 from benchmarks.runner import Row
 from energy_agent.core.units import NS_PER_S
-from energy_agent.site.config.site import parse_site
 from energy_agent.site.grid.sources.csv_file import CsvFileSource, IntensityCsvConfig
 from energy_agent.site.grid.store import GridStore
 from wattlens.cli import main as wattlens
+from wattlens.site.file import parse_site
 
 INPUTS: Final = Path(__file__).parents[1] / "deploy/examples/report"
 QUARTER: Final = "2026Q3"

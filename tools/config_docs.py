@@ -9,9 +9,9 @@ from pydantic_core import PydanticUndefined
 
 from energy_agent.config.agent import Config
 from energy_agent.config.key_values import model_of, values
-from energy_agent.site.config.site import site_model
 from tools.markdown import row
 from wattlens.agent.reload import restart_keys
+from wattlens.site.file import file_model
 
 _HEAD = "| key | value | default | meaning |\n| --- | --- | --- | --- |\n"
 
@@ -24,7 +24,7 @@ def agent_tables() -> str:
 
 def site_tables() -> str:
     """The same for the site process. A key that the agent has in the same section, with the same meaning, is not repeated."""
-    return _sections(site_model(), {name: set(_rows(field)) for name, field in Config.model_fields.items()})
+    return _sections(file_model(), {name: set(_rows(field)) for name, field in Config.model_fields.items()})
 
 
 def _sections(model: type[BaseModel], known: dict[str, set[str]]) -> str:

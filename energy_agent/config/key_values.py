@@ -1,6 +1,7 @@
 """Describe the values of a configuration key for templates and documentation. Pure."""
 
 from datetime import date
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
@@ -39,7 +40,8 @@ def _type(annotation: Any) -> str:
         return "section"
     if issubclass(annotation, StrEnum):
         return ", ".join(f"`{value.value}`" for value in annotation)
-    return {int: "whole number", float: "number", str: "text", bool: "`true`, `false`", Path: "path", date: "day"}[annotation]
+    numbers = {int: "whole number", float: "number", Decimal: "number"}
+    return {**numbers, str: "text", bool: "`true`, `false`", Path: "path", date: "day"}[annotation]
 
 
 def model_of(annotation: Any) -> type[BaseModel] | None:

@@ -1,9 +1,22 @@
 """Base model of configuration sections: unknown keys are errors, values are immutable, booleans are not numbers."""
 
 import re
+from datetime import date, datetime
+from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core.core_schema import no_info_wrap_validator_function
 
 from energy_agent.core.text import is_printable
 
@@ -49,7 +62,40 @@ def _known_fact(name: str) -> str:
 Fact = Annotated[str, AfterValidator(_known_fact)]
 Off = BeforeValidator(lambda value: "off" if value is False else value)
 """YAML reads a bare off as false."""
+
+
+def _exact(value: Any, read: Any) -> Decimal:
+    """The number that YAML or a workbook has as a float, with the digits as written."""
+    return value if isinstance(value, Decimal) else Decimal(repr(read(value)))
+
+
+Exact = Annotated[Decimal, GetPydanticSchema(lambda _, schema: no_info_wrap_validator_function(_exact, schema(float)))]
+"""A number with its limits and messages as of a float, kept exactly."""
 Ratio = Annotated[float, BeforeValidator(no_bool), Field(ge=0, le=0.5)]
+
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def _day(value: Any, first_year: int = 1990) -> Any:
+    """A day as YAML has it, or as text: a number would pass for seconds since 1970."""
+    if value is None or (isinstance(value, date) and not isinstance(value, datetime)):
+        day = value
+    elif isinstance(value, str) and _DATE.fullmatch(value):
+        try:
+            day = date.fromisoformat(value)
+        except ValueError:
+            raise ValueError(f"the day {value} does not exist") from None
+    else:
+        raise ValueError(f"expected a day such as 2026-01-31, got {str(value)[:40]!r}")
+    if day is not None and not first_year <= day.year <= 2200:
+        raise ValueError(f"expected a year from {first_year} to 2200, got {day}")
+    return day
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+PlantDay = Annotated[date, BeforeValidator(partial(_day, first_year=1850))]
+"""Hydropower plants are older than any contract."""
 
 
 class Section(BaseModel):
@@ -88,7 +134,7 @@ def checked_numbers(model: type[BaseModel], value: Any, key: str | None) -> Any:
 
 def is_number(annotation: Any) -> bool:
     """Whether a key takes a number, or a number or nothing."""
-    if annotation in (int, float):
+    if annotation in (int, float, Decimal):
         return True
     inner = get_args(annotation)
     if get_origin(annotation) is Annotated:

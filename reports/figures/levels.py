@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Protocol
 
-from energy_agent.site.building.contracts import CERTIFICATES, ContractUse
 from reports.figures.figure import quotient_text
 from reports.inputs import NO_RESIDUAL, SiteInputs
+from reports.inputs.matching import CERTIFICATES, ContractUse
 from reports.site.grid import Grid, kwh
 
 CERTIFICATE, CONTRACT, SUPPLIER_RATE = "certificates", "contracts", "supplier-specific rate"

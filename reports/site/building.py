@@ -14,7 +14,6 @@ from energy_agent.core.quantity import Quantity, no_quantity
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.gaps import MEAN, MeterFill, bridge_gaps, fill_gaps, grid_cells, signed_cells, with_fills
-from energy_agent.site.building.invoices import InvoicedEnergy
 from energy_agent.site.building.pue import (  # fmt: skip
     YEAR_NS,
     EnergyFlow,
@@ -34,6 +33,7 @@ from energy_agent.site.building.ratio import Terms, energy
 from energy_agent.site.building.spans import Span
 from energy_agent.site.building.water import water_in
 from reports.inputs import SiteInputs
+from reports.inputs.invoices import InvoicedEnergy, whole_intervals
 from reports.ledger.sums import SiteWindow
 from reports.site.declared_time import undeclared, undeclared_spans, with_undeclared
 
@@ -150,8 +150,8 @@ def building(
 
     def filled(meters: Mapping[str, MeterEnergy], spans: Mapping[str, Sequence[Span]]) -> dict[str, MeterFill]:
         fills = fill_gaps(meters, spans, cells.__getitem__, spans)
-        readings = () if inputs is None else inputs.readings
-        return bridge_gaps(fills, meters, bought, cells.__getitem__, readings, (start_ns, end_ns))
+        intervals = {} if inputs is None else whole_intervals(inputs.readings)
+        return bridge_gaps(fills, meters, bought, cells.__getitem__, intervals, (start_ns, end_ns))
 
     lives = {m: read[m].lives for m in {**whole, **made}}
     declared = filled(read, lives)

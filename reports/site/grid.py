@@ -21,11 +21,11 @@ from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary
 from energy_agent.factors.join import CarbonTotal, IntensitySource, SourceUse, intensities, join
 from energy_agent.factors.series import Piece
 from energy_agent.ledger.rows.kinds import CELL_NS
-from energy_agent.site.building.contracts import HOUR_NS, ContractCoverage, Lot, cover
-from energy_agent.site.building.market import MarketBoundary
 from energy_agent.site.building.supplier import SUPPLIER
-from energy_agent.site.building.tariffs import Cost, cost, demand_charges, invoiced_demand, price_at
 from reports.inputs import NO_GRID, SiteInputs
+from reports.inputs.market import MarketBoundary
+from reports.inputs.matching import HOUR_NS, ContractCoverage, Lot, cover
+from reports.inputs.tariffs import Cost, cost, demand_charges, invoiced_demand, price_at
 from reports.ledger.sums import CellRates, SiteWindow
 
 SUPPLIER_QUALITY: Final = 2

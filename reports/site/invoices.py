@@ -7,7 +7,10 @@ from typing import Final
 
 from energy_agent.core.quantity import Quantity, about, no_quantity
 from energy_agent.ledger.rows.kinds import CELL_NS
-from energy_agent.site.building.invoices import (
+from energy_agent.site.building.pue import Pue
+from energy_agent.site.building.spans import Span
+from reports.inputs import SiteInputs
+from reports.inputs.invoices import (
     EnergyInWindow,
     InvoicedEnergy,
     ReadEnergy,
@@ -18,9 +21,6 @@ from energy_agent.site.building.invoices import (
     spread,
     with_readings,
 )
-from energy_agent.site.building.pue import Pue
-from energy_agent.site.building.spans import Span
-from reports.inputs import SiteInputs
 from reports.ledger.sums import SiteWindow
 from reports.site.building import ESTIMATE, BuildingEnergy
 

@@ -14,7 +14,6 @@ import yaml
 from deploy import manifests
 from dvfs.actuator import allow_list
 from energy_agent.config import agent
-from energy_agent.site.config.site import load_site
 from tests.deploy.kubernetes_objects import (
     CHART,
     FOLDERS,
@@ -34,6 +33,7 @@ from tests.support import need_module, need_program
 from tools import rbac
 from wattlens import __version__
 from wattlens.agent.config_check import check
+from wattlens.site.file import load_site
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(800)]  # the first one may fetch Helm
 

@@ -15,9 +15,9 @@ from energy_agent.sim import scenario
 from energy_agent.sim.building import site as facility_site
 from energy_agent.sim.building.building import node_max_w
 from energy_agent.sim.building.modbus_meters import ADDRESSES, HOST
-from energy_agent.site.config.site import load_site
 from tests.support import need_program, promtool_with
 from wattlens.cli import main
+from wattlens.site.file import load_site
 
 ROOT = Path(__file__).parents[2]
 HERE = ROOT / "deploy/compose"

@@ -12,7 +12,6 @@ import yaml
 from deploy import manifests
 from dvfs.actuator import allow_list
 from energy_agent.config import agent as config
-from energy_agent.site.config.site import load_site
 from tests.deploy.kubernetes_objects import (
     FOLDERS,
     JOBS,
@@ -31,6 +30,7 @@ from tests.test_readme import _check
 from tools import rbac
 from wattlens.agent.config_check import check
 from wattlens.cli import build_parser, main
+from wattlens.site.file import load_site
 
 WORKLOADS = [(folder, name) for folder in FOLDERS for name in pods(committed(folder))]
 

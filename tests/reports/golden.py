@@ -34,10 +34,10 @@ from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.series import About, IntensityPoint, Piece
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
-from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
-from energy_agent.site.building.tariffs import Band, TariffPrices, quarter_span
 from energy_agent.site.grid.store import GridStore
 from reports.inputs import EmbodiedDeclaration, ExpectedDevice, GpuHourPrice, ModelName, Organisation, SiteInputs, WaterUse
+from reports.inputs.matching import InstrumentKind, Lot, Technology
+from reports.inputs.tariffs import HourlyPrice, Tariff
 from tests.reports import chains
 from tests.reports.chains import CELL, DAY, HOUR, KWH, S
 
@@ -184,13 +184,14 @@ def lots() -> tuple[Lot, ...]:
     return tuple(sorted([*wind, *go], key=lambda lot: (lot.start_ns, lot.end_ns, lot.contract)))
 
 
-def tariff(default: str, *bands: Band) -> tuple[TariffPrices, ...]:
-    return (TariffPrices("2026", "EUR", Decimal(default), bands, date(2026, 1, 1), None, "contract"),)
+def tariff(default: str, *prices: HourlyPrice) -> tuple[Tariff, ...]:
+    valid, per_kwh = date(2026, 1, 1), Decimal(default)
+    return (Tariff(id="2026", currency="EUR", default_per_kwh=per_kwh, prices=prices, valid_from=valid, source="contract"),)
 
 
 def organisation() -> Organisation:
     """Both sites, six boards of which one is dead, and what everything costs."""
-    peak = Band((quarter_span("Mon-Fri 08:00-20:00"),), Decimal("0.30"))
+    peak = HourlyPrice(times=["Mon-Fri 08:00-20:00"], per_kwh=Decimal("0.30"))
     alfa = SiteInputs(
         "alfa", ZoneInfo("UTC"), location=(series(),), location_lacking="",
         residual=(constant("residual.alfa", RESIDUAL, 600),), residual_lacking="", grid_zone="XA", lots=lots(),

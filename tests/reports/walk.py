@@ -18,11 +18,11 @@ from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.series import Piece
 from energy_agent.ledger.rows.kinds import INT64_MAX, Cell, EdgeRow, GapRow, Row, TokenRow
 from energy_agent.ledger.segments import segment
-from energy_agent.site.building.tariffs import Band, TariffPrices, quarter_span
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.facts import Facts, build_facts
 from reports.figures.measures import all_figures
 from reports.inputs import ExpectedDevice, ModelName, Organisation, SiteInputs
+from reports.inputs.tariffs import HourlyPrice, Tariff
 from reports.period import PeriodRequest, from_quarter
 from tests.reports import chains
 from tests.reports.chains import DAY, HOUR
@@ -134,8 +134,10 @@ def organisation(random: Random, zone: str, pieces: dict[str, list[Piece]]) -> O
             Piece(t, t + HOUR, Decimal(random.randint(0, 999_999)) / 1000, estimated=False)
             for t in range(FIRST, FIRST + DAYS * DAY, HOUR)
         ]
-        band = Band((quarter_span("Mon-Fri 08:00-20:00"),), Decimal("0.25"))
-        tariff = TariffPrices("t", "EUR", Decimal("0.125"), (band,), date(2026, 1, 1), None, "")
+        band = HourlyPrice(times=["Mon-Fri 08:00-20:00"], per_kwh=0.25)
+        tariff = Tariff(
+            id="t", currency="EUR", default_per_kwh=0.125, prices=(band,), valid_from=date(2026, 1, 1), source="contract"
+        )
         source = IntensitySource(f"series.{name}", BASIS, 1, tuple(pieces[name]))
         sites[name] = SiteInputs(name, ZoneInfo(zone), location=(source,), location_lacking="", tariffs=(tariff,))
     expected = tuple(ExpectedDevice(c, n, "", "", site, 0, INT64_MAX) for (c, n), site in SITE_OF.items())

@@ -34,7 +34,7 @@ def _run(args: argparse.Namespace) -> int:
         from zoneinfo import ZoneInfo
 
         from energy_agent.factors.sets import catalogue
-        from energy_agent.site.config.site import load_site
+        from wattlens.site.file import load_site
 
         config = load_site(args.config)
         for contract in config.contracts:

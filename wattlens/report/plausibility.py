@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import BaseModel
 
 from energy_agent.factors.countries import ISO3
-from energy_agent.site.config.invoices import ElectricityInvoice, credit_positions
+from reports.inputs.invoices import ElectricityInvoice, credit_positions
 
 if TYPE_CHECKING:
     from wattlens.report.inputs.model import OrgFile, OrgSite
@@ -105,7 +105,7 @@ def _site(site: "OrgSite", at: Loc, today: date) -> Iterator[Oddity]:
         place = (*at, "tariffs", number)
         prices = [((*place, "default_per_kwh"), tariff.default_per_kwh)]
         prices += [((*place, "prices", index, "per_kwh"), band.per_kwh) for index, band in enumerate(tariff.prices)]
-        yield from ((where, text := odd_price(price, tariff.currency), text) for where, price in prices)
+        yield from ((where, text := odd_price(float(price), tariff.currency), text) for where, price in prices)
     yield from _invoices(site, at, today)
     yield from _powers(site, at)
 

@@ -28,7 +28,7 @@ from energy_agent.runtime.files.yaml_file import read
 from energy_agent.runtime.meter_poller import MeterPoller, MeterSchedule
 from energy_agent.runtime.network.listeners import Listeners
 from energy_agent.site.account import SiteAccount
-from energy_agent.site.config.site import SiteBase, SiteWeb, parse_site, source_specs
+from energy_agent.site.config.site import SiteBase, SiteWeb, source_specs
 from energy_agent.site.grid.poller import GridPoller
 from energy_agent.site.grid.store import GridStore
 from energy_agent.site.process import SiteProcess
@@ -38,6 +38,7 @@ from energy_agent.web.server import WebServer
 from wattlens.agent.reload import FileWatch
 from wattlens.agent.run import StateFolderOwner, simulated_environ, split_listen
 from wattlens.agent.systemd import EndSignals, Service
+from wattlens.site.file import parse_site
 from wattlens.site.pue.carbon import GRID_FOLDER
 
 log = logging.getLogger("wattlens")

@@ -15,7 +15,6 @@ from typing import Final, TypeVar
 from energy_agent.core.meters.difference import energy_uj
 from energy_agent.core.meters.facility import FilledEnergy, MeterEnergy, Role
 from energy_agent.core.units import NS_PER_S, split_integer
-from energy_agent.site.building.invoices import ReadEnergy, read_in
 from energy_agent.site.building.ratio import Terms
 from energy_agent.site.building.spans import Span, overlap_ns
 
@@ -104,7 +103,7 @@ def bridge_gaps(
     meters: Mapping[str, MeterEnergy],
     terms: Terms,
     cells_of: Callable[[str], MeteredCells],
-    readings: Sequence[ReadEnergy],
+    read: Mapping[Span, Fraction],
     window: Span,
 ) -> dict[str, MeterFill]:
     """Bound gaps of the meters of the energy from the grid by readings of the supply meters before and after them.
@@ -117,15 +116,14 @@ def bridge_gaps(
         meters: as there.
         terms: signed meters whose sum the supply meters read.
         cells_of: as there.
-        readings: energy between readings.
+        read: energy between two readings in uJ, by their instants.
         window: start and end of the window, UTC ns.
     """
     bridged = dict(fills)
-    spans = {(r.start_ns, r.end_ns) for r in readings if window[0] <= r.start_ns and r.end_ns <= window[1]}
+    spans = (span for span in read if window[0] <= span[0] and span[1] <= window[1])
     for start_ns, end_ns in sorted(spans, key=lambda span: (span[1] - span[0], span)):
         gapped = [m for m in terms if m in bridged and any(start_ns <= t < end_ns for t in bridged[m].cells)]
-        read = read_in(readings, start_ns, end_ns)
-        if len(gapped) != 1 or terms[gapped[0]] < 0 or not read.whole or read.bound:
+        if len(gapped) != 1 or terms[gapped[0]] < 0:
             continue
         (name,) = gapped
         fill = bridged[name]
@@ -137,7 +135,7 @@ def bridge_gaps(
         if overlaps or min(seen_ns.values()) < end_ns - start_ns:
             continue
         uj = {m: sum(energy for energy, _ in own) for m, own in metered.items()}
-        left = read.uj - sum(sign * uj[m] for m, sign in terms.items())
+        left = read[start_ns, end_ns] - sum(sign * uj[m] for m, sign in terms.items())
         errors = {m: meters[m].facts.accuracy_ppm for m in terms}
         off = sum((Fraction(uj[m] * ppm, _PPM - ppm) + meters[m].edge_uj for m, ppm in errors.items()), Fraction(0))
         before = fill.within(start_ns, end_ns)

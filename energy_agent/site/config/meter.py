@@ -5,9 +5,8 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from energy_agent.config.messages import NAME
-from energy_agent.config.section import Section
+from energy_agent.config.section import Day, Section
 from energy_agent.core.meters.facility import MeterFacts, Position, Role
-from energy_agent.site.config.contracts import Day
 
 MeterId = Annotated[str, Field(pattern=NAME)]
 

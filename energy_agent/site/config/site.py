@@ -1,32 +1,24 @@
-"""The YAML file of `wattlens site` as a typed model: one site, its meters, its grid, its contracts.
+"""The sections of a site's YAML file that its process reads, as a typed model: one site, its meters, its grid.
 
-The model is made when it is first wanted, since each kind of meter brings its own section (`SPEC.config` in
-energy_agent/site/meters).
+The model is built on first use, since each kind of meter has its own section (`SPEC.config` in energy_agent/site/meters).
 """
 
 from fractions import Fraction
 from functools import cache
-from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, create_model, field_validator, model_validator
 
-from energy_agent.config import agent as configuration
 from energy_agent.config.agent import LedgerConfig, Web
 from energy_agent.config.messages import LISTEN, NAME
 from energy_agent.config.otlp import Otlp
 from energy_agent.config.section import Section
 from energy_agent.core import plugin
 from energy_agent.core.meters.facility import MeterFacts
-from energy_agent.runtime.files import yaml_file
 from energy_agent.site.building.tree import refuse_unsound
-from energy_agent.site.config import contracts as config_contracts
-from energy_agent.site.config import water as config_water
-from energy_agent.site.config.contracts import Contract, TariffConfig
 from energy_agent.site.config.grid import GridBase, grid_model
 from energy_agent.site.config.meter import MeterConfig
-from energy_agent.site.config.water import WaterRecord
 from energy_agent.site.windows import PueValue
 
 
@@ -96,24 +88,17 @@ class AnyMeter(MeterConfig):
 
 
 class SiteBase(Section):
-    """The whole file, but for its meters."""
+    """The sections for the process, without its meters and grid."""
 
     site: SiteIdentity = SiteIdentity()
     pue: DeclaredPue = DeclaredPue()
-    contracts: tuple[Contract, ...] = Field((), max_length=10_000)
-    tariffs: tuple[TariffConfig, ...] = Field((), max_length=1_000)
-    water: tuple[WaterRecord, ...] = Field((), max_length=10_000)
     ledger: LedgerConfig = LedgerConfig()
     web: SiteWeb = SiteWeb()
     otlp: Otlp = Otlp()
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def _check_meters(self) -> Self:
         refuse_unsound([meter.meter_facts for meter in self.all_meters])
-        config_contracts.refuse_unsound(self.contracts, self.tariffs)
-        config_water.refuse_overlap(self.water)
-        if self.contracts and self.the_grid.zone is None:
-            raise ValueError("contracts require grid.zone: only electricity generated in the site's zone is matched")
         return self
 
     @property
@@ -129,6 +114,9 @@ class SiteBase(Section):
         return meters
 
 
+_Site = TypeVar("_Site", bound=SiteBase)
+
+
 @cache
 def source_specs() -> dict[str, Any]:
     """Every kind of source of a facility meter, by the key of its section."""
@@ -137,27 +125,12 @@ def source_specs() -> dict[str, Any]:
     return plugin.discover(package)
 
 
-@cache
-def site_model() -> type[SiteBase]:
-    """The model of the file."""
+def site_model(base: type[_Site]) -> type[_Site]:
+    """The model of a file that has the sections of `base`, with the section of each kind of meter and of grid source."""
     keys: dict[str, Any] = {
         name: (spec.config | None, Field(None, description=spec.summary)) for name, spec in source_specs().items()
     }
     meter = create_model("Meter", __base__=AnyMeter, __doc__=AnyMeter.__doc__, **keys)
     many: Any = Annotated[tuple[meter, ...], Field(max_length=2_000)]
     grid = grid_model()
-    return create_model("SiteConfig", __base__=SiteBase, __doc__="The whole file.", meters=(many, ()), grid=(grid, grid()))
-
-
-def load_site(path: Path) -> SiteBase:
-    """Read and check a site's file.
-
-    Raises:
-        UsageError: one line that names the file, the key and what to do.
-    """
-    return parse_site(yaml_file.read(path, "site configuration"), str(path))
-
-
-def parse_site(raw: bytes, name: str = "site configuration") -> SiteBase:
-    """Check the text of a site's file; raises as `load_site` does."""
-    return configuration.parse_as(site_model(), raw, name)
+    return create_model("SiteConfig", __base__=base, __doc__=base.__doc__, meters=(many, ()), grid=(grid, grid()))

@@ -6,7 +6,6 @@ from fractions import Fraction
 from energy_agent.core.meters.facility import Role
 from energy_agent.core.quantity import Quantity, no_quantity
 from energy_agent.core.units import UJ_PER_J
-from energy_agent.site.building.contracts import CERTIFICATES, InstrumentKind
 from energy_agent.site.building.ratio import energy
 from energy_agent.site.building.supplier import SUPPLIER
 from energy_agent.site.building.tree import meters_of_role
@@ -25,6 +24,7 @@ from reports.figures.measures.carbon import (
     takes_average,
 )
 from reports.inputs import NO_RESIDUAL
+from reports.inputs.matching import CERTIFICATES, InstrumentKind
 
 _J = Fraction(1, UJ_PER_J)
 SOURCES = ("ledger", "meters", "contracts")

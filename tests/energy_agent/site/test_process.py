@@ -16,10 +16,10 @@ from energy_agent.ledger.journal.journal import Journal
 from energy_agent.ledger.rows.kinds import Cell
 from energy_agent.ledger.segments import segment
 from energy_agent.site.account import SiteAccount
-from energy_agent.site.config.site import parse_site
 from energy_agent.site.process import SiteProcess
 from tests.energy_agent.node.test_clock_steps import Boot
 from tests.energy_agent.runtime.loop.test_timing import DAY, HOUR
+from wattlens.site.file import parse_site
 
 KWH_UJ = 3_600_000_000_000
 MAIN = MeterFacts("main", Role.TOTAL, None, "", "", 5_000, "modbus", 400_000_000, "modbus")

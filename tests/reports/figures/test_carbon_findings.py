@@ -19,13 +19,13 @@ from energy_agent.core.energy import State, WorkloadFacts
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
-from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import STAND_IN, Figure
 from reports.figures.measures import all_figures, carbon
 from reports.figures.measures.building import STATED_PUE
 from reports.figures.uncertainty import FACTOR_ERROR
 from reports.inputs import Organisation, SiteInputs
+from reports.inputs.matching import InstrumentKind, Lot, Technology
 from reports.period import PeriodRequest
 from reports.site.grid import grid, times
 from tests.reports import chains

@@ -11,10 +11,10 @@ import pytest
 from energy_agent.core.energy import State, WorkloadFacts
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
-from energy_agent.site.building.tariffs import TariffPrices
 from reports.figures.facts import Facts
 from reports.figures.measures.cost import NO_TARIFF, NOT_EVERY_SITE
 from reports.inputs import ExpectedDevice, GpuHourPrice, Organisation, SiteInputs
+from reports.inputs.tariffs import Tariff
 from reports.language import say_in
 from reports.page.section import Note, ReportTable
 from reports.page.sections import cost
@@ -33,7 +33,8 @@ USES = (
 
 
 def site(name: str, currency: str, price: str) -> SiteInputs:
-    tariffs = (TariffPrices(name, currency, Decimal(price), (), date(2026, 1, 1), None, "contract"),) if currency else ()
+    keys = {"id": name, "currency": currency, "default_per_kwh": Decimal(price)}
+    tariffs = (Tariff(**keys, valid_from=date(2026, 1, 1), source="contract"),) if currency else ()
     return SiteInputs(name, ZoneInfo("UTC"), tariffs=tariffs)
 
 

@@ -11,13 +11,13 @@ from energy_agent.core.energy import State
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
-from energy_agent.site.building.invoices import InvoicedEnergy
 from reports.compose import compose
 from reports.figures.facts import Facts, build_facts
 from reports.figures.gather import gather, gather_invoices
 from reports.figures.measures import all_figures
 from reports.figures.measures.history import restated, without_reason
 from reports.inputs import Organisation, SiteInputs
+from reports.inputs.invoices import InvoicedEnergy
 from reports.language import say_in
 from reports.ledger.days import DayStorage, find_days
 from reports.page.section import Note, ReportTable

@@ -14,12 +14,12 @@ from energy_agent.factors.series import Piece
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
-from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
-from energy_agent.site.building.invoices import InvoicedEnergy, ReadEnergy
-from energy_agent.site.building.tariffs import Band, quarter_span
 from reports.figures.facts import Facts
 from reports.figures.figure import plain, rounded
 from reports.inputs import ExpectedDevice, Organisation, SiteInputs
+from reports.inputs.invoices import InvoicedEnergy, ReadEnergy
+from reports.inputs.matching import InstrumentKind, Lot, Technology
+from reports.inputs.tariffs import HourlyPrice
 from reports.language import say_in
 from reports.ledger.sums import SiteWindow
 from reports.page.section import Note
@@ -95,7 +95,7 @@ def test_meters_below_bound_a_gap(tmp_path: Path) -> None:
 def grid_of(**fields: object) -> SiteInputs:
     """200 g/kWh until noon UTC and 500 after, 0.10 per kWh until 18:00 and 0.30 after, a residual mix of 600 g/kWh."""
     pieces = (Piece(JULY, NOON, Decimal(200), estimated=False), Piece(NOON, JULY + DAY, Decimal(500), estimated=False))
-    evening = Band((quarter_span("Mon-Sun 18:00-24:00"),), Decimal("0.30"))
+    evening = HourlyPrice(times=["Mon-Sun 18:00-24:00"], per_kwh=Decimal("0.30"))
     return SiteInputs(
         "here", ZoneInfo("UTC"), location=(IntensitySource("hours", DIRECT, 3, pieces),), location_lacking="", grid_zone="XA",
         residual=(constant("mix", RESIDUAL, 600),), residual_lacking="", tariffs=tariff("0.10", evening), **fields,  # type: ignore[arg-type]

@@ -13,12 +13,12 @@ from energy_agent.core.boundary import host
 from energy_agent.core.energy import State, WorkloadFacts
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
-from energy_agent.site.building.invoices import InvoicedEnergy, money_in
-from energy_agent.site.building.tariffs import TariffPrices
 from reports.figures.facts import Facts, build_facts
 from reports.figures.gather import gather_invoices
 from reports.figures.measures import all_figures
 from reports.inputs import Organisation, SiteInputs
+from reports.inputs.invoices import InvoicedEnergy, money_in
+from reports.inputs.tariffs import Tariff
 from reports.language import say_in
 from reports.page.section import Note, ReportTable
 from reports.page.sections import cost
@@ -29,7 +29,7 @@ from tests.reports.chains import KWH
 from tests.reports.golden import at, cells
 
 JULY, AUGUST, SEPTEMBER, OCTOBER = (at(f"2026-{month:02d}-01") for month in (7, 8, 9, 10))
-TARIFF = TariffPrices("t", "EUR", Decimal("0.2"), (), date(2026, 1, 1), None, "contract")
+TARIFF = Tariff(id="t", currency="EUR", default_per_kwh=Decimal("0.2"), valid_from=date(2026, 1, 1), source="contract")
 
 
 def invoice(
@@ -41,7 +41,7 @@ def invoice(
     )
 
 
-def site(name: str, *invoices: InvoicedEnergy, tariffs: tuple[TariffPrices, ...] = ()) -> SiteInputs:
+def site(name: str, *invoices: InvoicedEnergy, tariffs: tuple[Tariff, ...] = ()) -> SiteInputs:
     return SiteInputs(name, ZoneInfo("UTC"), invoices=invoices, tariffs=tariffs)
 
 

@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from energy_agent.factors.basis import EmissionBoundary
-from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology, certified
-from energy_agent.site.building.market import MarketBoundary, market_of
 from energy_agent.site.building.supplier import SupplierRate
-from energy_agent.site.config.supplier import CRITERIA, SupplierRateConfig, refuse_overlap
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure
 from reports.figures.levels import levels
 from reports.figures.measures import all_figures
 from reports.frameworks.datapoints import frameworks
 from reports.inputs import SiteInputs
+from reports.inputs.market import MarketBoundary, market_of
+from reports.inputs.matching import InstrumentKind, Lot, Technology, certified
+from reports.inputs.supplier import CRITERIA, SupplierRateConfig, refuse_overlap
 from reports.language import LANGUAGES, say_in
 from reports.ledger.sums import SiteWindow
 from reports.page.market import market_blocks

@@ -21,7 +21,6 @@ import pytest
 from energy_agent.core.quantity import sum_of
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gases
-from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
 from reports.compose import compose
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.facts import Facts, UsedFactor
@@ -32,6 +31,7 @@ from reports.figures.measures._measure import groups
 from reports.figures.uncertainty import FACTOR_ERROR
 from reports.frameworks.datapoints import IndexRow, index
 from reports.inputs import Organisation, SiteInputs
+from reports.inputs.matching import InstrumentKind, Lot, Technology
 from reports.language import LANGUAGES, say_in
 from reports.ledger.days import Day
 from reports.page.partition import unallocated, whole

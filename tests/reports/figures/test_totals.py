@@ -15,11 +15,11 @@ from energy_agent.factors.series import Piece
 from energy_agent.ledger.fleet.sites import DeviceLocation, Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
-from energy_agent.site.building.invoices import InvoicedEnergy
 from reports.compose import compose
 from reports.figures.facts import Facts
 from reports.figures.measures import comparison
 from reports.inputs import ExpectedDevice, Organisation, SiteInputs
+from reports.inputs.invoices import InvoicedEnergy
 from reports.language import say_in
 from reports.page.section import Note
 from reports.page.sections import headline

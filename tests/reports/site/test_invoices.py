@@ -13,8 +13,6 @@ from energy_agent.core.boundary import host
 from energy_agent.core.energy import State
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
-from energy_agent.site.building.invoices import EnergyInWindow, InvoicedEnergy, ReadEnergy
-from energy_agent.site.building.tariffs import TariffPrices
 from energy_agent.site.building.water import WaterUse
 from reports.compose import period_marks, too_little
 from reports.figures.facts import Facts, build_facts
@@ -22,6 +20,8 @@ from reports.figures.gather import gather_invoices
 from reports.figures.measures import all_figures
 from reports.frameworks.answers import datapoint_answers
 from reports.inputs import Organisation, SiteInputs
+from reports.inputs.invoices import EnergyInWindow, InvoicedEnergy, ReadEnergy
+from reports.inputs.tariffs import Tariff
 from reports.language import say_in
 from reports.page.section import Note, ReportTable
 from reports.page.sections import reconciliation
@@ -126,7 +126,9 @@ def test_water_of_a_bill_needs_no_meter_of_electricity() -> None:
 
 def test_demand_charges_are_part_of_the_cost() -> None:
     """900 kWh x 0.2 + 3 months x 50 kW x 8 = 180 + 1200."""
-    tariff = TariffPrices("t", "EUR", Decimal("0.2"), (), date(2026, 1, 1), None, "contract", Decimal(8))
+    tariff = Tariff(
+        id="t", currency="EUR", default_per_kwh=0.2, valid_from=date(2026, 1, 1), source="contract", demand_per_kw=Decimal(8)
+    )
     facts = alone(colo(invoices=invoices(300, 310, 290, peak=50), tariffs=(tariff,)))
     assert value(facts, "cost.demand/site/colo") == 1200
     assert value(facts, "cost/site/colo") == 1380

@@ -16,9 +16,9 @@ from energy_agent.ledger.journal.journal import Journal
 from energy_agent.runtime.clock import RealClock
 from energy_agent.site.account import SiteAccount
 from energy_agent.site.config.grid import grid_specs
-from energy_agent.site.config.site import load_site, parse_site
 from energy_agent.site.grid.store import GridStore
 from wattlens.cli import main
+from wattlens.site.file import load_site, parse_site
 from wattlens.site.pue.carbon import GRID_FOLDER
 
 S, KWH, H = 10**9, 3_600_000_000_000, 3600

@@ -15,10 +15,10 @@ from energy_agent.core.week import parse_span
 from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary
 from energy_agent.factors.series import About, IntensityPoint
 from energy_agent.ledger.rows.kinds import INT64_MAX
-from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
-from energy_agent.site.building.tariffs import Band, TariffPrices
 from energy_agent.site.grid.store import GridStore
 from reports.inputs import EmbodiedDeclaration, ExpectedDevice, GpuHourPrice, ModelName, Organisation, TeamRule, WaterUse
+from reports.inputs.matching import InstrumentKind, Lot, Technology
+from reports.inputs.tariffs import HourlyPrice, Tariff
 from tests.wattlens.report.books import AS_OF_NS, CSV, END_NS, KWH_UJ, START_NS, YAML, book, whole, yaml_files
 from wattlens.report.inputs.org import load_organisation
 
@@ -72,9 +72,12 @@ def test_every_value_of_a_whole_file(tmp_path):
         Lot(*sun, nine + HOUR_NS, nine + 2 * HOUR_NS, 3250 * KWH_UJ, "not retired", timed=True),
     }
     assert [lot.start_ns for lot in fra1.lots] == sorted(lot.start_ns for lot in fra1.lots)
-    spans = (parse_span("Mon-Fri 08:00-20:00"), parse_span("Sat 08:00-12:00"))
-    bands = (Band(spans, Decimal("0.214")),)
-    assert fra1.tariffs == (TariffPrices("2026", "EUR", Decimal("0.182"), bands, date(2026, 1, 1), None, "contract 3.1"),)
+    price = HourlyPrice(times=("Mon-Fri 08:00-20:00", "Sat 08:00-12:00"), per_kwh=0.214)
+    assert price.spans == (parse_span("Mon-Fri 08:00-20:00"), parse_span("Sat 08:00-12:00"))
+    tariff = Tariff(
+        id="2026", currency="EUR", default_per_kwh=0.182, prices=(price,), valid_from=date(2026, 1, 1), source="contract 3.1"
+    )
+    assert fra1.tariffs == (tariff,)
     assert fra1.water == (WaterUse(july, october, Fraction(4100), Fraction(1, 50), 1, "bill 4711"),)
     assert fra1.meters == (
         MeterFacts("main", Role.TOTAL, None, "", "", 5000, "modbus", 2_500_000_000, "modbus"),

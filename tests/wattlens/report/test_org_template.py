@@ -44,7 +44,7 @@ def test_its_examples_are_right_when_their_notes_are_cleared(workbook, tmp_path)
         by_contract[lot.contract] = by_contract.get(lot.contract, 0) + lot.uj
     kwh = 3_600_000_000_000
     assert by_contract == {"wind-north": 1_200_000 * kwh, "go-2026-07": 150_000 * kwh, "solar-east": 8125 * kwh // 10}
-    assert len(site.tariffs[0].bands) == 1
+    assert len(site.tariffs[0].prices) == 1
     assert (len(told.expected), len(told.teams), len(told.prices), len(told.embodied), len(told.model_names)) == (1, 2, 1, 1, 1)
 
 

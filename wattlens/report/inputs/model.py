@@ -15,17 +15,18 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from energy_agent.config.messages import CLOUD_REGION, NAME, PERIOD
-from energy_agent.config.section import Section
+from energy_agent.config.section import Day, Section
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
-from energy_agent.site.config.contracts import Contract, Day, TariffConfig
-from energy_agent.site.config.currency import Currency
 from energy_agent.site.config.grid import SOURCES_MAX, AnyGridSource, GridBase
-from energy_agent.site.config.invoices import ElectricityInvoice, RegisterReading
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.config.site import DeclaredPue, SiteIdentity
-from energy_agent.site.config.supplier import SupplierRateConfig
-from energy_agent.site.config.water import WaterRecord
 from energy_agent.site.grid.sources.csv_file import IntensityCsvConfig
+from reports.inputs.contracts import Contract
+from reports.inputs.currency import Currency
+from reports.inputs.invoices import ElectricityInvoice, RegisterReading
+from reports.inputs.supplier import SupplierRateConfig
+from reports.inputs.tariffs import Tariff
+from reports.inputs.water import WaterRecord
 
 DELIVERIES_MAX: Final = 200_000
 _Text = Annotated[str, Field(max_length=200)]
@@ -169,7 +170,7 @@ class OrgSite(Section):
     grid: OrgGrid | None = None
     contracts: tuple[BoughtContract, ...] = Field((), max_length=10_000)
     supplier_rates: tuple[SupplierRateConfig, ...] = Field((), max_length=1_000)
-    tariffs: tuple[TariffConfig, ...] = Field((), max_length=1_000)
+    tariffs: tuple[Tariff, ...] = Field((), max_length=1_000)
     water: tuple[WaterRecord, ...] = Field((), max_length=10_000)
     invoices: tuple[ElectricityInvoice, ...] = Field((), max_length=10_000)
     readings: tuple[RegisterReading, ...] = Field((), max_length=10_000)

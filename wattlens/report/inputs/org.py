@@ -13,8 +13,6 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.factors import bounded_file
 from energy_agent.factors.sets import shipped, subregion_advice
 from energy_agent.runtime.files import yaml_file
-from energy_agent.site.building.beneficiaries import Beneficiaries
-from energy_agent.site.building.serials import Retirement, refuse_double_use
 from reports.inputs import (
     EmbodiedDeclaration,
     GpuHourPrice,
@@ -25,6 +23,8 @@ from reports.inputs import (
     SoftwareEstimate,
     TeamRule,
 )
+from reports.inputs.beneficiaries import Beneficiaries
+from reports.inputs.serials import Retirement, refuse_double_use
 from reports.statement import ReportStatement
 from wattlens.report.inputs import codecarbon, stated
 from wattlens.report.inputs.codecarbon_tables import CodeCarbonTables

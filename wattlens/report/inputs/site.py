@@ -13,29 +13,30 @@ from energy_agent.core.meters.facility import MeterFacts
 from energy_agent.core.units import NS_PER_S
 from energy_agent.factors.sets import FILE_MAX_B, shipped
 from energy_agent.runtime.files import yaml_file
-from energy_agent.site.building.beneficiaries import Beneficiaries
-from energy_agent.site.building.contracts import Lot
-from energy_agent.site.building.invoices import InvoicedEnergy
-from energy_agent.site.building.market import MarketBoundary
-from energy_agent.site.building.serials import Retirement, refuse_double_use
 from energy_agent.site.building.supplier import SupplierRate
 from energy_agent.site.building.tree import refuse_unsound
-from energy_agent.site.config import contracts as config_contracts
-from energy_agent.site.config import invoices as config_invoices
-from energy_agent.site.config import supplier as config_supplier
-from energy_agent.site.config import water as config_water
-from energy_agent.site.config.contracts import Contract, TariffConfig, ended
 from energy_agent.site.config.grid import GridBase
-from energy_agent.site.config.invoices import ElectricityInvoice, RegisterReading
 from energy_agent.site.config.meter import MeterConfig
-from energy_agent.site.config.site import DeclaredPue, SiteBase, parse_site
-from energy_agent.site.config.water import WaterRecord
+from energy_agent.site.config.site import DeclaredPue
 from reports.inputs import SiteInputs
+from reports.inputs import contracts as config_contracts
+from reports.inputs import invoices as config_invoices
+from reports.inputs import supplier as config_supplier
+from reports.inputs import water as config_water
+from reports.inputs.beneficiaries import Beneficiaries
+from reports.inputs.contracts import Contract
+from reports.inputs.invoices import ElectricityInvoice, InvoicedEnergy, RegisterReading
+from reports.inputs.market import MarketBoundary
+from reports.inputs.matching import Lot
+from reports.inputs.serials import Retirement, refuse_double_use
+from reports.inputs.tariffs import Tariff, ended
+from reports.inputs.water import WaterRecord
 from wattlens.report.inputs.codecarbon_tables import CodeCarbonTables
 from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.grid import GridPeriod, hours, with_intensities
 from wattlens.report.inputs.model import OrgGrid, OrgSite
 from wattlens.report.inputs.stated import of_site
+from wattlens.site.file import parse_site
 
 GRID_FOLDER: Final = "grid"
 
@@ -49,7 +50,7 @@ class _Told:
     pue: DeclaredPue
     grid: GridBase
     contracts: tuple[Contract, ...]
-    tariffs: tuple[TariffConfig, ...]
+    tariffs: tuple[Tariff, ...]
     water: tuple[WaterRecord, ...]
     meters: tuple[MeterFacts, ...]
     nameplates: tuple[MeterConfig, ...]
@@ -100,7 +101,7 @@ def site_inputs(
         bought=len(declared.contracts),
         supplier_rates=_supplier_rates(entry, declared),
         with_revision=MarketBoundary(declared.grid.market_boundary) is MarketBoundary.REVISION,
-        tariffs=tuple(each.tariff for each in ended(declared.tariffs)),
+        tariffs=tuple(ended(declared.tariffs)),
         water=tuple(row.use(declared.zone) for row in sorted(declared.water, key=lambda row: row.start)),
         meters=declared.meters,
         invoices=_invoiced(declared, credited=False),
@@ -127,7 +128,7 @@ def site_inputs(
 
 def _of_file(entry: OrgSite, given: Path, files: InputFiles) -> _Told:
     raw = files.read(given, yaml_file.MAX_BYTES)
-    config: SiteBase = parse_site(raw, str(given))
+    config = parse_site(raw, str(given))
     if entry.site is not None and entry.site.name != config.site.name:
         raise UsageError(f"{given}: expected site {entry.site.name!r}, got {config.site.name!r}")
     contracts = [_placed(each, files, given) for each in config.contracts] + [_placed(c, files, None) for c in entry.contracts]

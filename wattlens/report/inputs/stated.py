@@ -10,12 +10,13 @@ from pydantic import BaseModel
 
 from energy_agent.core.meters.facility import MeterFacts
 from energy_agent.core.units import J_PER_KWH
-from energy_agent.site.config.contracts import Contract, TariffConfig
-from energy_agent.site.config.invoices import ElectricityInvoice, RegisterReading
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.config.site import DeclaredPue
-from energy_agent.site.config.supplier import SupplierRateConfig
-from energy_agent.site.config.water import WaterRecord
+from reports.inputs.contracts import Contract
+from reports.inputs.invoices import ElectricityInvoice, RegisterReading
+from reports.inputs.supplier import SupplierRateConfig
+from reports.inputs.tariffs import Tariff
+from reports.inputs.water import WaterRecord
 from reports.statement import ELECTRICITY, ReportedPeriod, StatedInput
 from wattlens.report.inputs.model import ClassPrice, GpuEmissions, NodeHardware, PeriodTotals, ReportingOrganisation
 
@@ -35,7 +36,7 @@ def of_site(
     meters: Iterable[tuple[MeterFacts, MeterConfig]],
     pue: DeclaredPue,
     contracts: Iterable[Contract],
-    tariffs: Iterable[TariffConfig],
+    tariffs: Iterable[Tariff],
     water: Iterable[WaterRecord],
     rates: Iterable[SupplierRateConfig],
     invoices: Iterable[ElectricityInvoice] = (),

@@ -17,15 +17,14 @@ from energy_agent.factors.sets import catalogue
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.runtime.clock import RealClock
-from energy_agent.site.building import contracts, tariffs
 from energy_agent.site.building.gaps import MeterFill, grid_cells
 from energy_agent.site.building.pue import made_terms, per_it_kwh, total_terms
 from energy_agent.site.building.ratio import Terms, energy, ratio
 from energy_agent.site.building.water import water_in
-from energy_agent.site.config.contracts import ended
 from energy_agent.site.config.grid import GridBase, grid_specs
-from energy_agent.site.config.site import SiteBase
 from energy_agent.site.grid.store import GridStore
+from reports.inputs import matching, tariffs
+from wattlens.site.file import SiteFile
 from wattlens.site.pue.statement import PueStatement
 
 GRID_FOLDER = "grid"
@@ -33,7 +32,7 @@ GRID_FOLDER = "grid"
 
 def with_others(
     statement: PueStatement,
-    config: SiteBase,
+    config: SiteFile,
     book: FacilityBook,
     fills: Mapping[str, MeterFill],
     state: Path | None,
@@ -76,7 +75,7 @@ def with_others(
     return replace(statement, others=others, notes={name: note for name, note in notes.items() if note})
 
 
-def _wue(statement: PueStatement, at: Position, config: SiteBase, zone: ZoneInfo) -> tuple[Quantity, str]:
+def _wue(statement: PueStatement, at: Position, config: SiteFile, zone: ZoneInfo) -> tuple[Quantity, str]:
     if not config.water:
         return no_quantity("the site's file has no water"), ""
     used = water_in([row.use(zone) for row in config.water], statement.start_ns, statement.end_ns)
@@ -158,7 +157,7 @@ def _describe_sources(joined: CarbonTotal) -> str:
 
 
 def _ref(
-    statement: PueStatement, config: SiteBase, cells: Mapping[int, int], terms: Terms, now_ns: int, zone: ZoneInfo
+    statement: PueStatement, config: SiteFile, cells: Mapping[int, int], terms: Terms, now_ns: int, zone: ZoneInfo
 ) -> tuple[Quantity, str]:
     """What was made here and used, and what contracts cover of the rest, over the total; contracts never cover the first."""
     try:
@@ -170,7 +169,7 @@ def _ref(
     total = energy(statement.meters, whole) if whole else no_quantity("no meter of role total")
     if total.value is None or not cells:
         return no_quantity(total.reason or "no meter of role total was read"), ""
-    coverage = contracts.cover(cells, lots, config.the_grid.zone or "", min(cells), max(cells) + CELL_NS)
+    coverage = matching.cover(cells, lots, config.the_grid.zone or "", min(cells), max(cells) + CELL_NS)
     here = ratio(statement.meters, terms, whole) if terms else exactly(0)
 
     def share(of: Fraction | None, own: Fraction | None) -> Fraction | None:
@@ -183,9 +182,9 @@ def _ref(
     return amount, "; ".join([matched, *unused])
 
 
-def _cost(statement: PueStatement, config: SiteBase, cells: Mapping[int, int], bought: Terms, zone: ZoneInfo) -> str:
+def _cost(statement: PueStatement, config: SiteFile, cells: Mapping[int, int], bought: Terms, zone: ZoneInfo) -> str:
     """What the energy from the grid cost, each cell at its price; its bounds are those of the meters."""
-    costs = tariffs.cost(cells, [each.tariff for each in ended(config.tariffs)], zone)
+    costs = tariffs.cost(cells, tariffs.ended(config.tariffs), zone)
     amount = energy(statement.meters, bought) if bought else Quantity(None)
     priced_uj = sum(cells.values())
     sums = []

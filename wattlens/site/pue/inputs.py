@@ -13,7 +13,7 @@ from energy_agent.ledger.reading import read_rows
 from energy_agent.ledger.rows.kinds import CELL_NS, Cell, Row
 from energy_agent.site.building.gaps import MeterFill, fill_gaps
 from energy_agent.site.building.pue import made_terms, total_terms
-from energy_agent.site.config.site import SiteBase, load_site
+from wattlens.site.file import SiteFile, load_site
 from wattlens.site.pue.carbon import with_others
 from wattlens.site.pue.statement import PueContext, PueStatement
 from wattlens.state_folder import default_state_dir
@@ -26,7 +26,7 @@ class PueInputs:
     site: str
     book: FacilityBook
     simulated: bool
-    config: SiteBase | None
+    config: SiteFile | None
     nodes: dict[int, int]
     state: Path | None = None
 

@@ -14,8 +14,9 @@ from energy_agent.sim.building.site import LATE_S
 from energy_agent.sim.host import power as host_power
 from energy_agent.sim.node import SimulatedNode
 from energy_agent.sim.scenario_model import HostModel
-from energy_agent.site.config.site import parse_site, source_specs
+from energy_agent.site.config.site import source_specs
 from tests.support import eventually, need_module, refusal
+from wattlens.site.file import parse_site
 
 S = 10**9
 WH_UJ = 3_600_000_000

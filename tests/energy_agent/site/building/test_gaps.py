@@ -26,7 +26,6 @@ from energy_agent.site.building.gaps import (
     signed_cells,
     with_fills,
 )
-from energy_agent.site.building.invoices import ReadEnergy
 from energy_agent.site.building.ratio import energy
 
 KWH = UJ_PER_KWH
@@ -107,7 +106,7 @@ def test_two_readings_bridge_a_gap(kwh: int, value: int, low: int, high: int, ba
     read = {"main": cells([10 * KWH, 12 * KWH, 8 * KWH, 0], {3}), "ups": cells([8 * KWH] * 4)}
     facts, span = [MAIN, UPS], (0, 4 * CELL_NS)
     meters = meters_of(facts, read, 4)
-    readings = [ReadEnergy("Z1", *span, kwh * KWH)]
+    readings = {span: Fraction(kwh * KWH)}
     fills = bridge_gaps(filled(facts, read, 4), meters, {"main": 1}, read.__getitem__, readings, span)
     whole = fills["main"].within(*span)
     assert (whole.uj, whole.low_uj, whole.high_uj) == (value * KWH, low * KWH, high * KWH)
@@ -117,7 +116,7 @@ def test_two_readings_bridge_a_gap(kwh: int, value: int, low: int, high: int, ba
 def test_readings_of_a_longer_time_than_the_window_bridge_nothing() -> None:
     read = {"main": cells([10 * KWH] * 4, {3})}
     meters, span = meters_of([MAIN], read, 4), (0, 4 * CELL_NS)
-    readings = [ReadEnergy("Z1", 0, 5 * CELL_NS, 39 * KWH)]
+    readings = {(0, 5 * CELL_NS): Fraction(39 * KWH)}
     fills = bridge_gaps(filled([MAIN], read, 4), meters, {"main": 1}, read.__getitem__, readings, span)
     assert fills["main"].cells[3 * CELL_NS].basis == MEAN
 
@@ -141,7 +140,7 @@ def test_parts_sum_to_the_total_and_bounds_contain_the_value(
     meters, terms = meters_of(facts, read, count), {"main": 1}
     fills = fill_gaps(meters, ["main", "roof"], read.__getitem__, {"main": [span], "roof": [span]})
     if bridged:
-        fills = bridge_gaps(fills, meters, terms, read.__getitem__, [ReadEnergy("Z1", *span, sum(truth))], span)
+        fills = bridge_gaps(fills, meters, terms, read.__getitem__, {span: Fraction(sum(truth))}, span)
     if not meters["main"].measured_ns:
         assert not fills
         return

@@ -6,11 +6,11 @@ It holds only what a table needs and a file of keys does not: the site of a row,
 from datetime import date, datetime
 from typing import Final
 
-from energy_agent.site.config.contracts import HourlyPrice, TariffConfig
-from energy_agent.site.config.invoices import ElectricityInvoice, RegisterReading
 from energy_agent.site.config.site import DeclaredPue
-from energy_agent.site.config.supplier import SupplierRateConfig
-from energy_agent.site.config.water import WaterRecord
+from reports.inputs.invoices import ElectricityInvoice, RegisterReading
+from reports.inputs.supplier import SupplierRateConfig
+from reports.inputs.tariffs import HourlyPrice, Tariff
+from reports.inputs.water import WaterRecord
 from wattlens.report.inputs import model
 from wattlens.report.inputs.workbook.columns import KILOWATTS, KWH, LITERS, PER_KWH, WATTS, Sheet, SheetColumn
 
@@ -231,7 +231,7 @@ SHEETS: Final = (
     ),
     Sheet(
         "Tariffs",
-        TariffConfig,
+        Tariff,
         "Electricity prices. Rows with times give the price at those times; the row of the same id without times gives "
         "the price at all other times. All prices are without taxes on sales such as VAT.",
         (

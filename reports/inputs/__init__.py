@@ -18,11 +18,11 @@ from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.record import Factor
 from energy_agent.factors.series import About
 from energy_agent.ledger.fleet.sites import DeviceLocation, Sites
-from energy_agent.site.building.contracts import Lot
-from energy_agent.site.building.invoices import InvoicedEnergy, ReadEnergy, with_readings
 from energy_agent.site.building.supplier import SupplierRate
-from energy_agent.site.building.tariffs import TariffPrices
 from energy_agent.site.building.water import WaterUse
+from reports.inputs.invoices import InvoicedEnergy, ReadEnergy, with_readings
+from reports.inputs.matching import Lot
+from reports.inputs.tariffs import Tariff
 from reports.statement import ReportedPeriod, ReportStatement, StatedInput
 
 LEAST_COVERAGE: Final = Fraction(95, 100)
@@ -87,7 +87,7 @@ class SiteInputs:
     refused_beneficiaries: tuple[tuple[str, str], ...] = ()
     supplier_rates: tuple[SupplierRate, ...] = ()
     with_revision: bool = False
-    tariffs: tuple[TariffPrices, ...] = ()
+    tariffs: tuple[Tariff, ...] = ()
     water: tuple[WaterUse, ...] = ()
     meters: tuple[MeterFacts, ...] = ()
     it_kw: Decimal | None = None

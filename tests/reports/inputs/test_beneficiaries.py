@@ -2,7 +2,7 @@
 
 import pytest
 
-from energy_agent.site.building.beneficiaries import Beneficiaries
+from reports.inputs.beneficiaries import Beneficiaries
 
 OURS = Beneficiaries(("Example AI", "Example AI GmbH"), ("Landlord S.A.",))
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.site.building.serials import Retirement, SerialRange, overlap, parse_serials, refuse_double_use
+from reports.inputs.serials import Retirement, SerialRange, overlap, parse_serials, refuse_double_use
 
 
 def test_ranges_are_as_registries_print_them() -> None:

@@ -10,10 +10,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
-from energy_agent.config.section import Section
-from energy_agent.site.building.tariffs import midnight_ns
+from energy_agent.config.section import Day, Section
 from energy_agent.site.building.water import WaterUse
-from energy_agent.site.config.contracts import Day
+from reports.inputs.days import midnight_ns
 
 
 class WaterRecord(Section):

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.units import UJ_PER_KWH
-from energy_agent.site.building.tariffs import Band, TariffPrices, cost, midnight_ns, price_at, quarter_span, refuse_overlap
+from reports.inputs.days import midnight_ns
+from reports.inputs.tariffs import HourlyPrice, Tariff, cost, price_at, quarter_span, refuse_overlap
 
 BERLIN, KOLKATA, ANGELES = (ZoneInfo(n) for n in ("Europe/Berlin", "Asia/Kolkata", "America/Los_Angeles"))
 CELL_NS = 900 * 10**9
@@ -23,13 +24,13 @@ def utc(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**9
 
 
-def tariff(*bands: tuple[str, str], default: str = "0.10", **more: object) -> TariffPrices:
-    held = tuple(Band(tuple(map(quarter_span, spans.split(";"))), Decimal(amount)) for spans, amount in bands)
+def tariff(*bands: tuple[str, str], default: str = "0.10", **more: object) -> Tariff:
+    prices = tuple(HourlyPrice(times=spans.split(";"), per_kwh=Decimal(amount)) for spans, amount in bands)
     fields = {"valid_from": date(2024, 1, 1), "valid_to": None, "id": "t", "currency": "EUR"} | more
-    return TariffPrices(default=Decimal(default), bands=held, source="s", **fields)  # type: ignore[arg-type]
+    return Tariff(default_per_kwh=Decimal(default), prices=prices, source="s", **fields)
 
 
-def price(told: TariffPrices, start_ns: int, zone: ZoneInfo) -> Decimal:
+def price(told: Tariff, start_ns: int, zone: ZoneInfo) -> Decimal:
     priced = price_at([told], start_ns, zone)
     assert priced is not None
     assert priced[0] is told
@@ -167,7 +168,7 @@ def test_spans_of_days() -> None:
         ([tariff(id="a", valid_to=date(2023, 1, 1))], "before it begins"),
     ],
 )
-def test_two_prices_at_once_are_refused(tariffs: list[TariffPrices], said: str) -> None:
+def test_two_prices_at_once_are_refused(tariffs: list[Tariff], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         refuse_overlap(tariffs)
 

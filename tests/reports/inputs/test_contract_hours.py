@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from energy_agent.core.units import UJ_PER_KWH
-from energy_agent.site.config.contract_hours import parse_hours
+from reports.inputs.contract_hours import parse_hours
 
 HOUR_NS = 3600 * 10**9
 

@@ -10,12 +10,11 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, Field, model_validator
 
 from energy_agent.config.messages import NAME
-from energy_agent.config.section import Section
+from energy_agent.config.section import Day, Section
 from energy_agent.factors.basis import EmissionBoundary
-from energy_agent.site.building.market import MarketBoundary
 from energy_agent.site.building.supplier import SupplierRate
-from energy_agent.site.building.tariffs import midnight_ns
-from energy_agent.site.config.contracts import Day
+from reports.inputs.days import midnight_ns
+from reports.inputs.market import MarketBoundary
 
 CRITERIA: Final = {
     "of_delivered": "the rate is of the electricity delivered to customers",

@@ -1,55 +1,31 @@
-"""Configuration of a site's electricity: contracts, certificates and tariffs."""
+"""Contracts and certificates of a site's electricity."""
 
-import re
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from energy_agent.config.messages import NAME, SPAN
-from energy_agent.config.section import Section
+from energy_agent.config.messages import NAME
+from energy_agent.config.section import Day, PlantDay, Section
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from energy_agent.factors import bounded_file
 from energy_agent.factors.basis import EmissionBoundary
-from energy_agent.site.building import contracts, tariffs
-from energy_agent.site.building.beneficiaries import Beneficiaries
-from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
-from energy_agent.site.building.serials import Retirement, parse_serials, refuse_double_use
-from energy_agent.site.building.tariffs import Band, midnight_ns, quarter_span
-from energy_agent.site.config.contract_hours import parse_hours
-from energy_agent.site.config.currency import Currency
+from reports.inputs import matching, tariffs
+from reports.inputs.beneficiaries import Beneficiaries
+from reports.inputs.contract_hours import parse_hours
+from reports.inputs.days import midnight_ns
+from reports.inputs.matching import InstrumentKind, Lot, Technology
+from reports.inputs.serials import Retirement, parse_serials, refuse_double_use
+from reports.inputs.tariffs import Tariff
 
 FILE_MAX_B: Final = 32 << 20
 ANYBODY: Final = Beneficiaries()
 """Without a reporting organisation no beneficiary is compared."""
-_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
-
-
-def _day(value: Any, first_year: int = 1990) -> Any:
-    """A day as YAML has it, or as text: a number would pass for seconds since 1970."""
-    if value is None or (isinstance(value, date) and not isinstance(value, datetime)):
-        day = value
-    elif isinstance(value, str) and _DATE.fullmatch(value):
-        try:
-            day = date.fromisoformat(value)
-        except ValueError:
-            raise ValueError(f"the day {value} does not exist") from None
-    else:
-        raise ValueError(f"expected a day such as 2026-01-31, got {str(value)[:40]!r}")
-    if day is not None and not first_year <= day.year <= 2200:
-        raise ValueError(f"expected a year from {first_year} to 2200, got {day}")
-    return day
-
-
-Day = Annotated[date, BeforeValidator(_day)]
-PlantDay = Annotated[date, BeforeValidator(partial(_day, first_year=1850))]
-"""Hydropower plants are older than any contract."""
 
 
 def _kind(value: Any) -> Any:
@@ -239,7 +215,7 @@ class Contract(Section):
         biogenic = None if self.biogenic_g_per_kwh is None else Decimal(repr(self.biogenic_g_per_kwh))
         volumes = [uj for *_, uj in delivered]
         count = sum(each.count for each in parse_serials(self.serials))
-        proven = volumes if objection else contracts.certified(volumes, count)
+        proven = volumes if objection else matching.certified(volumes, count)
         return [
             Lot(*what, *each, objection, self.is_timed, self.proof, biogenic, each[2] - uj)
             for each, uj in zip(delivered, proven, strict=True)
@@ -259,7 +235,7 @@ class Contract(Section):
             beneficiaries: as of `lots`.
         """
         if self.retired is None:
-            return contracts.NOT_RETIRED
+            return matching.NOT_RETIRED
         if self.retired > as_of:
             return f"retired on {self.retired}, after the day of the report ({as_of})"
         if self.retired < first:
@@ -283,14 +259,14 @@ class Contract(Section):
     def deliveries_by_time(self, time_zone: ZoneInfo) -> list[tuple[int, int, int]]:
         """(UTC ns of start, of end, uJ) of each period that it is matched with; raises as `lots`."""
         if self.hourly_file is not None:
-            return [(t, t + contracts.HOUR_NS, uj) for t, uj in sorted(self._hours(self.hourly_file).items())]
+            return [(t, t + matching.HOUR_NS, uj) for t, uj in sorted(self._hours(self.hourly_file).items())]
         assert self.start is not None
         assert self.end is not None
         assert self.volume_kwh is not None
         start_ns = midnight_ns(self.start, time_zone)
         end_ns = midnight_ns(self.end + timedelta(days=1), time_zone)
         uj = int(Decimal(repr(self.volume_kwh)) * UJ_PER_KWH)
-        return list(contracts.hourly_lots(uj, start_ns, end_ns)) if self.granularity == "hour" else [(start_ns, end_ns, uj)]
+        return list(matching.hourly_lots(uj, start_ns, end_ns)) if self.granularity == "hour" else [(start_ns, end_ns, uj)]
 
     def _hours(self, path: Path) -> dict[int, int]:
         try:
@@ -309,74 +285,12 @@ class Contract(Section):
         return hours
 
 
-class HourlyPrice(Section):
-    """A price at some times of the week."""
-
-    times: tuple[Annotated[str, Field(pattern=SPAN)], ...] = Field(
-        min_length=1, max_length=64, description="such as Mon-Fri 08:00-20:00, in the site's time zone, on quarters of an hour"
-    )
-    per_kwh: float = Field(ge=-1000, le=1000, description="price per kWh at these times")
-
-    @model_validator(mode="after")
-    def _on_quarters(self) -> Self:
-        for text in self.times:
-            quarter_span(text)
-        return self
-
-
-class TariffConfig(Section):
-    """What electricity costs."""
-
-    id: str = Field(pattern=NAME, description="name of the contract, unique within the site")
-    currency: Currency = Field(description="ISO 4217, such as EUR")
-    default_per_kwh: float = Field(
-        ge=-1000,
-        le=1000,
-        description="price per kWh at times without an entry in prices; without taxes on sales such as VAT, as all prices here",
-    )
-    prices: tuple[HourlyPrice, ...] = Field(
-        (), max_length=64, description="prices by time of use; the first matching entry applies"
-    )
-    demand_per_kw: float | None = Field(
-        None, gt=0, le=1e6, description="price per kW and month of the highest mean power over 15 minutes; empty: not charged"
-    )
-    valid_from: Day = Field(description="first day, in the site's time zone")
-    valid_to: Day | None = Field(
-        None, description="last day, inclusive; by default the tariff is valid until the next one begins"
-    )
-    source: str = Field(
-        min_length=1, max_length=200, description="source of the prices: a contract, a web page of the supplier"
-    )
-
-    @property
-    def tariff(self) -> tariffs.TariffPrices:
-        """As costs are made of it."""
-        bands = tuple(Band(tuple(map(quarter_span, p.times)), Decimal(repr(p.per_kwh))) for p in self.prices)
-        default = Decimal(repr(self.default_per_kwh))
-        demand = None if self.demand_per_kw is None else Decimal(repr(self.demand_per_kw))
-        valid = (self.valid_from, self.valid_to)
-        return tariffs.TariffPrices(self.id, self.currency, default, bands, *valid, self.source, demand)
-
-
-def refuse_unsound(bought: Sequence[Contract], priced: Sequence[TariffConfig]) -> None:
+def refuse_unsound(bought: Sequence[Contract], priced: Sequence[Tariff]) -> None:
     """Check a site's contracts and tariffs together.
 
     Raises:
         ValueError: an id or a certificate is there twice, or two tariffs are valid at once; the message names them.
     """
-    contracts.refuse_duplicates(contract.id for contract in bought)
+    matching.refuse_duplicates(contract.id for contract in bought)
     refuse_double_use(contract.retirement for contract in bought)
-    tariffs.refuse_overlap([each.tariff for each in ended(priced)])
-
-
-def ended(priced: Sequence[TariffConfig]) -> list[TariffConfig]:
-    """The tariffs by the day they begin, each without an end ended by the next."""
-    ordered = sorted(priced, key=lambda t: t.valid_from)
-    lots = []
-    for index, each in enumerate(ordered):
-        following = ordered[index + 1].valid_from if index + 1 < len(ordered) else None
-        if each.valid_to is None and following is not None and following > each.valid_from:
-            lots.append(each.model_copy(update={"valid_to": following - timedelta(days=1)}))
-        else:
-            lots.append(each)
-    return lots
+    tariffs.refuse_overlap(tariffs.ended(priced))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from energy_agent.site.config.currency import CODES, currency
+from reports.inputs.currency import CODES, currency
 from tests.support import need_module
 
 

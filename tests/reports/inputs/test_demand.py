@@ -6,8 +6,9 @@ from decimal import Decimal
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
-from energy_agent.site.building.invoices import InvoicedEnergy
-from energy_agent.site.building.tariffs import TariffPrices, demand_charges, invoiced_demand, midnight_ns
+from reports.inputs.days import midnight_ns
+from reports.inputs.invoices import InvoicedEnergy
+from reports.inputs.tariffs import Tariff, demand_charges, invoiced_demand
 
 KWH = 3_600_000_000_000
 CELL = 900 * 10**9
@@ -17,9 +18,11 @@ def utc(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**9
 
 
-def tariff(per_kw: str | None) -> TariffPrices:
+def tariff(per_kw: str | None) -> Tariff:
     demand = None if per_kw is None else Decimal(per_kw)
-    return TariffPrices("t", "EUR", Decimal("0.2"), (), date(2026, 1, 1), None, "contract", demand)
+    return Tariff(
+        id="t", currency="EUR", default_per_kwh=0.2, valid_from=date(2026, 1, 1), source="contract", demand_per_kw=demand
+    )
 
 
 def test_the_highest_cell_of_each_local_month_is_charged() -> None:

@@ -6,16 +6,23 @@ the hour that comes twice has the same price twice. Spans begin and end on quart
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from itertools import pairwise
-from typing import Final
+from typing import Annotated, Final, Self
 from zoneinfo import ZoneInfo
 
+from pydantic import Field, model_validator
+
+from energy_agent.config.messages import NAME, SPAN
+from energy_agent.config.section import Day, Exact, Section
 from energy_agent.core.units import NS_PER_DAY, NS_PER_S, UJ_PER_KWH
 from energy_agent.core.week import WeeklyHours, parse_span
-from energy_agent.site.building.invoices import InvoicedEnergy
+from reports.inputs.currency import Currency
+from reports.inputs.days import midnight_ns
+from reports.inputs.invoices import InvoicedEnergy
 
 _QUARTER_MIN: Final = 15
 _CELLS_PER_H: Final = 4
@@ -23,36 +30,65 @@ _MONTH_NS: Final = Fraction(400 * 365 + 97, 4800) * NS_PER_DAY
 """Mean length of a month of the Gregorian calendar."""
 
 
-@dataclass(frozen=True, slots=True)
-class Band:
+@cache
+def quarter_span(text: str) -> WeeklyHours:
+    """A span of the week that cells can follow.
+
+    Raises:
+        ValueError: as `parse_span`, or it begins or ends on no quarter of an hour.
+    """
+    span = parse_span(text)
+    for minute in (span.start_min, span.end_min):
+        if minute % _QUARTER_MIN:
+            raise ValueError(
+                f"{minute // 60:02d}:{minute % 60:02d}: expected a quarter of an hour, because energy is recorded by quarters"
+            )
+    return span
+
+
+class HourlyPrice(Section):
     """A price at some times of the week."""
 
-    spans: tuple[WeeklyHours, ...]
-    per_kwh: Decimal
+    times: tuple[Annotated[str, Field(pattern=SPAN)], ...] = Field(
+        min_length=1, max_length=64, description="such as Mon-Fri 08:00-20:00, in the site's time zone, on quarters of an hour"
+    )
+    per_kwh: Exact = Field(ge=-1000, le=1000, description="price per kWh at these times")
+
+    @model_validator(mode="after")
+    def _check_quarters(self) -> Self:
+        for text in self.times:
+            quarter_span(text)
+        return self
+
+    @property
+    def spans(self) -> tuple[WeeklyHours, ...]:
+        """Its times of the week."""
+        return tuple(map(quarter_span, self.times))
 
 
-@dataclass(frozen=True, slots=True)
-class TariffPrices:
-    """Prices while it is valid.
+class Tariff(Section):
+    """What electricity costs."""
 
-    Args:
-        currency: ISO 4217.
-        bands: the first that has a span at the time is taken.
-        default: the price at any other time.
-        valid_from: first day, in the site's time zone.
-        valid_to: last day; None: until another begins.
-        source: where the prices stand.
-        demand_per_kw: price per kW and month of the highest mean power over 15 minutes; None: peaks are not charged.
-    """
-
-    id: str
-    currency: str
-    default: Decimal
-    bands: tuple[Band, ...]
-    valid_from: date
-    valid_to: date | None
-    source: str
-    demand_per_kw: Decimal | None = None
+    id: str = Field(pattern=NAME, description="name of the contract, unique within the site")
+    currency: Currency = Field(description="ISO 4217, such as EUR")
+    default_per_kwh: Exact = Field(
+        ge=-1000,
+        le=1000,
+        description="price per kWh at times without an entry in prices; without taxes on sales such as VAT, as all prices here",
+    )
+    prices: tuple[HourlyPrice, ...] = Field(
+        (), max_length=64, description="prices by time of use; the first matching entry applies"
+    )
+    demand_per_kw: Exact | None = Field(
+        None, gt=0, le=1e6, description="price per kW and month of the highest mean power over 15 minutes; empty: not charged"
+    )
+    valid_from: Day = Field(description="first day, in the site's time zone")
+    valid_to: Day | None = Field(
+        None, description="last day, inclusive; by default the tariff is valid until the next one begins"
+    )
+    source: str = Field(
+        min_length=1, max_length=200, description="source of the prices: a contract, a web page of the supplier"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +136,7 @@ class Cost:
     demand: tuple[DemandCharge, ...] | None = ()
 
 
-def quarter_span(text: str) -> WeeklyHours:
-    """A span of the week that cells can follow.
-
-    Raises:
-        ValueError: as `parse_span`, or it begins or ends on no quarter of an hour.
-    """
-    span = parse_span(text)
-    for minute in (span.start_min, span.end_min):
-        if minute % _QUARTER_MIN:
-            raise ValueError(
-                f"{minute // 60:02d}:{minute % 60:02d}: expected a quarter of an hour, because energy is recorded by quarters"
-            )
-    return span
-
-
-def price_at(tariffs: Iterable[TariffPrices], start_ns: int, zone: ZoneInfo) -> tuple[TariffPrices, Decimal] | None:
+def price_at(tariffs: Iterable[Tariff], start_ns: int, zone: ZoneInfo) -> tuple[Tariff, Decimal] | None:
     """The tariff that is valid at the start of a cell, and its price per kWh then; None: no tariff is valid."""
     local = datetime.fromtimestamp(start_ns // NS_PER_S, zone)
     day, weekday, minute = local.date(), local.weekday(), local.hour * 60 + local.minute
@@ -125,14 +146,14 @@ def price_at(tariffs: Iterable[TariffPrices], start_ns: int, zone: ZoneInfo) -> 
     return None
 
 
-def _price(tariff: TariffPrices, weekday: int, minute: int) -> Decimal:
-    for band in tariff.bands:
+def _price(tariff: Tariff, weekday: int, minute: int) -> Decimal:
+    for band in tariff.prices:
         if any(span.holds(weekday, minute) for span in band.spans):
             return band.per_kwh
-    return tariff.default
+    return tariff.default_per_kwh
 
 
-def cost(cells: Mapping[int, int], tariffs: Sequence[TariffPrices], zone: ZoneInfo) -> Cost:
+def cost(cells: Mapping[int, int], tariffs: Sequence[Tariff], zone: ZoneInfo) -> Cost:
     """What the energy of cells cost.
 
     Args:
@@ -158,7 +179,7 @@ def cost(cells: Mapping[int, int], tariffs: Sequence[TariffPrices], zone: ZoneIn
 
 
 def demand_charges(
-    cells: Mapping[int, int], tariffs: Sequence[TariffPrices], zone: ZoneInfo, start_ns: int, end_ns: int
+    cells: Mapping[int, int], tariffs: Sequence[Tariff], zone: ZoneInfo, start_ns: int, end_ns: int
 ) -> tuple[DemandCharge, ...]:
     """Return the charge for each calendar month's highest cell, where the tariff that is valid then has a demand price.
 
@@ -195,7 +216,7 @@ def demand_charges(
 
 
 def invoiced_demand(
-    invoices: Iterable[InvoicedEnergy], tariffs: Sequence[TariffPrices], zone: ZoneInfo, start_ns: int, end_ns: int
+    invoices: Iterable[InvoicedEnergy], tariffs: Sequence[Tariff], zone: ZoneInfo, start_ns: int, end_ns: int
 ) -> tuple[DemandCharge, ...] | None:
     """Return the charge for the peak that each invoice of a period states; None if a tariff charges one that is not stated.
 
@@ -220,7 +241,7 @@ def invoiced_demand(
     return tuple(charges)
 
 
-def refuse_overlap(tariffs: Sequence[TariffPrices]) -> None:
+def refuse_overlap(tariffs: Sequence[Tariff]) -> None:
     """Check that at most one tariff is valid on a day.
 
     Raises:
@@ -239,6 +260,14 @@ def refuse_overlap(tariffs: Sequence[TariffPrices]) -> None:
             )
 
 
-def midnight_ns(day: date, zone: ZoneInfo) -> int:
-    """The UTC ns at which a day begins in a time zone: at the first instant of it, where midnight itself is skipped."""
-    return int(datetime.combine(day, time(), zone).timestamp()) * NS_PER_S
+def ended(priced: Sequence[Tariff]) -> list[Tariff]:
+    """The tariffs by the day they begin, each without an end ended by the next."""
+    ordered = sorted(priced, key=lambda t: t.valid_from)
+    lots = []
+    for index, each in enumerate(ordered):
+        following = ordered[index + 1].valid_from if index + 1 < len(ordered) else None
+        if each.valid_to is None and following is not None and following > each.valid_from:
+            lots.append(each.model_copy(update={"valid_to": following - timedelta(days=1)}))
+        else:
+            lots.append(each)
+    return lots

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
-from energy_agent.site.config.invoices import (
+from reports.inputs.invoices import (
     ElectricityInvoice,
     RegisterReading,
     credit_positions,

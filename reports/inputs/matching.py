@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Final
 
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH, split_integer
-from energy_agent.site.building.market import MarketBoundary
+from reports.inputs.market import MarketBoundary
 
 HOUR_NS: Final = 3600 * NS_PER_S
 CERTIFICATE_UJ: Final = 1000 * UJ_PER_KWH

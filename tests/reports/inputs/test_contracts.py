@@ -14,16 +14,17 @@ from energy_agent.config.section import Section
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import EmissionBoundary
-from energy_agent.site.building.beneficiaries import Beneficiaries
-from energy_agent.site.building.contracts import Technology
-from energy_agent.site.config.contracts import Contract, TariffConfig, ended, refuse_unsound
+from reports.inputs.beneficiaries import Beneficiaries
+from reports.inputs.contracts import Contract, refuse_unsound
+from reports.inputs.matching import Technology
+from reports.inputs.tariffs import Tariff, ended
 
 
 class Site(Section):
     """What a site's file will hold of these."""
 
     contracts: tuple[Contract, ...] = Field((), description="contracts")
-    tariffs: tuple[TariffConfig, ...] = Field((), description="tariffs")
+    tariffs: tuple[Tariff, ...] = Field((), description="tariffs")
 
 
 def contract(text: str = "", **change: object) -> Contract:
@@ -33,7 +34,7 @@ def contract(text: str = "", **change: object) -> Contract:
     return parse_as(Site, f"contracts:\n- {lines[2:]}".encode(), "site.yaml").contracts[0]
 
 
-def tariff(text: str = "", **change: object) -> TariffConfig:
+def tariff(text: str = "", **change: object) -> Tariff:
     fields = {"id": "t", "currency": "EUR", "default_per_kwh": 0.1, "valid_from": "2026-01-01", "source": "invoice"} | change
     lines = "".join(f"  {k}: {v}\n" for k, v in fields.items() if v is not None) + text
     return parse_as(Site, f"tariffs:\n- {lines[2:]}".encode(), "site.yaml").tariffs[0]
@@ -266,8 +267,12 @@ def test_a_plant_may_be_older_than_any_contract(day: str) -> None:
 
 
 def test_a_tariff_is_as_written() -> None:
-    found = tariff('  prices:\n  - {times: ["Mon-Fri 08:00-20:00", "Sat 08:00-12:00"], per_kwh: 0.3127}\n').tariff
-    assert (found.default, found.bands[0].per_kwh, len(found.bands[0].spans)) == (Decimal("0.1"), Decimal("0.3127"), 2)
+    found = tariff('  prices:\n  - {times: ["Mon-Fri 08:00-20:00", "Sat 08:00-12:00"], per_kwh: 0.3127}\n')
+    assert (found.default_per_kwh, found.prices[0].per_kwh, len(found.prices[0].spans)) == (
+        Decimal("0.1"),
+        Decimal("0.3127"),
+        2,
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.site.building.invoices import InvoicedEnergy, ReadEnergy, invoiced_in, metering_points, read_in, spread
+from reports.inputs.invoices import InvoicedEnergy, ReadEnergy, invoiced_in, metering_points, read_in, spread
 
 KWH = 3_600_000_000_000
 DAY = 86_400 * 10**9

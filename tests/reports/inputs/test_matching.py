@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.units import UJ_PER_KWH
-from energy_agent.site.building.contracts import (  # fmt: skip
+from reports.inputs.matching import (  # fmt: skip
     ContractCoverage,
     InstrumentKind,
     Lot,
