@@ -20,7 +20,7 @@ KINDS = {
     "grid-source.md": ("energy_agent.site.grid.sources",),
     "sharing-rule.md": ("energy_agent.metering.sharing.policies",),
     "report.md": ("reports.figures.measures", "reports.page.sections"),
-    "dashboard-row.md": ("dashboards.boards.dvfs.rows",),
+    "dashboard-row.md": ("dashboards.boards.dvfs",),
     "doctor-check.md": ("wattlens.doctor.checks",),
     "subcommand.md": ("wattlens.cli",),
 }
@@ -52,7 +52,7 @@ def test_every_folder_of_parts_has_its_page():
     parts = [p.parent if p.name == "__init__.py" else p for p in files if re.search(r"^SPEC\b", p.read_text(), re.M)]
     folders = {str(part.parent.relative_to(ROOT)).replace("/", ".") for part in parts}
     # Each dashboard has a folder of rows; one page is for all of them.
-    folders = {re.sub(r"^dashboards\.boards\.\w+\.rows$", "dashboards.boards.dvfs.rows", folder) for folder in folders}
+    folders = {re.sub(r"^dashboards\.boards\.\w+$", "dashboards.boards.dvfs", folder) for folder in folders}
     assert folders == {folder for folders in KINDS.values() for folder in folders}
 
 

@@ -6,17 +6,10 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from dashboards import classic
-from dashboards.boards.dvfs import board as dvfs
-from dashboards.boards.facility import board as facility
-from dashboards.boards.fleet import board as fleet
-from dashboards.boards.gpu import board as gpu
-from dashboards.boards.inference import board as inference
-from dashboards.boards.stack import board as stack
-from dashboards.boards.training import board as training
+from dashboards.boards.catalogue import build_dashboards
 from dashboards.build import grafana_alerts, reference
-from dashboards.dashboard import Dashboard
 from dashboards.lint import exclusions, lint
+from dashboards.lint.queries import Json, panels, selected_values
 from dashboards.rules import alerts, rules
 from dashboards.rules import files as rule_files
 from dashboards.rules import otlp as otlp_rules
@@ -27,27 +20,14 @@ _NAME = re.compile(r"\b(?:[a-z_]+:)?wattlens_[a-z0-9_:]+\b")
 _SUBSTITUTES = {"$__rate_interval": "1m", "$__range": "1h", "$__interval": "1m"}
 
 
-def all_dashboards() -> tuple[Dashboard, ...]:
-    """Every dashboard."""
-    return (
-        fleet.board(),
-        gpu.board(),
-        inference.board(),
-        training.board(),
-        dvfs.board(),
-        facility.board(),
-        stack.board(),
-    )
-
-
 def artefacts() -> dict[str, str]:
     """Path from the repository's root -> content of each built file."""
-    return dict(_build_dashboards())
+    return dict(_build())
 
 
 @cache
-def _build_dashboards() -> dict[str, str]:
-    files = {f"dashboards/grafana/{board.uid}.json": classic.to_json(board) for board in all_dashboards()}
+def _build() -> dict[str, str]:
+    files = {f"dashboards/grafana/{uid}.json": text for uid, text in build_dashboards().items()}
     files |= rule_files.artefacts()
     files[grafana_alerts.PATH] = rule_files.to_yaml(grafana_alerts.content(), "dashboards/rules/alerts.py")
     files["docs/metrics.md"] = reference.to_markdown()
@@ -76,12 +56,13 @@ def build(root: Path, *, otlp: bool = False, runbooks: str = "") -> list[Path]:
 
 def check(root: Path) -> list[str]:
     """Errors in the files under `root`, one line each that starts with the file name."""
-    return [*_stale(root), *_queries(), *_lint()]
+    return [*_stale(root), *_queries(), *lint.problems([*_dashboards().values()], exclusions.EXCLUSIONS)]
 
 
-def _lint() -> Iterator[str]:
-    built = [json.loads(content) for name, content in artefacts().items() if name.endswith(".json")]
-    yield from lint.problems(built, exclusions.EXCLUSIONS)
+@cache
+def _dashboards() -> dict[str, Json]:
+    """Path of every built dashboard -> its content."""
+    return {name: json.loads(content) for name, content in _build().items() if name.endswith(".json")}
 
 
 def _stale(root: Path) -> Iterator[str]:
@@ -118,17 +99,17 @@ def _queries() -> Iterator[str]:
 
 def expressions() -> Iterator[tuple[str, str]]:
     """(where it stands, PromQL) of every query and rule, and the selectors that variables hang on."""
-    for dashboard in all_dashboards():
-        where = f"dashboards/grafana/{dashboard.uid}.json"
-        for variable in dashboard.variables:
-            if variable.anchor:
-                yield f"{where}: variable {variable.name}", variable.anchor
-        for annotation in dashboard.annotations:
-            if annotation.expr:
-                yield f"{where}: annotation {annotation.name!r}", annotation.expr
-        for panel in dashboard.panels():
-            for query in panel.queries:
-                yield f"{where}: panel {panel.title!r}", query.expr
+    for where, dashboard in _dashboards().items():
+        for variable in dashboard["templating"]["list"]:
+            if variable["type"] == "query":
+                selector = variable["query"].removeprefix("label_values(").rpartition(",")[0]
+                yield f"{where}: variable {variable['name']}", selector
+        for annotation in dashboard["annotations"].get("list", ()):
+            if "expr" in annotation:
+                yield f"{where}: annotation {annotation['name']!r}", annotation["expr"]
+        for panel in panels(dashboard):
+            for target in panel["targets"]:
+                yield f"{where}: panel {panel['title']!r}", target["expr"]
     for group in rules.groups():
         for rule in group.rules:
             yield f"{rule_files.RULES}: rule {rule.record}", rule.expr
@@ -144,9 +125,7 @@ def substituted(expr: str, values: dict[str, str] = _SUBSTITUTES) -> str:
 
 @cache
 def _choices() -> dict[str, str]:
-    return {
-        f"${v.name}": next(iter(v.values.values())) for dashboard in all_dashboards() for v in dashboard.variables if v.values
-    }
+    return {f"${name}": value for dashboard in _dashboards().values() for name, value in selected_values(dashboard).items()}
 
 
 def syntax_error(expr: str) -> str:

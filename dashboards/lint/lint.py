@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from dashboards import classic
 from dashboards.lint import queries
 from dashboards.lint.queries import Found, Json, panels
+from dashboards.panels import units
 
 _FIXED_AFFIX = re.compile(r"(suffix|prefix|currency):\S.*")
 
@@ -70,7 +70,7 @@ def unique_titles(dashboard: Json) -> Found:
 
 def panel_units(dashboard: Json) -> Found:
     """Units are ids that Grafana knows; `suffix:` takes no space, as Grafana puts one in."""
-    known = classic.units()
+    known = units()
     for panel in panels(dashboard):
         config = panel["fieldConfig"]
         named = [config["defaults"]["unit"]] if "unit" in config["defaults"] else []

@@ -19,7 +19,6 @@ from dashboards.rules.model import (
     PUE,
     PUE_ERROR,
     STEP,
-    STEP_S,
     TOKEN_RATE,
     WINDOW,
     RecordingRule,
@@ -63,11 +62,6 @@ GPU_UNSEEN: Final = "uuid:wattlens_gpu_energy_gap_bound_joules_total"
 _FLEET: Final = ("cluster", "job", "site")
 _HELD_ON: Final = "on (cluster, job, instance, workload)"
 _J_PER_KWH: Final = 3_600_000
-
-
-def integral(selector: str, window: str) -> str:
-    """Integral of a recorded rate over a window; missing samples add nothing."""
-    return f"(sum_over_time({selector}[{window}]) * {STEP_S})"
 
 
 def fleet_groups() -> tuple[RuleGroup, ...]:

@@ -1,13 +1,10 @@
 """What each panel is expected to show on the stack: data or none, finite, within its bounds, with the labels that it names."""
 
-import json
 import math
 import re
 from collections.abc import Iterator
 
-from dashboards import classic
-from dashboards.dashboard import Dashboard, Panel, PanelQuery
-from dashboards.lint.queries import panels
+from tests.dashboards.boards import Board, BoardPanel, PanelQuery
 from tests.dashboards.stores import Scene, templates
 
 LOST_GPUS = r"gpu_absent_info\{[^}]*field=\"device\""
@@ -35,13 +32,13 @@ EDGE = 0.25
 """As much of a rate over such short windows may lie at their edges, as a share."""
 
 
-def excused(scene: Scene, panel: Panel, query: PanelQuery) -> bool:
+def excused(scene: Scene, panel: BoardPanel, query: PanelQuery) -> bool:
     """Whether a query may be empty; then it has to be."""
     early = any(name in query.expr and not scene.stores[0].instant(name, scene.at) for name in EARLY)
     return early or any(re.search(pattern, f"{panel.title}|{query.legend}|{query.expr}") for pattern in EMPTY)
 
 
-def empty(scene: Scene, panel: Panel, query: PanelQuery) -> list[str]:
+def empty(scene: Scene, panel: BoardPanel, query: PanelQuery) -> list[str]:
     """What is wrong with whether it has data."""
     none, faults = excused(scene, panel, query), []
     for store in scene.stores:
@@ -50,20 +47,19 @@ def empty(scene: Scene, panel: Panel, query: PanelQuery) -> list[str]:
     return faults
 
 
-def unlinked(scene: Scene, panel: Panel) -> list[str]:
+def unlinked(scene: Scene, panel: BoardPanel) -> list[str]:
     """Labels that the links of a panel take and no query of it has in all its series."""
-    wanted = {label for link in panel.links for label in link.choices.values()}
+    wanted = {label for _, choices in panel.links for label in choices.values()}
     answers = [scene.panel_series(scene.stores[0], panel, query) for query in panel.queries]
     good = any(all(wanted <= {k for k, v in series.labels.items() if v} for series in found) for found in answers)
     return [] if good else [f"{panel.title}: links take {wanted}"]
 
 
-def misplaced(scene: Scene, board: Dashboard) -> Iterator[str]:
+def misplaced(scene: Scene, board: Board) -> Iterator[str]:
     """Columns of tables that nobody has given a place."""
-    for shown in panels(json.loads(classic.to_json(board))):
-        if shown["type"] == "table":
-            panel = next(each for each in board.panels() if each.title == shown["title"])
-            (options,) = (t["options"] for t in shown["transformations"] if t["id"] == "organize")
+    for panel in board.panels:
+        if panel.kind == "table":
+            (options,) = (t["options"] for t in panel.json["transformations"] if t["id"] == "organize")
             placed = options["indexByName"].keys() | {name for name, out in options["excludeByName"].items() if out}
             columns = {
                 name for query in panel.queries for series in scene.now(scene.stores[0], query) for name in series.labels
@@ -72,13 +68,13 @@ def misplaced(scene: Scene, board: Dashboard) -> Iterator[str]:
                 yield f"{panel.title}: columns without a place: {columns - placed}"
 
 
-def has_state(panel: Panel, value: float) -> bool:
+def has_state(panel: BoardPanel, value: float) -> bool:
     """Whether the panel has a word for the value."""
     named = {float(known.rstrip("+")): known.endswith("+") for known in panel.states}
     return value in named or any(value >= least for least, more in named.items() if more)
 
 
-def wrong(scene: Scene, panel: Panel, query: PanelQuery) -> Iterator[str]:
+def wrong(scene: Scene, panel: BoardPanel, query: PanelQuery) -> Iterator[str]:
     """What is wrong with what a query gives for its panel."""
     wanted, edge = templates(query.legend), EDGE if "rate(" in query.expr else 0
     for store in scene.stores:
@@ -91,7 +87,7 @@ def wrong(scene: Scene, panel: Panel, query: PanelQuery) -> Iterator[str]:
             low, high = min(series.values), max(series.values)
             if low < _bound(panel.minimum, -1) or high > _bound(panel.maximum, 1) * (1 + edge):
                 yield f"{where}: {low} to {high}, beyond {panel.minimum} to {panel.maximum}"
-            if panel.kind == "states" and not all(has_state(panel, value) for value in series.values):
+            if panel.kind == "state-timeline" and not all(has_state(panel, value) for value in series.values):
                 yield f"{where}: a value without a word: {set(series.values)}"
             # Grafana writes the name of a label that is not there.
             missing = {label for label in wanted if not series.labels.get(label)}

@@ -3,10 +3,10 @@
 import time
 from dataclasses import dataclass
 
-from dashboards.build.build import all_dashboards
+from tests.dashboards.boards import boards, queries
 from tests.dashboards.plant_truth import PlantTruth
 from tests.dashboards.stack import WINDOW_S, Stack
-from tests.dashboards.stores import RATE_S, Scene, Series, Store, queries
+from tests.dashboards.stores import RATE_S, Scene, Series, Store
 from tests.support import eventually
 
 TARGETS = 3  # agent, site, Prometheus itself
@@ -38,7 +38,7 @@ class Live:
             return len(last) == 2 * TARGETS and min(last) > at + UNORDERED_S
 
         eventually(is_scraped)
-        return Scene(at, self.stores, choices).ask(queries(all_dashboards()))
+        return Scene(at, self.stores, choices).ask(queries(boards()))
 
     def page(self) -> str:
         """Return the agent's `/metrics` response, or "" while the agent does not serve one."""

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from dashboards.build.build import all_dashboards, substituted
+from dashboards.build.build import substituted
 from dashboards.rules import rules
 from tests.support import at_modifier, need_program
 
@@ -28,14 +28,6 @@ def named(name: str, *labels: Labels) -> str:
 def rising(per_s: float, steps: int = 80, *, begin: float = 0) -> str:
     """A counter that gains so much a second."""
     return f"{begin}+{per_s * STEP_S}x{steps}"
-
-
-def query(uid: str, title: str, legend: str) -> str:
-    """The query of a panel, the beginning of whose title and legend are given."""
-    (board,) = [board for board in all_dashboards() if board.uid == uid]
-    found = [q.expr for p in board.panels() if p.title.startswith(title) for q in p.queries if q.legend == legend]
-    assert len(found) == 1, (title, legend, len(found))
-    return found[0]
 
 
 def promtool(home: Path, given: Mapping[str, str], wanted: Iterable[Asked], more: Iterable[Rule] = ()) -> str:

@@ -6,15 +6,15 @@ import re
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from dashboards.build.build import substituted
-from dashboards.dashboard import Dashboard, Panel, PanelQuery
 from dashboards.rules import model
 from tests.dashboards.bench import RULES_S
+from tests.dashboards.boards import BoardPanel, PanelQuery
 
 RATE_S, RANGE_S, STEP_S = 8, 20, 2
 """Durations that Grafana puts into queries, and the step of a graph."""
@@ -97,7 +97,7 @@ class Scene:
     ranges: dict[tuple[str, str], list[Series]] = field(default_factory=dict)
     refused: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def ask(self, queries: Iterable[tuple[Panel, PanelQuery]]) -> "Scene":
+    def ask(self, queries: Iterable[tuple[BoardPanel, PanelQuery]]) -> "Scene":
         """Fill in the answers."""
         kinds = {query.expr: panel.kind for panel, query in queries}
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -110,7 +110,7 @@ class Scene:
                 (store.name, expr): pool.submit(store.range, expr, self.at, **self.choices)
                 for store in self.stores
                 for expr, kind in kinds.items()
-                if kind in ("timeseries", "states")
+                if kind in ("timeseries", "state-timeline")
             }
         self.instants = {key: self._answer(key, answer) for key, answer in now.items()}
         self.ranges = {key: self._answer(key, answer) for key, answer in drawn.items()}
@@ -127,14 +127,9 @@ class Scene:
         """What is there at the instant."""
         return self.instants[store.name, query.expr]
 
-    def panel_series(self, store: Store, panel: Panel, query: PanelQuery) -> list[Series]:
+    def panel_series(self, store: Store, panel: BoardPanel, query: PanelQuery) -> list[Series]:
         """What the panel draws: the chosen time, or the instant."""
         return self.ranges.get((store.name, query.expr), self.now(store, query))
-
-
-def queries(boards: Iterable[Dashboard]) -> Iterator[tuple[Panel, PanelQuery]]:
-    """Every query with the panel that has it."""
-    return ((panel, query) for board in boards for panel in board.panels() for query in panel.queries)
 
 
 def templates(legend: str) -> set[str]:

@@ -6,23 +6,22 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from dashboards.build.build import all_dashboards, artefacts, build, check, expressions, substituted, syntax_error
-from dashboards.dashboard import Panel, recorded, series
-from dashboards.lint.queries import open_rows, panels
+from dashboards.build.build import artefacts, build, check, expressions, substituted, syntax_error
+from dashboards.lint.queries import panels
+from dashboards.promql.selectors import recorded, series
 from dashboards.rules import alerts, fleet, pue, runs, steering
 from energy_agent.core.catalogue.node import CATALOGUE
 from energy_agent.core.meters.facility import Position
 from energy_agent.site import windows
+from tests.dashboards.boards import BoardPanel, boards, panel
 from tests.support import need_module, need_program, promtool_with
 from wattlens.cli import main
 
 ROOT = Path(__file__).parents[2]
-PANELS = [panel for board in all_dashboards() for panel in board.panels()]
 SELECTED = re.compile(r"([\w:]+)\{([^{}]*)\}")
 OF_CLUSTER = {
     "ALERTS",  # some are of a model or a site, and have no job
@@ -37,10 +36,6 @@ APPEARED = re.compile(r"(wattlens_\w+(?:\{[^}]*\})?) unless \1 offset")  # what 
 def _build_tools() -> None:
     need_module("grafana_foundation_sdk")
     need_module("promql_parser")
-
-
-def dashboard() -> Any:
-    return json.loads(artefacts()["dashboards/grafana/wattlens-gpu.json"])
 
 
 def test_committed_files_are_fresh_and_known() -> None:
@@ -105,28 +100,20 @@ def test_a_name_outside_the_catalogue_cannot_be_used() -> None:
         series("gpu_watts")
 
 
-def test_every_query_parses() -> None:
-    assert [(where, syntax_error(expr)) for where, expr in expressions() if syntax_error(expr)] == []
-
-
 def test_a_broken_query_is_told() -> None:
     assert syntax_error('rate(x{a=~"$gpu"}[$__rate_interval])') == ""
     assert syntax_error("sum(rate(x[5m])") != ""
 
 
-def test_panels_are_explained_and_bounded() -> None:
-    for panel in PANELS:
-        assert panel.title
-        _explained_and_bounded(panel)
-
-
-def _explained_and_bounded(panel: Panel) -> None:
-    assert panel.description.endswith("."), panel.title
-    assert panel.unit, panel.title
-    assert panel.no_value, panel.title
-    if panel.unit == "percentunit":
+@pytest.mark.parametrize("panel", [panel for board in boards() for panel in board.panels], ids=lambda panel: panel.title)
+def test_a_panel_is_explained_and_bounded(panel: BoardPanel) -> None:
+    assert panel.title
+    assert panel.json["description"].endswith("."), panel.title
+    assert panel.json["fieldConfig"]["defaults"]["noValue"], panel.title
+    assert all(query.unit for query in panel.queries), panel.title
+    if panel.json["fieldConfig"]["defaults"].get("unit") == "percentunit":
         assert (panel.minimum, panel.maximum) == (0, 1)
-    if panel.kind == "states":
+    if panel.kind == "state-timeline":
         assert panel.states
     assert panel.queries, panel.title
     assert all(q.legend for q in panel.queries), panel.title
@@ -166,46 +153,40 @@ def test_counters_are_only_shown_as_rates_increases_or_counts_of_failures() -> N
 
 
 def test_classic_schema_loads_anywhere() -> None:
-    it = dashboard()
+    it = next(board.json for board in boards() if board.uid == "wattlens-gpu")
     assert (it["uid"], it["editable"], it["schemaVersion"]) == ("wattlens-gpu", False, 42)
     source, *variables = it["templating"]["list"]
     assert (source["type"], source["query"], source.get("current")) == ("datasource", "prometheus", None)
     assert [v["name"] for v in variables] == ["cluster", "job", "instance", "gpu", "workload"]
     assert all(v["query"].startswith("label_values(wattlens_") and v["allValue"] == ".*" for v in variables)
-    for panel in panels(it):
-        assert panel["datasource"]["uid"] == "${datasource}"
-        assert all(t["datasource"]["uid"] == "${datasource}" for t in panel["targets"])
+    for shown in panels(it):
+        assert all(each["datasource"]["uid"] == "${datasource}" for each in (shown, *shown["targets"]))
 
 
 def test_graphs_of_what_is_recorded_or_of_a_whole_fleet_ask_for_a_point_a_minute_and_the_others_for_every_scrape() -> None:
-    found = {
-        panel["title"]: panel.get("interval")
-        for name, content in artefacts().items() if name.endswith(("wattlens-inference.json", "wattlens-gpu.json"))
-        for panel in panels(json.loads(content))
-    }  # fmt: skip
-    assert found["Time to first token, 10 slowest"] == "1m"
-    assert found["Tokens per second"] == "1m"
-    assert {found["Tokens/s"], found["Power and limit, top 16"]} == {None}
+    graphs = [("inference", "Time to first token, 10"), ("inference", "Tokens per second"), ("inference", "Tokens/s")]
+    steps = [panel(uid, title).json.get("interval") for uid, title in (*graphs, ("gpu", "Power and limit, top 16"))]
+    assert steps == ["1m", "1m", None, None]
 
 
 def test_links_lead_to_boards_and_choices_that_are_there() -> None:
-    variables = {board.uid: {v.name for v in board.variables} for board in all_dashboards()}
-    for board in all_dashboards():
-        for panel in board.panels():
-            for link in panel.links:
-                assert link.choices.keys() <= variables[link.uid], (panel.title, link.title)
+    variables = {board.uid: board.choices.keys() for board in boards()}
+    for board in boards():
+        for shown in board.panels:
+            for uid, choices in shown.links:
+                assert choices.keys() <= variables[uid], (shown.title, uid)
 
 
 def test_panels_fill_the_grid_without_overlap() -> None:
     taken: set[tuple[int, int]] = set()
-    opened = open_rows(dashboard())["panels"]
-    for panel in opened:
-        at = panel["gridPos"]
+    opened = next(board.json for board in boards() if board.uid == "wattlens-gpu")["panels"]
+    for shown in opened:
+        at = shown["gridPos"]
         cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
         assert at["x"] + at["w"] <= 24
-        assert not cells & taken, panel["title"]
+        assert not cells & taken, shown["title"]
         taken |= cells
-    ids = [panel["id"] for panel in opened]
+    ids = [shown["id"] for shown in opened]
     assert len(set(ids)) == len(ids)
 
 

@@ -8,7 +8,8 @@ import pytest
 from dashboards.rules import alerts
 from dashboards.rules.model import WORKLOAD_POWER, joules_per_token
 from dashboards.rules.runs import ENERGY, GPU_TIME
-from tests.dashboards.promtool import AT, Asked, Labels, named, promtool, query, rising
+from tests.dashboards.boards import query
+from tests.dashboards.promtool import AT, STEP_S, Asked, Labels, named, promtool, rising
 
 pytestmark = pytest.mark.prometheus
 
@@ -201,35 +202,26 @@ def test_clusters_with_nodes_and_groups_of_the_same_names_are_kept_apart(tmp_pat
     assert promtool(tmp_path, given, asked) == ""
 
 
-def test_a_pod_whose_name_is_known_late_keeps_its_power_and_loses_no_more_than_a_scrape_of_energy(tmp_path: Path) -> None:
+def test_a_pod_whose_name_is_known_late_keeps_power_and_recorded_counters_and_loses_one_scrape_of_energy(
+    tmp_path: Path,
+) -> None:
     """100 W all the time; after five minutes the series has namespace and pod, and goes on where the other one ended."""
-    late = {"namespace": "research", "pod": "train-0"}
-    at, of = {"instance": "a"}, {"workload": "pod-1", "uuid": "u", "state": "active", "method": "counter"}
-    given = {
-        named("workload_energy_joules_total", at, of): f"{rising(100, 20)} stale",
-        named("workload_energy_joules_total", at, late, of): f"_x21 {rising(100, 59, begin=31_500)}",
-        named("gpu_up", at, {"gpu": "0", "uuid": "u"}): "1x80",
-    }
+    at, late = {"instance": "a", "workload": "pod-1"}, {"namespace": "research", "pod": "train-0"}
+    given = {named("gpu_up", {"instance": "a", "gpu": "0", "uuid": "u"}): "1x80"}
+    counters = (("energy_joules", 100, {"uuid": "u", "method": "counter"}), ("gpu_seconds", 1, {}))
+    for name, per_s, labels in counters:
+        given |= {
+            named(f"workload_{name}_total", at, labels, {"state": "active"}): f"{rising(per_s, 20)} stale",
+            named(f"workload_{name}_total", at, late, labels, {"state": "active"}): (
+                f"_x21 {rising(per_s, 59, begin=21 * STEP_S * per_s)}"
+            ),
+        }
     counter, scrape_j = "wattlens_workload_energy_joules_total", 1_500
     power = f'sum({WORKLOAD_POWER}{{boundary="gpu",energy="active_idle"}})'
     asked: list[Asked] = [
         (f"sum by (namespace, pod) (rate({counter}[1m]))", 900, [(late, 100)]),
         (f"abs(sum(increase({counter}[10m])) - 60000) <= bool {scrape_j}", 600, [({}, 1)]),
         (f"abs({power} - 100) <= bool 5", 480, [({}, 1)]),
-    ]
-    assert promtool(tmp_path, given, asked) == ""
-
-
-def test_recorded_counters_of_a_pod_whose_name_is_known_late_lose_nothing(tmp_path: Path) -> None:
-    at, late = {"instance": "a", "workload": "pod-1"}, {"namespace": "research", "pod": "train-0"}
-    energy, gpu_time = {"uuid": "u", "state": "active", "method": "counter"}, {"state": "active"}
-    given = {
-        named("workload_energy_joules_total", at, energy): f"{rising(100, 20)} stale",
-        named("workload_energy_joules_total", at, late, energy): f"_x21 {rising(100, 59, begin=31_500)}",
-        named("workload_gpu_seconds_total", at, gpu_time): f"{rising(1, 20)} stale",
-        named("workload_gpu_seconds_total", at, late, gpu_time): f"_x21 {rising(1, 59, begin=315)}",
-    }
-    asked: list[Asked] = [
         (f"increase({ENERGY}[10m])", 900, [({**AT, **at, "uuid": "u"}, 60_000)]),
         (f"increase({GPU_TIME}[10m])", 900, [({**AT, **at}, 600)]),
     ]

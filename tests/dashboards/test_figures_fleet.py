@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.dashboards.promtool import Asked, named, promtool, query, rising
+from tests.dashboards.boards import query
+from tests.dashboards.promtool import Asked, named, promtool, rising
 
 pytestmark = pytest.mark.prometheus
 

@@ -5,8 +5,8 @@ from typing import Final
 
 import pytest
 
-from dashboards.build.build import all_dashboards
-from tests.dashboards.promtool import AT, Asked, named, promtool, query, rising
+from tests.dashboards.boards import boards, query
+from tests.dashboards.promtool import AT, Asked, named, promtool, rising
 
 pytestmark = pytest.mark.prometheus
 
@@ -128,7 +128,8 @@ def test_a_decision_that_was_made_once_is_marked_and_what_holds_is_not(tmp_path:
         named("dvfs_decisions_total", where, holds): rising(1),
         named("dvfs_decisions_total", where, often): f"_x50 {rising(1, 30, begin=1)}",
     }
-    (marks,) = [a.expr for b in all_dashboards() for a in b.annotations if b.uid == "wattlens-dvfs" and a.expr]
+    (steering,) = [board.json for board in boards() if board.uid == "wattlens-dvfs"]
+    (marks,) = [each["expr"] for each in steering["annotations"]["list"] if "expr" in each]
     mark, begun = ({**AT, "instance": "a", **each} for each in (once, often))
     wanted: list[Asked] = [
         (marks, 585, []),

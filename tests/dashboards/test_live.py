@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from dashboards.build.build import all_dashboards
-from dashboards.dashboard import Panel, PanelQuery
 from dashboards.rules.model import BANDS, PUE, PUE_ERROR, WORKLOAD_POWER, joules_per_token
 from dashboards.rules.rules import groups
 from tests.dashboards.bench import GONE, PACE, RATE_S, Bench, each_settles, playing_fleet, scraping, settles
+from tests.dashboards.boards import BoardPanel, PanelQuery, boards, panel, queries, query
 from tests.snapshots import CHAT_ACTIVE_UJ, CHAT_IDLE_UJ, CHAT_TOKENS, GAIN_RATIO, POWER_W, STEP_S, Player, uuid
 from tests.support import eventually
 
@@ -30,7 +29,7 @@ NEVER_ON_A_HEALTHY_NODE = {
     "failing GPUs",
     "GPUs without support",
 }
-QUERIES = [(panel, query) for board in all_dashboards() for panel in board.panels() for query in panel.queries]
+QUERIES = tuple(queries(boards()))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +44,7 @@ def test_every_panel_shows_finite_numbers(bench: Bench) -> None:
     each_settles(QUERIES, lambda query: _wrong_values(bench, *query))
 
 
-def _wrong_values(bench: Bench, panel: Panel, query: PanelQuery) -> str:
+def _wrong_values(bench: Bench, panel: BoardPanel, query: PanelQuery) -> str:
     """What is wrong with the values that a panel draws, or ''."""
     if query.legend in NEVER_ON_A_HEALTHY_NODE:
         return "has values" if bench.query(query.expr) else ""
@@ -133,7 +132,6 @@ def test_joules_per_token_are_those_fed_in(bench: Bench, band: str) -> None:
 
 
 def test_energy_of_each_gpu_is_that_fed_in_and_its_band_holds_it(bench: Bench) -> None:
-    (panel,) = [p for b in all_dashboards() for p in b.panels() if p.title.startswith("Energy by GPU")]
     fed_j = POWER_W * RATE_S * PACE
     near = pytest.approx(fed_j, abs=2 * POWER_W * STEP_S + 0.02 * fed_j)
 
@@ -143,7 +141,7 @@ def test_energy_of_each_gpu_is_that_fed_in_and_its_band_holds_it(bench: Bench) -
 
     def all_held() -> bool:
         """The three queries run one after the other: a late scrape in between shifts their results."""
-        found = [{k[4]: v for k, v in bench.values(q.expr).items()} for q in panel.queries]
+        found = [{k[4]: v for k, v in bench.values(q.expr).items()} for q in panel("gpu", "Energy by GPU").queries]
         there = all(set(each) == {str(gpu) for gpu in range(GPUS)} for each in found)
         return there and all(is_within(*(each[str(gpu)] for each in found)) for gpu in range(GPUS))
 
@@ -151,10 +149,8 @@ def test_energy_of_each_gpu_is_that_fed_in_and_its_band_holds_it(bench: Bench) -
 
 
 def test_parts_of_the_energy_sum_to_the_whole(bench: Bench) -> None:
-    (panel,) = [p for b in all_dashboards() for p in b.panels() if p.title == "Energy breakdown"]
-
     def summed() -> bool:
-        parts = sum(float(s["value"][1]) for q in panel.queries for s in bench.query(q.expr))
+        parts = sum(float(s["value"][1]) for q in panel("gpu", "Energy breakdown").queries for s in bench.query(q.expr))
         return bool(parts == pytest.approx(POWER_W * GPUS, rel=0.05))
 
     eventually(summed, every=0.3)
@@ -165,8 +161,7 @@ def test_what_shadow_wants_is_shown_as_not_set(bench: Bench) -> None:
     served = GPUS - 2
 
     def states(title: str) -> dict[str, float]:
-        (panel,) = [p for b in all_dashboards() for p in b.panels() if b.uid == "wattlens-dvfs" and p.title.startswith(title)]
-        return {s["metric"]["group"]: float(s["value"][1]) for q in panel.queries for s in bench.query(q.expr)}
+        return {s["metric"]["group"]: float(s["value"][1]) for q in panel("dvfs", title).queries for s in bench.query(q.expr)}
 
     enforced = {"chat": 2, "train": 2}
     settles(lambda: (states("Mode"), states("Applied settings")), (enforced, enforced))
@@ -190,14 +185,9 @@ def test_a_lost_gpu_takes_its_series_away_and_comes_back_higher(bench: Bench) ->
     facts = {"wattlens_gpu_info", "wattlens_gpu_up", "wattlens_gpu_absent_info"}
     eventually(lambda: {s["metric"]["__name__"] for s in bench.query(there)} == facts)
     settles(lambda: bench.values("wattlens_gpu_up").get(("", "", "", "", str(LOST))), 0)
-    (panel,) = [p for b in all_dashboards() for p in b.panels() if p.title.startswith("Missing readings and reasons")]
+    missing = query("gpu", "Missing readings and reasons", "reading")
     settles(
-        lambda: [
-            (s["metric"]["field"], s["metric"]["reason"])
-            for q in panel.queries
-            if q.legend == "reading"
-            for s in bench.query(q.expr)
-        ],
+        lambda: [(s["metric"]["field"], s["metric"]["reason"]) for s in bench.query(missing)],
         [("device", "GPU_IS_LOST")],
     )
     # `train` ran on it, so its energy is not known; `chat` did not

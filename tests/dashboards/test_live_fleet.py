@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from dashboards.build.build import all_dashboards
-from dashboards.dashboard import Panel
 from energy_agent.core.snapshot import Snapshot
 from tests.dashboards.bench import GONE, NODE, PACE, SETTLED_S, Bench, playing_fleet, scraping, settles, settles_among_others
+from tests.dashboards.boards import panel
 from tests.site_player import BASIS, SILENCE, SILENT, TOO_SHORT, ZONE
 from tests.snapshots import EXTRA_UJ, SAVED_UJ, STEP_S, Player
 from tests.support import eventually
@@ -47,14 +46,6 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         yield Bench(player, url, PACE)
 
 
-def panel(uid: str, title: str) -> Panel:
-    """The panel of a board with this title, or whose title begins so."""
-    (board,) = [board for board in all_dashboards() if board.uid == f"wattlens-{uid}"]
-    named = [p for p in board.panels() if p.title == title] or [p for p in board.panels() if p.title.startswith(title)]
-    (found,) = named
-    return found
-
-
 def panel_values(bench: Bench, uid: str, title: str, *labels: str) -> dict[str, dict[tuple[str, ...], float]]:
     """Of each query of a panel: values by some labels."""
     return {
@@ -65,25 +56,29 @@ def panel_values(bench: Bench, uid: str, title: str, *labels: str) -> dict[str, 
     }
 
 
+def values_settle(bench: Bench, uid: str, title: str, wanted: Mapping[str, object], *labels: str) -> None:
+    """The values of these queries of a panel, by some labels, come to be the wanted ones."""
+    settles_among_others(lambda: panel_values(bench, uid, title, *labels), wanted)
+
+
 def figures(bench: Bench, uid: str, title: str) -> dict[str, float]:
     """Of each query of a panel of single figures: its value."""
     return {legend: value for legend, values in panel_values(bench, uid, title).items() for value in values.values()}
 
 
-def near(wanted: Mapping[str, float], relative: float) -> dict[str, object]:
-    """Each value with its tolerance."""
-    return {key: pytest.approx(value, rel=relative, abs=1e-9) for key, value in wanted.items()}
+def figures_settle(bench: Bench, uid: str, title: str, wanted: Mapping[str, float], relative: float = 0) -> None:
+    """These figures of a panel come to be near the wanted ones."""
+    near = {key: pytest.approx(value, rel=relative, abs=1e-9) for key, value in wanted.items()}
+    settles_among_others(lambda: figures(bench, uid, title), near)
 
 
 def test_power_of_the_fleet_and_of_its_facility(bench: Bench) -> None:
-    settles_among_others(lambda: figures(bench, "fleet", "GPUs"), {"responsive": GPUS, "known": GPUS})
-    settles_among_others(lambda: figures(bench, "fleet", "Power"), near({"GPUs": GPU_W, "non-GPU": HOST_W}, 0.05))
+    figures_settle(bench, "fleet", "GPUs", {"responsive": GPUS, "known": GPUS})
+    figures_settle(bench, "fleet", "Power", {"GPUs": GPU_W, "non-GPU": HOST_W}, 0.05)
     it, error = GPU_W + HOST_W, GPU_ERROR_W + HOST_ERROR_W
     wanted = {"estimate": it * 1.5, "at least": (it - error) * 1.375, "at most": (it + error) * 1.625}
-    settles_among_others(lambda: figures(bench, "fleet", "Facility power"), near(wanted, 0.05))
-    settles_among_others(
-        lambda: figures(bench, "fleet", "Carbon per hour ("), near({k: watts / 1000 * 360 for k, watts in wanted.items()}, 0.05)
-    )
+    figures_settle(bench, "fleet", "Facility power", wanted, 0.05)
+    figures_settle(bench, "fleet", "Carbon per hour (", {k: watts / 1000 * 360 for k, watts in wanted.items()}, 0.05)
 
 
 def test_parts_of_the_power_sum_to_what_nodes_draw(bench: Bench) -> None:
@@ -94,55 +89,56 @@ def test_parts_of_the_power_sum_to_what_nodes_draw(bench: Bench) -> None:
         "unattributed": 0,
     }
     wanted["non-GPU, where metered"] = HOST_W
-    settles_among_others(lambda: figures(bench, "fleet", "Power breakdown"), near(wanted, 0.05))
+    figures_settle(bench, "fleet", "Power breakdown", wanted, 0.05)
 
 
 def test_energy_of_the_chosen_time_has_its_band(bench: Bench) -> None:
     fed_j, node_j = GPU_W * CHOSEN_S, (GPU_W + HOST_W) * CHOSEN_S
     error_j, node_error_j = 0.05 * fed_j + 2 * GPUS * 70, (GPU_ERROR_W + HOST_ERROR_W) * CHOSEN_S
     wanted = {"estimate": fed_j, "at least": fed_j - error_j, "at most": fed_j + error_j}
-    settles_among_others(lambda: figures(bench, "fleet", "GPU energy"), near(wanted, 0.03))
+    figures_settle(bench, "fleet", "GPU energy", wanted, 0.03)
     wanted = {"estimate": node_j, "at least": node_j - node_error_j, "at most": node_j + node_error_j}
-    settles_among_others(lambda: figures(bench, "gpu", "Node energy"), near(wanted, 0.1))
+    figures_settle(bench, "gpu", "Node energy", wanted, 0.1)
 
 
 def test_idle_share_cost_and_joules_a_token(bench: Bench) -> None:
-    settles_among_others(
-        lambda: figures(bench, "fleet", "Idle share"), near({"unallocated": 0.25, "allocated, idle": 0.1}, 0.02)
-    )
+    figures_settle(bench, "fleet", "Idle share", {"unallocated": 0.25, "allocated, idle": 0.1}, 0.02)
     cost = (GPU_W + HOST_W) * CHOSEN_S / 3.6e6 * PRICE
-    settles_among_others(lambda: figures(bench, "fleet", "Cost"), near({"nodes": cost, "with overhead": 1.5 * cost}, 0.2))
+    figures_settle(bench, "fleet", "Cost", {"nodes": cost, "with overhead": 1.5 * cost}, 0.2)
     per_token = {"estimate": 0.625, "at least": 0.59375, "at most": 0.65625}
-    settles_among_others(lambda: figures(bench, "fleet", "Energy per 1,000 generated tokens"), near(per_token, 0.01))
+    figures_settle(bench, "fleet", "Energy per 1,000 generated tokens", per_token, 0.01)
     carbon = (GPU_W + HOST_W) * 1.5 * CHOSEN_S / 3.6e6 * 360
-    settles_among_others(lambda: figures(bench, "fleet", "Carbon (estimate)"), near({"estimate": carbon}, 0.2))
+    figures_settle(bench, "fleet", "Carbon (estimate)", {"estimate": carbon}, 0.2)
 
 
 def test_savings_are_the_difference(bench: Bench) -> None:
     steered = GPUS - 1  # all but the one that nobody holds
     saved_w, lost_w = (steered * uj / 1e6 / STEP_S for uj in (SAVED_UJ, -EXTRA_UJ))
     wanted = {"saved": saved_w * CHOSEN_S, "lost": lost_w * CHOSEN_S, "net": (saved_w - lost_w) * CHOSEN_S}
-    settles_among_others(lambda: figures(bench, "fleet", "DVFS saving"), near(wanted, 0.1))
+    figures_settle(bench, "fleet", "DVFS saving", wanted, 0.1)
 
 
 def test_who_uses_and_who_wastes_most(bench: Bench) -> None:
     science, none, model = ("science",), ("(none)",), ("llama-70b",)
     energy = {science: 1200 * CHOSEN_S, none: 600 * CHOSEN_S}
-    settles_among_others(
-        lambda: panel_values(bench, "fleet", "Top 10 teams by energy", "team"),
+    values_settle(
+        bench,
+        "fleet",
+        "Top 10 teams by energy",
         {
             "energy": pytest.approx(energy, rel=0.2),
             "at least": pytest.approx({team: 0.95 * joules for team, joules in energy.items()}, rel=0.2),
             "at most": pytest.approx({team: 1.05 * joules for team, joules in energy.items()}, rel=0.2),
             "idle share": pytest.approx({science: 0.1, none: 0.2}, rel=0.02),
         },
+        "team",
     )
     wanted = {"Wh": pytest.approx({model: 0.625}, rel=0.01), "tokens": pytest.approx({model: 960 * CHOSEN_S}, rel=0.2)}
-    settles_among_others(lambda: panel_values(bench, "fleet", "Top 10 models by energy per", "model"), wanted)
+    values_settle(bench, "fleet", "Top 10 models by energy per", wanted, "model")
     worst = {"share": pytest.approx({(NODE,): 0.35}, rel=0.02)}
-    settles_among_others(lambda: panel_values(bench, "fleet", "Top 10 nodes by idle energy", "instance"), worst)
+    values_settle(bench, "fleet", "Top 10 nodes by idle energy", worst, "instance")
     idle = {"share": pytest.approx({("science", "research"): 0.1, ("(none)", "serving"): 0.2}, rel=0.02)}
-    settles_among_others(lambda: panel_values(bench, "fleet", "Top 10 teams and namespaces", "team", "namespace"), idle)
+    values_settle(bench, "fleet", "Top 10 teams and namespaces", idle, "team", "namespace")
 
 
 def test_pue_says_what_it_is(bench: Bench) -> None:
@@ -162,7 +158,7 @@ def test_pue_says_what_it_is(bench: Bench) -> None:
 
     def states() -> dict[tuple[str, ...], str]:
         (values,) = panel_values(bench, "facility", "PUE basis", "site", "category").values()
-        return {key: texts[f"{value:.0f}"][0] for key, value in values.items()}
+        return {key: texts[f"{value:.0f}"] for key, value in values.items()}
 
     settles(
         states,
@@ -184,10 +180,7 @@ def test_the_tree_of_meters_counts_nothing_twice(bench: Bench) -> None:
         [pytest.approx({(part,): watts for part, watts in parts_w.items()})],
     )
     shares = {(part,): watts / 7600 for part, watts in parts_w.items()}
-    settles_among_others(
-        lambda: panel_values(bench, "facility", "Energy by part", "part"),
-        {"share": pytest.approx(shares, rel=0.02)},
-    )
+    values_settle(bench, "facility", "Energy by part", {"share": pytest.approx(shares, rel=0.02)}, "part")
 
     def silent() -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
         tree = panel_values(bench, "facility", "Meter tree", "meter", "role")
@@ -213,16 +206,14 @@ def test_a_repair_is_named_in_words(bench: Bench) -> None:
 def test_the_ledgers_against_the_meters(bench: Bench) -> None:
     it, nodes = 5200, GPU_W + HOST_W
     wanted = {"IT meters": {("here",): it}, "nodes": pytest.approx({("here",): nodes}, rel=0.05)}
-    settles_among_others(lambda: panel_values(bench, "facility", "Node ledgers", "site"), wanted)
-    settles_among_others(lambda: figures(bench, "facility", "Share of IT"), near({"share": 100 * nodes / it}, 0.05))
+    values_settle(bench, "facility", "Node ledgers", wanted, "site")
+    figures_settle(bench, "facility", "Share of IT", {"share": 100 * nodes / it}, 0.05)
     carbon = {"{{site}}: {{zone}}, {{basis}}": pytest.approx({("here", ZONE, BASIS): 7200 * 0.36}, rel=0.05)}
-    settles_among_others(
-        lambda: panel_values(bench, "facility", "Carbon per hour, site meters", "site", "zone", "basis"), carbon
-    )
+    values_settle(bench, "facility", "Carbon per hour, site meters", carbon, "site", "zone", "basis")
 
 
 def test_the_stack_tells_what_is_wrong(bench: Bench) -> None:
-    settles_among_others(lambda: figures(bench, "stack", "Agents and sites"), {"scraped": 3, "known": 4})
+    figures_settle(bench, "stack", "Agents and sites", {"scraped": 3, "known": 4})
     settles(lambda: list(panel_values(bench, "stack", "Targets not scraped", "instance").values()), [{(GONE,): 0}])
     down = {("tokens", "connection refused"), (f"facility:{SILENT}", SILENCE)}
     eventually(lambda: down <= set(panel_values(bench, "stack", "Sources down, first", "source", "reason")["down"]))
@@ -233,9 +224,7 @@ def test_the_stack_tells_what_is_wrong(bench: Bench) -> None:
         {"rejected configurations": 0, "journals not writable": 0, "sources down": 3},
     )
     cores = {(NODE,): 0.008, ("here",): 0.002, ("there",): 0.002}  # 5 ms and 3 ms per second; 2 ms
-    settles_among_others(
-        lambda: panel_values(bench, "stack", "CPU time by node", "instance"), {"{{instance}}": pytest.approx(cores, rel=0.1)}
-    )
+    values_settle(bench, "stack", "CPU time by node", {"{{instance}}": pytest.approx(cores, rel=0.1)}, "instance")
     settles(
         lambda: list(panel_values(bench, "stack", "Unsupported readings", "field", "reason").values()),
         [{("memory_c", "NOT_SUPPORTED"): GPUS}],
@@ -248,9 +237,7 @@ def test_a_lost_gpu_is_told_as_a_failure(bench: Bench) -> None:
     """Last in this file: it takes a GPU away from the module's bench."""
     bench.player.lost = {LOST}
     lost = {(NODE, str(LOST), "GPU_IS_LOST"): 1}
-    settles_among_others(
-        lambda: panel_values(bench, "fleet", "Unresponsive GPUs", "instance", "gpu", "reason"), {"GPU lost": lost}
-    )
-    settles_among_others(lambda: figures(bench, "fleet", "GPUs"), {"responsive": GPUS - 1, "known": GPUS})
+    values_settle(bench, "fleet", "Unresponsive GPUs", {"GPU lost": lost}, "instance", "gpu", "reason")
+    figures_settle(bench, "fleet", "GPUs", {"responsive": GPUS - 1, "known": GPUS})
     failing = {"failing GPUs": {("device", "GPU_IS_LOST"): 1}}
     settles(lambda: panel_values(bench, "stack", "Failed readings", "field", "reason"), failing)

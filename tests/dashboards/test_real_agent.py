@@ -13,10 +13,10 @@ from statistics import fmean
 
 import pytest
 
-from dashboards.build.build import all_dashboards
-from dashboards.dashboard import Dashboard, PanelQuery
 from dashboards.rules.model import joules_per_token
 from tests.dashboards import stack as of
+from tests.dashboards.boards import Board, boards, queries
+from tests.dashboards.boards import query as panel_query
 from tests.dashboards.expectations import (
     EARLY,
     EDGE,
@@ -30,13 +30,13 @@ from tests.dashboards.expectations import (
 )
 from tests.dashboards.live import Live
 from tests.dashboards.plant_truth import watching
-from tests.dashboards.stores import RANGE_S, Scene, Store, queries
+from tests.dashboards.stores import RANGE_S, Scene, Store
 from tests.support import eventually, need_module
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.peer, pytest.mark.timeout(600)]
 
 LOST = of.NOTEBOOK_GPU
-BOARDS = [pytest.param(board, id=board.uid) for board in all_dashboards()]
+BOARDS = [pytest.param(board, id=board.uid) for board in boards()]
 
 
 TOLD_OF_LOST = r"gpu_(up|info|absent_info)|source_|ALERTS|\$__range"
@@ -68,7 +68,7 @@ def healthy(live: Live) -> Scene:
     end = time.monotonic() + 120
     while True:
         scene = live.scene()
-        if time.monotonic() > end or not any(empty(scene, panel, query) for panel, query in queries(all_dashboards())):
+        if time.monotonic() > end or not any(empty(scene, panel, query) for panel, query in queries(boards())):
             return scene
 
 
@@ -95,34 +95,32 @@ def down(live: Live, troubled: Scene) -> Scene:
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_every_query_has_data_for_its_panel(healthy: Scene, board: Dashboard) -> None:
+def test_every_query_has_data_for_its_panel(healthy: Scene, board: Board) -> None:
     faults = [fault for panel, query in queries([board]) for each in (empty, wrong) for fault in each(healthy, panel, query)]
-    faults += [fault for panel in board.panels() for fault in unlinked(healthy, panel)]
+    faults += [fault for panel in board.panels for fault in unlinked(healthy, panel)]
     assert not faults, "\n".join(faults)
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_every_column_of_a_table_has_its_place(healthy: Scene, board: Dashboard) -> None:
+def test_every_column_of_a_table_has_its_place(healthy: Scene, board: Board) -> None:
     assert list(misplaced(healthy, board)) == []
 
 
 def test_every_exception_is_needed() -> None:
-    asked = [f"{panel.title}|{query.legend}|{query.expr}" for panel, query in queries(all_dashboards())]
+    asked = [f"{panel.title}|{query.legend}|{query.expr}" for panel, query in queries(boards())]
     assert [pattern for pattern in (*EMPTY, *EARLY) if not any(re.search(pattern, each) for each in asked)] == []
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_what_there_is_to_choose_is_what_there_is(live: Live, healthy: Scene, board: Dashboard) -> None:
+def test_what_there_is_to_choose_is_what_there_is(live: Live, healthy: Scene, board: Board) -> None:
     there = of.choices(live.stack, board.uid)
     for store in healthy.stores:
-        for variable in board.variables:
-            if variable.anchor:
-                offered = store.label_values(variable.of or variable.name, variable.anchor, healthy.at)
-                assert offered == there[variable.name], variable.anchor
+        for name, (selector, label) in board.choices.items():
+            assert store.label_values(label, selector, healthy.at) == there[name], selector
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_both_stores_say_the_same(healthy: Scene, board: Dashboard) -> None:
+def test_both_stores_say_the_same(healthy: Scene, board: Board) -> None:
     """Readings are the same; rates as near as their edges let them: VictoriaMetrics takes in the sample before the window."""
     faults = []
     for panel, query in queries([board]):
@@ -165,13 +163,13 @@ def test_the_figures_are_the_plants(live: Live, healthy: Scene, store: int) -> N
         assert _near(healthy, on, uid, title, RANGE_S, partial(truth.joules, gpus=gpus)), (uid, title)
     # The band of a ratio is of the sensors alone, and a window of seconds has edges that one of minutes has not.
     _near(healthy, on, "wattlens-inference", "Energy per generated token", of.WINDOW_S, per_token)
-    power = f"avg_over_time(({_query('wattlens-fleet', 'Power', 'GPUs').expr})[{RANGE_S}s:1s])"
+    power = f"avg_over_time(({panel_query('fleet', 'Power', 'GPUs')})[{RANGE_S}s:1s])"
     mean_w = truth.joules(healthy.at - RANGE_S, healthy.at, range(of.GPUS)) / RANGE_S
     assert on.instant(power, healthy.at)[0].last == pytest.approx(mean_w, rel=0.15)
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_a_lost_gpu_is_gone_and_the_others_stay(healthy: Scene, troubled: Scene, board: Dashboard) -> None:
+def test_a_lost_gpu_is_gone_and_the_others_stay(healthy: Scene, troubled: Scene, board: Board) -> None:
     faults = []
     for panel, query in queries([board]):
         for store in troubled.stores:
@@ -185,16 +183,16 @@ def test_a_lost_gpu_is_gone_and_the_others_stay(healthy: Scene, troubled: Scene,
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_without_tokens_there_are_no_joules_a_token(live: Live, healthy: Scene, troubled: Scene, board: Dashboard) -> None:
+def test_without_tokens_there_are_no_joules_a_token(live: Live, healthy: Scene, troubled: Scene, board: Board) -> None:
     chat = {name: next(iter(of.choices(live.stack, "wattlens-inference")[name])) for name in ("workload", "model")}
-    of_tokens = [(p, q) for p, q in queries([board]) if "J/token" in (q.unit or p.unit) or "joules_per_token" in q.expr]
-    for _, query in of_tokens:
+    of_tokens = [q for _, q in queries([board]) if "J/token" in q.unit or "joules_per_token" in q.expr]
+    for query in of_tokens:
         for store in troubled.stores:
             for series in troubled.now(store, query):
                 assert series.last > 0, query.expr
                 mine = [label for label, value in chat.items() if series.labels.get(label) == value]
                 assert not mine or re.search(TOLD_OVER_TIME, query.expr), (store.name, query.expr, dict(series.labels))
-    shown = (s for _, q in of_tokens for s in healthy.now(healthy.stores[0], q))
+    shown = (s for q in of_tokens for s in healthy.now(healthy.stores[0], q))
     if any(series.labels.get("workload") == chat["workload"] for series in shown):
         told = [s.labels for _, q in queries([board]) for s in troubled.now(troubled.stores[0], q)]
         reasons = {t["reason"] for t in told if "reason" in t and t.get("source", "").endswith(chat["workload"])}
@@ -204,12 +202,10 @@ def test_without_tokens_there_are_no_joules_a_token(live: Live, healthy: Scene, 
 def test_a_lost_gpu_is_told_with_its_reason(troubled: Scene) -> None:
     for store in troubled.stores:
         for how, count in (("sum", of.GPUS - 1), ("count", of.GPUS)):
-            counted = [q for _, q in queries(all_dashboards()) if re.fullmatch(how + r"\(wattlens_gpu_up\{[^}]*\}\)", q.expr)]
+            counted = [q for _, q in queries(boards()) if re.fullmatch(how + r"\(wattlens_gpu_up\{[^}]*\}\)", q.expr)]
             assert counted
             assert {series.last for query in counted for series in troubled.now(store, query)} == {count}
-        told = [
-            s.labels for _, q in queries(all_dashboards()) for s in troubled.now(store, q) if s.labels.get("gpu") == str(LOST)
-        ]
+        told = [s.labels for _, q in queries(boards()) for s in troubled.now(store, q) if s.labels.get("gpu") == str(LOST)]
         assert any(labels.get("reason", "").startswith("GPU_IS_LOST") for labels in told)
 
 
@@ -226,7 +222,7 @@ def test_no_joules_of_the_node_are_less_than_those_of_its_gpus(healthy: Scene, t
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_without_the_agent_nothing_of_its_node_is_shown(healthy: Scene, down: Scene, board: Dashboard) -> None:
+def test_without_the_agent_nothing_of_its_node_is_shown(healthy: Scene, down: Scene, board: Board) -> None:
     faults = []
     for panel, query in queries([board]):
         for store in down.stores:
@@ -242,22 +238,17 @@ def test_without_the_agent_nothing_of_its_node_is_shown(healthy: Scene, down: Sc
 
 def test_what_shows_trouble_shows_it(troubled: Scene, down: Scene) -> None:
     for scene, trouble in ((troubled, LOST_GPUS), (down, NOT_SCRAPED)):
-        asked = [query for _, query in queries(all_dashboards()) if re.search(trouble, query.expr)]
+        asked = [query for _, query in queries(boards()) if re.search(trouble, query.expr)]
         assert asked
         for store in scene.stores:
             for query in asked:
                 (series,) = scene.now(store, query)
                 assert series.labels["instance"] == of.NODE
     for store in troubled.stores:
-        alerts = {s.labels.get("alertname") for _, q in queries(all_dashboards()) for s in troubled.now(store, q)}
+        alerts = {s.labels.get("alertname") for _, q in queries(boards()) for s in troubled.now(store, q)}
         assert {"WattlensGpuLost", "WattlensSourceDown"} <= alerts
 
 
-def _query(uid: str, title: str, legend: str) -> PanelQuery:
-    (board,) = (b for b in all_dashboards() if b.uid == uid)
-    return next(q for p, q in queries([board]) if p.title == title and q.legend == legend)
-
-
 def _figure(store: Store, at: float, uid: str, title: str, legend: str) -> float:
-    (series,) = store.instant(_query(uid, title, legend).expr, at)
+    (series,) = store.instant(panel_query(uid, title, legend), at)
     return series.last

@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
+from tests.dashboards.boards import boards
 from tests.dashboards.render.browser import LAPTOP, WALL, View, draw_views
-from tests.dashboards.render.committed import committed
 from tests.dashboards.render.feed import as_fed, feeding
 from tests.dashboards.render.nodes import EVERYTHING, MANY_GPUS, ONE_GPU
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(1800)]
 
-BOARDS = {board["uid"]: as_fed(board) for board in committed()}
+BOARDS = {board.uid: as_fed(board.json) for board in boards()}
 WARM_S, SPAN_S, EARLIER_S = 10, 60, 15
 SPAN = (f"now-{SPAN_S}s", "now")
 LONG_AGO = ("now-3h", "now-2h")

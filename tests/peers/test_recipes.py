@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dashboards.build.build import all_dashboards
+from dashboards.build.shipped import load_dashboards
 from dashboards.rules import rules
 from deploy import manifests
 from energy_agent.core.catalogue.node import CATALOGUE
@@ -166,7 +166,7 @@ def queries():
 
 def test_every_query_is_accepted_and_names_known_metrics(prometheus):
     known = {signal.metric for signal in CATALOGUE} | {rule.record for group in rules.groups() for rule in group.rules}
-    assert all_dashboards()
+    assert load_dashboards()
     for expr in queries():
         assert set(re.findall(r"\b(?:[a-z_]+:)?wattlens_[a-z0-9_:]+\b", expr)) <= known
         assert query(prometheus, expr)["status"] == "success", expr
@@ -253,7 +253,7 @@ def test_helms_record_of_a_release_with_dashboards_fits_a_secret(server):
     found = server.kubectl(
         "--namespace", "wattlens", "get", "configmaps", "--selector", "grafana_dashboard=1", "--output", "name"
     )
-    assert len(found.split()) == len(all_dashboards())
+    assert len(found.split()) == len(load_dashboards())
     # Without Helm: the annotation in which kubectl keeps each object has a limit of 256 KiB.
     rendered = manifests.template(helm, "--show-only", "templates/monitoring/dashboards.yaml", "--set", values)
     server.kubectl("apply", "--filename", "-", stdin=rendered)

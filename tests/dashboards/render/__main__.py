@@ -7,8 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.dashboards.boards import boards as all_boards
 from tests.dashboards.render.browser import LAPTOP, WALL, View, draw_views
-from tests.dashboards.render.committed import committed
 from tests.dashboards.render.nodes import EIGHT_GPUS, EVERYTHING, MANY_GPUS, ONE_GPU
 
 NODES = {"all": "", "everything": EVERYTHING, "one": ONE_GPU, "eight": EIGHT_GPUS, "many": MANY_GPUS}
@@ -31,7 +31,7 @@ def _arguments(given: list[str]) -> argparse.Namespace:
 def main(given: list[str]) -> int:
     """Draw, say what is wrong; exit code 1 where a panel has an error or the browser complains."""
     asked = _arguments(given)
-    boards = committed()
+    boards = [board.json for board in all_boards()]
     views = [
         View(
             board["uid"],

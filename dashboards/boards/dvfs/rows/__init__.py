@@ -1,1 +1,0 @@
-"""Rows of the DVFS dashboard: one file each, with a SPEC."""

@@ -1,1 +1,0 @@
-"""Rows of the facility dashboard: one file each, with a SPEC."""

@@ -1,1 +1,0 @@
-"""Rows of the fleet dashboard: one file each, with a SPEC."""

@@ -1,1 +1,0 @@
-"""Rows of the GPU dashboard: one file each, with a SPEC."""

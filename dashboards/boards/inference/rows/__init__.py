@@ -1,1 +1,0 @@
-"""Rows of the inference dashboard: one file each, with a SPEC."""

@@ -1,1 +1,0 @@
-"""Rows of the stack dashboard: one file each, with a SPEC."""

@@ -1,1 +1,0 @@
-"""Rows of the training dashboard: one file each, with a SPEC."""
