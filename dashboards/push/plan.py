@@ -38,14 +38,14 @@ class GrafanaDashboard:
     """A dashboard in Grafana.
 
     Args:
-        board: as the server has it.
+        content: as the server has it.
         version: its number.
         folder_uid: '' at the root.
         folder: title of its folder.
         from_file: provisioned from a file on the server, and locked.
         message: of its latest version; None: the history cannot be read.
         author: who saved it last, if known.
-        newer: stored in Grafana's dashboard schema v2, which its `/api` does not return; `board` is then empty.
+        newer: stored in Grafana's dashboard schema v2, which its `/api` does not return; `content` is then empty.
     """
 
     content: Mapping[str, Any]

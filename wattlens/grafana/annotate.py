@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from wattlens.grafana.client import Grafana
-from wattlens.grafana.connection import GrafanaError
+from wattlens.grafana.client import Grafana, GrafanaError
 from wattlens.grafana.events import ID, TAG, PlannedAnnotation
 from wattlens.grafana.push_plan import Progress
 
@@ -43,7 +42,9 @@ def annotate(
                 continue
             done.created += 1
             if not dry:
-                grafana.add_annotation(event.begin_ms, event.end_ms, event.all_tags, event.text)
+                times = {"time": event.begin_ms, "timeEnd": event.end_ms}
+                body = {**times, "tags": event.all_tags, "text": event.text}
+                grafana.send("create annotations", "POST", "/annotations", body)
     return done
 
 
@@ -54,7 +55,8 @@ def _fetch_event_tags(grafana: Grafana, begin_ms: int, end_ms: int) -> set[str]:
         if not todo:
             return known
         first_ms, last_ms = todo.pop()
-        annotations = grafana.annotations(first_ms, last_ms, TAG, _LIMIT)
+        period = {"from": first_ms, "to": last_ms}
+        annotations = grafana.objects("read annotations", "/annotations", **period, tags=TAG, limit=_LIMIT)
         if len(annotations) >= _LIMIT and last_ms <= first_ms:
             break
         if len(annotations) >= _LIMIT:

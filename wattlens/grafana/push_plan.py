@@ -4,17 +4,18 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import quote
 
 from dashboards.push.alert_rules import STAMP, rule
 from dashboards.push.content import read_mark
 from dashboards.push.plan import GrafanaDashboard, ObjectChange, plan_board, plan_rule, plan_source
 from dashboards.rules.alerts import Alert
 from energy_agent.core.errors import WattlensError
-from wattlens.grafana.client import Grafana
-from wattlens.grafana.connection import GrafanaError, one_line
+from wattlens.grafana.client import Grafana, GrafanaError, one_line
 
 UID_LIMIT: Final = 40
 OTHERS_MAX: Final = 200
+RULES: Final = "/v1/provisioning/alert-rules"
 _NOT_ACCEPTABLE: Final = 406  # what Grafana 12 says where a dashboard is stored in schema v2; Grafana 13 converts it
 Progress = Callable[[int, int], None]
 
@@ -25,7 +26,7 @@ class PushRequest:
 
     Args:
         folder: title of a folder at the root.
-        boards: dashboards by uid.
+        dashboards: by uid.
         alerts: to be Grafana-managed rules; None: leave alerts alone.
         source_uid: the Prometheus data source that alert rules ask.
         prometheus_url: where that source is to find Prometheus; None: it has to be there, and is used as it is.
@@ -111,14 +112,16 @@ def folder_uid(title: str) -> str:
 def read_dashboard(grafana: Grafana, uid: str) -> GrafanaDashboard | None:
     """Read a dashboard and its history from Grafana."""
     try:
-        full = grafana.dashboard(uid)
+        full = grafana.find("read dashboards", f"/dashboards/uid/{uid}")
     except GrafanaError as error:
         if error.status == _NOT_ACCEPTABLE:
             return GrafanaDashboard({}, 0, "", "", newer=True)
         raise
     if full is None:
         return None
-    board, meta = full["dashboard"], full["meta"]
+    board, meta = full.get("dashboard"), full.get("meta")
+    if not isinstance(board, dict) or not isinstance(meta, dict):
+        raise grafana.foreign_error()
     version = meta.get("version", board.get("version", 0))
     return GrafanaDashboard(
         board,
@@ -126,24 +129,40 @@ def read_dashboard(grafana: Grafana, uid: str) -> GrafanaDashboard | None:
         str(meta.get("folderUid") or ""),
         str(meta.get("folderTitle") or ""),
         meta.get("provisioned") is True,
-        grafana.latest_message(uid),
+        read_message(grafana, uid),
         str(meta.get("updatedBy") or ""),
     )
 
 
+def read_message(grafana: Grafana, uid: str) -> str | None:
+    """Read the message of a dashboard's latest version; None if it has none or this token may not read the history."""
+    try:
+        reply = grafana.request("read a history", "GET", f"/dashboards/uid/{quote(uid, safe='')}/versions?limit=1")
+    except GrafanaError as error:
+        if error.status in (403, 404):
+            return None
+        raise
+    versions = reply.get("versions") if isinstance(reply, dict) else reply  # a plain list before Grafana 11
+    if not isinstance(versions, list):
+        raise grafana.foreign_error()
+    message = versions[0].get("message") if versions and isinstance(versions[0], dict) else ""
+    return message if isinstance(message, str) else ""
+
+
 def _folder(grafana: Grafana, title: str) -> dict[str, Any] | None:
     """By the uid that a push gives it, else by its title: people and files make folders too."""
-    folder = grafana.folder(folder_uid(title))
+    folder = grafana.find("read folders", f"/folders/{folder_uid(title)}")
     if folder is not None and isinstance(folder.get("uid"), str) and isinstance(folder.get("title"), str):
         return folder
-    named = [f for f in grafana.folders() if f.get("title") == title and isinstance(f.get("uid"), str)]
+    folders = grafana.pages("read folders", "/folders")
+    named = [f for f in folders if f.get("title") == title and isinstance(f.get("uid"), str)]
     if len(named) > 1:
         raise WattlensError(f"{grafana.url}: has {len(named)} folders called {title}; choose another with --folder")
     return named[0] if named else None
 
 
 def _look_at_source(grafana: Grafana, request: PushRequest, result: PushPlan) -> None:
-    result.source = grafana.source(request.source_uid)
+    result.source = grafana.find("read data sources", f"/datasources/uid/{request.source_uid}")
     try:
         change = plan_source(request.source_uid, request.source_name, request.prometheus_url, result.source)
     except LookupError as error:
@@ -156,7 +175,7 @@ def _look_at_source(grafana: Grafana, request: PushRequest, result: PushPlan) ->
 
 def _look_at_rules(grafana: Grafana, request: PushRequest, result: PushPlan) -> None:
     assert request.alerts is not None
-    there = {str(each.get("uid")): each for each in grafana.rules()}
+    there = {str(each.get("uid")): each for each in grafana.objects("read alert rules", RULES)}
     for alert in request.alerts:
         built = rule(alert, result.folder_uid, request.source_uid)
         result.built_rules[alert.name] = built
@@ -170,11 +189,14 @@ def _look_at_rules(grafana: Grafana, request: PushRequest, result: PushPlan) -> 
 
 
 def _note_former_dashboards(grafana: Grafana, request: PushRequest, result: PushPlan) -> None:
-    others = sorted({*grafana.dashboards_in(result.folder_uid)} - {*request.dashboards})
+    inside = result.folder_uid
+    hits = grafana.pages("search", "/search", folderUIDs=inside, type="dash-db")
+    uids = {hit["uid"] for hit in hits if isinstance(hit.get("uid"), str) and hit.get("folderUid", inside) == inside}
+    others = sorted(uids - {*request.dashboards})
     if len(others) > OTHERS_MAX:
         result.notes.append(
             f"the folder has {len(others)} dashboards that are not part of the build; only {OTHERS_MAX} were compared"
         )
     for uid in others[:OTHERS_MAX]:
-        if read_mark(grafana.latest_message(uid) or "") is not None:
+        if read_mark(read_message(grafana, uid) or "") is not None:
             result.notes.append(f"dashboard {uid} is no longer part of the build; delete it in Grafana if you do not need it")

@@ -31,12 +31,8 @@ class AlertRules:
                 return _READ, lambda _: (200, list(self.rules.values()))
             case "POST", ["v1", "provisioning", "alert-rules"]:
                 return _WRITE, self._add
-            case "GET", ["v1", "provisioning", "alert-rules", uid]:
-                return _READ, lambda _: (200, self._rule(uid))
             case "PUT", ["v1", "provisioning", "alert-rules", uid]:
                 return _WRITE, self._update(uid)
-            case "DELETE", ["v1", "provisioning", "alert-rules", uid]:
-                return _WRITE, self._delete(uid)
         return None
 
     def edit(self, uid: str, **changes: Any) -> None:
@@ -76,16 +72,6 @@ class AlertRules:
                 raise RefusedError(409, f"cannot change provenance from '{stored}' to '{given}'")
             self.rules[uid] = self._stored(body, uid, now["id"], given)
             return 200, self.rules[uid]
-
-        return act
-
-    def _delete(self, uid: str) -> Act:
-        def act(asked: Asked) -> tuple[int, Any]:
-            stored, given = self._rule(uid).get("provenance", ""), _provenance(asked)
-            if stored not in (given, ""):
-                raise RefusedError(409, f"cannot delete with provided provenance '{given}', needs '{stored}'")
-            del self.rules[uid]
-            return 204, ""
 
         return act
 

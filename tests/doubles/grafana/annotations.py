@@ -2,11 +2,10 @@
 
 from typing import Any, Final
 
-from tests.doubles.grafana.api import Act, Asked, Needed, RefusedError, Route
+from tests.doubles.grafana.api import Asked, Needed, RefusedError, Route
 
 _READ: Final = Needed("Viewer", "annotations:read")
 _CREATE: Final = Needed("Editor", "annotations:create")
-_WRITE: Final = Needed("Editor", "annotations:write")
 
 
 class Annotations:
@@ -22,10 +21,6 @@ class Annotations:
                 return _READ, self._find
             case "POST", ["annotations"]:
                 return _CREATE, self._add
-            case "PUT" | "PATCH", ["annotations", number] if number.isdigit():
-                return _WRITE, self._change(int(number), method == "PATCH")
-            case "DELETE", ["annotations", number] if number.isdigit():
-                return Needed("Editor", "annotations:delete"), self._delete(int(number))
         return None
 
     def _find(self, asked: Asked) -> tuple[int, Any]:
@@ -53,24 +48,3 @@ class Annotations:
             "prevState": "", "time": first, "timeEnd": last, "text": text, "tags": tags, "login": "", "data": {},
         }  # fmt: skip
         return 200, {"message": "Annotation added", "id": number}
-
-    def _change(self, number: int, partly: bool) -> Act:
-        def act(asked: Asked) -> tuple[int, Any]:
-            body = asked.object()
-            if number not in self.all:
-                raise RefusedError(404, "Annotation not found")
-            told = {
-                key: body[key] for key in ("time", "timeEnd", "text", "tags") if body.get(key) or (not partly and key in body)
-            }
-            self.all[number] |= told
-            return 200, {"message": f"Annotation {'patched' if partly else 'updated'}"}
-
-        return act
-
-    def _delete(self, number: int) -> Act:
-        def act(_: Asked) -> tuple[int, Any]:
-            if self.all.pop(number, None) is None:
-                raise RefusedError(404, "Annotation not found")
-            return 200, {"message": "Annotation deleted"}
-
-        return act

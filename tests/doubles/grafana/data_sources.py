@@ -21,8 +21,6 @@ class DataSources:
     def route(self, method: str, parts: list[str]) -> Route | None:
         """What serves a path; None: nothing here does."""
         match method, parts:
-            case "GET", ["datasources"]:
-                return _READ, lambda _: (200, [self._describe(uid) for uid in self.sources])
             case "POST", ["datasources"]:
                 return _CREATE, self._add
             case "GET", ["datasources", "uid", uid]:

@@ -135,10 +135,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Replace."""
         self._serve("PUT")
 
-    def do_PATCH(self) -> None:
-        """Change in part."""
-        self._serve("PATCH")
-
     def do_DELETE(self) -> None:
         """Delete."""
         self._serve("DELETE")
@@ -221,14 +217,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(500, {"message": "Internal server error\nsee the log"})
 
     def _json(self, status: int, body: Any) -> None:
-        self._send(status, b"" if status == 204 else json.dumps(body).encode(), "application/json; charset=UTF-8")
+        self._send(status, json.dumps(body).encode(), "application/json; charset=UTF-8")
 
     def _send(self, status: int, body: bytes, kind: str) -> None:
         try:
             self.send_response(status)
             self.send_header("Content-Type", kind)
-            if status != 204:
-                self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
         except OSError:  # the client would not wait

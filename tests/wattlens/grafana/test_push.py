@@ -317,14 +317,14 @@ def test_somebody_who_saves_while_a_push_runs_is_not_written_over(grafana, run, 
     built(older)
     run()
     built(BUILT)
-    person, looks = Person(grafana), Grafana.dashboards_in
+    person, pages = Person(grafana), Grafana.pages
 
-    def last_look(self, folder_uid):  # before the first write
-        found = looks(self, folder_uid)
-        person.save(UID, lambda board: board.update(title="Faster"))
-        return found
+    def save_before_the_first_write(self, what, *path, **query):
+        if what == "search":
+            person.save(UID, lambda board: board.update(title="Faster"))
+        return pages(self, what, *path, **query)
 
-    monkeypatch.setattr(Grafana, "dashboards_in", last_look)
+    monkeypatch.setattr(Grafana, "pages", save_before_the_first_write)
     code, out, _ = run()
     assert code == 1
     assert f"edited dashboard {UID}" in out
