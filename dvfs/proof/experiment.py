@@ -21,6 +21,7 @@ from pydantic import TypeAdapter
 from dvfs.proof.estimate import MeasuredBlock, PairSums, Verdict, estimate
 from dvfs.proof.plan import ExperimentPlan
 from dvfs.types import WorkCounters
+from energy_agent.core.curve import CumulativeCurve
 from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.core.proof import Analysis, PairedBlocks, ProofRow
 from energy_agent.core.units import NS_PER_S, split_integer
@@ -94,7 +95,7 @@ class _OpenBlock:
     is_treatment: bool
     start_ns: int
     unit: str | None = None  # of the work of the pair
-    energy: list[EnergyReading] = field(default_factory=list)
+    energy: CumulativeCurve = field(default_factory=CumulativeCurve)
     work: list[WorkReading] = field(default_factory=list)
 
     def add(self, energy: EnergyReading | None, work: WorkReading | None) -> bool:
@@ -103,11 +104,11 @@ class _OpenBlock:
             if self.unit is not None and work.unit != self.unit:
                 return False
             self.unit = work.unit
-        if energy is not None and (not self.energy or energy.t_ns > self.energy[-1].t_ns):
-            self.energy.append(energy)
+        if energy is not None and self.energy.at_ns[-1:] < [energy.t_ns]:
+            self.energy.add(energy.t_ns, energy.uj)
         if work is not None and (not self.work or work.t_ns > self.work[-1].t_ns):
             self.work.append(work)
-        return all(b.uj >= a.uj for a, b in pairwise(self.energy[-2:])) and all(
+        return all(after >= before for before, after in pairwise(self.energy.totals[-2:])) and all(
             b.work >= a.work and b.itl_us >= a.itl_us and b.itl_count >= a.itl_count for a, b in pairwise(self.work[-2:])
         )
 
@@ -367,30 +368,21 @@ def work_of(progress: WorkCounters | None) -> WorkReading | None:
 
 def _cut(block: _OpenBlock, min_ns: int) -> MeasuredBlock | str:
     """The block between its first and last work reading with a known energy, or the reason why it is not usable."""
-    cuts = [(work, uj) for work in block.work if (uj := _interpolate_uj(block.energy, work.t_ns)) is not None]
-    if len(cuts) < 2 or cuts[-1][0].t_ns - cuts[0][0].t_ns < min_ns:
+    gaps_ns = [(work, block.energy.gap_ns(work.t_ns)) for work in block.work]
+    cuts = [work for work, gap_ns in gaps_ns if gap_ns is not None and gap_ns <= _MAX_INTERPOLATION_NS]
+    if len(cuts) < 2 or cuts[-1].t_ns - cuts[0].t_ns < min_ns:
         return "no work ended in a block" if len(block.work) < 2 else "a block was not measured in whole"
-    (first, first_uj), (last, last_uj) = cuts[0], cuts[-1]
-    if last.work == first.work or last_uj == first_uj:
+    first, last = cuts[0], cuts[-1]
+    energy_uj = block.energy.at(last.t_ns) - block.energy.at(first.t_ns)
+    if last.work == first.work or not energy_uj:
         return "no work ended in a block"
     return MeasuredBlock(
-        last_uj - first_uj,
+        energy_uj,
         last.work - first.work,
         last.t_ns - first.t_ns,
         last.itl_us - first.itl_us,
         last.itl_count - first.itl_count,
     )
-
-
-def _interpolate_uj(energy: list[EnergyReading], t_ns: int) -> int | None:
-    """Energy at a time between two readings; None if the readings around it are too far apart."""
-    after = next((reading for reading in energy if reading.t_ns >= t_ns), None)
-    before = next((reading for reading in reversed(energy) if reading.t_ns <= t_ns), None)
-    if before is None or after is None or after.t_ns - before.t_ns > _MAX_INTERPOLATION_NS:
-        return None
-    if after.t_ns == before.t_ns:
-        return before.uj
-    return before.uj + (after.uj - before.uj) * (t_ns - before.t_ns) // (after.t_ns - before.t_ns)
 
 
 def _adjust(quarter_uj: Counter[str], total_uj: Counter[str], target_uj: int, covered_uj: Counter[str]) -> int:

@@ -1,14 +1,14 @@
 """A GPU's cumulative energy over the boot clock, for instants between its readings. Pure.
 
-Energy between two recorded edges is interpolated in proportion to time, in whole uJ: the same instant always has the same
-value, so that differences telescope. The GPU's owners are stored with it.
+The GPU's owners are stored with it.
 """
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
+from energy_agent.core.curve import CumulativeCurve
 from energy_agent.core.energy import Entry, State
 
 SEGMENTS_MAX: Final = 512
@@ -30,19 +30,23 @@ class CurveSegment:
     weights: Weights
 
 
-@dataclass(slots=True)
 class GpuCurve:
-    """What is known of one GPU from `start_ns` on. `before_uj` is the cumulative energy at the first segment that is kept."""
+    """What is known of one GPU from `start_ns` on."""
 
-    start_ns: int
-    before_uj: int = 0
-    energy_uj: int = 0  # cumulative, at `end_ns`
-    segments: deque[CurveSegment] = field(default_factory=deque)
+    def __init__(self, start_ns: int) -> None:
+        """Begin at an instant of the boot clock."""
+        self.segments: deque[CurveSegment] = deque()
+        self._energy = CumulativeCurve([start_ns], [0])
 
     @property
     def end_ns(self) -> int:
         """How far it is known."""
-        return self.segments[-1].end_ns if self.segments else self.start_ns
+        return self._energy.at_ns[-1]
+
+    @property
+    def energy_uj(self) -> int:
+        """Cumulative energy at `end_ns`."""
+        return self._energy.total
 
     def extend(self, end_ns: int, entries: Iterable[Entry], hole_uj: int = 0) -> None:
         """Go on to `end_ns` with what was recorded of it."""
@@ -60,28 +64,22 @@ class GpuCurve:
             weights[key] = weights.get(key, 0) + (entry.gpu_ns if entry.workload else rest_ns // unowned)
         if not weights:
             weights["", State.UNKNOWN_OWNER] = end_ns - start_ns
-        self.energy_uj += energy
+        self._energy.add(end_ns, self.energy_uj + energy)
         self.segments.append(CurveSegment(start_ns, end_ns, energy, edge, hole_uj, weights))
         if len(self.segments) > SEGMENTS_MAX:
             first, second = self.segments.popleft(), self.segments.popleft()
             self.segments.appendleft(_joined(first, second))
+            del self._energy.at_ns[1], self._energy.totals[1]
 
     def at(self, t_ns: int) -> int | None:
         """Cumulative energy at an instant; None where it is not known (any more)."""
-        if not self.start_ns <= t_ns <= self.end_ns:
-            return None
-        uj = self.before_uj
-        for segment in self.segments:
-            if t_ns < segment.end_ns:
-                return uj + segment.energy_uj * (t_ns - segment.start_ns) // (segment.end_ns - segment.start_ns)
-            uj += segment.energy_uj
-        return uj
+        return None if self._energy.gap_ns(t_ns) is None else self._energy.at(t_ns)
 
     def cut_uj(self, t_ns: int) -> int:
         """Bound of the error of `at`: where its energy fell is known at the ends of a recorded interval, but not within it."""
         for segment in self.segments:
             if segment.start_ns < t_ns < segment.end_ns:
-                before_uj = segment.energy_uj * (t_ns - segment.start_ns) // (segment.end_ns - segment.start_ns)
+                before_uj = self._energy.at(t_ns) - self._energy.at(segment.start_ns)
                 return max(before_uj, segment.energy_uj - before_uj)
         return 0
 
@@ -91,10 +89,8 @@ class GpuCurve:
 
     def forget(self, before_ns: int) -> None:
         """Drop what ends before an instant."""
-        while self.segments and self.segments[0].end_ns <= before_ns:
-            gone = self.segments.popleft()
-            self.before_uj += gone.energy_uj
-            self.start_ns = gone.end_ns
+        for _ in range(self._energy.forget(before_ns)):
+            self.segments.popleft()
 
 
 def weights_of(segments: Iterable[CurveSegment], start_ns: int, end_ns: int, into: Weights) -> None:

@@ -12,13 +12,13 @@ What comes of it is live and starts again with the agent; the ledger keeps joule
 - the split into prefill and decode (metering/prefill_decode.py).
 """
 
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean, pstdev
 from typing import Final
 
+from energy_agent.core.curve import CumulativeCurve
 from energy_agent.core.energy import Entry, State
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
 from energy_agent.core.workloads.serving import BatchUse, Serving, Split
@@ -47,43 +47,24 @@ def batch_label(running: int) -> str:
 
 
 @dataclass(slots=True)
-class _Curve:
-    """Cumulative energy and idle time of a workload on one device, at the ends of its entries."""
+class _DeviceUse:
+    """Energy in uJ and idle time in ns of a workload on one device, at the ends of its entries."""
 
-    at_ns: list[int] = field(default_factory=list)
-    uj: list[int] = field(default_factory=list)
-    idle_ns: list[int] = field(default_factory=list)
+    energy: CumulativeCurve = field(default_factory=CumulativeCurve)
+    idle: CumulativeCurve = field(default_factory=CumulativeCurve)
 
     def extend(self, entry: Entry, busy_ratio: float | None) -> None:
         """Add an entry; idle time is finer by utilisation than by the entry's state, which is idle only as a whole."""
-        if not self.at_ns or entry.start_ns > self.at_ns[-1]:  # its first entry, or it comes back
+        ends_ns = self.energy.at_ns
+        if not ends_ns or entry.start_ns > ends_ns[-1]:  # its first entry, or it comes back
             self._add(entry.start_ns, 0, 0)
-        if entry.end_ns >= self.at_ns[-1]:
+        if entry.end_ns >= ends_ns[-1]:
             busy = busy_ratio if busy_ratio is not None else float(entry.state is not State.IDLE)
             self._add(entry.end_ns, entry.energy_uj, round(entry.gpu_ns * (1.0 - min(1.0, max(0.0, busy)))))
 
     def _add(self, at_ns: int, uj: int, idle_ns: int) -> None:
-        self.at_ns.append(at_ns)
-        self.uj.append((self.uj[-1] if self.uj else 0) + uj)
-        self.idle_ns.append((self.idle_ns[-1] if self.idle_ns else 0) + idle_ns)
-
-    def at(self, t_ns: int) -> tuple[int, int]:
-        """Energy and idle time up to `t_ns`, as if they came evenly between two ends."""
-        k = bisect_right(self.at_ns, t_ns)
-        if k == 0:
-            return self.uj[0], self.idle_ns[0]
-        if k == len(self.at_ns):
-            return self.uj[-1], self.idle_ns[-1]
-        part, whole = t_ns - self.at_ns[k - 1], self.at_ns[k] - self.at_ns[k - 1]
-        return (
-            self.uj[k - 1] + (self.uj[k] - self.uj[k - 1]) * part // whole,
-            self.idle_ns[k - 1] + (self.idle_ns[k] - self.idle_ns[k - 1]) * part // whole,
-        )
-
-    def forget(self, before_ns: int) -> None:
-        k = bisect_right(self.at_ns, before_ns) - 1
-        if k > 0:
-            del self.at_ns[:k], self.uj[:k], self.idle_ns[:k]
+        self.energy.add(at_ns, self.energy.total + uj)
+        self.idle.add(at_ns, self.idle.total + idle_ns)
 
 
 @dataclass(slots=True)
@@ -102,7 +83,7 @@ class _Endpoint:
 
 @dataclass(slots=True)
 class _Workload:
-    curves: dict[str, _Curve] = field(default_factory=dict)
+    uses: dict[str, _DeviceUse] = field(default_factory=dict)
     endpoints: dict[tuple[str, str], _Endpoint] = field(default_factory=dict)
 
 
@@ -129,7 +110,7 @@ class EnergyPerToken:
         for entry in entries:
             workload = self._workloads.get(entry.workload)
             if workload is not None:
-                workload.curves.setdefault(entry.device, _Curve()).extend(entry, busy_ratio.get(entry.device))
+                workload.uses.setdefault(entry.device, _DeviceUse()).extend(entry, busy_ratio.get(entry.device))
 
     def settle(self, now_ns: int) -> None:
         """Join what can be joined by now."""
@@ -140,13 +121,14 @@ class EnergyPerToken:
             oldest = min(
                 (p.pending[0].start_ns for p in workload.endpoints.values() if p.pending), default=now_ns - PATIENCE_NS
             )
-            for curve in workload.curves.values():
-                curve.forget(oldest)
+            for use in workload.uses.values():
+                use.energy.forget(oldest)
+                use.idle.forget(oldest)
 
     def restart(self) -> None:
         """Begin new intervals: UTC was set back, so what follows cannot be put in order with what waits."""
         for workload in self._workloads.values():
-            workload.curves.clear()
+            workload.uses.clear()
             for endpoint in workload.endpoints.values():
                 endpoint.pending.clear()
                 endpoint.part = []
@@ -164,13 +146,16 @@ class EnergyPerToken:
         return tuple(
             Serving(name, model, dict(own.batches), _steady(own), own.split)
             for name, workload in sorted(self._workloads.items())
-            if len(workload.endpoints) == 1 and workload.curves
+            if len(workload.endpoints) == 1 and workload.uses
             for (model, _), own in workload.endpoints.items()
         )
 
     def _join(self, workload: _Workload, endpoint: _Endpoint, row: TokenDelta) -> None:
-        ends = [[curve.at(t) for curve in workload.curves.values()] for t in (row.start_ns, row.end_ns)]
-        energy_uj, idle_ns = (sum(b[i] for b in ends[1]) - sum(a[i] for a in ends[0]) for i in (0, 1))
+        uses, ends = workload.uses.values(), (row.start_ns, row.end_ns)
+        energy_uj, idle_ns = (
+            sum(curve.at(ends[1]) - curve.at(ends[0]) for curve in curves)
+            for curves in ([use.energy for use in uses], [use.idle for use in uses])
+        )
         if row.running is not None and row.generation is not None:
             label = batch_label(row.running)
             old = endpoint.batches.get(label, BatchUse(0, 0, 0))
@@ -183,7 +168,7 @@ class EnergyPerToken:
         endpoint.part.append((row, energy_uj, idle_ns))
         first = endpoint.part[0][0].start_ns
         if row.end_ns - first >= WINDOW_NS:
-            self._close(endpoint, max(1, len(workload.curves)), (row.end_ns - first) / NS_PER_S)
+            self._close(endpoint, max(1, len(workload.uses)), (row.end_ns - first) / NS_PER_S)
 
     def _close(self, endpoint: _Endpoint, devices: int, seconds: float) -> None:
         rows, endpoint.part = endpoint.part, []
@@ -205,7 +190,7 @@ class EnergyPerToken:
 def _has_energy_until(workload: _Workload, t_ns: int, now_ns: int) -> bool:
     if t_ns + PATIENCE_NS <= now_ns:
         return True
-    return bool(workload.curves) and all(curve.at_ns[-1] >= t_ns for curve in workload.curves.values())
+    return bool(workload.uses) and all(use.energy.at_ns[-1] >= t_ns for use in workload.uses.values())
 
 
 def _steady(endpoint: _Endpoint) -> bool | None:
