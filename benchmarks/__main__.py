@@ -20,8 +20,7 @@ NAMES = (
     "dvfs_claims",
     "dvfs_safety",
     "dvfs_node_budget",
-    "report_scale",
-    "usage_scale",
+    "fleet_scale",
 )
 OTHERS = (
     "dvfs_baselines",

@@ -16,7 +16,6 @@ from benchmarks import (
     exactness,
     hostile,
     prefill_decode,
-    report_scale,
 )
 from benchmarks.hostile import web
 from benchmarks.runner import call
@@ -145,17 +144,6 @@ def test_whoever_is_killed_or_frozen_every_joule_is_recorded_and_settings_come_b
     assert end["recorded_uj"] > 0
     assert end["counter_difference_uj"] == 0
     assert (end["strange"], end["original_settings_at_end"], end["ledger_verifies"]) == ([], True, True)
-
-
-@pytest.mark.smoke
-@pytest.mark.timeout(600)
-def test_a_small_fleets_report_is_right_to_the_last_integer_and_twice_the_same(tmp_path):
-    ledger, rows = report_scale.measure(24, tmp_path, days=3)
-    assert ledger.truth.cells.keys() == {"rvk", "blr", "pdx"}
-    assert sum(cost["segments"] for cost in ledger.costs) == (24 + 3) * 60  # a half day of UTC, and two whole ones
-    assert rows[-1]["wrong"] == []
-    assert rows[-1]["figures and bounds equal"] > 200
-    assert rows[-1]["two builds identical"]
 
 
 @pytest.mark.smoke
