@@ -27,32 +27,8 @@ INPUTS: Final = Path(__file__).parents[1] / "deploy/examples/report"
 QUARTER: Final = "2026Q3"
 AS_OF: Final = "2026-10-05"
 FORMS: Final = "html,pdf"
-GRID: Final = (
-    412,
-    405,
-    400,
-    398,
-    402,
-    418,
-    430,
-    425,
-    390,
-    340,
-    298,
-    270,
-    262,
-    268,
-    285,
-    318,
-    362,
-    410,
-    446,
-    455,
-    450,
-    440,
-    430,
-    420,
-)
+GRID: Final = (412, 405, 400, 398, 402, 418, 430, 425, 390, 340, 298, 270, 262, 268, 285, 318, 362, 410, 446, 455, 450, 440,
+               430, 420)  # fmt: skip
 """Grams of CO2e a kWh by the hour of a made-up day (UTC)."""
 SUN: Final = (0, 0, 0, 0, 2, 9, 22, 41, 60, 76, 88, 95, 97, 92, 81, 66, 48, 29, 13, 4, 0, 0, 0, 0)
 """Percent of a solar park's power by the hour (UTC)."""
@@ -74,12 +50,16 @@ def hours(first: datetime, days: int) -> Iterator[tuple[int, datetime]]:
         yield number // 24, first + timedelta(hours=number)
 
 
+def grid_g_per_kwh(day: int, at: datetime) -> int:
+    """Carbon intensity of a fictitious grid in an hour of a day of the sample."""
+    return GRID[at.hour] + (day * 37) % 61 - 30 - (25 if at.weekday() > 4 else 0)
+
+
 def grid_csv() -> str:
     """The hours of a fictitious grid."""
     lines = ["ts_utc,zone,g_per_kwh,kind,estimated,method,source"]
     for day, at in hours(datetime(2026, 3, 31, tzinfo=UTC), sample_fleet.DAYS):
-        grams = GRID[at.hour] + (day * 37) % 61 - 30 - (25 if at.weekday() > 4 else 0)
-        lines.append(f"{at:%Y-%m-%dT%H:%M:%SZ},DE,{grams},direct,false,,simulated")
+        lines.append(f"{at:%Y-%m-%dT%H:%M:%SZ},DE,{grid_g_per_kwh(day, at)},direct,false,,simulated")
     return "\n".join(lines) + "\n"
 
 
@@ -105,11 +85,16 @@ def prepare(folder: Path) -> None:
     sample_fleet.write(folder / "segments")
 
 
+def compact(folder: Path) -> None:
+    """Compact the segments that `prepare` wrote; raises RuntimeError where the command fails."""
+    _run("ledger", "compact", folder / "segments", "--out", folder / "days", "--inventory", folder / "inputs/inventory.csv",
+         "--jobs", "2")  # fmt: skip
+
+
 def make(folder: Path, out: Path, forms: str = FORMS) -> None:
     """Compact what `prepare` laid down, and report it; raises RuntimeError where a command fails."""
     inputs = folder / "inputs"
-    _run("ledger", "compact", folder / "segments", "--out", folder / "days", "--inventory", inputs / "inventory.csv",
-         "--jobs", "2")  # fmt: skip
+    compact(folder)
     _run("report", "--ledger", folder / "days", "--quarter", QUARTER, "--org", inputs / "org.yaml",
          "--as-of", AS_OF, "--earlier", "4", "--out", out, "--formats", forms)  # fmt: skip
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.serving_lockstep import ServingLoad, serve
 from energy_agent.tokens.prefill_decode import ALIKE, LEAST_WINDOWS, NO_STEPS, NO_WORK, TOO_FEW, PhaseWindow, split
+from tests.energy_agent.tokens.serving_lockstep import ServingLoad, serve
 from tests.support import examples
 
 
