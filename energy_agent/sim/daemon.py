@@ -17,7 +17,6 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.core.extras import install_hint
 from energy_agent.core.units import NS_PER_S
 from energy_agent.runtime.parent import end_with_parent
 from energy_agent.sim import roots, scenario
@@ -67,7 +66,7 @@ class Daemon:
         self.meters = self._start_host_meters()
         self.pods = Pods(self.scenario, self.supervisor.jobs, self.plant.uuid)
         self.kubernetes = self._start_kubernetes()
-        self.building, self.no_building = self._build()
+        self.building = self._build()
 
     def run(self) -> None:
         """Until SIGTERM."""
@@ -117,16 +116,12 @@ class Daemon:
 
         return SimulatedCluster.start(self.directory, self.scenario.kubelet, self.scenario.seed)
 
-    def _build(self) -> "tuple[BuildingSimulator | None, str]":
-        """The building of the scenario, or None with the reason why it is not available."""
+    def _build(self) -> "BuildingSimulator | None":
         if self.scenario.facility is None:
-            return None, ""
+            return None
         from energy_agent.sim.building.building import BuildingSimulator
 
-        try:
-            return BuildingSimulator(self.directory, self.plant, self.scenario, self.started_ns), ""
-        except ImportError:
-            return None, f"its meters require pymodbus 3.13 or later: {install_hint('facility')}"
+        return BuildingSimulator(self.directory, self.plant, self.scenario, self.started_ns)
 
     def _play(self, event: faults.FaultEvent) -> None:
         try:
@@ -149,7 +144,6 @@ class Daemon:
             "workloads": self.supervisor.describe(),
             **({"host": self.meters.describe()} if self.meters is not None else {}),
             **({"facility": self.building.describe()} if self.building is not None else {}),
-            **({"facility": {"reason": self.no_building}} if self.no_building else {}),
         }
 
 

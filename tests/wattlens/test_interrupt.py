@@ -14,7 +14,7 @@ from energy_agent.sim import scenario
 from energy_agent.sim.building import site
 from energy_agent.sim.node import SimulatedNode
 from tests.energy_agent.agents import alive
-from tests.support import eventually, need_module
+from tests.support import eventually
 
 NODE = b"""
 boards: [{count: 2, sku: H100-SXM5-80GB}]
@@ -24,7 +24,6 @@ facility: {}
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
-    need_module("pymodbus")
     with SimulatedNode.start(scenario.parse(NODE, "test"), tmp_path_factory.mktemp("node") / "node") as running:
         yield running
 

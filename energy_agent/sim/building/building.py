@@ -31,7 +31,6 @@ class BuildingSimulator:
         """Begin.
 
         Raises:
-            ImportError: pymodbus is not installed, or too old.
             WattlensError: the port of the meters is taken.
         """
         assert scenario.facility is not None

@@ -8,23 +8,23 @@ import asyncio
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import suppress
+from typing import Final
 
 from energy_agent.core.errors import WattlensError
 from energy_agent.runtime.threads import start_thread
 from energy_agent.sim.building.meters import MeterRegisters
 
-if TYPE_CHECKING:
-    from pymodbus.pdu import ModbusPDU
-    from pymodbus.simulator import SimDevice
-
 HOST: Final = "127.0.0.1"
 ADDRESSES: Final = {"energy": 0, "power": 2, "energy_wh": 4, "power_w": 8}
 """The same as holding and as input registers: two uint32, a uint64 and a float32, most significant word first."""
-PYMODBUS_MIN: Final = (3, 13)
-"""Earlier ones serve no devices whose registers are computed when they are read."""
 _LENGTH: Final = 10
 _START_S: Final = 60.0
+_HEADER_B: Final = 7
+_REQUEST_MAX_B: Final = 254  # from the unit on
+_FUNCTIONS: Final = (3, 4)
+_REGISTERS_MAX: Final = 125  # of one request
+_ILLEGAL_FUNCTION, _ILLEGAL_ADDRESS, _ILLEGAL_VALUE, _NO_RESPONSE = 1, 2, 3, 11
 
 
 def registers(shown: MeterRegisters) -> list[int]:
@@ -40,13 +40,8 @@ class ModbusMeters:
         """Serve.
 
         Raises:
-            ImportError: pymodbus is not installed, or too old for this server.
             WattlensError: the port is taken.
         """
-        import pymodbus
-
-        if tuple(map(int, pymodbus.__version__.split(".")[:2])) < PYMODBUS_MIN:
-            raise ImportError(f"pymodbus {pymodbus.__version__} is too old")
         self.units = {meter: unit for unit, meter in enumerate(meters, 1)}
         self._by_unit = dict(enumerate(meters, 1))
         self._read, self._wanted_port = read, port
@@ -64,84 +59,51 @@ class ModbusMeters:
         self._thread.join()
 
     async def _serve(self) -> None:
-        from pymodbus.server import ModbusTcpServer
-        from pymodbus.server.requesthandler import ServerRequestHandler
-
-        shown = self._registers_of
-
-        class Gateway(ServerRequestHandler):
-            """One connection. Its answers go out in the order of the requests, each with the number of its own request."""
-
-            def __init__(self, owner: ModbusTcpServer) -> None:
-                super().__init__(owner, None, None, None)  # type: ignore[no-untyped-call]
-                self._turn = asyncio.Lock()
-                self._tasks: set[asyncio.Task[None]] = set()
-
-            def callback_data(self, data: bytes, addr: tuple[Any, ...] | None = None) -> int:
-                used = 0
-                while used < len(data):  # one segment may bring many requests
-                    taken: int = super().callback_data(data[used:], addr)
-                    if not taken:
-                        break
-                    used += taken
-                    if self.last_pdu is not None:
-                        task = self.loop.create_task(self._answer(self.last_pdu, addr))
-                        self._tasks.add(task)
-                        task.add_done_callback(self._tasks.discard)
-                return used
-
-            def handle_later(self) -> None:
-                """Nothing: the library's way forgets which request an answer that comes late belongs to."""
-
-            async def _answer(self, pdu: "ModbusPDU", address: tuple[Any, ...] | None) -> None:
-                async with self._turn:
-                    meter = shown(pdu.dev_id)
-                    if meter is not None and meter.silent:
-                        return
-                    if meter is not None and meter.delay_s:
-                        await asyncio.sleep(meter.delay_s)
-                    answer = await pdu.datastore_update(self.server.context, pdu.dev_id)
-                answer.transaction_id, answer.dev_id = pdu.transaction_id, pdu.dev_id
-                self.server_send(answer, address)  # type: ignore[no-untyped-call]
-
-        class Server(ModbusTcpServer):
-            """The gateway."""
-
-            def callback_new_connection(self) -> Gateway:
-                return Gateway(self)
-
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
         try:
-            server = Server(self._devices(), address=(HOST, self._wanted_port))
-            await server.serve_forever(background=True)
-            self.port = server.transport.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-        except (OSError, RuntimeError) as error:
+            server = await asyncio.start_server(self._converse, HOST, self._wanted_port)
+            self.port = server.sockets[0].getsockname()[1]
+        except OSError as error:
             self._failure = str(error)
             return
         finally:
             self._up.set()
         await self._ended.wait()
-        await server.shutdown()  # type: ignore[no-untyped-call]
+        server.close()
 
-    def _devices(self) -> "list[SimDevice]":
-        """Each meter as a device of pymodbus; device 0 is every unit that is not there."""
-        from pymodbus.constants import ExcCodes
-        from pymodbus.simulator import DataType, SimData, SimDevice
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of one connection, one after another."""
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            while True:
+                transaction, protocol, length, unit = struct.unpack(">HHHB", await reader.readexactly(_HEADER_B))
+                if protocol or not 1 < length <= _REQUEST_MAX_B:
+                    break
+                answer = await self._answer(unit, await reader.readexactly(length - 1))
+                if answer:
+                    writer.write(struct.pack(">HHHB", transaction, 0, len(answer) + 1, unit) + answer)
+                    await writer.drain()
+        writer.close()
 
-        def device(unit: int) -> SimDevice:
-            async def fill(
-                function: int, start: int, address: int, count: int, current: list[int], written: object
-            ) -> ExcCodes | None:
-                meter = self._registers_of(unit)
-                if meter is None or meter.gateway_failure:
-                    return ExcCodes.GATEWAY_NO_RESPONSE
-                current[:_LENGTH] = registers(meter)
-                return None
+    async def _answer(self, unit: int, request: bytes) -> bytes:
+        """Function and data of the answer to those of a request; none while the meter is silent."""
+        meter, function = self._read(self._by_unit[unit]) if unit in self._by_unit else None, request[0]
+        if meter is not None and meter.silent:
+            return b""
+        if meter is not None:
+            await asyncio.sleep(meter.delay_s)
 
-            data = SimData(0, count=_LENGTH, datatype=DataType.REGISTERS, readonly=True)
-            return SimDevice(unit, [data], action=fill)
+        def refuse(code: int) -> bytes:
+            return bytes([function | 0x80, code])
 
-        return [device(unit) for unit in (0, *self._by_unit)]
-
-    def _registers_of(self, unit: int) -> MeterRegisters | None:
-        return self._read(self._by_unit[unit]) if unit in self._by_unit else None
+        if function not in _FUNCTIONS:
+            return refuse(_ILLEGAL_FUNCTION)
+        if len(request) != struct.calcsize(">BHH"):
+            return refuse(_ILLEGAL_VALUE)
+        first, count = struct.unpack(">HH", request[1:])
+        if not 1 <= count <= _REGISTERS_MAX:
+            return refuse(_ILLEGAL_VALUE)
+        if first + count > _LENGTH:
+            return refuse(_ILLEGAL_ADDRESS)
+        if meter is None or meter.gateway_failure:
+            return refuse(_NO_RESPONSE)
+        return struct.pack(f">BB{count}H", function, 2 * count, *registers(meter)[first : first + count])

@@ -145,8 +145,6 @@ def _described(node: SimulatedNode) -> dict[str, Any]:
     about: dict[str, Any] | None = node.state().get("facility")
     if about is None:
         raise UsageError("this simulated node has no building; add the key 'facility' to its scenario")
-    if "meters" not in about:
-        raise UsageError(f"this simulated node has no building: {about.get('reason')}")
     return about
 
 

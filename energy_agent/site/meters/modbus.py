@@ -3,18 +3,16 @@
 Sources: Modbus Application Protocol V1.1b3 (functions 3 and 4, exception codes) and Modbus Messaging on TCP/IP V1.0b (header).
 """
 
-import logging
 import socket
+import struct
 import time
 from decimal import Decimal
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from energy_agent.config.messages import HOST
 from energy_agent.config.section import Section
-from energy_agent.core.errors import UsageError
-from energy_agent.core.extras import install_hint
 from energy_agent.core.meters.reading import MeterError, MeterReading
 from energy_agent.core.ports import Clock
 from energy_agent.runtime.network.connection import ConnectError, DeadlineError, connect
@@ -25,8 +23,13 @@ from energy_agent.site.meters._source import FacilitySource, reading
 
 _NEAR_WORDS: Final = 60  # so far apart, registers are read in one request, which may take 125
 _ADDRESSES: Final = 65_536
-_HEADER_B: Final = 8  # transaction, protocol, length: two bytes each; unit and function: one each
-_HEARD_MAX_B: Final = 4_096  # an answer has at most 260
+_HEADER_B: Final = 7  # transaction, protocol, length: two bytes each; unit: one
+_REQUEST_B: Final = 6  # from the unit on
+_LENGTHS: Final = (3, 254)  # of an answer, from the unit on: that of an exception, and the largest
+_FRAME_MAX_B: Final = 260
+_TRANSACTIONS: Final = 0xFFFF
+_REFUSED: Final = 0x80  # added to the function of the request
+_INCOMPLETE: Final = "incomplete response"
 _LEAST_S: Final = 0.001
 _FUNCTIONS: Final = {"holding": 3, "input": 4}
 _NOT_THERE: Final = (2, 3)
@@ -181,16 +184,13 @@ def _step(register: _Register | None, value: Decimal | None) -> Decimal:
 
 
 class _Line:
-    """A connection to one address. `deadline_s` is for all of connecting, asking and answering.
-
-    The library's own timeout begins again with every byte, and its select() knows no file above 1024; so bytes are read here.
-    """
+    """A connection to one address. `deadline_s` is for all of connecting, asking and answering."""
 
     def __init__(self, host: str, port: int, unit: int) -> None:
         self._host, self._port, self._unit = host, port, unit
         self.deadline_s = 0.0
-        self._client: Any = None
-        self._sent = self._heard = b""
+        self._socket: socket.socket | None = None
+        self._transaction = 0
 
     def ask(self, table: str, address: int, count: int) -> list[int]:
         """The words of `count` registers.
@@ -198,98 +198,88 @@ class _Line:
         Raises:
             MeterError: no such answer.
         """
+        function = _FUNCTIONS[table]
+        self._transaction = self._transaction % _TRANSACTIONS + 1
+        asked = struct.pack(">HHHBBHH", self._transaction, 0, _REQUEST_B, self._unit, function, address, count)
         try:
-            from pymodbus.client import ModbusTcpClient
-            from pymodbus.exceptions import ModbusException
-        except ImportError:
-            raise UsageError(f"Modbus requires the extra `facility`: {install_hint('facility')}") from None
-        if self._client is None:
-            logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # a failure becomes a reason, reported once
-            self._client = ModbusTcpClient(self._host, port=self._port, retries=0, trace_packet=self._trace)
-            self._client.connect, self._client.recv = self._connect, self._receive
-        ask = self._client.read_holding_registers if table == "holding" else self._client.read_input_registers
-        try:
-            answer = ask(address, count=count, device_id=self._unit)
-        except ModbusException as error:
-            raise MeterError(self._named(f"invalid response ({self._unanswered() or error.string})")) from None
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise MeterError(self._named(said)) from None
-        if answer.isError():
-            code = int(getattr(answer, "exception_code", 0))
+            line = self._connect()
+            line.settimeout(self._remaining_s(asked, b""))
+            line.sendall(asked)
+            answer = self._receive(line, asked)
+        except OSError as error:
+            raise MeterError(self._named(error.strerror or str(error) or type(error).__name__)) from None
+        if answer[0] == function | _REFUSED:
+            code = answer[1]
             which = f"{table} registers {address} to {address + count - 1}"
             refused = _NotThereError if code in _NOT_THERE else MeterError
             raise refused(self._named(f"refuses {which}: {_EXCEPTIONS.get(code, 'exception')} (code {code})"))
-        words = list(getattr(answer, "registers", ()))
-        if answer.function_code != _FUNCTIONS[table]:
-            raise MeterError(
-                self._named(f"expected a response of function {_FUNCTIONS[table]}, got function {answer.function_code}")
-            )
-        if len(words) != count:
-            raise MeterError(self._named(f"incomplete response: {len(words)} of {count} registers"))
-        return words
+        if answer[0] != function:
+            raise MeterError(self._named(f"expected a response of function {function}, got function {answer[0]}"))
+        size, words = answer[1], answer[2:]
+        if size != len(words) or size % 2:
+            raise MeterError(self._named(f"invalid response ({size} bytes announced, {len(words)} sent)"))
+        if len(words) != 2 * count:
+            raise MeterError(self._named(f"incomplete response: {len(words) // 2} of {count} registers"))
+        return list(struct.unpack(f">{count}H", words))
 
     def close(self) -> None:
         """Hang up."""
-        if self._client is not None:
-            self._client.close()
+        line, self._socket = self._socket, None
+        if line is not None:
+            line.close()
 
     def _named(self, reason: str) -> str:
         return f"{self._host}:{self._port} unit {self._unit}: {reason}"
 
-    def _left_s(self) -> float:
+    def _remaining_s(self, asked: bytes, received: bytes) -> float:
         left_s = self.deadline_s - time.monotonic()
         if left_s <= 0:
-            raise MeterError(self._named(self._unanswered() or "no response in time"))
+            raise MeterError(self._named(_fault(asked, received) or "no response in time"))
         return max(_LEAST_S, left_s)
 
-    def _connect(self) -> bool:
-        self._heard = b""
-        if self._client.socket is None:
+    def _connect(self) -> socket.socket:
+        if self._socket is None:
             try:
-                self._client.socket = connect(self._host, self._port, self.deadline_s)
+                self._socket = connect(self._host, self._port, self.deadline_s)
             except DeadlineError:
                 raise MeterError(self._named("no connection in time")) from None
             except ConnectError as error:
                 raise MeterError(self._named(str(error))) from None
-        return True
+        return self._socket
 
-    def _receive(self, _size: int | None) -> bytes:
-        sock: socket.socket = self._client.socket
-        while True:
-            sock.settimeout(self._left_s())
+    def _receive(self, line: socket.socket, asked: bytes) -> bytes:
+        """The function and the data of the answer: what follows its header."""
+        received = b""
+        while len(received) < _HEADER_B + 1 or _fault(asked, received):
+            if received and not _fault(asked, received).startswith(_INCOMPLETE):
+                raise MeterError(self._named(_fault(asked, received)))
+            line.settimeout(self._remaining_s(asked, received))
             try:
-                data = sock.recv(_HEARD_MAX_B)
+                data = line.recv(_FRAME_MAX_B)
             except TimeoutError:
                 continue
-            self._heard += data
             if not data:
-                raise MeterError(self._named(self._unanswered() or "closed the connection without a response"))
-            if len(self._heard) > _HEARD_MAX_B:
-                raise MeterError(self._named(f"more than {_HEARD_MAX_B} bytes without a response"))
-            return data
+                raise MeterError(self._named(_fault(asked, received) or "closed the connection without a response"))
+            received += data
+        return received[_HEADER_B : 6 + int.from_bytes(received[4:6], "big")]
 
-    def _trace(self, sending: bool, packet: bytes) -> bytes:
-        if sending:
-            self._sent = packet
-        return packet
 
-    def _unanswered(self) -> str:
-        """What is wrong with what was heard since the request; "" where nothing was."""
-        heard, sent = self._heard, self._sent
-        if not heard:
-            return ""
-        if len(heard) < _HEADER_B:
-            return f"incomplete response: {len(heard)} bytes"
-        if heard[2:4] != b"\0\0":
-            return "the response is not Modbus TCP"
-        if heard[:2] != sent[:2]:
-            asked, got = (int.from_bytes(frame[:2], "big") for frame in (sent, heard))
-            return f"a response to another request: expected transaction {asked}, got {got}"
-        if heard[6] != sent[6]:
-            return f"a response from another unit: {heard[6]}"
-        length = int.from_bytes(heard[4:6], "big")
-        return f"incomplete response: {len(heard)} of {length + 6} bytes" if len(heard) < length + 6 else ""
+def _fault(asked: bytes, received: bytes) -> str:
+    """What is wrong with what came after a request; "" where nothing did, or a whole answer."""
+    if not received:
+        return ""
+    if len(received) <= _HEADER_B:
+        return f"{_INCOMPLETE}: {len(received)} bytes"
+    transaction, protocol, length, unit = struct.unpack(">HHHB", received[:_HEADER_B])
+    if protocol:
+        return "the response is not Modbus TCP"
+    if received[:2] != asked[:2]:
+        return f"a response to another request: expected transaction {int.from_bytes(asked[:2], 'big')}, got {transaction}"
+    if unit != asked[6]:
+        return f"a response from another unit: {unit}"
+    if not _LENGTHS[0] <= length <= _LENGTHS[1]:
+        return f"invalid response (a length of {length} bytes)"
+    return f"{_INCOMPLETE}: {len(received)} of {length + 6} bytes" if len(received) < length + 6 else ""
 
 
 SPEC = FacilitySource("a power meter with Modbus TCP", Modbus, ModbusMeter)

@@ -6,7 +6,7 @@ import pytest
 
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
-from tests.support import eventually, need_module, said_here
+from tests.support import eventually, said_here
 
 NODE = """
 boards: [{count: 1, sku: A40}]
@@ -23,7 +23,6 @@ def ok(*arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    need_module("pymodbus")
     path = tmp_path_factory.mktemp("sim")
     with SimulatedNode.start(scenario.parse(NODE.encode(), "test"), path / "node"):
         yield str(path / "node")

@@ -16,7 +16,7 @@ from energy_agent.ledger.rows.kinds import Cell
 from energy_agent.sim import scenario
 from energy_agent.sim.building import site as facility_site
 from energy_agent.sim.node import SimulatedNode
-from tests.support import eventually, need_module, said_here
+from tests.support import eventually, said_here
 from wattlens.scrape.response import parse
 
 pytestmark = pytest.mark.timeout(360)
@@ -32,7 +32,6 @@ MAIN = {"meter": "main"}
 
 @pytest.fixture
 def node(tmp_path):
-    need_module("pymodbus")
     with SimulatedNode.start(scenario.parse(NODE, "test"), tmp_path / "node") as running:
         yield running
 

@@ -49,18 +49,15 @@ def fault_rows() -> str:
 
 
 def building_status(node: "SimulatedNode") -> dict[str, Any] | None:
-    """True energy and power at each meter of the building, its gain and its faults; None: there is no building.
-
-    `reason` alone: why it has none though the scenario wants one.
-    """
+    """True energy and power at each meter of the building, its gain and its faults; None: there is no building."""
     from dataclasses import asdict
 
     from energy_agent.core.units import UJ_PER_J
     from energy_agent.sim.building import site
 
     about = node.state().get("facility")
-    if about is None or "meters" not in about:
-        return about
+    if about is None:
+        return None
     truth, faults = site.truth(node), site.faults(node)
     energy, power = truth.facility.energy_uj, truth.facility.power_mw
     return {
@@ -86,9 +83,6 @@ def building_status(node: "SimulatedNode") -> dict[str, Any] | None:
 def show_building(status: dict[str, Any] | None) -> None:
     """Print it as a table."""
     if status is None:
-        return
-    if "meters" not in status:
-        print(f"no building: {status['reason']}")
         return
     where = f"{status['host']}:{status['port']}"
     print(f"building: Modbus TCP on {where}, {status['outside_c']:.1f} C outside, PUE now {status['pue']}")
