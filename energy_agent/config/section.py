@@ -5,6 +5,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
+from energy_agent.config.key_values import leaves
 from energy_agent.core.text import is_printable
 
 
@@ -88,9 +89,5 @@ def checked_numbers(model: type[BaseModel], value: Any, key: str | None) -> Any:
 
 def is_number(annotation: Any) -> bool:
     """Whether a key takes a number, or a number or nothing."""
-    if annotation in (int, float):
-        return True
-    inner = get_args(annotation)
-    if get_origin(annotation) is Annotated:
-        return is_number(inner[0])
-    return get_origin(annotation) not in (tuple, list, dict) and bool not in inner and any(map(is_number, inner))
+    types = [leaf for leaf, _ in leaves(annotation)]
+    return bool not in types and (int in types or float in types)

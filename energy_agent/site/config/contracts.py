@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from energy_agent.config.messages import NAME, SPAN
+from energy_agent.config.formats import EntryName, WeeklyTimes
 from energy_agent.config.section import Section
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
@@ -60,13 +60,11 @@ def _kind(value: Any) -> Any:
 class Contract(Section):
     """Electricity that was bought by contract, or certificates for it."""
 
-    id: str = Field(pattern=NAME, description="name of the contract, unique within the site")
+    id: EntryName = Field(description="name of the contract, unique within the site")
     kind: Annotated[InstrumentKind, BeforeValidator(_kind)] = Field(
         description="ppa, go, rec, i-rec or other; only retired certificates count, whatever the kind"
     )
-    zone: str = Field(
-        pattern=NAME, description="bidding zone or grid where the electricity was generated, named as in grid.zone"
-    )
+    zone: EntryName = Field(description="bidding zone or grid where the electricity was generated, named as in grid.zone")
     technology: Technology = Field(
         description="generation technology; wind, solar, hydro, geothermal, biomass and ocean are renewable"
     )
@@ -312,7 +310,7 @@ class Contract(Section):
 class HourlyPrice(Section):
     """A price at some times of the week."""
 
-    times: tuple[Annotated[str, Field(pattern=SPAN)], ...] = Field(
+    times: tuple[WeeklyTimes, ...] = Field(
         min_length=1, max_length=64, description="such as Mon-Fri 08:00-20:00, in the site's time zone, on quarters of an hour"
     )
     per_kwh: float = Field(ge=-1000, le=1000, description="price per kWh at these times")
@@ -327,7 +325,7 @@ class HourlyPrice(Section):
 class TariffConfig(Section):
     """What electricity costs."""
 
-    id: str = Field(pattern=NAME, description="name of the contract, unique within the site")
+    id: EntryName = Field(description="name of the contract, unique within the site")
     currency: Currency = Field(description="ISO 4217, such as EUR")
     default_per_kwh: float = Field(
         ge=-1000,
