@@ -4,12 +4,13 @@ An unknown key is an error that names the nearest known one; a wrong value names
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from energy_agent.config.dvfs import Dvfs
-from energy_agent.config.messages import LISTEN, NAME, explain
+from energy_agent.config.formats import EntryName, Listen
+from energy_agent.config.messages import explain
 from energy_agent.config.metrics_page import Metrics
 from energy_agent.config.node_meters import NodeMeters
 from energy_agent.config.otlp import Otlp
@@ -19,14 +20,12 @@ from energy_agent.config.tokens import TokenSource
 from energy_agent.core.errors import UsageError
 from energy_agent.runtime.files import yaml_file
 
-Name = Annotated[str, Field(pattern=NAME)]
-
 
 class NodeConfig(Section):
     """Identity of the node, and the path of its proc file system."""
 
-    cluster: Name = Field("default", description="cluster name, a label of every metric and segment")
-    name: Name | None = Field(None, description="node name; else $NODE_NAME, else the host name")
+    cluster: EntryName = Field("default", description="cluster name, a label of every metric and segment")
+    name: EntryName | None = Field(None, description="node name; else $NODE_NAME, else the host name")
     procfs: Path = Field(Path("/proc"), description="root of the proc file system")
 
 
@@ -101,14 +100,14 @@ class LedgerConfig(Section):
 class Web(Section):
     """/metrics, /healthz, /readyz."""
 
-    listen: str = Field("127.0.0.1:9479", pattern=LISTEN, description="ADDRESS:PORT; port 0 selects a free port")
+    listen: Listen = Field("127.0.0.1:9479", description="ADDRESS:PORT; port 0 selects a free port")
     metrics: Metrics = Metrics()
     config_file: Path | None = Field(None, description="TLS and basic auth: a file in exporter-toolkit's web-config format")
     bearer_token_file: Path | None = Field(
         None, description="file with the bearer token that clients must send; it must not be readable by everyone"
     )
-    probe_listen: str | None = Field(
-        None, pattern=LISTEN, description="ADDRESS:PORT that serves only /healthz and /readyz, over plain HTTP, for probes"
+    probe_listen: Listen | None = Field(
+        None, description="ADDRESS:PORT that serves only /healthz and /readyz, over plain HTTP, for probes"
     )
 
 

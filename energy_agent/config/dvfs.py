@@ -8,11 +8,13 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from energy_agent.config.messages import NAME, PATTERN_OF_NAMES, POLICIES, SPAN
+from energy_agent.config.formats import EntryName, WeeklyTimes, text_format
 from energy_agent.config.section import Section
 
-Name = Annotated[str, Field(pattern=NAME)]
-Glob = Annotated[str, Field(pattern=PATTERN_OF_NAMES)]
+Glob = Annotated[str, text_format("[A-Za-z0-9*?][A-Za-z0-9._/*?-]{0,252}", "a name, with * for any characters, such as team-*")]
+PolicyName = Annotated[
+    str, text_format(r"[a-z_]+(\+[a-z_]+)*", "the name of a policy, or several joined by +, such as progress+phase")
+]
 Slowdown = Annotated[float, Field(gt=0, le=0.5)]
 Watts = Annotated[float, Field(gt=0, le=1e6)]
 
@@ -29,13 +31,11 @@ class DvfsPolicySettings(Section):
     """Steering policy settings of a namespace, a workload or a group, or of a pod in its annotation wattlens.io/dvfs."""
 
     mode: Literal["observe", "shadow", "enforce"] | None = Field(None, description="the weakest mode of all levels applies")
-    policy: str | None = Field(
-        None, pattern=POLICIES, description="name of a policy, or several joined by +, such as progress+phase"
-    )
+    policy: PolicyName | None = Field(None, description="name of a policy, or several joined by +, such as progress+phase")
     slowdown: Slowdown | None = Field(None, description="how much longer a training run may take, as a ratio")
     slo: SloTargets | None = Field(None, description="limits of a serving workload")
     cap_w: Watts | None = Field(None, description="maximum power per GPU; the lowest value of all levels applies")
-    schedule: tuple[Annotated[str, Field(pattern=SPAN)], ...] | None = Field(
+    schedule: tuple[WeeklyTimes, ...] | None = Field(
         None, description="times when steering is allowed, such as Mon-Fri 08:00-18:00; at other times the mode is observe"
     )
     shared: bool | None = Field(
@@ -46,7 +46,7 @@ class DvfsPolicySettings(Section):
 class DvfsGroup(DvfsPolicySettings):
     """Devices that are steered together."""
 
-    name: Name = Field(description="name of the group in metrics and savings")
+    name: EntryName = Field(description="name of the group in metrics and savings")
     devices: tuple[str, ...] = Field(min_length=1, description="device UUIDs or indices")
     workload: str = Field("", description="the workload whose tokens or steps measure progress")
     arrivals: Literal["open", "closed"] = Field(
@@ -97,9 +97,8 @@ class Dvfs(DvfsPolicySettings):
     mode: Literal["observe", "shadow", "enforce"] = Field(
         "observe", description="the strongest mode that the governor may use on this node"
     )
-    policy: str = Field(
+    policy: PolicyName = Field(
         "auto",
-        pattern=POLICIES,
         description="name of a policy, or several joined by +; auto: slo if an SLO is set, else progress",
     )
     slowdown: Slowdown = Field(0.03, description="how much longer a training run may take, as a ratio")

@@ -1,47 +1,96 @@
-"""Describe the values of a configuration key for templates and documentation. Pure."""
+"""Types and limits of a configuration key: for validation, messages, templates and documentation. Pure."""
 
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of a number."""
+
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+    multiple_of: float | None = None
+
+    @classmethod
+    def of(cls, metadata: Iterable[Any]) -> "Limits":
+        """Those of a field's metadata."""
+        limits: dict[str, float] = {}
+        for each in metadata:
+            limits |= {name: value for name in cls.__slots__ if isinstance(value := getattr(each, name, None), int | float)}
+        return cls(**limits)
+
+    def per(self, unit: float) -> "Limits":
+        """The same in another unit."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return Limits(**{name: value / unit for name, value in values.items() if value is not None})
+
+    def texts(self, most: str) -> list[str]:
+        """`0 to 60`, or each limit in words; `most` is those of an upper limit."""
+        if self.ge is not None and self.le is not None:
+            return [f"{self.ge:.15g} to {self.le:.15g}"]
+        limits = (("of at least", self.ge), ("above", self.gt), (most, self.le), ("below", self.lt))
+        return [f"{words} {limit:.15g}" for words, limit in limits if limit is not None]
+
+    @property
+    def words(self) -> str:
+        """` from 0 to 60`; "" without limits."""
+        texts = self.texts("at most")
+        lead = " from " if self.ge is not None and self.le is not None else " "
+        text = lead + " and ".join(texts) if texts else ""
+        if self.multiple_of is not None and not math.isclose(self.multiple_of, 1):
+            text += f" that is a multiple of {self.multiple_of:.10g}"
+        return text
+
+
 def values(field: FieldInfo) -> str:
     """What a key takes, in words."""
-    limits: dict[str, float] = {}
-    for each in field.metadata:
-        limits |= {n: getattr(each, n) for n in ("gt", "ge", "le", "lt") if getattr(each, n, None) is not None}
-    text = _type(field.annotation)
-    low, above, high, below = (f"{limits[n]:.15g}" if n in limits else "" for n in ("ge", "gt", "le", "lt"))
-    if low and high:
-        return f"{text} {low} to {high}"
-    bounds = (low and f"of at least {low}", above and f"above {above}", high and f"to {high}", below and f"below {below}")
-    return f"{text} {', '.join(filter(None, bounds))}".rstrip()
+    return f"{_types(field.annotation)} {', '.join(Limits.of(field.metadata).texts('to'))}".rstrip()
 
 
-def _type(annotation: Any) -> str:
-    origin, inner = get_origin(annotation), get_args(annotation)
+def _types(annotation: Any) -> str:
+    return " or ".join(dict.fromkeys(_type(leaf) for leaf, _ in leaves(annotation) if leaf is not NoneType))
+
+
+def _type(leaf: Any) -> str:
+    origin, inner = get_origin(leaf), get_args(leaf)
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in inner)
-    if origin in (Union, UnionType):
-        return " or ".join(dict.fromkeys(_type(i) for i in inner if i is not NoneType))
     if origin is tuple:
-        return "list" if model_of(annotation) else f"list of {_type(inner[0])}s"
+        return "list" if model_of(leaf) else f"list of {_types(inner[0])}s"
     if origin is dict:
         return "mapping"
-    if origin is not None:  # Annotated
-        return _type(inner[0])
-    if model_of(annotation):
+    if model_of(leaf):
         return "section"
-    if issubclass(annotation, StrEnum):
-        return ", ".join(f"`{value.value}`" for value in annotation)
+    if issubclass(leaf, StrEnum):
+        return ", ".join(f"`{value.value}`" for value in leaf)
     numbers = {int: "whole number", float: "number", Decimal: "number"}
-    return {**numbers, str: "text", bool: "`true`, `false`", Path: "path", date: "day"}[annotation]
+    return {**numbers, str: "text", bool: "`true`, `false`", Path: "path", date: "day"}[leaf]
+
+
+def leaves(annotation: Any, metadata: Iterable[Any] = ()) -> Iterator[tuple[Any, list[Any]]]:
+    """The alternatives of an annotation without Annotated, each with its metadata."""
+    if get_origin(annotation) is Annotated:
+        inner, *more = get_args(annotation)
+        flat = [m for each in more for m in (each.metadata if isinstance(each, FieldInfo) else [each])]
+        yield from leaves(inner, [*metadata, *flat])
+    elif get_origin(annotation) in (Union, UnionType):
+        for each in get_args(annotation):
+            yield from leaves(each, metadata)
+    else:
+        yield annotation, [*metadata]
 
 
 def model_of(annotation: Any) -> type[BaseModel] | None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from energy_agent.config.messages import HOST, MEMBER, SERVICE
+from energy_agent.config.formats import Host, RedfishId, ServiceUrl
 from energy_agent.config.section import Ratio, Section
 from energy_agent.core.address import is_readable, parse_address
 
@@ -38,7 +38,7 @@ class _NodeSource(Section):
 class RedfishLogin(Section):
     """A Redfish service, and how to log in to it."""
 
-    url: str = Field(pattern=SERVICE, description="the service's address, such as https://bmc.example")
+    url: ServiceUrl = Field(description="the service's address, such as https://bmc.example")
     ca_file: Path | None = Field(
         None, description="CA certificates for the service's certificate, if the system's do not include its issuer"
     )
@@ -71,9 +71,8 @@ class RedfishLogin(Section):
 class NodeRedfishConfig(RedfishLogin, _NodeSource):
     """The node's power by the Redfish service of its management controller."""
 
-    chassis: str | None = Field(
+    chassis: RedfishId | None = Field(
         None,
-        pattern=MEMBER,
         description="Id of the chassis; required if the service has several with power readings",
     )
 
@@ -84,7 +83,7 @@ class Ipmi(_NodeSource):
     interface: Literal["open", "lanplus"] = Field(
         "open", description="open: the driver of this node; lanplus: over the network"
     )
-    host: str | None = Field(None, pattern=HOST, description="the management controller's address (lanplus)")
+    host: Host | None = Field(None, description="the management controller's address (lanplus)")
     port: int = Field(623, ge=1, le=65535, description="UDP port of the management controller (lanplus)")
     user_file: Path | None = Field(None, description="file that contains the user name (lanplus)")
     password_file: Path | None = Field(None, description="file with the password (lanplus)")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from energy_agent.config.messages import HTTP_OR_HTTPS
+from energy_agent.config.formats import ENDPOINT_URL
 from energy_agent.config.section import Section
 from energy_agent.core.address import parse_address
 
@@ -15,10 +15,8 @@ Text = Annotated[str, Field(min_length=1, max_length=256)]
 class Otlp(Section):
     """Export of the metrics by OTLP over HTTP (docs/otlp.md). Off unless an endpoint is named."""
 
-    endpoint: str | None = Field(
+    endpoint: Annotated[str, Field(max_length=1024), ENDPOINT_URL] | None = Field(
         None,
-        pattern=HTTP_OR_HTTPS,
-        max_length=1024,
         description="base URL of the receiver, such as http://collector:4318; /v1/metrics is added to it",
     )
     period_s: float = Field(15.0, ge=1, le=3600, description="seconds between exports")

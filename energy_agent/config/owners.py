@@ -5,13 +5,23 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from energy_agent.config.messages import LABEL_KEY, OWNER_KIND, RESOURCE
+from energy_agent.config.formats import text_format
 from energy_agent.config.section import Fact, Off, Section
 from energy_agent.config.slurm import Slurm
 
-LabelKey = Annotated[str, Field(pattern=LABEL_KEY)]
-Resource = Annotated[str, Field(pattern=RESOURCE)]
-OwnerKind = Annotated[str, Field(pattern=OWNER_KIND)]
+_DOMAIN = "[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
+_NAME = "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+LabelKey = Annotated[
+    str, text_format(f"({_DOMAIN}/)?{_NAME}", "the key of a label or annotation, such as team or example.com/team")
+]
+Resource = Annotated[str, text_format(f"{_DOMAIN}/{_NAME}", "an extended resource with its domain, such as example.com/gpu")]
+OwnerKind = Annotated[
+    str,
+    text_format(
+        rf"[A-Z][A-Za-z0-9]{{0,62}}\.{_DOMAIN}/v[a-z0-9]{{1,30}}",
+        "a kind with its group and version, such as ModelTrainingJob.ai.example/v1",
+    ),
+]
 
 
 class KubernetesConfig(Section):

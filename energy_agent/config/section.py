@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core.core_schema import no_info_wrap_validator_function
 
+from energy_agent.config.key_values import leaves
 from energy_agent.core.text import is_printable
 
 
@@ -134,9 +135,5 @@ def checked_numbers(model: type[BaseModel], value: Any, key: str | None) -> Any:
 
 def is_number(annotation: Any) -> bool:
     """Whether a key takes a number, or a number or nothing."""
-    if annotation in (int, float, Decimal):
-        return True
-    inner = get_args(annotation)
-    if get_origin(annotation) is Annotated:
-        return is_number(inner[0])
-    return get_origin(annotation) not in (tuple, list, dict) and bool not in inner and any(map(is_number, inner))
+    types = [leaf for leaf, _ in leaves(annotation)]
+    return bool not in types and any(number in types for number in (int, float, Decimal))

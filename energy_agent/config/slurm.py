@@ -5,10 +5,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from energy_agent.config.messages import HOST, JOB_WORD
+from energy_agent.config.formats import Host, text_format
 from energy_agent.config.section import Fact, Off, Section
 
-JobWord = Annotated[str, Field(pattern=JOB_WORD, max_length=50)]
+JobWord = Annotated[
+    str,
+    Field(max_length=50),
+    text_format(
+        r"account|user|partition|qos|wckey|job_name|(comment|job_name)\.[A-Za-z_][\w.-]*",
+        "account, user, partition, qos, wckey, job_name, comment.KEY or job_name.KEY",
+    ),
+]
 
 
 class Slurm(Section):
@@ -22,7 +29,7 @@ class Slurm(Section):
     )
     conf: Path | None = Field(None, description="path of slurm.conf, if it is not the one that scontrol reports")
     gres_conf: Path | None = Field(None, description="path of gres.conf, if it is not in the folder of slurm.conf")
-    node: str | None = Field(None, pattern=HOST, description="NodeName of this node, if it is not the short host name")
+    node: Host | None = Field(None, description="NodeName of this node, if it is not the short host name")
     period_s: float = Field(
         5.0, ge=1, le=300, description="seconds between requests; each sends one for the node and one per job"
     )

@@ -6,13 +6,27 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from energy_agent.config.messages import GROUP, HTTP_OR_HTTPS, METRIC
+from energy_agent.config.formats import ENDPOINT_URL, text_format
 from energy_agent.config.section import Section
 from energy_agent.core.address import parse_address
 from energy_agent.core.text import is_printable
 
 Label = Annotated[str, Field(max_length=128)]
-Metric = Annotated[str, Field(pattern=METRIC, max_length=1024)]
+Metric = Annotated[
+    str,
+    Field(max_length=1024),
+    text_format(
+        r'[a-zA-Z_:][a-zA-Z0-9_:]{0,199}(\{([a-zA-Z_][a-zA-Z0-9_]{0,63}="[^"\\]*",?){1,8}\})?',
+        'the name of a metric, such as my_total or my_total{kind="out"}',
+    ),
+]
+GroupName = Annotated[
+    str,
+    text_format(
+        "[A-Za-z0-9][A-Za-z0-9._/-]{0,252}",
+        "a name of letters, digits, '.', '_', '-' and '/' that begins with a letter or digit",
+    ),
+]
 Fact = Annotated[str, Field(max_length=256)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 _WHERE = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="([^"\\]*)"')
@@ -79,7 +93,7 @@ class TokenSource(Section):
     """The metrics endpoint of an inference server."""
 
     workload: str = Field(description="name of the workload that generates these tokens, as in wattlens_workload_info")
-    url: str = Field(pattern=HTTP_OR_HTTPS, description="URL of its metrics endpoint")
+    url: Annotated[str, ENDPOINT_URL] = Field(description="URL of its metrics endpoint")
     ports: tuple[Port, ...] = Field(
         (), description="ports of further engines of the workload on the same host, each with a metrics endpoint"
     )
@@ -91,7 +105,7 @@ class TokenSource(Section):
     mapping: TokenMapping | None = Field(None, description="for server: mapping, the names of the server's metrics")
     model: Fact = Field("", description="name of the model, replaces the name in the metrics response")
     precision: Fact = Field("", description="precision of the model's weights, such as fp8: a label of the workload")
-    group: Annotated[str, Field(pattern=GROUP)] | None = Field(
+    group: GroupName | None = Field(
         None,
         description=(
             "name of an engine whose devices belong to several workloads or nodes; configure its metrics endpoint on one "

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from energy_agent.config.messages import NAME
+from energy_agent.config.formats import EntryName
 from energy_agent.config.section import Day, PlantDay, Section
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
@@ -36,13 +36,11 @@ def _kind(value: Any) -> Any:
 class Contract(Section):
     """Electricity that was bought by contract, or certificates for it."""
 
-    id: str = Field(pattern=NAME, description="name of the contract, unique within the site")
+    id: EntryName = Field(description="name of the contract, unique within the site")
     kind: Annotated[InstrumentKind, BeforeValidator(_kind)] = Field(
         description="ppa, go, rec, i-rec or other; only retired certificates count, whatever the kind"
     )
-    zone: str = Field(
-        pattern=NAME, description="bidding zone or grid where the electricity was generated, named as in grid.zone"
-    )
+    zone: EntryName = Field(description="bidding zone or grid where the electricity was generated, named as in grid.zone")
     technology: Technology = Field(
         description="generation technology; wind, solar, hydro, geothermal, biomass and ocean are renewable"
     )

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from energy_agent.config.messages import NAME
+from energy_agent.config.formats import EntryName
 from energy_agent.config.section import Day, Section
 from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.site.building.supplier import SupplierRate
@@ -36,7 +36,7 @@ class SupplierRateConfig(Section):
     """The rate of the site's electricity supplier for energy that no contract covers."""
 
     supplier: str = Field(min_length=1, max_length=100, description="electricity supplier of the site")
-    zone: str = Field(pattern=NAME, description="bidding zone or grid of the delivery, named as in grid.zone")
+    zone: EntryName = Field(description="bidding zone or grid of the delivery, named as in grid.zone")
     start: Day = Field(description="first day of delivery, in the site's time zone")
     end: Day = Field(description="last day of delivery, inclusive")
     g_per_kwh: float = Field(ge=0, le=10_000, description="grams of CO2e per kWh that the supplier discloses")

@@ -11,12 +11,12 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Final, Self
+from typing import Final, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
-from energy_agent.config.messages import NAME, SPAN
+from energy_agent.config.formats import EntryName, WeeklyTimes
 from energy_agent.config.section import Day, Exact, Section
 from energy_agent.core.units import NS_PER_DAY, NS_PER_S, UJ_PER_KWH
 from energy_agent.core.week import WeeklyHours, parse_span
@@ -49,7 +49,7 @@ def quarter_span(text: str) -> WeeklyHours:
 class HourlyPrice(Section):
     """A price at some times of the week."""
 
-    times: tuple[Annotated[str, Field(pattern=SPAN)], ...] = Field(
+    times: tuple[WeeklyTimes, ...] = Field(
         min_length=1, max_length=64, description="such as Mon-Fri 08:00-20:00, in the site's time zone, on quarters of an hour"
     )
     per_kwh: Exact = Field(ge=-1000, le=1000, description="price per kWh at these times")
@@ -69,7 +69,7 @@ class HourlyPrice(Section):
 class Tariff(Section):
     """What electricity costs."""
 
-    id: str = Field(pattern=NAME, description="name of the contract, unique within the site")
+    id: EntryName = Field(description="name of the contract, unique within the site")
     currency: Currency = Field(description="ISO 4217, such as EUR")
     default_per_kwh: Exact = Field(
         ge=-1000,

@@ -19,7 +19,7 @@ from energy_agent.accounting.device import SensorFor
 from energy_agent.accounting.node import NodeAccount, NodePlan
 from energy_agent.config import agent as configuration
 from energy_agent.config.agent import Config, Web
-from energy_agent.config.messages import NAME
+from energy_agent.config.formats import NAME
 from energy_agent.config.node_meters import IN_THE_CLEAR
 from energy_agent.core.boundary import CounterScope
 from energy_agent.core.energy import Identity
@@ -236,7 +236,7 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
 def node_name(config: Config) -> str:
     """The node's name: of the file, else $NODE_NAME, else the host name; raises UsageError."""
     name = config.node.name or os.environ.get("NODE_NAME") or socket.gethostname()
-    if not re.fullmatch(NAME, name) or name.endswith("\n"):
+    if not re.fullmatch(NAME, name):
         origin = "$NODE_NAME" if os.environ.get("NODE_NAME") else "the host name"
         raise UsageError(f"{origin} {name[:80]!r}: expected at most 63 letters, digits, '.', '_' and '-'; set node.name")
     return name

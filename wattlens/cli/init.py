@@ -35,7 +35,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _listen(text: str) -> str:
-    from energy_agent.config.messages import LISTEN
+    from energy_agent.config.formats import LISTEN
 
     if not re.fullmatch(LISTEN, text):
         raise argparse.ArgumentTypeError(f"expected ADDRESS:PORT such as 0.0.0.0:9479, got {quoted(text)}")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, create_model, field_validator, model_validator
 
-from energy_agent.config.messages import NAME
+from energy_agent.config.formats import EntryName
 from energy_agent.config.section import Section
 from energy_agent.core import plugin
 from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gases
@@ -50,9 +50,7 @@ class AnyGridSource(Section):
 class GridBase(Section):
     """The grid of the site. Without zone and country CO2e is missing, with this reason."""
 
-    zone: str | None = Field(
-        None, pattern=NAME, description="zone of the grid, as sources and factor files name it: DE, US-CA, SE-SE3"
-    )
+    zone: EntryName | None = Field(None, description="zone of the grid, as sources and factor files name it: DE, US-CA, SE-SE3")
     country: str | None = Field(
         None, description="ISO 3166-1 alpha-3 code, such as DEU: its yearly factor is used when no source has a value"
     )

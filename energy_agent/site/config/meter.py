@@ -1,32 +1,30 @@
 """Configuration keys common to all meters of a site."""
 
-from typing import Annotated, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
-from energy_agent.config.messages import NAME
+from energy_agent.config.formats import EntryName
 from energy_agent.config.section import Day, Section
 from energy_agent.core.meters.facility import MeterFacts, Position, Role
-
-MeterId = Annotated[str, Field(pattern=NAME)]
 
 
 class MeterConfig(Section):
     """A meter of the building."""
 
-    id: MeterId = Field(description="name of the meter, unique within the site")
+    id: EntryName = Field(description="name of the meter, unique within the site")
     role: Role = Field(description="use of the metered energy")
     position: Position | None = Field(
         None, description="for role it: place of the meter, which determines the category of the PUE (1, 2, 3)"
     )
-    parent: MeterId | None = Field(None, description="id of the next meter upstream, which also measures this energy")
-    zone: MeterId | None = Field(None, description="room or cooling loop of the meter, for a partial PUE")
+    parent: EntryName | None = Field(None, description="id of the next meter upstream, which also measures this energy")
+    zone: EntryName | None = Field(None, description="room or cooling loop of the meter, for a partial PUE")
     accuracy_percent: float = Field(
         ge=0.01,
         le=50,
         description="bound of its error in percent of the reading: its accuracy class, including its transformers",
     )
-    calibration: MeterId | None = Field(
+    calibration: EntryName | None = Field(
         None,
         description=(
             "meters with the same value have the same error, so their errors add up; default: meters with the same kind "

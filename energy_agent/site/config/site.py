@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, create_model, field_validator, model_validator
 
 from energy_agent.config.agent import LedgerConfig, Web
-from energy_agent.config.messages import LISTEN, NAME
+from energy_agent.config.formats import EntryName, Listen
 from energy_agent.config.otlp import Otlp
 from energy_agent.config.section import Section
 from energy_agent.core import plugin
@@ -25,8 +25,8 @@ from energy_agent.site.windows import PueValue
 class SiteIdentity(Section):
     """Which site this is."""
 
-    name: str = Field("site", pattern=NAME, description="name of the site, as in the inventory")
-    cluster: str = Field("default", pattern=NAME, description="cluster name in its segments")
+    name: EntryName = Field("site", description="name of the site, as in the inventory")
+    cluster: EntryName = Field("default", description="cluster name in its segments")
     time_zone: str = Field("UTC", description="IANA name, such as Asia/Kolkata; quarters of the year end at midnight there")
 
     @field_validator("time_zone")
@@ -57,7 +57,7 @@ class DeclaredPue(Section):
 class SiteWeb(Web):
     """/metrics, /healthz, /readyz of the site."""
 
-    listen: str = Field("127.0.0.1:9480", pattern=LISTEN, description="ADDRESS:PORT; port 0 selects a free port")
+    listen: Listen = Field("127.0.0.1:9480", description="ADDRESS:PORT; port 0 selects a free port")
 
 
 class AnyMeter(MeterConfig):

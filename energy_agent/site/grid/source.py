@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from energy_agent.config.messages import NAME
+from energy_agent.config.formats import EntryName
 from energy_agent.config.section import Section
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
@@ -21,7 +21,7 @@ class GridError(WattlensError):
 class GridConfig(Section):
     """Settings of every source."""
 
-    zone: str | None = Field(None, pattern=NAME, description="zone, as this source names it; default: grid.zone")
+    zone: EntryName | None = Field(None, description="zone, as this source names it; default: grid.zone")
     boundary: Literal["direct", "life-cycle"] | None = Field(
         None, description="emissions to request; default: grid.boundary, and no other value is allowed"
     )

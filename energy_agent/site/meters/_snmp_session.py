@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
-from energy_agent.config.messages import HOST
+from energy_agent.config.formats import Host
 from energy_agent.config.section import Section
 from energy_agent.core.errors import UsageError
 from energy_agent.core.extras import install_hint
@@ -44,7 +44,7 @@ T = TypeVar("T")
 class SnmpAccess(Section):
     """How a device is reached, and who asks."""
 
-    host: str = Field(pattern=HOST, description="host name or address of the device")
+    host: Host = Field(description="host name or address of the device")
     port: int = Field(161, ge=1, le=65535, description="UDP port of the device")
     version: Literal["2c", "3"] = Field(
         "3", description="2c: a community, readable by everyone on the network path; 3: a user with keys"

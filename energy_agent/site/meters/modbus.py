@@ -11,7 +11,7 @@ from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from energy_agent.config.messages import HOST
+from energy_agent.config.formats import Host
 from energy_agent.config.section import Section
 from energy_agent.core.meters.reading import MeterError, MeterReading
 from energy_agent.core.ports import Clock
@@ -97,7 +97,7 @@ class PowerRegister(_Register):
 class Modbus(Section):
     """A meter that speaks Modbus TCP, or one behind a gateway that does."""
 
-    host: str = Field(pattern=HOST, description="host name or address of the meter, or of its gateway")
+    host: Host = Field(description="host name or address of the meter, or of its gateway")
     port: int = Field(502, ge=1, le=65_535, description="TCP port of the meter")
     unit: int = Field(1, ge=0, le=255, description="unit (device id) at that address")
     energy: EnergyRegister | None = Field(None, description="the register that counts energy")

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 from pydantic import Field, model_validator
 
-from energy_agent.config.messages import MEMBER
+from energy_agent.config.formats import RedfishId
 from energy_agent.config.node_meters import RedfishLogin
 from energy_agent.core.meters.reading import MeterError, MeterReading
 from energy_agent.core.ports import Clock
@@ -42,8 +42,8 @@ class EquipmentRedfishConfig(RedfishLogin):
         max_length=_TEXT_MAX,
         description=f"KIND/ID, where KIND is one of {', '.join(_ROOTS)}, such as RackPDUs/1; or a path below /redfish/",
     )
-    outlet: str | None = Field(None, pattern=MEMBER, description="Id of one outlet, instead of the whole device")
-    mains: str | None = Field(None, pattern=MEMBER, description="Id of one feed (Mains), instead of the whole device")
+    outlet: RedfishId | None = Field(None, description="Id of one outlet, instead of the whole device")
+    mains: RedfishId | None = Field(None, description="Id of one feed (Mains), instead of the whole device")
 
     @model_validator(mode="after")
     def _one_thing(self) -> Self:

@@ -9,7 +9,6 @@ import pytest
 
 from energy_agent.config import agent as config
 from energy_agent.config import messages
-from energy_agent.config.key_values import model_of
 from energy_agent.core.errors import UsageError
 from energy_agent.runtime.files import yaml_file
 from tests.support import LONG_NUMBERS_REFUSED, refusal, said_here
@@ -162,19 +161,6 @@ def test_a_password_may_go_in_the_clear_where_that_is_said_or_it_leaves_no_machi
         found = config.parse(f"sources: {{node: {{redfish: {{{redfish}}}}}}}".encode()).sources.node.redfish
         assert found is not None
         assert found.in_the_clear == found.insecure
-
-
-def test_every_pattern_of_the_model_has_words():
-    def patterns(model):
-        for field in model.model_fields.values():
-            yield from re.findall(r"pattern='([^']*)'", repr(field).replace("\\\\", "\\"))
-            inner = model_of(field.annotation)
-            if inner is not None:
-                yield from patterns(inner)
-
-    found = set(patterns(config.Config))
-    assert found
-    assert found <= set(messages.PATTERNS)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
-from energy_agent.config.messages import CLOUD_REGION, NAME, PERIOD
+from energy_agent.config.formats import EntryName, text_format
 from energy_agent.config.section import Day, Section
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from energy_agent.site.config.grid import SOURCES_MAX, AnyGridSource, GridBase
@@ -28,6 +28,7 @@ from reports.inputs.supplier import SupplierRateConfig
 from reports.inputs.tariffs import Tariff
 from reports.inputs.water import WaterRecord
 
+CloudRegion = Annotated[str, text_format("[a-z0-9]{1,20}/[a-z0-9-]{1,60}", "PROVIDER/REGION, such as gcp/europe-west3")]
 DELIVERIES_MAX: Final = 200_000
 _Text = Annotated[str, Field(max_length=200)]
 _CONTRACT_SOUND: Final[Any] = Contract._sound  # a plain method once pydantic has taken it up
@@ -126,9 +127,7 @@ class BoughtContract(Contract):
 class RegisteredMeter(MeterConfig):
     """A meter that the site has: the report says so where the ledger has none of its readings."""
 
-    source: str = Field(
-        "declared", pattern=NAME, description="source of its readings: modbus, snmp, redfish, prometheus, imported"
-    )
+    source: EntryName = Field("declared", description="source of its readings: modbus, snmp, redfish, prometheus, imported")
 
 
 class GridHours(AnyGridSource):
@@ -145,9 +144,8 @@ class GridHours(AnyGridSource):
 class OrgGrid(GridBase):
     """The grid that a site hangs on."""
 
-    cloud_region: str | None = Field(
+    cloud_region: CloudRegion | None = Field(
         None,
-        pattern=CLOUD_REGION,
         description="region of a cloud, such as gcp/europe-west4: its country and state by CodeCarbon's table",
     )
 
@@ -199,7 +197,7 @@ class InventoryLine(Section):
     node: str = Field(min_length=1, max_length=253, description="node, as its agent names it")
     uuid: str = Field("", max_length=120, description="UUID of the GPU, such as GPU-8f2a...; empty: all GPUs of the node")
     sku: str = Field("", max_length=200, description="GPU model, such as NVIDIA H100 80GB HBM3")
-    site: str = Field(pattern=NAME, description="site at which it is installed")
+    site: EntryName = Field(description="site at which it is installed")
     first: Day | None = Field(None, alias="from", description="first day there, UTC; empty: always")
     gone: Day | None = Field(None, alias="to", description="first day after its removal, UTC; empty: still there")
 
@@ -341,11 +339,20 @@ def _without_hyphen(period: str) -> str:
     return period.replace("-Q", "Q")
 
 
+PeriodName = Annotated[
+    str,
+    text_format(
+        r"(FY)?(19|20)\d\d(-?Q[1-4])?|(19|20)\d\d-(0[1-9]|1[0-2])",
+        "a month, quarter or year such as 2025-07, 2025Q3, 2025, FY2025 or FY2025Q3",
+    ),
+    AfterValidator(_without_hyphen),
+]
+
+
 class PeriodTotals(Section):
     """Totals of an earlier period, as an earlier report stated them."""
 
-    period: Annotated[str, AfterValidator(_without_hyphen)] = Field(
-        pattern=PERIOD,
+    period: PeriodName = Field(
         description="period as a report names it: 2025-07, 2025Q3, 2025, FY2025 or FY2025Q3",
     )
     electricity_mwh: float | None = Field(None, ge=0, le=1e9, description="electricity at the boundary of the report")

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 from pydantic import Field, model_validator
 
-from energy_agent.config.messages import SERVICE
+from energy_agent.config.formats import ServiceUrl
 from energy_agent.core.address import is_readable, parse_address
 from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
@@ -44,7 +44,7 @@ class ElectricityMaps(GridConfig):
     """Electricity Maps' API."""
 
     key_file: Path = Field(description="file with the API key; the key is sent only to `url`, and never logged")
-    url: str = Field("https://api.electricitymaps.com", pattern=SERVICE, description="the service's address")
+    url: ServiceUrl = Field("https://api.electricitymaps.com", description="the service's address")
     timeout_s: float = Field(20.0, ge=1, le=60, description="timeout of a response, from connecting to its last byte")
     lookback_h: int = Field(
         48, ge=2, le=240, description="hours to request again at each reading, because values are revised in the following days"
