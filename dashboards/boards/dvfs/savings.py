@@ -4,7 +4,7 @@ from dashboards.boards.dvfs.steering import NAME, OF_MOST
 from dashboards.panels import GrafanaRow, band, graph, link, row, stat, third, wide_table
 from dashboards.promql.latency import mean, quantile
 from dashboards.promql.selectors import AT, GROUP, MOST, gpu_power, largest_groups, proven, series, steered_workloads
-from dashboards.rules.latency import ITL, TTFT
+from dashboards.rules.serving import ITL, TTFT
 from dashboards.rules.steering import EXTRA, SAVED, of_group
 
 _ROWS = 20

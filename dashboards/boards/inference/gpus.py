@@ -3,8 +3,8 @@
 from dashboards.panels import GrafanaRow, Queries, Query, band, graph, link, row, wide_table
 from dashboards.promql.latency import attainment_in_range, worst_quantile
 from dashboards.promql.selectors import AT, MOST, recorded
-from dashboards.rules.latency import BY, ITL, TTFT
 from dashboards.rules.model import TOKEN_RATE, joules_per_token
+from dashboards.rules.serving import BY, ITL, TTFT
 from dashboards.rules.steering import of_workload
 
 _BY_WORKLOAD = f"{AT}, workload"

@@ -4,8 +4,8 @@ from dashboards.panels import GrafanaPanel, GrafanaRow, band, graph, lights, lin
 from dashboards.promql.latency import attainment_of_all
 from dashboards.promql.selectors import AT, MOST, of_node, recorded, series
 from dashboards.rules.joules_per_token import KNOWN_TOKENS, TOKEN_POWER
-from dashboards.rules.latency import ITL, TTFT
 from dashboards.rules.model import STEP, TOKEN_RATE, WORKLOAD_POWER, end_of
+from dashboards.rules.serving import ITL, TTFT
 
 NAME = "{{workload}} {{model}}"
 TO_TRACE = (link("Only this workload", "wattlens-inference", "workload", "instance"),)

@@ -19,8 +19,7 @@ from dashboards.promql.runs import (
     tokens,
 )
 from dashboards.promql.selectors import MOST, recorded
-from dashboards.rules.runs import RUN_STEPS
-from dashboards.rules.steps import JOULES_PER_STEP
+from dashboards.rules.runs import JOULES_PER_STEP, RUN_STEPS
 
 NONE = "no training run: no workload reports steps (docs/training.md), or the recording rules are not loaded"
 OF_MOST = f", {MOST} largest runs"
