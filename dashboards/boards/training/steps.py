@@ -100,7 +100,7 @@ def work() -> GrafanaRow:
             "suffix:J/step",
             per(steps(TRAINING)),
             no_value=_NOT_NOW,
-            links=(link("Steering", "wattlens-dvfs"),),
+            links=link("Steering", "wattlens-dvfs"),
         ),
         graph(
             f"Energy per token{OF_MOST}",
@@ -133,7 +133,7 @@ def work() -> GrafanaRow:
             "suffix:J/step",
             {"{{instance}} {{workload}}": f"topk({MOST}, {node})"},
             no_value=_NOT_NOW,
-            links=(link("GPUs of the node", "wattlens-gpu", "instance"),),
+            links=link("GPUs of the node", "wattlens-gpu", "instance"),
         ),
     )
 
