@@ -69,8 +69,8 @@ Queries = Mapping[str, str | Query]
 """Legend, which names the series with label templates -> PromQL."""
 
 
-Link = tuple[str, str]
-"""Title and address of another dashboard."""
+Links = tuple[tuple[str, str], ...]
+"""Titles and addresses of other dashboards."""
 
 
 def units() -> frozenset[str]:
@@ -93,7 +93,7 @@ def band(expr: Callable[[str], str], name: str = "", *, column: str = "estimate"
     return {legend: Query(expr(end), unit) for end, legend in ends.items()}
 
 
-def link(title: str, uid: str, *labels: str) -> Link:
+def link(title: str, uid: str, *labels: str) -> Links:
     """A link from a series or a table's row to another dashboard; it keeps the time range and all variables not set here.
 
     Args:
@@ -102,7 +102,7 @@ def link(title: str, uid: str, *labels: str) -> Link:
         labels: variables there that take the value of the label of the same name here.
     """
     choices = "&".join(f"var-{label}=${{{_SERIES}.{label}}}" for label in labels)
-    return title, f"/d/{uid}?{choices}"
+    return ((title, f"/d/{uid}?{choices}"),)
 
 
 def panel(
@@ -120,7 +120,7 @@ def panel(
     states: States | None = None,
     stacked: bool = False,
     no_value: str = "no data: not reported, not scraped, or just started",
-    links: tuple[Link, ...] = (),
+    links: Links = (),
     dashed: tuple[str, ...] = ("limit", "maximum", "at least", "at most"),
     step: str = "",
 ) -> GrafanaPanel:

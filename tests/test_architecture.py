@@ -109,7 +109,7 @@ def test_contracts_break_on_a_cycle_a_forbidden_and_a_private_import(tmp_path):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=lambda at, names: {n for n in names if not _python(at, n)})
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     (tmp_path / "dvfs/policies/_breach.py").write_text("import time\n")
-    (tmp_path / "dashboards/lint/breach.py").write_text("from dvfs.policies import _breach\n")
+    (tmp_path / "dashboards/build/breach.py").write_text("from dvfs.policies import _breach\n")
     for one, other in (("a", "b"), ("b", "a")):
         module = tmp_path / f"energy_agent/core/breach_{one}.py"
         module.write_text(f"def breach():\n    from energy_agent.core import breach_{other}\n")

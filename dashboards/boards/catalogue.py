@@ -10,7 +10,7 @@ from dashboards.boards import dvfs, facility, fleet, gpu, inference, stack, trai
 from dashboards.panels import BLUE, Choice, choice, fixed_choice, marks, to_json, written_marks
 from dashboards.promql.latency import LIMITS, edges
 from dashboards.promql.selectors import of_node, recorded, series
-from dashboards.rules.latency import ITL, PERCENTILES, TTFT
+from dashboards.rules.serving import ITL, PERCENTILES, TTFT
 from dashboards.rules.steering import DECISIONS
 from energy_agent.core import plugin
 from energy_agent.core.catalogue.node import metric

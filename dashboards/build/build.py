@@ -2,22 +2,31 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any, Final
 
 from dashboards.boards.catalogue import build_dashboards
-from dashboards.build import grafana_alerts, reference
-from dashboards.lint import exclusions, lint
-from dashboards.lint.queries import Json, panels, selected_values
+from dashboards.build import lint, reference
+from dashboards.build.lint import Json, panels, selected_values
+from dashboards.push import alert_rules
 from dashboards.rules import alerts, rules
-from dashboards.rules import files as rule_files
-from dashboards.rules import otlp as otlp_rules
+from dashboards.rules import otlp as otlp_group
 from energy_agent.core.catalogue.metric import Signal
 from energy_agent.core.catalogue.node import CATALOGUE
 
 _NAME = re.compile(r"\b(?:[a-z_]+:)?wattlens_[a-z0-9_:]+\b")
-_SUBSTITUTES = {"$__rate_interval": "1m", "$__range": "1h", "$__interval": "1m"}
+_DURATIONS = {"__rate_interval": "1m", "__range": "1h", "__interval": "1m"}
+RULES: Final = "dashboards/prometheus/wattlens-rules.yml"
+ALERTS: Final = "dashboards/prometheus/wattlens-alerts.yml"
+OBJECT: Final = "deploy/kubernetes/monitoring/prometheusrule.yaml"
+"""Rules and alerts of one source: two files for Prometheus itself, and one object for the Prometheus operator."""
+GRAFANA_ALERTS: Final = "dashboards/grafana/alerting/wattlens-alerts.yaml"
+FOLDER: Final = "Wattlens"
+DATASOURCE_UID: Final = "prometheus"
+"""Data source of kube-prometheus-stack; the chart's value grafanaAlerts.datasourceUid replaces it."""
+_API_ONLY: Final = ("folderUID", "ruleGroup", "orgID")
 
 
 def artefacts() -> dict[str, str]:
@@ -28,10 +37,59 @@ def artefacts() -> dict[str, str]:
 @cache
 def _build() -> dict[str, str]:
     files = {f"dashboards/grafana/{uid}.json": text for uid, text in build_dashboards().items()}
-    files |= rule_files.artefacts()
-    files[grafana_alerts.PATH] = rule_files.to_yaml(grafana_alerts.content(), "dashboards/rules/alerts.py")
-    files["docs/metrics.md"] = reference.to_markdown()
-    return files
+    recorded, firing = rules.content(), alerts.content()
+    whole = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "wattlens", "labels": {"app.kubernetes.io/name": "wattlens"}},
+        "spec": {"groups": recorded["groups"] + firing["groups"]},
+    }
+    return files | {
+        RULES: _to_yaml(recorded, "dashboards/rules/rules.py"),
+        ALERTS: _to_yaml(firing, "dashboards/rules/alerts.py"),
+        OBJECT: _to_yaml(whole, "dashboards/rules/rules.py and dashboards/rules/alerts.py"),
+        GRAFANA_ALERTS: _to_yaml(_grafana_alerts(), "dashboards/rules/alerts.py"),
+        "docs/metrics.md": reference.to_markdown(),
+    }
+
+
+def _to_yaml(content: Mapping[str, object], source: str) -> str:
+    """Text of a built file; `source` is named in its first line."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """Writes a value that occurs twice out twice: anchors are hard to read, and some tools for rules refuse them."""
+
+        def ignore_aliases(self, data: object) -> bool:
+            return True
+
+    text: str = yaml.dump(dict(content), Dumper=Dumper, sort_keys=False, width=10_000)
+    return f"# Built by `wattlens dashboards build` from {source}; do not edit.\n{text}"
+
+
+def _grafana_alerts() -> dict[str, object]:
+    """The alerts as a file of Grafana's alert provisioning, for the sidecar of Grafana's Helm chart and servers without it.
+
+    One group with every alert, each with the uid that `wattlens dashboards push --alerts` gives it. Grafana replaces `$NAME` in
+    most texts of such a file by an environment variable; which texts depends on its version. So templates here write `.Labels`,
+    the field behind `$labels`, and have no dollar sign. The model of a query is never replaced.
+    """
+    built = [_file_rule(alert_rules.rule(alert, "", DATASOURCE_UID)) for alert in alerts.alerts()]
+    group = {"orgId": 1, "name": alert_rules.GROUP, "folder": FOLDER, "interval": "1m", "rules": built}
+    return {"apiVersion": 1, "groups": [group]}
+
+
+def _file_rule(built: dict[str, Any]) -> dict[str, Any]:
+    """A rule of Grafana's API with the keys of a file."""
+    kept = {key: value for key, value in built.items() if key not in _API_ONLY}
+    kept["missing_series_evals_to_resolve"] = kept.pop("missingSeriesEvalsToResolve")
+    notes = {key: text.replace("$labels.", ".Labels.") for key, text in kept["annotations"].items() if key != alert_rules.STAMP}
+    return kept | {"annotations": notes}
+
+
+def otlp_rules() -> str:
+    """The rules that give metrics which were sent by OTLP the names of scraped ones."""
+    return _to_yaml(otlp_group.content(), "dashboards/rules/otlp.py")
 
 
 def build(root: Path, *, otlp: bool = False, runbooks: str = "") -> list[Path]:
@@ -43,7 +101,7 @@ def build(root: Path, *, otlp: bool = False, runbooks: str = "") -> list[Path]:
         runbooks: address of docs/alerts.md on your network; alerts link to it.
     """
     written = []
-    more = {otlp_rules.PATH: rule_files.otlp()} if otlp else {}
+    more = {otlp_group.PATH: otlp_rules()} if otlp else {}
     for name, content in (artefacts() | more).items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +114,7 @@ def build(root: Path, *, otlp: bool = False, runbooks: str = "") -> list[Path]:
 
 def check(root: Path) -> list[str]:
     """Errors in the files under `root`, one line each that starts with the file name."""
-    return [*_stale(root), *_queries(), *lint.problems([*_dashboards().values()], exclusions.EXCLUSIONS)]
+    return [*_stale(root), *_queries(), *lint.problems([*_dashboards().values()], lint.EXCLUSIONS)]
 
 
 @cache
@@ -112,28 +170,25 @@ def expressions() -> Iterator[tuple[str, str]]:
                 yield f"{where}: panel {panel['title']!r}", target["expr"]
     for group in rules.groups():
         for rule in group.rules:
-            yield f"{rule_files.RULES}: rule {rule.record}", rule.expr
+            yield f"{RULES}: rule {rule.record}", rule.expr
     for alert in alerts.alerts():
-        yield f"{rule_files.ALERTS}: alert {alert.name}", alert.expr
+        yield f"{ALERTS}: alert {alert.name}", alert.expr
 
 
-def substituted(expr: str, values: dict[str, str] = _SUBSTITUTES) -> str:
+def substituted(expr: str, values: Mapping[str, str] = _DURATIONS) -> str:
     """A query as Grafana would send it: durations for its own variables, the first value of a choice, and `.*` for the rest."""
-    known = _choices() | values
-    return re.sub(r"\$[a-z_]\w*", lambda variable: known.get(variable[0], ".*"), expr)
+    return lint.substituted(expr, {**_choices(), **values})
 
 
 @cache
 def _choices() -> dict[str, str]:
-    return {f"${name}": value for dashboard in _dashboards().values() for name, value in selected_values(dashboard).items()}
+    return {name: value for dashboard in _dashboards().values() for name, value in selected_values(dashboard).items()}
 
 
 def syntax_error(expr: str) -> str:
     """The error in the PromQL of a query, or ''."""
-    import promql_parser
-
     try:
-        promql_parser.parse(substituted(expr))
+        lint.parsed(expr, _choices())
     except ValueError as error:
         return str(error)
     return ""

@@ -4,8 +4,8 @@ A limit is an edge of the histograms, chosen from the edges that they have, so t
 """
 
 from dashboards.promql.selectors import recorded
-from dashboards.rules import latency as rules
-from dashboards.rules.latency import BY, ITL, TTFT
+from dashboards.rules import serving as rules
+from dashboards.rules.serving import BY, ITL, TTFT
 from energy_agent.core.catalogue.node import metric
 
 LIMITS = {TTFT: "ttft_slo", ITL: "itl_slo"}

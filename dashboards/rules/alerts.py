@@ -7,9 +7,9 @@ absence. If a figure has a band, its ends are compared, so no alert fires on a d
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from dashboards.rules.load_bands import rose
+from dashboards.rules.serving import rose
 from dashboards.rules.steering import EXTRA, SAVED, change
 from energy_agent.core.catalogue.node import metric
 
@@ -67,7 +67,7 @@ def alerts() -> tuple[Alert, ...]:
     return (*_of_the_stack(), *_of_the_ledger(), *_of_waste(), *_of_steering(), *_of_the_site())
 
 
-def content() -> dict[str, object]:
+def content() -> dict[str, list[dict[str, Any]]]:
     """The alerts, as a rules file of Prometheus and the spec of a PrometheusRule have them."""
     quick = [alert.rule() for alert in alerts() if not _LONG.search(alert.expr)]
     slow = [alert.rule() for alert in alerts() if _LONG.search(alert.expr)]

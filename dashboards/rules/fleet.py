@@ -18,18 +18,15 @@ from dashboards.rules.model import (
     BANDS,
     PUE,
     PUE_ERROR,
-    STEP,
     TOKEN_RATE,
     WINDOW,
     RecordingRule,
-    RuleGroup,
     bound,
     end_of,
     joules_per_token,
 )
 from energy_agent.core.catalogue.node import metric
 
-COUNTER_STEP_S: Final = 120
 BUCKETS: Final = ("active", "idle", "unheld", "unattributed")
 """Of a GPU's energy: held while a kernel ran, only held, held by nobody, holder not known."""
 HOST: Final = "host"
@@ -64,15 +61,8 @@ _HELD_ON: Final = "on (cluster, job, instance, workload)"
 _J_PER_KWH: Final = 3_600_000
 
 
-def fleet_groups() -> tuple[RuleGroup, ...]:
-    """The groups, after that of joules per token."""
-    return (
-        RuleGroup("wattlens-fleet", STEP, (*_of_nodes(), *_of_fleets(), *_of_facts(), *_of_sites())),
-        RuleGroup("wattlens-fleet-energy", f"{COUNTER_STEP_S // 60}m", tuple(_of_counters())),
-    )
-
-
-def _of_nodes() -> Iterator[RecordingRule]:
+def node_rules() -> Iterator[RecordingRule]:
+    """Power of nodes by owner state, and its error."""
     for operation, name in (("sum", NODE_ANSWERED), ("count", NODE_KNOWN)):
         yield RecordingRule(name, f"{operation} without (gpu, uuid) ({metric('gpu_up')})")
     held = metric("workload_energy_joules_total")
@@ -101,14 +91,16 @@ def _of_nodes() -> Iterator[RecordingRule]:
     yield RecordingRule(NODE_POWER_ERROR, f"({whole} or sum without (domain, method) ({of_parts})) {seen}", {"bucket": HOST})
 
 
-def _of_fleets() -> Iterator[RecordingRule]:
+def fleet_rules() -> Iterator[RecordingRule]:
+    """Sums over nodes."""
     for rolled, of_nodes in ((POWER, NODE_POWER), (POWER_ERROR, NODE_POWER_ERROR)):
         yield RecordingRule(rolled, f"sum by ({', '.join(_FLEET)}, bucket, reason) ({of_nodes})")
     gpus = f"rate({metric('gpu_energy_joules_total')}[{WINDOW}])"
     yield RecordingRule(METHOD_POWER, f"sum by ({', '.join(_FLEET)}, method) ({gpus})")
 
 
-def _of_facts() -> Iterator[RecordingRule]:
+def label_rules() -> Iterator[RecordingRule]:
+    """Power and tokens of workloads by their labels."""
     info, facts = metric("workload_info"), ", ".join(FACTS)
     per_gpu = f"sum without (method, namespace, pod) (rate({metric('workload_energy_joules_total')}[{WINDOW}]))"
     by = f"sum by ({', '.join((*_FLEET, *FACTS))}, model, state)"
@@ -126,7 +118,8 @@ def _of_facts() -> Iterator[RecordingRule]:
     yield RecordingRule(FACT_TOKENS, f"{by} ({served} * {join})")
 
 
-def _of_sites() -> Iterator[RecordingRule]:
+def site_rules() -> Iterator[RecordingRule]:
+    """Estimates of the facility's power and carbon."""
     watts, error = (f'sum by (cluster, site) ({name}{{site!=""}})' for name in (POWER, POWER_ERROR))
     metrics = " or ".join(metric(name) for name in ("pue_ratio", "pue_absent_info", "facility_meter_info"))
     whose = f"on (job, instance) group_left (site) group by (job, instance, site) ({metrics})"
@@ -142,7 +135,8 @@ def _of_sites() -> Iterator[RecordingRule]:
         yield RecordingRule(end_of(CARBON, band), f"{power} * {per_j}")
 
 
-def _of_counters() -> Iterator[RecordingRule]:
+def counter_rules() -> Iterator[RecordingRule]:
+    """Energy counters of GPUs and their errors."""
     yield RecordingRule(GPU_ENERGY, f"sum without (method) ({metric('gpu_energy_joules_total')})")
     yield RecordingRule(NODE_GAIN, f"max without (gpu, uuid) ({metric('gpu_energy_gain_uncertainty_ratio')})")
     yield RecordingRule(NODE_EDGES, f"sum without (gpu, uuid) ({metric('gpu_energy_edge_uncertainty_joules')})")

@@ -6,7 +6,7 @@ part of the sensors' error, which adds up linearly over GPUs. A workload on a GP
 of its energy is not known. Without tokens there is no ratio, neither 0 nor infinity.
 
 Boundaries: `gpu`; `node`, with the workload's share of the node around its GPUs, there only where a meter reads the whole node;
-`facility`, the node's times the site's PUE of the last quarter of an hour (rules/pue.py), there only where the site process
+`facility`, the node's times the site's PUE of the last quarter of an hour, there only where the site process
 exports one and the agents' targets carry a label `site` of its name; its band has the PUE's own error in it. A group (one job
 or engine over several workloads and nodes) has the sum of its members, and nothing while the energy of any is not known.
 """
@@ -33,6 +33,10 @@ from dashboards.rules.model import (
 )
 from energy_agent.core.catalogue.node import metric
 
+CATEGORIES = ("3.*", "2.*", "1.*", "stated")
+"""Of the label `category` of a PUE, the best first."""
+WINDOWS = "15m|"
+"""Of its label `window`; a stated PUE has none."""
 GROUP_POWER = f"group:wattlens_workload_energy_joules:rate{WINDOW}"
 GROUP_POWER_ERROR = f"group:wattlens_workload_energy_uncertainty_joules:rate{WINDOW}"
 GROUP_TOKENS = f"group_model:wattlens_tokens:rate{WINDOW}"
@@ -60,6 +64,21 @@ def rate_rules() -> Iterator[RecordingRule]:
     for tokens, phases in TOKENS.items():
         rate = f'rate({metric("tokens_total")}{{phase=~"{phases}"}}[{WINDOW}])'
         yield RecordingRule(TOKEN_RATE, f"sum without (phase) ({rate})", {"tokens": tokens})
+
+
+def pue_rules() -> Iterator[RecordingRule]:
+    """PUE of sites and its error, before the rules that use them.
+
+    The site process exports a PUE for every category that its meters allow and for several windows. The rules take the newest
+    window and of it the highest category, where IT is metered closest to the equipment (ISO/IEC 30134-2); a stated PUE is the
+    last choice.
+    """
+    ratio, now = metric("pue_ratio"), f'window=~"{WINDOWS}"'
+    best = [f'max by (site, category) ({ratio}{{{now},category=~"{category}"}})' for category in CATEGORIES]
+    yield RecordingRule(PUE, " or on (site) ".join(best))
+    above = f"max by (site, category) ({metric('pue_ratio_upper')}{{{now}}}) - on (site, category) {PUE}"
+    below = f"{PUE} - on (site, category) min by (site, category) ({metric('pue_ratio_lower')}{{{now}}})"
+    yield RecordingRule(PUE_ERROR, f"({above}) > ({below}) or ({below})")
 
 
 def wider_boundary_rules() -> Iterator[RecordingRule]:

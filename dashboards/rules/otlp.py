@@ -4,7 +4,7 @@ With them, dashboards and alerts read metrics that were scraped and metrics that
 usual names already.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from dashboards.rules import rules
 from dashboards.rules.model import RecordingRule, RuleGroup
@@ -21,7 +21,7 @@ def groups() -> tuple[RuleGroup, ...]:
     return (RuleGroup("wattlens-otlp", INTERVAL, tuple(_rule(name, named) for name, named in BY_CONVENTION.items())),)
 
 
-def content() -> dict[str, object]:
+def content() -> dict[str, list[dict[str, Any]]]:
     """The group, as a rules file of Prometheus has it."""
     return rules.as_content(groups())
 

@@ -1,4 +1,4 @@
-"""Recording rules for Prometheus: training runs over all their nodes.
+"""Recording rules for Prometheus: joules per step of training, and training runs over all their nodes.
 
 A run is the job that its workloads name, joined for one owner only (label `run` of workload_info), or a workload without such a
 job, of which at least one counts steps. Recorded, as to
@@ -10,12 +10,13 @@ steps and each counts them, so its steps are those of the node that counts most.
 from collections.abc import Iterator
 from typing import Final
 
-from dashboards.rules.model import STEP, TOKEN_RATE, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, RecordingRule, RuleGroup
-from dashboards.rules.steps import STEP_RATE
+from dashboards.rules.model import TOKEN_RATE, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, RecordingRule
 from energy_agent.core.catalogue.node import metric
 
 MEMBER: Final = "instance_workload_run:wattlens_training:info"
 """1 for each workload of a run, with the run's name."""
+JOULES_PER_STEP: Final = f"instance_workload:wattlens_joules_per_step:ratio_rate{WINDOW}"
+STEP_RATE: Final = f"instance_workload_phase:wattlens_training_steps:rate{WINDOW}"
 RUN_POWER: Final = f"run:wattlens_workload_energy_joules:rate{WINDOW}"
 RUN_POWER_ERROR: Final = f"run:wattlens_workload_energy_uncertainty_joules:rate{WINDOW}"
 RUN_STEPS: Final = f"run_phase:wattlens_training_steps:rate{WINDOW}"
@@ -30,12 +31,19 @@ _AT: Final = "cluster, job, instance"
 _RUN: Final = "cluster, job, run"
 
 
-def run_groups() -> tuple[RuleGroup, ...]:
-    """The group, which uses the last values recorded by the group of joules per token."""
-    return (RuleGroup("wattlens-runs", STEP, tuple(_rules())),)
+def step_rules() -> Iterator[RecordingRule]:
+    """Joules per step of training, after the rules that record the power of workloads.
+
+    The ranks of a job on one node take a step together, and each node counts it: the rule is for each node, and joules per
+    step of a job are the sum over its nodes. Energy of evaluation and checkpoints is in it; their steps are not.
+    """
+    yield RecordingRule(STEP_RATE, f"rate({metric('training_steps_total')}[{WINDOW}])")
+    watts, steps = f'{WORKLOAD_POWER}{{boundary="gpu"}}', f'sum without (phase) ({STEP_RATE}{{phase="training"}})'
+    yield RecordingRule(JOULES_PER_STEP, f"{watts} / ignoring (boundary, energy) group_left () ({steps} > 0)")
 
 
-def _rules() -> Iterator[RecordingRule]:
+def run_rules() -> Iterator[RecordingRule]:
+    """Runs, from the last values that the group of joules per token recorded."""
     info = metric("workload_info")
     own = f'label_replace({info}{{run=""}}, "run", "$1", "workload", "(.+)")'
     named = f'group by ({_AT}, workload, run) ({info}{{run!=""}} or {own})'

@@ -8,7 +8,7 @@ decision applies to all GPUs of a group and is counted once.
 from collections.abc import Iterator
 from typing import Final
 
-from dashboards.rules.model import BANDS, STEP, WINDOW, RecordingRule, RuleGroup
+from dashboards.rules.model import BANDS, WINDOW, RecordingRule
 from energy_agent.core.catalogue.node import metric
 
 GPUS: Final = "instance_group:wattlens_gpus:count"
@@ -85,17 +85,8 @@ def change(claimed: str, window: str) -> str:
     return f"(last_over_time({claimed}[{window}]) - ({start}))"
 
 
-def steering_groups() -> tuple[RuleGroup, ...]:
-    """The groups."""
-    return (
-        # Every half of their windows of a minute: adjacent windows would miss the increases between them.
-        RuleGroup("wattlens-steering-events", "30s", tuple(_events())),
-        RuleGroup("wattlens-steering", STEP, (*_groups(), *_nodes(), *_workloads())),
-        RuleGroup("wattlens-steering-totals", "1m", tuple(_totals())),
-    )
-
-
-def _groups() -> Iterator[RecordingRule]:
+def group_rules() -> Iterator[RecordingRule]:
+    """Steering by group."""
     info = metric("dvfs_group_info")
     yield RecordingRule(GPUS, f"count by ({_AT}, group, workload) ({info})")
     shadow, enforce = (f'{metric("dvfs_mode")}{{mode="{mode}"}}' for mode in ("shadow", "enforce"))
@@ -118,13 +109,15 @@ def _of_gpu(signal: str) -> str:
     return _POWER if signal == "gpu_power_watts" else metric(signal)
 
 
-def _events() -> Iterator[RecordingRule]:
+def event_rules() -> Iterator[RecordingRule]:
+    """Decisions and settings without effect, of a minute."""
     made = f"max without (gpu, uuid) ({_gained(metric('dvfs_decisions_total'))})"
     yield RecordingRule(DECISIONS, made)
     yield RecordingRule(INEFFECTIVE, f"sum without (gpu, uuid) ({_gained(metric('dvfs_ineffective_total'))})")
 
 
-def _nodes() -> Iterator[RecordingRule]:
+def leased_node_rules() -> Iterator[RecordingRule]:
+    """Leases and clock events by node."""
     lease, events = metric("dvfs_lease_active"), metric("gpu_clock_event_seconds_total")
     yield RecordingRule(LEASED, f"sum without (gpu, uuid) ({lease})")
     yield RecordingRule(EVENTS, f"sum without (gpu, uuid) (rate({events}[{WINDOW}]) and on ({_AT}, uuid) ({lease} == 1))")
@@ -141,7 +134,8 @@ def _gained(counter: str) -> str:
     return f"({began} or increase({counter}[1m]))"
 
 
-def _workloads() -> Iterator[RecordingRule]:
+def workload_rules() -> Iterator[RecordingRule]:
+    """The GPUs of each workload."""
     energy = f"rate({metric('workload_energy_joules_total')}[{_HELD_WINDOW}])"
     yield RecordingRule(HELD, f"clamp(sum by ({_AT}, workload, uuid) ({energy}) > 0, 1, 1)")
     for signal, operation in _OF_WORKLOAD:
@@ -149,7 +143,8 @@ def _workloads() -> Iterator[RecordingRule]:
         yield RecordingRule(of_workload(signal, operation), f"{operation} by ({_AT}, workload) ({joined})")
 
 
-def _totals() -> Iterator[RecordingRule]:
+def claim_rules() -> Iterator[RecordingRule]:
+    """Claims and counters of GPUs."""
     begun = f'0 * sum without (mode) ({metric("dvfs_mode")}{{mode="enforce"}} == 1)'
     undone = f"sum without (reason) ({metric('dvfs_ineffective_total')})"
     saved, extra = metric("dvfs_saved_joules"), metric("dvfs_extra_joules")

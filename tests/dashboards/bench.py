@@ -70,13 +70,13 @@ class Bench:
     def query(self, expr: str, seconds: int = 0) -> list[dict[str, Any]]:
         """Samples of an instant query; panel variables become durations that fit the test."""
         seconds = seconds or RATE_S * self.pace
-        values = {"$__rate_interval": f"{seconds}s", "$__range": f"{seconds}s"}
+        values = {"__rate_interval": f"{seconds}s", "__range": f"{seconds}s"}
         return self._get("query", {"query": substituted(expr, values)})
 
     def range(self, expr: str) -> list[dict[str, Any]]:
         """Series of a range query over the last seconds, as a graph sends it."""
         seconds = RATE_S * self.pace
-        values = {"$__rate_interval": f"{seconds}s", "$__range": f"{seconds}s"}
+        values = {"__rate_interval": f"{seconds}s", "__range": f"{seconds}s"}
         end = time.time()
         span = {"start": str(end - seconds), "end": str(end), "step": str(self.pace)}
         return self._get("query_range", {"query": substituted(expr, values), **span})

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
+from dashboards.build.lint import open_rows, panels
 from dashboards.build.shipped import load_dashboards
-from dashboards.lint.queries import open_rows, panels
 
 SCALED = re.compile(r"^\((.*)\) / (?:3600000|3\.6)$")
 """A query that gives joules, or joules per token, and that is shown in kWh or in Wh per 1,000 tokens."""

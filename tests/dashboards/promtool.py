@@ -9,7 +9,7 @@ from dashboards.build.build import substituted
 from dashboards.rules import rules
 from tests.support import at_modifier, need_program
 
-DURATIONS = {"$__rate_interval": "1m", "$__range": "10m"}
+DURATIONS = {"__rate_interval": "1m", "__range": "10m"}
 STEP_S, SCALE = 15, 100_000
 AT = {"job": "wattlens"}
 

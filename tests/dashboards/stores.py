@@ -82,8 +82,8 @@ class Store:
 def sent(expr: str, choices: Mapping[str, str]) -> str:
     """A query with its variables put in. What a recorded rate adds up to is so many of the rules' intervals, shorter here."""
     expr = expr.replace(f"]) * {model.STEP_S})", f"]) * {RULES_S})")
-    durations = {"$__rate_interval": f"{RATE_S}s", "$__range": f"{RANGE_S}s"}
-    return substituted(expr, durations | {f"${name}": value for name, value in choices.items()})
+    durations = {"__rate_interval": f"{RATE_S}s", "__range": f"{RANGE_S}s"}
+    return substituted(expr, {**durations, **choices})
 
 
 @dataclass

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dashboards.build import grafana_alerts
-from dashboards.build.build import build, syntax_error
-from dashboards.rules import alerts, files, load_bands, model, steering
+from dashboards.build.build import ALERTS as ALERTS_FILE
+from dashboards.build.build import GRAFANA_ALERTS, OBJECT, RULES, build, syntax_error
+from dashboards.rules import alerts, model, serving, steering
 from energy_agent.core.catalogue.node import CATALOGUE
 from tests.support import need_program, promtool_with
 from wattlens.cli import main
@@ -57,7 +57,7 @@ def counter(*stretches: tuple[int, int]) -> str:
     return " ".join(found)
 
 
-RECORDED = {of(load_bands.TOKENS, BAND): "100x580"}
+RECORDED = {of(serving.BAND_TOKENS, BAND): "100x580"}
 BANDS = {
     of(model.joules_per_token("model", band), MODEL): f"{value}x580"
     for band, value in (("_lower", 0.95), ("", 1), ("_upper", 1.05))
@@ -102,16 +102,16 @@ CASES = [
          770, 1_060, 1_700, NODE | {"gpu": "0", "workload": "w"}, "GPUs of a draw energy for w, which does not use them.",
          "10m"),
     # 1 J for thirty hours, then 1.4, at the same load, with bands of 5 %: two days later that is what it was a day ago
-    Case("WattlensJoulesPerTokenRose", BANDS | RECORDED | {of(load_bands.ENERGY, BAND): "100x180 140x400"},
+    Case("WattlensJoulesPerTokenRose", BANDS | RECORDED | {of(serving.BAND_ENERGY, BAND): "100x180 140x400"},
          1_790, 1_900, 4_700, BAND, "m needs more joules per token than a day ago, at 8-15 running requests.", "10m"),
     # The same, when the load falls from 8-15 to 1 running request, which costs 5 J: only the rise at equal load counts
     Case("WattlensJoulesPerTokenRose", BANDS | RECORDED | {
-            of(load_bands.ENERGY, BAND): "100x180 140x400", of(load_bands.ENERGY, ALONE): "_x180 500x20 _x380",
-            of(load_bands.TOKENS, ALONE): "_x180 100x20 _x380"},
+            of(serving.BAND_ENERGY, BAND): "100x180 140x400", of(serving.BAND_ENERGY, ALONE): "_x180 500x20 _x380",
+            of(serving.BAND_TOKENS, ALONE): "_x180 100x20 _x380"},
          1_790, 1_900, 4_700, BAND, "m needs more joules per token than a day ago, at 8-15 running requests.", "10m"),
     # Pod w at 1 J stays, pod v comes at 1.4 J: it is no new one after a day
     Case("WattlensJoulesPerTokenRose", BANDS | RECORDED | {
-            of(load_bands.ENERGY, BAND): "100x180 110x400",
+            of(serving.BAND_ENERGY, BAND): "100x180 110x400",
             of("wattlens_serving_energy_joules_total", BAND | NODE | {"workload": "w"}): "0+60000x580",
             of("wattlens_serving_tokens_total", BAND | NODE | {"workload": "w", "phase": "generation"}): "0+60000x580",
             of("wattlens_serving_energy_joules_total", BAND | NODE | {"workload": "v"}): "_x180 0+84000x400",
@@ -161,7 +161,7 @@ def run(case: Case, folder: Path, **changed: str) -> subprocess.CompletedProcess
             for minute, alerts_ in times
         ],
     }
-    groups = yaml.safe_load((ROOT / files.ALERTS).read_text())["groups"]
+    groups = yaml.safe_load((ROOT / ALERTS_FILE).read_text())["groups"]
     rules = [rule for group in groups for rule in group["rules"] if rule["alert"] == case.alert]
     (folder / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "alerts", "rules": rules}]}))  # others take time
     content = {"rule_files": ["rules.yml"], "evaluation_interval": EVALUATED[case.every], "tests": [test]}
@@ -197,7 +197,7 @@ def test_a_runbook_link_points_to_a_section_of_a_page_of_the_repository(name: st
 
 def test_runbook_links_take_the_address_of_the_users_copy(tmp_path: Path) -> None:
     build(tmp_path, runbooks="https://wiki.example.com/alerts")
-    for name in (files.ALERTS, files.OBJECT, grafana_alerts.PATH):
+    for name in (ALERTS_FILE, OBJECT, GRAFANA_ALERTS):
         text = (tmp_path / name).read_text()
         assert text.count("runbook_url: https://wiki.example.com/alerts#wattlens") == len(ALERTS)
         assert "docs/alerts.md" not in text
@@ -230,14 +230,14 @@ def test_no_runbook_is_left_over() -> None:
 
 @pytest.mark.prometheus
 def test_promtool_accepts_the_alerts_without_a_lint() -> None:
-    command = [*promtool_with("check", "rules", "--lint=all", "--lint-fatal"), str(ROOT / files.ALERTS)]
+    command = [*promtool_with("check", "rules", "--lint=all", "--lint-fatal"), str(ROOT / ALERTS_FILE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_operators_object_has_the_same_groups() -> None:
     """As they were written: what one way of loading them has, the other has."""
-    of_file = [yaml.safe_load((ROOT / path).read_text())["groups"] for path in (files.RULES, files.ALERTS)]
-    whole = yaml.safe_load((ROOT / files.OBJECT).read_text())
+    of_file = [yaml.safe_load((ROOT / path).read_text())["groups"] for path in (RULES, ALERTS_FILE)]
+    whole = yaml.safe_load((ROOT / OBJECT).read_text())
     assert (whole["apiVersion"], whole["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
     assert whole["spec"]["groups"] == of_file[0] + of_file[1]

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from dashboards.build.build import artefacts, build, check, expressions, substituted, syntax_error
-from dashboards.lint.queries import panels
+from dashboards.build.lint import panels
 from dashboards.promql.selectors import recorded, series
-from dashboards.rules import alerts, fleet, pue, runs, steering
+from dashboards.rules import alerts, fleet, joules_per_token, runs, steering
 from energy_agent.core.catalogue.node import CATALOGUE
 from energy_agent.core.meters.facility import Position
 from energy_agent.site import windows
@@ -207,10 +207,10 @@ def test_reference_has_every_name() -> None:
 
 
 def test_the_pue_of_the_rules_is_one_that_a_site_exports() -> None:
-    chosen = [re.compile(category) for category in pue.CATEGORIES]
+    chosen = [re.compile(category) for category in joules_per_token.CATEGORIES]
     for category in (*(str(p.category) for p in Position), f"2{windows.PARTLY}", windows.STATED):
         assert sum(bool(each.fullmatch(category)) for each in chosen) == 1, category
-    named = re.compile(pue.WINDOWS)
+    named = re.compile(joules_per_token.WINDOWS)
     assert [name for name in (*windows.WINDOWS, "") if named.fullmatch(name)] == [windows.NOW, ""]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dashboards.lint.lint import RULES, Exclusion, lint, problems
+from dashboards.build.lint import RULES, Exclusion, lint, problems
 from dashboards.panels import units
 from tests.support import need_module
 
@@ -127,7 +127,7 @@ def test_an_exclusion_that_excludes_nothing_is_told() -> None:
     here, there = (Exclusion("panel-units-rule", "a unit of our own", "wattlens-x", title) for title in ("Power", "Other"))
     assert list(problems([board], [here])) == []
     left = list(problems([board], [there]))
-    assert [line.split(":")[0] for line in left] == ["dashboards/grafana/wattlens-x.json", "dashboards/lint/exclusions.py"]
+    assert [line.split(":")[0] for line in left] == ["dashboards/grafana/wattlens-x.json", "dashboards/build/lint.py"]
 
 
 def test_units_are_grafanas() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.rules import files as rule_files
+from dashboards.build import build
 from dashboards.rules import otlp as otlp_rules
 from energy_agent.config.otlp import Otlp
 from energy_agent.core.snapshot import Snapshot
@@ -174,7 +174,7 @@ def test_series_and_values_are_those_of_the_page(receiver, status: str, tmp_path
 
 
 def test_with_the_rules_for_otlp_every_series_has_the_name_of_the_page(tmp_path: Path) -> None:
-    rules = rule_files.otlp().replace(f"interval: {otlp_rules.INTERVAL}", "interval: 1s")
+    rules = build.otlp_rules().replace(f"interval: {otlp_rules.INTERVAL}", "interval: 1s")
     (tmp_path / "otlp.rules.yml").write_text(rules)
     with prometheus(tmp_path) as (url, endpoint), sending(endpoint) as snapshots:
         wanted = _page(snapshots[-1])

@@ -4,7 +4,7 @@ from dashboards.boards.dvfs.steering import NAME, OF_MOST
 from dashboards.panels import GrafanaRow, band, graph, link, row, stat, third, wide_table
 from dashboards.promql.latency import mean, quantile
 from dashboards.promql.selectors import AT, GROUP, MOST, gpu_power, largest_groups, proven, series, steered_workloads
-from dashboards.rules.latency import ITL, TTFT
+from dashboards.rules.serving import ITL, TTFT
 from dashboards.rules.steering import EXTRA, SAVED, of_group
 
 _ROWS = 20
@@ -68,7 +68,7 @@ def saved() -> GrafanaRow:
             },
             height=6,
             no_value=_NO_PROOF,
-            links=(link("Only this group", "wattlens-dvfs", "group", "instance"),),
+            links=link("Only this group", "wattlens-dvfs", "group", "instance"),
         ),
         graph(
             f"Predicted saving{OF_MOST}",
@@ -121,7 +121,7 @@ def cost() -> GrafanaRow:
                     "{{workload}} mean": f"topk({MOST}, {mean(family, of=_ANY)} and on ({AT}, workload) {info})",
                 },
                 no_value="no steered workload serves, or no inference server responds",
-                links=(link("Comparison with the limits", "wattlens-inference", "workload"),),
+                links=link("Comparison with the limits", "wattlens-inference", "workload"),
             )
             for family, title in ((TTFT, "Time to first token"), (ITL, "Inter-token latency"))
         ),

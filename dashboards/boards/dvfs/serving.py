@@ -7,7 +7,7 @@ _ROWS = 20
 _WINDOWS = {"requests": "1,000 requests", "hour": "1 hour"}
 _NAME = "{{group}} {{latency}}"
 _CHOSEN = 'group=~"$group"'
-_TO_WORKLOAD = (link("Latencies of this workload", "wattlens-inference", "workload"),)
+_TO_WORKLOAD = link("Latencies of this workload", "wattlens-inference", "workload")
 _NO_LIMIT = "no steered group has a latency limit (slo), or its budget is unknown: see the table"
 _NO_SHADOW = "no group is in mode shadow, or nothing is known yet: see the table"
 

@@ -109,7 +109,7 @@ def states() -> GrafanaRow:
             {NAME: largest_groups(MODE)},
             states={"0": ("observe", GREY), "1": ("shadow", PURPLE), "2": ("enforce", BLUE)},
             no_value=OFF,
-            links=(TO_GPU,),
+            links=TO_GPU,
         ),
         lights(
             f"Lease{OF_MOST}",
@@ -118,7 +118,7 @@ def states() -> GrafanaRow:
             {NAME: largest_groups(of_group("dvfs_lease_active", "min"))},
             states={"0": ("no lease", GREY), "1": ("leased", BLUE)},
             no_value=OFF,
-            links=(TO_GPU,),
+            links=TO_GPU,
         ),
         lights(
             f"Applied settings{OF_MOST}",
@@ -129,7 +129,7 @@ def states() -> GrafanaRow:
             {NAME: largest_groups(IN_FORCE)},
             states={"0": ("original", GREY), "1": ("requested, not applied", PURPLE), "2": ("applied", BLUE)},
             no_value=OFF,
-            links=(TO_GPU,),
+            links=TO_GPU,
         ),
     )
 
@@ -156,7 +156,7 @@ def settings() -> GrafanaRow:
             ),
             dashed=_LIMITS,
             no_value=OFF,
-            links=(TO_GPU,),
+            links=TO_GPU,
         ),
         graph(
             f"Power{OF_MOST}",
@@ -172,7 +172,7 @@ def settings() -> GrafanaRow:
             ),
             dashed=_LIMITS,
             no_value=OFF,
-            links=(TO_GPU,),
+            links=TO_GPU,
         ),
     )
 
@@ -248,7 +248,7 @@ def trouble() -> GrafanaRow:
             "celsius",
             {NAME: largest_groups(of_group("gpu_temperature_celsius", "max"))},
             no_value=OFF,
-            links=(TO_GPU,),
+            links=TO_GPU,
             minimum=None,
         ),
         wide_table(
@@ -260,7 +260,7 @@ def trouble() -> GrafanaRow:
             {"rounds or J": Query(" or ".join(looked_at), unit="short")},
             height=6,
             no_value="no group needs attention, or DVFS is not configured here",
-            links=(TO_GPU,),
+            links=TO_GPU,
         ),
     )
 

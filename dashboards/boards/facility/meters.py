@@ -109,7 +109,7 @@ def overhead() -> GrafanaRow:
                 "nodes, at most": f"{nodes} + {error}",
             },
             no_value=_NO_LABEL,
-            links=(fleet,),
+            links=fleet,
         ),
         stat(
             "Share of IT energy recorded by nodes",

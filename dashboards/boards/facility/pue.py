@@ -3,7 +3,7 @@
 from dashboards.panels import BLUE, ORANGE, PURPLE, GrafanaRow, Query, band, graph, lights, row, stat, table, wide_table
 from dashboards.promql.selectors import series
 from dashboards.promql.sites import NOW, pue
-from dashboards.rules.pue import CATEGORIES
+from dashboards.rules.joules_per_token import CATEGORIES
 
 _NONE = "no PUE: see the table of reasons below; or no site process is scraped"
 _NAME = "{{site}}, category {{category}}"

@@ -22,7 +22,7 @@ def at_sites() -> GrafanaRow:
             width=14,
             decimals=3,
             no_value="no site process is scraped, or no site has a PUE: the Facility and carbon dashboard has the reason",
-            links=(facility,),
+            links=facility,
         ),
         graph(
             "Carbon per hour by site (estimate)",
@@ -32,7 +32,7 @@ def at_sites() -> GrafanaRow:
             {"{{site}}: {{zone}}, {{basis}}": f"3600 * {per_site} ({recorded(CARBON, scope='site')})"},
             width=10,
             no_value="not available: needs the agents' label site, that site's PUE and its grid (docs/site.md)",
-            links=(facility,),
+            links=facility,
         ),
     )
 

@@ -49,7 +49,7 @@ def now() -> GrafanaRow:
                 "non-GPU": f"sum({recorded(POWER, bucket(HOST), scope='fleet')})",
             },
             width=5,
-            links=(link("Stack health", "wattlens-stack"),),
+            links=link("Stack health", "wattlens-stack"),
         ),
         stat(
             "Facility power (estimate)",
@@ -60,7 +60,7 @@ def now() -> GrafanaRow:
             band(lambda end: f"sum({recorded(end_of(FACILITY_POWER, end), scope='site')})"),
             width=6,
             no_value=_NO_SITE,
-            links=(link("Facility and carbon", "wattlens-facility"),),
+            links=link("Facility and carbon", "wattlens-facility"),
         ),
         stat(
             "Carbon per hour (estimate)",
@@ -72,7 +72,7 @@ def now() -> GrafanaRow:
             band(lambda end: f"3600 * sum({recorded(end_of(CARBON, end), scope='site')})"),
             width=6,
             no_value=_NO_SITE,
-            links=(link("Facility and carbon", "wattlens-facility"),),
+            links=link("Facility and carbon", "wattlens-facility"),
         ),
     )
 
@@ -103,7 +103,7 @@ def selected_range() -> GrafanaRow:
             band(lambda end: f"sum({over_fleet(end_of(TOKEN_POWER, end), GPU_BOUNDARY)}) / {tokens}"),
             width=8,
             no_value="not measurable: no workload generated tokens, or the recording rules are not loaded",
-            links=(link("Inference", "wattlens-inference"),),
+            links=link("Inference", "wattlens-inference"),
         ),
         stat(
             "Carbon (estimate)",
@@ -113,7 +113,7 @@ def selected_range() -> GrafanaRow:
             band(lambda end: f"sum({over_sites(end_of(CARBON, end))})"),
             width=8,
             no_value=_NO_SITE,
-            links=(link("Facility and carbon", "wattlens-facility"),),
+            links=link("Facility and carbon", "wattlens-facility"),
         ),
         stat(
             "Cost at the selected price",
@@ -139,7 +139,7 @@ def selected_range() -> GrafanaRow:
             width=8,
             minimum=None,
             no_value="not proven: DVFS is not configured, paired blocks are off (dvfs.blocks), or none is analysed yet",
-            links=(link("DVFS", "wattlens-dvfs"),),
+            links=link("DVFS", "wattlens-dvfs"),
         ),
         _idle_share(),
     )

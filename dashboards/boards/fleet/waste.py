@@ -52,7 +52,7 @@ def waste() -> GrafanaRow:
                 "share": Query(f"{wasted} / ({whole} > 0) and on ({nodes}) {worst}", "percentunit"),
             },
             no_value="no GPU was idle, or the recording rules are not loaded",
-            links=(_NODE,),
+            links=_NODE,
         ),
         table(
             f"Top {MOST} teams and namespaces by idle energy",
@@ -98,7 +98,7 @@ def by_token() -> GrafanaRow:
             {"{{model}}": f"{_by_model(watts, tokens)} and on (model) {most}"},
             width=24,
             no_value="not measurable: no tokens in the last five minutes, or the recording rules are not loaded",
-            links=(_INFERENCE,),
+            links=_INFERENCE,
         ),
     )
 
@@ -129,7 +129,7 @@ def _most_energy(label: str, text: str) -> GrafanaPanel:
             "idle share": Query(f"{idle} / on ({by}) {most}", "percentunit"),
         },
         no_value=_NO_RULES,
-        links=(_INFERENCE,) if label == "model" else (),
+        links=_INFERENCE if label == "model" else (),
     )
 
 
@@ -152,7 +152,7 @@ def _most_per_token(label: str, text: str) -> GrafanaPanel:
             "tokens": Query(f"{tokens} and on ({by}) {most}", "short"),
         },
         no_value="not measurable: no tokens were generated, or the recording rules are not loaded",
-        links=(_INFERENCE,) if label == "model" else (),
+        links=_INFERENCE if label == "model" else (),
     )
 
 
@@ -170,7 +170,7 @@ def missing() -> GrafanaRow:
             {"not scraped": f"topk({MOST * 5}, {gone} == 0)"},
             width=8,
             no_value="every target of jobs named wattlens... is scraped",
-            links=(_NODE,),
+            links=_NODE,
         ),
         table(
             f"Unresponsive GPUs, first {MOST * 5}",
@@ -180,7 +180,7 @@ def missing() -> GrafanaRow:
             {"GPU lost": f"topk({MOST * 5}, {lost})"},
             width=8,
             no_value="every known GPU responds, or no agent is scraped",
-            links=(link("Node and GPUs", "wattlens-gpu", "instance", "gpu"),),
+            links=link("Node and GPUs", "wattlens-gpu", "instance", "gpu"),
         ),
         table(
             f"Simulated nodes, first {MOST * 5}",
@@ -189,7 +189,7 @@ def missing() -> GrafanaRow:
             {"simulated": f"topk({MOST * 5}, sum by (cluster, job, instance) ({simulated}))"},
             width=8,
             no_value="no node is simulated, or no agent is scraped",
-            links=(_NODE,),
+            links=_NODE,
         ),
     )
 

@@ -9,7 +9,7 @@ from dashboards.promql.selectors import busiest, busiest_power, gpu_power, of_no
 
 MOST, _TABLE = 16, 64
 _THESE = "and on (cluster, job, instance, uuid)"
-_TO_GPU = (link("Only this GPU", "wattlens-gpu", "instance", "gpu"),)
+_TO_GPU = link("Only this GPU", "wattlens-gpu", "instance", "gpu")
 _QUANTILES = ((0, "minimum"), (0.5, "median"), (1, "maximum"))
 
 

@@ -82,7 +82,7 @@ def dvfs() -> GrafanaRow:
     """Steering of each GPU; requests, reasons and savings are on the DVFS dashboard."""
     shadow, enforce = series("dvfs_mode", 'mode="shadow"'), series("dvfs_mode", 'mode="enforce"')
     off = "DVFS is not configured here"
-    its_board = (link("Steering", "wattlens-dvfs", "instance"),)
+    its_board = link("Steering", "wattlens-dvfs", "instance")
     return row(
         "DVFS",
         lights(

@@ -46,7 +46,7 @@ def node() -> GrafanaRow:
             width=8,
             height=8,
             no_value="no data: the agent is not scraped, or the recording rules are not loaded",
-            links=(link("Fleet", "wattlens-fleet"),),
+            links=link("Fleet", "wattlens-fleet"),
         ),
         stat(
             "GPU share of node energy",
@@ -89,10 +89,7 @@ def node() -> GrafanaRow:
             },
             stacked=True,
             no_value=_NOT_BOOKED,
-            links=(
-                link("Inference", "wattlens-inference", "workload"),
-                link("Training", "wattlens-training", "workload"),
-            ),
+            links=link("Inference", "wattlens-inference", "workload") + link("Training", "wattlens-training", "workload"),
         ),
         graph(
             "GPU and non-GPU power of the node",
@@ -132,7 +129,7 @@ def workloads() -> GrafanaRow:
             "workload's inference and training dashboards.",
             "joule",
             {"energy": f"topk({_ROWS}, sum by (cluster, job, instance, workload, state) (increase({energy}[$__range])))"},
-            links=(link("Inference", "wattlens-inference", *here), link("Training", "wattlens-training", *here)),
+            links=link("Inference", "wattlens-inference", *here) + link("Training", "wattlens-training", *here),
         ),
     )
 

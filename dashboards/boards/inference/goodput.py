@@ -6,9 +6,8 @@ from dashboards.boards.inference.serving import NAME, TO_TRACE
 from dashboards.panels import GrafanaPanel, GrafanaRow, band, row, third
 from dashboards.promql.latency import MODEL
 from dashboards.promql.selectors import MOST, recorded
-from dashboards.rules.goodput import ABORTED, GOODPUT, REJECTED
 from dashboards.rules.model import end_of
-from dashboards.rules.requests import MEAN, quantile
+from dashboards.rules.serving import ABORTED, GOODPUT, REJECTED, REQUEST_MEAN, request_quantile
 
 _J_PER_WH: Final = 3600
 _FLEET: Final = "Of all nodes and workloads of the selected clusters."
@@ -16,7 +15,9 @@ _FLEET: Final = "Of all nodes and workloads of the selected clusters."
 
 def _quantile(which: str, title: str) -> GrafanaPanel:
     def of(band: str) -> str:
-        last, open_ = (recorded(quantile(which, band), MODEL, f'hour="{hour}"', scope="job") for hour in ("last", "open"))
+        last, open_ = (
+            recorded(request_quantile(which, band), MODEL, f'hour="{hour}"', scope="job") for hour in ("last", "open")
+        )
         return f"({last} or ignoring (hour) {open_})"
 
     return third(
@@ -49,7 +50,7 @@ def goodput() -> GrafanaRow:
             "minutes, at each boundary: GPUs (gpu), with the workload's share of the rest of its node (node), and times the "
             f"site's PUE (facility). {_FLEET}",
             "watth",
-            band(lambda end: _wh(recorded(end_of(MEAN, end), MODEL, scope="job")), "{{model}}, {{boundary}}"),
+            band(lambda end: _wh(recorded(end_of(REQUEST_MEAN, end), MODEL, scope="job")), "{{model}}, {{boundary}}"),
             decimals=3,
             no_value="no request ended in the last five minutes, or no inference server counts its requests",
         ),

@@ -3,8 +3,8 @@
 from dashboards.panels import GrafanaRow, Queries, Query, band, graph, link, row, wide_table
 from dashboards.promql.latency import attainment_in_range, worst_quantile
 from dashboards.promql.selectors import AT, MOST, recorded
-from dashboards.rules.latency import BY, ITL, TTFT
 from dashboards.rules.model import TOKEN_RATE, joules_per_token
+from dashboards.rules.serving import BY, ITL, TTFT
 from dashboards.rules.steering import of_workload
 
 _BY_WORKLOAD = f"{AT}, workload"
@@ -37,7 +37,7 @@ def gpus() -> GrafanaRow:
                 ("gpu_sm_clock_max_hertz", "min", "maximum"),
             ),
             no_value=_NO_GPU,
-            links=(_TO_GPUS,),
+            links=_TO_GPUS,
         ),
         graph(
             f"Power and limit, top {MOST} workloads by tokens",
@@ -46,7 +46,7 @@ def gpus() -> GrafanaRow:
             "watt",
             ends(("gpu_power_watts", "sum", "power"), ("gpu_power_limit_watts", "sum", "limit")),
             no_value=_NO_GPU,
-            links=(_TO_GPUS,),
+            links=_TO_GPUS,
         ),
     )
 
@@ -82,11 +82,9 @@ def by_workload() -> GrafanaRow:
             },
             height=9,
             no_value="not measurable now: no workload generates tokens, or the recording rules are not loaded",
-            links=(
-                link("Only this workload", "wattlens-inference", "workload", "instance"),
-                _TO_GPUS,
-                link("Steering", "wattlens-dvfs", "instance"),
-            ),
+            links=link("Only this workload", "wattlens-inference", "workload", "instance")
+            + _TO_GPUS
+            + link("Steering", "wattlens-dvfs", "instance"),
         ),
     )
 

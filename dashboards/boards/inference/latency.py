@@ -4,8 +4,8 @@ from dashboards.boards.inference.serving import NAME, NOT_WITHIN, TO_TRACE
 from dashboards.panels import GrafanaPanel, GrafanaRow, Query, graph, row, third
 from dashboards.promql.latency import MODEL, attainment, limit, mean, quantile
 from dashboards.promql.selectors import MOST, series
-from dashboards.rules.latency import ITL, TTFT
 from dashboards.rules.model import STEP
+from dashboards.rules.serving import ITL, TTFT
 
 _WHAT = {TTFT: ("Time to first token", "first tokens"), ITL: ("Inter-token latency", "inter-token latencies")}
 

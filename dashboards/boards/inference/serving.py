@@ -4,11 +4,11 @@ from dashboards.panels import GrafanaPanel, GrafanaRow, band, graph, lights, lin
 from dashboards.promql.latency import attainment_of_all
 from dashboards.promql.selectors import AT, MOST, of_node, recorded, series
 from dashboards.rules.joules_per_token import KNOWN_TOKENS, TOKEN_POWER
-from dashboards.rules.latency import ITL, TTFT
 from dashboards.rules.model import STEP, TOKEN_RATE, WORKLOAD_POWER, end_of
+from dashboards.rules.serving import ITL, TTFT
 
 NAME = "{{workload}} {{model}}"
-TO_TRACE = (link("Only this workload", "wattlens-inference", "workload", "instance"),)
+TO_TRACE = link("Only this workload", "wattlens-inference", "workload", "instance")
 _MODEL = 'model=~"$model"'
 _GENERATED = 'phase="generation"'
 NOT_WITHIN = "no requests now, no inference server reports its latencies, or no histogram has this edge: select another limit"
@@ -103,7 +103,7 @@ def tokens_energy() -> GrafanaRow:
             _UNIT,
             band(lambda end: of_tokens("model", end), "{{model}}"),
             no_value=_NOT_NOW,
-            links=(link("Only this model", "wattlens-inference", "model"),),
+            links=link("Only this model", "wattlens-inference", "model"),
         ),
         graph(
             "Energy per generated token by boundary",

@@ -71,7 +71,7 @@ def coverage() -> GrafanaRow:
                 "metered": f"sum by ({_NODE}) ({seen}) and on ({_NODE}) topk(10, sum by ({_NODE}) ({unseen}))",
             },
             no_value="no data: select at least five minutes; or no agent is scraped, or the recording rules are not loaded",
-            links=(_TO_NODE,),
+            links=_TO_NODE,
         ),
     )
 
@@ -95,7 +95,7 @@ def absent() -> GrafanaRow:
                 "last response age": Query(f"topk(50, {answered} and {of} {down})", "s"),
             },
             no_value="every source responds, or no agent is scraped",
-            links=(_TO_NODE,),
+            links=_TO_NODE,
         ),
         table(
             "Sources down by reason",

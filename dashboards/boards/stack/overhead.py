@@ -65,7 +65,7 @@ def ledger() -> GrafanaRow:
             {"rejected": f"topk(50, {wrong})"},
             width=8,
             no_value="every configuration is valid, or no agent is scraped",
-            links=(_TO_NODE,),
+            links=_TO_NODE,
         ),
         table(
             "Oldest commits, first 10",
@@ -73,14 +73,14 @@ def ledger() -> GrafanaRow:
             "s",
             {"ago": f"topk(10, {commit})"},
             width=8,
-            links=(_TO_NODE,),
+            links=_TO_NODE,
         ),
         third(
             "Journal size, top 10",
             "Size of each journal on disk (ledger_journal_bytes); its budget is ledger.disk_budget_mib.",
             "bytes",
             {_NAME: busiest(of_node("ledger_journal_bytes"), 10)},
-            links=(_TO_NODE,),
+            links=_TO_NODE,
         ),
     )
 
@@ -123,14 +123,14 @@ def overhead() -> GrafanaRow:
             "short",
             {_NAME: f"sum {by} ({cpu}) and {most_cpu}"},
             decimals=4,
-            links=(_TO_NODE,),
+            links=_TO_NODE,
         ),
         third(
             "Memory by node, top 10",
             "Resident memory of all Wattlens processes of a node (process_resident_memory_bytes).",
             "bytes",
             {_NAME: f"sum {by} ({memory}) and {most_memory}"},
-            links=(_TO_NODE,),
+            links=_TO_NODE,
         ),
         third(
             "Scrape duration",

@@ -8,7 +8,7 @@ from dashboards.rules.runs import RUN_NODES
 from dashboards.rules.steering import of_group
 
 _TO_GPU = link("This GPU", "wattlens-gpu", "instance", "gpu")
-_TO_STEERING = (link("Steering of these GPUs", "wattlens-dvfs"),)
+_TO_STEERING = link("Steering of these GPUs", "wattlens-dvfs")
 _NOT_STEERED = "DVFS is not configured, or steers no GPU of these runs"
 
 
@@ -60,7 +60,7 @@ def build_gpu_row() -> GrafanaRow:
             },
             height=4,
             no_value="every GPU of these runs responds, or no training run is known",
-            links=(_TO_GPU,),
+            links=_TO_GPU,
         ),
     )
 

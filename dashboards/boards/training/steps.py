@@ -19,8 +19,7 @@ from dashboards.promql.runs import (
     tokens,
 )
 from dashboards.promql.selectors import MOST, recorded
-from dashboards.rules.runs import RUN_STEPS
-from dashboards.rules.steps import JOULES_PER_STEP
+from dashboards.rules.runs import JOULES_PER_STEP, RUN_STEPS
 
 NONE = "no training run: no workload reports steps (docs/training.md), or the recording rules are not loaded"
 OF_MOST = f", {MOST} largest runs"
@@ -101,7 +100,7 @@ def work() -> GrafanaRow:
             "suffix:J/step",
             per(steps(TRAINING)),
             no_value=_NOT_NOW,
-            links=(link("Steering", "wattlens-dvfs"),),
+            links=link("Steering", "wattlens-dvfs"),
         ),
         graph(
             f"Energy per token{OF_MOST}",
@@ -134,7 +133,7 @@ def work() -> GrafanaRow:
             "suffix:J/step",
             {"{{instance}} {{workload}}": f"topk({MOST}, {node})"},
             no_value=_NOT_NOW,
-            links=(link("GPUs of the node", "wattlens-gpu", "instance"),),
+            links=link("GPUs of the node", "wattlens-gpu", "instance"),
         ),
     )
 

@@ -1,1 +1,0 @@
-"""The linter of the built dashboards."""
