@@ -6,9 +6,8 @@ table from the middle on. A time is the table's time times (1 + noise), white or
 
 import math
 import random
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dvfs.tables import SettingTable
 from dvfs.types import Trials
@@ -36,8 +35,6 @@ class Score:
     chosen: float
     chosen_slowdown_ratio: float
     far_over_ratio: float  # share of steps at settings over twice the budget
-    steps: dict[float, int] = field(default_factory=dict)
-    switches: int = 0
 
 
 def play(
@@ -53,14 +50,11 @@ def play(
     draw = random.Random(seed)
     slow = draw.gauss(0, weather.noise)
     now, rows, best = table, {row.setting: row for row in table.rows}, table.best(slowdown)
-    time_s, energy_j, at = dict.fromkeys(_RULES, 0.0), dict.fromkeys(_RULES, 0.0), Counter[float]()
-    done = far = switches = 0
-    before: float | None = None
+    time_s, energy_j = dict.fromkeys(_RULES, 0.0), dict.fromkeys(_RULES, 0.0)
+    done = far = 0
     state = trials.start(table.knob, list(rows), slowdown, steps)
     while done < steps:
         trial, state = trials.propose(state)
-        switches += before not in (None, trial.setting)
-        before = trial.setting
         times, powers = list[float](), list[float]()
         for _ in range(min(trial.samples, steps - done)):
             if then is not None and done == steps // 2:
@@ -75,7 +69,6 @@ def play(
             stall = draw.uniform(1.5, 4) if weather.stalls and draw.random() < weather.stalls else 1.0
             times.append(row.time_s * drift * max(0.05, 1 + slow) * stall)
             powers.append(row.power_w * max(0.05, 1 + draw.gauss(0, weather.noise)))
-        at[trial.setting] += len(times)
         state = trials.learn(state, trial.setting, times, powers)
     chosen = trials.choice(state)
     return Score(
@@ -85,8 +78,6 @@ def play(
         chosen,
         rows[chosen].time_s / now.default.time_s - 1,
         far / max(1, done),
-        dict(at),
-        switches,
     )
 
 

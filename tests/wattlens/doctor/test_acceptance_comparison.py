@@ -17,7 +17,7 @@ def counter_mj(t_ns, power_w=300.0, tick_ns=S // 10):
 
 
 def raw(seconds=30, every_ns=S // 10, offset_ns=37_000_000, reset_at=None):
-    readings = CounterReadings()
+    readings = CounterReadings(scale=1000)
     for n in range(seconds * S // every_ns):
         t_ns = offset_ns + n * every_ns
         value = counter_mj(t_ns)

@@ -7,6 +7,7 @@ import pytest
 
 from energy_agent.config.agent import parse
 from energy_agent.config.tokens import TokenSource
+from energy_agent.core.units import NS_PER_S
 from energy_agent.runtime.clock import RealClock
 from energy_agent.runtime.network.tls import TlsFiles
 from energy_agent.tokens.servers import vllm
@@ -44,8 +45,9 @@ def response(t_s, energy_j, tokens, other_j=0.0):
 
 def engine(tokens_per_s=10, seconds=100, fell=False):
     reader = EngineReader("http://127.0.0.1:1/metrics", "vllm", vllm.SPEC, 2.0)
-    reader.counts = [(float(t), t + 0.01, 1000 + tokens_per_s * t) for t in range(seconds)]
-    reader.fell = fell
+    for t in range(seconds):
+        tokens = 0 if fell and t == 50 else 1000 + tokens_per_s * t
+        reader.counts.add(t * NS_PER_S, t * NS_PER_S + 10_000_000, tokens)
     return reader
 
 

@@ -17,23 +17,27 @@ Bounds = tuple[float, float]
 
 @dataclass(slots=True)
 class CounterReadings:
-    """Readings in order of time. Each is the counter's value in mJ, and the UTC ns just before and just after the call."""
+    """Readings of a counter in order of time: its value, and the ns of a clock just before and just after the call.
+
+    `scale`: of a value in the unit of `at`, such as 1000 where readings are in mJ and `at` is in J.
+    """
 
     before_ns: "array[int]" = field(default_factory=lambda: array("q"))
     after_ns: "array[int]" = field(default_factory=lambda: array("q"))
-    energy_mj: "array[int]" = field(default_factory=lambda: array("q"))
+    values: "array[int]" = field(default_factory=lambda: array("q"))
     resets: int = 0
+    scale: int = 1
 
-    def add(self, before_ns: int, after_ns: int, energy_mj: int) -> None:
+    def add(self, before_ns: int, after_ns: int, value: int) -> None:
         """Append a reading."""
-        if self.energy_mj and energy_mj < self.energy_mj[-1]:
+        if self.values and value < self.values[-1]:
             self.resets += 1
         self.before_ns.append(before_ns)
         self.after_ns.append(after_ns)
-        self.energy_mj.append(energy_mj)
+        self.values.append(value)
 
     def at(self, from_ns: int, to_ns: int) -> Bounds | None:
-        """Bounds in J of what another reader saw at some instant between two; None outside of the readings.
+        """Bounds of what another reader saw at some instant between two; None outside of the readings.
 
         The counter never falls between resets, so its last reading before and its first one after are bounds.
         """
@@ -41,7 +45,7 @@ class CounterReadings:
         high = bisect_left(self.before_ns, to_ns)
         if low < 0 or high >= len(self.before_ns):
             return None
-        return self.energy_mj[low] / 1000, self.energy_mj[high] / 1000
+        return self.values[low] / self.scale, self.values[high] / self.scale
 
 
 @dataclass(frozen=True, slots=True)

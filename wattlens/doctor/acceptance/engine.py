@@ -14,6 +14,7 @@ from energy_agent.core import plugin
 from energy_agent.core.energy import ProcessUse
 from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
+from energy_agent.core.units import NS_PER_S
 from energy_agent.owners.cgroup_tree import CgroupTree
 from energy_agent.owners.processes import ProcessOwners
 from energy_agent.runtime.network.tls import SYSTEM_TLS, TlsFiles
@@ -22,7 +23,7 @@ from energy_agent.tokens.poller import server_of
 from energy_agent.tokens.reading import EndpointError
 from energy_agent.tokens.response_parser import names_of, read
 from energy_agent.tokens.server_spec import TokenServer
-from wattlens.doctor.acceptance.comparison import Bounds
+from wattlens.doctor.acceptance.comparison import Bounds, CounterReadings
 from wattlens.doctor.acceptance.result import EngineResult, Estimate, reason_text, word
 from wattlens.doctor.facts import NvmlAnswers
 from wattlens.gpus.listener import ListenerError, descendants, server_processes
@@ -36,7 +37,7 @@ _LATE_S: Final = 0.25
 
 @dataclass(slots=True)
 class EngineReader:
-    """The metrics endpoint of one engine: `counts` are the machine's seconds before and after a reading, and its tokens.
+    """The metrics endpoint of one engine: `counts` are its tokens, by the machine's monotonic clock.
 
     `age_s`: maximum age of its count in a response of the agent, by the machine's clock. `source`: its entry under `tokens` in
     the configuration of a private agent. `tls` is for https.
@@ -48,17 +49,15 @@ class EngineReader:
     age_s: float
     source: dict[str, Any] = field(default_factory=dict)
     tls: TlsFiles = SYSTEM_TLS
-    counts: list[tuple[float, float, int]] = field(default_factory=list)
-    fell: bool = False
+    counts: CounterReadings = field(default_factory=CounterReadings)
 
     def read_once(self) -> None:
         """Read the number of generated tokens. Raises EndpointError."""
-        before_s = time.monotonic()
+        before_ns = time.monotonic_ns()
         count = _generated(self.server, fetch(self.url, names_of(self.server), tls=self.tls))
         if count is None:
             raise EndpointError(f"{self.url}: no count of generated tokens")
-        self.fell = self.fell or (bool(self.counts) and count < self.counts[-1][2])
-        self.counts.append((before_s, time.monotonic(), count))
+        self.counts.add(before_ns, time.monotonic_ns(), count)
 
     def run(self, ended: threading.Event, interval_s: float) -> None:
         """Read until `ended`; a failed reading widens the bounds."""
@@ -70,9 +69,7 @@ class EngineReader:
 
     def at(self, t_s: float) -> Bounds | None:
         """Bounds of the count that the agent shows in a response at `t_s`; None outside of the readings."""
-        low = max((n for _, after_s, n in self.counts if after_s <= t_s - self.age_s), default=None)
-        high = min((n for before_s, _, n in self.counts if before_s >= t_s), default=None)
-        return None if low is None or high is None else (low, high)
+        return self.counts.at(round((t_s - self.age_s) * NS_PER_S), round(t_s * NS_PER_S))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +189,7 @@ def compare_engine(
     def absent(reason: str, agent: str = "") -> EngineResult:
         return EngineResult(name, gpus, Estimate(reason=agent), Estimate(reason=reason))
 
-    if owner.reason or engine.fell:
+    if owner.reason or engine.counts.resets:
         return absent(owner.reason or "its counters fell: it was restarted")
     usable = [(response, bounds) for response in responses if (bounds := engine.at(response.t_s)) is not None]
     if len(usable) < 2:

@@ -77,7 +77,7 @@ def observe(
                 case "board":
                     uuids[message["index"]] = message["uuid"]
                     seen.indices[message["uuid"]] = message["index"]
-                    seen.counters[message["uuid"]] = CounterReadings()
+                    seen.counters[message["uuid"]] = CounterReadings(scale=1000)
                 case "gone":
                     seen.gone[uuids.get(message["index"], "")] = f"{message['call']}: {message['reason']}"
                 case "counters":

@@ -172,7 +172,7 @@ def _gpus(
             reason="no energy counter", idle_added_w=idle.get(index, Estimate(reason="not measured")),
             sensors=_parameters(profile.get(index)),
         )  # fmt: skip
-        if counter is not None and counter.energy_mj:
+        if counter is not None and counter.values:
             result = replace(result, **{"reason": ""} | compare(seen.of_gpu(uuid), counter, seen.from_ns, seen.to_ns))
         if missing and seen.responses:
             result = replace(result, reason=f"the agent does not export wattlens_{missing[0]}")
