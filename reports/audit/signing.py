@@ -187,9 +187,10 @@ def _fits(raw: bytes, signature: bytes, data: bytes) -> bool:
 
 def _base64(text: str) -> bytes | None:
     try:
-        return base64.b64decode(text, validate=True)
+        raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return None
+    return raw if base64.b64encode(raw).decode() == text else None  # unused bits of the last letter are 0
 
 
 @contextmanager

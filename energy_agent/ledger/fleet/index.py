@@ -20,6 +20,7 @@ from energy_agent.core.errors import ChainError, UsageError
 from energy_agent.core.units import NS_PER_DAY, NS_PER_S
 from energy_agent.ledger import chain
 from energy_agent.ledger.chain import Chain, ChainFault, Progress
+from energy_agent.ledger.journal.book import LATE_NS
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.segments.segment import Header
@@ -259,7 +260,9 @@ def _header(node: Chain, path: Path, sequence: int) -> Header | None:
         named = segment.file_name(header.cluster, header.node, header.sequence)
     except ChainError:
         header, named = None, ""
-    if header is None or named != path.name or sequence in node.seen:
+    # A flipped bit can leave a header that can be read, and put the segment on another day: nobody would miss it there.
+    follows = header is not None and abs(header.from_ns - node.to_ns) <= LATE_NS
+    if header is None or named != path.name or sequence in node.seen or not follows:
         content = chain.add_file(node, path, sequence)
         return None if content is None else content.header
     chain.extend(node, sequence, "", header.previous, path)

@@ -141,6 +141,7 @@ def test_a_manifest_that_changed_after_it_was_signed(report: Path, key: Path, pu
         ("signature", base64.b64encode(bytes(64)).decode(), "the manifest was changed"),
         ("signature", "AAAA", "signature: expected 64 bytes in base64"),
         ("signature", "not base64!", "signature: expected 64 bytes in base64"),
+        ("signature", base64.b64encode(bytes(64)).decode().replace("A==", "B=="), "signature: expected 64 bytes in base64"),
         ("public_key", base64.b64encode(bytes(31)).decode(), "public_key: expected 32 bytes in base64"),
         ("algorithm", "none", "algorithm: Input should be 'ed25519'"),
         ("schema", "x", "schema: Input should be 'wattlens.report.signature/1'"),

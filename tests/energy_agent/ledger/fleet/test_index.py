@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -192,3 +193,17 @@ def test_a_segment_over_years_is_a_fault_and_its_last_day_is_there(tmp_path, yea
     assert (result.left_out, result.statements, path.name in result.faults[0].line) == (("lab_a",), (), True)
     (result,) = compact_days(found, tmp_path / "days", DAYS[:1], HERE, accept_faults=True)
     assert sum(statement.inputs for statement in result.statements) == 1
+
+
+@pytest.mark.parametrize("sequence", [0, 2, 4])
+def test_a_file_whose_flipped_header_puts_it_on_another_day_is_a_fault_of_the_day_on_which_it_was(shared, sequence):
+    """Bits that flip in compressed data can leave a header that can be read; only the check sum of the file shows it."""
+    book(shared, "b", range(5))
+    path = segment.list_files(shared)[sequence]
+    content = segment.read(path)
+    month_ns = 30 * index.DAY_NS
+    later = replace(content.header, from_ns=content.header.from_ns + month_ns, to_ns=content.header.to_ns + month_ns)
+    path.write_bytes(segment.compress(segment.encode(later, content.rows))[:-8] + bytes(8))
+    built = index.build([shared])
+    assert any(f.fault.kind == "corrupted" and str(path) in f.fault.line for f in built.findings_of(DAYS[0]))
+    assert built.findings_of(date(2026, 1, 31)) == []
