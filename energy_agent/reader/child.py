@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -41,35 +41,24 @@ class Call:
     seconds: float
 
 
-class ReaderProcess:
-    """A running reader.
+class MarkedProcess:
+    """A process that marks its NVML calls in shared memory; `command` gets the descriptor of that memory.
 
     Raises:
         OSError: no process can be started.
     """
 
-    def __init__(
-        self,
-        options: ReaderOptions,
-        excluded: Mapping[str, int],
-        *,
-        xid_events: bool = True,
-        without_health: Collection[str] = (),
-    ) -> None:
+    def __init__(self, command: Callable[[int], list[str]], environ: Mapping[str, str], stdin: int) -> None:
         fd = os.memfd_create("wattlens-mark")
         try:
             os.ftruncate(fd, MARK.size)
             self._mark = mmap.mmap(fd, MARK.size)
-            own = asdict(options)
-            environ = own.pop("environ")
-            given = own | {"mark_fd": fd, "excluded": dict(excluded), "xid_events": xid_events}
-            command = _command("read", given | {"without_health": sorted(without_health)})
-            with without_interrupts():  # Ctrl-C is for the agent, which ends its children
+            with without_interrupts():  # Ctrl-C is for the parent, which ends its children
                 self._process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.PIPE,
+                    command(fd),
+                    stdin=stdin,
                     stdout=subprocess.PIPE,
-                    env=environ,
+                    env=dict(environ),
                     pass_fds=(fd,),
                     bufsize=0,
                     start_new_session=True,
@@ -78,11 +67,6 @@ class ReaderProcess:
             os.close(fd)
         assert self._process.stdout is not None
         self._out = self._process.stdout
-        os.set_blocking(self._out.fileno(), False)
-        self._buffer = b""
-        self.started_s = time.monotonic()
-        self.sweeps = 0
-        self.silent_s = 0.0  # how long it has said nothing
 
     @property
     def pid(self) -> int:
@@ -92,6 +76,55 @@ class ReaderProcess:
     def fileno(self) -> int:
         """To wait on with select."""
         return self._out.fileno()
+
+    def under_way(self) -> Call | None:
+        """The NVML call that has not returned yet."""
+        since_ns, device, call = MARK.unpack_from(self._mark, 0)
+        if not since_ns:
+            return None
+        seconds = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - since_ns) / 1e9
+        return Call(device.rstrip(b"\0").decode(), call.rstrip(b"\0").decode(), seconds)
+
+    def kill(self) -> None:
+        """SIGKILL: it may be anywhere in the driver."""
+        self._process.send_signal(signal.SIGKILL)
+
+    def reaped(self, within_s: float = 0.0) -> bool:
+        """Whether it has ended; an unkillable one hangs in the kernel."""
+        try:
+            self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            return False
+        self.close()
+        return True
+
+    def close(self) -> None:
+        """Release the pipes; with its input closed a healthy reader ends by itself."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+class ReaderProcess(MarkedProcess):
+    """A running reader."""
+
+    def __init__(
+        self,
+        options: ReaderOptions,
+        excluded: Mapping[str, int],
+        *,
+        xid_events: bool = True,
+        without_health: Collection[str] = (),
+    ) -> None:
+        own = asdict(options)
+        environ = own.pop("environ")
+        given = own | {"excluded": dict(excluded), "xid_events": xid_events, "without_health": sorted(without_health)}
+        super().__init__(lambda fd: _command("read", given | {"mark_fd": fd}), environ, subprocess.PIPE)
+        os.set_blocking(self._out.fileno(), False)
+        self._buffer = b""
+        self.started_s = time.monotonic()
+        self.sweeps = 0
+        self.silent_s = 0.0  # how long it has said nothing
 
     def messages(self) -> list[wire.Message] | None:
         """Messages that have arrived; None if the reader has ended or sent no valid message (a library wrote to our pipe)."""
@@ -121,14 +154,6 @@ class ReaderProcess:
             messages.append(message)
         return None if ended and not messages else messages
 
-    def under_way(self) -> Call | None:
-        """The NVML call that has not returned yet."""
-        since_ns, device, call = MARK.unpack_from(self._mark, 0)
-        if not since_ns:
-            return None
-        seconds = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - since_ns) / 1e9
-        return Call(device.rstrip(b"\0").decode(), call.rstrip(b"\0").decode(), seconds)
-
     def order(self, **command: str | bool) -> None:
         """Send one command; a reader that has ended is found out by `messages`."""
         assert self._process.stdin is not None
@@ -136,25 +161,6 @@ class ReaderProcess:
             self._process.stdin.write(json.dumps(command).encode() + b"\n")
         except BrokenPipeError:
             return
-
-    def kill(self) -> None:
-        """SIGKILL: it may be anywhere in the driver."""
-        self._process.send_signal(signal.SIGKILL)
-
-    def reaped(self, within_s: float = 0.0) -> bool:
-        """Whether it has ended; an unkillable one hangs in the kernel."""
-        try:
-            self._process.wait(within_s)
-        except subprocess.TimeoutExpired:
-            return False
-        self.close()
-        return True
-
-    def close(self) -> None:
-        """Release the pipes; with its input closed a healthy reader ends by itself."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
 
     def stop(self, within_s: float = 0.3) -> bool:
         """End it politely, then by force; False if not even that ends it."""

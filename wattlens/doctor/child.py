@@ -5,18 +5,15 @@ time the child is killed, and the caller goes on without that GPU. Messages are 
 """
 
 import json
-import mmap
 import os
 import select
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from energy_agent.core.errors import WattlensError
-from energy_agent.reader.mark import MARK
+from energy_agent.reader.child import Call, MarkedProcess
 from wattlens.terminal_line import seconds_passed
 
 HANG_S = 2.0
@@ -40,33 +37,14 @@ def ask(task: Sequence[str], environ: Mapping[str, str], hang_s: float = HANG_S)
     Raises:
         ChildError: a call takes longer than `hang_s`, or the child ended without "done".
     """
-    fd = os.memfd_create("wattlens-doctor")
+    arguments = ["-m", "wattlens.doctor.tasks", "--parent", str(os.getpid()), *task, "--mark-fd"]
+    child = MarkedProcess(lambda fd: [sys.executable, *arguments, str(fd)], environ, subprocess.DEVNULL)
     try:
-        os.ftruncate(fd, MARK.size)
-        mark = mmap.mmap(fd, MARK.size)
-        command = [sys.executable, "-m", "wattlens.doctor.tasks", "--mark-fd", str(fd), "--parent", str(os.getpid()), *task]
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            env=dict(environ),
-            pass_fds=(fd,),
-            start_new_session=True,  # Ctrl-C is for the doctor, which ends its child
-        )
+        yield from _messages(child, hang_s)
     finally:
-        os.close(fd)
-    assert child.stdout is not None
-    try:
-        yield from _messages(child.stdout.fileno(), mark, hang_s)
-    finally:
-        child.send_signal(signal.SIGKILL)
-        try:
-            child.wait(0.5)
-        except subprocess.TimeoutExpired:
-            pass  # it hangs in the kernel; init reaps it
-        finally:
-            child.stdout.close()
-            mark.close()
+        child.kill()
+        child.reaped(0.5)  # one that hangs in the kernel is reaped by init
+        child.close()
 
 
 def measure(
@@ -101,16 +79,15 @@ def without_hung_gpus(take: Callable[[list[str]], Result]) -> tuple[Result, dict
             hung[failed.index] = failed
 
 
-def _messages(out: int, mark: mmap.mmap, hang_s: float) -> Iterator[Message]:
+def _messages(child: MarkedProcess, hang_s: float) -> Iterator[Message]:
     rest = b""
     while True:
-        since_ns, device, call = MARK.unpack_from(mark, 0)
-        where, what = _index(device), call.rstrip(b"\0").decode(errors="replace")
-        if not select.select([out], [], [], 0.05)[0]:
-            if since_ns and time.clock_gettime_ns(time.CLOCK_BOOTTIME) - since_ns > hang_s * 1e9:
-                raise ChildError("HANG", what, where)
+        call = child.under_way()
+        if not select.select([child], [], [], 0.05)[0]:
+            if call is not None and call.seconds > hang_s:
+                raise _failed("HANG", call)
             continue
-        chunk = os.read(out, 1 << 16)
+        chunk = os.read(child.fileno(), 1 << 16)
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             try:
@@ -122,9 +99,9 @@ def _messages(out: int, mark: mmap.mmap, hang_s: float) -> Iterator[Message]:
             if isinstance(message, dict) and "k" in message:
                 yield message
         if not chunk:
-            raise ChildError("DIED", what, where)
+            raise _failed("DIED", call)
 
 
-def _index(device: bytes) -> int | None:
-    text = device.rstrip(b"\0").decode(errors="replace")
-    return int(text) if text.isdigit() else None
+def _failed(reason: str, call: Call | None) -> ChildError:
+    device = "" if call is None else call.device
+    return ChildError(reason, "" if call is None else call.call, int(device) if device.isdigit() else None)
