@@ -18,11 +18,11 @@ from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.record import Factor
 from energy_agent.factors.series import About
 from energy_agent.ledger.fleet.sites import DeviceLocation, Sites
-from energy_agent.site.building.supplier import SupplierRate
-from energy_agent.site.building.water import WaterUse
-from reports.inputs.invoices import InvoicedEnergy, ReadEnergy, with_readings
+from reports.inputs.invoices import InvoicedEnergy, with_readings
 from reports.inputs.matching import Lot
+from reports.inputs.supplier import SupplierRate
 from reports.inputs.tariffs import Tariff
+from reports.inputs.water import WaterRecord
 from reports.statement import ReportedPeriod, ReportStatement, StatedInput
 
 LEAST_COVERAGE: Final = Fraction(95, 100)
@@ -88,7 +88,7 @@ class SiteInputs:
     supplier_rates: tuple[SupplierRate, ...] = ()
     with_revision: bool = False
     tariffs: tuple[Tariff, ...] = ()
-    water: tuple[WaterUse, ...] = ()
+    water: tuple[WaterRecord, ...] = ()
     meters: tuple[MeterFacts, ...] = ()
     it_kw: Decimal | None = None
     factor_error: Fraction | None = None
@@ -97,7 +97,7 @@ class SiteInputs:
     stated_inputs: tuple[StatedInput, ...] = ()
     invoices: tuple[InvoicedEnergy, ...] = ()
     credits: tuple[InvoicedEnergy, ...] = ()
-    readings: tuple[ReadEnergy, ...] = ()
+    readings: tuple[InvoicedEnergy, ...] = ()
 
     @property
     def supplied(self) -> tuple[InvoicedEnergy, ...]:

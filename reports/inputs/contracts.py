@@ -18,7 +18,7 @@ from energy_agent.factors.basis import EmissionBoundary
 from reports.inputs import matching, tariffs
 from reports.inputs.beneficiaries import Beneficiaries
 from reports.inputs.contract_hours import parse_hours
-from reports.inputs.days import midnight_ns
+from reports.inputs.days import days_ns
 from reports.inputs.matching import InstrumentKind, Lot, Technology
 from reports.inputs.serials import Retirement, parse_serials, refuse_double_use
 from reports.inputs.tariffs import Tariff
@@ -261,8 +261,7 @@ class Contract(Section):
         assert self.start is not None
         assert self.end is not None
         assert self.volume_kwh is not None
-        start_ns = midnight_ns(self.start, time_zone)
-        end_ns = midnight_ns(self.end + timedelta(days=1), time_zone)
+        start_ns, end_ns = days_ns(self.start, self.end, time_zone)
         uj = int(Decimal(repr(self.volume_kwh)) * UJ_PER_KWH)
         return list(matching.hourly_lots(uj, start_ns, end_ns)) if self.granularity == "hour" else [(start_ns, end_ns, uj)]
 

@@ -5,8 +5,7 @@ off by at most max(s, 1 + r - s) E, as a share of a water bill is.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
@@ -15,10 +14,10 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from energy_agent.config.section import Day, Section
+from energy_agent.config.section import Day, Exact, Section
 from energy_agent.core.units import UJ_PER_KWH
 from reports.inputs.currency import Currency
-from reports.inputs.days import midnight_ns
+from reports.inputs.days import days_ns, midnight_ns
 
 READING_ERROR: Final = Fraction(2, 100)
 """Error of the energy between two readings, as assumed of an invoice that states none."""
@@ -73,16 +72,6 @@ class InvoicedMoney:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadEnergy:
-    """Energy between two readings of a meter's register; `uj` has the meter's multiplier."""
-
-    meter: str
-    start_ns: int
-    end_ns: int
-    uj: int
-
-
-@dataclass(frozen=True, slots=True)
 class EnergyInWindow:
     """Energy of a window.
 
@@ -108,7 +97,23 @@ class EnergyInWindow:
 
 def invoiced_in(rows: Iterable[InvoicedEnergy], start_ns: int, end_ns: int) -> EnergyInWindow:
     """Return the invoiced energy of a window; an invoice that reaches beyond it counts by time."""
-    return _in_window([(r.meter, r.start_ns, r.end_ns, r.uj, r.relative, r.estimated) for r in rows], start_ns, end_ns)
+    rows = list(rows)
+    uj = bound = estimated = Fraction(0)
+    points = metering_points(rows)
+    known_ns = dict.fromkeys(points.values(), 0)
+    count = 0
+    for row in rows:
+        inside_ns = min(row.end_ns, end_ns) - max(row.start_ns, start_ns)
+        if inside_ns <= 0:
+            continue
+        count += 1
+        share = Fraction(inside_ns, row.end_ns - row.start_ns)
+        known_ns[points[row.meter]] += inside_ns
+        uj += row.uj * share
+        bound += row.uj * (row.relative if share == 1 else max(share, 1 + row.relative - share))
+        estimated += row.uj * share if row.estimated else 0
+    known = Fraction(min(known_ns.values(), default=0), end_ns - start_ns)
+    return EnergyInWindow(uj, bound, known, estimated, count)
 
 
 def money_in(rows: Iterable[InvoicedEnergy], start_ns: int, end_ns: int) -> InvoicedMoney:
@@ -128,18 +133,23 @@ def money_in(rows: Iterable[InvoicedEnergy], start_ns: int, end_ns: int) -> Invo
     return InvoicedMoney(value, bound, tuple(cut))
 
 
-def read_in(rows: Iterable[ReadEnergy], start_ns: int, end_ns: int) -> EnergyInWindow:
-    """Return the energy of a window by readings; an interval that reaches beyond it counts by time."""
-    return _in_window([(r.meter, r.start_ns, r.end_ns, r.uj, Fraction(0), False) for r in rows], start_ns, end_ns)
+def reading_interval(meter: str, start_ns: int, end_ns: int, uj: int) -> InvoicedEnergy:
+    """Return the energy between two readings of a meter."""
+    return InvoicedEnergy(f"reading of {meter}", meter, start_ns, end_ns, uj, READING_ERROR, read=True)
 
 
-def whole_intervals(readings: Sequence[ReadEnergy]) -> dict[tuple[int, int], Fraction]:
+def read_in(readings: Iterable[InvoicedEnergy], start_ns: int, end_ns: int) -> EnergyInWindow:
+    """Return the energy of a window by readings, which are exact; an interval that reaches beyond it counts by time."""
+    return invoiced_in([replace(r, relative=Fraction(0)) for r in readings], start_ns, end_ns)
+
+
+def whole_intervals(readings: Sequence[InvoicedEnergy]) -> dict[tuple[int, int], Fraction]:
     """Return the energy of each interval between two readings in which every metering point is read exactly."""
     totals = {span: read_in(readings, *span) for span in {(r.start_ns, r.end_ns) for r in readings}}
     return {span: read.uj for span, read in totals.items() if read.whole and not read.bound}
 
 
-def with_readings(invoices: Sequence[InvoicedEnergy], readings: Sequence[ReadEnergy]) -> tuple[InvoicedEnergy, ...]:
+def with_readings(invoices: Sequence[InvoicedEnergy], readings: Sequence[InvoicedEnergy]) -> tuple[InvoicedEnergy, ...]:
     """Return the invoices of a site, with readings of the same metering point where an invoice is missing or estimated.
 
     An invoice that the supplier read stands. An estimated one is replaced if readings cover all of its time. A reading counts
@@ -147,14 +157,11 @@ def with_readings(invoices: Sequence[InvoicedEnergy], readings: Sequence[ReadEne
     readings, whatever its name.
     """
     meters = {i.meter for i in invoices}
-    points = set(metering_points([(r.meter, r.start_ns, r.end_ns) for r in readings]).values())
+    points = set(metering_points(readings).values())
     only = next(iter(meters)) if len(meters) == len(points) == 1 else None
     rows = [
-        InvoicedEnergy(f"reading of {r.meter}", r.meter if r.meter in meters or only is None else only, r.start_ns, r.end_ns,
-                       r.uj, READING_ERROR, read=True)
-        for r in readings
-        if not invoices or only is not None or r.meter in meters
-    ]  # fmt: skip
+        r if only is None else replace(r, meter=only) for r in readings if not invoices or only is not None or r.meter in meters
+    ]
     standing = [i for i in invoices if not i.estimated]
     while True:
         rows = [r for r in rows if not any(_shared_ns(r, i) for i in standing)]
@@ -170,40 +177,15 @@ def _shared_ns(one: InvoicedEnergy, other: InvoicedEnergy) -> int:
     return max(0, min(one.end_ns, other.end_ns) - max(one.start_ns, other.start_ns)) if one.meter == other.meter else 0
 
 
-_Row = tuple[str, int, int, int, Fraction, bool]
-
-
-def _in_window(rows: Sequence[_Row], start_ns: int, end_ns: int) -> EnergyInWindow:
-    uj = bound = estimated = Fraction(0)
-    points = metering_points([(meter, first_ns, last_ns) for meter, first_ns, last_ns, *_ in rows])
-    known_ns = dict.fromkeys(points.values(), 0)
-    count = 0
-    for meter, first_ns, last_ns, energy_uj, relative, is_estimate in rows:
-        inside_ns = min(last_ns, end_ns) - max(first_ns, start_ns)
-        if inside_ns <= 0:
-            continue
-        count += 1
-        share = Fraction(inside_ns, last_ns - first_ns)
-        known_ns[points[meter]] += inside_ns
-        uj += energy_uj * share
-        bound += energy_uj * (relative if share == 1 else max(share, 1 + relative - share))
-        estimated += energy_uj * share if is_estimate else 0
-    known = Fraction(min(known_ns.values(), default=0), end_ns - start_ns)
-    return EnergyInWindow(uj, bound, known, estimated, count)
-
-
-def metering_points(spans: Iterable[tuple[str, int, int]]) -> dict[str, str]:
+def metering_points(rows: Iterable[InvoicedEnergy]) -> dict[str, str]:
     """Return the metering point of each meter, by the name of its first meter.
 
     A meter replaces another if it begins at the instant at which the other ends. A meter is replaced by one other at most.
-
-    Args:
-        spans: meter, begin and end of each of its invoices or intervals between readings.
     """
     life: dict[str, tuple[int, int]] = {}
-    for meter, start_ns, end_ns in spans:
-        first_ns, last_ns = life.get(meter, (start_ns, end_ns))
-        life[meter] = min(first_ns, start_ns), max(last_ns, end_ns)
+    for row in rows:
+        first_ns, last_ns = life.get(row.meter, (row.start_ns, row.end_ns))
+        life[row.meter] = min(first_ns, row.start_ns), max(last_ns, row.end_ns)
     points: dict[str, str] = {}
     ended: dict[int, list[str]] = {}
     for meter, (start_ns, end_ns) in sorted(life.items(), key=lambda each: (each[1], each[0])):
@@ -233,13 +215,15 @@ class ElectricityInvoice(Section):
     meter: str = Field("", max_length=100, description="metering point, if the site has several")
     start: Day = Field(description="first day, in the site's time zone")
     end: Day = Field(description="last day, inclusive")
-    kwh: float = Field(ge=0, le=1e9, description="energy that is invoiced for this period; that of a credit is not counted")
+    kwh: Exact = Field(ge=0, le=1e9, description="energy that is invoiced for this period; that of a credit is not counted")
     basis: Literal["read", "estimated"] = Field(
         "read", description="whether the supplier read the meter or estimated the energy"
     )
-    accuracy_percent: float = Field(2.0, gt=0, le=50, description="bound of the error in percent, such as the meter's class")
-    peak_kw: float | None = Field(None, ge=0, le=1e7, description="peak demand that is charged, a mean over 15 minutes")
-    amount: float | None = Field(
+    accuracy_percent: Exact = Field(
+        Decimal(2), gt=0, le=50, description="bound of the error in percent, such as the meter's class"
+    )
+    peak_kw: Exact | None = Field(None, ge=0, le=1e7, description="peak demand that is charged, a mean over 15 minutes")
+    amount: Exact | None = Field(
         None,
         ge=-1e9,
         le=1e9,
@@ -253,7 +237,7 @@ class ElectricityInvoice(Section):
 
     @field_validator("kwh", mode="before")
     @classmethod
-    def _without_negative_energy(cls, value: object) -> object:
+    def _check_energy(cls, value: object) -> object:
         if isinstance(value, int | float) and value < 0:
             raise ValueError(
                 f"expected no negative energy, got {value:g}: a credit has a negative amount and 0 kWh; "
@@ -262,7 +246,7 @@ class ElectricityInvoice(Section):
         return value
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def _check_order(self) -> Self:
         if self.end < self.start:
             raise ValueError(f"invoice {self.number!r} ends on {self.end}, before it begins on {self.start}")
         if self.amount is not None and not self.currency:
@@ -274,13 +258,12 @@ class ElectricityInvoice(Section):
         return InvoicedEnergy(
             self.number,
             self.meter,
-            midnight_ns(self.start, zone),
-            midnight_ns(self.end + timedelta(days=1), zone),
-            int(Decimal(repr(self.kwh)) * UJ_PER_KWH),
-            Fraction(Decimal(repr(self.accuracy_percent))) / 100,
+            *days_ns(self.start, self.end, zone),
+            int(self.kwh * UJ_PER_KWH),
+            Fraction(self.accuracy_percent) / 100,
             self.basis == "estimated",
-            None if self.peak_kw is None else Decimal(repr(self.peak_kw)),
-            None if self.amount is None else Decimal(repr(self.amount)),
+            self.peak_kw,
+            self.amount,
             self.currency,
             self.tax == "included",
         )
@@ -291,8 +274,8 @@ class RegisterReading(Section):
 
     meter: str = Field(min_length=1, max_length=100, description="metering point, as in the invoices")
     day: Day = Field(description="day of the reading, taken as its first moment in the site's time zone")
-    kwh: float = Field(ge=0, le=1e12, description="register of the meter")
-    multiplier: float = Field(1.0, gt=0, le=1e6, description="factor of the register, such as a transformer ratio")
+    kwh: Exact = Field(ge=0, le=1e12, description="register of the meter")
+    multiplier: Exact = Field(Decimal(1), gt=0, le=1e6, description="factor of the register, such as a transformer ratio")
     source: str = Field("", max_length=200, description="who read it, or the photo or protocol")
 
 
@@ -317,8 +300,8 @@ def refuse_unsound(invoices: Sequence[ElectricityInvoice], readings: Sequence[Re
             raise ValueError(f"meter {new.meter!r}: its multiplier changes on {new.day}; give the new meter another name")
         if new.kwh < old.kwh:
             raise ValueError(
-                f"meter {new.meter!r} reads {new.kwh:g} kWh on {new.day}, less than {old.kwh:g} kWh on {old.day}; "
-                "give a new meter another name"
+                f"meter {new.meter!r} reads {float(new.kwh):g} kWh on {new.day}, "
+                f"less than {float(old.kwh):g} kWh on {old.day}; give a new meter another name"
             )
 
 
@@ -337,16 +320,12 @@ def credit_positions(invoices: Sequence[ElectricityInvoice]) -> frozenset[int]:
     )
 
 
-def energy_between(readings: Sequence[RegisterReading], zone: ZoneInfo) -> tuple[ReadEnergy, ...]:
-    """Return the energy between each reading of a meter and its next one."""
+def energy_between(readings: Sequence[RegisterReading], zone: ZoneInfo) -> tuple[InvoicedEnergy, ...]:
+    """Return the energy between each reading of a meter and its next one, with the meter's multiplier."""
+    pairs = ((midnight_ns(old.day, zone), midnight_ns(new.day, zone), old, new) for old, new in _read_pairs(readings))
     return tuple(
-        ReadEnergy(
-            new.meter,
-            midnight_ns(old.day, zone),
-            midnight_ns(new.day, zone),
-            int((Decimal(repr(new.kwh)) - Decimal(repr(old.kwh))) * Decimal(repr(new.multiplier)) * UJ_PER_KWH),
-        )
-        for old, new in _read_pairs(readings)
+        reading_interval(new.meter, start_ns, end_ns, int((new.kwh - old.kwh) * new.multiplier * UJ_PER_KWH))
+        for start_ns, end_ns, old, new in pairs
     )
 
 

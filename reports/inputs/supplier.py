@@ -1,7 +1,7 @@
 """Configuration of a supplier-specific rate: emissions per kWh of what the site's electricity supplier delivers."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 from typing import Annotated, Final, Literal, Self
@@ -10,12 +10,13 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, Field, model_validator
 
 from energy_agent.config.formats import EntryName
-from energy_agent.config.section import Day, Section
+from energy_agent.config.section import Day, Exact, Section
 from energy_agent.factors.basis import EmissionBoundary
-from energy_agent.site.building.supplier import SupplierRate
-from reports.inputs.days import midnight_ns
+from reports.inputs.days import days_ns
 from reports.inputs.market import MarketBoundary
 
+SUPPLIER: Final = "supplier."
+"""How IDs of supplier-specific rates begin, as statements and figures name them."""
 CRITERIA: Final = {
     "of_delivered": "the rate is of the electricity delivered to customers",
     "certificates_retired": "certificates of its renewable share are retired for the customers",
@@ -32,6 +33,30 @@ def _as_text(stated: object) -> object:
 _Stated = Annotated[Literal["yes", "no"] | None, BeforeValidator(_as_text)]
 
 
+@dataclass(frozen=True, slots=True)
+class SupplierRate:
+    """The rate of a supplier for one period.
+
+    Args:
+        start_ns: UTC ns; the period ends before `end_ns`.
+        source: disclosure or contract that states the rate.
+        objection: why it may not be used; "": it may.
+    """
+
+    supplier: str
+    g_per_kwh: Decimal
+    start_ns: int
+    end_ns: int
+    source: str
+    objection: str = ""
+    boundary: EmissionBoundary = EmissionBoundary.DIRECT
+
+    @property
+    def id(self) -> str:
+        """Its ID, as statements and figures name it."""
+        return f"{SUPPLIER}{self.supplier}.{self.start_ns}"
+
+
 class SupplierRateConfig(Section):
     """The rate of the site's electricity supplier for energy that no contract covers."""
 
@@ -39,7 +64,7 @@ class SupplierRateConfig(Section):
     zone: EntryName = Field(description="bidding zone or grid of the delivery, named as in grid.zone")
     start: Day = Field(description="first day of delivery, in the site's time zone")
     end: Day = Field(description="last day of delivery, inclusive")
-    g_per_kwh: float = Field(ge=0, le=10_000, description="grams of CO2e per kWh that the supplier discloses")
+    g_per_kwh: Exact = Field(ge=0, le=10_000, description="grams of CO2e per kWh that the supplier discloses")
     g_boundary: Literal["direct", "life-cycle"] = Field(
         "direct", description="emissions that the rate includes; it is not used if grid.boundary differs"
     )
@@ -63,7 +88,7 @@ class SupplierRateConfig(Section):
     )
 
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
+    def _check_order(self) -> Self:
         if self.end < self.start:
             raise ValueError(f"rate of supplier {self.supplier!r} ends on {self.end}, before it begins on {self.start}")
         return self
@@ -84,9 +109,8 @@ class SupplierRateConfig(Section):
 
     def rate(self, time_zone: ZoneInfo, zone: str, boundary: EmissionBoundary) -> SupplierRate:
         """The rate as totals use it; arguments as of `objection`, and the site's time zone."""
-        ends = midnight_ns(self.start, time_zone), midnight_ns(self.end + timedelta(days=1), time_zone)
-        grams = Decimal(repr(self.g_per_kwh))
-        return SupplierRate(self.supplier, grams, *ends, self.source, self.objection(zone, boundary), boundary)
+        span = days_ns(self.start, self.end, time_zone)
+        return SupplierRate(self.supplier, self.g_per_kwh, *span, self.source, self.objection(zone, boundary), boundary)
 
 
 def refuse_overlap(rates: Sequence[SupplierRateConfig]) -> None:

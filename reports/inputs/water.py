@@ -1,8 +1,7 @@
-"""Configuration of a site's water: metered volumes by period, for WUE."""
+"""Water that entered a site: bills and readings of any period, and their exact sum over a window. Pure."""
 
-from collections.abc import Sequence
-from datetime import timedelta
-from decimal import Decimal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from typing import Literal, Self
@@ -10,9 +9,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
-from energy_agent.config.section import Day, Section
-from energy_agent.site.building.water import WaterUse
-from reports.inputs.days import midnight_ns
+from energy_agent.config.section import Day, Exact, Section
+from reports.inputs.days import days_ns
 
 
 class WaterRecord(Section):
@@ -20,25 +18,49 @@ class WaterRecord(Section):
 
     start: Day = Field(description="first day, in the site's time zone")
     end: Day = Field(description="last day, inclusive")
-    liters: float = Field(ge=0, le=1e12, description="water that entered the site in this period")
-    accuracy_percent: float = Field(gt=0, le=50, description="bound of the error in percent")
+    liters: Exact = Field(ge=0, le=1e12, description="water that entered the site in this period")
+    accuracy_percent: Exact = Field(gt=0, le=50, description="bound of the error in percent")
     category: Literal[1, 2, 3] = Field(1, description="WUE category (ISO/IEC 30134-9): which water is counted")
     source: str = Field(min_length=1, max_length=200, description="source of the figure: a bill, a reading")
 
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
+    def _check_order(self) -> Self:
         if self.end < self.start:
             raise ValueError(f"water ends on {self.end}, before it begins on {self.start}")
         return self
 
-    def span_ns(self, zone: ZoneInfo) -> tuple[int, int]:
-        """From local midnight to local midnight, UTC ns."""
-        return midnight_ns(self.start, zone), midnight_ns(self.end + timedelta(days=1), zone)
 
-    def use(self, zone: ZoneInfo) -> WaterUse:
-        """As WUE is made of it."""
-        liters, percent = (Fraction(Decimal(repr(value))) for value in (self.liters, self.accuracy_percent))
-        return WaterUse(*self.span_ns(zone), liters, percent / 100, self.category, self.source)
+@dataclass(frozen=True, slots=True)
+class WaterTotal:
+    """Of a window: liters, the bound of their error, the share of the window that is known, the categories that are in it."""
+
+    liters: Fraction
+    bound: Fraction
+    known: Fraction
+    categories: frozenset[int]
+
+
+def water_in(rows: Iterable[WaterRecord], zone: ZoneInfo, start_ns: int, end_ns: int) -> WaterTotal:
+    """Water of a window; a row that reaches beyond it counts by time.
+
+    How the water of a bill falls within it is not known: what of it lies in the window can be anything from none to all. With
+    the bill's own error r that is up to (1 + r) L, so a share s of L liters is off by at most max(s, 1 + r - s) L.
+    """
+    liters = bound = Fraction(0)
+    known_ns = 0
+    categories: set[int] = set()
+    for row in rows:
+        first_ns, last_ns = days_ns(row.start, row.end, zone)
+        inside_ns = min(last_ns, end_ns) - max(first_ns, start_ns)
+        if inside_ns <= 0:
+            continue
+        share = Fraction(inside_ns, last_ns - first_ns)
+        relative = Fraction(row.accuracy_percent) / 100
+        known_ns += inside_ns
+        liters += Fraction(row.liters) * share
+        bound += Fraction(row.liters) * (relative if share == 1 else max(share, 1 + relative - share))
+        categories.add(row.category)
+    return WaterTotal(liters, bound, Fraction(known_ns, end_ns - start_ns), frozenset(categories))
 
 
 def refuse_overlap(rows: Sequence[WaterRecord]) -> None:

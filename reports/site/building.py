@@ -31,9 +31,9 @@ from energy_agent.site.building.pue import (  # fmt: skip
 )
 from energy_agent.site.building.ratio import Terms, energy
 from energy_agent.site.building.spans import Span
-from energy_agent.site.building.water import water_in
 from reports.inputs import SiteInputs
 from reports.inputs.invoices import InvoicedEnergy, whole_intervals
+from reports.inputs.water import water_in
 from reports.ledger.sums import SiteWindow
 from reports.site.declared_time import undeclared, undeclared_spans, with_undeclared
 
@@ -233,7 +233,7 @@ def _water(
     if inputs is None or not inputs.water:
         absent = no_quantity("no input has the site's water")
         return absent, 0, absent
-    used = water_in(inputs.water, window.start_ns, window.end_ns)
+    used = water_in(inputs.water, inputs.zone, window.start_ns, window.end_ns)
     if used.known < 1 or len(used.categories) != 1:
         absent = no_quantity("water is not known for the whole period, or has several categories")
         return absent, 0, absent

@@ -13,7 +13,6 @@ from reports.inputs import SiteInputs
 from reports.inputs.invoices import (
     EnergyInWindow,
     InvoicedEnergy,
-    ReadEnergy,
     invoiced_in,
     metering_points,
     money_in,
@@ -135,7 +134,7 @@ def from_invoices(
 def _select_rows(inputs: SiteInputs, window: SiteWindow) -> tuple[InvoicedEnergy, ...]:
     """Return the rows that give a site's energy of a period: readings alone if only they do, such as where it cuts invoices."""
     alone, meters = with_readings((), inputs.readings), {i.meter for i in inputs.invoices}
-    points = set(metering_points([(r.meter, r.start_ns, r.end_ns) for r in alone]).values())
+    points = set(metering_points(alone).values())
     if not (meters <= {r.meter for r in alone} or len(meters) == len(points) == 1):
         return inputs.supplied
     by_invoices, by_readings = (
@@ -234,7 +233,7 @@ def _cost(
 def _periods(
     invoices: Sequence[InvoicedEnergy],
     inside: Sequence[InvoicedEnergy],
-    readings: Sequence[ReadEnergy],
+    readings: Sequence[InvoicedEnergy],
     window: SiteWindow,
     cells: Mapping[int, int],
     ledger_reason: str,
@@ -266,7 +265,7 @@ def _periods(
     mine = [r for r in readings if unrelated or meters == {""} or r.meter in meters]
     if all(any(first_ns <= r.start_ns and r.end_ns <= last_ns for first_ns, last_ns in spans) for r in mine):
         return rows
-    points = metering_points([(r.meter, r.start_ns, r.end_ns) for r in mine])
+    points = metering_points(mine)
     times = [[r for r in mine if points[r.meter] == point] for point in set(points.values())]
     start_ns = max([window.start_ns, *(min(r.start_ns for r in own) for own in times)])
     end_ns = min([window.end_ns, *(max(r.end_ns for r in own) for own in times)])

@@ -35,9 +35,10 @@ from energy_agent.factors.series import About, IntensityPoint, Piece
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from energy_agent.site.grid.store import GridStore
-from reports.inputs import EmbodiedDeclaration, ExpectedDevice, GpuHourPrice, ModelName, Organisation, SiteInputs, WaterUse
+from reports.inputs import EmbodiedDeclaration, ExpectedDevice, GpuHourPrice, ModelName, Organisation, SiteInputs
 from reports.inputs.matching import InstrumentKind, Lot, Technology
 from reports.inputs.tariffs import HourlyPrice, Tariff
+from reports.inputs.water import WaterRecord
 from tests.reports import chains
 from tests.reports.chains import CELL, DAY, HOUR, KWH, S
 
@@ -192,11 +193,14 @@ def tariff(default: str, *prices: HourlyPrice) -> tuple[Tariff, ...]:
 def organisation() -> Organisation:
     """Both sites, six boards of which one is dead, and what everything costs."""
     peak = HourlyPrice(times=["Mon-Fri 08:00-20:00"], per_kwh=Decimal("0.30"))
+    water = WaterRecord(
+        start=date(2026, 7, 1), end=date(2026, 9, 30), liters=127180.8, accuracy_percent=1, category=1, source="bill"
+    )
     alfa = SiteInputs(
         "alfa", ZoneInfo("UTC"), location=(series(),), location_lacking="",
         residual=(constant("residual.alfa", RESIDUAL, 600),), residual_lacking="", grid_zone="XA", lots=lots(),
         on_site_kept=True, tariffs=tariff("0.10", peak),
-        water=(WaterUse(Q3, Q4, Fraction("127180.8"), Fraction(0), 1, "bill"),), meters=tuple(METERS),
+        water=(water.model_copy(update={"accuracy_percent": Decimal(0)}),), meters=tuple(METERS),
     )  # fmt: skip
     beta = SiteInputs(
         "beta", ZoneInfo("Asia/Kolkata"), location=(constant("factor.beta", DIRECT, 700),), location_lacking="",

@@ -6,6 +6,7 @@ They are warnings, never errors: a price may be odd and right.
 import re
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
+from decimal import Decimal
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
@@ -84,10 +85,10 @@ def _unusual(record: BaseModel, at: Loc) -> Iterator[tuple[Loc, str]]:
         for place, each in within:
             if isinstance(each, BaseModel):
                 yield from _unusual(each, place)
-            elif key in USUAL and isinstance(each, int | float) and each:
+            elif key in USUAL and isinstance(each, int | float | Decimal) and each:
                 least, most, unit = USUAL[key]
                 if not least <= each <= most:
-                    yield place, f"{each:g} is unusual; expected {least:g} to {most:g} {unit}"
+                    yield place, f"{float(each):g} is unusual; expected {least:g} to {most:g} {unit}"
 
 
 def _site(site: "OrgSite", at: Loc, today: date) -> Iterator[Oddity]:
@@ -125,14 +126,15 @@ def _invoices(site: "OrgSite", at: Loc, today: date) -> Iterator[Oddity]:
         text = f"its energy and amount are those of invoice {same!r}; check that it is not a copy"
         yield (*place, "amount"), same != each.number and each.basis == "read", text
         if is_bill and each.amount is not None:
-            price = odd_price(each.amount / each.kwh, each.currency) if each.kwh else ""
+            price = odd_price(float(each.amount / each.kwh), each.currency) if each.kwh else ""
             yield (*place, "amount"), price, f"amount over energy: {price}"
-            yield (*place, "kwh"), not each.kwh and each.amount > 0, f"0 kWh, and an amount of {each.amount:g} {each.currency}"
+            text = f"0 kWh, and an amount of {float(each.amount):g} {each.currency}"
+            yield (*place, "kwh"), not each.kwh and each.amount > 0, text
         if each.peak_kw is not None:
-            mean = each.kwh / hours
-            yield (*place, "peak_kw"), mean > each.peak_kw, f"the mean power of the invoice is {mean:,.0f} kW, above its peak"
+            mean, peak_kw = float(each.kwh) / hours, float(each.peak_kw)
+            yield (*place, "peak_kw"), mean > peak_kw, f"the mean power of the invoice is {mean:,.0f} kW, above its peak"
             text = f"the mean power of the invoice is {mean:,.3g} kW, less than a twentieth of its peak; check both units"
-            yield (*place, "peak_kw"), each.peak_kw > mean * UNLIKE and each.kwh, text
+            yield (*place, "peak_kw"), peak_kw > mean * UNLIKE and each.kwh, text
         yield (*place, "end"), hours > 24 * 92, f"an invoice of {hours // 24} days is unusual; expected a month or a quarter"
         yield (*place, "end"), each.end > today, f"ends after {today}, the day of the report; check the year"
         is_gap = is_bill and each.start != first[each.meter] and (each.meter, each.start) not in following
@@ -149,10 +151,10 @@ def _powers(site: "OrgSite", at: Loc) -> Iterator[Oddity]:
     credit_notes = credit_positions(site.invoices)
     bills = {number: each for number, each in enumerate(site.invoices) if number not in credit_notes}
     for each in bills.values():
-        powers.setdefault(each.meter, []).append(each.kwh / _hours(each))
+        powers.setdefault(each.meter, []).append(float(each.kwh) / _hours(each))
     usual = {meter: median([kw for kw in own if kw] or [0]) for meter, own in powers.items()}
     for number, each in bills.items():
-        kw, normal = each.kwh / _hours(each), usual[each.meter]
+        kw, normal = float(each.kwh) / _hours(each), usual[each.meter]
         text = f"a mean power of {kw:,.3g} kW; the meter's other invoices have about {normal:,.3g} kW; check the unit"
         yield (*at, "invoices", number, "kwh"), _is_unlike(kw, normal), text
     total = sum(usual.values())
@@ -165,7 +167,7 @@ def _powers(site: "OrgSite", at: Loc) -> Iterator[Oddity]:
             text = f"a mean power of {kw:,.3g} kW; the site's is {site_kw:,.3g} kW; check the unit"
             yield (*at, "contracts", number, "volume_kwh"), site_kw and kw > site_kw * UNLIKE, text
     for number, row in enumerate(site.water):
-        per_kwh = row.liters / ((row.end + timedelta(1) - row.start).days * 24 * site_kw) if site_kw else 0.0
+        per_kwh = float(row.liters) / ((row.end + timedelta(1) - row.start).days * 24 * site_kw) if site_kw else 0.0
         text = f"{per_kwh:,.3g} L/kWh of the site is unusual; expected at most {WATER_MOST:g}; check the unit"
         yield (*at, "water", number, "liters"), per_kwh > WATER_MOST, text
 

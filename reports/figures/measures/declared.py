@@ -7,7 +7,6 @@ from energy_agent.core.meters.facility import Role
 from energy_agent.core.quantity import Quantity, no_quantity
 from energy_agent.core.units import UJ_PER_J
 from energy_agent.site.building.ratio import energy
-from energy_agent.site.building.supplier import SUPPLIER
 from energy_agent.site.building.tree import meters_of_role
 from reports.figures.evidence import PeriodEvidence, SiteEvidence
 from reports.figures.figure import STAND_IN, Figure, amount_figure
@@ -25,6 +24,7 @@ from reports.figures.measures.carbon import (
 )
 from reports.inputs import NO_RESIDUAL
 from reports.inputs.matching import CERTIFICATES, InstrumentKind
+from reports.inputs.supplier import SUPPLIER
 
 _J = Fraction(1, UJ_PER_J)
 SOURCES = ("ledger", "meters", "contracts")

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from energy_agent.factors.basis import EmissionBoundary
-from energy_agent.site.building.supplier import SupplierRate
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure
 from reports.figures.levels import levels
@@ -25,7 +24,7 @@ from reports.frameworks.datapoints import frameworks
 from reports.inputs import SiteInputs
 from reports.inputs.market import MarketBoundary, market_of
 from reports.inputs.matching import InstrumentKind, Lot, Technology, certified
-from reports.inputs.supplier import CRITERIA, SupplierRateConfig, refuse_overlap
+from reports.inputs.supplier import CRITERIA, SupplierRate, SupplierRateConfig, refuse_overlap
 from reports.language import LANGUAGES, say_in
 from reports.ledger.sums import SiteWindow
 from reports.page.market import market_blocks

@@ -5,7 +5,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.inputs.invoices import InvoicedEnergy, ReadEnergy, invoiced_in, metering_points, read_in, spread
+from reports.inputs.invoices import InvoicedEnergy, invoiced_in, metering_points, read_in, reading_interval, spread
 
 KWH = 3_600_000_000_000
 DAY = 86_400 * 10**9
@@ -32,8 +32,9 @@ def test_an_invoice_that_the_window_cuts_counts_by_time_and_may_be_all_or_nothin
 
 def test_a_meter_that_begins_when_another_ends_replaces_it() -> None:
     """a is replaced by b, and b by c; of d and e, which begin together, one replaces c. f begins a day late."""
-    spans = [("a", 0, 10), ("b", 10, 15), ("b", 15, 20), ("c", 20, 30), ("d", 30, 40), ("e", 30, 40), ("f", 41, 50)]
-    assert metering_points(spans) == {"a": "a", "b": "a", "c": "a", "d": "a", "e": "e", "f": "f"}
+    times = [("a", 0, 10), ("b", 10, 15), ("b", 15, 20), ("c", 20, 30), ("d", 30, 40), ("e", 30, 40), ("f", 41, 50)]
+    points = metering_points(reading_interval(*time, 0) for time in times)
+    assert points == {"a": "a", "b": "a", "c": "a", "d": "a", "e": "e", "f": "f"}
     rows = [invoice(0, 10, 5, "a"), invoice(10, 20, 7, "b")]
     assert invoiced_in(rows, 0, 20 * DAY).whole
     assert invoiced_in(rows, 10 * DAY, 20 * DAY).whole  # what ended before the window leaves no gap in it
@@ -48,7 +49,9 @@ def test_a_gap_and_a_meter_that_was_invoiced_for_less() -> None:
 
 
 def test_readings_between_two_days() -> None:
-    read = read_in([ReadEnergy("m", 0, 10 * DAY, 100 * KWH), ReadEnergy("m", 10 * DAY, 20 * DAY, 50 * KWH)], 0, 20 * DAY)
+    read = read_in(
+        [reading_interval("m", 0, 10 * DAY, 100 * KWH), reading_interval("m", 10 * DAY, 20 * DAY, 50 * KWH)], 0, 20 * DAY
+    )
     assert (read.uj, read.bound, read.whole) == (150 * KWH, 0, True)
 
 

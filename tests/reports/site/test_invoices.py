@@ -13,15 +13,15 @@ from energy_agent.core.boundary import host
 from energy_agent.core.energy import State
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
-from energy_agent.site.building.water import WaterUse
 from reports.compose import period_marks, too_little
 from reports.figures.facts import Facts, build_facts
 from reports.figures.gather import gather_invoices
 from reports.figures.measures import all_figures
 from reports.frameworks.answers import datapoint_answers
 from reports.inputs import Organisation, SiteInputs
-from reports.inputs.invoices import EnergyInWindow, InvoicedEnergy, ReadEnergy
+from reports.inputs.invoices import EnergyInWindow, InvoicedEnergy, reading_interval
 from reports.inputs.tariffs import Tariff
+from reports.inputs.water import WaterRecord
 from reports.language import say_in
 from reports.page.section import Note, ReportTable
 from reports.page.sections import reconciliation
@@ -92,7 +92,7 @@ def test_a_hole_between_invoices_leaves_the_energy_unknown() -> None:
 def test_a_meter_that_replaces_another_continues_its_metering_point() -> None:
     """300 + 310 of the old meter, 290 of the new one: readings of each are compared, and 2026Q3 is known as a whole."""
     rows = [replace(row, meter="old" if n < 2 else "new") for n, row in enumerate(invoices(300, 310, 290))]
-    readings = (ReadEnergy("old", JULY, SEPTEMBER, 612 * KWH), ReadEnergy("new", SEPTEMBER, OCTOBER, 291 * KWH))
+    readings = (reading_interval("old", JULY, SEPTEMBER, 612 * KWH), reading_interval("new", SEPTEMBER, OCTOBER, 291 * KWH))
     facts = alone(colo(invoices=tuple(rows), readings=readings))
     assert value(facts, "energy.facility/site/colo") == 900 * 3_600_000
     assert facts.figures["reconciliation/colo/2026-09-01/2026-09-30"].dims["meter_j"] == str(291 * 3_600_000)
@@ -112,7 +112,8 @@ def test_a_share_of_less_than_all_is_not_100_percent() -> None:
 
 def test_water_of_a_bill_needs_no_meter_of_electricity() -> None:
     """3,000 L of category 2 in the quarter: withdrawn water is known, and the WUE is not."""
-    water = (WaterUse(JULY, OCTOBER, Fraction(3000), Fraction(1, 50), 2),)
+    days = {"start": date(2026, 7, 1), "end": date(2026, 9, 30)}
+    water = (WaterRecord(**days, liters=3000, accuracy_percent=2, category=2, source="bill"),)
     facts = alone(colo(invoices=invoices(300, 310, 290), water=water))
     liters = facts.figures["water/site/colo"]
     assert (liters.value, liters.low, liters.high, liters.dims["category"]) == (3000, 2940, 3060, "2")
@@ -153,7 +154,7 @@ def test_invoices_meter_and_ledger_are_compared_by_the_periods_of_the_invoices(t
         InvoicedEnergy("R7", "", JULY, AUGUST, 51 * KWH // 10, Fraction(2, 100)),
         InvoicedEnergy("R8", "", AUGUST, SEPTEMBER, KWH, Fraction(2, 100)),
     )
-    read = (ReadEnergy("m", JULY, AUGUST, 4 * KWH),)
+    read = (reading_interval("m", JULY, AUGUST, 4 * KWH),)
     organisation = Organisation(sites={"here": SiteInputs("here", ZoneInfo("UTC"), invoices=rows, readings=read)})
     days = chains.compacted(tmp_path / "segments", tmp_path / "days", organisation.stays("here"))
     facts = chains.facts(days, organisation, PeriodRequest("2026Q3"))
@@ -189,7 +190,7 @@ def test_invoices_meter_and_ledger_are_compared_by_the_periods_of_the_invoices(t
 def test_a_difference_within_the_bounds_of_the_invoice_is_not_a_finding(kwh: str, state: str, sentence: str) -> None:
     """100 kWh metered. Within 2 %, 106 kWh are +3.88 % to +8.12 %, 108 kWh +5.84 % to +10.16 %, 92 kWh -9.84 % to -6.16 %."""
     bill = InvoicedEnergy("R", "", JULY, OCTOBER, int(Decimal(kwh) * KWH), Fraction(2, 100))
-    facts = alone(colo(invoices=(bill,), readings=(ReadEnergy("m", JULY, OCTOBER, 100 * KWH),)))
+    facts = alone(colo(invoices=(bill,), readings=(reading_interval("m", JULY, OCTOBER, 100 * KWH),)))
     (figure,) = facts.by_prefix("reconciliation/")
     assert figure.dims["state"] == state
     _, note = reconciliation.build(facts, say_in("en"))[:2]  # type: ignore[misc, index]

@@ -16,9 +16,10 @@ from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary
 from energy_agent.factors.series import About, IntensityPoint
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.site.grid.store import GridStore
-from reports.inputs import EmbodiedDeclaration, ExpectedDevice, GpuHourPrice, ModelName, Organisation, TeamRule, WaterUse
+from reports.inputs import EmbodiedDeclaration, ExpectedDevice, GpuHourPrice, ModelName, Organisation, TeamRule
 from reports.inputs.matching import InstrumentKind, Lot, Technology
 from reports.inputs.tariffs import HourlyPrice, Tariff
+from reports.inputs.water import WaterRecord
 from tests.wattlens.report.books import AS_OF_NS, CSV, END_NS, KWH_UJ, START_NS, YAML, book, whole, yaml_files
 from wattlens.report.inputs.org import load_organisation
 
@@ -78,7 +79,8 @@ def test_every_value_of_a_whole_file(tmp_path):
         id="2026", currency="EUR", default_per_kwh=0.182, prices=(price,), valid_from=date(2026, 1, 1), source="contract 3.1"
     )
     assert fra1.tariffs == (tariff,)
-    assert fra1.water == (WaterUse(july, october, Fraction(4100), Fraction(1, 50), 1, "bill 4711"),)
+    quarter = {"start": date(2026, 7, 1), "end": date(2026, 9, 30)}
+    assert fra1.water == (WaterRecord(**quarter, liters=4100, accuracy_percent=2, category=1, source="bill 4711"),)
     assert fra1.meters == (
         MeterFacts("main", Role.TOTAL, None, "", "", 5000, "modbus", 2_500_000_000, "modbus"),
         MeterFacts("ups", Role.IT, Position.UPS_OUTPUT, "main", "", 10_000, "snmp", 1_200_000_000, "snmp"),

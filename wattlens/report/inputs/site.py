@@ -13,7 +13,6 @@ from energy_agent.core.meters.facility import MeterFacts
 from energy_agent.core.units import NS_PER_S
 from energy_agent.factors.sets import FILE_MAX_B, shipped
 from energy_agent.runtime.files import yaml_file
-from energy_agent.site.building.supplier import SupplierRate
 from energy_agent.site.building.tree import refuse_unsound
 from energy_agent.site.config.grid import GridBase
 from energy_agent.site.config.meter import MeterConfig
@@ -29,6 +28,7 @@ from reports.inputs.invoices import ElectricityInvoice, InvoicedEnergy, Register
 from reports.inputs.market import MarketBoundary
 from reports.inputs.matching import Lot
 from reports.inputs.serials import Retirement, refuse_double_use
+from reports.inputs.supplier import SupplierRate
 from reports.inputs.tariffs import Tariff, ended
 from reports.inputs.water import WaterRecord
 from wattlens.report.inputs.codecarbon_tables import CodeCarbonTables
@@ -102,7 +102,7 @@ def site_inputs(
         supplier_rates=_supplier_rates(entry, declared),
         with_revision=MarketBoundary(declared.grid.market_boundary) is MarketBoundary.REVISION,
         tariffs=tuple(ended(declared.tariffs)),
-        water=tuple(row.use(declared.zone) for row in sorted(declared.water, key=lambda row: row.start)),
+        water=tuple(sorted(declared.water, key=lambda row: row.start)),
         meters=declared.meters,
         invoices=_invoiced(declared, credited=False),
         credits=_invoiced(declared, credited=True),

@@ -20,10 +20,10 @@ from energy_agent.runtime.clock import RealClock
 from energy_agent.site.building.gaps import MeterFill, grid_cells
 from energy_agent.site.building.pue import made_terms, per_it_kwh, total_terms
 from energy_agent.site.building.ratio import Terms, energy, ratio
-from energy_agent.site.building.water import water_in
 from energy_agent.site.config.grid import GridBase, grid_specs
 from energy_agent.site.grid.store import GridStore
 from reports.inputs import matching, tariffs
+from reports.inputs.water import water_in
 from wattlens.site.file import SiteFile
 from wattlens.site.pue.statement import PueStatement
 
@@ -78,7 +78,7 @@ def with_others(
 def _wue(statement: PueStatement, at: Position, config: SiteFile, zone: ZoneInfo) -> tuple[Quantity, str]:
     if not config.water:
         return no_quantity("the site's file has no water"), ""
-    used = water_in([row.use(zone) for row in config.water], statement.start_ns, statement.end_ns)
+    used = water_in(config.water, zone, statement.start_ns, statement.end_ns)
     if used.known < 1:
         return no_quantity(f"water is known for {float(used.known):.1%} of the window"), ""
     if len(used.categories) > 1:

@@ -3,8 +3,11 @@
 It holds only what a table needs and a file of keys does not: the site of a row, units and examples.
 """
 
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from typing import Final
+
+from pydantic import BaseModel
 
 from energy_agent.site.config.site import DeclaredPue
 from reports.inputs.invoices import ElectricityInvoice, RegisterReading
@@ -23,20 +26,33 @@ def _labels(*names: str) -> tuple[SheetColumn, ...]:
     return tuple(SheetColumn(name, f"match.{name}", f"glob that the label {name} must match, such as team-*") for name in names)
 
 
+def _columns(
+    model_: type[BaseModel], *, without: Collection[str] = (), last: Sequence[str] = (), **changed: SheetColumn
+) -> tuple[SheetColumn, ...]:
+    """Columns of a model's keys in their order, except those `without` one; the keys `last` follow the others."""
+    keys = {name: field.alias or name for name, field in model_.model_fields.items()}
+    first = [name for name in keys if name not in (*without, *last)]
+    return tuple(changed.get(name, SheetColumn(keys[name])) for name in (*first, *last))
+
+
+def _bought(*kinds: str, without: Sequence[str] = ()) -> tuple[SheetColumn, ...]:
+    """Columns of a contract or certificate."""
+    return (
+        _site(),
+        *_columns(
+            model.BoughtContract,
+            without=("deliveries", *without),
+            last=("g_per_kwh", "g_source", "g_boundary", "biogenic_g_per_kwh", "biogenic_source"),
+            kind=SheetColumn("kind", says="instrument", choices=kinds),
+            zone=SheetColumn("zone", says="bidding zone or grid of the generation, named as grid_zone in sheet Sites"),
+            volume_kwh=SheetColumn("volume", "volume_kwh", units=KWH),
+        ),
+    )
+
+
 # fmt: off
-_BOUGHT: Final = (
-    SheetColumn("zone", says="bidding zone or grid of the generation, named as grid_zone in sheet Sites"),
-    SheetColumn("technology"),
-    SheetColumn("start"), SheetColumn("end"), SheetColumn("volume", "volume_kwh", units=KWH),
-    SheetColumn("granularity"),
-)
-_MADE: Final = (
-    SheetColumn("commissioned"), SheetColumn("retired"), SheetColumn("retirement_id"),
-    SheetColumn("registry"), SheetColumn("serials"), SheetColumn("plant"), SheetColumn("beneficiary"), SheetColumn("g_per_kwh"),
-    SheetColumn("g_source"),
-    SheetColumn("g_boundary"), SheetColumn("biogenic_g_per_kwh"), SheetColumn("biogenic_source"),
-)
 _PUE_BOUND: Final = f"bound of its error; empty: {DeclaredPue.model_fields['uncertainty_percent'].default:g}"
+_NAMEPLATE: Final = ("accuracy_class", "serial_number", "calibrated")
 _BASE: Final = "required in the row without times"
 _WIND: Final = {"zone": "DE", "technology": "wind", "granularity": "hour", "commissioned": date(2021, 5, 1)}
 
@@ -46,16 +62,7 @@ SHEETS: Final = (
         model.OrgFile,
         "The reporting organisation, in one row.",
         (
-            SheetColumn("name", "organisation.name"),
-            SheetColumn("legal_entities", "organisation.legal_entities"),
-            SheetColumn("beneficiaries", "organisation.beneficiaries"),
-            SheetColumn("contact", "organisation.contact"),
-            SheetColumn("prepared_by", "organisation.prepared_by"),
-            SheetColumn("approved_by", "organisation.approved_by"),
-            SheetColumn("issued", "organisation.issued"),
-            SheetColumn("consolidation", "organisation.consolidation"),
-            SheetColumn("base_year", "organisation.base_year"),
-            SheetColumn("fiscal_year_start", "organisation.fiscal_year_start"),
+            *(SheetColumn(name, f"organisation.{name}") for name in model.ReportingOrganisation.model_fields),
             SheetColumn("least_coverage_percent"),
             SheetColumn("variance_percent"),
             SheetColumn("inventory_file", "inventory", "CSV file with the inventory, instead of sheet Inventory"),
@@ -105,11 +112,7 @@ SHEETS: Final = (
         "Inventory",
         model.InventoryLine,
         "Every GPU that should have been measured; coverage is computed from these. Days are UTC.",
-        (
-            SheetColumn("cluster"), SheetColumn("node"), SheetColumn("uuid"), SheetColumn("sku"), SheetColumn("site",
-            names="Sites"),
-            SheetColumn("from"), SheetColumn("to"),
-        ),
+        _columns(model.InventoryLine, site=SheetColumn("site", names="Sites")),
         (
             {
                 "cluster": "prod", "node": "gpu-node-01", "uuid": "GPU-00000000-0000-0000-0000-000000000001",
@@ -123,10 +126,7 @@ SHEETS: Final = (
         model.NodeHardware,
         "Processors and memory of nodes without a power meter. CodeCarbon estimates their power; the report shows the "
         "estimates apart from its totals.",
-        (
-            SheetColumn("node"), SheetColumn("cluster"), SheetColumn("cpu"), SheetColumn("cpu_tdp_w"), SheetColumn("sockets"),
-            SheetColumn("ram_gb"),
-        ),
+        _columns(model.NodeHardware),
         ({"node": "gpu-node-*", "cpu": "AMD EPYC 9654 96-Core Processor", "sockets": 2, "ram_gb": 1536},),
         name="node",
         place="hosts[]",
@@ -137,10 +137,11 @@ SHEETS: Final = (
         "The building's meters, so that missing readings are reported by meter. The source of a meter's readings is in "
         "the site's file.",
         (
-            _site(), SheetColumn("id"), SheetColumn("role"), SheetColumn("position"), SheetColumn("parent"),
-            SheetColumn("zone"),
-            SheetColumn("accuracy_percent"), SheetColumn("calibration"), SheetColumn("max_power", "max_power_w", units=WATTS),
-            SheetColumn("source"), SheetColumn("accuracy_class"), SheetColumn("serial_number"), SheetColumn("calibrated"),
+            _site(),
+            *_columns(
+                model.RegisteredMeter, without=("period_s", "timeout_s"), last=_NAMEPLATE,
+                max_power_w=SheetColumn("max_power", "max_power_w", units=WATTS),
+            ),
         ),
         (
             {
@@ -156,10 +157,7 @@ SHEETS: Final = (
         model.BoughtContract,
         "Power purchase agreements and similar contracts. Give a volume with start and end, rows in sheet Deliveries, or "
         "an hourly_file. Only energy whose certificates are retired for the site counts.",
-        (
-            _site(), SheetColumn("id"), SheetColumn("kind", says="instrument", choices=("ppa", "other")), *_BOUGHT,
-            SheetColumn("hourly_file"), *_MADE,
-        ),
+        _bought("ppa", "other"),
         (
             {
                 "site": "fra1", "id": "wind-north", "kind": "ppa", **_WIND, "start": date(2026, 7, 1),
@@ -177,7 +175,7 @@ SHEETS: Final = (
         "Certificates",
         model.BoughtContract,
         "Guarantees of origin and renewable energy certificates. Only certificates that are retired for the site count.",
-        (_site(), SheetColumn("id"), SheetColumn("kind", says="instrument", choices=("go", "rec", "i-rec")), *_BOUGHT, *_MADE),
+        _bought("go", "rec", "i-rec", without=["hourly_file"]),
         (
             {
                 "site": "fra1", "id": "go-2026-07", "kind": "go", **_WIND, "granularity": "month",
@@ -196,11 +194,11 @@ SHEETS: Final = (
         "Emission rate of the electricity supplier, for energy that no contract or certificate covers. It is used only if "
         "every quality criterion is met.",
         (
-            _site(), SheetColumn("supplier"), SheetColumn("zone", says="bidding zone or grid of the delivery, named as "
-            "grid_zone in sheet Sites"),
-            SheetColumn("start"), SheetColumn("end"), SheetColumn("g_per_kwh"), SheetColumn("g_boundary"),
-            SheetColumn("source"), SheetColumn("of_delivered"), SheetColumn("certificates_retired"),
-            SheetColumn("sold_at_residual_mix"),
+            _site(),
+            *_columns(
+                SupplierRateConfig,
+                zone=SheetColumn("zone", says="bidding zone or grid of the delivery, named as grid_zone in sheet Sites"),
+            ),
         ),
         (
             {
@@ -218,7 +216,7 @@ SHEETS: Final = (
         "Energy that a contract delivered in each hour or quarter of an hour, for the strictest matching.",
         (
             _site(), SheetColumn("contract", None, "id of its contract or certificate", needed=True),
-            SheetColumn("start_utc"), SheetColumn("minutes"), SheetColumn("volume", "kwh", units=KWH),
+            *_columns(model.Delivery, kwh=SheetColumn("volume", "kwh", units=KWH)),
         ),
         (
             {
@@ -235,13 +233,22 @@ SHEETS: Final = (
         "Electricity prices. Rows with times give the price at those times; the row of the same id without times gives "
         "the price at all other times. All prices are without taxes on sales such as VAT.",
         (
-            _site(), SheetColumn("id"), SheetColumn("currency", says=f"ISO 4217, such as EUR; {_BASE}", needed=False),
-            SheetColumn("price", "default_per_kwh", "price per unit of energy, without taxes such as VAT", units=PER_KWH),
-            SheetColumn("times", None, f"{HourlyPrice.model_fields['times'].description}; separate several with ;"),
-            SheetColumn("valid_from", says=f"first day, in the site's time zone; {_BASE}", needed=False),
-            SheetColumn("valid_to"),
-            SheetColumn("demand_price", "demand_per_kw"),
-            SheetColumn("source", says=f"source of the prices: a contract, a page of the supplier; {_BASE}", needed=False),
+            _site(),
+            *_columns(
+                Tariff, last=("demand_per_kw", "source"),
+                currency=SheetColumn("currency", says=f"ISO 4217, such as EUR; {_BASE}", needed=False),
+                default_per_kwh=SheetColumn(
+                    "price", "default_per_kwh", "price per unit of energy, without taxes such as VAT", units=PER_KWH
+                ),
+                prices=SheetColumn(
+                    "times", None, f"{HourlyPrice.model_fields['times'].description}; separate several with ;"
+                ),
+                valid_from=SheetColumn("valid_from", says=f"first day, in the site's time zone; {_BASE}", needed=False),
+                demand_per_kw=SheetColumn("demand_price", "demand_per_kw"),
+                source=SheetColumn(
+                    "source", says=f"source of the prices: a contract, a page of the supplier; {_BASE}", needed=False
+                ),
+            ),
         ),
         (
             {
@@ -260,10 +267,12 @@ SHEETS: Final = (
         "with meter and ledger; a site without agents is reported from them alone. A site without tariffs takes its cost from "
         "their amounts.",
         (
-            _site(), SheetColumn("number"), SheetColumn("meter"), SheetColumn("start"), SheetColumn("end"),
-            SheetColumn("energy", "kwh", units=KWH), SheetColumn("basis"), SheetColumn("accuracy_percent"),
-            SheetColumn("peak", "peak_kw", units=KILOWATTS), SheetColumn("amount"), SheetColumn("currency"),
-            SheetColumn("tax"),
+            _site(),
+            *_columns(
+                ElectricityInvoice,
+                kwh=SheetColumn("energy", "kwh", units=KWH),
+                peak_kw=SheetColumn("peak", "peak_kw", units=KILOWATTS),
+            ),
         ),
         (
             {
@@ -280,10 +289,7 @@ SHEETS: Final = (
         RegisterReading,
         "Readings of the site's supply meters, such as one per month. The energy between two readings of a meter is compared "
         "with the invoices and the ledger, and takes the place of a missing or estimated invoice.",
-        (
-            _site(), SheetColumn("meter"), SheetColumn("day"), SheetColumn("register", "kwh", units=KWH),
-            SheetColumn("multiplier"), SheetColumn("source"),
-        ),
+        (_site(), *_columns(RegisterReading, kwh=SheetColumn("register", "kwh", units=KWH))),
         (
             {"site": "fra1", "meter": "Z-4711", "day": date(2026, 7, 1), "register": 88120, "register_unit": "kWh",
              "multiplier": 60, "source": "photo of 1 July"},
@@ -297,11 +303,7 @@ SHEETS: Final = (
         "Water",
         WaterRecord,
         "Water use of the site between two meter readings, or from a bill.",
-        (
-            _site(), SheetColumn("start"), SheetColumn("end"), SheetColumn("amount", "liters", units=LITERS),
-            SheetColumn("accuracy_percent"),
-            SheetColumn("category"), SheetColumn("source"),
-        ),
+        (_site(), *_columns(WaterRecord, liters=SheetColumn("amount", "liters", units=LITERS))),
         (
             {
                 "site": "fra1", "start": date(2026, 7, 1), "end": date(2026, 9, 30), "amount": 4100, "amount_unit": "m3",
@@ -320,7 +322,7 @@ SHEETS: Final = (
             SheetColumn("kind", "match.kind", "kind of workload: container, pod, unit, slurm, process"),
             SheetColumn("workload", "match.workload", "glob that the workload's name must match"),
             SheetColumn("labels", None, "globs of other labels: key=glob; key=glob"),
-            SheetColumn("team"), SheetColumn("project"), SheetColumn("price_class"),
+            *_columns(model.Team, without=["match"]),
         ),
         (
             {"namespace": "nlp-*", "team": "language", "project": "search"},
@@ -332,10 +334,7 @@ SHEETS: Final = (
         "Prices",
         model.ClassPrice,
         "Price per GPU hour, by price class.",
-        (
-            SheetColumn("price_class"), SheetColumn("currency"), SheetColumn("per_gpu_hour"),
-            SheetColumn("electricity_share_percent"),
-        ),
+        _columns(model.ClassPrice),
         ({"price_class": "spot", "currency": "EUR", "per_gpu_hour": 0.9},),
         name="price_class",
         place="prices[]",
@@ -344,10 +343,7 @@ SHEETS: Final = (
         "Hardware",
         model.GpuEmissions,
         "Emissions from the production of a GPU board, if you have better figures than those shipped with Wattlens.",
-        (
-            SheetColumn("sku"), SheetColumn("low_kg"), SheetColumn("high_kg"), SheetColumn("life_years"),
-            SheetColumn("boundary"), SheetColumn("source"),
-        ),
+        _columns(model.GpuEmissions),
         (
             {
                 "sku": "*H100*", "low_kg": 164, "high_kg": 575.1, "life_years": 5, "boundary": "cradle to gate, GPU board only",
@@ -361,7 +357,7 @@ SHEETS: Final = (
         "Models",
         model.ModelFacts,
         "Names of models in the report.",
-        (SheetColumn("model"), SheetColumn("display"), SheetColumn("precision"), SheetColumn("parameters_billion")),
+        _columns(model.ModelFacts),
         ({"model": "llama-3.1-70b-instruct-fp8", "display": "Llama 3.1 70B", "precision": "fp8", "parameters_billion": 70.6},),
         name="model",
         place="models[]",
@@ -371,10 +367,7 @@ SHEETS: Final = (
         model.PeriodTotals,
         "Totals of earlier periods as your earlier reports stated them: for comparison, for a base year before the ledger, and "
         "for restatements.",
-        (
-            SheetColumn("period"), SheetColumn("electricity_mwh"), SheetColumn("co2e_location_t"), SheetColumn("co2e_market_t"),
-            SheetColumn("cost"), SheetColumn("source"), SheetColumn("reason"),
-        ),
+        _columns(model.PeriodTotals),
         ({"period": "2025Q3", "electricity_mwh": 16.2, "co2e_location_t": 7.41, "co2e_market_t": 6.9,
           "source": "report of 2025Q3, edition 1, 2025-10-12"},),
         name="period",

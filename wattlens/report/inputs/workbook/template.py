@@ -175,13 +175,7 @@ class _Page:
         self._page.write_string(1, index, text, self._looks["hint"])
         self._offer(column, index)
         if column.units is not None:
-            units = list(column.units)
-            self._page.set_column(index + 1, index + 1, len(column.unit_label) + 3, self._looks["str"])
-            self._page.write_string(
-                0, index + 1, column.unit_label, self._looks["needed" if sheet.needs(column) else "optional"]
-            )
-            self._page.write_string(1, index + 1, f"Unit of {column.label}: {' or '.join(units)}.", self._looks["hint"])
-            self._list(index + 1, units)
+            self._unit(column, index + 1, list(column.units))
         return len(text) // max(1, width - 1)
 
     def _unit(self, column: SheetColumn, index: int, units: list[str]) -> None:
