@@ -43,30 +43,18 @@ _TOLERANCE_W = 0.5
 
 @dataclass(frozen=True)
 class DrawnJob:
-    """A process, or one on each of several GPUs.
+    """A process, or one on each of several GPUs."""
 
-    Args:
-        name: of the workload.
-        gpus: that it uses.
-        start_s, end_s: when it runs.
-        demand_w: of each GPU without a limit.
-        exponent: of progress over dynamic power.
-        static_w: power that makes no progress.
-        noise: standard deviation of demand, as a ratio.
-        dip_every_s: seconds between pauses of 4 s, such as checkpoints; 0: none.
-        up_s: until when it demands half of its dynamic power; 0: never.
-    """
-
-    name: str
-    gpus: tuple[int, ...]
-    start_s: float
-    end_s: float
-    demand_w: float
-    exponent: float
-    static_w: float
-    noise: float
-    dip_every_s: float = 0.0
-    up_s: float = 0.0
+    name: str  # of the workload
+    gpus: tuple[int, ...]  # that it uses
+    start_s: float  # when it runs
+    end_s: float  # when it runs
+    demand_w: float  # of each GPU without a limit
+    exponent: float  # of progress over dynamic power
+    static_w: float  # power that makes no progress
+    noise: float  # standard deviation of demand, as a ratio
+    dip_every_s: float = 0.0  # seconds between pauses of 4 s, such as checkpoints; 0: none
+    up_s: float = 0.0  # until when it demands half of its dynamic power; 0: never
 
     def is_ramping(self, t_s: float) -> bool:
         """Whether it started or grew a few seconds ago."""

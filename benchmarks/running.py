@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -27,20 +26,10 @@ class AgentProcess:
     """`wattlens agent` on a simulated node; `start` after `kill` continues in the same state folder."""
 
     def __init__(
-        self,
-        node: Path,
-        state: Path,
-        config: Path | None = None,
-        port: int = 0,
-        limit: Callable[[], None] | None = None,
-        code: Path | None = None,
+        self, node: Path, state: Path, config: Path | None = None, port: int = 0, limit: Callable[[], None] | None = None
     ) -> None:
-        """`limit` is called in the agent's process before it becomes the agent, to enter a cgroup.
-
-        `code` is the folder of another version's code.
-        """
+        """`limit` is called in the agent's process before it becomes the agent, to enter a cgroup."""
         self.state = state
-        self._code = code
         self._limit = limit
         self._command = [sys.executable, "-m", "wattlens", "agent", "--simulate", str(node), "--state", str(state)]
         self._command += ["--listen", f"127.0.0.1:{port}"]
@@ -60,7 +49,7 @@ class AgentProcess:
         with self._log.open("ab") as log:
             offset = log.tell()
             self.process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._code, preexec_fn=self._limit
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=self._limit
             )
         self.url = url_in(self._log, timeout_s, offset, self.process)
 
@@ -70,13 +59,11 @@ class AgentProcess:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
-    def stop(self, timeout_s: float = 60.0) -> float:
-        """SIGTERM; how long it took to end."""
+    def stop(self, timeout_s: float = 60.0) -> None:
+        """SIGTERM, and wait for its end."""
         assert self.process is not None
-        began = time.monotonic()
         self.process.terminate()
         self.process.wait(timeout_s)
-        return time.monotonic() - began
 
     def page(self, timeout_s: float = 10.0) -> Series:
         """The series of /metrics; raises OSError where it does not answer."""
@@ -192,8 +179,3 @@ def url_in(log: Path, timeout_s: float = 180.0, offset: int = 0, process: subpro
         if time.monotonic() > end_s or (process is not None and process.poll() is not None):
             raise RuntimeError(f"nothing listens: {text.strip().splitlines()[-1:]}")
         time.sleep(0.01)
-
-
-def own_cpu_s() -> float:
-    """CPU time of this process and of its exited children, which a busy machine does not change much."""
-    return sum(u.ru_utime + u.ru_stime for u in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))

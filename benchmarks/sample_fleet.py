@@ -36,24 +36,19 @@ WARM: Final = (6, 5, 4, 3, 3, 4, 6, 9, 12, 15, 18, 20, 22, 23, 23, 22, 20, 18, 1
 
 
 class ScheduledWorkload(NamedTuple):
-    """A workload of one node: its GPUs, days and hours, activity and output.
-
-    `busy`: percent of the time; 0: as BUSY has it. `mj_token`: GPU energy of a token in its active time, millijoules; 0: no
-    tokens. `tokens_request`: mean number of generated tokens of a request. `mj_request`: GPU energy of a request of a server
-    that generates nothing. `step_j`: energy of a training step; 0: it does not train.
-    """
+    """A workload of one node: its GPUs, days and hours, activity and output."""
 
     name: str
     gpus: tuple[int, ...]
     labels: dict[str, str]
     days: tuple[int, int]
     hours: tuple[int, int] = (0, 24)
-    busy: int = 0
+    busy: int = 0  # percent of the time; 0: as BUSY has it
     active_w: int = 520
-    mj_token: int = 0
-    tokens_request: int = 0
-    mj_request: int = 0
-    step_j: int = 0
+    mj_token: int = 0  # GPU energy of a token in its active time, millijoules; 0: no tokens
+    tokens_request: int = 0  # mean number of generated tokens of a request
+    mj_request: int = 0  # GPU energy of a request of a server that generates nothing
+    step_j: int = 0  # energy of a training step; 0: it does not train
     workdays: bool = False
     kind: str = "pod"
 
@@ -66,51 +61,42 @@ class ScheduledWorkload(NamedTuple):
 
 
 def _pod(namespace: str, pod: str, project: str, model: str = "", precision: str = "", price_class: str = "") -> dict[str, str]:
-    labels = {
-        "namespace": namespace,
-        "pod": pod,
-        "project": project,
-        "model": model,
-        "precision": precision,
-        "class": price_class,
-    }
+    labels = {"namespace": namespace, "pod": pod, "project": project, "model": model}
+    labels |= {"precision": precision, "class": price_class}
     return {key: value for key, value in labels.items() if value}
+
+
+def _account(name: str) -> dict[str, str]:
+    return {"account": "vision", "project": "perception", "name": name}
 
 
 NODES: Final = {
     "gpu-a1": (
-        ScheduledWorkload("pod:chat-70b", (0, 1), _pod("assistants", "chat-70b-0", "chat", "llama-3.1-70b", "fp8",
-        "priority"), (0, DAYS),
-            mj_token=1_150, tokens_request=412),
+        ScheduledWorkload("pod:chat-70b", (0, 1), _pod("assistants", "chat-70b-0", "chat", "llama-3.1-70b", "fp8", "priority"),
+                          (0, DAYS), mj_token=1_150, tokens_request=412),
         ScheduledWorkload("pod:chat-8b", (2,), _pod("assistants", "chat-8b-0", "search", "llama-3.1-8b", "bf16"), (0, DAYS),
-        active_w=430,
-            mj_token=240, tokens_request=188),
+                          active_w=430, mj_token=240, tokens_request=188),
         ScheduledWorkload("pod:notebook", (3,), _pod("research", "notebook-7", "exploration"), (0, DAYS), (7, 19), 6, 310,
-        workdays=True),
+                          workdays=True),
     ),
     "gpu-a2": (
-        ScheduledWorkload("slurm:4811", (0, 1, 2, 3), {"account": "vision", "project": "perception",
-        "name": "pretrain-spring"}, (31, 81),
-            busy=96, active_w=655, step_j=5_200, kind="slurm"),
-        ScheduledWorkload("slurm:5020", (0, 1, 2, 3), {"account": "vision", "project": "perception",
-        "name": "pretrain-summer"}, (97, 151),
-            busy=97, active_w=640, step_j=5_050, kind="slurm"),
+        ScheduledWorkload("slurm:4811", (0, 1, 2, 3), _account("pretrain-spring"), (31, 81), busy=96, active_w=655,
+                          step_j=5_200, kind="slurm"),
+        ScheduledWorkload("slurm:5020", (0, 1, 2, 3), _account("pretrain-summer"), (97, 151), busy=97, active_w=640,
+                          step_j=5_050, kind="slurm"),
         ScheduledWorkload("pod:safety-tune", (0, 1), _pod("research", "safety-tune-2", "safety"), (158, 176), busy=91,
-        active_w=600,
-            step_j=2_400),
+                          active_w=600, step_j=2_400),
     ),
     "gpu-p1": (
-        ScheduledWorkload("pod:translate", (0, 1), _pod("language", "translate-1", "translation", "qwen2.5-7b", "int8"), (0,
-        DAYS),
-            active_w=390, mj_token=310, tokens_request=95),
-        ScheduledWorkload("pod:eval", (2,), _pod("research", "eval-batch", "evaluation", price_class="spot"), (0, DAYS), (17,
-        24), 83, 450),
+        ScheduledWorkload("pod:translate", (0, 1), _pod("language", "translate-1", "translation", "qwen2.5-7b", "int8"),
+                          (0, DAYS), active_w=390, mj_token=310, tokens_request=95),
+        ScheduledWorkload("pod:eval", (2,), _pod("research", "eval-batch", "evaluation", price_class="spot"), (0, DAYS),
+                          (17, 24), 83, 450),
         ScheduledWorkload("pod:speech", (3,), _pod("language", "speech-0", "speech"), (JULY + 33, DAYS), busy=38, active_w=340),
     ),
     "gpu-l1": (
         ScheduledWorkload("pod:embed", (0,), _pod("search", "embed-0", "retrieval", "bge-m3", "fp16"), (JULY - 2, DAYS),
-        active_w=310,
-            mj_request=1_900),
+                          active_w=310, mj_request=1_900),
     ),
 }  # fmt: skip
 GPUS: Final = {"gpu-l1": 2}
@@ -205,9 +191,8 @@ def _cell(node: str, day: int, number: int, start: int) -> CellEntries:
             steps.append(Steps(start, start + CELL_NS, job.name, "training", active_uj // (job.step_j * 1_000_000)))
     for gpu in sorted(free):
         used = (71 + gpu) * _W
-        entries.append(
-            Entry(start, start + CELL_NS, device(node, gpu), "", State.UNALLOCATED, Method.COUNTER, used, 30_000_000)
-        )
+        own = (device(node, gpu), "", State.UNALLOCATED, Method.COUNTER, used, 30_000_000)
+        entries.append(Entry(start, start + CELL_NS, *own))
         total += used
     host_uj = (360 + 55 * (gpus - len(free)) + (day * 5 + number) % 17) * _W
     if node not in RAPL_FROM:
@@ -306,11 +291,8 @@ def write_site(folder: Path, node_uj: list[int]) -> None:
                     reason = "its register stood still while energy flowed"
                     gaps.append(Gap(first[name], start, start + CELL_NS, 40_000 * _W, reason))
                     continue
-                entries.append(
-                    Entry(
-                        start, start + CELL_NS, first[name], "", State.UNALLOCATED, Method.COUNTER, uj, 3_600_000_000, CELL_NS
-                    )
-                )
+                own = (first[name], "", State.UNALLOCATED, Method.COUNTER, uj, 3_600_000_000, CELL_NS)
+                entries.append(Entry(start, start + CELL_NS, *own))
         chain.add(Batch(entries, gaps, facts=facts if day == 0 else (), devices=devices if day == 0 else ()))
 
 

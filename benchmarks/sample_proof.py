@@ -20,36 +20,20 @@ _LATER_NS: Final = 3600 * NS_PER_S  # an agent ends the experiment of a group th
 
 
 class SampleExperiment(NamedTuple):
-    """A steered group, and the effect of steering.
-
-    Args:
-        group: its name.
-        workload: that holds its GPUs.
-        policy: that steers it.
-        devices: its GPUs.
-        days: first and last, of the sample; `every` n-th of them.
-        every: as above.
-        hours: of the day (UTC) in which it is steered.
-        watts: that a GPU draws without the setting.
-        less_ppm: of that power with it.
-        work_ppm: steps or tokens per second without it, in millionths.
-        slower_ppm: of that rate with it; open arrivals are unchanged.
-        wait_us: time between two tokens without it; 0: it trains.
-        setting: the applied setting.
-    """
+    """A steered group, and the effect of steering."""
 
     group: str
     workload: str
     policy: str
     devices: tuple[str, ...]
-    days: tuple[int, int]
+    days: tuple[int, int]  # first of the sample, and the one after the last; `every` n-th of them
     every: int
-    hours: tuple[int, int]
-    watts: int
-    less_ppm: int
-    work_ppm: int
-    slower_ppm: int
-    wait_us: int
+    hours: tuple[int, int]  # of the day (UTC) in which it is steered
+    watts: int  # that a GPU draws without the setting
+    less_ppm: int  # of that power with it
+    work_ppm: int  # steps or tokens per second without it, in millionths
+    slower_ppm: int  # of that rate with it; open arrivals are unchanged
+    wait_us: int  # time between two tokens without it; 0: it trains
     setting: str
 
     def is_steered_on(self, day: int) -> bool:

@@ -218,12 +218,8 @@ def forked(share: SharedFolder, rng: Random) -> None:
     """The holder of a key replaces a segment that others follow by another one."""
     path = rng.choice(share.files("b")[:-1])
     header, rows = read(path)
-    write(
-        path,
-        header,
-        [row | {"energy_uj": row["energy_uj"] + 1} if "energy_uj" in row else row for row in rows],
-        share.keys["b"],
-    )
+    rows = [row | {"energy_uj": row["energy_uj"] + 1} if "energy_uj" in row else row for row in rows]
+    write(path, header, rows, share.keys["b"])
 
 
 ATTACKS: tuple[Callable[[SharedFolder, Random], None], ...] = (

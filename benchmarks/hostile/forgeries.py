@@ -131,12 +131,8 @@ def rewritten(share: SharedFolder, rng: Random) -> None:
     for path in paths[1:]:
         path.unlink()
     header, rows = read(paths[0])
-    write(
-        paths[0],
-        header,
-        [row | {"energy_uj": row.get("energy_uj", 0) + 1} if "energy_uj" in row else row for row in rows],
-        share.keys["b"],
-    )
+    rows = [row | {"energy_uj": row["energy_uj"] + 1} if "energy_uj" in row else row for row in rows]
+    write(paths[0], header, rows, share.keys["b"])
     for _ in paths[1:]:
         share.append("b", _next_hour(share), "b")
 

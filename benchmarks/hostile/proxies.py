@@ -77,27 +77,11 @@ def _variables(rng: Random, port: int) -> dict[str, str]:
         f"http://é漢:{secret}@127.0.0.1:{port}", f"http://u:{secret}@127.0.0.1:{port}",
     ))  # fmt: skip
     exempt = (
-        "",
-        ",",
-        "*.",
-        "/0",
-        "10.0.0.0/99",
-        "[",
-        "[::1",
-        "a" * 100_000,
-        "\r\nX: 1",
-        "%",
-        ":",
-        "::/200",
-        ".",
-        "é",
-        "\x1b[2J",
+        "", ",", "*.", "/0", "10.0.0.0/99", "[", "[::1", "a" * 100_000, "\r\nX: 1", "%", ":", "::/200", ".", "é", "\x1b[2J",
         "0/0",
-    )
-    return {
-        rng.choice(("HTTP_PROXY", "http_proxy", "ALL_PROXY")): proxy,
-        rng.choice(("NO_PROXY", "no_proxy")): rng.choice(exempt),
-    }
+    )  # fmt: skip
+    names = rng.choice(("HTTP_PROXY", "http_proxy", "ALL_PROXY")), rng.choice(("NO_PROXY", "no_proxy"))
+    return {names[0]: proxy, names[1]: rng.choice(exempt)}
 
 
 def _address(rng: Random) -> str:

@@ -42,24 +42,15 @@ _PAUSE_NS = 18_000_000
 
 @dataclass(slots=True)
 class Rig:
-    """Environment of an attack.
+    """Environment of an attack."""
 
-    Args:
-        node: the simulated node, eight H100s with three workloads; GPU 7 is free.
-        agent: the real agent, started before the attack.
-        folder: for the attack's own files; removed afterwards.
-        seconds: how long the attack should last.
-        figures: the attack's own measurements, printed with the outcome.
-        violations: invariants that the attack found violated; each one fails the run.
-        utc_offsets_ns: how far ahead of the plant's time the node's UTC has been, 0 included.
-    """
-
-    node: SimulatedNode
-    agent: AgentProcess
-    folder: Path
-    seconds: float
-    figures: dict[str, object] = field(default_factory=dict)
-    violations: list[str] = field(default_factory=list)
+    node: SimulatedNode  # the simulated node, eight H100s with three workloads; GPU 7 is free
+    agent: AgentProcess  # the real agent, started before the attack
+    folder: Path  # for the attack's own files; removed afterwards
+    seconds: float  # how long the attack should last
+    figures: dict[str, object] = field(default_factory=dict)  # the attack's own measurements, printed with the outcome
+    violations: list[str] = field(default_factory=list)  # invariants that the attack found violated; each one fails the run
+    # How far ahead of the plant's time the node's UTC has been, 0 included.
     utc_offsets_ns: list[int] = field(default_factory=lambda: [0])
 
     def plant_time_ns(self, utc_ns: int, near_ns: int) -> int:
@@ -74,24 +65,15 @@ class Rig:
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """One hostile or broken neighbour.
+    """One hostile or broken neighbour."""
 
-    Args:
-        name: of its function, and on the command line.
-        summary: one line on the neighbour's behaviour.
-        run: does it for `rig.seconds` and cleans up after itself; it starts and ends its own processes.
-        configuration: the agent's configuration, given the attack's folder; called before the agent starts, so it may
-            start servers that the agent needs to know.
-        injects_faults: takes readings away by design, so energy may be unattributed and scrapes may wait.
-        needs_root: cannot be carried out by an ordinary user.
-    """
-
-    name: str
-    summary: str
-    run: Callable[[Rig], None]
+    name: str  # of its function, and on the command line
+    summary: str  # one line on the neighbour's behaviour
+    run: Callable[[Rig], None]  # for `rig.seconds`; it starts and ends its own processes
+    # The agent's configuration, given the attack's folder; called before the agent starts, so it may start servers for it.
     configuration: Callable[[Path], Mapping[str, Any]]
-    injects_faults: bool
-    needs_root: bool
+    injects_faults: bool  # takes readings away by design, so energy may be unattributed and scrapes may wait
+    needs_root: bool  # cannot be carried out by an ordinary user
 
 
 ATTACKS: dict[str, Attack] = {}

@@ -43,37 +43,21 @@ class LatencyLimits:
 
 @dataclass(frozen=True, slots=True)
 class ServingCell:
-    """A case: a system, a load and a service level objective.
+    """A case: a system, a load and a service level objective."""
 
-    Args:
-        name: system, trace, load in per cent and what is special.
-        system: key of SYSTEMS.
-        trace: key of traces.
-        load: request rate relative to the highest that the system can serve.
-        requests: maximum number of requests.
-        seed: seed of requests and engine.
-        factors: limits of TTFT and time between tokens over the 99th percentile at the highest clock, for `near` limits.
-        hit_share: share of the requests with a part of the prompt in the prefix cache.
-        limits: `near` that percentile; at a bucket `edge` or `between` two; `unmet` even by the highest clock.
-        attainment: target share of requests within each limit.
-        period_s: time between two decisions.
-        role: the whole engine, or one of a prefill or decode pool.
-        span_s: time after which no more requests arrive.
-    """
-
-    name: str
-    system: str
-    trace: str
-    load: float
-    requests: int
-    seed: int
-    factors: tuple[float, float]
-    hit_share: float
-    limits: LimitKind
-    attainment: float = 0.99
-    period_s: float = 1.0
-    role: Role = "both"
-    span_s: float = _SPAN_S
+    name: str  # system, trace, load in per cent and what is special
+    system: str  # key of SYSTEMS
+    trace: str  # key of traces
+    load: float  # request rate relative to the highest that the system can serve
+    requests: int  # maximum number of requests
+    seed: int  # seed of requests and engine
+    factors: tuple[float, float]  # limits `near`: TTFT and time between tokens over the 99th percentile at the top clock
+    hit_share: float  # share of the requests with a part of the prompt in the prefix cache
+    limits: LimitKind  # `near` that percentile; at a bucket `edge` or `between` two; `unmet` even by the highest clock
+    attainment: float = 0.99  # target share of requests within each limit
+    period_s: float = 1.0  # time between two decisions
+    role: Role = "both"  # the whole engine, or one of a prefill or decode pool
+    span_s: float = _SPAN_S  # time after which no more requests arrive
 
 
 def draw_cells(seed: int) -> list[ServingCell]:
@@ -133,18 +117,9 @@ def _draw_cell(
     hit_share = draw.choice([0, 0.3, 0.6])
     if limits is None:
         limits = "edge" if draw.choice([False, True, True]) else "near"
+    name = "-".join(filter(None, (system, trace, f"{round(100 * load)}", special)))
+    requests = _REQUESTS_MOON if trace == "moon" else _REQUESTS.get(load, _REQUESTS_OTHER)
+    span_s = min(_SPAN_S, max(_SHORT_SPAN_S, _SPAN_S * period_s))  # fewer decisions where the period is short
     return ServingCell(
-        name="-".join(filter(None, (system, trace, f"{round(100 * load)}", special))),
-        system=system,
-        trace=trace,
-        load=load,
-        requests=_REQUESTS_MOON if trace == "moon" else _REQUESTS.get(load, _REQUESTS_OTHER),
-        seed=seed,
-        factors=factors,
-        hit_share=hit_share,
-        limits=limits,
-        attainment=attainment,
-        period_s=period_s,
-        role=role,
-        span_s=min(_SPAN_S, max(_SHORT_SPAN_S, _SPAN_S * period_s)),  # fewer decisions where the period is short
+        name, system, trace, load, requests, seed, factors, hit_share, limits, attainment, period_s, role, span_s
     )

@@ -29,89 +29,47 @@ BLOCK_TOKENS = 16
 
 
 class EngineParams(ctypes.Structure):
-    """Parameters of an engine, in the order of engine.c. Everything is of the whole group of GPUs.
+    """Parameters of an engine, in the order of engine.c. Everything is of the whole group of GPUs."""
 
-    Args:
-        active_params: parameters that compute one token.
-        dense_params: parameters that every step reads.
-        expert_params: parameters of all experts.
-        expert_share: share of the experts that one token uses.
-        weight_bytes: bytes per parameter.
-        kv_bytes_per_token: bytes of the KV cache per token.
-        layers: number of layers.
-        attention_width: heads times head size.
-        flop_per_s: compute rate that kernels reach at the top clock.
-        bytes_per_s: memory bandwidth that they reach.
-        top_mhz: highest SM clock.
-        memory_knee_mhz: clock below which the bandwidth falls in proportion.
-        voltage_knee_mhz: clock below which the voltage is constant.
-        lowest_voltage_ratio: that voltage relative to the one at the top clock.
-        idle_w: power of an idle GPU.
-        clock_w: power of the clock tree at the top clock.
-        memory_w: power of the memory at full bandwidth.
-        compute_w: power of the SMs at full compute rate and top clock.
-        limit_w: power limit.
-        limiter_waste_ratio: additional time of a step that the limiter slows down.
-        overlap_norm: p of the p-norm of compute and memory time; 1 is the sum, infinity the maximum.
-        launch_s: launch overhead of a step at the top clock; it scales with the clock.
-        all_reduce_s: latency of all all-reduce operations of a step.
-        all_reduce_bytes_per_token: bytes that they transfer.
-        link_bytes_per_s: bandwidth between the GPUs.
-        cpu_step_s: CPU time per step.
-        cpu_prompt_s: additional CPU time of a step with a prompt, which no CUDA graph covers.
-        cpu_sequence_s: additional CPU time per sequence.
-        batched_tokens: token budget of a step (max_num_batched_tokens).
-        running_limit: maximum batch (max_num_seqs).
-        kv_blocks: KV blocks of 16 tokens.
-        draft_tokens: depth of speculative decoding, 0 for none.
-        draft_acceptance: probability that a draft is accepted if the one before was.
-        draft_cost_ratio: cost of the draft model relative to the model.
-        noise_ratio: standard deviation of the log of step times.
-        stall_probability: probability per step of a CPU stall.
-        stall_s: mean length of a stall.
-        frontend_s: time from the end of a step to the client.
-        is_decode_pool: 1 if prompts arrive as finished KV cache, else 0.
-    """
-
-    active_params: float
-    dense_params: float
-    expert_params: float
-    expert_share: float
-    weight_bytes: float
-    kv_bytes_per_token: float
-    layers: float
-    attention_width: float
-    flop_per_s: float
-    bytes_per_s: float
-    top_mhz: float
-    memory_knee_mhz: float
-    voltage_knee_mhz: float
-    lowest_voltage_ratio: float
-    idle_w: float
-    clock_w: float
-    memory_w: float
-    compute_w: float
-    limit_w: float
-    limiter_waste_ratio: float
-    overlap_norm: float
-    launch_s: float
-    all_reduce_s: float
-    all_reduce_bytes_per_token: float
-    link_bytes_per_s: float
-    cpu_step_s: float
-    cpu_prompt_s: float
-    cpu_sequence_s: float
-    batched_tokens: float
-    running_limit: float
-    kv_blocks: float
-    draft_tokens: float
-    draft_acceptance: float
-    draft_cost_ratio: float
-    noise_ratio: float
-    stall_probability: float
-    stall_s: float
-    frontend_s: float
-    is_decode_pool: float
+    active_params: float  # parameters that compute one token
+    dense_params: float  # parameters that every step reads
+    expert_params: float  # parameters of all experts
+    expert_share: float  # share of the experts that one token uses
+    weight_bytes: float  # bytes per parameter
+    kv_bytes_per_token: float  # bytes of the KV cache per token
+    layers: float  # number of layers
+    attention_width: float  # heads times head size
+    flop_per_s: float  # compute rate that kernels reach at the top clock
+    bytes_per_s: float  # memory bandwidth that they reach
+    top_mhz: float  # highest SM clock
+    memory_knee_mhz: float  # clock below which the bandwidth falls in proportion
+    voltage_knee_mhz: float  # clock below which the voltage is constant
+    lowest_voltage_ratio: float  # that voltage relative to the one at the top clock
+    idle_w: float  # power of an idle GPU
+    clock_w: float  # power of the clock tree at the top clock
+    memory_w: float  # power of the memory at full bandwidth
+    compute_w: float  # power of the SMs at full compute rate and top clock
+    limit_w: float  # power limit
+    limiter_waste_ratio: float  # additional time of a step that the limiter slows down
+    overlap_norm: float  # p of the p-norm of compute and memory time; 1 is the sum, infinity the maximum
+    launch_s: float  # launch overhead of a step at the top clock; it scales with the clock
+    all_reduce_s: float  # latency of all all-reduce operations of a step
+    all_reduce_bytes_per_token: float  # bytes that they transfer
+    link_bytes_per_s: float  # bandwidth between the GPUs
+    cpu_step_s: float  # CPU time per step
+    cpu_prompt_s: float  # additional CPU time of a step with a prompt, which no CUDA graph covers
+    cpu_sequence_s: float  # additional CPU time per sequence
+    batched_tokens: float  # token budget of a step (max_num_batched_tokens)
+    running_limit: float  # maximum batch (max_num_seqs)
+    kv_blocks: float  # KV blocks of 16 tokens
+    draft_tokens: float  # depth of speculative decoding, 0 for none
+    draft_acceptance: float  # probability that a draft is accepted if the one before was
+    draft_cost_ratio: float  # cost of the draft model relative to the model
+    noise_ratio: float  # standard deviation of the log of step times
+    stall_probability: float  # probability per step of a CPU stall
+    stall_s: float  # mean length of a stall
+    frontend_s: float  # time from the end of a step to the client
+    is_decode_pool: float  # 1 if prompts arrive as finished KV cache, else 0
 
 
 class LatencyHistogram(ctypes.Structure):
@@ -124,43 +82,24 @@ class LatencyHistogram(ctypes.Structure):
 
 
 class EngineMetrics(ctypes.Structure):
-    """Counters since the start and gauges, in the order of engine.c.
+    """Counters since the start and gauges, in the order of engine.c."""
 
-    Args:
-        time_s: time since the start.
-        energy_j: energy of all GPUs.
-        prompt_tokens: computed prompt tokens, without those from the prefix cache.
-        generated_tokens: output tokens.
-        requests: finished requests.
-        steps: engine steps.
-        running: requests in the batch when the last step ended.
-        waiting: requests in the queue at that time, without those whose KV cache is in transfer.
-        draft_tokens: tokens of the draft model.
-        accepted_tokens: those of them that the model accepted.
-        preemptions: how often a request lost its KV cache.
-        power_limited_s: time of steps that the power limiter slowed down.
-        gpu_busy_s: GPU time of all steps.
-        ttft: time to first token.
-        itl: gaps between the outputs of a request.
-        request_itl: mean time between the tokens of each finished request.
-    """
-
-    time_s: float
-    energy_j: float
-    prompt_tokens: float
-    generated_tokens: float
-    requests: float
-    steps: float
-    running: float
-    waiting: float
-    draft_tokens: float
-    accepted_tokens: float
-    preemptions: float
-    power_limited_s: float
-    gpu_busy_s: float
-    ttft: LatencyHistogram
-    itl: LatencyHistogram
-    request_itl: LatencyHistogram
+    time_s: float  # time since the start
+    energy_j: float  # energy of all GPUs
+    prompt_tokens: float  # computed prompt tokens, without those from the prefix cache
+    generated_tokens: float  # output tokens
+    requests: float  # finished requests
+    steps: float  # engine steps
+    running: float  # requests in the batch when the last step ended
+    waiting: float  # requests in the queue at that time, without those whose KV cache is in transfer
+    draft_tokens: float  # tokens of the draft model
+    accepted_tokens: float  # those of them that the model accepted
+    preemptions: float  # how often a request lost its KV cache
+    power_limited_s: float  # time of steps that the power limiter slowed down
+    gpu_busy_s: float  # GPU time of all steps
+    ttft: LatencyHistogram  # time to first token
+    itl: LatencyHistogram  # gaps between the outputs of a request
+    request_itl: LatencyHistogram  # mean time between the tokens of each finished request
 
 
 for _structure in (EngineParams, EngineMetrics):
@@ -171,21 +110,13 @@ for _structure in (EngineParams, EngineMetrics):
 
 @dataclass(frozen=True, slots=True)
 class EngineRequests:
-    """Requests in order of arrival.
+    """Requests in order of arrival."""
 
-    Args:
-        arrival_s: time of arrival.
-        prompt: prompt tokens.
-        output: output tokens, at least 1.
-        cached: prompt tokens in the prefix cache, fewer than `prompt`.
-        ready_s: time when a decode pool has received the KV cache; other engines ignore it.
-    """
-
-    arrival_s: Floats
-    prompt: Ints
-    output: Ints
-    cached: Ints
-    ready_s: Floats
+    arrival_s: Floats  # time of arrival
+    prompt: Ints  # prompt tokens
+    output: Ints  # output tokens, at least 1
+    cached: Ints  # prompt tokens in the prefix cache, fewer than `prompt`
+    ready_s: Floats  # time when a decode pool has received the KV cache; other engines ignore it
 
     def __len__(self) -> int:
         return len(self.arrival_s)

@@ -35,23 +35,14 @@ _SMALLEST_BEST = 0.01  # saving of the best fixed clock below which shares of it
 
 @dataclass(frozen=True, slots=True)
 class CellOutcome:
-    """A run.
+    """A run."""
 
-    Args:
-        energy_j: energy from the start to `end_s`.
-        end_s: when the run ended, after the last request.
-        ttft_s: time to first token of each request.
-        itl_s: mean time between tokens of each request with two tokens or more; in a decode pool from its arrival on.
-        mean_mhz: mean clock.
-        changes: changes of the clock.
-    """
-
-    energy_j: float
-    end_s: float
-    ttft_s: Floats
-    itl_s: Floats
-    mean_mhz: float
-    changes: int = 0
+    energy_j: float  # energy from the start to `end_s`
+    end_s: float  # when the run ended, after the last request
+    ttft_s: Floats  # time to first token of each request
+    itl_s: Floats  # mean time between tokens of each request with two tokens or more; in a decode pool from its arrival on
+    mean_mhz: float  # mean clock
+    changes: int = 0  # changes of the clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,24 +207,17 @@ def _score(
     for name, run in steered.items():
         saving = 1 - energy_j(run) / energy_j(top)
         yield {
-            "cell": cell.name,
-            "policy": name,
-            "trace": cell.trace,
-            "load_percent": round(100 * cell.load),
+            "cell": cell.name, "policy": name, "trace": cell.trace, "load_percent": round(100 * cell.load),
             "limits": f"{cell.limits} {1000 * limits.ttft_s:.0f}/{1000 * limits.itl_s:.1f} ms {100 * cell.attainment:g} %",
             "saving_percent": _percent(saving),
             "of_best_percent": _percent(saving / best_saving) if best_saving > _SMALLEST_BEST else None,
             "ttft_percent": _percent(attained(run.ttft_s, limits.ttft_s)),
             "itl_percent": _percent(attained(run.itl_s, limits.itl_s)),
-            "short_points": round(short_points(cell, limits, run, top), 6),
-            "mean_mhz": run.mean_mhz,
-            "changes": run.changes,
-            "best_mhz": best_mhz,
-            "best_saving_percent": _percent(best_saving),
+            "short_points": round(short_points(cell, limits, run, top), 6), "mean_mhz": run.mean_mhz,
+            "changes": run.changes, "best_mhz": best_mhz, "best_saving_percent": _percent(best_saving),
             "top_ttft_percent": _percent(attained(top.ttft_s, limits.ttft_s)),
-            "top_itl_percent": _percent(attained(top.itl_s, limits.itl_s)),
-            "requests": len(load),
-        }
+            "top_itl_percent": _percent(attained(top.itl_s, limits.itl_s)), "requests": len(load),
+        }  # fmt: skip
 
 
 def _percent(ratio: float) -> float:

@@ -70,35 +70,21 @@ class PlantPolicy:
             for n in range(self._gpus)
         )
         return Observation(
-            "plant",
-            now_ns,
-            devices,
-            _count_work(metrics, now_ns),
-            progress_expected=True,
-            workload="plant",
-            open_arrivals=True,
-            terms=self._terms,
-            clocks_mhz=tuple(self._settings),
+            "plant", now_ns, devices, _count_work(metrics, now_ns), progress_expected=True, workload="plant",
+            open_arrivals=True, terms=self._terms, clocks_mhz=tuple(self._settings),
             in_force={} if mhz >= top else {device.uuid: Setting(sm_clock_max_mhz=mhz) for device in devices},
-        )
+        )  # fmt: skip
 
 
 def _count_work(metrics: EngineMetrics, now_ns: int) -> WorkCounters:
     ttft_edges, itl_edges = bucket_edges()
     itl = _latencies(metrics.itl, itl_edges)
     return WorkCounters(
-        now_ns,
-        tokens=round(metrics.generated_tokens),
-        queue=round(metrics.waiting),
-        latency_sum_s=itl.sum_s,
-        latency_count=itl.count,
-        prompt_tokens=round(metrics.prompt_tokens),
-        requests=round(metrics.requests),
-        running=round(metrics.running),
-        ttft=_latencies(metrics.ttft, ttft_edges),
-        itl=itl,
+        now_ns, tokens=round(metrics.generated_tokens), queue=round(metrics.waiting), latency_sum_s=itl.sum_s,
+        latency_count=itl.count, prompt_tokens=round(metrics.prompt_tokens), requests=round(metrics.requests),
+        running=round(metrics.running), ttft=_latencies(metrics.ttft, ttft_edges), itl=itl,
         tpot=_latencies(metrics.request_itl, itl_edges),
-    )
+    )  # fmt: skip
 
 
 def _latencies(histogram: LatencyHistogram, edges: Sequence[float]) -> Latencies:

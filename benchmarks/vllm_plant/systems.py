@@ -20,23 +20,14 @@ Role = Literal["both", "prefill", "decode"]
 
 @dataclass(frozen=True, slots=True)
 class ServingGpu:
-    """A GPU.
+    """A GPU."""
 
-    Args:
-        flop_per_s: BF16 rate of the data sheet times the assumed share.
-        bytes_per_s: bandwidth of the data sheet times the assumed share.
-        fp8_speedup: FP8 over BF16 rate; 1 without FP8 units.
-        low_mhz: lowest setting, near the knee of the memory bandwidth.
-        top_mhz: highest setting.
-        memory_knee_mhz: see EngineParams, as for all fields below.
-    """
-
-    flop_per_s: float
-    bytes_per_s: float
-    fp8_speedup: int
-    low_mhz: int
-    top_mhz: int
-    memory_knee_mhz: int
+    flop_per_s: float  # BF16 rate of the data sheet times the assumed share
+    bytes_per_s: float  # bandwidth of the data sheet times the assumed share
+    fp8_speedup: int  # FP8 over BF16 rate; 1 without FP8 units
+    low_mhz: int  # lowest setting, near the knee of the memory bandwidth
+    top_mhz: int  # highest setting
+    memory_knee_mhz: int  # see EngineParams, as for all fields below
     voltage_knee_mhz: int
     lowest_voltage_ratio: float
     idle_w: int
@@ -64,84 +55,36 @@ class LanguageModel:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A model on a group of GPUs.
+    """A model on a group of GPUs."""
 
-    Args:
-        gpu: key of GPUS.
-        gpus: tensor parallelism.
-        model: key of MODELS.
-        weight_bytes: 2 for BF16, 1 for FP8.
-        memory_bytes: memory per GPU.
-        cpu_step_s: CPU time per step.
-        batched_tokens: max_num_batched_tokens.
-        running_limit: max_num_seqs.
-        drafts: depth, acceptance and cost of speculative decoding.
-    """
-
-    gpu: str
-    gpus: int
-    model: str
-    weight_bytes: int
-    memory_bytes: float
-    cpu_step_s: float
-    batched_tokens: int
-    running_limit: int
-    drafts: tuple[int, float, float] = (0, 0.0, 0.0)
+    gpu: str  # key of GPUS
+    gpus: int  # tensor parallelism
+    model: str  # key of MODELS
+    weight_bytes: int  # 2 for BF16, 1 for FP8
+    memory_bytes: float  # memory per GPU
+    cpu_step_s: float  # CPU time per step
+    batched_tokens: int  # max_num_batched_tokens
+    running_limit: int  # max_num_seqs
+    drafts: tuple[int, float, float] = (0, 0.0, 0.0)  # depth, acceptance and cost of speculative decoding
 
 
 GPUS = {
     "H100": ServingGpu(
-        flop_per_s=989e12 * 0.6,
-        bytes_per_s=3.35e12 * 0.85,
-        fp8_speedup=2,
-        low_mhz=1005,
-        top_mhz=1980,
-        memory_knee_mhz=1100,
-        voltage_knee_mhz=1050,
-        lowest_voltage_ratio=0.70,
-        idle_w=75,
-        clock_w=150,
-        memory_w=130,
-        compute_w=480,
-        limit_w=700,
-        limiter_waste_ratio=0.03,
-        overlap_norm=3,
+        flop_per_s=989e12 * 0.6, bytes_per_s=3.35e12 * 0.85, fp8_speedup=2, low_mhz=1005, top_mhz=1980,
+        memory_knee_mhz=1100, voltage_knee_mhz=1050, lowest_voltage_ratio=0.70, idle_w=75, clock_w=150, memory_w=130,
+        compute_w=480, limit_w=700, limiter_waste_ratio=0.03, overlap_norm=3,
     ),
     "A100": ServingGpu(
-        flop_per_s=312e12 * 0.65,
-        bytes_per_s=2.04e12 * 0.85,
-        fp8_speedup=1,
-        low_mhz=1020,
-        top_mhz=1410,
-        memory_knee_mhz=1000,
-        voltage_knee_mhz=1000,
-        lowest_voltage_ratio=0.78,
-        idle_w=55,
-        clock_w=70,
-        memory_w=90,
-        compute_w=230,
-        limit_w=400,
-        limiter_waste_ratio=0.01,
-        overlap_norm=1,
+        flop_per_s=312e12 * 0.65, bytes_per_s=2.04e12 * 0.85, fp8_speedup=1, low_mhz=1020, top_mhz=1410,
+        memory_knee_mhz=1000, voltage_knee_mhz=1000, lowest_voltage_ratio=0.78, idle_w=55, clock_w=70, memory_w=90,
+        compute_w=230, limit_w=400, limiter_waste_ratio=0.01, overlap_norm=1,
     ),
     "L40S": ServingGpu(
-        flop_per_s=362e12 * 0.6,
-        bytes_per_s=0.864e12 * 0.85,
-        fp8_speedup=2,
-        low_mhz=1305,
-        top_mhz=2520,
-        memory_knee_mhz=1400,
-        voltage_knee_mhz=1500,
-        lowest_voltage_ratio=0.68,
-        idle_w=36,
-        clock_w=70,
-        memory_w=60,
-        compute_w=280,
-        limit_w=350,
-        limiter_waste_ratio=0.05,
-        overlap_norm=4,
+        flop_per_s=362e12 * 0.6, bytes_per_s=0.864e12 * 0.85, fp8_speedup=2, low_mhz=1305, top_mhz=2520,
+        memory_knee_mhz=1400, voltage_knee_mhz=1500, lowest_voltage_ratio=0.68, idle_w=36, clock_w=70, memory_w=60,
+        compute_w=280, limit_w=350, limiter_waste_ratio=0.05, overlap_norm=4,
     ),
-}
+}  # fmt: skip
 MODELS = {
     "8B": LanguageModel(8.03e9, 8.03e9, 0, 0, 131072, 32, 4096, 4096),
     "32B": LanguageModel(32.8e9, 32.8e9, 0, 0, 262144, 64, 8192, 5120),
@@ -179,43 +122,18 @@ def engine_params(name: str, role: Role) -> EngineParams:
     draft_tokens, draft_acceptance, draft_cost_ratio = system.drafts
     is_parallel = gpus > 1
     return EngineParams(
-        active_params=model.active_params,
-        dense_params=model.dense_params,
-        expert_params=model.expert_params,
-        expert_share=model.expert_share,
-        weight_bytes=system.weight_bytes,
-        kv_bytes_per_token=model.kv_bytes_per_token,
-        layers=model.layers,
-        attention_width=model.attention_width,
+        active_params=model.active_params, dense_params=model.dense_params, expert_params=model.expert_params,
+        expert_share=model.expert_share, weight_bytes=system.weight_bytes, kv_bytes_per_token=model.kv_bytes_per_token,
+        layers=model.layers, attention_width=model.attention_width,
         flop_per_s=gpu.flop_per_s * gpus * (gpu.fp8_speedup if system.weight_bytes == 1 else 1),
-        bytes_per_s=gpu.bytes_per_s * gpus,
-        top_mhz=gpu.top_mhz,
-        memory_knee_mhz=gpu.memory_knee_mhz,
-        voltage_knee_mhz=gpu.voltage_knee_mhz,
-        lowest_voltage_ratio=gpu.lowest_voltage_ratio,
-        idle_w=gpu.idle_w * gpus,
-        clock_w=gpu.clock_w * gpus,
-        memory_w=gpu.memory_w * gpus,
-        compute_w=gpu.compute_w * gpus,
-        limit_w=gpu.limit_w * gpus,
-        limiter_waste_ratio=gpu.limiter_waste_ratio,
-        overlap_norm=gpu.overlap_norm,
-        launch_s=model.layers * 14e-6,
-        all_reduce_s=model.layers * 2 * 9e-6 if is_parallel else 0,
-        all_reduce_bytes_per_token=model.layers * 4 * model.hidden * 2 if is_parallel else 0,
-        link_bytes_per_s=300e9,
-        cpu_step_s=system.cpu_step_s,
-        cpu_prompt_s=2e-3,
-        cpu_sequence_s=8e-6,
-        batched_tokens=system.batched_tokens,
-        running_limit=system.running_limit,
-        kv_blocks=cache_bytes // (BLOCK_TOKENS * model.kv_bytes_per_token),
-        draft_tokens=draft_tokens,
-        draft_acceptance=draft_acceptance,
-        draft_cost_ratio=draft_cost_ratio,
-        noise_ratio=0.03,
-        stall_probability=5e-4,
-        stall_s=0.04,
-        frontend_s=0.004,
-        is_decode_pool=role == "decode",
-    )
+        bytes_per_s=gpu.bytes_per_s * gpus, top_mhz=gpu.top_mhz, memory_knee_mhz=gpu.memory_knee_mhz,
+        voltage_knee_mhz=gpu.voltage_knee_mhz, lowest_voltage_ratio=gpu.lowest_voltage_ratio, idle_w=gpu.idle_w * gpus,
+        clock_w=gpu.clock_w * gpus, memory_w=gpu.memory_w * gpus, compute_w=gpu.compute_w * gpus,
+        limit_w=gpu.limit_w * gpus, limiter_waste_ratio=gpu.limiter_waste_ratio, overlap_norm=gpu.overlap_norm,
+        launch_s=model.layers * 14e-6, all_reduce_s=model.layers * 2 * 9e-6 if is_parallel else 0,
+        all_reduce_bytes_per_token=model.layers * 4 * model.hidden * 2 if is_parallel else 0, link_bytes_per_s=300e9,
+        cpu_step_s=system.cpu_step_s, cpu_prompt_s=2e-3, cpu_sequence_s=8e-6, batched_tokens=system.batched_tokens,
+        running_limit=system.running_limit, kv_blocks=cache_bytes // (BLOCK_TOKENS * model.kv_bytes_per_token),
+        draft_tokens=draft_tokens, draft_acceptance=draft_acceptance, draft_cost_ratio=draft_cost_ratio, noise_ratio=0.03,
+        stall_probability=5e-4, stall_s=0.04, frontend_s=0.004, is_decode_pool=role == "decode",
+    )  # fmt: skip

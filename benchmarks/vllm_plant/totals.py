@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from statistics import mean
+from statistics import mean, stdev
 
-from benchmarks.paired import paired_difference
 from benchmarks.runner import Row
 from benchmarks.vllm_plant.judge import SHORT_POINTS
+from energy_agent.core.interval import t_quantile
 
 BASELINES = ("aimd", "bisect")
 
@@ -26,15 +26,21 @@ def sum_cells(rows: Sequence[Row], policies: Sequence[str]) -> Iterator[Row]:
         possible = math.fsum(row["best_saving_percent"] for row in own)
         saved = math.fsum(row["saving_percent"] for row in own)
         total: Row = {
-            "policy": name,
-            "cells": len(own),
-            "mean_saving_percent": saved / len(own),
+            "policy": name, "cells": len(own), "mean_saving_percent": saved / len(own),
             "of_best_percent": 100 * saved / possible if possible > 0 else None,
             "cells_short": sum(row["short_points"] > SHORT_POINTS for row in own),
             "mean_short_points": mean(row["short_points"] for row in own),
             "worst_short_points": max(row["short_points"] for row in own),
-        }
+        }  # fmt: skip
         for baseline in BASELINES:
             pairs = list(zip(own, by_policy.get(baseline, ()), strict=False)) if baseline != name else []
             total[f"over_{baseline}"] = paired_difference([a["saving_percent"] - b["saving_percent"] for a, b in pairs])
         yield total
+
+
+def paired_difference(points: Sequence[float]) -> str:
+    """Mean with 95 % bounds over cells (Student t); "-" for fewer than two."""
+    if len(points) < 2:
+        return "-"
+    half = t_quantile(len(points) - 1, 0.025) * stdev(points) / math.sqrt(len(points))
+    return f"{mean(points):+.2f} ({mean(points) - half:+.2f} to {mean(points) + half:+.2f})"

@@ -13,7 +13,6 @@ import pytest
 
 import benchmarks.vllm_plant as package
 from benchmarks.__main__ import main
-from benchmarks.paired import paired_difference
 from benchmarks.vllm_plant.cells import LatencyLimits, LimitKind, ServingCell, draw_cells
 from benchmarks.vllm_plant.engine import bucket_edges
 from benchmarks.vllm_plant.judge import (
@@ -29,7 +28,7 @@ from benchmarks.vllm_plant.judge import (
 from benchmarks.vllm_plant.judging_log import source_hash
 from benchmarks.vllm_plant.policy import find_policy
 from benchmarks.vllm_plant.systems import Role
-from benchmarks.vllm_plant.totals import sum_by_group, sum_cells
+from benchmarks.vllm_plant.totals import paired_difference, sum_by_group, sum_cells
 from dvfs.types import Action, Decision, DvfsPolicy, Observation, Setting
 from energy_agent.core.errors import UsageError
 
