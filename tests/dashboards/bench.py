@@ -49,6 +49,43 @@ CLUSTER, NODE, GONE = "lab", "node-1", "node-gone"
 T = TypeVar("T")
 
 
+class RefusedError(Exception):
+    """A store does not take a query."""
+
+
+def api(url: str, path: str, **arguments: str) -> Any:
+    """Data of a reply of Prometheus, or of what answers like one."""
+    try:
+        with urllib.request.urlopen(f"{url}/api/v1/{path}?{urllib.parse.urlencode(arguments)}", timeout=60) as reply:
+            return json.load(reply)["data"]
+    except urllib.error.HTTPError as error:
+        raise RefusedError(f"{url} refuses {arguments}: {error.read().decode()}") from None
+
+
+@contextmanager
+def started(command: Sequence[str], home: Path, health: str) -> Iterator[None]:
+    """A store that runs in `home` and keeps its data in `home / "data"`, from when the address `health` responds."""
+    log = home / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+    def ready() -> bool:
+        assert process.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(health, timeout=2) as reply:
+                return int(reply.status) == 200
+        except OSError:
+            return False
+
+    try:
+        eventually(ready, SETTLED_S)
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+        shutil.rmtree(home / "data", ignore_errors=True)
+
+
 @dataclass(frozen=True)
 class Target:
     """Who is scraped: job, port on loopback, the labels that service discovery would give, and whether anybody is there."""
@@ -89,12 +126,7 @@ class Bench:
     def _get(self, path: str, arguments: dict[str, str]) -> list[dict[str, Any]]:
         # What a recorded rate adds up to is so many of the rules' own intervals, and these are shorter here.
         arguments["query"] = arguments["query"].replace(f"]) * {model.STEP_S})", f"]) * {RULES_S * self.pace})")
-        try:
-            with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(arguments)}", timeout=60) as answer:
-                data = json.load(answer)["data"]
-        except urllib.error.HTTPError as error:
-            pytest.fail(f"{arguments['query']}: {error.read().decode()}")
-        result: list[dict[str, Any]] = data["result"]
+        result: list[dict[str, Any]] = api(self.url, path, **arguments)["result"]
         return result
 
 
@@ -207,32 +239,16 @@ def scraping(
     if write_to:
         config["remote_write"] = [{"url": write_to, "queue_config": {"batch_send_deadline": "500ms"}}]
     (home / "prometheus.yml").write_text(json.dumps(config))
-    with (home / "log").open("wb") as log:
-        command = [
-            program,
-            *at_modifier(),
-            f"--config.file={home / 'prometheus.yml'}",
-            f"--storage.tsdb.path={home / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ]
-        process = subprocess.Popen(command, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}"
-
-    def ready() -> bool:
-        assert process.poll() is None, (home / "log").read_text()
-        try:
-            with urllib.request.urlopen(f"{url}/-/ready", timeout=2) as answer:
-                return int(answer.status) == 200
-        except OSError:
-            return False
-
-    try:
-        eventually(ready, SETTLED_S)
+    command = [
+        program,
+        *at_modifier(),
+        f"--config.file={home / 'prometheus.yml'}",
+        f"--storage.tsdb.path={home / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    with started(command, home, f"{url}/-/ready"):
         up = Bench(Player(), url)
         there = sum(target.there for target in targets)
         eventually(lambda: len(up.query('up{job!="prometheus"} == 1')) == there, SETTLED_S)
         yield url
-    finally:
-        process.terminate()
-        process.wait(60)
-        shutil.rmtree(home / "data", ignore_errors=True)

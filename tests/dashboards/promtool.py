@@ -4,9 +4,11 @@ import json
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from dashboards.build.build import substituted
 from dashboards.rules import rules
+from tests.dashboards.boards import query
 from tests.support import at_modifier, need_program
 
 DURATIONS = {"__rate_interval": "1m", "__range": "10m"}
@@ -15,7 +17,9 @@ AT = {"job": "wattlens"}
 
 Labels = Mapping[str, str]
 Rule = dict[str, object]
-Asked = tuple[str, int, list[tuple[Labels, float]]]
+Sample = float | tuple[Labels, float]
+"""A value, with its labels if it has any."""
+Asked = tuple[str, int, *tuple[Sample, ...]]
 """A query, the second at which it is evaluated, and its samples."""
 
 
@@ -30,6 +34,11 @@ def rising(per_s: float, steps: int = 80, *, begin: float = 0) -> str:
     return f"{begin}+{per_s * STEP_S}x{steps}"
 
 
+def figures(uid: str, at_s: int, *wanted: tuple[Any, ...]) -> list[Asked]:
+    """Rows of (begin of a panel's title, legend, samples): the queries of a dashboard at an instant."""
+    return [(query(uid, title, legend), at_s, *samples) for title, legend, *samples in wanted]
+
+
 def promtool(home: Path, given: Mapping[str, str], wanted: Iterable[Asked], more: Iterable[Rule] = ()) -> str:
     """Compare query results on the given series with promtool, to five decimals; return its output, or "" if all match.
 
@@ -39,6 +48,7 @@ def promtool(home: Path, given: Mapping[str, str], wanted: Iterable[Asked], more
         wanted: queries with their samples.
         more: rules that the queries need in addition to the recording rules.
     """
+    rows = [(expr, at_s, [each if isinstance(each, tuple) else ({}, each) for each in more]) for expr, at_s, *more in wanted]
     asked = [
         {
             "expr": f"round({SCALE} * ({substituted(expr, DURATIONS)}))",  # whole numbers, which promtool compares exactly
@@ -51,7 +61,7 @@ def promtool(home: Path, given: Mapping[str, str], wanted: Iterable[Asked], more
                 for labels, value in samples
             ],
         }
-        for expr, at_s, samples in wanted
+        for expr, at_s, samples in rows
     ]
     series = [{"series": name, "values": values} for name, values in given.items()]
     test = {"interval": f"{STEP_S}s", "input_series": series, "promql_expr_test": asked}
@@ -65,7 +75,7 @@ def promtool(home: Path, given: Mapping[str, str], wanted: Iterable[Asked], more
 
 def needed(queries: str) -> list[Rule]:
     """The rules that queries stand on, directly or by other rules: all of them would take promtool ten times as long."""
-    known: list[Rule] = [rule for group in rules.content()["groups"] for rule in group["rules"]]  # type: ignore[attr-defined]
+    known: list[Rule] = [rule for group in rules.content()["groups"] for rule in group["rules"]]
     chosen: list[Rule] = []
     for rule in reversed(known):
         if str(rule["record"]) in queries or any(str(rule["record"]) in str(other["expr"]) for other in chosen):

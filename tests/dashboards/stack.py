@@ -7,9 +7,6 @@ Wattlens what should be there.
 """
 
 import json
-import shutil
-import subprocess
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -19,9 +16,9 @@ from energy_agent.sim import scenario
 from energy_agent.sim.building import site
 from energy_agent.sim.node import SimulatedNode
 from energy_agent.sim.workloads.engine import ITL_BUCKETS, TTFT_BUCKETS
-from tests.dashboards.bench import Target, scraping
+from tests.dashboards.bench import Target, scraping, started
 from tests.energy_agent.agents import AgentProcess
-from tests.support import eventually, free_port, need_program
+from tests.support import free_port, need_program
 from wattlens.demo.child import child
 
 CLUSTER, NODE, SITE, ZONE = "north", "gpu-node-1", "hall-1", "DE"
@@ -187,27 +184,12 @@ def _site(node: SimulatedNode, folder: Path) -> Iterator[str]:
 @contextmanager
 def _victoria(folder: Path) -> Iterator[str]:
     """A VictoriaMetrics that shows samples at once."""
-    url = f"http://127.0.0.1:{free_port()}"
-    command = [need_program("victoria-metrics"), f"-storageDataPath={folder / 'victoria'}", "-retentionPeriod=1d",
+    url, home = f"http://127.0.0.1:{free_port()}", folder / "victoria"
+    home.mkdir()
+    command = [need_program("victoria-metrics"), f"-storageDataPath={home / 'data'}", "-retentionPeriod=1d",
                f"-httpListenAddr={url.removeprefix('http://')}", "-search.latencyOffset=0s", "-loggerLevel=ERROR"]  # fmt: skip
-    with (folder / "victoria.log").open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def ready() -> bool:
-        assert process.poll() is None, (folder / "victoria.log").read_text()
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
-                return int(answer.status) == 200
-        except OSError:
-            return False
-
-    try:
-        eventually(ready)
+    with started(command, home, f"{url}/health"):
         yield url
-    finally:
-        process.terminate()
-        process.wait(60)
-        shutil.rmtree(folder / "victoria", ignore_errors=True)
 
 
 def choices(stack: Stack, uid: str) -> dict[str, set[str]]:

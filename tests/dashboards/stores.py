@@ -1,19 +1,14 @@
 """What a panel gets: its queries at one instant on every store that speaks PromQL, as Grafana sends them."""
 
-import json
 import math
 import re
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 from dashboards.build.build import substituted
 from dashboards.rules import model
-from tests.dashboards.bench import RULES_S
+from tests.dashboards.bench import RULES_S, RefusedError, api
 from tests.dashboards.boards import BoardPanel, PanelQuery
 
 RATE_S, RANGE_S, STEP_S = 8, 20, 2
@@ -43,10 +38,6 @@ class Series:
         return self.points[-1][1]
 
 
-class RefusedError(Exception):
-    """A store does not take a query."""
-
-
 @dataclass(frozen=True)
 class Store:
     """A Prometheus, or what answers like one."""
@@ -56,27 +47,19 @@ class Store:
 
     def instant(self, expr: str, at: float, **choices: str) -> list[Series]:
         """A query as of `at` (unix seconds); `choices` are values of the dashboard's variables, All unless said."""
-        found = self._get("query", {"query": sent(expr, choices), "time": f"{at:.3f}"})["result"]
+        found = api(self.url, "query", query=sent(expr, choices), time=f"{at:.3f}")["result"]
         return [Series(_nameless(s["metric"]), (_point(s["value"]),)) for s in found]
 
     def range(self, expr: str, at: float, **choices: str) -> list[Series]:
         """The same over the chosen time until `at`, as a graph asks."""
         span = {"start": f"{at - RANGE_S:.3f}", "end": f"{at:.3f}", "step": str(STEP_S), "nocache": "1"}
-        found = self._get("query_range", {"query": sent(expr, choices), **span})["result"]
+        found = api(self.url, "query_range", query=sent(expr, choices), **span)["result"]
         return [Series(_nameless(s["metric"]), tuple(map(_point, s["values"]))) for s in found]
 
     def label_values(self, label: str, selector: str, at: float) -> set[str]:
         """What a variable offers: as Grafana asks for `label_values(selector, label)`."""
         asked = {"match[]": sent(selector, {}), "start": f"{at - RANGE_S:.0f}", "end": f"{at + 1:.0f}"}
-        return set(self._get(f"label/{label}/values", asked))
-
-    def _get(self, path: str, arguments: Mapping[str, str]) -> Any:
-        try:
-            url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(arguments)}"
-            with urllib.request.urlopen(url, timeout=60) as answer:
-                return json.load(answer)["data"]
-        except urllib.error.HTTPError as error:
-            raise RefusedError(f"{self.name} refuses {arguments}: {error.read().decode()}") from None
+        return set(api(self.url, f"label/{label}/values", **asked))
 
 
 def sent(expr: str, choices: Mapping[str, str]) -> str:

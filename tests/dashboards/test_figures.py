@@ -9,7 +9,7 @@ from dashboards.rules import alerts
 from dashboards.rules.model import WORKLOAD_POWER, joules_per_token
 from dashboards.rules.runs import ENERGY, GPU_TIME
 from tests.dashboards.boards import query
-from tests.dashboards.promtool import AT, STEP_S, Asked, Labels, named, promtool, rising
+from tests.dashboards.promtool import AT, STEP_S, Asked, Labels, figures, named, promtool, rising
 
 pytestmark = pytest.mark.prometheus
 
@@ -41,20 +41,22 @@ def test_joules_a_token_are_joules_by_tokens_and_no_mean_of_ratios(tmp_path: Pat
     given |= a_server("c", "still", "u3", active=0, idle=50, tokens=0)
     uid, by_model = "wattlens-inference", {"model": "m"}
     gpu, node = ({"model": "m", "boundary": boundary} for boundary in ("gpu", "node"))
-    wanted: list[Asked] = [
-        (query(uid, "Energy per generated token", "estimate"), 900, [({}, 1)]),
-        (query(uid, "Energy per generated token by model", "{{model}}"), 900, [(by_model, 1)]),
-        (query(uid, "Energy per generated token by model", "{{model}}, at least"), 900, [(by_model, 0.95)]),
-        (query(uid, "Energy per generated token by model", "{{model}}, at most"), 900, [(by_model, 1.05)]),
-        (query(uid, "Energy per generated token by boundary", "{{model}}, {{boundary}}"), 900, [(gpu, 1), (node, 4)]),
+    wanted = figures(
+        uid,
+        900,
+        ("Energy per generated token", "estimate", 1),
+        ("Energy per generated token by model", "{{model}}", (by_model, 1)),
+        ("Energy per generated token by model", "{{model}}, at least", (by_model, 0.95)),
+        ("Energy per generated token by model", "{{model}}, at most", (by_model, 1.05)),
+        ("Energy per generated token by boundary", "{{model}}, {{boundary}}", (gpu, 1), (node, 4)),
         # 300 W of GPUs to 5 %, and the 400 W of the node to 10 %
-        (query(uid, "Current energy per token by model and boundary", "at most"), 900, [(gpu, 1.05), (node, 4.55)]),
-        (query(uid, "Busy and total energy", "{{model}}, busy"), 900, [(by_model, 0.925)]),
-        (query(uid, "Tokens/s", "generation"), 900, [({}, 400)]),
-        (query(uid, "Power", "power"), 900, [({}, 400)]),
-    ]
+        ("Current energy per token by model and boundary", "at most", (gpu, 1.05), (node, 4.55)),
+        ("Busy and total energy", "{{model}}, busy", (by_model, 0.925)),
+        ("Tokens/s", "generation", 400),
+        ("Power", "power", 400),
+    )
     assert promtool(tmp_path, given, wanted) == ""
-    assert "1.0001E+05" in promtool(tmp_path, given, [(wanted[0][0], 900, [({}, 1.0001)])])  # and the test can fail
+    assert "1.0001E+05" in promtool(tmp_path, given, [(wanted[0][0], 900, 1.0001)])  # and the test can fail
 
 
 def histogram(family: str, workload: str, buckets: Mapping[str, float], sum_s: float) -> dict[str, str]:
@@ -83,33 +85,29 @@ def test_percentiles_and_what_is_within_the_limit(tmp_path: Path) -> None:
     def who(workload: str) -> Labels:
         return {**AT, "instance": "a", "workload": workload, "model": "m"}
 
-    wanted: list[Asked] = [
+    wanted = figures(
+        uid,
+        600,
         (
-            query(uid, "Time to first token, ", f"{which} percentile"),
-            600,
-            [
-                (who("fine") | of, 1.5),  # half way from the 90th at 1 s to the 100th at 2 s
-                (who("coarse") | of, 0.4 + 1.6 * (9.5 - 8) / 2),
-                (who("blind") | of, 0.95),
-            ],
+            "Time to first token, ",
+            f"{which} percentile",
+            (who("fine") | of, 1.5),  # half way from the 90th at 1 s to the 100th at 2 s
+            (who("coarse") | of, 0.4 + 1.6 * (9.5 - 8) / 2),
+            (who("blind") | of, 0.95),
         ),
-        (
-            query(uid, "Time to first token, ", f"{which} mean"),
-            600,
-            [(who("fine"), 0.7), (who("blind"), 0.45), (who("coarse"), 0.4)],
-        ),
-        (query(uid, "Time to first token, ", "limit"), 600, [({}, 0.5)]),
-        (query(uid, "Time to first token: share", which), 600, [(who("fine"), 0.6)]),
-        (query(uid, "Within limits", "first token"), 600, [({}, 0.6)]),
-        (query(uid, "Within limits", "between tokens"), 600, []),
-    ]
+        ("Time to first token, ", f"{which} mean", (who("fine"), 0.7), (who("blind"), 0.45), (who("coarse"), 0.4)),
+        ("Time to first token, ", "limit", 0.5),
+        ("Time to first token: share", which, (who("fine"), 0.6)),
+        ("Within limits", "first token", 0.6),
+        ("Within limits", "between tokens"),
+    )
     assert promtool(tmp_path, given, wanted) == ""
     busy = {
         named("tokens_total", {"instance": "a", "workload": name, "model": "m", "phase": "generation"}): rising(10)
         for name in ("fine", "coarse")
     }
     table = query(uid, "Top 20 workloads", "TTFT within")
-    assert promtool(tmp_path, given | busy, [(table, 600, [(who("fine"), 0.6)])]) == ""
+    assert promtool(tmp_path, given | busy, [(table, 600, (who("fine"), 0.6))]) == ""
 
 
 def a_rank(node: str, gpu: str, *, watts: float, tokens: float, gpus: int, begin: str = "") -> dict[str, str]:
@@ -149,35 +147,41 @@ def test_a_run_over_two_nodes(tmp_path: Path) -> None:
         given[named("tokens_total", where, who, {"model": "m", "phase": "training"})] = rising(9e6)
     given[named("gpu_up", {"instance": "b"}, {"gpu": "0", "uuid": "u2"})] = "1x60 0x20"
     uid, run = "wattlens-training", {**AT, "run": "job:ml/Job/x:g"}
-    step, token = (query(uid, f"Energy per {what}, 10", "{{run}}") for what in ("step", "token"))
-    size, busy = query(uid, "GPUs and nodes", "{{run}} GPUs"), query(uid, "Active GPU time", "{{run}}")
-    wanted: list[Asked] = [
-        (step, 240, [(run, 150)]),
-        (size, 240, [(run, 4)]),
-        (query(uid, "GPUs and nodes", "{{run}} nodes"), 240, [(run, 1)]),
-        (step, 720, [(run, 200)]),
-        (query(uid, "Energy per step, 10", "{{run}}, at least"), 720, [(run, 190)]),
-        (query(uid, "Energy per step, 10", "{{run}}, at most"), 720, [(run, 210)]),
-        (token, 720, [(run, 2)]),
-        (query(uid, "Steps per second", "{{run}}"), 720, [(run, 2)]),
-        (size, 720, [(run, 6)]),
-        (query(uid, "GPUs and nodes", "{{run}} nodes"), 720, [(run, 2)]),
-        (busy, 720, [(run, 0.75)]),
-        (query(uid, "GPUs", "allocated"), 720, [({}, 6)]),
-        (query(uid, "GPUs", "lost"), 720, [({}, 0)]),
-        # ten minutes of it: all steps of the first node, and the energy of both
-        (query(uid, "Top 20 runs", "steps"), 1200, [(run, 1200)]),
-        (query(uid, "Top 20 runs", "energy"), 1200, [(run, 600 * 400)]),
-        (query(uid, "Top 20 runs", "energy, at most"), 1200, [(run, 600 * 400 * 1.05)]),
-        # without the energy of one of its GPUs it has no joules a step, and goes on otherwise
-        (step, 1020, []),
-        (query(uid, "GPUs", "lost"), 1020, [({}, 1)]),
-        (
-            query(uid, "GPUs lost during a run", "lost GPU"),
-            1020,
-            [({**run, "instance": "b", "workload": "rank-b", "gpu": "0"}, 1)],
+    step, size = ("Energy per step, 10", "{{run}}"), ("GPUs and nodes", "{{run}} GPUs")
+    nodes, lost = ("GPUs and nodes", "{{run}} nodes"), ("GPUs", "lost")
+    wanted = [
+        *figures(uid, 240, (*step, (run, 150)), (*size, (run, 4)), (*nodes, (run, 1))),
+        *figures(
+            uid,
+            720,
+            (*step, (run, 200)),
+            ("Energy per step, 10", "{{run}}, at least", (run, 190)),
+            ("Energy per step, 10", "{{run}}, at most", (run, 210)),
+            ("Energy per token, 10", "{{run}}", (run, 2)),
+            ("Steps per second", "{{run}}", (run, 2)),
+            (*size, (run, 6)),
+            (*nodes, (run, 2)),
+            ("Active GPU time", "{{run}}", (run, 0.75)),
+            ("GPUs", "allocated", 6),
+            (*lost, 0),
         ),
-        (query(uid, "Steps per second", "{{run}}"), 1020, [(run, 2)]),
+        # ten minutes of it: all steps of the first node, and the energy of both
+        *figures(
+            uid,
+            1200,
+            ("Top 20 runs", "steps", (run, 1200)),
+            ("Top 20 runs", "energy", (run, 600 * 400)),
+            ("Top 20 runs", "energy, at most", (run, 600 * 400 * 1.05)),
+        ),
+        # without the energy of one of its GPUs it has no joules a step, and goes on otherwise
+        *figures(
+            uid,
+            1020,
+            step,
+            (*lost, 1),
+            ("GPUs lost during a run", "lost GPU", ({**run, "instance": "b", "workload": "rank-b", "gpu": "0"}, 1)),
+            ("Steps per second", "{{run}}", (run, 2)),
+        ),
     ]
     assert promtool(tmp_path, given, wanted) == ""
 
@@ -198,7 +202,7 @@ def test_clusters_with_nodes_and_groups_of_the_same_names_are_kept_apart(tmp_pat
         wanted["group_model"].append(({**of, "cluster": cluster, "group": "g", "run": "job:ml/Job/x:g"}, watts / 10))
         wanted["model_precision"].append(({**AT, **of, "cluster": cluster, "precision": "bf16"}, watts / 10))
     chosen = '{energy="active_idle",tokens="generation"}'
-    asked: list[Asked] = [(f"{joules_per_token(level)}{chosen}", 600, samples) for level, samples in wanted.items()]
+    asked: list[Asked] = [(f"{joules_per_token(level)}{chosen}", 600, *samples) for level, samples in wanted.items()]
     assert promtool(tmp_path, given, asked) == ""
 
 
@@ -219,11 +223,11 @@ def test_a_pod_whose_name_is_known_late_keeps_power_and_recorded_counters_and_lo
     counter, scrape_j = "wattlens_workload_energy_joules_total", 1_500
     power = f'sum({WORKLOAD_POWER}{{boundary="gpu",energy="active_idle"}})'
     asked: list[Asked] = [
-        (f"sum by (namespace, pod) (rate({counter}[1m]))", 900, [(late, 100)]),
-        (f"abs(sum(increase({counter}[10m])) - 60000) <= bool {scrape_j}", 600, [({}, 1)]),
-        (f"abs({power} - 100) <= bool 5", 480, [({}, 1)]),
-        (f"increase({ENERGY}[10m])", 900, [({**AT, **at, "uuid": "u"}, 60_000)]),
-        (f"increase({GPU_TIME}[10m])", 900, [({**AT, **at}, 600)]),
+        (f"sum by (namespace, pod) (rate({counter}[1m]))", 900, (late, 100)),
+        (f"abs(sum(increase({counter}[10m])) - 60000) <= bool {scrape_j}", 600, 1),
+        (f"abs({power} - 100) <= bool 5", 480, 1),
+        (f"increase({ENERGY}[10m])", 900, ({**AT, **at, "uuid": "u"}, 60_000)),
+        (f"increase({GPU_TIME}[10m])", 900, ({**AT, **at}, 600)),
     ]
     assert promtool(tmp_path, given, asked) == ""
 
@@ -239,4 +243,4 @@ def test_a_pod_whose_name_is_known_late_is_not_wasteful_for_its_first_minute(tmp
         named("workload_energy_joules_total", at, late, of, {"state": "idle"}): "_x5 6000x55",
         named("workload_energy_joules_total", at, late, of, {"state": "active"}): f"_x5 {rising(100, 55)}",
     }
-    assert promtool(tmp_path, given, [(waste, 600, [])]) == ""
+    assert promtool(tmp_path, given, [(waste, 600)]) == ""

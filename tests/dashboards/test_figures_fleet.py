@@ -27,7 +27,7 @@ def a_gpu(node: str, uuid: str, *, watts: float, gain: str, steps: int = 80, **m
 
 def shares(less: float, more: float) -> list[Asked]:
     """How far below and above the estimate the ends of the band have to be at the end, as shares of it."""
-    return [(f"1 - ({LEAST}) / ({ENERGY})", 1200, [({}, less)]), (f"({MOST}) / ({ENERGY}) - 1", 1200, [({}, more)])]
+    return [(f"1 - ({LEAST}) / ({ENERGY})", 1200, less), (f"({MOST}) / ({ENERGY}) - 1", 1200, more)]
 
 
 def test_the_error_of_a_gpu_that_was_lost_stays_in_the_band(tmp_path: Path) -> None:

@@ -1,18 +1,15 @@
 """Every panel and every rule on a real Prometheus that scrapes the real server, against the numbers that were fed in."""
 
-import json
 import math
 import re
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dashboards.rules.model import BANDS, PUE, PUE_ERROR, WORKLOAD_POWER, joules_per_token
 from dashboards.rules.rules import groups
-from tests.dashboards.bench import GONE, PACE, RATE_S, Bench, each_settles, playing_fleet, scraping, settles
+from tests.dashboards.bench import GONE, PACE, RATE_S, Bench, api, each_settles, playing_fleet, scraping, settles
 from tests.dashboards.boards import BoardPanel, PanelQuery, boards, panel, queries, query
 from tests.snapshots import CHAT_ACTIVE_UJ, CHAT_IDLE_UJ, CHAT_TOKENS, GAIN_RATIO, POWER_W, STEP_S, Player, uuid
 from tests.support import eventually
@@ -89,16 +86,11 @@ def test_no_rule_sets_a_label_that_its_expression_has(bench: Bench) -> None:
 
 
 def test_no_rule_and_no_scrape_failed(bench: Bench) -> None:
-    def fetch(path: str, key: str) -> list[dict[str, Any]]:
-        with urllib.request.urlopen(f"{bench.url}/api/v1/{path}", timeout=60) as answer:
-            found: list[dict[str, Any]] = json.load(answer)["data"][key]
-        return found
-
-    settles(lambda: [r["lastError"] for g in fetch("rules", "groups") for r in g["rules"] if r["health"] != "ok"], [])
+    settles(lambda: [r["lastError"] for g in api(bench.url, "rules")["groups"] for r in g["rules"] if r["health"] != "ok"], [])
 
     def targets() -> list[tuple[str, str]]:
         """Health of each; a busy machine does not answer each scrape within half a second."""
-        found = {t["labels"]["instance"]: (t["health"], t["lastError"]) for t in fetch("targets", "activeTargets")}
+        found = {t["labels"]["instance"]: (t["health"], t["lastError"]) for t in api(bench.url, "targets")["activeTargets"]}
         return [(found.pop(GONE)[0], ""), *found.values()]
 
     settles(targets, [("down", ""), *[("up", "")] * 4])

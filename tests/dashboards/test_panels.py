@@ -63,7 +63,7 @@ def test_joules_are_shown_as_kwh_and_what_has_another_unit_as_it_is(tmp_path: Pa
     joules, kwh = 7_200_000, 2
     shown = [*zip(energy["targets"], (kwh, joules, joules), strict=True), *zip(mixed["targets"], (kwh, joules), strict=True)]
     asked: list[Asked] = [
-        (f"sum({target['expr']})", 60, [({}, value)]) for target, value in [*shown, (per_token["targets"][0], 2_000_000)]
+        (f"sum({target['expr']})", 60, value) for target, value in [*shown, (per_token["targets"][0], 2_000_000)]
     ]
     assert promtool(tmp_path, {ENERGY: f"{joules}x10"}, asked) == ""
 

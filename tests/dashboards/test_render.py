@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.dashboards.bench import api
 from tests.dashboards.boards import boards
 from tests.dashboards.render.browser import LAPTOP, WALL, View, draw_views
 from tests.dashboards.render.feed import as_fed, feeding
@@ -79,10 +80,8 @@ def answers(prometheus: str, board: dict[str, Any], instance: str, until_s: floa
             start_s, end_s = ((t_s // step_s) * step_s for t_s in (until_s - SPAN_S, until_s))
             span = {"start": f"{start_s}", "end": f"{end_s}", "step": f"{step_s}"}
             path, when = ("query", {"time": f"{until_s}"}) if target.get("instant") else ("query_range", span)
-            query = {"query": expr, **when}
-            with urllib.request.urlopen(f"{prometheus}/api/v1/{path}?{urllib.parse.urlencode(query)}", timeout=60) as answer:
-                if json.load(answer)["data"]["result"]:
-                    yield panel["title"]
+            if api(prometheus, path, query=expr, **when)["result"]:
+                yield panel["title"]
 
 
 def _default(board: dict[str, Any], name: str) -> str:

@@ -95,8 +95,6 @@ def saved() -> GrafanaRow:
 def cost() -> GrafanaRow:
     """The cost in speed, next to the savings."""
     info = steered_workloads()
-    slowdown = band(lambda end: _percent(f"dvfs_slowdown_ratio{end}"), NAME)
-    budget = _percent("dvfs_slowdown_budget_ratio")
     return row(
         "Performance impact",
         third(
@@ -106,7 +104,10 @@ def cost() -> GrafanaRow:
             "the owners' budget for a whole training run (dvfs_slowdown_budget_ratio). Inference servers have latency "
             "limits instead.",
             "percent",
-            {**slowdown, NAME + " limit": budget},
+            {
+                **band(lambda end: _percent(f"dvfs_slowdown_ratio{end}"), NAME),
+                NAME + " limit": _percent("dvfs_slowdown_budget_ratio"),
+            },
             minimum=None,
             no_value=_NO_PROOF,
         ),

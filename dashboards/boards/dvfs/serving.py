@@ -19,7 +19,6 @@ def _of(name: str) -> str:
 def budgets() -> GrafanaRow:
     """Error budgets."""
     missed, observed = (f"increase({_of(f'dvfs_slo_{name}_total')}[$__rate_interval])" for name in ("missed", "observations"))
-    absent = f"topk({_ROWS}, max by ({AT}, group, latency, window, reason) ({_of('dvfs_slo_budget_absent_info')}))"
     return row(
         "Error budgets",
         stat(
@@ -40,7 +39,7 @@ def budgets() -> GrafanaRow:
             f"Unknown error budgets, top {_ROWS}",
             "Latency limits whose error budget is unknown, with the reason (dvfs_slo_budget_absent_info).",
             "none",
-            {"absent": absent},
+            {"absent": f"topk({_ROWS}, max by ({AT}, group, latency, window, reason) ({_of('dvfs_slo_budget_absent_info')}))"},
             height=5,
             no_value="every error budget is known, or no steered group has a latency limit",
         ),
@@ -76,7 +75,6 @@ def budgets() -> GrafanaRow:
 
 def shadow() -> GrafanaRow:
     """What each policy would have done."""
-    absent = f"topk({_ROWS}, max by ({AT}, group, policy, reason) ({_of('dvfs_shadow_absent_info')}))"
     return row(
         "Mode shadow",
         graph(
@@ -104,7 +102,7 @@ def shadow() -> GrafanaRow:
             f"Unknown predictions, top {_ROWS}",
             "Policies in mode shadow whose saving or latencies are unknown, with the reason (dvfs_shadow_absent_info).",
             "none",
-            {"absent": absent},
+            {"absent": f"topk({_ROWS}, max by ({AT}, group, policy, reason) ({_of('dvfs_shadow_absent_info')}))"},
             height=5,
             no_value="every prediction is known, or no group is in mode shadow",
         ),

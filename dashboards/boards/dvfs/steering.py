@@ -35,9 +35,11 @@ def _limited() -> str:
 def _orphans() -> tuple[str, str]:
     """As the alert WattlensLeaseOrphaned has it: a setting without a lease, and a lease whose agent went away."""
     lease = series("dvfs_lease_active")
-    unheld = f"{_limited()} unless on ({AT}, uuid) ({lease} == 1)"
     before = f"max by ({AT}) (max_over_time({lease}[15m])) == 1"
-    return unheld, f"{recorded('up', scope='node')} == 0 and on ({AT}) ({before})"
+    return (
+        f"{_limited()} unless on ({AT}, uuid) ({lease} == 1)",
+        f"{recorded('up', scope='node')} == 0 and on ({AT}) ({before})",
+    )
 
 
 def _mode(name: str) -> str:

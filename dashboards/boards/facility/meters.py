@@ -21,11 +21,7 @@ def tree() -> GrafanaRow:
     """The meters one by one."""
     gain, unseen = (series(f"facility_energy_{n}", scope="site") for n in ("gain_uncertainty_ratio", "gap_bound_joules_total"))
     facts = sites.info()
-    declared = f"max by ({AT}, meter, role, position, parent, zone, source) ({facts})"
     join = f"on (job, instance, meter) group_left (site, role) {facts}"
-    up = f"max by ({AT}, meter, role) ({_of_meter('source_up')} * {join})"
-    silent = f"max by ({AT}, meter, role, reason) ({_of_meter('source_down_info')} * {join})"
-    used = sites.energy()
     return row(
         "Meters",
         wide_table(
@@ -35,12 +31,16 @@ def tree() -> GrafanaRow:
             "error and upper bound of unmeasured energy (facility_*).",
             "none",
             {
-                "declared": declared,
+                "declared": f"max by ({AT}, meter, role, position, parent, zone, source) ({facts})",
                 "power": Query(sites.power(), "watt"),
-                "energy": Query(used, "joule"),
+                "energy": Query(sites.energy(), "joule"),
                 "error": Query(f"max by ({AT}, meter, role) ({gain})", "percentunit"),
                 "unmeasured": Query(f"max by ({AT}, meter, role) (increase({unseen}[$__range]))", "joule"),
-                "state": Query(up, "none", {"1": ("up", BLUE), "0": ("DOWN", ORANGE)}),
+                "state": Query(
+                    f"max by ({AT}, meter, role) ({_of_meter('source_up')} * {join})",
+                    "none",
+                    {"1": ("up", BLUE), "0": ("DOWN", ORANGE)},
+                ),
             },
             height=10,
             no_value=_NO_METERS,
@@ -57,7 +57,7 @@ def tree() -> GrafanaRow:
             "Meters without a response or with implausible readings, with the reason (source_down_info). Their energy "
             "meanwhile is a gap with an upper bound, unless the meter's register keeps counting.",
             "none",
-            {"down": silent},
+            {"down": f"max by ({AT}, meter, role, reason) ({_of_meter('source_down_info')} * {join})"},
             no_value="every meter responds with plausible readings, or no site process is scraped",
         ),
     )
@@ -67,7 +67,6 @@ def overhead() -> GrafanaRow:
     """Where the energy goes, and whether the ledger agrees."""
     it = sites.it(sites.power)
     nodes, error = (f"sum by ({AT}) ({recorded(name, _SITED, scope='site')})" for name in (POWER, POWER_ERROR))
-    fleet = link("Fleet", "wattlens-fleet", "site")
     return row(
         "Energy breakdown",
         graph(
@@ -109,7 +108,7 @@ def overhead() -> GrafanaRow:
                 "nodes, at most": f"{nodes} + {error}",
             },
             no_value=_NO_LABEL,
-            links=fleet,
+            links=link("Fleet", "wattlens-fleet", "site"),
         ),
         stat(
             "Share of IT energy recorded by nodes",

@@ -80,8 +80,6 @@ def now() -> GrafanaRow:
 def selected_range() -> GrafanaRow:
     """Energy, carbon, cost and saving."""
     tokens = f"(sum({over_fleet(FACT_TOKENS, GPU_BOUNDARY)}) > 0)"
-    saved, extra = (proven(name, scope="fleet") for name in (SAVED, EXTRA))
-    net = proven(SAVED, scope="fleet", less=EXTRA)
     return row(
         "Selected range",
         stat(
@@ -135,7 +133,11 @@ def selected_range() -> GrafanaRow:
             "and the difference (net). A figure may fall, and is below 0 where a later analysis withdrew an earlier claim "
             "(dvfs_saved_joules, dvfs_extra_joules). The DVFS dashboard shows it by group.",
             "joule",
-            {"saved": saved, "lost": extra, "net": net},
+            {
+                "saved": proven(SAVED, scope="fleet"),
+                "lost": proven(EXTRA, scope="fleet"),
+                "net": proven(SAVED, scope="fleet", less=EXTRA),
+            },
             width=8,
             minimum=None,
             no_value="not proven: DVFS is not configured, paired blocks are off (dvfs.blocks), or none is analysed yet",

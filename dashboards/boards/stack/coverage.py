@@ -14,7 +14,6 @@ _TO_NODE = link("Node and GPUs", "wattlens-gpu", "instance")
 def coverage() -> GrafanaRow:
     """Metered energy, and its share with a known owner."""
     seen, unseen = (f"increase({recorded(name, scope='node')}[$__range])" for name in (GPU_ENERGY, GPU_UNSEEN))
-    share = f"clamp_max(sum({unseen}) / (sum({seen}) > 0 or sum({unseen}) > 0), 1)"
     power = recorded(NODE_POWER, f'bucket!="{HOST}"', scope="node")
     lost = recorded(NODE_POWER, bucket("unattributed"), scope="node")
     whole = f"(sum({integral(power)}) > 0)"
@@ -36,7 +35,7 @@ def coverage() -> GrafanaRow:
             "Upper bound of the energy in the selected range that no sensor measured, as a share of metered energy "
             "(gpu_energy_gap_bound_joules_total divided by gpu_energy_joules_total); a higher share is shown as 100 %.",
             "percentunit",
-            {"unmeasured, at most": share},
+            {"unmeasured, at most": f"clamp_max(sum({unseen}) / (sum({seen}) > 0 or sum({unseen}) > 0), 1)"},
             width=6,
             maximum=1,
             no_value="no data: select at least five minutes; or no agent is scraped, or the recording rules are not loaded",

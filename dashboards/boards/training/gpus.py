@@ -14,10 +14,7 @@ _NOT_STEERED = "DVFS is not configured, or steers no GPU of these runs"
 
 def build_gpu_row() -> GrafanaRow:
     """Number of GPUs, their power, lost GPUs."""
-    # Two rules one after the other: a scrape that arrives between them is in the second alone.
-    around = f"(1 - {power()} / on ({RUN}) ({power(boundary='node')} > 0) >= 0)"
     active = power(energy="active")
-    idle = f"clamp_min({power()} - {active}, 0)"
     return row(
         "GPUs of the runs",
         third(
@@ -36,7 +33,7 @@ def build_gpu_row() -> GrafanaRow:
             "Power of a run's GPUs over five minutes, with a running kernel and without one "
             "(workload_energy_joules_total). Empty while the energy of any of its workloads is unknown.",
             "watt",
-            {"{{run}} active": largest(active), "{{run}} idle": largest(idle)},
+            {"{{run}} active": largest(active), "{{run}} idle": largest(f"clamp_min({power()} - {active}, 0)")},
             stacked=True,
             no_value=NONE,
         ),
@@ -45,7 +42,8 @@ def build_gpu_row() -> GrafanaRow:
             "Non-GPU energy of a run (workload_nongpu_energy_joules_total) as a share of its GPU and non-GPU energy. A "
             "whole-node meter covers all non-GPU energy; otherwise only processors and memory are included.",
             "percentunit",
-            {"{{run}}": largest(around)},
+            # Two rules one after the other: a scrape that arrives between them is in the second alone.
+            {"{{run}}": largest(f"(1 - {power()} / on ({RUN}) ({power(boundary='node')} > 0) >= 0)")},
             maximum=1,
             no_value="the ledger records no node meter (sources.node.ledger)",
         ),
