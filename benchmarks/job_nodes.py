@@ -34,9 +34,10 @@ from energy_agent.metering.attribution import Holding
 from energy_agent.metering.gpu import SensorLimits
 from energy_agent.owners.processes import DeviceOwners
 from wattlens.cli import main
-from wattlens.job import compacted_days, ledger_rows
-from wattlens.job.address import parse_address
 from wattlens.job.statement import JobReport, report_of
+from wattlens.usage.compacted_days import read_job_days
+from wattlens.usage.job_address import parse_address
+from wattlens.usage.ledger_rows import read_ledger
 
 ERROR_MAX: Final = 0.005
 CLUSTER, NAMESPACE, MODEL = "prod", "research", "llama-70b"
@@ -347,7 +348,7 @@ def run(nodes: int = 128, minutes: float = 30.0, gpus: int = 8, seed: int = 1) -
             address = parse_address(f"k8s/{NAMESPACE}/{job.name.partition('/')[2]}")
             yield judge(
                 job,
-                report_of(ledger_rows.read_record(segments, address, 0, LATER_NS), address),
-                report_of(compacted_days.read_record(str(days), address, 0, LATER_NS), address),
+                report_of(read_ledger(segments, 0, LATER_NS, address), address),
+                report_of(read_job_days(str(days), 0, LATER_NS, address), address),
                 *truth[job.name],
             )
