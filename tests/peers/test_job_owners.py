@@ -13,7 +13,7 @@ from energy_agent.owners.kubernetes.informer import PodInformer
 from energy_agent.runtime.clock import RealClock
 from tests.peers.kube.api_server import ApiServer
 from tests.support import eventually, need_peer, need_program
-from wattlens.job.address import parse_address
+from wattlens.usage.job_address import parse_address
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(240)]
 

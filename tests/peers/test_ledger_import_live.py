@@ -30,9 +30,10 @@ from wattlens.history_import.run import run
 from wattlens.prometheus.access import PrometheusAccess
 from wattlens.prometheus.history import PrometheusHistory
 from wattlens.usage.compacted_days import read_days
-from wattlens.usage.ledger_rows import read_usage
-from wattlens.usage.prometheus import read_prometheus
+from wattlens.usage.ledger_rows import read_ledger
+from wattlens.usage.prometheus import read_counters
 from wattlens.usage.statement import UNATTRIBUTED, GroupBy, RowKind
+from wattlens.usage.sums import statement_of
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.smoke, pytest.mark.timeout(360)]
 
@@ -189,11 +190,12 @@ def test_usage_is_the_same_from_ledger_days_and_prometheus(past, by):
     url, state, _ = past
     now = time.time_ns()
     period = (now - 300 * 10**9) // CELL_NS * CELL_NS, (now // CELL_NS + 1) * CELL_NS
-    own = read_usage(state, by, *period)
+    own = statement_of(read_ledger(state, *period), by)
     days = read_days(str(state), by, *period)
     assert replace(days, scope=replace(days.scope, source=own.scope.source)) == own
     assert own.total.energy.energy_uj == sum(item.row.energy_uj for item in read_rows(state) if isinstance(item.row, Cell))
-    scraped = read_prometheus(PrometheusAccess(url), by, *period, now, {}, lambda _: None)
+    record = read_counters(PrometheusHistory(PrometheusAccess(url)), period[0], now, {})
+    scraped = statement_of(record, by)
     # Prometheus has nothing of the time before its first scrape and after its last, at 700 W per GPU at most; see above.
     times = [float(t) for s in raw(url, "wattlens_gpu_energy_joules_total[10m]") for t, _ in s["values"]]
     outside_s = max(0, min(times) - own.scope.first_ns / 1e9) + max(0, own.scope.last_ns / 1e9 - max(times)) + 2 * 2.5

@@ -21,9 +21,9 @@ from wattlens.cli._ledger_source import (
 from wattlens.terminal_line import count_progress
 
 if TYPE_CHECKING:
-    from wattlens.job.address import JobAddress
-    from wattlens.job.record import JobRecord
     from wattlens.job.statement import JobReport
+    from wattlens.usage.job_address import JobAddress
+    from wattlens.usage.record import EnergyRecord
 
 _TIMES = "24h, 7d, yesterday, monday or 2026-01-31"
 
@@ -42,10 +42,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from wattlens.job.address import parse_address
     from wattlens.job.efficiency import efficiency_lines
     from wattlens.job.output import text_lines, write_json
     from wattlens.job.statement import report_of
+    from wattlens.usage.job_address import parse_address
 
     address = parse_address(arguments.job)
     check_rates(arguments)
@@ -58,7 +58,7 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _read(arguments: argparse.Namespace, address: "JobAddress") -> "JobRecord":
+def _read(arguments: argparse.Namespace, address: "JobAddress") -> "EnergyRecord":
     from wattlens.usage.period import DEFAULT_SINCE, next_cell, parse_time
 
     now_ns = time.time_ns()
@@ -74,23 +74,26 @@ def _read(arguments: argparse.Namespace, address: "JobAddress") -> "JobRecord":
     return read_record(arguments, address, start_ns, end_ns)
 
 
-def read_record(arguments: argparse.Namespace, address: "JobAddress", start_ns: int, end_ns: int) -> "JobRecord":
+def read_record(arguments: argparse.Namespace, address: "JobAddress", start_ns: int, end_ns: int) -> "EnergyRecord":
     """The rows of a job from the source that the options name.
 
     Raises:
         WattlensError: the source cannot be read.
     """
-    from wattlens.job import compacted_days, ledger_rows, prometheus
+    from wattlens.usage.ledger_rows import read_ledger
 
     if arguments.prometheus is not None:
         from wattlens.prometheus.history import PrometheusHistory
+        from wattlens.usage.prometheus import read_job_counters
 
         history = PrometheusHistory(prometheus_access(arguments))
-        return prometheus.read_record(history, address, start_ns, end_ns, arguments.match)
+        return read_job_counters(history, start_ns, end_ns, address, arguments.match)
     source = ledger_source(arguments)
     if holds_days(source):
-        return compacted_days.read_record(source, address, start_ns, end_ns, count_progress("compacted"))
-    return ledger_rows.read_record(Path(source), address, start_ns, end_ns)
+        from wattlens.usage.compacted_days import read_job_days
+
+        return read_job_days(source, start_ns, end_ns, address, count_progress("compacted"))
+    return read_ledger(Path(source), start_ns, end_ns, address)
 
 
 def check_rates(arguments: argparse.Namespace) -> None:

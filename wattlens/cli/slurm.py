@@ -81,9 +81,9 @@ def _record_once(arguments: argparse.Namespace, accounting: "SlurmAccounting") -
 def _record_job(arguments: argparse.Namespace, accounting: "SlurmAccounting", job: "EndedJob", tracking: str) -> None:
     from energy_agent.core.units import NS_PER_S
     from energy_agent.ledger.rows.kinds import CELL_NS
-    from wattlens.job.address import exact_address
     from wattlens.job.statement import report_of
     from wattlens.slurm.record import comment_of
+    from wattlens.usage.job_address import exact_address
 
     address = exact_address(job.raw_id)
     start_ns = job.submit_ns - job.submit_ns % CELL_NS

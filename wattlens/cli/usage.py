@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.core.text import printable
 from wattlens.cli._command import Command
 from wattlens.cli._ledger_source import (
     add_rates,
@@ -23,6 +22,7 @@ from wattlens.cli._options import number
 from wattlens.terminal_line import count_progress, drawn_line
 
 if TYPE_CHECKING:
+    from wattlens.usage.record import EnergyRecord
     from wattlens.usage.statement import GroupBy, RowKey, Usage
 
 _GROUPS = ("workload", "owner", "namespace", "user", "team", "model", "gpu", "node")
@@ -105,16 +105,17 @@ def _period(arguments: argparse.Namespace) -> tuple[int, int, int]:
 
 
 def _read(arguments: argparse.Namespace, by: "GroupBy", start_ns: int, end_ns: int, now_ns: int) -> "Usage":
-    from wattlens.usage.ledger_rows import read_usage
+    from wattlens.usage.ledger_rows import read_ledger
+    from wattlens.usage.sums import statement_of
 
     if arguments.prometheus is not None:
         if arguments.org is not None:
             raise UsageError("--prometheus: cannot be combined with --org; give --price and --carbon")
-        return _read_prometheus(arguments, by, start_ns, end_ns, now_ns)
+        return statement_of(_read_prometheus(arguments, start_ns, min(end_ns, now_ns)), by)
     source = ledger_source(arguments)
     if arguments.org is not None or holds_days(source):
         return _until_now(_read_days(arguments, source, by, start_ns, end_ns, now_ns), now_ns)
-    return _until_now(read_usage(Path(source), by, start_ns, end_ns), now_ns)
+    return _until_now(statement_of(read_ledger(Path(source), start_ns, end_ns), by), now_ns)
 
 
 def _read_days(arguments: argparse.Namespace, source: str, by: "GroupBy", start_ns: int, end_ns: int, now_ns: int) -> "Usage":
@@ -129,22 +130,15 @@ def _read_days(arguments: argparse.Namespace, source: str, by: "GroupBy", start_
     return read_days(source, by, start_ns, end_ns, organisation, count_progress("compacted"))
 
 
-def _read_prometheus(arguments: argparse.Namespace, by: "GroupBy", start_ns: int, end_ns: int, now_ns: int) -> "Usage":
-    from wattlens.usage.prometheus import read_prometheus
+def _read_prometheus(arguments: argparse.Namespace, start_ns: int, end_ns: int) -> "EnergyRecord":
+    from wattlens.prometheus.history import PrometheusHistory
+    from wattlens.usage.prometheus import read_counters
 
-    access = prometheus_access(arguments)
+    history = PrometheusHistory(prometheus_access(arguments))
     with drawn_line(every_s=0.2) as draw:
-        usage = read_prometheus(
-            access,
-            by,
-            start_ns,
-            end_ns,
-            now_ns,
-            arguments.match,
-            lambda note: print(printable(f"wattlens: {note}"), file=sys.stderr),
-            lambda what, done, total: draw(f"{what}: {done} of {total} slices"),
+        return read_counters(
+            history, start_ns, end_ns, arguments.match, lambda done, total: draw(f"{done} of {total} nodes read")
         )
-    return _until_now(usage, now_ns)
 
 
 def _until_now(usage: "Usage", now_ns: int) -> "Usage":

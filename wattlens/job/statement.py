@@ -8,7 +8,7 @@ Laws:
 Bounds follow `wattlens usage`: errors of sensors and edges add up linearly.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Final
@@ -19,12 +19,20 @@ from energy_agent.core.quantity import Quantity, no_quantity
 from energy_agent.core.units import UJ_PER_J
 from energy_agent.core.workloads.job_identity import job_address
 from reports.figures.energy import BoundedEnergy
-from reports.ledger.sums import MeteredNode
-from wattlens.job.address import JobAddress, single_address
-from wattlens.job.record import TRAINING, JobRecord, NodeWorkload
-from wattlens.job.steps import count_steps
-from wattlens.usage.ledger_rows import gain_error, gains_of, refuse_twice, short_hosts, why_gpus_only
+from wattlens.job.steps import StepInterval, count_steps
+from wattlens.job.sums import TRAINING, JobSums, NodeWorkload
+from wattlens.usage.job_address import JobAddress, single_address
 from wattlens.usage.rates import ElectricityPrice, times_energy
+from wattlens.usage.record import EnergyRecord
+from wattlens.usage.sums import (
+    gain_error,
+    gains_of,
+    latest_labels,
+    metered_nodes,
+    refuse_twice,
+    short_hosts,
+    why_gpus_only,
+)
 
 NO_STEPS: Final = "no steps were reported (wattlens.step)"
 NO_TOKENS: Final = "no tokens were recorded"
@@ -132,32 +140,34 @@ class JobReport:
         return self.energy.quantity / (UJ_PER_J * count) if count else no_quantity(reason)
 
 
-def report_of(record: JobRecord, address: JobAddress) -> JobReport:
-    """The statement of what was read.
+def report_of(record: EnergyRecord, address: JobAddress) -> JobReport:
+    """The statement of a record of one job.
 
     Raises:
-        WattlensError: the ledger holds nothing of the job, or several owners have its name.
+        WattlensError: the record holds nothing of the job, or several owners have its name.
     """
-    if not record.uses:
+    sums = JobSums.of(record)
+    uses = sums.uses
+    if not uses:
         raise WattlensError(f"{address.text}: no energy of this job found in {record.source}")
-    refuse_twice({device: times for device, times in record.metered_at.items() if device in record.device_uj})
-    addresses = [job_address(kind, labels) for kind, labels in record.workloads.values()]
-    nodes = _metered_nodes(record)
+    refuse_twice(sums.metered_at)
+    workloads = [latest_labels(labels) for labels in record.labels.values()]
+    used_nodes = {owner[:2] for owner in uses}
+    nodes = metered_nodes({place: device for place, device in sums.devices.items() if place[:2] in used_nodes})
     whole = bool(nodes) and all(node.whole for node in nodes)
-    uses = record.uses
-    energy, active_uj, idle_uj = _energy(record, whole)
-    spans = [span.run for (owner, device), span in record.spans.items() if span.run and is_gpu(device)]
-    trained = {phase: count_steps(intervals) for phase, intervals in record.steps.items()}
+    energy, active_uj, idle_uj = _energy(record, sums, whole)
+    spans = [span.run for (owner, device), span in sums.spans.items() if span.run and is_gpu(device)]
+    steps = {phase: count_steps(StepInterval(*row) for row in rows) for phase, rows in record.steps.items()}
     tokens: dict[str, int] = {}
-    for (phase, _), count in record.tokens.items():
+    for (_, _, phase, _), count in record.tokens.items():
         tokens[phase] = tokens.get(phase, 0) + count
     first_ns = min((run.start_ns for run in spans), default=record.start_ns)
     last_ns = max((run.end_ns for run in spans), default=record.end_ns)
     gpus = len({gpu for use in uses.values() for gpu in use.gpus})
     return JobReport(
-        address=single_address(address, addresses),
+        address=single_address(address, [job_address(kind, labels) for kind, labels in workloads]),
         source=record.source,
-        labels=_common_labels(record),
+        labels=_common_labels([labels for _, labels in workloads]),
         first_ns=first_ns,
         last_ns=last_ns,
         energy=energy,
@@ -167,10 +177,10 @@ def report_of(record: JobRecord, address: JobAddress) -> JobReport:
         active_ns=sum(use.active_ns for use in uses.values()),
         idle_ns=sum(use.idle_ns for use in uses.values()),
         gpus=gpus,
-        gpus_peak=min(float(gpus), record.gpus_peak(first_ns, last_ns)),  # readings begin up to a second late
-        nodes=_nodes(record, whole),
+        gpus_peak=min(float(gpus), sums.gpus_peak(first_ns, last_ns)),  # readings begin up to a second late
+        nodes=_nodes(record, sums, whole),
         workloads=len({owner[2] for owner in uses}),
-        steps={phase: count for phase, count in sorted(trained.items()) if count},
+        steps={phase: count for phase, count in sorted(steps.items()) if count},
         tokens=tokens,
         phases=dict(sorted(record.phases.items())),
         whole_nodes=whole,
@@ -179,31 +189,20 @@ def report_of(record: JobRecord, address: JobAddress) -> JobReport:
     )
 
 
-def _metered_nodes(record: JobRecord) -> list[MeteredNode]:
-    used = {owner[:2] for owner in record.uses}
-    metered: dict[tuple[str, str], list[int]] = {}
-    for (cluster, node, device), usage in record.devices.items():
-        if (cluster, node) in used:
-            numbers = metered.setdefault((cluster, node), [0, 0, 0])
-            numbers[0] += is_gpu(device)
-            numbers[1 if is_gpu(device) else 2] += usage.metered_ns
-    return [MeteredNode("", cluster, node, *numbers) for (cluster, node), numbers in sorted(metered.items())]
-
-
-def _energy(record: JobRecord, whole: bool) -> tuple[BoundedEnergy, int, int]:
+def _energy(record: EnergyRecord, sums: JobSums, whole: bool) -> tuple[BoundedEnergy, int, int]:
     """Energy with bounds, its active and its idle part."""
-    energy_uj = {device: uj for device, uj in record.device_uj.items() if whole or is_gpu(device)}
+    energy_uj = {device: uj for device, uj in sums.device_uj.items() if whole or is_gpu(device)}
     gains = gains_of(record.gain_ppm, energy_uj)
-    open_places = record.open_places | short_hosts(record.devices)
+    open_places = record.open | short_hosts(sums.devices)
     open_devices = {place[2] for place in open_places}
     energy = BoundedEnergy(open=int(not energy_uj))  # device time alone says nothing about energy
     for device, uj in energy_uj.items():
         gain_uj, unbounded = gain_error(device, uj, gains)
         energy += BoundedEnergy(uj, gain_uj, 0, 0, unbounded, int(device in open_devices))
-    for (_, device), span in record.spans.items():
+    for (_, device), span in sums.spans.items():
         if device in energy_uj:
             energy += BoundedEnergy(edge_uj=span.edge_uj, gap_uj=span.gap_uj)
-    return energy, *_active_and_idle(record.uses.values(), whole)
+    return energy, *_active_and_idle(sums.uses.values(), whole)
 
 
 def _active_and_idle(uses: Iterable[NodeWorkload], whole: bool) -> tuple[int, int]:
@@ -215,9 +214,9 @@ def _active_and_idle(uses: Iterable[NodeWorkload], whole: bool) -> tuple[int, in
     return active_uj, idle_uj
 
 
-def _nodes(record: JobRecord, whole: bool) -> tuple[JobNode, ...]:
+def _nodes(record: EnergyRecord, sums: JobSums, whole: bool) -> tuple[JobNode, ...]:
     by_node: dict[tuple[str, str], list[NodeWorkload]] = {}
-    for (cluster, node, _), use in record.uses.items():
+    for (cluster, node, _), use in sums.uses.items():
         by_node.setdefault((cluster, node), []).append(use)
     nodes = []
     for (cluster, node), uses in by_node.items():
@@ -238,11 +237,12 @@ def _nodes(record: JobRecord, whole: bool) -> tuple[JobNode, ...]:
     return tuple(sorted(nodes, key=lambda node: (-node.energy_uj, node.cluster, node.node)))
 
 
-def _common_labels(record: JobRecord) -> dict[str, str]:
+def _common_labels(workloads: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Labels that all workloads of the job have alike."""
-    labels = [of for _, of in record.workloads.values()]
     return {
-        name: value for name in _LABELS if (value := labels[0].get(name, "")) and all(of.get(name) == value for of in labels)
+        name: value
+        for name in _LABELS
+        if (value := workloads[0].get(name, "")) and all(labels.get(name) == value for labels in workloads)
     }
 
 

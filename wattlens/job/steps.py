@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from energy_agent.core.units import NS_PER_S
-from wattlens.usage.ledger_rows import Owner
+from wattlens.usage.record import Owner
 
 REPORT_NS: Final = 2 * NS_PER_S
 """Ranks report once per second, so two intervals that overlap by no more than two reports follow each other."""

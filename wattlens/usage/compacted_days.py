@@ -1,15 +1,23 @@
-"""A statement from a fleet's compacted days, by the report's own SQL (reports/sql) in DuckDB: rows do not fill the memory."""
+"""Compacted days of a fleet in DuckDB, so that rows do not fill the memory.
 
-from collections.abc import Mapping, Sequence
+A statement of usage comes from the report's own SQL (reports/sql). The rows of one job are few: they become a record.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
 
+from energy_agent.core.boundary import UNBOUNDED
 from energy_agent.core.energy import REQUEST
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.quantity import Quantity, no_quantity
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.ledger.chain import Progress
+from energy_agent.ledger.fleet.sites import Sites
 from reports.figures.energy import BoundedEnergy, whole_energy
 from reports.inputs import Organisation, TeamRule
 from reports.ledger import gains
@@ -32,7 +40,8 @@ from reports.ledger.sums import (
 from reports.period import utc_text
 from reports.site.grid import grid
 from wattlens.usage.grouping import device_row, joined_rows, row_of
-from wattlens.usage.ledger_rows import why_gpus_only
+from wattlens.usage.job_address import JobAddress
+from wattlens.usage.record import ROWS, EnergyRecord, decode_labels
 from wattlens.usage.statement import (
     DEVICE_GROUPS,
     NO_CARBON,
@@ -53,9 +62,43 @@ from wattlens.usage.statement import (
     joined,
     unlabelled,
 )
+from wattlens.usage.sums import why_gpus_only
 
-_READ = ("holder_day", "span_day", "workload_cell", "tokens", "steps", "gap", "workload", "device")
-_ROWS = ("cell", "time", "span")
+_READ: Final = ("holder_day", "span_day", "workload_cell", "tokens", "steps", "phase", "gap", "workload", "device")
+_ROWS: Final = ("cell", "time", "span")
+_NAMES: Final = ("cluster", "node", "workload")
+_CANDIDATES: Final = """
+SELECT DISTINCT p.cluster, p.node, p.workload, p.workload_kind, p.labels, p.since_ns, max(p.sequence) AS sequence
+FROM all_workload AS p JOIN file AS f ON f.path = p.filename
+WHERE p.workload_kind = ? AND contains(p.labels, ?) AND contains(p.labels, ?)
+GROUP BY p.cluster, p.node, p.workload, p.workload_kind, p.labels, p.since_ns ORDER BY p.since_ns, sequence
+"""
+_JOB_SUMS: Final = (
+    ("holder_day", """
+SELECT day_ns, cluster, node, device, workload, state, '', sum(energy_uj), sum(gpu_ns), 0, 0, 0, 0, 0
+FROM holder_piece JOIN member USING (cluster, node, workload) GROUP BY ALL ORDER BY ALL"""),
+    ("span_day", """
+SELECT day_ns, cluster, node, device, workload, start_ns, end_ns, edge_first_uj, edge_inner_uj, edge_last_uj, metered_ns,
+       gap_bound_uj, gap_ns
+FROM span_piece JOIN member USING (cluster, node, workload) ORDER BY day_ns, start_ns, end_ns, edge_first_uj, edge_inner_uj"""),
+    ("span_day", """
+WITH used AS (SELECT DISTINCT day_ns, cluster, node, device FROM holder_piece JOIN member USING (cluster, node, workload))
+SELECT day_ns, cluster, node, device, workload, start_ns, end_ns, edge_first_uj, edge_inner_uj, edge_last_uj, metered_ns,
+       gap_bound_uj, gap_ns
+FROM span_piece WHERE workload = '' AND (device IN (SELECT device FROM used)
+                                         OR (day_ns, cluster, node) IN (SELECT (day_ns, cluster, node) FROM used))
+ORDER BY ALL"""),
+    ("workload_cell", """
+SELECT day_ns, cell_start_ns, cluster, node, workload, 0, 0, 0, 0, gpu_ns
+FROM cell_in JOIN member USING (cluster, node, workload) ORDER BY ALL"""),
+)  # fmt: skip
+"""Day sums of a job's workloads, and those of whole devices that it used or that are on its nodes."""
+_MEMBERS: Final = "JOIN member USING (cluster, node, workload)"
+_JOB_ROWS: Final = {
+    "device": "WHERE device IN (SELECT device FROM holder_piece JOIN member USING (cluster, node, workload))",
+    "gap": f"WHERE starts_with(reason, '{UNBOUNDED}')",
+}
+"""Condition of the rows that are read of a job, by kind; by default those of its workloads."""
 BY_WORKLOAD = "hourly prices and grid intensities apply per workload, not per GPU or node"
 
 
@@ -79,27 +122,79 @@ def read_days(
     """
     inputs = organisation or Organisation(least_coverage=Fraction(0))
     names = sorted(inputs.sites)
-    with compacted(ledger, inputs.stays(names[0] if len(names) == 1 else None if names else SITE), progress) as system:
-        days = find_days(system)
-        chosen = overlapping(days, start_ns, end_ns)
-        if not chosen:
+    stays = inputs.stays(names[0] if len(names) == 1 else None if names else SITE)
+    with _open_days(ledger, stays, (start_ns, end_ns), progress) as (store, days, chosen):
+        if store is None:
             raise _nothing(days, start_ns, end_ns)
-        windows = {day.site: SiteWindow(start_ns, end_ns) for day in chosen}
+        keys = _number_rows(store, by, inputs.teams)
+        store.run("used")
+        store.run("classed")
+        refuse_twice(store)
+        gains.create(store)
+        sums = _Read.of(store)
+        if not sums.nodes:
+            raise _nothing(days, start_ns, end_ns)
+        rows = _device_rows(store, sums, by) if by in DEVICE_GROUPS else _group_rows(store, keys, sums)
+        usage = Usage(by, _scope(store, ledger, chosen, sums, (start_ns, end_ns)), in_order(rows), _total(sums))
+        return usage if organisation is None else _with_worth(usage, store, keys, sums, organisation)
+
+
+def read_job_days(
+    ledger: str, start_ns: int, end_ns: int, address: JobAddress, progress: Progress | None = None
+) -> EnergyRecord:
+    """The rows that a fleet's days have of a job within [start_ns, end_ns); only those of its workloads leave the database.
+
+    Raises:
+        UsageError: nothing there that is a ledger.
+        ChainError: a file is not what its day's manifest says.
+        WattlensError: no day of the period.
+    """
+    with _open_days(ledger, Sites({}, SITE), (start_ns, end_ns), progress) as (store, _, days):
+        if store is None:
+            raise WattlensError(f"{ledger}: no day of the period found")
+        record = EnergyRecord(f"days {ledger}", start_ns, end_ns, simulated=any(day.simulated for day in days))
+        _find_members(store, record, address)
+        if record.labels:
+            for kind, query in _JOB_SUMS:
+                for day_ns, rows in groupby(store.rows(query), key=itemgetter(0)):
+                    record.add_day(day_ns, kind, (row[1:] for row in rows))
+            for kind, (columns, _) in ROWS.items():
+                names, condition = ", ".join(columns), _JOB_ROWS.get(kind, _MEMBERS)
+                query = f"SELECT cluster, node, {names} FROM all_{kind} {condition} ORDER BY ALL"  # noqa: S608 - constants
+                record.add_rows(kind, store.rows(query))
+        return record
+
+
+@contextmanager
+def _open_days(
+    ledger: str, sites: Sites, period: tuple[int, int], progress: Progress | None
+) -> Iterator[tuple[DayDatabase | None, list[Day], list[Day]]]:
+    """The database of the days of a period, None without any; all days of the ledger, and those of the period."""
+    with compacted(ledger, sites, progress) as system:
+        days = find_days(system)
+        chosen = overlapping(days, *period)
+        if not chosen:
+            yield None, days, chosen
+            return
         verify_files(system, chosen, [kind_file(kind) for kind in _READ])
-        cut = [day for day in chosen if day.start_ns < start_ns or day.end_ns > end_ns]
+        cut = [day for day in chosen if day.start_ns < period[0] or day.end_ns > period[1]]
         verify_files(system, cut, [kind_file(kind) for kind in _ROWS])
-        with open_store(system, chosen, windows) as store:
-            keys = _number_rows(store, by, inputs.teams)
-            store.run("used")
-            store.run("classed")
-            refuse_twice(store)
-            gains.create(store)
-            sums = _Read.of(store)
-            if not sums.nodes:
-                raise _nothing(days, start_ns, end_ns)
-            rows = _device_rows(store, sums, by) if by in DEVICE_GROUPS else _group_rows(store, keys, sums)
-            usage = Usage(by, _scope(store, ledger, chosen, sums, (start_ns, end_ns)), in_order(rows), _total(sums))
-            return usage if organisation is None else _with_worth(usage, store, keys, sums, organisation, windows)
+        with open_store(system, chosen, {day.site: SiteWindow(*period) for day in chosen}) as store:
+            yield store, days, chosen
+
+
+def _find_members(store: DayDatabase, record: EnergyRecord, address: JobAddress) -> None:
+    """Find the workloads of the job by their labels, and make the table `member`."""
+    if address.scheduler == "slurm":
+        terms = ("slurm", f'{address.name}"', "")
+    else:
+        terms = ("pod", f'"namespace":"{address.namespace}"', f'{address.name}"')
+    for cluster, node, workload, kind, text, since_ns, sequence in store.rows(_CANDIDATES, terms):
+        labels = decode_labels(text)
+        if address.matches(workload, kind, labels):
+            record.add_labels((cluster, node, workload), since_ns, sequence, kind, labels)
+    owners = list(zip(*record.labels, strict=True)) or [(), (), ()]
+    store.table("member", dict.fromkeys(_NAMES, "VARCHAR"), dict(zip(_NAMES, map(list, owners), strict=True)))
 
 
 def _nothing(days: Sequence[Day], start_ns: int, end_ns: int) -> WattlensError:
@@ -245,13 +340,13 @@ def _with_worth(
     keys: Sequence[RowKey],
     sums: _Read,
     organisation: Organisation,
-    windows: Mapping[str, SiteWindow],
 ) -> Usage:
     """The statement with cost and CO2e by the tariffs and grid factors of each site, cell by cell."""
     if usage.by in DEVICE_GROUPS:
         lacking = no_quantity(BY_WORKLOAD)
         rows = tuple(replace(row, cost=lacking, carbon=lacking) for row in usage.rows)
         return replace(usage, rows=rows, total=replace(usage.total, cost=lacking, carbon=lacking))
+    windows = store.windows
     cells: dict[str, dict[int, tuple[int, int]]] = {site: {} for site in windows}
     for site, start_ns, gpu, host in store.answer("cells"):
         cells[site][start_ns] = int(gpu), int(host)

@@ -13,12 +13,12 @@ from energy_agent.ledger.journal.book import Batch, Book
 from energy_agent.ledger.rows.kinds import CELL_NS, DeviceFacts, PhaseRow
 from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN
 from energy_agent.ledger.segments import table
-from wattlens.job.address import parse_address
-from wattlens.job.ledger_rows import add_days, add_segment
-from wattlens.job.record import JobRecord
 from wattlens.job.statement import report_of
-from wattlens.usage.ledger_rows import LedgerPeriod, SegmentColumns, statement_of
+from wattlens.usage.job_address import parse_address
+from wattlens.usage.ledger_rows import SegmentAdder, SegmentColumns
+from wattlens.usage.record import EnergyRecord
 from wattlens.usage.statement import GroupBy
+from wattlens.usage.sums import statement_of
 
 START_NS = 1_782_864_000 * NS_PER_S  # 2026-07-01T00:00:00Z
 END_NS = START_NS + 48 * CELL_NS
@@ -74,21 +74,24 @@ def segments_of(batches):
         yield SegmentColumns("prod", node, True, 1, table.columns_of(rows))
 
 
-def report_of_job(batches, text, start_ns=START_NS, end_ns=END_NS):
-    period, record, address = LedgerPeriod(start_ns, end_ns), JobRecord("test", start_ns, end_ns), parse_address(text)
+def record_of(batches, address=None, start_ns=START_NS, end_ns=END_NS):
+    record = EnergyRecord("test", start_ns, end_ns)
+    adder = SegmentAdder(record, address)
     for part in segments_of(batches):
-        add_segment(record, period, part, address)
-    add_days(record, period)
-    return report_of(record, address)
+        adder.add(part)
+    adder.finish()
+    return record
+
+
+def report_of_job(batches, text, *period):
+    address = parse_address(text)
+    return report_of(record_of(batches, address, *period), address)
 
 
 @settings(max_examples=40, deadline=None)
 @given(nodes())
 def test_a_job_is_its_row_of_usage_and_its_parts_sum_to_it(batches):
-    period = LedgerPeriod(START_NS, END_NS)
-    for part in segments_of(batches):
-        period.add(part)
-    rows = {row.key.name: row for row in statement_of(period, GroupBy.OWNER, "test").rows}
+    rows = {row.key.name: row for row in statement_of(record_of(batches), GroupBy.OWNER).rows}
     for job in JOBS:
         address = f"k8s/research/{job}"
         if address not in rows:

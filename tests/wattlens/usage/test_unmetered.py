@@ -16,17 +16,23 @@ from reports.figures.figure import energy_figure
 from tests.energy_agent.accounting import test_accountant
 from tests.energy_agent.accounting.test_absent_sensors import Boards
 from tests.energy_agent.accounting.test_accountant import IDENTITY, SECOND, T0
-from wattlens.job.address import parse_address
 from wattlens.job.efficiency import efficiency_lines
 from wattlens.job.output import text_lines, write_json
-from wattlens.job.record import JobRecord
 from wattlens.job.statement import report_of
 from wattlens.usage.compacted_days import read_days
-from wattlens.usage.ledger_rows import read_usage
+from wattlens.usage.job_address import parse_address
+from wattlens.usage.ledger_rows import read_ledger
 from wattlens.usage.output import table_lines
 from wattlens.usage.output import write_json as write_usage_json
 from wattlens.usage.rates import parse_price, with_price
+from wattlens.usage.record import EnergyRecord
 from wattlens.usage.statement import GroupBy
+from wattlens.usage.sums import statement_of
+
+
+def read_usage(folder, by, *period):
+    return statement_of(read_ledger(folder, *period), by)
+
 
 PERIOD = T0 - T0 % CELL_NS, T0 - T0 % CELL_NS + CELL_NS
 BOUND_UJ = 4 * 840_000_000
@@ -99,15 +105,15 @@ def test_compacted_days_give_the_same_statement_as_the_rows(node):
 
 def record_of(*, gap_uj, by_device):
     owner = ("c", "n", "slurm-1")
-    record = JobRecord("test", T0, T0 + 4 * SECOND)
-    record.workloads[owner] = "slurm", {"job": "1"}
+    record = EnergyRecord("test", T0, T0 + 4 * SECOND)
+    record.add_labels(owner, T0, 0, "slurm", {"job": "1"})
+    device = "GPU-1" if by_device else ""
+    row = ("c", "n", device, "slurm-1", State.ACTIVE, "", 0, 4 * SECOND, T0, T0 + 4 * SECOND, 0, 0, 0)
+    record.add_day(T0, "holder_day", [row])
     if by_device:
-        record.add_energy(owner, "GPU-1", State.ACTIVE, 0, 4 * SECOND)
-        record.add_span(owner, "GPU-1", (T0, T0 + 4 * SECOND, 0, 0, 0), gap_uj)
+        record.add_day(T0, "span_day", [("c", "n", device, "slurm-1", T0, T0 + 4 * SECOND, 0, 0, 0, 0, gap_uj, 0)])
         record.gain_ppm["GPU-1"] = 50_000
-    else:
-        record.add_gpu_time(owner, State.ACTIVE, 4 * SECOND)
-    record.add_steps(owner, "training", T0, T0 + 4 * SECOND, 10)
+    record.add_steps(owner, T0, "training", T0, T0 + 4 * SECOND, 10)
     return record
 
 

@@ -13,9 +13,11 @@ from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN
 from energy_agent.ledger.segments import table
 from energy_agent.ledger.summary import bounds
 from tests.support import examples
-from wattlens.usage.ledger_rows import LedgerPeriod, SegmentColumns, statement_of
+from wattlens.usage.ledger_rows import SegmentAdder, SegmentColumns
 from wattlens.usage.rates import parse_carbon, parse_price, with_carbon, with_price
+from wattlens.usage.record import EnergyRecord
 from wattlens.usage.statement import DEVICE_GROUPS, GroupBy, RowKind
+from wattlens.usage.sums import statement_of
 
 START_NS = 1_782_864_000 * NS_PER_S  # 2026-07-01T00:00:00Z
 STEP_NS = 450 * NS_PER_S
@@ -58,7 +60,7 @@ def books(draw):
     return Batch(sorted(entries, key=lambda entry: entry.start_ns), gaps, tokens, facts=facts, devices=devices)
 
 
-def period_of(batch, start_ns=START_NS, end_ns=START_NS + 2 * NS_PER_DAY):
+def record_of(batch, start_ns=START_NS, end_ns=START_NS + 2 * NS_PER_DAY):
     book = Book()
     book.add(batch)
     # As a ledger is read: shares of a GPU are not stored.
@@ -68,15 +70,17 @@ def period_of(batch, start_ns=START_NS, end_ns=START_NS + 2 * NS_PER_DAY):
         else row
         for row in [*book.open_rows(), *book.facts.values()]
     ]
-    period = LedgerPeriod(start_ns, end_ns)
-    period.add(SegmentColumns("demo", "n1", True, 1, table.columns_of(rows)))
-    return period, rows
+    record = EnergyRecord("test", start_ns, end_ns)
+    adder = SegmentAdder(record)
+    adder.add(SegmentColumns("demo", "n1", True, 1, table.columns_of(rows)))
+    adder.finish()
+    return record, rows
 
 
 @settings(max_examples=examples(60), deadline=None)
 @given(books())
 def test_rows_sum_to_the_total_and_every_grouping_has_the_same_total(batch):
-    period, _ = period_of(batch)
+    record, _ = record_of(batch)
     expected = sum(entry.energy_uj for entry in batch.entries)
     by_state = {
         "active": sum(e.energy_uj for e in batch.entries if e.state is State.ACTIVE),
@@ -85,7 +89,7 @@ def test_rows_sum_to_the_total_and_every_grouping_has_the_same_total(batch):
     }
     totals = []
     for by in GroupBy:
-        usage = statement_of(period, by, "test")
+        usage = statement_of(record, by)
         assert sum(row.energy.energy_uj for row in usage.rows) == usage.total.energy.energy_uj == expected
         assert tuple(map(sum, zip(*(row.parts.values for row in usage.rows), strict=True))) == usage.total.parts.values
         assert usage.total.parts.values[:3] == tuple(by_state.values())
@@ -101,16 +105,16 @@ def test_rows_sum_to_the_total_and_every_grouping_has_the_same_total(batch):
 @settings(max_examples=examples(60), deadline=None)
 @given(books())
 def test_bounds_are_those_of_the_ledgers_own_sums(batch):
-    period, rows = period_of(batch)
-    usage = statement_of(period, GroupBy.GPU, "test")
+    record, rows = record_of(batch)
+    usage = statement_of(record, GroupBy.GPU)
     whole = bounds(rows)
     assert (usage.total.energy.low_uj, usage.total.energy.high_uj) == (whole.low_uj, whole.high_uj)
     for row in usage.rows:
         own = bounds(rows, device=row.key.name.split()[-1])
         assert (row.energy.low_uj, row.energy.high_uj) == (own.low_uj, own.high_uj)
     bare = replace(batch, facts=[])  # then a workload is called by its identity
-    period, rows = period_of(bare)
-    for row in statement_of(period, GroupBy.WORKLOAD, "test").rows:
+    record, rows = record_of(bare)
+    for row in statement_of(record, GroupBy.WORKLOAD).rows:
         assert row.energy.low_uj <= row.energy.energy_uj <= row.energy.high_uj
         if row.key.kind is RowKind.GROUP:
             own = bounds(rows, workload=row.key.name)
@@ -124,17 +128,17 @@ def test_two_periods_that_meet_have_the_energy_of_both(batch, cells, more):
     middle, end = START_NS + cells * CELL_NS, START_NS + (cells + more) * CELL_NS
     energy = [0, 0, 0]
     for place, (start_ns, end_ns) in enumerate(((START_NS, middle), (middle, end), (START_NS, end))):
-        period, _ = period_of(batch, start_ns, end_ns)
-        if period.days:
-            energy[place] = statement_of(period, GroupBy.TEAM, "test").total.energy.energy_uj
+        record, _ = record_of(batch, start_ns, end_ns)
+        if record.days:
+            energy[place] = statement_of(record, GroupBy.TEAM).total.energy.energy_uj
     assert energy[0] + energy[1] == energy[2]
 
 
 @settings(max_examples=30, deadline=None)
 @given(books())
 def test_cost_and_co2e_sum_to_the_total_exactly(batch):
-    period, _ = period_of(batch)
-    usage = statement_of(period, GroupBy.WORKLOAD, "test")
+    record, _ = record_of(batch)
+    usage = statement_of(record, GroupBy.WORKLOAD)
     usage = with_carbon(with_price(usage, parse_price("0.18EUR/kWh")), parse_carbon("380"))
     assert sum(row.cost.value for row in usage.rows) == usage.total.cost.value
     assert sum(row.carbon.value for row in usage.rows) == usage.total.carbon.value

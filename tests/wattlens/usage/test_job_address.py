@@ -3,7 +3,7 @@
 import pytest
 
 from energy_agent.core.errors import UsageError, WattlensError
-from wattlens.job.address import exact_address, parse_address, single_address
+from wattlens.usage.job_address import exact_address, parse_address, single_address
 
 POD = {"namespace": "research", "pod": "llama-0", "owner": "JobSet/llama"}
 SLURM = {"owner": "Job/4711", "job": "4715", "array_task": "3"}
