@@ -7,9 +7,6 @@ given of it is what a scrape would have seen: with outages, lost scrapes, resets
 import json
 import random
 import re
-import subprocess
-import urllib.request
-from contextlib import contextmanager
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -20,11 +17,11 @@ from energy_agent.core.boundary import UNBOUNDED
 from energy_agent.core.energy import Method, State, WorkloadFacts
 from energy_agent.ledger import chain
 from energy_agent.ledger.history_import.segments import MARK
-from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, GapRow, StepRow, TokenRow
+from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, GapRow
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.signing import KEY_FILE, open_signer
 from energy_agent.ledger.summary import bounds
-from tests.support import eventually, free_port, need_program
+from tests.peers.prometheus_blocks import Text, prometheus, scrapes
 from wattlens.cli import main
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(360)]
@@ -64,68 +61,6 @@ def labels(node, uuid, **more):
         "gpu": "0", "UUID": uuid, "device": "nvidia0", "modelName": H100, "Hostname": node,
         "instance": f"{node}:9400", "job": "dcgm",
     } | more  # fmt: skip
-
-
-def scrapes(start, end, every=15, offset_ms=0):
-    return range(start * 1_000 + offset_ms, end * 1_000, every * 1_000)
-
-
-class Text:
-    """OpenMetrics text of what is put into Prometheus."""
-
-    def __init__(self):
-        self._families = {}
-
-    def add(self, name, series, samples):
-        rows = self._families.setdefault(name, [])
-        text = ",".join(f"{key}={json.dumps(value)}" for key, value in series.items())
-        rows += [f"{name}{{{text}}} {value} {t_ms // 1000}.{t_ms % 1000:03d}\n" for t_ms, value in samples]
-
-    def write(self, path):
-        body = "".join(f"# TYPE {name} unknown\n{''.join(rows)}" for name, rows in self._families.items())
-        path.write_text(body + "# EOF\n")
-
-
-@contextmanager
-def prometheus(home, text, *more):
-    """A Prometheus that has these samples and scrapes nothing."""
-    server, tool = need_program("prometheus"), need_program("promtool")
-    text.write(home / "samples.om")
-    blocks = [
-        tool,
-        "tsdb",
-        "create-blocks-from",
-        "openmetrics",
-        "--max-block-duration=240h",
-        home / "samples.om",
-        home / "data",
-    ]
-    subprocess.run([*map(str, blocks)], check=True, capture_output=True)
-    (home / "prometheus.yml").write_text("{}")
-    url = f"http://127.0.0.1:{free_port()}"
-    where = [
-        f"--config.file={home / 'prometheus.yml'}",
-        f"--storage.tsdb.path={home / 'data'}",
-        "--storage.tsdb.retention.time=50y",
-    ]
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [server, *where, f"--web.listen-address={url.removeprefix('http://')}", *more], stdout=log, stderr=log
-        )
-    try:
-        eventually(lambda: ready(url), 40)
-        yield url
-    finally:
-        process.kill()
-        process.wait()
-
-
-def ready(url):
-    try:
-        with urllib.request.urlopen(f"{url}/-/ready", timeout=2) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
 
 
 def day(number):
@@ -174,83 +109,8 @@ def url(tmp_path_factory):
         [(t, G.mj(t) - (G.mj((T0 + HOUR) * 1_000) if t >= (T0 + HOUR) * 1_000 else 0)) for t in scrapes(T0, T0 + DAY)],
     )
     shapes(text)
-    pages(text)
-    labelled(text)
     with prometheus(tmp_path_factory.mktemp("prometheus"), text) as address:
         yield address
-
-
-def pages(text):
-    """Two hours of an agent's page by two replicas, from a target with labels of its own: 300 W of a GPU, 100 W of its host.
-
-    A pod holds the GPU from 01:00 on. The address belongs to another node from 02:00 on.
-    """
-    for replica, offset in (("a", 0), ("b", 5_000)):
-        times = list(scrapes(T0, T0 + 4 * HOUR, offset_ms=offset))
-        mine = [t for t in times if t < (T0 + 2 * HOUR) * 1_000]
-        base = {"instance": "10.1.2.3:9479", "job": "wattlens", "replica": replica, "node": "target", "cluster": "target"}
-        gpu = base | {"gpu": "0", "uuid": "GPU-w"}
-        began = (T0 + HOUR) * 1_000
-        j = {t: 1_000_000 + (t / 1_000 - T0) * 300 for t in times}
-        used = {t: (t - began) / 1_000 * 300 for t in mine if t >= began}
-        for node, when in (("n1", mine), ("n2", times[len(mine) :])):
-            info = base | {"exported_node": node, "exported_cluster": "lab", "simulated": "false"}
-            text.add("wattlens_node_info", info, [(t, 1) for t in when])
-        text.add("wattlens_gpu_energy_joules_total", gpu | {"method": "counter"}, [(t, j[t]) for t in times])
-        text.add("wattlens_gpu_unallocated_energy_joules_total", gpu, [(t, j[t] - used.get(t, 0)) for t in mine])
-        text.add("wattlens_gpu_info", gpu | {"name": H100}, [(t, 1) for t in times])
-        text.add("wattlens_gpu_energy_gain_uncertainty_ratio", gpu, [(t, 0.04) for t in times])
-        text.add(
-            "wattlens_node_nongpu_energy_joules_total",
-            base | {"domain": "host", "method": "counter"},
-            [(t, j[t] / 3) for t in mine],
-        )
-        text.add("wattlens_node_nongpu_energy_gain_uncertainty_ratio", base | {"domain": "host"}, [(t, 0.02) for t in mine])
-        held = base | {"workload": "ml/train-0.0123abcd"}
-        text.add(
-            "wattlens_workload_energy_joules_total",
-            held | {"uuid": "GPU-w", "state": "active", "method": "counter"},
-            used.items(),
-        )
-        text.add("wattlens_workload_gpu_seconds_total", held | {"state": "active"}, [(t, (t - began) / 1_000) for t in used])
-        facts = {"kind": "pod", "namespace": "ml", "pod": "train-0", "team": "red"}
-        text.add("wattlens_workload_info", held | facts, [(t, 1) for t in used])
-        tokens = held | {"model": "llama", "phase": "generation"}
-        text.add("wattlens_tokens_total", tokens, [(t, (t - began) // 100) for t in used])
-
-
-LABELLED_S = 3_600
-
-
-def labelled(text):
-    """Two hours of a node whose agent knew no pod in the first: its counters go on with more labels.
-
-    300 W of a GPU, 200 W of which a pod uses; 100 W around it: 60 W for the pod, 30 W unallocated, 10 W not attributed.
-    """
-    times = list(scrapes(T0, T0 + 2 * HOUR))
-    base = {"instance": "10.1.2.4:9479", "job": "wattlens"}
-    gpu, held = base | {"gpu": "0", "uuid": "GPU-x"}, base | {"workload": "ml/train-0.0123abcd"}
-    host, pod = base | {"domain": "host"}, {"namespace": "ml", "pod": "train-0"}
-    text.add("wattlens_node_info", base | {"node": "n3", "cluster": "lab", "simulated": "false"}, [(t, 1) for t in times])
-
-    def add(name, labels, per_s, new=None, begin=1_000_000):
-        values = [(t, begin + (t / 1_000 - T0) * per_s) for t in times]
-        old, rest = ([v for v in values if (v[0] / 1_000 - T0 < LABELLED_S) is before] for before in (True, False))
-        text.add(f"wattlens_{name}", labels, old)
-        text.add(f"wattlens_{name}", labels | (new or {}), rest)
-
-    add("gpu_energy_joules_total", gpu | {"method": "counter"}, 300)
-    add("gpu_unallocated_energy_joules_total", gpu, 100)
-    add("gpu_energy_gain_uncertainty_ratio", gpu, 0, begin=0.04)
-    add("workload_energy_joules_total", held | {"uuid": "GPU-x", "state": "active", "method": "counter"}, 200, pod)
-    add("workload_gpu_seconds_total", held | {"state": "active"}, 0.5, pod)
-    add("node_nongpu_energy_joules_total", host | {"method": "counter"}, 100)
-    add("node_nongpu_unallocated_energy_joules_total", host, 30)
-    add("node_nongpu_unattributed_energy_joules_total", host | {"reason": "unknown_holder"}, 10)
-    add("node_nongpu_energy_gap_bound_joules_total", host, 1)
-    add("node_nongpu_energy_gain_uncertainty_ratio", host, 0, begin=0.02)
-    add("workload_nongpu_energy_joules_total", held | {"domain": "host", "state": "active"}, 60, pod)
-    add("training_steps_total", held | {"phase": "training"}, 2)
 
 
 def shapes(text):
@@ -564,54 +424,9 @@ def test_a_node_that_is_not_there_is_named_with_some_that_are(url, tmp_path, cap
     ]
     assert main([*command, "--source", "dcgm", "--node", "nowhere"]) == 1
     assert "node not found: nowhere (dcgm series of this period); nodes found: " in capsys.readouterr().err
-    assert main([*command, "--source", "wattlens", "--match", "job=another"]) == 1
-    assert "no series (wattlens series of this period)" in capsys.readouterr().err
+    assert main([*command, "--source", "dcgm", "--match", "job=another"]) == 1
+    assert "no series (dcgm series of this period)" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-def test_an_agents_page_under_a_targets_own_labels_by_two_replicas(url, tmp_path, capsys):
-    out = tmp_path / "out"
-    command = [
-        "ledger",
-        "import",
-        "--prometheus",
-        url,
-        "--source",
-        "wattlens",
-        "--from",
-        "2026-01-01",
-        "--to",
-        SIX,
-        "--out",
-        str(out),
-    ]
-    assert main([*command, "--node", "n1"]) == 0
-    whole(out)
-    used, held_ns = {}, 0
-    for row in rows_of(out):
-        if isinstance(row, Cell):
-            key = (row.device, row.workload, row.state)
-            used[key] = used.get(key, 0) + row.energy_uj
-            held_ns += row.gpu_ns
-    # Of one replica: from its first page at 00:00:00 to its last at 01:59:45, whichever node has the address afterwards.
-    w = 10**6
-    assert used == {
-        ("GPU-w", "", State.UNALLOCATED): 3_600 * 300 * w,
-        ("GPU-w", "ml/train-0.0123abcd", State.ACTIVE): 3_585 * 300 * w,
-        ("host:lab-imported:n1", "", State.GAP): 7_185 * 100 * w,  # that response does not name the host's workload
-    }
-    assert held_ns == 3_585 * S
-    rows = rows_of(out)
-    assert sum(row.tokens for row in rows if isinstance(row, TokenRow)) == 35_850
-    facts = {row.workload: (row.kind, dict(row.labels)) for row in rows if isinstance(row, WorkloadFacts)}
-    assert facts["ml/train-0.0123abcd"] == ("pod", {"namespace": "ml", "pod": "train-0", "team": "red"})
-    assert facts["GPU-w"] == ("import", {"from": "wattlens", "agent": "lab/n1"})
-    devices = {(row.uuid, row.sku, row.gain_ppm) for row in rows if isinstance(row, DeviceFacts)}
-    assert devices == {("GPU-w", H100, 40_000), ("host:lab-imported:n1", "host", 20_000)}
-    assert segment.read(segment.list_files(out)[0]).header.simulated is False
-    said = capsys.readouterr().err
-    assert "several series of one metrics endpoint" in said
-    assert "J of difference between totals and parts of a scrape" in said
 
 
 @pytest.mark.smoke
@@ -625,31 +440,3 @@ def test_slices_of_any_size_and_a_server_that_bounds_queries_give_the_same_cells
             cells[name] = sorted((r.cell_start_ns, r.energy_uj) for r in rows if isinstance(r, Cell))
     assert cells["1h"] == cells["6h"]
     assert sum(uj for _, uj in cells["1h"]) == between(board, T0, T0 + 12 * HOUR)
-
-
-def test_counters_that_get_more_labels_within_the_time_lose_nothing(url, tmp_path, capsys):
-    out = tmp_path / "out"
-    command = ["ledger", "import", "--prometheus", url, "--source", "wattlens", "--from", "2026-01-01", "--to", SIX]
-    assert main([*command, "--node", "n3", "--out", str(out)]) == 0
-    whole(out)
-    rows, used = rows_of(out), {}
-    for row in rows:
-        if isinstance(row, Cell):
-            key = (row.device, row.workload, row.state)
-            used[key] = used.get(key, 0) + row.energy_uj
-    # From the first page at 00:00:00 to the last at 01:59:45, over the change of labels at 01:00:00.
-    seconds, w, host, pod = 7_185, 10**6, "host:lab-imported:n3", "ml/train-0.0123abcd"
-    assert used == {
-        ("GPU-x", "", State.UNALLOCATED): seconds * 100 * w,
-        ("GPU-x", pod, State.ACTIVE): seconds * 200 * w,
-        (host, "", State.UNALLOCATED): seconds * 30 * w,
-        (host, "", State.UNKNOWN_OWNER): seconds * 10 * w,
-        (host, pod, State.ACTIVE): seconds * 60 * w,
-    }
-    assert sum(row.gpu_ns for row in rows if isinstance(row, Cell)) == seconds * S // 2
-    assert sum(row.steps for row in rows if isinstance(row, StepRow)) == 2 * seconds
-    # the gaps that the agent reported, and no others
-    assert sum(row.bound_uj for row in rows if isinstance(row, GapRow)) == seconds * w
-    devices = {(row.uuid, row.gain_ppm) for row in rows if isinstance(row, DeviceFacts)}
-    assert devices == {("GPU-x", 40_000), (host, 20_000)}
-    assert "do not agree" not in capsys.readouterr().err

@@ -14,12 +14,13 @@ from energy_agent.ledger.history_import.samples import ExporterBounds, ExporterR
 from energy_agent.ledger.history_import.segments import mark
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import PPM, DeviceFacts
-from wattlens.history_import.request import ImportRequest, NodeHistory, identity, node_name
+from wattlens.history_import.request import ORIGIN, ImportRequest, identity, node_name
 from wattlens.prometheus.history import PrometheusHistory, number, selector
 
 AGE_NS = 30 * NS_PER_S
 """dcgm-exporter queries DCGM every 30 s by default."""
 CLUSTER = "imported"
+METRICS = (dcgm.ENERGY, dcgm.POWER)
 _DAY_NS = 86_400 * NS_PER_S
 _HEADROOM = (6, 5)  # transients pass the limit by a fifth, as the agent takes it
 Matchers = dict[str, str]
@@ -27,8 +28,6 @@ Matchers = dict[str, str]
 
 class DcgmFleet:
     """Nodes by the first of the labels that names one."""
-
-    METRICS = (dcgm.ENERGY, dcgm.POWER)
 
     def __init__(self, request: ImportRequest, history: PrometheusHistory) -> None:
         self._request, self._history = request, history
@@ -42,7 +41,7 @@ class DcgmFleet:
             if any(self._request.match.get(earlier) for earlier in labels[:place]):
                 break  # every series has that one
             above: Matchers = dict(self._request.match) | dict.fromkeys(labels[:place], "")
-            for name in (dcgm.ENERGY, dcgm.POWER):
+            for name in METRICS:
                 for value in filter(None, self._history.label_values(label, selector(name, above), *reach)):
                     mine = self._selectors.setdefault(node_name(value), [])
                     if above | {label: value} not in mine:
@@ -57,7 +56,7 @@ class DcgmFleet:
                 )
         return sorted(self._selectors)
 
-    def open(self, node: str) -> NodeHistory:
+    def open(self, node: str) -> "DcgmNode":
         """One node."""
         return DcgmNode(self._request, self._history, node, self._selectors[node])
 
@@ -79,7 +78,7 @@ class DcgmNode:
     _overlaps: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.identity = identity("dcgm", self.request.cluster or CLUSTER, self.node)
+        self.identity = identity(self.request.cluster or CLUSTER, self.node)
         self._counted = self._boards(dcgm.ENERGY)
         self._power_alone = self._boards(dcgm.POWER) - self._counted
         self._limits = self._told_limits()
@@ -178,7 +177,7 @@ class DcgmNode:
                 self._named.add(device)
                 sku = self._models.get(device, "unknown")
                 devices.append(DeviceFacts(device, sku, self.request.gain_ppm / PPM, since_ns))
-                facts.append(mark(device, since_ns, "dcgm", counter=dcgm.ENERGY if device in self._counted else dcgm.POWER))
+                facts.append(mark(device, since_ns, ORIGIN, counter=dcgm.ENERGY if device in self._counted else dcgm.POWER))
         for workload in {e.workload for e in entries if e.workload} - self._named:
             self._named.add(workload)
             facts.append(dcgm.facts_of(workload, since_ns))

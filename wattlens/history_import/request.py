@@ -1,16 +1,17 @@
-"""The request of an import, and the interface of an exporter's history."""
+"""The request of an import."""
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final
 
 import wattlens
 from energy_agent.core.energy import Identity
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.history_import.segments import MARK
-from energy_agent.ledger.journal.book import Batch
+
+ORIGIN: Final = "dcgm"
+"""Exporter whose series are imported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,6 @@ class ImportRequest:
     """The import request.
 
     Args:
-        origin: wattlens or dcgm.
         start_ns, end_ns: UTC ns, edges of cells.
         now_ns: the import requests no data after this time.
         cluster: cluster of the segments; None: a name that no agent's segments have.
@@ -32,7 +32,6 @@ class ImportRequest:
         age_ns: maximum age of a reading when it is scraped; None: the exporter's default.
     """
 
-    origin: str
     start_ns: int
     end_ns: int
     now_ns: int
@@ -57,39 +56,11 @@ class ImportRequest:
         return [(at, min(at + self.slice_ns, last)) for at in range(first, last, self.slice_ns)]
 
 
-class NodeHistory(Protocol):
-    """One node's past."""
-
-    identity: Identity
-    seen: Counter[str]
-    """What was met and how often, for people."""
-
-    def slice(self, start_ns: int, end_ns: int) -> Batch:
-        """Return the entries to record for a slice; slices come in order of time."""
-        ...
-
-    def end(self) -> Batch:
-        """What the last slice left open."""
-        ...
-
-
-class ExporterFleet(Protocol):
-    """All nodes that a Prometheus has of one kind of exporter."""
-
-    def nodes(self) -> list[str]:
-        """Their names, sorted."""
-        ...
-
-    def open(self, node: str) -> NodeHistory:
-        """One of them."""
-        ...
-
-
 def node_name(text: str) -> str:
     """A node's name as segments have it; of an instance without its port."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", re.sub(r":\d{1,5}$", "", text)).strip("-.")[:63] or "node"
 
 
-def identity(origin: str, cluster: str, node: str, *, simulated: bool = False) -> Identity:
+def identity(cluster: str, node: str) -> Identity:
     """Who wrote imported segments."""
-    return Identity(cluster, node, MARK + origin, wattlens.__version__, simulated)
+    return Identity(cluster, node, MARK + ORIGIN, wattlens.__version__, simulated=False)

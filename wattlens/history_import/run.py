@@ -10,9 +10,8 @@ from energy_agent.core.errors import WattlensError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.history_import.segments import NodeTarget, SegmentContents, SegmentFolder
 from energy_agent.ledger.segments.segment import Signer
-from wattlens.history_import.dcgm import DcgmFleet
-from wattlens.history_import.request import ExporterFleet, ImportRequest, NodeHistory
-from wattlens.history_import.wattlens import WattlensFleet
+from wattlens.history_import.dcgm import METRICS, DcgmFleet, DcgmNode
+from wattlens.history_import.request import ORIGIN, ImportRequest
 from wattlens.prometheus.history import PrometheusHistory, selector
 
 _DAY_NS: Final = 86_400 * NS_PER_S
@@ -44,7 +43,7 @@ def run(
         UsageError: nothing of that name or time, or the folder has some of it already.
         WattlensError: the service gave no answer that can be used; nothing was written.
     """
-    fleet = _fleet(request, history)
+    fleet = DcgmFleet(request, history)
     nodes = fleet.nodes()
     names = [name for name in nodes if not request.nodes or name in request.nodes]
     missing = sorted(set(request.nodes) - set(nodes))
@@ -52,8 +51,7 @@ def run(
         known = ", ".join(nodes[:5]) + (", ..." if len(nodes) > 5 else "")
         what = f"node not found: {', '.join(missing)}" if missing else "no series"
         raise WattlensError(
-            f"{history.access.url}: {what} ({request.origin} series of this period)"
-            + (f"; nodes found: {known}" if known else "")
+            f"{history.access.url}: {what} ({ORIGIN} series of this period)" + (f"; nodes found: {known}" if known else "")
         )
     target = SegmentFolder(output, request.start_ns, request.end_ns, dry=dry, signer=signer)
     result = ImportResult()
@@ -66,9 +64,7 @@ def run(
                 result.nodes.append(chain.written)
             result.notes += [f"{name}: {count} {what}" for what, count in sorted(node.seen.items()) if count]
         if not result.nodes:
-            raise WattlensError(
-                f"{history.access.url}: expected two or more samples of {request.origin} in this period, found fewer"
-            )
+            raise WattlensError(f"{history.access.url}: expected two or more samples of {ORIGIN} in this period, found fewer")
         target.publish()
     finally:
         target.discard()
@@ -81,7 +77,7 @@ def _tell(progress: Progress | None, what: str, done: int, total: int) -> None:
         progress(what, done, total)
 
 
-def _node(request: ImportRequest, node: NodeHistory, chain: NodeTarget, progress: Callable[[int, int], None]) -> None:
+def _node(request: ImportRequest, node: DcgmNode, chain: NodeTarget, progress: Callable[[int, int], None]) -> None:
     windows = request.windows()
     sealed_ns = request.start_ns
     for number, (start_ns, end_ns) in enumerate(windows):
@@ -95,14 +91,14 @@ def _node(request: ImportRequest, node: NodeHistory, chain: NodeTarget, progress
     chain.seal(None)
 
 
-def first_day_ns(origin: str, history: PrometheusHistory, match: Mapping[str, str], end_ns: int) -> int:
+def first_day_ns(history: PrometheusHistory, match: Mapping[str, str], end_ns: int) -> int:
     """UTC ns of the first day of which the service has series: exact to a day, or to the service's block of data.
 
     Raises:
         UsageError: a label that cannot be one.
         WattlensError: the service has no series of that kind before `end_ns`, or its answer cannot be used.
     """
-    select = selector("", match, "|".join(_fleet_type(origin).METRICS))
+    select = selector("", match, "|".join(METRICS))
     last = -(-end_ns // _DAY_NS)
     without = oldest = last - _OLDEST_DAYS  # from the oldest day up to this one there are no series
 
@@ -110,16 +106,8 @@ def first_day_ns(origin: str, history: PrometheusHistory, match: Mapping[str, st
         return bool(history.label_values("__name__", select, oldest * _DAY_NS, min(day * _DAY_NS, end_ns)))
 
     if not has_series(last):
-        raise WattlensError(f"{history.access.url}: no series of {origin} found")
+        raise WattlensError(f"{history.access.url}: no series of {ORIGIN} found")
     while last - without > 1:
         middle = (without + last) // 2
         without, last = (without, middle) if has_series(middle) else (middle, last)
     return without * _DAY_NS
-
-
-def _fleet(request: ImportRequest, history: PrometheusHistory) -> ExporterFleet:
-    return _fleet_type(request.origin)(request, history)
-
-
-def _fleet_type(origin: str) -> type[DcgmFleet | WattlensFleet]:
-    return DcgmFleet if origin == "dcgm" else WattlensFleet

@@ -17,7 +17,7 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger import chain
 from energy_agent.ledger.journal.book import Batch, Book
 from energy_agent.ledger.journal.sealing import take
-from energy_agent.ledger.rows.kinds import CELL_NS, Cell, GapRow, Row, StepRow, TokenRow
+from energy_agent.ledger.rows.kinds import CELL_NS, Cell, GapRow, Row
 from energy_agent.ledger.rows.totals import Tally
 from energy_agent.ledger.segments import segment as segments
 from energy_agent.ledger.segments.files import RealFiles
@@ -51,8 +51,6 @@ class SegmentContents:
     by_state: dict[State, int] = field(default_factory=dict)
     gap_bound_uj: int = 0
     unbounded_gaps: int = 0
-    tokens: int = 0
-    steps: int = 0
     from_ns: int | None = None
     to_ns: int = 0
 
@@ -74,10 +72,6 @@ class SegmentContents:
             elif isinstance(row, GapRow):
                 self.gap_bound_uj += row.bound_uj
                 self.unbounded_gaps += row.reason.startswith("no bound known")
-            elif isinstance(row, TokenRow):
-                self.tokens += row.tokens
-            elif isinstance(row, StepRow):
-                self.steps += row.steps
 
 
 class SegmentFolder:

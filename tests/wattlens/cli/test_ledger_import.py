@@ -26,7 +26,6 @@ BASE = {"--prometheus": "http://127.0.0.1:1", "--source": "dcgm", "--from": "202
         ({"--prometheus": "http://user:secret@far.example"}, "got 'http://...@far.example'"),
         ({"--user-file": "u", "--token-file": "t"}, "--token-file: cannot be combined with --user-file"),
         ({"--prometheus": "http://far.example", "--token-file": "t"}, "use https:// or --insecure"),
-        ({"--source": "wattlens", "--node-label": "node"}, "--node-label: expected together with --source dcgm"),
         ({"--signing-key": "no.pem"}, "--signing-key no.pem: no such file"),
         ({"--signing-key": "."}, "--signing-key .: is not a regular file"),
         ({"--match": "a-b=c"}, "'a-b' is not the name of a label"),

@@ -1,4 +1,4 @@
-"""`wattlens ledger import`: a ledger of lower quality from what a Prometheus kept of Wattlens or of dcgm-exporter."""
+"""`wattlens ledger import`: a ledger of lower quality from what a Prometheus kept of dcgm-exporter."""
 
 import argparse
 import json
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from wattlens.history_import.run import ImportResult
     from wattlens.prometheus.history import PrometheusHistory
 
-SUMMARY = "create segments from the Prometheus history of Wattlens or dcgm-exporter, at lower quality"
+SUMMARY = "create segments from the Prometheus history of dcgm-exporter, at lower quality"
 _QUARTER_S = 900
-_SOURCES = ("wattlens", "dcgm")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -34,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prometheus", required=True, metavar="URL", help="address of Prometheus or of a server with the same API"
     )
-    parser.add_argument("--source", choices=_SOURCES, required=True, help="exporter that wrote the series")
+    parser.add_argument("--source", choices=("dcgm",), required=True, help="exporter that wrote the series")
     add = parser.add_argument
     add(
         "--from",
@@ -52,12 +51,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the imported segments (default: %(default)s)",
     )
-    parser.add_argument("--cluster", metavar="NAME", help="cluster of the segments (default: imported, or CLUSTER-imported)")
+    parser.add_argument("--cluster", metavar="NAME", help="cluster of the segments (default: imported)")
     parser.add_argument("--node", action="append", default=[], metavar="NAME", help="import only this node; may be repeated")
     parser.add_argument(
         "--node-label",
         metavar="LABEL",
-        help="dcgm: label with the name of the node (default: Hostname, hostname, node, instance)",
+        help="label with the name of the node (default: Hostname, hostname, node, instance)",
     )
     parser.add_argument(
         "--match", action=Pairs, default={}, metavar="LABEL=VALUE", help="import only series with this label; may be repeated"
@@ -73,7 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--collect-interval",
         type=duration(),
         metavar="TIME",
-        help="maximum age of a reading when it is scraped (default 30s for dcgm, 2.5s for wattlens)",
+        help="maximum age of a reading when it is scraped (default 30s)",
     )
     parser.add_argument(
         "--gain-uncertainty",
@@ -155,9 +154,8 @@ def _request(arguments: argparse.Namespace, history: "PrometheusHistory") -> "Im
     if arguments.cluster is not None and not _NAME.fullmatch(arguments.cluster):
         raise UsageError(f"--cluster: expected a name of letters, digits, '.', '_' and '-', got {arguments.cluster[:80]!r}")
     power_mw = None if arguments.max_power_w is None else int(arguments.max_power_w * 1_000)
-    start_ns = first_day_ns(arguments.source, history, match, end_s * NS_PER_S) if start_s is None else start_s * NS_PER_S
+    start_ns = first_day_ns(history, match, end_s * NS_PER_S) if start_s is None else start_s * NS_PER_S
     return ImportRequest(
-        arguments.source,
         start_ns,
         end_s * NS_PER_S,
         now_s * NS_PER_S,
@@ -187,6 +185,8 @@ def _percent(part_uj: int, whole_uj: int) -> str:
 
 
 def _json(request: "ImportRequest", result: "ImportResult", arguments: argparse.Namespace) -> dict[str, Any]:
+    from wattlens.history_import.request import ORIGIN
+
     nodes = [
         asdict(node)
         | {
@@ -199,7 +199,7 @@ def _json(request: "ImportRequest", result: "ImportResult", arguments: argparse.
         for node in result.nodes
     ]
     return {
-        "from": request.origin,
+        "from": ORIGIN,
         "start_ns": request.start_ns,
         "end_ns": request.end_ns,
         "written": not arguments.dry_run,
