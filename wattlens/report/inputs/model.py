@@ -22,14 +22,13 @@ from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.config.site import DeclaredPue, SiteIdentity
 from energy_agent.site.grid.sources.csv_file import IntensityCsvConfig
 from reports.inputs.contracts import Contract
-from reports.inputs.currency import Currency
 from reports.inputs.invoices import ElectricityInvoice, RegisterReading
+from reports.inputs.records import EmbodiedDeclaration, GpuHourPrice, ModelName, TeamRule, Text
 from reports.inputs.supplier import SupplierRateConfig
 from reports.inputs.tariffs import Tariff
 from reports.inputs.water import WaterRecord
 
 DELIVERIES_MAX: Final = 200_000
-_Text = Annotated[str, Field(max_length=200)]
 _CONTRACT_SOUND: Final[Any] = Contract._sound  # a plain method once pydantic has taken it up
 
 
@@ -56,7 +55,7 @@ def _names(value: Any) -> Any:
     return [name for part in value.split(";") if (name := part.strip())] if isinstance(value, str) else value
 
 
-Names = Annotated[tuple[_Text, ...], BeforeValidator(_names), Field(max_length=1_000)]
+Names = Annotated[tuple[Text, ...], BeforeValidator(_names), Field(max_length=1_000)]
 
 
 class Delivery(Section):
@@ -231,71 +230,6 @@ class NodeHardware(Section):
         return self
 
 
-class Team(Section):
-    """Labels of a team's workloads. The first matching rule that assigns a team or project applies."""
-
-    match: dict[str, _Text] = Field(
-        min_length=1, max_length=16, description="label -> glob; all must match; `kind` and `workload` count as labels"
-    )
-    team: str = Field("", max_length=200, description="team to which these workloads are assigned")
-    project: str = Field("", max_length=200, description="project to which they are assigned")
-    price_class: str = Field("", max_length=63, description="price class, such as spot; the first rule with a class applies")
-
-    @model_validator(mode="after")
-    def _tells(self) -> Self:
-        if not (self.team or self.project or self.price_class):
-            raise ValueError("expected a team, a project or a price_class")
-        return self
-
-
-class ClassPrice(Section):
-    """What a GPU hour of a price class is charged."""
-
-    price_class: str = Field("", max_length=63, description="price class, such as spot or priority; empty: all other workloads")
-    currency: Currency = Field("", description="ISO 4217, such as EUR")
-    per_gpu_hour: float | None = Field(None, ge=0, le=1e6, description="price per GPU hour")
-    electricity_share_percent: float | None = Field(
-        None, ge=0, le=1000, description="share of the electricity cost that is charged in addition"
-    )
-
-    @model_validator(mode="after")
-    def _tells(self) -> Self:
-        what = f"price class {self.price_class!r}"
-        if self.per_gpu_hour is None and self.electricity_share_percent is None:
-            raise ValueError(f"{what}: expected per_gpu_hour or electricity_share_percent")
-        if self.per_gpu_hour is not None and not self.currency:
-            raise ValueError(f"{what} needs a currency")
-        return self
-
-
-class GpuEmissions(Section):
-    """Embodied emissions of a GPU model. It overrides the figures that come with Wattlens."""
-
-    sku: str = Field(min_length=1, max_length=200, description="glob over GPU models, such as *H100*; case is ignored")
-    low_kg: float = Field(ge=0, le=1e6, description="kg of CO2e per GPU, the lowest estimate")
-    high_kg: float = Field(
-        ge=0, le=1e6, description="kg of CO2e per GPU, the highest estimate; equal if the source has one figure"
-    )
-    life_years: float = Field(gt=0, le=50, description="years of use over which it is distributed")
-    boundary: str = Field(min_length=1, max_length=200, description="boundary of the figure: cradle to gate, GPU board only")
-    source: str = Field(min_length=1, max_length=400, description="source of the figure")
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.high_kg < self.low_kg:
-            raise ValueError(f"high_kg: expected at least low_kg ({self.low_kg:g}), got {self.high_kg:g}")
-        return self
-
-
-class ModelFacts(Section):
-    """How a model is called in print."""
-
-    model: str = Field(min_length=1, max_length=300, description="name in the ledger, as reported by the inference server")
-    display: str = Field("", max_length=200, description="name in the report; empty: as in the ledger")
-    precision: str = Field("", max_length=63, description="precision, such as fp8")
-    parameters_billion: float | None = Field(None, gt=0, le=1e6, description="number of parameters in billions: 70.6")
-
-
 def _consolidation(value: Any) -> Any:
     """An approach that counts each site as a whole: no input has a share of one."""
     if value == "equity share":
@@ -385,10 +319,10 @@ class OrgFile(Section):
     )
     sites: tuple[OrgSite, ...] = Field((), max_length=1_000)
     hosts: tuple[NodeHardware, ...] = Field((), max_length=10_000)
-    teams: tuple[Team, ...] = Field((), max_length=10_000)
-    prices: tuple[ClassPrice, ...] = Field((), max_length=1_000)
-    embodied: tuple[GpuEmissions, ...] = Field((), max_length=1_000)
-    models: tuple[ModelFacts, ...] = Field((), max_length=10_000)
+    teams: tuple[TeamRule, ...] = Field((), max_length=10_000)
+    prices: tuple[GpuHourPrice, ...] = Field((), max_length=1_000)
+    embodied: tuple[EmbodiedDeclaration, ...] = Field((), max_length=1_000)
+    models: tuple[ModelName, ...] = Field((), max_length=10_000)
     reported: tuple[PeriodTotals, ...] = Field((), max_length=400)
 
     @model_validator(mode="after")

@@ -14,14 +14,10 @@ from energy_agent.factors import bounded_file
 from energy_agent.factors.sets import shipped, subregion_advice
 from energy_agent.runtime.files import yaml_file
 from reports.inputs import (
-    EmbodiedDeclaration,
-    GpuHourPrice,
     HostHardware,
-    ModelName,
     Organisation,
     SiteInputs,
     SoftwareEstimate,
-    TeamRule,
 )
 from reports.inputs.beneficiaries import Beneficiaries
 from reports.inputs.serials import Retirement, refuse_double_use
@@ -31,7 +27,7 @@ from wattlens.report.inputs.codecarbon_tables import CodeCarbonTables
 from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.grid import GridPeriod
 from wattlens.report.inputs.inventory import Line, csv_lines, expected
-from wattlens.report.inputs.model import ClassPrice, GpuEmissions, ModelFacts, NodeHardware, OrgFile
+from wattlens.report.inputs.model import NodeHardware, OrgFile
 from wattlens.report.inputs.site import site_inputs
 from wattlens.report.inputs.text import limited
 from wattlens.report.inputs.workbook.rows import ParsedInputs, also_at, read_workbook
@@ -84,10 +80,10 @@ def load_organisation(
         Fraction(exact(document.least_coverage_percent)) / 100,
         sites,
         expected(_inventory(inputs, files, path), list(sites)),
-        tuple(TeamRule(dict(rule.match), rule.team, rule.project, rule.price_class) for rule in document.teams),
-        tuple(map(_price, document.prices)),
-        tuple(map(_embodied, document.embodied)),
-        {each.model: _model_name(each) for each in document.models},
+        document.teams,
+        document.prices,
+        document.embodied,
+        {each.model: each for each in document.models},
         files.read_so_far,
         ReportStatement(
             about.prepared_by,
@@ -226,18 +222,3 @@ def _sites(
 def exact(value: float) -> Decimal:
     """Return a number exactly as it is written in a file."""
     return Decimal(repr(value))
-
-
-def _price(row: ClassPrice) -> GpuHourPrice:
-    per_hour = None if row.per_gpu_hour is None else exact(row.per_gpu_hour)
-    share = None if row.electricity_share_percent is None else exact(row.electricity_share_percent) / 100
-    return GpuHourPrice(row.price_class, row.currency, per_hour, share)
-
-
-def _embodied(row: GpuEmissions) -> EmbodiedDeclaration:
-    return EmbodiedDeclaration(row.sku, exact(row.low_kg), exact(row.high_kg), exact(row.life_years), row.boundary, row.source)
-
-
-def _model_name(row: ModelFacts) -> ModelName:
-    parameters = None if row.parameters_billion is None else int(exact(row.parameters_billion) * 10**9)
-    return ModelName(row.display or row.model, row.precision, parameters)
