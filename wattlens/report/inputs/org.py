@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
@@ -77,7 +76,7 @@ def load_organisation(
     return Organisation(
         about.name,
         about.contact,
-        Fraction(exact(document.least_coverage_percent)) / 100,
+        Fraction(document.least_coverage_percent) / 100,
         sites,
         expected(_inventory(inputs, files, path), list(sites)),
         document.teams,
@@ -96,7 +95,7 @@ def load_organisation(
         stated.of_organisation(document.prices, document.embodied, document.hosts, about),
         estimates=estimates,
         hosts=_hosts(inputs, path, tables),
-        variance=Fraction(exact(document.variance_percent)) / 100,
+        variance=Fraction(document.variance_percent) / 100,
         warnings=tuple(own),
     )
 
@@ -184,10 +183,10 @@ def _hosts(inputs: ParsedInputs, path: Path, tables: CodeCarbonTables) -> tuple[
 
 
 def _host(row: NodeHardware, tables: CodeCarbonTables) -> HostHardware:
-    name, tdp_w = (row.cpu, exact(row.cpu_tdp_w)) if row.cpu_tdp_w is not None else tables.tdp(row.cpu)
-    cpu, ram = tables.cpu_power(tdp_w, row.sockets, name), tables.ram_power(exact(row.ram_gb))
+    name, tdp_w = (row.cpu, row.cpu_tdp_w) if row.cpu_tdp_w is not None else tables.tdp(row.cpu)
+    cpu, ram = tables.cpu_power(tdp_w, row.sockets, name), tables.ram_power(row.ram_gb)
     tdp = f"TDP {tdp_w.normalize():f} W" + (", cpu_tdp_w" if row.cpu_tdp_w is not None else "")
-    parts = (f"{row.sockets} \u00d7 {f'{name} ({tdp})' if name else tdp}", cpu), (f"{exact(row.ram_gb).normalize():f} GB", ram)
+    parts = (f"{row.sockets} \u00d7 {f'{name} ({tdp})' if name else tdp}", cpu), (f"{row.ram_gb.normalize():f} GB", ram)
     texts = (f"{part}: {power.w:f} W [{power.low_w:f}, {power.high_w:f}]" for part, power in parts)
     basis = f"{'; '.join(texts)}; CodeCarbon {tables.version()}"
     return HostHardware(row.node, row.cluster, cpu, ram, basis)
@@ -217,8 +216,3 @@ def _sites(
     if faults:
         raise UsageError("\n".join(shorten([f"{path}: {text}{also_at(text, inputs.cells)}" for text in faults])))
     return sites
-
-
-def exact(value: float) -> Decimal:
-    """Return a number exactly as it is written in a file."""
-    return Decimal(repr(value))

@@ -74,9 +74,8 @@ def reported_period(row: PeriodTotals) -> ReportedPeriod:
     """Earlier totals in the units of the figures."""
     totals = []
     for key, figure, unit in _TOTALS:
-        given = getattr(row, key)
-        if given is not None:
-            value = Decimal(repr(given))
+        value = getattr(row, key)
+        if value is not None:
             exponent = value.as_tuple().exponent
             assert isinstance(exponent, int)
             totals.append((figure, value * unit, Decimal(5).scaleb(exponent - 1) * unit))
