@@ -20,6 +20,7 @@ from energy_agent.factors.series import About
 from energy_agent.ledger.fleet.sites import DeviceLocation, Sites
 from reports.inputs.invoices import InvoicedEnergy, with_readings
 from reports.inputs.matching import Lot
+from reports.inputs.records import EmbodiedDeclaration, GpuHourPrice, ModelName, TeamRule
 from reports.inputs.supplier import SupplierRate
 from reports.inputs.tariffs import Tariff
 from reports.inputs.water import WaterRecord
@@ -106,66 +107,6 @@ class SiteInputs:
 
 
 @dataclass(frozen=True, slots=True)
-class TeamRule:
-    """A rule that assigns workloads to a team, by their labels.
-
-    Args:
-        match: label -> glob, of which all must match; `kind` and `workload` count as labels. A label that a workload does not
-            have matches nothing.
-        team: "" if the rule assigns none.
-        project: "" if the rule assigns none.
-        price_class: "" if the rule assigns none.
-    """
-
-    match: Mapping[str, str]
-    team: str = ""
-    project: str = ""
-    price_class: str = ""
-
-    def holds(self, labels: Mapping[str, str]) -> bool:
-        """Whether it is about a workload with these labels."""
-        return all(label in labels and fnmatchcase(labels[label], glob) for label, glob in self.match.items())
-
-
-@dataclass(frozen=True, slots=True)
-class GpuHourPrice:
-    """The price of a GPU hour in a price class such as spot or priority.
-
-    Args:
-        price_class: "": of every workload that has no class of its own, or one that has no price.
-        currency: ISO 4217; "" where nothing is charged per hour.
-        per_gpu_hour: None: nothing is charged per hour.
-        electricity_share: the share of its electricity's cost that it is charged; None: none of it.
-    """
-
-    price_class: str
-    currency: str
-    per_gpu_hour: Decimal | None
-    electricity_share: Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
-class EmbodiedDeclaration:
-    """Embodied emissions of one GPU model, as declared by the user.
-
-    Args:
-        sku: glob over the names of boards, letters of either case alike.
-        low_kg: CO2e.
-        high_kg: CO2e; the same as `low_kg` where the source gives one figure.
-        life_years: over which it is spread.
-        boundary: what is counted, such as `cradle to gate, board alone`.
-        source: where it stands.
-    """
-
-    sku: str
-    low_kg: Decimal
-    high_kg: Decimal
-    life_years: Decimal
-    boundary: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
 class ExpectedDevice:
     """A device expected at a site over [start_ns, end_ns), UTC ns: the basis of coverage.
 
@@ -182,15 +123,6 @@ class ExpectedDevice:
     site: str
     start_ns: int
     end_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class ModelName:
-    """The printed name of a model; unknown fields are "" or None."""
-
-    display: str
-    precision: str = ""
-    parameters: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from energy_agent.config.formats import EntryName
-from energy_agent.config.section import Day, PlantDay, Section
+from energy_agent.config.section import Day, Exact, PlantDay, Section
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from energy_agent.factors import bounded_file
@@ -44,7 +44,7 @@ class Contract(Section):
     technology: Technology = Field(
         description="generation technology; wind, solar, hydro, geothermal, biomass and ocean are renewable"
     )
-    g_per_kwh: float | None = Field(
+    g_per_kwh: Exact | None = Field(
         None,
         ge=0,
         le=10_000,
@@ -57,7 +57,7 @@ class Contract(Section):
     g_boundary: Literal["direct", "life-cycle"] = Field(
         "direct", description="emissions that the figure includes; the contract covers nothing if grid.boundary differs"
     )
-    biogenic_g_per_kwh: float | None = Field(
+    biogenic_g_per_kwh: Exact | None = Field(
         None,
         ge=0,
         le=10_000,
@@ -66,7 +66,7 @@ class Contract(Section):
     biogenic_source: str = Field("", max_length=200, description="source of biogenic_g_per_kwh, only with it")
     start: Day | None = Field(None, description="first day of the period, in the site's time zone (with volume_kwh)")
     end: Day | None = Field(None, description="last day of the period, inclusive (with volume_kwh)")
-    volume_kwh: float | None = Field(None, gt=0, le=1e12, description="volume of the period")
+    volume_kwh: Exact | None = Field(None, gt=0, le=1e12, description="volume of the period")
     granularity: Literal["hour", "month", "year"] = Field(
         "year",
         description="period over which the volume is matched with consumption; hour: an equal share in each hour (UTC) of "
@@ -104,26 +104,18 @@ class Contract(Section):
 
     @field_validator("biogenic_source")
     @classmethod
-    def _is_of_a_figure(cls, source: str, info: ValidationInfo) -> str:
+    def _check_biogenic_source(cls, source: str, info: ValidationInfo) -> str:
         """A source without its figure would be ignored; here the error has the key or cell of the source."""
         if source and info.data.get("biogenic_g_per_kwh", source) is None:
             raise ValueError("biogenic_source requires biogenic_g_per_kwh; enter the figure or delete its source")
         return source
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def _check_terms(self) -> Self:
         what = f"contract {self.id!r}"
-        by_volume = (self.volume_kwh, self.start, self.end)
-        if (self.hourly_file is None) == (self.volume_kwh is None):
-            raise ValueError(f"{what}: expected either volume_kwh with start and end, or hourly_file")
-        if self.hourly_file is None and None in by_volume:
-            raise ValueError(f"{what}: volume_kwh requires start and end")
-        if self.hourly_file is not None and (self.start or self.end):
-            raise ValueError(
-                f"{what}: start and end are allowed only with volume_kwh; an hourly_file has the time of each hour"
-            )
-        self._factor(what)
-        self._biogenic(what)
+        self._check_volume(what)
+        self._check_factor(what)
+        self._check_biogenic(what)
         if (self.retired is None) != (not self.retirement_id):
             raise ValueError(f"{what}: retired and retirement_id require each other")
         try:
@@ -131,7 +123,7 @@ class Contract(Section):
         except ValueError as error:
             raise ValueError(f"{what}: serials: {error}") from None
         if self.start and self.end:
-            self._period(what, self.start, self.end)
+            self._check_period(what, self.start, self.end)
         return self
 
     @property
@@ -152,7 +144,17 @@ class Contract(Section):
         """Whether its deliveries have time stamps."""
         return self.hourly_file is not None
 
-    def _factor(self, what: str) -> None:
+    def _check_volume(self, what: str) -> None:
+        if self.is_timed == (self.volume_kwh is not None):
+            raise ValueError(f"{what}: expected either volume_kwh with start and end, or hourly_file")
+        if not self.is_timed and None in (self.start, self.end):
+            raise ValueError(f"{what}: volume_kwh requires start and end")
+        if self.is_timed and (self.start or self.end):
+            raise ValueError(
+                f"{what}: start and end are allowed only with volume_kwh; an hourly_file has the time of each hour"
+            )
+
+    def _check_factor(self, what: str) -> None:
         grams, life_cycle = self.g_per_kwh, self.g_boundary == "life-cycle"
         if grams is None:
             if life_cycle:
@@ -162,9 +164,9 @@ class Contract(Section):
             over = " over its life cycle" if life_cycle else ""
             raise ValueError(f"{what}: {self.technology} electricity has more than 0 g/kWh{over}; set its emission factor")
         if (grams or not self.technology.burns_nothing) and not self.g_source:
-            raise ValueError(f"{what}: g_source is missing: state the source of {grams:g} g/kWh")
+            raise ValueError(f"{what}: g_source is missing: state the source of {float(grams):g} g/kWh")
 
-    def _biogenic(self, what: str) -> None:
+    def _check_biogenic(self, what: str) -> None:
         grams = self.biogenic_g_per_kwh
         if grams is None:
             return
@@ -173,9 +175,9 @@ class Contract(Section):
         if not grams and self.technology is Technology.BIOMASS:
             raise ValueError(f"{what}: biomass electricity has more than 0 g/kWh of biogenic CO2; set biogenic_g_per_kwh")
         if not self.biogenic_source:
-            raise ValueError(f"{what}: biogenic_source is missing: state the source of {grams:g} g/kWh")
+            raise ValueError(f"{what}: biogenic_source is missing: state the source of {float(grams):g} g/kWh")
 
-    def _period(self, what: str, start: date, end: date) -> None:
+    def _check_period(self, what: str, start: date, end: date) -> None:
         if end < start:
             raise ValueError(f"{what} ends on {end}, before it begins on {start}")
         if self.commissioned and start < self.commissioned:
@@ -184,10 +186,6 @@ class Contract(Section):
             raise ValueError(f"{what} is matched by month and spans several months; split it into one contract per month")
         if self.granularity == "year" and start.year != end.year:
             raise ValueError(f"{what} is matched by year and spans several years; split it into one contract per year")
-
-    def same_zone(self, zone: str) -> bool:
-        """Whether it was made where the site draws its electricity."""
-        return self.zone == zone
 
     def lots(
         self, time_zone: ZoneInfo, as_of: date, boundary: EmissionBoundary, beneficiaries: Beneficiaries = ANYBODY
@@ -208,14 +206,12 @@ class Contract(Section):
             return []
         first = datetime.fromtimestamp(min(start for start, _, _ in delivered) // NS_PER_S, time_zone).date()
         objection = self.objection(first, as_of, boundary, beneficiaries)
-        grams = Decimal(repr(self.g_per_kwh or 0.0))
-        what = (self.id, self.kind, self.zone, self.technology, grams)
-        biogenic = None if self.biogenic_g_per_kwh is None else Decimal(repr(self.biogenic_g_per_kwh))
+        what = (self.id, self.kind, self.zone, self.technology, self.g_per_kwh or Decimal(0))
         volumes = [uj for *_, uj in delivered]
         count = sum(each.count for each in parse_serials(self.serials))
         proven = volumes if objection else matching.certified(volumes, count)
         return [
-            Lot(*what, *each, objection, self.is_timed, self.proof, biogenic, each[2] - uj)
+            Lot(*what, *each, objection, self.is_timed, self.proof, self.biogenic_g_per_kwh, each[2] - uj)
             for each, uj in zip(delivered, proven, strict=True)
         ]
 
@@ -262,7 +258,7 @@ class Contract(Section):
         assert self.end is not None
         assert self.volume_kwh is not None
         start_ns, end_ns = days_ns(self.start, self.end, time_zone)
-        uj = int(Decimal(repr(self.volume_kwh)) * UJ_PER_KWH)
+        uj = int(self.volume_kwh * UJ_PER_KWH)
         return list(matching.hourly_lots(uj, start_ns, end_ns)) if self.granularity == "hour" else [(start_ns, end_ns, uj)]
 
     def _hours(self, path: Path) -> dict[int, int]:

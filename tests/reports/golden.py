@@ -35,8 +35,9 @@ from energy_agent.factors.series import About, IntensityPoint, Piece
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from energy_agent.site.grid.store import GridStore
-from reports.inputs import EmbodiedDeclaration, ExpectedDevice, GpuHourPrice, ModelName, Organisation, SiteInputs
+from reports.inputs import ExpectedDevice, Organisation, SiteInputs
 from reports.inputs.matching import InstrumentKind, Lot, Technology
+from reports.inputs.records import EmbodiedDeclaration, GpuHourPrice, ModelName
 from reports.inputs.tariffs import HourlyPrice, Tariff
 from reports.inputs.water import WaterRecord
 from tests.reports import chains
@@ -190,6 +191,12 @@ def tariff(default: str, *prices: HourlyPrice) -> tuple[Tariff, ...]:
     return (Tariff(id="2026", currency="EUR", default_per_kwh=per_kwh, prices=prices, valid_from=valid, source="contract"),)
 
 
+PRICES = (
+    GpuHourPrice(price_class="spot", currency="EUR", per_gpu_hour=1),
+    GpuHourPrice(currency="EUR", per_gpu_hour=2, electricity_share_percent=50),
+)
+
+
 def organisation() -> Organisation:
     """Both sites, six boards of which one is dead, and what everything costs."""
     peak = HourlyPrice(times=["Mon-Fri 08:00-20:00"], per_kwh=Decimal("0.30"))
@@ -209,11 +216,13 @@ def organisation() -> Organisation:
     boards = [(name[:2], uuid) for name, uuid in GPU.items()] + [("a2", "GPU-dead")]
     stands = {node: site for site, nodes in ASKED_OF.items() for node in nodes}
     expected = [ExpectedDevice("lab", node, uuid, "H100", stands[node], 0, INT64_MAX) for node, uuid in boards]
+    emissions = EmbodiedDeclaration(
+        sku="*H100*", low_kg=100, high_kg=200, life_years=5, boundary="cradle to gate", source="a sheet"
+    )
     return Organisation(
         "Golden", least_coverage=Fraction(0), sites={"alfa": alfa, "beta": beta}, expected=tuple(expected),
-        prices=(GpuHourPrice("spot", "EUR", Decimal(1), None), GpuHourPrice("", "EUR", Decimal(2), Decimal("0.5"))),
-        embodied=(EmbodiedDeclaration("*H100*", Decimal(100), Decimal(200), Decimal(5), "cradle to gate", "a sheet"),),
-        model_names={"llama": ModelName("Llama")},
+        prices=PRICES, embodied=(emissions,),
+        model_names={"llama": ModelName(model="llama", display="Llama")},
     )  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """The team of a workload, the charge of its class, and an organisation without entries."""
 
-from decimal import Decimal
 from fractions import Fraction
 
 import pytest
@@ -8,23 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import UsageError
-from reports.inputs import (
-    EmbodiedDeclaration,
-    ExpectedDevice,
-    GpuHourPrice,
-    Organisation,
-    TeamRule,
-    embodied_of,
-    price_of,
-    team_of,
-)
+from reports.inputs import ExpectedDevice, Organisation, embodied_of, price_of, team_of
+from reports.inputs.records import EmbodiedDeclaration, GpuHourPrice, TeamRule
 
 WORD = st.text("abc", max_size=3)
 LABELS = st.dictionaries(st.sampled_from(["namespace", "team", "project", "class", "partition"]), WORD, max_size=5)
 GLOB = st.sampled_from(["*", "a*", "?", "b", ""])
-RULE = st.builds(
-    TeamRule, st.dictionaries(st.sampled_from(["namespace", "partition", "kind"]), GLOB, max_size=2), WORD, WORD, WORD
-)
+MATCH = st.dictionaries(st.sampled_from(["namespace", "partition", "kind"]), GLOB, max_size=2)
+RULE = st.builds(TeamRule.model_construct, match=MATCH, team=WORD, project=WORD, price_class=WORD)
 
 
 @pytest.mark.parametrize(
@@ -42,29 +32,29 @@ RULE = st.builds(
 )
 def test_whose_a_workload_is(labels, kind, workload, wanted):
     rules = (
-        TeamRule({"partition": "spot*"}, price_class="spot"),
-        TeamRule({"namespace": "nlp-*"}, "nlp", "search"),
-        TeamRule({"namespace": "nlp-*"}, "never", "reached"),
-        TeamRule({"kind": "process", "workload": "python*"}, "by-hand"),
-        TeamRule({"kind": "slurm", "account": "*"}, "other"),
+        TeamRule(match={"partition": "spot*"}, price_class="spot"),
+        TeamRule(match={"namespace": "nlp-*"}, team="nlp", project="search"),
+        TeamRule(match={"namespace": "nlp-*"}, team="never", project="reached"),
+        TeamRule(match={"kind": "process", "workload": "python*"}, team="by-hand"),
+        TeamRule(match={"kind": "slurm", "account": "*"}, team="other"),
     )
     assert team_of(labels, kind, workload, rules) == wanted
 
 
 def test_a_label_that_is_not_there_matches_nothing():
-    assert team_of({}, "pod", "w", [TeamRule({"owner": "*"}, "somebody")]) == ("", "", "")
-    assert team_of({"owner": ""}, "pod", "w", [TeamRule({"owner": "*"}, "somebody")]) == ("somebody", "", "")
+    assert team_of({}, "pod", "w", [TeamRule(match={"owner": "*"}, team="somebody")]) == ("", "", "")
+    assert team_of({"owner": ""}, "pod", "w", [TeamRule(match={"owner": "*"}, team="somebody")]) == ("somebody", "", "")
 
 
 def test_all_labels_of_a_rule_have_to_match():
-    rule = TeamRule({"namespace": "nlp-*", "kind": "slurm"}, "search")
+    rule = TeamRule(match={"namespace": "nlp-*", "kind": "slurm"}, team="search")
     assert team_of({"namespace": "nlp-1"}, "slurm", "w", [rule])[0] == "search"
     assert team_of({"namespace": "nlp-1"}, "pod", "w", [rule])[0] == ""
     assert team_of({"namespace": "web"}, "slurm", "w", [rule])[0] == ""
 
 
 def test_a_label_called_kind_does_not_stand_in_for_the_kind():
-    assert team_of({"kind": "slurm"}, "pod", "w", [TeamRule({"kind": "slurm"}, "wrong")]) == ("", "", "")
+    assert team_of({"kind": "slurm"}, "pod", "w", [TeamRule(match={"kind": "slurm"}, team="wrong")]) == ("", "", "")
 
 
 @given(LABELS, st.lists(RULE, max_size=5))
@@ -81,8 +71,8 @@ def test_team_and_project_never_come_from_two_rules(labels, rules):
 
 
 def test_the_price_of_a_class():
-    spot = GpuHourPrice("spot", "EUR", Decimal("0.40"), None)
-    rest = GpuHourPrice("", "EUR", Decimal("1.20"), Decimal(1))
+    spot = GpuHourPrice(price_class="spot", currency="EUR", per_gpu_hour=0.40)
+    rest = GpuHourPrice(currency="EUR", per_gpu_hour=1.20, electricity_share_percent=100)
     assert price_of("spot", (rest, spot)) is spot
     assert price_of("gold", (rest, spot)) is rest
     assert price_of("", (rest, spot)) is rest
@@ -91,8 +81,8 @@ def test_the_price_of_a_class():
 
 def test_embodied_by_the_board_s_name():
     rows = [
-        EmbodiedDeclaration("*H100*SXM*", Decimal(164), Decimal(575), Decimal(5), "board", "a"),
-        EmbodiedDeclaration("*h100*", Decimal(1), Decimal(2), Decimal(5), "board", "b"),
+        EmbodiedDeclaration(sku="*H100*SXM*", low_kg=164, high_kg=575, life_years=5, boundary="board", source="a"),
+        EmbodiedDeclaration(sku="*h100*", low_kg=1, high_kg=2, life_years=5, boundary="board", source="b"),
     ]
     found = [embodied_of(sku, rows) for sku in ("NVIDIA H100 80GB SXM5", "nvidia h100 pcie", "NVIDIA A100")]
     assert [row and row.source for row in found] == ["a", "b", None]

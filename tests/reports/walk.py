@@ -21,7 +21,8 @@ from energy_agent.ledger.segments import segment
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.facts import Facts, build_facts
 from reports.figures.measures import all_figures
-from reports.inputs import ExpectedDevice, ModelName, Organisation, SiteInputs
+from reports.inputs import ExpectedDevice, Organisation, SiteInputs
+from reports.inputs.records import ModelName
 from reports.inputs.tariffs import HourlyPrice, Tariff
 from reports.period import PeriodRequest, from_quarter
 from tests.reports import chains
@@ -123,7 +124,7 @@ def whose(
 
 
 BASIS = Basis(EmissionBoundary.DIRECT, Accounting.LOCATION)
-MODELS = {"m2": ModelName("Model Two", "int4")}
+MODELS = {"m2": ModelName(model="m2", display="Model Two", precision="int4")}
 
 
 def organisation(random: Random, zone: str, pieces: dict[str, list[Piece]]) -> Organisation:

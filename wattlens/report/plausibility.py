@@ -87,7 +87,7 @@ def _unusual(record: BaseModel, at: Loc) -> Iterator[tuple[Loc, str]]:
                 yield from _unusual(each, place)
             elif key in USUAL and isinstance(each, int | float | Decimal) and each:
                 least, most, unit = USUAL[key]
-                if not least <= each <= most:
+                if not least <= float(each) <= most:
                     yield place, f"{float(each):g} is unusual; expected {least:g} to {most:g} {unit}"
 
 
@@ -158,12 +158,13 @@ def _powers(site: "OrgSite", at: Loc) -> Iterator[Oddity]:
         text = f"a mean power of {kw:,.3g} kW; the meter's other invoices have about {normal:,.3g} kW; check the unit"
         yield (*at, "invoices", number, "kwh"), _is_unlike(kw, normal), text
     total = sum(usual.values())
-    site_kw = total or site.it_power_kw or 0.0
+    it_kw = float(site.it_power_kw or 0)
+    site_kw = total or it_kw
     text = f"the site's invoices have a mean power of {total:,.3g} kW; check the unit"
-    yield (*at, "it_power_kw"), _is_unlike(site.it_power_kw or 0, total), text
+    yield (*at, "it_power_kw"), _is_unlike(it_kw, total), text
     for number, contract in enumerate(site.contracts):
         if contract.start and contract.end and contract.volume_kwh:
-            kw = contract.volume_kwh / (24 * ((contract.end - contract.start).days + 1))
+            kw = float(contract.volume_kwh) / (24 * ((contract.end - contract.start).days + 1))
             text = f"a mean power of {kw:,.3g} kW; the site's is {site_kw:,.3g} kW; check the unit"
             yield (*at, "contracts", number, "volume_kwh"), site_kw and kw > site_kw * UNLIKE, text
     for number, row in enumerate(site.water):
@@ -176,7 +177,7 @@ def _reported(document: "OrgFile") -> Iterator[Oddity]:
     """Emissions of earlier periods per kWh."""
     for number, row in enumerate(document.reported):
         for key in ("co2e_location_t", "co2e_market_t"):
-            grams = (getattr(row, key) or 0) * 1000 / row.electricity_mwh if row.electricity_mwh else 0
+            grams = float((getattr(row, key) or 0) * 1000 / row.electricity_mwh) if row.electricity_mwh else 0.0
             text = f"{grams:g} g/kWh of its electricity is unusual; check that the unit is t"
             yield ("reported", number, key), grams and not G_PER_KWH[0] <= grams <= G_PER_KWH[1], text
 

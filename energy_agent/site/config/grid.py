@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, create_model, field_validator, model_validator
 
 from energy_agent.config.formats import EntryName
-from energy_agent.config.section import Section
+from energy_agent.config.section import Exact, Section
 from energy_agent.core import plugin
 from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gases
 
@@ -64,7 +64,7 @@ class GridBase(Section):
     factors: Path | None = Field(
         None, description="folder with your own factor files (AIB, IEA, a supplier); format: docs/factors.md"
     )
-    factor_uncertainty_percent: float | None = Field(
+    factor_uncertainty_percent: Exact | None = Field(
         None,
         ge=0,
         le=100,

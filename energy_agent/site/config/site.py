@@ -3,6 +3,7 @@
 The model is built on first use, since each kind of meter has its own section (`SPEC.config` in energy_agent/site/meters).
 """
 
+from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 from typing import Annotated, Any, Self, TypeVar
@@ -13,7 +14,7 @@ from pydantic import Field, create_model, field_validator, model_validator
 from energy_agent.config.agent import LedgerConfig, Web
 from energy_agent.config.formats import EntryName, Listen
 from energy_agent.config.otlp import Otlp
-from energy_agent.config.section import Section
+from energy_agent.config.section import Exact, Section
 from energy_agent.core import plugin
 from energy_agent.core.meters.facility import MeterFacts
 from energy_agent.site.building.tree import refuse_unsound
@@ -42,8 +43,8 @@ class SiteIdentity(Section):
 class DeclaredPue(Section):
     """A stated PUE for a site without meters. Figures based on it are called estimates."""
 
-    value: float | None = Field(None, ge=1, le=5, description="PUE stated by the operator; used only without meters")
-    uncertainty_percent: float = Field(10.0, gt=0, le=50, description="bound of its error")
+    value: Exact | None = Field(None, ge=1, le=5, description="PUE stated by the operator; used only without meters")
+    uncertainty_percent: Exact = Field(Decimal(10), gt=0, le=50, description="bound of its error")
     source: str = Field("", max_length=200, description="who states the PUE, and for which period")
 
     @property
@@ -51,7 +52,7 @@ class DeclaredPue(Section):
         """As PUEs are made of it; None: none is stated."""
         if self.value is None:
             return None
-        return PueValue(Fraction(str(self.value)), Fraction(str(self.uncertainty_percent)) / 100)
+        return PueValue(Fraction(self.value), Fraction(self.uncertainty_percent) / 100)
 
 
 class SiteWeb(Web):

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
 from reports.audit.edition import edition_of, read_edition
+from reports.inputs.records import TeamRule
 from tests.reports.audit import editions
 from tests.reports.audit.editions import document, figure_of, make_edition
-from wattlens.report.inputs.model import Team
 
 
 def test_a_folder_with_its_manifest_a_folder_without_and_a_file(tmp_path: Path) -> None:
@@ -116,6 +116,6 @@ def test_every_text_that_inputs_may_have_is_read_again(text: str) -> None:
 
 def is_accepted(text: str) -> bool:
     try:
-        return bool(Team(match={"namespace": "*"}, team=text, project="p"))
+        return bool(TeamRule(match={"namespace": "*"}, team=text, project="p"))
     except ValidationError:
         return False

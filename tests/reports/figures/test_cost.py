@@ -13,7 +13,8 @@ from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.figures.facts import Facts
 from reports.figures.measures.cost import NO_TARIFF, NOT_EVERY_SITE
-from reports.inputs import ExpectedDevice, GpuHourPrice, Organisation, SiteInputs
+from reports.inputs import ExpectedDevice, Organisation, SiteInputs
+from reports.inputs.records import GpuHourPrice
 from reports.inputs.tariffs import Tariff
 from reports.language import say_in
 from reports.page.section import Note, ReportTable
@@ -121,7 +122,9 @@ def test_one_currency_has_a_total_and_no_subtotals(tmp_path: Path) -> None:
 
 def test_a_share_of_the_electricity_is_charged_where_its_currency_is_the_price_s(tmp_path: Path) -> None:
     """2 EUR per hour and half of the electricity: red 2 + 0.1, green 4 + 0.7. Blue pays EUR per hour and USD per kWh."""
-    found = of_teams(make_facts(tmp_path, (GpuHourPrice("", "EUR", Decimal(2), Decimal("0.5")),)), "charged")
+    found = of_teams(
+        make_facts(tmp_path, (GpuHourPrice(currency="EUR", per_gpu_hour=2, electricity_share_percent=50),)), "charged"
+    )
     assert found == {
         "red": ("2.1", "EUR", None), "green": ("4.7", "EUR", None), "mixed": (None, "EUR", SEVERAL),
         "blue": (None, "money", "price classes and tariffs use several currencies"),
@@ -129,7 +132,7 @@ def test_a_share_of_the_electricity_is_charged_where_its_currency_is_the_price_s
 
 
 def test_the_electricity_alone_is_charged_in_the_currency_of_the_team_s_sites(tmp_path: Path) -> None:
-    found = of_teams(make_facts(tmp_path, (GpuHourPrice("", "", None, Decimal(1)),)), "charged")
+    found = of_teams(make_facts(tmp_path, (GpuHourPrice(electricity_share_percent=100),)), "charged")
     assert (found["blue"], found["green"]) == (("0.2", "USD", None), ("1.4", "EUR", None))
     assert found["mixed"] == (None, "money", SEVERAL)
 
@@ -144,7 +147,7 @@ def test_the_cost_of_teams_and_what_is_unallocated_is_the_total(tmp_path: Path) 
 
 def test_hours_of_a_class_without_a_price_are_told(tmp_path: Path) -> None:
     """One EUR an hour of spot alone: red 1 h; green 1 h, and one that nobody charges; blue has no other."""
-    facts = make_facts(tmp_path, (GpuHourPrice("spot", "EUR", Decimal(1), None),))
+    facts = make_facts(tmp_path, (GpuHourPrice(price_class="spot", currency="EUR", per_gpu_hour=1),))
     assert of_teams(facts, "charged") == {
         "red": ("1", "EUR", None), "green": ("1", "EUR", None), "mixed": ("2", "EUR", None),
         "blue": (None, "money", "none of its workloads has a price class with a price"),

@@ -90,7 +90,7 @@ def test_a_file_of_hours_is_a_contract_s_volume(tmp_path: Path) -> None:
 
 def test_what_a_contract_says_of_itself() -> None:
     done = contract(retired="2026-05-01", retirement_id="R-1")
-    assert (done.same_zone("DE"), done.same_zone("FR"), done.retired) == (True, False, date(2026, 5, 1))
+    assert done.retired == date(2026, 5, 1)
     assert {t.value for t in Technology if t.renewable} == {"wind", "solar", "hydro", "geothermal", "biomass", "ocean"}
     for value in (t.value for t in Technology if t.renewable):
         assert value in (Contract.model_fields["technology"].description or "")

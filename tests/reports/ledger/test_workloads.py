@@ -1,6 +1,5 @@
 """Which workloads are largest, which trained, and what price classes charge: worked out by hand."""
 
-from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -12,11 +11,12 @@ from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from reports.figures.facts import Facts
-from reports.inputs import GpuHourPrice, Organisation, SiteInputs
+from reports.inputs import Organisation, SiteInputs
+from reports.inputs.records import GpuHourPrice
 from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.chains import HOUR
-from tests.reports.golden import at, cells, tariff
+from tests.reports.golden import PRICES, at, cells, tariff
 
 JULY = at("2026-07-01")
 Use = tuple[str, str, dict[str, str], str, int]
@@ -88,7 +88,7 @@ def charged(tmp_path: Path, prices: tuple[GpuHourPrice, ...], *, tariffs: bool) 
     return figure.text or None, figure.reason
 
 
-SPOT, OTHER = GpuHourPrice("spot", "EUR", Decimal(1), None), GpuHourPrice("", "EUR", Decimal(2), Decimal("0.5"))
+SPOT, OTHER = PRICES
 
 
 @pytest.mark.smoke
@@ -97,9 +97,9 @@ SPOT, OTHER = GpuHourPrice("spot", "EUR", Decimal(1), None), GpuHourPrice("", "E
     [
         ((SPOT, OTHER), True, str(1 + 2 + Fraction(1, 2) * 3 * Fraction("0.2")), None),  # of its own 3 kWh, not of a mean
         ((SPOT, OTHER), False, None, "the cost of its electricity is not known"),
-        ((SPOT, GpuHourPrice("", "EUR", Decimal(2), None)), False, "3", None),
-        ((SPOT, GpuHourPrice("", "", None, Decimal(1))), True, "1.6", None),
-        ((SPOT, GpuHourPrice("", "USD", Decimal(2), None)), True, None, "price classes and tariffs use several currencies"),
+        ((SPOT, GpuHourPrice(currency="EUR", per_gpu_hour=2)), False, "3", None),
+        ((SPOT, GpuHourPrice(electricity_share_percent=100)), True, "1.6", None),
+        ((SPOT, GpuHourPrice(currency="USD", per_gpu_hour=2)), True, None, "price classes and tariffs use several currencies"),
         ((SPOT,), True, "1", None),
     ],
 )

@@ -16,8 +16,9 @@ from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary
 from energy_agent.factors.series import About, IntensityPoint
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.site.grid.store import GridStore
-from reports.inputs import EmbodiedDeclaration, ExpectedDevice, GpuHourPrice, ModelName, Organisation, TeamRule
+from reports.inputs import ExpectedDevice, Organisation
 from reports.inputs.matching import InstrumentKind, Lot, Technology
+from reports.inputs.records import EmbodiedDeclaration, GpuHourPrice, ModelName, TeamRule
 from reports.inputs.tariffs import HourlyPrice, Tariff
 from reports.inputs.water import WaterRecord
 from tests.wattlens.report.books import AS_OF_NS, CSV, END_NS, KWH_UJ, START_NS, YAML, book, whole, yaml_files
@@ -95,18 +96,20 @@ def test_every_value_of_a_whole_file(tmp_path):
         ExpectedDevice("prod", "n9", "", "", "pnq1", 0, INT64_MAX),
     )
     assert told.teams == (
-        TeamRule({"namespace": "nlp-*"}, "language", "search"),
-        TeamRule({"partition": "spot*"}, price_class="spot"),
-        TeamRule({"account": "4711", "cost-centre": "77*", "tier": "a"}, "vision"),
+        TeamRule(match={"namespace": "nlp-*"}, team="language", project="search"),
+        TeamRule(match={"partition": "spot*"}, price_class="spot"),
+        TeamRule(match={"account": "4711", "cost-centre": "77*", "tier": "a"}, team="vision"),
     )
     assert told.prices == (
-        GpuHourPrice("spot", "EUR", Decimal("0.9"), None),
-        GpuHourPrice("", "EUR", Decimal("1.75"), Decimal("0.5")),
+        GpuHourPrice(price_class="spot", currency="EUR", per_gpu_hour=0.9),
+        GpuHourPrice(currency="EUR", per_gpu_hour=1.75, electricity_share_percent=50),
     )
-    assert told.embodied == (
-        EmbodiedDeclaration("*H100*", Decimal(164), Decimal("575.1"), Decimal(5), "cradle to gate", "two sheets"),
+    emissions = EmbodiedDeclaration(
+        sku="*H100*", low_kg=164, high_kg=575.1, life_years=5, boundary="cradle to gate", source="two sheets"
     )
-    assert told.model_names == {"llama-70b": ModelName("Llama 70B", "fp8", 70_600_000_000)}
+    assert told.embodied == (emissions,)
+    model = ModelName(model="llama-70b", display="Llama 70B", precision="fp8", parameters_billion=70.6)
+    assert (told.model_names, model.parameters) == ({"llama-70b": model}, 70_600_000_000)
     digests = {"inventory.csv": sha256(CSV.encode()).hexdigest(), "org.yaml": sha256(YAML.encode()).hexdigest()}
     assert told.files == tuple(sorted(digests.items()))
 

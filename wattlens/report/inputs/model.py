@@ -15,23 +15,21 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from energy_agent.config.formats import EntryName, text_format
-from energy_agent.config.section import Day, Section
+from energy_agent.config.section import Day, Exact, Section
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from energy_agent.site.config.grid import SOURCES_MAX, AnyGridSource, GridBase
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.config.site import DeclaredPue, SiteIdentity
 from energy_agent.site.grid.sources.csv_file import IntensityCsvConfig
 from reports.inputs.contracts import Contract
-from reports.inputs.currency import Currency
 from reports.inputs.invoices import ElectricityInvoice, RegisterReading
+from reports.inputs.records import EmbodiedDeclaration, GpuHourPrice, ModelName, TeamRule, Text
 from reports.inputs.supplier import SupplierRateConfig
 from reports.inputs.tariffs import Tariff
 from reports.inputs.water import WaterRecord
 
 CloudRegion = Annotated[str, text_format("[a-z0-9]{1,20}/[a-z0-9-]{1,60}", "PROVIDER/REGION, such as gcp/europe-west3")]
 DELIVERIES_MAX: Final = 200_000
-_Text = Annotated[str, Field(max_length=200)]
-_CONTRACT_SOUND: Final[Any] = Contract._sound  # a plain method once pydantic has taken it up
 
 
 def _instant(value: Any) -> Any:
@@ -57,7 +55,7 @@ def _names(value: Any) -> Any:
     return [name for part in value.split(";") if (name := part.strip())] if isinstance(value, str) else value
 
 
-Names = Annotated[tuple[_Text, ...], BeforeValidator(_names), Field(max_length=1_000)]
+Names = Annotated[tuple[Text, ...], BeforeValidator(_names), Field(max_length=1_000)]
 
 
 class Delivery(Section):
@@ -65,7 +63,7 @@ class Delivery(Section):
 
     start_utc: Instant = Field(description="start of the hour or quarter of an hour in UTC: 2026-01-31T23:15")
     minutes: Literal[15, 60] = Field(60, description="length of the interval")
-    kwh: float = Field(ge=0, le=1e9, description="energy delivered in the interval")
+    kwh: Exact = Field(ge=0, le=1e9, description="energy delivered in the interval")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -92,17 +90,10 @@ class BoughtContract(Contract):
     )
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
-        what = f"contract {self.id!r}"
+    def _check_deliveries(self) -> Self:
         if not self.deliveries:
-            if self.volume_kwh is None and self.hourly_file is None:
-                raise ValueError(f"{what}: expected volume_kwh with start and end, deliveries, or an hourly_file")
-            _CONTRACT_SOUND(self)
             return self
-        if self.volume_kwh is not None or self.hourly_file is not None:
-            raise ValueError(f"{what}: deliveries cannot be combined with volume_kwh or hourly_file")
-        _CONTRACT_SOUND(self.model_copy(update={"hourly_file": Path()}))  # what else must be right is as with a file of hours
-        ordered = sorted(self.deliveries, key=lambda d: d.start_ns)
+        what, ordered = f"contract {self.id!r}", sorted(self.deliveries, key=lambda d: d.start_ns)
         for before, after in pairwise(ordered):
             if after.start_ns < before.end_ns:
                 raise ValueError(f"{what}: duplicate delivery at '{after.start_utc:%Y-%m-%d %H:%M:%S}' UTC")
@@ -110,6 +101,13 @@ class BoughtContract(Contract):
         if self.commissioned is not None and first < self.commissioned - timedelta(days=1):  # days begin earlier east of UTC
             raise ValueError(f"{what}: delivered on {first}, before its plant was commissioned ({self.commissioned})")
         return self
+
+    def _check_volume(self, what: str) -> None:
+        if not self.is_timed and self.volume_kwh is None:
+            raise ValueError(f"{what}: expected volume_kwh with start and end, deliveries, or an hourly_file")
+        if self.deliveries and (self.volume_kwh is not None or self.hourly_file is not None):
+            raise ValueError(f"{what}: deliveries cannot be combined with volume_kwh or hourly_file")
+        super()._check_volume(what)
 
     @property
     def is_timed(self) -> bool:
@@ -121,7 +119,7 @@ class BoughtContract(Contract):
         if not self.deliveries:
             return super().deliveries_by_time(time_zone)
         ordered = sorted(self.deliveries, key=lambda d: d.start_ns)
-        return [(d.start_ns, d.end_ns, int(Decimal(repr(d.kwh)) * UJ_PER_KWH)) for d in ordered]
+        return [(d.start_ns, d.end_ns, int(d.kwh * UJ_PER_KWH)) for d in ordered]
 
 
 class RegisteredMeter(MeterConfig):
@@ -161,8 +159,8 @@ class OrgSite(Section):
     state: Path | None = Field(
         None, description="state folder of the site's `wattlens site`, whose subfolder grid has the hourly intensities"
     )
-    it_power_kw: float | None = Field(None, gt=0, le=1e7, description="installed IT power demand (EU 2024/1364)")
-    floor_m2: float | None = Field(None, gt=0, le=1e8, description="floor area of the data centre, in square metres")
+    it_power_kw: Exact | None = Field(None, gt=0, le=1e7, description="installed IT power demand (EU 2024/1364)")
+    floor_m2: Exact | None = Field(None, gt=0, le=1e8, description="floor area of the data centre, in square metres")
     site: SiteIdentity | None = None
     pue: DeclaredPue | None = None
     grid: OrgGrid | None = None
@@ -216,82 +214,17 @@ class NodeHardware(Section):
     cpu: str = Field(
         "", max_length=200, description="model of the processors, as the system reports it: AMD EPYC 9654 96-Core Processor"
     )
-    cpu_tdp_w: float | None = Field(
+    cpu_tdp_w: Exact | None = Field(
         None, gt=0, le=2000, description="TDP of a processor in W, for a model that CodeCarbon's table does not have"
     )
     sockets: int = Field(1, ge=1, le=16, description="number of processors of a node")
-    ram_gb: float = Field(gt=0, le=65_536, description="memory of a node in GB")
+    ram_gb: Exact = Field(gt=0, le=65_536, description="memory of a node in GB")
 
     @model_validator(mode="after")
     def _has_processor(self) -> Self:
         if not self.cpu and self.cpu_tdp_w is None:
             raise ValueError(f"host {self.node!r}: expected cpu or cpu_tdp_w")
         return self
-
-
-class Team(Section):
-    """Labels of a team's workloads. The first matching rule that assigns a team or project applies."""
-
-    match: dict[str, _Text] = Field(
-        min_length=1, max_length=16, description="label -> glob; all must match; `kind` and `workload` count as labels"
-    )
-    team: str = Field("", max_length=200, description="team to which these workloads are assigned")
-    project: str = Field("", max_length=200, description="project to which they are assigned")
-    price_class: str = Field("", max_length=63, description="price class, such as spot; the first rule with a class applies")
-
-    @model_validator(mode="after")
-    def _tells(self) -> Self:
-        if not (self.team or self.project or self.price_class):
-            raise ValueError("expected a team, a project or a price_class")
-        return self
-
-
-class ClassPrice(Section):
-    """What a GPU hour of a price class is charged."""
-
-    price_class: str = Field("", max_length=63, description="price class, such as spot or priority; empty: all other workloads")
-    currency: Currency = Field("", description="ISO 4217, such as EUR")
-    per_gpu_hour: float | None = Field(None, ge=0, le=1e6, description="price per GPU hour")
-    electricity_share_percent: float | None = Field(
-        None, ge=0, le=1000, description="share of the electricity cost that is charged in addition"
-    )
-
-    @model_validator(mode="after")
-    def _tells(self) -> Self:
-        what = f"price class {self.price_class!r}"
-        if self.per_gpu_hour is None and self.electricity_share_percent is None:
-            raise ValueError(f"{what}: expected per_gpu_hour or electricity_share_percent")
-        if self.per_gpu_hour is not None and not self.currency:
-            raise ValueError(f"{what} needs a currency")
-        return self
-
-
-class GpuEmissions(Section):
-    """Embodied emissions of a GPU model. It overrides the figures that come with Wattlens."""
-
-    sku: str = Field(min_length=1, max_length=200, description="glob over GPU models, such as *H100*; case is ignored")
-    low_kg: float = Field(ge=0, le=1e6, description="kg of CO2e per GPU, the lowest estimate")
-    high_kg: float = Field(
-        ge=0, le=1e6, description="kg of CO2e per GPU, the highest estimate; equal if the source has one figure"
-    )
-    life_years: float = Field(gt=0, le=50, description="years of use over which it is distributed")
-    boundary: str = Field(min_length=1, max_length=200, description="boundary of the figure: cradle to gate, GPU board only")
-    source: str = Field(min_length=1, max_length=400, description="source of the figure")
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.high_kg < self.low_kg:
-            raise ValueError(f"high_kg: expected at least low_kg ({self.low_kg:g}), got {self.high_kg:g}")
-        return self
-
-
-class ModelFacts(Section):
-    """How a model is called in print."""
-
-    model: str = Field(min_length=1, max_length=300, description="name in the ledger, as reported by the inference server")
-    display: str = Field("", max_length=200, description="name in the report; empty: as in the ledger")
-    precision: str = Field("", max_length=63, description="precision, such as fp8")
-    parameters_billion: float | None = Field(None, gt=0, le=1e6, description="number of parameters in billions: 70.6")
 
 
 def _consolidation(value: Any) -> Any:
@@ -355,10 +288,10 @@ class PeriodTotals(Section):
     period: PeriodName = Field(
         description="period as a report names it: 2025-07, 2025Q3, 2025, FY2025 or FY2025Q3",
     )
-    electricity_mwh: float | None = Field(None, ge=0, le=1e9, description="electricity at the boundary of the report")
-    co2e_location_t: float | None = Field(None, ge=0, le=1e9, description="Scope 2, location-based, in tonnes of CO2e")
-    co2e_market_t: float | None = Field(None, ge=0, le=1e9, description="Scope 2, market-based, in tonnes of CO2e")
-    cost: float | None = Field(None, ge=0, le=1e12, description="electricity cost, in the currency of the tariffs")
+    electricity_mwh: Exact | None = Field(None, ge=0, le=1e9, description="electricity at the boundary of the report")
+    co2e_location_t: Exact | None = Field(None, ge=0, le=1e9, description="Scope 2, location-based, in tonnes of CO2e")
+    co2e_market_t: Exact | None = Field(None, ge=0, le=1e9, description="Scope 2, market-based, in tonnes of CO2e")
+    cost: Exact | None = Field(None, ge=0, le=1e12, description="electricity cost, in the currency of the tariffs")
     source: str = Field(min_length=1, max_length=400, description="report in which these totals are, with its edition and date")
     reason: str = Field(
         "",
@@ -377,14 +310,14 @@ class OrgFile(Section):
     """The whole file."""
 
     organisation: ReportingOrganisation = ReportingOrganisation()
-    least_coverage_percent: float = Field(
-        95.0,
+    least_coverage_percent: Exact = Field(
+        Decimal(95),
         ge=0,
         le=100,
         description="minimum share of the inventory's device hours that must be metered; below it no report is created",
     )
-    variance_percent: float = Field(
-        5.0, gt=0, le=100, description="difference of invoice, meter and ledger above which the report states a finding"
+    variance_percent: Exact = Field(
+        Decimal(5), gt=0, le=100, description="difference of invoice, meter and ledger above which the report states a finding"
     )
     inventory: Path | None = Field(None, description="CSV of cluster,node,uuid,sku,site,from,to: the denominator of coverage")
     estimates: Path | None = Field(
@@ -392,10 +325,10 @@ class OrgFile(Section):
     )
     sites: tuple[OrgSite, ...] = Field((), max_length=1_000)
     hosts: tuple[NodeHardware, ...] = Field((), max_length=10_000)
-    teams: tuple[Team, ...] = Field((), max_length=10_000)
-    prices: tuple[ClassPrice, ...] = Field((), max_length=1_000)
-    embodied: tuple[GpuEmissions, ...] = Field((), max_length=1_000)
-    models: tuple[ModelFacts, ...] = Field((), max_length=10_000)
+    teams: tuple[TeamRule, ...] = Field((), max_length=10_000)
+    prices: tuple[GpuHourPrice, ...] = Field((), max_length=1_000)
+    embodied: tuple[EmbodiedDeclaration, ...] = Field((), max_length=1_000)
+    models: tuple[ModelName, ...] = Field((), max_length=10_000)
     reported: tuple[PeriodTotals, ...] = Field((), max_length=400)
 
     @model_validator(mode="after")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,14 +13,10 @@ from energy_agent.factors import bounded_file
 from energy_agent.factors.sets import shipped, subregion_advice
 from energy_agent.runtime.files import yaml_file
 from reports.inputs import (
-    EmbodiedDeclaration,
-    GpuHourPrice,
     HostHardware,
-    ModelName,
     Organisation,
     SiteInputs,
     SoftwareEstimate,
-    TeamRule,
 )
 from reports.inputs.beneficiaries import Beneficiaries
 from reports.inputs.serials import Retirement, refuse_double_use
@@ -31,7 +26,7 @@ from wattlens.report.inputs.codecarbon_tables import CodeCarbonTables
 from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.grid import GridPeriod
 from wattlens.report.inputs.inventory import Line, csv_lines, expected
-from wattlens.report.inputs.model import ClassPrice, GpuEmissions, ModelFacts, NodeHardware, OrgFile
+from wattlens.report.inputs.model import NodeHardware, OrgFile
 from wattlens.report.inputs.site import site_inputs
 from wattlens.report.inputs.text import limited
 from wattlens.report.inputs.workbook.rows import ParsedInputs, also_at, read_workbook
@@ -81,13 +76,13 @@ def load_organisation(
     return Organisation(
         about.name,
         about.contact,
-        Fraction(exact(document.least_coverage_percent)) / 100,
+        Fraction(document.least_coverage_percent) / 100,
         sites,
         expected(_inventory(inputs, files, path), list(sites)),
-        tuple(TeamRule(dict(rule.match), rule.team, rule.project, rule.price_class) for rule in document.teams),
-        tuple(map(_price, document.prices)),
-        tuple(map(_embodied, document.embodied)),
-        {each.model: _model_name(each) for each in document.models},
+        document.teams,
+        document.prices,
+        document.embodied,
+        {each.model: each for each in document.models},
         files.read_so_far,
         ReportStatement(
             about.prepared_by,
@@ -100,7 +95,7 @@ def load_organisation(
         stated.of_organisation(document.prices, document.embodied, document.hosts, about),
         estimates=estimates,
         hosts=_hosts(inputs, path, tables),
-        variance=Fraction(exact(document.variance_percent)) / 100,
+        variance=Fraction(document.variance_percent) / 100,
         warnings=tuple(own),
     )
 
@@ -188,10 +183,10 @@ def _hosts(inputs: ParsedInputs, path: Path, tables: CodeCarbonTables) -> tuple[
 
 
 def _host(row: NodeHardware, tables: CodeCarbonTables) -> HostHardware:
-    name, tdp_w = (row.cpu, exact(row.cpu_tdp_w)) if row.cpu_tdp_w is not None else tables.tdp(row.cpu)
-    cpu, ram = tables.cpu_power(tdp_w, row.sockets, name), tables.ram_power(exact(row.ram_gb))
+    name, tdp_w = (row.cpu, row.cpu_tdp_w) if row.cpu_tdp_w is not None else tables.tdp(row.cpu)
+    cpu, ram = tables.cpu_power(tdp_w, row.sockets, name), tables.ram_power(row.ram_gb)
     tdp = f"TDP {tdp_w.normalize():f} W" + (", cpu_tdp_w" if row.cpu_tdp_w is not None else "")
-    parts = (f"{row.sockets} \u00d7 {f'{name} ({tdp})' if name else tdp}", cpu), (f"{exact(row.ram_gb).normalize():f} GB", ram)
+    parts = (f"{row.sockets} \u00d7 {f'{name} ({tdp})' if name else tdp}", cpu), (f"{row.ram_gb.normalize():f} GB", ram)
     texts = (f"{part}: {power.w:f} W [{power.low_w:f}, {power.high_w:f}]" for part, power in parts)
     basis = f"{'; '.join(texts)}; CodeCarbon {tables.version()}"
     return HostHardware(row.node, row.cluster, cpu, ram, basis)
@@ -221,23 +216,3 @@ def _sites(
     if faults:
         raise UsageError("\n".join(shorten([f"{path}: {text}{also_at(text, inputs.cells)}" for text in faults])))
     return sites
-
-
-def exact(value: float) -> Decimal:
-    """Return a number exactly as it is written in a file."""
-    return Decimal(repr(value))
-
-
-def _price(row: ClassPrice) -> GpuHourPrice:
-    per_hour = None if row.per_gpu_hour is None else exact(row.per_gpu_hour)
-    share = None if row.electricity_share_percent is None else exact(row.electricity_share_percent) / 100
-    return GpuHourPrice(row.price_class, row.currency, per_hour, share)
-
-
-def _embodied(row: GpuEmissions) -> EmbodiedDeclaration:
-    return EmbodiedDeclaration(row.sku, exact(row.low_kg), exact(row.high_kg), exact(row.life_years), row.boundary, row.source)
-
-
-def _model_name(row: ModelFacts) -> ModelName:
-    parameters = None if row.parameters_billion is None else int(exact(row.parameters_billion) * 10**9)
-    return ModelName(row.display or row.model, row.precision, parameters)

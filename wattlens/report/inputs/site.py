@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -107,10 +106,10 @@ def site_inputs(
         invoices=_invoiced(declared, credited=False),
         credits=_invoiced(declared, credited=True),
         readings=config_invoices.energy_between(declared.readings, declared.zone),
-        it_kw=_decimal(entry.it_power_kw),
+        it_kw=entry.it_power_kw,
         on_site_kept=None if declared.grid.on_site_certificates is None else declared.grid.on_site_certificates == "kept",
-        factor_error=_percent(declared.grid.factor_uncertainty_percent),
-        floor_m2=_decimal(entry.floor_m2),
+        factor_error=None if (error := declared.grid.factor_uncertainty_percent) is None else Fraction(error) / 100,
+        floor_m2=entry.floor_m2,
         stated_inputs=of_site(
             declared.name,
             zip(declared.meters, declared.nameplates, strict=True),
@@ -270,11 +269,3 @@ def _supplier_rates(entry: OrgSite, site: _Told) -> tuple[SupplierRate, ...]:
         raise UsageError(f"site {site.name!r}: supplier rates need grid.zone, as only those of the site's market are used")
     ordered = sorted(entry.supplier_rates, key=lambda rate: rate.start)
     return tuple(rate.rate(site.zone, site.grid.zone or "", site.grid.basis.boundary) for rate in ordered)
-
-
-def _percent(value: float | None) -> Fraction | None:
-    return None if value is None else Fraction(Decimal(repr(value))) / 100
-
-
-def _decimal(value: float | None) -> Decimal | None:
-    return None if value is None else Decimal(repr(value))

@@ -14,11 +14,12 @@ from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.config.site import DeclaredPue
 from reports.inputs.contracts import Contract
 from reports.inputs.invoices import ElectricityInvoice, RegisterReading
+from reports.inputs.records import EmbodiedDeclaration, GpuHourPrice
 from reports.inputs.supplier import SupplierRateConfig
 from reports.inputs.tariffs import Tariff
 from reports.inputs.water import WaterRecord
 from reports.statement import ELECTRICITY, ReportedPeriod, StatedInput
-from wattlens.report.inputs.model import ClassPrice, GpuEmissions, NodeHardware, PeriodTotals, ReportingOrganisation
+from wattlens.report.inputs.model import NodeHardware, PeriodTotals, ReportingOrganisation
 
 _J_PER_MWH = Decimal(J_PER_KWH * 1000)
 _G_PER_T = Decimal(10**6)
@@ -56,7 +57,10 @@ def of_site(
 
 
 def of_organisation(
-    prices: Iterable[ClassPrice], embodied: Iterable[GpuEmissions], hosts: Iterable[NodeHardware], about: ReportingOrganisation
+    prices: Iterable[GpuHourPrice],
+    embodied: Iterable[EmbodiedDeclaration],
+    hosts: Iterable[NodeHardware],
+    about: ReportingOrganisation,
 ) -> tuple[StatedInput, ...]:
     """Every record that belongs to no site."""
     names = [(name, "legal entity") for name in about.legal_entities] + [(name, "accepted") for name in about.beneficiaries]
@@ -70,9 +74,8 @@ def reported_period(row: PeriodTotals) -> ReportedPeriod:
     """Earlier totals in the units of the figures."""
     totals = []
     for key, figure, unit in _TOTALS:
-        given = getattr(row, key)
-        if given is not None:
-            value = Decimal(repr(given))
+        value = getattr(row, key)
+        if value is not None:
             exponent = value.as_tuple().exponent
             assert isinstance(exponent, int)
             totals.append((figure, value * unit, Decimal(5).scaleb(exponent - 1) * unit))

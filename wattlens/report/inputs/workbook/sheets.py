@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from energy_agent.site.config.site import DeclaredPue
 from reports.inputs.invoices import ElectricityInvoice, RegisterReading
+from reports.inputs.records import EmbodiedDeclaration, GpuHourPrice, ModelName, TeamRule
 from reports.inputs.supplier import SupplierRateConfig
 from reports.inputs.tariffs import HourlyPrice, Tariff
 from reports.inputs.water import WaterRecord
@@ -315,14 +316,14 @@ SHEETS: Final = (
     ),
     Sheet(
         "Teams",
-        model.Team,
+        TeamRule,
         "Owner of a workload. The first matching row applies; * matches any characters. All globs of a row must match.",
         (
             *_labels("namespace", "owner", "pod", "account", "user", "partition", "model"),
             SheetColumn("kind", "match.kind", "kind of workload: container, pod, unit, slurm, process"),
             SheetColumn("workload", "match.workload", "glob that the workload's name must match"),
             SheetColumn("labels", None, "globs of other labels: key=glob; key=glob"),
-            *_columns(model.Team, without=["match"]),
+            *_columns(TeamRule, without=["match"]),
         ),
         (
             {"namespace": "nlp-*", "team": "language", "project": "search"},
@@ -332,18 +333,18 @@ SHEETS: Final = (
     ),
     Sheet(
         "Prices",
-        model.ClassPrice,
+        GpuHourPrice,
         "Price per GPU hour, by price class.",
-        _columns(model.ClassPrice),
+        _columns(GpuHourPrice),
         ({"price_class": "spot", "currency": "EUR", "per_gpu_hour": 0.9},),
         name="price_class",
         place="prices[]",
     ),
     Sheet(
         "Hardware",
-        model.GpuEmissions,
+        EmbodiedDeclaration,
         "Emissions from the production of a GPU board, if you have better figures than those shipped with Wattlens.",
-        _columns(model.GpuEmissions),
+        _columns(EmbodiedDeclaration),
         (
             {
                 "sku": "*H100*", "low_kg": 164, "high_kg": 575.1, "life_years": 5, "boundary": "cradle to gate, GPU board only",
@@ -355,9 +356,9 @@ SHEETS: Final = (
     ),
     Sheet(
         "Models",
-        model.ModelFacts,
+        ModelName,
         "Names of models in the report.",
-        _columns(model.ModelFacts),
+        _columns(ModelName),
         ({"model": "llama-3.1-70b-instruct-fp8", "display": "Llama 3.1 70B", "precision": "fp8", "parameters_billion": 70.6},),
         name="model",
         place="models[]",
