@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dashboards.build.build import artefacts, build, check, expressions, substituted, syntax_error
+from dashboards.build.build import ALERTS, RULES, artefacts, build, check, expressions, substituted, syntax_error
 from dashboards.build.lint import panels
 from dashboards.promql.selectors import recorded, series
 from dashboards.rules import alerts, fleet, joules_per_token, runs, steering
@@ -215,12 +215,10 @@ def test_the_pue_of_the_rules_is_one_that_a_site_exports() -> None:
 
 
 @pytest.mark.prometheus
-def test_promtool_accepts_the_rules_without_a_lint() -> None:
-    rules = ROOT / "dashboards/prometheus/wattlens-rules.yml"
-    done = subprocess.run(
-        [*promtool_with("check", "rules", "--lint=all", "--lint-fatal"), str(rules)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+@pytest.mark.parametrize("path", [RULES, ALERTS])
+def test_promtool_accepts_rules_and_alerts_without_a_lint(path: str) -> None:
+    command = [*promtool_with("check", "rules", "--lint=all", "--lint-fatal"), str(ROOT / path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
