@@ -135,7 +135,7 @@ def panel(
         width: in 24ths of the dashboard.
         height: in Grafana's units.
         minimum: of the axis and of the figures.
-        maximum: of the same.
+        maximum: of the same; a share ends at 1.
         decimals: of the figures.
         states: texts of values.
         stacked: the series are disjoint parts of a whole.
@@ -157,7 +157,9 @@ def panel(
     else:
         builder = _table(asked, unit, width) if kind == "table" else _states()
     builder.title(title).description(description).datasource(_datasource()).no_value(no_value).span(width).height(height)
-    builder.min(minimum).max(maximum).decimals(decimals).mappings(_mappings(states) if states else None)
+    builder.min(minimum).max(1 if unit == "percentunit" else maximum).decimals(decimals).mappings(
+        _mappings(states) if states else None
+    )
     if kind != "table":
         builder.unit(_shown_as(unit)[0])
     if links:

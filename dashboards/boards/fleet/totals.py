@@ -159,7 +159,6 @@ def _idle_share() -> GrafanaPanel:
             for name, text in (("unheld", "unallocated"), ("idle", "allocated, idle"))
         },
         width=8,
-        maximum=1,
         no_value=_NO_RULES,
     )
 
