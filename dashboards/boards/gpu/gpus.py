@@ -1,7 +1,7 @@
-"""The dashboard of a node and its GPUs: power, energy with its error, clocks, load, owners, steering, health.
+"""Rows of GPUs: what they are, their power, energy with its error, clocks and load.
 
-It opens with one node. A graph with a line per GPU shows only those with the highest means, so that it stays readable with
-hundreds of selected GPUs.
+The dashboard opens with one node. A graph with a line per GPU shows only those with the highest means, so that it stays
+readable with hundreds of selected GPUs.
 """
 
 from dashboards.panels import BLUE, GPU, ORANGE, GrafanaRow, graph, link, row, stat, table, third
