@@ -135,7 +135,7 @@ def panel(
         width: in 24ths of the dashboard.
         height: in Grafana's units.
         minimum: of the axis and of the figures.
-        maximum: of the same.
+        maximum: of the same; a share ends at 1.
         decimals: of the figures.
         states: texts of values.
         stacked: the series are disjoint parts of a whole.
@@ -149,23 +149,24 @@ def panel(
     from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
     from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-    asked = {legend: each if isinstance(each, Query) else Query(each) for legend, each in queries.items()}
+    by_legend = {legend: each if isinstance(each, Query) else Query(each) for legend, each in queries.items()}
     if kind == "timeseries":
-        builder = _graph(asked, stacked=stacked, dashed=dashed)
+        builder = _graph(by_legend, stacked=stacked, dashed=dashed)
     elif kind == "stat":
-        builder = _stat(asked, coloured=bool(states))
+        builder = _stat(by_legend, coloured=bool(states))
     else:
-        builder = _table(asked, unit, width) if kind == "table" else _states()
+        builder = _table(by_legend, unit, width) if kind == "table" else _states()
     builder.title(title).description(description).datasource(_datasource()).no_value(no_value).span(width).height(height)
-    builder.min(minimum).max(maximum).decimals(decimals).mappings(_mappings(states) if states else None)
+    builder.min(minimum).max(1 if unit == "percentunit" else maximum).decimals(decimals)
+    builder.mappings(_mappings(states) if states else None)
     if kind != "table":
         builder.unit(_shown_as(unit)[0])
     if links:
         labels = "__data.fields" if kind == "table" else _SERIES
         builder.data_links([DashboardLink(text).url(url.replace(_SERIES, labels)) for text, url in links])
     graph = kind in ("timeseries", "states")
-    builder.interval(step or (STEP if graph and all(_recorded(query.expr) for query in asked.values()) else None))
-    for ref, (legend, query) in zip(_REFS, asked.items(), strict=False):
+    builder.interval(step or (STEP if graph and all(_recorded(query.expr) for query in by_legend.values()) else None))
+    for ref, (legend, query) in zip(_REFS, by_legend.items(), strict=False):
         own = [DynamicConfigValue("unit", _shown_as(query.unit)[0])] if query.unit else []
         if query.states:
             own.append(DynamicConfigValue("mappings", _mappings(query.states)))
@@ -380,7 +381,7 @@ def to_json(
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
     from grafana_foundation_sdk.models.dashboard import DashboardCursorSync, DashboardLinkType
 
-    others = dashboard.DashboardLink("Wattlens").type(DashboardLinkType.DASHBOARDS).tags(["wattlens"])
+    menu = dashboard.DashboardLink("Wattlens").type(DashboardLinkType.DASHBOARDS).tags(["wattlens"])
     builder = (
         dashboard.Dashboard(title)
         .uid(uid)
@@ -391,7 +392,7 @@ def to_json(
         .time("now-1h", "now")
         .timezone("browser")
         .tooltip(DashboardCursorSync.CROSSHAIR)
-        .link(others.as_dropdown(True).keep_time(True).include_vars(True))
+        .link(menu.as_dropdown(True).keep_time(True).include_vars(True))
         .variables([dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"), *variables])
     )
     for annotation in annotations:
@@ -403,12 +404,12 @@ def to_json(
         builder.with_row(each)
         heading: Any = each.build()
         heading.id_val = next(ids)
-        for shown in heading.panels:
-            shown.id_val = next(ids)
-            for lead in shown.field_config.defaults.links or ():
+        for item in heading.panels:
+            item.id_val = next(ids)
+            for target in item.field_config.defaults.links or ():
                 # Grafana's own macros: each variable as it stands, and the time
-                stays = [f"${{{name}:queryparam}}" for name in names if f"var-{name}=" not in lead.url]
-                lead.url = "&".join((lead.url, *stays, "${__url_time_range}")).replace("?&", "?")
+                inherited = [f"${{{name}:queryparam}}" for name in names if f"var-{name}=" not in target.url]
+                target.url = "&".join((target.url, *inherited, "${__url_time_range}")).replace("?&", "?")
         visible += len(heading.panels)
         if visible <= VISIBLE_MAX:
             built.panels += heading.panels

@@ -1,1 +1,1 @@
-"""The dashboards: one package each, with its rows in a subpackage."""
+"""The dashboards: one package each, whose files define its rows as `SPEC`."""

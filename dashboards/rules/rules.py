@@ -17,7 +17,7 @@ def groups() -> tuple[RuleGroup, ...]:
     of_groups = (*steering.group_rules(), *steering.leased_node_rules(), *steering.workload_rules())
     latencies = (*serving.latency_rules(serving.TTFT), *serving.latency_rules(serving.ITL))
     quantiles = (rule for which in serving.REQUEST_QUANTILES for rule in serving.request_quantile_rules(which))
-    named = {
+    rules_of = {
         ("joules-per-token", STEP): (*joules.rate_rules(), *joules.pue_rules(), *of_tokens, *runs.step_rules()),
         ("joules-by-precision", "2m"): joules.precision_rules(),
         ("fleet", STEP): (*fleet.node_rules(), *fleet.fleet_rules(), *of_labels),
@@ -32,7 +32,7 @@ def groups() -> tuple[RuleGroup, ...]:
         ("requests", STEP): (*serving.request_mean_rules(), *quantiles),
         ("load-bands", STEP): serving.load_band_rules(),
     }
-    return tuple(RuleGroup(f"wattlens-{name}", interval, tuple(rules)) for (name, interval), rules in named.items())
+    return tuple(RuleGroup(f"wattlens-{name}", interval, tuple(rules)) for (name, interval), rules in rules_of.items())
 
 
 def content() -> dict[str, list[dict[str, Any]]]:

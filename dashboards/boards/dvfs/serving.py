@@ -66,7 +66,6 @@ def budgets() -> GrafanaRow:
                 _NAME: f"topk({MOST}, {missed} / ({observed} > 0))",
                 _NAME + " limit": f"topk({MOST}, 1 - {_of('dvfs_slo_attainment_ratio')})",
             },
-            maximum=1,
             no_value="no requests now, or no steered group has a latency limit (slo)",
             links=_TO_WORKLOAD,
         ),
@@ -95,7 +94,6 @@ def shadow() -> GrafanaRow:
                 f"{{{{policy}}}} {_NAME}, {text}": f"topk({MOST}, {_of(f'dvfs_shadow_missed_ratio{end}')})"
                 for end, text in (("_lower", "at least"), ("_upper", "at most"))
             },
-            maximum=1,
             no_value=_NO_SHADOW,
         ),
         wide_table(

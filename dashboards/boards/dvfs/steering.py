@@ -241,7 +241,6 @@ def trouble() -> GrafanaRow:
             "event is the expected effect of a power limit. Reasons overlap.",
             "percentunit",
             {"{{reason}}": f"clamp_max({share}, 1)"},
-            maximum=1,
             no_value="no GPU has a lease",
         ),
         graph(

@@ -1,4 +1,4 @@
-"""The facility dashboard: PUE and its components, the tree of meters, the overhead by use, the grid and its carbon."""
+"""The row of a site's grid: its carbon intensity and sources, and the carbon of the energy."""
 
 from dashboards.panels import BLUE, ORANGE, GrafanaRow, Query, band, graph, row, stat, wide_table
 from dashboards.promql.selectors import over_sites, recorded, series

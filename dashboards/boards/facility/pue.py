@@ -98,7 +98,6 @@ def at_site() -> GrafanaRow:
             "only the shortest window has a PUE. Missing time counts at the mean power of the same meter.",
             "percentunit",
             {"{{site}}, category {{category}}, {{window}}": f"min by (site, category, window) ({covered})"},
-            maximum=1,
             no_value="no PUE is measured, so there is no coverage",
         ),
     )

@@ -1,4 +1,4 @@
-"""The fleet dashboard: power, cost, emissions, waste and savings of the whole fleet, its users, and missing data.
+"""Rows of the totals of a fleet: power, cost, emissions and savings, now and in the selected range.
 
 All sums over a fleet come from recorded series (`dashboards/rules/fleet.py`), so that queries are cheap with thousands of GPUs;
 the tables link to the dashboard of single GPUs.
@@ -159,7 +159,6 @@ def _idle_share() -> GrafanaPanel:
             for name, text in (("unheld", "unallocated"), ("idle", "allocated, idle"))
         },
         width=8,
-        maximum=1,
         no_value=_NO_RULES,
     )
 

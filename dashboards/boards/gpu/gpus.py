@@ -1,7 +1,7 @@
-"""The dashboard of a node and its GPUs: power, energy with its error, clocks, load, owners, steering, health.
+"""Rows of GPUs: what they are, their power, energy with its error, clocks and load.
 
-It opens with one node. A graph with a line per GPU shows only those with the highest means, so that it stays readable with
-hundreds of selected GPUs.
+The dashboard opens with one node. A graph with a line per GPU shows only those with the highest means, so that it stays
+readable with hundreds of selected GPUs.
 """
 
 from dashboards.panels import BLUE, GPU, ORANGE, GrafanaRow, graph, link, row, stat, table, third
@@ -68,7 +68,6 @@ def now() -> GrafanaRow:
             "Share of the energy in the selected range that went to unallocated GPUs (gpu_unallocated_energy_joules_total).",
             "percentunit",
             {"idle share": f"sum(increase({series('gpu_unallocated_energy_joules_total')}[$__range])) / sum({_energy()})"},
-            maximum=1,
         ),
     )
 
@@ -160,7 +159,6 @@ def clocks() -> GrafanaRow:
             "(gpu_clock_event_seconds_total). Reasons overlap. Thermal and brake reasons are sampled.",
             "percentunit",
             {"{{reason}}": f"clamp_max({reasons}, 1)"},
-            maximum=1,
         ),
     )
 
@@ -176,7 +174,6 @@ def load() -> GrafanaRow:
             "Share of time in which a kernel ran (gpu_utilization_ratio). A GPU at 100 % may still be mostly empty.",
             "percentunit",
             {GPU: busiest(series("gpu_utilization_ratio"), MOST)},
-            maximum=1,
         ),
         third(
             f"Temperature, top {MOST}",
@@ -194,7 +191,6 @@ def load() -> GrafanaRow:
             "Share of device memory in use (gpu_memory_used_bytes of gpu_memory_total_bytes).",
             "percentunit",
             {GPU: f"{busiest(used, MOST)} / {total}"},
-            maximum=1,
         ),
     )
 

@@ -47,7 +47,6 @@ def build_health_row() -> GrafanaRow:
             "percentunit",
             {f"{GPU} {{{{part}}}}": series("gpu_activity_ratio", 'part=~"sm|tensor|dram"')},
             width=24,
-            maximum=1,
             no_value="GPM is off (sources.nvml.gpm), or no GPU supports it",
         ),
         third(

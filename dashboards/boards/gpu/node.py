@@ -56,7 +56,6 @@ def node() -> GrafanaRow:
             {"GPUs": f"{_over_time(NODE_POWER, GPUS)} / ({energy} > 0)"},
             width=8,
             height=8,
-            maximum=1,
             no_value="no data: the agent is not scraped, or the recording rules are not loaded",
         ),
         graph(

@@ -89,7 +89,6 @@ def _attained(family: str) -> GrafanaPanel:
         "histogram does not have this edge is omitted: select the workload to see its own edges.",
         "percentunit",
         {NAME: f"bottomk({MOST}, {attainment(family)})"},
-        maximum=1,
         no_value=NOT_WITHIN,
         links=TO_TRACE,
     )

@@ -68,7 +68,6 @@ def now() -> GrafanaRow:
             "workloads whose histograms have these edges (time_to_first_token_seconds, inter_token_latency_seconds).",
             "percentunit",
             {"first token": attainment_of_all(TTFT), "between tokens": attainment_of_all(ITL)},
-            maximum=1,
             decimals=1,
             no_value=NOT_WITHIN,
         ),

@@ -1,10 +1,9 @@
 """The rows of metered and unmetered energy, and of missing readings and sources with their reasons."""
 
 from dashboards.panels import GrafanaRow, Query, graph, link, row, stat, table, wide_table
-from dashboards.promql.selectors import bucket, integral, of_node, recorded
-from dashboards.rules.fleet import GPU_ENERGY, GPU_UNSEEN, HOST, METHOD_POWER, NODE_ANSWERED, NODE_KNOWN, NODE_POWER
+from dashboards.promql.selectors import AT, GPUS, bucket, integral, of_node, recorded
+from dashboards.rules.fleet import GPU_ENERGY, GPU_UNSEEN, METHOD_POWER, NODE_ANSWERED, NODE_KNOWN, NODE_POWER
 
-_NODE = "cluster, job, instance"
 _NO_RULES = "no data: no agent is scraped, or the recording rules are not loaded"
 _OFF = 'reason=~".*NOT_SUPPORTED|FUNCTION_NOT_FOUND"'
 _FAILED = 'reason!~".*NOT_SUPPORTED|FUNCTION_NOT_FOUND"'
@@ -14,7 +13,7 @@ _TO_NODE = link("Node and GPUs", "wattlens-gpu", "instance")
 def coverage() -> GrafanaRow:
     """Metered energy, and its share with a known owner."""
     seen, unseen = (f"increase({recorded(name, scope='node')}[$__range])" for name in (GPU_ENERGY, GPU_UNSEEN))
-    power = recorded(NODE_POWER, f'bucket!="{HOST}"', scope="node")
+    power = recorded(NODE_POWER, GPUS, scope="node")
     lost = recorded(NODE_POWER, bucket("unattributed"), scope="node")
     whole = f"(sum({integral(power)}) > 0)"
     answered, known = (f"sum(sum_over_time({recorded(name, scope='node')}[$__range]))" for name in (NODE_ANSWERED, NODE_KNOWN))
@@ -27,7 +26,6 @@ def coverage() -> GrafanaRow:
             "percentunit",
             {"responsive": f"{answered} / {known}"},
             width=6,
-            maximum=1,
             no_value=_NO_RULES,
         ),
         stat(
@@ -37,7 +35,6 @@ def coverage() -> GrafanaRow:
             "percentunit",
             {"unmeasured, at most": f"clamp_max(sum({unseen}) / (sum({seen}) > 0 or sum({unseen}) > 0), 1)"},
             width=6,
-            maximum=1,
             no_value="no data: select at least five minutes; or no agent is scraped, or the recording rules are not loaded",
         ),
         stat(
@@ -48,7 +45,6 @@ def coverage() -> GrafanaRow:
             "percentunit",
             {"{{reason}}": f"sum by (reason) ({integral(lost)}) / on () group_left () {whole}"},
             width=12,
-            maximum=1,
             no_value=_NO_RULES,
         ),
         graph(
@@ -66,8 +62,8 @@ def coverage() -> GrafanaRow:
             "(gpu_energy_gap_bound_joules_total, gpu_energy_joules_total).",
             "joule",
             {
-                "unmeasured, at most": f"topk(10, sum by ({_NODE}) ({unseen}))",
-                "metered": f"sum by ({_NODE}) ({seen}) and on ({_NODE}) topk(10, sum by ({_NODE}) ({unseen}))",
+                "unmeasured, at most": f"topk(10, sum by ({AT}) ({unseen}))",
+                "metered": f"sum by ({AT}) ({seen}) and on ({AT}) topk(10, sum by ({AT}) ({unseen}))",
             },
             no_value="no data: select at least five minutes; or no agent is scraped, or the recording rules are not loaded",
             links=_TO_NODE,

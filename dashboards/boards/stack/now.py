@@ -1,4 +1,4 @@
-"""The dashboard of the stack's own health: coverage, missing sources with reasons, ledgers, versions, cost, alerts."""
+"""The row of what is scraped now, components with faults, and firing alerts."""
 
 from dashboards.panels import GrafanaRow, graph, row, stat, table, wide_table
 from dashboards.promql.selectors import of_node, recorded

@@ -44,7 +44,6 @@ def build_gpu_row() -> GrafanaRow:
             "percentunit",
             # Two rules one after the other: a scrape that arrives between them is in the second alone.
             {"{{run}}": largest(f"(1 - {power()} / on ({RUN}) ({power(boundary='node')} > 0) >= 0)")},
-            maximum=1,
             no_value="the ledger records no node meter (sources.node.ledger)",
         ),
         wide_table(

@@ -179,7 +179,6 @@ def progress() -> GrafanaRow:
             "state active). The rest is time spent on waiting: data, checkpoints, other ranks.",
             "percentunit",
             {"{{run}}": largest(f"clamp_max({busy} / ({gpus()} > 0), 1)")},
-            maximum=1,
             no_value=NONE,
         ),
     )
