@@ -7,7 +7,6 @@ process is killed. While the journal cannot be written, the rows wait in memory;
 import logging
 from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import replace
-from typing import Any
 
 from energy_agent.accounting.device import DeviceAccount, SensorFor
 from energy_agent.accounting.node import NodeAccount
@@ -18,7 +17,7 @@ from energy_agent.accounting.token_totals import TokenTotalsStore
 from energy_agent.accounting.totals import RecordedTotals
 from energy_agent.accounting.training_intake import TOLD, TrainingBatch
 from energy_agent.accounting.training_phases import lasting, phase_rows
-from energy_agent.accounting.views import STUCK, device_view, host_fields
+from energy_agent.accounting.views import STUCK, device_view, with_host
 from energy_agent.core.boundary import JOURNAL_LOST, UNBOUNDED, is_gpu
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Entry, Gap, Identity, Method, SourceHealth, Tokens, WorkloadFacts
 from energy_agent.core.meters.difference import energy_uj, gap_of
@@ -359,12 +358,8 @@ class Accountant:
         health: Mapping[str, DeviceHealth],
         sources: tuple[SourceHealth, ...],
         ledger: LedgerStats,
-        **more: Any,
     ) -> Snapshot:
-        """What is published: the committed totals and the latest readings of devices that answer.
-
-        `more` are fields of the snapshot that the accounts do not know.
-        """
+        """What the accounts know of a snapshot: the committed totals and the latest readings of devices that answer."""
         self._sequence += 1
         if self._sequence % FORGET_EVERY == 0:
             self._owners.forget_dead()
@@ -374,15 +369,13 @@ class Accountant:
         holding = {w for account in self._accounts.values() for w in account.held_by}
         shown = self._last_held.forget_ended(now_ns, holding, self._owner)
         recorded = self._recorded.sums()
-        if self._node is not None:
-            more |= host_fields(recorded, shown, self._node.views({s.source for s in sources if s.up}), self._node.gains)
         unmetered = {u for u, a in self._accounts.items() if a.sample is not None and not a.sample.metered}
         up = {uuid for uuid, h in health.items() if h.up} - unmetered
         devices = tuple(
             device_view(a, health.get(u), recorded, self._shown, self._gain.get(u, self._default_gain))
             for u, a in sorted(self._accounts.items(), key=_by_index)
         )
-        return Snapshot(
+        snapshot = Snapshot(
             sequence=self._sequence,
             t_ns=now_ns,
             identity=self._identity,
@@ -398,8 +391,10 @@ class Accountant:
             facts=tuple(self._facts[w] for w in shown if w in self._facts),
             health=tuple(self._with_sensor(source) for source in sources),
             ledger=ledger,
-            **more,
         )
+        if self._node is None:
+            return snapshot
+        return with_host(snapshot, recorded, shown, self._node.views({s.source for s in sources if s.up}), self._node.gains)
 
     def _owner(self, workload: str) -> str:
         """Who has chosen its name, as far as the kernel or a scheduler says it."""

@@ -2,13 +2,12 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
 
 from energy_agent.accounting.device import DeviceAccount
 from energy_agent.accounting.totals import CommittedTotals, DeviceTotals
 from energy_agent.core.boundary import boundary, is_gpu
 from energy_agent.core.energy import Method, State
-from energy_agent.core.snapshot import DeviceView, HostView, MeterView, WorkloadEnergy
+from energy_agent.core.snapshot import DeviceView, HostView, MeterView, Snapshot, WorkloadEnergy
 from energy_agent.reader.supervisor import DeviceHealth
 
 _HELD = (State.ACTIVE, State.IDLE)
@@ -56,10 +55,10 @@ def device_view(
     )
 
 
-def host_fields(
-    sums: CommittedTotals, shown: Collection[str], meters: tuple[MeterView, ...], gains: Mapping[str, float]
-) -> dict[str, Any]:
-    """Fields of the snapshot: the host's totals, those of the workloads that are `shown`, and the meters that answer.
+def with_host(
+    snapshot: Snapshot, sums: CommittedTotals, shown: Collection[str], meters: tuple[MeterView, ...], gains: Mapping[str, float]
+) -> Snapshot:
+    """The snapshot with the host's totals, those of the workloads that are `shown`, and the meters that answer.
 
     `gains` has the gain uncertainty of each device of the host that is known.
     """
@@ -69,12 +68,13 @@ def host_fields(
     held = {(workload, device, state): 0 for workload in shown for device in metered for state in _HELD}
     for share in sums.energy(shown, devices):
         held[share.workload, share.device, share.state] += share.energy_uj
-    return {
-        "boundary": boundary(metered),
-        "meters": meters,
-        "hosts": tuple(_host_view(device, sums, gains.get(device)) for device in devices),
-        "host_workloads": tuple(WorkloadEnergy(w, d, s, Method.COUNTER, uj) for (w, d, s), uj in held.items()),
-    }
+    return replace(
+        snapshot,
+        boundary=boundary(metered),
+        meters=meters,
+        hosts=tuple(_host_view(device, sums, gains.get(device)) for device in devices),
+        host_workloads=tuple(WorkloadEnergy(w, d, s, Method.COUNTER, uj) for (w, d, s), uj in held.items()),
+    )
 
 
 def _host_view(device: str, sums: CommittedTotals, gain: float | None) -> HostView:

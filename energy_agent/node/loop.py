@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -266,11 +266,8 @@ class Agent:
             self._say(uuid, "" if device.up else device.reason)
         self._say("nvml", "" if node.up else node.reason)
         now_ns, boot_ns = self.clock.utc_ns(), self.clock.boot_ns()
-        return self.accountant.snapshot(
-            now_ns,
-            sampler.devices,
-            self._health(),
-            self.journal.stats(),
+        return replace(
+            self.accountant.snapshot(now_ns, sampler.devices, self._health(), self.journal.stats()),
             dvfs=self._dvfs,
             config_reload_ok=self.reload.ok and (self.web_ok is None or self.web_ok()),
             config_reload_success_ns=self.reload.success_ns,

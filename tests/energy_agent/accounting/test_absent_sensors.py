@@ -1,7 +1,6 @@
 """Whatever sensors a GPU lacks: no series of it exists, nothing is 0 for "not measured", and the ledger stays exact."""
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 
 from energy_agent.accounting.node import NodeAccount, NodePlan
 from energy_agent.accounting.totals import RecordedTotals
-from energy_agent.accounting.views import host_fields
+from energy_agent.accounting.views import with_host
 from energy_agent.core.boundary import NO_SENSOR, UNBOUNDED
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Method, ProcessUse, State, WorkloadFacts
 from energy_agent.core.meters.reading import MeterReading, Scope
@@ -193,7 +192,7 @@ def test_a_counter_that_stops_answering_is_bridged_within_a_quarter_of_an_hour_a
 @pytest.mark.parametrize(("bound_uj", "shown"), [(0, []), (7_000_000, [(("host",), "7")])])
 def test_a_host_whose_meter_never_responded_has_a_bound_at_most(bound_uj, shown):
     sums = RecordedTotals(Totals(gap_bound_uj={"host:c:n": bound_uj})).sums()
-    by_family = families(replace(EMPTY, **host_fields(sums, {"work"}, (), {})))
+    by_family = families(with_host(EMPTY, sums, {"work"}, (), {}))
     assert by_family.get("node_nongpu_energy_gap_bound_joules_total", []) == shown
     assert not [name for name in by_family if "nongpu" in name and "gap_bound" not in name]
     assert by_family["energy_boundary_info"] == [(("gpu",), "1")]

@@ -82,8 +82,8 @@ class Node:
         self.accountant.committed()
         return True
 
-    def snapshot(self, health=UP, **more):
-        return self.accountant.snapshot(T0 + self.now_s * SECOND, health, (), LedgerStats(), **more)
+    def snapshot(self, health=UP):
+        return self.accountant.snapshot(T0 + self.now_s * SECOND, health, (), LedgerStats())
 
     def recorded_uj(self):
         return sum(self.journal.totals().energy.values())
