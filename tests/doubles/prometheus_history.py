@@ -1,7 +1,7 @@
 """A Prometheus that has scraped the given series, for the queries that `wattlens usage` makes of their history."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from itertools import pairwise
 from types import SimpleNamespace
@@ -44,10 +44,10 @@ class ScrapedHistory:
                 if within:
                     yield labels, within
 
-    def samples(self, names: Sequence[str], matchers: Mapping[str, str], start_ns: int, end_ns: int) -> list[PrometheusSeries]:
+    def samples(self, name: str, matchers: Mapping[str, str], start_ns: int, end_ns: int) -> list[PrometheusSeries]:
         """Raw samples."""
         matching = ",".join(f'{label}="{value}"' for label, value in matchers.items())
-        found = self._select(f"{names[0]}{{{matching}}}", start_ns, end_ns)
+        found = self._select(f"{name}{{{matching}}}", start_ns, end_ns)
         return [PrometheusSeries(labels, tuple((t_ns, str(v)) for t_ns, v in samples)) for labels, samples in found]
 
     def instant(self, query: str, at_ns: int) -> list[tuple[dict[str, str], Decimal]]:

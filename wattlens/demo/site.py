@@ -15,7 +15,8 @@ from energy_agent.runtime.network.http import HttpError
 from energy_agent.sim.building.site import site_config
 from energy_agent.sim.node import SimulatedNode
 from wattlens.demo.child import child
-from wattlens.scrape.access import read_page
+from wattlens.scrape.access import AgentAccess
+from wattlens.top.metrics import parse
 
 FILES: Final = {"site/": "the ledger of the building, for wattlens pue --ledger; site.yaml is its configuration"}
 PRICE_GBP: Final = 0.25
@@ -36,12 +37,12 @@ class DemoSite:
         if not self.url:
             return f"PUE: {self.reason}"
         try:
-            page = read_page(self.url, time.monotonic())
+            page = parse(AgentAccess(self.url).opener()(10.0).decode(), time.monotonic())
         except (HttpError, ValueError):
             return "PUE: no response from the site process"
         for category in _CATEGORIES:
             key = {"category": category, "window": "15m"}
-            ratio, low, high = (page.one(f"pue_ratio{end}", **key) for end in ("", "_lower", "_upper"))
+            ratio, low, high = (page.total(f"pue_ratio{end}", **key) for end in ("", "_lower", "_upper"))
             if ratio is not None:
                 bounds = f" ({low:.2f} to {high:.2f})" if low is not None and high is not None else ""
                 return f"PUE {ratio:.2f}{bounds}, category {category}"

@@ -145,7 +145,7 @@ class DcgmNode:
     ) -> None:
         """Add the readings of these boards."""
         for matchers in self.selectors:
-            series = [s for s in self.history.samples([name], matchers, start_ns, end_ns) if dcgm.board_of(s.labels) in devices]
+            series = [s for s in self.history.samples(name, matchers, start_ns, end_ns) if dcgm.board_of(s.labels) in devices]
             own: set[dcgm.Pod] = set()
             for each in series:
                 own |= self._own_pods(each.labels)

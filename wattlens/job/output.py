@@ -14,7 +14,7 @@ from reports.figures.energy import UNSEEN
 from reports.period import utc_text
 from wattlens.job.statement import JobNode, JobReport
 from wattlens.job.sums import TRAINING
-from wattlens.usage.output import NO_BOUNDS, NO_UPPER, decimal_text
+from wattlens.usage.output import NO_BOUNDS, NO_UPPER, aligned, count, decimal_text, energy_kwh, minute
 
 NODES_SHOWN: Final = 10
 NS_PER_HOUR: Final = 3600 * NS_PER_S
@@ -65,14 +65,14 @@ def bounds_text(report: JobReport) -> str:
 
 def text_lines(report: JobReport) -> Iterator[str]:
     """The job for people."""
-    first, last = (_minute(t_ns) for t_ns in (report.first_ns, report.last_ns))
+    first, last = (minute(t_ns) for t_ns in (report.first_ns, report.last_ns))
     yield printable(f"Job {report.address}, {first} to {last} UTC ({duration_text(report.last_ns - report.first_ns)})")
     simulated = "simulated " if report.simulated else ""
-    gpus = _count(report.gpus, f"{simulated}GPU") if report.gpus else f"unknown {simulated}GPUs"
+    gpus = count(report.gpus, f"{simulated}GPU") if report.gpus else f"unknown {simulated}GPUs"
     what = "whole nodes" if report.whole_nodes else f"GPUs only ({report.gpus_only})"
     yield printable(
-        f"{report.source}: {gpus} on {_count(len(report.nodes), 'node')}, "
-        f"{_count(report.workloads, _member(report))}; energy of {what}"
+        f"{report.source}: {gpus} on {count(len(report.nodes), 'node')}, "
+        f"{count(report.workloads, _member(report))}; energy of {what}"
     )
     if report.labels:
         yield printable(", ".join(f"{name} {value}" for name, value in report.labels.items()))
@@ -84,10 +84,6 @@ def text_lines(report: JobReport) -> Iterator[str]:
 
 def _member(report: JobReport) -> str:
     return "Slurm job" if report.address.startswith("slurm/") else "pod"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _figures(report: JobReport) -> Iterator[tuple[str, str, str]]:
@@ -144,17 +140,14 @@ def _node_lines(report: JobReport) -> Iterator[str]:
                 energy_text(node.energy_uj) if node.energy_uj else "-",
                 percent_text(node.idle_uj, node.energy_uj),
                 number_text(node.gpu_ns / NS_PER_HOUR),
-                _minute(node.first_ns),
-                _minute(node.last_ns),
+                minute(node.first_ns),
+                minute(node.last_ns),
             )
         )
     rest = report.nodes[NODES_SHOWN:]
     if rest:
         cells.append(_remaining_nodes(rest))
-    widths = [max(len(row[at]) for row in cells) for at in range(len(cells[0]))]
-    for row in cells:
-        first, numbers = row[0].ljust(widths[0]), (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-        yield printable("  ".join((first, *numbers)).rstrip())
+    yield from map(printable, aligned(cells))
 
 
 def _remaining_nodes(nodes: tuple[JobNode, ...]) -> tuple[str, str, str, str, str, str]:
@@ -163,7 +156,7 @@ def _remaining_nodes(nodes: tuple[JobNode, ...]) -> tuple[str, str, str, str, st
     first, last = min(node.first_ns for node in nodes), max(node.last_ns for node in nodes)
     idle = percent_text(idle_uj, energy_uj)
     energy = energy_text(energy_uj) if energy_uj else "-"
-    return f"{len(nodes)} others", energy, idle, number_text(hours), _minute(first), _minute(last)
+    return f"{len(nodes)} others", energy, idle, number_text(hours), minute(first), minute(last)
 
 
 def write_json(report: JobReport, file: TextIO) -> None:
@@ -180,13 +173,9 @@ def write_json(report: JobReport, file: TextIO) -> None:
     }
     sums = {"energy": energy.energy_uj, "active": report.active_uj, "idle": report.idle_uj, "gpu": report.gpu_uj}
     document |= {f"{name}_uj": None if energy.unseen else str(uj) for name, uj in sums.items()}
-    document["energy_kwh"] = None if energy.unseen else float(decimal_text(Fraction(energy.energy_uj, UJ_PER_KWH)))
     if energy.unseen:
         absent |= dict.fromkeys((*(f"{name}_uj" for name in sums), "energy_kwh"), UNSEEN)
-    for name, uj, rounding in (("lower", energy.low_uj, ROUND_FLOOR), ("upper", energy.high_uj, ROUND_CEILING)):
-        document[f"energy_kwh_{name}"] = None if uj is None else float(decimal_text(Fraction(uj, UJ_PER_KWH), rounding))
-        if uj is None:
-            absent[f"energy_kwh_{name}"] = NO_BOUNDS if energy.unbounded else NO_UPPER
+    document |= {name: None if text is None else float(text) for name, text in energy_kwh(energy, absent).items()}
     document |= {
         "gpu_hours_active": report.active_ns / NS_PER_HOUR,
         "gpu_hours_idle": report.idle_ns / NS_PER_HOUR,
@@ -243,7 +232,3 @@ def _numbers(name: str, amount: Quantity) -> dict[str, float | None]:
         key: None if value is None else float(decimal_text(value) if rounding is None else decimal_text(value, rounding))
         for key, (value, rounding) in parts.items()
     }
-
-
-def _minute(t_ns: int) -> str:
-    return utc_text(t_ns)[:16].replace("T", " ")

@@ -10,7 +10,7 @@ Source: Prometheus documentation, HTTP API.
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -82,16 +82,16 @@ class PrometheusHistory:
     def __post_init__(self) -> None:
         self._http = HttpClient(self.access.url, self.access.timeout_s, TlsFiles(self.access.ca_file), "--ca-file")
 
-    def samples(self, names: Sequence[str], matchers: Mapping[str, str], start_ns: int, end_ns: int) -> list[PrometheusSeries]:
-        """Every raw sample of [start_ns, end_ns] of metrics with these names and labels, series by series.
+    def samples(self, name: str, matchers: Mapping[str, str], start_ns: int, end_ns: int) -> list[PrometheusSeries]:
+        """Every raw sample of [start_ns, end_ns] of a metric with these labels, series by series.
 
         Raises:
             WattlensError: no answer after several tries, one that makes no sense or that may lack a part.
         """
         if end_ns <= start_ns:
             return []
-        select = selector(names[0], matchers) if len(names) == 1 else selector("", matchers, "|".join(names))
-        count = self.count(names, matchers, start_ns, end_ns)
+        select = selector(name, matchers)
+        count = self._count(select, start_ns, end_ns)
         if not count:
             return []
         pieces = -(-count // self.samples_max)
@@ -102,19 +102,18 @@ class PrometheusHistory:
             self._collect(select, begin, min(begin + step, end_ns), by_labels)
         return [PrometheusSeries(dict(key), tuple(samples)) for key, samples in sorted(by_labels.items())]
 
-    def count(self, names: Sequence[str], matchers: Mapping[str, str], start_ns: int, end_ns: int) -> int:
-        """How many samples a range holds. Each name is counted apart: a count has no name, and must not be there twice."""
-        span = _range(start_ns, end_ns)
+    def _count(self, select: str, start_ns: int, end_ns: int) -> int:
+        """How many samples a range holds."""
         try:
-            parts = (f"(sum(count_over_time({selector(name, matchers)}[{span}])) or vector(0))" for name in names)
-            return int(self.instant(" + ".join(parts), end_ns)[0][1])
+            query = f"sum(count_over_time({select}[{_range(start_ns, end_ns)}])) or vector(0)"
+            return int(self.instant(query, end_ns)[0][1])
         except IndexError:
             raise self._strange("the response has no count") from None
         except TooMuchError:
             if end_ns - start_ns <= _LEAST_NS:
                 raise
             middle = _middle(start_ns, end_ns)
-            return self.count(names, matchers, start_ns, middle) + self.count(names, matchers, middle, end_ns)
+            return self._count(select, start_ns, middle) + self._count(select, middle, end_ns)
 
     def _collect(
         self, select: str, start_ns: int, end_ns: int, by_labels: dict[tuple[tuple[str, str], ...], list[Sample]]

@@ -8,11 +8,11 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
 from energy_agent.runtime.network.http import HttpError
 from wattlens.scrape.access import AgentAccess
-from wattlens.scrape.response import ScrapeResponse, parse
 from wattlens.sweep.gpu import committed_ns
 from wattlens.sweep.hold import Hold
 from wattlens.sweep.target import SweepTarget, TargetRequest, target
 from wattlens.sweep.work import Work, of_agent, spread_over_nodes
+from wattlens.top.metrics import MetricsResponse, parse
 
 TIMEOUT_S = 2.0
 """Of a read: well below the time after which a lease ends that nobody renews."""
@@ -36,7 +36,7 @@ class TargetFinder:
         """Raise WattlensError where no agent answers at the address."""
         self.read(PATIENCE_S)
 
-    def read(self, timeout_s: float = TIMEOUT_S) -> ScrapeResponse | None:
+    def read(self, timeout_s: float = TIMEOUT_S) -> MetricsResponse | None:
         """The page; None where none comes now. Raises WattlensError where none has come for long."""
         try:
             page = parse(self._fetch(timeout_s).decode(), 0.0)
@@ -59,7 +59,7 @@ class TargetFinder:
             UsageError: no time will help.
         """
         end_s, reason = time.monotonic() + wait_s, "the agent has not read its GPUs yet"
-        pages: deque[ScrapeResponse] = deque(maxlen=_APART)
+        pages: deque[MetricsResponse] = deque(maxlen=_APART)
         while True:
             page = self.read()
             if page is not None and (not pages or committed_ns(page) != committed_ns(pages[-1])):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dvfs.sweep.reading import DeviceReading, Sample
-from wattlens.scrape.response import ScrapeResponse
+from wattlens.top.metrics import MetricsResponse
 
 _NS, _MHZ = 1e9, 1e6
 
@@ -24,14 +24,14 @@ class GpuDescription:
     limit_min_w: float | None
 
 
-def describe_gpus(page: ScrapeResponse) -> tuple[GpuDescription, ...]:
+def describe_gpus(page: MetricsResponse) -> tuple[GpuDescription, ...]:
     """All responsive GPUs of the node, by index."""
     descriptions = []
     for labels, _ in page.rows("gpu_info"):
         uuid = labels.get("uuid", "")
-        if page.one("gpu_up", uuid=uuid) != 1:
+        if page.total("gpu_up", uuid=uuid) != 1:
             continue
-        clock = page.one("gpu_sm_clock_max_hertz", uuid=uuid)
+        clock = page.total("gpu_sm_clock_max_hertz", uuid=uuid)
         descriptions.append(
             GpuDescription(
                 uuid,
@@ -41,37 +41,37 @@ def describe_gpus(page: ScrapeResponse) -> tuple[GpuDescription, ...]:
                 labels.get("simulated") == "true",
                 labels.get("mig") == "true",
                 None if clock is None else round(clock / _MHZ),
-                page.one("gpu_power_limit_watts", uuid=uuid),
-                page.one("gpu_power_limit_min_watts", uuid=uuid),
+                page.total("gpu_power_limit_watts", uuid=uuid),
+                page.total("gpu_power_limit_min_watts", uuid=uuid),
             )
         )
     return tuple(sorted(descriptions, key=lambda board: board.index))
 
 
-def read_ns(page: ScrapeResponse, uuid: str) -> int | None:
+def read_ns(page: MetricsResponse, uuid: str) -> int | None:
     """When the GPU was read whose readings the page shows, UTC ns."""
-    return _ns(page.one("source_last_success_timestamp_seconds", source="nvml", device=uuid))
+    return _ns(page.total("source_last_success_timestamp_seconds", source="nvml", device=uuid))
 
 
-def committed_ns(page: ScrapeResponse) -> int | None:
+def committed_ns(page: MetricsResponse) -> int | None:
     """When the page was made, UTC ns: counts of workloads are of that instant."""
-    return _ns(page.one("ledger_last_commit_timestamp_seconds"))
+    return _ns(page.total("ledger_last_commit_timestamp_seconds"))
 
 
-def energy(page: ScrapeResponse, uuid: str) -> Sample | None:
+def energy(page: MetricsResponse, uuid: str) -> Sample | None:
     """The GPU's energy counter in J with the instant of its reading; None while it does not answer."""
-    t_ns, joules = read_ns(page, uuid), page.one("gpu_energy_joules_total", uuid=uuid)
+    t_ns, joules = read_ns(page, uuid), page.total("gpu_energy_joules_total", uuid=uuid)
     return None if t_ns is None or joules is None else Sample(t_ns, joules)
 
 
-def read_device(page: ScrapeResponse, uuid: str) -> DeviceReading | None:
+def read_device(page: MetricsResponse, uuid: str) -> DeviceReading | None:
     """Clock, limit and event reasons of the GPU; None while it is unresponsive."""
     t_ns = read_ns(page, uuid)
-    if t_ns is None or page.one("gpu_up", uuid=uuid) != 1:
+    if t_ns is None or page.total("gpu_up", uuid=uuid) != 1:
         return None
-    clock = page.one("gpu_sm_clock_hertz", uuid=uuid)
-    limit = page.one("gpu_power_limit_watts", uuid=uuid)
-    busy = page.one("gpu_utilization_ratio", uuid=uuid)
+    clock = page.total("gpu_sm_clock_hertz", uuid=uuid)
+    limit = page.total("gpu_power_limit_watts", uuid=uuid)
+    busy = page.total("gpu_utilization_ratio", uuid=uuid)
     events = {
         labels["reason"]: seconds
         for labels, seconds in page.rows("gpu_clock_event_seconds_total")
@@ -86,12 +86,12 @@ def read_device(page: ScrapeResponse, uuid: str) -> DeviceReading | None:
     )
 
 
-def temperature_c(page: ScrapeResponse, uuid: str) -> float | None:
+def temperature_c(page: MetricsResponse, uuid: str) -> float | None:
     """Of the GPU."""
-    return page.one("gpu_temperature_celsius", uuid=uuid)
+    return page.total("gpu_temperature_celsius", uuid=uuid)
 
 
-def on_gpus(before: ScrapeResponse, after: ScrapeResponse) -> Mapping[str, frozenset[str]]:
+def on_gpus(before: MetricsResponse, after: MetricsResponse) -> Mapping[str, frozenset[str]]:
     """Workloads with these GPUs between two responses: those to which energy was attributed in between.
 
     A workload's series stay for a quarter of an hour after its end, so that they are there says nothing.
@@ -104,7 +104,7 @@ def on_gpus(before: ScrapeResponse, after: ScrapeResponse) -> Mapping[str, froze
     return {workload: frozenset(uuids) for workload, uuids in uuids_by_workload.items()}
 
 
-def _recorded_joules(page: ScrapeResponse) -> dict[tuple[str, str], float]:
+def _recorded_joules(page: MetricsResponse) -> dict[tuple[str, str], float]:
     joules_by_key: dict[tuple[str, str], float] = {}
     for labels, joules in page.rows("workload_energy_joules_total"):
         key = labels.get("workload", ""), labels.get("uuid", "")

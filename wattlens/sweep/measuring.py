@@ -8,10 +8,10 @@ from dvfs.sweep.profile import Key, SettingInterval, SweepPlan
 from dvfs.sweep.reading import DeviceReading, Pace, Sample, bindings, pace, power_w
 from dvfs.types import Setting
 from energy_agent.core.ports import Clock
-from wattlens.scrape.response import ScrapeResponse
 from wattlens.sweep.gpu import energy, read_device, temperature_c
 from wattlens.sweep.hold import Hold
 from wattlens.sweep.work import Work
+from wattlens.top.metrics import MetricsResponse
 
 MIN_CHANGES = 3
 """Minimum readings that show progress of the work. If steps are too long for that many, the interval is extended."""
@@ -42,7 +42,7 @@ class Measuring:
         self,
         uuids: Sequence[str],
         work: Work,
-        read: Callable[[], ScrapeResponse | None],
+        read: Callable[[], MetricsResponse | None],
         hold: Hold,
         clock: Clock,
         plan: SweepPlan,

@@ -96,7 +96,9 @@ class SweepRun:
         keys = tuple(dict.fromkeys(hold.set(key) for key in wanted))
         hold.set(REFERENCE)
         page = finding.read()
-        gains = [page.one("gpu_energy_gain_uncertainty_ratio", uuid=uuid) for uuid in target.uuids] if page is not None else []
+        gains = (
+            [page.total("gpu_energy_gain_uncertainty_ratio", uuid=uuid) for uuid in target.uuids] if page is not None else []
+        )
         gain = max((g for g in gains if g is not None), default=None)
         return start_profile(target, name, work.what, keys, plan, 1 + secrets.randbelow(2**31), gain or None)
 

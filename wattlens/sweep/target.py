@@ -7,8 +7,8 @@ from dvfs.knees import Knee, find
 from dvfs.sweep.next_setting import clocks, grid, limits
 from dvfs.sweep.profile import Key
 from energy_agent.core.errors import UsageError
-from wattlens.scrape.response import ScrapeResponse
 from wattlens.sweep.gpu import GpuDescription, describe_gpus, on_gpus
+from wattlens.top.metrics import MetricsResponse
 
 POINTS, POINTS_OF_BOTH = 5, 3
 
@@ -34,7 +34,7 @@ class SweepTarget:
         return tuple(gpu.uuid for gpu in self.gpus)
 
 
-def target(before: ScrapeResponse, after: ScrapeResponse, request: TargetRequest, *, named_work: bool) -> SweepTarget | str:
+def target(before: MetricsResponse, after: MetricsResponse, request: TargetRequest, *, named_work: bool) -> SweepTarget | str:
     """Return the target of the sweep, or why it is still unknown. `named_work`: progress does not come from the agent.
 
     Raises:

@@ -9,8 +9,8 @@ from dvfs.sweep.reading import Sample
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
 from energy_agent.runtime.network.tls import TlsFiles
-from wattlens.scrape.response import ScrapeResponse
 from wattlens.sweep.gpu import committed_ns
+from wattlens.top.metrics import MetricsResponse
 
 _BROKEN = (WattlensError, OSError, ValueError, ArithmeticError, LookupError)  # whatever a hostile page does is a reason
 TRAINING, GENERATION = "training", "generation"
@@ -24,7 +24,7 @@ class Work(Protocol):
         """What is counted, in the plural."""
         ...
 
-    def sample(self, page: ScrapeResponse) -> Sample | None:
+    def sample(self, page: MetricsResponse) -> Sample | None:
         """The count now; None where it cannot be read. `page` is the agent's, read just now."""
         ...
 
@@ -37,17 +37,17 @@ class AgentPage:
         self.what = what
         self._workloads = workloads
 
-    def sample(self, page: ScrapeResponse) -> Sample | None:
+    def sample(self, page: MetricsResponse) -> Sample | None:
         """See `Work`."""
         t_ns = committed_ns(page)
         if t_ns is None:
             return None
         for workload in self._workloads:
             if self.what == "steps":
-                count = page.one("training_steps_total", workload=workload, phase=TRAINING)
+                count = page.total("training_steps_total", workload=workload, phase=TRAINING)
             else:
-                count = page.one("tokens_total", workload=workload, phase=GENERATION)
-                count = page.one("tokens_total", workload=workload, phase=TRAINING) if count is None else count
+                count = page.total("tokens_total", workload=workload, phase=GENERATION)
+                count = page.total("tokens_total", workload=workload, phase=TRAINING) if count is None else count
             if count is not None:
                 return Sample(t_ns, count)
         return None
@@ -66,7 +66,7 @@ class StepEnds:
         self._workload = workload
         self._waited: Mapping[str, float] | None = None
 
-    def sample(self, page: ScrapeResponse) -> Sample | None:
+    def sample(self, page: MetricsResponse) -> Sample | None:
         """See `Work`."""
         status = _query_agent(self._workload)
         try:
@@ -87,7 +87,7 @@ class Endpoint:
     def __init__(self, what: str, count: Callable[[], float | None], clock: Clock) -> None:
         self.what, self._count, self._clock = what, count, clock
 
-    def sample(self, page: ScrapeResponse) -> Sample | None:
+    def sample(self, page: MetricsResponse) -> Sample | None:
         """See `Work`."""
         asked_ns = self._clock.utc_ns()
         try:
@@ -170,7 +170,7 @@ def _query_agent(workload: str) -> dict[str, Any] | None:
     return reply if status == 200 and isinstance(reply.get("ranks", []), list) else None
 
 
-def of_agent(workloads: Sequence[str], expected: str | None, page: ScrapeResponse) -> Work | None:
+def of_agent(workloads: Sequence[str], expected: str | None, page: MetricsResponse) -> Work | None:
     """What the agent counts of these workloads: steps where it does, else tokens; None while it counts nothing of them."""
     for what in (expected,) if expected else ("steps", "tokens"):
         counter = AgentPage(workloads, what)

@@ -1,22 +1,18 @@
 """Responses of an agent's `/metrics` as samples that can be looked up. Pure.
 
-Consecutive responses differ in their values only, so names and labels are parsed once and shared: 420 series take 0.2 ms of CPU
-instead of 8 ms with the client library's parser.
+Consecutive responses differ in their values only, so the client library parses names and labels once, and they are shared: a
+response with the series of the one before takes 0.2 ms of CPU instead of 8 ms, with 420 series.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from energy_agent.core.text import printable
 
 Labels = dict[str, str]
+PREFIX = "wattlens_"
 TEXT_MAX = 300
 """Characters of a label's value that are kept: pods and users choose some of them."""
-_SERIES = re.compile(r"wattlens_([a-z0-9_]+)(?:\{(.*)\})?")
-_FOREIGN = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?:\{.*\})?")
-_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)",?')
-_ESCAPE = re.compile(r"\\(.)")
 
 
 @dataclass(slots=True)
@@ -28,16 +24,23 @@ class SeriesIndex:
     by_gpu: dict[tuple[str, str], list[int]] = field(default_factory=dict)  # by name and UUID: lines
 
     def __post_init__(self) -> None:
-        for line, prefix in enumerate(self.prefixes):
-            match = _SERIES.fullmatch(prefix)
-            if match is None:
-                if not _FOREIGN.fullmatch(prefix):
-                    raise ValueError("the response is not Prometheus text")
+        from prometheus_client.parser import text_string_to_metric_families
+
+        text = "".join(f"{prefix} 0\n" for prefix in self.prefixes)
+        try:
+            samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        except ValueError as error:
+            raise ValueError(f"the response is not Prometheus text: {error}") from None
+        if len(samples) != len(self.prefixes) or any(sample.timestamp is not None for sample in samples):
+            raise ValueError("the response is not Prometheus text without timestamps")
+        for line, sample in enumerate(samples):
+            if not sample.name.startswith(PREFIX):
                 continue
-            labels = {key: _unescape(value) for key, value in _LABEL.findall(match[2] or "")}
-            self.series.setdefault(match[1], []).append((labels, line))
+            name = sample.name.removeprefix(PREFIX)
+            labels = {key: printable(value[:TEXT_MAX]) for key, value in sample.labels.items()}
+            self.series.setdefault(name, []).append((labels, line))
             if "uuid" in labels:
-                self.by_gpu.setdefault((match[1], labels["uuid"]), []).append(line)
+                self.by_gpu.setdefault((name, labels["uuid"]), []).append(line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,15 @@ class MetricsResponse:
         return None if lines is None else sum(self.values[line] for line in lines)
 
 
+def parse(text: str, t_s: float) -> MetricsResponse:
+    """One response from its text.
+
+    Raises:
+        ValueError: it is not Prometheus text.
+    """
+    return MetricsParser().parse(text, t_s)
+
+
 class MetricsParser:
     """Parses the responses of one agent, one after the other."""
 
@@ -81,9 +93,3 @@ class MetricsParser:
         if prefixes != self._index.prefixes:
             self._index = SeriesIndex(prefixes)
         return MetricsResponse(t_s, self._index, [float(value) for _, _, value in parts])
-
-
-def _unescape(value: str) -> str:
-    if "\\" in value:
-        value = _ESCAPE.sub(lambda match: "\n" if match[1] == "n" else match[1], value)
-    return printable(value[:TEXT_MAX])

@@ -81,11 +81,7 @@ def _numbers(usage: Usage, row: UsageRow) -> dict[str, Any]:
 def _values(usage: Usage, row: UsageRow) -> dict[str, Any]:
     energy, absent = row.energy, dict[str, str]()
     values: dict[str, Any] = {"kind": row.key.kind.value, "name": row.key.name}
-    values["energy_kwh"] = None if energy.unseen else decimal_text(Fraction(energy.energy_uj, UJ_PER_KWH))
-    for name, uj, rounding in (("lower", energy.low_uj, ROUND_FLOOR), ("upper", energy.high_uj, ROUND_CEILING)):
-        values[f"energy_kwh_{name}"] = None if uj is None else decimal_text(Fraction(uj, UJ_PER_KWH), rounding)
-        if uj is None:
-            absent[f"energy_kwh_{name}"] = NO_BOUNDS if energy.unbounded else NO_UPPER
+    values |= energy_kwh(energy, absent)
     whole_uj = usage.total.energy.energy_uj
     values["share_ratio"] = decimal_text(Fraction(energy.energy_uj, whole_uj)) if whole_uj and not energy.unseen else None
     if not whole_uj:
@@ -110,6 +106,16 @@ def _values(usage: Usage, row: UsageRow) -> dict[str, Any]:
         absent["tokens"] = row.no_tokens
     values["absent"] = absent
     return {name: values[name] for name in COLUMNS}
+
+
+def energy_kwh(energy: BoundedEnergy, absent: dict[str, str]) -> dict[str, str | None]:
+    """Energy with its bounds in kWh; reasons of missing bounds are added to `absent`."""
+    values = {"energy_kwh": None if energy.unseen else decimal_text(Fraction(energy.energy_uj, UJ_PER_KWH))}
+    for name, uj, rounding in (("lower", energy.low_uj, ROUND_FLOOR), ("upper", energy.high_uj, ROUND_CEILING)):
+        values[f"energy_kwh_{name}"] = None if uj is None else decimal_text(Fraction(uj, UJ_PER_KWH), rounding)
+        if uj is None:
+            absent[f"energy_kwh_{name}"] = NO_BOUNDS if energy.unbounded else NO_UPPER
+    return values
 
 
 def decimal_text(value: Fraction, rounding: str = ROUND_HALF_EVEN) -> str:
@@ -141,24 +147,26 @@ def table_lines(usage: Usage, shown: int = SHOWN, only: RowKey | None = None) ->
     columns += _amounts("CO2E g", [row.carbon for row in rows])
     columns.append(("TOKENS", [_tokens(row) for row in rows]))
     columns = [(name, cells) for name, cells in columns if any(cell != _DASH for cell in cells)]
-    widths = [max(len(name), *map(len, cells)) for name, cells in columns]
-    for line in range(-1, len(rows)):
-        cells = [name if line < 0 else values[line] for name, values in columns]
-        first, rest = cells[0].ljust(widths[0]), (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
-        yield "  ".join((first, *rest)).rstrip()
+    yield from aligned(list(zip(*((name, *cells) for name, cells in columns), strict=True)))
     yield from _reasons(usage, rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows of a table, the head first; the first column is aligned left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        first, numbers = row[0].ljust(widths[0]), (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        yield "  ".join((first, *numbers)).rstrip()
 
 
 def _head(usage: Usage) -> Iterator[str]:
     scope = usage.scope
-    yield f"Energy by {usage.by.value}, {_minute(scope.start_ns)} to {_minute(scope.end_ns)} UTC"
+    yield f"Energy by {usage.by.value}, {minute(scope.start_ns)} to {minute(scope.end_ns)} UTC"
     what = "whole nodes" if scope.whole_nodes else f"GPUs only ({scope.gpus_only})"
     simulated = "simulated " if scope.simulated else ""
-    yield printable(
-        f"{scope.source}: {_count(scope.gpus, f'{simulated}GPU')} on {_count(scope.nodes, 'node')}; energy of {what}"
-    )
+    yield printable(f"{scope.source}: {count(scope.gpus, f'{simulated}GPU')} on {count(scope.nodes, 'node')}; energy of {what}")
     if scope.coverage is not None:
-        readings = f"readings from {_minute(scope.first_ns)} to {_minute(scope.last_ns)}"
+        readings = f"readings from {minute(scope.first_ns)} to {minute(scope.last_ns)}"
         yield f"Coverage {_share(scope.coverage)} of the period's GPU time; {readings}"
     yield ""
 
@@ -168,9 +176,9 @@ def _reasons(usage: Usage, rows: Sequence[UsageRow]) -> Iterator[str]:
     lines = [f"Basis: {', '.join(usage.basis.values())}"] if usage.basis else []
     energy = usage.total.energy
     if energy.unbounded:
-        lines.append(f"No bounds: {_count(energy.unbounded, 'device')} with unknown sensor error")
+        lines.append(f"No bounds: {count(energy.unbounded, 'device')} with unknown sensor error")
     elif energy.open:
-        lines.append(f"No upper bound: {_count(energy.open, 'device')} with a gap of unbounded energy")
+        lines.append(f"No upper bound: {count(energy.open, 'device')} with a gap of unbounded energy")
     seen = [row for row in rows if not row.energy.unseen]
     if len(seen) < len(rows):
         lines.append(f"No energy: {UNSEEN}")
@@ -237,9 +245,11 @@ def _share(ratio: Fraction) -> str:
     return f"{percent:.1f} %" if percent >= 0.1 or not percent else f"{percent:.2g} %"
 
 
-def _minute(t_ns: int) -> str:
+def minute(t_ns: int) -> str:
+    """A UTC time to the minute."""
     return utc_text(t_ns)[:16].replace("T", " ")
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """A number of things."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -345,7 +345,7 @@ class NodeCounters:
         """Find the scrapes in which a target was this node's; an address may be another one's before and after."""
         match = {**self.counters.match, "instance": target[0], "job": target[1]}
         times: list[list[int]] = []
-        for series in self.counters.history.samples([f"{PREFIX}node_info"], match, start_ns, end_ns):
+        for series in self.counters.history.samples(f"{PREFIX}node_info", match, start_ns, end_ns):
             if (exporter_label(series.labels, "cluster"), exporter_label(series.labels, "node")) == self.node:
                 times.append([t_ns for t_ns, _ in series.samples if t_ns > start_ns])
                 self.record.simulated |= exporter_label(series.labels, "simulated") == "true"

@@ -83,7 +83,7 @@ def history(store, **more):
 
 
 def ask(reader, first=0, last=600):
-    return reader.samples(["c"], {"uuid": "GPU-1"}, (T0 + first) * S, (T0 + last) * S)
+    return reader.samples("c", {"uuid": "GPU-1"}, (T0 + first) * S, (T0 + last) * S)
 
 
 def whole(found, first=0, last=600):
@@ -99,7 +99,7 @@ def test_samples_come_raw_by_instant_queries_of_ranges(store):
     assert values["query"] == 'c{uuid="GPU-1"}[600000ms]'
     assert (values["path"], values["time"]) == ("/api/v1/query", f"{T0 + 600}.000")
     assert (values["partial_response"], values["max_source_resolution"]) == ("false", "0s")  # Thanos: all of it, and raw
-    assert count["query"] == '(sum(count_over_time(c{uuid="GPU-1"}[600000ms])) or vector(0))'
+    assert count["query"] == 'sum(count_over_time(c{uuid="GPU-1"}[600000ms])) or vector(0)'
     assert reader.requests == 2
 
 

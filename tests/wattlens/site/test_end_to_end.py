@@ -17,7 +17,7 @@ from energy_agent.sim import scenario
 from energy_agent.sim.building import site as facility_site
 from energy_agent.sim.node import SimulatedNode
 from tests.support import eventually, said_here
-from wattlens.scrape.response import parse
+from wattlens.top.metrics import parse
 
 pytestmark = pytest.mark.timeout(360)
 
@@ -86,13 +86,13 @@ class Site:
 
     def grown(self, beyond_j):
         return eventually(
-            lambda: (e := self.page().one("facility_energy_joules_total", **MAIN)) is not None and e > beyond_j and e
+            lambda: (e := self.page().total("facility_energy_joules_total", **MAIN)) is not None and e > beyond_j and e
         )
 
 
 def states(page):
     """Whether two meters answer."""
-    return {source: page.one("source_up", source=source) for source in ("facility:main", "facility:ups")}
+    return {source: page.total("source_up", source=source) for source in ("facility:main", "facility:ups")}
 
 
 @contextmanager
@@ -125,15 +125,15 @@ def test_the_page_and_the_statement_hold_the_truth_and_nothing_is_lost_by_kills(
             now = facility_site.truth(node).facility.energy_uj
             return (now.total - begun.total) / (now.it_input - begun.it_input)
 
-        eventually(lambda: site.page().one("pue_ratio", category="3", window="15m"))
+        eventually(lambda: site.page().total("pue_ratio", category="3", window="15m"))
         truths = [true()]  # before the page is read and afterwards, as a busy machine takes seconds for it
         page = site.page()
         truths.append(true())
-        low, high = (page.one(f"pue_ratio_{end}", category="3", window="15m") for end in ("lower", "upper"))
+        low, high = (page.total(f"pue_ratio_{end}", category="3", window="15m") for end in ("lower", "upper"))
         assert low <= max(truths)
         assert min(truths) <= high
-        assert page.one("facility_meter_info", meter="ups", position="ups_output", parent="main") == 1
-        assert page.one("pue_absent_info", category="3", window="30d") == 1
+        assert page.total("facility_meter_info", meter="ups", position="ups_output", parent="main") == 1
+        assert page.total("pue_absent_info", category="3", window="30d") == 1
         site.process.terminate()
         assert site.process.wait(60) == 0
     rows = list(read_rows(site.state))
@@ -158,13 +158,13 @@ def test_a_meter_that_is_silent_is_absent_with_its_reason_and_its_energy_comes_w
         site.grown(0)
         facility_site.fault(node, "main", "offline")
         page = eventually(lambda: states(p := site.page()) == {"facility:main": 0, "facility:ups": 1} and p)
-        assert page.one("facility_power_watts", **MAIN) is None
-        assert page.one("source_down_info", source="facility:main") == 1
-        silent_j = page.one("facility_energy_joules_total", **MAIN)
+        assert page.total("facility_power_watts", **MAIN) is None
+        assert page.total("source_down_info", source="facility:main") == 1
+        silent_j = page.total("facility_energy_joules_total", **MAIN)
         truth_uj = facility_site.truth(node).facility.energy_uj.total
         facility_site.clear(node, "main")
         whole = site.grown(silent_j)
-        eventually(lambda: site.page().one("facility_power_watts", **MAIN))
+        eventually(lambda: site.page().total("facility_power_watts", **MAIN))
         assert whole * 1e6 <= facility_site.truth(node).facility.energy_uj.total * 1.01 + 3.6e9
         assert truth_uj > 0
 
@@ -178,12 +178,12 @@ def test_a_file_that_is_wrong_keeps_the_old_one_and_a_right_one_is_taken_over(no
         site.config = {**good, "meters": twice}
         site.write()
         os.kill(site.process.pid, signal.SIGHUP)
-        eventually(lambda: site.page().one("config_last_reload_successful") == 0)
+        eventually(lambda: site.page().total("config_last_reload_successful") == 0)
         eventually(lambda: "main > again" in site.log.read_text())
         site.config = {**good, "meters": [m for m in good["meters"] if m["id"] != "cooling"]}
         site.write()
-        eventually(lambda: site.page().one("config_last_reload_successful") == 1)
-        eventually(lambda: site.page().one("facility_energy_joules_total", meter="cooling") is None)
+        eventually(lambda: site.page().total("config_last_reload_successful") == 1)
+        eventually(lambda: site.page().total("facility_energy_joules_total", meter="cooling") is None)
         assert site.grown(kept) >= kept
         site.config = {**site.config, "site": {"name": "dc2"}}
         site.write()
@@ -222,7 +222,7 @@ def test_a_receiver_of_otlp_gets_meters_and_pue_under_the_names_of_metrics(node,
         site.write()
         site.start()
         try:
-            eventually(lambda: site.page().one("source_up", source="otlp") == 1)
+            eventually(lambda: site.page().total("source_up", source="otlp") == 1)
             eventually(lambda: {"wattlens.facility.energy", "wattlens.facility.power"} <= names_of(receiver))
         finally:
             site.process.terminate()

@@ -20,7 +20,6 @@ from tests.doubles.agent import Agent, serving
 from tests.raw_server import OK, RawServer
 from tests.support import eventually
 from wattlens.cli import main
-from wattlens.scrape.response import ScrapeResponse, parse
 from wattlens.sweep.gpu import describe_gpus, energy, on_gpus, read_device
 from wattlens.sweep.hold import EndedError, Hold, RefusalError
 from wattlens.sweep.measuring import Measuring, SpoiledError
@@ -28,6 +27,7 @@ from wattlens.sweep.planning import PlanOptions, named, resume_profile, start_pr
 from wattlens.sweep.shown import SweepProgress, duration, name_of, rows, summary
 from wattlens.sweep.target import SweepTarget, TargetRequest, settings, target
 from wattlens.sweep.work import AgentPage, StepEnds, metric_page, of_agent, server_page, spread_over_nodes
+from wattlens.top.metrics import MetricsResponse, parse
 
 FACTS = 'name="NVIDIA H100 80GB HBM3",driver="570"'
 
@@ -39,7 +39,7 @@ def page(
     mig: str = "",
     limits: Mapping[int, float] | None = None,
     more: str = "",
-) -> ScrapeResponse:
+) -> MetricsResponse:
     """A page of the agent on which each workload has used that much on each GPU."""
     lines = []
     for gpu in range(gpus):
@@ -272,11 +272,11 @@ class Job:
 
     what = "steps"
 
-    def sample(self, _page: ScrapeResponse) -> Sample:
+    def sample(self, _page: MetricsResponse) -> Sample:
         done = int(min(self.now_s, self.ends_s) / self.step_s)
         return Sample(round(done * self.step_s * 1e9), done, self.doing.get(int(self.now_s), ""))
 
-    def read(self) -> ScrapeResponse:
+    def read(self) -> MetricsResponse:
         at_s = int(self.now_s)
         rows = "".join(
             f'wattlens_gpu_up{{uuid="{u}"}} 1\nwattlens_gpu_energy_joules_total{{uuid="{u}"}} {300 * at_s}\n'

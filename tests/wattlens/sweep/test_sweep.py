@@ -18,9 +18,9 @@ from dvfs.sweep.profile import REFERENCE, SettingEstimate, SettingInterval, Swee
 from energy_agent.sim.gpu.plant import Plant
 from tests.dvfs.steered_node import SteeredNode
 from tests.support import eventually, free_port
-from wattlens.scrape.response import ScrapeResponse
 from wattlens.sweep.hold import NAME, Hold
 from wattlens.sweep.work import StepEnds
+from wattlens.top.metrics import parse
 
 RATE, SECONDS, SETTLE_S = 10, 20, 4
 UNLOCKED = (0, 0)
@@ -177,7 +177,7 @@ def test_a_sweep_of_a_training_job_that_ctrl_c_ends_goes_on_where_it_was(rig: Ri
     assert point.temperature_c is not None
     compare(profile, point, truth, rig)
     monkeypatch.setenv("WATTLENS_AGENT_SOCKET", rig.environ["WATTLENS_AGENT_SOCKET"])
-    assert StepEnds(profile.workload).sample(ScrapeResponse(0.0)) is not None  # so that is what it went by
+    assert StepEnds(profile.workload).sample(parse("", 0.0)) is not None  # so that is what it went by
     (table,) = load_tables(out)
     assert [row.setting for row in table.rows] == [1200.0, 1980.0]
     again = rig.run("--resume", "--out", out)
