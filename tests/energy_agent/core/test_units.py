@@ -36,12 +36,5 @@ def test_decimal_text_is_exact(value, scale):
     assert "e" not in text.lower()
 
 
-@pytest.mark.parametrize(
-    ("value", "text"), [(0, "0"), (1, "0.000001"), (-1, "-0.000001"), (1_500_000, "1.5"), (10**25, str(10**19))]
-)
-def test_decimal_text_is_short(value, text):
-    assert units.decimal(value, units.UJ_PER_J) == text
-
-
 def test_a_kilowatt_hour():
     assert units.joules(units.UJ_PER_KWH) == 3.6e6

@@ -166,14 +166,6 @@ def test_segment_0_of_a_node_that_has_not_shipped_needs_its_enrolled_key(shared,
     assert main(["ledger", "verify", str(shared)]) == 0  # nobody says whose key is right
 
 
-def test_meters_of_a_site_need_the_enrolled_key_of_its_process(shared, capsys):
-    """An agent that takes the site's name as its own."""
-    signer = signer_of(shared.parent / "site")
-    path = inventory(shared, f"lab,fra1,,,fra1,,,{signer.key}")
-    book(shared, "fra1", range(2), signer=signer_of(shared.parent / "evil"), device="meter:fra1:main")
-    assert compact(shared, capsys, "--inventory", path)[:2] == (1, {})
-
-
 def test_a_replaced_node_enrols_its_new_key_and_old_segments_keep_the_old(shared, capsys):
     one, two = signer_of(shared.parent / "one"), signer_of(shared.parent / "two")
     book(shared, "a", [0, 1])
@@ -189,15 +181,6 @@ def test_a_replaced_node_enrols_its_new_key_and_old_segments_keep_the_old(shared
         assert compact(shared, capsys, "--inventory", path, day=day)[:2] == (0, {"a": energy * HOUR_UJ})
     book(shared, "a", [100], signer=one)  # the old key signs nothing more
     assert kinds(shared, read_inventory(path).keys) == ["key"]
-
-
-def test_unsigned_segments_after_the_enrolment_are_a_fault_and_before_it_none(shared):
-    signer = signer_of(shared.parent / "one")
-    book(shared, "a", [0, 60, 80])
-    path = inventory(shared, f"lab,a,,,here,2026-01-03,,{signer.key}")
-    (fault,) = chain.verify([shared], keys=read_inventory(path).keys).faults
-    assert fault.kind == "key"
-    assert segment.file_name("lab", "a", 2) in fault.line
 
 
 def test_unsigned_segments_are_counted(shared, capsys):

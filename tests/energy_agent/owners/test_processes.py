@@ -31,24 +31,6 @@ def end(root, pid):
     (root / str(pid)).rmdir()
 
 
-def test_processes_of_one_unit_are_one_workload(tmp_path):
-    proc(tmp_path, 10, cgroup="0::/system.slice/vllm.service\n")
-    proc(tmp_path, 11, cgroup="0::/system.slice/vllm.service\n")
-    owners = ProcessOwners(tmp_path)
-    found, facts = owners.resolve([ProcessUse(10, sm_us=30), ProcessUse(11, sm_us=12)], NOW)
-    assert found.holding.weights == {"vllm": 42}
-    assert found.processes == ((10, 100), (11, 100))
-    assert [(f.workload, f.kind, f.since_ns) for f in facts] == [("vllm", "unit", NOW)] * 2
-    assert owners.resolve([ProcessUse(10)], NOW)[1] == []  # known by now
-
-
-def test_a_plain_process_is_named_by_command_pid_and_start(tmp_path):
-    proc(tmp_path, 10, started=777, comm="train.py")
-    found, facts = ProcessOwners(tmp_path).resolve([ProcessUse(10)], NOW)
-    assert list(found.holding.weights) == ["process-train.py-10-777"]
-    assert facts[0].labels == {"command": "train.py", "pid": "10"}
-
-
 def test_a_plain_process_is_its_real_users_unless_it_has_pids_of_its_own(tmp_path):
     def labels(pid, status):
         proc(tmp_path, pid, status=status)
@@ -94,14 +76,6 @@ def test_nobody_is_a_known_answer(tmp_path):
     assert (found.holding.weights, facts) == ({}, [])
 
 
-def test_a_process_that_was_known_and_is_gone_has_ended(tmp_path):
-    proc(tmp_path, 10)
-    owners = ProcessOwners(tmp_path)
-    owners.resolve([ProcessUse(10)], NOW)
-    end(tmp_path, 10)
-    assert owners.resolve([ProcessUse(10)], NOW)[0].holding.weights == {}
-
-
 @pytest.mark.parametrize("pid", [0, 4711])
 def test_a_process_nobody_can_see_makes_the_holder_unknown(tmp_path, pid):
     """Pid 0 across pid namespaces; a pid without its /proc folder: hidepid, a wrong root, another namespace."""
@@ -109,12 +83,6 @@ def test_a_process_nobody_can_see_makes_the_holder_unknown(tmp_path, pid):
     found, _ = ProcessOwners(tmp_path).resolve([ProcessUse(10), ProcessUse(pid)], NOW)
     assert (found.holding, found.reason) == (None, State.UNKNOWN_OWNER)
     assert found.processes == ((10, 100),)
-
-
-def test_a_process_whose_stat_cannot_be_read_makes_the_holder_unknown(tmp_path):
-    (tmp_path / "12").mkdir()
-    (tmp_path / "12" / "stat").write_text("12 (x")
-    assert ProcessOwners(tmp_path).resolve([ProcessUse(12)], NOW)[0].holding is None
 
 
 def test_what_has_ended_is_forgotten(tmp_path):

@@ -100,11 +100,6 @@ def test_numbers_of_a_header_are_in_bounds(fleet, capsys, field, value):
     named_alone(fleet, capsys)
 
 
-def test_a_segment_until_the_end_of_int64_is_a_fault_and_no_more(fleet, capsys):
-    forge(fleet, "evil", [], to_ns=2**63 - 1)
-    named_alone(fleet, capsys, "clock was probably wrong")
-
-
 def test_cells_that_sum_past_int64_leave_out_their_node(fleet, capsys):
     most = 2**63 - 1
     forge(fleet, "evil", [facts("GPU-e"), cell("GPU-e", most), cell("GPU-e", most, T0 + H // 4)])
@@ -278,16 +273,6 @@ def test_a_chain_that_claims_a_device_since_midnight_takes_nothing_from_the_one_
     code, energy, err = compact(shared, capsys, day="2026-01-02")
     assert (code, energy) == (1, {"a": 25 * HOUR_UJ, "evil": HOUR_UJ})  # the hour that nobody else claims
     assert "the rows of lab/a count" in err
-
-
-def test_what_was_stated_stays_when_another_chain_claims_the_device_later(shared, capsys):
-    book(shared, "a", [(0, 60)], device="GPU-1")
-    assert compact(shared, capsys)[:2] == (0, {"a": HOUR_UJ})
-    book(shared, "evil", [(0, 60)], device="GPU-1")
-    code, energy, err = compact(shared, capsys)
-    assert (code, energy) == (1, {"a": HOUR_UJ})
-    assert "the rows of lab/a count" in err
-    assert compact(shared, capsys, "--accept-faults")[:2] == (0, {"a": HOUR_UJ})
 
 
 @pytest.mark.parametrize("minute", [60, 67])
