@@ -157,27 +157,6 @@ def test_what_a_file_says_cannot_steer_the_terminal(tmp_path):
     assert compare(tmp_path, [saved_run() | {"joules": None, "reason": bad}], [b]).stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "got"),
-    [
-        ([], "no runs"),
-        (["a"], "1 run without --"),
-        (["a", "b", "c"], "3 runs without --"),
-        (["a", "--"], "runs of one side only"),
-        (["a", "--", "b", "--", "c"], "3 groups of runs"),
-    ],
-)
-def test_runs_of_other_than_two_sides_are_a_usage_error(arguments, got):
-    done = said_here("compare", *arguments)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert f"expected A B or A... -- B..., got {got}" in done.stderr
-
-
-def test_one_run_against_several_is_refused(tmp_path):
-    done = compare(tmp_path, [saved_run()], [saved_run(), saved_run()])
-    assert (done.returncode, "expected two or more runs on each side, or one on each" in done.stderr) == (2, True)
-
-
 def broken():
     for path, value in [
         (("devices", "GPU-1"), []),

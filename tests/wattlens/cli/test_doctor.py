@@ -15,28 +15,6 @@ from wattlens.cli import main
 from wattlens.doctor import capturing, sensors
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--for", "0s"],
-        ["--for", "5s"],
-        ["--overhead", "--pairs", "1"],
-        ["--pairs", "4"],
-        ["--seed", "1"],
-        ["--pseudonyms"],
-        ["--out", "file"],
-        ["--sensors", "first"],
-        ["--simulate", "/nowhere"],
-        ["--config", "/nowhere"],
-    ],
-)
-def test_wrong_usage_is_one_line_and_exit_2(arguments, capsys):
-    assert main(["doctor", *arguments]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.count("\n") == 1
-
-
 def test_without_a_driver_the_exit_code_is_1_and_the_json_says_why(tmp_path, monkeypatch, capsys):
     if Path("/dev/nvidiactl").exists():
         pytest.skip("this machine has a driver")

@@ -29,12 +29,6 @@ def test_policy_tells_options_and_provenance() -> None:
     assert "H100" in wattlens("dvfs", "policy").stdout
 
 
-def test_status_without_an_actuator_says_what_to_do(tmp_path: Path) -> None:
-    done = wattlens("dvfs", "status", "--socket", tmp_path / "none")
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert f"no response at {tmp_path / 'none'}" in done.stderr
-
-
 class ShadowSteering:
     """Steering of one group in mode shadow."""
 
@@ -144,9 +138,3 @@ def test_off_is_refused_on_a_machine_without_an_actuator(tmp_path: Path, monkeyp
     folder.mkdir(parents=True)  # the actuator is installed, and does not run now
     assert wattlens("dvfs", "off", "--socket", socket).returncode == 0
     assert (folder / "dvfs.off").exists()
-
-
-def test_a_wrong_policy_name_explains_how_to_list_all() -> None:
-    done = wattlens("dvfs", "policy", "list")
-    assert done.returncode == 2
-    assert "omit the name to list all policies" in done.stderr

@@ -13,7 +13,6 @@ from wattlens.cli.dvfs.replay_chart import Bar, bars
 
 ROOT = Path(__file__).parents[3]
 V100 = ROOT / "benchmarks/data/zeus/summary_power_v100.csv"
-REQUESTS = ROOT / "benchmarks/data/azure-llm-2023/AzureLLMInferenceTrace_code_440.csv"
 
 
 def replay(*arguments: object) -> int:
@@ -68,32 +67,6 @@ def test_a_profile_of_a_sweep_is_played_over_each_knob(tmp_path: Path, capsys: p
     assert [(row["table"], row["knob"]) for row in told["rows"]] == [
         ("job sm_clock_mhz", "sm_clock_mhz"), ("job power_limit_w", "power_limit_w"), ("all tables", "several"),
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ((), "expected one of --table --profile"),
-        (("--table", V100, "--profile", V100), "--profile: cannot be combined with --table"),
-        (("--table", V100, "--chart", "none/there/c.svg"), "--chart: cannot write none/there/c.svg"),
-        (("--table", V100, "--chart", "c.png"), ".svg"),
-        (("--table", "none.csv"), "none.csv: cannot read"),
-        (("--table", REQUESTS), "expected one of the columns power_limit"),
-        (("--table", V100, "--policy", "slo"), "--policy: expected one of progress, got 'slo'"),
-        (("--profile", V100, "--policy", "budget"), "--policy: expected one of progress, got 'budget'"),
-        (("--table", V100, "--slowdown", 0), "--slowdown: expected a"),
-        (("--table", V100, "--steps", 0), "--steps: expected a"),
-        (("--table", V100, "--noise", -1), "--noise: expected a"),
-        (("--table", V100, "--seeds", 0), "--seeds: expected a"),
-    ],
-)
-def test_what_is_wrong_is_one_line_and_exit_2(
-    arguments: tuple[object, ...], says: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert replay(*arguments) == 2
-    said = capsys.readouterr().err
-    assert says in said
-    assert said.count("\n") == 1
 
 
 def test_bars_have_marks_and_say_what_broke_a_rule() -> None:

@@ -4,13 +4,16 @@ import fcntl
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.compute
@@ -54,49 +57,94 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@dataclass
+class Desk:
+    """Runs `wattlens report` on the days of a ledger into a folder, and reads what it writes and prints."""
+
+    ledger: Path
+    folder: Path
+    capsys: pytest.CaptureFixture[str]
+
+    @property
+    def days(self) -> Path:
+        return self.ledger / "days"
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "o"
+
+    def report(self, *more: str, ledger: Path | None = None, out: Path | None = None) -> int:
+        """Exit code of a run, of which alone the output can then be read."""
+        self.capsys.readouterr()
+        return report(ledger or self.days, out or self.out, *more)
+
+    def verify(self, *more: str, out: Path | None = None) -> int:
+        self.capsys.readouterr()
+        return main(["report", "verify", str(out or self.out), *more])
+
+    def verify_with_days(self, *more: str, out: Path | None = None) -> int:
+        return self.verify("--ledger", str(self.days), *more, out=out)
+
+    def failed(self) -> list[list[str]]:
+        """The words of the failed checks of `verify`."""
+        return [line.split() for line in self.capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
+
+    def refused(self) -> str:
+        """Return the single error line; check that nothing else was printed."""
+        said = self.capsys.readouterr()
+        assert (said.out, said.err.count("\n"), "Traceback" in said.err) == ("", 1, False), said.err
+        return said.err
+
+    def refused_unwritten(self) -> str:
+        """Return the single error line; check that no file was written."""
+        assert not self.out.exists() or not any(self.out.iterdir())
+        return self.refused()
+
+    def facts(self, out: Path | None = None) -> dict[str, Any]:
+        facts: dict[str, Any] = json.loads(((out or self.out) / "facts.json").read_text())
+        return facts
+
+    def figures(self, out: Path | None = None) -> dict[str, dict[str, Any]]:
+        return {figure["id"]: figure for figure in self.facts(out)["figures"]}
+
+
 @pytest.fixture
-def place(ledger: Path, tmp_path: Path) -> Path:
-    """A copy to do harm to."""
+def desk(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Desk:
+    return Desk(ledger, tmp_path, capsys)
+
+
+@pytest.fixture
+def place(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Desk:
+    """With a copy of the ledger to do harm to."""
     shutil.copytree(ledger, tmp_path / "ledger")
-    return tmp_path / "ledger"
+    return Desk(tmp_path / "ledger", tmp_path, capsys)
 
 
 def report(ledger: Path, out: Path, *more: str) -> int:
     return main(["report", "--ledger", str(ledger), "--out", str(out), "--formats", "csv", *more])
 
 
-def refused(capsys: pytest.CaptureFixture[str], out: Path) -> str:
-    """Return the single error line; check that no file was written."""
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.count("\n") == 1, said.err
-    assert "Traceback" not in said.err
-    assert not out.exists() or not any(out.iterdir())
-    return said.err
-
-
-def test_every_form_and_the_headline(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_form_and_the_headline(desk: Desk) -> None:
     """11.76 kWh, all of it allocated; 11.76 kWh x 3.6e6 J / 1e6 tokens = 42.336 J per token."""
-    out = tmp_path / "a" / "report"
-    argv = ["report", "--ledger", str(ledger / "days"), "--out", str(out), "--country", "deu", *QUARTER]
+    out = desk.folder / "a" / "report"
+    argv = ["report", "--ledger", str(desk.days), "--out", str(out), "--country", "deu", *QUARTER]
     assert main(argv) == 0
-    said = capsys.readouterr().out
+    said = desk.capsys.readouterr().out
     assert "11.8 kWh" in said
     assert "11.8 Wh" in said
     names = ["emissions.csv", "facts.json", "figures.csv", "manifest.json", "report.html", "report.pdf", "report.xlsx"]
     assert sorted(p.name for p in out.iterdir()) == names
     for name in names:
         assert (out / name).stat().st_mode & 0o777 == 0o644
-    facts = json.loads((out / "facts.json").read_text())
-    figures = {figure["id"]: figure["value"] for figure in facts["figures"]}
-    assert figures["energy.gpu"] == "42336000"
-    assert figures["j_per_token.gpu/model/llama"] == "42.336"
+    figures = desk.figures(out)
+    assert figures["energy.gpu"]["value"] == "42336000"
+    assert figures["j_per_token.gpu/model/llama"]["value"] == "42.336"
     assert (out / "report.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_json_says_where_it_is_and_what_it_says(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(ledger / "days", tmp_path / "o", *QUARTER, "--json") == 0
-    document = json.loads(capsys.readouterr().out)
+def test_json_says_where_it_is_and_what_it_says(desk: Desk) -> None:
+    assert desk.report(*QUARTER, "--json") == 0
+    document = json.loads(desk.capsys.readouterr().out)
     assert document["status"] == "interim"
     assert any(line["value"] == "42336000" for line in document["headline"].values())
     assert Path(document["files"]["facts"]).is_file()
@@ -141,34 +189,28 @@ def twice(path: Path) -> None:
         (lambda path: shutil.copy(path.with_name(path.name.replace("2.jsonl", "1.jsonl")), path), "contains segment 1"),
     ],
 )  # fmt: skip
-def test_a_broken_chain_names_the_segment(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: Harm, says: str
-) -> None:
-    harm(sorted((place / "segments").iterdir())[2])
-    assert report(place / "segments", tmp_path / "o", *QUARTER) == 1
-    said = refused(capsys, tmp_path / "o")
+def test_a_broken_chain_names_the_segment(place: Desk, harm: Harm, says: str) -> None:
+    harm(sorted((place.ledger / "segments").iterdir())[2])
+    assert place.report(*QUARTER, ledger=place.ledger / "segments") == 1
+    said = place.refused_unwritten()
     assert says in said
     assert "lab_n1_0000000" in said
 
 
 @pytest.mark.parametrize("name", ["holder_day", "span_day", "workload_cell", "tokens", "workload", "device"])
 @pytest.mark.parametrize("harm", [flip, truncate, Path.unlink])
-def test_a_changed_file_of_a_day_is_named(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, harm: Harm
-) -> None:
-    path = place / "days" / "here" / "2026-07-01" / "r0000" / f"{name}.parquet"
+def test_a_changed_file_of_a_day_is_named(place: Desk, name: str, harm: Harm) -> None:
+    path = place.days / "here" / "2026-07-01" / "r0000" / f"{name}.parquet"
     harm(path)
-    assert report(place / "days", tmp_path / "o", *QUARTER) == 1
-    assert f"2026-07-01/r0000/{name}.parquet" in refused(capsys, tmp_path / "o")
+    assert place.report(*QUARTER) == 1
+    assert f"2026-07-01/r0000/{name}.parquet" in place.refused_unwritten()
 
 
-def test_rows_of_a_day_that_the_period_cuts_are_checked_too(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    flip(place / "days" / "here" / "2026-07-01" / "r0000" / "span.parquet")
+def test_rows_of_a_day_that_the_period_cuts_are_checked_too(place: Desk) -> None:
+    flip(place.days / "here" / "2026-07-01" / "r0000" / "span.parquet")
     cut = ("--from", "2026-07-01T00:15Z", "--to", "2026-07-03", "--accept-coverage", "0%")
-    assert report(place / "days", tmp_path / "o", *cut) == 1
-    assert "span.parquet" in refused(capsys, tmp_path / "o")
+    assert place.report(*cut) == 1
+    assert "span.parquet" in place.refused_unwritten()
 
 
 @pytest.mark.parametrize(
@@ -184,23 +226,21 @@ def test_rows_of_a_day_that_the_period_cuts_are_checked_too(
         ({"energy_uj": "many"}, "is corrupted"),
     ],
 )
-def test_an_edited_manifest_is_refused(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], says: str
-) -> None:
-    path = place / "days" / "here" / "2026-07-01" / "r0000" / "manifest.json"
+def test_an_edited_manifest_is_refused(place: Desk, change: dict[str, object], says: str) -> None:
+    path = place.days / "here" / "2026-07-01" / "r0000" / "manifest.json"
     manifest = json.loads(path.read_text()) | change
     path.write_text(json.dumps({key: value for key, value in manifest.items() if value is not None}))
-    assert report(place / "days", tmp_path / "o", *QUARTER) == 1
-    said = refused(capsys, tmp_path / "o")
+    assert place.report(*QUARTER) == 1
+    said = place.refused_unwritten()
     assert says in said
     assert "2026-07-01/r0000/manifest.json" in said
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, "{}"])
-def test_a_manifest_that_is_none_is_refused(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
-    (place / "days" / "here" / "2026-07-01" / "r0000" / "manifest.json").write_text(text)
-    assert report(place / "days", tmp_path / "o", *QUARTER) == 1
-    assert "manifest.json: " in refused(capsys, tmp_path / "o")
+def test_a_manifest_that_is_none_is_refused(place: Desk, text: str) -> None:
+    (place.days / "here" / "2026-07-01" / "r0000" / "manifest.json").write_text(text)
+    assert place.report(*QUARTER) == 1
+    assert "manifest.json: " in place.refused_unwritten()
 
 
 def rewritten(folder: Path, name: str, change: Callable[[pyarrow.Table], pyarrow.Table]) -> None:
@@ -229,58 +269,56 @@ def column(table: pyarrow.Table, name: str, values: object) -> pyarrow.Table:
     ],
 )  # fmt: skip
 def test_files_that_say_something_else_than_they_can_are_refused(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, change: Callable[..., pyarrow.Table], says: str
+    place: Desk, name: str, change: Callable[..., pyarrow.Table], says: str
 ) -> None:
-    rewritten(place / "days" / "here" / "2026-07-01" / "r0000", f"{name}.parquet", change)
-    assert report(place / "days", tmp_path / "o", *QUARTER) == 1
-    assert says in refused(capsys, tmp_path / "o")
+    rewritten(place.days / "here" / "2026-07-01" / "r0000", f"{name}.parquet", change)
+    assert place.report(*QUARTER) == 1
+    assert says in place.refused_unwritten()
 
 
 @pytest.mark.parametrize(
     ("more", "code", "says"),
     [
-        (["--country", "GER"], 2, "DEU (Germany)"),
-        (["--quarter", "2020Q1"], 1, "no energy in the period; the ledger covers 2026-07-01T00:00:00Z to 2026-07-03T00:00:00Z"),
-        (["--quarter", "2099Q4"], 1, "no energy in the period"),
-        (["--quarter", "Q1"], 2, "2026Q3"),
-        (["--quarter", "2026Q5"], 2, "2026Q3"),
-        (["--quarter", "2026Q3", "--from", "2026-07-01"], 2, "--quarter: cannot be combined"),
-        (["--from", "2026-07-01T00:01"], 2, "2026-07-01T00:15:00Z"),
-        (["--from", "2026-07-02", "--to", "2026-07-01"], 2, "is not after"),
-        (["--from", "0001-01-01"], 2, "--from: expected an instant from 1970 to 2199"),
-        (["--from", "2026-07-01", "--to", "9999-12-31"], 2, "--to: expected an instant from 1970 to 2199"),
-        (["--as-of", "1969-12-31"], 2, "--as-of: expected an instant from 1970 to 2199"),
+        ("--country GER", 2, "DEU (Germany)"),
+        ("--quarter 2020Q1", 1, "no energy in the period; the ledger covers 2026-07-01T00:00:00Z to 2026-07-03T00:00:00Z"),
+        ("--quarter 2099Q4", 1, "no energy in the period"),
+        ("--quarter Q1", 2, "2026Q3"),
+        ("--quarter 2026Q5", 2, "2026Q3"),
+        ("--quarter 2026Q3 --from 2026-07-01", 2, "--quarter: cannot be combined"),
+        ("--from 2026-07-01T00:01", 2, "2026-07-01T00:15:00Z"),
+        ("--from 2026-07-02 --to 2026-07-01", 2, "is not after"),
+        ("--from 0001-01-01", 2, "--from: expected an instant from 1970 to 2199"),
+        ("--from 2026-07-01 --to 9999-12-31", 2, "--to: expected an instant from 1970 to 2199"),
+        ("--as-of 1969-12-31", 2, "--as-of: expected an instant from 1970 to 2199"),
 
-        (["--month", "2026-13"], 2, "--month 2026-13: expected a year and a month such as 2026-07"),
-        (["--month", "2026-07", "--year", "2026"], 2, "--month: cannot be combined with --year"),
-        (["--month", "2026-07", "--from", "2026-07-01"], 2, "--month: cannot be combined with --from or --to"),
-        (["--fiscal-year", "2026"], 2, "--fiscal-year: requires fiscal_year_start in --org (sheet Organisation), or --fi"),
-        (["--period", "FY2026Q2"], 2, "--period: requires fiscal_year_start in --org (sheet Organisation), or --first-month"),
-        (["--period", "FY26Q2"], 2, "'FY26Q2': expected a period such as 2026-07, 2026Q3, 2026, FY2026 or FY2026Q2"),
-        (["--period", "2026Q3", "--month", "2026-07"], 2, "--month: cannot be combined with --period"),
-        (["--period", "2026Q3", "--to", "2026-07-02"], 2, "--period: cannot be combined with --from or --to"),
-        (["--fiscal-quarter", "2026", "--first-month", "4"], 2, "--fiscal-quarter 2026: expected a fiscal year and a quarter"),
-        (["--year", "2026", "--first-month", "4"], 2, "--first-month: requires --fiscal-year, --fiscal-quarter or a --period"),
-        (["--ledger", "/nowhere"], 2, "/nowhere"),
-        (["--ledger", "nonsense://x"], 2, "nonsense"),
-        (["--out", "/dev/null/x"], 2, "--out /dev/null/x"),
-        (["--formats", "html,doc"], 2, "--formats: expected one or more of html"),
-        (["--language", "la"], 2, "--language la"),
-        (["--accept-coverage", "lots"], 2, "--accept-coverage: "),
-        (["--accept-coverage", "90"], 2, "--accept-coverage: "),
-        (["--as-of", "someday"], 2, "got someday"),
-        (["--org", "/nowhere.yaml"], 2, "/nowhere.yaml"),
-        (["--restates", "/nowhere", "--reason", "corrected data"], 2, "/nowhere"),
-        (["--sign-key", "/nowhere.pem"], 2, "/nowhere.pem"),
+        ("--month 2026-13", 2, "--month 2026-13: expected a year and a month such as 2026-07"),
+        ("--month 2026-07 --year 2026", 2, "--month: cannot be combined with --year"),
+        ("--month 2026-07 --from 2026-07-01", 2, "--month: cannot be combined with --from or --to"),
+        ("--fiscal-year 2026", 2, "--fiscal-year: requires fiscal_year_start in --org (sheet Organisation), or --fi"),
+        ("--period FY2026Q2", 2, "--period: requires fiscal_year_start in --org (sheet Organisation), or --first-month"),
+        ("--period FY26Q2", 2, "'FY26Q2': expected a period such as 2026-07, 2026Q3, 2026, FY2026 or FY2026Q2"),
+        ("--period 2026Q3 --month 2026-07", 2, "--month: cannot be combined with --period"),
+        ("--period 2026Q3 --to 2026-07-02", 2, "--period: cannot be combined with --from or --to"),
+        ("--fiscal-quarter 2026 --first-month 4", 2, "--fiscal-quarter 2026: expected a fiscal year and a quarter"),
+        ("--year 2026 --first-month 4", 2, "--first-month: requires --fiscal-year, --fiscal-quarter or a --period"),
+        ("--ledger /nowhere", 2, "/nowhere"),
+        ("--ledger nonsense://x", 2, "nonsense"),
+        ("--out /dev/null/x", 2, "--out /dev/null/x"),
+        ("--formats html,doc", 2, "--formats: expected one or more of html"),
+        ("--language la", 2, "--language la"),
+        ("--accept-coverage lots", 2, "--accept-coverage: "),
+        ("--accept-coverage 90", 2, "--accept-coverage: "),
+        ("--as-of someday", 2, "got someday"),
+        ("--org /nowhere.yaml", 2, "/nowhere.yaml"),
+        ("--restates /nowhere --reason 'corrected data'", 2, "/nowhere"),
+        ("--sign-key /nowhere.pem", 2, "/nowhere.pem"),
     ],
 )  # fmt: skip
-def test_wrong_arguments(
-    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], code: int, says: str
-) -> None:
+def test_wrong_arguments(desk: Desk, more: str, code: int, says: str) -> None:
     named = {"--quarter", "--from", "--month", "--year", "--fiscal-year", "--fiscal-quarter", "--period"}
-    needed = [] if named & set(more) else list(QUARTER)
-    assert report(ledger / "days", tmp_path / "o", *needed, *more) == code
-    assert says in refused(capsys, tmp_path / "o")
+    needed = () if named & set(more.split()) else QUARTER
+    assert desk.report(*needed, *shlex.split(more)) == code
+    assert says in desk.refused_unwritten()
 
 
 @pytest.mark.parametrize(
@@ -293,32 +331,23 @@ def test_wrong_arguments(
         ("sites: [{site: {name: here, time_zone: Mars/Olympus}}]\n", "Mars/Olympus"),
     ],
 )
-def test_a_wrong_file_of_inputs(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, says: str) -> None:
-    (tmp_path / "org.yaml").write_text(text)
-    assert report(ledger / "days", tmp_path / "o", *QUARTER, "--org", str(tmp_path / "org.yaml")) == 2
-    assert says in refused(capsys, tmp_path / "o")
+def test_a_wrong_file_of_inputs(desk: Desk, text: str, says: str) -> None:
+    (desk.folder / "org.yaml").write_text(text)
+    assert desk.report(*QUARTER, "--org", str(desk.folder / "org.yaml")) == 2
+    assert says in desk.refused_unwritten()
 
 
-def test_a_country_that_no_factor_knows_is_refused_with_the_nearest(
-    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "org.yaml").write_text("sites: [{site: {name: here}, grid: {country: GER}}]\n")
-    assert report(ledger / "days", tmp_path / "o", *QUARTER, "--org", str(tmp_path / "org.yaml")) == 2
-    assert "DEU (Germany)" in refused(capsys, tmp_path / "o")
+def test_an_empty_folder_is_no_ledger(desk: Desk) -> None:
+    (desk.folder / "empty").mkdir()
+    assert desk.report(*QUARTER, ledger=desk.folder / "empty") == 1
+    assert "no segments in this ledger" in desk.refused_unwritten()
 
 
-def test_an_empty_folder_is_no_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "empty").mkdir()
-    assert report(tmp_path / "empty", tmp_path / "o", *QUARTER) == 1
-    assert "no segments in this ledger" in refused(capsys, tmp_path / "o")
-
-
-def test_a_report_of_another_period_is_not_restated(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(ledger / "days", tmp_path / "old", *QUARTER) == 0
-    capsys.readouterr()
-    more = ("--quarter", "2026Q4", "--accept-coverage", "0%", "--restates", str(tmp_path / "old"), "--reason", "corrected data")
-    assert report(ledger / "days", tmp_path / "o", *more) in (1, 2)
-    refused(capsys, tmp_path / "o")
+def test_a_report_of_another_period_is_not_restated(desk: Desk) -> None:
+    assert desk.report(*QUARTER, out=desk.folder / "old") == 0
+    more = ("--restates", str(desk.folder / "old"), "--reason", "corrected data")
+    assert desk.report("--quarter", "2026Q4", "--accept-coverage", "0%", *more) in (1, 2)
+    desk.refused_unwritten()
 
 
 def whole(folder: Path) -> dict[str, bytes]:
@@ -326,44 +355,23 @@ def whole(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.smoke
-def test_an_edition_that_is_restated_is_never_written_over(
-    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_edition_that_is_restated_is_never_written_over(desk: Desk) -> None:
     """The edition itself by any name, one that it restates in its turn, and a copy of either; before the ledger is opened."""
-    assert report(ledger / "days", tmp_path / "old", *QUARTER) == 0
-    assert (
-        report(ledger / "days", tmp_path / "new", *QUARTER, "--restates", str(tmp_path / "old"), "--reason", "corrected data")
-        == 0
-    )
-    shutil.copytree(tmp_path / "old", tmp_path / "copy")
-    (tmp_path / "link").symlink_to("old")
-    before = whole(tmp_path)
-    capsys.readouterr()
+
+    def restate(old: str, new: str, ledger: Path = desk.days) -> int:
+        more = ("--restates", str(desk.folder / old), "--reason", "corrected data")
+        return desk.report(*QUARTER, *more, ledger=ledger, out=desk.folder / new)
+
+    assert desk.report(*QUARTER, out=desk.folder / "old") == restate("old", "new") == 0
+    shutil.copytree(desk.folder / "old", desk.folder / "copy")
+    (desk.folder / "link").symlink_to("old")
+    before = whole(desk.folder)
     for restated, out in ("old", "old"), ("old", "link"), ("old", "old/in/it"), ("new", "new"), ("new", "copy"):
-        assert (
-            report(
-                tmp_path / "no-ledger",
-                tmp_path / out,
-                *QUARTER,
-                "--restates",
-                str(tmp_path / restated),
-                "--reason",
-                "corrected data",
-            )
-            == 2
-        )
-        said = capsys.readouterr()
-        assert (said.out, said.err.count("\n")) == ("", 1), out
-        assert "the report of a closed period is never changed; choose another folder" in said.err, out
-        assert whole(tmp_path) == before, out
-    assert (
-        report(ledger / "days", tmp_path / "third", *QUARTER, "--restates", str(tmp_path / "new"), "--reason", "corrected data")
-        == 0
-    )
-    assert (
-        report(ledger / "days", tmp_path / "third", *QUARTER, "--restates", str(tmp_path / "new"), "--reason", "corrected data")
-        == 0
-    )  # it once more
+        assert restate(restated, out, desk.folder / "no-ledger") == 2
+        assert "the report of a closed period is never changed; choose another folder" in desk.refused(), out
+        assert whole(desk.folder) == before, out
+    for _ in range(2):
+        assert restate("new", "third") == 0
 
 
 @pytest.mark.parametrize(
@@ -413,49 +421,45 @@ def test_no_name_that_a_node_writes_keeps_the_fleet_from_its_audit(tmp_path: Pat
 DAYS = ("--from", "2026-07-01", "--to", "2026-07-03", "--accept-coverage", "0%")
 
 
-def test_a_final_report_is_replaced_only_by_the_same_facts(
-    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_final_report_is_replaced_only_by_the_same_facts(desk: Desk) -> None:
     """Other figures go to another folder; more forms of the same facts are the same report, fewer are not."""
-    out = tmp_path / "o"
-    assert report(ledger / "days", out, *DAYS) == 0
+    out = desk.out
+    assert desk.report(*DAYS) == 0
     before = whole(out)
     for other in ((*DAYS, "--country", "DEU"), QUARTER):
-        capsys.readouterr()
-        assert report(ledger / "days", out, *other) == 2
-        said = capsys.readouterr()
-        assert (said.out, said.err.count("\n")) == ("", 1)
-        assert f"--out {out}: contains a final report with other figures (edition 1); choose another folder" in said.err
-        assert f"restate it with --restates {out} --reason TEXT" in said.err
+        assert desk.report(*other) == 2
+        said = desk.refused()
+        assert f"--out {out}: contains a final report with other figures (edition 1); choose another folder" in said
+        assert f"restate it with --restates {out} --reason TEXT" in said
         assert whole(out) == before
-    assert report(ledger / "days", out, *DAYS, "--formats", "html") == 2
-    assert "with figures.csv, which this run would remove; add the format to --formats" in capsys.readouterr().err
+    assert desk.report(*DAYS, "--formats", "html") == 2
+    assert "with figures.csv, which this run would remove; add the format to --formats" in desk.capsys.readouterr().err
     assert whole(out) == before
-    assert report(ledger / "days", out, *DAYS, "--formats", "html,csv") == 0
+    assert desk.report(*DAYS, "--formats", "html,csv") == 0
     assert whole(out)["facts.json"] == before["facts.json"]
     (out / "facts.json").write_bytes(before["facts.json"] + b" ")
-    assert report(ledger / "days", out, *DAYS, "--country", "DEU") == 1
-    assert "its hash differs from the one in the manifest" in capsys.readouterr().err
+    assert desk.report(*DAYS, "--country", "DEU") == 1
+    assert "its hash differs from the one in the manifest" in desk.capsys.readouterr().err
 
 
-def test_an_ascii_terminal_shows_the_headline(ledger: Path, tmp_path: Path) -> None:
-    argv = [sys.executable, "-m", "wattlens", "report", "--ledger", str(ledger / "days"), "--out", str(tmp_path / "o"), *DAYS]
+def test_an_ascii_terminal_shows_the_headline(desk: Desk) -> None:
+    argv = [sys.executable, "-m", "wattlens", "report", "--ledger", str(desk.days), "--out", str(desk.out), *DAYS]
     ascii_only = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
     run = subprocess.run([*argv, "--formats", "csv"], env=ascii_only, capture_output=True, check=False)
     assert (run.returncode, run.stderr) == (0, b"")
     assert b"bounds: ?2.1 %" in run.stdout
 
 
-def test_an_interim_report_is_replaced(ledger: Path, tmp_path: Path) -> None:
+def test_an_interim_report_is_replaced(desk: Desk) -> None:
     """A quarter that the ledger does not end: its next report takes the folder, whatever changed."""
     for more in ((), ("--country", "DEU")):
-        assert report(ledger / "days", tmp_path / "o", *QUARTER, *more) == 0
-    assert json.loads((tmp_path / "o/facts.json").read_text())["status"] == "interim"
+        assert desk.report(*QUARTER, *more) == 0
+    assert desk.facts()["status"] == "interim"
 
 
-def test_of_two_runs_at_once_one_report_is_kept(ledger: Path, tmp_path: Path) -> None:
+def test_of_two_runs_at_once_one_report_is_kept(desk: Desk) -> None:
     """Both may begin before either has a report; the one that comes second finds a final report, or the folder in use."""
-    argv = [sys.executable, "-m", "wattlens", "report", "--ledger", str(ledger / "days"), "--out", str(tmp_path / "o"), *DAYS]
+    argv = [sys.executable, "-m", "wattlens", "report", "--ledger", str(desk.days), "--out", str(desk.out), *DAYS]
     runs = [
         subprocess.Popen([*argv, "--formats", "csv", "--country", country], stderr=subprocess.PIPE, text=True)
         for country in ("DEU", "FRA")
@@ -464,7 +468,7 @@ def test_of_two_runs_at_once_one_report_is_kept(ledger: Path, tmp_path: Path) ->
     assert sorted(code == 0 for _, code in ends) == [False, True]
     refusal = next(said for said, code in ends if code)
     assert "another run is writing a report there" in refusal or "contains a final report" in refusal
-    assert main(["report", "verify", str(tmp_path / "o")]) == 0
+    assert desk.verify() == 0
 
 
 @pytest.mark.parametrize("spelled", ["{}", "file://{}"])
@@ -479,71 +483,67 @@ def test_of_two_runs_at_once_one_report_is_kept(ledger: Path, tmp_path: Path) ->
         ("segments", "segments", "is the folder of the ledger"),
     ],
 )  # fmt: skip
-def test_a_report_is_not_put_among_what_it_is_made_of(
-    place: Path, capsys: pytest.CaptureFixture[str], spelled: str, source: str, out: str, says: str
-) -> None:
-    before = whole(place)
-    argv = ["report", "--ledger", spelled.format(place / source), "--out", str(place / out), "--formats", "csv", *QUARTER]
-    assert main(argv) == 2
-    said = capsys.readouterr()
-    assert (said.out, said.err.count("\n")) == ("", 1)
-    assert says in said.err
-    assert whole(place) == before
+def test_a_report_is_not_put_among_what_it_is_made_of(place: Desk, spelled: str, source: str, out: str, says: str) -> None:
+    before = whole(place.ledger)
+    asked = ("--ledger", spelled.format(place.ledger / source), *QUARTER)
+    assert place.report(*asked, out=place.ledger / out) == 2
+    assert says in place.refused()
+    assert whole(place.ledger) == before
 
 
-def test_a_report_beside_its_days_is_made(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(place / "days", place / "days-report", *QUARTER) == 0
+def test_a_report_beside_its_days_is_made(place: Desk) -> None:
+    assert place.report(*QUARTER, out=place.ledger / "days-report") == 0
 
 
 @pytest.mark.smoke
-def test_two_periods_are_no_two_editions(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_periods_are_no_two_editions(desk: Desk) -> None:
     """Two quarters, a quarter and a time, and two times that have no instant in common; times that overlap are compared."""
     first = ("--from", "2026-07-01", "--to", "2026-07-02", "--accept-coverage", "0%")
     second = ("--from", "2026-07-02", "--to", "2026-07-03", "--accept-coverage", "0%")
     both = ("--from", "2026-07-01", "--to", "2026-07-03", "--accept-coverage", "0%")
     for name, asked in (("q", QUARTER), ("a", first), ("b", second), ("ab", both)):
-        assert report(ledger / "days", tmp_path / name, *asked) == 0
-    facts = (tmp_path / "q" / "facts.json").read_text()
-    (tmp_path / "q2.json").write_text(facts.replace('"2026Q3"', '"2026Q2"'))
+        assert desk.report(*asked, out=desk.folder / name) == 0
+    desk.capsys.readouterr()
+    facts = (desk.folder / "q" / "facts.json").read_text()
+    (desk.folder / "q2.json").write_text(facts.replace('"2026Q3"', '"2026Q2"'))
     for old, new, says in (
         ("q2.json", "q", "q2.json of 2026Q2 and"),
         ("q", "a", "of 2026-07-01T00:00:00Z to 2026-07-02T00:00:00Z"),
         ("a", "b", "of 2026-07-02T00:00:00Z to 2026-07-03T00:00:00Z"),
     ):
         for more in ((), ("--json",)):
-            capsys.readouterr()
-            assert main(["report", "diff", str(tmp_path / old), str(tmp_path / new), *more]) == 2
-            assert says in refused(capsys, tmp_path / "none")
-    assert main(["report", "diff", str(tmp_path / "a"), str(tmp_path / "ab")]) == 0
+            assert main(["report", "diff", str(desk.folder / old), str(desk.folder / new), *more]) == 2
+            assert says in desk.refused()
+    assert main(["report", "diff", str(desk.folder / "a"), str(desk.folder / "ab")]) == 0
 
 
-def test_verify_makes_the_forms_again(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_makes_the_forms_again(desk: Desk) -> None:
     """11.76 kWh are 42336000 J; somebody writes fewer into the table, and its new hash into the manifest."""
-    out = tmp_path / "o"
-    assert report(ledger / "days", out, *QUARTER) == 0
-    assert main(["report", "verify", str(out)]) == 0
-    assert "recreated from facts.json, identical: figures.csv" in capsys.readouterr().out
+    out = desk.out
+    assert desk.report(*QUARTER) == 0
+    assert desk.verify() == 0
+    assert "recreated from facts.json, identical: figures.csv" in desk.capsys.readouterr().out
     table, manifest = out / "figures.csv", out / "manifest.json"
     was = hashlib.sha256(table.read_bytes()).hexdigest()
     table.write_text(table.read_text().replace("42336000", "22336000"))
     manifest.write_text(manifest.read_text().replace(was, hashlib.sha256(table.read_bytes()).hexdigest()))
-    for more in ([], ["--ledger", str(ledger / "days")]):
-        assert main(["report", "verify", str(out), *more]) == 1
-        failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
+    for more in ([], ["--ledger", str(desk.days)]):
+        assert desk.verify(*more) == 1
+        failed = [line for line in desk.capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
         assert [line.split()[1] for line in failed] == ["forms"]
         assert "figures.csv differs from what facts.json gives: line " in failed[0]
 
 
-def test_a_country_without_a_direct_factor_has_codecarbons_by_another_name_or_none(ledger: Path, tmp_path: Path) -> None:
+def test_a_country_without_a_direct_factor_has_codecarbons_by_another_name_or_none(desk: Desk) -> None:
     """As `--help` and docs/report.md say: of the life cycle from the command; a site takes no other basis than it names."""
-    (tmp_path / "org.yaml").write_text("sites: [{site: {name: here, time_zone: UTC}, grid: {country: JPN}}]\n")
-    assert report(ledger / "days", tmp_path / "a", *QUARTER, "--country", "JPN") == 0
-    assert report(ledger / "days", tmp_path / "b", *QUARTER, "--org", str(tmp_path / "org.yaml")) == 0
-    found = [json.loads((tmp_path / n / "facts.json").read_text()) for n in ("a", "b")]
+    (desk.folder / "org.yaml").write_text("sites: [{site: {name: here, time_zone: UTC}, grid: {country: JPN}}]\n")
+    assert desk.report(*QUARTER, "--country", "JPN", out=desk.folder / "a") == 0
+    assert desk.report(*QUARTER, "--org", str(desk.folder / "org.yaml"), out=desk.folder / "b") == 0
+    found = [desk.facts(desk.folder / n) for n in ("a", "b")]
     used = [[f["id"] for f in facts["factors"]] for facts in found]
     assert [len(ids) for ids in used] == [1, 0]
     assert "codecarbon" in used[0][0]
-    figures = [{f["id"]: f for f in facts["figures"]} for facts in found]
+    figures = [desk.figures(desk.folder / n) for n in ("a", "b")]
     assert figures[0]["co2e.lifecycle.location"]["value"] is not None
     assert [of["co2e.location"]["value"] for of in figures] == [None, None]
     assert "grid.factors" in figures[1]["co2e.location"]["reason"]
@@ -561,35 +561,31 @@ def test_a_country_without_a_direct_factor_has_codecarbons_by_another_name_or_no
         (("--period", "2026Q3"), "2026Q3", "2026-07-01", "2026-10-01"),
     ],
 )
-def test_a_report_of_a_month_or_a_year_verifies(
-    ledger: Path, tmp_path: Path, asked: tuple[str, ...], label: str, first: str, end: str
-) -> None:
+def test_a_report_of_a_month_or_a_year_verifies(desk: Desk, asked: tuple[str, ...], label: str, first: str, end: str) -> None:
     """All of the ledger's energy, 11.76 kWh, is in each; those that have not ended in the ledger are interim."""
     accept = ("--accept-coverage", "0%")
-    assert report(ledger / "days", tmp_path / "{period}", *asked, *accept) == 0
-    facts = json.loads((tmp_path / label / "facts.json").read_text())
+    assert desk.report(*asked, *accept, out=desk.folder / "{period}") == 0
+    facts = desk.facts(desk.folder / label)
     assert (facts["label"], facts["status"]) == (label, "interim")
     energy = next(f["value"] for f in facts["figures"] if f["id"] == "energy.gpu")
     assert energy == "42336000"
-    assert PeriodRequest.from_arguments(json.loads((tmp_path / label / "manifest.json").read_text())["command"]).period(
+    assert PeriodRequest.from_arguments(json.loads((desk.folder / label / "manifest.json").read_text())["command"]).period(
         UTC
     ) == from_instants(first, end)
-    assert main(["report", "verify", str(tmp_path / label), "--ledger", str(ledger / "days")]) == 0
+    assert desk.verify_with_days(out=desk.folder / label) == 0
 
 
-def test_a_fiscal_quarter_begins_as_the_organisation_states_and_is_compared_with_the_one_before(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_fiscal_quarter_begins_as_the_organisation_states_and_is_compared_with_the_one_before(desk: Desk) -> None:
     """The fiscal year 2027 begins in April 2026: its second quarter is July to September, its first April to June."""
     months = [f"{{number: R{n}, start: 2026-{n:02}-01, end: 2026-{n:02}-30, kwh: {n}}}" for n in (4, 6, 9)]
     months += [f"{{number: R{n}, start: 2026-{n:02}-01, end: 2026-{n:02}-31, kwh: {n}}}" for n in (5, 7, 8)]
-    org = tmp_path / "org.yaml"
+    org = desk.folder / "org.yaml"
     org.write_text(
         f"organisation: {{fiscal_year_start: 4}}\nsites: [{{site: {{name: colo}}, invoices: [{', '.join(months)}]}}]\n"
     )
     words = ["report", "--org", str(org), "--formats", "html"]
-    assert main([*words, "--period", "FY2027Q2", "--out", str(tmp_path / "{period}")]) == 0
-    out = tmp_path / "FY2027Q2"
+    assert main([*words, "--period", "FY2027Q2", "--out", str(desk.folder / "{period}")]) == 0
+    out = desk.folder / "FY2027Q2"
     facts = json.loads((out / "facts.json").read_text())
     values = {figure["id"]: figure["value"] for figure in facts["figures"]}
     assert facts["label"] == "FY2027Q2"
@@ -599,25 +595,23 @@ def test_a_fiscal_quarter_begins_as_the_organisation_states_and_is_compared_with
     assert (command["fiscal_quarter"], command["first_month"]) == ("2027Q2", "4")
     assert "FY2027Q1" in (out / "report.html").read_text()
     assert main(["report", "verify", str(out), "--org", str(org)]) == 0
-    capsys.readouterr()
-    assert main([*words, "--period", "FY2027Q2", "--first-month", "7", "--out", str(tmp_path / "o")]) == 2
-    assert f"--first-month 7: {org} states fiscal_year_start 4" in refused(capsys, tmp_path / "o")
+    desk.capsys.readouterr()
+    assert main([*words, "--period", "FY2027Q2", "--first-month", "7", "--out", str(desk.out)]) == 2
+    assert f"--first-month 7: {org} states fiscal_year_start 4" in desk.refused_unwritten()
 
 
 @pytest.mark.smoke
-def test_too_little_coverage_makes_no_report_until_somebody_accepts_it(
-    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_too_little_coverage_makes_no_report_until_somebody_accepts_it(desk: Desk) -> None:
     """6 of 27 hours, from the quarter's start to the last reading, were metered: 22.2 %; the minimum is 95 %."""
     asked = ("--quarter", "2026Q3")
-    assert report(ledger / "days", tmp_path / "o", *asked) == 1
-    said = refused(capsys, tmp_path / "o")
+    assert desk.report(*asked) == 1
+    said = desk.refused_unwritten()
     assert "coverage is 22.2 %, expected at least 95.0 %" in said
     assert "--accept-coverage SHARE" in said
-    assert report(ledger / "days", tmp_path / "o", *asked, "--accept-coverage", "22.3%") == 1
-    refused(capsys, tmp_path / "o")
-    assert report(ledger / "days", tmp_path / "o", *asked, "--accept-coverage", "22.2%", "--formats", "html") == 0
-    page = (tmp_path / "o" / "report.html").read_text()
+    assert desk.report(*asked, "--accept-coverage", "22.3%") == 1
+    desk.refused_unwritten()
+    assert desk.report(*asked, "--accept-coverage", "22.2%", "--formats", "html") == 0
+    page = (desk.out / "report.html").read_text()
     head = page[page.index("<body") : page.index("<section")]  # the banners of page one
     assert "Coverage is 22.2 %, below the required 95.0 %;" in head
 
@@ -634,48 +628,44 @@ def newcomer(folder: Path) -> Path:
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("asked", [("--quarter", "2026Q3"), ("--year", "2026")])
-def test_a_first_period_begins_with_the_first_reading_and_is_marked(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: tuple[str, str]
-) -> None:
-    days = newcomer(tmp_path)
-    assert report(days, tmp_path / "o", *asked, "--formats", "html") == 0
-    said = capsys.readouterr().out
+def test_a_first_period_begins_with_the_first_reading_and_is_marked(desk: Desk, asked: tuple[str, str]) -> None:
+    days = newcomer(desk.folder)
+    assert desk.report(*asked, "--formats", "html", ledger=days) == 0
+    said = desk.capsys.readouterr().out
     assert "First period: nothing earlier was measured or invoiced at here (2026-08-15 10:30)" in said
     assert "Interim: the ledger or the invoices do not reach the end of the period" in said
-    facts = json.loads((tmp_path / "o" / "facts.json").read_text())
+    facts = desk.facts()
     site = facts["sites"]["here"]
     assert (site["start"], site["end"], site["first"]) == ("2026-08-15T10:30:00Z", "2026-08-16T12:00:00Z", True)
-    assert "First period: " in (tmp_path / "o" / "report.html").read_text()
-    assert main(["report", "verify", str(tmp_path / "o"), "--ledger", str(days)]) == 0
+    assert "First period: " in (desk.out / "report.html").read_text()
+    assert desk.verify("--ledger", str(days)) == 0
 
 
-def test_a_device_that_should_have_been_measured_earlier_makes_no_first_period(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_device_that_should_have_been_measured_earlier_makes_no_first_period(desk: Desk) -> None:
     """The inventory has it from 1 August on: 14.5 of 15.5 days without a reading are missing, not before the start."""
-    days = newcomer(tmp_path)
-    (tmp_path / "inventory.csv").write_text("cluster,node,uuid,sku,site,from,to\nlab,n1,GPU-1,H100,here,2026-08-01,\n")
-    (tmp_path / "org.yaml").write_text("inventory: inventory.csv\nsites: [{site: {name: here}}]\n")
-    asked = ("--quarter", "2026Q3", "--org", str(tmp_path / "org.yaml"))
-    assert report(days, tmp_path / "o", *asked) == 1
-    said = refused(capsys, tmp_path / "o")
+    days = newcomer(desk.folder)
+    (desk.folder / "inventory.csv").write_text("cluster,node,uuid,sku,site,from,to\nlab,n1,GPU-1,H100,here,2026-08-01,\n")
+    (desk.folder / "org.yaml").write_text("inventory: inventory.csv\nsites: [{site: {name: here}}]\n")
+    asked = ("--quarter", "2026Q3", "--org", str(desk.folder / "org.yaml"))
+    assert desk.report(*asked, ledger=days) == 1
+    said = desk.refused_unwritten()
     assert "the ledger's first reading in the period is of 2026-08-15, from which --from 2026-08-15 reports" in said
-    (tmp_path / "inventory.csv").write_text("cluster,node,uuid,sku,site,from,to\nlab,n1,GPU-1,H100,here,2026-08-15,\n")
-    assert report(days, tmp_path / "o", *asked) == 0
+    (desk.folder / "inventory.csv").write_text("cluster,node,uuid,sku,site,from,to\nlab,n1,GPU-1,H100,here,2026-08-15,\n")
+    assert desk.report(*asked, ledger=days) == 0
 
 
-def test_an_earlier_day_that_is_not_in_the_report_is_kept_for_its_verification(tmp_path: Path) -> None:
+def test_an_earlier_day_that_is_not_in_the_report_is_kept_for_its_verification(desk: Desk) -> None:
     """A reading of 2024 shows that August is not the first time: the quarter is whole, and verify sees that too."""
     first = at("2024-02-01")
     early = Batch(cells(first, "GPU-1", "w", State.ACTIVE, ["0.1"] * 4), devices=[DeviceFacts("GPU-1", "H100", 0.02, first)])
     late = Batch(cells(at("2026-08-15"), "GPU-1", "w", State.ACTIVE, ["0.1"] * 4))
-    chains.write(tmp_path / "segments", "lab", "n1", [early, late])
-    days = chains.compacted(tmp_path / "segments", tmp_path / "days", Sites({}, "here"))
-    assert report(days, tmp_path / "o", *QUARTER) == 0
-    facts = json.loads((tmp_path / "o" / "facts.json").read_text())
+    chains.write(desk.folder / "segments", "lab", "n1", [early, late])
+    days = chains.compacted(desk.folder / "segments", desk.folder / "days", Sites({}, "here"))
+    assert desk.report(*QUARTER, ledger=days) == 0
+    facts = desk.facts()
     assert facts["sites"]["here"]["start"] == "2026-07-01T00:00:00Z"
     assert {day["day"] for day in facts["inputs"]["days"]} == {"2024-02-01", "2026-08-15"}
-    assert main(["report", "verify", str(tmp_path / "o"), "--ledger", str(days)]) == 0
+    assert desk.verify("--ledger", str(days)) == 0
 
 
 def test_init_and_a_report_without_an_output_folder(
@@ -716,120 +706,82 @@ def test_a_colocation_customer_reports_from_invoices_alone(
     assert "missing --ledger (or --org with invoices)" in capsys.readouterr().err
 
 
-def test_a_report_that_fails_leaves_the_one_before_as_it_was(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert report(place / "days", tmp_path / "o", *QUARTER) == 0
-    before = {p.name: p.read_bytes() for p in (tmp_path / "o").iterdir()}
-    flip(place / "days" / "here" / "2026-07-02" / "r0000" / "holder_day.parquet")
-    assert report(place / "days", tmp_path / "o", *QUARTER) == 1
-    assert report(place / "days", tmp_path / "o", *QUARTER, "--sign-key", str(tmp_path / "none.pem")) != 0
-    assert {p.name: p.read_bytes() for p in (tmp_path / "o").iterdir()} == before
+def test_a_report_that_fails_leaves_the_one_before_as_it_was(place: Desk) -> None:
+    assert place.report(*QUARTER) == 0
+    before = {p.name: p.read_bytes() for p in place.out.iterdir()}
+    flip(place.days / "here" / "2026-07-02" / "r0000" / "holder_day.parquet")
+    assert place.report(*QUARTER) == 1
+    assert place.report(*QUARTER, "--sign-key", str(place.folder / "none.pem")) != 0
+    assert {p.name: p.read_bytes() for p in place.out.iterdir()} == before
 
 
-def test_threads_and_memory_change_no_byte_of_a_report(ledger: Path, tmp_path: Path) -> None:
+def test_threads_and_memory_change_no_byte_of_a_report(desk: Desk) -> None:
     folders = {}
     for threads, memory in (("1", "200mb"), ("2", "1GB"), ("16", "4GB")):
-        out = tmp_path / threads
+        out = desk.folder / threads
         limits = ("--threads", threads, "--memory", memory)
-        assert report(ledger / "days", out, *QUARTER, "--as-of", "2026-10-05", *limits) == 0
-        assert main(["report", "verify", str(out), "--ledger", str(ledger / "days"), *limits]) == 0
+        assert desk.report(*QUARTER, "--as-of", "2026-10-05", *limits, out=out) == 0
+        assert desk.verify_with_days(*limits, out=out) == 0
         folders[threads] = {path.name: path.read_bytes() for path in out.iterdir()}
     assert folders["1"] == folders["2"] == folders["16"]
 
 
-@pytest.mark.parametrize(
-    ("option", "value", "expected"),
-    [
-        ("--threads", "0", "expected a whole number from 1 to 1024, got 0"),
-        ("--threads", "many", "expected a whole number from 1 to 1024, got many"),
-        ("--memory", "100MB", "expected an amount of memory such as 1GB, from 200MB to 4000GB, got 100MB"),
-        ("--memory", "5000GB", "expected an amount of memory such as 1GB, from 200MB to 4000GB, got 5000GB"),
-        ("--memory", "8", "expected an amount of memory such as 1GB, from 200MB to 4000GB, got 8"),
-        ("--memory", "1GB'; --", "expected an amount of memory such as 1GB"),
-    ],
-)
-def test_wrong_threads_or_memory_is_wrong_usage(
-    option: str, value: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for action in ([], ["verify", "o"], ["sample", "o"]):
-        assert main(["report", *action, "--ledger", str(tmp_path), option, value]) == 2
-        assert f": {option}: {expected}" in capsys.readouterr().err
-
-
-def test_a_folder_in_the_place_of_a_file_is_refused_before_anything_is_made(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_in_the_place_of_a_file_is_refused_before_anything_is_made(desk: Desk) -> None:
     """The command fails before it opens the ledger, which does not exist."""
-    (tmp_path / "o" / "facts.json").mkdir(parents=True)
-    assert report(tmp_path / "nowhere", tmp_path / "o", *QUARTER) == 2
-    assert "facts.json is not a file" in capsys.readouterr().err
-    assert [p.name for p in (tmp_path / "o").iterdir()] == ["facts.json"]
+    (desk.out / "facts.json").mkdir(parents=True)
+    assert report(desk.folder / "nowhere", desk.out, *QUARTER) == 2
+    assert "facts.json is not a file" in desk.capsys.readouterr().err
+    assert [p.name for p in (desk.out).iterdir()] == ["facts.json"]
 
 
-def test_a_report_after_one_that_was_cut_off_holds_and_nothing_else_of_the_folder_is_touched(
-    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "o"
+def test_a_report_after_one_that_was_cut_off_holds_and_nothing_else_of_the_folder_is_touched(desk: Desk) -> None:
+    out = desk.out
     (out / ".report-abcd1234").mkdir(parents=True)
     (out / "report.pdf").write_text("of somebody")
-    assert report(ledger / "days", out, *QUARTER) == 0
+    assert desk.report(*QUARTER) == 0
     assert sorted(p.name for p in out.iterdir()) == ["facts.json", "figures.csv", "manifest.json", "report.pdf"]
     assert (out / "report.pdf").read_text() == "of somebody"
     (out / "report.pdf").unlink()
     (out / ".report-7-abcd1234").mkdir()  # of one that was cut off since
-    assert main(["report", "verify", str(out)]) == 0
-    assert "FAILED" not in capsys.readouterr().out
+    assert desk.verify() == 0
+    assert "FAILED" not in desk.capsys.readouterr().out
 
 
-def test_a_second_run_into_the_folder_is_refused_and_the_report_in_it_stays(
-    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "o"
-    assert report(ledger / "days", out, *QUARTER) == 0
+def test_a_second_run_into_the_folder_is_refused_and_the_report_in_it_stays(desk: Desk) -> None:
+    out = desk.out
+    assert desk.report(*QUARTER) == 0
     before = {p.name: p.read_bytes() for p in out.iterdir()}
-    capsys.readouterr()
     handle = os.open(out, os.O_RDONLY)  # as the run that came first holds it
     fcntl.flock(handle, fcntl.LOCK_EX)
-    assert report(ledger / "days", out, *QUARTER, "--country", "DEU") == 1
+    assert desk.report(*QUARTER, "--country", "DEU") == 1
     os.close(handle)
-    said = capsys.readouterr()
-    assert (said.out, said.err.count("\n")) == ("", 1)
-    assert "another run is writing a report there" in said.err
+    said = desk.refused()
+    assert "another run is writing a report there" in said
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
 
 
 @pytest.mark.smoke
-def test_a_file_of_a_day_that_no_figure_is_made_of_is_checked_by_verify(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert report(place / "days", tmp_path / "o", *QUARTER) == 0
-    verify = ["report", "verify", str(tmp_path / "o"), "--ledger", str(place / "days")]
-    assert main(verify) == 0
-    flip(place / "days" / "here" / "2026-07-01" / "r0000" / "cell.parquet")
-    capsys.readouterr()
-    assert main(verify) == 1
-    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
-    assert [line.split() for line in failed] == [["FAILED", "ledger", "here/2026-07-01/r0000/cell.parquet:", "was", "changed"]]
+def test_a_file_of_a_day_that_no_figure_is_made_of_is_checked_by_verify(place: Desk) -> None:
+    assert place.report(*QUARTER) == 0
+    assert place.verify_with_days() == 0
+    flip(place.days / "here" / "2026-07-01" / "r0000" / "cell.parquet")
+    assert place.verify_with_days() == 1
+    assert place.failed() == [["FAILED", "ledger", "here/2026-07-01/r0000/cell.parquet:", "was", "changed"]]
 
 
 @pytest.mark.smoke
-def test_verify_names_the_hours_of_the_grid_that_say_otherwise(
-    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verify_names_the_hours_of_the_grid_that_say_otherwise(desk: Desk) -> None:
     """One value of a CSV file of hours: the file is an input that differs, and so is the series that it is."""
-    org, hours = tmp_path / "org.yaml", tmp_path / "hours.csv"
+    org, hours = desk.folder / "org.yaml", desk.folder / "hours.csv"
     sources = "[csv_file: {path: hours.csv, publisher: us, licence: ours}]"
     org.write_text(f"sites: [{{site: {{name: here}}, grid: {{zone: XA, sources: {sources}}}}}]\n")
     rows = [f"2026-07-0{day}T{hour:02}:00:00Z,XA,400,direct" for day in (1, 2) for hour in range(24)]
     hours.write_text("\n".join(["ts_utc,zone,g_per_kwh,kind", *rows, ""]))
-    assert report(ledger / "days", tmp_path / "o", *QUARTER, "--org", str(org)) == 0
-    verify = ["report", "verify", str(tmp_path / "o"), "--ledger", str(ledger / "days"), "--org", str(org)]
-    assert main(verify) == 0
+    assert desk.report(*QUARTER, "--org", str(org)) == 0
+    assert desk.verify_with_days("--org", str(org)) == 0
     hours.write_text(hours.read_text().replace("01T01:00:00Z,XA,400", "01T01:00:00Z,XA,401"))
-    capsys.readouterr()
-    assert main(verify) == 1
-    lines = capsys.readouterr().out.splitlines()
+    assert desk.verify_with_days("--org", str(org)) == 1
+    lines = desk.capsys.readouterr().out.splitlines()
     told = lines[lines.index("Inputs that differ (report -> reproduced):") + 1 :]
     told = [line.strip() for line in told[: told.index("")]]
     assert "file hours.csv: different content" in told
@@ -837,29 +789,24 @@ def test_verify_names_the_hours_of_the_grid_that_say_otherwise(
     assert [line.rpartition(": ")[2] for line in series] in (["removed", "new"], ["new", "removed"])
 
 
-def test_a_prometheus_that_does_not_answer_is_the_reason_of_its_figure(
-    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_prometheus_that_does_not_answer_is_the_reason_of_its_figure(desk: Desk) -> None:
     """Prometheus is only a check: the report can be created and rebuilt without it, and contains no address."""
     address = f"http://127.0.0.1:{free_port()}"
-    assert report(ledger / "days", tmp_path / "o", *QUARTER, "--prometheus", address) == 0
-    said = capsys.readouterr().err
-    assert said.startswith("--prometheus: ")
-    assert said.count("\n") == 1
-    facts = (tmp_path / "o" / "facts.json").read_text()
-    figures = {figure["id"]: figure for figure in json.loads(facts)["figures"]}
-    assert figures["crosscheck.prometheus"]["reason"] == "the response is not from a Prometheus server"
-    assert "127.0.0.1" not in facts
-    assert main(["report", "verify", str(tmp_path / "o"), "--ledger", str(ledger / "days")]) == 0
-    assert report(ledger / "days", tmp_path / "p", *QUARTER, "--prometheus", "127.0.0.1:1") == 2
+    assert desk.report(*QUARTER, "--prometheus", address) == 0
+    said = desk.capsys.readouterr().err
+    assert (said.startswith("--prometheus: "), said.count("\n")) == (True, 1)
+    assert desk.figures()["crosscheck.prometheus"]["reason"] == "the response is not from a Prometheus server"
+    assert "127.0.0.1" not in (desk.out / "facts.json").read_text()
+    assert desk.verify_with_days() == 0
+    assert desk.report(*QUARTER, "--prometheus", "127.0.0.1:1", out=desk.folder / "p") == 2
 
 
-def test_the_real_command(ledger: Path, tmp_path: Path) -> None:
+def test_the_real_command(desk: Desk) -> None:
     """A process of its own: its exit code, its one line, and no trace of Python."""
-    argv = [sys.executable, "-m", "wattlens", "report", "--ledger", str(ledger / "days"), "--out", str(tmp_path / "o")]
+    argv = [sys.executable, "-m", "wattlens", "report", "--ledger", str(desk.days), "--out", str(desk.out)]
     done = subprocess.run([*argv, "--quarter", "2020Q1"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert not (tmp_path / "o").exists()
+    assert not desk.out.exists()
 
 
 def test_invoices_alone_have_earlier_periods_and_a_base_year(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -911,9 +858,9 @@ def test_a_manifest_with_an_option_that_is_none_cannot_be_rebuilt(
     assert main(["report", "verify", str(out), "--org", str(org)]) in (1, 2)
 
 
-def test_without_its_libraries_the_report_names_one_extra_that_has_them_all(ledger: Path, tmp_path: Path) -> None:
+def test_without_its_libraries_the_report_names_one_extra_that_has_them_all(desk: Desk) -> None:
     bare = "import sys; sys.modules.update(dict.fromkeys(('duckdb', 'pyarrow', 'fsspec'))); from wattlens.cli import main; "
-    command = ["report", "--ledger", str(ledger), "--quarter", "2026Q1", "--out", str(tmp_path / "out")]
+    command = ["report", "--ledger", str(desk.ledger), "--quarter", "2026Q1", "--out", str(desk.folder / "out")]
     done = subprocess.run(
         [sys.executable, "-c", f"{bare}sys.exit(main({command!r}))"], capture_output=True, text=True, check=False
     )

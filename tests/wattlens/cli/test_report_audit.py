@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -34,16 +34,33 @@ def diff(*words: object) -> int:
     return _report_diff.run(parsed("diff", *words))
 
 
+class Editions(NamedTuple):
+    """The folders of two editions, and what a command prints of them."""
+
+    old: Path
+    new: Path
+    capsys: pytest.CaptureFixture[str]
+
+    def printed(self) -> str:
+        return self.capsys.readouterr().out
+
+    def lines(self) -> list[str]:
+        return self.printed().splitlines()
+
+    def diff(self, *more: object) -> int:
+        return diff(self.old, self.new, *more)
+
+
 @pytest.fixture
-def two(tmp_path: Path) -> tuple[Path, Path]:
+def two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Editions:
     editions.write(tmp_path / "r0")
     editions.write(tmp_path / "r1", editions.late_and_revised())
-    return tmp_path / "r0", tmp_path / "r1"
+    return Editions(tmp_path / "r0", tmp_path / "r1", capsys)
 
 
-def test_the_page_shows_what_diff_prints(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    assert diff(*two) == 0
-    said = capsys.readouterr().out
+def test_the_page_shows_what_diff_prints(two: Editions) -> None:
+    assert two.diff() == 0
+    said = two.printed()
     assert f"```text\n{said}```" in PAGE.read_text()
 
 
@@ -57,9 +74,9 @@ def test_an_option_counts_before_and_after_the_name_of_the_action() -> None:
         assert getattr(before, name) == getattr(after, name) == value
 
 
-def test_diff_as_json(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    assert diff(*two, "--json", "--threshold", "3%") == 0
-    said = json.loads(capsys.readouterr().out)
+def test_diff_as_json(two: Editions) -> None:
+    assert two.diff("--json", "--threshold", "3%") == 0
+    said = json.loads(two.printed())
     (total,) = [each for each in said["changes"] if each["id"] == "co2e.location"]
     assert (total["absolute"], total["old"]["value"], total["new"]["value"]) == ("5000", "900000", "905000")
     assert (said["restates"], said["restatement_due"], said["unexplained"]) == (True, ["energy.facility"], [])
@@ -69,28 +86,27 @@ def test_diff_as_json(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
     ]
 
 
-def test_diff_of_the_same_report(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    assert diff(two[0], two[0] / "facts.json") == 0
-    said = capsys.readouterr().out
+def test_diff_of_the_same_report(two: Editions) -> None:
+    assert diff(two.old, two.old / "facts.json") == 0
+    said = two.printed()
     assert "All 6 figures are the same." in said
     assert "Program versions are not compared" in said
     assert "comparatives do not need to be restated" in said
 
 
-def test_diff_fails_if_figures_differ_although_no_input_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_diff_fails_if_figures_differ_although_no_input_does(two: Editions) -> None:
     new = document()
     figure_of(new, "energy.facility/site/fra1")["value"] = "1001"
-    editions.write(tmp_path / "r0")
-    editions.write(tmp_path / "r1", new)
-    assert diff(tmp_path / "r0", tmp_path / "r1") == 1
-    assert capsys.readouterr().out.endswith("\nFigures differ although no input does.\n")
-    assert diff(tmp_path / "r0", tmp_path / "r1", "--json") == 1
-    assert json.loads(capsys.readouterr().out)["unexplained"] == ["energy.facility/site/fra1"]
+    editions.write(two.new, new)
+    assert two.diff() == 1
+    assert two.printed().endswith("\nFigures differ although no input does.\n")
+    assert two.diff("--json") == 1
+    assert json.loads(two.printed())["unexplained"] == ["energy.facility/site/fra1"]
 
 
-def test_a_restatement_is_due(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    assert diff(*two, "--threshold", "0.03") == 0
-    said = capsys.readouterr().out
+def test_a_restatement_is_due(two: Editions) -> None:
+    assert two.diff("--threshold", "0.03") == 0
+    said = two.printed()
     assert "Restate the comparatives: energy.facility (+3.33 %) changed by 3% or more." in said
 
 
@@ -110,55 +126,53 @@ def test_many_long_and_odd_figures_keep_within_100_columns(tmp_path: Path, capsy
     assert sum(line.startswith("energy.gpu") for line in capsys.readouterr().out.splitlines()) == 120
 
 
-def test_diff_of_what_is_no_report(tmp_path: Path, two: tuple[Path, Path]) -> None:
+def test_diff_of_what_is_no_report(tmp_path: Path, two: Editions) -> None:
     with pytest.raises(UsageError, match="no such file or folder"):
-        diff(tmp_path / "nowhere", two[0])
+        diff(tmp_path / "nowhere", two.old)
     (tmp_path / "x.json").write_text('{"schema": "other"}')
     with pytest.raises(WattlensError, match=r"x\.json: schema: Input should be 'wattlens\.report\.facts/2'"):
-        diff(two[0], tmp_path / "x.json")
+        diff(two.old, tmp_path / "x.json")
 
 
-def test_verify_prints_a_line_a_check(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    assert verify(two[1]) == 0
-    lines = capsys.readouterr().out.splitlines()
+def test_verify_prints_a_line_a_check(two: Editions) -> None:
+    assert verify(two.new) == 0
+    lines = two.lines()
     assert lines[0] == "ok      manifest.json  edition 2 of 2026Q3, created by wattlens 1.0.0"
     assert lines[3] == "ok      report.html    37 bytes"
     assert lines[4] == "-       signature      not signed"
     assert lines[-1] == "All checks passed."
-    (two[1] / "report.html").write_text("x")
-    assert verify(two[1]) == 1
-    lines = capsys.readouterr().out.splitlines()
+    (two.new / "report.html").write_text("x")
+    assert verify(two.new) == 1
+    lines = two.lines()
     assert lines[3] == "FAILED  report.html    was changed: 1 bytes, expected 37"
     assert lines[-1] == "1 of 7 checks FAILED."
 
 
-def test_verify_warns_without_a_key_and_fails_without_a_required_signature(
-    two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert verify(two[1]) == 0
-    assert "wattlens: warning: without --key nothing shows who signed the report" in capsys.readouterr().err
-    assert verify(two[1], "--require-signature") == 1
-    assert "FAILED  signature      not signed, but a signature is required" in capsys.readouterr().out
+def test_verify_warns_without_a_key_and_fails_without_a_required_signature(two: Editions) -> None:
+    assert verify(two.new) == 0
+    assert "wattlens: warning: without --key nothing shows who signed the report" in two.capsys.readouterr().err
+    assert verify(two.new, "--require-signature") == 1
+    assert "FAILED  signature      not signed, but a signature is required" in two.printed()
 
 
-def test_verify_as_json(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    (two[0] / "figures.csv").unlink()
-    assert verify(two[0], "--json") == 1
-    said = json.loads(capsys.readouterr().out)
+def test_verify_as_json(two: Editions) -> None:
+    (two.old / "figures.csv").unlink()
+    assert verify(two.old, "--json") == 1
+    said = json.loads(two.printed())
     assert said["ok"] is False
     assert {"check": "figures.csv", "ok": False, "detail": "is missing"} in said["checks"]
     assert (said["inputs"], said["changes"]) == (None, [])
 
 
-def test_verify_tells_inputs_before_figures(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_tells_inputs_before_figures(two: Editions) -> None:
     asked = []
 
     def rebuild(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
         asked.append((ledger, org))
-        return (two[1] / "facts.json").read_bytes()
+        return (two.new / "facts.json").read_bytes()
 
-    assert verify(two[0], "--ledger", "s3://fleet/days", "--org", "org.yaml", rebuild=rebuild) == 1
-    said = capsys.readouterr().out
+    assert verify(two.old, "--ledger", "s3://fleet/days", "--org", "org.yaml", rebuild=rebuild) == 1
+    said = two.printed()
     assert asked == [("s3://fleet/days", Path("org.yaml"))]
     parts = [
         "FAILED  rebuilt",
@@ -216,18 +230,16 @@ def test_a_report_is_signed_verified_made_again_and_its_successor_explained(
     assert "Other differences: status" in said
 
 
-def test_verify_of_no_folder_and_an_org_without_a_ledger(tmp_path: Path, two: tuple[Path, Path]) -> None:
+def test_verify_of_no_folder_and_an_org_without_a_ledger(tmp_path: Path, two: Editions) -> None:
     with pytest.raises(UsageError, match="expected the folder of a report"):
         verify(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="--org: expected together with --ledger"):
-        verify(two[0], "--org", "org.yaml")
+        verify(two.old, "--org", "org.yaml")
     with pytest.raises(WattlensError, match="cannot be read"):
-        verify(two[0], "--key", tmp_path / "nowhere.pem")
+        verify(two.old, "--key", tmp_path / "nowhere.pem")
 
 
-def test_nothing_of_a_hostile_report_reaches_the_terminal_as_a_command(
-    two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    (two[0] / "\x1b[2Jx").write_text("")
-    assert verify(two[0]) == 1
-    assert "\x1b" not in capsys.readouterr().out
+def test_nothing_of_a_hostile_report_reaches_the_terminal_as_a_command(two: Editions) -> None:
+    (two.old / "\x1b[2Jx").write_text("")
+    assert verify(two.old) == 1
+    assert "\x1b" not in two.printed()

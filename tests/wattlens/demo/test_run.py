@@ -15,7 +15,7 @@ import pytest
 
 from energy_agent.ledger.rows.uncertainty import Bounds
 from energy_agent.sim.node import SimulatedNode
-from tests.support import eventually
+from tests.support import eventually, said_here
 from wattlens.cli import main
 from wattlens.demo import result
 from wattlens.summary import LedgerSummary, TokenCost
@@ -138,21 +138,9 @@ def test_where_nobody_can_listen_it_ends_before_anything_starts(tmp_path: Path, 
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["--listen", "nowhere"], "--listen: expected ADDRESS:PORT"),
-        (["--for", "3s"], "--for: expected a duration"),
-        (["--for", "nan"], "--for: expected a duration"),
-        (["--scenario", "no-such-node"], "no-such-node"),
-        (["--out", "/proc/nowhere"], "--out /proc/nowhere"),
-    ],
-)
-def test_wrong_arguments(arguments: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--out", str(tmp_path / "out"), *arguments]) == 2
-    said = capsys.readouterr().err
-    assert says in said
-    assert said.count("\n") == 1
+def test_an_unknown_scenario_is_named(tmp_path: Path) -> None:
+    done = said_here("demo", "--out", tmp_path / "out", "--scenario", "no-such-node")
+    assert (done.returncode, done.stderr.count("\n"), "no-such-node" in done.stderr) == (2, 1, True)
 
 
 def _result(**changes: object) -> result.DemoResult:

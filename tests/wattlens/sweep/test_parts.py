@@ -424,39 +424,6 @@ def test_the_table_and_what_to_take_from_it() -> None:
 # The command line.
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ((), "missing --out"),
-        (("--out", "/no/such/p.json"), "no such folder"),
-        (("--out", "p.json", "--resume"), "--resume: p.json: no such file"),
-        (
-            ("--out", "p.json", "--resume", "--clocks", "1005"),
-            "--clocks: cannot be combined with --resume, which continues the plan in p.json",
-        ),
-        (("--out", "p.json", "--clocks", "fast"), "--clocks: expected numbers"),
-        (("--out", "p.json", "--clocks", "1005", "--knob", "power"), "--knob power sets no clocks"),
-        (("--out", "p.json", "--interval", "2s"), "--interval: expected a"),
-        (("--out", "p.json", "--repeats", "1"), "--repeats: expected a"),
-        (("--out", "p.json", "--precision", "200%"), "--precision: expected a share"),
-        (("--out", "p.json", "--work-from", "http://x/"), "--work-from and --work-metric: expected both"),
-        (("--out", "p.json", "--work", "epochs"), "--work: expected steps or tokens without --work-from, got 'epochs'"),
-        (("--out", "p.json", "--tokens-from", "ftp://x/"), "--tokens-from: expected an http:// or https:// URL"),
-        (("--out", "p.json", "--actuator", "/no/such.sock"), "no response at /no/such.sock"),
-        (("--out", "p.json", "--simulate", "/no/such"), "no simulated node runs in /no/such"),
-    ],
-)
-def test_wrong_usage_is_one_line(
-    arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    code = main(["dvfs", "sweep", *arguments])
-    said = capsys.readouterr()
-    assert (code in (1, 2), said.err.count("\n"), said.out) == (True, 1, "")
-    assert says in said.err
-    assert not (tmp_path / "p.json").exists()
-
-
 def test_a_file_that_is_there_is_neither_overwritten_nor_taken_for_a_sweep(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

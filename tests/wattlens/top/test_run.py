@@ -244,20 +244,6 @@ def test_json_is_one_document_or_a_line_each_time(url: str) -> None:
     assert {line["node"]["gpus"] for line in lines} == {16}
 
 
-@pytest.mark.parametrize(("arguments", "code", "said"), [
-    (["--url", "ftp://x"], 2, "--url"), (["--interval", "0"], 2, "--interval"), (["--interval", "1"], 2, "--interval"),
-    (["--url", "http://127.0.0.1:1/metrics"], 1, "--url"),
-    (["--simulate", "/nonexistent", "--url", "http://127.0.0.1:1"], 2, "--url"),
-    (["--simulate", "/nonexistent"], 1, "no simulated node"),
-    (["--simulate", "/nonexistent", "--user-file", "x"], 2, "credentials"),
-    (["--user-file", "/nonexistent"], 2, "--user-file"),
-])  # fmt: skip
-def test_an_error_is_one_line(arguments: list[str], code: int, said: str) -> None:
-    done = said_here("top", *arguments)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1)
-    assert said in done.stderr
-
-
 NODE = """
 description: Two H100 for training, one in MIG mode and one that serves
 boards:
