@@ -35,8 +35,8 @@ test: $(VENV)/.dev | prometheus ## The tests that need Python and Prometheus (mi
 test-all: $(VENV)/.peers | prometheus peers ## Every peer as well; what CI runs
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not proof and not gpu" $(ARGS)
 
-proof: $(VENV)/.peers | prometheus ## The long runs (an hour and more) and random examples of every law; figures go to benchmarks/README.md
-	$(BIN)/python -m benchmarks
+proof: $(VENV)/.peers | prometheus ## The long runs (two hours and more) and random examples of every law; figures go to benchmarks/README.md
+	$(BIN)/python -m benchmarks all
 	$(PYTEST) $(SIDE_BY_SIDE) -m "hypothesis and not proof" --hypothesis-profile=random
 	$(PYTEST) -m proof --timeout 3600
 

@@ -1,39 +1,44 @@
-"""Run one benchmark, `python -m benchmarks NAME [OPTIONS]`, or every one in turn. 1 if one falls short of its bar."""
+"""`python -m benchmarks` lists the claims, with command and last result; `NAME [OPTIONS]` runs one, `all` each with a bar.
+
+Exit code 1: a benchmark fell short of its bar.
+"""
 
 import sys
+from pathlib import Path
 
 from benchmarks.runner import call
 
+README = Path(__file__).with_name("README.md")
 NAMES = (
-    "scrape",
-    "hostile.web",
-    "hostile",
-    "hostile.records",
-    "cost",
-    "exactness",
-    "sensors",
-    "attribution",
-    "dvfs_claims",
-    "dvfs_safety",
-    "dvfs_node_budget",
-    "fleet_scale",
-)
-OTHERS = (
-    "dvfs_baselines",
-    "vllm_plant",
-    "quick_start",
-    "sample_report",
-)
-"""No measurements with a bar: they run by name only."""
+    "scrape", "hostile.web", "hostile", "hostile.records", "cost", "exactness", "sensors", "attribution", "dvfs_claims",
+    "dvfs_safety", "dvfs_node_budget", "fleet_scale",
+)  # fmt: skip
+OTHERS = ("dvfs_baselines", "vllm_plant", "quick_start", "sample_report")
+"""They have no bar, or need data or a cluster: they run by name only."""
+
+
+def claims() -> list[tuple[str, str, str]]:
+    """(claim, command, last result) of each row of the table in README.md."""
+    lines = README.read_text().partition("| claim | command | last result |\n")[2].partition("\n\n")[0].splitlines()[1:]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return [(claim, command.strip("`"), result) for claim, command, result in rows]
 
 
 def main(words: list[str]) -> int:
-    """Run the named one, or all."""
-    if words and words[0] not in NAMES + OTHERS:
+    """List the claims, or run one or all."""
+    if not words or words[0] in ("-h", "--help"):
+        for claim, command, result in claims():
+            print(f"{claim}\n    python -m benchmarks {command}\n    {result}")
+        return 0
+    if words == ["all"]:
+        return _run_all()
+    if words[0] not in NAMES + OTHERS:
         print(f"no benchmark {words[0]!r}; there are: {', '.join(NAMES + OTHERS)}", file=sys.stderr)
         return 2
-    if words:
-        return call(words[0], words[1:])
+    return call(words[0], words[1:])
+
+
+def _run_all() -> int:
     short = []
     for name in NAMES:
         print(f"\n== {name}", flush=True)

@@ -31,12 +31,8 @@ BAR_MIN: Final = 10.0
 SHOWN: Final = timedelta(minutes=3)
 BOARDS: Final = ("wattlens-gpu", "wattlens-inference", "wattlens-fleet")
 PROMETHEUS: Final = "http://127.0.0.1:9090"
-RUNTIME_CLASS: Final = {
-    "apiVersion": "node.k8s.io/v1",
-    "kind": "RuntimeClass",
-    "metadata": {"name": "nvidia"},
-    "handler": "nvidia",
-}
+_NAMED: Final = {"metadata": {"name": "nvidia"}, "handler": "nvidia"}
+RUNTIME_CLASS: Final = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", **_NAMED}
 EXPECTED: Final = (
     "wattlens_gpu_power_watts",
     "instance_workload:wattlens_workload_energy_joules:rate5m",
@@ -150,11 +146,8 @@ def _scraping(node: Cluster, home: Path) -> Iterator[None]:
         (home / source.name).write_text(source.read_text())
     arguments = (f"--config.file={home / 'prometheus.yml'}", f"--storage.tsdb.path={home / 'data'}")
     with (home / "log").open("wb") as log:
-        process = subprocess.Popen(
-            node.command(need_peer("prometheus"), *arguments, "--web.listen-address=127.0.0.1:9090", "--web.enable-lifecycle"),
-            stdout=log,
-            stderr=log,
-        )
+        listening = ("--web.listen-address=127.0.0.1:9090", "--web.enable-lifecycle")
+        process = subprocess.Popen(node.command(need_peer("prometheus"), *arguments, *listening), stdout=log, stderr=log)
     try:
         yield
     finally:

@@ -13,15 +13,10 @@ LimitKind = Literal["near", "edge", "between", "unmet"]
 LOADS = (0.05, 0.3, 0.6, 0.9, 1.05)
 _EVERY = (0.3, 0.6)
 _TRACES = {
-    "H100-8B": ("conv", "code", "moon"),
-    "H100x4-70B": ("conv", "code", "moonsyn"),
-    "H100-30BA3B": ("code", "conv"),
-    "H100-8B-spec": ("conv", "code"),
-    "A100-8B": ("code", "conv"),
-    "A100x2-32B": ("conv", "moon"),
-    "L40S-8B": ("conv", "code"),
-    "L40S-32Bfp8": ("conv", "code"),
-}
+    "H100-8B": ("conv", "code", "moon"), "H100x4-70B": ("conv", "code", "moonsyn"), "H100-30BA3B": ("code", "conv"),
+    "H100-8B-spec": ("conv", "code"), "A100-8B": ("code", "conv"), "A100x2-32B": ("conv", "moon"),
+    "L40S-8B": ("conv", "code"), "L40S-32Bfp8": ("conv", "code"),
+}  # fmt: skip
 _PREFILL = ("H100-8B", "A100-8B")
 _DECODE = ("H100x4-70B", "A100x2-32B", "H100-8B")
 _SHORT_TRACES = ("conv", "code")

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from benchmarks.__main__ import NAMES, OTHERS, main
+from benchmarks.__main__ import NAMES, OTHERS, claims, main
 from benchmarks.runner import Row, call, table
 from energy_agent.core.errors import UsageError
 
@@ -79,6 +79,13 @@ def test_rows_with_the_same_columns_are_one_table() -> None:
 def test_an_unknown_benchmark_is_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([name]) == 2
     assert NAMES[0] in capsys.readouterr().err
+
+
+def test_the_list_has_every_benchmark_with_its_claim_and_last_result(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    printed = capsys.readouterr().out
+    assert {command.split()[0] for _, command, _ in claims()} == {*NAMES, *OTHERS}
+    assert all(text in printed for row in claims() for text in row)
 
 
 @pytest.mark.parametrize("name", NAMES + OTHERS)
