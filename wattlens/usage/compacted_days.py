@@ -3,7 +3,7 @@
 A statement of usage comes from the report's own SQL (reports/sql). The rows of one job are few: they become a record.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -45,8 +45,6 @@ from wattlens.usage.job_address import JobAddress
 from wattlens.usage.record import ROWS, EnergyRecord, decode_labels
 from wattlens.usage.statement import (
     DEVICE_GROUPS,
-    NO_CARBON,
-    NO_PRICE,
     NO_TOKENS,
     TOKENS_OF_WORKLOADS,
     TOTAL,
@@ -60,7 +58,6 @@ from wattlens.usage.statement import (
     UsageRow,
     UsageScope,
     in_order,
-    joined,
     unlabelled,
 )
 from wattlens.usage.sums import why_gpus_only
@@ -136,7 +133,8 @@ def read_days(
         if not sums.nodes:
             raise _nothing(days, start_ns, end_ns)
         rows = _device_rows(store, sums, by) if by in DEVICE_GROUPS else _group_rows(store, keys, sums)
-        usage = Usage(by, _scope(store, ledger, chosen, sums, (start_ns, end_ns)), in_order(rows), _total(sums))
+        scope = _scope(store, ledger, chosen, sums, (start_ns, end_ns))
+        usage = Usage(by, scope, in_order(joined_rows(rows)), _total(sums))
         return usage if organisation is None else _with_worth(usage, store, keys, sums, organisation)
 
 
@@ -279,39 +277,30 @@ def _scope(store: DayDatabase, ledger: str, days: Sequence[Day], sums: _Read, pe
     )
 
 
-def _group_rows(store: DayDatabase, keys: Sequence[RowKey], sums: _Read) -> list[UsageRow]:
-    rows_of: dict[RowKey, list[UsageRow]] = {}
-
-    def add(key: RowKey, energy: BoundedEnergy, parts: Parts, tokens: Mapping[str, int] | None = None) -> None:
-        rows_of.setdefault(key, []).append(UsageRow(key, energy, parts, tokens or {}))
-
+def _group_rows(store: DayDatabase, keys: Sequence[RowKey], sums: _Read) -> Iterator[UsageRow]:
+    """Parts of the rows of groups, then of what was unallocated and unattributed, then tokens."""
     for row in store.records(PartEnergy, "parts"):
         if row.device_class in sums.classes:
             energy = BoundedEnergy(row.held_uj, row.held_gain_uj, row.held_edge_uj, row.gap_uj, row.unbounded, row.open)
-            add(keys[row.part], energy, Parts(row.active_uj, row.idle_uj))
+            yield UsageRow(keys[row.part], energy, Parts(row.active_uj, row.idle_uj))
     for state in sums.states:
         if state.device_class in sums.classes and state.state not in ("active", "idle"):
             parts = Parts()
             parts.add(state.state, state.energy_uj)
             key = UNALLOCATED if parts.unallocated_uj or state.state == "unheld" else UNATTRIBUTED
-            add(key, BoundedEnergy(state.energy_uj, state.gain_uj, state.edge_uj, 0, state.unbounded), parts)
+            yield UsageRow(key, BoundedEnergy(state.energy_uj, state.gain_uj, state.edge_uj, 0, state.unbounded), parts)
     for counted in sums.tokens:
-        add(keys[counted.part], BoundedEnergy(), Parts(), {counted.phase: counted.tokens})
-    return [replace(joined(key, rows), cost=no_quantity(NO_PRICE), carbon=no_quantity(NO_CARBON))
-            for key, rows in rows_of.items()]  # fmt: skip
+        yield UsageRow(keys[counted.part], BoundedEnergy(), Parts(), {counted.phase: counted.tokens})
 
 
-def _device_rows(store: DayDatabase, sums: _Read, by: GroupBy) -> list[UsageRow]:
-    rows = []
+def _device_rows(store: DayDatabase, sums: _Read, by: GroupBy) -> Iterator[UsageRow]:
     clusters = len({node.cluster for node in sums.nodes})
     for _, device_class, cluster, node, device, *numbers in store.rows(sql("devices")):
-        if device_class not in sums.classes:
-            continue
-        *states, edge_uj, gap_uj, gain_uj, unbounded, is_open = map(int, numbers)
-        key = device_row(by, cluster, node, device, clusters, gpu=device_class == "gpu")
-        energy = BoundedEnergy(sum(states), gain_uj, edge_uj, gap_uj, unbounded, is_open)
-        rows.append(UsageRow(key, energy, Parts(*states), no_tokens=TOKENS_OF_WORKLOADS))
-    return joined_rows(rows)
+        if device_class in sums.classes:
+            *states, edge_uj, gap_uj, gain_uj, unbounded, is_open = map(int, numbers)
+            key = device_row(by, cluster, node, device, clusters, gpu=device_class == "gpu")
+            energy = BoundedEnergy(sum(states), gain_uj, edge_uj, gap_uj, unbounded, is_open)
+            yield UsageRow(key, energy, Parts(*states), no_tokens=TOKENS_OF_WORKLOADS)
 
 
 def _total(sums: _Read) -> UsageRow:

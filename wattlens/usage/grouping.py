@@ -57,7 +57,7 @@ def device_row(by: GroupBy, cluster: str, node: str, device: str, clusters: int,
 
 
 def joined_rows(rows: Iterable[UsageRow]) -> list[UsageRow]:
-    """Rows of devices with one row per key, in the order of their first device."""
+    """One row per key, in the order of their first parts."""
     rows_of: dict[RowKey, list[UsageRow]] = {}
     for row in rows:
         rows_of.setdefault(row.key, []).append(row)

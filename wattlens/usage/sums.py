@@ -1,7 +1,7 @@
 """A statement from the rows of a record, by the laws of the report's SQL (reports/sql: used, parts, sites, rest). Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
@@ -119,9 +119,8 @@ def statement_of(record: EnergyRecord, by: GroupBy) -> Usage:
             for place, device in chosen.items()
         )
     else:
-        names = {place[2] for place in chosen}
-        rows = _group_rows(sums, names, gains, {place[2] for place in open_places})
-        rows = _with_tokens(rows, record, keys)
+        names, open_devices = ({place[2] for place in places} for places in (chosen, open_places))
+        rows = joined_rows(_group_rows(sums, record, keys, names, gains, open_devices))
     scope = UsageScope(
         record.source,
         record.start_ns,
@@ -287,40 +286,26 @@ def _device_row(key: RowKey, place: Place, device: DeviceUsage, gains: Mapping[s
     return UsageRow(key, energy, device.parts, no_tokens=TOKENS_OF_WORKLOADS)
 
 
-def _group_rows(sums: _Sums, names: set[str], gains: Mapping[str, int], open_devices: set[str]) -> list[UsageRow]:
-    """Rows of groups, then of what was unallocated and unattributed."""
-    sums_of: dict[RowKey, tuple[BoundedEnergy, Parts]] = {}
-
-    def add(key: RowKey, energy: BoundedEnergy, parts: Parts | None = None) -> None:
-        had, more = sums_of.get(key, (BoundedEnergy(), Parts())), parts or Parts()
-        both = Parts(*(a + b for a, b in zip(had[1].values, more.values, strict=True)))
-        sums_of[key] = had[0] + energy, both
-
+def _group_rows(
+    sums: _Sums, record: EnergyRecord, keys: _Keys, names: set[str], gains: Mapping[str, int], open_devices: set[str]
+) -> Iterator[UsageRow]:
+    """Parts of the rows of groups, then of what was unallocated and unattributed, then tokens."""
     for (key, device), parts in sums.owned.items():
         if device in names:
             gain_uj, unbounded = gain_error(device, sum(parts.values), gains)
-            add(key, BoundedEnergy(sum(parts.values), gain_uj, 0, 0, unbounded, int(device in open_devices)), parts)
+            yield UsageRow(key, BoundedEnergy(sum(parts.values), gain_uj, 0, 0, unbounded, int(device in open_devices)), parts)
     for (key, device, _), span in sums.spans.items():
         if device in names:
-            add(key, BoundedEnergy(edge_uj=span.edge_uj, gap_uj=span.gap_uj))
+            yield UsageRow(key, BoundedEnergy(edge_uj=span.edge_uj, gap_uj=span.gap_uj), Parts())
     for (device, state, _), free in sums.free.items():
         if device in names:
             gain_uj, unbounded = gain_error(device, free.energy_uj, gains)
             parts = Parts()
             parts.add(state, free.energy_uj)
             key = UNALLOCATED if state == State.UNALLOCATED else UNATTRIBUTED
-            add(key, BoundedEnergy(free.energy_uj, gain_uj, free.edge_uj, 0, unbounded), parts)
-    return [UsageRow(key, energy, parts) for key, (energy, parts) in sums_of.items()]
-
-
-def _with_tokens(rows: list[UsageRow], record: EnergyRecord, keys: _Keys) -> list[UsageRow]:
-    tokens: dict[RowKey, dict[str, int]] = {}
+            yield UsageRow(key, BoundedEnergy(free.energy_uj, gain_uj, free.edge_uj, 0, unbounded), parts)
     for (owner, day_ns, phase, _), count in record.tokens.items():
-        mine = tokens.setdefault(keys(owner, day_ns), {})
-        mine[phase] = mine.get(phase, 0) + count
-    known = {row.key for row in rows}
-    rows = rows + [UsageRow(key, BoundedEnergy(), Parts()) for key in tokens if key not in known]
-    return [replace(row, tokens=tokens.get(row.key, {})) for row in rows]
+        yield UsageRow(keys(owner, day_ns), BoundedEnergy(), Parts(), {phase: count})
 
 
 def _total(
