@@ -20,6 +20,7 @@ from reports.inputs.beneficiaries import Beneficiaries
 from reports.inputs.contract_hours import parse_hours
 from reports.inputs.days import days_ns
 from reports.inputs.matching import InstrumentKind, Lot, Technology
+from reports.inputs.records import refuse_duplicates
 from reports.inputs.serials import Retirement, parse_serials, refuse_double_use
 from reports.inputs.tariffs import Tariff
 
@@ -284,6 +285,6 @@ def refuse_unsound(bought: Sequence[Contract], priced: Sequence[Tariff]) -> None
     Raises:
         ValueError: an id or a certificate is there twice, or two tariffs are valid at once; the message names them.
     """
-    matching.refuse_duplicates(contract.id for contract in bought)
+    refuse_duplicates("contract", (contract.id for contract in bought))
     refuse_double_use(contract.retirement for contract in bought)
     tariffs.refuse_overlap(tariffs.ended(priced))

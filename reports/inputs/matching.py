@@ -249,19 +249,6 @@ def hourly_lots(uj: int, start_ns: int, end_ns: int) -> Iterator[tuple[int, int,
         yield begin, begin + length, part
 
 
-def refuse_duplicates(contracts: Iterable[str]) -> None:
-    """Check that each contract has an ID of its own.
-
-    Raises:
-        ValueError: two contracts have one ID; the message names it.
-    """
-    seen: set[str] = set()
-    for contract in contracts:
-        if contract in seen:
-            raise ValueError(f"duplicate contract {contract!r}")
-        seen.add(contract)
-
-
 @dataclass(slots=True)
 class _Tally:
     lot: Lot

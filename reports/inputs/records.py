@@ -1,6 +1,6 @@
 """Records of an organisation that belong to no site: teams, prices, embodied emissions and names of models. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Annotated, Self
@@ -90,3 +90,16 @@ class ModelName(Section):
     def parameters(self) -> int | None:
         """Its number of parameters."""
         return None if self.parameters_billion is None else int(self.parameters_billion * 10**9)
+
+
+def refuse_duplicates(what: str, names: Iterable[str]) -> None:
+    """Check that each name is listed once.
+
+    Raises:
+        ValueError: a name is listed twice; the message has it.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"duplicate {what} {name!r}")
+        seen.add(name)

@@ -23,6 +23,7 @@ from energy_agent.core.week import WeeklyHours, parse_span
 from reports.inputs.currency import Currency
 from reports.inputs.days import midnight_ns
 from reports.inputs.invoices import InvoicedEnergy
+from reports.inputs.records import refuse_duplicates
 
 _QUARTER_MIN: Final = 15
 _CELLS_PER_H: Final = 4
@@ -247,9 +248,7 @@ def refuse_overlap(tariffs: Sequence[Tariff]) -> None:
     Raises:
         ValueError: two are, or one ends before it begins, or an id is there twice; the message names them.
     """
-    ids = [t.id for t in tariffs]
-    if len(set(ids)) < len(ids):
-        raise ValueError(f"duplicate tariff {next(i for i in ids if ids.count(i) > 1)!r}")
+    refuse_duplicates("tariff", (t.id for t in tariffs))
     for tariff in tariffs:
         if tariff.valid_to is not None and tariff.valid_to < tariff.valid_from:
             raise ValueError(f"tariff {tariff.id!r} ends on {tariff.valid_to}, before it begins on {tariff.valid_from}")

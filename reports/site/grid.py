@@ -3,7 +3,7 @@
 Location-based grams are energy times the grid's intensity, cell by cell. Market-based grams are those of the contracts, plus
 those of the supplier's rate, or else of the residual mix, for the rest. If no residual mix is published, the grid's average
 replaces it, which the GHG Protocol's Scope 2 Guidance (2015, table 6.3) allows with disclosure. Certificates count once, in
-their own period and market (energy_agent/site/building/contracts).
+their own period and market (reports/inputs/matching).
 
 All values are for the energy at the site's boundary (measures/carbon): the energy that the building's meters measured from
 the grid, or the nodes' energy times a stated PUE (`times`), or the energy of nodes or GPUs alone.

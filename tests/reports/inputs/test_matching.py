@@ -20,8 +20,8 @@ from reports.inputs.matching import (  # fmt: skip
     certified,
     cover,
     hourly_lots,
-    refuse_duplicates,
 )
+from reports.inputs.records import refuse_duplicates
 
 CELL_NS = 900 * 10**9
 HOUR_NS = 4 * CELL_NS
@@ -159,9 +159,9 @@ def test_a_delivery_by_the_hour_adds_up_and_its_hours_are_utc_s(uj: int, begin: 
 
 
 def test_a_contract_is_listed_once() -> None:
-    refuse_duplicates(["a", "b"])
+    refuse_duplicates("contract", ["a", "b"])
     with pytest.raises(ValueError, match="duplicate contract 'a'"):
-        refuse_duplicates(["a", "a"])
+        refuse_duplicates("contract", ["a", "a"])
 
 
 def test_certificates_go_before_contracts_of_the_same_period() -> None:

@@ -4,7 +4,6 @@ A site is described by its own file (docs/site.md) plus the keys here, or by the
 names the key, as everywhere.
 """
 
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -23,7 +22,7 @@ from energy_agent.site.config.site import DeclaredPue, SiteIdentity
 from energy_agent.site.grid.sources.csv_file import IntensityCsvConfig
 from reports.inputs.contracts import Contract
 from reports.inputs.invoices import ElectricityInvoice, RegisterReading
-from reports.inputs.records import EmbodiedDeclaration, GpuHourPrice, ModelName, TeamRule, Text
+from reports.inputs.records import EmbodiedDeclaration, GpuHourPrice, ModelName, TeamRule, Text, refuse_duplicates
 from reports.inputs.supplier import SupplierRateConfig
 from reports.inputs.tariffs import Tariff
 from reports.inputs.water import WaterRecord
@@ -66,7 +65,7 @@ class Delivery(Section):
     kwh: Exact = Field(ge=0, le=1e9, description="energy delivered in the interval")
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _check_start(self) -> Self:
         if self.start_utc.minute % self.minutes or self.start_utc.second:
             raise ValueError(f"{self.start_utc:%Y-%m-%d %H:%M:%S}: not the start of an interval of {self.minutes} minutes")
         return self
@@ -173,7 +172,7 @@ class OrgSite(Section):
     meters: tuple[RegisteredMeter, ...] = Field((), max_length=2_000)
 
     @model_validator(mode="after")
-    def _told_once(self) -> Self:
+    def _check_file(self) -> Self:
         if self.file is None:
             if self.site is None or "name" not in self.site.model_fields_set:
                 raise ValueError("a site needs file or site.name")
@@ -200,7 +199,7 @@ class InventoryLine(Section):
     gone: Day | None = Field(None, alias="to", description="first day after its removal, UTC; empty: still there")
 
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
+    def _check_days(self) -> Self:
         if self.first and self.gone and self.gone <= self.first:
             raise ValueError(f"removed on {self.gone}, before its first day {self.first}")
         return self
@@ -221,7 +220,7 @@ class NodeHardware(Section):
     ram_gb: Exact = Field(gt=0, le=65_536, description="memory of a node in GB")
 
     @model_validator(mode="after")
-    def _has_processor(self) -> Self:
+    def _check_processor(self) -> Self:
         if not self.cpu and self.cpu_tdp_w is None:
             raise ValueError(f"host {self.node!r}: expected cpu or cpu_tdp_w")
         return self
@@ -300,7 +299,7 @@ class PeriodTotals(Section):
     )
 
     @model_validator(mode="after")
-    def _has_totals(self) -> Self:
+    def _check_totals(self) -> Self:
         if all(each is None for each in (self.electricity_mwh, self.co2e_location_t, self.co2e_market_t, self.cost)):
             raise ValueError(f"period {self.period}: expected electricity_mwh, co2e_location_t, co2e_market_t or cost")
         return self
@@ -332,25 +331,12 @@ class OrgFile(Section):
     reported: tuple[PeriodTotals, ...] = Field((), max_length=400)
 
     @model_validator(mode="after")
-    def _once(self) -> Self:
-        refuse_twice("price class", [each.price_class for each in self.prices])
-        refuse_twice("host", [each.node if each.cluster == "*" else f"{each.cluster}/{each.node}" for each in self.hosts])
-        refuse_twice("model", [each.model for each in self.models])
-        refuse_twice("period", [each.period for each in self.reported])
+    def _check_duplicates(self) -> Self:
+        refuse_duplicates("price class", [each.price_class for each in self.prices])
+        refuse_duplicates("host", [each.node if each.cluster == "*" else f"{each.cluster}/{each.node}" for each in self.hosts])
+        refuse_duplicates("model", [each.model for each in self.models])
+        refuse_duplicates("period", [each.period for each in self.reported])
         return self
-
-
-def refuse_twice(what: str, names: Sequence[str]) -> None:
-    """Check that no name is there twice.
-
-    Raises:
-        ValueError: one is; the message names it.
-    """
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise ValueError(f"duplicate {what} {name!r}")
-        seen.add(name)
 
 
 def day_ns(day: date) -> int:
