@@ -4,11 +4,13 @@ The truth is the counter that the test itself makes: a power for every five seco
 given of it is what a scrape would have seen: with outages, lost scrapes, resets, replicas, pods that come and go.
 """
 
+import functools
 import json
 import random
 import re
 import subprocess
 import urllib.request
+from collections import Counter
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import accumulate
@@ -280,9 +282,22 @@ SIX = "2026-01-01T06:00"
 
 
 def imported(url, out, *more, start="2026-01-01", end="2026-01-04"):
-    command = ["ledger", "import", "--prometheus", url, "--source", "dcgm", "--from", start, "--to", end, "--out", str(out)]
-    assert main([*command, *more]) == 0
+    assert run_import(url, out, *more, start=start, end=end) == 0
     return rows_of(out)
+
+
+def run_import(url, out, *more, source="dcgm", start="2026-01-01", end="2026-01-04"):
+    """Exit code of an import, of which alone the output can then be read."""
+    times = ("--from", start, "--to", end)
+    return main(["ledger", "import", "--prometheus", url, "--source", source, *times, "--out", str(out), *more])
+
+
+def energy_by_owner(rows):
+    used = Counter()
+    for row in rows:
+        if isinstance(row, Cell):
+            used[row.device, row.workload, row.state] += row.energy_uj
+    return used
 
 
 def rows_of(out):
@@ -439,16 +454,14 @@ def test_imports_that_adjoin_are_the_import_of_both_and_nothing_is_booked_twice(
     assert energy(rows_of(out)) == energy(imported(url, once, "--node", "outages", end=end)) == between(A, T0, T0 + 54 * HOUR)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     capsys.readouterr()
-    assert main(["ledger", "import", "--prometheus", url, "--source", "dcgm", "--from", day(1), "--to", day(3),
-                 "--out", str(out), "--node", "outages"]) == 2  # fmt: skip
+    assert run_import(url, out, "--node", "outages", start=day(1), end=day(3)) == 2
     said = capsys.readouterr().err
     assert "imported/outages" in said
     assert "2026-01-02T00:00Z" in said
     assert said.count("\n") == 1
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     # Another name for the same node does not help: the board is known by its UUID.
-    assert main(["ledger", "import", "--prometheus", url, "--source", "dcgm", "--from", day(1), "--to", day(3),
-                 "--out", str(out), "--node", "outages", "--cluster", "other"]) == 2  # fmt: skip
+    assert run_import(url, out, "--node", "outages", "--cluster", "other", start=day(1), end=day(3)) == 2
     assert "GPU-a from 2026-01-02T00:00Z" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
@@ -461,11 +474,10 @@ def test_an_import_is_signed_with_the_key_that_is_given(url, tmp_path, capsys):
     assert (found.key, found.unsigned) == (signer.key, 0)
     assert energy(rows_of(out)) == between(A, T0, T0 + DAY)
     capsys.readouterr()
-    options = ["--prometheus", url, "--source", "dcgm", "--node", "outages", "--from", day(1), "--to", day(2)]
-    command = ["ledger", "import", *options, "--out", str(out)]
-    assert main(command) == 2  # an unsigned end of a signed chain would be a fault
+    second = functools.partial(run_import, url, out, "--node", "outages", start=day(1), end=day(2))
+    assert second() == 2  # an unsigned end of a signed chain would be a fault
     assert signer.key[:16] in capsys.readouterr().err
-    assert main([*command, *key]) == 0
+    assert second(*key) == 0
     (found,) = whole(out).chains
     assert (found.last > 0, found.key, found.unsigned) == (True, signer.key, 0)
 
@@ -474,21 +486,7 @@ def test_a_dry_run_counts_and_writes_nothing(url, tmp_path, capsys):
     out = tmp_path / "out"
     assert imported(url, tmp_path / "real", "--node", "outages") is not None
     capsys.readouterr()
-    command = [
-        "ledger",
-        "import",
-        "--prometheus",
-        url,
-        "--source",
-        "dcgm",
-        "--from",
-        day(0),
-        "--to",
-        day(3),
-        "--out",
-        str(out),
-    ]
-    assert main([*command, "--node", "outages", "--dry-run", "--json"]) == 0
+    assert run_import(url, out, "--node", "outages", "--dry-run", "--json") == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["written"], answer["nodes"][0]["energy_uj"]) == (False, str(between(A, T0, T0 + 3 * DAY)))
     assert not out.exists()
@@ -528,21 +526,7 @@ def test_a_board_that_two_exporters_tell_of_is_booked_once(url, tmp_path, capsys
     capsys.readouterr()
     # Named by their instances they would be two nodes with one board: refused, and nothing is written.
     out = tmp_path / "instances"
-    command = [
-        "ledger",
-        "import",
-        "--prometheus",
-        url,
-        "--source",
-        "dcgm",
-        "--from",
-        "2026-01-01",
-        "--to",
-        SIX,
-        "--out",
-        str(out),
-    ]
-    assert main([*command, "--node-label", "instance", "--match", "UUID=GPU-l"]) == 2
+    assert run_import(url, out, "--node-label", "instance", "--match", "UUID=GPU-l", end=SIX) == 2
     said = capsys.readouterr().err
     assert "imported/beside9401: GPU-l from 2026-01-01T00:00Z to 2026-01-01T06:00Z is also in imported/beside9400" in said
     assert segment.list_files(out) == []
@@ -550,58 +534,27 @@ def test_a_board_that_two_exporters_tell_of_is_booked_once(url, tmp_path, capsys
 
 
 def test_a_node_that_is_not_there_is_named_with_some_that_are(url, tmp_path, capsys):
-    command = [
-        "ledger",
-        "import",
-        "--prometheus",
-        url,
-        "--from",
-        "2026-01-01",
-        "--to",
-        "2026-01-02",
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    assert main([*command, "--source", "dcgm", "--node", "nowhere"]) == 1
+    out = tmp_path / "out"
+    assert run_import(url, out, "--node", "nowhere") == 1
     assert "node not found: nowhere (dcgm series of this period); nodes found: " in capsys.readouterr().err
-    assert main([*command, "--source", "wattlens", "--match", "job=another"]) == 1
+    assert run_import(url, out, "--match", "job=another", source="wattlens") == 1
     assert "no series (wattlens series of this period)" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    assert not out.exists()
 
 
 def test_an_agents_page_under_a_targets_own_labels_by_two_replicas(url, tmp_path, capsys):
     out = tmp_path / "out"
-    command = [
-        "ledger",
-        "import",
-        "--prometheus",
-        url,
-        "--source",
-        "wattlens",
-        "--from",
-        "2026-01-01",
-        "--to",
-        SIX,
-        "--out",
-        str(out),
-    ]
-    assert main([*command, "--node", "n1"]) == 0
+    assert run_import(url, out, "--node", "n1", source="wattlens", end=SIX) == 0
     whole(out)
-    used, held_ns = {}, 0
-    for row in rows_of(out):
-        if isinstance(row, Cell):
-            key = (row.device, row.workload, row.state)
-            used[key] = used.get(key, 0) + row.energy_uj
-            held_ns += row.gpu_ns
+    rows = rows_of(out)
     # Of one replica: from its first page at 00:00:00 to its last at 01:59:45, whichever node has the address afterwards.
     w = 10**6
-    assert used == {
+    assert energy_by_owner(rows) == {
         ("GPU-w", "", State.UNALLOCATED): 3_600 * 300 * w,
         ("GPU-w", "ml/train-0.0123abcd", State.ACTIVE): 3_585 * 300 * w,
         ("host:lab-imported:n1", "", State.GAP): 7_185 * 100 * w,  # that response does not name the host's workload
     }
-    assert held_ns == 3_585 * S
-    rows = rows_of(out)
+    assert sum(row.gpu_ns for row in rows if isinstance(row, Cell)) == 3_585 * S
     assert sum(row.tokens for row in rows if isinstance(row, TokenRow)) == 35_850
     facts = {row.workload: (row.kind, dict(row.labels)) for row in rows if isinstance(row, WorkloadFacts)}
     assert facts["ml/train-0.0123abcd"] == ("pod", {"namespace": "ml", "pod": "train-0", "team": "red"})
@@ -629,17 +582,12 @@ def test_slices_of_any_size_and_a_server_that_bounds_queries_give_the_same_cells
 
 def test_counters_that_get_more_labels_within_the_time_lose_nothing(url, tmp_path, capsys):
     out = tmp_path / "out"
-    command = ["ledger", "import", "--prometheus", url, "--source", "wattlens", "--from", "2026-01-01", "--to", SIX]
-    assert main([*command, "--node", "n3", "--out", str(out)]) == 0
+    assert run_import(url, out, "--node", "n3", source="wattlens", end=SIX) == 0
     whole(out)
-    rows, used = rows_of(out), {}
-    for row in rows:
-        if isinstance(row, Cell):
-            key = (row.device, row.workload, row.state)
-            used[key] = used.get(key, 0) + row.energy_uj
+    rows = rows_of(out)
     # From the first page at 00:00:00 to the last at 01:59:45, over the change of labels at 01:00:00.
     seconds, w, host, pod = 7_185, 10**6, "host:lab-imported:n3", "ml/train-0.0123abcd"
-    assert used == {
+    assert energy_by_owner(rows) == {
         ("GPU-x", "", State.UNALLOCATED): seconds * 100 * w,
         ("GPU-x", pod, State.ACTIVE): seconds * 200 * w,
         (host, "", State.UNALLOCATED): seconds * 30 * w,
