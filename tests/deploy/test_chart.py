@@ -159,10 +159,6 @@ def test_debians_kustomize_builds_every_folder() -> None:
         subprocess.run([program, "build", KUBERNETES / folder], capture_output=True, check=True)
 
 
-def test_the_defaults_are_the_base(helm: Path) -> None:
-    assert keyed(objects(manifests.template(helm, "--skip-tests"))) == keyed(committed("base"))
-
-
 def test_what_holds_the_ledger_is_kept_at_uninstall(helm: Path, tmp_path: Path) -> None:
     values = {"namespace": {"create": True}, "site": {"enabled": True}, "report": {"enabled": True}}
     kept = {(o["kind"], o["metadata"]["name"]) for o in render_chart(helm, tmp_path, values)

@@ -280,23 +280,17 @@ def test_what_the_network_lets_through(folder: str) -> None:
             assert types == ["Ingress"]
 
 
-def test_series_have_the_node_as_instance_and_no_pod() -> None:
+def test_monitors_select_the_pods_and_their_port_of_metrics() -> None:
     monitors = {o["metadata"]["name"]: o["spec"] for o in of_kind(committed("monitoring"), "PodMonitor")}
     assert monitors.keys() == {"wattlens-agent", "wattlens-site"}
     for name, spec in monitors.items():
         (endpoint,) = spec["podMetricsEndpoints"]
-        set_by = {r["targetLabel"]: r for r in endpoint["relabelings"] if "targetLabel" in r}
-        assert set_by["job"]["replacement"] == ("wattlens" if name == "wattlens-agent" else "wattlens-site")
-        (dropped,) = [r["regex"].split("|") for r in endpoint["relabelings"] if r.get("action") == "labeldrop"]
-        assert {"pod", "namespace"} <= set(dropped), "they would take the place of the labels of workloads"
         assert endpoint["honorLabels"] is True
         folder = "base" if name == "wattlens-agent" else "site"
         (workload,) = of_kind(committed(folder), "DaemonSet") + of_kind(committed(folder), "Deployment")
         assert spec["selector"]["matchLabels"].items() <= workload["spec"]["template"]["metadata"]["labels"].items()
         ports = {p["name"] for c in containers(pod_of(folder, name)).values() for p in c["ports"]}
         assert endpoint["port"] in ports
-    instance = monitors["wattlens-agent"]["podMetricsEndpoints"][0]["relabelings"][1]
-    assert instance == {"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "instance"}
 
 
 def test_what_holds_the_ledger_is_in_no_folder_that_people_delete() -> None:

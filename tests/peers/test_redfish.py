@@ -2,11 +2,7 @@
 ways, slowed, lying, killed in mid-run.
 """
 
-import json
-import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,7 +13,8 @@ from energy_agent.core.meters.reading import MeterError
 from energy_agent.node.meters.redfish import SPEC
 from energy_agent.runtime.clock import RealClock
 from tests.peers.meters import check_constant_power, polling, up
-from tests.support import eventually, free_port, need_module, need_program
+from tests.peers.redfish_service import RedfishService
+from tests.support import eventually
 
 pytestmark = pytest.mark.peer
 
@@ -25,54 +22,21 @@ MOCKUP = Path(__file__).with_name("redfish-mockup")
 CHASSIS = "Chassis/1U"
 
 
-class Service:
-    """`sushy-static` over a copy of the mockup, with a certificate of its own."""
-
-    def __init__(self, folder):
-        need_module("sushy_tools")
-        self.folder, self.port = folder, free_port()
-        shutil.copytree(MOCKUP, folder / "mockup")
-        command = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-        where = ["-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
-        subprocess.run([need_program("openssl"), *command, *where], check=True, capture_output=True)
-        self.start()
-
-    def start(self):
-        code = "from sushy_tools.static.main import main; main()"
-        address = ["-i", "127.0.0.1", "-p", str(self.port), "-m", str(self.folder / "mockup")]
-        secure = ["-c", str(self.folder / "cert.pem"), "-k", str(self.folder / "key.pem")]
-        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen([sys.executable, "-c", code, *address, *secure], **streams)
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
-
-    def config(self, **more):
-        section = {"ca_file": self.folder / "cert.pem", "auth": "none", "period_s": 1, "timeout_s": 2} | more
-        url = f"https://localhost:{self.port}"
-        return NodeMeters(sysfs=self.folder / "sys", redfish=NodeRedfishConfig(url=url, **section))
-
-    def write(self, path, change):
-        """Change a resource, in one step."""
-        at = self.folder / "mockup" / path / "index.json"
-        body = json.loads(at.read_text())
-        change(body)
-        new = at.with_name("new")
-        new.write_text(json.dumps(body))
-        new.rename(at)
+def config(service, **more):
+    section = service.section | {"period_s": 1, "timeout_s": 2} | more
+    return NodeMeters(sysfs=service.folder / "sys", redfish=NodeRedfishConfig(**section))
 
 
 @pytest.fixture
 def service(tmp_path):
-    made = Service(tmp_path)
+    made = RedfishService(tmp_path, MOCKUP)
     yield made
     made.stop()
 
 
 def read(service, **more):
     """One reading in W, as soon as the service listens."""
-    meter = SPEC.open(service.config(**more), RealClock())
+    meter = SPEC.open(config(service, **more), RealClock())
 
     def look():
         try:
@@ -123,7 +87,7 @@ def test_a_service_that_opens_no_session_says_what_to_set(service, tmp_path):
 def test_killed_slowed_and_lying_in_mid_run(service):
     readings = []
     path = f"{CHASSIS}/EnvironmentMetrics"
-    with polling(service.config()) as poller:
+    with polling(config(service)) as poller:
 
         def more(count):
             wanted = len(readings) + count

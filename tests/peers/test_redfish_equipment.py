@@ -3,11 +3,7 @@ have them (our own test data): read, slowed, lying, killed in mid-run.
 """
 
 import contextlib
-import json
-import shutil
 import signal
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,7 +16,8 @@ from energy_agent.runtime.meter_poller import MeterPoller, MeterSchedule
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.meters.redfish import SPEC, EquipmentRedfishConfig
 from tests.peers.meters import up
-from tests.support import eventually, free_port, need_module, need_program
+from tests.peers.redfish_service import RedfishService
+from tests.support import eventually
 
 pytestmark = pytest.mark.peer
 
@@ -32,55 +29,20 @@ METER = MeterConfig(
 LIFETIME_UJ = int(Decimal("325675.125") * UJ_PER_KWH)
 
 
-class Service:
-    """`sushy-static` over a copy of the mockup, with a certificate of its own."""
-
-    def __init__(self, folder):
-        need_module("sushy_tools")
-        self.folder, self.port = folder, free_port()
-        shutil.copytree(MOCKUP, folder / "mockup")
-        command = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-        where = ["-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
-        subprocess.run([need_program("openssl"), *command, *where], check=True, capture_output=True)
-        self.start()
-
-    def start(self):
-        code = "from sushy_tools.static.main import main; main()"
-        address = ["-i", "127.0.0.1", "-p", str(self.port), "-m", str(self.folder / "mockup")]
-        secure = ["-c", str(self.folder / "cert.pem"), "-k", str(self.folder / "key.pem")]
-        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen([sys.executable, "-c", code, *address, *secure], **streams)
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
-
-    def section(self, equipment, **more):
-        url = f"https://localhost:{self.port}"
-        return EquipmentRedfishConfig(
-            **{"url": url, "equipment": equipment, "auth": "none", "ca_file": self.folder / "cert.pem"} | more
-        )
-
-    def write(self, path, change):
-        """Change a resource, in one step."""
-        at = self.folder / "mockup" / path / "index.json"
-        body = json.loads(at.read_text())
-        change(body)
-        new = at.with_name("new")
-        new.write_text(json.dumps(body))
-        new.rename(at)
+def section_of(service, equipment, **more):
+    return EquipmentRedfishConfig(**service.section | {"equipment": equipment} | more)
 
 
 @pytest.fixture
 def service(tmp_path):
-    made = Service(tmp_path)
+    made = RedfishService(tmp_path, MOCKUP)
     yield made
     made.stop()
 
 
 def read(service, equipment, **more):
     """One reading, as soon as the service listens."""
-    source = SPEC.open(service.section(equipment, **more), METER, RealClock())
+    source = SPEC.open(section_of(service, equipment, **more), METER, RealClock())
 
     def look():
         try:
@@ -120,7 +82,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_and_the_key_is_this_me
 
 def test_killed_slowed_and_lying_in_mid_run(service):
     readings, clock = [], RealClock()
-    section = service.section("RackPDUs/1")
+    section = section_of(service, "RackPDUs/1")
     poller = MeterPoller(clock, "meter", [MeterSchedule("rack-7", 1, lambda: SPEC.open(section, METER, clock))])
     poller.start()
     try:

@@ -23,7 +23,6 @@ from energy_agent.runtime.network.http import (
     basic_authorization,
 )
 from energy_agent.runtime.network.tls import TlsFiles
-from wattlens.scrape.response import ScrapeResponse, parse
 
 MAX_PAGE_B = 16 << 20
 _PLAIN_ANSWERS = (
@@ -171,16 +170,6 @@ class AgentStatusError(HttpError):
     def __init__(self, root: str, response: HttpResponse) -> None:
         super().__init__(root, f"HTTP {response.status}")
         self.response = response
-
-
-def read_page(url: str, t_s: float, within_s: float = 10.0) -> ScrapeResponse:
-    """Read the page of our own agent. On a busy machine it may take seconds.
-
-    Raises:
-        HttpError: nobody answers.
-        ValueError: what answers is no page.
-    """
-    return parse(AgentAccess(url).opener()(within_s).decode(), t_s)
 
 
 def _why(error: Exception, otherwise: str) -> str:

@@ -2,7 +2,6 @@
 
 import math
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,21 +30,3 @@ def test_no_request_exceeds_one_of_higher_priority(
     else:
         assert hot or clock == min([bound(other.sm_clock_max_mhz) for other in efficiency], default=math.inf)
         assert power == min([*(bound(other.power_limit_mw) for other in efficiency), *caps_mw], default=math.inf)
-
-
-@pytest.mark.parametrize(
-    ("hot", "caps_mw", "slo", "efficiency", "setting"),
-    [
-        (False, [], [], [], Setting()),
-        (False, [], [], [Setting(1005)], Setting(1005)),
-        (False, [], [], [Setting(1005), Setting(500)], Setting(500)),
-        (False, [], [Setting(1400)], [Setting(1005)], Setting(1400)),
-        (False, [], [Setting()], [Setting(1005, 300_000)], Setting()),
-        (False, [400_000], [Setting(1400)], [], Setting(1400, 400_000)),
-        (False, [400_000], [], [Setting(None, 300_000)], Setting(None, 300_000)),
-        (True, [400_000], [Setting(1400)], [], Setting(None, 400_000)),
-    ],
-    ids=["nobody", "efficiency", "lower of two", "SLO first", "SLO, unlocked", "budget and SLO", "lower cap", "heat"],
-)
-def test_priorities(hot: bool, caps_mw: list[int], slo: list[Setting], efficiency: list[Setting], setting: Setting) -> None:
-    assert settle(hot=hot, caps_mw=caps_mw, slo=slo, efficiency=efficiency) == setting

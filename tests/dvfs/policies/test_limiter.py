@@ -2,10 +2,8 @@
 
 import pytest
 
-from dvfs import knees
 from dvfs.policies.limiter import SPEC
 from dvfs.policies.progress import SPEC as PROGRESS
-from energy_agent.core.errors import UsageError
 from tests.dvfs.policies.limited_board import draw_board
 from tests.dvfs.policies.limited_job import LimitedJob
 
@@ -68,10 +66,3 @@ def test_progress_starts_at_the_clock_that_the_limit_holds() -> None:
     assert steered.slowdown_ratio <= 0.03
     held = board.run().clock_mhz
     assert sum(setting > held + 40 for setting in steered.state.search.settings) == 1  # the original one
-
-
-def test_wrong_options_are_refused() -> None:
-    with pytest.raises(UsageError, match="dvfs policy limiter: unknown option 'grid'"):
-        SPEC.configure({"grid": 4}, knees.load())
-    with pytest.raises(UsageError, match=r"slowdown: expected a number from 0\.001 to 0\.5, got 0"):
-        SPEC.configure({"slowdown": 0}, knees.load())

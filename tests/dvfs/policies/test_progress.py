@@ -9,7 +9,6 @@ from dvfs.policies._trials import candidates
 from dvfs.policies.progress import SPEC, SearchState
 from dvfs.tables import SettingTable
 from dvfs.types import Setting
-from energy_agent.core.errors import UsageError
 from tests.dvfs.policies.job_tables import job
 from tests.dvfs.policies.training_job import Job
 
@@ -162,18 +161,3 @@ def test_a_job_without_a_hook_is_held_with_the_reason() -> None:
     decision, state = SPEC.decide(observation, SearchState(asked=Setting(1005)), training.config)
     assert (decision.action, decision.reason) == ("release", "no_steps")
     assert state.asked is None
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"knob": "memory"}, "knob: expected clock or power"),
-        ({"grid": 1}, "grid: expected an integer from 2 to 64"),
-        ({"kob": "clock"}, "unknown option 'kob'"),
-        ({"settle_s": -1}, "settle_s: expected a number from 0 to 1000000, got -1"),
-        ({"knob": 3}, "expected a word"),
-    ],
-)
-def test_wrong_options_are_named(options: dict[str, object], says: str) -> None:
-    with pytest.raises(UsageError, match=says):
-        SPEC.configure(options, ())

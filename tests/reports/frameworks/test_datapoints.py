@@ -167,44 +167,83 @@ def state(
     return row.state, row.missing
 
 
-@pytest.mark.parametrize(
-    ("framework", "datapoint", "figure"),
-    [
-        ("esrs-e1-set-1", "E1-6, Scope 2 location-based", "co2e.location"),
-        ("ghg-protocol", "Scope 2, market-based", "co2e.market"), ("ghg-protocol", "Biogenic CO2", "biogenic_co2"),
-        ("ifrs-s2", "29(a), Scope 2", "co2e.location"), ("gri-302-305", "305-2 b", "co2e.market"),
-        ("iso-30134", "30134-9, WUE", "wue/site/fra1"), ("eed-2024-1364", "EIT", "energy.it/site/fra1"),
-    ],
-)  # fmt: skip
-def test_a_year_is_not_answered_by_a_quarter(framework: str, datapoint: str, figure: str) -> None:
-    assert state(framework, datapoint, {figure: ""}, YEAR) == ("answered", ())
-    assert state(framework, datapoint, {}, YEAR)[0] == "missing"
-    assert state(framework, datapoint, {figure: ""}, QUARTER) == ("partly", ("twelve months of data",))
-    assert state(framework, datapoint, {figure: "no meter"}, QUARTER) == ("missing", ("no meter",))
+SITE = "the energy of hosts and building where only GPUs or nodes are metered"
+GASES = "CH4 and N2O of the grid: factors of CO2e"
+ANNUAL = (
+    ("esrs-e1-set-1", "E1-6, Scope 2 location-based", "co2e.location", GASES),
+    ("esrs-e1-set-1", "E1-6, Scope 2 market-based", "co2e.market", GASES),
+    ("esrs-e1-set-1", "E1-5, renewable", "energy.total_renewable/site/fra1", SITE),
+    ("ghg-protocol", "Scope 2, location-based", "co2e.location", GASES),
+    ("ghg-protocol", "Scope 2, market-based", "co2e.market", GASES),
+    ("ghg-protocol", "Scope 2, residual mix", "co2e.market.residual", GASES),
+    ("ghg-protocol", "Scope 2, instruments", "co2e.market.instruments/site/fra1", SITE),
+    ("ghg-protocol", "Scope 3.3", "scope_3_3", GASES),
+    ("ghg-protocol", "Biogenic CO2", "biogenic_co2/site/fra1", SITE),
+    ("ifrs-s2", "29(a), Scope 2", "co2e.location", GASES),
+    ("ifrs-s2", "29(a), instruments", "co2e.market.instruments/site/fra1", SITE),
+    ("gri-302-305", "305-2 a", "co2e.location", GASES),
+    ("gri-302-305", "305-2 b", "co2e.market", GASES),
+    ("gri-302-305", "302-3", "j_per_token.facility", ""),
+    ("gri-302-305", "305-4", "sci_per_token", SITE),
+    ("gri-103-102", "102-8", "sci_per_token", SITE),
+    ("cdp", "7.7, location-based", "co2e.location", GASES),
+    ("cdp", "7.7, market-based", "co2e.market", GASES),
+    ("cdp", "7.8, category 3", "scope_3_3", ""),
+    ("cdp", "7.20.2, location-based", "co2e.location/site/fra1", GASES),
+    ("cdp", "7.20.2, market-based", "co2e.market/site/fra1", GASES),
+    ("cdp", "7.30.1, purchased electricity", "energy.bought/site/fra1", ""),
+    ("cdp", "7.30.1, own renewable energy", "energy.total_renewable.on_site/site/fra1", ""),
+    ("cdp", "7.30.14", "contract/fra1/wind", SITE),
+    ("iso-30134", "30134-9, WUE", "wue/site/fra1", ""),
+    ("eed-2024-1364", "EIT", "energy.it/site/fra1", ""),
+    ("eed-2024-1364", "ERES-TOT", "energy.total_renewable/site/fra1", SITE),
+    ("de-enefg", "section 11, reused energy", "erf/site/fra1", ""),
+    ("de-enefg", "annex 3, 2(a) bought", "energy.bought/site/fra1", ""),
+    ("de-enefg", "annex 3, 2(b)", "ref/site/fra1", ""),
+    ("de-enefg", "annex 3, 2(d) heat", "energy.reused_heat/site/fra1", ""),
+    ("de-enefg", "annex 3, 2(f)", "pue/site/fra1", ""),
+    ("de-enefg", "annex 3, 2(g)", "erf/site/fra1", ""),
+    ("de-enefg", "annex 3, 2(i)", "wue/site/fra1", ""),
+    ("cn-gb-40879", "GB 40879, IT", "energy.it/site/fra1", ""),
+)
+"""Framework, datapoint, the figure that answers it, and what a figure of GPUs or of CO2 alone lacks."""
 
 
-@pytest.mark.parametrize(
-    ("framework", "datapoint", "figure"),
-    [
-        ("ghg-protocol", "Scope 2, location-based", "co2e.location"), ("ghg-protocol", "Scope 2, market-based", "co2e.market"),
-        ("ghg-protocol", "Scope 3.3", "scope_3_3"), ("ghg-protocol", "Scope 2, residual mix", "co2e.market.residual"),
-        ("esrs-e1-set-1", "E1-6, Scope 2 location-based", "co2e.location"),
-        ("esrs-e1-set-1", "E1-6, Scope 2 market-based", "co2e.market"),
-        ("ifrs-s2", "29(a), Scope 2", "co2e.location"), ("gri-302-305", "305-2 a", "co2e.location"),
-        ("gri-302-305", "305-2 b", "co2e.market"), ("cdp", "7.7, location-based", "co2e.location"),
-        ("cdp", "7.7, market-based", "co2e.market"), ("cdp", "7.20.2, location-based", "co2e.location/site/fra1"),
-        ("cdp", "7.20.2, market-based", "co2e.market/site/fra1"),
-    ],
-)  # fmt: skip
-def test_emissions_of_gpus_alone_or_of_co2_alone_are_a_part_of_those_of_the_electricity_used(
-    framework: str, datapoint: str, figure: str
+@pytest.mark.parametrize(("framework", "datapoint", "figure", "part"), ANNUAL)
+def test_an_annual_datapoint_is_answered_by_a_year_of_its_own_quantity(
+    framework: str, datapoint: str, figure: str, part: str
 ) -> None:
-    assert state(framework, datapoint, {figure: ""}, YEAR) == ("answered", ())
-    need = "the energy of hosts and building where only GPUs or nodes are metered"
-    assert state(framework, datapoint, {figure: ""}, replace(YEAR, narrow={figure})) == ("partly", (need,))
-    assert state(framework, datapoint, {figure: "no grid"}, replace(YEAR, narrow={figure})) == ("missing", ("no grid",))
-    gases = "CH4 and N2O of the grid: factors of CO2e"
-    assert state(framework, datapoint, {figure: ""}, replace(YEAR, co2_alone={figure})) == ("partly", (gases,))
+    year = ReportScope(sites={"fra1": ReportedSite("CHN" if framework.startswith("cn") else "DEU", Fraction(600))})
+    quarter, found = replace(year, twelve_months=False), {figure: ""}
+    assert state(framework, datapoint, found, year) == ("answered", ())
+    assert state(framework, datapoint, {"energy.gpu": "", "co2e.lifecycle.location": ""}, year)[0] == "missing"
+    answer, missing = state(framework, datapoint, found, quarter)
+    assert (answer, "twelve months of data" in missing) == ("partly", True)
+    for scope in (year, quarter, replace(year, narrow={figure})):
+        assert state(framework, datapoint, {figure: "no meter"}, scope) == ("missing", ("no meter",))
+    if part:
+        assert state(framework, datapoint, found, replace(year, narrow={figure})) == ("partly", (SITE,))
+    if part == GASES:
+        assert state(framework, datapoint, found, replace(year, co2_alone={figure})) == ("partly", (GASES,))
+
+
+def test_an_estimated_intensity_is_estimated() -> None:
+    for datapoint, figure in (("302-3", "j_per_token.facility"), ("305-4", "sci_per_token")):
+        assert state("gri-302-305", datapoint, {figure: ""}, YEAR, figure)[0] == "estimated"
+
+
+@pytest.mark.parametrize(
+    ("datapoint", "need"),
+    [
+        ("section 11, reused energy", "a meter of the heat that others reuse"),
+        ("annex 3, 2(a) bought", "a meter of all energy of the site"),
+        ("annex 3, 2(b)", "contracts and certificates of the period, with their retirement"),
+        ("annex 3, 2(f)", "meters of the site's total energy and of its IT"),
+        ("annex 3, 2(i)", "a meter of the water that the site takes in"),
+    ],
+)
+def test_a_datapoint_without_a_figure_names_the_input_that_it_needs(datapoint: str, need: str) -> None:
+    assert state("de-enefg", datapoint, {}, YEAR) == ("missing", (need,))
 
 
 def test_a_substitute_names_the_input_that_it_replaces() -> None:
@@ -216,16 +255,6 @@ def test_a_substitute_names_the_input_that_it_replaces() -> None:
     names = ("a meter of all energy of the site", "the residual mix of the zone, as a factor file of your own")
     assert (market.state, market.missing) == ("estimated", names)
     assert found["ghg-protocol", "Scope 2, location-based"].state == "answered"
-
-
-@pytest.mark.parametrize(
-    ("framework", "datapoint", "figure"),
-    [("gri-302-305", "302-3", "j_per_token.facility"), ("gri-302-305", "305-4", "sci_per_token")],
-)
-def test_an_intensity_is_of_the_year(framework: str, datapoint: str, figure: str) -> None:
-    assert state(framework, datapoint, {figure: ""}, YEAR)[0] == "answered"
-    assert state(framework, datapoint, {figure: ""}, QUARTER) == ("partly", ("twelve months of data",))
-    assert state(framework, datapoint, {figure: ""}, YEAR, figure)[0] == "estimated"
 
 
 def test_the_directive_is_about_sites_of_the_union_from_500_kw() -> None:
@@ -268,22 +297,6 @@ def test_withdrawal_is_all_water_and_answers_no_consumption(framework: str, data
     assert state(framework, datapoint, figures, replace(scope, twelve_months=False))[0] == "partly"
     for other, point in (("gri-303", "303-5 a"), ("esrs-e3-set-1", "E3-4, 28(a)")):
         assert state(other, point, figures, scope) == ("missing", ("water that the site consumed",))
-
-
-@pytest.mark.parametrize(
-    ("datapoint", "figure"),
-    [
-        ("7.7, location-based", "co2e.location"), ("7.7, market-based", "co2e.market"), ("7.8, category 3", "scope_3_3"),
-        ("7.20.2, location-based", "co2e.location/site/fra1"), ("7.20.2, market-based", "co2e.market/site/fra1"),
-        ("7.30.1, purchased electricity", "energy.bought/site/fra1"), ("7.30.14", "contract/fra1/wind"),
-        ("7.30.1, own renewable energy", "energy.total_renewable.on_site/site/fra1"),
-    ],
-)  # fmt: skip
-def test_cdp_takes_a_year_of_its_own_quantity(datapoint: str, figure: str) -> None:
-    assert state("cdp", datapoint, {figure: ""}, YEAR) == ("answered", ())
-    assert state("cdp", datapoint, {figure: ""}, QUARTER) == ("partly", ("twelve months of data",))
-    assert state("cdp", datapoint, {}, YEAR)[0] == "missing"
-    assert state("cdp", datapoint, {"energy.gpu": "", "co2e.lifecycle.location": ""}, YEAR)[0] == "missing"
 
 
 def test_cdp_totals_have_fuels_in_them() -> None:
@@ -344,27 +357,6 @@ def test_national_rules_are_for_sites_of_that_country(framework: str, datapoint:
         row = next(r for r in index(figures, scope=scope) if (r.framework, r.datapoint) == (framework, datapoint))
         assert row.state == wanted
         assert row.answered_by == (("energy.facility/site/here",) if wanted == "answered" else ())
-
-
-@pytest.mark.parametrize(
-    ("framework", "datapoint", "figure", "need"),
-    [
-        ("de-enefg", "section 11, reused energy", "erf/site/fra1", "a meter of the heat that others reuse"),
-        ("de-enefg", "annex 3, 2(a) bought", "energy.bought/site/fra1", "a meter of all energy of the site"),
-        ("de-enefg", "annex 3, 2(b)", "ref/site/fra1", "contracts and certificates of the period, with their retirement"),
-        ("de-enefg", "annex 3, 2(d) heat", "energy.reused_heat/site/fra1", "a meter of the heat that others reuse"),
-        ("de-enefg", "annex 3, 2(f)", "pue/site/fra1", "meters of the site's total energy and of its IT"),
-        ("de-enefg", "annex 3, 2(g)", "erf/site/fra1", "a meter of the heat that others reuse"),
-        ("de-enefg", "annex 3, 2(i)", "wue/site/fra1", "a meter of the water that the site takes in"),
-        ("cn-gb-40879", "GB 40879, IT", "energy.it/site/fra1", "a meter of the IT energy of the site"),
-    ],
-)
-def test_national_datapoints_lose_their_answer_with_the_input(framework: str, datapoint: str, figure: str, need: str) -> None:
-    sites = {"fra1": ReportedSite("CHN" if framework.startswith("cn") else "DEU", Fraction(600))}
-    year = ReportScope(sites=sites)
-    assert state(framework, datapoint, {figure: ""}, year) == ("answered", ())
-    assert state(framework, datapoint, {figure: ""}, replace(year, twelve_months=False))[0] == "partly"
-    assert state(framework, datapoint, {}, year) == ("missing", (need,))
 
 
 def test_a_german_pue_is_annual_and_metered_and_renewable_electricity_unsubsidised() -> None:
@@ -452,25 +444,6 @@ def test_measured_gpu_time_is_no_proof_that_all_sources_are_there() -> None:
     need = "all sources of emissions in the organisation's boundary, such as fuels and equipment without meters"
     assert state("ghg-protocol", "Completeness", {"coverage": "", "coverage/site/fra1": ""}, YEAR) == ("partly", (need,))
     assert state("ghg-protocol", "Completeness", {"coverage": "no inventory"}, YEAR) == ("missing", ("no inventory",))
-
-
-@pytest.mark.parametrize(
-    ("framework", "datapoint", "figure"),
-    [
-        ("ghg-protocol", "Scope 2, instruments", "co2e.market.instruments/site/fra1"),
-        ("ghg-protocol", "Biogenic CO2", "biogenic_co2/site/fra1"),
-        ("ifrs-s2", "29(a), instruments", "co2e.market.instruments/site/fra1"),
-        ("cdp", "7.30.14", "contract/fra1/wind"),
-        ("eed-2024-1364", "ERES-TOT", "energy.total_renewable/site/fra1"),
-        ("esrs-e1-set-1", "E1-5, renewable", "energy.total_renewable/site/fra1"),
-        ("gri-302-305", "305-4", "sci_per_token"),
-        ("gri-103-102", "102-8", "sci_per_token"),
-    ],
-)
-def test_what_covers_gpus_alone_is_a_part_of_the_site(framework: str, datapoint: str, figure: str) -> None:
-    assert state(framework, datapoint, {figure: ""}, YEAR) == ("answered", ())
-    need = "the energy of hosts and building where only GPUs or nodes are metered"
-    assert state(framework, datapoint, {figure: ""}, replace(YEAR, narrow={figure})) == ("partly", (need,))
 
 
 def test_one_floor_area_answers_one_of_two_datapoints() -> None:

@@ -1,5 +1,6 @@
 """`wattlens dashboards annotate`: what a real ledger holds of DVFS and a real report, as annotations, each once."""
 
+import functools
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -10,11 +11,9 @@ import pytest
 from dashboards.build.build import artefacts
 from energy_agent.core.energy import Action
 from energy_agent.ledger.journal.journal import Batch, Journal
-from tests.doubles.grafana.service import GrafanaService
 from tests.energy_agent.ledger.cases import IDENTITY, T0, second
 from tests.support import need_module
 from tests.wattlens.grafana.people import Person
-from wattlens.cli import main
 from wattlens.grafana import annotate as annotate_module
 from wattlens.grafana.events import dvfs_events
 
@@ -25,24 +24,9 @@ REPORT = Path(__file__).parents[3] / "docs/sample-report"
 
 
 @pytest.fixture
-def grafana():
-    service = GrafanaService()
-    yield service
-    service.stop()
-
-
-@pytest.fixture
-def run(grafana, tmp_path, capsys):
-    def run(*options, role="Editor"):
-        token = tmp_path / f"token-{role}"
-        if not token.exists():
-            token.write_text(grafana.token(role))
-        capsys.readouterr()
-        code = main(["dashboards", "annotate", "--url", grafana.url, "--token-file", str(token), *map(str, options)])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
+def run(run_dashboards):
+    """Runs `wattlens dashboards annotate` with a token of a role; gives exit code, output, errors."""
+    return functools.partial(run_dashboards, "annotate", role="Editor")
 
 
 def state_folder(folder, *batches):

@@ -1,14 +1,13 @@
 """`wattlens dashboards push` against the Grafana double, as a person runs them."""
 
+import functools
 import json
 
 import pytest
 
 from dashboards.build import shipped
 from dashboards.rules import alerts as alert_module
-from tests.doubles.grafana.service import GrafanaService
 from tests.wattlens.grafana.people import Person
-from wattlens.cli import main
 from wattlens.grafana.client import Grafana
 
 PROMETHEUS = ["--alerts", "--prometheus-url", "http://prometheus:9090"]
@@ -34,26 +33,9 @@ def built(monkeypatch):
 
 
 @pytest.fixture
-def grafana():
-    service = GrafanaService()
-    yield service
-    service.stop()
-
-
-@pytest.fixture
-def run(grafana, tmp_path, capsys):
+def run(run_dashboards):
     """Runs `wattlens dashboards push` with a token of a role; gives exit code, output, errors."""
-
-    def run(*options, role="Admin"):
-        token = tmp_path / f"token-{role}"
-        if not token.exists():
-            token.write_text(grafana.token(role) + "\n")
-        capsys.readouterr()
-        code = main(["dashboards", "push", "--url", grafana.url, "--token-file", str(token), *options])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
+    return functools.partial(run_dashboards, "push", role="Admin")
 
 
 def stored(grafana):
@@ -121,21 +103,6 @@ def test_an_edit_is_named_and_stops_everything(grafana, run):
     assert person.board(UID)["dashboard"]["panels"][PANEL]["title"] == "GPUs that work"
 
 
-def test_overwrite_writes_over_and_the_history_keeps_the_edit(grafana, run):
-    run()
-    Person(grafana).save(UID, lambda board: board.update(title="Mine"))
-    code, out, _ = run("--overwrite")
-    assert code == 0
-    assert "overwritten dashboard wattlens-gpu" in out
-    assert stored(grafana)[UID] == BUILT[UID]
-    assert [saved.data["title"] for saved in grafana.boards.boards[UID].history] == [
-        BUILT[UID]["title"],
-        "Mine",
-        BUILT[UID]["title"],
-    ]
-    assert run()[1].startswith("0 changed")
-
-
 def test_keep_edited_pushes_the_rest(grafana, run):
     run(*PROMETHEUS, "--editable-alerts")
     Person(grafana).save(UID, lambda board: board.update(title="Mine"))
@@ -144,21 +111,6 @@ def test_keep_edited_pushes_the_rest(grafana, run):
     assert code == 0
     assert "created alert WattlensGpuLost" in out
     assert stored(grafana)[UID]["title"] == "Mine"
-
-
-def test_an_older_build_is_brought_up_without_a_word(grafana, run, built):
-    older = {uid: {**board, "title": f"{board['title']} (old)"} for uid, board in BUILT.items()}
-    built(older)
-    run()
-    built(BUILT)
-    assert stored(grafana) == older
-    code, out, _ = run("--dry-run")
-    assert code == 0
-    assert f"would update dashboard {UID}" in out
-    code, out, _ = run()
-    assert code == 0
-    assert f"updated dashboard {UID}" in out
-    assert stored(grafana) == BUILT
 
 
 def test_names_a_pushed_dashboard_that_is_no_longer_built(grafana, run, built):
@@ -295,21 +247,6 @@ def test_an_editor_is_enough_for_dashboards_and_a_viewer_for_a_look(grafana, run
     assert run("--dry-run", role="Viewer")[0] == 0
     code, _, err = run(*PROMETHEUS, role="Editor")
     assert (code, "is not allowed to read data sources" in err, err.count("\n")) == (1, True, 1)
-
-
-@pytest.mark.parametrize("trait", ["upgrades", "keeps_message"])
-def test_a_server_that_changes_what_it_stores_is_no_editor(grafana, run, trait, built):
-    setattr(grafana.boards, trait, True)
-    older = {uid: {**board, "title": f"{board['title']} (old)"} for uid, board in BUILT.items()}
-    built(older)
-    assert run()[0] == 0
-    assert run()[1].startswith("0 changed")
-    built(BUILT)
-    assert run()[0] == 0
-    assert stored(grafana)[UID]["title"] == BUILT[UID]["title"]
-    Person(grafana).save(UID, lambda board: board.update(title="Mine"))
-    assert run()[0] == 1
-    assert stored(grafana)[UID]["title"] == "Mine"
 
 
 def test_somebody_who_saves_while_a_push_runs_is_not_written_over(grafana, run, built, monkeypatch):

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from dvfs import knees
 from dvfs.policies.slo import SPEC
 from dvfs.types import Decision, Observation, Setting
-from energy_agent.core.errors import UsageError
 from energy_agent.core.workloads.tokens import Latencies
 from tests.dvfs.policies.serving_load import EDGES, TOP, Load
 from tests.support import examples
@@ -251,18 +250,3 @@ def test_whatever_the_counters_do_the_clock_is_between_knee_and_maximum(steps: l
 @given(rounds)
 def test_the_same_observations_get_the_same_decisions(steps: list[tuple]) -> None:
     assert watched(steps) == watched(steps)
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"level": 8}, "unknown option"),
-        ({"levels": 1}, "from 2 to 32"),
-        ({"levels": 4.5}, "an integer"),
-        ({"stale_s": 0}, "0.1"),
-        ({"give_percent": 1}, "give_percent"),
-    ],
-)
-def test_wrong_options_are_refused_with_their_name(options: dict[str, object], says: str) -> None:
-    with pytest.raises(UsageError, match=says):
-        SPEC.configure(options, knees.load())
