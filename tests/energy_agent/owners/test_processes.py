@@ -31,6 +31,13 @@ def end(root, pid):
     (root / str(pid)).rmdir()
 
 
+def test_a_plain_process_is_named_by_command_pid_and_start(tmp_path):
+    proc(tmp_path, 10, started=777, comm="train.py")
+    found, facts = ProcessOwners(tmp_path).resolve([ProcessUse(10)], NOW)
+    assert list(found.holding.weights) == ["process-train.py-10-777"]
+    assert facts[0].labels == {"command": "train.py", "pid": "10"}
+
+
 def test_a_plain_process_is_its_real_users_unless_it_has_pids_of_its_own(tmp_path):
     def labels(pid, status):
         proc(tmp_path, pid, status=status)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from energy_agent.core.workloads.tokens import Latencies, joined
 from energy_agent.core.workloads.training_report import RATE_MAX
-from energy_agent.tokens.account import KEPT_LIMIT, TOTALS_LIMIT, EndpointAccount
+from energy_agent.tokens.account import KEPT_LIMIT, TOTALS_LIMIT, EndpointAccount, rows
 from energy_agent.tokens.advance import DERIVED
 from energy_agent.tokens.reading import EndpointError, EngineReading, ModelReading
 from energy_agent.tokens.server_spec import COUNTS
@@ -163,6 +163,13 @@ def test_tokens_per_request_are_counted_from_the_next_reading_on_after_a_restart
     assert (delta.requests, delta.generation_per_request) == (13, None)
     [delta] = book.feed([reading(10, lengths(21))], 10)
     assert delta.generation_per_request.counts == (0, 1, 0)
+
+
+def test_requests_are_a_phase_of_their_own():
+    book = account()
+    book.feed([reading(1, engine(generation=10, requests=5))], 1)
+    [delta] = book.feed([reading(2, engine(generation=40, requests=7))], 2)
+    assert {row.phase: row.tokens for row in rows(delta)} == {"generation": 30, "request": 2}
 
 
 def test_requests_of_a_prefill_server_end_elsewhere():
