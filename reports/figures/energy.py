@@ -68,6 +68,14 @@ def total(parts: Iterable[BoundedEnergy]) -> BoundedEnergy:
     return energy
 
 
+def by_site(rows: Iterable[PartEnergy]) -> dict[str, list[PartEnergy]]:
+    """Rows of each site, the sites in order."""
+    sites: dict[str, list[PartEnergy]] = {}
+    for row in sorted(rows, key=lambda row: row.site):
+        sites.setdefault(row.site, []).append(row)
+    return sites
+
+
 def held_energy(rows: Iterable[PartEnergy]) -> BoundedEnergy:
     """What workloads held, active and idle together."""
     return total(BoundedEnergy(r.held_uj, r.held_gain_uj, r.held_edge_uj, r.gap_uj, r.unbounded, r.open) for r in rows)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Final
 
 from energy_agent.core.quantity import Errors, Quantity, no_quantity, sum_of
-from reports.figures.energy import BoundedEnergy, active_energy, held_energy, whole_energy
+from reports.figures.energy import BoundedEnergy, active_energy, by_site, held_energy, whole_energy
 from reports.inputs import Organisation, SiteInputs
 from reports.ledger.sums import LedgerSums, PartCost, PartEnergy, SiteWindow
 from reports.site.building import BuildingEnergy
@@ -154,11 +154,9 @@ def reach(evidence: PeriodEvidence, rows: list[PartEnergy]) -> BoundaryEnergies:
     gpus = [r for r in rows if r.device_class == "gpu"]
     nodes: list[Quantity] = []
     facilities: list[Quantity] = []
-    for site in sorted({r.site for r in rows}):
-        if gap := evidence.node_gap(site):
-            node = no_quantity(gap)
-        else:
-            node = held_energy(r for r in rows if r.site == site and r.device_class in ("gpu", "host")).quantity
+    for site, own in by_site(rows).items():
+        gap = evidence.node_gap(site)
+        node = no_quantity(gap) if gap else held_energy(r for r in own if r.device_class in ("gpu", "host")).quantity
         nodes.append(node)
         facilities.append(node.times(evidence.pue(site), Errors.UNKNOWN))
     nothing = no_quantity("no energy is recorded for it")

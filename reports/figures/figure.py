@@ -92,17 +92,13 @@ def amount_figure(
     sources: tuple[str, ...] = LEDGER,
     factor_ids: tuple[str, ...] = (),
     dims: Mapping[str, str] | None = None,
-    scale: Fraction = Fraction(1),
 ) -> Figure:
-    """The figure of an amount times `scale`, rounded once, its bounds outwards; absent with the amount's reason."""
-    of: Mapping[str, str] = dims or {}
-    if amount.value is None:
-        why = amount.reason or "not known"
-        return Figure(identity, None, unit, method, within, sources=sources, factor_ids=factor_ids, dims=of, reason=why)
-    low = None if amount.low is None else rounded(amount.low * scale, "down")
-    high = None if amount.high is None else rounded(amount.high * scale, "up")
-    value = rounded(amount.value * scale)
-    return Figure(identity, value, unit, method, within, coverage, low, high, sources, factor_ids, of)
+    """The figure of an amount, rounded once, its bounds outwards; absent with the amount's reason."""
+    value = None if amount.value is None else rounded(amount.value)
+    low = None if amount.low is None else rounded(amount.low, "down")
+    high = None if amount.high is None else rounded(amount.high, "up")
+    coverage, why = (coverage, None) if amount.value is not None else (None, amount.reason or "not known")
+    return Figure(identity, value, unit, method, within, coverage, low, high, sources, factor_ids, dims or {}, why)
 
 
 def energy_figure(

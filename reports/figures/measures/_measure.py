@@ -1,11 +1,15 @@
 """What a measure is: a pure function from evidence to figures. One file here is one measure, with a `SPEC`."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Final
 
+from energy_agent.core.quantity import Quantity
+from energy_agent.core.units import UJ_PER_J
+from reports.figures.energy import BoundedEnergy
 from reports.figures.evidence import INVOICES_ALONE, PeriodEvidence
-from reports.figures.figure import LEDGER, Figure, rounded
+from reports.figures.figure import LEDGER, Figure, amount_figure, energy_figure, rounded
 from reports.ledger.sums import PartEnergy, PartLabels
 
 COVERED = ("energy.", "co2e.", "j_per_token.", "wh_per_request.")
@@ -25,6 +29,61 @@ class Measure:
     figures: Callable[[PeriodEvidence], Iterable[Figure]]
 
 
+@dataclass(frozen=True, slots=True)
+class FigureSubject:
+    """What figures are of: a site, a group of workloads, or everything. `suffix` ends their IDs."""
+
+    suffix: str = ""
+    dims: Mapping[str, str] = field(default_factory=dict)
+
+    def figure(
+        self,
+        quantity: str,
+        amount: Quantity,
+        unit: str,
+        method: str,
+        within: str,
+        more: Mapping[str, str] | None = None,
+        *,
+        sources: tuple[str, ...] = LEDGER,
+        factor_ids: tuple[str, ...] = (),
+    ) -> Figure:
+        """An amount of it, with `more` dims."""
+        dims, identity = {**self.dims, **(more or {})}, f"{quantity}{self.suffix}"
+        return amount_figure(identity, amount, unit, method, within, sources=sources, factor_ids=factor_ids, dims=dims)
+
+    def joules(
+        self,
+        quantity: str,
+        amount_uj: Quantity,
+        method: str,
+        within: str,
+        more: Mapping[str, str] | None = None,
+        *,
+        sources: tuple[str, ...] = LEDGER,
+    ) -> Figure:
+        """An energy of it in J, of one in uJ."""
+        return self.figure(quantity, amount_uj / UJ_PER_J, "J", method, within, more, sources=sources)
+
+    def energy(self, quantity: str, energy: BoundedEnergy, method: str, within: str = "gpu") -> Figure:
+        """A sum of the ledger, in J to the last uJ."""
+        return energy_figure(f"{quantity}{self.suffix}", energy, method, within, dims=self.dims)
+
+
+ALL: Final = FigureSubject()
+"""Everything."""
+
+
+def of_site(name: str) -> FigureSubject:
+    """A site."""
+    return of_group("site", name)
+
+
+def of_group(dimension: str, name: str) -> FigureSubject:
+    """What has this name in a dimension."""
+    return FigureSubject(f"/{dimension}/{name}", {dimension: name})
+
+
 def project_of(who: PartLabels) -> str:
     """A project's name, with its team's before it."""
     return f"{who.team}/{who.project}" if who.team and who.project else who.project
@@ -40,7 +99,7 @@ def covered(evidence: PeriodEvidence, figures: Iterable[Figure]) -> Iterator[Fig
 
     Figures from a building's meters have no coverage: their PUE shows how much of the period was read.
     """
-    sites_of = {suffix: frozenset(row.site for row in rows) for suffix, dims, rows in groups(evidence) if dims}
+    sites_of = {of.suffix: frozenset(row.site for row in rows) for of, rows in groups(evidence) if of.suffix}
     known: dict[frozenset[str], Fraction | None] = {}
     for figure in figures:
         sites = _sites(evidence, figure, sites_of)
@@ -78,13 +137,13 @@ def _sites(evidence: PeriodEvidence, figure: Figure, sites_of: Mapping[str, froz
     return next((sites_of[suffix] for suffix in groups_of if suffix in sites_of), frozenset(evidence.sites))
 
 
-def held_rows(evidence: PeriodEvidence) -> list[PartEnergy]:
-    """Energy that workloads held; processors and memory are in their host."""
-    return [row for row in evidence.sums.held if row.part and row.device_class != "part"]
+def held_rows(evidence: PeriodEvidence, site: str = "") -> list[PartEnergy]:
+    """Energy that workloads held, at a site or at all; processors and memory are in their host."""
+    return [row for row in evidence.sums.held if row.part and row.device_class != "part" and site in ("", row.site)]
 
 
-def groups(evidence: PeriodEvidence) -> Iterator[tuple[str, dict[str, str], list[PartEnergy]]]:
-    """Yield (suffix of the figures' IDs, dims, rows) for each dimension of energy: site, team, project, model, kind.
+def groups(evidence: PeriodEvidence) -> Iterator[tuple[FigureSubject, list[PartEnergy]]]:
+    """Yield (group, rows) of everything, and of each dimension of energy: site, team, project, model, kind.
 
     Within a dimension each row belongs to one group, so groups sum to the energy of all workloads. "" groups unlabelled
     workloads.
@@ -98,7 +157,7 @@ def groups(evidence: PeriodEvidence) -> Iterator[tuple[str, dict[str, str], list
         "kind": lambda row: who[row.part].kind,
     }
     rows = held_rows(evidence)
-    yield "", {}, rows
+    yield ALL, rows
     for dimension, name_of in named.items():
         by_name: dict[str, list[PartEnergy]] = {}
         for row in rows:
@@ -106,4 +165,4 @@ def groups(evidence: PeriodEvidence) -> Iterator[tuple[str, dict[str, str], list
         if by_name.keys() == {""}:
             continue  # no workload has this label
         for name in sorted(by_name):
-            yield f"/{dimension}/{name}", {dimension: name}, by_name[name]
+            yield of_group(dimension, name), by_name[name]

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from energy_agent.core.quantity import Quantity
-from energy_agent.core.units import NS_PER_H, UJ_PER_J
+from energy_agent.core.units import NS_PER_H
 from reports.figures.evidence import PeriodEvidence, reach
-from reports.figures.figure import Figure, amount_figure, energy_figure
-from reports.figures.measures._measure import Measure, covered, model_of
+from reports.figures.figure import Figure
+from reports.figures.measures._measure import FigureSubject, Measure, covered, model_of
 from reports.figures.measures.building import SOURCES as WATER_SOURCES
 from reports.figures.measures.building import water_of_group
 from reports.figures.measures.carbon import (
     LOCATION,
-    MARKET,
+    SHARED,
     boundary,
     by_basis,
     factor_ids,
@@ -31,7 +31,6 @@ from reports.figures.measures.tokens import counter_of
 from reports.ledger.sums import PartEnergy
 
 BY_BOUNDARY = {"facility": "node energy times PUE", "node": "GPUs and hosts", "gpu": "GPUs"}
-_J = Fraction(1, UJ_PER_J)
 
 
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
@@ -49,49 +48,38 @@ def _figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     for key, rows in sorted(cells.items()):
         site, team, project, model = key
         dims = {"site": site, "team": team, "project": project, "model": model}
-        yield from _of_cell(evidence, "/".join(map(_escaped, key)), dims, rows)
+        yield from _of_cell(evidence, FigureSubject("/" + "/".join(map(_escaped, key)), dims), site, rows)
 
 
-def _of_cell(evidence: PeriodEvidence, cell: str, dims: dict[str, str], rows: list[PartEnergy]) -> Iterator[Figure]:
-    site = dims["site"]
+def _of_cell(evidence: PeriodEvidence, cell: FigureSubject, site: str, rows: list[PartEnergy]) -> Iterator[Figure]:
+    own = evidence.sites[site]
     within, reached = boundary(evidence, site), reach(evidence, rows)
-    gpus = [row for row in rows if row.device_class == "gpu"]
-    yield energy_figure(f"energy.allocated.gpu/{cell}", reached.gpu, methods(evidence, "gpu", site), "gpu", dims=dims)
-    yield amount_figure(f"energy.allocated/{cell}", reached.at(within), "J", BY_BOUNDARY[within], within, dims=dims, scale=_J)
-    located, shared = factor_ids([evidence.sites[site].grid.location]), shared_ids(evidence, [site])
+    yield cell.energy("energy.allocated.gpu", reached.gpu, methods(evidence, "gpu", site))
+    yield cell.joules("energy.allocated", reached.at(within), BY_BOUNDARY[within], within)
     for quantity, grams, how, ids in (
-        ("location", group_grams(evidence, site, rows), LOCATION, located),
-        ("market", group_market_grams(evidence, site, rows), f"{MARKET}, in proportion to location-based", shared),
+        ("location", group_grams(evidence, site, rows), LOCATION, factor_ids([own.grid.location])),
+        ("market", group_market_grams(evidence, site, rows), SHARED, shared_ids(evidence, [site])),
     ):
-        figure = amount_figure(f"co2e.allocated.{quantity}/{cell}", grams, "g", how, within, factor_ids=ids, dims=dims)
+        figure = cell.figure(f"co2e.allocated.{quantity}", grams, "g", how, within, factor_ids=ids)
         yield from by_basis(evidence, [site], figure)
-    yield from _rest_of_cell(evidence, cell, dims, rows)
-    hours = Quantity(Fraction(sum(row.gpu_ns for row in gpus), NS_PER_H))
-    yield amount_figure(f"gpu_hours.allocated/{cell}", hours, "GPU h", "allocated time", "gpu", dims=dims)
+    if own.building.liters.value is not None:
+        liters, how = water_of_group(evidence, site, rows), "the site's water, by share of its IT energy"
+        yield cell.figure("water.allocated", liters, "L", how, "facility", sources=WATER_SOURCES)
+    if is_priced(own):
+        cost, currency = electricity_cost(evidence, rows)
+        how, sources = share_method([own], "energy of each cell times its price"), cost_sources([own])
+        yield cell.figure("cost.allocated", cost, currency or "money", how, within, sources=sources)
+    hours = Quantity(Fraction(sum(row.gpu_ns for row in rows if row.device_class == "gpu"), NS_PER_H))
+    yield cell.figure("gpu_hours.allocated", hours, "GPU h", "allocated time", "gpu")
     parts = {row.part for row in rows}
     counts: dict[str, int] = {}
     for total in evidence.sums.tokens:
         if total.site == site and total.part in parts:
             counts[total.phase] = counts.get(total.phase, 0) + total.tokens
     for phase, count in sorted(counts.items()):
-        identity, unit = counter_of(phase)
-        identity = f"{identity}.allocated/{cell}"
-        yield Figure(identity, Fraction(count), unit, "counter", "gpu", sources=TOKEN_SOURCES, dims=dims)
-
-
-def _rest_of_cell(evidence: PeriodEvidence, cell: str, dims: dict[str, str], rows: list[PartEnergy]) -> Iterator[Figure]:
-    """Water and cost, where a site has them."""
-    site = dims["site"]
-    if evidence.sites[site].building.liters.value is not None:
-        liters = water_of_group(evidence, site, rows)
-        yield amount_figure(f"water.allocated/{cell}", liters, "L", "the site's water, by share of its IT energy", "facility",
-                            sources=WATER_SOURCES, dims=dims)  # fmt: skip
-    if is_priced(evidence.sites[site]):
-        cost, currency = electricity_cost(evidence, rows)
-        own = [evidence.sites[site]]
-        how = share_method(own, "energy of each cell times its price")
-        yield amount_figure(f"cost.allocated/{cell}", cost, currency or "money", how, boundary(evidence, site),
-                            sources=cost_sources(own), dims=dims)  # fmt: skip
+        quantity, unit = counter_of(phase)
+        identity = f"{quantity}.allocated{cell.suffix}"
+        yield Figure(identity, Fraction(count), unit, "counter", "gpu", sources=TOKEN_SOURCES, dims=cell.dims)
 
 
 def _escaped(name: str) -> str:

@@ -5,12 +5,11 @@ from dataclasses import replace
 from fractions import Fraction
 
 from energy_agent.core.quantity import Quantity, no_quantity, sum_of
-from energy_agent.core.units import UJ_PER_J
 from energy_agent.site.building.pue import YEAR_NS, Pue
-from reports.figures.energy import held_energy
+from reports.figures.energy import by_site, held_energy
 from reports.figures.evidence import PeriodEvidence, SiteEvidence
 from reports.figures.figure import IMPUTED_J, STAND_IN, Figure, amount_figure, energy_text, metered, quotient_text, rounded
-from reports.figures.measures._measure import Measure, groups
+from reports.figures.measures._measure import ALL, FigureSubject, Measure, groups, held_rows, of_site
 from reports.ledger.sums import PartEnergy
 from reports.site.building import ESTIMATE
 
@@ -19,48 +18,37 @@ STATED = "stated"
 NO_IT = "no IT energy was metered"
 STATED_PUE = "a stated PUE, in place of meters"
 OF_INVOICES = "invoiced energy over the energy of the nodes (estimate)"
+WATER = "metered or billed"
 BY_IT = "the water of the sites, by share of their IT energy"
 REST = "the total minus the workloads' share"
-_J = Fraction(1, UJ_PER_J)
 
 
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Of every site, and the PUE of all sites together where each has its meters."""
     for name, site in sorted(evidence.sites.items()):
-        building, dims = site.building, {"site": name}
+        building, here = site.building, of_site(name)
         assumed = site.inputs is not None and site.inputs.bound_assumed
         why = f"no PUE of {name}: {building.total.reason or NO_IT}"
-        yield _pue(f"pue/site/{name}", building.pue, dims, why, assumed=assumed)
-        yield _pue(f"pue.trailing/site/{name}", building.trailing, dims, "no meters over twelve months")
+        yield _pue(f"pue/site/{name}", building.pue, here.dims, why, assumed=assumed)
+        yield _pue(f"pue.trailing/site/{name}", building.trailing, here.dims, "no meters over twelve months")
         for each in building.pues:
-            yield _pue(f"pue.category/{name}/{each.category}", each, dims, "")
-        yield amount_figure(
-            f"wue/site/{name}", building.wue, "L/kWh", f"category {building.water_category or 'none'}", "facility",
-            sources=SOURCES, dims=dims | {"category": str(building.water_category)} | interim(site),
-        )  # fmt: skip
-        of_water = dims | ({"category": str(building.water_category)} if building.water_category else {})
-        yield amount_figure(
-            f"water/site/{name}", building.liters, "L", "metered or billed", "facility", sources=SOURCES, dims=of_water
-        )
-        for label in ("REF", "ERF"):
+            yield _pue(f"pue.category/{name}/{each.category}", each, here.dims, "")
+        category = {"category": str(building.water_category)}
+        how = f"category {building.water_category or 'none'}"
+        yield here.figure("wue", building.wue, "L/kWh", how, "facility", category | interim(site), sources=SOURCES)
+        of_water = category if building.water_category else {}
+        yield here.figure("water", building.liters, "L", WATER, "facility", of_water, sources=SOURCES)
+        for label, which in (("REF", "produced on the site"), ("ERF", "delivered for reuse")):
             amount = building.shares.get(label, no_quantity("no meter of the building"))
             if label == "REF" and amount.value is not None and site.on_site_objection:
                 amount = no_quantity(site.on_site_objection)
-            which = "produced on the site" if label == "REF" else "delivered for reuse"
-            yield amount_figure(
-                f"{label.lower()}.site/site/{name}",
-                amount,
-                "ratio",
-                which,
-                "facility",
-                sources=SOURCES,
-                dims=dims | interim(site),
-            )
+            quantity = f"{label.lower()}.site"
+            yield here.figure(quantity, amount, "ratio", which, "facility", interim(site), sources=SOURCES)
         for part in (*building.parts, *building.losses):
             how, imputed = metered(building.imputed(part.meters))
-            of = dims | imputed | {"part": part.name, "meters": ", ".join(part.meters)}
-            identity = f"energy.part/{name}/{part.name}"
-            yield amount_figure(identity, part.amount, "J", how, "facility", sources=SOURCES, dims=of, scale=_J)
+            of = FigureSubject(f"/{name}/{part.name}", {"site": name})
+            more = imputed | {"part": part.name, "meters": ", ".join(part.meters)}
+            yield of.joules("energy.part", part.amount, how, "facility", more, sources=SOURCES)
     yield _of_all(evidence)
     yield from _water(evidence)
 
@@ -68,23 +56,16 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
 def _water(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Water of all sites, of each group of workloads, and of no workload. Groups and the rest sum to the water of the sites."""
     for name in sorted(evidence.sites):
-        held = water_of_group(
-            evidence, name, [r for r in evidence.sums.held if r.site == name and r.part and r.device_class != "part"]
-        )
-        rest = evidence.sites[name].building.liters.rest(held)
-        identity = f"water.unattributed/site/{name}"
-        yield amount_figure(identity, rest, "L", REST, "facility", sources=SOURCES, dims={"site": name})
-    total = sum_of([evidence.sites[name].building.liters for name in sorted(evidence.sites)])
-    yield amount_figure("water", total, "L", "metered or billed", "facility", sources=SOURCES)
-    for suffix, dims, rows in groups(evidence):
-        shares = [
-            water_of_group(evidence, site, [r for r in rows if r.site == site]) for site in sorted({r.site for r in rows})
-        ]
+        rest = evidence.sites[name].building.liters.rest(water_of_group(evidence, name, held_rows(evidence, name)))
+        yield of_site(name).figure("water.unattributed", rest, "L", REST, "facility", sources=SOURCES)
+    total = sum_of(evidence.sites[name].building.liters for name in sorted(evidence.sites))
+    yield ALL.figure("water", total, "L", WATER, "facility", sources=SOURCES)
+    for group, rows in groups(evidence):
+        shares = [water_of_group(evidence, site, own) for site, own in by_site(rows).items()]
         amount = sum_of(shares) if shares else Quantity(Fraction(0))
-        yield amount_figure(f"water.held{suffix}", amount, "L", BY_IT, "facility", sources=SOURCES, dims=dims)
-        if not suffix:
-            rest = total.rest(amount)
-            yield amount_figure("water.unattributed", rest, "L", REST, "facility", sources=SOURCES)
+        yield group.figure("water.held", amount, "L", BY_IT, "facility", sources=SOURCES)
+        if not group.suffix:
+            yield ALL.figure("water.unattributed", total.rest(amount), "L", REST, "facility", sources=SOURCES)
 
 
 def water_of_group(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Quantity:
@@ -133,18 +114,10 @@ def _of_all(evidence: PeriodEvidence) -> Figure:
     metered = [s.building for s in evidence.sites.values() if s.building.measured and s.building.it.value]
     if not metered or len(metered) < len(evidence.sites):
         why = "not every site has total and IT meters"
-        return Figure("pue", None, "ratio", "none", "facility", sources=SOURCES, reason=why)
-    whole, it = sum_of([b.total for b in metered]), sum_of([b.it for b in metered])
-    ratio = whole.over(it)
+        return ALL.figure("pue", no_quantity(why), "ratio", "none", "facility", sources=SOURCES)
+    ratio = sum_of(b.total for b in metered).over(sum_of(b.it for b in metered))
     at_least_one = replace(ratio, low=None if ratio.low is None else max(Fraction(1), ratio.low))
-    return amount_figure(
-        "pue",
-        at_least_one,
-        "ratio",
-        "total energy over IT energy, both summed",
-        "facility",
-        sources=SOURCES,
-    )
+    return ALL.figure("pue", at_least_one, "ratio", "total energy over IT energy, both summed", "facility", sources=SOURCES)
 
 
 SPEC = Measure("PUE, water, renewables and the energy breakdown of the building", figures)

@@ -23,11 +23,11 @@ from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.factors.join import CarbonTotal
 from energy_agent.site.building.pue import per_it_kwh
-from reports.figures.energy import held_energy
+from reports.figures.energy import by_site, held_energy
 from reports.figures.evidence import PeriodEvidence, SiteEvidence, reach
 from reports.figures.figure import ESTIMATED_SHARE, STAND_IN, Figure, amount_figure, quotient_text
 from reports.figures.levels import level_dims
-from reports.figures.measures._measure import Measure, covered, groups
+from reports.figures.measures._measure import ALL, Measure, covered, groups, held_rows, of_site
 from reports.figures.measures.building import interim, pue_substitute
 from reports.figures.uncertainty import FACTOR_ERROR, times_factor
 from reports.ledger.sums import PartEnergy
@@ -37,6 +37,8 @@ from reports.site.invoices import BY_SUPPLIER
 _Split = Callable[[PeriodEvidence, str, Quantity], tuple[Quantity, Quantity]]
 """A site's grams -> (with the error of its energy alone, with that of its factors alone)."""
 LOCATION, MARKET = "location-based", "market-based"
+SHARED: Final = f"{MARKET}, in proportion to location-based"
+"""How market-based grams of workloads are calculated."""
 CO2E: Final = "co2e."
 """How figures of Scope 2 begin."""
 LIFE_CYCLE: Final = "co2e.lifecycle."
@@ -85,52 +87,44 @@ def _figures(evidence: PeriodEvidence) -> Iterator[tuple[Figure, Iterable[str]]]
 
 
 def _of_site(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
-    site, dims = evidence.sites[name], {"site": name}
+    site, here = evidence.sites[name], of_site(name)
     within, grid = boundary(evidence, name), site.grid
     of_grid, of_rest = factor_ids([grid.location]), factor_ids([grid.residual])
-    of = dims | _basis(site)
-    rows = _rows(evidence, name)
+    basis, rows = _basis(site), held_rows(evidence, name)
     located, marketed = located_of(evidence, name), marketed_of(evidence, name)
-    of_location = of | _estimated(evidence, {name: located}, market=False)
-    yield amount_figure(f"co2e.location/site/{name}", located, "g", LOCATION, within, factor_ids=of_grid, dims=of_location)
-    of_market = dims | _estimated(evidence, {name: marketed}, market=True) | level_dims(site)
-    how = _method(evidence, [name])
-    yield amount_figure(f"co2e.market/site/{name}", marketed, "g", how, within, factor_ids=of_rest, dims=of_market)
+    of_location = basis | _estimated(evidence, {name: located}, market=False)
+    yield here.figure("co2e.location", located, "g", LOCATION, within, of_location, factor_ids=of_grid)
+    of_market = _estimated(evidence, {name: marketed}, market=True) | level_dims(site)
+    yield here.figure("co2e.market", marketed, "g", _method(evidence, [name]), within, of_market, factor_ids=of_rest)
     yield from _revision(evidence, name)
     for quantity, rest, ids in (
         ("location", located.rest(group_grams(evidence, name, rows)), of_grid),
         ("market", marketed.rest(group_market_grams(evidence, name, rows)), shared_ids(evidence, [name])),
     ):
-        yield amount_figure(f"co2e.{quantity}.unattributed/site/{name}", rest, "g", REST, within, factor_ids=ids, dims=dims)
-    yield amount_figure(f"grid_intensity/site/{name}", _mean(site), "g/kWh", LOCATION, "grid", factor_ids=of_grid, dims=of)
-    cue, short = _cue(site) * Fraction(1, 1000), interim(site)
-    yield amount_figure(f"cue/site/{name}", cue, "kg/kWh", LOCATION, "facility", factor_ids=of_grid, dims=of | short)
+        yield here.figure(f"co2e.{quantity}.unattributed", rest, "g", REST, within, factor_ids=ids)
+    yield here.figure("grid_intensity", _mean(site), "g/kWh", LOCATION, "grid", basis, factor_ids=of_grid)
+    yield here.figure("cue", _cue(site) / 1000, "kg/kWh", LOCATION, "facility", basis | interim(site), factor_ids=of_grid)
     yield from _contracts(evidence, site)
 
 
 def _of_all(evidence: PeriodEvidence) -> Iterator[Figure]:
     every = sorted(evidence.sites)
     within, grids = common(boundary(evidence, name) for name in every), [evidence.sites[name].grid for name in every]
-    held = [(name, _rows(evidence, name)) for name in every]
-    for quantity, method, of_site, of_group, split, ids in (
+    for quantity, method, of_each, of_group, split, ids in (
         ("location", LOCATION, located_of, group_grams, _split_located, factor_ids(g.location for g in grids)),
         ("market", _method(evidence, every), marketed_of, group_market_grams, _split_marketed,
          factor_ids(g.residual for g in grids)),
     ):  # fmt: skip
         market = quantity == "market"
-        totals = [of_site(evidence, name) for name in every]
+        totals = [of_each(evidence, name) for name in every]
         dims = _estimated(evidence, dict(zip(every, totals, strict=True)), market=market)
         dims |= _levels_of(evidence, every) if market else {}
         total = _one_basis(evidence, every, _sum_of_sites(evidence, every, totals, split, market=market))
-        yield amount_figure(f"co2e.{quantity}", total, "g", method, within, factor_ids=ids, dims=dims)
-        rest = total.rest(_one_basis(evidence, every, sum_of([of_group(evidence, name, rows) for name, rows in held])))
+        yield ALL.figure(f"co2e.{quantity}", total, "g", method, within, dims, factor_ids=ids)
+        held = sum_of(of_group(evidence, name, held_rows(evidence, name)) for name in every)
         of = shared_ids(evidence, every) if market else ids
-        yield amount_figure(f"co2e.{quantity}.unattributed", rest, "g", REST, within, factor_ids=of)
-
-
-def _rows(evidence: PeriodEvidence, site: str) -> list[PartEnergy]:
-    """What workloads held at a site; a part of a host is in the host."""
-    return [r for r in evidence.sums.held if r.site == site and r.part and r.device_class != "part"]
+        rest = total.rest(_one_basis(evidence, every, held))
+        yield ALL.figure(f"co2e.{quantity}.unattributed", rest, "g", REST, within, factor_ids=of)
 
 
 def _method(evidence: PeriodEvidence, sites: Iterable[str]) -> str:
@@ -391,8 +385,7 @@ def _revision(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
         return
     grams = site.grid.revision
     amount = Quantity(grams) if grams is not None else no_quantity(NO_RESIDUAL_IN_DRAFT)
-    dims = {"site": name, "draft": DRAFT}
-    yield amount_figure(f"{REVISION}/site/{name}", amount, "g", DRAFT_METHOD, boundary(evidence, name), dims=dims)
+    yield of_site(name).figure(REVISION, amount, "g", DRAFT_METHOD, boundary(evidence, name), {"draft": DRAFT})
 
 
 def _cue(site: SiteEvidence) -> Quantity:
@@ -411,28 +404,25 @@ def _cue(site: SiteEvidence) -> Quantity:
 
 def _contracts(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]:
     """How contracts match: as bought, by the hour, by the quarter of an hour; and each contract by itself."""
-    grid, dims, within = site.grid, {"site": site.name}, boundary(evidence, site.name)
+    grid, here, within = site.grid, of_site(site.name), boundary(evidence, site.name)
+    has_lots = bool(site.inputs and site.inputs.lots)
     for name, matching in (("as_bought", grid.coverage), ("hourly", grid.hourly), ("quarter_hourly", grid.quarterly)):
-        identity = f"matched.{name}/site/{site.name}"
-        if matching is None or (name == "as_bought" and not (site.inputs and site.inputs.lots)):
-            has_lots = bool(site.inputs and site.inputs.lots)
+        if matching is None or (name == "as_bought" and not has_lots):
             why = UNTIMED[name] if has_lots else "no contracts or certificates were given"
-            yield Figure(identity, None, "ratio", MARKET, "facility", dims=dims, reason=why)
+            yield here.figure(f"matched.{name}", no_quantity(why), "ratio", MARKET, "facility", sources=())
         elif matching.consumed_uj:
             share = Quantity(Fraction(matching.covered_uj, matching.consumed_uj))
-            yield amount_figure(identity, share, "ratio", MARKET, within, sources=("ledger", "contracts"), dims=dims)
-    if site.inputs is None or not site.inputs.lots or grid.coverage is None:
+            yield here.figure(f"matched.{name}", share, "ratio", MARKET, within, sources=("ledger", "contracts"))
+    if not has_lots or grid.coverage is None:
         return
     bought = base(evidence, site.name).value
     if grid.coverage.renewable_share is not None and bought:
         made = site.building.made_uj
         counted = 0 if site.on_site_objection else made
         ref = Quantity((counted + grid.coverage.renewable_uj) / (made + bought))
-        yield amount_figure(
-            f"ref/site/{site.name}", ref, "ratio", "produced on the site and contracts", within, dims=dims | interim(site)
-        )
+        yield here.figure("ref", ref, "ratio", "produced on the site and contracts", within, interim(site))
     for claim in grid.coverage.claims:
-        of = dims | {"contract": claim.contract, "kind": claim.kind.value, "technology": claim.technology.value}
+        of = {"site": site.name, "contract": claim.contract, "kind": claim.kind.value, "technology": claim.technology.value}
         of |= {f"unused: {why}": quotient_text(kwh(uj)) for why, uj in claim.unused.items()}
         of["available_kwh"] = quotient_text(kwh(claim.available_uj))
         of |= {"proof": claim.proof} if claim.proof else {}
@@ -448,24 +438,19 @@ def common(boundaries: Iterable[str]) -> str:
 
 
 def _by_group(evidence: PeriodEvidence) -> Iterator[tuple[Figure, Iterable[str]]]:
-    for suffix, dims, rows in groups(evidence):
-        parts = _by_site(rows)
-        sites = [site for site, _ in parts]
+    for group, rows in groups(evidence):
+        parts = by_site(rows)
+        sites = list(parts)
         within = common(boundary(evidence, name) for name in sites)
         ids = factor_ids(evidence.sites[name].grid.location for name in sites)
-        by_location = [group_grams(evidence, site, own) for site, own in parts]
-        by_market = [group_market_grams(evidence, site, own) for site, own in parts]
-        located = _sum_of_sites(evidence, sites, by_location, _split_of_group(dict(parts), _location_error), market=False)
-        marketed = _sum_of_sites(evidence, sites, by_market, _split_of_group(dict(parts), _market_error), market=True)
+        by_location = [group_grams(evidence, site, own) for site, own in parts.items()]
+        by_market = [group_market_grams(evidence, site, own) for site, own in parts.items()]
+        located = _sum_of_sites(evidence, sites, by_location, _split_of_group(parts, _location_error), market=False)
+        marketed = _sum_of_sites(evidence, sites, by_market, _split_of_group(parts, _market_error), market=True)
         located, marketed = _one_basis(evidence, sites, located), _one_basis(evidence, sites, marketed)
-        yield amount_figure(f"co2e.held.location{suffix}", located, "g", LOCATION, within, factor_ids=ids, dims=dims), sites
-        method = f"{MARKET}, in proportion to location-based"
-        ids, of = shared_ids(evidence, sites), dims | _levels_by_site(evidence, sites)
-        yield amount_figure(f"co2e.held.market{suffix}", marketed, "g", method, within, factor_ids=ids, dims=of), sites
-
-
-def _by_site(rows: list[PartEnergy]) -> list[tuple[str, list[PartEnergy]]]:
-    return [(site, [r for r in rows if r.site == site]) for site in sorted({r.site for r in rows})]
+        yield group.figure("co2e.held.location", located, "g", LOCATION, within, factor_ids=ids), sites
+        ids, of = shared_ids(evidence, sites), _levels_by_site(evidence, sites)
+        yield group.figure("co2e.held.market", marketed, "g", SHARED, within, of, factor_ids=ids), sites
 
 
 def group_grams(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Quantity:

@@ -4,15 +4,15 @@ A site with tariffs costs its energy by cell times their prices. A site without 
 workloads take their share of the site's energy. With both, the tariffs give the cost, and the amounts are compared with it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from fractions import Fraction
 
 from energy_agent.core.quantity import Errors, Quantity, exactly, no_quantity, sum_of
 from energy_agent.core.units import NS_PER_H, UJ_PER_KWH
 from reports.figures import wording
 from reports.figures.evidence import PeriodEvidence, SiteEvidence
-from reports.figures.figure import Figure, amount_figure, quotient_text
-from reports.figures.measures._measure import Measure, groups
+from reports.figures.figure import Figure, quotient_text
+from reports.figures.measures._measure import ALL, FigureSubject, Measure, groups, of_site
 from reports.figures.measures.carbon import base, boundary, common, from_grid, nothing_of
 from reports.figures.measures.tokens import generated
 from reports.figures.variance import relative_difference
@@ -39,6 +39,8 @@ VARIANCE = "amounts of the supplier's invoices over the cost by tariffs, minus 1
 UNBOUNDED = "the bounds of the cost by tariffs include 0"
 DEMAND = "highest mean power over 15 minutes of each month times its price, months that the period cuts by time"
 UNPAID = "the cost of its electricity is not known"
+BY_OWNER = {"team", "model", "project"}
+"""Dimensions of groups whose cost is a figure."""
 IN_CURRENCY = "cost.currency"
 """How subtotals begin, with the currency after a slash, where sites pay in several: no rate converts one into another."""
 
@@ -46,34 +48,31 @@ IN_CURRENCY = "cost.currency"
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Money. Absent where tariffs are of several currencies, or do not cover the period."""
     for name, site in sorted(evidence.sites.items()):
+        here, within, sources = of_site(name), boundary(evidence, name), cost_sources([site])
         amount, unit = _of_site(evidence, name)
         left = {} if site.grid.spent is None else {"unpriced_kwh": quotient_text(kwh(site.grid.spent.unpriced_uj))}
         by_invoice = _invoiced(site)
         left |= {} if by_invoice is None else _terms(by_invoice)
-        yield amount_figure(f"cost/site/{name}", amount, unit, _method([site]), boundary(evidence, name),
-                            sources=cost_sources([site]), dims={"site": name, **left})  # fmt: skip
+        yield here.figure("cost", amount, unit, _method([site]), within, left, sources=sources)
         yield from _demand(evidence, name)
         yield from _compared(evidence, name, amount, unit)
-        rest = amount.rest(_paid(evidence, [r for r in evidence.sums.held if r.part and r.site == name]))
-        yield amount_figure(f"cost.unattributed/site/{name}", rest, unit, REST, boundary(evidence, name),
-                            sources=cost_sources([site]), dims={"site": name})  # fmt: skip
+        yield here.figure(
+            "cost.unattributed", amount.rest(_workload_cost(evidence, [name])), unit, REST, within, sources=sources
+        )
     one, why = _currency(evidence, evidence.sites)
+    every, total, sources, within = evidence.sites.values(), no_quantity(why), SOURCES, "facility"
     if one:
-        total = sum_of([_of_site(evidence, n)[0] for n in evidence.sites])
+        total, sources = _of_sites(evidence, evidence.sites), cost_sources(every)
         within = common(boundary(evidence, name) for name in evidence.sites)
-        sources = cost_sources(evidence.sites.values())
-        yield amount_figure("cost", total, one, _method(evidence.sites.values()), within, sources=sources)
-        rest = total.rest(_paid(evidence, [r for r in evidence.sums.held if r.part]))
-        yield amount_figure("cost.unattributed", rest, one, REST, within, sources=sources)
-    else:
-        yield Figure("cost", None, "money", _method(evidence.sites.values()), "facility", sources=SOURCES, reason=why)
-        yield Figure("cost.unattributed", None, "money", REST, "facility", sources=SOURCES, reason=why)
+    rest = total.rest(_workload_cost(evidence, evidence.sites))
+    for quantity, amount, how in (("cost", total, _method(every)), ("cost.unattributed", rest, REST)):
+        yield ALL.figure(quantity, amount, one or "money", how, within, sources=sources)
     yield from _subtotals(evidence)
-    for suffix, dims, rows in groups(evidence):
-        if "team" in dims and evidence.organisation.prices:
-            yield from _charged(evidence, suffix, dims, rows)
-        if why != NO_TARIFF and dims.keys() & {"team", "model", "project"}:
-            yield from _of_group(evidence, suffix, dims, rows)
+    for group, rows in groups(evidence):
+        if "team" in group.dims and evidence.organisation.prices:
+            yield _charged(evidence, group, rows)
+        if why != NO_TARIFF and group.dims.keys() & BY_OWNER:
+            yield from _of_group(evidence, group, rows)
 
 
 def _subtotals(evidence: PeriodEvidence) -> Iterator[Figure]:
@@ -85,22 +84,30 @@ def _subtotals(evidence: PeriodEvidence) -> Iterator[Figure]:
         return
     for currency, names in sorted(sites_of.items()):
         _, why = _currency(evidence, names)
-        own, dims = [evidence.sites[name] for name in names], {"currency": currency, "sites": ", ".join(names)}
+        own = [evidence.sites[name] for name in names]
         within, sources = common(boundary(evidence, name) for name in names), cost_sources(own)
-        total = no_quantity(why) if why else sum_of([_of_site(evidence, name)[0] for name in names])
-        quantity = f"{IN_CURRENCY}/{currency}"
-        yield amount_figure(quantity, total, currency, _method(own), within, sources=sources, dims=dims)
-        rest = total.rest(_paid(evidence, [r for r in evidence.sums.held if r.part and r.site in names]))
-        identity = f"cost.unattributed/currency/{currency}"
-        yield amount_figure(identity, rest, currency, REST, within, sources=sources, dims=dims)
-        for suffix, of, rows in groups(evidence):
+        total = no_quantity(why) if why else _of_sites(evidence, names)
+        every = FigureSubject(f"/{currency}", {"currency": currency, "sites": ", ".join(names)})
+        yield every.figure(IN_CURRENCY, total, currency, _method(own), within, sources=sources)
+        rest = total.rest(_workload_cost(evidence, names))
+        yield every.figure("cost.unattributed/currency", rest, currency, REST, within, sources=sources)
+        for group, rows in groups(evidence):
             mine = [r for r in rows if r.site in names]
-            if mine and of.keys() & {"team", "model", "project"}:
-                amount = no_quantity(why) if why else _paid(evidence, mine)
-                of = of | {"currency": currency}
-                yield amount_figure(
-                    f"{quantity}{suffix}", amount, currency, share_method(own), within, sources=sources, dims=of
+            if mine and group.dims.keys() & BY_OWNER:
+                amount, of = no_quantity(why) if why else _paid(evidence, mine), {"currency": currency}
+                yield group.figure(
+                    f"{IN_CURRENCY}/{currency}", amount, currency, share_method(own), within, of, sources=sources
                 )
+
+
+def _of_sites(evidence: PeriodEvidence, names: Iterable[str]) -> Quantity:
+    """What some sites paid, in one currency."""
+    return sum_of(_of_site(evidence, name)[0] for name in names)
+
+
+def _workload_cost(evidence: PeriodEvidence, names: Collection[str]) -> Quantity:
+    """What the energy of all workloads of some sites cost."""
+    return _paid(evidence, [r for r in evidence.sums.held if r.part and r.site in names])
 
 
 def is_priced(site: SiteEvidence) -> bool:
@@ -155,11 +162,10 @@ def _compared(evidence: PeriodEvidence, name: str, by_tariff: Quantity, currency
     cost = site.invoices.cost
     if cost is None or site.grid.spent is None:
         return
-    dims = {"site": name} | _terms(cost)
-    yield amount_figure(f"cost.invoiced/site/{name}", cost.money, cost.currency or "money", BY_INVOICE, "facility",
-                        sources=INVOICES, dims=dims)  # fmt: skip
+    here, of = of_site(name), _terms(cost)
+    yield here.figure("cost.invoiced", cost.money, cost.currency or "money", BY_INVOICE, "facility", of, sources=INVOICES)
     threshold = evidence.organisation.variance
-    of = dims | {"threshold": quotient_text(threshold)}
+    of |= {"threshold": quotient_text(threshold)}
     if cost.money.value is None or not by_tariff.value:
         difference = no_quantity(cost.money.reason or by_tariff.reason or "the tariffs give no cost")
     elif cost.with_tax:
@@ -173,7 +179,7 @@ def _compared(evidence: PeriodEvidence, name: str, by_tariff: Quantity, currency
         else:
             difference = Quantity(relative.value, relative.low, relative.high)
             of["state"] = relative.state(threshold)
-    yield amount_figure(f"cost.variance/site/{name}", difference, "ratio", VARIANCE, "facility", sources=INVOICES, dims=of)
+    yield here.figure("cost.variance", difference, "ratio", VARIANCE, "facility", of, sources=INVOICES)
 
 
 def _currency(evidence: PeriodEvidence, sites: Iterable[str]) -> tuple[str, str]:
@@ -222,7 +228,7 @@ def _demand(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
     if spent is None or not site.grid.currency or spent.demand == ():
         return
     zone = "UTC" if site.inputs is None else site.inputs.zone.key
-    dims = {"site": name}
+    dims = {}
     for number, charge in enumerate(spent.demand or (), 1):
         kw = quotient_text(charge.peak_kw, digits=4)
         at = "by invoice" if charge.peak_ns is None else f"at {local_text(charge.peak_ns, zone)[:16]}"
@@ -230,25 +236,24 @@ def _demand(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
         dims[f"{charge.month} {number}"] = f"{kw} kW {at}, {charge.per_kw} {charge.currency}/kW{times}, tariff {charge.tariff}"
     money = None if spent.demand is None else sum((charge.money for charge in spent.demand), Fraction(0))
     amount = no_quantity(NO_PEAK) if money is None else Quantity(money)
-    yield amount_figure(f"cost.demand/site/{name}", amount, site.grid.currency, DEMAND, boundary(evidence, name),
-                        sources=SOURCES, dims=dims)  # fmt: skip
+    within = boundary(evidence, name)
+    yield of_site(name).figure("cost.demand", amount, site.grid.currency, DEMAND, within, dims, sources=SOURCES)
 
 
-def _of_group(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy]) -> Iterator[Figure]:
+def _of_group(evidence: PeriodEvidence, group: FigureSubject, rows: list[PartEnergy]) -> Iterator[Figure]:
     sites = {r.site for r in rows}
     own = [evidence.sites[site] for site in sites]
     how, sources = share_method(own), cost_sources(own)
     within = common(boundary(evidence, site) for site in sites)
     amount, currency = electricity_cost(evidence, rows)
-    yield amount_figure(f"cost{suffix}", amount, currency or "money", how, within, sources=sources, dims=dims)
+    yield group.figure("cost", amount, currency or "money", how, within, sources=sources)
     serving = {t.part for t in evidence.sums.tokens if t.phase == "generation" and t.tokens}
     mine = [r for r in rows if r.part in serving]
     tokens = generated(evidence, {r.part for r in mine})
-    if tokens and not ("model" in dims and any(evidence.sums.parts[r.part].mixed for r in mine)):
+    if tokens and not ("model" in group.dims and any(evidence.sums.parts[r.part].mixed for r in mine)):
         paid, currency = electricity_cost(evidence, mine)
-        per = no_quantity(paid.reason) if paid.value is None else Quantity(paid.value * 1_000_000 / tokens)
-        unit = f"{currency or 'money'}/10^6 tokens"
-        yield amount_figure(f"cost_per_million_tokens{suffix}", per, unit, how, within, sources=sources, dims=dims)
+        per, unit = paid / Fraction(tokens, 1_000_000), f"{currency or 'money'}/10^6 tokens"
+        yield group.figure("cost_per_million_tokens", per, unit, how, within, sources=sources)
 
 
 def electricity_cost(evidence: PeriodEvidence, rows: list[PartEnergy]) -> tuple[Quantity, str]:
@@ -288,8 +293,8 @@ def _paid(evidence: PeriodEvidence, rows: list[PartEnergy]) -> Quantity:
     return no_quantity(reason) if reason else Quantity(money)
 
 
-def _charged(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy]) -> Iterator[Figure]:
-    """Yield the charges of a team by price class: a price per GPU-hour, and a share of its electricity cost.
+def _charged(evidence: PeriodEvidence, group: FigureSubject, rows: list[PartEnergy]) -> Figure:
+    """The charges of a team by price class: a price per GPU-hour, and a share of its electricity cost.
 
     Hours of a class without a price are not charged; the figure's dims contain their sum.
     """
@@ -317,8 +322,8 @@ def _charged(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: 
     elif not one:
         reason = reason or "price classes and tariffs use several currencies"
     amount = no_quantity(reason) if reason else Quantity(charge)
-    of = dims | {"currency": one} | ({"unpriced_gpu_hours": quotient_text(unpriced)} if unpriced else {})
-    yield amount_figure(f"charged{suffix}", amount, one or "money", "price classes", "gpu", sources=SOURCES, dims=of)
+    of = {"currency": one} | ({"unpriced_gpu_hours": quotient_text(unpriced)} if unpriced else {})
+    return group.figure("charged", amount, one or "money", "price classes", "gpu", of, sources=SOURCES)
 
 
 SPEC = Measure("cost of the energy, and charges for GPU hours", figures)

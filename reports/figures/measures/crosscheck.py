@@ -12,28 +12,20 @@ from energy_agent.core.units import UJ_PER_J
 from reports.figures.energy import whole_energy
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure, amount_figure
-from reports.figures.measures._measure import Measure
+from reports.figures.measures._measure import Measure, of_site
 
 
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """`crosscheck.it/site`: nodes over metered IT. `crosscheck.prometheus`: the counters there over the ledger."""
     for name, site in sorted(evidence.sites.items()):
-        dims = {"site": name}
         if gap := evidence.node_gap(name):
             ratio = no_quantity(gap)
         elif site.building.it.value is None or site.building.it.value <= 0:
             ratio = no_quantity(site.building.it.reason or "no IT energy was metered")
         else:
             ratio = evidence.recorded(name, "gpu", "host").over(site.building.it)
-        yield amount_figure(
-            f"crosscheck.it/site/{name}",
-            ratio,
-            "ratio",
-            "nodes divided by metered IT",
-            "it",
-            sources=("ledger", "meters"),
-            dims=dims,
-        )
+        how = "nodes divided by metered IT"
+        yield of_site(name).figure("crosscheck.it", ratio, "ratio", how, "it", sources=("ledger", "meters"))
     ledger = whole_energy(w for w in evidence.sums.wholes if w.device_class == "gpu").quantity
     seen = evidence.prometheus
     if seen is None:

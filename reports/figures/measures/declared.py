@@ -5,13 +5,12 @@ from fractions import Fraction
 
 from energy_agent.core.meters.facility import Role
 from energy_agent.core.quantity import Quantity, no_quantity
-from energy_agent.core.units import UJ_PER_J
 from energy_agent.site.building.ratio import energy
 from energy_agent.site.building.tree import meters_of_role
 from reports.figures.evidence import PeriodEvidence, SiteEvidence
-from reports.figures.figure import STAND_IN, Figure, amount_figure
+from reports.figures.figure import STAND_IN, Figure
 from reports.figures.levels import supplier_reason
-from reports.figures.measures._measure import Measure
+from reports.figures.measures._measure import Measure, of_site
 from reports.figures.measures.carbon import (
     AVERAGE,
     boundary,
@@ -26,7 +25,6 @@ from reports.inputs import NO_RESIDUAL
 from reports.inputs.matching import CERTIFICATES, InstrumentKind
 from reports.inputs.supplier import SUPPLIER
 
-_J = Fraction(1, UJ_PER_J)
 SOURCES = ("ledger", "meters", "contracts")
 NO_CONTRACTS = "no contracts or certificates were given"
 NOTHING_COVERED = "no contract or certificate covers any of it"
@@ -35,7 +33,7 @@ NOTHING_COVERED = "no contract or certificate covers any of it"
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """By site."""
     for name, site in sorted(evidence.sites.items()):
-        dims, within = {"site": name}, boundary(evidence, name)
+        here, within = of_site(name), boundary(evidence, name)
         made = _metered(site, Role.RENEWABLE)
         if made.value is not None and site.on_site_objection:
             made = no_quantity(site.on_site_objection)
@@ -46,20 +44,13 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             "on_site": made,
         }
         for kind, amount in by_kind.items():
-            identity = f"energy.total_renewable.{kind}/site/{name}"
-            yield amount_figure(identity, amount, "J", "matched or metered", within, sources=SOURCES, dims=dims, scale=_J)
+            yield here.joules(f"energy.total_renewable.{kind}", amount, "matched or metered", within, sources=SOURCES)
         known = [a.value for a in by_kind.values() if a.value is not None]
         total = Quantity(sum(known, Fraction(0))) if known else no_quantity("no contracts, and no meter of role renewable")
-        yield amount_figure(
-            f"energy.total_renewable/site/{name}", total, "J", "matched or metered", within, sources=SOURCES,
-            dims=dims, scale=_J,
-        )  # fmt: skip
-        share = _grid_share(site)
-        yield amount_figure(f"grid_share/site/{name}", share, "ratio", "metered", "facility", sources=SOURCES, dims=dims)
+        yield here.joules("energy.total_renewable", total, "matched or metered", within, sources=SOURCES)
+        yield here.figure("grid_share", _grid_share(site), "ratio", "metered", "facility", sources=SOURCES)
         heat = _metered(site, Role.REUSED_HEAT)
-        yield amount_figure(
-            f"energy.reused_heat/site/{name}", heat, "J", "metered", "facility", sources=SOURCES, dims=dims, scale=_J
-        )
+        yield here.joules("energy.reused_heat", heat, "metered", "facility", sources=SOURCES)
         for figure in _market(evidence, name):
             yield from by_basis(evidence, [name], figure)
         for key, unit, value in (
@@ -67,9 +58,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             ("floor_m2", "m2", site.inputs and site.inputs.floor_m2),
         ):
             amount = Quantity(Fraction(value)) if value else no_quantity("not declared")
-            yield amount_figure(
-                f"declared.{key}/site/{name}", amount, unit, "declared", "facility", sources=("declared",), dims=dims
-            )
+            yield here.figure(f"declared.{key}", amount, unit, "declared", "facility", sources=("declared",))
 
 
 def _grid_share(site: SiteEvidence) -> Quantity:
@@ -82,26 +71,23 @@ def _grid_share(site: SiteEvidence) -> Quantity:
 
 def _market(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
     """What contracts bring to a site's market-based grams, and what is of the residual mix, or of what stands in for it."""
-    site, dims, within = evidence.sites[name], {"site": name}, boundary(evidence, name)
+    site, here, within = evidence.sites[name], of_site(name), boundary(evidence, name)
     rest, coverage, used = mix_of(evidence, name), site.grid.coverage, factor_ids([site.grid.residual])
     of_supplier = tuple(each for each in used if each.startswith(SUPPLIER))
     ids = tuple(each for each in used if each not in of_supplier)
-    identity = f"co2e.market.residual/site/{name}"
     if takes_average(evidence, name):
-        yield amount_figure(f"co2e.market.average/site/{name}", rest, "g", AVERAGE, within, factor_ids=ids, dims=dims)
+        yield here.figure("co2e.market.average", rest, "g", AVERAGE, within, factor_ids=ids)
         rest = no_quantity(NO_RESIDUAL)
     replaced = substitute(evidence, name)
-    of = dims | ({STAND_IN: replaced} if replaced else {})
-    yield amount_figure(identity, rest, "g", "the residual mix", within, factor_ids=ids, dims=of)
+    of = {STAND_IN: replaced} if replaced else {}
+    yield here.figure("co2e.market.residual", rest, "g", "the residual mix", within, of, factor_ids=ids)
     supplier = supplier_of(evidence, name) if site.grid.supplier_uj else no_quantity(supplier_reason(site))
-    yield amount_figure(
-        f"co2e.market.supplier/site/{name}", supplier, "g", "the supplier's rate", within, factor_ids=of_supplier, dims=dims
-    )
+    yield here.figure("co2e.market.supplier", supplier, "g", "the supplier's rate", within, factor_ids=of_supplier)
     if coverage is not None and coverage.covered_uj:
         instruments = Quantity(coverage.grams)
     else:
         instruments = no_quantity(NOTHING_COVERED if _bought(site) else NO_CONTRACTS)
-    yield amount_figure(f"co2e.market.instruments/site/{name}", instruments, "g", "contracts", within, dims=dims)
+    yield here.figure("co2e.market.instruments", instruments, "g", "contracts", within)
 
 
 def _bought(site: SiteEvidence) -> bool:

@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 from fractions import Fraction
 
-from energy_agent.core.quantity import sum_of
-from energy_agent.core.units import UJ_PER_J, UJ_PER_KWH
+from energy_agent.core.quantity import Quantity, no_quantity, sum_of
+from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import Basis
 from energy_agent.factors.embodied import Covers, EmbodiedEmissions, EmbodiedRange, amortised, embodied_range, summed, why_none
 from energy_agent.factors.embodied_source import shipped
+from reports.figures.energy import by_site
 from reports.figures.evidence import PeriodEvidence, reach
-from reports.figures.figure import LEDGER, Figure, amount_figure, rounded
-from reports.figures.measures._measure import Measure, groups
+from reports.figures.figure import LEDGER, Figure
+from reports.figures.measures._measure import ALL, FigureSubject, Measure, groups
 from reports.figures.measures.carbon import boundary, factor_ids, group_grams, workload_dims
 from reports.figures.measures.tokens import generated, processed
 from reports.figures.sci import sci_per_token
@@ -27,9 +28,9 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     parts: dict[str, EmbodiedEmissions] = {}
     for sku, gpu_ns in _boards(evidence).items():
         parts[sku], provenance = _of(evidence, sku, gpu_ns)
-        yield _figure(f"embodied/sku/{sku}", parts[sku], {"sku": sku} | provenance)
+        yield _figure("embodied", parts[sku], FigureSubject(f"/sku/{sku}", {"sku": sku} | provenance))
     whole = summed(parts.values()) if parts else EmbodiedEmissions(None, None, "no devices in the period")
-    yield _figure("embodied", whole, {})
+    yield _figure("embodied", whole, ALL)
     yield from _sci(evidence)
 
 
@@ -62,43 +63,39 @@ def _of(evidence: PeriodEvidence, sku: str, gpu_ns: int) -> tuple[EmbodiedEmissi
     return amortised(footprint, gpu_ns), provenance
 
 
-def _figure(identity: str, emissions: EmbodiedEmissions, dims: dict[str, str]) -> Figure:
+def _figure(quantity: str, emissions: EmbodiedEmissions, of: FigureSubject) -> Figure:
     """A span has no single value: the figure has bounds alone."""
     shortest, longest = emissions.life_years or (None, None)
     life = "" if shortest is None else f"{shortest} years" if shortest == longest else f"{shortest} to {longest} years"
-    of = dims | ({"life": life, "life_declared": "yes" if emissions.declared else "no"} if life else {})
-    method = "published footprints, by the share of their life (ISO/IEC 21031)"
-    if emissions.low_g is None or emissions.high_g is None:
-        return Figure(identity, None, "g", method, "embodied", sources=LEDGER, dims=of, reason=emissions.reason)
-    low, high = rounded(emissions.low_g, "down"), rounded(emissions.high_g, "up")
-    why = "a range of published figures, never one number"
-    return Figure(identity, None, "g", method, "embodied", None, low, high, LEDGER, dims=of, reason=why)
+    more = {"life": life, "life_declared": "yes" if emissions.declared else "no"} if life else {}
+    method, amount = "published footprints, by the share of their life (ISO/IEC 21031)", no_quantity(emissions.reason)
+    if emissions.low_g is not None and emissions.high_g is not None:
+        why = "a range of published figures, never one number"
+        amount = Quantity(None, emissions.low_g, emissions.high_g, why)
+    return of.figure(quantity, amount, "g", method, "embodied", more)
 
 
 def _sci(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Of what generated tokens, in sum and by model: its energy, the boards that it held, its tokens."""
     who = evidence.sums.parts
     serving = {t.part for t in evidence.sums.tokens if t.phase == "generation" and t.tokens}
-    for suffix, dims, rows in groups(evidence):
+    for group, rows in groups(evidence):
         mine = [r for r in rows if r.part in serving]
-        if not mine or (suffix and "model" not in dims) or any(who[r.part].mixed for r in mine if suffix):
+        if not mine or (group.suffix and "model" not in group.dims) or any(who[r.part].mixed for r in mine if group.suffix):
             continue
         made = _sum_embodied(evidence, {(r.site, r.part) for r in mine})
         parts = {r.part for r in mine}
-        if not suffix:
+        if not group.suffix:
             yield from _terms(evidence, mine, made, generated(evidence, parts))
-        yield _sci_of(evidence, f"sci_per_token{suffix}", dims, mine, made, generated(evidence, parts))
-        yield _sci_of(evidence, f"sci_per_processed_token{suffix}", dims, mine, made, processed(evidence, parts))
+        for quantity, tokens in (("token", generated(evidence, parts)), ("processed_token", processed(evidence, parts))):
+            yield _sci_of(evidence, f"sci_per_{quantity}", group, mine, made, tokens)
 
 
 def _terms(evidence: PeriodEvidence, rows: list[PartEnergy], made: EmbodiedEmissions, tokens: int) -> Iterator[Figure]:
     """The terms E, M and R of the SCI per generated token: of what generated tokens, at the facility boundary."""
-    scale = Fraction(1, UJ_PER_J)
-    dims = workload_dims(evidence, {r.site for r in rows})
-    yield amount_figure(
-        "sci.energy", reach(evidence, rows).facility, "J", "energy of what generated tokens", "facility", dims=dims, scale=scale
-    )
-    yield _figure("sci.embodied", made, {})
+    dims, how = workload_dims(evidence, {r.site for r in rows}), "energy of what generated tokens"
+    yield ALL.joules("sci.energy", reach(evidence, rows).facility, how, "facility", dims)
+    yield _figure("sci.embodied", made, ALL)
     count, sources = Fraction(tokens), (*LEDGER, "tokens")
     yield Figure("sci.tokens", count, "tokens", "generated tokens", "facility", sources=sources)
 
@@ -115,17 +112,18 @@ def _sum_embodied(evidence: PeriodEvidence, parts: set[tuple[str, int]]) -> Embo
 
 def _sci_of(
     evidence: PeriodEvidence,
-    identity: str,
-    dims: dict[str, str],
+    quantity: str,
+    group: FigureSubject,
     rows: list[PartEnergy],
     embodied: EmbodiedEmissions,
     tokens: int | None,
 ) -> Figure:
     """SCI of some workloads, per so many tokens; None: not counted."""
-    sites = sorted({r.site for r in rows})
+    parts = by_site(rows)
+    sites = list(parts)
     reached = reach(evidence, rows)
     at, energy = next((name, amount) for name in ("facility", "node", "gpu") if (amount := reached.at(name)).value is not None)
-    grams = sum_of([group_grams(evidence, site, [r for r in rows if r.site == site]) for site in sites])
+    grams = sum_of(group_grams(evidence, site, own) for site, own in parts.items())
     bases = {str(b): b for b in (_basis(evidence, site) for site in sites) if b is not None}
     within = {boundary(evidence, site) for site in sites}
     intensity = None
@@ -134,15 +132,13 @@ def _sci_of(
     # The error of I is not stated, and bounds of E alone would pass for those of the SCI: the span is of M, which is one.
     basis = next(iter(bases.values())) if len(bases) == 1 else None
     sci = sci_per_token(energy.value, at, intensity, basis, embodied, tokens or None)
-    of = dims | ({"note": sci.note} if sci.note else {}) | (workload_dims(evidence, sites) if at == "facility" else {})
-    sources = (*LEDGER, "tokens")
+    of = ({"note": sci.note} if sci.note else {}) | (workload_dims(evidence, sites) if at == "facility" else {})
     ids = factor_ids(evidence.sites[site].grid.location for site in sites)
     if sci.per_token is None:
-        apart = "the sites' boundaries differ" if within != {at} and grams.value is not None else sci.reason
-        return Figure(identity, None, "g/token", METHOD, at, sources=sources, factor_ids=ids, dims=of, reason=apart)
-    low, high = rounded(sci.per_token[0], "down"), rounded(sci.per_token[1], "up")
-    why = "a range, because embodied emissions are a range"
-    return Figure(identity, None, "g/token", METHOD, at, None, low, high, sources, ids, of, why)
+        span = no_quantity("the sites' boundaries differ" if within != {at} and grams.value is not None else sci.reason)
+    else:
+        span = Quantity(None, *sci.per_token, reason="a range, because embodied emissions are a range")
+    return group.figure(quantity, span, "g/token", METHOD, at, of, sources=(*LEDGER, "tokens"), factor_ids=ids)
 
 
 def _basis(evidence: PeriodEvidence, site: str) -> Basis | None:

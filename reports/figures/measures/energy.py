@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 
@@ -9,19 +10,17 @@ from energy_agent.core.boundary import UNBOUNDED
 from energy_agent.core.energy import Method, State
 from energy_agent.core.quantity import Errors, Quantity, no_quantity, sum_by_cause, sum_of
 from energy_agent.core.units import NS_PER_H, UJ_PER_J, decimal
-from reports.figures.energy import BoundedEnergy, idle_energy, total, whole_energy
+from reports.figures.energy import BoundedEnergy, by_site, idle_energy, total, whole_energy
 from reports.figures.evidence import INVOICES_ALONE, PeriodEvidence, SiteEvidence, reach
 from reports.figures.figure import (
     ESTIMATED_J,
     LEDGER,
     STAND_IN,
     Figure,
-    amount_figure,
-    energy_figure,
     metered,
     quotient_text,
 )
-from reports.figures.measures._measure import Measure, covered, groups, held_rows
+from reports.figures.measures._measure import ALL, FigureSubject, Measure, covered, groups, held_rows, of_group, of_site
 from reports.figures.measures.building import STATED_PUE
 from reports.figures.measures.carbon import boundary, common
 from reports.ledger.sums import DeviceClassEnergy, PartEnergy, StateEnergy
@@ -52,57 +51,43 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
     sums = evidence.sums
     nodes, buildings, rests, widest = [], [], [], []
     for site in sums.sites:
-        own = [w for w in sums.wholes if w.site == site]
-        gap = evidence.node_gap(site)
+        here, building, invoices = of_site(site), evidence.sites[site].building, evidence.sites[site].invoices
+        gap, pue, gpu = evidence.node_gap(site), evidence.pue(site), evidence.recorded(site, "gpu")
         node = no_quantity(gap) if gap else evidence.recorded(site, "gpu", "host")
-        building = evidence.sites[site].building
+        estimate = node.times(pue, Errors.UNKNOWN)
+        whole = building.total if building.measured or (building.meters and estimate.value is None) else estimate
         nodes.append(node)
-        estimate = node.times(evidence.pue(site), Errors.UNKNOWN)
-        buildings.append(building.total if building.measured or (building.meters and estimate.value is None) else estimate)
-        dims = {"site": site}
-        rests.append(_rests(evidence, site, node, buildings[-1]))
+        buildings.append(whole)
+        rests.append(_rests(evidence, site, node, whole))
         for name, rest in zip(("node", "facility"), rests[-1], strict=True):
-            yield amount_figure(f"energy.{name}.unattributed/site/{site}", rest, "J", REST, name, dims=dims, scale=_J)
+            yield here.joules(f"energy.{name}.unattributed", rest, REST, name)
         # A PUE of category 1 or 2 is of IT energy before the losses of distribution, and of all IT: what is not in the nodes
         # is a part of its own, so that the nodes' overhead does not stand for it.
-        idle_nodes = (
-            rests[-1][0].times(evidence.pue(site), Errors.UNKNOWN) if buildings[-1].value is not None else buildings[-1]
-        )
-        for name, amount, method in (
-            ("nodes", Quantity(idle_nodes.value, reason=idle_nodes.reason), IDLE_NODES),
-            ("other_it", rests[-1][1].rest(idle_nodes), OTHER_IT),
-        ):
-            identity = f"energy.facility.unattributed.{name}/site/{site}"
-            yield amount_figure(identity, amount, "J", method, "facility", dims=dims, scale=_J)
-        widest.append(
-            {"facility": buildings[-1], "node": node, "gpu": evidence.recorded(site, "gpu")}[boundary(evidence, site)]
-        )
-        yield _gpus(evidence, site, [w for w in own if w.device_class == "gpu"])
-        yield amount_figure(f"energy.node/site/{site}", node, "J", _node_method(evidence, site), "node", dims=dims, scale=_J)
-        how, imputed = (
-            metered(building.imputed(building.terms["total"])) if building.measured else (ESTIMATE, {STAND_IN: STATED_PUE})
-        )
+        idle_nodes = rests[-1][0].times(pue, Errors.UNKNOWN) if whole.value is not None else whole
+        without_bounds = Quantity(idle_nodes.value, reason=idle_nodes.reason)
+        yield here.joules("energy.facility.unattributed.nodes", without_bounds, IDLE_NODES, "facility")
+        yield here.joules("energy.facility.unattributed.other_it", rests[-1][1].rest(idle_nodes), OTHER_IT, "facility")
+        widest.append({"facility": whole, "node": node, "gpu": gpu}[boundary(evidence, site)])
+        yield _gpus(evidence, site)
+        yield here.joules("energy.node", node, _node_method(evidence, site), "node")
+        total, bought, it = (metered(building.imputed(building.terms[term])) for term in ("total", "bought", "it"))
+        total = total if building.measured else (ESTIMATE, {STAND_IN: STATED_PUE})
         if building.invoiced:
-            how, imputed = evidence.sites[site].invoices.method, _estimated(evidence.sites[site])
-        identity, of = f"energy.facility/site/{site}", dims | imputed
-        yield amount_figure(identity, buildings[-1], "J", how, "facility", dims=of, scale=_J)
-        how, imputed = (how, imputed) if building.invoiced else metered(building.imputed(building.terms["bought"]))
-        of = dims | imputed
-        yield amount_figure(f"energy.bought/site/{site}", building.bought, "J", how, "facility", dims=of, scale=_J)
-        how, imputed = metered(building.imputed(building.terms["it"]))
-        yield amount_figure(f"energy.it/site/{site}", building.it, "J", how, "it", dims=dims | imputed, scale=_J)
+            total = bought = invoices.method, _estimated(evidence.sites[site])
+        for name, amount, (how, imputed), within in (
+            ("facility", whole, total, "facility"),
+            ("bought", building.bought, bought, "facility"),
+            ("it", building.it, it, "it"),
+        ):
+            yield here.joules(f"energy.{name}", amount, how, within, imputed)
     if sums.wholes:
-        gpus_uj = whole_energy(w for w in sums.wholes if w.device_class == "gpu")
-        yield energy_figure("energy.gpu", gpus_uj, methods(evidence, "gpu"), "gpu")
+        yield ALL.energy("energy.gpu", _of_class(evidence, "gpu"), methods(evidence, "gpu"))
     else:
-        yield Figure("energy.gpu", None, "J", "none", "gpu", sources=LEDGER, reason=INVOICES_ALONE)
-    parts = [w for w in sums.wholes if w.device_class == "part"]
-    if parts:
-        yield energy_figure("energy.processors", whole_energy(parts), methods(evidence, "part"), "gpu+cpu")
-    hosts = [w for w in sums.wholes if w.device_class == "host"]
-    if hosts:
-        yield energy_figure("energy.host", whole_energy(hosts), methods(evidence, "host"), "node")
-    yield amount_figure("energy.node", sum_of(nodes), "J", _node_method(evidence), "node", scale=_J)
+        yield ALL.joules("energy.gpu", no_quantity(INVOICES_ALONE), "none", "gpu")
+    for name, device_class, within in (("processors", "part", "gpu+cpu"), ("host", "host", "node")):
+        if any(w.device_class == device_class for w in sums.wholes):
+            yield ALL.energy(f"energy.{name}", _of_class(evidence, device_class), methods(evidence, device_class), within)
+    yield ALL.joules("energy.node", sum_of(nodes), _node_method(evidence), "node")
     every = [s.building for s in evidence.sites.values()]
     filled = Counter[str]()
     for each in every:
@@ -116,17 +101,21 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
             imputed = imputed | {STAND_IN: BY_SUPPLIER}
     if not all(b.measured for b in every):
         how, imputed = f"{how}, or node energy times a stated PUE", imputed | {STAND_IN: STATED_PUE}
-    yield amount_figure("energy.facility", _sum_of_sites(evidence, buildings), "J", how, "facility", dims=imputed, scale=_J)
+    yield ALL.joules("energy.facility", _sum_of_sites(evidence, buildings), how, "facility", imputed)
     within = common(boundary(evidence, site) for site in sums.sites)
-    yield amount_figure("energy.inventory", _sum_of_sites(evidence, widest), "J", WIDEST, within, scale=_J)
+    yield ALL.joules("energy.inventory", _sum_of_sites(evidence, widest), WIDEST, within)
     for name, of_sites in zip(("node", "facility"), zip(*rests, strict=True), strict=False):
-        yield amount_figure(f"energy.{name}.unattributed", sum_of(list(of_sites)), "J", REST, name, scale=_J)
+        yield ALL.joules(f"energy.{name}.unattributed", sum_of(of_sites), REST, name)
     rest = sum_of(widest).rest(_widest(evidence, held_rows(evidence)))
-    yield amount_figure("energy.inventory.unattributed", rest, "J", REST, within, scale=_J)
+    yield ALL.joules("energy.inventory.unattributed", rest, REST, within)
     metered_ns = sum(w.metered_ns for w in sums.wholes if w.device_class == "gpu")
     held_ns = sum(r.gpu_ns for r in sums.held if r.part and r.device_class == "gpu")
     hours = Quantity(Fraction(metered_ns - held_ns, NS_PER_H))
-    yield amount_figure("gpu_hours.unattributed", hours, "GPU h", "metered time minus allocated time", "gpu")
+    yield ALL.figure("gpu_hours.unattributed", hours, "GPU h", "metered time minus allocated time", "gpu")
+
+
+def _of_class(evidence: PeriodEvidence, device_class: str) -> BoundedEnergy:
+    return whole_energy(w for w in evidence.sums.wholes if w.device_class == device_class)
 
 
 def _sum_of_sites(evidence: PeriodEvidence, amounts: list[Quantity]) -> Quantity:
@@ -138,11 +127,9 @@ def _sum_of_sites(evidence: PeriodEvidence, amounts: list[Quantity]) -> Quantity
 
 def _rests(evidence: PeriodEvidence, site: str, node: Quantity, building: Quantity) -> tuple[Quantity, Quantity]:
     """Of a site's nodes and of its building what no workload held: with what they held it is the meter's, exactly."""
-    rows = [r for r in evidence.sums.held if r.site == site and r.part and r.device_class != "part"]
-    if not rows:
-        return node.rest(Quantity(Fraction(0))), building.rest(Quantity(Fraction(0)))
+    rows, nothing = held_rows(evidence, site), Quantity(Fraction(0))
     held = reach(evidence, rows)
-    return node.rest(held.node), building.rest(held.facility)
+    return node.rest(held.node if rows else nothing), building.rest(held.facility if rows else nothing)
 
 
 def _estimated(site: SiteEvidence) -> dict[str, str]:
@@ -153,13 +140,12 @@ def _estimated(site: SiteEvidence) -> dict[str, str]:
     return {STAND_IN: BY_SUPPLIER, ESTIMATED_J: quotient_text(invoiced.estimated_uj * _J)}
 
 
-def _gpus(evidence: PeriodEvidence, site: str, rows: list[DeviceClassEnergy]) -> Figure:
-    dims, method = {"site": site}, methods(evidence, "gpu", site)
+def _gpus(evidence: PeriodEvidence, site: str) -> Figure:
+    rows = [w for w in evidence.sums.wholes if w.site == site and w.device_class == "gpu"]
+    here, method = of_site(site), methods(evidence, "gpu", site)
     if not rows:
-        return Figure(
-            f"energy.gpu/site/{site}", None, "J", method, "gpu", sources=LEDGER, dims=dims, reason="no GPU was metered"
-        )
-    return energy_figure(f"energy.gpu/site/{site}", whole_energy(rows), method, "gpu", dims=dims)
+        return here.joules("energy.gpu", no_quantity("no GPU was metered"), method, "gpu")
+    return here.energy("energy.gpu", whole_energy(rows), method)
 
 
 def _node_method(evidence: PeriodEvidence, site: str | None = None) -> str:
@@ -169,21 +155,19 @@ def _node_method(evidence: PeriodEvidence, site: str | None = None) -> str:
 def _states(evidence: PeriodEvidence) -> Iterator[Figure]:
     """The four buckets of the GPUs, in sum and by site; of what was not attributed also by its reason."""
     rows = [s for s in evidence.sums.states if s.device_class == "gpu"]
-    for suffix, dims, own in [
-        ("", {}, rows),
-        *((f"/site/{s}", {"site": s}, [r for r in rows if r.site == s]) for s in evidence.sums.sites),
-    ]:
-        for name in ("active", "idle", "unheld", UNATTRIBUTED):
-            held = [r for r in own if _bucket(r.state) == name]
-            yield energy_figure(f"energy.gpu.{name}{suffix}", _sum(held), _methods_of(held), "gpu", dims=dims | {"state": name})
+    for name in ("", *evidence.sums.sites):
+        here = of_site(name) if name else ALL
+        for bucket in ("active", "idle", "unheld", UNATTRIBUTED):
+            held = [r for r in rows if _bucket(r.state) == bucket and name in ("", r.site)]
+            of = replace(here, dims={**here.dims, "state": bucket})
+            yield of.energy(f"energy.gpu.{bucket}", _sum(held), _methods_of(held))
     for state in State:
         if reason := state.unattributed_reason:
             held = [r for r in rows if r.state == state.value]
-            dims = {"reason": reason}
-            yield energy_figure(f"energy.gpu.unattributed/reason/{reason}", _sum(held), _methods_of(held), "gpu", dims=dims)
+            yield of_group("reason", reason).energy("energy.gpu.unattributed", _sum(held), _methods_of(held))
     unheld = [s for s in evidence.sums.states if s.device_class == "host" and _bucket(s.state) == "unheld"]
     if unheld:
-        yield energy_figure("energy.host.unheld", _sum(unheld), _methods_of(unheld), "node")
+        yield ALL.energy("energy.host.unheld", _sum(unheld), _methods_of(unheld), "node")
 
 
 def _bucket(state: str) -> str:
@@ -200,29 +184,24 @@ def _methods_of(rows: list[StateEnergy]) -> str:
 
 def _by_group(evidence: PeriodEvidence) -> Iterator[Figure]:
     """What workloads held, by whose they are. `energy.held` of all is the sum of each dimension's groups."""
-    for suffix, dims, rows in groups(evidence):
+    how = methods(evidence, "gpu")
+    for group, rows in groups(evidence):
         reached = reach(evidence, rows)
         gpus = [r for r in rows if r.device_class == "gpu"]
-        yield energy_figure(f"energy.held{suffix}", reached.gpu, methods(evidence, "gpu"), "gpu", dims=dims)
-        yield energy_figure(f"energy.held.active{suffix}", reached.busy, methods(evidence, "gpu"), "gpu", dims=dims)
-        yield energy_figure(f"energy.held.idle{suffix}", idle_energy(gpus), methods(evidence, "gpu"), "gpu", dims=dims)
-        yield amount_figure(f"energy.held.node{suffix}", reached.node, "J", _node_method(evidence), "node", dims=dims, scale=_J)
-        yield amount_figure(
-            f"energy.held.facility{suffix}", reached.facility, "J", "node energy times PUE", "facility", dims=dims, scale=_J
-        )
+        yield group.energy("energy.held", reached.gpu, how)
+        yield group.energy("energy.held.active", reached.busy, how)
+        yield group.energy("energy.held.idle", idle_energy(gpus), how)
+        yield group.joules("energy.held.node", reached.node, _node_method(evidence), "node")
+        yield group.joules("energy.held.facility", reached.facility, "node energy times PUE", "facility")
         within = common(boundary(evidence, site) for site in {r.site for r in rows} or evidence.sites)
-        widest = _widest(evidence, rows)
-        yield amount_figure(f"energy.held.inventory{suffix}", widest, "J", WIDEST, within, dims=dims, scale=_J)
+        yield group.joules("energy.held.inventory", _widest(evidence, rows), WIDEST, within)
         hours = Quantity(Fraction(sum(r.gpu_ns for r in gpus), NS_PER_H))
-        yield amount_figure(f"gpu_hours{suffix}", hours, "GPU h", "allocated time", "gpu", dims=dims)
+        yield group.figure("gpu_hours", hours, "GPU h", "allocated time", "gpu")
 
 
 def _widest(evidence: PeriodEvidence, rows: list[PartEnergy]) -> Quantity:
     """Energy of some workloads, at each of their sites up to the boundary of the site's own energy."""
-    amounts = []
-    for site in sorted({r.site for r in rows}):
-        amounts.append(reach(evidence, [r for r in rows if r.site == site]).at(boundary(evidence, site)))
-    return sum_of(amounts)
+    return sum_of(reach(evidence, own).at(boundary(evidence, site)) for site, own in by_site(rows).items())
 
 
 def _boards(evidence: PeriodEvidence) -> Iterator[Figure]:
@@ -233,8 +212,9 @@ def _boards(evidence: PeriodEvidence) -> Iterator[Figure]:
             by_sku.setdefault(whole.sku, []).append(whole)
     for sku, rows in sorted(by_sku.items()):
         devices = {seen.device for seen in evidence.sums.seen if seen.sku == sku}  # one that moved is one
-        dims = {"sku": sku or "unknown board", "devices": str(len(devices))}
-        yield energy_figure(f"energy.gpu/sku/{dims['sku']}", whole_energy(rows), methods(evidence, "gpu"), "gpu", dims=dims)
+        name = sku or "unknown board"
+        board = FigureSubject(f"/sku/{name}", {"sku": name, "devices": str(len(devices))})
+        yield board.energy("energy.gpu", whole_energy(rows), methods(evidence, "gpu"))
 
 
 def _gaps(evidence: PeriodEvidence) -> Iterator[Figure]:

@@ -9,12 +9,12 @@ Runs of hosts without a name are counted in `dims`: nothing shows that these hos
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
-from energy_agent.core.quantity import Quantity, no_quantity
+from energy_agent.core.quantity import Quantity, no_quantity, sum_of
 from energy_agent.core.units import UJ_PER_J
 from reports.figures.evidence import PeriodEvidence
-from reports.figures.figure import Figure, amount_figure
+from reports.figures.figure import Figure
 from reports.figures.measures import energy
-from reports.figures.measures._measure import Measure
+from reports.figures.measures._measure import ALL, FigureSubject, Measure, of_group
 from reports.figures.measures.host_estimates import QUALITY, host_estimates, outside_inventory
 from reports.inputs import SoftwareEstimate
 
@@ -31,12 +31,12 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     hosts = host_estimates(evidence)
     inventory = _inventory(evidence)
     if inventory is not None and (hosts or evidence.organisation.estimates):
-        estimated = sum((run.energy_uj * share for run, share in runs), Fraction(sum(row.uj for row in hosts)))
+        estimated = sum((run.energy_uj * share for run, share in runs), sum_of(row.uj for row in hosts).value or Fraction(0))
         outside = sum((outside_inventory(evidence, name).value or Fraction(0) for name in evidence.sites), Fraction(0))
         total = inventory + (estimated + outside) / UJ_PER_J
         how = f"the inventory of the ledger and metered hosts outside of it, plus a {METHOD}"
         sources = ("ledger", *(SOURCES if evidence.organisation.estimates else ()), *(["hosts"] if hosts else []))
-        yield amount_figure("energy.with_estimates", Quantity(total), "J", how, "mixed", sources=sources)
+        yield ALL.figure("energy.with_estimates", Quantity(total), "J", how, "mixed", sources=sources)
 
 
 def _runs(evidence: PeriodEvidence) -> Iterator[tuple[SoftwareEstimate, Fraction]]:
@@ -54,11 +54,11 @@ def _of_runs(runs: list[tuple[SoftwareEstimate, Fraction]]) -> Iterator[Figure]:
         "place": lambda run: run.place,
         "kind": lambda run: run.kind,
     }
-    yield from _of(runs, "", {})
+    yield from _of(runs, ALL)
     for dimension, name_of in named.items():
         for name in sorted({name_of(run) for run, _ in runs}):
             own = [(run, share) for run, share in runs if name_of(run) == name]
-            yield from _of(own, f"/{dimension}/{name}", {dimension: name})
+            yield from _of(own, of_group(dimension, name))
 
 
 def _inventory(evidence: PeriodEvidence) -> Fraction | None:
@@ -73,22 +73,17 @@ def _share(run: SoftwareEstimate, start_ns: int, end_ns: int) -> Fraction:
     return Fraction(max(0, min(run.end_ns, end_ns) - max(run.start_ns, start_ns)), run.end_ns - run.start_ns)
 
 
-def _of(runs: list[tuple[SoftwareEstimate, Fraction]], suffix: str, dims: dict[str, str]) -> Iterator[Figure]:
+def _of(runs: list[tuple[SoftwareEstimate, Fraction]], group: FigureSubject) -> Iterator[Figure]:
     unnamed = sum(run.kind == "host" and not run.host for run, _ in runs)
-    of = dims | {"quality": QUALITY, "runs": str(len(runs)), "runs_of_unnamed_hosts": str(unnamed)}
+    of = {"quality": QUALITY, "runs": str(len(runs)), "runs_of_unnamed_hosts": str(unnamed)}
     total_uj = sum((run.energy_uj * share for run, share in runs), Fraction(0))
-    yield amount_figure(
-        f"estimate.energy{suffix}", Quantity(total_uj / UJ_PER_J), "J", METHOD, "node", sources=SOURCES, dims=of
-    )
-    stated = [(run.grams, share) for run, share in runs]
-    if any(grams is None for grams, _ in stated):
+    yield group.joules("estimate.energy", Quantity(total_uj), METHOD, "node", of, sources=SOURCES)
+    if any(run.grams is None for run, _ in runs):
         amount = no_quantity(UNSTATED)
     else:
-        amount = Quantity(sum((Fraction(grams) * share for grams, share in stated if grams is not None), Fraction(0)))
-    bases = "; ".join(sorted({run.basis for run, _ in runs}))
-    yield amount_figure(
-        f"estimate.co2e.lifecycle{suffix}", amount, "g", METHOD, "node", sources=SOURCES, dims=of | {"basis": bases}
-    )
+        amount = Quantity(sum((Fraction(run.grams or 0) * share for run, share in runs), Fraction(0)))
+    of["basis"] = "; ".join(sorted({run.basis for run, _ in runs}))
+    yield group.figure("estimate.co2e.lifecycle", amount, "g", METHOD, "node", of, sources=SOURCES)
 
 
 SPEC = Measure("energy and CO2e that software estimated outside the ledger", figures)

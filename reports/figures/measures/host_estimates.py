@@ -25,8 +25,8 @@ from energy_agent.core.units import NS_PER_H, NS_PER_S, UJ_PER_J, split_integer
 from energy_agent.factors.basis import EmissionBoundary
 from reports.figures.energy import whole_energy
 from reports.figures.evidence import PeriodEvidence
-from reports.figures.figure import STAND_IN, Figure, amount_figure, quotient_text, rounded
-from reports.figures.measures._measure import Measure, model_of, project_of
+from reports.figures.figure import STAND_IN, Figure, amount_figure, quotient_text
+from reports.figures.measures._measure import FigureSubject, Measure, model_of, of_group, of_site, project_of
 from reports.figures.measures.carbon import boundary, by_basis, factor_error, factor_ids, located_of
 from reports.figures.uncertainty import times_factor
 from reports.inputs import HostHardware, PowerEstimate, host_of
@@ -37,6 +37,7 @@ METHOD: Final = "CodeCarbon's power of processors and memory times the time for 
 POWER: Final = "CodeCarbon's power of declared hardware (estimate)"
 REPLACED: Final = "CodeCarbon's estimate, in place of a meter of the node"
 SOURCES: Final = ("ledger", "hosts")
+MARKED: Final = {"quality": QUALITY, STAND_IN: REPLACED}
 WITHIN: Final = "gpu+cpu"
 IN_BUILDING: Final = "the energy of its building contains its hosts"
 IN_NODES: Final = "the meters of its nodes contain its hosts"
@@ -47,7 +48,6 @@ NO_METER: Final = "no host, processor or memory of its nodes has a meter"
 CLASSES: Final = ("metered", "partly_estimated", "estimated", "incomplete")
 """Of nodes, by how their processors and memory are known; one that is not known for all of the time is incomplete."""
 MIXED: Final = "the sites use different bases for the emissions of the grid"
-_J: Final = Fraction(1, UJ_PER_J)
 _UJ_PER_W_NS: Final = Fraction(1, 1000)
 
 
@@ -85,9 +85,7 @@ class HostEstimate:
     site: str
     component: str
     part: int
-    uj: int
-    low_uj: Fraction
-    high_uj: Fraction
+    uj: Quantity
 
 
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
@@ -100,18 +98,18 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     estimated = sorted({row.site for row in rows})
     for name in sorted(evidence.sites):
         if name in estimated:
-            yield from _of(evidence, f"/site/{name}", {"site": name}, [r for r in rows if r.site == name])
+            yield from _of(evidence, of_site(name), [r for r in rows if r.site == name])
         else:
             kinds = {each.kind for each in host_coverage(evidence) if each.node.site == name}
             no_rest = ALL_METERED if kinds == {"metered"} else NO_HARDWARE
             why = {"facility": IN_BUILDING, "node": IN_NODES}.get(boundary(evidence, name), no_rest)
-            yield Figure(f"estimate.host.energy/site/{name}", None, "J", METHOD, WITHIN, sources=SOURCES,
-                         dims={"site": name}, reason=why)  # fmt: skip
+            yield of_site(name).joules("estimate.host.energy", no_quantity(why), METHOD, WITHIN, sources=SOURCES)
     if not rows:
         return
     counted = [each.scope for each in host_coverage(evidence) if each.hardware is not None]
-    yield from _of(evidence, "", {f"nodes_{scope}": str(counted.count(scope)) for scope in CounterScope}, rows)
-    yield from _of(evidence, ".unattributed", {}, [r for r in rows if r.part == NOBODY])
+    nodes = FigureSubject("", {f"nodes_{scope}": str(counted.count(scope)) for scope in CounterScope})
+    yield from _of(evidence, nodes, rows)
+    yield from _of(evidence, FigureSubject(".unattributed"), [r for r in rows if r.part == NOBODY])
     who = evidence.sums.parts
     named: dict[str, Callable[[HostEstimate], str]] = {
         "team": lambda row: who[row.part].team,
@@ -122,9 +120,9 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     for dimension, name_of in named.items():
         names = sorted({name_of(row) for row in held})
         for name in names if names != [""] else ():
-            yield from _of(evidence, f"/{dimension}/{name}", {dimension: name}, [r for r in held if name_of(r) == name])
+            yield from _of(evidence, of_group(dimension, name), [r for r in held if name_of(r) == name])
     for component in ("cpu", "ram"):
-        yield _energy(f"/component/{component}", {"component": component}, [r for r in rows if r.component == component])
+        yield _energy(of_group("component", component), [r for r in rows if r.component == component])
 
 
 def host_estimates(evidence: PeriodEvidence) -> list[HostEstimate]:
@@ -156,7 +154,7 @@ def _split(
     for (part, gpu_ns), uj in zip(shares, parts, strict=True):
         share = Fraction(gpu_ns, sum(weights)) * time
         low, high = min(Fraction(uj), Fraction(power.low_w) * share), max(Fraction(uj), Fraction(power.high_w) * share)
-        yield HostEstimate(site, component, part, uj, low, high)
+        yield HostEstimate(site, component, part, Quantity(Fraction(uj), low, high))
 
 
 def host_coverage(evidence: PeriodEvidence) -> list[HostCoverage]:
@@ -205,11 +203,12 @@ def _outside(evidence: PeriodEvidence) -> Iterator[Figure]:
         if amount.value is None and not evidence.organisation.hosts:
             continue  # why its nodes are not known as a whole is a reason of other figures
         kinds = [each.kind for each in coverage if each.node.site == name]
-        dims = {"site": name, "nodes": str(len(kinds))} | {f"nodes_{kind}": str(kinds.count(kind)) for kind in CLASSES}
-        yield amount_figure(f"energy.outside_inventory/site/{name}", amount, "J", OUTSIDE, "mixed", dims=dims, scale=_J)
+        here = of_site(name)
+        counts = {"nodes": str(len(kinds))} | {f"nodes_{kind}": str(kinds.count(kind)) for kind in CLASSES}
+        yield here.joules("energy.outside_inventory", amount, OUTSIDE, "mixed", counts)
         ids = factor_ids([evidence.sites[name].grid.location])
-        co2e = amount_figure(f"co2e.location.outside_inventory/site/{name}", _grams(evidence, name, amount), "g", OUTSIDE,
-                             "mixed", factor_ids=ids, dims={"site": name})  # fmt: skip
+        grams = _grams(evidence, name, amount)
+        co2e = here.figure("co2e.location.outside_inventory", grams, "g", OUTSIDE, "mixed", factor_ids=ids)
         yield from by_basis(evidence, [name], co2e)
 
 
@@ -228,36 +227,30 @@ def _powers(evidence: PeriodEvidence) -> Iterator[Figure]:
             yield amount_figure(identity, amount, "W", POWER, WITHIN, sources=("hosts",), dims=dims)
 
 
-def _of(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[HostEstimate]) -> Iterator[Figure]:
-    yield _energy(suffix, dims, rows)
+def _of(evidence: PeriodEvidence, group: FigureSubject, rows: list[HostEstimate]) -> Iterator[Figure]:
+    yield _energy(group, rows)
     sites = sorted({row.site for row in rows})
-    bases = {site: evidence.sites[site].grid.location for site in sites}
-    boundaries = {total.basis.boundary for total in bases.values() if total is not None}
-    if len({str(total.basis) for total in bases.values() if total is not None}) > 1:
+    bases = [total.basis for site in sites if (total := evidence.sites[site].grid.location) is not None]
+    if len(set(map(str, bases))) > 1:
         amount = no_quantity(MIXED)
     else:
-        amount = sum_of([_grams(evidence, site, _sum(r for r in rows if r.site == site)) for site in sites])
-    name = "lifecycle" if boundaries == {EmissionBoundary.LIFE_CYCLE} else "location"
+        amount = sum_of(_grams(evidence, site, _sum(r for r in rows if r.site == site)) for site in sites)
+    name = "lifecycle" if {basis.boundary for basis in bases} == {EmissionBoundary.LIFE_CYCLE} else "location"
     ids = factor_ids(evidence.sites[site].grid.location for site in sites)
-    yield amount_figure(f"estimate.host.co2e.{name}{suffix}", amount, "g", METHOD, WITHIN, sources=SOURCES,
-                        factor_ids=ids, dims=_marked(dims))  # fmt: skip
+    quantity = f"estimate.host.co2e.{name}"
+    yield group.figure(quantity, amount, "g", METHOD, WITHIN, MARKED, sources=SOURCES, factor_ids=ids)
 
 
-def _energy(suffix: str, dims: dict[str, str], rows: Iterable[HostEstimate]) -> Figure:
+def _energy(group: FigureSubject, rows: Iterable[HostEstimate]) -> Figure:
     total = _sum(rows)
-    assert total.value is not None
-    assert total.low is not None
-    assert total.high is not None
-    low, high = Fraction(floor(total.low), UJ_PER_J), Fraction(ceil(total.high), UJ_PER_J)
-    return Figure(f"estimate.host.energy{suffix}", total.value / UJ_PER_J, "J", METHOD, WITHIN, None, rounded(low, "down"),
-                  rounded(high, "up"), SOURCES, dims=_marked(dims))  # fmt: skip
+    whole = Quantity(total.value, Fraction(floor(total.low or 0)), Fraction(ceil(total.high or 0)))
+    figure = group.joules("estimate.host.energy", whole, METHOD, WITHIN, MARKED, sources=SOURCES)
+    return replace(figure, value=(total / UJ_PER_J).value)
 
 
 def _sum(rows: Iterable[HostEstimate]) -> Quantity:
     """The sum in uJ. One model errs on all nodes alike, so the bounds add."""
-    every = list(rows)
-    low, high = (sum((getattr(row, end) for row in every), Fraction(0)) for end in ("low_uj", "high_uj"))
-    return Quantity(Fraction(sum(row.uj for row in every)), low, high)
+    return sum_of(row.uj for row in rows)
 
 
 def _grams(evidence: PeriodEvidence, name: str, energy: Quantity) -> Quantity:
@@ -267,10 +260,6 @@ def _grams(evidence: PeriodEvidence, name: str, energy: Quantity) -> Quantity:
     if grams is None or not site.grid.uj:
         return no_quantity(located_of(evidence, name).reason or "no energy was metered")
     return times_factor(energy, grams / site.grid.uj, factor_error(site, site.grid.location))
-
-
-def _marked(dims: dict[str, str]) -> dict[str, str]:
-    return dims | {"quality": QUALITY, STAND_IN: REPLACED}
 
 
 SPEC = Measure("energy and CO2e of hosts outside the inventory, metered or estimated by CodeCarbon", figures)

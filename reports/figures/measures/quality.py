@@ -5,10 +5,11 @@ from fractions import Fraction
 from typing import Final
 
 from energy_agent.core.energy import Method
+from energy_agent.core.quantity import Quantity, no_quantity
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
 from reports.figures.energy import whole_energy
 from reports.figures.evidence import PeriodEvidence
-from reports.figures.figure import LEDGER, Figure, rounded
+from reports.figures.figure import LEDGER, Figure, amount_figure, rounded
 from reports.figures.measures._measure import Measure
 from reports.site.coverage import NOT_LISTED, DeviceCoverage, together
 
@@ -40,21 +41,20 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     yield _imported(evidence, total)
     whole = whole_energy(w for w in evidence.sums.wholes if w.device_class == "gpu")
     for name, uj in (("systematic", whole.gain_uj), ("edges", whole.edge_uj), ("unseen", whole.gap_uj)):
+        value, why = None, None
         if whole.unbounded:
             why = f"devices without a stated sensor error: {whole.unbounded}"
-            yield Figure(f"uncertainty/{name}", None, "J", "bound", "gpu", sources=LEDGER, reason=why)
         elif name == "unseen" and whole.open:
             why = f"devices whose energy in gaps has no upper bound: {whole.open}"
-            yield Figure(f"uncertainty/{name}", None, "J", "bound", "gpu", sources=LEDGER, reason=why)
         else:
-            yield Figure(f"uncertainty/{name}", Fraction(uj, UJ_PER_J), "J", "bound", "gpu", sources=LEDGER)
+            value = Fraction(uj, UJ_PER_J)
+        yield Figure(f"uncertainty/{name}", value, "J", "bound", "gpu", sources=LEDGER, reason=why)
 
 
 def _imported(evidence: PeriodEvidence, total: int) -> Figure:
     uj, how = sum(evidence.sums.imported.values()), "from a Prometheus, at the quality of its scrapes"
-    if not total:
-        return Figure("quality.imported", None, "ratio", how, "gpu", sources=LEDGER, reason="no energy in the period")
-    return Figure("quality.imported", rounded(Fraction(uj, total)), "ratio", how, "gpu", sources=LEDGER)
+    share = Quantity(Fraction(uj, total)) if total else no_quantity("no energy in the period")
+    return amount_figure("quality.imported", share, "ratio", how, "gpu")
 
 
 def _coverage(identity: str, devices: DeviceCoverage, dims: dict[str, str], by_invoices: str) -> Figure:

@@ -14,8 +14,8 @@ from typing import Final
 from energy_agent.core.quantity import Quantity
 from energy_agent.core.units import UJ_PER_J
 from reports.figures.evidence import PeriodEvidence, SiteEvidence
-from reports.figures.figure import ESTIMATED_J, STAND_IN, Figure, amount_figure, energy_text, quotient_text
-from reports.figures.measures._measure import Measure
+from reports.figures.figure import ESTIMATED_J, STAND_IN, Figure, energy_text, quotient_text
+from reports.figures.measures._measure import FigureSubject, Measure, of_site
 from reports.figures.measures.carbon import base, boundary
 from reports.figures.variance import AGREES, FINDING, UNCERTAIN, RelativeDifference, relative_difference
 from reports.period import local_text
@@ -38,25 +38,22 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
 
 
 def _of_site(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]:
-    dims = {"site": site.name}
-    invoiced = known_energy(site.invoices.invoiced, NO_INVOICE)
-    read = known_energy(site.invoices.read, NO_READING)
-    own = site.invoices
-    of = dims | ({} if own.invoiced is None else {"invoices": str(own.invoiced.rows), "known": _share(own.invoiced.known)})
-    if own.invoiced is not None and own.invoiced.estimated_uj:
-        of |= {ESTIMATED_J: quotient_text(own.invoiced.estimated_uj * _J), STAND_IN: BY_SUPPLIER}
+    here, own = of_site(site.name), site.invoices
+    invoiced = known_energy(own.invoiced, NO_INVOICE)
+    read = known_energy(own.read, NO_READING)
+    of: dict[str, str] = {}
+    if own.invoiced is not None:
+        of |= {"invoices": str(own.invoiced.rows), "known": quotient_text(own.invoiced.known, digits=4)}
+        if own.invoiced.estimated_uj:
+            of |= {ESTIMATED_J: quotient_text(own.invoiced.estimated_uj * _J), STAND_IN: BY_SUPPLIER}
     if own.cut:
         of["cut"] = ", ".join(own.cut)
     for currency, money in sorted((own.money or {}).items()):
         of[f"invoiced_{currency}"] = quotient_text(money)
     for number, kw in own.peaks:
         of[f"peak_kw of {number}"] = quotient_text(kw)
-    yield amount_figure(
-        f"energy.invoiced/site/{site.name}", invoiced, "J", INVOICED, "facility", sources=("invoices",), dims=of, scale=_J
-    )
-    yield amount_figure(
-        f"energy.read/site/{site.name}", read, "J", READ, "facility", sources=("readings",), dims=dims, scale=_J
-    )
+    yield here.joules("energy.invoiced", invoiced, INVOICED, "facility", of, sources=("invoices",))
+    yield here.joules("energy.read", read, READ, "facility", sources=("readings",))
 
 
 def _of_period(evidence: PeriodEvidence, name: str, period: InvoicePeriod) -> Figure:
@@ -93,9 +90,9 @@ def _of_period(evidence: PeriodEvidence, name: str, period: InvoicePeriod) -> Fi
         states.append(_state_of_part(difference, allowed) if is_part else difference.state(allowed))
         dims[f"{key}_state"] = states[-1]
     dims["state"] = next((state for state in (FINDING, UNCERTAIN, AGREES, PART) if state in states), OPEN)
-    identity = f"reconciliation/{name}/{dims['start']}/{dims['end']}"
+    of = FigureSubject(f"/{name}/{dims['start']}/{dims['end']}", dims)
     sources = ("invoices", "readings", "ledger")
-    return amount_figure(identity, period.invoiced, "J", INVOICED, "facility", sources=sources, dims=dims, scale=_J)
+    return of.joules("reconciliation", period.invoiced, INVOICED, "facility", sources=sources)
 
 
 def _state_of_part(difference: RelativeDifference, allowed: Fraction) -> str:
@@ -117,10 +114,6 @@ def _with_error(part: Quantity, whole: Quantity) -> Quantity:
         return part
     low, high = (None if end is None else part.value * end / whole.value for end in (whole.low, whole.high))
     return replace(part, low=low, high=high)
-
-
-def _share(share: Fraction) -> str:
-    return quotient_text(share, digits=4)
 
 
 SPEC = Measure("comparison of invoices, supply meters and the ledger", figures)

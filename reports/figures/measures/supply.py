@@ -8,7 +8,7 @@ in transmission and distribution) of category 3 in the GHG Protocol's Scope 3 St
 the reason, and so is the sum. Nothing is derived from life-cycle factors, which also contain the building of power plants.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Final
 
@@ -16,7 +16,7 @@ from energy_agent.core.quantity import Quantity, about, combined, exactly, no_qu
 from energy_agent.factors.basis import EmissionBoundary
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure, amount_figure
-from reports.figures.measures._measure import Measure
+from reports.figures.measures._measure import ALL, FigureSubject, Measure, of_site
 from reports.figures.measures.carbon import (
     base,
     boundary,
@@ -60,9 +60,9 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     wholes = [(prefix, (kind,)) for kind, prefix in PARTS.items()] + [("scope_3_3", category)]
     for prefix, kinds in wholes:
         for name in every:
-            yield _figure(evidence, f"{prefix}/site/{name}", [(name, kind) for kind in kinds], within[name], {"site": name})
+            yield _figure(evidence, prefix, [(name, kind) for kind in kinds], within[name], of_site(name))
         terms = [(name, kind) for name in every for kind in kinds]
-        yield _figure(evidence, prefix, terms, common(within.values()), {})
+        yield _figure(evidence, prefix, terms, common(within.values()), ALL)
     for name in every:
         yield from _contracts(evidence, name, within[name])
 
@@ -77,12 +77,11 @@ def _contracts(evidence: PeriodEvidence, name: str, within: str) -> Iterator[Fig
             yield amount_figure(f"biogenic_co2.contract/{name}/{claim.contract}", grams, "g", CONTRACTS, within, dims=dims)
 
 
-def _figure(evidence: PeriodEvidence, identity: str, terms: list[_Term], within: str, dims: Mapping[str, str]) -> Figure:
+def _figure(evidence: PeriodEvidence, prefix: str, terms: list[_Term], within: str, of: FigureSubject) -> Figure:
     used = factor_ids(evidence.sites[name].grid.supply.get(kind) for name, kind in terms)
     amounts = [(name, _amount(evidence, name, kind).value or Fraction(0)) for name, kind in terms]
     parts = [((substitute(evidence, name),), estimated_share(evidence, name) * grams, grams) for name, grams in amounts]
-    of = {**dims, **substitute_dims(parts)}
-    return amount_figure(identity, _sum(evidence, terms), "g", METHOD, within, factor_ids=used, dims=of)
+    return of.figure(prefix, _sum(evidence, terms), "g", METHOD, within, substitute_dims(parts), factor_ids=used)
 
 
 def _sum(evidence: PeriodEvidence, terms: list[_Term]) -> Quantity:

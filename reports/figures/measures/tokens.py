@@ -13,8 +13,8 @@ from energy_agent.core.energy import REQUEST
 from energy_agent.core.quantity import no_quantity
 from energy_agent.core.units import UJ_PER_J
 from reports.figures.evidence import PeriodEvidence, reach
-from reports.figures.figure import Figure, amount_figure
-from reports.figures.measures._measure import Measure, covered, groups, model_of
+from reports.figures.figure import Figure
+from reports.figures.measures._measure import FigureSubject, Measure, covered, groups, model_of
 from reports.figures.measures.carbon import workload_dims
 from reports.figures.measures.energy import methods
 from reports.ledger.sums import PartEnergy
@@ -56,10 +56,10 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
 
 def _figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     yield from _counts(evidence)
-    for suffix, dims, rows in groups(evidence):
-        if not suffix or "model" in dims or "team" in dims:
-            yield from _ratios(evidence, suffix, dims, rows, _PER_TOKEN)
-            yield from _ratios(evidence, suffix, dims, rows, _PER_REQUEST)
+    for group, rows in groups(evidence):
+        if not group.suffix or group.dims.keys() & {"model", "team"}:
+            for ratio in (_PER_TOKEN, _PER_REQUEST):
+                yield from _ratios(evidence, group, rows, ratio)
 
 
 def generated(evidence: PeriodEvidence, parts: set[int]) -> int:
@@ -108,15 +108,13 @@ def shown_name(evidence: PeriodEvidence, model: str) -> str:
     return known.display if known is not None and known.display else model
 
 
-def _ratios(
-    evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy], ratio: _Ratio
-) -> Iterator[Figure]:
+def _ratios(evidence: PeriodEvidence, group: FigureSubject, rows: list[PartEnergy], ratio: _Ratio) -> Iterator[Figure]:
     who = evidence.sums.parts
     # A prefill server has no requests of its own, and its energy is part of those of its model.
     counting = {t.part for t in evidence.sums.tokens if t.phase == ratio.phase and (t.tokens or ratio.phase == REQUEST)}
     parts = {r.part for r in rows} & counting
     count = _count_of(evidence, ratio.phase, parts)
-    if not count and (suffix or not ratio.why):
+    if not count and (group.suffix or not ratio.why):
         return
     without_energy = not count and any(t.phase == ratio.phase and t.tokens for t in evidence.sums.tokens)
     why = NO_ENERGY if without_energy else ratio.why
@@ -124,16 +122,14 @@ def _ratios(
     reached = reach(evidence, [r for r in rows if r.part in parts])
     for name, within in ROWS:
         energy = reached.busy.quantity if name == "busy" else reached.at(name)
-        amount = energy / count if count else no_quantity(why)
-        if "model" in dims and any(who[p].mixed or who[p].model in mixed for p in parts):
+        amount = energy * ratio.scale / count if count else no_quantity(why)
+        if "model" in group.dims and any(who[p].mixed or who[p].model in mixed for p in parts):
             amount = no_quantity("a workload serves several models and its energy is not split between them")
-        of = dims | {ratio.dimension: str(count)}
+        of = {ratio.dimension: str(count)}
         if within == "facility":
             of |= workload_dims(evidence, {r.site for r in rows if r.part in parts})
-        yield amount_figure(
-            f"{ratio.identity}.{name}{suffix}", amount, ratio.unit, methods(evidence, "gpu"), within, sources=SOURCES,
-            dims=of, scale=ratio.scale,
-        )  # fmt: skip
+        how = methods(evidence, "gpu")
+        yield group.figure(f"{ratio.identity}.{name}", amount, ratio.unit, how, within, of, sources=SOURCES)
 
 
 SPEC = Measure("tokens and requests, and energy per token and request in four rows", figures)

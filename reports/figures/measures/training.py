@@ -5,17 +5,13 @@ energy is all that they held.
 """
 
 from collections.abc import Iterator
-from fractions import Fraction
 
-from energy_agent.core.units import UJ_PER_J
 from reports.figures.evidence import PeriodEvidence, reach
-from reports.figures.figure import Figure, amount_figure, energy_figure
-from reports.figures.measures._measure import Measure, model_of, project_of
+from reports.figures.figure import Figure
+from reports.figures.measures._measure import FigureSubject, Measure, model_of, project_of
 from reports.figures.measures.carbon import workload_dims
 from reports.figures.measures.energy import methods
 from reports.ledger.sums import PartEnergy
-
-_J = Fraction(1, UJ_PER_J)
 
 
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
@@ -35,13 +31,12 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     for name, (project, model, rows) in sorted(runs.items()):
         reached = reach(evidence, rows)
         done = sum(steps.get(part, 0) for part in {r.part for r in rows})
-        dims = {"run": name, "project": project, "model": model, "steps": str(done)}
-        yield energy_figure(f"training.energy/run/{name}", reached.gpu, methods(evidence, "gpu"), "gpu", dims=dims)
-        yield amount_figure(
-            f"training.energy.node/run/{name}", reached.node, "J", methods(evidence, "gpu"), "node", dims=dims, scale=_J
-        )
-        how, of = "node energy times PUE", dims | workload_dims(evidence, {r.site for r in rows})
-        yield amount_figure(f"training.energy.facility/run/{name}", reached.facility, "J", how, "facility", dims=of, scale=_J)
+        run = FigureSubject(f"/run/{name}", {"run": name, "project": project, "model": model, "steps": str(done)})
+        how = methods(evidence, "gpu")
+        yield run.energy("training.energy", reached.gpu, how)
+        yield run.joules("training.energy.node", reached.node, how, "node")
+        of = workload_dims(evidence, {r.site for r in rows})
+        yield run.joules("training.energy.facility", reached.facility, "node energy times PUE", "facility", of)
 
 
 SPEC = Measure("energy of training runs", figures)

@@ -434,7 +434,7 @@ def test_parts_and_what_is_unallocated_are_the_meter_exactly(evidence: PeriodEvi
     sums = evidence.sums
     device_uj = sum(w.energy_uj for w in sums.wholes if w.device_class == "gpu")
     for dimension in DIMENSIONS:
-        of_dimension = [(dims[dimension], rows) for _, dims, rows in groups(evidence) if dimension in dims]
+        of_dimension = [(of.dims[dimension], rows) for of, rows in groups(evidence) if dimension in of.dims]
         gpu_uj = sum(r.held_uj for _, rows in of_dimension for r in rows if r.device_class == "gpu")
         rest_uj = sum(s.energy_uj for s in sums.states if s.device_class == "gpu" and s.state not in ("active", "idle"))
         assert gpu_uj + rest_uj == device_uj
