@@ -18,7 +18,7 @@ from energy_agent.exposition.openmetrics import families
 from energy_agent.ledger.rows.kinds import Cell, DeviceTimeRow, GapRow
 from energy_agent.ledger.rows.totals import Totals
 from energy_agent.local_api.history import EnergyHistory
-from energy_agent.local_api.routes import _energy
+from energy_agent.local_api.routes import Routes, _energy
 from energy_agent.reader.supervisor import DeviceHealth
 from tests.energy_agent.accounting.test_accountant import IDENTITY, SECOND, T0, Node, assert_conserved
 from tests.energy_agent.exposition.test_openmetrics import EMPTY
@@ -239,3 +239,13 @@ def test_readings_without_a_sensor_between_two_commits_cost_the_journal_one_row_
     assert batch.gaps[0].bound_uj == 29 * 840_000_000
     assert [row.gpu_ns for row in batch.rows if isinstance(row, DeviceTimeRow)] == [29 * SECOND]
     assert node.commit()
+
+
+def test_local_api_states_its_time_also_where_it_has_a_reason_in_place_of_joules(node):
+    history = EnergyHistory()
+    node.sweep()
+    node.commit()
+    history.add(node.snapshot())
+    for workload in ("work-1", "not seen yet"):
+        reply = Routes(history)._about(workload)
+        assert ("joules" in reply, reply["t_ns"]) == (False, T0 + SECOND)

@@ -295,6 +295,24 @@ def test_a_stuck_sensor_is_not_up_and_says_why(node):
     assert [(h.up, "stuck" in h.reason) for h in snapshot.health] == [(True, False), (False, True), (False, True)]
 
 
+def test_an_ended_workload_stays_a_quarter_of_an_hour(node):
+    node.start(10, "vllm")
+    for _ in range(3):
+        node.sweep(pids=(10,))
+    node.commit()
+    (last_s,) = {node.now_s}
+    node.sweep()
+    node.commit()
+    assert {w.workload for w in node.snapshot().workloads} == {"vllm"}
+    assert {f.workload for f in node.snapshot().facts} == {"vllm"}
+    node.now_s = last_s + RETENTION_NS // SECOND
+    assert {w.workload for w in node.snapshot().workloads} == {"vllm"}
+    node.now_s += 1
+    after = node.snapshot()
+    assert (after.workloads, after.facts, after.workload_gpu_ns) == ((), (), {})
+    assert shown_uj(after) == dict.fromkeys(UUIDS, 3 * 300_000_000)  # the joules stay with the device
+
+
 @pytest.mark.parametrize("sealed", [False, True])
 def test_what_ended_stays_over_a_restart_and_the_page_sums_to_the_devices(node, sealed):
     node.start(10, "vllm")

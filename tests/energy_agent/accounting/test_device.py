@@ -130,6 +130,13 @@ def test_event_time_is_the_same_at_any_period(per_second):
     assert a.event_ns["hw_slowdown"] == 0
 
 
+def test_event_time_does_not_grow_over_a_gap_in_the_readings():
+    a = account()
+    feed(a, 0, 1_000, event_reasons=0x4, sm_clock_mhz=1)
+    feed(a, 600, 100_000, event_reasons=0x4, sm_clock_mhz=1)
+    assert a.event_ns["sw_power_cap"] == SENSOR_FOR(INFO).gap_ns
+
+
 def test_a_fast_reading_keeps_the_rest_of_the_last_full_one():
     a = account()
     feed(a, 0, 1_000, sm_clock_mhz=1_500, temperature_c=50, gpu_percent=30)

@@ -188,6 +188,14 @@ def test_a_meter_that_answers_at_once_leaves_no_gap_and_neither_does_one_that_is
     assert NodeAccount(IDENTITY, plan(record=None)).unseen(100 * S, 100 * S) == []
 
 
+def test_a_boot_begins_the_wait_anew():
+    account = NodeAccount(IDENTITY, plan())
+    account.unseen(0, 0)
+    other = NodeAccount(Identity("c", "n", "another boot", "v", True), plan())
+    other.restore(account.dump(), {})
+    assert other.unseen(1000 * S, 1 * S) == []
+
+
 def test_a_state_that_is_not_ours_is_refused():
     for text in (
         "{",

@@ -108,6 +108,20 @@ def test_an_ended_workload_leaves_the_journal_after_the_retention_and_no_total_c
     assert node.verify() == ()
 
 
+def test_facts_stay_until_the_last_row_of_a_workload_is_sealed(node):
+    node.start(10, "job")
+    node.seconds(5)
+    node.end(10)
+    node.seconds(RETENTION_S + FORGET_EVERY)
+    assert [fact.workload for fact in node.journal.facts()] == ["job"]
+    node.open()
+    node.journal.seal(None)
+    assert [fact.workload for fact in node.journal.facts()] == []
+    (segment,) = (node.folder / "segments").iterdir()
+    rows = chain.segment.read(segment).rows
+    assert [row.workload for row in rows if isinstance(row, WorkloadFacts)] == ["job"]
+
+
 def test_facts_that_changed_often_leave_with_the_rows_that_they_were_of(node):
     node.start(10, "service")
     for number in range(200):

@@ -22,6 +22,15 @@ TWO = replace(
 )
 
 
+def test_nothing_is_shown_before_it_is_committed() -> None:
+    served = TokenTotalsStore()
+    served.add([ONE])
+    assert served.totals({"chat"}) == ()
+    served.committed()
+    served.add([replace(ONE, counts={"requests": 9, "steps": 9})])
+    assert served.totals({"chat"}) == (ONE,)
+
+
 def test_pages_of_a_workload_are_one() -> None:
     served = TokenTotalsStore()
     served.add([ONE, TWO, replace(ONE, model="other"), replace(ONE, workload="else", source="else a")])

@@ -149,6 +149,18 @@ def test_no_count_is_older_than_its_process(claimed_s, started_s, tokens, steps,
         assert row.end_ns - row.start_ns <= age_s * NS_PER_S
 
 
+def test_only_who_holds_a_device_is_booked_and_nothing_of_before_is_lost():
+    world = World()
+    world.commit()
+    for k in range(1, 6):
+        world.clock.now_s = k
+        world.intake.report((1, 1), "job", report(10 * k, 0, k))
+        world.commit(owners=())
+    assert world.steps == {}
+    world.commit()
+    assert world.steps == {"training": 50}
+
+
 def test_another_count_of_a_process_begins_at_zero_and_two_at_once_are_refused():
     world = World()
     world.commit()
@@ -229,6 +241,14 @@ def test_a_killed_job_does_not_speak_for_the_one_in_its_place():
     world.clock.now_s = 5
     world.intake.report((7, 2), "job", report(4, 1, 0.5, run="f" * 16, rank=0, world=1, group="g"))
     assert [(each.report.rank, each.report.steps["training"]) for each in world.intake.ranks("job")] == [(0, 4)]
+
+
+def test_a_rank_that_ends_before_the_others_is_still_one_of_them():
+    world = three_ranks()
+    world.dead |= {(2, 1)}
+    world.clock.now_s = 3
+    world.intake.report((0, 1), "job", report(51, 1, 2.5, rank=0, world=3, group="g"))
+    assert [each.report.rank for each in world.intake.ranks("job")] == [0, 1, 2]
 
 
 def test_hostile_clients_are_bounded():
@@ -353,6 +373,16 @@ def test_jobs_that_meet_at_a_loopback_address_share_no_group_and_each_counts_its
     assert world.steps == {"training": 200}
 
 
+def test_two_jobs_of_one_workload_that_meet_at_two_ports_are_two():
+    world = World()
+    world.commit()
+    world.clock.now_s = 10
+    for pid, group in enumerate(["127.0.0.1:29500"] * 2 + ["127.0.0.1:29501"] * 2):
+        world.intake.report((pid, 1), "job", report(100, 10, 9, rank=pid % 2, world=2, group=group))
+    world.commit()
+    assert world.steps == {"training": 200}
+
+
 @pytest.mark.parametrize(
     "group", ["10.0.0.5:29500", "node127.0.0.1x:1", "gpu-1.cluster:29500", "job7", "slurm-42.0", "fe80::1:29500", ""]
 )
@@ -391,6 +421,22 @@ def test_any_body_is_a_report_of_bounded_numbers_and_labels_or_refused(value):
 
 def test_phases_that_have_no_name_of_their_own_are_one():
     assert parse(good).steps == {"training": 1, "other": 5}
+
+
+def test_the_lead_rank_names_the_phase_of_its_workload_while_it_reports():
+    world = World()
+    world.clock.now_s = 1
+    world.intake.report((1, 1), "job", report(5, 1, 0.5, rank=1, world=2, group="g", doing="evaluation"))
+    world.intake.report((0, 1), "job", report(5, 1, 0.5, rank=0, world=2, group="g", doing="checkpoint"))
+    world.intake.report((2, 1), "other", report(5, 1, 0.5, doing="compile"))
+    world.intake.report((3, 1), "busy", report(5, 1, 0.5))
+    assert world.commit(("job", "other", "busy")).phases == {"job": "checkpoint", "other": "other"}
+    world.clock.now_s = 4
+    assert world.commit().phases["job"] == "checkpoint", "reports come once per second, and one may be late"
+    world.intake.report((0, 1), "job", report(6, 1, 3.5, rank=0, world=2, group="g"))
+    assert "job" not in world.commit().phases
+    world.clock.now_s = 20
+    assert world.commit().phases == {}
 
 
 @pytest.mark.parametrize("step_s", [3600, -3600, 86_400, -86_400])

@@ -30,9 +30,10 @@ def test_what_cannot_be_split_is_an_error(total, weights):
 
 
 @given(st.integers(-(10**30), 10**30), st.sampled_from([1, 1_000, 10**6, 10**9]))
-def test_decimal_text_is_exact(value, scale):
+def test_decimal_text_is_exact_and_short(value, scale):
     text = units.decimal(value, scale)
     assert Fraction(text) * scale == value
+    assert "." not in text or text[-1] not in ".0"
     assert "e" not in text.lower()
 
 

@@ -97,3 +97,10 @@ def test_a_mistake_is_told_with_file_and_line() -> None:
         assert line.startswith("grid.csv")
         assert said in line
     assert "is not UTF-8" in refusal(parse, b"\xff\xfe\x00", "grid.csv", "DE", LIFE, 0)
+
+
+def test_a_method_is_cut_to_what_can_be_printed() -> None:
+    found = parse_text(HEAD + GOOD.replace("false,,", "true,\x1b[31mX" + "y" * 500 + ","))
+    (point,) = found.points
+    assert point.method.startswith("31mX")
+    assert len(point.method) <= 80

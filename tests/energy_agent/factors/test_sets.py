@@ -145,6 +145,13 @@ def test_of_two_publications_the_newer_is_taken_whatever_their_ids(tmp_path: Pat
     assert "key 'published': expected a date" in refusal(catalogue, tmp_path)
 
 
+def test_a_users_own_set_goes_before_ours_and_needs_nothing_but_its_two_files(tmp_path: Path) -> None:
+    put(tmp_path, "own", "zone,name,g_per_kwh,year\nGBR,Britain,123.4,2024\n")
+    found = factor("GBR", 2025, DIRECT, folder=tmp_path)
+    assert (found.factor.value, found.factor.id) == (Decimal("123.4"), "grid.location.GBR.2024.own")
+    assert found.csv_sha256 == hashlib.sha256((tmp_path / "own.csv").read_bytes()).hexdigest()
+
+
 def test_files_that_cannot_be_a_catalogue_are_told(tmp_path: Path) -> None:
     assert "No such file" in refusal(catalogue, tmp_path / "nowhere")
     (tmp_path / "own.csv").write_text("zone\n")

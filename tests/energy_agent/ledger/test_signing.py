@@ -183,6 +183,15 @@ def test_a_replaced_node_enrols_its_new_key_and_old_segments_keep_the_old(shared
     assert kinds(shared, read_inventory(path).keys) == ["key"]
 
 
+def test_unsigned_segments_after_the_enrolment_are_a_fault_and_before_it_none(shared):
+    signer = signer_of(shared.parent / "one")
+    book(shared, "a", [0, 60, 80])
+    path = inventory(shared, f"lab,a,,,here,2026-01-03,,{signer.key}")
+    (fault,) = chain.verify([shared], keys=read_inventory(path).keys).faults
+    assert fault.kind == "key"
+    assert segment.file_name("lab", "a", 2) in fault.line
+
+
 def test_unsigned_segments_are_counted(shared, capsys):
     book(shared, "a", range(2))
     book(shared, "b", range(3), signer=signer_of(shared.parent / "b"))

@@ -178,6 +178,17 @@ def test_a_unit_counts_once_an_hour_and_keeps_its_name_while_it_lives(node):
     assert node.start(1000, T0 + HOUR, cgroup) == "job@1000"
 
 
+def test_names_of_an_hour_ago_make_room_for_other_users():
+    lone = LoneProcesses()
+    for uid in range(1000, 1000 + USERS_MAX + 8):
+        for i in range(OF_USER):
+            if not lone.is_own(f"process-{uid}-{i}", uid, T0):
+                lone.shared_name(uid)
+    assert (lone.is_own("process-5", 5, T0 + HOUR - 1), lone.shared_name(5)) == (False, MANY_USERS)
+    assert all(lone.is_own(f"process-5-{i}", 5, T0 + HOUR) for i in range(OF_USER))
+    assert (lone.is_own("process-5", 5, T0 + HOUR), lone.shared_name(5)) == (False, "processes-of-uid-5")
+
+
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 300)), min_size=1, max_size=30))
 def test_users_who_take_all_that_they_get_leave_names_for_others(bursts):
     lone = LoneProcesses()

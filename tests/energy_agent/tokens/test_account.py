@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from energy_agent.core.workloads.tokens import Latencies, joined
 from energy_agent.core.workloads.training_report import RATE_MAX
-from energy_agent.tokens.account import KEPT_LIMIT, TOTALS_LIMIT, EndpointAccount
+from energy_agent.tokens.account import KEPT_LIMIT, TOTALS_LIMIT, EndpointAccount, rows
 from energy_agent.tokens.advance import DERIVED
 from energy_agent.tokens.reading import EndpointError, EngineReading, ModelReading
 from energy_agent.tokens.server_spec import COUNTS
@@ -165,6 +165,13 @@ def test_tokens_per_request_are_counted_from_the_next_reading_on_after_a_restart
     assert delta.generation_per_request.counts == (0, 1, 0)
 
 
+def test_requests_are_a_phase_of_their_own():
+    book = account()
+    book.feed([reading(1, engine(generation=10, requests=5))], 1)
+    [delta] = book.feed([reading(2, engine(generation=40, requests=7))], 2)
+    assert {row.phase: row.tokens for row in rows(delta)} == {"generation": 30, "request": 2}
+
+
 def test_requests_of_a_prefill_server_end_elsewhere():
     book = account(role="prefill")
     book.feed([reading(1, engine(generation=10, requests=5, computed=80))], 1)
@@ -255,6 +262,15 @@ def test_histograms_join_exactly_over_their_common_edges(parts):
         below = sum(sum(c for e, c in zip(edges, counts, strict=False) if e <= edge) for edges, counts in parts)
         assert sum(total.counts[: n + 1]) == below
     assert total.count == sum(sum(counts) for _, counts in parts)
+
+
+def test_a_clock_that_steps_back_makes_no_stretch_and_loses_nothing():
+    book = account()
+    book.feed([reading(100, engine(generation=1))], 100)
+    [delta] = book.feed([reading(40, engine(generation=4))], 40)
+    assert (delta.start_ns, delta.end_ns, delta.generation) == (40, 40, 3)
+    [delta] = book.feed([reading(50, engine(generation=5))], 50)
+    assert (delta.start_ns, delta.end_ns, delta.generation) == (40, 50, 1)
 
 
 def test_what_a_page_may_make_us_keep_is_bounded():

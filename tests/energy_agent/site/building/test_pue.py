@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from energy_agent.core.energy import Method
 from energy_agent.core.meters.facility import MeterEnergy, MeterFacts, Position, Role
 from energy_agent.site.building.pue import YEAR_NS, best, enough, losses, parts, per_it_kwh, pue, shares, stated_pue
-from energy_agent.site.building.ratio import energy, ratio, spread
+from energy_agent.site.building.ratio import coverage, energy, ratio, spread
 
 H = 3600 * 10**9
 KWH = 3_600_000_000_000
@@ -181,6 +181,11 @@ def test_no_gain_within_the_class_of_one_calibration_escapes_the_bounds(total, i
     found, truth = ratio(meters, {"t": 1}, {"i": 1}), Fraction(total, it)
     second_order = truth * Fraction(a * b + b * b, 10_000) * 2
     assert found.low - second_order <= truth <= found.high + second_order
+
+
+def test_coverage_is_that_of_the_least_covered():
+    assert coverage([meter("a", Role.TOTAL, 1), meter("b", Role.TOTAL, 1, measured=6 * H)]) == Fraction(1, 4)
+    assert coverage([]) == 0
 
 
 def test_a_position_that_sees_a_part_of_it_alone_has_no_pue():
