@@ -31,6 +31,17 @@ def end(root, pid):
     (root / str(pid)).rmdir()
 
 
+def test_processes_of_one_unit_are_one_workload(tmp_path):
+    proc(tmp_path, 10, cgroup="0::/system.slice/vllm.service\n")
+    proc(tmp_path, 11, cgroup="0::/system.slice/vllm.service\n")
+    owners = ProcessOwners(tmp_path)
+    found, facts = owners.resolve([ProcessUse(10, sm_us=30), ProcessUse(11, sm_us=12)], NOW)
+    assert found.holding.weights == {"vllm": 42}
+    assert found.processes == ((10, 100), (11, 100))
+    assert [(f.workload, f.kind, f.since_ns) for f in facts] == [("vllm", "unit", NOW)] * 2
+    assert owners.resolve([ProcessUse(10)], NOW)[1] == []  # known by now
+
+
 def test_a_plain_process_is_named_by_command_pid_and_start(tmp_path):
     proc(tmp_path, 10, started=777, comm="train.py")
     found, facts = ProcessOwners(tmp_path).resolve([ProcessUse(10)], NOW)

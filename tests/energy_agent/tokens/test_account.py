@@ -264,6 +264,15 @@ def test_histograms_join_exactly_over_their_common_edges(parts):
     assert total.count == sum(sum(counts) for _, counts in parts)
 
 
+def test_a_clock_that_steps_back_makes_no_stretch_and_loses_nothing():
+    book = account()
+    book.feed([reading(100, engine(generation=1))], 100)
+    [delta] = book.feed([reading(40, engine(generation=4))], 40)
+    assert (delta.start_ns, delta.end_ns, delta.generation) == (40, 40, 3)
+    [delta] = book.feed([reading(50, engine(generation=5))], 50)
+    assert (delta.start_ns, delta.end_ns, delta.generation) == (40, 50, 1)
+
+
 def test_what_a_page_may_make_us_keep_is_bounded():
     book = account()
     for n in range(30):

@@ -275,6 +275,16 @@ def test_a_chain_that_claims_a_device_since_midnight_takes_nothing_from_the_one_
     assert "the rows of lab/a count" in err
 
 
+def test_what_was_stated_stays_when_another_chain_claims_the_device_later(shared, capsys):
+    book(shared, "a", [(0, 60)], device="GPU-1")
+    assert compact(shared, capsys)[:2] == (0, {"a": HOUR_UJ})
+    book(shared, "evil", [(0, 60)], device="GPU-1")
+    code, energy, err = compact(shared, capsys)
+    assert (code, energy) == (1, {"a": HOUR_UJ})
+    assert "the rows of lab/a count" in err
+    assert compact(shared, capsys, "--accept-faults")[:2] == (0, {"a": HOUR_UJ})
+
+
 @pytest.mark.parametrize("minute", [60, 67])
 def test_a_device_that_moved_is_no_fault(shared, capsys, minute):
     book(shared, "a", [(0, 60), (60, minute)] if minute > 60 else [(0, 60)], device="GPU-1")

@@ -207,6 +207,13 @@ def test_a_site_signs_no_head_that_contradicts_one_that_it_signed(site, capsys):
     assert not heads_of(site, statement=1).exists()
 
 
+def test_late_segments_are_signed_with_the_next_statement(site, capsys):
+    book(site, "c", [3], signer=signer_of(site.parent / "c"))
+    assert sign(site, capsys)[0] == 0
+    assert [head.node for head in heads.read(heads_of(site, statement=1)).heads] == ["a", "b", "c"]
+    assert verify(site, capsys)[0] == 0
+
+
 @pytest.mark.parametrize("there", ["junk", "other heads", "unsigned"])
 def test_what_is_there_instead_of_a_days_heads_is_named_and_kept(site, capsys, there):
     sign(site, capsys, day=DAYS[1])

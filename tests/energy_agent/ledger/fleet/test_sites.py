@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from energy_agent.core.boundary import host, part
+from energy_agent.core.boundary import host, meter, part
 from energy_agent.core.errors import UsageError
 from energy_agent.ledger.fleet.sites import read_inventory
 from tests.energy_agent.ledger.shared_folder import inventory
@@ -31,3 +31,9 @@ def test_a_node_whose_boards_stand_apart_has_to_be_told(sites):
     for device in ("", host("lab", "b")):
         with pytest.raises(UsageError, match=r"no site for lab/b.* on 2026-02-01"):
             sites.site_of("lab", "b", device, ns(2026, 2, 1))
+
+
+def test_a_board_that_is_not_told_is_not_guessed(sites):
+    with pytest.raises(UsageError, match="no site for lab/a/GPU-9"):
+        sites.site_of("lab", "a", "GPU-9", ns(2026, 2, 1))
+    assert sites.site_of("lab", "a", meter("rome", "main"), 0) == "rome"
