@@ -115,7 +115,7 @@ def test_no_series_exists_whose_sensor_is_absent_and_energy_is_conserved(boards,
             assert node.commit()
             assert_absent_is_absent(node)
             if reopened and second == 2:
-                node.reopen()
+                node.open()
         metered = {u for u, (sensors, *_) in node.boards.items() if sensors & {"energy_mj", "power_mw"}}
         cells, gaps, times = (node.rows(kind) for kind in (Cell, GapRow, DeviceTimeRow))
         assert {cell.device for cell in cells} == metered
@@ -152,7 +152,7 @@ def test_bound_of_energy_at_a_windows_edge_is_absent_before_the_first_interval_o
         node.sweep()
         node.commit()
         edges.append(labels_of(families(node.snapshot()), "gpu_energy_edge_uncertainty_joules"))
-        node.reopen()
+        node.open()
     assert edges == [[], [("0", "GPU-0")], [("0", "GPU-0")], [("0", "GPU-0")]]
 
 

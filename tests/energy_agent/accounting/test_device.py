@@ -39,18 +39,6 @@ def restored(a):
     return DeviceAccount.restore(a.dump(), a.dump_info(), SENSOR_FOR)
 
 
-def test_a_restored_account_bridges_from_its_last_reading():
-    a = account()
-    a.owners = DeviceOwners(Holding({"w": 0}))
-    feed(a, 0, 1_000_000)
-    feed(a, 1, 1_300_000, gpu_percent=80)
-    b = restored(a)
-    assert b.dump() == a.dump()
-    b.owners = DeviceOwners(Holding({"w": 5}))
-    (entry,), gap = feed(b, 61, 19_300_000)
-    assert (entry.energy_uj, entry.workload, entry.method, gap) == (18_000_000_000, "w", "bridged", None)
-
-
 def test_a_state_without_a_driver_epoch_is_restored_and_takes_the_one_it_is_told():
     a = account()
     feed(a, 0, 1_000_000)
@@ -85,17 +73,6 @@ def test_the_scope_of_a_counter_is_measured_again_after_each_load_of_the_driver(
     assert b.scope_and_basis == ("module", "measured")
     b.feed(sample(123 * 10**9, 500_000 * 123), "another boot")
     assert b.scope_and_basis == ("unknown", "")
-
-
-def test_without_the_same_holder_at_both_ends_the_bridge_belongs_to_nobody():
-    a = account()
-    a.owners = DeviceOwners(Holding({"w": 0}))
-    feed(a, 0, 1_000_000)
-    feed(a, 1, 1_300_000)
-    b = restored(a)
-    b.owners = DeviceOwners(Holding({"other": 0}))
-    (entry,), _ = feed(b, 61, 19_300_000)
-    assert entry.state is State.GAP
 
 
 @settings(deadline=None, max_examples=examples(100))
@@ -158,13 +135,6 @@ def test_event_time_does_not_grow_over_a_gap_in_the_readings():
     feed(a, 0, 1_000, event_reasons=0x4, sm_clock_mhz=1)
     feed(a, 600, 100_000, event_reasons=0x4, sm_clock_mhz=1)
     assert a.event_ns["sw_power_cap"] == SENSOR_FOR(INFO).gap_ns
-
-
-def test_xids_are_added_up():
-    a = account()
-    for at, counts in enumerate([{}, {31: 1}, None, {31: 2, 79: 1}, {}, {31: 1}]):
-        feed(a, at, 1_000 * at, xid_counts=counts)
-    assert a.xid == {31: 4, 79: 1}
 
 
 def test_a_fast_reading_keeps_the_rest_of_the_last_full_one():

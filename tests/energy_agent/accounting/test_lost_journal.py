@@ -89,7 +89,7 @@ def test_each_device_has_a_gap_from_its_last_row_to_its_next_reading_and_no_ener
     for _ in range(5):
         node.sweep()
         node.commit()
-    node.reopen()
+    node.open()
     node.sweep()
     node.commit()
     node.journal.seal(None)
@@ -106,7 +106,7 @@ def test_a_device_that_comes_back_later_has_its_gap_then(lost):
     node, end_ns = lost
     node.sweep(uuids=UUIDS[:1])
     node.commit()
-    node.reopen()
+    node.open()
     node.sweep(seconds=50, uuids=UUIDS[:1])
     node.commit()
     assert rows_of(node.folder, GapRow, UUIDS[1]) == []
@@ -122,7 +122,7 @@ def test_an_agent_that_is_killed_before_it_commits_closes_the_gap_at_the_next_st
     node.sweep()
     with full_disk(1):
         assert not node.commit()
-    node.reopen()
+    node.open()
     node.sweep()
     node.commit()
     assert gap_of(node.folder, UUIDS[0])[:2] == (end_ns, end_ns + 22 * SECOND)
@@ -166,17 +166,6 @@ def test_a_hosts_rows_that_are_let_go_widen_its_gap_to_the_next_reading(tmp_path
     assert batch.states[Component.LOST_READINGS] == {HOST: ""}
     accountant.committed()
     assert [(row.start_ns, row.end_ns) for row in feed(140).entries] == [(130 * S, 140 * S)]
-
-
-@pytest.mark.parametrize("most", [None, 5_000_000])
-def test_a_host_has_a_gap_to_the_first_answer_of_its_meter(most):
-    account = NodeAccount(IDENTITY, plan(most=most), lost={HOST: 0})
-    assert account.unseen(100 * S, 100 * S) == []
-    account.feed("redfish", [node(110, uj=7)])
-    account.feed("redfish", [node(120, uj=8)])
-    _, gaps = account.settle(120 * S, set())
-    assert gaps == [Gap(HOST, 0, 110 * S, 110 * 10_000 * 10**6, JOURNAL_LOST)]
-    assert account.lost == {}
 
 
 @pytest.mark.parametrize("most", [None, 5_000_000])

@@ -1,6 +1,7 @@
 """Workloads that have ended leave memory, page and journal after the retention, and no sum changes by it."""
 
 import contextlib
+import shutil
 from collections import Counter
 from dataclasses import replace
 
@@ -12,89 +13,50 @@ from energy_agent.accounting import recent_workloads
 from energy_agent.accounting.accountant import FORGET_EVERY, Accountant
 from energy_agent.accounting.device import SensorFor
 from energy_agent.accounting.recent_workloads import ENDED_MAX, RecentWorkloads
-from energy_agent.core.energy import DeviceInfo, DeviceSample, Identity, ProcessUse, Tokens, WorkloadFacts
+from energy_agent.core.energy import Tokens, WorkloadFacts
 from energy_agent.core.errors import JournalError
 from energy_agent.core.saved_state import Component
-from energy_agent.core.snapshot import LedgerStats
 from energy_agent.core.units import NS_PER_S
 from energy_agent.core.workloads.tokens import TokenTotals
 from energy_agent.ledger import chain
 from energy_agent.ledger.journal import log
-from energy_agent.ledger.journal.journal import Batch, Journal
+from energy_agent.ledger.journal.journal import Batch
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.reading import read_rows
 from energy_agent.ledger.rows.kinds import Cell
 from energy_agent.owners.claims import Claim, Claims
 from energy_agent.owners.processes import ProcessOwners
 from energy_agent.owners.resolver import OwnerResolver
-from energy_agent.reader.supervisor import DeviceHealth
 from tests.doubles.failing_files import FailingFiles
+from tests.energy_agent.accounting.test_accountant import IDENTITY, SECOND, T0, UUIDS, Node
 from tests.support import examples
 
-SECOND = 10**9
-T0 = 1_790_000_000 * SECOND
-IDENTITY = Identity("c", "n", "boot-1", "0", simulated=True)
 RETENTION_S = 60
-INFO = DeviceInfo("GPU-a", 0, "H100", "Hopper", "00:00.0", "580", power_limit_max_mw=700_000)
-UP = {"GPU-a": DeviceHealth(up=True, reason="")}
 
 
-class Node:
+class RetainingNode(Node):
     """One board of 300 W, and processes that come and go on it; time is counted, not spent."""
 
     def __init__(self, folder, *schedulers):
-        self.schedulers = schedulers
-        self.folder, self.now_s, self.started, self.bytes = folder, 0, {}, []
-        self.procfs = folder / "proc"
-        self.procfs.mkdir()
-        self.journal = None
-        self.open()
+        self.schedulers, self.started, self.bytes = schedulers, {}, []
+        super().__init__(folder, retention_ns=RETENTION_S * SECOND)
 
     def open(self, **options):
-        if self.journal is not None:
-            self.journal.close()
-        self.journal = Journal.open(self.folder / "journal.db", IDENTITY, **options)
-        retention_ns = RETENTION_S * SECOND
-        self.accountant = Accountant(
-            IDENTITY,
-            ProcessOwners(self.procfs),
-            SensorFor(2_500_000_000),
-            {},
-            0.05,
-            joined=OwnerResolver(self.schedulers, 10**12),
-            retention_ns=retention_ns,
-        )
-        restored = self.journal.states(), self.journal.totals(), self.journal.facts(), T0 + self.now_s * SECOND
-        assert self.accountant.restore(*restored) == []
+        self.settings["joined"] = OwnerResolver(self.schedulers, 10**12)
+        super().open(**options)
 
     def start(self, pid, unit):
-        folder = self.procfs / str(pid)
-        folder.mkdir()
-        (folder / "stat").write_text(f"{pid} (x) S " + "0 " * 18 + f"{self.now_s} 0 0")
-        (folder / "cgroup").write_text(f"0::/system.slice/{unit}.service\n")
+        super().start(pid, unit)
         self.started[pid] = unit
 
     def end(self, pid):
-        for file in (self.procfs / str(pid)).iterdir():
-            file.unlink()
-        (self.procfs / str(pid)).rmdir()
+        shutil.rmtree(self.procfs / str(pid))
         del self.started[pid]
 
     def second(self):
-        self.now_s += 1
         for scheduler in self.schedulers:
-            scheduler.now_ns = self.now_s * SECOND + 10**12
-        sample = DeviceSample(
-            "GPU-a",
-            T0 + self.now_s * SECOND,
-            self.now_s * SECOND + 10**12,
-            energy_mj=10**6 + 300_000 * self.now_s,
-            power_mw=300_000,
-            gpu_percent=50,
-            memory_used_b=1,
-            processes=tuple(map(ProcessUse, self.started)),
-        )
-        self.accountant.feed([sample], {"GPU-a": INFO})
+            scheduler.now_ns = (self.now_s + 1) * SECOND + 10**12
+        self.sweep(self.started, uuids=UUIDS[:1])
         batch = self.accountant.batch()
         self.bytes.append(len(log.encode(replace(batch, ended={}))))
         self.journal.commit(batch)
@@ -105,9 +67,6 @@ class Node:
         for _ in range(count):
             snapshot = self.second()
         return snapshot
-
-    def snapshot(self):
-        return self.accountant.snapshot(T0 + self.now_s * SECOND, UP, (), LedgerStats())
 
     def names(self):
         totals = self.journal.totals()
@@ -122,7 +81,7 @@ class Node:
 
 @pytest.fixture
 def node(tmp_path):
-    made = Node(tmp_path)
+    made = RetainingNode(tmp_path)
     yield made
     made.journal.close()
 
@@ -356,7 +315,7 @@ moves = st.one_of(
 @settings(max_examples=examples(30, quick=10), deadline=None)
 def test_whatever_ends_returns_and_restarts_all_sums_are_those_of_what_was_measured(tmp_path_factory, sequence):
     scheduler = Scheduler()
-    node = Node(tmp_path_factory.mktemp("node"), scheduler)
+    node = RetainingNode(tmp_path_factory.mktemp("node"), scheduler)
     snapshot = node.second()
     try:
         for move, value in [*sequence, ("wait", 1)]:
