@@ -82,13 +82,3 @@ def test_a_holder_pays_for_its_own_part_of_the_sm_time(tmp_path, strangers_us, c
     window = all_uj / 12
     assert total["", State.UNKNOWN_OWNER] == pytest.approx(part * (all_uj - window), abs=part * window)
     assert own + total["", State.UNKNOWN_OWNER] == all_uj
-
-
-def test_strangers_that_came_once_have_the_energy_of_one_window(tmp_path):
-    total, all_uj = recorded_energy(tmp_path, lambda number: (900_000,) if number == 3 else (), 100_000, claims=True)
-    assert total["", State.UNKNOWN_OWNER] == pytest.approx(0.9 * all_uj / 12)
-
-
-def test_a_holder_alone_has_all_of_it(tmp_path):
-    total, all_uj = recorded_energy(tmp_path, lambda _: (), 100_000, claims=True)
-    assert list(total.values()) == [all_uj]

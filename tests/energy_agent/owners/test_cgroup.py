@@ -171,18 +171,6 @@ def test_a_container_of_a_user_is_not_one_of_the_system_that_has_its_name():
         assert (found.kind, found.name) == ("container", f"container-{CID[:12]}@1000")
 
 
-def test_a_folder_that_is_called_like_a_job_is_none():
-    assert membership("0::/system.slice/condor.service/job_7").kind == "unit"
-    assert membership("0::/batch/job_7") is None
-
-
-def test_services_of_two_users_are_two_workloads():
-    names = {
-        membership(f"0::/user.slice/user-{u}.slice/user@{u}.service/app.slice/train.service").name for u in (1000, 1001)
-    } | {membership("0::/system.slice/train.service").name}
-    assert len(names) == 3
-
-
 @pytest.mark.parametrize(
     "text",
     [

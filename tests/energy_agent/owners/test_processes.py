@@ -94,14 +94,6 @@ def test_nobody_is_a_known_answer(tmp_path):
     assert (found.holding.weights, facts) == ({}, [])
 
 
-def test_a_process_that_was_known_and_is_gone_has_ended(tmp_path):
-    proc(tmp_path, 10)
-    owners = ProcessOwners(tmp_path)
-    owners.resolve([ProcessUse(10)], NOW)
-    end(tmp_path, 10)
-    assert owners.resolve([ProcessUse(10)], NOW)[0].holding.weights == {}
-
-
 @pytest.mark.parametrize("pid", [0, 4711])
 def test_a_process_nobody_can_see_makes_the_holder_unknown(tmp_path, pid):
     """Pid 0 across pid namespaces; a pid without its /proc folder: hidepid, a wrong root, another namespace."""
@@ -109,12 +101,6 @@ def test_a_process_nobody_can_see_makes_the_holder_unknown(tmp_path, pid):
     found, _ = ProcessOwners(tmp_path).resolve([ProcessUse(10), ProcessUse(pid)], NOW)
     assert (found.holding, found.reason) == (None, State.UNKNOWN_OWNER)
     assert found.processes == ((10, 100),)
-
-
-def test_a_process_whose_stat_cannot_be_read_makes_the_holder_unknown(tmp_path):
-    (tmp_path / "12").mkdir()
-    (tmp_path / "12" / "stat").write_text("12 (x")
-    assert ProcessOwners(tmp_path).resolve([ProcessUse(12)], NOW)[0].holding is None
 
 
 def test_what_has_ended_is_forgotten(tmp_path):

@@ -62,13 +62,6 @@ class Node:
         return None if found is None or found.holding is None else dict(found.holding.weights)
 
 
-def test_no_scheduler_changes_nothing():
-    joined, seen = OwnerResolver(), on(U1)
-    joined.look(5)
-    assert joined.owners(A, seen, 5) == (seen, [])
-    assert joined.owners(A, None, 5) == (None, [])
-
-
 def test_nothing_is_said_before_the_first_answer():
     node = Node()
     assert node.at(1, A, on(U1)) is None
@@ -76,39 +69,6 @@ def test_nothing_is_said_before_the_first_answer():
     node.source.say(2, claim(A, "a", U1))
     assert list(node.at(3, A, None)) == [f"ml/a.{U1[:8]}"], "so that the pod needs no other name later"
     assert node.facts[f"ml/a.{U1[:8]}"] == {"namespace": "ml", "pod": "a", "pod_uid": U1, "container_id": "abc"}
-
-
-def test_a_name_under_which_joules_were_booked_stays():
-    node = Node()
-    node.source.say(1, claim(A, "a"))
-    assert list(node.at(1, A, on())) == ["ml/a"]
-    node.source.say(2, claim(A, "a", U1, team="nlp"))  # its uid is known later
-    assert list(node.at(2, A, on(U1))) == ["ml/a"]
-    assert (node.facts["ml/a"]["pod_uid"], node.facts["ml/a"]["team"]) == (U1, "nlp")
-
-
-def test_a_pod_that_was_known_by_its_cgroup_gets_its_facts_and_keeps_its_name():
-    node = Node()
-    node.source.say(1)
-    assert list(node.at(1, A, on(U1))) == [f"pod-{U1}"]
-    node.source.say(2, claim(A, "a", U1))
-    assert list(node.at(2, A, None)) == [f"pod-{U1}"]
-    assert node.facts[f"pod-{U1}"]["namespace"] == "ml"
-
-
-def test_the_next_pod_of_a_stateful_set_is_another_workload():
-    node = Node()
-    node.source.say(1, claim(A, "a", U1))
-    assert list(node.at(1, A, on(U1))) == [f"ml/a.{U1[:8]}"]
-    node.source.say(2, claim(A, "a", U2))
-    assert list(node.at(2, A, on(U2))) == [f"ml/a.{U2[:8]}"]
-
-
-def test_the_process_of_a_pod_whose_uid_is_not_known_holds_beside_the_only_claim():
-    node = Node()
-    node.source.say(1, claim(A, "a"))
-    assert node.at(1, A, on(U1)) == {"ml/a": 0, f"pod-{U1}": 1}, "it may be of a pod that was not given this GPU"
-    assert "pod_uid" not in node.facts["ml/a"]
 
 
 def test_sharers_are_named_by_their_uids():
@@ -127,12 +87,6 @@ def test_a_pod_on_a_gpu_that_it_was_not_given_has_its_own_name_there_whichever_g
         node.source.say(1, claim(A, "idle"), claim(B, "own", U2, namespace="other"))
         names = {gpu: node.at(1, gpu, on(U2)) for gpu in order}
         assert names == {A: {"ml/idle": 0, f"other/own.{U2[:8]}": 1}, B: {f"other/own.{U2[:8]}": 1}}
-
-
-def test_a_process_of_another_workload_holds_beside_the_claim():
-    node = Node()
-    node.source.say(1, claim(A, "a", U1))
-    assert node.at(1, A, on(others=["cron"])) == {f"ml/a.{U1[:8]}": 0, "cron": 1}
 
 
 def test_a_name_survives_a_restart_of_the_agent():

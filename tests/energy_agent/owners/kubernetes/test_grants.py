@@ -51,12 +51,6 @@ def test_a_device_of_dra_is_told_by_its_cdi_name_or_a_resource_slice_and_else_un
     assert grants_of(pods, dra=told.get) == [Grant("ml", "a", (A, B), ("gpu.nvidia.com/n1/gpu-2",))]
 
 
-def test_an_unknown_device_is_named_and_not_guessed_by_its_place():
-    assert grants_of(pod("a", "nvidia0"), pod("b", "nvidia1"), minors={1: A}) == [
-        Grant("ml", "a", (), ("nvidia0",)), Grant("ml", "b", (A,)),
-    ]  # fmt: skip
-
-
 @pytest.mark.parametrize("name", ["", "A", "a" * 254, "a/b", "a\x1b[31m", "-a", "ä", "a\nb", "../../etc"])
 def test_a_name_that_no_api_server_lets_in_holds_nothing(name):
     assert grants_of(pod(name, A)) == [Grant("", "", (), (A,))]

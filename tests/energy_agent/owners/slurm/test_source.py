@@ -143,22 +143,21 @@ def test_a_job_that_is_completing_or_suspended_still_holds(slurm_node):
     assert slurm_node.gpus_by_job().keys() == {"slurm-28", "slurm-35", "slurm-42"}
 
 
-def test_the_parts_of_a_heterogeneous_job_are_one_group(slurm_node):
-    slurm_node.say(
-        "job-35.json", lambda told: told["jobs"][0].update(het_job_id={"set": True, "infinite": False, "number": 34})
-    )
+@pytest.mark.parametrize(
+    ("job", "change", "owner"),
+    [
+        # The parts of a heterogeneous job are one group.
+        (35, {"het_job_id": {"set": True, "infinite": False, "number": 34}}, "34"),
+        # Numbers of older versions are plain.
+        (42, {"array_job_id": 41, "array_task_id": 7, "job_state": "RUNNING", "het_job_id": 0}, "41"),
+    ],
+)
+def test_parts_of_a_job_belong_to_the_whole(slurm_node, job, change, owner):
+    slurm_node.say(f"job-{job}.json", lambda told: told["jobs"][0].update(change))
     assert slurm_node.source.poll()
-    (labels,) = [claim.facts.labels for claim in slurm_node.source.claims().claims if claim.workload == "slurm-35"]
-    assert (labels["group"], labels["owner"]) == ("slurm-34", "Job/34")
-
-
-def test_numbers_of_older_versions_are_plain(slurm_node):
-    slurm_node.say(
-        "job-42.json", lambda told: told["jobs"][0].update(array_job_id=41, array_task_id=7, job_state="RUNNING", het_job_id=0)
-    )
-    assert slurm_node.source.poll()
-    (labels,) = [claim.facts.labels for claim in slurm_node.source.claims().claims if claim.workload == "slurm-42"]
-    assert labels["owner"] == "Job/41"
+    (labels,) = [claim.facts.labels for claim in slurm_node.source.claims().claims if claim.workload == f"slurm-{job}"]
+    assert labels["owner"] == f"Job/{owner}"
+    assert job == 42 or labels["group"] == f"slurm-{owner}"
 
 
 def test_gpus_that_cannot_be_told_are_named(slurm_node):
