@@ -30,18 +30,6 @@ def pod(workload="ns/chat.1a2b3c4d", address="10.1.2.3", **said) -> PodFacts:
     return PodFacts(workload, address, {keys[key]: text for key, text in said.items()})
 
 
-def test_a_pod_is_scraped_only_where_it_says_so():
-    assert sources([PodFacts("ns/other", "10.1.2.4", {"prometheus.io/port": "80"})], KNOWN) == ([], {})
-    [plain], refused = sources([pod(port="8000")], KNOWN)
-    assert refused == {}
-    assert (plain.workload, plain.url, plain.server, plain.group) == (
-        "ns/chat.1a2b3c4d",
-        "http://10.1.2.3:8000/metrics",
-        "vllm",
-        None,
-    )
-
-
 def test_all_that_it_may_say():
     [found], _ = sources([pod(port="8000, 8001", path="/prometheus/metrics", server="sglang", group="llama-70b")], KNOWN)
     assert found.endpoints == ("http://10.1.2.3:8000/prometheus/metrics", "http://10.1.2.3:8001/prometheus/metrics")

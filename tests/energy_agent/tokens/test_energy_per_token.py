@@ -93,9 +93,16 @@ def test_energy_and_tokens_by_how_many_ran() -> None:
     }
 
 
-def test_the_energy_of_a_model_among_several_is_not_known() -> None:
+@pytest.mark.parametrize(
+    "served",
+    [
+        [_served(0, S, 10), _served(0, S, 1, model="other")],
+        [_served(0, S, 10, group="over-nodes")],  # a group may have devices elsewhere
+    ],
+)
+def test_the_energy_of_a_model_among_several_and_of_a_group_is_not_known(served: list[TokenDelta]) -> None:
     joined = EnergyPerToken()
-    joined.served([_served(0, S, 10), _served(0, S, 1, model="other")])
+    joined.served(served)
     joined.add_entries([_entry(0, S, 100)], BUSY)
     joined.settle(S)
     assert joined.views() == ()
@@ -109,14 +116,6 @@ def test_a_page_that_is_not_read_any_more_is_let_go_and_hides_no_other() -> None
     joined.forget({("chat", "m", "page"), ("chat", "other", "elsewhere")})
     assert [view.model for view in joined.views()] == ["m"]
     joined.forget(())
-    assert joined.views() == ()
-
-
-def test_a_group_may_have_devices_elsewhere() -> None:
-    joined = EnergyPerToken()
-    joined.served([_served(0, S, 10, group="over-nodes")])
-    joined.add_entries([_entry(0, S, 100)], BUSY)
-    joined.settle(S)
     assert joined.views() == ()
 
 

@@ -115,15 +115,6 @@ def test_certificates_for_plain_http_are_refused(server, tmp_path):
         source(server, ca_file=tmp_path / "ca.pem")
 
 
-def test_an_engine_that_restarted_counts_from_zero(server, poller):
-    server.body = page(900)
-    counted = Counted(poller)
-    poller.configure([source(server)])
-    eventually(lambda: "generation" in counted.drain())
-    server.body = page(25)
-    eventually(lambda: counted.drain()["generation"] == 25)
-
-
 @pytest.mark.parametrize(
     "broken", [b"", b"\xff\xfe\x00", b"<html>", b"vllm:generation_tokens_total{model_name=", b"x" * 5_000_000]
 )
@@ -137,15 +128,6 @@ def test_a_broken_page_is_a_reason_and_not_the_end(server, poller, broken):
     server.body = page(5)
     eventually(lambda: poller.health()[0].up)
     assert eventually(lambda: "generation" in counted.drain() and counted.tokens)["generation"] == 0
-
-
-@pytest.mark.parametrize("text", ["not json", "[]", '{"version":1}', '{"prompt":5,"model":"m","t_ns":1}'])
-def test_unreadable_states_are_left_out(poller, server, text):
-    poller.restore({f"chat {server.url}": text, "chat/o": '{"a":1}'})
-    server.body = page(5)
-    counted = Counted(poller)
-    poller.configure([source(server)])
-    eventually(lambda: counted.drain().get("generation") == 0)
 
 
 def test_an_unknown_server_is_named_with_those_there_are(poller, server):

@@ -101,29 +101,22 @@ def refused(stage: Secured, client: str) -> bool:
         return True
 
 
-def test_mutual_tls_takes_only_certificates_of_the_authority(authority: Authority) -> None:
-    stage = Secured(authority, f"{MUTUAL}}}")
+@pytest.mark.parametrize(
+    ("settings", "without"),
+    [
+        (f"{MUTUAL}}}", {""}),
+        (f"{MUTUAL}, client_allowed_sans: [prometheus.example]}}", {"", "other"}),
+        (f"{TLS}, client_auth_type: VerifyClientCertIfGiven, client_ca_file: ca.pem}}", set()),
+    ],
+)
+def test_only_clients_with_an_allowed_certificate_are_served(authority: Authority, settings: str, without: set[str]) -> None:
+    stage = Secured(authority, settings)
     with stage.server:
-        assert b" 200 OK" in stage.get(stage.context("prometheus"))
-        assert b" 200 OK" in stage.get(stage.context("other"))
-        assert refused(stage, "")
-        assert refused(stage, "stranger")
-
-
-def test_a_name_that_is_not_allowed_is_refused(authority: Authority) -> None:
-    stage = Secured(authority, f"{MUTUAL}, client_allowed_sans: [prometheus.example]}}")
-    with stage.server:
-        assert b" 200 OK" in stage.get(stage.context("prometheus"))
-        assert refused(stage, "other")
-        assert refused(stage, "stranger")
-
-
-def test_a_certificate_if_given_is_verified(authority: Authority) -> None:
-    stage = Secured(authority, f"{TLS}, client_auth_type: VerifyClientCertIfGiven, client_ca_file: ca.pem}}")
-    with stage.server:
-        assert b" 200 OK" in stage.get(stage.context())
-        assert b" 200 OK" in stage.get(stage.context("prometheus"))
-        assert refused(stage, "stranger")
+        for client in ("", "prometheus", "other", "stranger"):
+            if client in without | {"stranger"}:
+                assert refused(stage, client), client
+            else:
+                assert b" 200 OK" in stage.get(stage.context(client)), client
 
 
 def test_plain_http_on_the_tls_port_is_told(authority: Authority) -> None:

@@ -113,13 +113,6 @@ def test_head_tells_the_length_and_sends_nothing(stage: Stage) -> None:
     assert answer.endswith(b"\r\n\r\n")
 
 
-def test_a_new_snapshot_shows_at_the_next_scrape(stage: Stage) -> None:
-    before = stage.ask("GET", "/metrics")[2]
-    stage.snapshot = Player(gpus=3).at(6)
-    after = stage.ask("GET", "/metrics")[2]
-    assert before != after == render(stage.snapshot, Format.TEXT)
-
-
 def test_scrapes_at_once_all_get_the_page() -> None:
     stage = Stage(connections=256)  # an address has half of them, and connections that have just ended may still count
     with stage.server, ThreadPoolExecutor(16) as pool:
