@@ -5,11 +5,6 @@ The tests do not contact the real service, because they have no API key.
 
 import hashlib
 import json
-import socket
-import ssl
-import subprocess
-import threading
-from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +17,7 @@ from energy_agent.factors.basis import Basis, EmissionBoundary
 from energy_agent.site.grid.source import GridError
 from energy_agent.site.grid.sources.electricity_maps import SPEC, ElectricityMaps
 from tests.energy_agent.site.grid.sources.electricity_maps_double import KEY, Double, intensity, say
-from tests.support import LONG_NUMBERS_REFUSED, eventually, free_port, need_program
+from tests.support import LONG_NUMBERS_REFUSED
 
 HOUR_NS = 3_600_000_000_000
 NOW_NS = 1_795_667_000_000_000_000  # 2026-11-26T04:23:20Z
@@ -222,19 +217,6 @@ def test_a_method_is_cut_to_what_can_be_printed(double: Double, key: Path) -> No
     assert len(point.method) <= 80
 
 
-def test_an_answer_without_end_is_cut(double: Double, key: Path) -> None:
-    def flood(handler) -> None:  # type: ignore[no-untyped-def]
-        handler.send_response(200)
-        handler.end_headers()
-        with suppress(OSError):
-            for _ in range(1000):
-                handler.wfile.write(b" " * 100_000)
-
-    double.lie = flood
-    with pytest.raises(GridError, match="larger than"):
-        source(double, key).read()
-
-
 def test_an_answer_that_breaks_off_is_told(double: Double, key: Path) -> None:
     def stop(handler) -> None:  # type: ignore[no-untyped-def]
         handler.send_response(200)
@@ -245,97 +227,6 @@ def test_an_answer_that_breaks_off_is_told(double: Double, key: Path) -> None:
     double.lie = stop
     with pytest.raises(GridError, match="response is incomplete"):
         source(double, key).read()
-
-
-@pytest.mark.parametrize("where", ["head", "body"])
-def test_an_answer_that_drips_is_over_in_time(double: Double, key: Path, where: str) -> None:
-    """Each byte comes well within the timeout of a socket, and the whole would take for ever."""
-    over = threading.Event()
-
-    def drip(handler) -> None:  # type: ignore[no-untyped-def]
-        with suppress(OSError):
-            if where == "body":
-                handler.send_response(200)
-                handler.end_headers()
-            else:
-                handler.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
-            while not over.wait(0.1):
-                handler.wfile.write(b"X")
-                handler.wfile.flush()
-
-    double.lie = drip
-    try:
-        with pytest.raises(GridError, match=r"no response in time \(1 s\)"):
-            source(double, key, timeout_s=1).read()
-    finally:
-        over.set()
-
-
-def test_what_does_not_speak_http_and_nobody_are_told(key: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def answer() -> None:
-            client, _ = listener.accept()
-            with client:
-                client.recv(4096)
-                client.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        config = {"zone": "DE", "boundary": "direct", "key_file": key, "timeout_s": 60}
-        opened = SPEC.open(ElectricityMaps(url=f"http://127.0.0.1:{listener.getsockname()[1]}", **config), Clock())
-        with pytest.raises(GridError, match="not HTTP"):
-            opened.read()
-        thread.join()
-    with pytest.raises(GridError, match="connection refused"):
-        SPEC.open(ElectricityMaps(url=f"http://127.0.0.1:{free_port()}", **config), Clock()).read()
-
-
-def test_a_certificate_that_nobody_vouches_for_is_refused_before_the_key_is_sent(key: Path, tmp_path: Path) -> None:
-    openssl = need_program("openssl")
-    pem, private = tmp_path / "cert.pem", tmp_path / "key.pem"
-    asked = [
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=localhost",
-        "-keyout",
-        private,
-        "-out",
-        pem,
-    ]
-    subprocess.run([openssl, *asked], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem, private)
-    heard: list[bytes] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            client, _ = listener.accept()
-            with client, suppress(OSError), context.wrap_socket(client, server_side=True) as secure:
-                heard.append(secure.recv(4096))
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        url = f"https://localhost:{listener.getsockname()[1]}"
-        config = ElectricityMaps(zone="DE", boundary="direct", key_file=key, url=url, timeout_s=60)
-        with pytest.raises(GridError, match="certificate is not trusted"):
-            SPEC.open(config, Clock()).read()
-        thread.join()
-    assert not any(KEY.encode() in each for each in heard)
-
-
-def test_no_thread_is_left_behind(double: Double, key: Path) -> None:
-    source(double, key).read()
-    double.lie = lambda handler: say(handler, 500, {})
-    with pytest.raises(GridError):
-        source(double, key).read()
-    eventually(lambda: not any(isinstance(t, threading.Timer) for t in threading.enumerate()))
 
 
 def test_the_key_goes_over_the_network_encrypted_alone(key: Path) -> None:
