@@ -166,14 +166,6 @@ def test_segment_0_of_a_node_that_has_not_shipped_needs_its_enrolled_key(shared,
     assert main(["ledger", "verify", str(shared)]) == 0  # nobody says whose key is right
 
 
-def test_meters_of_a_site_need_the_enrolled_key_of_its_process(shared, capsys):
-    """An agent that takes the site's name as its own."""
-    signer = signer_of(shared.parent / "site")
-    path = inventory(shared, f"lab,fra1,,,fra1,,,{signer.key}")
-    book(shared, "fra1", range(2), signer=signer_of(shared.parent / "evil"), device="meter:fra1:main")
-    assert compact(shared, capsys, "--inventory", path)[:2] == (1, {})
-
-
 def test_a_replaced_node_enrols_its_new_key_and_old_segments_keep_the_old(shared, capsys):
     one, two = signer_of(shared.parent / "one"), signer_of(shared.parent / "two")
     book(shared, "a", [0, 1])

@@ -73,15 +73,6 @@ def test_a_reload_close_to_a_reading_is_a_gap_and_not_guessed_from_power():
     assert 0.6 * 400_000_000 <= gap.bound_uj <= POWER_MAX_MW * (1_000 + 2 * TICK_MS)
 
 
-def test_without_the_epoch_the_same_readings_would_lose_what_the_counter_had_shown_before():
-    """The very case that the epoch is for: 5 s at 100 W, a load of the driver, then 30 s at 100 W."""
-    board = BoardModel([(60_000, 100_000)], ticks=[100], resets=[5_000], counter_start_mj=0)
-    blind, seeing = (Metered.read(board, (0, 4_900, 35_000), reload_ms) for reload_ms in (None, 5_000))
-    assert blind.recorded_uj == 30_000 * 100_000
-    assert seeing.recorded_uj == 34_900 * 100_000
-    assert seeing.bound_uj >= 100 * 100_000
-
-
 def test_a_reading_after_a_reload_that_shows_too_much_is_a_gap_alone_and_another_boot_is_a_reboot_whatever_the_epochs():
     state = MeterState("b", START_NS, 10**9, 1_000, 300_000, 10**9, driver_epoch="41")
     sample = replace(BoardModel([(40_000, 300_000)]).sample(0), t_ns=START_NS + 10**9, boot_ns=2 * 10**9, energy_mj=10**9)

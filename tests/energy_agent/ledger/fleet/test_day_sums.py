@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from energy_agent.core.energy import Entry, Gap, Identity, Method, State
 from energy_agent.core.errors import ChainError
 from energy_agent.ledger import reading
-from energy_agent.ledger.fleet import day_sums, index
-from energy_agent.ledger.fleet.compact import compact, compact_days
+from energy_agent.ledger.fleet import day_sums
+from energy_agent.ledger.fleet.compact import compact
 from energy_agent.ledger.fleet.sites import DeviceLocation, Sites
 from energy_agent.ledger.journal.book import Batch, Book
 from energy_agent.ledger.journal.sealing import take
@@ -303,17 +303,6 @@ def test_late_data_restates_the_sums(tmp_path):
     assert (row["energy_uj"], row["start_ns"], row["end_ns"]) == (111, T0, T0 + 2 * Q)
     assert edge(row) == 4 * 10  # what comes after later readings shares none for certain
     assert [r["energy_uj"] for r in tables(first)["holder_day"]] == [100]
-
-
-def test_rows_of_another_day_are_in_none_of_its_sums(tmp_path):
-    write(tmp_path / "s", Batch([entry(86_400 * S - Q, 86_400 * S + Q, 60)], devices=facts("GPU-a")))
-    found = index.build([tmp_path / "s"])
-    results = list(compact_days(found, tmp_path / "days", found.days, HERE))
-    assert [result.day for result in results] == [DAY, date(2026, 1, 2)]
-    for result in results:
-        (statement,) = result.statements
-        (row,) = tables(statement)["holder_day"]
-        assert (row["energy_uj"], row["end_ns"] - row["start_ns"]) == (30, Q)
 
 
 def test_the_manifest_names_every_file_by_its_hash(tmp_path):

@@ -4,7 +4,6 @@ import fsspec
 import pytest
 
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.ledger import chain
 from energy_agent.ledger.fleet.ship import Shipment, ship
 from energy_agent.ledger.segments import segment
 from tests.energy_agent.ledger.cases import filled
@@ -87,11 +86,6 @@ def test_a_damaged_segment_is_not_shipped(files, url):
     done = ship(files, url)
     assert (done.copied, len(done.refused), files[1].name in done.refused[0]) == (2, 1, True)
     assert set(stored_files(url)) == {files[0].name, files[2].name}
-
-
-def test_what_was_shipped_verifies(files, tmp_path):
-    ship(files, f"file://{tmp_path}/shipped")
-    assert chain.verify([tmp_path / "shipped"]).ok
 
 
 def test_a_target_that_cannot_be(files, tmp_path):

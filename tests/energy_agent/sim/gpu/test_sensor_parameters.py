@@ -93,10 +93,14 @@ def test_phases_are_drawn_from_the_seed(gpus):
     assert len(set(drawn)) > 3
 
 
-def test_fresh_power_is_that_of_the_window_before_each_read(gpus):
-    record = Record(gpus(spec(power_clock=2, window_ms=20)), 1000)
-    for t in range(20, 1000):
-        assert record.instant[t] == pytest.approx(record.mean_mw(t, 20), abs=3)
+@pytest.mark.parametrize(
+    ("name", "window_ms", "settings"),
+    [("instant", 20, {"window_ms": 20}), ("average", 400, {"average_clock": 3, **BOXCAR})],
+)
+def test_fresh_power_and_its_average_are_those_of_the_window_before_each_read(gpus, name, window_ms, settings):
+    record = Record(gpus(spec(power_clock=2, **settings)), 1000)
+    for t in range(window_ms, 1000):
+        assert getattr(record, name)[t] == pytest.approx(record.mean_mw(t, window_ms), abs=3)
 
 
 @pytest.mark.parametrize("average_clock", [0, 1, 2, 3])
@@ -123,12 +127,6 @@ def test_the_average_is_a_boxcar_or_exponential_at_the_ticks_of_its_clock(gpus, 
     if average_clock == 1:
         assert set(gaps(record.average, 95)) <= set(range(48, 73))
         assert len(set(gaps(record.average))) > 10
-
-
-def test_the_average_follows_fresh_power_at_every_read(gpus):
-    record = Record(gpus(spec(average_clock=3, power_clock=2, **BOXCAR)), 1000)
-    for t in range(400, 1000):
-        assert record.average[t] == pytest.approx(record.mean_mw(t, 400), abs=3)
 
 
 @pytest.mark.parametrize("lag_ms", [0, 30, 200])
