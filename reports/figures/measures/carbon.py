@@ -36,6 +36,8 @@ from reports.site.invoices import BY_SUPPLIER
 
 _Split = Callable[[PeriodEvidence, str, Quantity], tuple[Quantity, Quantity]]
 """A site's grams -> (with the error of its energy alone, with that of its factors alone)."""
+_FactorError = Callable[[PeriodEvidence, str], Fraction]
+"""A site -> the relative error of its factors."""
 LOCATION, MARKET = "location-based", "market-based"
 SHARED: Final = f"{MARKET}, in proportion to location-based"
 """How market-based grams of workloads are calculated."""
@@ -116,15 +118,14 @@ def _of_all(evidence: PeriodEvidence) -> Iterator[Figure]:
          factor_ids(g.residual for g in grids)),
     ):  # fmt: skip
         market = quantity == "market"
-        totals = [of_each(evidence, name) for name in every]
-        dims = _estimated(evidence, dict(zip(every, totals, strict=True)), market=market)
+        totals = {name: of_each(evidence, name) for name in every}
+        dims = _estimated(evidence, totals, market=market)
         dims |= _levels_of(evidence, every) if market else {}
-        total = _one_basis(evidence, every, _sum_of_sites(evidence, every, totals, split, market=market))
+        total = _sum_of_sites(evidence, totals, split, market=market)
         yield ALL.figure(f"co2e.{quantity}", total, "g", method, within, dims, factor_ids=ids)
         held = sum_of(of_group(evidence, name, held_rows(evidence, name)) for name in every)
         of = shared_ids(evidence, every) if market else ids
-        rest = total.rest(_one_basis(evidence, every, held))
-        yield ALL.figure(f"co2e.{quantity}.unattributed", rest, "g", REST, within, factor_ids=of)
+        yield ALL.figure(f"co2e.{quantity}.unattributed", total.rest(held), "g", REST, within, factor_ids=of)
 
 
 def _method(evidence: PeriodEvidence, sites: Iterable[str]) -> str:
@@ -244,31 +245,43 @@ def energy_cause(evidence: PeriodEvidence, name: str) -> str:
     return f"meters of {name}" if evidence.sites[name].building.measured else "sensors"
 
 
-def _sum_of_sites(
-    evidence: PeriodEvidence, names: Sequence[str], amounts: Sequence[Quantity], split: _Split, *, market: bool
-) -> Quantity:
-    """The sum of sites' grams, whose energies and factors err together or not. Sites of the same factors err together."""
-    absent = next((amount for amount in amounts if amount.value is None), None)
-    if absent is not None:
-        return no_quantity(absent.reason)
-    energies, factors = [], []
-    for name, amount in zip(names, amounts, strict=True):
+def sum_of_causes(parts: Iterable[tuple[Quantity, tuple[str, Quantity], tuple[str, Quantity]]]) -> Quantity:
+    """The sum of grams whose energies and factors err together or not.
+
+    Args:
+        parts: (grams, (cause, them with the error of their energy alone), (cause, them with that of their factors alone)).
+    """
+    every = list(parts)
+    total = sum_of(amount for amount, _, _ in every)
+    if total.value is None:
+        return total
+    return combined(total.value, sum_by_cause(energy for _, energy, _ in every), sum_by_cause(factor for *_, factor in every))
+
+
+def _sum_of_sites(evidence: PeriodEvidence, amounts: Mapping[str, Quantity], split: _Split, *, market: bool) -> Quantity:
+    """The sum of sites' grams of one basis. Sites of the same factors err together."""
+    parts = []
+    for name, amount in amounts.items():
         grid = evidence.sites[name].grid
         by_energy, by_factor = split(evidence, name, amount)
-        energies.append((energy_cause(evidence, name), by_energy))
-        factors.append((", ".join(factor_ids([grid.residual if market else grid.location])) or name, by_factor))
-    return combined(sum_of(amounts).value or Fraction(0), sum_by_cause(energies), sum_by_cause(factors))
+        factors = ", ".join(factor_ids([grid.residual if market else grid.location])) or name
+        parts.append((amount, (energy_cause(evidence, name), by_energy), (factors, by_factor)))
+    return _one_basis(evidence, amounts, sum_of_causes(parts))
 
 
 def _split_located(evidence: PeriodEvidence, name: str, amount: Quantity) -> tuple[Quantity, Quantity]:
     """(grams with the error of the energy alone, with that of the factor alone), location-based."""
-    value, site = amount.value or Fraction(0), evidence.sites[name]
-    energy = base(evidence, name)
-    per_uj = value / energy.value if energy.value else Fraction(0)
-    relative = factor_error(site, site.grid.location)
-    return times_factor(energy, per_uj, Fraction(0)), Quantity(
-        value, value * max(Fraction(0), 1 - relative), value * (1 + relative)
-    )
+    return _split(base(evidence, name), amount, _location_error(evidence, name))
+
+
+def _split(energy: Quantity, amount: Quantity, relative: Fraction) -> tuple[Quantity, Quantity]:
+    value = amount.value or Fraction(0)
+    by_energy = times_factor(energy, value / energy.value if energy.value else Fraction(0), Fraction(0))
+    return by_energy, _with_error(value, value * relative)
+
+
+def _with_error(value: Fraction, off: Fraction) -> Quantity:
+    return Quantity(value, max(Fraction(0), value - off), value + off)
 
 
 def _split_marketed(evidence: PeriodEvidence, name: str, amount: Quantity) -> tuple[Quantity, Quantity]:
@@ -277,11 +290,7 @@ def _split_marketed(evidence: PeriodEvidence, name: str, amount: Quantity) -> tu
     by_energy = combined(value, base(evidence, name) * (site.grid.rest_per_uj or 0))
     bought = Fraction(0) if site.grid.coverage is None else site.grid.coverage.grams
     off = FACTOR_ERROR[1] * bought + factor_error(site, site.grid.rest) * max(Fraction(0), value - bought)
-    return by_energy, Quantity(value, max(Fraction(0), value - off), value + off)
-
-
-def _bounded_market(evidence: PeriodEvidence, name: str, amount: Quantity) -> Quantity:
-    return amount if amount.value is None else _sum_of_sites(evidence, [name], [amount], _split_marketed, market=True)
+    return by_energy, _with_error(value, off)
 
 
 def nothing_of(evidence: PeriodEvidence, name: str, energy: Quantity) -> Quantity:
@@ -357,7 +366,8 @@ def marketed_of(evidence: PeriodEvidence, name: str) -> Quantity:
         return nothing_of(evidence, name, energy)
     # Cells are whole uJ: less than one of a product with a PUE is in none of them.
     rest_g = (energy.value - grid.uj) * (grid.rest_per_uj or 0)
-    return _bounded_market(evidence, name, Quantity(max(grid.coverage.grams, grid.market_g + rest_g)))
+    grams = Quantity(max(grid.coverage.grams, grid.market_g + rest_g))
+    return _sum_of_sites(evidence, {name: grams}, _split_marketed, market=True)
 
 
 def residual_of(evidence: PeriodEvidence, name: str) -> Quantity:
@@ -443,11 +453,10 @@ def _by_group(evidence: PeriodEvidence) -> Iterator[tuple[Figure, Iterable[str]]
         sites = list(parts)
         within = common(boundary(evidence, name) for name in sites)
         ids = factor_ids(evidence.sites[name].grid.location for name in sites)
-        by_location = [group_grams(evidence, site, own) for site, own in parts.items()]
-        by_market = [group_market_grams(evidence, site, own) for site, own in parts.items()]
-        located = _sum_of_sites(evidence, sites, by_location, _split_of_group(parts, _location_error), market=False)
-        marketed = _sum_of_sites(evidence, sites, by_market, _split_of_group(parts, _market_error), market=True)
-        located, marketed = _one_basis(evidence, sites, located), _one_basis(evidence, sites, marketed)
+        by_location = {site: group_grams(evidence, site, own) for site, own in parts.items()}
+        by_market = {site: group_market_grams(evidence, site, own) for site, own in parts.items()}
+        located = _sum_of_sites(evidence, by_location, _split_of_group(parts, _location_error), market=False)
+        marketed = _sum_of_sites(evidence, by_market, _split_of_group(parts, _market_error), market=True)
         yield group.figure("co2e.held.location", located, "g", LOCATION, within, factor_ids=ids), sites
         ids, of = shared_ids(evidence, sites), _levels_by_site(evidence, sites)
         yield group.figure("co2e.held.market", marketed, "g", SHARED, within, of, factor_ids=ids), sites
@@ -468,17 +477,19 @@ def group_grams(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> 
         held_uj = held_energy(r for r in rows if r.device_class in classes).energy_uj
         return no_quantity("its energy is not known by the hour") if held_uj else Quantity(Fraction(0))
     if within != "facility":
-        return _group_bounds(evidence, site, rows, grams)
+        return _group_bounds(evidence, site, rows, grams, _location_error)
     whole = Quantity(grams).times(evidence.pue(site), Errors.UNKNOWN)
     if whole.value is None:
         return whole
-    return _group_bounds(evidence, site, rows, whole.value * from_grid(evidence.sites[site]))
+    return _group_bounds(evidence, site, rows, whole.value * from_grid(evidence.sites[site]), _location_error)
 
 
-def _group_bounds(evidence: PeriodEvidence, site: str, rows: list[PartEnergy], grams: Fraction) -> Quantity:
+def _group_bounds(
+    evidence: PeriodEvidence, site: str, rows: list[PartEnergy], grams: Fraction, error: _FactorError
+) -> Quantity:
     """Grams of some workloads of a site with bounds: their energy at the site's boundary, and the site's factors."""
     energy = _group_energy(evidence, site, rows)
-    return times_factor(energy, grams / energy.value, _location_error(evidence, site)) if energy.value else Quantity(grams)
+    return times_factor(energy, grams / energy.value, error(evidence, site)) if energy.value else Quantity(grams)
 
 
 def _group_energy(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Quantity:
@@ -501,16 +512,14 @@ def _market_error(evidence: PeriodEvidence, name: str) -> Fraction:
     return (by_factor.high - marketed.value) / marketed.value
 
 
-def _split_of_group(rows: Mapping[str, list[PartEnergy]], error: Callable[[PeriodEvidence, str], Fraction]) -> _Split:
+def _split_of_group(rows: Mapping[str, list[PartEnergy]], error: _FactorError) -> _Split:
     """As `_split_located`, for the workloads of `rows`, by site."""
 
     def split(evidence: PeriodEvidence, name: str, amount: Quantity) -> tuple[Quantity, Quantity]:
-        value, energy = amount.value or Fraction(0), _group_energy(evidence, name, rows[name])
-        off = value * error(evidence, name)
-        if not energy.value:
-            return Quantity(value), Quantity(value)
-        by_energy = times_factor(energy, value / energy.value, Fraction(0))
-        return by_energy, Quantity(value, max(Fraction(0), value - off), value + off)
+        energy = _group_energy(evidence, name, rows[name])
+        if energy.value:
+            return _split(energy, amount, error(evidence, name))
+        return (Quantity(amount.value or Fraction(0)),) * 2
 
     return split
 
@@ -523,20 +532,14 @@ def from_grid(site: SiteEvidence) -> Fraction:
 
 def group_market_grams(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Quantity:
     """Market-based grams of some workloads: contracts are the site's, so each takes its part in proportion."""
-    located, whole, market = (
-        group_grams(evidence, site, rows),
-        located_of(evidence, site),
-        marketed_of(evidence, site),
-    )
+    located, whole, market = group_grams(evidence, site, rows), located_of(evidence, site), marketed_of(evidence, site)
     if located.value == 0 and market.value is not None:
         return located
     if market.value is None or not whole.value:
         return no_quantity(market.reason or whole.reason or "the grid's emissions are zero")
     if located.value is None:
         return located
-    grams = located.value * market.value / whole.value
-    energy = _group_energy(evidence, site, rows)
-    return times_factor(energy, grams / energy.value, _market_error(evidence, site)) if energy.value else Quantity(grams)
+    return _group_bounds(evidence, site, rows, located.value * market.value / whole.value, _market_error)
 
 
 SPEC = Measure("CO2e of electricity, location- and market-based, and matching of contracts", figures)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Final
 
-from energy_agent.core.quantity import Quantity, about, combined, exactly, no_quantity, sum_by_cause, sum_of
+from energy_agent.core.quantity import Quantity, about, exactly, no_quantity
 from energy_agent.factors.basis import EmissionBoundary
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure, amount_figure
@@ -28,6 +28,7 @@ from reports.figures.measures.carbon import (
     nothing_of,
     substitute,
     substitute_dims,
+    sum_of_causes,
 )
 from reports.figures.uncertainty import times_factor
 from reports.inputs import NO_GRID
@@ -89,20 +90,15 @@ def _sum(evidence: PeriodEvidence, terms: list[_Term]) -> Quantity:
 
     Both kinds of one site have the same energy, whose error therefore adds linearly; their factors are independent.
     """
-    amounts = [_amount(evidence, name, kind) for name, kind in terms]
-    absent = next((amount for amount in amounts if amount.value is None), None)
-    if absent is not None:
-        return absent
-    energies, factors = [], []
-    for (name, kind), amount in zip(terms, amounts, strict=True):
-        value, energy = amount.value or Fraction(0), base(evidence, name)
-        per_uj = value / energy.value if energy.value else Fraction(0)
-        joined = evidence.sites[name].grid.supply.get(kind)
-        off = value * factor_error(evidence.sites[name], joined)
-        by_energy = times_factor(energy, per_uj, Fraction(0)) if value else exactly(value)
-        energies.append((energy_cause(evidence, name), by_energy))
-        factors.append((", ".join(factor_ids([joined])) or f"{name} {kind}", about(value, off)))
-    return combined(sum_of(amounts).value or Fraction(0), sum_by_cause(energies), sum_by_cause(factors))
+    parts = []
+    for name, kind in terms:
+        amount, energy = _amount(evidence, name, kind), base(evidence, name)
+        value, joined = amount.value or Fraction(0), evidence.sites[name].grid.supply.get(kind)
+        by_energy = times_factor(energy, value / energy.value, Fraction(0)) if value and energy.value else exactly(value)
+        factor = about(value, value * factor_error(evidence.sites[name], joined))
+        cause = ", ".join(factor_ids([joined])) or f"{name} {kind}"
+        parts.append((amount, (energy_cause(evidence, name), by_energy), (cause, factor)))
+    return sum_of_causes(parts)
 
 
 def _amount(evidence: PeriodEvidence, name: str, kind: EmissionBoundary) -> Quantity:
