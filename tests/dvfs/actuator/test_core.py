@@ -79,6 +79,10 @@ class World:
     def lease(self) -> str:
         return str(self.core.acquire(1, "me", DEVICES, 10.0)["lease"])
 
+    def set(self, token: str, clock_mhz: int | None = None, limit_mw: int | None = None, *note: SettingNote) -> None:
+        """A setting of GPU-0."""
+        self.core.set(1, token, "GPU-0", Setting(clock_mhz, limit_mw), *note)
+
     def pass_s(self, seconds: float) -> None:
         self.now_s += seconds
         self.core.tick()
@@ -247,7 +251,7 @@ def test_backup_is_on_disk_before_the_first_write(world: World) -> None:
     token = world.lease()
     world.calls_left = 0
     with pytest.raises(Crash):
-        world.core.set(1, token, "GPU-0", Setting(1005, 500_000))
+        world.set(token, 1005, 500_000)
     assert world.boards.state("GPU-0")["writes"] == []
     kept = {o.knob: (o.backup, o.ours) for o in ActuatorJournal(world.journal_path).outstanding}
     assert kept == {"power": (700_000, (500_000,)), "clock": ("unlocked", ((345, 1005),))}
@@ -256,13 +260,13 @@ def test_backup_is_on_disk_before_the_first_write(world: World) -> None:
 def test_undo_is_in_reverse_to_the_oldest_backup_and_none_takes_one_knob_back(world: World) -> None:
     token = world.lease()
     for limit in (500_000, 600_000, 450_000):
-        world.core.set(1, token, "GPU-0", Setting(1200, limit))
+        world.set(token, 1200, limit)
     world.core.release(1, token)
     writes = [w for w in world.boards.state("GPU-0")["writes"] if w[0] != "set_locked_sm_clocks_mhz"]
     assert writes[-2:] == [["reset_locked_sm_clocks", None], ["set_power_limit_mw", 700_000, 700_000]]
     token = world.lease()
     for limit_mw, in_force_mw in ((500_000, 500_000), (None, 700_000)):
-        world.core.set(1, token, "GPU-0", Setting(1200, limit_mw))
+        world.set(token, 1200, limit_mw)
         assert world.now_of() == (in_force_mw, [345, 1200])
 
 
@@ -290,7 +294,7 @@ def test_refused_set_leaves_the_device_as_found(world: World, change: dict[str, 
     token = world.lease()
     world.boards.change("GPU-0", **change)
     with pytest.raises(ActuatorRefusalError) as refused:
-        world.core.set(1, token, "GPU-0", Setting(1005, 500_000))
+        world.set(token, 1005, 500_000)
     assert refused.value.code == code
     assert (world.now_of(), world.journal.outstanding) == ((700_000, None), [])
 
@@ -318,7 +322,7 @@ def stuck(world: World, token: str) -> None:
 def refused(world: World, token: str) -> None:
     world.boards.change("GPU-0", faults={"set_locked_sm_clocks_mhz": NO_PERMISSION})
     with pytest.raises(ActuatorRefusalError):
-        world.core.set(1, token, "GPU-0", Setting(1200, 450_000), NOTE)
+        world.set(token, 1200, 450_000, NOTE)
     del world.rows[-4:-2]  # the two writes
 
 
@@ -326,7 +330,7 @@ def refused(world: World, token: str) -> None:
     ("end", "cause", "reason", "outcome"),
     [
         (lambda world, token: world.core.release(1, token, "gone"), "request", "gone", "ok"),
-        (lambda world, token: world.core.set(1, token, "GPU-0", Setting(), OTHER_NOTE), "request", "queue", "ok"),
+        (lambda world, token: world.set(token, None, None, OTHER_NOTE), "request", "queue", "ok"),
         (lambda world, _token: world.pass_s(11), "expired", "", "ok"),
         (killed, "killed", "", "ok"),
         (lambda world, _token: world.start(), "start", "", "ok"),
@@ -339,8 +343,8 @@ def test_a_restore_is_recorded_with_its_cause_and_the_note_of_the_setting_that_i
     world: World, end: Callable[[World, str], object], cause: str, reason: str, outcome: str
 ) -> None:
     token = world.lease()
-    world.core.set(1, token, "GPU-0", Setting(1005, 600_000), SettingNote("first", "knee", "job"))
-    world.core.set(1, token, "GPU-0", Setting(1005, 500_000), NOTE)
+    world.set(token, 1005, 600_000, SettingNote("first", "knee", "job"))
+    world.set(token, 1005, 500_000, NOTE)
     assert [(row.action, row.note) for row in world.rows[2:]] == [("set", NOTE)] * 2
     del world.rows[:]
     end(world, token)
@@ -352,7 +356,7 @@ def test_a_restore_is_recorded_with_its_cause_and_the_note_of_the_setting_that_i
 def test_a_journal_without_notes_or_with_damaged_ones_restores_as_before(world: World) -> None:
     """As the version before wrote it."""
     token = world.lease()
-    world.core.set(1, token, "GPU-0", Setting(1005, 500_000), NOTE)
+    world.set(token, 1005, 500_000, NOTE)
     data = world.journal_path.read_text()
     note = '"note":{"policy":"static","reason":"knee","workload":"job"}'
     assert data.count("," + note) == 2
@@ -367,7 +371,7 @@ def test_a_journal_without_notes_or_with_damaged_ones_restores_as_before(world: 
 
 def test_a_device_that_is_not_restored_yet_is_not_leased_again(world: World) -> None:
     token = world.lease()
-    world.core.set(1, token, "GPU-0", Setting(None, 500_000))
+    world.set(token, None, 500_000)
     world.boards.change("GPU-0", faults={"set_power_limit_mw": UNKNOWN})
     world.core.release(1, token)
     with pytest.raises(ActuatorRefusalError, match="not restored yet"):
@@ -379,7 +383,7 @@ def test_a_device_that_is_not_restored_yet_is_not_leased_again(world: World) -> 
 
 def test_torn_last_record_is_dropped_and_a_damaged_one_is_refused(world: World) -> None:
     token = world.lease()
-    world.core.set(1, token, "GPU-0", Setting(None, 500_000))
+    world.set(token, None, 500_000)
     data = world.journal_path.read_bytes()
     for cut in range(1, 40):
         world.journal_path.write_bytes(data + data[: data.index(b"\n")][:cut])
@@ -415,7 +419,7 @@ def test_unwritable_journal_means_no_write(world: World) -> None:
     token = world.lease()
     world.journal.close()
     with pytest.raises(JournalError):
-        world.core.set(1, token, "GPU-0", Setting(None, 500_000))
+        world.set(token, None, 500_000)
     assert world.boards.state("GPU-0")["writes"] == []
     with contextlib.suppress(OSError):
         world.journal = None
@@ -448,7 +452,7 @@ def test_status_has_the_original_limit_while_another_is_in_force(world: World) -
     token = world.lease()
     assert originals() == [None, None]
     for limit_mw in (500_000, 450_000):
-        world.core.set(1, token, "GPU-0", Setting(None, limit_mw))
+        world.set(token, None, limit_mw)
         assert originals() == [700_000, None]
     world.start()
     assert originals() == [None, None]

@@ -97,6 +97,14 @@ class Bench:
     def locked(self) -> list[bool]:
         return [self.boards.state(d)["lock"] is not None for d in DEVICES]
 
+    @property
+    def is_locked(self) -> bool:
+        return all(self.locked())
+
+    @property
+    def is_free(self) -> bool:
+        return not any(self.locked())
+
     def observe(self, **changes: object) -> Observation:
         devices = tuple(
             replace(
@@ -140,7 +148,7 @@ def test_observe_and_shadow_write_nothing_and_in_shadow_a_policy_decides_in_full
     for second in range(85):
         assert bench.step() == []
         assert second < 5 or all(bool(view.wanted) == (mode is Mode.SHADOW) for view in bench.governor.views())
-    assert bench.locked() == [False, False]
+    assert bench.is_free
     views = bench.governor.views()
     assert {a for view in views for _, a, _ in view.decisions} == (set() if mode is Mode.OBSERVE else {"hold", "set"})
     assert not any(reason == "block_off" for view in views for _, _, reason in view.decisions)
@@ -151,18 +159,18 @@ def test_observe_and_shadow_write_nothing_and_in_shadow_a_policy_decides_in_full
 def test_enforce_sets_the_group_keeps_the_lease_and_restores(bench: Bench) -> None:
     acted = bench.step(30)  # three times the lease's TTL
     assert [(a.device, a.action, a.outcome, a.workload) for a in acted] == [(d, "set", "ok: knee", "w") for d in DEVICES]
-    assert bench.locked() == [True, True]
+    assert bench.is_locked
     view = bench.governor.views()[0]
     assert (view.lease_active, view.setting) == (True, {"sm_clock_max_hertz": 1_005_000_000})
     acted = bench.step(1, event_reasons=0x40)
     assert [(a.action, a.outcome) for a in acted] == [("restore", "ok: hw_thermal_slowdown")] * 2
-    assert bench.locked() == [False, False]
+    assert bench.is_free
     bench.step(5)
-    assert bench.locked() == [True, True]
+    assert bench.is_locked
     bench.rows.clear()
     assert bench.governor.close() == []
     assert [(a.action, a.outcome) for a in bench.rows] == [("restore", "ok: closing")] * 2
-    assert bench.locked() == [False, False]
+    assert bench.is_free
 
 
 def test_one_refused_device_releases_the_group_and_it_is_tried_again(bench: Bench) -> None:
@@ -172,10 +180,10 @@ def test_one_refused_device_releases_the_group_and_it_is_tried_again(bench: Benc
         ("GPU-0", "restore", "ok"), ("GPU-0", "set", "ok"), ("GPU-1", "refuse", "no_permission"), ("GPU-1", "restore", "ok"),
     ]  # fmt: skip
     assert {(a.policy, a.workload) for a in acted} == {("static", "w")}
-    assert bench.locked() == [False, False]
+    assert bench.is_free
     bench.boards.change("GPU-1", faults={})
     bench.step(6)
-    assert bench.locked() == [True, True]
+    assert bench.is_locked
 
 
 @pytest.mark.parametrize("loss", ["frozen", "gone"])
@@ -187,13 +195,13 @@ def test_a_lost_lease_and_a_group_that_is_gone_are_recorded_and_taken_again(benc
     else:
         bench.t_s += 60  # the agent was frozen
         bench.core.tick()
-        assert bench.locked() == [False, False]
+        assert bench.is_free
         acted = bench.step(1)
     outcome = "ok: gone" if loss == "gone" else "ok: expired"
     assert [(a.policy, a.action, a.outcome, a.workload) for a in acted] == [("static", "restore", outcome, "w")] * 2
-    assert bench.locked() == [False, False]
+    assert bench.is_free
     bench.step(10)
-    assert bench.locked() == [True, True]
+    assert bench.is_locked
 
 
 def test_a_refusal_that_lasts_is_told_once_and_asked_ever_less_often(bench: Bench) -> None:
@@ -223,13 +231,13 @@ def test_a_release_that_is_refused_ends_the_lease_and_is_recorded(bench: Bench) 
 
     bench.governor = Governor(bench.policies, Refusing(bench.core), bench)
     bench.step(4)
-    assert bench.locked() == [True, True]
+    assert bench.is_locked
     acted = bench.step(1, event_reasons=0x40)
     assert ("GPU-0", "refuse", "hung: actuator: the driver does not answer") in {(a.device, a.action, a.outcome) for a in acted}
     assert [a.outcome for a in acted if a.action == "restore"] == ["ok: refused"] * 2
-    assert bench.locked() == [False, False]
+    assert bench.is_free
     bench.step(10)
-    assert bench.locked() == [True, True]
+    assert bench.is_locked
 
 
 @pytest.mark.parametrize("later", ["job", "next"])
@@ -245,7 +253,7 @@ def test_what_somebody_else_sets_is_left_alone_for_a_while(bench: Bench, later: 
     assert bench.act([]) == []
     bench.group = later
     assert bench.step(880) == []
-    assert bench.locked() == [False, False]
+    assert bench.is_free
     assert [a.action for a in bench.step(30)] == ["set", "set"]
 
 
@@ -333,7 +341,7 @@ def test_paired_blocks_prove_the_saving(proving: Bench) -> None:
     assert (view.slowdown_of, view.slowdown_ratio) == ("time_per_work", proving.terms.slowdown_ratio)
     assert sum(v.saved_uj for v in proving.governor.views()) == analysis.claimed_uj
     assert view.extra_uj == 0
-    assert proving.locked() == [True, True]
+    assert proving.is_locked
     proving.step(10)
     assert proving.governor.views()[0].saved_uj == view.saved_uj, "nothing is extrapolated"
 
@@ -349,17 +357,17 @@ def test_a_pair_in_which_the_policy_lets_go_is_excluded(proving: Bench) -> None:
 
 def test_a_group_that_has_other_devices_gives_the_old_ones_back_and_measures_afresh(proving: Bench) -> None:
     proving.step(45)
-    while proving.locked() != [True, True]:
+    while not proving.is_locked:
         proving.step()
     whole = proving.observe()
     proving.rows.clear()
     acted = proving.act([replace(whole, devices=whole.devices[:1])])
     assert sorted((a.device, a.action, a.outcome) for a in acted) == [(d, "restore", "ok: regrouped") for d in DEVICES]
-    assert proving.locked() == [False, False]
+    assert proving.is_free
     assert [(view.device, view.facts) for view in proving.governor.views() if not view.facts] == [(DEVICES[1], {})]
     prove(proving)  # both again: the second GPU reaches the counters' total at once, so that energy does not belong to a block
     assert proving.governor.views()[0].saving.value == pytest.approx(0.25, abs=1e-6)
-    while proving.locked() != [True, True]:
+    while not proving.is_locked:
         proving.step()  # all of them are set again
 
 
@@ -439,7 +447,7 @@ def test_devices_pass_between_groups_without_a_refusal(bench: Bench) -> None:
     passed = [(a.action, a.outcome) for a in bench.act([replace(whole, group="job:x")])]
     assert passed == [("restore", "ok: gone")] * 2
     assert [a for _ in range(6) for a in round_of("job:x")] == ["set", "set"]
-    assert bench.locked() == [True, True]
+    assert bench.is_locked
     assert round_of("a", "job:x") == ["restore", "restore"]
     assert [a for _ in range(6) for a in round_of("a", "job:x")] == ["set", "set"]
 
@@ -457,7 +465,7 @@ def test_a_policy_that_fails_lets_go_of_its_group_is_named_and_begins_anew(
     broken = replace(bench.policies["static"], policy=replace(SPEC, decide=decide))
     bench.governor = Governor({"static": broken}, DirectActuator(bench.core), bench)
     bench.step(5)
-    assert bench.locked() == [True, True]
+    assert bench.is_locked
     failing[0] = True
     acted = bench.step(3)
     assert [(a.action, a.outcome) for a in acted] == [("restore", "ok: policy_failed")] * 2

@@ -202,3 +202,37 @@ def test_what_has_no_interval_is_told_or_refused_and_never_a_traceback(tmp_path,
 def test_a_count_below_its_edge_is_said(tmp_path):
     output = compare_json(tmp_path, [saved_run(tokens_more={"edge_generation": 6000.0})], [saved_run()])
     assert "is uncertain by 6000" in output["joules_per_token_generated"]["reason"]
+
+
+def folder_of(path, *joules, **more):
+    path.mkdir()
+    for number, value in enumerate(joules):
+        (path / f"{number}.json").write_text(json.dumps(saved_run(float(value), **more)))
+    return path
+
+
+def test_a_difference_between_folders_is_shown_only_where_there_is_one(tmp_path):
+    a, b = folder_of(tmp_path / "a", 1000, 1010, 990), folder_of(tmp_path / "b", 800, 810, 790)
+    done = said_here("compare", a, b)
+    assert done.returncode == 0
+    assert "B needs fewer joules" in done.stdout
+    assert "no difference shown in seconds" in done.stdout
+    assert "no difference shown in joules" in said_here("compare", a, folder_of(tmp_path / "c", 700, 1300, 1000)).stdout
+    row = json.loads(said_here("compare", "--json", a, b).stdout)["joules"]
+    assert row["lower"] < 0.8 < row["upper"] < 1
+
+
+def test_runs_that_cannot_be_compared_are_refused(tmp_path):
+    """One run against several, simulated against real ones, and a run that is given twice, by whatever path."""
+    a, b = folder_of(tmp_path / "a", 1000, 1010), folder_of(tmp_path / "b", 800, 810)
+    one, simulated = folder_of(tmp_path / "one", 1000), folder_of(tmp_path / "s", 1000, 1010, simulated=True)
+    first = b / "0.json"
+    for sides, words in (
+        ((a, one), "expected two or more runs on each side, or one on each"),
+        ((a, simulated), "cannot be compared"),
+        ((f"{first},{first}", a), "is given twice"),
+        ((a, a), "is given twice"),
+        ((b, f"{first},{b}/../b/0.json"), "is given twice"),
+    ):
+        done = said_here("compare", *sides)
+        assert (done.returncode, words in done.stderr) == (2, True)

@@ -1,4 +1,4 @@
-"""`wattlens measure` and `wattlens compare` as programs, on a plant."""
+"""`wattlens measure` as a program, on a plant."""
 
 import gzip
 import http.server
@@ -20,7 +20,6 @@ from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
 from tests.doubles.page_server import PageServer
 from tests.energy_agent.nodes import environ_of, make_plant
-from tests.support import said_here
 
 pytestmark = pytest.mark.timeout(360)
 
@@ -327,46 +326,6 @@ def test_a_program_that_cannot_run_exits_as_in_a_shell(tmp_path, made):
 
 def test_a_program_is_looked_for_in_path():
     assert run(dict(os.environ), "measure", "--", "no-such-program-of-any-kind").returncode == 127
-
-
-def saved(folder, *joules, simulated=False):
-    folder.mkdir()
-    for number, value in enumerate(joules):
-        run_ = {
-            "schema": "wattlens.measure/1",
-            "joules": value,
-            "seconds": 2.0,
-            "devices": {"GPU-1": {}},
-            "simulated": simulated,
-        }
-        (folder / f"{number}.json").write_text(json.dumps(run_))
-    return str(folder)
-
-
-def test_compare_shows_a_difference_only_where_there_is_one(tmp_path):
-    a, b, c = saved(tmp_path / "a", 100, 101, 99), saved(tmp_path / "b", 80, 81, 79), saved(tmp_path / "c", 70, 130, 100)
-    done = said_here("compare", a, b)
-    assert done.returncode == 0
-    assert "B needs fewer joules" in done.stdout
-    assert "no difference shown in seconds" in done.stdout
-    assert "no difference shown in joules" in said_here("compare", a, c).stdout
-    found = json.loads(said_here("compare", "--json", a, b).stdout)
-    assert found["joules"]["lower"] < 0.8 < found["joules"]["upper"] < 1
-
-
-def test_compare_needs_two_runs_of_one_kind(tmp_path):
-    a, one, simulated = saved(tmp_path / "a", 1, 2), saved(tmp_path / "one", 1), saved(tmp_path / "s", 1, 2, simulated=True)
-    for other, words in ((one, "expected two or more runs"), (simulated, "cannot be compared")):
-        done = said_here("compare", a, other)
-        assert (done.returncode, words in done.stderr) == (2, True)
-
-
-def test_compare_counts_a_run_once(tmp_path):
-    a, b = saved(tmp_path / "a", 100, 101, 99), saved(tmp_path / "b", 80, 81, 79)
-    first = next((tmp_path / "b").glob("*.json"))
-    for sides in ((f"{first},{first}", a), (a, a), (b, f"{first},{first.parent}/../b/{first.name}")):
-        done = said_here("compare", *sides)
-        assert (done.returncode, "is given twice" in done.stderr) == (2, True)
 
 
 NODE = """

@@ -82,14 +82,18 @@ def run_pue(capsys, *arguments):
     return code, capsys.readouterr()
 
 
+def pue_json(capsys, *arguments):
+    code, printed = run_pue(capsys, *arguments, "--json")
+    assert code == 0
+    return json.loads(printed.out)
+
+
 DAY = ("--from", "2026-07-24T00:00+02:00", "--to", "2026-07-25T00:00+02:00")
 
 
 def test_a_day_worked_by_hand(ledger, capsys):
     """130 / 96 at the PDU; 96 + 20 + 14 = 130, of which 14 nobody explains; 4 are lost between UPS and PDU."""
-    code, out = run_pue(capsys, "--ledger", ledger, *DAY, "--json")
-    found = json.loads(out.out)
-    assert code == 0
+    found = pue_json(capsys, "--ledger", ledger, *DAY)
     assert (found["pue"]["kind"], found["pue"]["category"], found["pue"]["estimate"]) == ("iPUE", 2, False)
     assert Fraction(found["pue"]["value"]) == round(Fraction(130, 96), 9)
     assert (found["pue"]["coverage"], found["pue"]["total_kwh"], found["pue"]["imputed_kwh"]) == ("1", "3120", "0")
@@ -129,9 +133,7 @@ def test_a_factor_older_than_five_years_is_refused_without_accept_old(ledger, tm
 
 def test_the_site_s_file_adds_water_carbon_contracts_and_cost(ledger, site_file, capsys):
     """148,800 liters in 31 days are 4,800 a day, over 2,304 kWh. 780 of 3,120 kWh are bought. 12 of 24 hours are dear."""
-    code, out = run_pue(capsys, "--ledger", ledger, "--config", site_file, *DAY, "--json", "--as-of", "2026-08-02T00:00Z")
-    found = json.loads(out.out)
-    assert code == 0
+    found = pue_json(capsys, "--ledger", ledger, "--config", site_file, *DAY, "--as-of", "2026-08-02T00:00Z")
     assert Fraction(found["others"]["WUE"]["value"]) == round(Fraction(4800, 2304), 9)
     assert found["others"]["REF with contracts"]["value"] == "0.25"
     assert found["notes"]["cost"].startswith("624.00 EUR (620.8")  # 130 kW x 12 h x (0.3 + 0.1), within the 0.5 % of its meter
@@ -140,8 +142,8 @@ def test_the_site_s_file_adds_water_carbon_contracts_and_cost(ledger, site_file,
     assert (Fraction(cue["value"]), cue["lower"], cue["upper"]) == (round(3120 * Fraction("130.96") / 2304, 9), None, None)
     assert "grid.location.GBR.2026." in note
     assert "100%" in note
-    _, out = run_pue(capsys, "--ledger", ledger, "--config", site_file, *DAY, "--json", "--as-of", "2026-07-25T00:00Z")
-    early = json.loads(out.out)  # before the retirement
+    # before the retirement
+    early = pue_json(capsys, "--ledger", ledger, "--config", site_file, *DAY, "--as-of", "2026-07-25T00:00Z")
     assert early["others"]["REF with contracts"]["value"] == "0"
     assert "wind-1: 780.0 kWh retired on 2026-08-01, after" in early["notes"]["REF with contracts"]
 
@@ -161,19 +163,16 @@ def test_an_hour_that_the_site_learnt_goes_before_the_year_s_factor(ledger, tmp_
         IntensityPoint((START_S + n * H) * S, (START_S + (n + 1) * H) * S, Decimal(100), False, START_S * S) for n in range(12)
     ]
     GridStore(ledger / GRID_FOLDER).append(about, points)
-    code, out = run_pue(capsys, "--ledger", ledger, "--config", site, *DAY, "--json")
-    found = json.loads(out.out)
-    assert code == 0
+    found = pue_json(capsys, "--ledger", ledger, "--config", site, *DAY)
     assert "csv_file.supplier" in found["notes"]["CUE"]
     assert "50%" in found["notes"]["CUE"]
     assert "no value for 12 h" in found["notes"]["CUE"]
     # Revised a day later: what was known before stays what it was for who asks as of then.
     later = [IntensityPoint(p.start_ns, p.end_ns, Decimal(900), False, (START_S + 24 * H) * S) for p in points]
     GridStore(ledger / GRID_FOLDER).append(about, later)
-    _, out = run_pue(capsys, "--ledger", ledger, "--config", site, *DAY, "--json")
-    assert json.loads(out.out)["others"]["CUE"] != found["others"]["CUE"]
-    _, out = run_pue(capsys, "--ledger", ledger, "--config", site, *DAY, "--json", "--as-of", "2026-07-24T12:00Z")
-    assert json.loads(out.out)["others"]["CUE"] == found["others"]["CUE"]
+    asked = (capsys, "--ledger", ledger, "--config", site, *DAY)
+    assert pue_json(*asked)["others"]["CUE"] != found["others"]["CUE"]
+    assert pue_json(*asked, "--as-of", "2026-07-24T12:00Z")["others"]["CUE"] == found["others"]["CUE"]
 
 
 def test_a_window_that_was_half_metered_has_a_pue_only_for_who_wants_it(ledger, capsys):
@@ -182,9 +181,7 @@ def test_a_window_that_was_half_metered_has_a_pue_only_for_who_wants_it(ledger, 
     code, out = run_pue(capsys, "--ledger", ledger, *window)
     assert code == 1
     assert "no iPUE: less than 90% of the window was metered" in out.out
-    code, out = run_pue(capsys, "--ledger", ledger, *window, "--accept-coverage", "50%", "--json")
-    found = json.loads(out.out)
-    assert code == 0
+    found = pue_json(capsys, "--ledger", ledger, *window, "--accept-coverage", "50%")
     assert found["pue"]["coverage"] == "0.520833333"
     assert Fraction(found["pue"]["imputed_kwh"]) > 0
     assert Fraction(found["pue"]["upper"]) > 2
@@ -200,19 +197,19 @@ def test_the_partial_pue_of_a_hall(ledger, capsys):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["--quarter", "2026Q5"], "expected a year and a quarter"),
-        (["--quarter", "2026Q3", "--trailing"], "expected at most one of"),
-        (["--from", "someday"], "expected a UTC time"),
-        (["--from", "2026-07-24T00:07Z"], "expected a multiple of 15 minutes"),
-        (["--to", "2020-01-01"], "the period is empty"),
-        (["--accept-coverage", "2"], "--accept-coverage: "),
-        (["--site", "dc9"], "no meter of site 'dc9'; it has: dc1"),
-        (["--time-zone", "Mars/Base"], "expected an IANA name"),
-        (["--config", "/nowhere.yaml"], "cannot read site configuration"),
+        ("--quarter 2026Q5", "expected a year and a quarter"),
+        ("--quarter 2026Q3 --trailing", "expected at most one of"),
+        ("--from someday", "expected a UTC time"),
+        ("--from 2026-07-24T00:07Z", "expected a multiple of 15 minutes"),
+        ("--to 2020-01-01", "the period is empty"),
+        ("--accept-coverage 2", "--accept-coverage: "),
+        ("--site dc9", "no meter of site 'dc9'; it has: dc1"),
+        ("--time-zone Mars/Base", "expected an IANA name"),
+        ("--config /nowhere.yaml", "cannot read site configuration"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(ledger, capsys, arguments, word):
-    code, out = run_pue(capsys, "--ledger", ledger, *arguments)
+    code, out = run_pue(capsys, "--ledger", ledger, *arguments.split())
     assert code == 2
     assert word in out.err
     assert len(out.err.splitlines()) == 1
@@ -281,11 +278,7 @@ def test_what_is_made_here_is_neither_bought_nor_covered_by_a_contract(tmp_path,
         "  retired: 2026-08-01, retirement_id: R, registry: R, serials: B-1..B-99, plant: P, beneficiary: B}]\n"
         "tariffs: [{id: t, currency: EUR, default_per_kwh: 0.2, valid_from: 2026-01-01, source: x}]\n"
     )
-    code, out = run_pue(
-        capsys, "--ledger", ledger, "--config", tmp_path / "site.yaml", "--json", "--as-of", "2026-08-02T00:00Z"
-    )
-    found = json.loads(out.out)
-    assert code == 0
+    found = pue_json(capsys, "--ledger", ledger, "--config", tmp_path / "site.yaml", "--as-of", "2026-08-02T00:00Z")
     assert abs(float(found["pue"]["value"]) - 100 / 80) < 1e-3
     assert abs(float(found["others"]["REF"]["value"]) - 0.5) < 1e-3
     both = found["others"]["REF with contracts"]  # a minute of each dusk and dawn is recorded on the other side of it
@@ -303,9 +296,7 @@ def test_it_meters_and_a_stated_pue_make_an_estimate_and_the_rest_says_why_it_is
         "site: {name: dc3}\npue: {value: 1.4, source: operator}\n"
         "water: [{start: 2026-07-01, end: 2026-07-31, liters: 1, accuracy_percent: 1, source: bill}]\n"
     )
-    code, out = run_pue(capsys, "--ledger", ledger, "--config", tmp_path / "site.yaml", "--json")
-    found = json.loads(out.out)
-    assert code == 0
+    found = pue_json(capsys, "--ledger", ledger, "--config", tmp_path / "site.yaml")
     assert (found["pue"]["estimate"], found["pue"]["category"], found["pue"]["value"]) == (True, None, "1.4")
     assert (found["pue"]["it_kwh"], found["pue"]["total_kwh"]) == ("2400", "3360")
     assert found["others"]["WUE"]["reason"] == "IT energy was not metered by a PUE's category"

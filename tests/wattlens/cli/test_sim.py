@@ -1,4 +1,4 @@
-"""`wattlens sim` as a person uses it: start, status, fault, run, env, stop, and its errors."""
+"""`wattlens sim` as a person uses it: start, status, faults of GPUs and meters, run, env, stop, and its errors."""
 
 import json
 import signal
@@ -7,11 +7,13 @@ import sys
 
 import pytest
 
+from energy_agent.sim.node import SimulatedNode
 from tests.support import Said, eventually, said_here
 
 NODE = """
 boards: [{count: 2, sku: A40}]
 rate: 10
+facility: {meters: {main: {gain: 1.005}}}
 workloads: [{name: load, kind: burst, gpus: [0], memory_gb: 1, on_s: 0.5, off_s: 0}]
 """
 
@@ -50,6 +52,41 @@ def status(folder: str) -> dict:
     return json.loads(ok("status", "--dir", folder, "--json"))
 
 
+def building(folder):
+    return status(folder)["facility"]
+
+
+def kinds(folder, meter):
+    return [fault["kind"] for each in building(folder)["meters"] if each["id"] == meter for fault in each["faults"]]
+
+
+def test_the_truth_of_the_building(folder):
+    first = eventually(lambda: (b := building(folder))["pue"] and b)  # just after the start it has no value
+    assert first["meters"][0] | {"true_j": 0, "power_w": 0} == {
+        "id": "main", "role": "total", "unit": 1, "true_j": 0, "power_w": 0, "gain": 1.005, "faults": []}  # fmt: skip
+    assert 1.1 < first["pue"] < 2
+    later = eventually(lambda: (b := building(folder))["meters"][0]["true_j"] > first["meters"][0]["true_j"] and b)
+    assert later["port"] == first["port"]
+    shown = ok("status", "--dir", folder)
+    assert f"building: Modbus TCP on 127.0.0.1:{first['port']}" in shown
+    assert "\nmain         total" in shown
+
+
+def test_faults_of_meters(folder):
+    assert ok("fault", "meter:main", "offline", "--dir", folder) == "meter:main: offline set\n"
+    assert ok("fault", "meter:main", "slow", "--value", "20", "--dir", folder) == "meter:main: slow set\n"
+    assert kinds(folder, "main") == ["offline", "slow"]
+    assert kinds(folder, "ups") == []
+    assert "offline, slow" in ok("status", "--dir", folder)
+    assert ok("clear", "meter:main", "slow", "--dir", folder) == "meter:main: slow cleared\n"
+    assert kinds(folder, "main") == ["offline"]
+    assert ok("clear", "meter:main", "--dir", folder) == "meter:main: all faults cleared\n"
+    assert kinds(folder, "main") == []
+    said = ok("fault", "meter:ups", "stuck", "--for", "2s", "--dir", folder)
+    assert said == "meter:ups: stuck set; will be cleared after 2s (Ctrl-C clears it now)\nmeter:ups: stuck cleared\n"
+    assert kinds(folder, "ups") == []
+
+
 def test_a_session(folder):
     first = status(folder)
 
@@ -82,29 +119,35 @@ def test_a_session(folder):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["fault", "gpu1", "lots"], "unknown fault 'lots'; did you mean 'lost'?"),
-        (["fault", "gpu2", "lost"], "no GPU 'gpu2' on this node: it has gpu0 to gpu1"),
-        (["fault", "gpu1", "lost", "--for", "soon"], "--for: "),
-        (["fault", "gpu1", "xid", "--value", "13", "--for", "1s"], "happens once"),
-        (["clear", "gpu1", "lots"], "unknown fault 'lots'"),
-        (["run"], "no command given"),
-        (["run", "--", "/none"], "cannot run '/none'"),
-        (["start", "idle"], "already runs"),
+        ("fault gpu1 lots", "unknown fault 'lots'; did you mean 'lost'?"),
+        ("fault gpu2 lost", "no GPU 'gpu2' on this node: it has gpu0 to gpu1"),
+        ("fault gpu1 lost --for soon", "--for: "),
+        ("fault gpu1 xid --value 13 --for 1s", "happens once"),
+        ("clear gpu1 lots", "unknown fault 'lots'"),
+        ("run", "no command given"),
+        ("run -- /none", "cannot run '/none'"),
+        ("start idle", "already runs"),
+        ("fault meter:mian offline", "unknown meter 'mian'; did you mean 'main'?"),
+        ("fault meter:main lost", "unknown meter fault 'lost'"),
+        ("fault meter:main reset --for 1s", "happens once"),
+        ("fault meter:main reset --value 1", "does not take a value"),
+        ("fault meter:main slow --call nvmlInit", "--call: cannot be combined with a meter"),
+        ("clear meter:main lots", "unknown meter fault 'lots'"),
+        ("fault main offline", "unknown fault 'offline'"),
     ],
 )
 def test_wrong_usage_on_a_running_node(folder, arguments, says):
-    done = said_here("sim", arguments[0], "--dir", folder, *arguments[1:])
-    assert done.returncode == 2
-    assert says in done.stderr
+    action, *more = arguments.split()
+    done = said_here("sim", action, "--dir", folder, *more)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith("wattlens")
-    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
 
 
-@pytest.mark.parametrize(
-    "action", [["status"], ["stop"], ["env"], ["run", "--", "true"], ["fault", "gpu0", "lost"], ["clear", "gpu0"]]
-)
+@pytest.mark.parametrize("action", ["status", "stop", "env", "run -- true", "fault gpu0 lost", "clear gpu0"])
 def test_without_a_node(tmp_path, action):
-    done = said_here("sim", action[0], "--dir", str(tmp_path / "none"), *action[1:])
+    word, *more = action.split()
+    done = said_here("sim", word, "--dir", str(tmp_path / "none"), *more)
     assert done.returncode == 2
     assert done.stderr == f"wattlens: no simulated node runs in {tmp_path / 'none'}; start one with 'wattlens sim start'\n"
 
@@ -129,3 +172,12 @@ def test_in_the_foreground_until_it_is_interrupted(tmp_path):
         finally:
             process.kill()
     assert sim("status", "--dir", str(tmp_path / "node")).returncode == 2
+
+
+def test_a_node_without_a_building(tmp_path):
+    node = str(tmp_path / "node")
+    with SimulatedNode.start("idle", tmp_path / "node"):
+        assert "facility" not in status(node)
+        done = said_here("sim", "fault", "meter:main", "offline", "--dir", node)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "add the key 'facility' to its scenario" in done.stderr

@@ -12,9 +12,14 @@ from wattlens.report.plausibility import LEAST, MOST, PER_EURO, odd_price
 TARIFF = "tariffs: [{id: t, currency: EUR, default_per_kwh: 182, valid_from: 2026-01-01, source: s}]"
 
 
+def warnings_of(folder, text):
+    """The warnings for an org.yaml with this text."""
+    (folder / "org.yaml").write_text(text)
+    return load_organisation(folder / "org.yaml", START_NS, END_NS, AS_OF_NS).warnings
+
+
 def test_a_key_is_named(tmp_path):
-    (tmp_path / "org.yaml").write_text(f"sites: [{{site: {{name: a}}, {TARIFF}}}]\n")
-    (warning,) = load_organisation(tmp_path / "org.yaml", START_NS, END_NS, AS_OF_NS).warnings
+    (warning,) = warnings_of(tmp_path, f"sites: [{{site: {{name: a}}, {TARIFF}}}]\n")
     assert "org.yaml: key 'sites[0].tariffs[0].default_per_kwh': 182 EUR/kWh is far from plausible" in warning
     assert "usually 0.01 to 1.5 EUR/kWh" in warning
 
@@ -37,8 +42,7 @@ def test_an_invoice_number_that_is_listed_twice_is_warned_of(tmp_path):
     months = ("start: 2026-07-01, end: 2026-07-31", "start: 2026-08-01, end: 2026-08-31")
     rows = ", ".join(f"{{number: R, {days}, kwh: 1000, amount: 200, currency: EUR}}" for days in months)
     credit = "{number: R, start: 2026-08-01, end: 2026-08-31, kwh: 0, amount: -9, currency: EUR}"
-    (tmp_path / "org.yaml").write_text(f"sites: [{{site: {{name: a}}, invoices: [{rows}, {credit}]}}]\n")
-    (warning,) = load_organisation(tmp_path / "org.yaml", START_NS, END_NS, AS_OF_NS).warnings
+    (warning,) = warnings_of(tmp_path, f"sites: [{{site: {{name: a}}, invoices: [{rows}, {credit}]}}]\n")
     assert "key 'sites[0].invoices[1].number': invoice 'R' is listed before" in warning
 
 
@@ -95,8 +99,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("keys", "warning"), WRONG, ids=[warning.partition(":")[0] for _, warning in WRONG])
 def test_a_value_that_a_tired_person_types_is_warned_of_with_its_key(keys, warning, tmp_path):
-    (tmp_path / "org.yaml").write_text(f"sites: [{{{SITE}, {keys}}}]\n")
-    warnings = load_organisation(tmp_path / "org.yaml", START_NS, END_NS, AS_OF_NS).warnings
+    warnings = warnings_of(tmp_path, f"sites: [{{{SITE}, {keys}}}]\n")
     assert any(warning in each and each.startswith("org.yaml: key 'sites[0].") for each in warnings), warnings
 
 
@@ -112,16 +115,14 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize(("keys", "warning"), ELSEWHERE)
 def test_an_odd_number_of_the_organisation_is_warned_of(keys, warning, tmp_path):
-    (tmp_path / "org.yaml").write_text(f"{keys}\n")
-    (found, *_) = load_organisation(tmp_path / "org.yaml", START_NS, END_NS, AS_OF_NS).warnings
+    (found, *_) = warnings_of(tmp_path, f"{keys}\n")
     assert warning in found
 
 
 def test_usual_inputs_are_not_warned_of(tmp_path):
     grid = GRID % ("DE", "DEU") + ", " + RATE % 310 + ", " + WATER % (900_000, 2) + ", it_power_kw: 800, floor_m2: 900"
     more = "pue: {value: 1.3, uncertainty_percent: 5, source: s}"
-    (tmp_path / "org.yaml").write_text(f"sites: [{{{SITE}, {bills(peak_kw=1300)}, {grid}, {more}}}]\n")
-    assert load_organisation(tmp_path / "org.yaml", START_NS, END_NS, AS_OF_NS).warnings == ()
+    assert warnings_of(tmp_path, f"sites: [{{{SITE}, {bills(peak_kw=1300)}, {grid}, {more}}}]\n") == ()
 
 
 @pytest.mark.parametrize(
@@ -129,5 +130,4 @@ def test_usual_inputs_are_not_warned_of(tmp_path):
     [("DE-LU", "LUX"), ("GB", "GBR"), ("SE-SE3", "SWE"), ("NORDIC", "SWE"), ("NO1", "NOR"), ("US-ERCT", "USA"), ("DEU", "DEU")],
 )
 def test_a_zone_of_the_country_or_of_none_is_not_warned_of(zone, country, tmp_path):
-    (tmp_path / "org.yaml").write_text(f"sites: [{{{SITE}, {GRID % (zone, country)}}}]\n")
-    assert load_organisation(tmp_path / "org.yaml", START_NS, END_NS, AS_OF_NS).warnings == ()
+    assert warnings_of(tmp_path, f"sites: [{{{SITE}, {GRID % (zone, country)}}}]\n") == ()

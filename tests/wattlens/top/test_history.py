@@ -8,7 +8,12 @@ from energy_agent.core.energy import SourceHealth
 from energy_agent.core.snapshot import DvfsDevice
 from tests.snapshots import CHAT_TOKENS, POWER_W, STEP_S, TRAIN_STEPS, Player, uuid
 from tests.wattlens.top.frames import T0_NS, play, response_at, response_of
+from wattlens.top.frame import TopFrame, WorkloadStatus
 from wattlens.top.history import GRAVE, WORDS, MetricsHistory
+
+
+def workload_of(frame: TopFrame, name: str) -> WorkloadStatus:
+    return next(workload for workload in frame.workloads if workload.name == name)
 
 
 def test_rates_are_those_of_the_player() -> None:
@@ -17,7 +22,7 @@ def test_rates_are_those_of_the_player() -> None:
     assert [g.since_j for g in frame.gpus] == pytest.approx([POWER_W * 5] * 8)
     assert frame.node.since_j == pytest.approx(POWER_W * 5 * 8)
     assert (frame.node.power_w, frame.node.boundary) == (POWER_W * 8, "gpu")
-    train, chat = (next(w for w in frame.workloads if w.name == name) for name in ("train", "chat"))
+    train, chat = (workload_of(frame, name) for name in ("train", "chat"))
     assert (train.now_w, train.gpus, train.j_per_token) == (pytest.approx(POWER_W * 6), tuple("012345"), None)
     assert train.active_since_j + train.idle_since_j == pytest.approx(sum(g.since_j for g in frame.gpus[:6]))
     assert train.active_j > 10 * train.active_since_j  # it has run for long
@@ -49,7 +54,7 @@ def test_a_gpu_that_comes_back_higher_is_no_burst_of_power() -> None:
     late = MetricsHistory()
     late.add(response_at(Player(lost={0}), 1000))
     frame = late.add(response_at(Player(), 1010))
-    train = next(w for w in frame.workloads if w.name == "train")
+    train = workload_of(frame, "train")
     assert frame.gpus[0].rate_w is None
     assert train.now_w == pytest.approx(POWER_W * 5)
 
@@ -60,12 +65,12 @@ def test_a_workload_that_comes_while_top_runs_counts_from_0_and_one_on_a_gpu_tha
     train_alone = tuple(w for w in snapshot.workloads if w.workload == "train")
     history.add(response_of(replace(snapshot, workloads=train_alone), 100.0))
     frame = history.add(response_at(Player(), 1010))
-    chat = next(w for w in frame.workloads if w.name == "chat")
+    chat = workload_of(frame, "chat")
     assert chat.active_since_j + chat.idle_since_j == pytest.approx(chat.active_j + chat.idle_j)
     late = MetricsHistory()
     late.add(response_at(Player(lost={6}), 1000))
     frame = late.add(response_at(Player(), 1010))
-    chat = next(w for w in frame.workloads if w.name == "chat")
+    chat = workload_of(frame, "chat")
     assert (chat.active_since_j, chat.idle_since_j) == (0.0, 0.0)
 
 
@@ -140,20 +145,20 @@ def test_energy_per_training_step_is_of_whole_steps() -> None:
         snapshot = player.at(1000 + second * 10, T0_NS + second * 10**9)
         steps = tuple(replace(s, steps=(1000 + second * 10) // 60) for s in snapshot.steps if s.phase == "training")
         frame = history.add(response_of(replace(snapshot, steps=steps), float(second)))
-        train = next(w for w in frame.workloads if w.name == "train")
+        train = workload_of(frame, "train")
         if train.j_per_step is not None:
             assert train.j_per_step == pytest.approx(POWER_W * 6 * 6)
     assert train.j_per_step is not None
     frame = play(player)
-    assert next(w for w in frame.workloads if w.name == "train").j_per_step == pytest.approx(POWER_W * 6 * STEP_S / TRAIN_STEPS)
-    assert next(w for w in frame.workloads if w.name == "chat").j_per_step is None
+    assert workload_of(frame, "train").j_per_step == pytest.approx(POWER_W * 6 * STEP_S / TRAIN_STEPS)
+    assert workload_of(frame, "chat").j_per_step is None
 
 
 def test_facts_of_a_gpu_come_from_its_series() -> None:
     gpu = play(Player()).gpus[0]
     assert (gpu.name, gpu.driver, gpu.ecc_uncorrected, gpu.pcie_lanes) == ("NVIDIA H100 80GB HBM3", "570.00", 1, 8)
     assert [(m.uuid, m.profile, m.gpu_instance, m.compute_instance) for m in gpu.mig] == [("MIG-1", "1g.10gb", "1", "0")]
-    assert dict(next(w for w in play(Player()).workloads if w.name == "train").labels)["namespace"] == "research"
+    assert dict(workload_of(play(Player()), "train").labels)["namespace"] == "research"
 
 
 def test_graphs_have_a_value_per_response_and_a_gap_while_a_gpu_is_lost() -> None:
