@@ -131,7 +131,7 @@ def _try(rng: Random, token: Path) -> tuple[str, str]:
 def _command(rng: Random, address: str, variables: dict[str, str], token: Path) -> str:
     """Run a command that reads from the address; what fell."""
     commands = (
-        ("ledger", "import", "--prometheus", address, "--source", "wattlens", "--dry-run", "--insecure"),
+        ("ledger", "import", "--prometheus", address, "--source", "dcgm", "--dry-run", "--insecure"),
         ("dashboards", "push", "--url", address, "--insecure", "--dry-run"),
     )
     words = [*rng.choice(commands), "--token-file", str(token), "--timeout", f"{TIMEOUT_S:g}s"]
