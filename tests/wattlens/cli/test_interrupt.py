@@ -86,12 +86,22 @@ class Terminal:
         self.read_until(lambda: marker in self.output)
         assert marker in self.output, self.output
 
+    def await_request(self, listener):
+        self.read_until(lambda: select.select([listener], [], [], 0)[0])
+
     def press(self):
         """Ctrl-C; returns exit code and what was printed after it."""
         before = len(self.output)
         os.write(self._master, CTRL_C)
         self.read_until(lambda: False)
         return self.process.wait(LIMIT_S), self.output[before:].decode(errors="replace")
+
+
+def press_at(marker, arguments, cwd):
+    """Run a command, press Ctrl-C once it shows the marker; returns exit code and what was printed after it."""
+    with Terminal(arguments, cwd) as terminal:
+        terminal.shows(marker)
+        return terminal.press()
 
 
 @pytest.fixture(scope="module")
@@ -168,9 +178,7 @@ def services(node, folder):
 @pytest.mark.parametrize("name", ["agent", "site", "actuator", "top", "sim start"])
 def test_what_runs_until_it_is_stopped_ends_in_order(node, tmp_path, name):
     arguments, marker = services(node, tmp_path)[name]
-    with Terminal(arguments, tmp_path) as terminal:
-        terminal.shows(marker)
-        code, text = terminal.press()
+    code, text = press_at(marker, arguments, tmp_path)
     assert (code, clean(text)) == (0, True), text
 
 
@@ -186,7 +194,7 @@ def test_what_waits_for_a_server_ends_at_once_with_one_line(node, tmp_path):
         with silent() as listener:
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             with Terminal([url if each == "URL" else each for each in arguments], tmp_path) as terminal:
-                terminal.read_until(lambda listener=listener: select.select([listener], [], [], 0)[0])
+                terminal.await_request(listener)
                 code, text = terminal.press()
         assert (code, lines(text)[-1:]) == (130, ["wattlens: interrupted"]), (arguments, text)
         assert len(lines(text)) == 1, (arguments, text)
@@ -196,7 +204,7 @@ def test_what_waits_for_the_actuator_ends_at_once_with_one_line(tmp_path):
     for arguments in (["status"], ["off"], ["on"]):
         path = tmp_path / f"{arguments[0]}.sock"
         with silent(path) as listener, Terminal(["dvfs", *arguments, "--socket", path], tmp_path) as terminal:
-            terminal.read_until(lambda listener=listener: select.select([listener], [], [], 0)[0])
+            terminal.await_request(listener)
             code, text = terminal.press()
         assert (code, lines(text)) == (130, ["wattlens: interrupted"]), arguments
 
@@ -215,9 +223,7 @@ def test_a_file_that_is_still_written_can_be_given_up(tmp_path):
 
 
 def test_a_fault_that_is_held_ends_with_one_line(node, tmp_path):
-    with Terminal(["sim", "fault", "--dir", node, "gpu0", "lost", "--for", "50s"], tmp_path) as terminal:
-        terminal.shows(b"set; will be cleared")
-        code, text = terminal.press()
+    code, text = press_at(b"set; will be cleared", ["sim", "fault", "--dir", node, "gpu0", "lost", "--for", "50s"], tmp_path)
     assert (code, lines(text)) == (130, ["wattlens: interrupted"])
 
 
@@ -228,23 +234,17 @@ def test_the_first_build_of_the_simulator_ends_with_one_line(tmp_path, monkeypat
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for arguments in (["sim", "start", "idle", "--dir", "x", "--foreground"], ["demo", "--for", "10s"]):
-        with Terminal(arguments, tmp_path) as terminal:
-            terminal.shows(b"compiling")
-            code, text = terminal.press()
+        code, text = press_at(b"compiling", arguments, tmp_path)
         assert (code, lines(text)) == (130, ["wattlens: interrupted"]), arguments
 
 
 @pytest.mark.parametrize("command", [["sim", "run", "--dir"], ["measure", "--simulate"]])
 def test_the_program_decides_and_its_result_is_shown(node, tmp_path, command):
     program = ["sh", "-c", "trap 'echo over; exit 7' INT; echo running; while :; do sleep 0.05; done"]
-    with Terminal([*command, node, "--", *program], tmp_path) as terminal:
-        terminal.shows(b"running")
-        code, text = terminal.press()
+    code, text = press_at(b"running", [*command, node, "--", *program], tmp_path)
     assert (code, clean(text), "over" in text) == (7, True, True)
     assert ("joules" in text) == (command[0] == "measure")
-    with Terminal([*command, node, "--", "sh", "-c", "echo running; exec sleep 60"], tmp_path) as terminal:
-        terminal.shows(b"running")
-        code, text = terminal.press()
+    code, text = press_at(b"running", [*command, node, "--", "sh", "-c", "echo running; exec sleep 60"], tmp_path)
     assert (code in (130, -2), clean(text)) == (True, True)
 
 
