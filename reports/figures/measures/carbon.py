@@ -66,13 +66,18 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     yield from covered(evidence, named)
 
 
+def counts_life_cycle(evidence: PeriodEvidence, sites: Iterable[str]) -> bool:
+    """Whether all factors of some sites are of the life cycle."""
+    joined = (evidence.sites[name].grid.location for name in sites)
+    return {j.basis.boundary for j in joined if j is not None} == {EmissionBoundary.LIFE_CYCLE}
+
+
 def by_basis(evidence: PeriodEvidence, sites: Iterable[str], figure: Figure) -> Iterator[Figure]:
     """A figure of CO2e of some sites under the name of what it counts.
 
     Where all of them take factors of the life cycle it has a name of its own, and under the name of Scope 2 it is absent.
     """
-    joined = [evidence.sites[name].grid.location for name in sites]
-    if not figure.id.startswith(CO2E) or {j.basis.boundary for j in joined if j is not None} != {EmissionBoundary.LIFE_CYCLE}:
+    if not figure.id.startswith(CO2E) or not counts_life_cycle(evidence, sites):
         yield figure
         return
     yield replace(figure, id=LIFE_CYCLE + figure.id.removeprefix(CO2E))

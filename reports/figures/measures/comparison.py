@@ -7,13 +7,12 @@ from typing import Final
 
 from energy_agent.core.quantity import Quantity, no_quantity, sum_of
 from energy_agent.core.units import NS_PER_H, UJ_PER_J, UJ_PER_KWH
-from energy_agent.factors.basis import EmissionBoundary
 from reports.figures.bridge import Bridge, Side, co2e_bridge, energy_bridge, mix_adjusted, node_bridge
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure, amount_figure
 from reports.figures.measures import carbon, energy
 from reports.figures.measures._measure import Measure, model_of
-from reports.figures.measures.carbon import boundary, common, group_grams
+from reports.figures.measures.carbon import boundary, common, counts_life_cycle, group_grams
 from reports.figures.wording import percent
 from reports.ledger.sums import PartEnergy
 from reports.site.coverage import together
@@ -120,9 +119,7 @@ def _bases(then: PeriodEvidence, now: PeriodEvidence) -> str:
 
 def _grams(evidence: PeriodEvidence) -> str:
     """What the bridge of grams is called: those of the life cycle are no Scope 2, and have a name of their own."""
-    joined = [site.grid.location for site in evidence.sites.values()]
-    whole = {j.basis.boundary for j in joined if j is not None} == {EmissionBoundary.LIFE_CYCLE}
-    return "lifecycle" if whole else "co2e"
+    return "lifecycle" if counts_life_cycle(evidence, evidence.sites) else "co2e"
 
 
 def side(evidence: PeriodEvidence) -> Side:
