@@ -66,13 +66,18 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     yield from covered(evidence, named)
 
 
+def counts_life_cycle(evidence: PeriodEvidence, sites: Iterable[str]) -> bool:
+    """Whether all factors of some sites are of the life cycle."""
+    joined = (evidence.sites[name].grid.location for name in sites)
+    return {j.basis.boundary for j in joined if j is not None} == {EmissionBoundary.LIFE_CYCLE}
+
+
 def by_basis(evidence: PeriodEvidence, sites: Iterable[str], figure: Figure) -> Iterator[Figure]:
     """A figure of CO2e of some sites under the name of what it counts.
 
     Where all of them take factors of the life cycle it has a name of its own, and under the name of Scope 2 it is absent.
     """
-    joined = [evidence.sites[name].grid.location for name in sites]
-    if not figure.id.startswith(CO2E) or {j.basis.boundary for j in joined if j is not None} != {EmissionBoundary.LIFE_CYCLE}:
+    if not figure.id.startswith(CO2E) or not counts_life_cycle(evidence, sites):
         yield figure
         return
     yield replace(figure, id=LIFE_CYCLE + figure.id.removeprefix(CO2E))
@@ -111,9 +116,9 @@ def _of_site(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
 
 def _of_all(evidence: PeriodEvidence) -> Iterator[Figure]:
     every = sorted(evidence.sites)
-    within, grids = common(boundary(evidence, name) for name in every), [evidence.sites[name].grid for name in every]
+    within, grids = boundary_of(evidence, every), [evidence.sites[name].grid for name in every]
     for quantity, method, of_each, of_group, split, ids in (
-        ("location", LOCATION, located_of, group_grams, _split_located, factor_ids(g.location for g in grids)),
+        ("location", LOCATION, located_of, group_grams, _split_located, location_ids(evidence, every)),
         ("market", _method(evidence, every), marketed_of, group_market_grams, _split_marketed,
          factor_ids(g.residual for g in grids)),
     ):  # fmt: skip
@@ -329,6 +334,11 @@ def factor_ids(totals: Iterable[CarbonTotal | None]) -> tuple[str, ...]:
     return tuple(sorted({s.id for total in totals if total is not None for s in total.statements if s.id and s.uj}))
 
 
+def location_ids(evidence: PeriodEvidence, sites: Iterable[str]) -> tuple[str, ...]:
+    """The factors of location-based grams of some sites."""
+    return factor_ids(evidence.sites[name].grid.location for name in sites)
+
+
 def shared_ids(evidence: PeriodEvidence, sites: Iterable[str]) -> tuple[str, ...]:
     """The factors of market-based grams of workloads, which are in proportion to location-based ones."""
     grids = [evidence.sites[name].grid for name in sites]
@@ -441,6 +451,11 @@ def _contracts(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]
         yield amount_figure(f"contract/{site.name}/{claim.contract}", covered, "kWh", MARKET, within, dims=of)
 
 
+def boundary_of(evidence: PeriodEvidence, sites: Iterable[str]) -> str:
+    """The boundary of a figure that covers several sites."""
+    return common(boundary(evidence, name) for name in sites)
+
+
 def common(boundaries: Iterable[str]) -> str:
     """Return the boundary of a figure that covers several sites: mixed if theirs differ."""
     names = set(boundaries)
@@ -451,8 +466,8 @@ def _by_group(evidence: PeriodEvidence) -> Iterator[tuple[Figure, Iterable[str]]
     for group, rows in groups(evidence):
         parts = by_site(rows)
         sites = list(parts)
-        within = common(boundary(evidence, name) for name in sites)
-        ids = factor_ids(evidence.sites[name].grid.location for name in sites)
+        within = boundary_of(evidence, sites)
+        ids = location_ids(evidence, sites)
         by_location = {site: group_grams(evidence, site, own) for site, own in parts.items()}
         by_market = {site: group_market_grams(evidence, site, own) for site, own in parts.items()}
         located = _sum_of_sites(evidence, by_location, _split_of_group(parts, _location_error), market=False)

@@ -5,15 +5,14 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
-from energy_agent.core.quantity import Quantity, sum_of
+from energy_agent.core.quantity import Quantity, no_quantity, sum_of
 from energy_agent.core.units import NS_PER_H, UJ_PER_J, UJ_PER_KWH
-from energy_agent.factors.basis import EmissionBoundary
 from reports.figures.bridge import Bridge, Side, co2e_bridge, energy_bridge, mix_adjusted, node_bridge
 from reports.figures.evidence import PeriodEvidence
-from reports.figures.figure import LEDGER, Figure, rounded
+from reports.figures.figure import Figure, amount_figure
 from reports.figures.measures import carbon, energy
 from reports.figures.measures._measure import Measure, model_of
-from reports.figures.measures.carbon import boundary, common, group_grams
+from reports.figures.measures.carbon import boundary, common, counts_life_cycle, group_grams
 from reports.figures.wording import percent
 from reports.ledger.sums import PartEnergy
 from reports.site.coverage import together
@@ -42,7 +41,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
         why = RUNS if running else NO_EARLIER if earlier is None else too_little_metered(earlier)
         if earlier is None or why:
             for name, unit in (("energy", "J"), (_grams(evidence), "g"), ("serving", "J")):
-                yield Figure(f"bridge.{name}/{when}", None, unit, "Shapley", "facility", sources=LEDGER, reason=why)
+                yield amount_figure(f"bridge.{name}/{when}", no_quantity(why), unit, "Shapley", "facility")
             continue
         made = (*energy.figures(earlier), *carbon.figures(earlier))
         yield from earlier_totals(made, f"total.{when}", {"period": earlier.label}, TOTALS, earlier, evidence)
@@ -58,8 +57,8 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
         if adjusted.before is not None and adjusted.after is not None:
             dims = {"period": earlier.label, "left_out": ", ".join(adjusted.left_out)}
             for name, uj in (("then", adjusted.before), ("now", adjusted.after)):
-                value, how = rounded(uj / UJ_PER_J), "the earlier mix of models"
-                yield Figure(f"j_per_token.same_mix/{when}/{name}", value, "J/token", how, "node", sources=LEDGER, dims=dims)
+                identity, how = f"j_per_token.same_mix/{when}/{name}", "the earlier mix of models"
+                yield amount_figure(identity, Quantity(uj / UJ_PER_J), "J/token", how, "node", dims=dims)
 
 
 def too_little_metered(earlier: PeriodEvidence) -> str:
@@ -120,9 +119,7 @@ def _bases(then: PeriodEvidence, now: PeriodEvidence) -> str:
 
 def _grams(evidence: PeriodEvidence) -> str:
     """What the bridge of grams is called: those of the life cycle are no Scope 2, and have a name of their own."""
-    joined = [site.grid.location for site in evidence.sites.values()]
-    whole = {j.basis.boundary for j in joined if j is not None} == {EmissionBoundary.LIFE_CYCLE}
-    return "lifecycle" if whole else "co2e"
+    return "lifecycle" if counts_life_cycle(evidence, evidence.sites) else "co2e"
 
 
 def side(evidence: PeriodEvidence) -> Side:
@@ -202,21 +199,12 @@ def _outer(evidence: PeriodEvidence, rows: Sequence[PartEnergy]) -> tuple[Fracti
 def _bridge(name: str, when: str, change: Bridge, unit: str, scale: Fraction, label: str, within: str) -> Iterator[Figure]:
     dims = {"period": label}
     if change.before is None or change.after is None or change.reason:
-        yield Figure(
-            f"bridge.{name}/{when}",
-            None,
-            unit,
-            "Shapley",
-            within,
-            sources=LEDGER,
-            dims=dims,
-            reason=change.reason or NO_EARLIER,
-        )
+        absent = no_quantity(change.reason or NO_EARLIER)
+        yield amount_figure(f"bridge.{name}/{when}", absent, unit, "Shapley", within, dims=dims)
         return
     for effect, amount in (("from", change.before), *change.effects, ("to", change.after)):
-        value = rounded(amount * scale)
         of = dims | {"effect": effect}
-        yield Figure(f"bridge.{name}/{when}/{effect}", value, unit, "Shapley", within, sources=LEDGER, dims=of)
+        yield amount_figure(f"bridge.{name}/{when}/{effect}", Quantity(amount * scale), unit, "Shapley", within, dims=of)
 
 
 SPEC = Measure("bridges from the previous period and from the same period a year ago", figures)

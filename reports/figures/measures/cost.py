@@ -13,7 +13,7 @@ from reports.figures import wording
 from reports.figures.evidence import PeriodEvidence, SiteEvidence
 from reports.figures.figure import Figure, quotient_text
 from reports.figures.measures._measure import ALL, FigureSubject, Measure, groups, of_site
-from reports.figures.measures.carbon import base, boundary, common, from_grid, nothing_of
+from reports.figures.measures.carbon import base, boundary, boundary_of, from_grid, nothing_of
 from reports.figures.measures.tokens import generated
 from reports.figures.variance import relative_difference
 from reports.inputs import price_of
@@ -63,7 +63,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     every, total, sources, within = evidence.sites.values(), no_quantity(why), SOURCES, "facility"
     if one:
         total, sources = _of_sites(evidence, evidence.sites), cost_sources(every)
-        within = common(boundary(evidence, name) for name in evidence.sites)
+        within = boundary_of(evidence, evidence.sites)
     rest = total.rest(_workload_cost(evidence, evidence.sites))
     for quantity, amount, how in (("cost", total, _method(every)), ("cost.unattributed", rest, REST)):
         yield ALL.figure(quantity, amount, one or "money", how, within, sources=sources)
@@ -85,7 +85,7 @@ def _subtotals(evidence: PeriodEvidence) -> Iterator[Figure]:
     for currency, names in sorted(sites_of.items()):
         _, why = _currency(evidence, names)
         own = [evidence.sites[name] for name in names]
-        within, sources = common(boundary(evidence, name) for name in names), cost_sources(own)
+        within, sources = boundary_of(evidence, names), cost_sources(own)
         total = no_quantity(why) if why else _of_sites(evidence, names)
         every = FigureSubject(f"/{currency}", {"currency": currency, "sites": ", ".join(names)})
         yield every.figure(IN_CURRENCY, total, currency, _method(own), within, sources=sources)
@@ -244,7 +244,7 @@ def _of_group(evidence: PeriodEvidence, group: FigureSubject, rows: list[PartEne
     sites = {r.site for r in rows}
     own = [evidence.sites[site] for site in sites]
     how, sources = share_method(own), cost_sources(own)
-    within = common(boundary(evidence, site) for site in sites)
+    within = boundary_of(evidence, sites)
     amount, currency = electricity_cost(evidence, rows)
     yield group.figure("cost", amount, currency or "money", how, within, sources=sources)
     serving = {t.part for t in evidence.sums.tokens if t.phase == "generation" and t.tokens}

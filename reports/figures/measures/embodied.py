@@ -12,7 +12,7 @@ from reports.figures.energy import by_site
 from reports.figures.evidence import PeriodEvidence, reach
 from reports.figures.figure import LEDGER, Figure
 from reports.figures.measures._measure import ALL, FigureSubject, Measure, groups
-from reports.figures.measures.carbon import boundary, factor_ids, group_grams, workload_dims
+from reports.figures.measures.carbon import boundary, group_grams, location_ids, workload_dims
 from reports.figures.measures.tokens import generated, processed
 from reports.figures.sci import sci_per_token
 from reports.inputs import embodied_of
@@ -133,7 +133,7 @@ def _sci_of(
     basis = next(iter(bases.values())) if len(bases) == 1 else None
     sci = sci_per_token(energy.value, at, intensity, basis, embodied, tokens or None)
     of = ({"note": sci.note} if sci.note else {}) | (workload_dims(evidence, sites) if at == "facility" else {})
-    ids = factor_ids(evidence.sites[site].grid.location for site in sites)
+    ids = location_ids(evidence, sites)
     if sci.per_token is None:
         span = no_quantity("the sites' boundaries differ" if within != {at} and grams.value is not None else sci.reason)
     else:

@@ -22,7 +22,7 @@ from reports.figures.figure import (
 )
 from reports.figures.measures._measure import ALL, FigureSubject, Measure, covered, groups, held_rows, of_group, of_site
 from reports.figures.measures.building import STATED_PUE
-from reports.figures.measures.carbon import boundary, common
+from reports.figures.measures.carbon import boundary, boundary_of
 from reports.ledger.sums import DeviceClassEnergy, PartEnergy, StateEnergy
 from reports.site.invoices import BY_SUPPLIER, INVOICED, INVOICED_OR_READ
 
@@ -102,7 +102,7 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
     if not all(b.measured for b in every):
         how, imputed = f"{how}, or node energy times a stated PUE", imputed | {STAND_IN: STATED_PUE}
     yield ALL.joules("energy.facility", _sum_of_sites(evidence, buildings), how, "facility", imputed)
-    within = common(boundary(evidence, site) for site in sums.sites)
+    within = boundary_of(evidence, sums.sites)
     yield ALL.joules("energy.inventory", _sum_of_sites(evidence, widest), WIDEST, within)
     for name, of_sites in zip(("node", "facility"), zip(*rests, strict=True), strict=False):
         yield ALL.joules(f"energy.{name}.unattributed", sum_of(of_sites), REST, name)
@@ -193,7 +193,7 @@ def _by_group(evidence: PeriodEvidence) -> Iterator[Figure]:
         yield group.energy("energy.held.idle", idle_energy(gpus), how)
         yield group.joules("energy.held.node", reached.node, _node_method(evidence), "node")
         yield group.joules("energy.held.facility", reached.facility, "node energy times PUE", "facility")
-        within = common(boundary(evidence, site) for site in {r.site for r in rows} or evidence.sites)
+        within = boundary_of(evidence, {r.site for r in rows} or evidence.sites)
         yield group.joules("energy.held.inventory", _widest(evidence, rows), WIDEST, within)
         hours = Quantity(Fraction(sum(r.gpu_ns for r in gpus), NS_PER_H))
         yield group.figure("gpu_hours", hours, "GPU h", "allocated time", "gpu")

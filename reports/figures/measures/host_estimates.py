@@ -22,12 +22,11 @@ from typing import Final
 from energy_agent.core.boundary import CounterScope
 from energy_agent.core.quantity import Quantity, no_quantity, sum_of
 from energy_agent.core.units import NS_PER_H, NS_PER_S, UJ_PER_J, split_integer
-from energy_agent.factors.basis import EmissionBoundary
 from reports.figures.energy import whole_energy
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import STAND_IN, Figure, amount_figure, quotient_text
 from reports.figures.measures._measure import FigureSubject, Measure, model_of, of_group, of_site, project_of
-from reports.figures.measures.carbon import boundary, by_basis, factor_error, factor_ids, located_of
+from reports.figures.measures.carbon import boundary, by_basis, counts_life_cycle, factor_error, located_of, location_ids
 from reports.figures.uncertainty import times_factor
 from reports.inputs import HostHardware, PowerEstimate, host_of
 from reports.ledger.sums import NOBODY, MeteredNode
@@ -206,7 +205,7 @@ def _outside(evidence: PeriodEvidence) -> Iterator[Figure]:
         here = of_site(name)
         counts = {"nodes": str(len(kinds))} | {f"nodes_{kind}": str(kinds.count(kind)) for kind in CLASSES}
         yield here.joules("energy.outside_inventory", amount, OUTSIDE, "mixed", counts)
-        ids = factor_ids([evidence.sites[name].grid.location])
+        ids = location_ids(evidence, [name])
         grams = _grams(evidence, name, amount)
         co2e = here.figure("co2e.location.outside_inventory", grams, "g", OUTSIDE, "mixed", factor_ids=ids)
         yield from by_basis(evidence, [name], co2e)
@@ -230,13 +229,13 @@ def _powers(evidence: PeriodEvidence) -> Iterator[Figure]:
 def _of(evidence: PeriodEvidence, group: FigureSubject, rows: list[HostEstimate]) -> Iterator[Figure]:
     yield _energy(group, rows)
     sites = sorted({row.site for row in rows})
-    bases = [total.basis for site in sites if (total := evidence.sites[site].grid.location) is not None]
-    if len(set(map(str, bases))) > 1:
+    joined = (evidence.sites[site].grid.location for site in sites)
+    if len({str(total.basis) for total in joined if total is not None}) > 1:
         amount = no_quantity(MIXED)
     else:
         amount = sum_of(_grams(evidence, site, _sum(r for r in rows if r.site == site)) for site in sites)
-    name = "lifecycle" if {basis.boundary for basis in bases} == {EmissionBoundary.LIFE_CYCLE} else "location"
-    ids = factor_ids(evidence.sites[site].grid.location for site in sites)
+    name = "lifecycle" if counts_life_cycle(evidence, sites) else "location"
+    ids = location_ids(evidence, sites)
     quantity = f"estimate.host.co2e.{name}"
     yield group.figure(quantity, amount, "g", METHOD, WITHIN, MARKED, sources=SOURCES, factor_ids=ids)
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
+from energy_agent.core.quantity import Quantity, no_quantity
 from energy_agent.core.units import NS_PER_H, UJ_PER_J
 from reports.figures.evidence import PeriodEvidence
-from reports.figures.figure import LEDGER, Figure, quotient_text, rounded
+from reports.figures.figure import LEDGER, Figure, amount_figure, quotient_text
 from reports.figures.measures._measure import Measure
 from reports.figures.measures.energy import methods
 from reports.ledger.sums import WorkloadUse
@@ -17,11 +18,8 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Named workloads, and how much of the fleet's energy was used."""
     total = sum(w.energy_uj for w in evidence.sums.wholes if w.device_class == "gpu")
     active = sum(s.energy_uj for s in evidence.sums.states if s.device_class == "gpu" and s.state == "active")
-    if total:
-        share = rounded(Fraction(active, total))
-        yield Figure("share.active", share, "ratio", methods(evidence, "gpu"), "gpu", sources=LEDGER)
-    else:
-        yield Figure("share.active", None, "ratio", "none", "gpu", sources=LEDGER, reason="no energy in the period")
+    share = Quantity(Fraction(active, total)) if total else no_quantity("no energy in the period")
+    yield amount_figure("share.active", share, "ratio", methods(evidence, "gpu") if total else "none", "gpu")
     for rank, used in enumerate(_by_name(evidence.sums.largest, lambda u: u.active_uj + u.idle_uj)[:SHOWN], 1):
         yield _figure(evidence, f"largest/{rank:02d}", used, used.active_uj + used.idle_uj)
     for rank, used in enumerate(_by_name(evidence.sums.idlest, lambda u: u.idle_uj)[:SHOWN], 1):

@@ -36,8 +36,8 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     for method in Method:
         uj = sum(r.energy_uj for r in rows if r.method == method.value)
         if uj and total:
-            share, dims = rounded(Fraction(uj, total)), {"method": method.value}
-            yield Figure(f"quality.method/{method.value}", share, "ratio", method.value, "gpu", sources=LEDGER, dims=dims)
+            share, dims = Quantity(Fraction(uj, total)), {"method": method.value}
+            yield amount_figure(f"quality.method/{method.value}", share, "ratio", method.value, "gpu", dims=dims)
     yield _imported(evidence, total)
     whole = whole_energy(w for w in evidence.sums.wholes if w.device_class == "gpu")
     for name, uj in (("systematic", whole.gain_uj), ("edges", whole.edge_uj), ("unseen", whole.gap_uj)):
