@@ -34,6 +34,12 @@ def up(poller, wanted=True, reason="", seconds=20.0):
     return eventually(look, seconds)
 
 
+def read_more(poller, readings, count):
+    """Wait until the poller has given as many readings more, and append them."""
+    wanted = len(readings) + count
+    eventually(lambda: readings.extend(poller.drain()) or len(readings) >= wanted, 30)
+
+
 def recorded_energy(readings, source):
     """(first, last reading in UTC ns, entries, gaps) of a node without GPUs."""
     account = NodeAccount(Identity("c", "n", "b", "v", False), NodePlan(source, {source: (2_500_000_000, 0.05)}, 0.05))

@@ -3,6 +3,7 @@
 The simulator has no DCMI; `dcmi_module.c`, which it loads, answers the one request.
 """
 
+import functools
 import signal
 import socket
 import subprocess
@@ -11,8 +12,8 @@ import time
 import pytest
 
 from energy_agent.config.node_meters import Ipmi, NodeMeters
-from tests.peers.meters import check_constant_power, polling, up
-from tests.support import eventually, need_program
+from tests.peers.meters import check_constant_power, polling, read_more, up
+from tests.support import need_program
 
 pytestmark = pytest.mark.peer
 
@@ -82,14 +83,7 @@ def simulator(tmp_path):
 def test_killed_slowed_and_lying_in_mid_run(simulator):
     readings = []
     with polling(simulator.config()) as poller:
-
-        def more(count):
-            def look():
-                readings.extend(poller.drain())
-                return len(readings) >= wanted
-
-            wanted = len(readings) + count
-            eventually(look, 30)
+        more = functools.partial(read_more, poller, readings)
 
         up(poller)
         more(3)

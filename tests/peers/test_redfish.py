@@ -2,6 +2,7 @@
 ways, slowed, lying, killed in mid-run.
 """
 
+import functools
 import signal
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from energy_agent.config.node_meters import NodeMeters, NodeRedfishConfig
 from energy_agent.core.meters.reading import MeterError
 from energy_agent.node.meters.redfish import SPEC
 from energy_agent.runtime.clock import RealClock
-from tests.peers.meters import check_constant_power, polling, up
+from tests.peers.meters import check_constant_power, polling, read_more, up
 from tests.peers.redfish_service import RedfishService
 from tests.support import eventually
 
@@ -88,10 +89,7 @@ def test_killed_slowed_and_lying_in_mid_run(service):
     readings = []
     path = f"{CHASSIS}/EnvironmentMetrics"
     with polling(config(service)) as poller:
-
-        def more(count):
-            wanted = len(readings) + count
-            eventually(lambda: readings.extend(poller.drain()) or len(readings) >= wanted, 30)
+        more = functools.partial(read_more, poller, readings)
 
         def lie(watts):
             service.write(path, lambda body: body["PowerWatts"].update(Reading=watts))

@@ -3,6 +3,7 @@ have them (our own test data): read, slowed, lying, killed in mid-run.
 """
 
 import contextlib
+import functools
 import signal
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +16,7 @@ from energy_agent.runtime.clock import RealClock
 from energy_agent.runtime.meter_poller import MeterPoller, MeterSchedule
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.meters.redfish import SPEC, EquipmentRedfishConfig
-from tests.peers.meters import up
+from tests.peers.meters import read_more, up
 from tests.peers.redfish_service import RedfishService
 from tests.support import eventually
 
@@ -86,10 +87,7 @@ def test_killed_slowed_and_lying_in_mid_run(service):
     poller = MeterPoller(clock, "meter", [MeterSchedule("rack-7", 1, lambda: SPEC.open(section, METER, clock))])
     poller.start()
     try:
-
-        def more(count):
-            wanted = len(readings) + count
-            eventually(lambda: readings.extend(poller.drain()) or len(readings) >= wanted, 30)
+        more = functools.partial(read_more, poller, readings)
 
         def lie(sensor, key, value):
             service.write(METRICS, lambda body: body[sensor].update({key: value}))

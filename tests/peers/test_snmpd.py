@@ -3,6 +3,7 @@ v3, killed, slowed, wrapped round and lying in mid-run.
 """
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ from energy_agent.runtime.clock import RealClock
 from energy_agent.runtime.meter_poller import MeterPoller, MeterSchedule
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.meters.snmp import SPEC, Snmp
-from tests.peers.meters import up
+from tests.peers.meters import read_more, up
 from tests.support import eventually, free_port, need_module, need_program
 
 pytestmark = pytest.mark.peer
@@ -207,10 +208,7 @@ def test_killed_slowed_and_lying_in_mid_run(snmpd, version):
         (APC[0], ("ipaddress", "10.0.0.1"), "expected a whole number, got IpAddress"),
     ]
     with polling(snmpd.section(version)) as poller:
-
-        def more(count):
-            wanted = len(readings) + count
-            eventually(lambda: readings.extend(poller.drain()) or len(readings) >= wanted, 30)
+        more = functools.partial(read_more, poller, readings)
 
         up(poller)
         more(2)
