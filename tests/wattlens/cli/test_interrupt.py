@@ -187,7 +187,7 @@ def test_what_waits_for_a_server_ends_at_once_with_one_line(node, tmp_path):
     grafana = ["--url", "URL", "--token-file", tmp_path / "token"]
     for arguments in (
         ["ledger", "import", "--prometheus", "URL", "--source", "dcgm"],
-        ["ledger", "import", "--prometheus", "URL", "--source", "wattlens", "--from", "2026-01-01"],
+        ["usage", "--prometheus", "URL", "--from", "2026-01-01"],
         ["measure", "--simulate", node, "--tokens-from", "URL", "--", "sleep", "60"],
         ["dashboards", "push", *grafana],
     ):

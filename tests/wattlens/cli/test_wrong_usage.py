@@ -56,7 +56,6 @@ THREADS = "--threads: expected a whole number from 1 to 1024, got "
         (IMPORT + "--prometheus http://user:hunter2@far.example", "got 'http://...@far.example'"),
         (IMPORT + "--user-file u --token-file t", "--token-file: cannot be combined with --user-file"),
         (IMPORT + "--prometheus http://far.example --token-file t", "use https:// or --insecure"),
-        (IMPORT + "--source wattlens --node-label node", "--node-label: expected together with --source dcgm"),
         (IMPORT + "--signing-key no.pem", "--signing-key no.pem: no such file"),
         (IMPORT + "--signing-key .", "--signing-key .: is not a regular file"),
         ("measure", "no command given"),
