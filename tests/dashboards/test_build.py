@@ -177,17 +177,19 @@ def test_links_lead_to_boards_and_choices_that_are_there() -> None:
                 assert choices.keys() <= variables[uid], (item.title, uid)
 
 
-def test_panels_fill_the_grid_without_overlap() -> None:
-    taken: set[tuple[int, int]] = set()
-    opened = next(board.json for board in boards() if board.uid == "wattlens-gpu")["panels"]
-    for item in opened:
-        at = item["gridPos"]
-        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
-        assert at["x"] + at["w"] <= 24
-        assert not cells & taken, item["title"]
-        taken |= cells
-    ids = [item["id"] for item in opened]
-    assert len(set(ids)) == len(ids)
+def test_panels_lie_in_the_grid_without_overlap() -> None:
+    for board in boards():
+        opened = board.json["panels"]
+        for group in (opened, *(item["panels"] for item in opened if item.get("panels"))):
+            taken: set[tuple[int, int]] = set()
+            for item in group:
+                at = item["gridPos"]
+                cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+                assert at["x"] + at["w"] <= 24, (board.uid, item["title"])
+                assert not cells & taken, (board.uid, item["title"])
+                taken |= cells
+        ids = [item["id"] for item in opened]
+        assert len(set(ids)) == len(ids)
 
 
 def test_queries_are_narrowed_by_the_chosen_values() -> None:

@@ -31,7 +31,7 @@ def budgets() -> GrafanaRow:
                 f"{{{{latency}}}}, {text}": f"100 * min by (latency) ({_of(f'dvfs_slo_budget_left_{window}_ratio_lower')})"
                 for window, text in _WINDOWS.items()
             },
-            width=12,
+            width=24,
             minimum=None,
             no_value=_NO_LIMIT,
         ),
