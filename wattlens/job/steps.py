@@ -27,10 +27,12 @@ class StepInterval(NamedTuple):
 
 
 class _Chain(NamedTuple):
-    """Intervals that follow each other: double their worth, and their steps."""
+    """Intervals that follow each other: double their worth, and their steps. Of equal ones that of fewer steps is the greater:
+    it follows the workloads longer.
+    """
 
     worth: int
-    steps: int
+    minus_steps: int
 
 
 class _Chains:
@@ -59,9 +61,9 @@ def count_steps(intervals: Iterable[StepInterval], overlap_ns: int = REPORT_NS) 
         at_ns = each.start_ns + min(overlap_ns, (each.end_ns - each.start_ns) // 2)
         own = of_owner.setdefault(each.owner, _Chains())
         changed, same = all_chains.before(at_ns), own.before(at_ns)
-        chain = _Chain(changed.worth + each.steps, changed.steps + each.steps)
-        if same.steps:
-            chain = max(chain, _Chain(same.worth + 2 * each.steps, same.steps + each.steps))
+        chain = _Chain(changed.worth + each.steps, changed.minus_steps - each.steps)
+        if same.minus_steps:
+            chain = max(chain, _Chain(same.worth + 2 * each.steps, same.minus_steps - each.steps))
         all_chains.add(each.end_ns, chain)
         own.add(each.end_ns, chain)
-    return all_chains.best[-1].steps
+    return -all_chains.best[-1].minus_steps

@@ -23,15 +23,17 @@ INTERVALS = st.lists(
 
 
 def best_chain(intervals):
-    """The count by trying every subset: worth double its steps, less those of the first interval of each owner in turn."""
+    """The count by trying every subset: worth double its steps, less those of the first interval of each owner in turn; of
+    equal ones the fewest steps.
+    """
     best = 0, 0
     for size in range(len(intervals) + 1):
         for chosen in combinations(sorted(intervals, key=lambda each: each.start_ns), size):
             if all(a.end_ns <= b.start_ns for a, b in pairwise(chosen)):
                 steps = sum(each.steps for each in chosen)
                 first = sum(b.steps for a, b in pairwise([None, *chosen]) if a is None or a.owner != b.owner)
-                best = max(best, (2 * steps - first, steps))
-    return best[1]
+                best = max(best, (2 * steps - first, -steps))
+    return -best[1]
 
 
 @given(INTERVALS)
@@ -72,3 +74,9 @@ def test_reports_at_a_change_of_nodes_may_overlap_by_two_periods():
     first, second = StepInterval(NODES[0], 0, 100 * S, 90), StepInterval(NODES[1], 100 * S - REPORT_NS, 200 * S, 80)
     assert count_steps([first, second]) == 170
     assert count_steps([first, second._replace(start_ns=90 * S)]) == 90
+
+
+def test_where_two_nodes_are_scraped_at_different_times_their_steps_count_once():
+    """Of 24 steps a window ended after all of one node's and 16 of the other's."""
+    rows = [(NODES[0], 0, 10, 24), (NODES[1], 0, 10, 16), (NODES[1], 10, 20, 8)]
+    assert count_steps(StepInterval(owner, a * S, b * S, steps) for owner, a, b, steps in rows) == 24
