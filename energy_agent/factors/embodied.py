@@ -129,13 +129,6 @@ def amortised(
     return EmbodiedEmissions(low, high, "", (shortest, longest), declared is not None)
 
 
-def at_purchase(of: EmbodiedRange, gpus: int) -> EmbodiedEmissions:
-    """All of it, in the year in which `gpus` were bought (GHG Protocol, Scope 3 category 2)."""
-    if of.single and gpus:
-        return EmbodiedEmissions(None, None, f"only one figure for {of.sku}: a single result would hide the uncertainty")
-    return EmbodiedEmissions(of.low_kg * 1000 * gpus, of.high_kg * 1000 * gpus)
-
-
 def summed(parts: Iterable[EmbodiedEmissions]) -> EmbodiedEmissions:
     """The sum of footprints of different devices, least with least; absent where one is, for its reason."""
     low, high = Fraction(0), Fraction(0)

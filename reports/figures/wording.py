@@ -103,16 +103,6 @@ def duration(seconds: Number) -> str:
     return f"{short(value / scale)} {unit}"
 
 
-def span_energy(figure: Figure, say: Translator) -> str:
-    """The interval of an energy in J, such as 12.1 kWh to 13.0 kWh, rounded outwards."""
-    if figure.low is None:
-        return say("error_not_stated")
-    low = _scaled(figure.low / 3600, _WATT_HOURS, "down")
-    if figure.high is None:
-        return say("at_least_bound", bound=low)
-    return f"{low} \u2013 {_scaled(figure.high / 3600, _WATT_HOURS, 'up')}"
-
-
 def span(figure: Figure, say: Translator, digits: int = 3) -> str:
     """The interval, such as 0.41 to 0.46, rounded outwards; where nothing bounds it above, "at least 0.41"."""
     if figure.low is None:
@@ -122,11 +112,6 @@ def span(figure: Figure, say: Translator, digits: int = 3) -> str:
     return say("low_to_high", low=short(figure.low, digits, "down"), high=short(figure.high, digits, "up"))
 
 
-def _scaled(
-    value: Fraction,
-    steps: tuple[tuple[int | Fraction, str], ...],
-    mode: Literal["nearest", "down", "up"] = "nearest",
-    digits: int = 3,
-) -> str:
+def _scaled(value: Fraction, steps: tuple[tuple[int | Fraction, str], ...], digits: int = 3) -> str:
     scale, unit = next((s for s in steps if abs(value) >= s[0]), steps[-1] if value else steps[-2])
-    return f"{short(value / scale, digits, mode)} {unit}"
+    return f"{short(value / scale, digits)} {unit}"

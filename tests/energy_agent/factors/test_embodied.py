@@ -12,7 +12,6 @@ from energy_agent.factors.embodied import (
     EmbodiedEmissions,
     EmbodiedRange,
     amortised,
-    at_purchase,
     embodied_range,
     summed,
     why_none,
@@ -81,15 +80,13 @@ def test_shares_of_a_life_by_hand() -> None:
     found = amortised(of(H100), 1000 * HOUR_NS)
     assert (found.low_g, found.high_g) == (Fraction(164_000_000, 52_560), Fraction(575_100_000, 26_280))
     assert (found.life_years, found.declared) == (LIFE_YEARS, False) == ((3, 6), False)
-    whole = at_purchase(of(H100), 16)
-    assert (whole.low_g, whole.high_g) == (2_624_000, 9_201_600)
 
 
 def test_one_figure_is_a_span_by_its_life_and_never_one_number() -> None:
     one = of("NVIDIA L4")
     spanned, absent = amortised(one, HOUR_NS), amortised(one, HOUR_NS, Fraction(5), Fraction(5))
     assert (spanned.low_g, spanned.high_g) == (Fraction(123_500, 52_560), Fraction(123_500, 26_280))
-    assert (absent.low_g, absent.high_g, at_purchase(one, 3).low_g) == (None, None, None)
+    assert (absent.low_g, absent.high_g) == (None, None)
     assert "NVIDIA L4: a single result" in absent.reason
 
 
