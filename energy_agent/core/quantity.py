@@ -126,8 +126,8 @@ def sum_by_cause(parts: Iterable[tuple[str, Quantity]]) -> Quantity:
     sides: list[dict[str, Fraction | None]] = [{}, {}]
     for cause, part in every:
         for side, error in zip(sides, part.errors, strict=True):
-            known = side.get(cause, Fraction(0))
-            side[cause] = None if known is None or error is None else known + error
+            before = side.get(cause, Fraction(0))
+            side[cause] = None if before is None or error is None else before + error
     return bounded(value, *(side.values() for side in sides))
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from energy_agent.core.quantity import Errors, Quantity, no_quantity, sum_of
 from reports.figures.energy import BoundedEnergy, active_energy, by_site, held_energy, whole_energy
-from reports.inputs import Organisation, SiteInputs
+from reports.inputs.organisation import Organisation, SiteInputs
 from reports.ledger.sums import LedgerSums, PartCost, PartEnergy, SiteWindow
 from reports.site.building import BuildingEnergy
 from reports.site.coverage import DeviceCoverage, coverage, together

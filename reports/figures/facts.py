@@ -16,7 +16,7 @@ from energy_agent.factors.record import Factor
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure
 from reports.figures.series import ChartSeries, courses
-from reports.inputs import Organisation, SiteInputs
+from reports.inputs.organisation import Organisation, SiteInputs
 from reports.ledger.days import Day
 from reports.period import local_text
 from reports.statement import ReportStatement, StatedInput

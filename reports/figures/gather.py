@@ -7,7 +7,7 @@ from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.pue import YEAR_NS
 from reports.figures.evidence import NO_LEDGER, ComparedPeriod, PeriodEvidence, SiteEvidence
-from reports.inputs import Organisation
+from reports.inputs.organisation import Organisation
 from reports.ledger.days import DAY_NS, Day, DayStorage, EmptyPeriodError, verify_files
 from reports.ledger.reading import days_in, invoiced_span, invoiced_window, is_awaited, read_priced, read_sums, windows_of
 from reports.ledger.savings import days_of, read_savings, savings_period

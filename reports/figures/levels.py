@@ -10,8 +10,8 @@ from fractions import Fraction
 from typing import Final, Protocol
 
 from reports.figures.figure import quotient_text
-from reports.inputs import NO_RESIDUAL, SiteInputs
 from reports.inputs.matching import CERTIFICATES, ContractUse
+from reports.inputs.organisation import NO_RESIDUAL, SiteInputs
 from reports.site.grid import Grid, kwh
 
 CERTIFICATE, CONTRACT, SUPPLIER_RATE = "certificates", "contracts", "supplier-specific rate"

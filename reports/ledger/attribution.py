@@ -12,7 +12,7 @@ from typing import Any, Final
 from energy_agent.core.errors import ChainError
 from energy_agent.core.text import printable
 from energy_agent.core.workloads.job_identity import job_address, run_of
-from reports.inputs import team_of
+from reports.inputs.organisation import team_of
 from reports.inputs.records import ModelName, TeamRule
 from reports.ledger.store import NAME_MAX, DayDatabase
 from reports.ledger.sums import NOBODY, PartLabels

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from energy_agent.core.boundary import UNBOUNDED
 from energy_agent.core.errors import WattlensError
-from reports.inputs import Organisation, SiteInputs
+from reports.inputs.organisation import Organisation, SiteInputs
 from reports.ledger import attribution, gains
 from reports.ledger.days import Day, EmptyPeriodError, overlapping
 from reports.ledger.store import DayDatabase, statements

@@ -31,8 +31,8 @@ from energy_agent.site.building.pue import (  # fmt: skip
 )
 from energy_agent.site.building.ratio import Terms, energy
 from energy_agent.site.building.spans import Span
-from reports.inputs import SiteInputs
 from reports.inputs.invoices import InvoicedEnergy, whole_intervals
+from reports.inputs.organisation import SiteInputs
 from reports.inputs.water import water_in
 from reports.ledger.sums import SiteWindow
 from reports.site.declared_time import undeclared, undeclared_spans, with_undeclared

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Final
 
 from energy_agent.site.building.spans import merged
-from reports.inputs import ExpectedDevice, Organisation
+from reports.inputs.organisation import ExpectedDevice, Organisation
 from reports.ledger.sums import LedgerSums, MeteredDevice, SiteWindow
 
 NOT_LISTED = "without an inventory, devices that were never seen are not expected"

@@ -21,9 +21,9 @@ from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary
 from energy_agent.factors.join import CarbonTotal, IntensitySource, SourceUse, intensities, join
 from energy_agent.factors.series import Piece
 from energy_agent.ledger.rows.kinds import CELL_NS
-from reports.inputs import NO_GRID, SiteInputs
 from reports.inputs.market import MarketBoundary
 from reports.inputs.matching import HOUR_NS, ContractCoverage, Lot, cover
+from reports.inputs.organisation import NO_GRID, SiteInputs
 from reports.inputs.supplier import SUPPLIER
 from reports.inputs.tariffs import Cost, cost, demand_charges, invoiced_demand, price_at
 from reports.ledger.sums import CellRates, SiteWindow

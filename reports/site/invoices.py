@@ -9,7 +9,6 @@ from energy_agent.core.quantity import Quantity, about, no_quantity
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.pue import Pue
 from energy_agent.site.building.spans import Span
-from reports.inputs import SiteInputs
 from reports.inputs.invoices import (
     EnergyInWindow,
     InvoicedEnergy,
@@ -20,6 +19,7 @@ from reports.inputs.invoices import (
     spread,
     with_readings,
 )
+from reports.inputs.organisation import SiteInputs
 from reports.ledger.sums import SiteWindow
 from reports.site.building import ESTIMATE, BuildingEnergy
 

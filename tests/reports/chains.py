@@ -15,7 +15,7 @@ from reports.figures.evidence import PeriodEvidence
 from reports.figures.facts import Facts, build_facts
 from reports.figures.gather import gather
 from reports.figures.measures import all_figures
-from reports.inputs import Organisation
+from reports.inputs.organisation import Organisation
 from reports.ledger.days import Day, DayStorage, find_days
 from reports.period import PeriodRequest
 

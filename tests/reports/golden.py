@@ -35,8 +35,8 @@ from energy_agent.factors.series import About, IntensityPoint, Piece
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from energy_agent.site.grid.store import GridStore
-from reports.inputs import ExpectedDevice, Organisation, SiteInputs
 from reports.inputs.matching import InstrumentKind, Lot, Technology
+from reports.inputs.organisation import ExpectedDevice, Organisation, SiteInputs
 from reports.inputs.records import EmbodiedDeclaration, GpuHourPrice, ModelName
 from reports.inputs.tariffs import HourlyPrice, Tariff
 from reports.inputs.water import WaterRecord

@@ -21,7 +21,7 @@ from energy_agent.core.meters.facility import METER_KIND, MeterFacts, Position, 
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from energy_agent.ledger.segments import segment as segments
-from reports.inputs import ExpectedDevice, Organisation, SiteInputs
+from reports.inputs.organisation import ExpectedDevice, Organisation, SiteInputs
 from tests.reports import chains
 from tests.reports.chains import DAY, HOUR, S
 from tests.reports.golden import at

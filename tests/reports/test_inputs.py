@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import UsageError
-from reports.inputs import ExpectedDevice, Organisation, embodied_of, price_of, team_of
+from reports.inputs.organisation import ExpectedDevice, Organisation, embodied_of, price_of, team_of
 from reports.inputs.records import EmbodiedDeclaration, GpuHourPrice, TeamRule
 
 WORD = st.text("abc", max_size=3)

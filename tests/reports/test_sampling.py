@@ -13,7 +13,7 @@ from energy_agent.core.errors import ChainError, UsageError, WattlensError
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from energy_agent.ledger.segments import segment
-from reports.inputs import Organisation, SiteInputs
+from reports.inputs.organisation import Organisation, SiteInputs
 from reports.language import say_in
 from reports.period import PeriodRequest
 from reports.publish import publish

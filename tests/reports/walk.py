@@ -21,7 +21,7 @@ from energy_agent.ledger.segments import segment
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.facts import Facts, build_facts
 from reports.figures.measures import all_figures
-from reports.inputs import ExpectedDevice, Organisation, SiteInputs
+from reports.inputs.organisation import ExpectedDevice, Organisation, SiteInputs
 from reports.inputs.records import ModelName
 from reports.inputs.tariffs import HourlyPrice, Tariff
 from reports.period import PeriodRequest, from_quarter

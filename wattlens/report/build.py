@@ -27,7 +27,7 @@ from reports.figures.measures import all_figures
 from reports.figures.measures.history import without_reason
 from reports.figures.wording import amount
 from reports.frameworks.answers import datapoint_answers
-from reports.inputs import LEAST_COVERAGE, Organisation, SiteInputs
+from reports.inputs.organisation import LEAST_COVERAGE, Organisation, SiteInputs
 from reports.ledger.days import DAY_NS, find_days
 from reports.ledger.reading import windows_of
 from reports.ledger.scratch import SITE, compacted

@@ -9,11 +9,9 @@ from pydantic import Field, model_validator
 from energy_agent.config import agent as configuration
 from energy_agent.runtime.files import yaml_file
 from energy_agent.site.config.site import SiteBase, site_model
-from reports.inputs import contracts as config_contracts
-from reports.inputs import water as config_water
-from reports.inputs.contracts import Contract
+from reports.inputs.contracts import Contract, refuse_unsound
 from reports.inputs.tariffs import Tariff
-from reports.inputs.water import WaterRecord
+from reports.inputs.water import WaterRecord, refuse_overlap
 
 
 class SiteFile(SiteBase):
@@ -25,8 +23,8 @@ class SiteFile(SiteBase):
 
     @model_validator(mode="after")
     def _check_accounts(self) -> Self:
-        config_contracts.refuse_unsound(self.contracts, self.tariffs)
-        config_water.refuse_overlap(self.water)
+        refuse_unsound(self.contracts, self.tariffs)
+        refuse_overlap(self.water)
         if self.contracts and self.the_grid.zone is None:
             raise ValueError("contracts require grid.zone: only electricity generated in the site's zone is matched")
         return self

@@ -19,7 +19,7 @@ from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.ledger.chain import Progress
 from energy_agent.ledger.fleet.sites import Sites
 from reports.figures.energy import BoundedEnergy, whole_energy
-from reports.inputs import Organisation
+from reports.inputs.organisation import Organisation
 from reports.inputs.records import TeamRule
 from reports.ledger import gains
 from reports.ledger.attribution import MODELS, WHO_COLUMNS, Name, labels_by_day, parse_labels

@@ -6,7 +6,7 @@ Labels take effect at a time: energy of a UTC day belongs to what the workload's
 from collections.abc import Iterable, Mapping, Sequence
 
 from energy_agent.core.workloads.job_identity import job_address
-from reports.inputs import team_of
+from reports.inputs.organisation import team_of
 from reports.inputs.records import TeamRule
 from reports.ledger.attribution import display_name
 from wattlens.usage.statement import SEVERAL, GroupBy, RowKey, RowKind, UsageRow, joined, unlabelled

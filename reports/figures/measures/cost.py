@@ -16,7 +16,7 @@ from reports.figures.measures._measure import ALL, FigureSubject, Measure, group
 from reports.figures.measures.carbon import base, boundary, boundary_of, from_grid, nothing_of
 from reports.figures.measures.tokens import generated
 from reports.figures.variance import relative_difference
-from reports.inputs import price_of
+from reports.inputs.organisation import price_of
 from reports.ledger.sums import PartEnergy
 from reports.period import local_text
 from reports.site.grid import kwh

@@ -21,8 +21,8 @@ from reports.figures.measures.carbon import (
     supplier_of,
     takes_average,
 )
-from reports.inputs import NO_RESIDUAL
 from reports.inputs.matching import CERTIFICATES, InstrumentKind
+from reports.inputs.organisation import NO_RESIDUAL
 from reports.inputs.supplier import SUPPLIER
 
 SOURCES = ("ledger", "meters", "contracts")

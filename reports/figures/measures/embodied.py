@@ -15,7 +15,7 @@ from reports.figures.measures._measure import ALL, FigureSubject, Measure, group
 from reports.figures.measures.carbon import boundary, group_grams, location_ids, workload_dims
 from reports.figures.measures.tokens import generated, processed
 from reports.figures.sci import sci_per_token
-from reports.inputs import embodied_of
+from reports.inputs.organisation import embodied_of
 from reports.ledger.sums import PartEnergy
 
 METHOD = (

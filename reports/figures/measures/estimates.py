@@ -16,7 +16,7 @@ from reports.figures.figure import Figure
 from reports.figures.measures import energy
 from reports.figures.measures._measure import ALL, FigureSubject, Measure, of_group
 from reports.figures.measures.host_estimates import QUALITY, host_estimates, outside_inventory
-from reports.inputs import SoftwareEstimate
+from reports.inputs.organisation import SoftwareEstimate
 
 METHOD = "software estimate (CodeCarbon), without a meter"
 SOURCES = ("estimates",)

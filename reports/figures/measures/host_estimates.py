@@ -28,7 +28,7 @@ from reports.figures.figure import STAND_IN, Figure, amount_figure, quotient_tex
 from reports.figures.measures._measure import FigureSubject, Measure, model_of, of_group, of_site, project_of
 from reports.figures.measures.carbon import boundary, by_basis, counts_life_cycle, factor_error, located_of, location_ids
 from reports.figures.uncertainty import times_factor
-from reports.inputs import HostHardware, PowerEstimate, host_of
+from reports.inputs.organisation import HostHardware, PowerEstimate, host_of
 from reports.ledger.sums import NOBODY, MeteredNode
 
 QUALITY: Final = "6: software estimate"

@@ -31,7 +31,7 @@ from reports.figures.measures.carbon import (
     sum_of_causes,
 )
 from reports.figures.uncertainty import times_factor
-from reports.inputs import NO_GRID
+from reports.inputs.organisation import NO_GRID
 
 _Term = tuple[str, EmissionBoundary]
 """(site, what is counted there)."""

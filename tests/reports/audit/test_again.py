@@ -22,7 +22,7 @@ from reports import reproduce
 from reports.audit.verification import Verification, verify
 from reports.figures.facts import Facts
 from reports.figures.facts_json import facts_json
-from reports.inputs import Organisation
+from reports.inputs.organisation import Organisation
 from reports.language import Translator, say_in
 from reports.period import PeriodRequest
 from reports.publish import NAMES, USUAL, publish

@@ -24,8 +24,8 @@ from reports.figures.figure import STAND_IN, Figure
 from reports.figures.measures import all_figures, carbon
 from reports.figures.measures.building import STATED_PUE
 from reports.figures.uncertainty import FACTOR_ERROR
-from reports.inputs import Organisation, SiteInputs
 from reports.inputs.matching import InstrumentKind, Lot, Technology
+from reports.inputs.organisation import Organisation, SiteInputs
 from reports.period import PeriodRequest
 from reports.site.grid import grid, times
 from tests.reports import chains

@@ -13,7 +13,7 @@ from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.figures.facts import Facts
 from reports.figures.measures.cost import NO_TARIFF, NOT_EVERY_SITE
-from reports.inputs import ExpectedDevice, Organisation, SiteInputs
+from reports.inputs.organisation import ExpectedDevice, Organisation, SiteInputs
 from reports.inputs.records import GpuHourPrice
 from reports.inputs.tariffs import Tariff
 from reports.language import say_in

@@ -16,7 +16,7 @@ from energy_agent.core.meters.facility import METER_KIND, MeterFacts, Position, 
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
-from reports.inputs import ExpectedDevice, Organisation, SiteInputs
+from reports.inputs.organisation import ExpectedDevice, Organisation, SiteInputs
 from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.chains import CELL, DAY, HOUR, KWH

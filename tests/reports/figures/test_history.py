@@ -16,8 +16,8 @@ from reports.figures.facts import Facts, build_facts
 from reports.figures.gather import gather, gather_invoices
 from reports.figures.measures import all_figures
 from reports.figures.measures.history import restated, without_reason
-from reports.inputs import Organisation, SiteInputs
 from reports.inputs.invoices import InvoicedEnergy
+from reports.inputs.organisation import Organisation, SiteInputs
 from reports.language import say_in
 from reports.ledger.days import DayStorage, find_days
 from reports.page.section import Note, ReportTable

@@ -16,9 +16,9 @@ from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.figures.facts import Facts
 from reports.figures.figure import plain, rounded
-from reports.inputs import ExpectedDevice, Organisation, SiteInputs
 from reports.inputs.invoices import InvoicedEnergy, reading_interval
 from reports.inputs.matching import InstrumentKind, Lot, Technology
+from reports.inputs.organisation import ExpectedDevice, Organisation, SiteInputs
 from reports.inputs.tariffs import HourlyPrice
 from reports.language import say_in
 from reports.ledger.sums import SiteWindow

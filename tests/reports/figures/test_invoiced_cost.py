@@ -16,8 +16,8 @@ from energy_agent.ledger.rows.kinds import DeviceFacts
 from reports.figures.facts import Facts, build_facts
 from reports.figures.gather import gather_invoices
 from reports.figures.measures import all_figures
-from reports.inputs import Organisation, SiteInputs
 from reports.inputs.invoices import InvoicedEnergy, money_in
+from reports.inputs.organisation import Organisation, SiteInputs
 from reports.inputs.tariffs import Tariff
 from reports.language import say_in
 from reports.page.section import Note, ReportTable

@@ -14,7 +14,7 @@ from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.figures.measures import all_figures
-from reports.inputs import Organisation, SiteInputs
+from reports.inputs.organisation import Organisation, SiteInputs
 from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.figures.test_carbon_findings import JULY

@@ -21,9 +21,9 @@ from reports.figures.figure import Figure
 from reports.figures.levels import levels
 from reports.figures.measures import all_figures
 from reports.frameworks.datapoints import frameworks
-from reports.inputs import SiteInputs
 from reports.inputs.market import MarketBoundary, market_of
 from reports.inputs.matching import InstrumentKind, Lot, Technology, certified
+from reports.inputs.organisation import SiteInputs
 from reports.inputs.supplier import CRITERIA, SupplierRate, SupplierRateConfig, refuse_overlap
 from reports.language import LANGUAGES, say_in
 from reports.ledger.sums import SiteWindow

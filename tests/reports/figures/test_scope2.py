@@ -30,8 +30,8 @@ from reports.figures.measures import building, carbon, declared
 from reports.figures.measures._measure import groups
 from reports.figures.uncertainty import FACTOR_ERROR
 from reports.frameworks.datapoints import IndexRow, index
-from reports.inputs import Organisation, SiteInputs
 from reports.inputs.matching import InstrumentKind, Lot, Technology
+from reports.inputs.organisation import Organisation, SiteInputs
 from reports.language import LANGUAGES, say_in
 from reports.ledger.days import Day
 from reports.page.partition import unallocated, whole

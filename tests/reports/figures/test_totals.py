@@ -18,8 +18,8 @@ from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.compose import compose
 from reports.figures.facts import Facts
 from reports.figures.measures import comparison
-from reports.inputs import ExpectedDevice, Organisation, SiteInputs
 from reports.inputs.invoices import InvoicedEnergy
+from reports.inputs.organisation import ExpectedDevice, Organisation, SiteInputs
 from reports.language import say_in
 from reports.page.section import Note
 from reports.page.sections import headline

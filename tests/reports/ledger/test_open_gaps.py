@@ -12,7 +12,7 @@ from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from reports.figures.facts import Facts
 from reports.figures.figure import plain
-from reports.inputs import Organisation
+from reports.inputs.organisation import Organisation
 from reports.language import say_in
 from reports.page.section import Note
 from reports.page.sections.quality import build

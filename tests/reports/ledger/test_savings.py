@@ -20,7 +20,7 @@ from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from energy_agent.ledger.segments import segment
 from reports.figures.facts import Facts
 from reports.figures.figure import plain
-from reports.inputs import Organisation, SiteInputs
+from reports.inputs.organisation import Organisation, SiteInputs
 from reports.ledger.savings import CLAIMS_MORE, MISSING_ROWS, NO_INTERVAL
 from reports.period import PeriodRequest
 from tests.reports import chains, ledgers

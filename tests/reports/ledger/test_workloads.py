@@ -11,7 +11,7 @@ from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from reports.figures.facts import Facts
-from reports.inputs import Organisation, SiteInputs
+from reports.inputs.organisation import Organisation, SiteInputs
 from reports.inputs.records import GpuHourPrice
 from reports.period import PeriodRequest
 from tests.reports import chains

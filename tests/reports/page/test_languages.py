@@ -19,7 +19,7 @@ from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.site.building import gaps
 from reports.compose import compose
 from reports.figures.facts import Facts
-from reports.inputs import ExpectedDevice
+from reports.inputs.organisation import ExpectedDevice
 from reports.language import LANGUAGES, say_in, texts_in
 from reports.page.document import ReportDocument
 from reports.period import PeriodRequest

@@ -16,7 +16,7 @@ from reports.compose import compose
 from reports.figures.facts import Facts
 from reports.figures.figure import ESTIMATED_SHARE
 from reports.frameworks.answers import datapoint_answers
-from reports.inputs import ExpectedDevice, Organisation, SiteInputs
+from reports.inputs.organisation import ExpectedDevice, Organisation, SiteInputs
 from reports.language import say_in
 from reports.page.document import ReportDocument
 from reports.page.section import Heat, Note, ReportTable, Tiles, Waterfall

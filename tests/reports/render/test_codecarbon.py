@@ -19,7 +19,7 @@ from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.figures.facts import Facts
-from reports.inputs import ExpectedDevice, Organisation, SiteInputs
+from reports.inputs.organisation import ExpectedDevice, Organisation, SiteInputs
 from reports.period import PeriodRequest
 from reports.render.allocated import site_total
 from reports.render.codecarbon import write_boamps, write_emissions

@@ -18,7 +18,7 @@ from energy_agent.factors.sets import catalogue
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.figures.facts import Facts, UsedFactor
-from reports.inputs import ExpectedDevice, Organisation, SiteInputs
+from reports.inputs.organisation import ExpectedDevice, Organisation, SiteInputs
 from reports.language import LANGUAGES, say_in
 from reports.period import PeriodRequest
 from reports.render.xlsx import xlsx

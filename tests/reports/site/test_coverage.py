@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 
 from energy_agent.ledger.rows.kinds import INT64_MAX
-from reports.inputs import ExpectedDevice, Organisation
+from reports.inputs.organisation import ExpectedDevice, Organisation
 from reports.ledger.sums import LedgerSums, MeteredDevice, SiteWindow
 from reports.site.coverage import coverage, together
 

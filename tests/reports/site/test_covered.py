@@ -13,7 +13,7 @@ from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.figures.facts import Facts
 from reports.figures.figure import plain
-from reports.inputs import ExpectedDevice, Organisation, SiteInputs
+from reports.inputs.organisation import ExpectedDevice, Organisation, SiteInputs
 from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.chains import HOUR

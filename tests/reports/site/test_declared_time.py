@@ -14,7 +14,7 @@ from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from reports.figures.facts import Facts
-from reports.inputs import Organisation
+from reports.inputs.organisation import Organisation
 from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.chains import CELL, DAY, HOUR, KWH

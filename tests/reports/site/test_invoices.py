@@ -18,8 +18,8 @@ from reports.figures.facts import Facts, build_facts
 from reports.figures.gather import gather_invoices
 from reports.figures.measures import all_figures
 from reports.frameworks.answers import datapoint_answers
-from reports.inputs import Organisation, SiteInputs
 from reports.inputs.invoices import EnergyInWindow, InvoicedEnergy, reading_interval
+from reports.inputs.organisation import Organisation, SiteInputs
 from reports.inputs.tariffs import Tariff
 from reports.inputs.water import WaterRecord
 from reports.language import say_in

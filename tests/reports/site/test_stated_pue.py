@@ -13,7 +13,7 @@ from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from reports.figures.figure import plain
-from reports.inputs import Organisation, SiteInputs
+from reports.inputs.organisation import Organisation, SiteInputs
 from reports.language import say_in
 from reports.page.section import ReportTable
 from reports.page.sections.building import build

@@ -18,7 +18,7 @@ from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.series import Piece
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
-from reports.inputs import HostHardware, Organisation, PowerEstimate, SiteInputs
+from reports.inputs.organisation import HostHardware, Organisation, PowerEstimate, SiteInputs
 from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.golden import at, cells

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from energy_agent.core.errors import UsageError
 from energy_agent.ledger.fleet.sites import read_inventory
 from energy_agent.ledger.rows.kinds import INT64_MAX
-from reports.inputs import Organisation
+from reports.inputs.organisation import Organisation
 from tests.wattlens.report.books import CSV
 from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.inventory import csv_lines, expected

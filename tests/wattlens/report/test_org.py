@@ -16,8 +16,8 @@ from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary
 from energy_agent.factors.series import About, IntensityPoint
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.site.grid.store import GridStore
-from reports.inputs import ExpectedDevice, Organisation
 from reports.inputs.matching import InstrumentKind, Lot, Technology
+from reports.inputs.organisation import ExpectedDevice, Organisation
 from reports.inputs.records import EmbodiedDeclaration, GpuHourPrice, ModelName, TeamRule
 from reports.inputs.tariffs import HourlyPrice, Tariff
 from reports.inputs.water import WaterRecord

@@ -16,7 +16,7 @@ from energy_agent.factors.series import About
 from energy_agent.ledger.fleet.sites import read_inventory
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
-from reports.inputs import Organisation, SiteInputs
+from reports.inputs.organisation import Organisation, SiteInputs
 from tests.reports import chains, ledgers
 from tests.reports.golden import DIRECT, RESIDUAL, at, cells, constant
 from tests.wattlens.report.books import CSV, book, whole, yaml_files

@@ -18,7 +18,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.text import is_printable, separator_hint
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from energy_agent.factors import bounded_file
-from reports.inputs import SoftwareEstimate
+from reports.inputs.organisation import SoftwareEstimate
 
 FILE_MAX_B: Final = 64 << 20
 COLUMNS: Final = (

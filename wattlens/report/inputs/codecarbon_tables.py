@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from energy_agent.core.errors import UsageError, WattlensError
-from reports.inputs import PowerEstimate
+from reports.inputs.organisation import PowerEstimate
 from reports.render.codecarbon import OTHER_INTERFACE, codecarbon_library
 
 MODULE_HIGH: Final = Decimal(2)

@@ -18,7 +18,7 @@ from energy_agent.runtime.clock import RealClock
 from energy_agent.site.config.grid import GridBase, grid_specs
 from energy_agent.site.grid.sources.csv_file import FILE_MAX_B
 from energy_agent.site.grid.store import GridStore
-from reports.inputs import SiteInputs
+from reports.inputs.organisation import SiteInputs
 from wattlens.report.inputs.files import InputFiles
 
 GRID_FOLDER: Final = "grid"

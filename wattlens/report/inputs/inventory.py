@@ -14,7 +14,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.text import separator_hint
 from energy_agent.ledger.fleet.sites import COLUMNS, KEY_COLUMN
 from energy_agent.ledger.rows.kinds import INT64_MAX
-from reports.inputs import ExpectedDevice
+from reports.inputs.organisation import ExpectedDevice
 from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.model import InventoryLine, day_ns
 

@@ -12,13 +12,8 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.factors import bounded_file
 from energy_agent.factors.sets import shipped, subregion_advice
 from energy_agent.runtime.files import yaml_file
-from reports.inputs import (
-    HostHardware,
-    Organisation,
-    SiteInputs,
-    SoftwareEstimate,
-)
 from reports.inputs.beneficiaries import Beneficiaries
+from reports.inputs.organisation import HostHardware, Organisation, SiteInputs, SoftwareEstimate
 from reports.inputs.serials import Retirement, refuse_double_use
 from reports.statement import ReportStatement
 from wattlens.report.inputs import codecarbon, stated

@@ -16,7 +16,6 @@ from energy_agent.site.building.tree import refuse_unsound
 from energy_agent.site.config.grid import GridBase
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.config.site import DeclaredPue
-from reports.inputs import SiteInputs
 from reports.inputs import contracts as config_contracts
 from reports.inputs import invoices as config_invoices
 from reports.inputs import supplier as config_supplier
@@ -26,6 +25,7 @@ from reports.inputs.contracts import Contract
 from reports.inputs.invoices import ElectricityInvoice, InvoicedEnergy, RegisterReading
 from reports.inputs.market import MarketBoundary
 from reports.inputs.matching import Lot
+from reports.inputs.organisation import SiteInputs
 from reports.inputs.serials import Retirement, refuse_double_use
 from reports.inputs.supplier import SupplierRate
 from reports.inputs.tariffs import Tariff, ended

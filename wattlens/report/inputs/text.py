@@ -9,9 +9,9 @@ from typing import Any
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.record import Factor
-from reports.inputs import Organisation, SiteInputs
 from reports.inputs.market import MarketBoundary
 from reports.inputs.matching import Lot
+from reports.inputs.organisation import Organisation, SiteInputs
 
 
 @dataclass(frozen=True, slots=True)
