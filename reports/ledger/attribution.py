@@ -33,7 +33,7 @@ ORDER BY cluster, node, workload, day_ns
 """  # the last labels before the day's end, else the first after it; the last of duplicates
 _USED = """
 SELECT DISTINCT day_ns, cluster, node, workload FROM (
-  SELECT day_ns, cluster, node, workload FROM cell_in
+  SELECT day_ns, cluster, node, workload FROM holder_piece
   UNION ALL SELECT day_ns, cluster, node, workload FROM tokens_in
   UNION ALL SELECT day_ns, cluster, node, workload FROM steps_in
 ) AS every_row WHERE workload <> '' ORDER BY cluster, node, workload, day_ns

@@ -35,7 +35,7 @@ def create(store: DayDatabase) -> None:
     Raises:
         ChainError: a gain that says nothing.
     """
-    gain: dict[tuple[str, str], _Gain] = {}
+    gain: dict[tuple[str, str], _Gain] = {(site, ""): (0, "", "") for site in store.windows}  # time without a device's name
     for site, device, ppm, sku, scope in store.rows(_FACTS):
         if not 0 <= ppm < PPM:
             raise ChainError(f"{device}: a gain uncertainty of {ppm} ppm is not from 0 to 1")

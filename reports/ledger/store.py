@@ -24,13 +24,20 @@ _KEYS: Final = frozenset({"cluster", "node", "device", "uuid", "workload", "labe
 """Columns that rows are joined by, as the ledger has them; `records` and `attribution` return them as they may be printed."""
 _SQL: Final = {"int64": "BIGINT", "string": "VARCHAR", "bool_": "BOOLEAN"}
 _WHOLE_DAY: Final = ("holder_day", "span_day")
-_EDGE: Final = {"edge_cell": "cell", "edge_time": "time", "edge_span": "span", "edge_gap": "gap"}
 METER_SUMS: Final = ("workload", "holder_day", "span_day")
 """What is read of a building's meters of every day."""
 METER_ROWS: Final = ("cell", "span", "gap")
 """And of some days."""
 PROOF: Final = ("analysis", "pair")
 """Tables with savings."""
+_COLUMNS_OF_VIEW: Final[Mapping[str, Mapping[str, str]]] = {
+    **DAY_COLUMNS,
+    **{f"edge_{kind}": columns_of(kind) for kind in ("cell", "time", "span", "gap")},
+    **{f"all_{kind}": columns_of(kind) for kind in ("tokens", "steps", "phase", "gap", "action", "workload", "device")},
+    **{f"meter_{kind}": DAY_COLUMNS[kind] if kind in DAY_COLUMNS else columns_of(kind) for kind in METER_SUMS},
+    **{f"proof_{kind}": columns_of(kind) for kind in PROOF},
+}
+"""Views over the files of days: columns by the kind of file, which stands after the first `_`; day sums have no prefix."""
 _RENAMED: Final = {"group": "group_name"}
 """Columns whose names are words of SQL."""
 
@@ -69,7 +76,7 @@ class DayDatabase:
     def __init__(self, connection: Any, windows: Mapping[str, SiteWindow]) -> None:
         self._db = connection
         self.windows = windows
-        self._rest = statements("rest")
+        self._rest = statements("rest") | statements("job_rest")
 
     def run(self, name: str) -> None:
         """Run an SQL file that makes tables and views."""
@@ -84,11 +91,24 @@ class DayDatabase:
             self._execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {nothing}, CAST(NULL AS VARCHAR) AS filename WHERE false")
             return
         listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+        self._view(name, columns, f"read_parquet([{listed}], filename=true, hive_partitioning=false)")
+
+    def rows_view(self, kind: str, columns: Mapping[str, str], values: Mapping[str, Sequence[Any]]) -> None:
+        """The rows of a kind from memory instead of files, given as columns; `filename` is that of their row in `file`."""
+        self.table(f"rows_{kind}", {name: _SQL[each] for name, each in columns.items()} | {"filename": "VARCHAR"}, values)
+        self._view(kind if kind in DAY_COLUMNS else f"all_{kind}", columns, f"rows_{kind}")
+
+    def _view(self, name: str, columns: Mapping[str, str], source: str) -> None:
         chosen = ", ".join(_select_column(column, kind) for column, kind in columns.items())
-        self._execute(
-            f"CREATE OR REPLACE VIEW {name} AS SELECT {chosen}, filename"  # noqa: S608 - paths are quoted above
-            f" FROM read_parquet([{listed}], filename=true, hive_partitioning=false)"
-        )
+        self._execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {chosen}, filename FROM {source}")  # noqa: S608 - no input
+
+    def files_table(self, paths: Sequence[str], places: Sequence[tuple[str, int, int, int]]) -> None:
+        """Make the table `file` of site, day and window of each path, and the views of what is in the period."""
+        columns = {"path": "VARCHAR", "site": "VARCHAR", "day_ns": "BIGINT", "from_ns": "BIGINT", "to_ns": "BIGINT"}
+        of_place = {name: [place[i] for place in places] for i, name in enumerate(list(columns)[1:])}
+        self.table("file", columns, {"path": paths, **of_place})
+        self.run("within")
+        self.run("pieces")
 
     def open_meters(self, system: DayStorage, days: Iterable[Day]) -> None:
         """Open the rows of the building's meters of these days, and no other."""
@@ -104,9 +124,9 @@ class DayDatabase:
             fetched: list[Row] = cursor.fetchall()
         return fetched
 
-    def answer(self, name: str) -> list[Row]:
-        """The answer to one of the statements of rest.sql."""
-        return self.rows(self._rest[name])
+    def answer(self, name: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """The answer to one of the statements of rest.sql or job_rest.sql."""
+        return self.rows(self._rest[name], parameters)
 
     def records(self, kind: type[T], name: str) -> tuple[T, ...]:
         """The answer to one of the statements of rest.sql, or of an SQL file: each column fills the field of its name."""
@@ -209,6 +229,30 @@ def open_store(
     Raises:
         WattlensError: DuckDB is not installed.
     """
+    with _connection(limits) as connection:
+        if not system.local:
+            connection.register_filesystem(system.fs)
+        store = DayDatabase(connection, windows)
+        _views(store, system, days, meter_days, proof_days)
+        yield store
+
+
+@contextmanager
+def open_memory(windows: Mapping[str, SiteWindow], limits: StoreLimits = USUAL) -> Iterator[DayDatabase]:
+    """A store without files, in which all views are empty until `rows_view` and `files_table` fill them.
+
+    Raises:
+        WattlensError: DuckDB is not installed.
+    """
+    with _connection(limits) as connection:
+        store = DayDatabase(connection, windows)
+        for name, columns in _COLUMNS_OF_VIEW.items():
+            store.files_view(name, columns, ())
+        yield store
+
+
+@contextmanager
+def _connection(limits: StoreLimits) -> Iterator[Any]:
     try:
         import duckdb
     except ImportError:
@@ -222,11 +266,7 @@ def open_store(
         }
         connection = duckdb.connect(config=settings)
         try:
-            if not system.local:
-                connection.register_filesystem(system.fs)
-            store = DayDatabase(connection, windows)
-            _views(store, system, days, meter_days, proof_days)
-            yield store
+            yield connection
         finally:
             connection.close()
 
@@ -249,30 +289,16 @@ def _views(
                 places[path] = (day.site, day.start_ns, window.start_ns, window.end_ns)
         return paths
 
-    def view(name: str, kind: str, columns: Mapping[str, str], of: Iterable[Day]) -> None:
-        store.files_view(name, columns, placed(kind, of))
-
-    for name in _WHOLE_DAY:
-        view(name, name, DAY_COLUMNS[name], whole)
-    view("workload_cell", "workload_cell", DAY_COLUMNS["workload_cell"], days)
-    for name, kind in _EDGE.items():
-        view(name, kind, columns_of(kind), cut)
-    for kind in ("tokens", "steps", "phase", "gap", "action", "workload", "device"):
-        view(f"all_{kind}", kind, columns_of(kind), days)
-    metered = {day.path(""): day for day in (*days, *meter_days)}.values()
-    for kind in METER_SUMS:
-        view(f"meter_{kind}", kind, DAY_COLUMNS[kind] if kind in DAY_COLUMNS else columns_of(kind), metered)
+    metered = list({day.path(""): day for day in (*days, *meter_days)}.values())
+    of_days = {"edge_": cut, "all_": days, "meter_": metered, "proof_": proof_days}
+    for name, columns in _COLUMNS_OF_VIEW.items():
+        prefix = next((prefix for prefix in of_days if name.startswith(prefix)), "")
+        of = of_days.get(prefix, whole if name in _WHOLE_DAY else days)
+        store.files_view(name, columns, placed(name.removeprefix(prefix), of))
     for kind in METER_ROWS:
         placed(kind, metered)
-    for kind in PROOF:
-        view(f"proof_{kind}", kind, columns_of(kind), proof_days)
     paths = sorted(places)
-    columns = {"path": "VARCHAR", "site": "VARCHAR", "day_ns": "BIGINT", "from_ns": "BIGINT", "to_ns": "BIGINT"}
-    of = [places[path] for path in paths]
-    rows = {"path": paths} | {name: [p[i] for p in of] for i, name in enumerate(list(columns)[1:])}
-    store.table("file", columns, rows)
-    store.run("within")
-    store.run("pieces")
+    store.files_table(paths, [places[path] for path in paths])
 
 
 def kind_file(kind: str) -> str:

@@ -11,8 +11,13 @@ FROM all_tokens AS p JOIN file AS f ON f.path = p.filename
 WHERE p.cell_start_ns >= f.from_ns AND p.cell_start_ns < f.to_ns;
 
 CREATE OR REPLACE VIEW steps_in AS
-SELECT f.site, f.day_ns, p.cell_start_ns, p.cluster, p.node, p.workload, p.phase, p.steps
+SELECT f.site, f.day_ns, p.cell_start_ns, p.cluster, p.node, p.workload, p.phase, p.start_ns, p.end_ns, p.steps
 FROM all_steps AS p JOIN file AS f ON f.path = p.filename
+WHERE p.cell_start_ns >= f.from_ns AND p.cell_start_ns < f.to_ns;
+
+CREATE OR REPLACE VIEW phase_in AS
+SELECT f.site, f.day_ns, p.cluster, p.node, p.workload, p.phase, p.energy_uj, p.gpu_ns
+FROM all_phase AS p JOIN file AS f ON f.path = p.filename
 WHERE p.cell_start_ns >= f.from_ns AND p.cell_start_ns < f.to_ns;
 
 CREATE OR REPLACE VIEW gap_in AS

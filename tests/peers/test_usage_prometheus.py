@@ -22,15 +22,14 @@ from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
 from tests.peers.prometheus_blocks import Text, prometheus, scrapes
 from tests.support import eventually, free_port, need_program
+from tests.wattlens.usage.statements import read_days, usage_of
 from wattlens.cli import main
 from wattlens.demo.run import _identity
 from wattlens.prometheus.access import PrometheusAccess
 from wattlens.prometheus.history import PrometheusHistory
-from wattlens.usage.compacted_days import read_days
 from wattlens.usage.ledger_rows import read_ledger
 from wattlens.usage.prometheus import read_counters
 from wattlens.usage.statement import UNATTRIBUTED, GroupBy, RowKind
-from wattlens.usage.sums import statement_of
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.smoke, pytest.mark.timeout(360)]
 
@@ -230,11 +229,11 @@ def uj(text):
     return int(whole) * 10**6 + int(part[:6].ljust(6, "0"))
 
 
-def usage_of(url, by):
+def scraped_usage(url, by):
     """The statement of the last quarters of an hour, by the counters in Prometheus."""
     now = time.time_ns()
     record = read_counters(PrometheusHistory(PrometheusAccess(url)), (now - 300 * 10**9) // CELL_NS * CELL_NS, now, {})
-    return statement_of(record, by)
+    return usage_of(record, by)
 
 
 def first_and_last(url, select, *labels):
@@ -248,7 +247,7 @@ def first_and_last(url, select, *labels):
 
 def test_energy_of_a_gpu_is_the_difference_of_the_first_and_the_last_sample(past):
     url, _, truth = past
-    usage = usage_of(url, GroupBy.GPU)
+    usage = scraped_usage(url, GroupBy.GPU)
     expected: dict[str, int] = {}
     for (uuid, _), (first, last) in first_and_last(url, "wattlens_gpu_energy_joules_total", "uuid", "method").items():
         expected[uuid] = expected.get(uuid, 0) + last - first
@@ -263,7 +262,7 @@ def test_energy_of_a_gpu_is_the_difference_of_the_first_and_the_last_sample(past
 
 def test_energy_and_tokens_of_a_workload_are_those_of_its_counters(past):
     url, _, _ = past
-    usage = usage_of(url, GroupBy.WORKLOAD)
+    usage = scraped_usage(url, GroupBy.WORKLOAD)
     counters = first_and_last(url, "wattlens_workload_energy_joules_total", "workload", "uuid", "state", "method")
     rows = {row.key.name: row for row in usage.rows if row.key.kind is RowKind.GROUP}
     assert len(rows) == 2
@@ -282,12 +281,12 @@ def test_usage_is_the_same_from_ledger_days_and_prometheus(past, by):
     url, state, _ = past
     now = time.time_ns()
     period = (now - 300 * 10**9) // CELL_NS * CELL_NS, (now // CELL_NS + 1) * CELL_NS
-    own = statement_of(read_ledger(state, *period), by)
+    own = usage_of(read_ledger(state, *period), by)
     days = read_days(str(state), by, *period)
     assert replace(days, scope=replace(days.scope, source=own.scope.source)) == own
     assert own.total.energy.energy_uj == sum(item.row.energy_uj for item in read_rows(state) if isinstance(item.row, Cell))
     record = read_counters(PrometheusHistory(PrometheusAccess(url)), period[0], now, {})
-    scraped = statement_of(record, by)
+    scraped = usage_of(record, by)
     # Prometheus has nothing of the time before its first scrape and after its last, at 700 W per GPU at most; see above.
     times = [float(t) for s in raw(url, "wattlens_gpu_energy_joules_total[10m]") for t, _ in s["values"]]
     outside_s = max(0, min(times) - own.scope.first_ns / 1e9) + max(0, own.scope.last_ns / 1e9 - max(times)) + 2 * 2.5

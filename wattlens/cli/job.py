@@ -23,7 +23,6 @@ from wattlens.terminal_line import count_progress
 if TYPE_CHECKING:
     from wattlens.job.statement import JobReport
     from wattlens.usage.job_address import JobAddress
-    from wattlens.usage.record import EnergyRecord
 
 _TIMES = "24h, 7d, yesterday, monday or 2026-01-31"
 
@@ -44,12 +43,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from wattlens.job.efficiency import efficiency_lines
     from wattlens.job.output import text_lines, write_json
-    from wattlens.job.statement import report_of
     from wattlens.usage.job_address import parse_address
 
     address = parse_address(arguments.job)
     check_rates(arguments)
-    report = rate(arguments, report_of(_read(arguments, address), address))
+    report = rate(arguments, read_report(arguments, address, *_period(arguments)))
     if arguments.json:
         write_json(report, sys.stdout)
         return 0
@@ -58,7 +56,7 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _read(arguments: argparse.Namespace, address: "JobAddress") -> "EnergyRecord":
+def _period(arguments: argparse.Namespace) -> tuple[int, int]:
     from wattlens.usage.period import DEFAULT_SINCE, next_cell, parse_time
 
     now_ns = time.time_ns()
@@ -69,31 +67,32 @@ def _read(arguments: argparse.Namespace, address: "JobAddress") -> "EnergyRecord
     start_ns = 0 if since is None else parse_time(since, now_ns, "--since")
     if end_ns <= start_ns:
         raise UsageError(f"--since: expected a time before {arguments.end or 'now'}, got {since}")
-    if arguments.prometheus is not None:
-        end_ns = min(end_ns, now_ns)
-    return read_record(arguments, address, start_ns, end_ns)
+    return start_ns, min(end_ns, now_ns) if arguments.prometheus is not None else end_ns
 
 
-def read_record(arguments: argparse.Namespace, address: "JobAddress", start_ns: int, end_ns: int) -> "EnergyRecord":
-    """The rows of a job from the source that the options name.
+def read_report(arguments: argparse.Namespace, address: "JobAddress", start_ns: int, end_ns: int) -> "JobReport":
+    """The statement of a job from the source that the options name.
 
     Raises:
-        WattlensError: the source cannot be read.
+        WattlensError: the source cannot be read, or holds nothing of the job.
     """
-    from wattlens.usage.ledger_rows import read_ledger
+    from wattlens.job.statement import report_of
+    from wattlens.usage.opened import open_days, open_record
 
     if arguments.prometheus is not None:
         from wattlens.prometheus.history import PrometheusHistory
         from wattlens.usage.prometheus import read_job_counters
 
         history = PrometheusHistory(prometheus_access(arguments))
-        return read_job_counters(history, start_ns, end_ns, address, arguments.match)
-    source = ledger_source(arguments)
-    if holds_days(source):
-        from wattlens.usage.compacted_days import read_job_days
+        opened = open_record(read_job_counters(history, start_ns, end_ns, address, arguments.match))
+    elif holds_days(source := ledger_source(arguments)):
+        opened = open_days(source, start_ns, end_ns, progress=count_progress("compacted"))
+    else:
+        from wattlens.usage.ledger_rows import read_ledger
 
-        return read_job_days(source, start_ns, end_ns, address, count_progress("compacted"))
-    return read_ledger(Path(source), start_ns, end_ns, address)
+        opened = open_record(read_ledger(Path(source), start_ns, end_ns, address))
+    with opened as ledger:
+        return report_of(ledger, address)
 
 
 def check_rates(arguments: argparse.Namespace) -> None:

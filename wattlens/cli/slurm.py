@@ -12,7 +12,7 @@ from wattlens.cli._command import Command, as_sentence
 from wattlens.cli._ledger_source import add_rates, add_source
 from wattlens.cli._options import duration
 from wattlens.cli._rounds import repeat
-from wattlens.cli.job import check_rates, rate, read_record
+from wattlens.cli.job import check_rates, rate, read_report
 
 if TYPE_CHECKING:
     from wattlens.slurm.accounting import EndedJob, SlurmAccounting
@@ -81,14 +81,13 @@ def _record_once(arguments: argparse.Namespace, accounting: "SlurmAccounting") -
 def _record_job(arguments: argparse.Namespace, accounting: "SlurmAccounting", job: "EndedJob", tracking: str) -> None:
     from energy_agent.core.units import NS_PER_S
     from energy_agent.ledger.rows.kinds import CELL_NS
-    from wattlens.job.statement import report_of
     from wattlens.slurm.record import comment_of
     from wattlens.usage.job_address import exact_address
 
     address = exact_address(job.raw_id)
     start_ns = job.submit_ns - job.submit_ns % CELL_NS
     end_ns = -(-(job.end_ns + round(arguments.settle * NS_PER_S)) // CELL_NS) * CELL_NS
-    report = rate(arguments, report_of(read_record(arguments, address, start_ns, end_ns), address))
+    report = rate(arguments, read_report(arguments, address, start_ns, end_ns))
     comment = comment_of(job, report, tracking)
     if not arguments.dry_run:
         accounting.write(job, comment)

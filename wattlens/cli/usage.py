@@ -105,29 +105,28 @@ def _period(arguments: argparse.Namespace) -> tuple[int, int, int]:
 
 
 def _read(arguments: argparse.Namespace, by: "GroupBy", start_ns: int, end_ns: int, now_ns: int) -> "Usage":
+    from energy_agent.core.units import NS_PER_DAY
     from wattlens.usage.ledger_rows import read_ledger
+    from wattlens.usage.opened import open_days, open_record
     from wattlens.usage.sums import statement_of
 
     if arguments.prometheus is not None:
         if arguments.org is not None:
             raise UsageError("--prometheus: cannot be combined with --org; give --price and --carbon")
-        return statement_of(_read_prometheus(arguments, start_ns, min(end_ns, now_ns)), by)
-    source = ledger_source(arguments)
-    if arguments.org is not None or holds_days(source):
-        return _until_now(_read_days(arguments, source, by, start_ns, end_ns, now_ns), now_ns)
-    return _until_now(statement_of(read_ledger(Path(source), start_ns, end_ns), by), now_ns)
-
-
-def _read_days(arguments: argparse.Namespace, source: str, by: "GroupBy", start_ns: int, end_ns: int, now_ns: int) -> "Usage":
-    from energy_agent.core.units import NS_PER_DAY
-    from wattlens.report.inputs.org import load_organisation
-    from wattlens.usage.compacted_days import read_days
-
-    organisation = None
+        with open_record(_read_prometheus(arguments, start_ns, min(end_ns, now_ns))) as ledger:
+            return statement_of(ledger, by)
+    source, organisation = ledger_source(arguments), None
     if arguments.org is not None:
+        from wattlens.report.inputs.org import load_organisation
+
         ends = start_ns - NS_PER_DAY, end_ns + NS_PER_DAY
         organisation = load_organisation(arguments.org, *ends, now_ns, accept_old=arguments.accept_old)
-    return read_days(source, by, start_ns, end_ns, organisation, count_progress("compacted"))
+    if organisation is not None or holds_days(source):
+        opened = open_days(source, start_ns, end_ns, organisation, count_progress("compacted"))
+    else:
+        opened = open_record(read_ledger(Path(source), start_ns, end_ns))
+    with opened as ledger:
+        return _until_now(statement_of(ledger, by, organisation), now_ns)
 
 
 def _read_prometheus(arguments: argparse.Namespace, start_ns: int, end_ns: int) -> "EnergyRecord":

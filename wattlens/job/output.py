@@ -12,8 +12,7 @@ from energy_agent.core.text import printable
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from reports.figures.energy import UNSEEN
 from reports.period import utc_text
-from wattlens.job.statement import JobNode, JobReport
-from wattlens.job.sums import TRAINING
+from wattlens.job.statement import TRAINING, JobNode, JobReport
 from wattlens.usage.output import NO_BOUNDS, NO_UPPER, aligned, count, decimal_text, energy_kwh, minute
 
 NODES_SHOWN: Final = 10

@@ -11,33 +11,67 @@ Bounds follow `wattlens usage`: errors of sensors and edges add up linearly.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
-from energy_agent.core.boundary import is_gpu
+from energy_agent.core.energy import REQUEST, State
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.quantity import Quantity, no_quantity
 from energy_agent.core.units import UJ_PER_J
 from energy_agent.core.workloads.job_identity import job_address
-from reports.figures.energy import BoundedEnergy
+from energy_agent.ledger.rows.kinds import CELL_NS
+from reports.figures.energy import BoundedEnergy, held_energy
+from reports.ledger import gains
+from reports.ledger.attribution import parse_labels
+from reports.ledger.reading import refuse_twice
+from reports.ledger.store import DayDatabase
+from reports.ledger.sums import MeteredNode, PartEnergy, TokenTotal
 from wattlens.job.steps import StepInterval, count_steps
-from wattlens.job.sums import TRAINING, JobSums, NodeWorkload
 from wattlens.usage.job_address import JobAddress, single_address
+from wattlens.usage.opened import OpenLedger
 from wattlens.usage.rates import ElectricityPrice, times_energy
-from wattlens.usage.record import EnergyRecord
-from wattlens.usage.sums import (
-    gain_error,
-    gains_of,
-    latest_labels,
-    metered_nodes,
-    refuse_twice,
-    short_hosts,
-    why_gpus_only,
-)
+from wattlens.usage.record import Owner
+from wattlens.usage.sums import why_gpus_only
 
+TRAINING: Final = "training"
+_JOB: Final = 1  # the part of the tables that is the job's
 NO_STEPS: Final = "no steps were reported (wattlens.step)"
 NO_TOKENS: Final = "no tokens were recorded"
 GENERATION: Final = "generation"
 _LABELS: Final = ("user", "account", "namespace", "team", "project", "model", "partition", "job_name")
+
+
+@dataclass(slots=True)
+class NodeWorkload:
+    """What one workload used on one node: uJ and ns of GPU time, by whether a kernel ran, and its share of the host's uJ.
+
+    `gpu_ns` is when its first and last reading of a GPU were.
+    """
+
+    active_uj: int = 0
+    idle_uj: int = 0
+    host_active_uj: int = 0
+    host_idle_uj: int = 0
+    active_ns: int = 0
+    idle_ns: int = 0
+    gpus: set[str] = field(default_factory=set)
+    hosts: set[str] = field(default_factory=set)
+    first_ns: int | None = None
+    last_ns: int | None = None
+    gpu_ns: tuple[int, int] | None = None
+
+    def add(self, device: str, device_class: str, state: str, energy_uj: int, gpu_ns: int) -> None:
+        """Add energy and GPU time on a device."""
+        if device_class == "host":
+            self.hosts.add(device)
+            self.host_active_uj += energy_uj if state == State.ACTIVE else 0
+            self.host_idle_uj += 0 if state == State.ACTIVE else energy_uj
+            return
+        if device:
+            self.gpus.add(device)
+        if state == State.ACTIVE:
+            self.active_uj, self.active_ns = self.active_uj + energy_uj, self.active_ns + gpu_ns
+        else:
+            self.idle_uj, self.idle_ns = self.idle_uj + energy_uj, self.idle_ns + gpu_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,34 +174,39 @@ class JobReport:
         return self.energy.quantity / (UJ_PER_J * count) if count else no_quantity(reason)
 
 
-def report_of(record: EnergyRecord, address: JobAddress) -> JobReport:
-    """The statement of a record of one job.
+def report_of(opened: OpenLedger, address: JobAddress) -> JobReport:
+    """The statement of one job.
 
     Raises:
-        WattlensError: the record holds nothing of the job, or several owners have its name.
+        WattlensError: the ledger holds nothing of the job, or several owners have its name.
     """
-    sums = JobSums.of(record)
-    uses = sums.uses
+    store = opened.store
+    members = _find_members(store, address)
+    uses = _sum_uses(store) if members else {}
     if not uses:
-        raise WattlensError(f"{address.text}: no energy of this job found in {record.source}")
-    refuse_twice(sums.metered_at)
-    workloads = [latest_labels(labels) for labels in record.labels.values()]
-    used_nodes = {owner[:2] for owner in uses}
-    nodes = metered_nodes({place: device for place, device in sums.devices.items() if place[:2] in used_nodes})
+        raise WattlensError(f"{address.text}: no energy of this job found in {opened.source}")
+    nodes = store.records(MeteredNode, "nodes")
     whole = bool(nodes) and all(node.whole for node in nodes)
-    energy, active_uj, idle_uj = _energy(record, sums, whole)
-    spans = [span.run for (owner, device), span in sums.spans.items() if span.run and is_gpu(device)]
-    steps = {phase: count_steps(StepInterval(*row) for row in rows) for phase, rows in record.steps.items()}
+    classes = ("gpu", "host") if whole else ("gpu",)
+    parts = [row for row in store.records(PartEnergy, "parts") if row.part == _JOB and row.device_class in classes]
+    no_device = not any(use.gpus or (whole and use.hosts) for use in uses.values())
+    energy = held_energy(parts) + BoundedEnergy(open=int(no_device))  # device time alone says nothing about energy
+    active_uj, idle_uj = _active_and_idle(uses.values(), whole)
     tokens: dict[str, int] = {}
-    for (_, _, phase, _), count in record.tokens.items():
-        tokens[phase] = tokens.get(phase, 0) + count
-    first_ns = min((run.start_ns for run in spans), default=record.start_ns)
-    last_ns = max((run.end_ns for run in spans), default=record.end_ns)
+    for counted in store.records(TokenTotal, "tokens"):
+        if counted.part == _JOB and counted.phase != REQUEST:
+            tokens[counted.phase] = tokens.get(counted.phase, 0) + counted.tokens
+    steps: dict[str, list[StepInterval]] = {}
+    for phase, *owner, start_ns, end_ns, count in store.answer("counted_steps"):
+        steps.setdefault(phase, []).append(StepInterval((owner[0], owner[1], owner[2]), start_ns, end_ns, count))
+    first_ns = min((use.gpu_ns[0] for use in uses.values() if use.gpu_ns), default=opened.start_ns)
+    last_ns = max((use.gpu_ns[1] for use in uses.values() if use.gpu_ns), default=opened.end_ns)
     gpus = len({gpu for use in uses.values() for gpu in use.gpus})
+    peak = gpus_peak({start_ns: int(gpu_ns) for start_ns, gpu_ns in store.answer("quarters")}, first_ns, last_ns)
     return JobReport(
-        address=single_address(address, [job_address(kind, labels) for kind, labels in workloads]),
-        source=record.source,
-        labels=_common_labels([labels for _, labels in workloads]),
+        address=single_address(address, [job_address(kind, labels) for kind, labels in members]),
+        source=opened.source,
+        labels=_common_labels([labels for _, labels in members]),
         first_ns=first_ns,
         last_ns=last_ns,
         energy=energy,
@@ -177,32 +216,66 @@ def report_of(record: EnergyRecord, address: JobAddress) -> JobReport:
         active_ns=sum(use.active_ns for use in uses.values()),
         idle_ns=sum(use.idle_ns for use in uses.values()),
         gpus=gpus,
-        gpus_peak=min(float(gpus), sums.gpus_peak(first_ns, last_ns)),  # readings begin up to a second late
-        nodes=_nodes(record, sums, whole),
+        gpus_peak=min(float(gpus), peak),  # readings begin up to a second late
+        nodes=_nodes(opened, uses, whole),
         workloads=len({owner[2] for owner in uses}),
-        steps={phase: count for phase, count in sorted(steps.items()) if count},
+        steps={phase: count for phase, rows in sorted(steps.items()) if (count := count_steps(rows))},
         tokens=tokens,
-        phases=dict(sorted(record.phases.items())),
+        phases={phase: (int(uj), int(gpu_ns)) for phase, uj, gpu_ns in store.answer("phases")},
         whole_nodes=whole,
         gpus_only="" if whole else why_gpus_only(nodes),
-        simulated=record.simulated,
+        simulated=opened.simulated,
     )
 
 
-def _energy(record: EnergyRecord, sums: JobSums, whole: bool) -> tuple[BoundedEnergy, int, int]:
-    """Energy with bounds, its active and its idle part."""
-    energy_uj = {device: uj for device, uj in sums.device_uj.items() if whole or is_gpu(device)}
-    gains = gains_of(record.gain_ppm, energy_uj)
-    open_places = record.open | short_hosts(sums.devices)
-    open_devices = {place[2] for place in open_places}
-    energy = BoundedEnergy(open=int(not energy_uj))  # device time alone says nothing about energy
-    for device, uj in energy_uj.items():
-        gain_uj, unbounded = gain_error(device, uj, gains)
-        energy += BoundedEnergy(uj, gain_uj, 0, 0, unbounded, int(device in open_devices))
-    for (_, device), span in sums.spans.items():
-        if device in energy_uj:
-            energy += BoundedEnergy(edge_uj=span.edge_uj, gap_uj=span.gap_uj)
-    return energy, *_active_and_idle(sums.uses.values(), whole)
+def _find_members(store: DayDatabase, address: JobAddress) -> list[tuple[str, dict[str, str]]]:
+    """Restrict the tables to the job's workloads; returns kind and last labels of each."""
+    if address.scheduler == "slurm":
+        terms = (f"slurm-{address.name}", f'{address.name}"', "")
+    else:
+        terms = ("", f'"namespace":"{address.namespace}"', f'{address.name}"')
+    latest: dict[Owner, tuple[str, dict[str, str]]] = {}
+    for cluster, node, workload, kind, text, _, _ in store.answer("candidates", terms):
+        labels = parse_labels(text, (cluster, node, workload))
+        if address.matches(workload, kind, labels):
+            latest[cluster, node, workload] = kind, labels
+    if latest:
+        names = ("cluster", "node", "workload")
+        columns: dict[str, list[Any]] = dict(zip(names, map(list, zip(*latest, strict=True)), strict=True))
+        columns["holder"] = list(range(1, len(latest) + 1))
+        store.table("member", {**dict.fromkeys(names, "VARCHAR"), "holder": "INTEGER"}, columns)
+        store.run("job")
+        refuse_twice(store)
+        store.run("job_used")
+        store.run("used")
+        store.run("classed")
+        gains.create(store)
+    return list(latest.values())
+
+
+def _sum_uses(store: DayDatabase) -> dict[Owner, NodeWorkload]:
+    uses: dict[Owner, NodeWorkload] = {}
+    for cluster, node, workload, device, device_class, state, energy_uj, gpu_ns in store.answer("uses"):
+        use = uses.setdefault((cluster, node, workload), NodeWorkload())
+        use.add(device, device_class, state, int(energy_uj), int(gpu_ns))
+    for cluster, node, workload, *times in store.answer("times"):
+        use = uses.setdefault((cluster, node, workload), NodeWorkload())
+        use.first_ns, use.last_ns, *of_gpu = (None if each is None else int(each) for each in times)
+        if None not in of_gpu:
+            use.gpu_ns = (of_gpu[0] or 0, of_gpu[1] or 0)
+    return uses
+
+
+def gpus_peak(quarters_ns: Mapping[int, int], first_ns: int, last_ns: int) -> float:
+    """The largest mean of allocated GPUs over the part of a quarter of an hour that is in [first_ns, last_ns].
+
+    Args:
+        quarters_ns: GPU time by the start of each quarter.
+        first_ns: when the job first held a GPU.
+        last_ns: when it last did.
+    """
+    parts = {start_ns: min(start_ns + CELL_NS, last_ns) - max(start_ns, first_ns) for start_ns in quarters_ns}
+    return max((gpu_ns / parts[start_ns] for start_ns, gpu_ns in quarters_ns.items() if parts[start_ns] > 0), default=0.0)
 
 
 def _active_and_idle(uses: Iterable[NodeWorkload], whole: bool) -> tuple[int, int]:
@@ -214,24 +287,24 @@ def _active_and_idle(uses: Iterable[NodeWorkload], whole: bool) -> tuple[int, in
     return active_uj, idle_uj
 
 
-def _nodes(record: EnergyRecord, sums: JobSums, whole: bool) -> tuple[JobNode, ...]:
+def _nodes(opened: OpenLedger, uses: Mapping[Owner, NodeWorkload], whole: bool) -> tuple[JobNode, ...]:
     by_node: dict[tuple[str, str], list[NodeWorkload]] = {}
-    for (cluster, node, _), use in sums.uses.items():
+    for (cluster, node, _), use in uses.items():
         by_node.setdefault((cluster, node), []).append(use)
     nodes = []
-    for (cluster, node), uses in by_node.items():
-        active_uj, idle_uj = _active_and_idle(uses, whole)
+    for (cluster, node), of_node in by_node.items():
+        active_uj, idle_uj = _active_and_idle(of_node, whole)
         nodes.append(
             JobNode(
                 cluster,
                 node,
-                len(uses),
-                len({gpu for use in uses for gpu in use.gpus}),
+                len(of_node),
+                len({gpu for use in of_node for gpu in use.gpus}),
                 active_uj + idle_uj,
                 idle_uj,
-                sum(use.active_ns + use.idle_ns for use in uses),
-                min((use.first_ns for use in uses if use.first_ns is not None), default=record.start_ns),
-                max((use.last_ns for use in uses if use.last_ns is not None), default=record.end_ns),
+                sum(use.active_ns + use.idle_ns for use in of_node),
+                min((use.first_ns for use in of_node if use.first_ns is not None), default=opened.start_ns),
+                max((use.last_ns for use in of_node if use.last_ns is not None), default=opened.end_ns),
             )
         )
     return tuple(sorted(nodes, key=lambda node: (-node.energy_uj, node.cluster, node.node)))

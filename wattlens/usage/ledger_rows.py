@@ -3,10 +3,11 @@
 Rows become day sums by the code that compaction uses (energy_agent/ledger/fleet/day_sums.py), and `sums` adds those up.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from energy_agent.core.errors import UsageError
 from energy_agent.ledger import chain
@@ -16,9 +17,11 @@ from energy_agent.ledger.reading import JOURNAL_NAME, no_ledger
 from energy_agent.ledger.rows.kinds import Row
 from energy_agent.ledger.segments import segment, table
 from wattlens.usage.job_address import JobAddress
-from wattlens.usage.record import ROWS, Columns, EnergyRecord, column_rows, day_of, decode_labels
+from wattlens.usage.record import Columns, EnergyRecord, day_of, rows_of
 
 _SUMMED: Final = ("cell", "time", "span", "gap")
+_ROWS: Final = ("gap", "tokens", "steps", "phase")
+_LABELS: Final = ("workload", "since_ns", "workload_kind", "labels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,36 +57,41 @@ class SegmentAdder:
     record: EnergyRecord
     address: JobAddress | None = None
     _days: dict[tuple[str, str, int], NodeDay] = field(default_factory=dict)
+    _facts: dict[tuple[Any, ...], int] = field(default_factory=dict)  # which every segment repeats -> their first segment
 
     def add(self, part: SegmentColumns) -> None:
         """Add a segment."""
         self.record.simulated |= part.simulated
         members = set[str]()
-        for workload, since_ns, kind, text in column_rows(
-            part.kinds, "workload", "workload", "since_ns", "workload_kind", "labels"
-        ):
-            labels = decode_labels(text)
-            if self.address is None or self.address.matches(workload, kind, labels):
+        for workload, since_ns, kind, text in rows_of(part.kinds["workload"], *_LABELS) if "workload" in part.kinds else ():
+            if self.address is None or self.address.matches(workload, kind, json.loads(text)):
                 members.add(workload)
-                self.record.add_labels((part.cluster, part.node, workload), since_ns, part.sequence, kind, labels)
+                self._facts.setdefault((part.cluster, part.node, workload, since_ns, kind, text), part.sequence)
         kinds = part.kinds if self.address is None else _select(part.kinds, members)
-        for day_ns, columns in self._by_day(kinds).items():
+        for day_ns, of_day in self._by_day(kinds).items():
             key = part.cluster, part.node, day_ns
             if key not in self._days:
                 self._days[key] = NodeDay(part.cluster, part.node)
-            self._days[key].add(columns)
-        for kind, (names, _) in ROWS.items():
-            self.record.add_rows(kind, ((part.cluster, part.node, *row) for row in column_rows(kinds, kind, *names)))
+            self._days[key].add(of_day)
+            for kind in _ROWS:
+                if kind in of_day:
+                    self.record.add(kind, of_day[kind], day_ns=day_ns, cluster=part.cluster, node=part.node)
+        if "device" in kinds:
+            same = {"cluster": part.cluster, "node": part.node, "sequence": part.sequence}
+            self.record.add("device", kinds["device"], **same)
 
     def finish(self) -> None:
-        """Add the day sums of all segments."""
+        """Add the day sums of all segments, and the labels of workloads."""
         for key in list(self._days):
-            self.record.days.append((key[2], self._days.pop(key).columns()))
+            for kind, columns in self._days.pop(key).columns().items():
+                self.record.add(kind, columns, day_ns=key[2])
+        for (*owner, since_ns, kind, labels), sequence in self._facts.items():
+            self.record.add_labels((owner[0], owner[1], owner[2]), since_ns, kind, labels, sequence)
 
     def _by_day(self, kinds: Mapping[str, Columns]) -> dict[int, dict[str, Columns]]:
         """Rows of the period by UTC day."""
         by_day: dict[int, dict[str, Columns]] = {}
-        for kind in _SUMMED:
+        for kind in dict.fromkeys((*_SUMMED, *_ROWS)):
             if kind not in kinds:
                 continue
             places: dict[int, list[int]] = {}

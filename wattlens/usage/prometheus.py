@@ -24,7 +24,7 @@ from fractions import Fraction
 from itertools import product
 from typing import Final, NamedTuple
 
-from energy_agent.core.boundary import host, is_gpu
+from energy_agent.core.boundary import UNBOUNDED, host, is_gpu
 from energy_agent.core.energy import Method, State
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.meters.difference import energy_uj, mean_mw
@@ -401,7 +401,7 @@ class NodeCounters:
             if key.family in _TOKENS:
                 workload, model, phase = key.labels
                 before = self._last.get(key, 0 if workload in self._new else first.get(key, 0))
-                self.record.add_tokens(key.owner, day_ns, phase, model, value if value < before else value - before)
+                add_tokens(self.record, key.owner, day_ns, phase, model, value if value < before else value - before)
 
     def _add_labels(self, scopes: Sequence[Scope], day_ns: int) -> None:
         """Add labels of workloads: those of the window, then those at its end, which are the last."""
@@ -410,7 +410,8 @@ class NodeCounters:
             infos += self.counters.history.instant(self.counters.select("workload_info", selection), end_ns)
         for sequence, (labels, _) in enumerate(infos):
             owner = (*self.node, exporter_label(labels, "workload"))
-            self.record.add_labels(owner, day_ns, sequence, *self.counters.workload_labels(labels))
+            kind, text = self.counters.workload_labels(labels)
+            self.record.add_labels(owner, day_ns, kind, json.dumps(text, separators=(",", ":")), sequence)
 
     def _add_rows(self) -> None:
         """Add the windows of all devices as day sums."""
@@ -420,7 +421,7 @@ class NodeCounters:
             for families in (_LIMIT, _EDGE, _GAINS)
         )
         for device, ppm in gains_ppm.items():
-            self.record.add_device((*self.node, device), ppm)
+            add_gain(self.record, (*self.node, device), ppm)
         for device, windows in self._windows.items():
             limit_mw = limits_mw.get(device, 0) * _HEADROOM[0] // _HEADROOM[1]
             power_mw = limit_mw or max(mean_mw(window.energy_uj, window.end_ns - window.start_ns) for window in windows)
@@ -428,7 +429,7 @@ class NodeCounters:
             for window in windows:
                 window.gap_uj += energy_uj(limit_mw, window.unseen_ns)
                 if window.unseen_ns and not limit_mw:
-                    self.record.open.add((*self.node, device))
+                    add_open_gap(self.record, (*self.node, device), window.end_ns - 1)
                 age_ns = self._age_ns if window.start_ns == self.record.start_ns else 0
                 seconds = max(1, (window.end_ns - window.start_ns) // NS_PER_S)
                 inner_uj = min(window.estimated_uj, seconds * edges_uj.get(device, window.estimated_uj))
@@ -441,7 +442,7 @@ class NodeCounters:
         holders = []
         for (workload, state), uj in window.parts.items():
             inner = -(-inner_uj * uj // window.energy_uj)
-            holders.append((*place, workload, state, "", uj, 0, *times, first_uj, inner, last_uj))
+            holders.append((*place, workload, state, Method.COUNTER, uj, 0, *times, first_uj, inner, last_uj))
             used_uj[workload] = used_uj.get(workload, 0) + inner
         spans = [
             (*place, workload, *times, first_uj, inner, last_uj, 0, window.gap_uj, 0)
@@ -452,6 +453,24 @@ class NodeCounters:
         day_ns = day_of(window.end_ns - 1)
         self.record.add_day(day_ns, "holder_day", holders)
         self.record.add_day(day_ns, "span_day", spans)
+
+
+def add_tokens(record: EnergyRecord, owner: Owner, t_ns: int, phase: str, model: str, tokens: int) -> None:
+    """Add tokens that a workload counted."""
+    where = dict(zip(("cluster", "node", "workload"), owner, strict=True))
+    record.add_row("tokens", **where, day_ns=day_of(t_ns), cell_start_ns=t_ns, phase=phase, model=model, tokens=tokens)
+
+
+def add_gain(record: EnergyRecord, place: tuple[str, str, str], gain_ppm: int) -> None:
+    """Add the bound of a device's gain error."""
+    record.add_row("device", cluster=place[0], node=place[1], device=place[2], gain_ppm=gain_ppm)
+
+
+def add_open_gap(record: EnergyRecord, place: tuple[str, str, str], t_ns: int) -> None:
+    """Add a gap whose energy nothing bounds."""
+    where = dict(zip(("cluster", "node", "device"), place, strict=True))
+    times = dict.fromkeys(("cell_start_ns", "start_ns", "end_ns"), t_ns)
+    record.add_row("gap", **where, **times, day_ns=day_of(t_ns), reason=f"{UNBOUNDED}a new journal")
 
 
 def _owner_of(key: CounterKey) -> tuple[str, str]:
@@ -473,7 +492,7 @@ def read_job_counters(
     record = EnergyRecord(f"Prometheus {history.access.url}", start_ns, end_ns)
     job = JobCounters(AgentCounters(history, match, start_ns, end_ns), record)
     job.find(address)
-    if record.labels:
+    if job.workloads:
         job.read()
     return record
 
@@ -484,6 +503,7 @@ class JobCounters:
 
     counters: AgentCounters
     record: EnergyRecord
+    workloads: set[Owner] = field(default_factory=set)
 
     def find(self, address: JobAddress) -> None:
         """Find the workloads by their labels."""
@@ -492,7 +512,9 @@ class JobCounters:
             for series in self.counters.history.series(select, self.record.start_ns, self.record.end_ns):
                 workload, (kind, labels) = exporter_label(series, "workload"), self.counters.workload_labels(series)
                 if address.matches(workload, kind, labels):
-                    self.record.labels[(*self.counters.node_of(series), workload)] = [(0, 0, kind, labels)]
+                    owner = (*self.counters.node_of(series), workload)
+                    self.workloads.add(owner)
+                    self.record.add_labels(owner, 0, kind, json.dumps(labels, separators=(",", ":")))
 
     def read(self) -> None:
         """Add energy, GPU time, steps and tokens."""
@@ -504,7 +526,7 @@ class JobCounters:
             row = (key.cluster, key.node, key.device, key.labels[0], key.labels[1], "", *numbers, 0, 0, 0, 0, 0)
             record.add_day(day_ns, "holder_day", [row])
         for key, count in tokens.items():
-            record.add_tokens(key.owner, record.start_ns, key.labels[2], key.labels[1], count)
+            add_tokens(record, key.owner, record.start_ns, key.labels[2], key.labels[1], count)
         nodes = {(key.cluster, key.node) for key in energy}
         scopes = [(of_target(target), *period[0]) for target, node in self.counters.known_nodes.items() if node in nodes]
         edges_uj, gains_ppm = (
@@ -517,7 +539,7 @@ class JobCounters:
             whole = (*place, "", 0, 0, 0, 0, 0, 1, 0, 0)
             record.add_day(day_ns, "span_day", [(*place, workload, *run, 0, 0, 0), whole])
             if device in gains_ppm and (device in edges_uj or not is_gpu(device)):  # else there are no bounds
-                record.add_device(place, gains_ppm[device])
+                add_gain(record, place, gains_ppm[device])
 
     def _add_windows(self) -> dict[Owner, tuple[int, int]]:
         """Add steps and GPU time by windows of the job's life; returns when each workload ran, to a window."""
@@ -532,7 +554,9 @@ class JobCounters:
                 if not number:
                     continue
                 if key.family in _STEPS:
-                    self.record.add_steps(key.owner, start_ns, key.labels[1], start_ns, end_ns, number)
+                    where = dict(zip(("cluster", "node", "workload"), key.owner, strict=True))
+                    times = {"day_ns": day_of(start_ns), "cell_start_ns": start_ns, "start_ns": start_ns, "end_ns": end_ns}
+                    self.record.add_row("steps", **where, **times, phase=key.labels[1], steps=number)
                 else:
                     gpu_ns = number * CELL_NS // max(CELL_NS, end_ns - start_ns)
                     self.record.add_day(day_of(start_ns), "workload_cell", [(start_ns, *key.owner, 0, 0, 0, 0, gpu_ns)])
@@ -548,11 +572,11 @@ class JobCounters:
             before |= {key: max(value, before.get(key, 0)) for key, value in values.items()}
 
     def _values(self, families: Families, start_ns: int, end_ns: int) -> Values:
-        names = sorted({re.escape(workload) for _, _, workload in self.record.labels})
+        names = sorted({re.escape(workload) for _, _, workload in self.workloads})
         chunks = ("|".join(names[at : at + _NAMES_MAX]) for at in range(0, len(names), _NAMES_MAX))
         scopes = [(f"workload=~{json.dumps(chunk)}", start_ns, end_ns) for chunk in chunks]
         values = self.counters.values(families.items(), scopes)
-        return {key: value for key, value in values.items() if key.owner in self.record.labels}
+        return {key: value for key, value in values.items() if key.owner in self.workloads}
 
 
 def _windows(start_ns: int, end_ns: int) -> Iterator[tuple[int, int]]:

@@ -1,22 +1,35 @@
-"""A statement from the rows of a record, by the laws of the report's SQL (reports/sql: used, parts, sites, rest). Pure."""
+"""A statement of usage from the tables of an open ledger, by the report's own SQL (reports/sql)."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Final
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any, Final
 
-from energy_agent.core.boundary import is_gpu, is_host
-from energy_agent.core.energy import State
+from energy_agent.core.energy import REQUEST
 from energy_agent.core.errors import WattlensError
-from energy_agent.core.units import NS_PER_DAY, NS_PER_S
-from energy_agent.ledger.rows.kinds import PPM
-from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN, EdgeRun, follow, systematic_uj
-from energy_agent.ledger.summary import host_gains
-from reports.figures.energy import BoundedEnergy
-from reports.ledger.sums import MeteredNode
+from energy_agent.core.quantity import Quantity, no_quantity
+from energy_agent.core.units import UJ_PER_KWH
+from reports.figures.energy import BoundedEnergy, whole_energy
+from reports.inputs.organisation import Organisation
+from reports.inputs.records import TeamRule
+from reports.ledger import gains
+from reports.ledger.attribution import MODELS, WHO_COLUMNS, Name, labels_by_day, parse_labels
+from reports.ledger.reading import read_priced, refuse_twice
+from reports.ledger.store import DayDatabase, sql
+from reports.ledger.sums import (
+    NOBODY,
+    DeviceClassEnergy,
+    LedgerSums,
+    MeteredDevice,
+    MeteredNode,
+    PartEnergy,
+    StateEnergy,
+    TokenTotal,
+)
 from reports.period import utc_text
+from reports.site.grid import grid
 from wattlens.usage.grouping import device_row, joined_rows, row_of
-from wattlens.usage.record import RUN, EnergyRecord, Owner, Place
+from wattlens.usage.opened import OpenLedger
 from wattlens.usage.statement import (
     DEVICE_GROUPS,
     NO_TOKENS,
@@ -32,209 +45,37 @@ from wattlens.usage.statement import (
     UsageRow,
     UsageScope,
     in_order,
+    unlabelled,
 )
 
-_MEASURED: Final = (State.ACTIVE.value, State.IDLE.value)
-_WHERE: Final = ("cluster", "node", "device", "workload")
+BY_WORKLOAD: Final = "hourly prices and grid intensities apply per workload, not per GPU or node"
 
 
-@dataclass(slots=True)
-class EdgeSum:
-    """What is left of the edge errors of one thing over days; with the energy or the gaps that belong to it."""
-
-    share_ppm: int
-    run: EdgeRun | None = None
-    energy_uj: int = 0
-    gap_uj: int = 0
-
-    def follow(self, numbers: Sequence[int]) -> None:
-        """Add the run of a day: start, end and its three edge errors."""
-        start_ns, end_ns, first_uj, inner_uj, last_uj = numbers
-        run = EdgeRun(start_ns, end_ns, first_uj, inner_uj, last_uj, self.share_ppm)
-        self.run = run if self.run is None else follow(self.run, run)
-
-    @property
-    def edge_uj(self) -> int:
-        """The bound of the edge errors."""
-        return 0 if self.run is None else self.run.bound_uj
-
-
-@dataclass(slots=True)
-class DeviceUsage:
-    """A whole device over the period."""
-
-    parts: Parts = field(default_factory=Parts)
-    span: EdgeSum = field(default_factory=lambda: EdgeSum(PPM))
-    gap_ns: int = 0
-    metered_ns: int = 0
-
-    @property
-    def energy_uj(self) -> int:
-        """All of it."""
-        return sum(self.parts.values)
-
-
-@dataclass(slots=True)
-class _Sums:
-    """Day sums over the period, and when each device was metered: start, end, cluster and node."""
-
-    devices: dict[Place, DeviceUsage] = field(default_factory=dict)
-    owned: dict[tuple[RowKey, str], Parts] = field(default_factory=dict)  # by row and device
-    spans: dict[tuple[RowKey, str, Owner], EdgeSum] = field(default_factory=dict)
-    free: dict[tuple[str, str, str], EdgeSum] = field(default_factory=dict)  # by device, state and method
-    metered_at: dict[str, list[tuple[int, int, str, str]]] = field(default_factory=dict)
-
-
-def statement_of(record: EnergyRecord, by: GroupBy) -> Usage:
-    """The statement of what was read.
+def statement_of(opened: OpenLedger, by: GroupBy, organisation: Organisation | None = None) -> Usage:
+    """The statement of a ledger. Teams, tariffs and grid factors are those of the organisation.
 
     Raises:
         WattlensError: no energy in the period, or a device whose energy would count twice.
     """
-    keys = _keys(record, by)
-    sums = _Sums()
-    _add_owners(sums, record, keys)
-    _add_spans(sums, record, keys)
-    refuse_twice(sums.metered_at)
-    nodes = metered_nodes(sums.devices)
-    used = {place: device for place, device in sums.devices.items() if is_gpu(place[2]) or is_host(place[2])}
-    if not used:
-        extent = (
-            "the ledger is empty"
-            if record.first_ns is None or record.last_ns is None
-            else f"the ledger has readings from {utc_text(record.first_ns)} to {utc_text(record.last_ns)}"
-        )
-        raise WattlensError(f"no energy from {utc_text(record.start_ns)} to {utc_text(record.end_ns)}; {extent}")
-    whole = all(node.whole for node in nodes)
-    chosen = {place: device for place, device in used.items() if whole or is_gpu(place[2])}
-    energy_uj: dict[str, int] = {}
-    for (_, _, device), usage in chosen.items():
-        energy_uj[device] = energy_uj.get(device, 0) + usage.energy_uj
-    gains = gains_of(record.gain_ppm, energy_uj)
-    open_places = record.open | short_hosts(chosen)
-    if by in DEVICE_GROUPS:
-        clusters = len({place[0] for place in chosen})
-        rows = joined_rows(
-            _device_row(device_row(by, *place, clusters, gpu=is_gpu(place[2])), place, device, gains, open_places)
-            for place, device in chosen.items()
-        )
-    else:
-        names, open_devices = ({place[2] for place in places} for places in (chosen, open_places))
-        rows = joined_rows(_group_rows(sums, record, keys, names, gains, open_devices))
-    scope = UsageScope(
-        record.source,
-        record.start_ns,
-        record.end_ns,
-        min((d.span.run.start_ns for d in chosen.values() if d.span.run), default=record.start_ns),
-        max((d.span.run.end_ns for d in chosen.values() if d.span.run), default=record.end_ns),
-        len({place[2] for place in chosen if is_gpu(place[2])}),
-        len(nodes),
-        sum(device.metered_ns for place, device in chosen.items() if is_gpu(place[2])),
-        whole,
-        "" if whole else why_gpus_only(nodes),
-        record.simulated,
-    )
-    return Usage(by, scope, in_order(rows), _total(chosen, gains, open_places, record))
+    store = opened.store
+    keys = _number_rows(store, by, () if organisation is None else organisation.teams)
+    store.run("used")
+    store.run("classed")
+    refuse_twice(store)
+    gains.create(store)
+    sums = _Read.of(store)
+    if not sums.nodes:
+        raise _nothing(opened)
+    rows = _device_rows(store, sums, by) if by in DEVICE_GROUPS else _group_rows(store, keys, sums)
+    usage = Usage(by, _scope(opened, sums), in_order(joined_rows(rows)), _total(sums))
+    return usage if organisation is None else _with_worth(usage, store, keys, sums, organisation)
 
 
-def _keys(record: EnergyRecord, by: GroupBy) -> "_Keys":
-    served: dict[Owner, set[str]] = {}
-    for owner, _, phase, model in record.tokens:
-        if phase == "generation":
-            served.setdefault(owner, set()).add(model)
-    return _Keys(record, by, {owner: sorted(models) for owner, models in served.items()})
-
-
-@dataclass(slots=True)
-class _Keys:
-    """The row of each workload on each day."""
-
-    record: EnergyRecord
-    by: GroupBy
-    served: Mapping[Owner, Sequence[str]]
-    _known: dict[tuple[Owner, int], RowKey] = field(default_factory=dict)
-
-    def __call__(self, owner: Owner, day_ns: int) -> RowKey:
-        at = (owner, self.record.end_ns if self.by in WHOLE_PERIOD else day_ns)
-        row_key = self._known.get(at)
-        if row_key is None:
-            kind, labels = self._labels(owner, min(at[1] + NS_PER_DAY, self.record.end_ns))
-            row_key = self._known[at] = row_of(self.by, owner[2], kind, labels, self.served.get(owner, ()))
-        return row_key
-
-    def _labels(self, owner: Owner, until_ns: int) -> tuple[str, dict[str, str]]:
-        """The last before a time, else the first after it; of two at one time the later segment's."""
-        labels = self.record.labels.get(owner, [])
-        earlier = [each for each in labels if each[0] < until_ns]
-        if earlier:
-            return latest_labels(earlier)
-        return min(labels, key=lambda each: (each[0], -each[1]))[2:] if labels else ("", {})
-
-
-def latest_labels(labels: Iterable[tuple[int, int, str, dict[str, str]]]) -> tuple[str, dict[str, str]]:
-    """Kind and labels that came last; of two at one time the later segment's."""
-    return max(labels, key=lambda each: each[:2])[2:]
-
-
-def _add_owners(sums: _Sums, record: EnergyRecord, keys: _Keys) -> None:
-    for day_ns, cluster, node, device, workload, state, method, energy_uj, *run in record.rows(
-        "holder_day", *_WHERE, "state", "method", "energy_uj", *RUN
-    ):
-        sums.devices.setdefault((cluster, node, device), DeviceUsage()).parts.add(state, energy_uj)
-        if state in _MEASURED:
-            key = keys((cluster, node, workload), day_ns)
-            sums.owned.setdefault((key, device), Parts()).add(state, energy_uj)
-        else:
-            free = sums.free.setdefault((device, state, method), EdgeSum(SHARE_UNKNOWN))
-            free.energy_uj += energy_uj
-            free.follow(run)
-
-
-def _add_spans(sums: _Sums, record: EnergyRecord, keys: _Keys) -> None:
-    for day_ns, cluster, node, device, workload, metered_ns, gap_uj, gap_ns, *run in record.rows(
-        "span_day", *_WHERE, "metered_ns", "gap_bound_uj", "gap_ns", *RUN
-    ):
-        if workload:
-            owner = (cluster, node, workload)
-            span = sums.spans.setdefault((keys(owner, day_ns), device, owner), EdgeSum(SHARE_UNKNOWN))
-        else:
-            whole = sums.devices.setdefault((cluster, node, device), DeviceUsage())
-            whole.metered_ns += metered_ns
-            whole.gap_ns += gap_ns
-            span = whole.span
-            sums.metered_at.setdefault(device, []).append((run[0], run[1], cluster, node))
-        span.gap_uj += gap_uj
-        span.follow(run)
-
-
-def refuse_twice(times: Mapping[str, list[tuple[int, int, str, str]]]) -> None:
-    """Refuse a device that two nodes metered at once; `times` are start, end, cluster and node by device.
-
-    Raises:
-        WattlensError: its energy would count twice.
-    """
-    for device, spans in times.items():
-        if len({span[2:] for span in spans}) < 2:
-            continue
-        spans.sort()
-        for one, other in pairwise(spans):
-            if one[1] > other[0] and one[2:] != other[2:]:
-                both = f"{one[2]}/{one[3]} and {other[2]}/{other[3]}"
-                raise WattlensError(
-                    f"{device}: {both} both have its energy at {utc_text(other[0])}, so it would count twice; select only "
-                    "one of them (are these an import and the agent's own segments of the same period?)"
-                )
-
-
-def metered_nodes(devices: Mapping[Place, DeviceUsage]) -> list[MeteredNode]:
-    """For how long the GPUs and the host of each node were metered."""
-    metered: dict[tuple[str, str], list[int]] = {}
-    for (cluster, node, device), usage in devices.items():
-        if is_gpu(device) or is_host(device):
-            numbers = metered.setdefault((cluster, node), [0, 0, 0])
-            numbers[0] += is_gpu(device)
-            numbers[1 if is_gpu(device) else 2] += usage.metered_ns
-    return [MeteredNode("", cluster, node, *numbers) for (cluster, node), numbers in sorted(metered.items())]
+def _nothing(opened: OpenLedger) -> WattlensError:
+    extent = "the ledger is empty"
+    if opened.first_ns is not None and opened.last_ns is not None:
+        extent = f"the ledger has readings from {utc_text(opened.first_ns)} to {utc_text(opened.last_ns)}"
+    return WattlensError(f"no energy from {utc_text(opened.start_ns)} to {utc_text(opened.end_ns)}; {extent}")
 
 
 def why_gpus_only(nodes: Sequence[MeteredNode]) -> str:
@@ -243,78 +84,192 @@ def why_gpus_only(nodes: Sequence[MeteredNode]) -> str:
     return f"{whole} of {len(nodes)} nodes have a whole-node meter" if whole else "no node has a whole-node meter"
 
 
-def gains_of(gain_ppm: Mapping[str, int], energy_uj: Mapping[str, int]) -> dict[str, int]:
-    """Bounds of the gain errors of GPUs and hosts in ppm; that of a host includes the GPUs that were subtracted from its meter.
+def _number_rows(store: DayDatabase, by: GroupBy, rules: Sequence[TeamRule]) -> list[RowKey]:
+    """Make the store's table `who`, where each row of the statement is a part; returns the rows by the number of their part."""
+    served: dict[Name, list[str]] = {}
+    for cluster, node, workload, model in store.rows(MODELS):
+        served.setdefault((cluster, node, workload), []).append(model)
+    keys: list[RowKey] = [unlabelled(by)]  # NOBODY
+    numbers: dict[RowKey, int] = {}
+    columns: dict[str, list[Any]] = {name: [] for name in WHO_COLUMNS}
+    latest: dict[int, RowKey] = {}  # of each workload, whose name holds for the whole period
+    holder, key = 0, keys[NOBODY]
+    for day_ns, name, kind, text, is_new, changed in labels_by_day(store):
+        holder += is_new
+        if changed:
+            labels = parse_labels(text, name)
+            key = row_of(by, name[2], kind, labels, served.get(name, ()), rules)
+            if labels or is_new:
+                latest[holder] = key
+        if by not in WHOLE_PERIOD and key not in numbers:
+            numbers[key] = len(keys)
+            keys.append(key)
+        values = (day_ns, *name, numbers.get(key, NOBODY), holder, 0)
+        for column, value in zip(columns.values(), values, strict=True):
+            column.append(value)
+    if by in WHOLE_PERIOD:
+        for key in latest.values():
+            if key not in numbers:
+                numbers[key] = len(keys)
+                keys.append(key)
+        columns["part"] = [numbers[latest[number]] for number in columns["holder"]]
+    store.table("who", WHO_COLUMNS, columns)
+    return keys
 
-    Args:
-        gain_ppm: by device, as its ledger states it.
-        energy_uj: energy of the devices in the sum.
-    """
-    gains = {device: ppm for device, ppm in gain_ppm.items() if is_gpu(device) or is_host(device)}
-    hosts = {device: gains[device] for device in energy_uj if is_host(device) and device in gains}
-    return gains | host_gains(hosts, {d: gains.get(d, 0) for d in energy_uj}, energy_uj) if hosts else gains
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What all statements need of the store."""
+
+    nodes: tuple[MeteredNode, ...]
+    wholes: tuple[DeviceClassEnergy, ...]
+    states: tuple[StateEnergy, ...]
+    tokens: tuple[TokenTotal, ...]
+    whole_nodes: bool
+
+    @classmethod
+    def of(cls, store: DayDatabase) -> "_Read":
+        nodes = store.records(MeteredNode, "nodes")
+        return cls(
+            nodes,
+            store.records(DeviceClassEnergy, "sites"),
+            store.records(StateEnergy, "states"),
+            tuple(total for total in store.records(TokenTotal, "tokens") if total.phase != REQUEST),
+            all(node.whole for node in nodes),
+        )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return ("gpu", "host") if self.whole_nodes else ("gpu",)
 
 
-def short_hosts(chosen: Mapping[Place, DeviceUsage]) -> set[Place]:
-    """Hosts that were metered for less time than a GPU of their node, and no gap shows it."""
-    longest: dict[tuple[str, str], int] = {}
-    for (cluster, node, device), sums in chosen.items():
-        if is_gpu(device):
-            longest[cluster, node] = max(sums.metered_ns, longest.get((cluster, node), 0))
-    return {
-        place
-        for place, sums in chosen.items()
-        if is_host(place[2])
-        and (gpu_ns := longest.get(place[:2], 0)) - sums.metered_ns - sums.gap_ns > max(NS_PER_S, gpu_ns // 1000)
-    }
-
-
-def gain_error(device: str, energy_uj: int, gains: Mapping[str, int]) -> tuple[int, int]:
-    """(bound of the gain error, 1 where nothing bounds it)."""
-    return (systematic_uj(energy_uj, gains[device]), 0) if device in gains else (0, 1)
-
-
-def _device_energy(place: Place, device: DeviceUsage, gains: Mapping[str, int], open_places: set[Place]) -> BoundedEnergy:
-    gain_uj, unbounded = gain_error(place[2], device.energy_uj, gains)
-    return BoundedEnergy(
-        device.energy_uj, gain_uj, device.span.edge_uj, device.span.gap_uj, unbounded, int(place in open_places)
+def _scope(opened: OpenLedger, sums: _Read) -> UsageScope:
+    seen = opened.store.records(MeteredDevice, "seen")
+    extent = [(int(first), int(last)) for _, first, last in opened.store.answer("extent") if first is not None]
+    return UsageScope(
+        opened.source,
+        opened.start_ns,
+        opened.end_ns,
+        min((first for first, _ in extent), default=opened.start_ns),
+        max((last for _, last in extent), default=opened.end_ns),
+        len({row.device for row in seen}),
+        len({(node.cluster, node.node) for node in sums.nodes}),
+        sum(row.metered_ns for row in seen),
+        sums.whole_nodes,
+        "" if sums.whole_nodes else why_gpus_only(sums.nodes),
+        opened.simulated,
     )
 
 
-def _device_row(key: RowKey, place: Place, device: DeviceUsage, gains: Mapping[str, int], open_places: set[Place]) -> UsageRow:
-    energy = _device_energy(place, device, gains, open_places)
-    return UsageRow(key, energy, device.parts, no_tokens=TOKENS_OF_WORKLOADS)
-
-
-def _group_rows(
-    sums: _Sums, record: EnergyRecord, keys: _Keys, names: set[str], gains: Mapping[str, int], open_devices: set[str]
-) -> Iterator[UsageRow]:
+def _group_rows(store: DayDatabase, keys: Sequence[RowKey], sums: _Read) -> Iterator[UsageRow]:
     """Parts of the rows of groups, then of what was unallocated and unattributed, then tokens."""
-    for (key, device), parts in sums.owned.items():
-        if device in names:
-            gain_uj, unbounded = gain_error(device, sum(parts.values), gains)
-            yield UsageRow(key, BoundedEnergy(sum(parts.values), gain_uj, 0, 0, unbounded, int(device in open_devices)), parts)
-    for (key, device, _), span in sums.spans.items():
-        if device in names:
-            yield UsageRow(key, BoundedEnergy(edge_uj=span.edge_uj, gap_uj=span.gap_uj), Parts())
-    for (device, state, _), free in sums.free.items():
-        if device in names:
-            gain_uj, unbounded = gain_error(device, free.energy_uj, gains)
+    for row in store.records(PartEnergy, "parts"):
+        if row.device_class in sums.classes:
+            energy = BoundedEnergy(row.held_uj, row.held_gain_uj, row.held_edge_uj, row.gap_uj, row.unbounded, row.open)
+            yield UsageRow(keys[row.part], energy, Parts(row.active_uj, row.idle_uj))
+    for state in sums.states:
+        if state.device_class in sums.classes and state.state not in ("active", "idle"):
             parts = Parts()
-            parts.add(state, free.energy_uj)
-            key = UNALLOCATED if state == State.UNALLOCATED else UNATTRIBUTED
-            yield UsageRow(key, BoundedEnergy(free.energy_uj, gain_uj, free.edge_uj, 0, unbounded), parts)
-    for (owner, day_ns, phase, _), count in record.tokens.items():
-        yield UsageRow(keys(owner, day_ns), BoundedEnergy(), Parts(), {phase: count})
+            parts.add(state.state, state.energy_uj)
+            key = UNALLOCATED if parts.unallocated_uj or state.state == "unheld" else UNATTRIBUTED
+            yield UsageRow(key, BoundedEnergy(state.energy_uj, state.gain_uj, state.edge_uj, 0, state.unbounded), parts)
+    for counted in sums.tokens:
+        yield UsageRow(keys[counted.part], BoundedEnergy(), Parts(), {counted.phase: counted.tokens})
 
 
-def _total(
-    chosen: Mapping[Place, DeviceUsage], gains: Mapping[str, int], open_places: set[Place], record: EnergyRecord
-) -> UsageRow:
-    energy, numbers, tokens = BoundedEnergy(), [0, 0, 0, 0], dict[str, int]()
-    for place, device in chosen.items():
-        energy += _device_energy(place, device, gains, open_places)
-        numbers = [a + b for a, b in zip(numbers, device.parts.values, strict=True)]
-    for (_, _, phase, _), count in record.tokens.items():
-        tokens[phase] = tokens.get(phase, 0) + count
-    return UsageRow(TOTAL, energy, Parts(*numbers), tokens, NO_TOKENS)
+def _device_rows(store: DayDatabase, sums: _Read, by: GroupBy) -> Iterator[UsageRow]:
+    clusters = len({node.cluster for node in sums.nodes})
+    for _, device_class, cluster, node, device, *numbers in store.rows(sql("devices")):
+        if device_class in sums.classes:
+            *states, edge_uj, gap_uj, gain_uj, unbounded, is_open = map(int, numbers)
+            key = device_row(by, cluster, node, device, clusters, gpu=device_class == "gpu")
+            energy = BoundedEnergy(sum(states), gain_uj, edge_uj, gap_uj, unbounded, is_open)
+            yield UsageRow(key, energy, Parts(*states), no_tokens=TOKENS_OF_WORKLOADS)
+
+
+def _total(sums: _Read) -> UsageRow:
+    parts, tokens = Parts(), dict[str, int]()
+    for state in sums.states:
+        if state.device_class in sums.classes:
+            parts.add(state.state, state.energy_uj)
+    for counted in sums.tokens:
+        tokens[counted.phase] = tokens.get(counted.phase, 0) + counted.tokens
+    energy = whole_energy(whole for whole in sums.wholes if whole.device_class in sums.classes)
+    return UsageRow(TOTAL, energy, parts, tokens, NO_TOKENS)
+
+
+@dataclass(slots=True)
+class _Worth:
+    """Money and grams of the energy of one row, in uJ x money (or grams) per kWh, and the energy that has neither."""
+
+    money: Fraction = field(default_factory=Fraction)
+    grams: Fraction = field(default_factory=Fraction)
+    unpriced_uj: int = 0
+    ungrammed_uj: int = 0
+
+
+def _with_worth(
+    usage: Usage,
+    store: DayDatabase,
+    keys: Sequence[RowKey],
+    sums: _Read,
+    organisation: Organisation,
+) -> Usage:
+    """The statement with cost and CO2e by the tariffs and grid factors of each site, cell by cell."""
+    if usage.by in DEVICE_GROUPS:
+        lacking = no_quantity(BY_WORKLOAD)
+        rows = tuple(replace(row, cost=lacking, carbon=lacking) for row in usage.rows)
+        return replace(usage, rows=rows, total=replace(usage.total, cost=lacking, carbon=lacking))
+    windows = store.windows
+    cells: dict[str, dict[int, tuple[int, int]]] = {site: {} for site in windows}
+    for site, start_ns, gpu, host in store.answer("cells"):
+        cells[site][start_ns] = int(gpu), int(host)
+    grids = {
+        site: grid(
+            organisation.sites.get(site),
+            {at: gpu + (host if sums.whole_nodes else 0) for at, (gpu, host) in of_site.items()},
+            windows[site],
+            of_site,
+            matched=False,
+        )
+        for site, of_site in cells.items()
+    }
+    read = LedgerSums(windows, usage.scope.simulated, {}, cells=cells, nodes=sums.nodes if sums.whole_nodes else ())
+    worth_by_row: dict[RowKey, _Worth] = {}
+    total = _Worth()
+    for priced in read_priced(store, {site: each.worth for site, each in grids.items()}, read):
+        key = keys[priced.part] if priced.part != NOBODY else UNALLOCATED
+        for worth in (worth_by_row.setdefault(key, _Worth()), total):
+            worth.money += priced.money
+            worth.grams += priced.grams
+            worth.unpriced_uj += priced.unpriced_uj
+            worth.ungrammed_uj += priced.ungrammed_uj
+    currencies = {each.currency for each in grids.values()}
+    currency = currencies.pop() if len(currencies) == 1 else ""
+    bases = {str(each.location.basis) for each in grids.values() if each.location is not None}
+    why = {
+        "cost": "" if currency else "the sites have no tariffs, or tariffs in several currencies",
+        "carbon": "" if len(bases) == 1 else "the sites have no grid factor, or factors of different kinds",
+    }
+
+    def value(row: UsageRow, worth: _Worth, share: Fraction) -> UsageRow:
+        cost = _amount(why["cost"], worth.money * share, worth.unpriced_uj, "tariff")
+        return replace(row, cost=cost, carbon=_amount(why["carbon"], worth.grams * share, worth.ungrammed_uj, "grid factor"))
+
+    free_uj = sum(row.energy.energy_uj for row in usage.rows if row.key in (UNALLOCATED, UNATTRIBUTED))
+    rows = tuple(
+        value(row, worth_by_row.get(UNALLOCATED, _Worth()), Fraction(row.energy.energy_uj, free_uj) if free_uj else Fraction(0))
+        if row.key in (UNALLOCATED, UNATTRIBUTED)
+        else value(row, worth_by_row.get(row.key, _Worth()), Fraction(1))
+        for row in usage.rows
+    )
+    basis = {"cost": f"tariffs in {currency} by time of use"} if currency else {}
+    basis |= {"carbon": f"grid factors by cell, {bases.pop()}, location-based"} if len(bases) == 1 else {}
+    basis |= {"boundary": "building overhead not included"}
+    return replace(usage, rows=rows, total=value(usage.total, total, Fraction(1)), currency=currency, basis=basis)
+
+
+def _amount(reason: str, worth: Fraction, lacking_uj: int, what: str) -> Quantity:
+    if not reason and lacking_uj:
+        reason = f"{float(Fraction(lacking_uj, UJ_PER_KWH)):,.3g} kWh have no {what}"
+    return no_quantity(reason) if reason else Quantity(worth / UJ_PER_KWH, reason="no bounds with hourly factors")

@@ -13,12 +13,12 @@ from energy_agent.ledger.journal.book import Batch, Book
 from energy_agent.ledger.rows.kinds import CELL_NS, DeviceFacts, PhaseRow
 from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN
 from energy_agent.ledger.segments import table
-from wattlens.job.statement import report_of
+from tests.support import examples
+from tests.wattlens.usage.statements import job_report, usage_of
 from wattlens.usage.job_address import parse_address
 from wattlens.usage.ledger_rows import SegmentAdder, SegmentColumns
 from wattlens.usage.record import EnergyRecord
 from wattlens.usage.statement import GroupBy
-from wattlens.usage.sums import statement_of
 
 START_NS = 1_782_864_000 * NS_PER_S  # 2026-07-01T00:00:00Z
 END_NS = START_NS + 48 * CELL_NS
@@ -85,13 +85,13 @@ def record_of(batches, address=None, start_ns=START_NS, end_ns=END_NS):
 
 def report_of_job(batches, text, *period):
     address = parse_address(text)
-    return report_of(record_of(batches, address, *period), address)
+    return job_report(record_of(batches, address, *period), address)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40, 8), deadline=None)
 @given(nodes())
 def test_a_job_is_its_row_of_usage_and_its_parts_sum_to_it(batches):
-    rows = {row.key.name: row for row in statement_of(record_of(batches), GroupBy.OWNER).rows}
+    rows = {row.key.name: row for row in usage_of(record_of(batches), GroupBy.OWNER).rows}
     for job in JOBS:
         address = f"k8s/research/{job}"
         if address not in rows:
@@ -118,7 +118,7 @@ def labels_of(batch, workload):
     return next(fact.labels["owner"] for fact in batch.facts if fact.workload == workload)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30, 6), deadline=None)
 @given(nodes(), st.integers(1, 12))
 def test_two_periods_that_meet_have_the_energy_of_both(batches, cells):
     middle_ns, energy_uj = START_NS + cells * CELL_NS, []

@@ -10,13 +10,11 @@ from benchmarks import sample_fleet
 from energy_agent.core.units import NS_PER_DAY
 from energy_agent.ledger.rows.kinds import CELL_NS
 from tests.reports.ledger import sql_days
+from tests.wattlens.usage.statements import job_report, read_job_days, usage_of
 from wattlens.cli import main
-from wattlens.job.statement import report_of
-from wattlens.usage.compacted_days import read_job_days
 from wattlens.usage.job_address import parse_address
 from wattlens.usage.ledger_rows import read_ledger
 from wattlens.usage.statement import GroupBy
-from wattlens.usage.sums import statement_of
 
 FIRST_NS = sample_fleet.FIRST_NS
 WHOLE = (0, FIRST_NS + 400 * NS_PER_DAY)
@@ -39,13 +37,13 @@ def fleet(tmp_path_factory):
 @pytest.mark.parametrize("period", [WHOLE, CUT], ids=["whole", "cut"])
 def test_segments_and_days_give_the_same_statement(fleet, job, period):
     address = parse_address(job)
-    rows = report_of(read_ledger(fleet / "segments", *period, address), address)
-    days = report_of(read_job_days(str(fleet / "one"), *period, address), address)
+    rows = job_report(read_ledger(fleet / "segments", *period, address), address)
+    days = read_job_days(str(fleet / "one"), *period, address)
     assert replace(days, source=rows.source) == rows
     assert rows.whole_nodes
     start_ns = max(period[0], FIRST_NS)
     record = read_ledger(fleet / "segments", start_ns, min(period[1], FIRST_NS + 3 * NS_PER_DAY))
-    usage = statement_of(record, GroupBy.OWNER)
+    usage = usage_of(record, GroupBy.OWNER)
     (row,) = [row for row in usage.rows if row.key.name == rows.address]
     assert (row.energy.energy_uj, row.energy.edge_uj) == (rows.energy.energy_uj, rows.energy.edge_uj)
     assert row.parts.values[:2] == (rows.active_uj, rows.idle_uj)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from energy_agent.core.units import NS_PER_S
 from wattlens.job.output import duration_text, energy_text, joules_text, number_text
-from wattlens.job.sums import JobSums
+from wattlens.job.statement import gpus_peak
 
 
 @pytest.mark.parametrize(
@@ -46,5 +46,5 @@ def test_durations_are_those_of_slurm(seconds, text):
     ],
 )
 def test_gpus_at_once_is_the_mean_of_the_jobs_part_of_a_quarter_of_an_hour(first_s, last_s, cells, gpus):
-    sums = JobSums(cells_ns={start_s * NS_PER_S: gpu_s * NS_PER_S for start_s, gpu_s in cells.items()})
-    assert sums.gpus_peak(first_s * NS_PER_S, last_s * NS_PER_S) == gpus
+    quarters_ns = {start_s * NS_PER_S: gpu_s * NS_PER_S for start_s, gpu_s in cells.items()}
+    assert gpus_peak(quarters_ns, first_s * NS_PER_S, last_s * NS_PER_S) == gpus

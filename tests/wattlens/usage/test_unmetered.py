@@ -16,23 +16,15 @@ from reports.figures.figure import energy_figure
 from tests.energy_agent.accounting import test_accountant
 from tests.energy_agent.accounting.test_absent_sensors import Boards
 from tests.energy_agent.accounting.test_accountant import IDENTITY, SECOND, T0
+from tests.wattlens.usage.statements import job_report, read_days, read_usage
 from wattlens.job.efficiency import efficiency_lines
 from wattlens.job.output import text_lines, write_json
-from wattlens.job.statement import report_of
-from wattlens.usage.compacted_days import read_days
 from wattlens.usage.job_address import parse_address
-from wattlens.usage.ledger_rows import read_ledger
 from wattlens.usage.output import table_lines
 from wattlens.usage.output import write_json as write_usage_json
 from wattlens.usage.rates import parse_price, with_price
-from wattlens.usage.record import EnergyRecord
+from wattlens.usage.record import EnergyRecord, day_of
 from wattlens.usage.statement import GroupBy
-from wattlens.usage.sums import statement_of
-
-
-def read_usage(folder, by, *period):
-    return statement_of(read_ledger(folder, *period), by)
-
 
 PERIOD = T0 - T0 % CELL_NS, T0 - T0 % CELL_NS + CELL_NS
 BOUND_UJ = 4 * 840_000_000
@@ -106,20 +98,22 @@ def test_compacted_days_give_the_same_statement_as_the_rows(node):
 def record_of(*, gap_uj, by_device):
     owner = ("c", "n", "slurm-1")
     record = EnergyRecord("test", T0, T0 + 4 * SECOND)
-    record.add_labels(owner, T0, 0, "slurm", {"job": "1"})
+    record.add_labels(owner, T0, "slurm", '{"job":"1"}')
     device = "GPU-1" if by_device else ""
     row = ("c", "n", device, "slurm-1", State.ACTIVE, "", 0, 4 * SECOND, T0, T0 + 4 * SECOND, 0, 0, 0)
-    record.add_day(T0, "holder_day", [row])
+    record.add_day(day_of(T0), "holder_day", [row])
     if by_device:
-        record.add_day(T0, "span_day", [("c", "n", device, "slurm-1", T0, T0 + 4 * SECOND, 0, 0, 0, 0, gap_uj, 0)])
-        record.gain_ppm["GPU-1"] = 50_000
-    record.add_steps(owner, T0, "training", T0, T0 + 4 * SECOND, 10)
+        record.add_day(day_of(T0), "span_day", [("c", "n", device, "slurm-1", T0, T0 + 4 * SECOND, 0, 0, 0, 0, gap_uj, 0)])
+        record.add_row("device", cluster="c", node="n", device="GPU-1", gain_ppm=50_000)
+    where = {"cluster": "c", "node": "n", "workload": "slurm-1"}
+    times = {"day_ns": day_of(T0), "cell_start_ns": T0, "start_ns": T0, "end_ns": T0 + 4 * SECOND}
+    record.add_row("steps", **where, **times, phase="training", steps=10)
     return record
 
 
 @pytest.mark.parametrize(("by_device", "high"), [(True, "3.360 kJ"), (False, "a gap without a bound")])
 def test_a_job_on_gpus_without_sensor_has_time_and_a_reason_and_no_joules(by_device, high):
-    report = report_of(record_of(gap_uj=BOUND_UJ, by_device=by_device), parse_address("slurm/1"))
+    report = job_report(record_of(gap_uj=BOUND_UJ, by_device=by_device), parse_address("slurm/1"))
     text = "\n".join(text_lines(report))
     assert re.search(rf"Energy +-  {UNSEEN}; 0 J to {high}\n", text)
     assert "GPU time" in text

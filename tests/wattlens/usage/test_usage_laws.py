@@ -13,7 +13,9 @@ from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN
 from energy_agent.ledger.segments import table
 from energy_agent.ledger.summary import bounds
 from tests.support import examples
+from tests.wattlens.usage.statements import usage_of
 from wattlens.usage.ledger_rows import SegmentAdder, SegmentColumns
+from wattlens.usage.opened import open_record
 from wattlens.usage.rates import parse_carbon, parse_price, with_carbon, with_price
 from wattlens.usage.record import EnergyRecord
 from wattlens.usage.statement import DEVICE_GROUPS, GroupBy, RowKind
@@ -77,7 +79,7 @@ def record_of(batch, start_ns=START_NS, end_ns=START_NS + 2 * NS_PER_DAY):
     return record, rows
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(20, 4), deadline=None)
 @given(books())
 def test_rows_sum_to_the_total_and_every_grouping_has_the_same_total(batch):
     record, _ = record_of(batch)
@@ -88,8 +90,9 @@ def test_rows_sum_to_the_total_and_every_grouping_has_the_same_total(batch):
         "unallocated": sum(e.energy_uj for e in batch.entries if e.state is State.UNALLOCATED),
     }
     totals = []
-    for by in GroupBy:
-        usage = statement_of(record, by)
+    with open_record(record) as ledger:
+        statements = {by: statement_of(ledger, by) for by in GroupBy}
+    for by, usage in statements.items():
         assert sum(row.energy.energy_uj for row in usage.rows) == usage.total.energy.energy_uj == expected
         assert tuple(map(sum, zip(*(row.parts.values for row in usage.rows), strict=True))) == usage.total.parts.values
         assert usage.total.parts.values[:3] == tuple(by_state.values())
@@ -102,11 +105,11 @@ def test_rows_sum_to_the_total_and_every_grouping_has_the_same_total(batch):
     assert all(total == totals[0] for total in totals)
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(60, 6), deadline=None)
 @given(books())
 def test_bounds_are_those_of_the_ledgers_own_sums(batch):
     record, rows = record_of(batch)
-    usage = statement_of(record, GroupBy.GPU)
+    usage = usage_of(record, GroupBy.GPU)
     whole = bounds(rows)
     assert (usage.total.energy.low_uj, usage.total.energy.high_uj) == (whole.low_uj, whole.high_uj)
     for row in usage.rows:
@@ -114,7 +117,7 @@ def test_bounds_are_those_of_the_ledgers_own_sums(batch):
         assert (row.energy.low_uj, row.energy.high_uj) == (own.low_uj, own.high_uj)
     bare = replace(batch, facts=[])  # then a workload is called by its identity
     record, rows = record_of(bare)
-    for row in statement_of(record, GroupBy.WORKLOAD).rows:
+    for row in usage_of(record, GroupBy.WORKLOAD).rows:
         assert row.energy.low_uj <= row.energy.energy_uj <= row.energy.high_uj
         if row.key.kind is RowKind.GROUP:
             own = bounds(rows, workload=row.key.name)
@@ -122,23 +125,23 @@ def test_bounds_are_those_of_the_ledgers_own_sums(batch):
             assert row.energy.high_uj == own.high_uj + row.energy.gap_uj
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30, 6), deadline=None)
 @given(books(), st.integers(0, 2 * 96), st.integers(1, 2 * 96))
 def test_two_periods_that_meet_have_the_energy_of_both(batch, cells, more):
     middle, end = START_NS + cells * CELL_NS, START_NS + (cells + more) * CELL_NS
     energy = [0, 0, 0]
     for place, (start_ns, end_ns) in enumerate(((START_NS, middle), (middle, end), (START_NS, end))):
         record, _ = record_of(batch, start_ns, end_ns)
-        if record.days:
-            energy[place] = statement_of(record, GroupBy.TEAM).total.energy.energy_uj
+        if record.days():
+            energy[place] = usage_of(record, GroupBy.TEAM).total.energy.energy_uj
     assert energy[0] + energy[1] == energy[2]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30, 6), deadline=None)
 @given(books())
 def test_cost_and_co2e_sum_to_the_total_exactly(batch):
     record, _ = record_of(batch)
-    usage = statement_of(record, GroupBy.WORKLOAD)
+    usage = usage_of(record, GroupBy.WORKLOAD)
     usage = with_carbon(with_price(usage, parse_price("0.18EUR/kWh")), parse_carbon("380"))
     seen = [row for row in usage.rows if not row.energy.unseen]  # energy that no sensor saw has no cost
     assert sum(row.cost.value for row in seen) == (usage.total.cost.value or 0)

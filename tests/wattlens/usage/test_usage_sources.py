@@ -15,21 +15,15 @@ from energy_agent.core.units import NS_PER_DAY, UJ_PER_KWH
 from energy_agent.ledger.rows.kinds import CELL_NS
 from tests.reports import ledgers
 from tests.reports.ledger import sql_days
+from tests.wattlens.usage.statements import read_days, read_usage
 from wattlens.cli import main
 from wattlens.report.inputs.org import load_organisation
-from wattlens.usage.compacted_days import read_days
-from wattlens.usage.ledger_rows import read_ledger
 from wattlens.usage.statement import NO_TOKENS, GroupBy, RowKind
-from wattlens.usage.sums import statement_of
 
 FIRST_NS = sample_fleet.FIRST_NS
 WHOLE = (FIRST_NS, FIRST_NS + 3 * NS_PER_DAY)
 CUT = (FIRST_NS + 33 * CELL_NS, FIRST_NS + 2 * NS_PER_DAY + 71 * CELL_NS)
 ORG = Path(__file__).parents[3] / "deploy/examples/report/org.yaml"
-
-
-def read_usage(folder, by, *period):
-    return statement_of(read_ledger(folder, *period), by)
 
 
 @pytest.fixture(scope="module")
