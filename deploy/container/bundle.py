@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 EXTRAS = {
-    "agent": ("wattlens[auth,kubernetes,signing]", "fsspec"),
+    "agent": ("wattlens[auth,kubernetes,query-node,signing]", "fsspec"),
     "site": ("wattlens[auth,facility,kubernetes,signing]", "fsspec"),
     "report": ("wattlens[auth,kubernetes,ledger,reports,signing]", "fsspec"),
 }

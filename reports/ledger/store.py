@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final, TypeVar
 
-from energy_agent.core.errors import ChainError, WattlensError
+from energy_agent.core.errors import ChainError, UsageError, WattlensError
 from energy_agent.core.extras import install_hint
 from energy_agent.core.text import UNPRINTABLE, printable
 from energy_agent.ledger.fleet.day_sums import DAY_COLUMNS
@@ -227,7 +227,7 @@ def open_store(
         limits: threads and memory.
 
     Raises:
-        WattlensError: DuckDB is not installed.
+        UsageError: DuckDB is not installed.
     """
     with _connection(limits) as connection:
         if not system.local:
@@ -242,7 +242,7 @@ def open_memory(windows: Mapping[str, SiteWindow], limits: StoreLimits = USUAL) 
     """A store without files, in which all views are empty until `rows_view` and `files_table` fill them.
 
     Raises:
-        WattlensError: DuckDB is not installed.
+        UsageError: DuckDB is not installed.
     """
     with _connection(limits) as connection:
         store = DayDatabase(connection, windows)
@@ -256,7 +256,7 @@ def _connection(limits: StoreLimits) -> Iterator[Any]:
     try:
         import duckdb
     except ImportError:
-        raise WattlensError(f"the report needs DuckDB; {install_hint('reports')}") from None
+        raise UsageError(f"sums of a ledger need DuckDB: {install_hint('query-node')}") from None
     with tempfile.TemporaryDirectory(prefix="wattlens-report-") as scratch:
         settings: dict[str, Any] = {
             "memory_limit": limits.memory,

@@ -78,7 +78,7 @@ def installed(folder: Path, where: Path) -> tuple[dict[str, tuple[int, int, str]
     run(sys.executable, "-m", "venv", "--without-pip", where)
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", where / "bin/python")
     flags = ("--no-cache-dir", "--no-compile", "--no-index", "--find-links")
-    run(*pip, "install", *flags, folder, "wattlens[auth,kubernetes,signing]", "fsspec")
+    run(*pip, "install", *flags, folder, "wattlens[auth,kubernetes,query-node,signing]", "fsspec")
     inside = {(bundle.canonical(p["name"]), p["version"]) for p in json.loads(run(*pip, "list", "--format", "json"))}
     run("sh", ROOT / "deploy/container/seal.sh", where)
     found = {}
