@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from energy_agent.factors.set_file import FactorSet
     from energy_agent.factors.sets import FactorMatch
 
-_TEXTS = ("id", "title", "publisher", "edition", "licence", "attribution", "source", "boundary", "gases", "accounting", "basis")
 _FILE_MAX_B = 20 << 20
 
 
