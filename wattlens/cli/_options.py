@@ -217,7 +217,7 @@ AGENT_FILES = ("ca_file", "user_file", "token_file", "cert_file", "key_file")
 
 
 def add_agent_files(parser: argparse._ActionsContainer) -> None:
-    """Certificates and credentials for the agent's page, in the words of `wattlens.scrape.access.AgentAccess`."""
+    """Certificates and credentials for the agent's page, in the words of `wattlens.agent_access.AgentAccess`."""
     add = parser.add_argument
     add("--ca-file", type=Path, metavar="FILE", help="CA certificates for the agent's certificate")
     add("--cert-file", type=Path, metavar="FILE", help="client certificate, if the agent requires one")

@@ -138,11 +138,11 @@ def _examine(args: argparse.Namespace, config: "Config", environ: dict[str, str]
 
 
 def _accept(args: argparse.Namespace, config: "Config", environ: dict[str, str]) -> int:
+    from wattlens.agent_access import AgentAccess
     from wattlens.doctor import capturing
     from wattlens.doctor.acceptance import command, result_file
     from wattlens.doctor.acceptance.run import AcceptanceOptions, measure
     from wattlens.doctor.acceptance.text import describe
-    from wattlens.scrape.access import AgentAccess
 
     seconds = args.seconds or 600.0
     command.check(args.label, args.out, seconds)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from energy_agent.factors.set_file import FactorSet
     from energy_agent.factors.sets import FactorMatch
 
-_TEXTS = ("id", "title", "publisher", "edition", "licence", "attribution", "source", "boundary", "gases", "accounting", "basis")
 _FILE_MAX_B = 20 << 20
 
 
@@ -50,7 +49,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_import(parser: argparse.ArgumentParser) -> None:
-    from wattlens.factors.convert import FORMATS
+    from wattlens.factor_tables import FORMATS
 
     formats = "; ".join(f"{name}: {each.summary}" for name, each in FORMATS.items())
     parser.add_argument("format", choices=tuple(FORMATS), metavar="FORMAT", help=formats)
@@ -175,7 +174,7 @@ def _show(parsed: argparse.Namespace) -> int:
 
 def _import(parsed: argparse.Namespace) -> int:
     from energy_agent.factors import bounded_file
-    from wattlens.factors.convert import FORMATS, csv_table, set_files
+    from wattlens.factor_tables import FORMATS, csv_table, set_files
     from wattlens.report.inputs.workbook.file import read_table
 
     wanted = FORMATS[parsed.format]

@@ -41,8 +41,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from wattlens.job.efficiency import efficiency_lines
-    from wattlens.job.output import text_lines, write_json
+    from wattlens.job.output import efficiency_lines, text_lines, write_json
     from wattlens.usage.job_address import parse_address
 
     address = parse_address(arguments.job)

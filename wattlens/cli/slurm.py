@@ -15,7 +15,7 @@ from wattlens.cli._rounds import repeat
 from wattlens.cli.job import check_rates, rate, read_report
 
 if TYPE_CHECKING:
-    from wattlens.slurm.accounting import EndedJob, SlurmAccounting
+    from wattlens.slurm import EndedJob, SlurmAccounting
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _record(arguments: argparse.Namespace) -> int:
-    from wattlens.slurm.accounting import SlurmAccounting
+    from wattlens.slurm import SlurmAccounting
 
     check_rates(arguments)
     accounting = SlurmAccounting(arguments.slurm)
@@ -59,7 +59,7 @@ def _record(arguments: argparse.Namespace) -> int:
 def _record_once(arguments: argparse.Namespace, accounting: "SlurmAccounting") -> int:
     """Write what is missing; 1 if a job's energy could not be read or written."""
     from energy_agent.core.units import NS_PER_S
-    from wattlens.slurm.record import jobs_to_record
+    from wattlens.slurm import jobs_to_record
 
     now_ns = time.time_ns()
     since_ns = now_ns - round(arguments.look_back * NS_PER_S)
@@ -81,7 +81,7 @@ def _record_once(arguments: argparse.Namespace, accounting: "SlurmAccounting") -
 def _record_job(arguments: argparse.Namespace, accounting: "SlurmAccounting", job: "EndedJob", tracking: str) -> None:
     from energy_agent.core.units import NS_PER_S
     from energy_agent.ledger.rows.kinds import CELL_NS
-    from wattlens.slurm.record import comment_of
+    from wattlens.slurm import comment_of
     from wattlens.usage.job_address import exact_address
 
     address = exact_address(job.raw_id)

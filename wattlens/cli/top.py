@@ -23,7 +23,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from wattlens.scrape.access import AgentAccess
+    from wattlens.agent_access import AgentAccess
     from wattlens.top.run import TopOptions, run_top
 
     if args.simulate is not None and args.url is not None:

@@ -17,7 +17,7 @@ from typing import Any
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.text import printable
 from energy_agent.runtime.network.http import HttpError, HttpUnreachableError
-from wattlens.scrape.access import AgentAccess, AgentStatusError
+from wattlens.agent_access import AgentAccess, AgentStatusError
 from wattlens.top.metrics import MetricsParser, MetricsResponse
 
 PATIENCE_S = 15.0  # with a response without which the command ends

@@ -17,8 +17,7 @@ from tests.energy_agent.accounting import test_accountant
 from tests.energy_agent.accounting.test_absent_sensors import Boards
 from tests.energy_agent.accounting.test_accountant import IDENTITY, SECOND, T0
 from tests.wattlens.usage.statements import job_report, read_days, read_usage
-from wattlens.job.efficiency import efficiency_lines
-from wattlens.job.output import text_lines, write_json
+from wattlens.job.output import efficiency_lines, text_lines, write_json
 from wattlens.usage.job_address import parse_address
 from wattlens.usage.output import table_lines
 from wattlens.usage.output import write_json as write_usage_json

@@ -170,7 +170,7 @@ def _print(profile: "SweepProfile", *, as_json: bool) -> None:
 def _options(args: argparse.Namespace) -> "SweepOptions":
     from dvfs.actuator.client import default_socket
     from energy_agent.runtime.clock import clock_for
-    from wattlens.scrape.access import AgentAccess
+    from wattlens.agent_access import AgentAccess
     from wattlens.sweep.run import SweepOptions
     from wattlens.sweep.target import TargetRequest
 
