@@ -10,21 +10,19 @@ from energy_agent.core.errors import WattlensError
 from reports.inputs.organisation import Organisation, SiteInputs
 from reports.ledger import attribution, gains
 from reports.ledger.days import Day, EmptyPeriodError, overlapping
+from reports.ledger.gained import read_devices, read_parts, read_states, whole_energy_of
 from reports.ledger.store import DayDatabase, statements
 from reports.ledger.sums import (  # fmt: skip
     SHORT_HOST,
     ActionCount,
     CellRates,
     DayEnergy,
-    DeviceClassEnergy,
     LedgerSums,
     MeteredDevice,
     MeteredNode,
     NodeShare,
     PartCost,
-    PartEnergy,
     SiteWindow,
-    StateEnergy,
     StepTotal,
     TokenTotal,
     UnmeasuredTime,
@@ -128,9 +126,9 @@ def read_sums(
         windows=_metered(store, request),
         simulated=any(d.simulated for d in days),
         parts=registry.parts,
-        held=store.records(PartEnergy, "parts"),
-        wholes=store.records(DeviceClassEnergy, "sites"),
-        states=store.records(StateEnergy, "states"),
+        held=read_parts(store),
+        wholes=whole_energy_of(read_devices(store)),
+        states=read_states(store),
         unseen=_unseen(store),
         tokens=store.records(TokenTotal, "tokens"),
         steps=store.records(StepTotal, "steps"),

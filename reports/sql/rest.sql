@@ -1,14 +1,15 @@
 -- Small answers, one statement each; the name of each stands in the comment before it.
 
--- states: energy by what the ledger calls it, with the edges of the rows themselves and the gain of their boards.
-SELECT c.site, c.class, c.state, c.method, sum(c.energy_uj) AS energy_uj, sum(c.edge_uj) AS edge_uj,
-       coalesce(sum((c.energy_uj * g.gain_ppm + 999999 - g.gain_ppm) // (1000000 - g.gain_ppm)), 0) AS gain_uj,
-       count(*) - count(g.gain_ppm) AS unbounded
+-- states: energy of each device by what the ledger calls it, with the edges of the rows themselves and the gain of its sensor.
+SELECT c.site, c.class, c.state, c.method, c.energy_uj, c.edge_uj, coalesce(g.gain_ppm, -1) AS gain_ppm
 FROM (SELECT site, class, device, state, method, sum(energy_uj) AS energy_uj, sum(edge_uj) AS edge_uj
       FROM classed WHERE method <> '' GROUP BY site, class, device, state, method) AS c
 LEFT JOIN gain AS g ON g.site = c.site AND g.device = c.device
-GROUP BY c.site, c.class, c.state, c.method
-ORDER BY c.site, c.class, c.state, c.method;
+ORDER BY c.site, c.class, c.state, c.method, c.device;
+
+-- part_edges: what is left of the edge errors of each part of the fleet, and what no sensor saw while it held devices.
+SELECT site, part, class, sum(edge_uj) AS held_edge_uj, sum(gap_bound_uj) AS gap_uj
+FROM classed_span WHERE workload <> '' GROUP BY site, part, class;
 
 -- gaps: what no sensor saw, by reason.
 SELECT site, class, reason, sum(bound_uj) AS bound_uj, sum(end_ns - start_ns) AS gap_ns, count(DISTINCT device) AS devices

@@ -29,9 +29,10 @@ from energy_agent.ledger.rows.kinds import CELL_NS
 from reports.figures.energy import BoundedEnergy, held_energy
 from reports.ledger import gains
 from reports.ledger.attribution import parse_labels
+from reports.ledger.gained import read_parts
 from reports.ledger.reading import refuse_twice
 from reports.ledger.store import DayDatabase
-from reports.ledger.sums import MeteredNode, PartEnergy, TokenTotal
+from reports.ledger.sums import MeteredNode, TokenTotal
 from wattlens.usage.job_address import JobAddress, single_address
 from wattlens.usage.opened import OpenLedger
 from wattlens.usage.rates import ElectricityPrice, times_energy
@@ -248,7 +249,7 @@ def report_of(opened: OpenLedger, address: JobAddress) -> JobReport:
     nodes = store.records(MeteredNode, "nodes")
     whole = bool(nodes) and all(node.whole for node in nodes)
     classes = ("gpu", "host") if whole else ("gpu",)
-    parts = [row for row in store.records(PartEnergy, "parts") if row.part == _JOB and row.device_class in classes]
+    parts = [row for row in read_parts(store) if row.part == _JOB and row.device_class in classes]
     no_device = not any(use.gpus or (whole and use.hosts) for use in uses.values())
     energy = held_energy(parts) + BoundedEnergy(open=int(no_device))  # device time alone says nothing about energy
     active_uj, idle_uj = _active_and_idle(uses.values(), whole)

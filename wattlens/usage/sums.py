@@ -14,15 +14,14 @@ from reports.inputs.organisation import Organisation
 from reports.inputs.records import TeamRule
 from reports.ledger import gains
 from reports.ledger.attribution import MODELS, WHO_COLUMNS, Name, labels_by_day, parse_labels
+from reports.ledger.gained import DeviceEnergy, read_devices, read_parts, read_states, whole_energy_of
 from reports.ledger.reading import read_priced, refuse_twice
-from reports.ledger.store import DayDatabase, sql
+from reports.ledger.store import DayDatabase
 from reports.ledger.sums import (
     NOBODY,
-    DeviceClassEnergy,
     LedgerSums,
     MeteredDevice,
     MeteredNode,
-    PartEnergy,
     StateEnergy,
     TokenTotal,
 )
@@ -66,7 +65,7 @@ def statement_of(opened: OpenLedger, by: GroupBy, organisation: Organisation | N
     sums = _Read.of(store)
     if not sums.nodes:
         raise _nothing(opened)
-    rows = _device_rows(store, sums, by) if by in DEVICE_GROUPS else _group_rows(store, keys, sums)
+    rows = _device_rows(sums, by) if by in DEVICE_GROUPS else _group_rows(store, keys, sums)
     usage = Usage(by, _scope(opened, sums), in_order(joined_rows(rows)), _total(sums))
     return usage if organisation is None else _with_worth(usage, store, keys, sums, organisation)
 
@@ -122,7 +121,7 @@ class _Read:
     """What all statements need of the store."""
 
     nodes: tuple[MeteredNode, ...]
-    wholes: tuple[DeviceClassEnergy, ...]
+    devices: tuple[DeviceEnergy, ...]
     states: tuple[StateEnergy, ...]
     tokens: tuple[TokenTotal, ...]
     whole_nodes: bool
@@ -132,8 +131,8 @@ class _Read:
         nodes = store.records(MeteredNode, "nodes")
         return cls(
             nodes,
-            store.records(DeviceClassEnergy, "sites"),
-            store.records(StateEnergy, "states"),
+            read_devices(store),
+            read_states(store),
             tuple(total for total in store.records(TokenTotal, "tokens") if total.phase != REQUEST),
             all(node.whole for node in nodes),
         )
@@ -163,7 +162,7 @@ def _scope(opened: OpenLedger, sums: _Read) -> UsageScope:
 
 def _group_rows(store: DayDatabase, keys: Sequence[RowKey], sums: _Read) -> Iterator[UsageRow]:
     """Parts of the rows of groups, then of what was unallocated and unattributed, then tokens."""
-    for row in store.records(PartEnergy, "parts"):
+    for row in read_parts(store):
         if row.device_class in sums.classes:
             energy = BoundedEnergy(row.held_uj, row.held_gain_uj, row.held_edge_uj, row.gap_uj, row.unbounded, row.open)
             yield UsageRow(keys[row.part], energy, Parts(row.active_uj, row.idle_uj))
@@ -177,14 +176,13 @@ def _group_rows(store: DayDatabase, keys: Sequence[RowKey], sums: _Read) -> Iter
         yield UsageRow(keys[counted.part], BoundedEnergy(), Parts(), {counted.phase: counted.tokens})
 
 
-def _device_rows(store: DayDatabase, sums: _Read, by: GroupBy) -> Iterator[UsageRow]:
+def _device_rows(sums: _Read, by: GroupBy) -> Iterator[UsageRow]:
     clusters = len({node.cluster for node in sums.nodes})
-    for _, device_class, cluster, node, device, *numbers in store.rows(sql("devices")):
-        if device_class in sums.classes:
-            *states, edge_uj, gap_uj, gain_uj, unbounded, is_open = map(int, numbers)
-            key = device_row(by, cluster, node, device, clusters, gpu=device_class == "gpu")
-            energy = BoundedEnergy(sum(states), gain_uj, edge_uj, gap_uj, unbounded, is_open)
-            yield UsageRow(key, energy, Parts(*states), no_tokens=TOKENS_OF_WORKLOADS)
+    for each in sums.devices:
+        if each.device_class in sums.classes:
+            key = device_row(by, each.cluster, each.node, each.device, clusters, gpu=each.device_class == "gpu")
+            parts = Parts(each.active_uj, each.idle_uj, each.unallocated_uj, each.unattributed_uj)
+            yield UsageRow(key, whole_energy(whole_energy_of([each])), parts, no_tokens=TOKENS_OF_WORKLOADS)
 
 
 def _total(sums: _Read) -> UsageRow:
@@ -194,7 +192,7 @@ def _total(sums: _Read) -> UsageRow:
             parts.add(state.state, state.energy_uj)
     for counted in sums.tokens:
         tokens[counted.phase] = tokens.get(counted.phase, 0) + counted.tokens
-    energy = whole_energy(whole for whole in sums.wholes if whole.device_class in sums.classes)
+    energy = whole_energy(whole_energy_of(each for each in sums.devices if each.device_class in sums.classes))
     return UsageRow(TOTAL, energy, parts, tokens, NO_TOKENS)
 
 
