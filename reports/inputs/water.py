@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, model_validator
 
 from energy_agent.config.section import Day, Exact, Section
-from reports.inputs.days import days_ns
+from energy_agent.site.building.spans import Span, overlap_ns
+from reports.inputs.days import days_ns, share_error, share_within
 
 
 class WaterRecord(Section):
@@ -40,27 +41,20 @@ class WaterTotal:
     categories: frozenset[int]
 
 
-def water_in(rows: Iterable[WaterRecord], zone: ZoneInfo, start_ns: int, end_ns: int) -> WaterTotal:
-    """Water of a window; a row that reaches beyond it counts by time.
-
-    How the water of a bill falls within it is not known: what of it lies in the window can be anything from none to all. With
-    the bill's own error r that is up to (1 + r) L, so a share s of L liters is off by at most max(s, 1 + r - s) L.
-    """
+def water_in(rows: Iterable[WaterRecord], zone: ZoneInfo, window: Span) -> WaterTotal:
+    """Water of a window; a row that reaches beyond it counts by time."""
     liters = bound = Fraction(0)
     known_ns = 0
     categories: set[int] = set()
     for row in rows:
-        first_ns, last_ns = days_ns(row.start, row.end, zone)
-        inside_ns = min(last_ns, end_ns) - max(first_ns, start_ns)
-        if inside_ns <= 0:
+        span = days_ns(row.start, row.end, zone)
+        if not (share := share_within(span, window)):
             continue
-        share = Fraction(inside_ns, last_ns - first_ns)
-        relative = Fraction(row.accuracy_percent) / 100
-        known_ns += inside_ns
+        known_ns += overlap_ns([span], window)
         liters += Fraction(row.liters) * share
-        bound += Fraction(row.liters) * (relative if share == 1 else max(share, 1 + relative - share))
+        bound += Fraction(row.liters) * share_error(share, Fraction(row.accuracy_percent) / 100)
         categories.add(row.category)
-    return WaterTotal(liters, bound, Fraction(known_ns, end_ns - start_ns), frozenset(categories))
+    return WaterTotal(liters, bound, Fraction(known_ns, window[1] - window[0]), frozenset(categories))
 
 
 def refuse_overlap(rows: Sequence[WaterRecord]) -> None:

@@ -31,7 +31,7 @@ from energy_agent.site.building.pue import (  # fmt: skip
 )
 from energy_agent.site.building.ratio import Terms, energy
 from energy_agent.site.building.spans import Span
-from reports.inputs.invoices import InvoicedEnergy, whole_intervals
+from reports.inputs.invoices import ElectricityInvoice, whole_intervals
 from reports.inputs.organisation import SiteInputs
 from reports.inputs.water import water_in
 from reports.ledger.sums import SiteWindow
@@ -206,11 +206,11 @@ def _declared_pue(inputs: SiteInputs | None, it_uj: int) -> Pue | None:
 
 
 def _by_invoice(
-    book: FacilityBook, terms: Terms, fills: Mapping[str, MeterFill], invoices: Iterable[InvoicedEnergy], window: Span
+    book: FacilityBook, terms: Terms, fills: Mapping[str, MeterFill], invoices: Iterable[ElectricityInvoice], window: Span
 ) -> dict[Span, Quantity]:
     """Energy from the grid in the periods of invoices, each with the gaps and errors of its own time."""
     amounts = {}
-    for span in {(i.start_ns, i.end_ns) for i in invoices if window[0] <= i.start_ns and i.end_ns <= window[1]}:
+    for span in {i.span for i in invoices if window[0] <= i.start_ns and i.end_ns <= window[1]}:
         if not any(t % CELL_NS for t in span):
             own = with_fills(book.window(*span, only=terms), fills, span)
             if own.keys() == terms.keys():
@@ -233,7 +233,7 @@ def _water(
     if inputs is None or not inputs.water:
         absent = no_quantity("no input has the site's water")
         return absent, 0, absent
-    used = water_in(inputs.water, inputs.zone, window.start_ns, window.end_ns)
+    used = water_in(inputs.water, inputs.zone, window.span)
     if used.known < 1 or len(used.categories) != 1:
         absent = no_quantity("water is not known for the whole period, or has several categories")
         return absent, 0, absent

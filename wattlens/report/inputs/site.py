@@ -22,7 +22,7 @@ from reports.inputs import supplier as config_supplier
 from reports.inputs import water as config_water
 from reports.inputs.beneficiaries import Beneficiaries
 from reports.inputs.contracts import Contract
-from reports.inputs.invoices import ElectricityInvoice, InvoicedEnergy, RegisterReading
+from reports.inputs.invoices import ElectricityInvoice, RegisterReading
 from reports.inputs.market import MarketBoundary
 from reports.inputs.matching import Lot
 from reports.inputs.organisation import SiteInputs
@@ -234,11 +234,11 @@ def _accepted(site: _Told, beneficiaries: Beneficiaries) -> tuple[tuple[str, str
     return tuple((each.id, each.beneficiary) for each in site.contracts if beneficiaries.accepts_other(each.beneficiary))
 
 
-def _invoiced(declared: _Told, *, credited: bool) -> tuple[InvoicedEnergy, ...]:
+def _invoiced(declared: _Told, *, credited: bool) -> tuple[ElectricityInvoice, ...]:
     """The invoices without credits, or the credits, by start."""
     credit_notes = config_invoices.credit_positions(declared.invoices)
     rows = [each for n, each in enumerate(declared.invoices) if (n in credit_notes) == credited]
-    return tuple(each.invoiced(declared.zone) for each in sorted(rows, key=lambda i: (i.start, i.meter)))
+    return tuple(each.at(declared.zone) for each in sorted(rows, key=lambda i: (i.start, i.meter)))
 
 
 def _refused(site: _Told, beneficiaries: Beneficiaries) -> tuple[tuple[str, str], ...]:
