@@ -13,7 +13,7 @@ from energy_agent.ledger.rows.kinds import DeviceFacts
 from reports.ledger.scratch import SITE
 from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.inventory import csv_lines
-from wattlens.report.inputs.workbook.rows import ROWS_MAX
+from wattlens.report.inputs.workbook.columns import ROWS_MAX
 
 Line = dict[str, str]
 """A line by the columns of sheet Inventory."""
