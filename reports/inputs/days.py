@@ -1,12 +1,30 @@
 """Days of a site's time zone as instants, and what of an amount for some days lies within a window. Pure."""
 
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time, timedelta
 from fractions import Fraction
 from functools import cache
+from itertools import pairwise
+from typing import Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 from energy_agent.core.units import NS_PER_S
 from energy_agent.site.building.spans import Span, overlap_ns
+
+
+class DatedRecord(Protocol):
+    """A record of the days from its start to its end."""
+
+    @property
+    def start(self) -> date:
+        """First day."""
+
+    @property
+    def end(self) -> date:
+        """Last day, inclusive."""
+
+
+Dated = TypeVar("Dated", bound=DatedRecord)
 
 
 @cache
@@ -18,6 +36,21 @@ def midnight_ns(day: date, zone: ZoneInfo) -> int:
 def days_ns(first: date, last: date, zone: ZoneInfo) -> Span:
     """UTC ns at which the first day begins, and at which the last is over."""
     return midnight_ns(first, zone), midnight_ns(last + timedelta(days=1), zone)
+
+
+def refuse_reversed(what: str, first: date, last: date | None) -> None:
+    """Check that days do not end before they begin.
+
+    Raises:
+        ValueError: they do; the message begins with `what`.
+    """
+    if last is not None and last < first:
+        raise ValueError(f"{what} ends on {last}, before it begins on {first}")
+
+
+def overlapping(rows: Iterable[Dated]) -> Iterator[tuple[Dated, Dated]]:
+    """Each two records in the order of their first days of which the later one begins before the earlier one is over."""
+    return ((one, other) for one, other in pairwise(sorted(rows, key=lambda row: row.start)) if other.start <= one.end)
 
 
 def share_within(span: Span, window: Span) -> Fraction:

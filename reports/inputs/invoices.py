@@ -15,7 +15,7 @@ from energy_agent.config.section import Day, Exact, Section
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.site.building.spans import Span, overlap_ns
 from reports.inputs.currency import Currency
-from reports.inputs.days import days_ns, share_error, share_within
+from reports.inputs.days import days_ns, overlapping, refuse_reversed, share_error, share_within
 
 
 class ElectricityInvoice(Section):
@@ -59,8 +59,7 @@ class ElectricityInvoice(Section):
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
-        if self.end < self.start:
-            raise ValueError(f"invoice {self.number!r} ends on {self.end}, before it begins on {self.start}")
+        refuse_reversed(f"invoice {self.number!r}", self.start, self.end)
         if self.amount is not None and not self.currency:
             raise ValueError(f"invoice {self.number!r}: amount needs a currency")
         return self
@@ -236,9 +235,10 @@ def refuse_unsound(invoices: Sequence[ElectricityInvoice], readings: Sequence[Re
         ValueError: one does; the message names the invoices or readings.
     """
     credited = credit_positions(invoices)
-    for before, after in _neighbours([each for n, each in enumerate(invoices) if n not in credited]):
-        if after.start <= before.end:
-            meter = f" of meter {after.meter!r}" if after.meter else ""
+    counted = [each for n, each in enumerate(invoices) if n not in credited]
+    for name in sorted({each.meter for each in counted}):
+        for before, after in overlapping(each for each in counted if each.meter == name):
+            meter = f" of meter {name!r}" if name else ""
             raise ValueError(f"energy of {after.start}{meter} is invoiced twice: {before.number!r} and {after.number!r}")
     for one, other in pairwise(each for each in invoices if each.amount is not None):
         if one.tax != other.tax:
@@ -285,11 +285,6 @@ def energy_between(readings: Sequence[RegisterReading], zone: ZoneInfo) -> tuple
         ).at(zone)
         for old, new in _read_pairs(readings)
     )
-
-
-def _neighbours(invoices: Sequence[ElectricityInvoice]) -> Iterable[tuple[ElectricityInvoice, ElectricityInvoice]]:
-    for meter in sorted({each.meter for each in invoices}):
-        yield from pairwise(sorted((i for i in invoices if i.meter == meter), key=lambda i: i.start))
 
 
 def _read_pairs(readings: Sequence[RegisterReading]) -> Iterable[tuple[RegisterReading, RegisterReading]]:

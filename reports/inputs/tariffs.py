@@ -22,7 +22,7 @@ from energy_agent.core.units import NS_PER_DAY, NS_PER_S, UJ_PER_KWH
 from energy_agent.core.week import WeeklyHours, parse_span
 from energy_agent.site.building.spans import Span
 from reports.inputs.currency import Currency
-from reports.inputs.days import midnight_ns, share_within
+from reports.inputs.days import midnight_ns, refuse_reversed, share_within
 from reports.inputs.invoices import ElectricityInvoice
 from reports.inputs.records import refuse_duplicates
 
@@ -180,6 +180,14 @@ def cost(cells: Mapping[int, int], tariffs: Sequence[Tariff], zone: ZoneInfo) ->
     return Cost(money, used, unpriced)
 
 
+def _demand_price(tariffs: Iterable[Tariff], at_ns: int, zone: ZoneInfo) -> tuple[str, Decimal, str] | None:
+    """(ID, price per kW and month, currency) of the tariff that is valid at an instant; None: it charges no peaks."""
+    valid = price_at(tariffs, at_ns, zone)
+    if valid is None or not valid[0].demand_per_kw:
+        return None
+    return valid[0].id, valid[0].demand_per_kw, valid[0].currency
+
+
 def demand_charges(
     cells: Mapping[int, int], tariffs: Sequence[Tariff], zone: ZoneInfo, window: Span
 ) -> tuple[DemandCharge, ...]:
@@ -200,18 +208,13 @@ def demand_charges(
             peaks[month] = cell_ns, uj
     charges = []
     for month, (cell_ns, uj) in peaks.items():
-        valid = price_at(tariffs, cell_ns, zone)
-        if valid is None or not valid[0].demand_per_kw:
+        price = _demand_price(tariffs, cell_ns, zone)
+        if price is None:
             continue
         following = (month + timedelta(days=31)).replace(day=1)
         share = share_within((midnight_ns(month, zone), midnight_ns(following, zone)), window)
         peak_kw = Fraction(uj * _CELLS_PER_H, UJ_PER_KWH)
-        tariff = valid[0]
-        charges.append(
-            DemandCharge(
-                f"{month:%Y-%m}", cell_ns, peak_kw, share, tariff.id, tariff.demand_per_kw or Decimal(0), tariff.currency
-            )
-        )
+        charges.append(DemandCharge(f"{month:%Y-%m}", cell_ns, peak_kw, share, *price))
     return tuple(charges)
 
 
@@ -226,16 +229,14 @@ def invoiced_demand(
     for invoice in invoices:
         if not (share := share_within(invoice.span, window)):
             continue
-        valid = price_at(tariffs, invoice.start_ns, zone)
-        if valid is None or not valid[0].demand_per_kw:
+        price = _demand_price(tariffs, invoice.start_ns, zone)
+        if price is None:
             continue
         if invoice.peak_kw is None:
             return None
         months = max(1, round(Fraction(invoice.end_ns - invoice.start_ns, _MONTH_NS))) * share
         month = f"{datetime.fromtimestamp(invoice.start_ns // NS_PER_S, zone):%Y-%m}"
-        tariff, kw = valid[0], Fraction(invoice.peak_kw)
-        per_kw = tariff.demand_per_kw or Decimal(0)
-        charges.append(DemandCharge(month, None, kw, months, tariff.id, per_kw, tariff.currency))
+        charges.append(DemandCharge(month, None, Fraction(invoice.peak_kw), months, *price))
     return tuple(charges)
 
 
@@ -247,8 +248,7 @@ def refuse_overlap(tariffs: Sequence[Tariff]) -> None:
     """
     refuse_duplicates("tariff", (t.id for t in tariffs))
     for tariff in tariffs:
-        if tariff.valid_to is not None and tariff.valid_to < tariff.valid_from:
-            raise ValueError(f"tariff {tariff.id!r} ends on {tariff.valid_to}, before it begins on {tariff.valid_from}")
+        refuse_reversed(f"tariff {tariff.id!r}", tariff.valid_from, tariff.valid_to)
     for before, after in pairwise(sorted(tariffs, key=lambda t: t.valid_from)):
         if before.valid_to is None or before.valid_to >= after.valid_from:
             raise ValueError(

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 from typing import Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -11,7 +10,7 @@ from pydantic import Field, model_validator
 
 from energy_agent.config.section import Day, Exact, Section
 from energy_agent.site.building.spans import Span, overlap_ns
-from reports.inputs.days import days_ns, share_error, share_within
+from reports.inputs.days import days_ns, overlapping, refuse_reversed, share_error, share_within
 
 
 class WaterRecord(Section):
@@ -26,8 +25,7 @@ class WaterRecord(Section):
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
-        if self.end < self.start:
-            raise ValueError(f"water ends on {self.end}, before it begins on {self.start}")
+        refuse_reversed("water", self.start, self.end)
         return self
 
 
@@ -63,7 +61,5 @@ def refuse_overlap(rows: Sequence[WaterRecord]) -> None:
     Raises:
         ValueError: a day is; the message names it.
     """
-    ordered = sorted(rows, key=lambda row: row.start)
-    for before, after in pairwise(ordered):
-        if after.start <= before.end:
-            raise ValueError(f"water of {after.start} is listed twice: {before.source!r} and {after.source!r}")
+    for before, after in overlapping(rows):
+        raise ValueError(f"water of {after.start} is listed twice: {before.source!r} and {after.source!r}")
