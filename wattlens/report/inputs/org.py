@@ -87,7 +87,7 @@ def load_organisation(
             about.base_year,
         ),
         tuple(map(stated.reported_period, document.reported)),
-        stated.of_organisation(document.prices, document.embodied, document.hosts, about),
+        stated.of_organisation(about, {"price": document.prices, "embodied": document.embodied, "host": document.hosts}),
         estimates=estimates,
         hosts=_hosts(inputs, path, tables),
         variance=Fraction(document.variance_percent) / 100,

@@ -12,14 +12,8 @@ from energy_agent.core.meters.facility import MeterFacts
 from energy_agent.core.units import J_PER_KWH
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.config.site import DeclaredPue
-from reports.inputs.contracts import Contract
-from reports.inputs.invoices import ElectricityInvoice, RegisterReading
-from reports.inputs.records import EmbodiedDeclaration, GpuHourPrice
-from reports.inputs.supplier import SupplierRateConfig
-from reports.inputs.tariffs import Tariff
-from reports.inputs.water import WaterRecord
 from reports.statement import ELECTRICITY, ReportedPeriod, StatedInput
-from wattlens.report.inputs.model import NodeHardware, PeriodTotals, ReportingOrganisation
+from wattlens.report.inputs.model import PeriodTotals, ReportingOrganisation
 
 _J_PER_MWH = Decimal(J_PER_KWH * 1000)
 _G_PER_T = Decimal(10**6)
@@ -47,31 +41,20 @@ def of_site(
     site: str,
     meters: Iterable[tuple[MeterFacts, MeterConfig]],
     pue: DeclaredPue,
-    contracts: Iterable[Contract],
-    tariffs: Iterable[Tariff],
-    water: Iterable[WaterRecord],
-    rates: Iterable[SupplierRateConfig],
-    invoices: Iterable[ElectricityInvoice] = (),
-    readings: Iterable[RegisterReading] = (),
+    rows: Mapping[str, Iterable[BaseModel]],
 ) -> tuple[StatedInput, ...]:
-    """Every record of a site, in the order of the files. How a meter is reached over the network is left out."""
+    """Every record of a site: its meters and PUE, then `rows` by their kind. How a meter is reached is left out."""
     records = [_record(site, "meter", meter.id, config, _meter(meter, config)) for meter, config in meters]
     if pue.value is not None:
         records.append(_record(site, "pue", "", pue, _values(pue)))
-    rows = {"contract": contracts, "supplier_rate": rates, "tariff": tariffs, "water": water, "invoice": invoices}
-    return (*records, *_records(site, {**rows, "reading": readings}))
+    return (*records, *_records(site, rows))
 
 
-def of_organisation(
-    prices: Iterable[GpuHourPrice],
-    embodied: Iterable[EmbodiedDeclaration],
-    hosts: Iterable[NodeHardware],
-    about: ReportingOrganisation,
-) -> tuple[StatedInput, ...]:
-    """Every record that belongs to no site."""
+def of_organisation(about: ReportingOrganisation, rows: Mapping[str, Iterable[BaseModel]]) -> tuple[StatedInput, ...]:
+    """Every record that belongs to no site: names of beneficiaries, then `rows` by their kind."""
     names = [(name, "legal entity") for name in about.legal_entities] + [(name, "accepted") for name in about.beneficiaries]
     records = [StatedInput("", "beneficiary", name, {"as": role}) for name, role in names]
-    return (*records, *_records("", {"price": prices, "embodied": embodied, "host": hosts}))
+    return (*records, *_records("", rows))
 
 
 def reported_period(row: PeriodTotals) -> ReportedPeriod:
