@@ -1,7 +1,7 @@
 """Days of a site's time zone as instants, and what of an amount for some days lies within a window. Pure."""
 
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, tzinfo
 from fractions import Fraction
 from functools import cache
 from itertools import pairwise
@@ -28,7 +28,7 @@ Dated = TypeVar("Dated", bound=DatedRecord)
 
 
 @cache
-def midnight_ns(day: date, zone: ZoneInfo) -> int:
+def midnight_ns(day: date, zone: tzinfo) -> int:
     """The UTC ns at which a day begins in a time zone: at the first instant of it, where midnight itself is skipped."""
     return int(datetime.combine(day, time(), zone).timestamp()) * NS_PER_S
 

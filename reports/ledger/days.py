@@ -7,8 +7,9 @@ refused.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
@@ -112,11 +113,8 @@ class DayStorage:
         Raises:
             ChainError: it cannot be read, or is larger than `most`.
         """
-        try:
-            with self.fs.open(path, "rb") as file:
-                raw: bytes = file.read(most + 1)
-        except Exception as error:  # noqa: BLE001 - as above
-            raise ChainError(f"{path}: cannot be read: {error}") from None
+        with self._opened(path) as file:
+            raw: bytes = file.read(most + 1)
         if len(raw) > most:
             raise ChainError(f"{path}: is larger than {most >> 20} MiB")
         return raw
@@ -128,13 +126,18 @@ class DayStorage:
             ChainError: it cannot be read.
         """
         hasher = hashlib.sha256()
+        with self._opened(path) as file:
+            while chunk := file.read(_CHUNK_B):
+                hasher.update(chunk)
+        return hasher.hexdigest()
+
+    @contextmanager
+    def _opened(self, path: str) -> Iterator[Any]:
         try:
             with self.fs.open(path, "rb") as file:
-                while chunk := file.read(_CHUNK_B):
-                    hasher.update(chunk)
+                yield file
         except Exception as error:  # noqa: BLE001 - as above
             raise ChainError(f"{path}: cannot be read: {error}") from None
-        return hasher.hexdigest()
 
 
 def find_days(system: DayStorage, pinned: Mapping[tuple[str, str], int] | None = None) -> list[Day]:

@@ -38,6 +38,8 @@ from reports.ledger.sums import SiteWindow
 from reports.site.declared_time import undeclared, undeclared_spans, with_undeclared
 
 NO_METERS: Final = "the ledger has no meter of the building, and no PUE is stated"
+NO_ENERGY: Final = no_quantity(NO_METERS)
+NO_WATER: Final = no_quantity("no input has the site's water")
 ESTIMATE: Final = "estimate"
 """Kind of a ratio of invoiced energy to that of the nodes."""
 STATED_ALONE: Final = "the ledger has no meter of the building"
@@ -74,19 +76,19 @@ class BuildingEnergy:
     pue: Pue | None
     pues: tuple[Pue, ...] = ()
     trailing: Pue | None = None
-    total: Quantity = field(default_factory=lambda: no_quantity(NO_METERS))
-    it: Quantity = field(default_factory=lambda: no_quantity(NO_METERS))
+    total: Quantity = NO_ENERGY
+    it: Quantity = NO_ENERGY
     bought_cells: Mapping[int, int] = field(default_factory=dict)
-    bought: Quantity = field(default_factory=lambda: no_quantity(NO_METERS))
+    bought: Quantity = NO_ENERGY
     bought_in: Mapping[Span, Quantity] = field(default_factory=dict)
     made_uj: int = 0
     made_cells: Mapping[int, int] = field(default_factory=dict)
     parts: tuple[EnergyFlow, ...] = ()
     losses: tuple[EnergyFlow, ...] = ()
     shares: Mapping[str, Quantity] = field(default_factory=dict)
-    wue: Quantity = field(default_factory=lambda: no_quantity(NO_METERS))
+    wue: Quantity = NO_ENERGY
     water_category: int = 0
-    liters: Quantity = field(default_factory=lambda: no_quantity("no input has the site's water"))
+    liters: Quantity = NO_WATER
     meters: Mapping[str, MeterEnergy] = field(default_factory=dict)
     terms: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict.fromkeys(("total", "it", "bought"), ()))
     fills: Mapping[str, MeterFill] = field(default_factory=dict)
@@ -231,8 +233,7 @@ def _water(
 ) -> tuple[Quantity, int, Quantity]:
     """(WUE, its category, liters)."""
     if inputs is None or not inputs.water:
-        absent = no_quantity("no input has the site's water")
-        return absent, 0, absent
+        return NO_WATER, 0, NO_WATER
     used = water_in(inputs.water, inputs.zone, window.span)
     if used.known < 1 or len(used.categories) != 1:
         absent = no_quantity("water is not known for the whole period, or has several categories")

@@ -32,9 +32,7 @@ def of_inventory(path: Path) -> list[Line]:
     """
     lines = []
     for _, device in csv_lines(Path(path.name), InputFiles(path.parent)):
-        days = {"from": device.first, "to": device.gone}
-        line = {"cluster": device.cluster, "node": device.node, "uuid": device.uuid, "sku": device.sku, "site": device.site}
-        lines.append({**line, **{label: day.isoformat() for label, day in days.items() if day is not None}})
+        lines.append({label: str(value) for label, value in device.model_dump(by_alias=True, exclude_none=True).items()})
     return _few(lines, path)
 
 
