@@ -172,14 +172,14 @@ def with_readings(
         for r in readings
         if not invoices or only is not None or r.meter in meters
     ]
-    standing = [i for i in invoices if not i.is_estimated]
+    standing, left = ([i for i in invoices if i.is_estimated == estimated] for estimated in (False, True))
     while True:
         rows = [r for r in rows if not any(_shared_ns(r, i) for i in standing)]
-        left = [i for i in invoices if i not in standing]
         stay = [i for i in left if sum(_shared_ns(r, i) for r in rows) < i.end_ns - i.start_ns]
         if not stay:
             return tuple(sorted([*standing, *rows], key=lambda i: (i.start_ns, i.meter)))
         standing += stay
+        left = [i for i in left if i not in stay]
 
 
 def _shared_ns(one: ElectricityInvoice, other: ElectricityInvoice) -> int:

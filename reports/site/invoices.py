@@ -197,7 +197,7 @@ def site_invoices(
     return SiteInvoices(
         invoiced_in(inputs.invoices, window.span) if own else None,
         counted if counted.rows else None,
-        INVOICED_OR_READ if any(i not in inputs.invoices for i in rows if _is_within(i, window)) else INVOICED,
+        INVOICED_OR_READ if {i for i in rows if _is_within(i, window)} - set(inputs.invoices) else INVOICED,
         read if read.rows else None,
         tuple(_periods(own, inside, inputs.readings, window, cells, ledger_reason, by_meters)),
         tuple(i.number for i in own if i not in inside),
