@@ -1,14 +1,13 @@
 """`wattlens compare A... -- B...`: whether two groups of runs differ in energy, with a confidence interval."""
 
-import argparse
-import json
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._command import Command, Parser
+from wattlens.cli._command import Command, CommandOptions, print_json, print_lines
 
 if TYPE_CHECKING:
     from wattlens.comparison.saved_run import SavedRun
@@ -20,18 +19,20 @@ if TYPE_CHECKING:
 _SEPARATOR = ","
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    assert isinstance(parser, Parser)
-    parser.separator = _SEPARATOR
-    parser.usage = f"wattlens compare [-h] [--json] A B\n{' ' * 7}wattlens compare [-h] [--json] A... -- B..."
-    parser.epilog = "Example: wattlens compare before*.json -- after*.json"
-    what = "runs saved by wattlens measure --out, as files or folders: A and B, or A... -- B... with two or more per side"
-    parser.add_argument("runs", nargs="*", metavar="RUN", help=what)
-    parser.add_argument("--baseline", nargs="+", metavar="RUN", help="the runs of A; all other runs are B")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+def _configure(add: CommandOptions) -> None:
+    add.parser.separator = _SEPARATOR
+    add.parser.usage = f"wattlens compare [-h] [--json] A B\n{' ' * 7}wattlens compare [-h] [--json] A... -- B..."
+    add.parser.epilog = "Example: wattlens compare before*.json -- after*.json"
+    add(
+        "runs RUN",
+        "runs saved by wattlens measure --out, as files or folders: A and B, or A... -- B... with two or more per side",
+        nargs="*",
+    )
+    add("--baseline RUN", "the runs of A; all other runs are B", nargs="+")
+    add("--json", "print JSON")
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: Namespace) -> int:
     from wattlens.comparison.load import warnings
     from wattlens.comparison.saved_run import PER
 
@@ -50,9 +51,9 @@ def _run(args: argparse.Namespace) -> int:
     said = warnings(*sides)
     same = _boards(sides[0]) == _boards(sides[1])
     if args.json:
-        print(json.dumps(_as_json(sides, comparisons, absent, factors, said, same), indent=2))
+        print_json(_as_json(sides, comparisons, absent, factors, said, same))
     else:
-        print("\n".join(_lines(sides, comparisons, absent, factors, said, same)))
+        print_lines(_lines(sides, comparisons, absent, factors, said, same))
     return 0
 
 

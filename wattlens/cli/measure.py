@@ -3,7 +3,6 @@
 The exit code is the program's; as in a shell 127 where there is no such program, and 126 where it cannot be executed.
 """
 
-import argparse
 import contextlib
 import importlib
 import os
@@ -12,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from argparse import REMAINDER, Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,7 @@ import wattlens
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.extras import install_hint
 from energy_agent.core.text import printable, quoted_address
-from wattlens.cli._command import Command
+from wattlens.cli._command import Command, CommandOptions
 from wattlens.cli._options import Pairs, add_simulate, enter_simulated_node, strip_separator
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class NotRunError(UsageError):
         self.exit_code = _NO_PROGRAM if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.usage = ("\n" + " " * 24).join(
+def _configure(add: CommandOptions) -> None:
+    add.parser.usage = ("\n" + " " * 24).join(
         (
             "wattlens measure [-h] [--gpus LIST | --workload NAME]",
             "[--out FILE] [--name NAME]",
@@ -53,43 +53,26 @@ def _configure(parser: argparse.ArgumentParser) -> None:
             "[--simulate [DIR]] -- CMD ...",
         )
     )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--gpus",
-        metavar="LIST",
-        help=(
-            "GPUs to measure: indices, ranges and UUIDs, such as 0,4-5 (default: with --tokens-from the GPUs of its "
-            "server, otherwise all in CUDA_VISIBLE_DEVICES or all of the machine)"
-        ),
+    which = add.exclusive()
+    which(
+        "--gpus LIST",
+        "GPUs to measure: indices, ranges and UUIDs, such as 0,4-5 (default: with --tokens-from the GPUs of its "
+        "server, otherwise all in CUDA_VISIBLE_DEVICES or all of the machine)",
     )
-    which.add_argument("--workload", metavar="NAME", help="measure the GPUs of this workload, as wattlens top names it")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the result as JSON, as input of wattlens compare")
-    parser.add_argument("--name", metavar="NAME", help="name of the run (default: the program)")
-    parser.add_argument(
-        "--tokens-from",
-        action="append",
-        default=[],
-        metavar="URL",
-        help="metrics endpoint of the inference server on these GPUs",
-    )
-    parser.add_argument(
-        "--tokens-ca-file", type=Path, metavar="FILE", help="CA certificates of https:// endpoints (default: the system's)"
-    )
-    parser.add_argument("--token-server", default="vllm", metavar="NAME", help="kind of server (docs/tokens.md; default: vllm)")
-    parser.add_argument(
-        "--label", action=Pairs, default={}, metavar="KEY=VALUE", help="label of the run, such as precision=int8 or batch=32"
-    )
-    parser.add_argument(
-        "--otlp", metavar="URL", help="also send the result to this OpenTelemetry receiver, such as http://localhost:4318"
-    )
-    parser.add_argument(
-        "--otlp-headers", type=Path, metavar="FILE", help="file with headers for --otlp, a line `Name: value` each"
-    )
-    add_simulate(parser, "measure the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
-    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the program and its arguments")
+    which("--workload NAME", "measure the GPUs of this workload, as wattlens top names it")
+    add("--out FILE", "write the result as JSON, as input of wattlens compare")
+    add("--name NAME", "name of the run (default: the program)")
+    add("--tokens-from URL", "metrics endpoint of the inference server on these GPUs", action="append", default=[])
+    add("--tokens-ca-file FILE", "CA certificates of https:// endpoints (default: the system's)")
+    add("--token-server NAME", "kind of server (docs/tokens.md; default: vllm)", default="vllm")
+    add("--label KEY=VALUE", "label of the run, such as precision=int8 or batch=32", action=Pairs, default={})
+    add("--otlp URL", "also send the result to this OpenTelemetry receiver, such as http://localhost:4318")
+    add("--otlp-headers FILE", "file with headers for --otlp, a line `Name: value` each")
+    add_simulate(add, "measure the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
+    add("command CMD", "the program and its arguments", nargs=REMAINDER)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: Namespace) -> int:
     command = strip_separator(args.command)
     if not command:
         raise UsageError(f"measure: no command given; usage: wattlens measure -- COMMAND{_misread(args.simulate)}")

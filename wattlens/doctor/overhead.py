@@ -175,7 +175,7 @@ def text(result: Mapping[str, Any]) -> str:
         lines.append(f"The reader takes {result['reader_cpu_ms_per_s']:.2f} ms of CPU time per second.")
     if result["simulated"]:
         lines.append("Simulated: reading a simulated GPU adds no power, so no difference is expected.")
-    return "\n".join([*lines, ""])
+    return "\n".join(lines)
 
 
 def conclusion(added_w: Mapping[str, Any]) -> str:

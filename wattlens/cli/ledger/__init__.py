@@ -1,20 +1,18 @@
 """`wattlens ledger`: verify, export, ship, compact and import the book of record."""
 
-import argparse
 import heapq
-import json
-import sys
+from argparse import Namespace
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from energy_agent.core.boundary import UNBOUNDED, boundary, is_meter
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, UJ_PER_KWH, decimal
-from wattlens.cli._command import Command, as_sentence
+from wattlens.cli._command import Command, CommandOptions, print_json, warn
 from wattlens.cli._options import add_period, day, number
 from wattlens.cli.ledger import heads, history_import, ship
 from wattlens.cli.ledger.signer import open_signer
@@ -24,63 +22,38 @@ if TYPE_CHECKING:
     from energy_agent.ledger.chain import Chain, ChainFault
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    commands = parser.add_subparsers(metavar="ACTION", required=True)
+def _configure_verify(add: CommandOptions) -> None:
+    add("paths PATH", "a state folder, or segment files or folders", nargs="+")
+    add("--journal FILE", "also check sums against this journal (a state folder has its own)")
+    add("--inventory CSV", "inventory that lists the public keys of the segments' signers")
+    heads.configure_verify(add)
 
-    verify = _sub(commands, "verify", "check that every segment exists once, unchanged and in order", _verify)
-    verify.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a state folder, or segment files or folders")
-    verify.add_argument(
-        "--journal", type=Path, metavar="FILE", help="also check sums against this journal (a state folder has its own)"
-    )
-    verify.add_argument(
-        "--inventory", type=Path, metavar="CSV", help="inventory that lists the public keys of the segments' signers"
-    )
 
-    heads.configure_verify(verify)
-
-    export = _sub(commands, "export", "write cells with their uncertainty as a table", _export)
-    export.add_argument("source", type=Path, metavar="SOURCE", help="a state folder, a folder of segments, or compacted days")
-    export.add_argument("--format", choices=("csv", "jsonl", "parquet"), default="csv", help="default csv")
-    export.add_argument("--out", type=Path, metavar="FILE", help="file to create (default: standard output)")
-    add_period(export.add_argument)
-    export.add_argument("--device", metavar="UUID", help="export only this device")
-    export.add_argument("--workload", metavar="NAME", help="export only this workload")
-    what = export.add_mutually_exclusive_group()
-    what.add_argument("--sum", action="store_true", help="print one total with its bounds instead of the cells")
+def _configure_export(add: CommandOptions) -> None:
+    add("source SOURCE", "a state folder, a folder of segments, or compacted days", type=Path)
+    add("--format", "default csv", choices=("csv", "jsonl", "parquet"), default="csv")
+    add("--out FILE", "file to create (default: standard output)")
+    add_period(add)
+    add("--device UUID", "export only this device")
+    add("--workload NAME", "export only this workload")
+    what = add.exclusive()
+    what("--sum", "print one total with its bounds instead of the cells")
     for name, (_, text) in _KINDS.items():
-        what.add_argument(f"--{name}", action="store_true", help=f"export {text} instead of the cells")
+        what(f"--{name}", f"export {text} instead of the cells")
 
-    ship.configure(_sub(commands, "ship", ship.SUMMARY, _ship))
 
-    compact = _sub(commands, "compact", "turn the segments of many nodes into Parquet per site and UTC day", _compact)
-    compact.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="segment files or folders")
-    compact.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the compacted days")
-    which = compact.add_mutually_exclusive_group()
-    which.add_argument("--day", type=day, metavar="DAY", help="one UTC day (default: every complete day)")
-    which.add_argument("--days", type=number(int, 1, 3660), metavar="N", help="the last N complete UTC days, for a nightly job")
-    compact.add_argument(
-        "--inventory", type=Path, metavar="CSV", help="sites of devices over time: cluster,node,uuid,sku,site,from,to[,key]"
-    )
-    compact.add_argument("--site", metavar="NAME", help="site of devices that are not in the inventory")
-    compact.add_argument(
-        "--reason", default="", metavar="TEXT", help="reason for restating a day (default: a list of input changes)"
-    )
-    compact.add_argument(
-        "--accept-faults",
-        action="store_true",
-        help="skip only damaged files, instead of all rows of their node on that day, and exit with 0",
-    )
-    compact.add_argument(
-        "--jobs",
-        type=number(int, 1, 256),
-        default=1,
-        metavar="N",
-        help="parallel processes; the output is the same (default 1)",
-    )
-
-    heads.configure_compact(compact)
-
-    history_import.configure(_sub(commands, "import", history_import.SUMMARY, history_import.run))
+def _configure_compact(add: CommandOptions) -> None:
+    add("paths PATH", "segment files or folders", nargs="+")
+    add("--out DIR", "folder of the compacted days", required=True)
+    which = add.exclusive()
+    which("--day DAY", "one UTC day (default: every complete day)", type=day)
+    which("--days N", "the last N complete UTC days, for a nightly job", type=number(int, 1, 3660))
+    add("--inventory CSV", "sites of devices over time: cluster,node,uuid,sku,site,from,to[,key]")
+    add("--site NAME", "site of devices that are not in the inventory")
+    add("--reason TEXT", "reason for restating a day (default: a list of input changes)", default="")
+    add("--accept-faults", "skip only damaged files, instead of all rows of their node on that day, and exit with 0")
+    add("--jobs N", "parallel processes; the output is the same (default 1)", type=number(int, 1, 256), default=1)
+    heads.configure_compact(add)
 
 
 _NAMES_SHOWN = 50
@@ -96,15 +69,12 @@ _KINDS = {
 """Options of `export` that choose rows of a kind."""
 
 
-def _sub(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=as_sentence(text))
-    parser.add_argument("--json", action="store_true", help="print a JSON object")
-    parser.set_defaults(action=run)
-    return parser
+def _action(summary: str, declare: Callable[[CommandOptions], None], run: Callable[[Namespace], int]) -> Command:
+    def configure(add: CommandOptions) -> None:
+        add("--json", "print a JSON object")
+        declare(add)
 
-
-def _run(arguments: argparse.Namespace) -> int:
-    return int(arguments.action(arguments))
+    return Command(summary, configure, run)
 
 
 def _segments_of(path: Path) -> Path:
@@ -112,7 +82,7 @@ def _segments_of(path: Path) -> Path:
     return path / "segments" if (path / "journal.db").exists() and (path / "segments").is_dir() else path
 
 
-def _verify(arguments: argparse.Namespace) -> int:
+def _verify(arguments: Namespace) -> int:
     from energy_agent.ledger import chain
     from energy_agent.ledger.fleet.heads import check
     from energy_agent.ledger.fleet.sites import read_inventory
@@ -157,7 +127,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         if signed:
             answer["heads"] = [{"file": str(s.path), "site": s.site, "day": s.day.isoformat(), "key": s.key} for s in signed]
             answer["faults"] = [asdict(fault) for fault in report.further]
-        print(json.dumps(answer))
+        print_json(answer, None)
     else:
         for c in report.chains:
             what = "ok" if not c.faults else f"{len(c.faults)} fault{'s' * (len(c.faults) > 1)}"
@@ -185,15 +155,15 @@ def _numbers(chain: "Chain") -> str:
 
 def _warn(notices: Iterable[str]) -> None:
     for notice in notices:
-        print(printable(f"wattlens: {notice}"), file=sys.stderr)
+        warn(notice)
 
 
 def _tell(faults: Iterable["ChainFault"]) -> None:
     for fault in faults:
-        print(printable(f"wattlens: {fault.kind}: {fault.line}"), file=sys.stderr)
+        warn(f"{fault.kind}: {fault.line}")
 
 
-def _export(arguments: argparse.Namespace) -> int:
+def _export(arguments: Namespace) -> int:
     from energy_agent.ledger import export, reading, summary
     from energy_agent.ledger.fleet.parquet import columns_of
     from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, EdgeRow, GapRow
@@ -238,8 +208,7 @@ def _export(arguments: argparse.Namespace) -> int:
     chosen = (row for row in rows if isinstance(row, Cell) and choice.takes(row.cell_start_ns, row.device, row.workload))
     unknown = sorted({row.device for row in chosen} - known)
     for device in unknown:
-        line = f"wattlens: {device}: skipped, because the ledger has no row with its uncertainty"
-        print(printable(line), file=sys.stderr)
+        warn(f"{device}: skipped, because the ledger has no row with its uncertainty")
     if arguments.device in unknown:
         return 1
     rows = [row for row in rows if isinstance(row, DeviceFacts) or row.device in known]
@@ -250,7 +219,7 @@ def _export(arguments: argparse.Namespace) -> int:
     within = "meter" if all(map(is_meter, devices)) else boundary(devices).value
     if arguments.json:
         high_uj = None if unbounded else bounds.high_uj
-        print(json.dumps(asdict(bounds) | {"high_uj": high_uj, "unbounded_devices": len(unbounded), "boundary": within}))
+        print_json(asdict(bounds) | {"high_uj": high_uj, "unbounded_devices": len(unbounded), "boundary": within}, None)
     else:
         low, high = decimal(bounds.low_uj, UJ_PER_J), decimal(bounds.high_uj, UJ_PER_J)
         gaps = f"{len(unbounded)} device{'s' * (len(unbounded) > 1)} with a gap of unbounded energy"
@@ -260,7 +229,7 @@ def _export(arguments: argparse.Namespace) -> int:
     return 1 if unknown else 0
 
 
-def _refuse_unknown(arguments: argparse.Namespace) -> None:
+def _refuse_unknown(arguments: Namespace) -> None:
     """Raise WattlensError with the names that the ledger has, where it has none of that workload or device."""
     from energy_agent.ledger import reading
     from energy_agent.ledger.rows.kinds import Cell
@@ -277,13 +246,13 @@ def _refuse_unknown(arguments: argparse.Namespace) -> None:
             raise WattlensError(f"{arguments.source}: --{kind} {name!r}: not found; the ledger has: {listed}{more}")
 
 
-def _ship(arguments: argparse.Namespace) -> int:
+def _ship(arguments: Namespace) -> int:
     from energy_agent.ledger import chain
 
     return ship.run(arguments, lambda: chain.find([_segments_of(arguments.source)]), count_progress)
 
 
-def _compact(arguments: argparse.Namespace) -> int:
+def _compact(arguments: Namespace) -> int:
     from energy_agent.ledger.chain import ChainFault
     from energy_agent.ledger.fleet import index
     from energy_agent.ledger.fleet.compact import SiteDay, compact_days
@@ -334,14 +303,13 @@ def _compact(arguments: argparse.Namespace) -> int:
         for node in result.left_out:
             left_out.setdefault(node, []).append(result.day)
     if arguments.json:
-        print(
-            json.dumps(
-                [
-                    asdict(replace(s, heads=()))
-                    | {"folder": str(s.folder), "day": str(s.day), "energy_uj": str(s.energy_uj), "heads": len(s.heads)}
-                    for s in answer
-                ]
-            )
+        print_json(
+            [
+                asdict(replace(s, heads=()))
+                | {"folder": str(s.folder), "day": str(s.day), "energy_uj": str(s.energy_uj), "heads": len(s.heads)}
+                for s in answer
+            ],
+            None,
         )
     for s in answer if not arguments.json else []:
         done = f"statement {s.number}" if s.written else f"unchanged (statement {s.number})"
@@ -361,10 +329,10 @@ def _compact(arguments: argparse.Namespace) -> int:
             text = (
                 f"{s.site} {s.day}: statement {s.number} is kept, because it has rows of {nodes}; --accept-faults replaces it"
             )
-            print(printable(f"wattlens: {text}"), file=sys.stderr)
+            warn(text)
     for node, days in left_out.items():
         span = f"{days[0]}" if len(days) == 1 else f"{len(days)} days from {days[0]} to {days[-1]}"
-        print(printable(f"wattlens: {node}: skipped for {span}; all other nodes are written"), file=sys.stderr)
+        warn(f"{node}: skipped for {span}; all other nodes are written")
     return 1 if unsound or (faults and not arguments.accept_faults) else 0
 
 
@@ -373,4 +341,17 @@ def _all_empty(paths: Iterable[Path]) -> bool:
     return not any(path.is_file() for folder in paths for path in folder.rglob("*"))
 
 
-SPEC = Command("verify, export, ship, compact and import the energy ledger", _configure, _run)
+SPEC = Command(
+    "verify, export, ship, compact and import the energy ledger",
+    actions={
+        "verify": _action("check that every segment exists once, unchanged and in order", _configure_verify, _verify),
+        "export": _action("write cells with their uncertainty as a table", _configure_export, _export),
+        "ship": _action("copy segments to a folder or object store; never overwrites a file", ship.configure, _ship),
+        "compact": _action("turn the segments of many nodes into Parquet per site and UTC day", _configure_compact, _compact),
+        "import": _action(
+            "create segments from the Prometheus history of dcgm-exporter, at lower quality",
+            history_import.configure,
+            history_import.run,
+        ),
+    },
+)
