@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import Command, CommandOptions, print_json
 from wattlens.cli._options import AGENT_FILES, add_agent_files, add_simulate, agent_access, duration, number, simulated_node
+from wattlens.doctor.finding import CheckContext
 
 if TYPE_CHECKING:
     from energy_agent.config.agent import Config
@@ -115,7 +116,6 @@ def _examine(args: Namespace, config: "Config", environ: dict[str, str]) -> int:
     from energy_agent.runtime.clock import clock_for
     from wattlens.agent.run import node_name
     from wattlens.doctor.examine import examine
-    from wattlens.doctor.facts import CheckContext
     from wattlens.doctor.page import page
     from wattlens.doctor.probing import probe
     from wattlens.state_folder import default_state_dir

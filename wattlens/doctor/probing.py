@@ -5,7 +5,7 @@ from typing import Any
 
 from energy_agent.core.energy import DeviceInfo, DeviceSample, MigUse, ProcessUse
 from wattlens.doctor import child
-from wattlens.doctor.facts import DeviceAnswers, NvmlAnswers, NvmlFailure
+from wattlens.doctor.finding import DeviceAnswers, NvmlAnswers, NvmlFailure
 
 
 def probe(environ: Mapping[str, str], hang_s: float = child.HANG_S) -> NvmlAnswers:

@@ -149,16 +149,8 @@ def _percentages(summary: "ScoreSummary") -> tuple[str, ...]:
 
 
 def _bars(rows: list[TableScore]) -> list[Bar]:
-    return [
-        Bar(
-            row.table,
-            100 * row.summary.saving_ratio,
-            f"{100 * row.summary.saving_ratio:.1f} %",
-            100 * row.summary.oracle_ratio,
-            broken=row.summary.whole_over_ratio > 0.01,
-        )
-        for row in rows
-    ]
+    scores = [(row.table, row.summary) for row in rows]
+    return [Bar(name, 100 * s.saving_ratio, 100 * s.oracle_ratio, s.whole_over_ratio > 0.01) for name, s in scores]
 
 
 def _picture(text: str) -> Path:

@@ -2,6 +2,7 @@
 
 import heapq
 from argparse import Namespace
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, timedelta
@@ -20,6 +21,8 @@ from wattlens.terminal_line import count_progress
 
 if TYPE_CHECKING:
     from energy_agent.ledger.chain import Chain, ChainFault
+    from energy_agent.ledger.export import CellFilter
+    from energy_agent.ledger.rows.kinds import SourcedRow
 
 
 def _configure_verify(add: CommandOptions) -> None:
@@ -85,21 +88,19 @@ def _segments_of(path: Path) -> Path:
 def _verify(arguments: Namespace) -> int:
     from energy_agent.ledger import chain
     from energy_agent.ledger.fleet.heads import check
-    from energy_agent.ledger.fleet.sites import read_inventory
+    from energy_agent.ledger.fleet.sites import Sites, read_inventory
     from energy_agent.ledger.journal.view import read_journal
 
     journal = arguments.journal
     if journal is None and len(arguments.paths) == 1 and (arguments.paths[0] / "journal.db").exists():
         journal = arguments.paths[0] / "journal.db"
     view = read_journal(journal) if journal is not None else None
-    sites = read_inventory(arguments.inventory) if arguments.inventory is not None else None
+    sites = Sites({}) if arguments.inventory is None else read_inventory(arguments.inventory)
     signed = heads.read(arguments.heads, arguments.heads_key)
-    if sites is None:
-        report = chain.verify([_segments_of(p) for p in arguments.paths], view, count_progress("verified"))
-    else:
-        _warn(sites.notices)
-        paths = [_segments_of(p) for p in arguments.paths]
-        report = chain.verify(paths, view, count_progress("verified"), sites.keys, sites.skus)
+    for notice in sites.notices:
+        warn(notice)
+    paths, skus = [_segments_of(p) for p in arguments.paths], None if arguments.inventory is None else sites.skus
+    report = chain.verify(paths, view, count_progress("verified"), sites.keys, skus)
     if view is None and not report.files:
         raise UsageError(f"{arguments.paths[0]}: expected segments or a journal, found neither")
     if signed:
@@ -153,68 +154,67 @@ def _numbers(chain: "Chain") -> str:
     return f"{chain.count} segments ({chain.first} to {chain.last}), head {chain.head[:12]}{signed}{unsigned}{signed_heads}"
 
 
-def _warn(notices: Iterable[str]) -> None:
-    for notice in notices:
-        warn(notice)
-
-
 def _tell(faults: Iterable["ChainFault"]) -> None:
     for fault in faults:
         warn(f"{fault.kind}: {fault.line}")
 
 
 def _export(arguments: Namespace) -> int:
-    from energy_agent.ledger import export, reading, summary
+    from energy_agent.ledger import export, reading
     from energy_agent.ledger.fleet.parquet import columns_of
-    from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, EdgeRow, GapRow
 
     end = int(arguments.end.timestamp()) * NS_PER_S if arguments.end else None
     start = int(arguments.start.timestamp()) * NS_PER_S if arguments.start else 0
     choice = export.CellFilter(start, end, arguments.device, arguments.workload)
     located = reading.read_rows(arguments.source)
-    if not arguments.sum:
-        form = "jsonl" if arguments.json else arguments.format
-        name = next((name for name in _KINDS if getattr(arguments, name)), "cells")
-        if name in _KINDS:
-            kind = _KINDS[name][0]
-            count = export.write(export.of_kind(located, kind, choice), form, arguments.out, columns_of(kind), name)
-        else:
-            count = export.write(export.table(located, choice), form, arguments.out)
-        if not count:
-            try:
-                _refuse_unknown(arguments)
-            except WattlensError:
-                if arguments.out is not None:  # written above, without rows: the corrected command needs the name
-                    arguments.out.unlink()
-                raise
-        if arguments.out is not None:
-            print(f"{count} {name} in {arguments.out}")
-        return 0
-    if start and end is not None and end <= start:
+    if arguments.sum:
+        return _export_sum(arguments, choice, located)
+    form = "jsonl" if arguments.json else arguments.format
+    name = next((name for name in _KINDS if getattr(arguments, name)), "cells")
+    if name in _KINDS:
+        kind = _KINDS[name][0]
+        count = export.write(export.of_kind(located, kind, choice), form, arguments.out, columns_of(kind), name)
+    else:
+        count = export.write(export.table(located, choice), form, arguments.out)
+    if not count:
+        try:
+            _refuse_unknown(arguments)
+        except WattlensError:
+            if arguments.out is not None:  # written above, without rows: the corrected command needs the name
+                arguments.out.unlink()
+            raise
+    if arguments.out is not None:
+        print(f"{count} {name} in {arguments.out}")
+    return 0
+
+
+def _export_sum(arguments: Namespace, choice: "CellFilter", located: "Iterable[SourcedRow]") -> int:
+    """Print one total with its bounds; 1 if a device is left out of it."""
+    from energy_agent.ledger import summary
+    from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, EdgeRow, GapRow
+
+    if choice.from_ns and choice.to_ns is not None and choice.to_ns <= choice.from_ns:
         raise UsageError("--to: expected a time after --from")
-    rows, has_cell = [], False
-    for item in located:
-        row = item.row
-        has_cell |= isinstance(row, Cell) and choice.takes(row.cell_start_ns, row.device, row.workload)
-        inside = isinstance(row, Cell | EdgeRow | GapRow) and choice.in_time(row.cell_start_ns)
-        if inside or isinstance(row, DeviceFacts):
-            rows.append(row)
-    if not has_cell:
+    rows = [
+        row
+        for row in (item.row for item in located)
+        if isinstance(row, DeviceFacts) or (isinstance(row, Cell | EdgeRow | GapRow) and choice.in_time(row.cell_start_ns))
+    ]
+    known = {row.uuid for row in rows if isinstance(row, DeviceFacts)}
+    chosen = {row.device for row in rows if isinstance(row, Cell) and choice.takes(row.cell_start_ns, row.device, row.workload)}
+    if not chosen:
         _refuse_unknown(arguments)
         asked = {"device": arguments.device, "workload": arguments.workload, "from": arguments.start, "to": arguments.end}
         named = ", ".join(f"{key} {value}" for key, value in asked.items() if value)
         raise WattlensError(f"{arguments.source}: no energy found{f' ({named})' if named else ''}")
-    known = {row.uuid for row in rows if isinstance(row, DeviceFacts)}
-    chosen = (row for row in rows if isinstance(row, Cell) and choice.takes(row.cell_start_ns, row.device, row.workload))
-    unknown = sorted({row.device for row in chosen} - known)
+    unknown = sorted(chosen - known)
     for device in unknown:
         warn(f"{device}: skipped, because the ledger has no row with its uncertainty")
     if arguments.device in unknown:
         return 1
     rows = [row for row in rows if isinstance(row, DeviceFacts) or row.device in known]
     bounds = summary.bounds(rows, workload=arguments.workload, device=arguments.device)
-    cells = (row for row in rows if isinstance(row, Cell) and choice.takes(row.cell_start_ns, row.device, row.workload))
-    devices = {row.device for row in cells if arguments.device is not None or not is_meter(row.device)}
+    devices = {device for device in chosen & known if arguments.device is not None or not is_meter(device)}
     unbounded = {r.device for r in rows if isinstance(r, GapRow) and r.reason.startswith(UNBOUNDED)} & devices
     within = "meter" if all(map(is_meter, devices)) else boundary(devices).value
     if arguments.json:
@@ -262,7 +262,8 @@ def _compact(arguments: Namespace) -> int:
     sites = Sites({}, arguments.site)
     if arguments.inventory is not None:
         sites = read_inventory(arguments.inventory, arguments.site)
-    _warn(sites.notices)
+    for notice in sites.notices:
+        warn(notice)
     wanted = [arguments.day] if arguments.day else None
     segments = index.build([_segments_of(p) for p in arguments.paths], count_progress("read the headers of"), sites.keys)
     if wanted is None:
@@ -282,7 +283,7 @@ def _compact(arguments: Namespace) -> int:
     if not len(segments) or not wanted:
         raise UsageError(f"{arguments.paths[0]}: has no segments of a complete UTC day; select another day with --day")
     answer, faults = list[SiteDay](), dict.fromkeys(segments.faults)
-    left_out, unsigned = dict[str, list[date]](), dict[str, int]()
+    left_out, unsigned = defaultdict[str, list[date]](list), Counter[str]()
     unsound = list[ChainFault]()  # signed heads of earlier runs
     for result in compact_days(
         segments,
@@ -298,10 +299,9 @@ def _compact(arguments: Namespace) -> int:
         faults |= dict.fromkeys(result.faults)
         if signer is not None:
             unsound += [ChainFault("head", text) for s in result.statements if (text := heads.sign(s, signer))]
-        for node, count in result.unsigned.items():
-            unsigned[node] = unsigned.get(node, 0) + count
+        unsigned.update(result.unsigned)
         for node in result.left_out:
-            left_out.setdefault(node, []).append(result.day)
+            left_out[node].append(result.day)
     if arguments.json:
         print_json(
             [
@@ -311,25 +311,25 @@ def _compact(arguments: Namespace) -> int:
             ],
             None,
         )
-    for s in answer if not arguments.json else []:
-        done = f"statement {s.number}" if s.written else f"unchanged (statement {s.number})"
-        why = f", {s.reason}" if s.reason else ""
-        what = f"{decimal(s.energy_uj, UJ_PER_J)} J in {s.rows} rows of {s.inputs} segments"
-        print(f"{s.site} {s.day}: {what}: {done}{why}: {s.folder}")
-    if signer is not None and not arguments.json:
-        print(f"heads: signed by {signer.key}")
-    if unsigned and not arguments.json:
-        print(f"unsigned: {sum(unsigned.values())} segments of {len(unsigned)} nodes; each manifest lists them")
+    else:
+        for s in answer:
+            done = f"statement {s.number}" if s.written else f"unchanged (statement {s.number})"
+            why = f", {s.reason}" if s.reason else ""
+            what = f"{decimal(s.energy_uj, UJ_PER_J)} J in {s.rows} rows of {s.inputs} segments"
+            print(f"{s.site} {s.day}: {what}: {done}{why}: {s.folder}")
+        if signer is not None:
+            print(f"heads: signed by {signer.key}")
+        if unsigned:
+            print(f"unsigned: {unsigned.total()} segments of {len(unsigned)} nodes; each manifest lists them")
     if answer and not sites.keys.enrolled:
-        _warn([NO_KEYS])
+        warn(NO_KEYS)
     _tell([*faults, *unsound])
     for s in answer:
         if s.kept_for:
-            nodes = ", ".join(s.kept_for)
-            text = (
-                f"{s.site} {s.day}: statement {s.number} is kept, because it has rows of {nodes}; --accept-faults replaces it"
+            warn(
+                f"{s.site} {s.day}: statement {s.number} is kept, because it has rows of {', '.join(s.kept_for)}; "
+                "--accept-faults replaces it"
             )
-            warn(text)
     for node, days in left_out.items():
         span = f"{days[0]}" if len(days) == 1 else f"{len(days)} days from {days[0]} to {days[-1]}"
         warn(f"{node}: skipped for {span}; all other nodes are written")

@@ -2,7 +2,7 @@
 
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,7 +13,7 @@ from wattlens.cli._options import duration
 from wattlens.cli._rounds import attempt, repeat
 
 if TYPE_CHECKING:
-    from energy_agent.ledger.chain import ChainFault, Progress
+    from energy_agent.ledger.chain import Progress
 
 LAST_S: Final = 1.0
 """How long after SIGTERM the last round begins: the agent has written its segment within 0.8 s."""
@@ -52,7 +52,8 @@ def run(arguments: Namespace, find: Find, progress: Callable[[str], "Progress"])
         print_json(counts | {"faults": [asdict(fault) for fault in faults]}, None)
     else:
         print(f"{done.copied} segments copied to {arguments.url}, {done.there} already present")
-        _tell(faults)
+        for fault in faults:
+            warn(f"{fault.kind}: {fault.line}")
     return 1 if faults else 0
 
 
@@ -77,8 +78,3 @@ def _ship_new(arguments: Namespace, find: Find, shipped: set[Path]) -> None:
         print(f"{done.copied} segments copied to {arguments.url}, {done.there} already present", flush=True)
         for line in done.refused:
             warn(f"refused: {line}")
-
-
-def _tell(faults: Iterable["ChainFault"]) -> None:
-    for fault in faults:
-        warn(f"{fault.kind}: {fault.line}")

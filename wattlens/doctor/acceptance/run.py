@@ -35,7 +35,7 @@ from wattlens.doctor.acceptance.result import (
     word,
 )
 from wattlens.doctor.acceptance.result_file import with_criteria
-from wattlens.doctor.facts import NvmlAnswers
+from wattlens.doctor.finding import NvmlAnswers
 from wattlens.doctor.overhead import SETTLE_S, ReaderLoad, added, order, run_blocks
 from wattlens.doctor.probing import probe
 from wattlens.gpus.listener import ListenerError, descendants, server_processes

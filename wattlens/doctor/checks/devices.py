@@ -1,9 +1,6 @@
 """Each GPU: does it answer, what is it."""
 
-from collections.abc import Iterator
-
-from wattlens.doctor.facts import CheckContext
-from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
+from wattlens.doctor.finding import CheckContext, DoctorCheck, Findings, fail, ok, warn
 
 _FIX = {
     "GPU_IS_LOST": "see dmesg for Xid 79; stop the GPU's users and reset it, or reboot; check its slot and power cables",
@@ -13,7 +10,7 @@ _FIX = {
 }
 
 
-def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
+def _look(facts: CheckContext) -> Findings:
     names: dict[str, list[int]] = {}
     for index, answers in sorted(facts.probe.devices.items()):
         names.setdefault(answers.info.name, []).append(index)
@@ -21,12 +18,14 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
         slowest = max(facts.probe.devices[i].read_s for i in indices)
         means = f"{len(indices)} x {name}; a full reading takes {slowest * 1e3:.1f} ms"
         if slowest > 0.25:
-            fix = "turn on persistence mode if it is off; otherwise check for another NVML client that keeps the driver busy"
-            yield DoctorFinding(
-                FindingLevel.WARN, "response", f"{means}, so readings every second will be late", fix, tuple(indices)
+            yield warn(
+                "response",
+                f"{means}, so readings every second will be late",
+                "turn on persistence mode if it is off; otherwise check for another NVML client that keeps the driver busy",
+                tuple(indices),
             )
         else:
-            yield DoctorFinding(FindingLevel.OK, "response", means, devices=tuple(indices))
+            yield ok("response", means, devices=tuple(indices))
     none_left = not facts.probe.devices
     troubles: dict[tuple[str, str], list[int]] = {}
     for index, trouble in sorted(facts.probe.troubles.items()):
@@ -36,8 +35,7 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
         means = f"{what}; its metrics will be absent for this reason, the other GPUs are read"
         if none_left:
             means = f"{what}; no GPU is left to read"
-        fix = _FIX.get(reason, "see dmesg and nvidia-smi")
-        yield DoctorFinding(FindingLevel.FAIL, "no response", means, fix, tuple(indices), stops=none_left)
+        yield fail("no response", means, _FIX.get(reason, "see dmesg and nvidia-smi"), tuple(indices), stops=none_left)
 
 
 SPEC = DoctorCheck("each GPU responds", "gpus", _look)

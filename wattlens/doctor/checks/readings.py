@@ -1,11 +1,9 @@
 """Each reading of each GPU: there, not supported, or not permitted, as the agent's own reader finds it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from energy_agent.core.energy import DeviceSample
-from wattlens.doctor.facts import CheckContext
-from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
+from wattlens.doctor.finding import CheckContext, DoctorCheck, DoctorFinding, FindingLevel, Findings, fail, ok
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ _FIX = {
 }
 
 
-def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
+def _look(facts: CheckContext) -> Findings:
     supported: dict[tuple[str, ...], list[int]] = {}
     missing: dict[tuple[str, str, bool], list[int]] = {}
     for index, answers in sorted(facts.probe.devices.items()):
@@ -53,10 +51,9 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
         if _blind(answers.sample):
             means = "the GPU reports neither energy nor power: its energy cannot be recorded"
             alone = not all(_blind(a.sample) for a in facts.probe.devices.values())
-            fix = "see the reasons below; a newer driver may help"
-            yield DoctorFinding(FindingLevel.FAIL, "no energy", means, fix, (index,), stops=not alone)
+            yield fail("no energy", means, "see the reasons below; a newer driver may help", (index,), stops=not alone)
     for names, indices in supported.items():
-        yield DoctorFinding(FindingLevel.OK, "readings", ", ".join(names), devices=tuple(indices))
+        yield ok("readings", ", ".join(names), devices=tuple(indices))
     for (key, reason, mig), indices in missing.items():
         reading = _READINGS.get(key, _Reading(key, "not shown", False))
         plain = reason == "NOT_SUPPORTED"
