@@ -58,19 +58,14 @@ def _run(arguments: Namespace) -> int:
 
 
 def _read(arguments: Namespace, address: "JobAddress") -> "EnergyRecord":
-    from wattlens.usage.period import DEFAULT_SINCE, next_cell, parse_time
+    from wattlens.usage.period import DEFAULT_SINCE, read_period
 
     now_ns = time.time_ns()
-    end_ns = next_cell(now_ns) if arguments.end is None else parse_time(arguments.end, now_ns, "--to")
     since = arguments.since
     if since is None and arguments.prometheus is not None:
         since = DEFAULT_SINCE
-    start_ns = 0 if since is None else parse_time(since, now_ns, "--since")
-    if end_ns <= start_ns:
-        raise UsageError(f"--since: expected a time before {arguments.end or 'now'}, got {since}")
-    if arguments.prometheus is not None:
-        end_ns = min(end_ns, now_ns)
-    return read_record(arguments, address, start_ns, end_ns)
+    start_ns, end_ns = read_period(None if since is None else ("--since", since), arguments.end, now_ns)
+    return read_record(arguments, address, start_ns, end_ns if arguments.prometheus is None else min(end_ns, now_ns))
 
 
 def read_record(arguments: Namespace, address: "JobAddress", start_ns: int, end_ns: int) -> "EnergyRecord":

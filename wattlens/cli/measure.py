@@ -13,6 +13,7 @@ import sys
 import time
 from argparse import REMAINDER, Namespace
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import wattlens
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.extras import install_hint
-from energy_agent.core.text import printable, quoted_address
+from energy_agent.core.text import list_first, printable, quoted_address
 from wattlens.cli._command import Command, CommandOptions
 from wattlens.cli._options import Pairs, add_simulate, enter_simulated_node, strip_separator
 
@@ -125,21 +126,21 @@ def _misread(simulate: Path | None) -> str:
     return f" ({simulate} was read as the folder of --simulate)" if read else ""
 
 
+@dataclass(frozen=True, slots=True)
 class _Notes:
-    """What a person has to know of the GPUs that were measured."""
+    """What a person has to know of the GPUs that were measured: `indices` by UUID, of `count` GPUs."""
 
-    def __init__(self, neighbours: "NeighbourMonitor", indices: Mapping[str, int], count: int) -> None:
-        self._neighbours, self._indices, self._count = neighbours, indices, count
+    neighbours: "NeighbourMonitor"
+    indices: Mapping[str, int]
+    count: int
 
     @property
     def shared(self) -> str:
         """Why the joules are not those of one workload; "" where they are."""
-        others = self._neighbours.others
+        others = self.neighbours.others
         if not others:
             return ""
-        names = sorted(others)
-        listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        return f"other workloads used {self._words(set().union(*others.values()))}: {listed}"
+        return f"other workloads used {self._words(set().union(*others.values()))}: {list_first(sorted(others), 5)}"
 
     def name(self, gpus: str, selection: "MeasuredGpus") -> str:
         """The GPUs in words, with where they are from."""
@@ -154,7 +155,7 @@ class _Notes:
             steps: of the program.
             reason: why there is no energy; "" if there is.
         """
-        neighbours, lines = self._neighbours, []
+        neighbours, lines = self.neighbours, []
         if self.shared:
             free = self._describe_free()
             lines.append(
@@ -162,10 +163,10 @@ class _Notes:
                 + (f" (no process uses {free})" if free else "")
             )
         if ports := neighbours.selection.ports:
-            listed = ", ".join(map(str, ports[:5])) + (f" and {len(ports) - 5} more" if len(ports) > 5 else "")
             lines.append(
-                f"warning: processes of the server also listen on port {listed}: if another server is there, the joules and "
-                "J/token include its energy; select GPUs with --gpus, or add it with --tokens-from"
+                f"warning: processes of the server also listen on port {list_first(list(map(str, ports)), 5)}: if another "
+                "server is there, the joules and J/token include its energy; select GPUs with --gpus, or add it with "
+                "--tokens-from"
             )
         if neighbours.unseen:
             lines.append(
@@ -174,7 +175,7 @@ class _Notes:
             )
         if neighbours.processes is None and "LIBRARY_NOT_FOUND" in reason:
             lines.append("note: no NVIDIA driver found; without a GPU: wattlens sim start h100-node, then measure --simulate")
-        unused = set(self._indices) - neighbours.used
+        unused = set(self.indices) - neighbours.used
         if not neighbours.selection.gpus and neighbours.used and unused:
             lines.append(
                 f"note: no process used {self._words(unused)}; select the other GPUs with --gpus to exclude their energy"
@@ -190,15 +191,15 @@ class _Notes:
         """GPUs of this machine that no process uses, so that they could be measured instead; "" for none."""
         from energy_agent.sdk.measure.visible import describe_gpus
 
-        processes, free = self._neighbours.processes, self._neighbours.free or set()
+        processes, free = self.neighbours.processes, self.neighbours.free or set()
         if processes is None or not free:
             return ""
-        return describe_gpus([i for i, uuid in enumerate(processes.uuids) if uuid in free], self._count)
+        return describe_gpus([i for i, uuid in enumerate(processes.uuids) if uuid in free], self.count)
 
     def _words(self, uuids: set[str]) -> str:
         from energy_agent.sdk.measure.visible import describe_gpus
 
-        return describe_gpus((self._indices[uuid] for uuid in uuids if uuid in self._indices), self._count)
+        return describe_gpus((self.indices[uuid] for uuid in uuids if uuid in self.indices), self.count)
 
 
 def _execute(command: list[str], environ: Mapping[str, str], started: Callable[[int], None]) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.text import list_first
 from wattlens.cli._command import Command, CommandOptions, print_lines
 from wattlens.cli._ledger_source import (
     add_rates,
@@ -76,23 +77,17 @@ def _run(arguments: Namespace) -> int:
 
 def _period(arguments: Namespace) -> tuple[int, int, int]:
     """(start, end, now) in UTC ns."""
-    from wattlens.usage.period import DEFAULT_SINCE, next_cell, parse_time
+    from wattlens.usage.period import DEFAULT_SINCE, read_period
 
     if arguments.since is not None and (arguments.start is not None or arguments.end is not None):
         raise UsageError("--since: cannot be combined with --from or --to")
-    now_ns = time.time_ns()
-    if arguments.start is not None:
-        start_ns = parse_time(arguments.start, now_ns, "--from")
-    elif arguments.end is not None:
+    if arguments.start is None and arguments.end is not None:
         raise UsageError("--to: expected together with --from")
-    else:
-        start_ns = parse_time(DEFAULT_SINCE if arguments.since is None else arguments.since, now_ns, "--since")
-    end_ns = next_cell(now_ns) if arguments.end is None else parse_time(arguments.end, now_ns, "--to")
-    if end_ns <= start_ns:
-        first = "--from" if arguments.start else "--since"
-        last = f"--to {arguments.end}" if arguments.end else "now"
-        raise UsageError(f"{first}: expected a time before {last}, got {arguments.start or arguments.since}")
-    return start_ns, end_ns, now_ns
+    start = ("--since", DEFAULT_SINCE if arguments.since is None else arguments.since)
+    if arguments.start is not None:
+        start = ("--from", arguments.start)
+    now_ns = time.time_ns()
+    return *read_period(start, arguments.end, now_ns), now_ns
 
 
 def _read(arguments: Namespace, by: "GroupBy", start_ns: int, end_ns: int, now_ns: int) -> "Usage":
@@ -147,8 +142,8 @@ def _find_workload(usage: "Usage", name: str) -> "RowKey":
 
     keys = {row.key.name: row.key for row in usage.rows if row.key.kind is RowKind.GROUP}
     if name not in keys:
-        listed = ", ".join(list(keys)[:20]) + (f" and {len(keys) - 20} more" if len(keys) > 20 else "")
-        raise WattlensError(f"--workload {name}: not found in the period; workloads: {listed or 'none'}")
+        listed = list_first(list(keys), 20) or "none"
+        raise WattlensError(f"--workload {name}: not found in the period; workloads: {listed}")
     return keys[name]
 
 

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from energy_agent.config.agent import Config
 from energy_agent.core.energy import DeviceInfo, DeviceSample
 from energy_agent.core.ports import Clock
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,13 @@ class NvmlAnswers:
     devices: Mapping[int, DeviceAnswers] = field(default_factory=dict)
     troubles: Mapping[int, NvmlFailure] = field(default_factory=dict)
     fatal: NvmlFailure | None = None
+
+    def group_by(self, answer: Callable[[DeviceAnswers], T]) -> dict[T, tuple[int, ...]]:
+        """Indices of the GPUs by what each answers, in their order."""
+        groups: dict[T, tuple[int, ...]] = {}
+        for index, device in sorted(self.devices.items()):
+            groups[answer(device)] = (*groups.get(answer(device), ()), index)
+        return groups
 
 
 @dataclass(frozen=True, slots=True)

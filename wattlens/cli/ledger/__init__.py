@@ -1,6 +1,5 @@
 """`wattlens ledger`: verify, export, ship, compact and import the book of record."""
 
-import heapq
 from argparse import Namespace
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from energy_agent.core.boundary import UNBOUNDED, boundary, is_meter
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.core.text import printable
+from energy_agent.core.text import list_first, printable
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, UJ_PER_KWH, decimal
 from wattlens.cli._command import Command, CommandOptions, print_json, warn
 from wattlens.cli._options import add_period, day, number
@@ -59,7 +58,6 @@ def _configure_compact(add: CommandOptions) -> None:
     heads.configure_compact(add)
 
 
-_NAMES_SHOWN = 50
 NO_KEYS = (
     "WARNING: no signing keys are enrolled, so anybody who can write the segments can add energy in the name of any node: "
     "do not audit these days; add the column key to --inventory"
@@ -241,9 +239,8 @@ def _refuse_unknown(arguments: Namespace) -> None:
         rows = (located.row for located in reading.read_rows(arguments.source))
         names = {getattr(row, kind) for row in rows if isinstance(row, Cell)} - {""}
         if name not in names:
-            listed = ", ".join(heapq.nsmallest(_NAMES_SHOWN, names)) or "none"
-            more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-            raise WattlensError(f"{arguments.source}: --{kind} {name!r}: not found; the ledger has: {listed}{more}")
+            listed = list_first(sorted(names), 50) or "none"
+            raise WattlensError(f"{arguments.source}: --{kind} {name!r}: not found; the ledger has: {listed}")
 
 
 def _ship(arguments: Namespace) -> int:

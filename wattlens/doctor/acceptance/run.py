@@ -206,8 +206,9 @@ def _agent(
 ) -> AgentResult:
     responses = [first, *seen.responses]
     version = next((labels.get("version", "") for labels, _ in first.rows("build_info")), "")
-    restarts = sum(_fell(*pair, "ledger_commits_total") for pair in pairwise(responses))
-    counts = [response.total("reader_restarts_total") or 0.0 for response in responses]
+    commits, counts = (
+        [response.total(name) or 0.0 for response in responses] for name in ("ledger_commits_total", "reader_restarts_total")
+    )
     if began.cost_from != ended.cost_from:
         began = metrics_cost(first, began.boot_ns)
     passed_s = max(1, ended.boot_ns - began.boot_ns) / NS_PER_S
@@ -217,7 +218,7 @@ def _agent(
         version=word(version),
         responses=len(seen.responses),
         failed=len(seen.failures),
-        restarts=restarts,
+        restarts=sum(after < before for before, after in pairwise(commits)),
         reader_restarts=round(sum(max(0.0, after - before) for before, after in pairwise(counts))),
         cpu_ratio=round(max(0.0, ended.cpu_s - began.cpu_s) / passed_s, 6),
         memory_b=ended.memory_b,
@@ -273,10 +274,6 @@ def idle_power(environ: Mapping[str, str], answers: NvmlAnswers, seconds: float)
             case {"value": value, "lower": lower, "upper": upper}:
                 estimates[i] = Estimate(value, lower, upper)
     return estimates
-
-
-def _fell(before: MetricsResponse, after: MetricsResponse, name: str) -> bool:
-    return (after.total(name) or 0.0) < (before.total(name) or 0.0)
 
 
 def _engines(

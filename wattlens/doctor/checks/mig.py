@@ -4,11 +4,10 @@ from wattlens.doctor.finding import CheckContext, DoctorCheck, Findings, ok, war
 
 
 def _look(facts: CheckContext) -> Findings:
-    on = tuple(i for i, a in sorted(facts.probe.devices.items()) if a.info.mig_enabled)
-    off = tuple(i for i, a in sorted(facts.probe.devices.items()) if not a.info.mig_enabled)
-    if off:
+    modes = facts.probe.group_by(lambda gpu: gpu.info.mig_enabled)
+    if off := modes.get(False):
         yield ok("MIG", "off", devices=off)
-    if on:
+    if on := modes.get(True):
         yield warn(
             "MIG",
             "on: energy is measured for the whole GPU; without utilisation, its instances share energy by allocated time",

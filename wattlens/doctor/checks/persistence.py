@@ -4,13 +4,9 @@ from wattlens.doctor.finding import CheckContext, DoctorCheck, Findings, absent,
 
 
 def _look(facts: CheckContext) -> Findings:
-    modes: dict[bool | None, list[int]] = {}
-    for index, answers in sorted(facts.probe.devices.items()):
-        modes.setdefault(answers.persistence, []).append(index)
-    for mode, indices in modes.items():
-        devices = tuple(indices)
+    for mode, devices in facts.probe.group_by(lambda gpu: gpu.persistence).items():
         if mode is None:
-            reason = facts.probe.devices[indices[0]].persistence_absent
+            reason = facts.probe.devices[devices[0]].persistence_absent
             yield absent("persistence", f"not available: {reason}", devices=devices)
         elif mode:
             yield ok("persistence", "on", devices=devices)
