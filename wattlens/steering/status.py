@@ -18,15 +18,19 @@ def with_exempt(
     views: Sequence[DvfsDevice], groups: Sequence[SteeringGroup], unlimited: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[DvfsDevice, ...]:
     """The views, and one of each device that is not steered by design or not limited by the node's budget, with the reason."""
-    by_device = {view.device: view for view in views}
-    for group in groups:
-        for uuid in (view.info.uuid for view in group.devices) if group.exempt else ():
-            view = by_device.get(uuid) or DvfsDevice(uuid, Mode.OBSERVE.value, lease_active=False)
-            by_device[uuid] = replace(view, exempt=(group.name, group.exempt.removeprefix("not steered: ")))
+    exempt = {
+        view.info.uuid: (group.name, group.exempt.removeprefix("not steered: "))
+        for group in groups
+        if group.exempt
+        for view in group.devices
+    }
+    by_device = {uuid: DvfsDevice(uuid, Mode.OBSERVE.value, lease_active=False) for uuid in (*exempt, *unlimited)}
+    by_device |= {view.device: view for view in views}
     for uuid, why in unlimited.items():
-        view = by_device.get(uuid) or DvfsDevice(uuid, Mode.OBSERVE.value, lease_active=False)
-        group_name, reason = view.exempt or (view.facts.get("group", OTHERS), why)
-        by_device[uuid] = replace(view, exempt=(group_name, f"{reason}; budget_w counts its whole power limit"))
+        group_name, reason = exempt.get(uuid) or (by_device[uuid].facts.get("group", OTHERS), why)
+        exempt[uuid] = group_name, f"{reason}; budget_w counts its whole power limit"
+    for uuid, reasons in exempt.items():
+        by_device[uuid] = replace(by_device[uuid], exempt=reasons)
     return tuple(view for _, view in sorted(by_device.items()))
 
 
