@@ -192,6 +192,12 @@ def print_json(document: object, indent: int | None = 2) -> None:
     print(json.dumps(document, indent=indent))
 
 
+def print_check(file: Path, errors: Sequence[str], **more: object) -> None:
+    """Print what a check of a file found, as JSON."""
+    first = errors[0] if errors else None
+    print_json({"file": str(file), "ok": not errors, "error": first, "errors": errors, **more}, 1)
+
+
 def warn(text: str) -> None:
     """Print a line of `wattlens` on standard error."""
     print(printable(f"wattlens: {text}"), file=sys.stderr, flush=True)

@@ -3,7 +3,7 @@
 from argparse import Namespace
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._command import Command, CommandOptions, print_json
+from wattlens.cli._command import Command, CommandOptions, print_check
 
 
 def _configure(add: CommandOptions) -> None:
@@ -19,12 +19,10 @@ def _run(args: Namespace) -> int:
     except UsageError as error:
         if not args.json:
             raise
-        errors = str(error).splitlines()
-        print_json({"file": str(args.file), "ok": False, "error": errors[0], "errors": errors, "warnings": []}, 1)
+        print_check(args.file, str(error).splitlines(), warnings=[])
         return error.exit_code
     if args.json:
-        rows = [{"key": key, "warning": text} for key, text in warnings]
-        print_json({"file": str(args.file), "ok": True, "error": None, "errors": [], "warnings": rows}, 1)
+        print_check(args.file, [], warnings=[{"key": key, "warning": text} for key, text in warnings])
         return 0
     print(f"{args.file}: OK" + ("; on this node now:" if warnings else ""))
     for key, text in warnings:

@@ -173,12 +173,11 @@ def _import(parsed: Namespace) -> int:
         "published": str(parsed.published or parsed.fetched or today), "licence": parsed.licence,
         "update": f"import the next edition: wattlens factors import {parsed.format}",
     }  # fmt: skip
-    given = {"publisher": parsed.publisher, "gwp_set": parsed.gwp_set, "boundary": parsed.boundary, "basis": parsed.basis}
-    given |= {"accounting": parsed.accounting, "gases": parsed.gases}
+    options = ("publisher", "gwp_set", "boundary", "basis", "accounting", "gases")
     if parsed.gases == "CO2e" and wanted.page.get("gases") == "CO2":
         page["gwp_set"] = "none: CO2 alone, used as CO2e"
         page["note"] = "the table has CO2 alone; CH4 and N2O are missing from these values"
-    page |= {key: value for key, value in given.items() if value is not None}
+    page |= {name: value for name in options if (value := getattr(parsed, name)) is not None}
     files = set_files(converted, page)
     for suffix, content in ((".csv", files.csv), (".json", files.json)):
         write_new(parsed.out / f"{identity}{suffix}", content, force=parsed.force)

@@ -2,10 +2,14 @@
 
 import sys
 from argparse import Namespace
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.extras import install_hint
 from energy_agent.core.text import printable
 from wattlens.cli._command import Command, CommandOptions, print_json, print_lines
 from wattlens.cli._options import add_period, add_store_limits, moment_text, share
@@ -83,8 +87,6 @@ def _configure(add: CommandOptions) -> None:
 
 
 def _verify(parsed: Namespace) -> int:
-    from functools import partial
-
     from reports.audit.ledger import changed_files
     from reports.ledger.store import StoreLimits
     from reports.reproduce import drawn_again
@@ -96,8 +98,6 @@ def _verify(parsed: Namespace) -> int:
 
 
 def _create(parsed: Namespace) -> int:
-    from energy_agent.core.errors import UsageError, WattlensError
-    from energy_agent.core.extras import install_hint
     from reports.compose import period_marks, too_little
     from reports.figures.wording import percent
     from reports.language import say_in
@@ -162,7 +162,6 @@ def _create(parsed: Namespace) -> int:
 
 
 def _options(parsed: Namespace) -> Any:
-    from energy_agent.core.errors import UsageError
     from energy_agent.runtime.clock import RealClock
     from reports.audit.edition import edition_of
     from reports.ledger.store import StoreLimits
@@ -192,9 +191,6 @@ def _options(parsed: Namespace) -> Any:
 
 
 def _period(parsed: Namespace) -> "PeriodRequest":
-    from dataclasses import replace
-
-    from energy_agent.core.errors import UsageError
     from reports.period import KINDS, PeriodRequest, named_period
 
     given = [kind.flag for kind in KINDS if getattr(parsed, kind.name)] + (["--period"] if parsed.period else [])
@@ -218,7 +214,6 @@ def _period(parsed: Namespace) -> "PeriodRequest":
 
 def _first_month(parsed: Namespace, flag: str) -> int:
     """The first month of the fiscal year, by its option or the organisation's file."""
-    from energy_agent.core.errors import UsageError
     from wattlens.report.inputs.org import fiscal_year_start
 
     stated = None if parsed.org is None else fiscal_year_start(parsed.org)
@@ -240,7 +235,6 @@ def _begins_later(facts: "Facts") -> str:
 
 
 def _folder(out: Path | None, asked: "PeriodRequest") -> Path:
-    from energy_agent.core.errors import UsageError
 
     if out is None:
         return Path(f"report-{asked.label}" if asked.label else "report")
@@ -256,8 +250,6 @@ def _prometheus(parsed: Namespace) -> Any:
     """The query of a Prometheus for comparison; None without --prometheus."""
     if parsed.prometheus is None:
         return None
-    from functools import partial
-
     from wattlens.prometheus.access import PrometheusAccess
     from wattlens.report.prometheus_check import check
 
@@ -266,7 +258,6 @@ def _prometheus(parsed: Namespace) -> Any:
 
 
 def _forms(text: str) -> tuple[str, ...]:
-    from energy_agent.core.errors import UsageError
     from reports.publish import FORMS
 
     wanted = tuple(name.strip() for name in text.split(",") if name.strip() and name.strip() not in ("json", "facts"))

@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError, WattlensError
-from wattlens.cli._command import Command, CommandOptions, print_json
+from wattlens.cli._command import Command, CommandOptions, print_check, print_json
 from wattlens.cli._options import write_new
 
 ACCEPT_OLD = "also use yearly emission factors that are more than five years older than the energy"
@@ -62,11 +62,10 @@ def _run_check(args: Namespace) -> int:
     except WattlensError as error:
         if not args.json:
             raise
-        errors = str(error).splitlines()
-        print_json({"file": str(args.file), "ok": False, "error": errors[0], "errors": errors}, 1)
+        print_check(args.file, str(error).splitlines())
         return error.exit_code
     if args.json:
-        print_json({"file": str(args.file), "ok": True, "error": None, "errors": [], **as_json(organisation)}, 1)
+        print_check(args.file, [], **as_json(organisation))
         return 0
     from wattlens.report.inputs.text import list_inputs
 

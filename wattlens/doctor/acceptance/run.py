@@ -36,7 +36,7 @@ from wattlens.doctor.acceptance.result import (
 )
 from wattlens.doctor.acceptance.result_file import with_criteria
 from wattlens.doctor.finding import NvmlAnswers
-from wattlens.doctor.overhead import SETTLE_S, ReaderLoad, added, order, run_blocks
+from wattlens.doctor.overhead import SETTLE_S, added, order, run_blocks, running_reader
 from wattlens.doctor.probing import probe
 from wattlens.gpus.listener import ListenerError, descendants, server_processes
 from wattlens.scrape.access import AgentAccess
@@ -263,7 +263,7 @@ def idle_power(environ: Mapping[str, str], answers: NvmlAnswers, seconds: float)
     block_s = min(max(seconds / 60, _IDLE_BLOCK_S[0]), _IDLE_BLOCK_S[1])
     kinds, settle_s = order(_IDLE_PAIRS, 0), min(SETTLE_S, block_s)
     try:
-        blocks, _, _ = run_blocks(environ, kinds, block_s, settle_s, lambda: ReaderLoad(environ, 1.0))
+        blocks, _, _ = run_blocks(environ, kinds, block_s, settle_s, lambda: running_reader(environ, 1.0))
     except WattlensError as error:
         return dict.fromkeys(answers.devices, Estimate(reason=reason_text(str(error))))
     estimates = dict.fromkeys(answers.devices, Estimate(reason="not idle"))
