@@ -15,7 +15,7 @@ from energy_agent.core.errors import UsageError
 from wattlens.cli._command import CommandOptions
 
 if TYPE_CHECKING:
-    from wattlens.scrape.access import AgentAccess
+    from wattlens.agent_access import AgentAccess
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 T = TypeVar("T", int, float, Decimal)
@@ -217,7 +217,7 @@ AGENT_FILES = ("ca_file", "user_file", "token_file", "cert_file", "key_file")
 
 
 def add_agent_files(add: CommandOptions) -> None:
-    """Certificates and credentials for the agent's page, in the words of `wattlens.scrape.access.AgentAccess`."""
+    """Certificates and credentials for the agent's page, in the words of `wattlens.agent_access.AgentAccess`."""
     add("--ca-file FILE", "CA certificates for the agent's certificate")
     add("--cert-file FILE", "client certificate, if the agent requires one")
     add("--key-file FILE", "key of the client certificate, if not in the same file")
@@ -227,7 +227,7 @@ def add_agent_files(add: CommandOptions) -> None:
 
 def agent_access(args: argparse.Namespace, url: str) -> "tuple[AgentAccess, bool]":
     """Access to the agent at `--url`, or at `url`; and whether a private one may start, as no option is about another."""
-    from wattlens.scrape.access import AgentAccess
+    from wattlens.agent_access import AgentAccess
 
     files = [getattr(args, name) for name in AGENT_FILES]
     return AgentAccess(args.url or url, *files), args.url is None and not any(files)

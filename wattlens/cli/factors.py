@@ -43,7 +43,7 @@ def _configure_show(add: CommandOptions) -> None:
 
 
 def _configure_import(add: CommandOptions) -> None:
-    from wattlens.factors.convert import FORMATS
+    from wattlens.factor_tables import FORMATS
 
     add("format FORMAT", "; ".join(f"{name}: {each.summary}" for name, each in FORMATS.items()), choices=tuple(FORMATS))
     add("file FILE", "the downloaded file, .xlsx or .csv")
@@ -151,7 +151,7 @@ def _show(parsed: Namespace) -> int:
 
 def _import(parsed: Namespace) -> int:
     from energy_agent.factors import bounded_file
-    from wattlens.factors.convert import FORMATS, csv_table, set_files
+    from wattlens.factor_tables import FORMATS, csv_table, set_files
     from wattlens.report.inputs.workbook.file import read_table
 
     wanted = FORMATS[parsed.format]

@@ -42,8 +42,7 @@ def _configure(add: CommandOptions) -> None:
 
 
 def _run(arguments: Namespace) -> int:
-    from wattlens.job.efficiency import efficiency_lines
-    from wattlens.job.output import text_lines, write_json
+    from wattlens.job.output import efficiency_lines, text_lines, write_json
     from wattlens.job.statement import report_of
     from wattlens.usage.job_address import parse_address
 

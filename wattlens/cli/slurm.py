@@ -13,7 +13,7 @@ from wattlens.cli._rounds import repeat
 from wattlens.cli.job import check_rates, rate, read_record
 
 if TYPE_CHECKING:
-    from wattlens.slurm.accounting import EndedJob, SlurmAccounting
+    from wattlens.slurm import EndedJob, SlurmAccounting
 
 
 def _configure(add: CommandOptions) -> None:
@@ -38,7 +38,7 @@ def _configure(add: CommandOptions) -> None:
 
 
 def _record(arguments: Namespace) -> int:
-    from wattlens.slurm.accounting import SlurmAccounting
+    from wattlens.slurm import SlurmAccounting
 
     check_rates(arguments)
     accounting = SlurmAccounting(arguments.slurm)
@@ -51,7 +51,7 @@ def _record(arguments: Namespace) -> int:
 def _record_once(arguments: Namespace, accounting: "SlurmAccounting") -> int:
     """Write what is missing; 1 if a job's energy could not be read or written."""
     from energy_agent.core.units import NS_PER_S
-    from wattlens.slurm.record import jobs_to_record
+    from wattlens.slurm import jobs_to_record
 
     now_ns = time.time_ns()
     since_ns = now_ns - round(arguments.look_back * NS_PER_S)
@@ -74,7 +74,7 @@ def _record_job(arguments: Namespace, accounting: "SlurmAccounting", job: "Ended
     from energy_agent.core.units import NS_PER_S
     from energy_agent.ledger.rows.kinds import CELL_NS
     from wattlens.job.statement import report_of
-    from wattlens.slurm.record import comment_of
+    from wattlens.slurm import comment_of
     from wattlens.usage.job_address import exact_address
 
     address = exact_address(job.raw_id)

@@ -14,8 +14,8 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.runtime.network.http import HttpError
 from energy_agent.sim.building.site import site_config
 from energy_agent.sim.node import SimulatedNode
+from wattlens.agent_access import AgentAccess
 from wattlens.companion_process import companion, metrics_url
-from wattlens.scrape.access import AgentAccess
 from wattlens.top.metrics import parse
 
 FILES: Final = {"site/": "the ledger of the building, for wattlens pue --ledger; site.yaml is its configuration"}

@@ -15,8 +15,8 @@ from typing import Any
 
 from energy_agent.core.errors import WattlensError
 from energy_agent.runtime.network.http import HttpError, HttpUnreachableError
+from wattlens.agent_access import AgentAccess, AgentStatusError
 from wattlens.companion_process import companion, last_line, metrics_url
-from wattlens.scrape.access import AgentAccess, AgentStatusError
 from wattlens.top.metrics import MetricsParser, MetricsResponse
 
 PATIENCE_S = 15.0  # with a response without which the command ends

@@ -14,6 +14,7 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.runtime.clock import clock_for
 from energy_agent.runtime.process_cost import cost_of
+from wattlens.agent_access import AgentAccess
 from wattlens.doctor import sensors
 from wattlens.doctor.acceptance.comparison import Bounds, compare
 from wattlens.doctor.acceptance.engine import (
@@ -39,7 +40,6 @@ from wattlens.doctor.finding import NvmlAnswers
 from wattlens.doctor.overhead import SETTLE_S, added, order, run_blocks, running_reader
 from wattlens.doctor.probing import probe
 from wattlens.gpus.listener import ListenerError, descendants, server_processes
-from wattlens.scrape.access import AgentAccess
 from wattlens.top.agent import TopAgent, TopReader, is_answering, open_agent
 from wattlens.top.metrics import MetricsResponse
 

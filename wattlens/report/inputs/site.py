@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
 from zoneinfo import ZoneInfo
 
 from energy_agent.core.errors import UsageError
@@ -36,8 +35,6 @@ from wattlens.report.inputs.grid import GridPeriod, hours, with_intensities
 from wattlens.report.inputs.model import OrgGrid, OrgSite
 from wattlens.report.inputs.stated import of_site
 from wattlens.site.file import parse_site
-
-GRID_FOLDER: Final = "grid"
 
 
 @dataclass(frozen=True, slots=True)
