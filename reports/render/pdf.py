@@ -27,7 +27,6 @@ from reports.render.fonts import BASE, FontChoice, choose, folders
 from reports.render.html import kind_of
 
 Paper = Literal["a4", "letter"]
-PAPERS: tuple[Paper, ...] = ("a4", "letter")
 _PROBE = b"""
 #set document(date: datetime(year: 2000, month: 1, day: 1))
 #set page(height: auto)
