@@ -95,18 +95,18 @@ class DayDatabase:
 
     def rows_view(self, kind: str, columns: Mapping[str, str], values: Mapping[str, Sequence[Any]]) -> None:
         """The rows of a kind from memory instead of files, given as columns; `filename` is that of their row in `file`."""
-        self.table(f"rows_{kind}", {name: _SQL[each] for name, each in columns.items()} | {"filename": "VARCHAR"}, values)
+        typed = {name: _SQL[each] for name, each in columns.items()} | {"filename": "VARCHAR"}
+        self.table(f"rows_{kind}", typed, zip(*(values[name] for name in typed), strict=True))
         self._view(kind if kind in DAY_COLUMNS else f"all_{kind}", columns, f"rows_{kind}")
 
     def _view(self, name: str, columns: Mapping[str, str], source: str) -> None:
         chosen = ", ".join(_select_column(column, kind) for column, kind in columns.items())
         self._execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {chosen}, filename FROM {source}")  # noqa: S608 - no input
 
-    def files_table(self, paths: Sequence[str], places: Sequence[tuple[str, int, int, int]]) -> None:
-        """Make the table `file` of site, day and window of each path, and the views of what is in the period."""
+    def files_table(self, places: Mapping[str, tuple[str, int, int, int]]) -> None:
+        """Make the table `file` of site, day and window by path, and the views of what is in the period."""
         columns = {"path": "VARCHAR", "site": "VARCHAR", "day_ns": "BIGINT", "from_ns": "BIGINT", "to_ns": "BIGINT"}
-        of_place = {name: [place[i] for place in places] for i, name in enumerate(list(columns)[1:])}
-        self.table("file", columns, {"path": paths, **of_place})
+        self.table("file", columns, ((path, *place) for path, place in sorted(places.items())))
         self.run("within")
         self.run("pieces")
 
@@ -154,12 +154,12 @@ class DayDatabase:
         while batch := _fetch(cursor, size):
             yield from batch
 
-    def table(self, name: str, columns: Mapping[str, str], rows: Mapping[str, Sequence[Any]]) -> None:
-        """Make a table of these columns (name -> SQL type), given as columns of equal length."""
+    def table(self, name: str, columns: Mapping[str, str], rows: Iterable[Row]) -> None:
+        """Make a table of these columns (name -> SQL type)."""
+        values = dict(zip(columns, map(list, zip(*rows, strict=True)), strict=False))
         typed = ", ".join(f"CAST(unnest(${column}) AS {kind}) AS {column}" for column, kind in columns.items())
-        made = f"CREATE OR REPLACE TABLE {name} AS SELECT {typed}"
-        if rows and len(next(iter(rows.values()))):
-            self._execute(made, dict(rows))
+        if values:
+            self._execute(f"CREATE OR REPLACE TABLE {name} AS SELECT {typed}", values)
         else:
             typed = ", ".join(f"{column} {kind}" for column, kind in columns.items())
             self._execute(f"CREATE OR REPLACE TABLE {name} ({typed})")
@@ -297,8 +297,7 @@ def _views(
         store.files_view(name, columns, placed(name.removeprefix(prefix), of))
     for kind in METER_ROWS:
         placed(kind, metered)
-    paths = sorted(places)
-    store.files_table(paths, [places[path] for path in paths])
+    store.files_table(places)
 
 
 def kind_file(kind: str) -> str:

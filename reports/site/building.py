@@ -36,13 +36,15 @@ from energy_agent.site.building.pue import (  # fmt: skip
 )
 from energy_agent.site.building.ratio import Terms, energy
 from energy_agent.site.building.spans import Span, merged, overlap_ns
-from reports.inputs.invoices import InvoicedEnergy, whole_intervals
+from reports.inputs.invoices import ElectricityInvoice, whole_intervals
 from reports.inputs.organisation import SiteInputs
 from reports.inputs.water import water_in
 from reports.ledger.sums import SiteWindow
 
 Meters = Mapping[str, MeterEnergy]
 NO_METERS: Final = "the ledger has no meter of the building, and no PUE is stated"
+NO_ENERGY: Final = no_quantity(NO_METERS)
+NO_WATER: Final = no_quantity("no input has the site's water")
 ESTIMATE: Final = "estimate"
 """Kind of a ratio of invoiced energy to that of the nodes."""
 STATED_ALONE: Final = "the ledger has no meter of the building"
@@ -119,19 +121,19 @@ class BuildingEnergy:
     pue: Pue | None
     pues: tuple[Pue, ...] = ()
     trailing: Pue | None = None
-    total: Quantity = field(default_factory=lambda: no_quantity(NO_METERS))
-    it: Quantity = field(default_factory=lambda: no_quantity(NO_METERS))
+    total: Quantity = NO_ENERGY
+    it: Quantity = NO_ENERGY
     bought_cells: Mapping[int, int] = field(default_factory=dict)
-    bought: Quantity = field(default_factory=lambda: no_quantity(NO_METERS))
+    bought: Quantity = NO_ENERGY
     bought_in: Mapping[Span, Quantity] = field(default_factory=dict)
     made_uj: int = 0
     made_cells: Mapping[int, int] = field(default_factory=dict)
     parts: tuple[EnergyFlow, ...] = ()
     losses: tuple[EnergyFlow, ...] = ()
     shares: Mapping[str, Quantity] = field(default_factory=dict)
-    wue: Quantity = field(default_factory=lambda: no_quantity(NO_METERS))
+    wue: Quantity = NO_ENERGY
     water_category: int = 0
-    liters: Quantity = field(default_factory=lambda: no_quantity("no input has the site's water"))
+    liters: Quantity = NO_WATER
     meters: Mapping[str, MeterEnergy] = field(default_factory=dict)
     terms: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict.fromkeys(("total", "it", "bought"), ()))
     fills: Mapping[str, MeterFill] = field(default_factory=dict)
@@ -251,11 +253,11 @@ def _declared_pue(inputs: SiteInputs | None, it_uj: int) -> Pue | None:
 
 
 def _by_invoice(
-    book: FacilityBook, terms: Terms, fills: Mapping[str, MeterFill], invoices: Iterable[InvoicedEnergy], window: Span
+    book: FacilityBook, terms: Terms, fills: Mapping[str, MeterFill], invoices: Iterable[ElectricityInvoice], window: Span
 ) -> dict[Span, Quantity]:
     """Energy from the grid in the periods of invoices, each with the gaps and errors of its own time."""
     amounts = {}
-    for span in {(i.start_ns, i.end_ns) for i in invoices if window[0] <= i.start_ns and i.end_ns <= window[1]}:
+    for span in {i.span for i in invoices if window[0] <= i.start_ns and i.end_ns <= window[1]}:
         if not any(t % CELL_NS for t in span):
             own = with_fills(book.window(*span, only=terms), fills, span)
             if own.keys() == terms.keys():
@@ -276,9 +278,8 @@ def _water(
 ) -> tuple[Quantity, int, Quantity]:
     """(WUE, its category, liters)."""
     if inputs is None or not inputs.water:
-        absent = no_quantity("no input has the site's water")
-        return absent, 0, absent
-    used = water_in(inputs.water, inputs.zone, window.start_ns, window.end_ns)
+        return NO_WATER, 0, NO_WATER
+    used = water_in(inputs.water, inputs.zone, window.span)
     if used.known < 1 or len(used.categories) != 1:
         absent = no_quantity("water is not known for the whole period, or has several categories")
         return absent, 0, absent

@@ -71,7 +71,7 @@ def asked_of_duckdb(days_folder: Path) -> tuple[dict[str, Any], dict[str, list[A
     with open_store(system, used, windows) as store:
         sums = read_sums(store, used, told, asked)
         read_priced(store, worth, sums)
-        asks = {"parts": sql("parts"), "sites": sql("sites"), **statements("rest")}
+        asks = {"parts": sql("parts"), "devices": sql("devices"), **statements("rest")}
         answers = {name: [list(row) for row in store.rows(text)] for name, text in asks.items()}
         job: dict[str, Any] = {"report": {name: text.rstrip().rstrip(";") for name, text in asks.items()}}
         job["tables"] = {name: [*shape(store, name), [list(r) for r in store.rows(f"SELECT * FROM {name}")]] for name in TABLES}

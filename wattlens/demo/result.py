@@ -1,7 +1,7 @@
 """The demo's final output: the summary, the steering verdict and the location of every file, as text or as JSON. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -111,30 +111,19 @@ def document(result: DemoResult) -> dict[str, Any]:
     def bounds(pairs: Iterable[tuple[str, Bounds]]) -> dict[str, dict[str, int]]:
         return {name: {"energy_uj": b.energy_uj, "lower_uj": b.low_uj, "upper_uj": b.high_uj} for name, b in pairs}
 
-    tokens = [
-        {
-            "workload": t.workload,
-            "model": t.model,
-            "tokens": t.tokens,
-            "j_per_token": t.j_per_token,
-            "lower": t.low,
-            "upper": t.high,
-        }
-        for t in ledger.tokens
-    ]
     return {
         "simulated": True,
-        "devices": bounds(ledger.devices),
-        "workloads": bounds(ledger.workloads),
-        "unallocated_uj": ledger.unallocated_uj,
-        "unattributed_uj": ledger.unattributed_uj,
+        "devices": bounds(ledger.gpus.devices),
+        "workloads": bounds(ledger.gpus.workloads),
+        "unallocated_uj": ledger.gpus.unallocated_uj,
+        "unattributed_uj": ledger.gpus.unattributed_uj,
         "total": bounds([("all", ledger.total)])["all"],
-        "tokens": tokens,
+        "tokens": [asdict(cost) for cost in ledger.tokens],
         "boundary": ledger.boundary,
-        "hosts": bounds(ledger.hosts),
-        "host_workloads": bounds(ledger.host_workloads),
-        "host_unallocated_uj": ledger.host_unallocated_uj,
-        "host_unattributed_uj": ledger.host_unattributed_uj,
+        "hosts": bounds(ledger.host.devices),
+        "host_workloads": bounds(ledger.host.workloads),
+        "host_unallocated_uj": ledger.host.unallocated_uj,
+        "host_unattributed_uj": ledger.host.unattributed_uj,
         "conserved": ledger.conserved,
         "chain_faults": list(ledger.chain_faults),
         "saving": dict(result.saving),

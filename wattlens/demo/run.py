@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,10 @@ from energy_agent.sim.node import SimulatedNode
 from energy_agent.sim.scenario_model import HostModel
 from wattlens import summary
 from wattlens.agent_access import AgentAccess
+from wattlens.companion_process import companion, metrics_url
 from wattlens.demo import headline
 from wattlens.demo import result as demo_result
 from wattlens.demo import site as demo_site
-from wattlens.demo.child import child
 from wattlens.demo.places import listen_error, make_folder, shell_command, short_path
 from wattlens.demo.result import proven
 from wattlens.top.agent import TopAgent, TopReader
@@ -215,11 +215,10 @@ def _block_plan(seconds: float | None) -> dict[str, float | int] | None:
     return {"pairs": pairs, "seconds": BLOCK_S, "settle_s": 1.0, "seed": 1} if pairs >= MIN_PAIRS_WITH_LOAD else None
 
 
-@contextmanager
-def _actuator(stage: _Stage, path: Path) -> Iterator[None]:
+def _actuator(stage: _Stage, path: Path) -> AbstractContextManager[object]:
     command = ["actuator", "--config", stage.out / "actuator.yaml", "--socket", path, "--state", stage.out / "actuator"]
-    with child(stage.out, "actuator", [*command, "--simulate", stage.node.directory], path.exists):
-        yield
+    command += ["--simulate", stage.node.directory]
+    return companion(command, stage.out / "actuator.log", path.exists, "the actuator did not start")
 
 
 def _listen(options: DemoOptions) -> str:
@@ -237,19 +236,12 @@ def _listen(options: DemoOptions) -> str:
 
 
 @contextmanager
-def _agent(stage: _Stage, listen: str) -> Iterator[subprocess.Popen[bytes]]:
+def _agent(stage: _Stage, listen: str) -> Iterator["subprocess.Popen[bytes]"]:
     command = ["agent", "--config", stage.out / "agent.yaml", "--state", stage.state, "--simulate", stage.node.directory]
-    with child(stage.out, "agent", [*command, "--listen", listen], lambda: _find_url(stage)) as process:
+    log = stage.out / "agent.log"
+    with companion([*command, "--listen", listen], log, lambda: metrics_url(log), "the agent did not start") as process:
+        stage.url = metrics_url(log).replace("//0.0.0.0:", "//127.0.0.1:")
         yield process
-
-
-def _find_url(stage: _Stage) -> bool:
-    """The agent says in its log where it listens."""
-    for word in (stage.out / "agent.log").read_text().split():
-        if word.startswith("http://"):
-            stage.url = word.rstrip(",").replace("//0.0.0.0:", "//127.0.0.1:")
-            return True
-    return False
 
 
 def _watch(stage: _Stage, agent: subprocess.Popen[bytes], stopping: list[int]) -> None:

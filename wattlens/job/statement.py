@@ -18,7 +18,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from energy_agent.core.energy import REQUEST, State
 from energy_agent.core.errors import WattlensError
@@ -301,10 +301,8 @@ def _find_members(store: DayDatabase, address: JobAddress) -> list[tuple[str, di
         if address.matches(workload, kind, labels):
             latest[cluster, node, workload] = kind, labels
     if latest:
-        names = ("cluster", "node", "workload")
-        columns: dict[str, list[Any]] = dict(zip(names, map(list, zip(*latest, strict=True)), strict=True))
-        columns["holder"] = list(range(1, len(latest) + 1))
-        store.table("member", {**dict.fromkeys(names, "VARCHAR"), "holder": "INTEGER"}, columns)
+        columns = {**dict.fromkeys(("cluster", "node", "workload"), "VARCHAR"), "holder": "INTEGER"}
+        store.table("member", columns, ((*owner, number) for number, owner in enumerate(latest, 1)))
         store.run("job")
         refuse_twice(store)
         store.run("job_used")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from dvfs.types import DeviceObservation, Mode, Observation, SteeringSettings, WorkCounters
 from energy_agent.accounting.training_intake import Latest, TrainingReports
-from energy_agent.config.dvfs import Dvfs
+from energy_agent.config.dvfs import Dvfs, DvfsPolicySettings
 from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
 from energy_agent.core.snapshot import DeviceView, Snapshot
@@ -16,7 +16,7 @@ from energy_agent.tokens.poller import TokenPoller
 from wattlens.steering.change_limit import MINUTE_NS, ChangeLimit
 from wattlens.steering.groups import FREE, OTHERS, JobRanks, SteeringGroup, automatic, named
 from wattlens.steering.requests import SteeringRequests
-from wattlens.steering.terms import annotated, merge_workloads, node_mode, terms_of
+from wattlens.steering.terms import OFF, annotated, merge_workloads, node_mode, terms_of
 
 _NS = 1_000_000_000
 log = logging.getLogger("wattlens.dvfs")
@@ -180,7 +180,7 @@ class Observer:
     ) -> SteeringSettings | None:
         """The terms of a group; None where several owners name different policies."""
         own = [] if group.configured is None else [group.configured]
-        note = annotated(text) if (text := self._note()) else None
+        note = self._note()
         all_terms = []
         for workload in group.workloads or ("",):
             labels = facts.get(workload, {})
@@ -194,7 +194,7 @@ class Observer:
         """Each device that is known to have no process, as a group of its own, and all others in one that is not steered."""
         steered = {d.uuid for o in observations for d in o.devices}
         now_ns, utc_ns = self._clock.boot_ns(), self._clock.utc_ns()
-        mode = node_mode(self._config, utc_ns, annotated(text) if (text := self._note()) else None)
+        mode = node_mode(self._config, utc_ns, self._note())
         free, others = list[Observation](), list[DeviceObservation]()
         for view in snapshot.devices:
             uuid, device = view.info.uuid, device_observation(view, now_ns)
@@ -219,19 +219,18 @@ class Observer:
             return ranks
         return replace(ranks, group="", settled=False)
 
-    def _note(self) -> str:
-        """Return the node's annotation, if it can be read. An invalid annotation stops all steering, and a note reports it."""
+    def _note(self) -> DvfsPolicySettings | None:
+        """Return the terms of the node's annotation; None without one. An invalid one stops all steering, and is logged."""
         text = self._node_note.text() if self._node_note is not None else ""
         try:
-            if text:
-                annotated(text)
+            terms = annotated(text) if text else None
         except UsageError as error:
             if self._wrong_note != str(error):
                 self._wrong_note = str(error)
                 log.warning("node: %s", error)
-            return "off"
+            return OFF
         self._wrong_note = ""
-        return text
+        return terms
 
     def _tell(self, groups: Sequence[SteeringGroup], wrong: Mapping[str, str]) -> None:
         """Remember why groups are not steered, and log what changed: a line a minute for each at most."""

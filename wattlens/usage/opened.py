@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from energy_agent.ledger.chain import Progress
 from energy_agent.ledger.fleet.sites import Sites
@@ -45,15 +45,12 @@ def open_record(record: EnergyRecord) -> Iterator[OpenLedger]:
     """The tables of a record."""
     days = record.days() or [record.start_ns]
     with open_memory({SITE: SiteWindow(record.start_ns, record.end_ns)}) as store:
-        files: dict[str, list[Any]] = {"path": [""], "day_ns": [days[0]]}
-        for day_ns in days:
-            files["path"].append(str(day_ns))
-            files["day_ns"].append(day_ns)
         for kind, columns in TABLES.items():
             values = record.tables[kind]
             places = [days[min(bisect_left(days, day_ns), len(days) - 1)] if day_ns else "" for day_ns in values["day_ns"]]
             store.rows_view(kind, columns, {**values, "filename": [str(place) for place in places]})
-        store.files_table(files["path"], [(SITE, day_ns, record.start_ns, record.end_ns) for day_ns in files["day_ns"]])
+        paths = {"": days[0]} | {str(day_ns): day_ns for day_ns in days}
+        store.files_table({path: (SITE, day_ns, record.start_ns, record.end_ns) for path, day_ns in paths.items()})
         yield OpenLedger(
             store, record.source, record.start_ns, record.end_ns, record.simulated, record.first_ns, record.last_ns
         )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any, Final
+from typing import Final
 
 from energy_agent.core.energy import REQUEST
 from energy_agent.core.errors import WattlensError
@@ -90,7 +90,7 @@ def _number_rows(store: DayDatabase, by: GroupBy, rules: Sequence[TeamRule]) -> 
         served.setdefault((cluster, node, workload), []).append(model)
     keys: list[RowKey] = [unlabelled(by)]  # NOBODY
     numbers: dict[RowKey, int] = {}
-    columns: dict[str, list[Any]] = {name: [] for name in WHO_COLUMNS}
+    rows: list[tuple[int, Name, int, int]] = []
     latest: dict[int, RowKey] = {}  # of each workload, whose name holds for the whole period
     holder, key = 0, keys[NOBODY]
     for day_ns, name, kind, text, is_new, changed in labels_by_day(store):
@@ -103,16 +103,14 @@ def _number_rows(store: DayDatabase, by: GroupBy, rules: Sequence[TeamRule]) -> 
         if by not in WHOLE_PERIOD and key not in numbers:
             numbers[key] = len(keys)
             keys.append(key)
-        values = (day_ns, *name, numbers.get(key, NOBODY), holder, 0)
-        for column, value in zip(columns.values(), values, strict=True):
-            column.append(value)
+        rows.append((day_ns, name, numbers.get(key, NOBODY), holder))
     if by in WHOLE_PERIOD:
         for key in latest.values():
             if key not in numbers:
                 numbers[key] = len(keys)
                 keys.append(key)
-        columns["part"] = [numbers[latest[number]] for number in columns["holder"]]
-    store.table("who", WHO_COLUMNS, columns)
+        rows = [(day_ns, name, numbers[latest[holder]], holder) for day_ns, name, _, holder in rows]
+    store.table("who", WHO_COLUMNS, ((day_ns, *name, part, holder, 0) for day_ns, name, part, holder in rows))
     return keys
 
 
