@@ -15,7 +15,7 @@ from typing import Final
 
 from energy_agent.core.boundary import is_gpu
 from energy_agent.core.errors import WattlensError
-from energy_agent.core.quantity import Quantity, no_quantity
+from energy_agent.core.quantity import Quantity, exactly, no_quantity
 from energy_agent.core.units import UJ_PER_J
 from energy_agent.core.workloads.job_identity import job_address
 from reports.figures.energy import BoundedEnergy
@@ -137,7 +137,7 @@ class JobReport:
         return self._per(self.token_count[0], NO_TOKENS)
 
     def _per(self, count: int, reason: str) -> Quantity:
-        return self.energy.quantity / (UJ_PER_J * count) if count else no_quantity(reason)
+        return self.energy.quantity / exactly(UJ_PER_J * count) if count else no_quantity(reason)
 
 
 def report_of(record: EnergyRecord, address: JobAddress) -> JobReport:
