@@ -26,10 +26,10 @@ def relative_difference(one: Quantity, other: Quantity) -> Quantity:
 
 def state_of(difference: Quantity, threshold: Fraction) -> str:
     """Return FINDING only if all of its bounds lie above the threshold, on one side."""
-    low, high = (end or Fraction(0) for end in (difference.low, difference.high))
+    value, low, high = (end or Fraction(0) for end in (difference.value, difference.low, difference.high))
     if low > threshold or high < -threshold:
         return FINDING
-    return UNCERTAIN if abs(difference.value or 0) > threshold else AGREES
+    return UNCERTAIN if abs(value) > threshold else AGREES
 
 
 def _with_ends(amount: Quantity) -> Quantity:
