@@ -1,9 +1,13 @@
 """Configuration of /metrics: include and exclude lists of metric families and GPUs."""
 
+import difflib
+from fnmatch import fnmatchcase
+
 from pydantic import Field, field_validator
 
 from energy_agent.config.section import Section
-from energy_agent.core.catalogue.selection import Selection, checked_family, checked_gpu
+from energy_agent.core.catalogue.node import BY_NAME
+from energy_agent.core.selection import Selection
 
 DETAILS = (
     "gpu_ecc_*enabled",
@@ -25,6 +29,7 @@ DETAILS = (
     "gpu_nvlink_kind_errors_total",
 )
 """Half of what a GPU can report: no dashboard and no alert needs it."""
+PREFIX = "wattlens_"
 _GPUS = "GPUs by index, UUID or glob"
 
 
@@ -52,3 +57,28 @@ class Metrics(Section):
     def selection(self) -> Selection:
         """The same for the page."""
         return Selection(self.include, self.exclude, self.include_gpus, self.exclude_gpus)
+
+
+def checked_family(pattern: str) -> str:
+    """The pattern of a family without the prefix, where it names at least one.
+
+    Raises:
+        ValueError: it names none; the message has the nearest.
+    """
+    name = pattern.removeprefix(PREFIX)
+    if any(fnmatchcase(known, name) for known in BY_NAME):
+        return name
+    near = difflib.get_close_matches(name.strip("*?"), BY_NAME, 1, 0.4)
+    hint = f"did you mean {PREFIX + near[0]!r}?" if near else "docs/metrics.md lists them"
+    raise ValueError(f"unknown metric {pattern!r}; {hint}")
+
+
+def checked_gpu(pattern: str) -> str:
+    """The pattern of a GPU, where it can be one.
+
+    Raises:
+        ValueError: neither an index, nor a UUID, nor a glob.
+    """
+    if pattern.isascii() and (pattern.isdigit() or pattern.startswith("GPU-") or any(c in pattern for c in "*?[")):
+        return pattern
+    raise ValueError(f"expected a GPU by index, UUID (GPU-...), or a glob of either, got {pattern!r}")
