@@ -3,6 +3,7 @@
 Exit code 1: a benchmark fell short of its bar.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -49,4 +50,10 @@ def _run_all() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # `python -m benchmarks | head`; Python would write the rest once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)

@@ -211,7 +211,7 @@ def _judge(agent: AgentProcess, truth: TruthRecorder, done: dict[str, int], scra
     summary: LedgerSummary = summarise(agent.state)
     rows = [located.row for located in read_rows(agent.state)]
     worst, sensor, true, held, over, under, lacking, declared, unseen = 0.0, 0, 0, 0, 0, 0, 0, 0, 0
-    for device, bounds in summary.devices:
+    for device, bounds in summary.gpus.devices:
         runs = [r.run for r in rows if isinstance(r, Cell) and r.device == device]
         span = min(run_.start_ns for run_ in runs), max(run_.end_ns for run_ in runs)
         start, end = (truth.at(device, t) for t in span)
@@ -232,9 +232,9 @@ def _judge(agent: AgentProcess, truth: TruthRecorder, done: dict[str, int], scra
         "agent_kills": done["agent"], "reader_kills": done["reader"], "resets": done["reset"], "scrapes": scraper.scrapes,
         "ledger_j": joules(total.energy_uj), "sensor_j": joules(sensor), "error_total": error, "error_worst_device": worst,
         "low_j": joules(total.low_uj), "true_j": joules(true), "high_j": joules(total.high_uj), "total_held": total_held,
-        "devices_held": held, "devices": len(summary.devices), "overbooked": over, "underbooked": under,
+        "devices_held": held, "devices": len(summary.gpus.devices), "overbooked": over, "underbooked": under,
         "lacking_j": joules(lacking), "declared_j": joules(declared), "gap_bound_j": joules(total.gap_bound_uj),
         "unseen_j": joules(unseen), "conserved": summary.conserved, "chain_faults": faults, "fell": fell,
-        "ok": abs(error) <= 0.001 and total_held and held == len(summary.devices) and summary.conserved
+        "ok": abs(error) <= 0.001 and total_held and held == len(summary.gpus.devices) and summary.conserved
         and not (faults or fell or over or under),
     }  # fmt: skip

@@ -145,10 +145,8 @@ def _view(store: DayDatabase, system: DayStorage, days: Sequence[Day], windows: 
     paths = [system.address(day.path(kind_file("cell"))) for day in days]
     store.files_view("sampled_file", columns_of("cell"), paths)
     columns = {"path": "VARCHAR", "site": "VARCHAR", "from_ns": "BIGINT", "to_ns": "BIGINT"}
-    of = [windows[day.site] for day in days]
-    store.table("sampled_day", columns, {
-        "path": paths, "site": [d.site for d in days], "from_ns": [w.start_ns for w in of], "to_ns": [w.end_ns for w in of],
-    })  # fmt: skip
+    rows = ((path, day.site, *windows[day.site].span) for path, day in zip(paths, days, strict=True))
+    store.table("sampled_day", columns, rows)
     store.run("population")
     return int(store.rows("SELECT count(*) FROM population")[0][0])
 

@@ -15,7 +15,7 @@ def tables() -> str:
     parts = []
     for sheet in SHEETS:
         where = f"`{sheet.place}` in org.yaml" if sheet.place else "the top of org.yaml"
-        where = "the CSV file that `inventory` names" if sheet.place == "inventory.csv" else where
+        where = "the CSV file that `inventory` names" if sheet.place == "devices[]" else where
         rows = "".join(_row(sheet, column) for column in sheet.columns)
         parts.append(f"\n### {sheet.title}\n\n{sheet.says} Same as {where}.\n\n{_HEAD}{rows}")
     return "".join(parts) + "\n"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from energy_agent.core.boundary import UNBOUNDED, Boundary, boundary, domain, is_gpu
 from energy_agent.core.energy import State
@@ -23,37 +24,48 @@ class TokenCost:
     model: str
     tokens: int
     j_per_token: float
-    low: float
-    high: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyShares:
+    """Energy of the GPUs, or of the host around them: by device, by workload, and by the journal's own totals."""
+
+    devices: tuple[tuple[str, Bounds], ...] = ()
+    workloads: tuple[tuple[str, Bounds], ...] = ()
+    unallocated_uj: int = 0
+    unattributed_uj: int = 0
+    counters_uj: int = 0
+
+    @property
+    def buckets_uj(self) -> int:
+        """Workloads, unallocated and unattributed together."""
+        return sum(bounds.energy_uj for _, bounds in self.workloads) + self.unallocated_uj + self.unattributed_uj
+
+    @property
+    def conserved(self) -> bool:
+        """Whether they sum to the journal's own totals, to the microjoule."""
+        return self.buckets_uj == self.counters_uj
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerSummary:
-    """Energy and tokens recorded in a ledger."""
+    """Energy and tokens recorded in a ledger. `host` is empty where no meter around the GPUs was recorded."""
 
-    devices: tuple[tuple[str, Bounds], ...]
-    workloads: tuple[tuple[str, Bounds], ...]
-    unallocated_uj: int
-    unattributed_uj: int
+    gpus: EnergyShares
     total: Bounds
     tokens: tuple[TokenCost, ...]
-    buckets_uj: int
-    counters_uj: int
     chain_faults: tuple[str, ...]
     segments: int
     boundary: Boundary = Boundary.GPU
-    hosts: tuple[tuple[str, Bounds], ...] = ()  # around the GPUs, which everything above is about
-    host_workloads: tuple[tuple[str, Bounds], ...] = ()
-    host_unallocated_uj: int = 0
-    host_unattributed_uj: int = 0
-    host_buckets_uj: int = 0
-    host_counters_uj: int = 0
+    host: EnergyShares = EnergyShares()
     unbounded_ns: int = 0  # time in which no meter saw the host and nothing bounds what it drew
 
     @property
     def conserved(self) -> bool:
-        """Whether workloads, unallocated and unattributed sum to the journal's own totals, to the microjoule."""
-        return self.buckets_uj == self.counters_uj and self.host_buckets_uj == self.host_counters_uj
+        """Whether both add up."""
+        return self.gpus.conserved and self.host.conserved
 
 
 def summarise(state: Path) -> LedgerSummary:
@@ -70,28 +82,25 @@ def summarise(state: Path) -> LedgerSummary:
     devices = sorted({c.device for c in cells} | {r.device for r in rows if isinstance(r, GapRow)})
     workloads = sorted({c.workload for c in cells if c.workload})
     by_workload = [(w, summary.bounds(rows, workload=w)) for w in workloads]
-    unallocated, unattributed = _unowned(cells)
     beyond = [row for row in everything if isinstance(row, Cell) and _around(row)]
     hosts = sorted({row.device for row in everything if _around(row) and isinstance(row, Cell | GapRow)})
-    host_unallocated, host_unattributed = _unowned(beyond)
-    held = [(w, _shares(everything, hosts, w)) for w in workloads] if hosts else []
     totals = journal.book.totals.energy
     return LedgerSummary(
-        devices=tuple((d, summary.bounds(rows, device=d)) for d in devices),
-        workloads=tuple(by_workload),
-        unallocated_uj=unallocated,
-        unattributed_uj=unattributed,
+        EnergyShares(
+            tuple((d, summary.bounds(rows, device=d)) for d in devices),
+            tuple(by_workload),
+            *_unowned(cells),
+            counters_uj=sum(uj for key, uj in totals.items() if is_gpu(key[0])),
+        ),
         total=summary.bounds(rows),
         tokens=tuple(_tokens(rows, dict(by_workload))),
-        buckets_uj=sum(b.energy_uj for _, b in by_workload) + unallocated + unattributed,
-        counters_uj=sum(uj for key, uj in totals.items() if is_gpu(key[0])),
         boundary=boundary(hosts),
-        hosts=tuple((h, summary.bounds(everything, device=h)) for h in hosts),
-        host_workloads=tuple(held),
-        host_unallocated_uj=host_unallocated,
-        host_unattributed_uj=host_unattributed,
-        host_buckets_uj=sum(b.energy_uj for _, b in held) + host_unallocated + host_unattributed,
-        host_counters_uj=sum(uj for key, uj in totals.items() if not is_gpu(key[0])),
+        host=EnergyShares(
+            tuple((h, summary.bounds(everything, device=h)) for h in hosts),
+            tuple((w, _shares(everything, hosts, w)) for w in workloads if hosts),
+            *_unowned(beyond),
+            counters_uj=sum(uj for key, uj in totals.items() if not is_gpu(key[0])),
+        ),
         unbounded_ns=sum(
             row.end_ns - row.start_ns for row in everything if isinstance(row, GapRow) and row.reason.startswith(UNBOUNDED)
         ),
@@ -133,17 +142,13 @@ def _tokens(rows: Sequence[Row], energy: dict[str, Bounds]) -> list[TokenCost]:
 
 def text(ledger: LedgerSummary, names: Mapping[str, str]) -> str:
     """The summary for a person, at most 80 columns wide but for long names; `names` gives short ones."""
-    devices = sorted(((names.get(d, d), b) for d, b in ledger.devices), key=lambda pair: pair[0])
-    workloads = sorted(((names.get(w, w), b) for w, b in ledger.workloads), key=lambda pair: pair[0])
     lines = [
         "",
         "Energy by device (boundary: GPU)",
-        *_table(devices),
+        *_table(ledger.gpus.devices, names),
         "",
         "Energy by workload",
-        *_table(workloads),
-        f"  {'unallocated':{_NAME}} {joules(ledger.unallocated_uj):>12,.1f} J",
-        f"  {'unattributed':{_NAME}} {joules(ledger.unattributed_uj):>12,.1f} J",
+        *_workloads(ledger.gpus, names),
         *_table([("all", ledger.total)]),
         *_host(ledger, names),
         "",
@@ -154,25 +159,24 @@ def text(ledger: LedgerSummary, names: Mapping[str, str]) -> str:
         lines += ["", "Energy per generated token, including the workload's idle time"]
         for t in ledger.tokens:
             lines.append(f"  {names.get(t.workload, t.workload)}, {t.model}")
-            lines.append(f"    {t.j_per_token:.4f} J/token ({t.low:.4f} to {t.high:.4f}), {t.tokens:,} tokens")
-    same = "==" if ledger.conserved else "!="
+            lines.append(f"    {t.j_per_token:.4f} J/token ({t.lower:.4f} to {t.upper:.4f}), {t.tokens:,} tokens")
+    if ledger.host.devices:
+        lines += ["", "Ledger of the node without its GPUs", *_balance(ledger.host, "energy of the node without GPUs")]
     chain_text = "verified" if not ledger.chain_faults else "; ".join(ledger.chain_faults)
-    if ledger.hosts:
-        same_host = "==" if ledger.host_buckets_uj == ledger.host_counters_uj else "!="
-        lines += [
-            "",
-            "Ledger of the node without its GPUs",
-            f"  {'workloads + unallocated + unattributed':40} {ledger.host_buckets_uj:>22,} uJ",
-            f"  {same_host + ' energy of the node without GPUs':40} {ledger.host_counters_uj:>22,} uJ",
-        ]
     lines += [
         "",
         "Ledger of the GPUs",
-        f"  {'workloads + unallocated + unattributed':40} {ledger.buckets_uj:>22,} uJ",
-        f"  {same + ' energy of the devices':40} {ledger.counters_uj:>22,} uJ",
+        *_balance(ledger.gpus, "energy of the devices"),
         f"  chain: {ledger.segments} segment{'s' * (ledger.segments != 1)}, {chain_text}",
     ]
     return "\n".join(map(printable, lines))
+
+
+def _balance(shares: EnergyShares, what: str) -> list[str]:
+    return [
+        f"  {'workloads + unallocated + unattributed':40} {shares.buckets_uj:>22,} uJ",
+        f"  {('==' if shares.conserved else '!=') + ' ' + what:40} {shares.counters_uj:>22,} uJ",
+    ]
 
 
 _WITHIN = {
@@ -183,19 +187,16 @@ _WITHIN = {
 
 def _host(ledger: LedgerSummary, names: Mapping[str, str]) -> list[str]:
     """Return the lines for energy around the GPUs, if a meter of the node was recorded, and the name of the joint boundary."""
-    if not ledger.hosts:
+    if not ledger.host.devices:
         return []
-    workloads = sorted(((names.get(w, w), b) for w, b in ledger.host_workloads), key=lambda pair: pair[0])
     lines = [
         "",
         f"Energy of the node without its GPUs ({_WITHIN[ledger.boundary]})",
-        *_table([(domain(h), b) for h, b in ledger.hosts]),
+        *_table([(domain(h), b) for h, b in ledger.host.devices]),
         "",
         "By workload, in proportion to allocated GPU time",
-        *_table(workloads),
-        f"  {'unallocated':{_NAME}} {joules(ledger.host_unallocated_uj):>12,.1f} J",
-        f"  {'unattributed':{_NAME}} {joules(ledger.host_unattributed_uj):>12,.1f} J",
-        f"  with the GPUs (boundary: {ledger.boundary}): {joules(ledger.counters_uj + ledger.host_counters_uj):,.1f} J",
+        *_workloads(ledger.host, names),
+        f"  with the GPUs (boundary: {ledger.boundary}): {joules(ledger.gpus.counters_uj + ledger.host.counters_uj):,.1f} J",
     ]
     if ledger.unbounded_ns:
         lines.append(f"  not metered for {ledger.unbounded_ns / NS_PER_S:,.1f} s; that energy has no upper bound")
@@ -205,8 +206,18 @@ def _host(ledger: LedgerSummary, names: Mapping[str, str]) -> list[str]:
 _NAME = 24
 
 
-def _table(rows: Sequence[tuple[str, Bounds]]) -> list[str]:
-    return [f"  {name:{_NAME}} {_bounds(bounds)}" for name, bounds in rows]
+def _table(rows: Sequence[tuple[str, Bounds]], names: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """A line per row; sorted by their names where these are given."""
+    named = sorted(((names.get(key, key), bounds) for key, bounds in rows), key=lambda row: row[0]) if names else rows
+    return [f"  {name:{_NAME}} {_bounds(bounds)}" for name, bounds in named]
+
+
+def _workloads(shares: EnergyShares, names: Mapping[str, str]) -> list[str]:
+    return [
+        *_table(shares.workloads, names),
+        f"  {'unallocated':{_NAME}} {joules(shares.unallocated_uj):>12,.1f} J",
+        f"  {'unattributed':{_NAME}} {joules(shares.unattributed_uj):>12,.1f} J",
+    ]
 
 
 def _bounds(b: Bounds) -> str:

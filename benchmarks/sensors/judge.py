@@ -13,7 +13,7 @@ from benchmarks.sensors.engine import Engine
 from benchmarks.sensors.loads import Load, draw_loads
 from benchmarks.sensors.plant import GAIN_TOLERANCE, LATEST_S, Gpu, SensorClass
 from benchmarks.sensors.sampler import SimulatedSampler, Statement
-from energy_agent.sdk.measure.per_token import per_token
+from energy_agent.sdk.measure.window_tokens import per_token
 
 HELD, REFUSED, WIDTH, SMALLEST = 0.93, 0.05, 2.0, 0.0005
 PERIODS = 2.2

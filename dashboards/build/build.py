@@ -17,7 +17,6 @@ from energy_agent.core.catalogue.metric import Signal
 from energy_agent.core.catalogue.node import CATALOGUE
 
 _NAME = re.compile(r"\b(?:[a-z_]+:)?wattlens_[a-z0-9_:]+\b")
-_DURATIONS = {"__rate_interval": "1m", "__range": "1h", "__interval": "1m"}
 RULES: Final = "dashboards/prometheus/wattlens-rules.yml"
 ALERTS: Final = "dashboards/prometheus/wattlens-alerts.yml"
 OBJECT: Final = "deploy/kubernetes/monitoring/prometheusrule.yaml"
@@ -173,20 +172,16 @@ def expressions() -> Iterator[tuple[str, str]]:
         yield f"{ALERTS}: alert {alert.name}", alert.expr
 
 
-def substituted(expr: str, values: Mapping[str, str] = _DURATIONS) -> str:
-    """A query as Grafana would send it: durations for its own variables, the first value of a choice, and `.*` for the rest."""
-    return lint.substituted(expr, {**_choices(), **values})
-
-
 @cache
-def _choices() -> dict[str, str]:
+def choices() -> dict[str, str]:
+    """The first value of each choice of the dashboards, by its variable."""
     return {name: value for dashboard in _dashboards().values() for name, value in selected_values(dashboard).items()}
 
 
 def syntax_error(expr: str) -> str:
     """The error in the PromQL of a query, or ''."""
     try:
-        lint.parsed(expr, _choices())
+        lint.parsed(expr, choices())
     except ValueError as error:
         return str(error)
     return ""

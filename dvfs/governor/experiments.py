@@ -11,9 +11,9 @@ from typing import Final, Literal
 from dvfs.proof.estimate import Verdict
 from dvfs.proof.experiment import Experiment, ExperimentState, Round, Subject
 from dvfs.proof.plan import ExperimentPlan
-from energy_agent.core.fair_shares import first_of_largest
 from energy_agent.core.proof import ProofRow
 from energy_agent.core.units import NS_PER_S
+from energy_agent.core.workloads.fair_shares import first_of_largest
 
 log = logging.getLogger(__name__)
 _STORE_NS: Final = 60 * NS_PER_S

@@ -13,13 +13,12 @@ from typing import Any
 
 from energy_agent.core.boundary import CounterScope
 from energy_agent.core.energy import EVENT_REASONS, DeviceInfo, DeviceSample, Entry, Gap, Interval, Method, MigUse
-from energy_agent.core.plausible import GPU_LIMIT_UNKNOWN_MW, gpu_max_mw
+from energy_agent.core.meters.plausible import GPU_LIMIT_UNKNOWN_MW, gpu_max_mw
 from energy_agent.core.saved_state import UNREADABLE, read_fields
 from energy_agent.metering.attribution import WHOLE, Holding, Shape, known_of, policy_for, shares
 from energy_agent.metering.counter_scope import ScopeMeter
 from energy_agent.metering.gpu import MeterState, MeterStep, SensorLimits, advance
-from energy_agent.metering.sharing.resting import Resting
-from energy_agent.metering.sharing.settlement import Settlement
+from energy_agent.metering.sharing.settlement import Resting, Settlement
 from energy_agent.owners.processes import DeviceOwners
 
 Anchor = tuple[MeterState | None, Holding | None, Shape]

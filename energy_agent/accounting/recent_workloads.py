@@ -6,8 +6,8 @@ Ends are states of the journal, one per workload, written once: the cost of a co
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from energy_agent.core.fair_shares import first_of_largest
 from energy_agent.core.units import NS_PER_S
+from energy_agent.core.workloads.fair_shares import first_of_largest
 
 RETENTION_NS = 15 * 60 * NS_PER_S
 ENDED_MAX = 1_000

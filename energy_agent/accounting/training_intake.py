@@ -1,7 +1,7 @@
 """Turn the cumulative counts that training processes report into rows of steps and tokens, each exactly once.
 
 A process is identified by pid and start time from the kernel. Its last recorded counts are states of the journal
-(training_counts), committed together with the rows. A report that arrives twice, or again after the agent was killed, adds only
+(`dump`), committed together with the rows. A report that arrives twice, or again after the agent was killed, adds only
 the difference. Counts from before this journal first received reports are left out, because the energy of that
 time is unknown; counts from while the agent was not running are recorded over that time.
 
@@ -15,16 +15,21 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
-from energy_agent.accounting.training_counts import Identity, ProcessCounts, dump, load, remove_all
 from energy_agent.core.energy import Steps, Tokens
 from energy_agent.core.ports import Clock
-from energy_agent.core.saved_state import ONLY, UNREADABLE, Component, States
+from energy_agent.core.saved_state import ONLY, UNREADABLE, Component, States, read_fields
 from energy_agent.core.units import NS_PER_H, NS_PER_S
 from energy_agent.core.workloads.training_report import OTHER, PHASES, RATE_MAX, TRAINING, ReportError, TrainingReport, is_local
 
+_NUMBERS: Final = ("at_ns", "steps", "tokens")
+_COMPONENTS: Final = (Component.TRAINING_COUNTS, Component.TRAINING_LABELS)
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+Identity = tuple[int, int]
+"""A process: pid, start time in clock ticks since boot."""
 TOLD: Final = ("group", "model", "precision", "ranks")
 """Facts that a workload says of itself."""
 PROCESSES_MAX, OF_PLACE_MAX = 512, 128
@@ -37,6 +42,59 @@ REPORTED_NS = 5 * NS_PER_S
 """How long a report shows what a rank is doing; ranks report once per second."""
 LOOK_EVERY = 16  # commits between looking for processes that have ended
 _TICK_NS = NS_PER_S // os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(slots=True)
+class ProcessCounts:
+    """A process's counts as they are recorded."""
+
+    pid: int
+    start: int
+    workload: str
+    run: str
+    at_ns: int
+    steps: dict[str, int]
+    tokens: int
+    rank: int = 0
+    world: int = 1
+    group: str = ""
+    model: str = ""
+    precision: str = ""
+    lead: bool = False
+
+
+def dump(counted: Mapping[Identity, ProcessCounts | None]) -> dict[str, dict[str, str]]:
+    """The states of processes; empty ones, which are removed, of those that have ended (None).
+
+    Each process has two, in a component each: its numbers, which change with each report, and its labels. So a second writes
+    the numbers that changed, whatever texts the processes report.
+    """
+    numbers, labels = dict[str, str](), dict[str, str]()
+    for (pid, start), each in counted.items():
+        name = f"{pid}-{start}"
+        numbers[name] = labels[name] = ""
+        if each is not None:
+            body = asdict(each)
+            numbers[name] = _encode({field: body.pop(field) for field in _NUMBERS})
+            labels[name] = _encode(body)
+    return {Component.TRAINING_COUNTS: numbers, Component.TRAINING_LABELS: labels}
+
+
+def remove_all(states: States) -> dict[str, dict[str, str]]:
+    """The change that removes the states of all processes."""
+    return {component: dict.fromkeys(states.get(component, ()), "") for component in _COMPONENTS}
+
+
+def load(states: States) -> dict[Identity, ProcessCounts]:
+    """Every process that has states.
+
+    Raises:
+        UNREADABLE: a state is damaged, or one of the two of a process is missing.
+    """
+    numbers, labels = (states.get(component, {}) for component in _COMPONENTS)
+    bodies = [json.loads(labels[name]) | json.loads(numbers[name]) for name in numbers.keys() | labels.keys()]
+    counted = [ProcessCounts(**read_fields(ProcessCounts, body)) for body in bodies]
+    return {(each.pid, each.start): each for each in counted}
 
 
 @dataclass(frozen=True, slots=True)

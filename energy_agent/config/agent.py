@@ -1,5 +1,7 @@
 """The agent's YAML file as a typed model. No file is needed: every default is safe and useful.
 
+import difflib
+from fnmatch import fnmatchcase
 An unknown key is an error that names the nearest known one; a wrong value names its key.
 """
 
@@ -11,14 +13,91 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from energy_agent.config.dvfs import Dvfs
 from energy_agent.config.formats import EntryName, Listen
 from energy_agent.config.messages import explain
-from energy_agent.config.metrics_page import Metrics
 from energy_agent.config.node_meters import NodeMeters
 from energy_agent.config.otlp import Otlp
 from energy_agent.config.owners import OwnersConfig
 from energy_agent.config.section import Ratio, Section
 from energy_agent.config.tokens import TokenSource
+from energy_agent.core.catalogue.node import BY_NAME
 from energy_agent.core.errors import UsageError
+from energy_agent.core.selection import Selection
 from energy_agent.runtime.files import yaml_file
+
+PREFIX = "wattlens_"
+DETAILS = (
+    "gpu_ecc_*enabled",
+    "gpu_ecc_location_errors_total",
+    "gpu_ecc_volatile_*",
+    "gpu_remapped_rows_total",
+    "gpu_memory_utilization_ratio",
+    "gpu_encoder_utilization_ratio",
+    "gpu_decoder_utilization_ratio",
+    "gpu_power_limit_default_watts",
+    "gpu_power_limit_requested_watts",
+    "gpu_memory_reserved_bytes",
+    "gpu_bar1_*",
+    "gpu_persistence_enabled",
+    "gpu_mig_*enabled",
+    "gpu_pcie_errors_total",
+    "gpu_pcie_link_*generation",
+    "gpu_nvlink_links",
+    "gpu_nvlink_kind_errors_total",
+)
+"""Half of what a GPU can report: no dashboard and no alert needs it."""
+_GPUS = "GPUs by index, UUID or glob"
+Model = TypeVar("Model", bound=BaseModel)
+_WHAT = {list: "a list", str: "text", int: "a number", float: "a number"}
+
+
+def checked_family(pattern: str) -> str:
+    """The pattern of a family without the prefix, where it names at least one.
+
+    Raises:
+        ValueError: it names none; the message has the nearest.
+    """
+    name = pattern.removeprefix(PREFIX)
+    if any(fnmatchcase(known, name) for known in BY_NAME):
+        return name
+    near = difflib.get_close_matches(name.strip("*?"), BY_NAME, 1, 0.4)
+    hint = f"did you mean {PREFIX + near[0]!r}?" if near else "docs/metrics.md lists them"
+    raise ValueError(f"unknown metric {pattern!r}; {hint}")
+
+
+def checked_gpu(pattern: str) -> str:
+    """The pattern of a GPU, where it can be one.
+
+    Raises:
+        ValueError: neither an index, nor a UUID, nor a glob.
+    """
+    if pattern.isascii() and (pattern.isdigit() or pattern.startswith("GPU-") or any(c in pattern for c in "*?[")):
+        return pattern
+    raise ValueError(f"expected a GPU by index, UUID (GPU-...), or a glob of either, got {pattern!r}")
+
+
+class Metrics(Section):
+    """Selection of the exported metrics. Metrics that are not exported are still read and recorded."""
+
+    include: tuple[str, ...] = Field((), description="metric families to export, by name or glob; empty: all")
+    exclude: tuple[str, ...] = Field(
+        DETAILS, description="metric families to leave out, by name or glob; takes precedence over include"
+    )
+    include_gpus: tuple[str, ...] = Field((), description=f"{_GPUS} to export; empty: all")
+    exclude_gpus: tuple[str, ...] = Field((), description=f"{_GPUS} to leave out; takes precedence over include_gpus")
+
+    @field_validator("include", "exclude")
+    @classmethod
+    def _families(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(checked_family, patterns))
+
+    @field_validator("include_gpus", "exclude_gpus")
+    @classmethod
+    def _gpus(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(checked_gpu, patterns))
+
+    @property
+    def selection(self) -> Selection:
+        """The same for the page."""
+        return Selection(self.include, self.exclude, self.include_gpus, self.exclude_gpus)
 
 
 class NodeConfig(Section):
@@ -150,10 +229,6 @@ def parse(raw: bytes, name: str = "configuration") -> Config:
         UsageError: not UTF-8, not YAML, an unknown key or a wrong value.
     """
     return parse_as(Config, raw, name)
-
-
-Model = TypeVar("Model", bound=BaseModel)
-_WHAT = {list: "a list", str: "text", int: "a number", float: "a number"}
 
 
 def parse_as(model: type[Model], raw: bytes, name: str) -> Model:

@@ -5,7 +5,6 @@ characters an option is set. Lines that begin with `## ` explain.
 """
 
 import json
-import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -87,11 +86,6 @@ def template(machine_notes: Iterable[str] = (), listen: str | None = None) -> st
         at = next(n for n in range(web, len(lines)) if lines[n].startswith("#   listen: "))
         lines[web], lines[at] = "web:", f"  listen: {_yaml(listen)}"
     return "\n".join(lines) + "\n"
-
-
-def uncomment(text: str) -> str:
-    """The file with every option set."""
-    return re.sub(r"^# ", "", text, flags=re.MULTILINE)
 
 
 def _section(model: type[BaseModel], path: str, indent: str, example: Mapping[str, Any] | None = None) -> Iterator[str]:

@@ -29,6 +29,12 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
+def list_first(names: Sequence[str], most: int) -> str:
+    """The first names and the number of the others: `a, b and 3 more`."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 def quoted_address(url: str) -> str:
     """Return an address for a message, without user and password, which may be in one that is not valid either."""
     return repr(_USER.sub("...@", url)[:200])

@@ -32,7 +32,7 @@ class EmbodiedRange:
     """The footprint of one GPU of a SKU: the span over `sources`, in kg CO2e.
 
     Args:
-        life_years: as declared with a user's own figures; None: nobody did.
+        life_years: as a user declares it with a footprint; None: nobody did.
     """
 
     sku: str
@@ -64,21 +64,18 @@ class EmbodiedEmissions:
     declared: bool = False
 
 
-def embodied_range(sku: str, covers: Covers = Covers.GPU, own: Sequence[EmbodiedSource] = ()) -> EmbodiedRange | None:
+def embodied_range(sku: str, covers: Covers = Covers.GPU) -> EmbodiedRange | None:
     """The footprint of one GPU of that name over all sources that fit; None where none does (`why_none` says why).
 
-    With its server it is the span of GPU plus share of the server, widened by figures of both together. A user's own figures
-    replace shipped ones of the same kind; an own figure of both together stands alone.
+    With its server it is the span of GPU plus share of the server, widened by figures of both together.
     """
-    every = [s for s in (*own, *shipped()[1]) if s.fits(sku)]
-    gpu = _mine(every, What.GPU, What.BOARD)
+    every = [s for s in shipped()[1] if s.fits(sku)]
+    gpu = [s for s in every if s.what in (What.GPU, What.BOARD)]
     if covers is Covers.GPU:
         return _span(sku, covers, [gpu]) if gpu else None
-    whole, server = _mine(every, What.GPU_WITH_SERVER), _mine(every, What.SERVER)
-    if whole and whole[0].own:
-        return _span(sku, covers, [whole])
+    whole, server = ([s for s in every if s.what is kind] for kind in (What.GPU_WITH_SERVER, What.SERVER))
     parts = _span(sku, covers, [gpu, server]) if gpu and server else None
-    if not whole or (parts and any(s.own for s in parts.sources)):
+    if not whole:
         return parts
     both = _span(sku, covers, [whole])
     other = parts or (_span(sku, covers, [gpu]) if gpu else both)  # with its server it is not less than it is without
@@ -86,37 +83,27 @@ def embodied_range(sku: str, covers: Covers = Covers.GPU, own: Sequence[Embodied
     return EmbodiedRange(sku, covers, low, high, tuple(dict.fromkeys((*other.sources, *both.sources))))
 
 
-def why_none(sku: str, covers: Covers = Covers.GPU) -> str:
+def why_none(sku: str) -> str:
     """Why a device has no footprint, and what to do."""
-    of = "the server around " if covers is Covers.WITH_SERVER else ""
-    return f"no published footprint of {of}{sku or 'a device without a name'}; give one of your own"
+    return f"no published footprint of {sku or 'a device without a name'}; give one of your own"
 
 
-def amortised(
-    of: EmbodiedRange, gpu_ns: int, life_years_low: Fraction | None = None, life_years_high: Fraction | None = None
-) -> EmbodiedEmissions:
+def amortised(of: EmbodiedRange, gpu_ns: int) -> EmbodiedEmissions:
     """M = TE x time reserved / life span (ISO/IEC 21031): lower bound over the longest life, upper bound over the shortest.
 
     Hand check: an H100 of 164 to 575.1 kg for one hour of a life of 4 years (35,040 h): 164,000 / 35,040 = 4.68 g to
     575,100 / 35,040 = 16.41 g.
 
     Args:
-        of: footprint of one GPU.
+        of: footprint of one GPU; without a declared life its life span is LIFE_YEARS.
         gpu_ns: device time that was reserved, busy or not, in ns.
-        life_years_low: shortest life; None: as declared with the figures, else LIFE_YEARS.
-        life_years_high: longest life; set both or neither.
 
     Raises:
-        ValueError: negative time, or invalid life spans.
+        ValueError: negative time, or an invalid life span.
     """
-    if gpu_ns < 0 or (life_years_low is None) != (life_years_high is None):
-        raise ValueError(
-            f"expected a time of at least 0 ns, and both life spans or neither, got {gpu_ns} ns over {life_years_low} to "
-            f"{life_years_high} years"
-        )
-    given = None if life_years_low is None or life_years_high is None else (life_years_low, life_years_high)
-    declared = given or of.life_years
-    shortest, longest = declared or LIFE_YEARS
+    if gpu_ns < 0:
+        raise ValueError(f"expected a time of at least 0 ns, got {gpu_ns} ns")
+    shortest, longest = of.life_years or LIFE_YEARS
     if not 0 < shortest <= longest:
         raise ValueError(f"expected 0 < shortest <= longest life, got {shortest} to {longest} years")
     low, high = of.low_kg * 1000 * gpu_ns / (longest * YEAR_NS), of.high_kg * 1000 * gpu_ns / (shortest * YEAR_NS)
@@ -125,8 +112,8 @@ def amortised(
             f"only one figure and one life span for {of.sku}: a single result would hide the uncertainty; state a range "
             "of either"
         )
-        return EmbodiedEmissions(None, None, reason, (shortest, longest), declared is not None)
-    return EmbodiedEmissions(low, high, "", (shortest, longest), declared is not None)
+        return EmbodiedEmissions(None, None, reason, (shortest, longest), of.life_years is not None)
+    return EmbodiedEmissions(low, high, "", (shortest, longest), of.life_years is not None)
 
 
 def summed(parts: Iterable[EmbodiedEmissions]) -> EmbodiedEmissions:
@@ -143,15 +130,7 @@ def summed(parts: Iterable[EmbodiedEmissions]) -> EmbodiedEmissions:
     return EmbodiedEmissions(low, high, "", life, declared and bool(lives))
 
 
-def _mine(every: Sequence[EmbodiedSource], *kinds: What) -> list[EmbodiedSource]:
-    fitting = [s for s in every if s.what in kinds]
-    return [s for s in fitting if s.own] or fitting
-
-
 def _span(sku: str, covers: Covers, parts: Sequence[Sequence[EmbodiedSource]]) -> EmbodiedRange:
     low = sum((min(s.low_kg for s in part) for part in parts), Fraction(0))
     high = sum((max(s.high_kg for s in part) for part in parts), Fraction(0))
-    used = tuple(s for part in parts for s in part)
-    lives = [s.life_years for s in used if s.life_years]
-    life = (min(a for a, _ in lives), max(b for _, b in lives)) if lives else None
-    return EmbodiedRange(sku, covers, low, high, used, life)
+    return EmbodiedRange(sku, covers, low, high, tuple(s for part in parts for s in part))

@@ -1,10 +1,10 @@
-"""Published figures of what making a GPU, or the server around it, emitted; and a user's own, from text cells.
+"""Published figures of what making a GPU, or the server around it, emitted.
 
 Each figure keeps its boundary, publisher and licence. embodied.py makes spans of them.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
@@ -13,7 +13,6 @@ from importlib.resources import files
 from typing import Final
 
 from energy_agent.core.errors import UsageError
-from energy_agent.core.text import is_printable
 from energy_agent.factors import dated_table
 
 FILE: Final = "embodied-2026-11"
@@ -22,9 +21,7 @@ COLUMNS: Final = (
     "attribution", "note",
 )  # fmt: skip
 WANTED: Final = tuple(c for c in COLUMNS if c not in ("not_sku", "year", "note"))
-LIFE_MOST: Final = 30
 KG_MOST: Final = 1_000_000
-_TEXT_MOST: Final = 300
 
 
 class What(StrEnum):
@@ -39,14 +36,13 @@ class What(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EmbodiedSource:
-    """One published figure, or one of a user's own.
+    """One published figure.
 
     Args:
         sku: words that a device's name must hold; `not_sku`: words that it must not hold.
         gpus: GPUs that what it is of holds or serves; a GPU has this share of it.
         kg_low: kg CO2e of the whole, exactly as published; the same as `kg_high` where there is one figure.
         boundary: which stages of life and which parts it counts.
-        life_years: declared with it; None: nobody declared one.
     """
 
     id: str
@@ -63,8 +59,6 @@ class EmbodiedSource:
     licence: str
     attribution: str
     note: str = ""
-    life_years: tuple[Fraction, Fraction] | None = None
-    own: bool = False
 
     @property
     def low_kg(self) -> Fraction:
@@ -100,44 +94,6 @@ def parse(page: bytes, table: bytes, name: str) -> tuple[dated_table.DatedTable,
     return table_rows, tuple(_source(row.cells, f"{table_rows.file}, line {row.line}") for row in table_rows.rows)
 
 
-def own_source(
-    sku: str, low_kg: str, high_kg: str, boundary: str, source: str, where: str, life_years: str = "", what: str = "gpu",
-    gpus: str = "1",
-) -> EmbodiedSource:  # fmt: skip
-    """A figure of a user's own, from text cells; it replaces every shipped figure of the same kind for the devices it fits.
-
-    Args:
-        sku: words of the device's name, such as "H100 80GB".
-        low_kg: least kg CO2e of the whole.
-        high_kg: most kg CO2e of the whole.
-        boundary: which stages of life and which parts it counts.
-        source: who says so, and where.
-        where: file and row or key, for messages.
-        life_years: "5", or a span such as "4-6"; "": not declared.
-        what: gpu | board | server_without_gpus | gpu_with_server.
-        gpus: GPUs that the whole holds or serves.
-
-    Raises:
-        UsageError: a cell is wrong; the line starts with `where`.
-    """
-    if not _words(sku):
-        raise UsageError(f"{where}: sku: expected the name of a device, such as H100 80GB")
-    for name, text in (("sku", sku), ("boundary", boundary), ("source", source)):
-        if not text.strip() or len(text) > _TEXT_MOST or not is_printable(text):
-            raise UsageError(f"{where}: {name}: expected one line of at most {_TEXT_MOST} characters")
-    cells = dict.fromkeys(COLUMNS, "") | {
-        "id": f"own: {where}", "sku": sku, "what": what, "gpus": gpus, "kg_low": low_kg, "kg_high": high_kg,
-        "boundary": boundary.strip(), "source": source.strip(), "publisher": "own figure", "licence": "own",
-        "attribution": source.strip(),
-    }  # fmt: skip
-    made = _source(cells, where)
-    if made.what is What.LIFE_CYCLE:
-        raise UsageError(
-            f"{where}: a footprint of the whole life already includes the use; state the footprint of production alone"
-        )
-    return replace(made, own=True, life_years=_life(life_years, where) if life_years.strip() else None)
-
-
 def _source(cells: dict[str, str], where: str) -> EmbodiedSource:
     if cells["what"] not in tuple(What):
         raise UsageError(f"{where}: what: expected one of {', '.join(What)}")
@@ -150,14 +106,6 @@ def _source(cells: dict[str, str], where: str) -> EmbodiedSource:
         cells["id"], cells["sku"], cells["not_sku"], What(cells["what"]), int(cells["gpus"]), low, high, cells["boundary"],
         cells["year"], cells["publisher"], cells["source"], cells["licence"], cells["attribution"], cells["note"],
     )  # fmt: skip
-
-
-def _life(text: str, where: str) -> tuple[Fraction, Fraction]:
-    shortest, _, longest = (part.strip() for part in text.partition("-"))
-    years = [Fraction(dated_table.number(part, f"{where}: life_years")) for part in (shortest, longest or shortest)]
-    if not years[0] <= years[1] <= LIFE_MOST:
-        raise UsageError(f"{where}: life_years: expected years such as 5 or 4-6, at most {LIFE_MOST}, got {text[:40]!r}")
-    return years[0], years[1]
 
 
 def _words(text: str) -> set[str]:

@@ -3,7 +3,6 @@
 A comparison nets nothing and offsets nothing. Each factor says under which conditions it holds.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -48,11 +47,6 @@ class Equivalence:
     licence: str
     attribution: str
 
-    @property
-    def citation(self) -> str:
-        """Publisher, edition, conditions and where it stands, in one line."""
-        return f"{self.attribution}; {self.edition}; {self.conditions}; {self.source}"
-
 
 @dataclass(frozen=True, slots=True)
 class Equivalent:
@@ -95,9 +89,8 @@ def parse(page: bytes, table: bytes, name: str) -> tuple[dated_table.DatedTable,
     return table_rows, tuple(rows)
 
 
-def equivalents(grams: Fraction | int, of: Sequence[Equivalence] | None = None) -> tuple[Equivalent, ...]:
+def equivalents(grams: Fraction | int) -> tuple[Equivalent, ...]:
     """At most SHOWN_MOST comparisons of an amount; none where it is nothing or less."""
     if grams <= 0:
         return ()
-    every = shipped()[1] if of is None else of
-    return tuple(Equivalent(each, Fraction(grams) / Fraction(each.grams_each)) for each in every[:SHOWN_MOST])
+    return tuple(Equivalent(each, Fraction(grams) / Fraction(each.grams_each)) for each in shipped()[1][:SHOWN_MOST])

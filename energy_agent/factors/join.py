@@ -101,16 +101,16 @@ class CarbonTotal:
         return sum(s.uj for s in self.statements if s.grams is None)
 
 
-def of_series(intensities: IntensitySeries, as_of_ns: int, reasons: Iterable[str] = ()) -> IntensitySource:
+def of_series(intensities: IntensitySeries, as_of_ns: int) -> IntensitySource:
     """A series as it was known at `as_of_ns`. Its id has the hash of what was known then."""
     known = intensities.as_of(as_of_ns)
     identity = f"series.{intensities.about.id}.{intensities.about.zone}.{intensities.about.basis.name}.{known.sha256}"
-    return IntensitySource(identity, intensities.about.basis, intensities.about.quality, known.pieces(), tuple(reasons))
+    return IntensitySource(identity, intensities.about.basis, intensities.about.quality, known.pieces())
 
 
-def of_factor(factor: Factor, reasons: Iterable[str] = (), start_ns: int = 0, end_ns: int = _FOREVER_NS) -> IntensitySource:
-    """A factor that holds from `start_ns` until `end_ns`; as it stands, for all time."""
-    piece = Piece(start_ns, end_ns, factor.value, estimated=False)
+def of_factor(factor: Factor, reasons: Iterable[str] = ()) -> IntensitySource:
+    """A factor, which holds for all time."""
+    piece = Piece(0, _FOREVER_NS, factor.value, estimated=False)
     return IntensitySource(factor.id, basis_of(factor), factor.quality, (piece,), tuple(reasons))
 
 
@@ -170,28 +170,6 @@ def intensities(cells: Iterable[int], sources: Sequence[IntensitySource], cell_n
         elif len(values) == len(parts):
             by_hour[start_ns] = sum((exact[value] * ns for value, ns in values), Fraction(0)) / cell_ns
     return by_hour
-
-
-def add(first: CarbonTotal, second: CarbonTotal) -> CarbonTotal:
-    """The total of two totals over different cells or meters; statements of one source become one, with both's reasons.
-
-    Raises:
-        UsageError: they are of different bases.
-    """
-    if first.basis != second.basis:
-        raise UsageError(f"{first.basis} and {second.basis} cannot be added to one total: create a total for each")
-    merged: dict[str, SourceUse] = {}
-    for s in (*first.statements, *second.statements):
-        before = merged.get(s.id)
-        if before is None:
-            merged[s.id] = s
-            continue
-        grams = None if s.grams is None or before.grams is None else before.grams + s.grams
-        reasons = tuple(dict.fromkeys((*before.reasons, *s.reasons)))
-        merged[s.id] = SourceUse(
-            s.id, before.uj + s.uj, grams, before.ns + s.ns, s.quality, before.estimated_uj + s.estimated_uj, reasons
-        )
-    return CarbonTotal(first.basis, tuple(merged.values()))
 
 
 def _one_basis(sources: Sequence[IntensitySource]) -> Basis:

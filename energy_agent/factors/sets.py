@@ -99,17 +99,15 @@ class Catalogue:
             raise UsageError("no zone is set")
         raise UsageError("; ".join([*reasons, SUPPLY]))
 
-    def by_id(self, identity: str, csv_sha256: str = "") -> FactorMatch:
+    def by_id(self, identity: str) -> FactorMatch:
         """The factor that a report named, even if newer ones exist.
 
         Raises:
-            UsageError: no such factor, or its table has changed since the report was created.
+            UsageError: no such factor.
         """
         for each in self.sets:
             for factor in each.factors.values():
                 if factor.id == identity:
-                    if csv_sha256 and csv_sha256 != each.csv_sha256:
-                        raise UsageError(f"{each.file} is not the table that {identity} was read from: its SHA-256 differs")
                     return FactorMatch(factor, each.csv_sha256)
         raise UsageError(f"factor {identity[:120]!r} not found: its set is missing; restore the two files of the set")
 

@@ -18,7 +18,7 @@ from typing import Final
 from energy_agent.core.boundary import CLOCK_WENT_BACK, CLOCK_WENT_BACK_BETWEEN, is_gpu, is_meter
 from energy_agent.core.energy import Method
 from energy_agent.core.meters.difference import ceiling_uj
-from energy_agent.core.plausible import NODE_MAX_MW, count_max, gpu_max_mw
+from energy_agent.core.meters.plausible import NODE_MAX_MW, count_max, gpu_max_mw
 from energy_agent.core.units import NS_PER_DAY, NS_PER_S, UJ_PER_J, decimal
 from energy_agent.ledger.rows.cells import CUTS_MAX, cell_start
 from energy_agent.ledger.rows.kinds import CELL_NS

@@ -36,7 +36,6 @@ COLUMNS: Final = {
 }
 """`sequence` is empty for what is not sealed yet. `low_uj` and `high_uj` are of the row alone: over rows the systematic parts
 add, while the edges of rows that follow each other cancel; sums with their bounds come from `ledger export --sum`."""
-FORMATS: Final = ("csv", "jsonl", "parquet")
 
 
 @dataclass(frozen=True, slots=True)

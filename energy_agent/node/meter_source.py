@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from energy_agent.config.node_meters import NodeMeters
+from energy_agent.core.meters.plausible import NODE_MAX_MW
 from energy_agent.core.meters.reading import MeterError
-from energy_agent.core.plausible import NODE_MAX_MW
 from energy_agent.core.ports import Clock, PolledMeter
 
 _SMALL_LIMIT_B = 4096

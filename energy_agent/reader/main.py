@@ -9,6 +9,8 @@ A device is named by its UUID, or `index N` until the agent knows that: no call 
 its UUID.
 `--probe` reads one device once, and its health where groups of it are named, and ends: whether a device answers again is found
 out by a process that may hang.
+
+Durations use the boot clock; UTC only aligns readings with seconds and cells.
 """
 
 import json
@@ -20,17 +22,56 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from typing import Final
 
 from energy_agent.core.energy import DeviceSample
 from energy_agent.core.health import GPM
 from energy_agent.core.ports import Clock
+from energy_agent.core.units import NS_PER_S
 from energy_agent.devices.port import BackendError, Device, DeviceBackend, DeviceGone
 from energy_agent.reader import wire
 from energy_agent.reader.health_rounds import HealthVisits, read_all
 from energy_agent.reader.mark import Marker
-from energy_agent.reader.schedule import Schedule
 from energy_agent.runtime.clock import clock_for
 from energy_agent.runtime.parent import end_with_parent
+
+_JUST_SERVED: Final = 10  # an edge closer than a tenth of a period is the one that was just served: the two clocks drift
+
+
+def until_edge_ns(utc_ns: int, period_ns: int) -> int:
+    """Return the time from `utc_ns` to the next whole period of UTC that was not just served."""
+    left_ns = period_ns - utc_ns % period_ns
+    return left_ns if left_ns > period_ns // _JUST_SERVED else left_ns + period_ns
+
+
+class Schedule:
+    """Readings at whole periods of UTC, some of them full. A step of UTC changes their phase, never their number.
+
+    Args:
+        clock: UTC and the boot clock.
+        period_ns: from one reading to the next.
+        full_period_ns: from one full reading to the next.
+    """
+
+    def __init__(self, clock: Clock, period_ns: int, full_period_ns: int) -> None:
+        self._clock, self._period_ns, self._full_period_ns = clock, period_ns, full_period_ns
+        self._due_boot_ns = self._full_boot_ns = clock.boot_ns()
+
+    def begin(self) -> bool:
+        """A reading begins now; return whether it is a full one."""
+        boot_ns = self._clock.boot_ns()
+        full = boot_ns >= self._full_boot_ns - self._period_ns // 2
+        if full:
+            self._full_boot_ns = boot_ns + until_edge_ns(self._clock.utc_ns(), self._full_period_ns)
+        return full
+
+    def end(self) -> None:
+        """The reading is done; the next one is due at the next edge."""
+        self._due_boot_ns = self._clock.boot_ns() + until_edge_ns(self._clock.utc_ns(), self._period_ns)
+
+    def left_s(self) -> float:
+        """Return the time until the next reading in s of this clock, 0 when it is due."""
+        return max(0, self._due_boot_ns - self._clock.boot_ns()) / NS_PER_S
 
 
 class Reader:

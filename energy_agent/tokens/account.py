@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from energy_agent.core.energy import REQUEST, Tokens
-from energy_agent.core.plausible import count_max
+from energy_agent.core.meters.plausible import count_max
 from energy_agent.core.units import NS_PER_S
 from energy_agent.core.workloads.tokens import TokenDelta, TokenTotals
 from energy_agent.tokens.advance import CounterDelta, advance

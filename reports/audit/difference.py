@@ -6,7 +6,6 @@ from fractions import Fraction
 from typing import Final
 
 from reports.audit.edition import Edition, StatedFigure
-from reports.audit.inputs import LedgerDay
 from reports.audit.manifest import Argument
 from reports.figures.facts import ChangedInput, RestatedTotal
 from reports.figures.figure import Figure
@@ -68,18 +67,11 @@ def input_changes(old: Edition, new: Edition) -> tuple[ChangedInput, ...]:
 
     Program and arguments are compared only if both editions state them.
     """
-    programs, arguments = (old.program, new.program), (old.command, new.command)
-    pairs: dict[str, tuple[_Inputs, _Inputs]] = {
-        "day": (_days(old), _days(new)),
-        "program": ({}, {}) if None in programs else (_program(old), _program(new)),
-        "factor": (_factors(old), _factors(new)),
-        "file": (_files(old), _files(new)),
-        "argument": ({}, {}) if None in arguments else (_arguments(old), _arguments(new)),
-        "site": (_sites(old), _sites(new)),
-    }
+    before, after = _inputs(old), _inputs(new)
     return tuple(
         ChangedInput(kind, name, _describe_change(a.get(name), b.get(name)))
-        for kind, (a, b) in pairs.items()
+        for kind, a in before.items()
+        if (b := after.get(kind)) is not None
         for name in sorted(a.keys() | b.keys())
         if a.get(name) != b.get(name)
     )
@@ -133,42 +125,38 @@ _Inputs = Mapping[str, Mapping[str, str]]
 """Inputs of one kind: name -> key -> value."""
 
 
-def _days(edition: Edition) -> _Inputs:
-    return {f"{site} {date}": _day(day) for (site, date), day in edition.inputs.days.items()}
+def _inputs(edition: Edition) -> dict[str, _Inputs]:
+    """The inputs of an edition by kind; program and arguments only if it states them.
 
-
-def _day(day: LedgerDay) -> dict[str, str]:
-    return {"statement": str(day.statement), "segments": day.inputs_sha256, "files": "\n".join(day.lines)}
-
-
-def _program(edition: Edition) -> _Inputs:
-    name, _, version = (edition.program or "").partition(" ")
-    return {name: {"version": version}}
-
-
-def _factors(edition: Edition) -> _Inputs:
-    """Return the factors with a record, and those that figures name: an hourly series has no record."""
+    Factors are those with a record, and those that figures name: an hourly series has no record.
+    """
     named: dict[str, Mapping[str, str]] = {name: {} for each in edition.figures.values() for name in each.figure.factor_ids}
-    return named | {name: each.attributes | {"table": each.sha256} for name, each in edition.inputs.factors.items()}
-
-
-def _files(edition: Edition) -> _Inputs:
-    return {name: {"content": digest} for name, digest in edition.inputs.files.items()}
-
-
-def _arguments(edition: Edition) -> _Inputs:
+    name, _, version = (edition.program or "").partition(" ")
     command = edition.command or {}
-    return {name: {"value": _argument_text(name, value)} for name, value in command.items() if name not in NAMES}
+    kinds: dict[str, _Inputs | None] = {
+        "day": {
+            f"{site} {date}": {
+                "statement": str(day.statement),
+                "segments": day.inputs_sha256,
+                "files": "\n".join(day.lines),
+            }
+            for (site, date), day in edition.inputs.days.items()
+        },
+        "program": None if edition.program is None else {name: {"version": version}},
+        "factor": named | {name: each.attributes | {"table": each.sha256} for name, each in edition.inputs.factors.items()},
+        "file": {name: {"content": digest} for name, digest in edition.inputs.files.items()},
+        "argument": None
+        if edition.command is None
+        else {name: {"value": _argument_text(name, value)} for name, value in command.items() if name not in NAMES},
+        "site": {site: {"start": utc_text(start), "end": utc_text(end)} for site, (start, end, _) in edition.sites.items()},
+    }
+    return {kind: inputs for kind, inputs in kinds.items() if inputs is not None}
 
 
 def _argument_text(name: str, value: Argument) -> str:
     if name == "as_of_ns" and isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         return utc_text(int(value))
     return ",".join(value) if isinstance(value, tuple) else str(value)
-
-
-def _sites(edition: Edition) -> _Inputs:
-    return {site: {"start": utc_text(start), "end": utc_text(end)} for site, (start, end, _) in edition.sites.items()}
 
 
 def _describe_change(old: Mapping[str, str] | None, new: Mapping[str, str] | None) -> str:

@@ -24,10 +24,7 @@ def changed_files(days: Sequence[LedgerDay], ledger: str) -> list[str] | None:
         UsageError: there is no such folder.
     """
     system = DayStorage(ledger)
-    folders = {}
-    for path in system.manifests():
-        site, day, statement = path.split("/")[-4:-1]
-        folders[site, day, int(statement[1:]) if statement[1:].isdigit() else -1] = path.removesuffix("/manifest.json")
+    folders = {key: path.removesuffix("/manifest.json") for key, path in system.manifests().items()}
     if not folders:
         return None
     wrong, wanted = [], []

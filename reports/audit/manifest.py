@@ -7,7 +7,7 @@ anyone can reproduce the report; a signature over the manifest shows who is resp
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Final, Literal, Self
@@ -58,41 +58,14 @@ class Provenance(ExtensibleObject):
     factors: Factors
 
 
-class _OutputDocument(ExtensibleObject):
+class Output(ExtensibleObject):
+    """A file of the report."""
+
     sha256: Sha256
     size_b: Count = Field(alias="bytes")
 
 
-class _ManifestDocument(ExtensibleObject):
-    schema_: Literal["wattlens.report.manifest/1"] = Field(alias="schema")
-    program: Text
-    command: Annotated[dict[str, Annotated[bool, Strict()] | Count | _LongText | tuple[Text, ...] | None], KEY_BY_KEY]
-    label: Text
-    edition: EditionNumber
-    restates: Sha256 | None = None
-    inputs: InputsDocument
-    outputs: Annotated[dict[Annotated[str, AfterValidator(_plain_name)], _OutputDocument], KEY_BY_KEY]
-    libraries: Annotated[dict[str, Text], KEY_BY_KEY]
-
-    @model_validator(mode="after")
-    def _sound(self) -> Self:
-        if files.FACTS not in self.outputs:
-            raise ValueError(f"outputs: {files.FACTS} is missing")
-        if self.inputs.ledger_root != (root := self.inputs.typed().ledger_root):
-            raise ValueError(f"inputs.ledger_root: not the hash of its days, {root}")
-        return self
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """A file of the report."""
-
-    sha256: str
-    size_b: int
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(ExtensibleObject):
     """What `manifest.json` says.
 
     Args:
@@ -101,17 +74,32 @@ class Manifest:
         label: of the period, such as 2026Q3.
         edition: number of editions before it; the file counts from 1.
         restates: SHA-256 of the facts that this edition restates.
+        stated_inputs: inputs as the file lists them; see `inputs`.
         libraries: name -> version of what shaped the outputs.
     """
 
-    program: str
-    command: Mapping[str, Argument]
-    label: str
-    edition: int
-    restates: str | None
-    inputs: EditionInputs
-    outputs: Mapping[str, Output]
-    libraries: Mapping[str, str]
+    schema_: Literal["wattlens.report.manifest/1"] = Field(alias="schema")
+    program: Text
+    command: Annotated[dict[str, Annotated[bool, Strict()] | Count | _LongText | tuple[Text, ...] | None], KEY_BY_KEY]
+    label: Text
+    edition: EditionNumber
+    restates: Sha256 | None = None
+    stated_inputs: InputsDocument = Field(alias="inputs")
+    outputs: Annotated[dict[Annotated[str, AfterValidator(_plain_name)], Output], KEY_BY_KEY]
+    libraries: Annotated[dict[str, Text], KEY_BY_KEY]
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if files.FACTS not in self.outputs:
+            raise ValueError(f"outputs: {files.FACTS} is missing")
+        if self.stated_inputs.ledger_root != (root := self.inputs.ledger_root):
+            raise ValueError(f"inputs.ledger_root: not the hash of its days, {root}")
+        return self
+
+    @cached_property
+    def inputs(self) -> EditionInputs:
+        """Its inputs by their names."""
+        return self.stated_inputs.typed()
 
     def as_bytes(self) -> bytes:
         """The file: what is signed."""
@@ -157,15 +145,20 @@ def write_manifest(
     if wrong := [name for name in wanted if not _is_output(name)]:
         raise ValueError(f"not a file of a report: {wrong}")
     facts = read_as(Provenance, files.read(folder / files.FACTS, files.FACTS_MAX_B), str(folder / files.FACTS))
-    manifest = Manifest(
-        program=program,
-        command={name: _named(value) for name, value in command.items()},
-        label=facts.label,
-        edition=facts.edition,
-        restates=facts.restates,
-        inputs=facts.inputs.typed(facts.factors),
-        outputs={name: Output(*files.digest(folder / name)) for name in wanted},
-        libraries=library_versions() if libraries is None else libraries,
+    digests = {name: files.digest(folder / name) for name in wanted}
+    inputs = facts.inputs.typed(facts.factors)
+    manifest = Manifest.model_validate(
+        {
+            "schema": SCHEMA,
+            "program": program,
+            "command": {name: _named(value) for name, value in command.items()},
+            "label": facts.label,
+            "edition": facts.edition + 1,
+            "restates": facts.restates,
+            "inputs": inputs.plain() | {"ledger_root": inputs.ledger_root},
+            "outputs": {name: {"sha256": sha256, "bytes": size_b} for name, (sha256, size_b) in digests.items()},
+            "libraries": library_versions() if libraries is None else libraries,
+        }
     )
     (folder / files.SIGNATURE).unlink(missing_ok=True)
     files.write(folder / files.MANIFEST, manifest.as_bytes())
@@ -187,17 +180,7 @@ def parse_manifest(raw: bytes, file: str) -> Manifest:
     Raises:
         WattlensError: the bytes are not a manifest or not in canonical form, or the ledger root does not match the days.
     """
-    document = read_as(_ManifestDocument, raw, file)
-    manifest = Manifest(
-        program=document.program,
-        command=document.command,
-        label=document.label,
-        edition=document.edition,
-        restates=document.restates,
-        inputs=document.inputs.typed(),
-        outputs={name: Output(each.sha256, each.size_b) for name, each in document.outputs.items()},
-        libraries=document.libraries,
-    )
+    manifest = read_as(Manifest, raw, file)
     if manifest.as_bytes() != raw:
         raise WattlensError(f"{file}: not in the canonical form of a report; the file was changed")
     return manifest

@@ -13,6 +13,7 @@ from reports.figures.figure import plain
 WIDTH: Final = 100
 _ID: Final = 39
 _NUMBER: Final = 15
+_INPUTS: Final = 20
 
 
 def change_lines(changes: Iterable[FigureChange]) -> list[str]:
@@ -41,10 +42,10 @@ def _details(change: FigureChange) -> list[str]:
     return texts
 
 
-def input_lines(changes: Sequence[ChangedInput], most: int = 20) -> list[str]:
-    """Inputs that differ, at most `most` of them."""
-    more = [f"  and {len(changes) - most} more; --json has them all"] if len(changes) > most else []
-    return [_cut(f"  {each.text}", WIDTH) for each in changes[:most]] + more or ["  none"]
+def input_lines(changes: Sequence[ChangedInput]) -> list[str]:
+    """Inputs that differ, at most _INPUTS of them."""
+    more = [f"  and {len(changes) - _INPUTS} more; --json has them all"] if len(changes) > _INPUTS else []
+    return [_cut(f"  {each.text}", WIDTH) for each in changes[:_INPUTS]] + more or ["  none"]
 
 
 def change_json(change: FigureChange) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from reports.audit import folder as files
 from reports.audit.difference import FigureChange, difference, elsewhere, input_changes
 from reports.audit.edition import Edition, edition
 from reports.audit.inputs import LedgerDay
-from reports.audit.manifest import Manifest, library_versions, read_manifest, sha256
-from reports.audit.signing import SignatureResult, SignatureStatus, public_key, verify_signature
+from reports.audit.manifest import Manifest, Output, library_versions, read_manifest, sha256
+from reports.audit.signing import SignatureStatus, public_key, verify_signature
 from reports.figures.facts import ChangedInput
 from reports.period import PeriodRequest
 
@@ -142,29 +142,31 @@ def verify(
 
 def _outputs(folder: Path, there: Sequence[str], manifest: Manifest) -> list[VerificationStep]:
     """Each file of the report against its hash, then what is not of the report."""
-    checks = []
-    for name, wanted in sorted(manifest.outputs.items()):
-        if name not in there:
-            checks.append(VerificationStep(name, False, "is missing"))
-            continue
-        try:
-            digest, size = files.digest(folder / name)
-        except WattlensError as error:
-            checks.append(VerificationStep(name, False, str(error)))
-            continue
-        if digest == wanted.sha256:
-            right = size == wanted.size_b
-            text = f"{size} bytes" if right else f"{size} bytes, but the manifest states {wanted.size_b} for this content"
-            checks.append(VerificationStep(name, right, text))
-        elif size == wanted.size_b:
-            checks.append(VerificationStep(name, False, f"was changed: its SHA-256 differs ({size} bytes, as expected)"))
-        else:
-            checks.append(VerificationStep(name, False, f"was changed: {size} bytes, expected {wanted.size_b}"))
-    extra = [name for name in there if name not in manifest.outputs and name not in files.AROUND]
-    extra = [name for name in extra if not files.SCRATCH.fullmatch(name)]
-    return checks + [
-        VerificationStep(name, False, "does not belong to this report; remove it from the folder") for name in extra
-    ]
+    checks = {
+        name: _compare(folder / name, wanted) if name in there else (False, "is missing")
+        for name, wanted in sorted(manifest.outputs.items())
+    }
+    for name in there:
+        if name not in (*manifest.outputs, *files.AROUND) and not files.SCRATCH.fullmatch(name):
+            checks[name] = False, "does not belong to this report; remove it from the folder"
+    return [VerificationStep(name, *outcome) for name, outcome in checks.items()]
+
+
+def _compare(path: Path, wanted: Output) -> tuple[bool, str]:
+    """Whether a file has the content that the manifest states, and its size or the fault."""
+    try:
+        digest, size = files.digest(path)
+    except WattlensError as error:
+        return False, str(error)
+    if digest != wanted.sha256:
+        is_same_size = size == wanted.size_b
+        fault = (
+            f"its SHA-256 differs ({size} bytes, as expected)" if is_same_size else f"{size} bytes, expected {wanted.size_b}"
+        )
+        return False, f"was changed: {fault}"
+    if size != wanted.size_b:
+        return False, f"{size} bytes, but the manifest states {wanted.size_b} for this content"
+    return True, f"{size} bytes"
 
 
 def _ledger(wrong: list[str] | None, manifest: Manifest) -> VerificationStep:
@@ -181,21 +183,18 @@ def _ledger(wrong: list[str] | None, manifest: Manifest) -> VerificationStep:
 
 def _signature(folder: Path, trusted_keys: Sequence[Path], *, required: bool = False) -> VerificationStep:
     outcome = verify_signature(folder, trusted_keys)
+    text = ": ".join(filter(None, (outcome.signed, outcome.detail)))
+    text += f" (key {outcome.fingerprint})" if outcome.fingerprint else ""
+    ok: bool | None = None
     if outcome.signed is SignatureStatus.TRUSTED:
-        return VerificationStep("signature", True, _describe_signature(outcome))
-    if outcome.signed is SignatureStatus.BROKEN or trusted_keys:
-        return VerificationStep("signature", False, _describe_signature(outcome))
-    if required and outcome.signed is SignatureStatus.UNSIGNED:
-        return VerificationStep("signature", False, f"{_describe_signature(outcome)}, but a signature is required")
-    return VerificationStep(
-        "signature", None, _describe_signature(outcome) + ("; give --key" if outcome.signed is SignatureStatus.UNKNOWN else "")
-    )
-
-
-def _describe_signature(outcome: SignatureResult) -> str:
-    return str(outcome.signed) + (f": {outcome.detail}" if outcome.detail else "") + (
-        f" (key {outcome.fingerprint})" if outcome.fingerprint else ""
-    )  # fmt: skip
+        ok = True
+    elif outcome.signed is SignatureStatus.BROKEN or trusted_keys:
+        ok = False
+    elif outcome.signed is SignatureStatus.UNKNOWN:
+        text += "; give --key"
+    elif required:
+        ok, text = False, f"{text}, but a signature is required"
+    return VerificationStep("signature", ok, text)
 
 
 def _facts(folder: Path, manifest: Manifest) -> tuple[Edition | None, VerificationStep]:

@@ -32,11 +32,6 @@ def amount(value: Number, unit: str, digits: int = 4) -> str:
     return _scaled(Fraction(value) / (3600 if unit == "J" else 1), steps, digits=digits)
 
 
-def liters(value: Number) -> str:
-    """A volume of water in L, in m3 from 1,000 L."""
-    return f"{short(Fraction(value) / 1000)} m\u00b3" if abs(Fraction(value)) >= 1000 else f"{short(value)} L"
-
-
 def signed(value: Fraction, write: Callable[[Fraction], str]) -> str:
     """A change with its sign, such as +2.06 MWh."""
     sign = "+" if value > 0 else MINUS if value < 0 else ""
@@ -103,13 +98,13 @@ def duration(seconds: Number) -> str:
     return f"{short(value / scale)} {unit}"
 
 
-def span(figure: Figure, say: Translator, digits: int = 3) -> str:
+def span(figure: Figure, say: Translator) -> str:
     """The interval, such as 0.41 to 0.46, rounded outwards; where nothing bounds it above, "at least 0.41"."""
     if figure.low is None:
         return say("error_not_stated")
     if figure.high is None:
-        return say("at_least_bound", bound=short(figure.low, digits, "down"))
-    return say("low_to_high", low=short(figure.low, digits, "down"), high=short(figure.high, digits, "up"))
+        return say("at_least_bound", bound=short(figure.low, mode="down"))
+    return say("low_to_high", low=short(figure.low, mode="down"), high=short(figure.high, mode="up"))
 
 
 def _scaled(value: Fraction, steps: tuple[tuple[int | Fraction, str], ...], digits: int = 3) -> str:

@@ -12,9 +12,25 @@ from reports.figures.measures.building import OF_INVOICES, STATED_PUE
 from reports.figures.measures.carbon import AVERAGE
 from reports.frameworks.datapoints import IndexRow, frameworks, index
 from reports.frameworks.rules import ReportedSite, ReportScope
-from reports.frameworks.units import in_unit
 from reports.site.invoices import BY_SUPPLIER
 
+_SCALES: Final[Mapping[tuple[str, str], Fraction]] = {
+    ("J", "kWh"): Fraction(1, 3_600_000),
+    ("J", "MWh"): Fraction(1, 3_600_000_000),
+    ("J", "GJ"): Fraction(1, 1_000_000_000),
+    ("kWh", "MWh"): Fraction(1, 1000),
+    ("g", "t CO2e"): Fraction(1, 1_000_000),
+    ("g", "t CO2"): Fraction(1, 1_000_000),
+    ("g", "g CO2e"): Fraction(1),
+    ("g/kWh", "g CO2e/kWh"): Fraction(1),
+    ("g/token", "g CO2e/token"): Fraction(1),
+    ("L", "m3"): Fraction(1, 1000),
+    ("L", "ML"): Fraction(1, 1_000_000),
+    ("L", "1000 m3"): Fraction(1, 1_000_000),
+    ("L/kWh", "m3/MWh"): Fraction(1),
+    ("ratio", "%"): Fraction(100),
+    ("ratio", ""): Fraction(1),
+}
 SHOWN: Final = 3
 _EMISSIONS: Final = ("co2e.", "scope_3_3", "grid_intensity", "cue", "sci_per_token")
 _NARROW: Final = ("gpu", "gpu+cpu", "node", "mixed")
@@ -22,6 +38,15 @@ _REPLACED: Final = {
     AVERAGE: "residual", STATED_PUE: "meter.total", OF_INVOICES: "meters.pue", BY_SUPPLIER: "invoice.read",
 }  # fmt: skip
 """Substitute in a figure -> the input that it replaces."""
+
+
+def in_unit(value: Fraction, unit: str, asked: str) -> Fraction | None:
+    """Return the value in the unit that a datapoint requires; of `J, Wh` in the first. None: the units do not convert."""
+    wanted = asked.partition(", ")[0]
+    if unit == wanted:
+        return value
+    scale = _SCALES.get((unit, wanted))
+    return None if scale is None else value * scale
 
 
 def scope_of(facts: Facts) -> ReportScope:

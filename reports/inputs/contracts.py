@@ -18,7 +18,7 @@ from energy_agent.factors.basis import EmissionBoundary
 from reports.inputs import matching, tariffs
 from reports.inputs.beneficiaries import Beneficiaries
 from reports.inputs.contract_hours import parse_hours
-from reports.inputs.days import days_ns
+from reports.inputs.days import days_ns, refuse_reversed
 from reports.inputs.matching import InstrumentKind, Lot, Technology
 from reports.inputs.records import refuse_duplicates
 from reports.inputs.serials import Retirement, parse_serials, refuse_double_use
@@ -179,8 +179,7 @@ class Contract(Section):
             raise ValueError(f"{what}: biogenic_source is missing: state the source of {float(grams):g} g/kWh")
 
     def _check_period(self, what: str, start: date, end: date) -> None:
-        if end < start:
-            raise ValueError(f"{what} ends on {end}, before it begins on {start}")
+        refuse_reversed(what, start, end)
         if self.commissioned and start < self.commissioned:
             raise ValueError(f"{what} begins on {start}, before its plant was commissioned ({self.commissioned})")
         if self.granularity == "month" and (start.year, start.month) != (end.year, end.month):

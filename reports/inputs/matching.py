@@ -153,11 +153,6 @@ class ContractCoverage:
         return sum(c.covered_uj for c in self.claims if c.technology.renewable)
 
     @property
-    def remaining_uj(self) -> int:
-        """Energy that nothing covers."""
-        return sum(self.remaining.values())
-
-    @property
     def grams(self) -> Fraction:
         """Grams of what is covered."""
         return sum((c.grams for c in self.claims), Fraction(0))

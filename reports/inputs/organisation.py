@@ -18,7 +18,7 @@ from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.record import Factor
 from energy_agent.factors.series import About
 from energy_agent.ledger.fleet.sites import DeviceLocation, Sites
-from reports.inputs.invoices import InvoicedEnergy, with_readings
+from reports.inputs.invoices import ElectricityInvoice, with_readings
 from reports.inputs.matching import Lot
 from reports.inputs.records import EmbodiedDeclaration, GpuHourPrice, ModelName, TeamRule
 from reports.inputs.supplier import SupplierRate
@@ -96,12 +96,12 @@ class SiteInputs:
     on_site_kept: bool | None = None
     floor_m2: Decimal | None = None
     stated_inputs: tuple[StatedInput, ...] = ()
-    invoices: tuple[InvoicedEnergy, ...] = ()
-    credits: tuple[InvoicedEnergy, ...] = ()
-    readings: tuple[InvoicedEnergy, ...] = ()
+    invoices: tuple[ElectricityInvoice, ...] = ()
+    credits: tuple[ElectricityInvoice, ...] = ()
+    readings: tuple[ElectricityInvoice, ...] = ()
 
     @property
-    def supplied(self) -> tuple[InvoicedEnergy, ...]:
+    def supplied(self) -> tuple[ElectricityInvoice, ...]:
         """Invoices, and readings where one is missing or estimated: the energy of a site without meters in the ledger."""
         return with_readings(self.invoices, self.readings)
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import pairwise
 from typing import Annotated, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -12,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from energy_agent.config.formats import EntryName
 from energy_agent.config.section import Day, Exact, Section
 from energy_agent.factors.basis import EmissionBoundary
-from reports.inputs.days import days_ns
+from reports.inputs.days import days_ns, overlapping, refuse_reversed
 from reports.inputs.market import MarketBoundary
 
 SUPPLIER: Final = "supplier."
@@ -89,8 +88,7 @@ class SupplierRateConfig(Section):
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
-        if self.end < self.start:
-            raise ValueError(f"rate of supplier {self.supplier!r} ends on {self.end}, before it begins on {self.start}")
+        refuse_reversed(f"rate of supplier {self.supplier!r}", self.start, self.end)
         return self
 
     def objection(self, zone: str, boundary: EmissionBoundary) -> str:
@@ -119,7 +117,5 @@ def refuse_overlap(rates: Sequence[SupplierRateConfig]) -> None:
     Raises:
         ValueError: two rates are valid on one day; the message names both.
     """
-    ordered = sorted(rates, key=lambda rate: rate.start)
-    for before, after in pairwise(ordered):
-        if after.start <= before.end:
-            raise ValueError(f"two supplier rates on {after.start}: {before.supplier!r} and {after.supplier!r}")
+    for before, after in overlapping(rates):
+        raise ValueError(f"two supplier rates on {after.start}: {before.supplier!r} and {after.supplier!r}")

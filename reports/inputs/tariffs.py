@@ -20,9 +20,10 @@ from energy_agent.config.formats import EntryName, WeeklyTimes
 from energy_agent.config.section import Day, Exact, Section
 from energy_agent.core.units import NS_PER_DAY, NS_PER_S, UJ_PER_KWH
 from energy_agent.core.week import WeeklyHours, parse_span
+from energy_agent.site.building.spans import Span
 from reports.inputs.currency import Currency
-from reports.inputs.days import midnight_ns
-from reports.inputs.invoices import InvoicedEnergy
+from reports.inputs.days import midnight_ns, refuse_reversed, share_within
+from reports.inputs.invoices import ElectricityInvoice
 from reports.inputs.records import refuse_duplicates
 
 _QUARTER_MIN: Final = 15
@@ -179,8 +180,16 @@ def cost(cells: Mapping[int, int], tariffs: Sequence[Tariff], zone: ZoneInfo) ->
     return Cost(money, used, unpriced)
 
 
+def _demand_price(tariffs: Iterable[Tariff], at_ns: int, zone: ZoneInfo) -> tuple[str, Decimal, str] | None:
+    """(ID, price per kW and month, currency) of the tariff that is valid at an instant; None: it charges no peaks."""
+    valid = price_at(tariffs, at_ns, zone)
+    if valid is None or not valid[0].demand_per_kw:
+        return None
+    return valid[0].id, valid[0].demand_per_kw, valid[0].currency
+
+
 def demand_charges(
-    cells: Mapping[int, int], tariffs: Sequence[Tariff], zone: ZoneInfo, start_ns: int, end_ns: int
+    cells: Mapping[int, int], tariffs: Sequence[Tariff], zone: ZoneInfo, window: Span
 ) -> tuple[DemandCharge, ...]:
     """Return the charge for each calendar month's highest cell, where the tariff that is valid then has a demand price.
 
@@ -188,8 +197,7 @@ def demand_charges(
         cells: energy in uJ by the UTC ns at which its cell of 15 minutes starts.
         tariffs: of which at most one is valid at a time.
         zone: the site's.
-        start_ns: start of the period, UTC ns.
-        end_ns: end of the period.
+        window: the period, UTC ns.
     """
     if not any(tariff.demand_per_kw for tariff in tariffs):
         return ()
@@ -200,24 +208,18 @@ def demand_charges(
             peaks[month] = cell_ns, uj
     charges = []
     for month, (cell_ns, uj) in peaks.items():
-        valid = price_at(tariffs, cell_ns, zone)
-        if valid is None or not valid[0].demand_per_kw:
+        price = _demand_price(tariffs, cell_ns, zone)
+        if price is None:
             continue
         following = (month + timedelta(days=31)).replace(day=1)
-        first_ns, last_ns = midnight_ns(month, zone), midnight_ns(following, zone)
-        share = Fraction(min(last_ns, end_ns) - max(first_ns, start_ns), last_ns - first_ns)
+        share = share_within((midnight_ns(month, zone), midnight_ns(following, zone)), window)
         peak_kw = Fraction(uj * _CELLS_PER_H, UJ_PER_KWH)
-        tariff = valid[0]
-        charges.append(
-            DemandCharge(
-                f"{month:%Y-%m}", cell_ns, peak_kw, share, tariff.id, tariff.demand_per_kw or Decimal(0), tariff.currency
-            )
-        )
+        charges.append(DemandCharge(f"{month:%Y-%m}", cell_ns, peak_kw, share, *price))
     return tuple(charges)
 
 
 def invoiced_demand(
-    invoices: Iterable[InvoicedEnergy], tariffs: Sequence[Tariff], zone: ZoneInfo, start_ns: int, end_ns: int
+    invoices: Iterable[ElectricityInvoice], tariffs: Sequence[Tariff], zone: ZoneInfo, window: Span
 ) -> tuple[DemandCharge, ...] | None:
     """Return the charge for the peak that each invoice of a period states; None if a tariff charges one that is not stated.
 
@@ -225,20 +227,16 @@ def invoiced_demand(
     """
     charges = []
     for invoice in invoices:
-        if invoice.start_ns >= end_ns or invoice.end_ns <= start_ns:
+        if not (share := share_within(invoice.span, window)):
             continue
-        valid = price_at(tariffs, invoice.start_ns, zone)
-        if valid is None or not valid[0].demand_per_kw:
+        price = _demand_price(tariffs, invoice.start_ns, zone)
+        if price is None:
             continue
         if invoice.peak_kw is None:
             return None
-        inside_ns = min(invoice.end_ns, end_ns) - max(invoice.start_ns, start_ns)
-        length_ns = invoice.end_ns - invoice.start_ns
-        months = max(1, round(Fraction(length_ns, _MONTH_NS))) * Fraction(inside_ns, length_ns)
+        months = max(1, round(Fraction(invoice.end_ns - invoice.start_ns, _MONTH_NS))) * share
         month = f"{datetime.fromtimestamp(invoice.start_ns // NS_PER_S, zone):%Y-%m}"
-        tariff, kw = valid[0], Fraction(invoice.peak_kw)
-        per_kw = tariff.demand_per_kw or Decimal(0)
-        charges.append(DemandCharge(month, None, kw, months, tariff.id, per_kw, tariff.currency))
+        charges.append(DemandCharge(month, None, Fraction(invoice.peak_kw), months, *price))
     return tuple(charges)
 
 
@@ -250,8 +248,7 @@ def refuse_overlap(tariffs: Sequence[Tariff]) -> None:
     """
     refuse_duplicates("tariff", (t.id for t in tariffs))
     for tariff in tariffs:
-        if tariff.valid_to is not None and tariff.valid_to < tariff.valid_from:
-            raise ValueError(f"tariff {tariff.id!r} ends on {tariff.valid_to}, before it begins on {tariff.valid_from}")
+        refuse_reversed(f"tariff {tariff.id!r}", tariff.valid_from, tariff.valid_to)
     for before, after in pairwise(sorted(tariffs, key=lambda t: t.valid_from)):
         if before.valid_to is None or before.valid_to >= after.valid_from:
             raise ValueError(

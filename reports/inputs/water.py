@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 from typing import Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
 from energy_agent.config.section import Day, Exact, Section
-from reports.inputs.days import days_ns
+from energy_agent.site.building.spans import Span, overlap_ns
+from reports.inputs.days import days_ns, overlapping, refuse_reversed, share_error, share_within
 
 
 class WaterRecord(Section):
@@ -25,8 +25,7 @@ class WaterRecord(Section):
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
-        if self.end < self.start:
-            raise ValueError(f"water ends on {self.end}, before it begins on {self.start}")
+        refuse_reversed("water", self.start, self.end)
         return self
 
 
@@ -40,27 +39,20 @@ class WaterTotal:
     categories: frozenset[int]
 
 
-def water_in(rows: Iterable[WaterRecord], zone: ZoneInfo, start_ns: int, end_ns: int) -> WaterTotal:
-    """Water of a window; a row that reaches beyond it counts by time.
-
-    How the water of a bill falls within it is not known: what of it lies in the window can be anything from none to all. With
-    the bill's own error r that is up to (1 + r) L, so a share s of L liters is off by at most max(s, 1 + r - s) L.
-    """
+def water_in(rows: Iterable[WaterRecord], zone: ZoneInfo, window: Span) -> WaterTotal:
+    """Water of a window; a row that reaches beyond it counts by time."""
     liters = bound = Fraction(0)
     known_ns = 0
     categories: set[int] = set()
     for row in rows:
-        first_ns, last_ns = days_ns(row.start, row.end, zone)
-        inside_ns = min(last_ns, end_ns) - max(first_ns, start_ns)
-        if inside_ns <= 0:
+        span = days_ns(row.start, row.end, zone)
+        if not (share := share_within(span, window)):
             continue
-        share = Fraction(inside_ns, last_ns - first_ns)
-        relative = Fraction(row.accuracy_percent) / 100
-        known_ns += inside_ns
+        known_ns += overlap_ns([span], window)
         liters += Fraction(row.liters) * share
-        bound += Fraction(row.liters) * (relative if share == 1 else max(share, 1 + relative - share))
+        bound += Fraction(row.liters) * share_error(share, Fraction(row.accuracy_percent) / 100)
         categories.add(row.category)
-    return WaterTotal(liters, bound, Fraction(known_ns, end_ns - start_ns), frozenset(categories))
+    return WaterTotal(liters, bound, Fraction(known_ns, window[1] - window[0]), frozenset(categories))
 
 
 def refuse_overlap(rows: Sequence[WaterRecord]) -> None:
@@ -69,7 +61,5 @@ def refuse_overlap(rows: Sequence[WaterRecord]) -> None:
     Raises:
         ValueError: a day is; the message names it.
     """
-    ordered = sorted(rows, key=lambda row: row.start)
-    for before, after in pairwise(ordered):
-        if after.start <= before.end:
-            raise ValueError(f"water of {after.start} is listed twice: {before.source!r} and {after.source!r}")
+    for before, after in overlapping(rows):
+        raise ValueError(f"water of {after.start} is listed twice: {before.source!r} and {after.source!r}")

@@ -7,7 +7,7 @@ says nothing keeps what the day before said.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 from energy_agent.core.errors import ChainError
 from energy_agent.core.text import printable
@@ -55,7 +55,6 @@ WHO_COLUMNS: Final = {
     "holder": "INTEGER", "name": "INTEGER",
 }  # fmt: skip
 """Of the table `who`."""
-_COLUMNS_OF_NAME = ("cluster", "node", "workload")
 
 
 @dataclass(slots=True)
@@ -84,7 +83,7 @@ def register_parts(store: DayDatabase, rules: Sequence[TeamRule], models: Mappin
         (generating if generates else other).setdefault((cluster, node, workload), []).append(model)
     served = other | generating
     trained = _trained(store)
-    columns: dict[str, list[Any]] = {name: [] for name in WHO_COLUMNS}
+    rows: list[tuple[int, Name, int, int]] = []
     holder, part = 0, NOBODY
     for day_ns, name, kind, text, is_new, changed in labels_by_day(store):
         holder += is_new
@@ -94,12 +93,11 @@ def register_parts(store: DayDatabase, rules: Sequence[TeamRule], models: Mappin
             part = whose.number(replace(_who(kind, labels, name[2], served.get(name, []), rules, models), trains=trains))
             if labels or name not in whose.names:
                 whose.names[name] = job_or_workload(name[2], kind, labels)
-        for column, value in zip(columns.values(), (day_ns, *name, part, holder), strict=False):  # names stand at the end
-            column.append(value)
+        rows.append((day_ns, name, part, holder))
     numbers = {called: number for number, called in enumerate(dict.fromkeys(whose.names.values()))}
     whose.called = list(numbers)
-    columns["name"] = [numbers[whose.names[of]] for of in zip(*(columns[key] for key in _COLUMNS_OF_NAME), strict=True)]
-    store.table("who", WHO_COLUMNS, columns)
+    who = ((day_ns, *name, part, holder, numbers[whose.names[name]]) for day_ns, name, part, holder in rows)
+    store.table("who", WHO_COLUMNS, who)
     return whose
 
 

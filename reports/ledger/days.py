@@ -7,8 +7,9 @@ refused.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
@@ -101,10 +102,14 @@ class DayStorage:
         """A path as DuckDB opens it."""
         return path if self.local else f"{self.protocol}://{path}"
 
-    def manifests(self) -> list[str]:
-        """Every day's manifest below the root, finished ones alone."""
-        paths = self.fs.glob(f"{self.root.rstrip('/')}/*/*/r[0-9]*/manifest.json")
-        return sorted(p for p in paths if not p.split("/")[-3].startswith("."))
+    def manifests(self) -> dict[tuple[str, str, int], str]:
+        """Every day's manifest below the root by site, day and number of its statement; finished ones alone."""
+        manifests = {}
+        for path in sorted(self.fs.glob(f"{self.root.rstrip('/')}/*/*/r[0-9]*/manifest.json")):
+            site, day, statement = path.split("/")[-4:-1]
+            if not day.startswith("."):
+                manifests[site, day, int(statement[1:]) if statement[1:].isdigit() else -1] = path
+        return manifests
 
     def read(self, path: str, most: int) -> bytes:
         """A small file.
@@ -112,11 +117,8 @@ class DayStorage:
         Raises:
             ChainError: it cannot be read, or is larger than `most`.
         """
-        try:
-            with self.fs.open(path, "rb") as file:
-                raw: bytes = file.read(most + 1)
-        except Exception as error:  # noqa: BLE001 - as above
-            raise ChainError(f"{path}: cannot be read: {error}") from None
+        with self._opened(path) as file:
+            raw: bytes = file.read(most + 1)
         if len(raw) > most:
             raise ChainError(f"{path}: is larger than {most >> 20} MiB")
         return raw
@@ -128,13 +130,18 @@ class DayStorage:
             ChainError: it cannot be read.
         """
         hasher = hashlib.sha256()
+        with self._opened(path) as file:
+            while chunk := file.read(_CHUNK_B):
+                hasher.update(chunk)
+        return hasher.hexdigest()
+
+    @contextmanager
+    def _opened(self, path: str) -> Iterator[Any]:
         try:
             with self.fs.open(path, "rb") as file:
-                while chunk := file.read(_CHUNK_B):
-                    hasher.update(chunk)
+                yield file
         except Exception as error:  # noqa: BLE001 - as above
             raise ChainError(f"{path}: cannot be read: {error}") from None
-        return hasher.hexdigest()
 
 
 def find_days(system: DayStorage, pinned: Mapping[tuple[str, str], int] | None = None) -> list[Day]:
@@ -149,9 +156,7 @@ def find_days(system: DayStorage, pinned: Mapping[tuple[str, str], int] | None =
         WattlensError: there are no compacted days, or one was compacted before there were day sums.
     """
     newest: dict[tuple[str, str], tuple[int, str]] = {}
-    for path in system.manifests():
-        site, day, statement = path.split("/")[-4:-1]
-        number = int(statement[1:]) if statement[1:].isdigit() else -1
+    for (site, day, number), path in system.manifests().items():
         wanted = None if pinned is None else pinned.get((site, day))
         if pinned is not None and number != wanted:
             continue

@@ -1,6 +1,6 @@
 """The gain error of every device's sensor, as the store's table `gain`: a GPU's as its ledger states it, a host's made."""
 
-from typing import Any, Final
+from typing import Final
 
 from energy_agent.core.errors import ChainError
 from energy_agent.ledger.rows.kinds import PPM
@@ -46,20 +46,12 @@ def create(store: DayDatabase) -> None:
             for key in hosts:
                 if key[0] == site:
                     gain[key] = ppm, *gain[key][1:]
-    rows = sorted(gain.items())
-    columns: dict[str, list[Any]] = {
-        "site": [key[0] for key, _ in rows],
-        "device": [key[1] for key, _ in rows],
-        "gain_ppm": [ppm for _, (ppm, _, _) in rows],
-        "sku": [sku for _, (_, sku, _) in rows],
-        "counter_scope": [scope for _, (_, _, scope) in rows],
-    }
-    store.table("gain", _COLUMNS, columns)
+    store.table("gain", _COLUMNS, ((*device, *of) for device, of in sorted(gain.items())))
 
 
 def create_empty(store: DayDatabase) -> None:
     """Make the table without rows: nothing that is made of it has bounds."""
-    store.table("gain", _COLUMNS, {})
+    store.table("gain", _COLUMNS, ())
 
 
 def _of_hosts(store: DayDatabase, gain: dict[tuple[str, str], _Gain], hosts: set[tuple[str, str]]) -> dict[str, int]:

@@ -183,12 +183,16 @@ def _metered(store: DayDatabase, request: PeriodRequest) -> dict[str, SiteWindow
 
 def read_priced(store: DayDatabase, worth: Mapping[str, CellRates], sums: LedgerSums) -> tuple[PartCost, ...]:
     """Energy of every part times what its cells are worth, exactly: with its hosts where `sums` knows the nodes whole."""
-    columns: dict[str, list[object]] = {"site": [], "cell_start_ns": [], "grams": [], "money": []}
-    for site, each in sorted(worth.items()):
-        for start_ns in sorted(sums.cells[site]):
-            for name, value in zip(columns, (site, start_ns, each.grams.get(start_ns), each.money.get(start_ns)), strict=True):
-                columns[name].append(value)
-    store.table("price", {"site": "VARCHAR", "cell_start_ns": "BIGINT", "grams": "HUGEINT", "money": "HUGEINT"}, columns)
+    columns = {"site": "VARCHAR", "cell_start_ns": "BIGINT", "grams": "HUGEINT", "money": "HUGEINT"}
+    store.table(
+        "price",
+        columns,
+        (
+            (site, start_ns, each.grams.get(start_ns), each.money.get(start_ns))
+            for site, each in sorted(worth.items())
+            for start_ns in sorted(sums.cells[site])
+        ),
+    )
     priced = []
     for site, part, *pairs in store.answer("priced"):
         of = worth.get(site, CellRates({}, 1, {}, 1))

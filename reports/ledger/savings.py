@@ -66,9 +66,9 @@ def days_of(days: Iterable[Day], sites: Iterable[str], period: Period) -> list[D
 def read_savings(store: DayDatabase, period: Period) -> Savings:
     """The savings of a period. The store has the files of `days_of`."""
     bounds = quarters(period)
-    columns = {"start_ns": [start for start, _ in bounds], "end_ns": [end for _, end in bounds]}
-    store.table("quarter", dict.fromkeys(columns, "BIGINT"), columns)
-    store.table("savings_period", dict.fromkeys(columns, "BIGINT"), {"start_ns": [period.start_ns], "end_ns": [period.end_ns]})
+    columns = {"start_ns": "BIGINT", "end_ns": "BIGINT"}
+    store.table("quarter", columns, bounds)
+    store.table("savings_period", columns, [(period.start_ns, period.end_ns)])
     store.run("proof")
     ask = statements("saved")
     marks: dict[tuple[str, ...], dict[tuple[bool, bool], _Mark]] = {}

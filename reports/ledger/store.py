@@ -134,12 +134,12 @@ class DayDatabase:
         while batch := _fetch(cursor, size):
             yield from batch
 
-    def table(self, name: str, columns: Mapping[str, str], rows: Mapping[str, Sequence[Any]]) -> None:
-        """Make a table of these columns (name -> SQL type), given as columns of equal length."""
+    def table(self, name: str, columns: Mapping[str, str], rows: Iterable[Row]) -> None:
+        """Make a table of these columns (name -> SQL type)."""
+        values = dict(zip(columns, map(list, zip(*rows, strict=True)), strict=False))
         typed = ", ".join(f"CAST(unnest(${column}) AS {kind}) AS {column}" for column, kind in columns.items())
-        made = f"CREATE OR REPLACE TABLE {name} AS SELECT {typed}"
-        if rows and len(next(iter(rows.values()))):
-            self._execute(made, dict(rows))
+        if values:
+            self._execute(f"CREATE OR REPLACE TABLE {name} AS SELECT {typed}", values)
         else:
             typed = ", ".join(f"{column} {kind}" for column, kind in columns.items())
             self._execute(f"CREATE OR REPLACE TABLE {name} ({typed})")
@@ -266,11 +266,8 @@ def _views(
         placed(kind, metered)
     for kind in PROOF:
         view(f"proof_{kind}", kind, columns_of(kind), proof_days)
-    paths = sorted(places)
     columns = {"path": "VARCHAR", "site": "VARCHAR", "day_ns": "BIGINT", "from_ns": "BIGINT", "to_ns": "BIGINT"}
-    of = [places[path] for path in paths]
-    rows = {"path": paths} | {name: [p[i] for p in of] for i, name in enumerate(list(columns)[1:])}
-    store.table("file", columns, rows)
+    store.table("file", columns, ((path, *place) for path, place in sorted(places.items())))
     store.run("within")
     store.run("pieces")
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from energy_agent.core.boundary import CounterScope
 from energy_agent.ledger.rows.kinds import INT64_MAX
+from energy_agent.site.building.spans import Span
 
 NOBODY = 0
 """Number of the part that holds what no workload held."""
@@ -307,6 +308,11 @@ class SiteWindow:
     open: bool = False
     first: bool = False
     by_invoices: bool = False
+
+    @property
+    def span(self) -> Span:
+        """Its start and end."""
+        return self.start_ns, self.end_ns
 
     @property
     def length_ns(self) -> int:

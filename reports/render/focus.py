@@ -21,7 +21,6 @@ from reports.page.partition import LIFE_CYCLE, co2e_prefix
 from reports.period import utc_text
 from reports.render.allocated import UNALLOCATED, UNASSIGNED, AllocatedPart, ExportColumn, in_units
 
-FILE_NAME: Final = "focus.csv"
 SERVICE: Final = "GPU electricity"
 METRICS: Final = (
     ExportColumn("EffectiveCost", "cost", Fraction(1)),

@@ -4,7 +4,7 @@ from typing import Any
 
 from reports.language import RENDERER
 from reports.page.document import ReportDocument
-from reports.page.section import Bars, Block, CheckedStatement, Heat, IntervalChart, Lines, Note, ReportTable, Tiles, Waterfall
+from reports.page.section import Block, Chart, CheckedStatement, Note, ReportTable, Tiles
 from reports.render.charts.chart import NARROW, WIDE, svg
 from reports.render.charts.legible import legible, over_texts
 from reports.render.charts.spoken import spoken
@@ -47,7 +47,7 @@ def html(document: ReportDocument) -> str:
 
 def kind_of(block: Block) -> str:
     """What the templates call a block: tiles | chart | table | note | check."""
-    if isinstance(block, Bars | Waterfall | IntervalChart | Lines | Heat):
+    if isinstance(block, Chart):
         return "chart"
     names: dict[type, str] = {Tiles: "tiles", ReportTable: "table", Note: "note", CheckedStatement: "check"}
     return names[type(block)]

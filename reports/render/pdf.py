@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from energy_agent.core.errors import WattlensError
 from reports.page.document import ReportDocument
-from reports.page.section import Bars, Block, Heat, IntervalChart, Lines, ReportTable, Waterfall
+from reports.page.section import Block, Chart, ReportTable
 from reports.render.charts.chart import svg
 from reports.render.charts.fitting import ems, pieces
 from reports.render.charts.legible import legible, over_texts, spelled
@@ -27,7 +27,6 @@ from reports.render.fonts import BASE, FontChoice, choose, folders
 from reports.render.html import kind_of
 
 Paper = Literal["a4", "letter"]
-PAPERS: tuple[Paper, ...] = ("a4", "letter")
 _PROBE = b"""
 #set document(date: datetime(year: 2000, month: 1, day: 1))
 #set page(height: auto)
@@ -144,7 +143,7 @@ def _named(title: str) -> str:
 
 def _block(block: Block, document: ReportDocument, name: str, chosen: FontChoice) -> dict[str, Any]:
     kind = kind_of(block)
-    if isinstance(block, Bars | Waterfall | IntervalChart | Lines | Heat):
+    if isinstance(block, Chart):
         alternative = f"{block.title}. {spoken(block, document.words)}"
         return {
             "kind": kind,

@@ -2,19 +2,24 @@
 
 If meters measure the total, the facility's energy is measured. If the operator states a PUE instead, the facility's energy is
 an estimate: energy of the nodes times that PUE. Without either it has no value, and the report ends at the nodes or GPUs.
+
+Meters should have existed for as long as nodes used energy. Meters that are added or removed within a period have no data for
+the rest of it. A short rest counts as unread time: it is imputed at their mean power and bounded by their maximum power. With a
+longer rest the building has no energy value. A site that opened in the period together with its nodes is complete.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Final
 
-from energy_agent.core.meters.facility import MeterEnergy, Position
+from energy_agent.core.meters.facility import MeterEnergy, Position, Role
 from energy_agent.core.quantity import Quantity, no_quantity
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.gaps import MEAN, MeterFill, bridge_gaps, fill_gaps, grid_cells, signed_cells, with_fills
 from energy_agent.site.building.pue import (  # fmt: skip
+    COVERED,
     YEAR_NS,
     EnergyFlow,
     Pue,
@@ -30,17 +35,59 @@ from energy_agent.site.building.pue import (  # fmt: skip
     total_terms,
 )
 from energy_agent.site.building.ratio import Terms, energy
-from energy_agent.site.building.spans import Span
-from reports.inputs.invoices import InvoicedEnergy, whole_intervals
+from energy_agent.site.building.spans import Span, merged, overlap_ns
+from reports.inputs.invoices import ElectricityInvoice, whole_intervals
 from reports.inputs.organisation import SiteInputs
 from reports.inputs.water import water_in
 from reports.ledger.sums import SiteWindow
-from reports.site.declared_time import undeclared, undeclared_spans, with_undeclared
 
+Meters = Mapping[str, MeterEnergy]
 NO_METERS: Final = "the ledger has no meter of the building, and no PUE is stated"
+NO_ENERGY: Final = no_quantity(NO_METERS)
+NO_WATER: Final = no_quantity("no input has the site's water")
 ESTIMATE: Final = "estimate"
 """Kind of a ratio of invoiced energy to that of the nodes."""
 STATED_ALONE: Final = "the ledger has no meter of the building"
+
+
+def undeclared(meters: Meters, terms: Iterable[str], used: Span | None) -> str:
+    """Why a sum of meters is not that of the time in which nodes used energy; "": it is, or nearly."""
+    there = [meters[m].lives for m in terms]
+    if used is None or not there or not all(there):
+        return ""
+    share = Fraction(overlap_ns(merged(life for lives in there for life in lives), used), used[1] - used[0])
+    return "" if share >= COVERED else f"its meters covered {float(share):.1%} of the time in which nodes used energy"
+
+
+def with_undeclared(meters: Meters, used: Span | None) -> dict[str, MeterEnergy]:
+    """Return the meters, with time marked as unread if nodes used energy and no meter of the same quantity existed.
+
+    Only the first and last meters of a quantity lose that time: a meter that was added next to an existing one is new, not
+    late.
+    """
+    late = {name: undeclared_spans(meters, meter, used) for name, meter in meters.items()}
+    return {m: replace(e, window_ns=e.window_ns + sum(end - start for start, end in late[m])) for m, e in meters.items()}
+
+
+def undeclared_spans(meters: Meters, meter: MeterEnergy, used: Span | None) -> list[Span]:
+    """Return when nodes used energy and a meter should have been read, though it was not declared."""
+    there = merged(life for each in meters.values() if _alike(each, meter) for life in each.lives)
+    if used is None or not meter.lives or not there:
+        return []
+    first, last = there[0][0], there[-1][1]
+    spans = [(used[0], first)] if meter.lives[0][0] == first else []
+    if meter.lives[-1][1] == last:
+        starts = [max(first, used[0]), *(end for _, end in there)]
+        ends = [*(start for start, _ in there), used[1]]
+        spans += [(max(start, used[0]), min(end, used[1])) for start, end in zip(starts, ends, strict=True)]
+    return [(start, end) for start, end in spans if end > start]
+
+
+def _alike(one: MeterEnergy, other: MeterEnergy) -> bool:
+    """Both measure the same: the total, or IT at one position. Others came with the meters of the total, or later."""
+    if other.facts.role is Role.IT:
+        return (one.facts.role, one.facts.position) == (Role.IT, other.facts.position)
+    return one.facts.role is Role.TOTAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +121,19 @@ class BuildingEnergy:
     pue: Pue | None
     pues: tuple[Pue, ...] = ()
     trailing: Pue | None = None
-    total: Quantity = field(default_factory=lambda: no_quantity(NO_METERS))
-    it: Quantity = field(default_factory=lambda: no_quantity(NO_METERS))
+    total: Quantity = NO_ENERGY
+    it: Quantity = NO_ENERGY
     bought_cells: Mapping[int, int] = field(default_factory=dict)
-    bought: Quantity = field(default_factory=lambda: no_quantity(NO_METERS))
+    bought: Quantity = NO_ENERGY
     bought_in: Mapping[Span, Quantity] = field(default_factory=dict)
     made_uj: int = 0
     made_cells: Mapping[int, int] = field(default_factory=dict)
     parts: tuple[EnergyFlow, ...] = ()
     losses: tuple[EnergyFlow, ...] = ()
     shares: Mapping[str, Quantity] = field(default_factory=dict)
-    wue: Quantity = field(default_factory=lambda: no_quantity(NO_METERS))
+    wue: Quantity = NO_ENERGY
     water_category: int = 0
-    liters: Quantity = field(default_factory=lambda: no_quantity("no input has the site's water"))
+    liters: Quantity = NO_WATER
     meters: Mapping[str, MeterEnergy] = field(default_factory=dict)
     terms: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict.fromkeys(("total", "it", "bought"), ()))
     fills: Mapping[str, MeterFill] = field(default_factory=dict)
@@ -206,11 +253,11 @@ def _declared_pue(inputs: SiteInputs | None, it_uj: int) -> Pue | None:
 
 
 def _by_invoice(
-    book: FacilityBook, terms: Terms, fills: Mapping[str, MeterFill], invoices: Iterable[InvoicedEnergy], window: Span
+    book: FacilityBook, terms: Terms, fills: Mapping[str, MeterFill], invoices: Iterable[ElectricityInvoice], window: Span
 ) -> dict[Span, Quantity]:
     """Energy from the grid in the periods of invoices, each with the gaps and errors of its own time."""
     amounts = {}
-    for span in {(i.start_ns, i.end_ns) for i in invoices if window[0] <= i.start_ns and i.end_ns <= window[1]}:
+    for span in {i.span for i in invoices if window[0] <= i.start_ns and i.end_ns <= window[1]}:
         if not any(t % CELL_NS for t in span):
             own = with_fills(book.window(*span, only=terms), fills, span)
             if own.keys() == terms.keys():
@@ -231,9 +278,8 @@ def _water(
 ) -> tuple[Quantity, int, Quantity]:
     """(WUE, its category, liters)."""
     if inputs is None or not inputs.water:
-        absent = no_quantity("no input has the site's water")
-        return absent, 0, absent
-    used = water_in(inputs.water, inputs.zone, window.start_ns, window.end_ns)
+        return NO_WATER, 0, NO_WATER
+    used = water_in(inputs.water, inputs.zone, window.span)
     if used.known < 1 or len(used.categories) != 1:
         absent = no_quantity("water is not known for the whole period, or has several categories")
         return absent, 0, absent

@@ -203,11 +203,10 @@ def _residual_sources(inputs: SiteInputs) -> tuple[list[IntensitySource], bool, 
 
 def _cost_of(inputs: SiteInputs, cells: Mapping[int, int], window: SiteWindow, *, flat: bool) -> Cost:
     """Return the cost of energy and of peak demand."""
-    within = (window.start_ns, window.end_ns)
     charges = (
-        invoiced_demand(inputs.invoices, inputs.tariffs, inputs.zone, *within)
+        invoiced_demand(inputs.invoices, inputs.tariffs, inputs.zone, window.span)
         if flat
-        else demand_charges(cells, inputs.tariffs, inputs.zone, *within)
+        else demand_charges(cells, inputs.tariffs, inputs.zone, window.span)
     )
     return replace(cost(cells, inputs.tariffs, inputs.zone), demand=charges)
 

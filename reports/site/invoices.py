@@ -8,13 +8,13 @@ from typing import Final
 from energy_agent.core.quantity import Quantity, about, no_quantity
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.pue import Pue
-from energy_agent.site.building.spans import Span
+from energy_agent.site.building.spans import Span, overlap_ns
+from reports.inputs.days import share_error, share_within
 from reports.inputs.invoices import (
+    ElectricityInvoice,
     EnergyInWindow,
-    InvoicedEnergy,
     invoiced_in,
     metering_points,
-    money_in,
     read_in,
     spread,
     with_readings,
@@ -119,7 +119,7 @@ def from_invoices(
     if building.measured or inputs is None:
         return building
     rows = _select_rows(inputs, window)
-    invoiced = invoiced_in(rows, window.start_ns, window.end_ns)
+    invoiced = invoiced_in(rows, window.span)
     if reason := _objection(building.site, rows, invoiced, window, node_uj):
         return replace(building, total=no_quantity(reason)) if invoiced.rows or not recorded else building
     total = energy_of(invoiced)
@@ -127,28 +127,30 @@ def from_invoices(
     if node_uj:
         low, high = max(Fraction(1), (invoiced.uj - invoiced.bound) / node_uj), (invoiced.uj + invoiced.bound) / node_uj
         pue = Pue(ESTIMATE, 0, Quantity(invoiced.uj / node_uj, low, high), int(invoiced.uj), node_uj, stated=True)
-    cells = spread(rows, window.start_ns, window.end_ns, CELL_NS)
+    cells = spread(rows, window.span, CELL_NS)
     return replace(building, pue=pue, total=total, bought=total, bought_cells=cells, invoiced=True)
 
 
-def _select_rows(inputs: SiteInputs, window: SiteWindow) -> tuple[InvoicedEnergy, ...]:
+def _select_rows(inputs: SiteInputs, window: SiteWindow) -> tuple[ElectricityInvoice, ...]:
     """Return the rows that give a site's energy of a period: readings alone if only they do, such as where it cuts invoices."""
     alone, meters = with_readings((), inputs.readings), {i.meter for i in inputs.invoices}
     points = set(metering_points(alone).values())
     if not (meters <= {r.meter for r in alone} or len(meters) == len(points) == 1):
         return inputs.supplied
     by_invoices, by_readings = (
-        _objection("", rows, invoiced_in(rows, window.start_ns, window.end_ns), window, 0) for rows in (inputs.supplied, alone)
+        _objection("", rows, invoiced_in(rows, window.span), window, 0) for rows in (inputs.supplied, alone)
     )
     return alone if by_invoices and not by_readings else inputs.supplied
 
 
-def _is_within(row: InvoicedEnergy, window: SiteWindow) -> bool:
+def _is_within(row: ElectricityInvoice, window: SiteWindow) -> bool:
     """Whether a part of its time is in a window."""
-    return row.start_ns < window.end_ns and row.end_ns > window.start_ns
+    return bool(overlap_ns([row.span], window.span))
 
 
-def _objection(site: str, rows: Sequence[InvoicedEnergy], invoiced: EnergyInWindow, window: SiteWindow, node_uj: int) -> str:
+def _objection(
+    site: str, rows: Sequence[ElectricityInvoice], invoiced: EnergyInWindow, window: SiteWindow, node_uj: int
+) -> str:
     """Why invoices do not give the energy of a period; "": they do."""
     if not invoiced.rows:
         return f"{NO_ENERGY} {site}"
@@ -186,16 +188,16 @@ def site_invoices(
         [i for i in rows if window.start_ns <= i.start_ns and i.end_ns <= window.end_ns] for rows in (own, credit_notes)
     )
     rows = _select_rows(inputs, window)
-    counted = invoiced_in(rows, window.start_ns, window.end_ns)
-    read = read_in(inputs.readings, window.start_ns, window.end_ns)
+    counted = invoiced_in(rows, window.span)
+    read = read_in(inputs.readings, window.span)
     money: dict[str, Fraction] = {}
     for each in (*inside, *credited):
         if each.amount is not None:
             money[each.currency] = money.get(each.currency, Fraction(0)) + Fraction(each.amount)
     return SiteInvoices(
-        invoiced_in(inputs.invoices, window.start_ns, window.end_ns) if own else None,
+        invoiced_in(inputs.invoices, window.span) if own else None,
         counted if counted.rows else None,
-        INVOICED_OR_READ if any(i.read for i in rows if _is_within(i, window)) else INVOICED,
+        INVOICED_OR_READ if {i for i in rows if _is_within(i, window)} - set(inputs.invoices) else INVOICED,
         read if read.rows else None,
         tuple(_periods(own, inside, inputs.readings, window, cells, ledger_reason, by_meters)),
         tuple(i.number for i in own if i not in inside),
@@ -206,16 +208,16 @@ def site_invoices(
 
 
 def _cost(
-    invoices: Sequence[InvoicedEnergy], credit_notes: Sequence[InvoicedEnergy], window: SiteWindow
+    invoices: Sequence[ElectricityInvoice], credit_notes: Sequence[ElectricityInvoice], window: SiteWindow
 ) -> InvoicedCost | None:
     """The cost by invoices that have a part in the period, with their credits."""
     stated = [i for i in (*invoices, *credit_notes) if i.amount is not None]
     if not stated:
         return None
-    currencies, with_tax = sorted({i.currency for i in stated}), stated[0].with_tax
+    currencies, with_tax = sorted({i.currency for i in stated}), stated[0].tax == "included"
     if len(currencies) > 1:
         return InvoicedCost(no_quantity(SEVERAL_CURRENCIES), "", with_tax)
-    known = invoiced_in(invoices, window.start_ns, window.end_ns)
+    known = invoiced_in(invoices, window.span)
     reason = ""
     if lacking := [i.number for i in invoices if i.amount is None]:
         reason = f"no amount of invoice {', '.join(lacking)}"
@@ -223,17 +225,20 @@ def _cost(
         reason = _gaps(known)
     if reason:
         return InvoicedCost(no_quantity(reason), currencies[0], with_tax)
-    money = money_in((*invoices, *credit_notes), window.start_ns, window.end_ns)
-    if money.bound > abs(money.value) * CUT_MOST:
+    parts = [(i.number, Fraction(i.amount or 0), share_within(i.span, window.span)) for i in stated]
+    value = sum((amount * share for _, amount, share in parts), Fraction(0))
+    bound = sum((abs(amount) * share_error(share) for _, amount, share in parts), Fraction(0))
+    if bound > abs(value) * CUT_MOST:
         return InvoicedCost(no_quantity(CUT_AMOUNTS), currencies[0], with_tax)
-    amount = about(money.value, money.bound)
-    return InvoicedCost(amount, currencies[0], with_tax, money.cut)
+    return InvoicedCost(
+        about(value, bound), currencies[0], with_tax, tuple((number, share) for number, _, share in parts if share < 1)
+    )
 
 
 def _periods(
-    invoices: Sequence[InvoicedEnergy],
-    inside: Sequence[InvoicedEnergy],
-    readings: Sequence[InvoicedEnergy],
+    invoices: Sequence[ElectricityInvoice],
+    inside: Sequence[ElectricityInvoice],
+    readings: Sequence[ElectricityInvoice],
     window: SiteWindow,
     cells: Mapping[int, int],
     ledger_reason: str,
@@ -247,21 +252,21 @@ def _periods(
     meters = {i.meter for i in invoices}
     unrelated = not any(r.meter in meters for r in readings)
 
-    def compare(span: Span, own: Sequence[InvoicedEnergy]) -> InvoicePeriod:
+    def compare(span: Span, own: Sequence[ElectricityInvoice]) -> InvoicePeriod:
         named = {i.meter for i in own}
         every = named <= {""} or (unrelated and named == meters)
-        read = read_in([r for r in readings if every or r.meter in named], *span)
+        read = read_in([r for r in readings if every or r.meter in named], span)
         by_cell = Quantity(Fraction(sum(uj for t, uj in cells.items() if span[0] <= t < span[1])))
         return InvoicePeriod(
             *span,
             tuple(i.number for i in own),
-            energy_of(invoiced_in(own, *span)),
+            energy_of(invoiced_in(own, span)),
             known_energy(read, NO_READING),
             no_quantity(ledger_reason) if ledger_reason else by_meters.get(span, by_cell),
         )
 
-    spans = sorted({(i.start_ns, i.end_ns) for i in inside})
-    rows = [compare(span, [i for i in inside if (i.start_ns, i.end_ns) == span]) for span in spans]
+    spans = sorted({i.span for i in inside})
+    rows = [compare(span, [i for i in inside if i.span == span]) for span in spans]
     mine = [r for r in readings if unrelated or meters == {""} or r.meter in meters]
     if all(any(first_ns <= r.start_ns and r.end_ns <= last_ns for first_ns, last_ns in spans) for r in mine):
         return rows
@@ -270,8 +275,8 @@ def _periods(
     start_ns = max([window.start_ns, *(min(r.start_ns for r in own) for own in times)])
     end_ns = min([window.end_ns, *(max(r.end_ns for r in own) for own in times)])
     within = [i for i in invoices if i.start_ns < end_ns and i.end_ns > start_ns]
-    if times and start_ns < end_ns and (start_ns, end_ns) not in spans and invoiced_in(within, start_ns, end_ns).whole:
-        rows.append(compare((start_ns, end_ns), within))
+    if times and start_ns < end_ns and (span := (start_ns, end_ns)) not in spans and invoiced_in(within, span).whole:
+        rows.append(compare(span, within))
     return rows
 
 

@@ -75,8 +75,7 @@ def read_books(
         if (site, day_ns, device) not in by_rows:
             books[site].add_day(device, day_ns, day.energy_uj, day.runs[0])
     read_rows_of(frozenset((site, day_ns) for site, day_ns, _ in by_rows))
-    columns = dict(zip(("site", "day_ns", "device"), map(list, zip(*sorted(by_rows), strict=True)), strict=False))
-    store.table("meter_by_rows", {"site": "VARCHAR", "day_ns": "BIGINT", "device": "VARCHAR"}, columns)
+    store.table("meter_by_rows", {"site": "VARCHAR", "day_ns": "BIGINT", "device": "VARCHAR"}, sorted(by_rows))
     for kind in METER_ROWS:
         for site, row in _rows(store, kind):
             _add(books[site], site, row)

@@ -1,6 +1,8 @@
 """The command of the benchmarks: options, tables, JSON and exit codes."""
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -86,6 +88,14 @@ def test_the_list_has_every_benchmark_with_its_claim_and_last_result(capsys: pyt
     printed = capsys.readouterr().out
     assert {command.split()[0] for _, command, _ in claims()} == {*NAMES, *OTHERS}
     assert all(text in printed for row in claims() for text in row)
+
+
+def test_list_ends_quietly_when_nobody_reads_it() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run([sys.executable, "-m", "benchmarks"], stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (1, b"")
 
 
 @pytest.mark.parametrize("name", NAMES + OTHERS)

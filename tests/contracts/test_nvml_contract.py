@@ -193,7 +193,6 @@ def test_codes_fields_and_bits_are_those_of_the_official_binding():
         abi.FIELD_MEMORY_TEMPERATURE: "MEMORY_TEMP", abi.FIELD_TOTAL_ENERGY: "TOTAL_ENERGY_CONSUMPTION",
         abi.FIELD_POWER_AVERAGE: "POWER_AVERAGE", abi.FIELD_POWER_INSTANT: "POWER_INSTANT",
         abi.FIELD_CURRENT_POWER_LIMIT: "POWER_CURRENT_LIMIT", abi.FIELD_REQUESTED_POWER_LIMIT: "POWER_REQUESTED_LIMIT",
-        abi.FIELD_POWER_CAP_TIME_NS: "PERF_POLICY_POWER", abi.FIELD_SYNC_BOOST_TIME_NS: "PERF_POLICY_SYNC_BOOST",
     }.items():  # fmt: skip
         assert getattr(pynvml, f"NVML_FI_DEV_{theirs}") == ours
     reasons = {

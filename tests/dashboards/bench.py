@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 
 import pytest
 
-from dashboards.build.build import substituted
 from dashboards.rules import model
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.exposition.site import render
 from energy_agent.runtime.clock import RealClock
 from energy_agent.web.server import WebServer
+from tests.dashboards.promtool import substituted
 from tests.site_player import SITE, STATED_SITE, SitePlayer
 from tests.snapshots import Player
 from tests.support import at_modifier, eventually, free_port, need_program

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dashboards.build.build import substituted
+from dashboards.build import lint
+from dashboards.build.build import choices
 from dashboards.rules import rules
 from tests.dashboards.boards import query
 from tests.support import at_modifier, need_program
 
 DURATIONS = {"__rate_interval": "1m", "__range": "10m"}
+_DURATIONS = {"__rate_interval": "1m", "__range": "1h", "__interval": "1m"}
 STEP_S, SCALE = 15, 100_000
 AT = {"job": "wattlens"}
 
@@ -21,6 +23,11 @@ Sample = float | tuple[Labels, float]
 """A value, with its labels if it has any."""
 Asked = tuple[str, int, *tuple[Sample, ...]]
 """A query, the second at which it is evaluated, and its samples."""
+
+
+def substituted(expr: str, values: Mapping[str, str] = _DURATIONS) -> str:
+    """A query as Grafana would send it: durations for its own variables, the first value of a choice, and `.*` for the rest."""
+    return lint.substituted(expr, {**choices(), **values})
 
 
 def named(name: str, *labels: Labels) -> str:

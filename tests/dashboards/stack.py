@@ -19,7 +19,7 @@ from energy_agent.sim.workloads.engine import ITL_BUCKETS, TTFT_BUCKETS
 from tests.dashboards.bench import Target, scraping, started
 from tests.energy_agent.agents import AgentProcess
 from tests.support import free_port, need_program
-from wattlens.demo.child import child
+from wattlens.companion_process import companion, metrics_url
 
 CLUSTER, NODE, SITE, ZONE = "north", "gpu-node-1", "hall-1", "DE"
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
@@ -160,7 +160,7 @@ def _write_config(node: SimulatedNode, folder: Path, blocks: bool) -> None:
 def _actuator(node: SimulatedNode, folder: Path) -> Iterator[None]:
     places = ["--socket", folder / "a.sock", "--state", folder / "actuator", "--simulate", node.directory]
     command = ["actuator", "--config", folder / "actuator.yaml", *places]
-    with child(folder, "actuator", command, (folder / "a.sock").exists):
+    with companion(command, folder / "actuator.log", (folder / "a.sock").exists, "the actuator did not start"):
         yield
 
 
@@ -173,12 +173,9 @@ def _site(node: SimulatedNode, folder: Path) -> Iterator[str]:
     (folder / "site.yaml").write_text(json.dumps(config))
     log = folder / "site.log"
 
-    def url() -> str:
-        return next((word for word in log.read_text().split() if word.startswith("http://")), "")
-
     command = ["site", "--config", folder / "site.yaml", "--state", folder / "site", "--simulate", node.directory]
-    with child(folder, "site", command, lambda: bool(url())):
-        yield url().rstrip(",").removesuffix("/metrics")
+    with companion(command, log, lambda: metrics_url(log), "the site did not start"):
+        yield metrics_url(log).removesuffix("/metrics")
 
 
 @contextmanager

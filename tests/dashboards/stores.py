@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from dashboards.build.build import substituted
 from dashboards.rules import model
 from tests.dashboards.bench import RULES_S, RefusedError, api
 from tests.dashboards.boards import BoardPanel, PanelQuery
+from tests.dashboards.promtool import substituted
 
 RATE_S, RANGE_S, STEP_S = 8, 20, 2
 """Durations that Grafana puts into queries, and the step of a graph."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dashboards.build.build import ALERTS, RULES, artefacts, build, check, expressions, substituted, syntax_error
+from dashboards.build.build import ALERTS, RULES, artefacts, build, check, expressions, syntax_error
 from dashboards.build.lint import panels
 from dashboards.promql.selectors import recorded, series
 from dashboards.rules import alerts, fleet, joules_per_token, runs, steering
@@ -18,6 +18,7 @@ from energy_agent.core.catalogue.node import CATALOGUE
 from energy_agent.core.meters.facility import Position
 from energy_agent.site import windows
 from tests.dashboards.boards import BoardPanel, boards, panel
+from tests.dashboards.promtool import substituted
 from tests.support import need_module, need_program, promtool_with
 from wattlens.cli import main
 

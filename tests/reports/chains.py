@@ -1,6 +1,8 @@
 """Ledgers for the report's tests: chains of segments by the product's own writer, compacted, and made into facts."""
 
 from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 from energy_agent.core.boundary import is_meter, site_and_meter
@@ -15,15 +17,29 @@ from reports.figures.evidence import PeriodEvidence
 from reports.figures.facts import Facts, build_facts
 from reports.figures.gather import gather
 from reports.figures.measures import all_figures
+from reports.inputs.invoices import ElectricityInvoice
 from reports.inputs.organisation import Organisation
 from reports.ledger.days import Day, DayStorage, find_days
 from reports.period import PeriodRequest
 
+EPOCH = date(1970, 1, 1)
 S = 10**9
 CELL = 900 * S
 HOUR = 4 * CELL
 DAY = 96 * CELL
 KWH = 3_600_000_000_000
+
+
+def bill(number: str, start_ns: int, end_ns: int, kwh: float | Decimal, percent: int = 2, **more: object) -> ElectricityInvoice:
+    """An invoice of whole UTC days."""
+    start, end = (EPOCH + timedelta(days=ns // DAY) for ns in (start_ns, end_ns - DAY))
+    known = {"accuracy_percent": Decimal(percent)} | more
+    return ElectricityInvoice.model_construct(number=number, start=start, end=end, kwh=Decimal(str(kwh)), **known)
+
+
+def reading(meter: str, start_ns: int, end_ns: int, kwh: int) -> ElectricityInvoice:
+    """Energy between two readings of a meter."""
+    return bill(f"reading of {meter}", start_ns, end_ns, kwh, meter=meter)
 
 
 def write(folder: Path, cluster: str, node: str, batches: Iterable[Batch], *, simulated: bool = False) -> list[Path]:

@@ -1,6 +1,7 @@
 """The page of methods: its frameworks are those of the data, its links lead somewhere, its examples are what the code gives."""
 
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def test_its_links_lead_somewhere() -> None:
 def test_its_examples_are_what_the_code_gives() -> None:
     board = embodied_range("NVIDIA H100 80GB HBM3")
     assert board is not None
-    hour = amortised(board, 3600 * 10**9, Fraction(4), Fraction(4))
+    hour = amortised(replace(board, life_years=(Fraction(4), Fraction(4))), 3600 * 10**9)
     assert hour.low_g is not None
     assert hour.high_g is not None
     assert f"= {float(hour.low_g):.1f} g to 575,100 / 35,040 = {float(hour.high_g):.1f} g" in PAGE

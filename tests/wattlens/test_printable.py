@@ -12,7 +12,7 @@ from energy_agent.ledger.rows.uncertainty import Bounds
 from wattlens import summary
 from wattlens.cli import main
 from wattlens.cli._command import print_table
-from wattlens.summary import LedgerSummary, TokenCost
+from wattlens.summary import EnergyShares, LedgerSummary, TokenCost
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07\x9b31m\r\n\u202e"
 BOUNDS = Bounds(5_000_000, 4_000_000, 6_000_000, 1, 1, 0)
@@ -31,9 +31,8 @@ def test_text_becomes_printable_and_printable_text_stays(text: str) -> None:
 def test_a_summary_is_printable_whatever_the_names(name: str) -> None:
     rows = ((name, BOUNDS),)
     tokens = (TokenCost(name, name, 5, 1.0, 0.9, 1.1),)
-    found = LedgerSummary(
-        rows, rows, 0, 0, BOUNDS, tokens, 1, 1, (name,), 1, boundary=Boundary.NODE, hosts=rows, host_workloads=rows
-    )
+    shares = EnergyShares(rows, rows, 0, 0, 1)
+    found = LedgerSummary(shares, BOUNDS, tokens, (name,), 1, boundary=Boundary.NODE, host=shares)
     assert all(is_printable(line) for line in summary.text(found, {}).split("\n"))
 
 

@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ import wattlens
 from energy_agent.accounting.accountant import Accountant
 from energy_agent.accounting.device import SensorFor
 from energy_agent.accounting.node import NodeAccount, NodePlan
+from energy_agent.accounting.training_intake import TrainingReports
 from energy_agent.config import agent as configuration
 from energy_agent.config.agent import Config, Web
 from energy_agent.config.formats import NAME
@@ -25,10 +26,15 @@ from energy_agent.core.boundary import CounterScope
 from energy_agent.core.energy import Identity
 from energy_agent.core.errors import UsageError
 from energy_agent.core.health import GPM, PCIE_THROUGHPUT
+from energy_agent.core.ports import Clock
 from energy_agent.core.saved_state import Component
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.journal.journal import Journal
 from energy_agent.ledger.signing import available, open_signer
+from energy_agent.local_api.history import EnergyHistory
+from energy_agent.local_api.peers import Peers
+from energy_agent.local_api.routes import Routes
+from energy_agent.local_api.server import ClientApi
 from energy_agent.metering.gpu import gap_threshold_ns
 from energy_agent.node.loop import Agent
 from energy_agent.node.meter_list import node_poller
@@ -49,7 +55,6 @@ from energy_agent.tokens.poller import TokenPoller
 from energy_agent.web.access import AccessControl
 from energy_agent.web.server import WebServer
 from wattlens.agent.config_check import check_parts
-from wattlens.agent.local_api import proc_roots, serve, training_intake
 from wattlens.agent.reload import FileWatch, Reloader, nothing_to_reload
 from wattlens.agent.systemd import EndSignals, Service
 from wattlens.state_folder import default_state_dir
@@ -57,6 +62,29 @@ from wattlens.state_folder import default_state_dir
 log = logging.getLogger("wattlens")
 _OTHERS = 0o027
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def proc_roots(config: Config, simulate: Path | None) -> list[Path]:
+    """Where processes are looked up: those that run on a simulated node without being of it are of the machine."""
+    return [config.node.procfs] if simulate is None else [simulate / "proc", Path("/proc")]
+
+
+def training_intake(journal: Journal, clock: Clock, roots: Sequence[Path]) -> TrainingReports:
+    """Counts of training, from where the journal left them."""
+    intake = TrainingReports(clock, Peers(roots, clock).alive)
+    if not intake.restore(journal.states(), journal.totals().tokens):
+        log.warning("training counts in the journal are not readable: running processes are counted from their next report")
+    return intake
+
+
+def serve(path: Path, agent: Agent, roots: Sequence[Path]) -> ClientApi:
+    """The server on the socket `path`, not yet started, which answers from what the agent publishes."""
+    history = EnergyHistory()
+    routes = Routes(history, agent.training, lambda: agent.steer)
+    holders = agent.owners
+    peers = Peers(roots, agent.clock) if holders is None else Peers(roots, agent.clock, holders.owner_of, holders.trust)
+    agent.on_publish = history.add
+    return ClientApi(path, routes, peers, simulated=agent.identity.simulated)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,22 +2,94 @@
 
 import argparse
 import difflib
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
 from energy_agent.core.text import printable
 
+_PATHS: Final = ("CSV", "DIR", "FILE", "FOLDER", "KEYFILE", "PATH")
+
+
+class CommandOptions:
+    """Declares options and arguments as the help page shows them: `add("--out FILE", "file to write")`.
+
+    Attributes:
+        parser: the parser or the group of its options.
+    """
+
+    def __init__(self, parser: Any, inherited: Mapping[str, argparse.Action] = MappingProxyType({})) -> None:
+        """`inherited`: options of the command above; the same option here does not reset what was given before the action."""
+        self.parser, self._inherited = parser, inherited
+
+    def __call__(self, shown: str, text: str, **more: Any) -> None:
+        """Add one. Without a name for its value, or choices, an option is a flag; a FILE, DIR or other path is a Path.
+
+        Args:
+            shown: names and the value's name, such as `--json`, `--out FILE` or `source SOURCE`.
+            text: its line on the help page.
+            more: further arguments of `ArgumentParser.add_argument`.
+        """
+        *names, value = shown.split()
+        if names and not value.startswith("-"):
+            more["metavar"] = value
+        else:
+            names.append(value)
+            if value.startswith("-") and "choices" not in more:
+                more["action"] = "store_true"
+        if value in _PATHS:
+            more.setdefault("type", Path)
+        option = self.parser.add_argument(*names, help=text, **more)
+        above = self._inherited.get(option.dest)
+        if above is not None and (above.type, above.default) == (option.type, option.default):
+            option.default = argparse.SUPPRESS
+
+    def group(self, title: str) -> "CommandOptions":
+        """Options under a title of their own."""
+        return CommandOptions(self.parser.add_argument_group(title), self._inherited)
+
+    def exclusive(self, *, required: bool = False) -> "CommandOptions":
+        """Options of which one excludes the others."""
+        return CommandOptions(self.parser.add_mutually_exclusive_group(required=required), self._inherited)
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A subcommand. Its name is its module's name (`_` becomes `-`); `run` returns the exit code."""
+    """A command. Its name is its module's name (`_` becomes `-`).
 
-    summary: str  # one line, for `wattlens --help`
-    configure: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]
+    Attributes:
+        summary: one line, for the help page of the command above it.
+        configure: declares its options.
+        run: returns the exit code; None: one of `actions` is required.
+        actions: the commands below it, by name.
+        without: what happens without an action, for the help page.
+        description: for its own help page; "": the summary.
+    """
+
+    summary: str
+    configure: Callable[[CommandOptions], None] = lambda _: None
+    run: Callable[[argparse.Namespace], int] | None = None
+    actions: Mapping[str, "Command"] = field(default_factory=dict)
+    description: str = ""
+    without: str | None = None
+
+    def add_to(self, commands: Any, name: str, inherited: Mapping[str, argparse.Action] = MappingProxyType({})) -> None:
+        """Add it, and all below it, to the subparsers of the command above it."""
+        sentence = self.summary[0].upper() + self.summary[1:] + "."
+        parser = commands.add_parser(name, help=self.summary, description=self.description or sentence)
+        self.configure(CommandOptions(parser, inherited))
+        if self.run is not None:
+            parser.set_defaults(run=self.run)
+        if self.actions:
+            options = {option.dest: option for option in parser._actions}
+            actions = parser.add_subparsers(metavar="ACTION", required=self.run is None, help=self.without)
+            for action, command in self.actions.items():
+                command.add_to(actions, action, options)
 
 
 _PLAIN: Final = (
@@ -115,13 +187,29 @@ def one_of(names: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def as_sentence(text: str) -> str:
-    """A summary as a description: `show it` -> `Show it.`"""
-    return text[0].upper() + text[1:] + "."
+def print_json(document: object, indent: int | None = 2) -> None:
+    """Print a document; `indent` None: in one line."""
+    print(json.dumps(document, indent=indent))
+
+
+def print_check(file: Path, errors: Sequence[str], **more: object) -> None:
+    """Print what a check of a file found, as JSON."""
+    first = errors[0] if errors else None
+    print_json({"file": str(file), "ok": not errors, "error": first, "errors": errors, **more}, 1)
+
+
+def warn(text: str) -> None:
+    """Print a line of `wattlens` on standard error."""
+    print(printable(f"wattlens: {text}"), file=sys.stderr, flush=True)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines, each of printable characters."""
+    for line in lines:
+        print(printable(line))
 
 
 def print_table(rows: list[tuple[str, ...]]) -> None:
     """Print rows in columns, the first as their heads."""
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        print(printable("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()))
+    print_lines("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)

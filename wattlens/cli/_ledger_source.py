@@ -1,12 +1,13 @@
 """Options of commands that read energy from a ledger, compacted days or Prometheus, and what they select."""
 
-import argparse
 import re
+from argparse import Namespace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from energy_agent.core.errors import UsageError
+from wattlens.cli._command import CommandOptions
 from wattlens.cli._options import Pairs
 
 if TYPE_CHECKING:
@@ -14,46 +15,35 @@ if TYPE_CHECKING:
     from wattlens.usage.rates import ElectricityPrice
 
 
-def add_source(parser: argparse.ArgumentParser) -> None:
+def add_source(add: CommandOptions) -> None:
     """`SOURCE`, `--prometheus` and its access."""
-    source = parser.add_argument_group("source")
-    source.add_argument(
-        "source",
+    source = add.group("source")
+    source(
+        "source SOURCE",
+        "an agent's state folder, a folder of segments, or compacted days of a fleet (default: this machine's agent)",
         nargs="?",
-        metavar="SOURCE",
-        help="an agent's state folder, a folder of segments, or compacted days of a fleet (default: this machine's agent)",
     )
-    source.add_argument("--prometheus", metavar="URL", help="read the agents' counters from this Prometheus instead")
-    source.add_argument(
-        "--match",
-        action=Pairs,
-        default={},
-        metavar="LABEL=VALUE",
-        help="Prometheus: read only series with this label; may be repeated",
-    )
-    source.add_argument(
-        "--token-file", type=Path, metavar="FILE", help="Prometheus: file that holds a bearer token on one line"
-    )
-    source.add_argument(
-        "--user-file", type=Path, metavar="FILE", help="Prometheus: file that holds user:password on one line, for basic auth"
-    )
-    source.add_argument("--ca-file", type=Path, metavar="FILE", help="Prometheus: CA certificates for the server's certificate")
-    source.add_argument("--insecure", action="store_true", help="Prometheus: send the secret over unencrypted http://")
+    source("--prometheus URL", "read the agents' counters from this Prometheus instead")
+    source("--match LABEL=VALUE", "Prometheus: read only series with this label; may be repeated", action=Pairs, default={})
+    source("--token-file FILE", "Prometheus: file that holds a bearer token on one line")
+    source("--user-file FILE", "Prometheus: file that holds user:password on one line, for basic auth")
+    source("--ca-file FILE", "Prometheus: CA certificates for the server's certificate")
+    source("--insecure", "Prometheus: send the secret over unencrypted http://")
 
 
 SITE_CARBON: Final = re.compile(r"site(?:=([\w.-]{1,64}))?", re.ASCII)
 """`--carbon site`: as a site process exports it, of the only zone or of the one that is named."""
 
 
-def add_rates(group: argparse._ArgumentGroup, *, of_site: bool = False) -> None:
+def add_rates(add: CommandOptions, *, of_site: bool = False) -> None:
     """`--price` and `--carbon`; with `of_site` the latter may be `site` or `site=ZONE`."""
-    group.add_argument("--price", metavar="PRICE", help="price of electricity, such as 0.18EUR/kWh")
+    add("--price PRICE", "price of electricity, such as 0.18EUR/kWh")
     text = "grid carbon intensity in g CO2e per kWh, such as 380"
     more = "; with --prometheus also site or site=ZONE: the mean that `wattlens site` exported while the job ran"
-    group.add_argument("--carbon", metavar="GRAMS", help=text + (more if of_site else ""))
+    add("--carbon GRAMS", text + (more if of_site else ""))
 
 
-def electricity_price(arguments: argparse.Namespace) -> "ElectricityPrice | None":
+def electricity_price(arguments: Namespace) -> "ElectricityPrice | None":
     """`--price`; None where it was not given."""
     from wattlens.usage.rates import parse_price
 
@@ -63,7 +53,7 @@ def electricity_price(arguments: argparse.Namespace) -> "ElectricityPrice | None
         raise UsageError(f"--price: {error}") from None
 
 
-def carbon_intensity(arguments: argparse.Namespace) -> Fraction | None:
+def carbon_intensity(arguments: Namespace) -> Fraction | None:
     """`--carbon` in g CO2e per kWh; None where it was not given."""
     from wattlens.usage.rates import parse_carbon
 
@@ -73,7 +63,7 @@ def carbon_intensity(arguments: argparse.Namespace) -> Fraction | None:
         raise UsageError(f"--carbon: {error}") from None
 
 
-def prometheus_access(arguments: argparse.Namespace) -> "PrometheusAccess":
+def prometheus_access(arguments: Namespace) -> "PrometheusAccess":
     """Access to `--prometheus`."""
     from wattlens.prometheus.access import PrometheusAccess
 
@@ -88,7 +78,7 @@ def prometheus_access(arguments: argparse.Namespace) -> "PrometheusAccess":
     )
 
 
-def ledger_source(arguments: argparse.Namespace) -> str:
+def ledger_source(arguments: Namespace) -> str:
     """The ledger: SOURCE, else this machine's agent.
 
     Raises:

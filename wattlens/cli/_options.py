@@ -9,9 +9,13 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from energy_agent.core.errors import UsageError
+from wattlens.cli._command import CommandOptions
+
+if TYPE_CHECKING:
+    from wattlens.agent_access import AgentAccess
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 T = TypeVar("T", int, float, Decimal)
@@ -128,31 +132,28 @@ def memory_size(text: str) -> str:
     return match[0]
 
 
-def add_store_limits(add: Callable[..., Any], threads: Any = 2, memory: Any = "1GB") -> None:
-    """`--threads` and `--memory` of commands that read compacted days; an action passes argparse.SUPPRESS for its parent's."""
+_THREADS = number(int, 1, 1024)
+
+
+def add_store_limits(add: CommandOptions) -> None:
+    """`--threads` and `--memory` of commands that read compacted days."""
     what = "for reading the ledger; the result is the same with any (default"
-    add("--threads", type=number(int, 1, 1024), default=threads, metavar="N", help=f"threads {what} 2)")
-    add("--memory", type=memory_size, default=memory, metavar="SIZE", help=f"memory {what} 1GB); more spills to disk")
+    add("--threads N", f"threads {what} 2)", type=_THREADS, default=2)
+    add("--memory SIZE", f"memory {what} 1GB); more spills to disk", type=memory_size, default="1GB")
 
 
-def add_period(add: "Callable[..., Any]", kind: Callable[[str], Any] = moment, *, start: str = "all", end: str = "all") -> None:
+def add_period(add: CommandOptions, kind: Callable[[str], Any] = moment, *, start: str = "all", end: str = "all") -> None:
     """`--from` (or `--since`) and `--to`, in `start` and `end`.
 
     Args:
-        add: `add_argument` of a parser or group.
+        add: declares them.
         kind: the type of both.
         start: the default of the first, in words.
         end: the default of the second, in words.
     """
     what = "start of the period, UTC: 2026-01-31, 2026-01-31T12:15, yesterday, monday, or 7d for seven days ago"
-    add("--from", "--since", dest="start", type=kind, metavar="TIME", help=f"{what} (default: {start})")
-    add(
-        "--to",
-        dest="end",
-        type=kind,
-        metavar="TIME",
-        help=f"end of the period, exclusive, in the form of --from (default: {end})",
-    )
+    add("--from --since TIME", f"{what} (default: {start})", dest="start", type=kind)
+    add("--to TIME", f"end of the period, exclusive, in the form of --from (default: {end})", dest="end", type=kind)
 
 
 def day(text: str) -> date:
@@ -182,9 +183,9 @@ class Pairs(argparse.Action):
         setattr(namespace, self.dest, pairs | {key: value})
 
 
-def add_simulate(parser: argparse.ArgumentParser, what: str) -> None:
+def add_simulate(add: CommandOptions, what: str) -> None:
     """`--simulate [DIR]`; `what` is its help. `simulated_node` reads its value."""
-    parser.add_argument("--simulate", type=Path, metavar="DIR", nargs="?", const=Path(), help=what)
+    add("--simulate DIR", what, nargs="?", const=Path())
 
 
 def simulated_node(value: Path | None) -> Path | None:
@@ -206,24 +207,30 @@ def enter_simulated_node(value: Path | None) -> Path | None:
     return node
 
 
-def add_actuator_socket(parser: argparse.ArgumentParser, option: str = "--socket") -> None:
+def add_actuator_socket(add: CommandOptions, option: str = "--socket") -> None:
     """Where the actuator listens."""
-    what = "the actuator's socket (default: /run/wattlens/actuator/actuator.sock as root)"
-    parser.add_argument(option, type=Path, metavar="PATH", help=what)
+    add(f"{option} PATH", "the actuator's socket (default: /run/wattlens/actuator/actuator.sock as root)")
 
 
 AGENT_URL = "http://127.0.0.1:9479/metrics"
 AGENT_FILES = ("ca_file", "user_file", "token_file", "cert_file", "key_file")
 
 
-def add_agent_files(parser: argparse._ActionsContainer) -> None:
-    """Certificates and credentials for the agent's page, in the words of `wattlens.scrape.access.AgentAccess`."""
-    add = parser.add_argument
-    add("--ca-file", type=Path, metavar="FILE", help="CA certificates for the agent's certificate")
-    add("--cert-file", type=Path, metavar="FILE", help="client certificate, if the agent requires one")
-    add("--key-file", type=Path, metavar="FILE", help="key of the client certificate, if not in the same file")
-    add("--user-file", type=Path, metavar="FILE", help="file that holds user:password on one line, for basic auth")
-    add("--token-file", type=Path, metavar="FILE", help="file that holds a bearer token on one line")
+def add_agent_files(add: CommandOptions) -> None:
+    """Certificates and credentials for the agent's page, in the words of `wattlens.agent_access.AgentAccess`."""
+    add("--ca-file FILE", "CA certificates for the agent's certificate")
+    add("--cert-file FILE", "client certificate, if the agent requires one")
+    add("--key-file FILE", "key of the client certificate, if not in the same file")
+    add("--user-file FILE", "file that holds user:password on one line, for basic auth")
+    add("--token-file FILE", "file that holds a bearer token on one line")
+
+
+def agent_access(args: argparse.Namespace, url: str) -> "tuple[AgentAccess, bool]":
+    """Access to the agent at `--url`, or at `url`; and whether a private one may start, as no option is about another."""
+    from wattlens.agent_access import AgentAccess
+
+    files = [getattr(args, name) for name in AGENT_FILES]
+    return AgentAccess(args.url or url, *files), args.url is None and not any(files)
 
 
 def strip_separator(command: list[str]) -> list[str]:

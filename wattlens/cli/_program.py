@@ -12,7 +12,7 @@ import wattlens
 from energy_agent.core import plugin
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.text import printable_lines
-from wattlens.cli._command import Parser, as_sentence
+from wattlens.cli._command import Command, Parser
 
 
 def parse(arguments: list[str], commands: ModuleType) -> argparse.Namespace:
@@ -77,8 +77,6 @@ def build_parser(arguments: list[str], commands: ModuleType) -> argparse.Argumen
     names = plugin.names(commands)
     named = [n for n in names if n.replace("_", "-") == (arguments[0] if arguments else "")]
     for name in named or names:
-        command = plugin.load(commands, name)
-        sub = subparsers.add_parser(name.replace("_", "-"), help=command.summary, description=as_sentence(command.summary))
-        command.configure(sub)
-        sub.set_defaults(run=command.run)
+        command: Command = plugin.load(commands, name)
+        command.add_to(subparsers, name.replace("_", "-"))
     return parser

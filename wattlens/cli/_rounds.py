@@ -1,12 +1,11 @@
 """Commands that repeat their work until they are stopped."""
 
 import signal
-import sys
 from collections.abc import Callable
 
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.core.text import printable
 from energy_agent.runtime.loop import Flag, Wake
+from wattlens.cli._command import warn
 
 
 def repeat(work: Callable[[], object], every_s: float) -> None:
@@ -35,4 +34,4 @@ def attempt(work: Callable[[], object]) -> None:
     except UsageError:
         raise
     except WattlensError as error:
-        print(printable(f"wattlens: {error}"), file=sys.stderr, flush=True)
+        warn(str(error))

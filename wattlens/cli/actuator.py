@@ -1,26 +1,24 @@
 """`wattlens actuator`: the only process that writes clocks and power limits; it restores the original settings when it ends."""
 
-import argparse
 import os
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wattlens.cli._command import Command
+from wattlens.cli._command import Command, CommandOptions
 from wattlens.cli._options import add_simulate, simulated_node
 
 if TYPE_CHECKING:
     from dvfs.actuator.supervisor import ActuatorConfig
 
 
-def add_place_options(parser: argparse.ArgumentParser) -> None:
+def add_place_options(add: CommandOptions) -> None:
     """Add the options that locate an actuator; `wattlens dvfs restore` needs them too."""
-    parser.add_argument(
-        "--state", type=Path, metavar="DIR", help="journal and locks (default: actuator/ in the agent's state folder)"
-    )
-    add_simulate(parser, "steer the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
+    add("--state DIR", "journal and locks (default: actuator/ in the agent's state folder)")
+    add_simulate(add, "steer the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
 
 
-def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: Path | None = None) -> "ActuatorConfig":
+def actuator_config(args: Namespace, socket: Path | None = None, file: Path | None = None) -> "ActuatorConfig":
     """Return the actuator configuration from the command line.
 
     Raises:
@@ -75,23 +73,13 @@ def _default_socket() -> Path:
     return Path(folder) / "actuator.sock" if folder else default_socket()
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="YAML file with the keys 'allow' and 'kill_switch' (default: nothing is allowed)",
-    )
-    parser.add_argument(
-        "--socket",
-        type=Path,
-        metavar="PATH",
-        help="socket to listen on (default: /run/wattlens/actuator/actuator.sock as root)",
-    )
-    add_place_options(parser)
+def _configure(add: CommandOptions) -> None:
+    add("--config FILE", "YAML file with the keys 'allow' and 'kill_switch' (default: nothing is allowed)")
+    add("--socket PATH", "socket to listen on (default: /run/wattlens/actuator/actuator.sock as root)")
+    add_place_options(add)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: Namespace) -> int:
     import logging
     import sys
 

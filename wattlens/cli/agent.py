@@ -1,40 +1,34 @@
 """`wattlens agent`: the node agent, and `release`/`resume` to free the driver for an update or a GPU reset."""
 
-import argparse
-from pathlib import Path
+from argparse import Namespace
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._command import Command
+from wattlens.cli._command import Command, CommandOptions
 from wattlens.cli._options import add_simulate, duration, simulated_node
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+def _configure(add: CommandOptions) -> None:
+    add(
         "action",
+        "run: run the agent (default); release: release the driver for a while; resume: read again now",
         nargs="?",
         choices=("run", "release", "resume"),
         default="run",
-        help="run: run the agent (default); release: release the driver for a while; resume: read again now",
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file; every key has a default")
-    parser.add_argument(
-        "--state",
-        type=Path,
-        metavar="DIR",
-        help="journal and segments (default: /var/lib/wattlens as root, else the XDG state folder)",
+    add("--config FILE", "YAML file; every key has a default")
+    add("--state DIR", "journal and segments (default: /var/lib/wattlens as root, else the XDG state folder)")
+    add("--listen ADDR:PORT", "address of /metrics (default: web.listen of the file, else 127.0.0.1:9479)")
+    add("--web-config FILE", "TLS and basic auth, in exporter-toolkit's web-config format")
+    add_simulate(add, "read the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
+    add(
+        "--for TIME",
+        "with release: for how long, such as 90s, 10m or 2h (default 10m)",
+        dest="for_s",
+        type=duration(1, 24 * 3600),
     )
-    parser.add_argument(
-        "--listen", metavar="ADDR:PORT", help="address of /metrics (default: web.listen of the file, else 127.0.0.1:9479)"
-    )
-    parser.add_argument(
-        "--web-config", type=Path, metavar="FILE", help="TLS and basic auth, in exporter-toolkit's web-config format"
-    )
-    add_simulate(parser, "read the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
-    what = "with release: for how long, such as 90s, 10m or 2h (default 10m)"
-    parser.add_argument("--for", dest="for_s", type=duration(1, 24 * 3600), metavar="TIME", help=what)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: Namespace) -> int:
     from wattlens.agent.run import AgentOptions, run_agent
     from wattlens.state_folder import default_state_dir
 
@@ -60,7 +54,7 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check(args: argparse.Namespace) -> None:
+def _check(args: Namespace) -> None:
     """Options that would be ignored: a person who gave one believes that it holds; raises UsageError."""
     if args.action != "release" and args.for_s is not None:
         raise UsageError("--for: expected together with release: wattlens agent release --for 10m")

@@ -1,14 +1,14 @@
 """`wattlens compare A... -- B...`: whether two groups of runs differ in energy, with a confidence interval."""
 
-import argparse
-import json
-from collections import Counter
-from collections.abc import Sequence
+from argparse import Namespace
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._command import Command, Parser
+from wattlens.cli._command import Command, CommandOptions, print_json, print_lines
 
 if TYPE_CHECKING:
     from wattlens.comparison.saved_run import SavedRun
@@ -20,22 +20,46 @@ if TYPE_CHECKING:
 _SEPARATOR = ","
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    assert isinstance(parser, Parser)
-    parser.separator = _SEPARATOR
-    parser.usage = f"wattlens compare [-h] [--json] A B\n{' ' * 7}wattlens compare [-h] [--json] A... -- B..."
-    parser.epilog = "Example: wattlens compare before*.json -- after*.json"
-    what = "runs saved by wattlens measure --out, as files or folders: A and B, or A... -- B... with two or more per side"
-    parser.add_argument("runs", nargs="*", metavar="RUN", help=what)
-    parser.add_argument("--baseline", nargs="+", metavar="RUN", help="the runs of A; all other runs are B")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+def _configure(add: CommandOptions) -> None:
+    add.parser.separator = _SEPARATOR
+    add.parser.usage = f"wattlens compare [-h] [--json] A B\n{' ' * 7}wattlens compare [-h] [--json] A... -- B..."
+    add.parser.epilog = "Example: wattlens compare before*.json -- after*.json"
+    add(
+        "runs RUN",
+        "runs saved by wattlens measure --out, as files or folders: A and B, or A... -- B... with two or more per side",
+        nargs="*",
+    )
+    add("--baseline RUN", "the runs of A; all other runs are B", nargs="+")
+    add("--json", "print JSON")
 
 
-def _run(args: argparse.Namespace) -> int:
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    sides: "Sides"
+    comparisons: "dict[str, Comparison]"
+    absent: dict[str, str]  # why joules per token of a kind cannot be compared
+    factors: tuple[float, float]
+    warnings: list[str]
+    same_gpus: bool
+
+
+def _run(args: Namespace) -> int:
+    sides = _sides(_split(args.runs, args.baseline))
+    try:
+        outcome = _outcome(sides)
+    except ValueError as error:
+        raise UsageError(f"compare: {error}") from None
+    if args.json:
+        print_json(_as_json(outcome))
+    else:
+        print_lines(_lines(outcome))
+    return 0
+
+
+def _outcome(sides: "Sides") -> _Outcome:
     from wattlens.comparison.load import warnings
     from wattlens.comparison.saved_run import PER
 
-    sides = _sides(_split(args.runs, args.baseline))
     factors = _gains(sides)
     comparisons = {"joules": _compare(sides, "", factors), "seconds": _seconds(sides)}
     absent = {}
@@ -47,13 +71,7 @@ def _run(args: argparse.Namespace) -> int:
             absent[what] = reason
         else:
             comparisons[f"joules_per_token_{what}"] = _compare(sides, what, factors)
-    said = warnings(*sides)
-    same = _boards(sides[0]) == _boards(sides[1])
-    if args.json:
-        print(json.dumps(_as_json(sides, comparisons, absent, factors, said, same), indent=2))
-    else:
-        print("\n".join(_lines(sides, comparisons, absent, factors, said, same)))
-    return 0
+    return _Outcome(sides, comparisons, absent, factors, warnings(*sides), _boards(sides[0]) == _boards(sides[1]))
 
 
 def _paths(text: str) -> list[Path]:
@@ -107,17 +125,14 @@ def _compare(sides: "Sides", what: str, factors: tuple[float, float]) -> "Compar
     """Of joules, or, where `what` says of which tokens, of joules per token."""
     from wattlens.comparison.statistics import compare, compare_measured, relative_error, widened
 
-    try:
-        if len(sides[0]) > 1:
-            each = [[(run.per_token(what) if what else run.joules) or 0.0 for run in side] for side in sides]
-            errors = [relative_error(_measured(run, what)) for side in sides for run in side]
-            return widened(compare(each[0], each[1], errors), factors)
-        for (run,) in sides:
-            if run.edge_joules is None:
-                raise ValueError(f"{run.path} has no edge_joules; give two or more runs per side, which do not need it")
-        return widened(compare_measured(*(_measured(run, what) for (run,) in sides)), factors)
-    except ValueError as error:
-        raise UsageError(f"compare: {error}") from None
+    if len(sides[0]) > 1:
+        each = [[(run.per_token(what) if what else run.joules) or 0.0 for run in side] for side in sides]
+        errors = [relative_error(_measured(run, what)) for side in sides for run in side]
+        return widened(compare(each[0], each[1], errors), factors)
+    for (run,) in sides:
+        if run.edge_joules is None:
+            raise ValueError(f"{run.path} has no edge_joules; give two or more runs per side, which do not need it")
+    return widened(compare_measured(*(_measured(run, what) for (run,) in sides)), factors)
 
 
 def _measured(run: "SavedRun", what: str) -> "RunEnergy":
@@ -132,12 +147,9 @@ def _seconds(sides: "Sides") -> "Comparison":
     from wattlens.comparison.statistics import RunEnergy, compare, compare_measured
 
     each = [[run.seconds for run in side] for side in sides]
-    try:
-        if len(each[0]) > 1:
-            return compare(*each)
-        return compare_measured(*(RunEnergy(seconds, 0.0) for (seconds,) in each))
-    except ValueError as error:
-        raise UsageError(f"compare: {error}") from None
+    if len(each[0]) > 1:
+        return compare(*each)
+    return compare_measured(*(RunEnergy(seconds, 0.0) for (seconds,) in each))
 
 
 def _is_counted(sides: "Sides", what: str) -> bool:
@@ -174,16 +186,13 @@ def _gains(sides: "Sides") -> tuple[float, float]:
     from wattlens.comparison.statistics import gain_range
 
     gains: dict[str, float] = {}
-    for side in sides:
-        for run in side:
-            for uuid in run.boards:
-                gains[uuid] = min(run.gain, gains.get(uuid, run.gain))
     parts: list[dict[str, float]] = []
     for name, side in zip("AB", sides, strict=True):
-        part: dict[str, float] = {}
+        part: dict[str, float] = defaultdict(float)
         for run in side:
             for uuid, joules in run.boards.items():
-                part[uuid] = part.get(uuid, 0.0) + (joules or 0.0)
+                gains[uuid] = min(run.gain, gains.get(uuid, run.gain))
+                part[uuid] += joules or 0.0
         if not sum(part.values()) or any(joules is None for run in side for joules in run.boards.values()):
             if _boards(sides[0]) == _boards(sides[1]):
                 return 1.0, 1.0
@@ -193,93 +202,83 @@ def _gains(sides: "Sides") -> tuple[float, float]:
     return gain_range(parts[0], parts[1], gains)
 
 
-def _as_json(
-    sides: "Sides",
-    comparisons: "dict[str, Comparison]",
-    absent: dict[str, str],
-    factors: tuple[float, float],
-    said: list[str],
-    same: bool,
-) -> dict[str, Any]:
+def _as_json(outcome: _Outcome) -> dict[str, Any]:
     from wattlens.comparison.load import batch, labels
 
+    sides = outcome.sides
     rows: dict[str, Any] = {
         what: {
             "mean_a": c.mean_a,
             "mean_b": c.mean_b,
             "ratio": c.ratio,
             "lower": c.low or None,
-            "upper": c.high,
+            "upper": c.high if c.low else None,
             "shown": c.is_significant,
         }
-        for what, c in comparisons.items()
+        for what, c in outcome.comparisons.items()
     }
-    for row in rows.values():
-        row["upper"] = None if row["lower"] is None else row["upper"]
     if len(sides[0]) == 1:  # what one run took is known; whether the next one would is not
         del rows["seconds"]["lower"], rows["seconds"]["upper"], rows["seconds"]["shown"]
-    rows |= {f"joules_per_token_{what}": {"reason": reason} for what, reason in absent.items()}
+    rows |= {f"joules_per_token_{what}": {"reason": reason} for what, reason in outcome.absent.items()}
     return rows | {
         "runs": [len(side) for side in sides],
         "interval": "between runs" if len(sides[0]) > 1 else "of the measurement",
-        "same_boards": same,
-        "gain_factor": list(factors),
+        "same_boards": outcome.same_gpus,
+        "gain_factor": list(outcome.factors),
         "simulated": sides[0][0].simulated,
         "labels": [labels(side) for side in sides],
-        "models": [sorted({m for run in side for m in run.models}) for side in sides],
+        "models": [_models(side) for side in sides],
         "batch": [batch(side) for side in sides],
-        "warnings": said,
+        "warnings": outcome.warnings,
     }
 
 
-def _lines(
-    sides: "Sides",
-    comparisons: "dict[str, Comparison]",
-    absent: dict[str, str],
-    factors: tuple[float, float],
-    said: list[str],
-    same: bool,
-) -> list[str]:
+def _lines(outcome: _Outcome) -> Iterator[str]:
+    sides = outcome.sides
     counts = [f"{name}: {len(side)} run{'s' if len(side) > 1 else ''}" for name, side in zip("AB", sides, strict=True)]
-    lines = [", ".join(counts) + ("; simulated GPUs" if sides[0][0].simulated else "")]
-    lines += [f"{name}: {text}" for name, side in zip("AB", sides, strict=True) if (text := _describe_side(side))]
-    width = 8 if len(comparisons) == 2 else 17
-    for what, c in comparisons.items():
-        name = what.replace("joules_per_token_", "J/token ").ljust(width)
-        interval = (
-            f"{100 * (c.low - 1):+.1f} to {100 * (c.high - 1):+.1f}"
-            if c.low > 0
-            else "no confidence interval: all runs gave the same value"
-        )
-        change = f"{100 * (c.ratio - 1):+.1f} % ({interval})"
-        thing = what.replace("joules_per_token_generated", "joules per generated token")
-        thing = thing.replace("joules_per_token_processed", "joules per processed token")
+    yield ", ".join(counts) + ("; simulated GPUs" if sides[0][0].simulated else "")
+    for name, side in zip("AB", sides, strict=True):
+        if text := _describe_side(side):
+            yield f"{name}: {text}"
+    width = 8 if len(outcome.comparisons) == 2 else 17
+    for what, c in outcome.comparisons.items():
+        _, per_token, kind = what.partition("joules_per_token_")
+        name, unit = (f"J/token {kind}", f"joules per {kind} token") if per_token else (what, what)
+        line = f"{name:{width}} A {c.mean_a:.6g}   B {c.mean_b:.6g}   B against A {100 * (c.ratio - 1):+.1f} %"
         if what == "seconds" and len(sides[0]) == 1:
-            lines.append(f"{name} A {c.mean_a:.6g}   B {c.mean_b:.6g}   B against A {100 * (c.ratio - 1):+.1f} %")
+            yield line
             continue
-        verdict = (
-            f"B needs {'more' if c.ratio > 1 else 'fewer'} {thing}" if c.is_significant else f"no difference shown in {thing}"
-        )
-        lines.append(f"{name} A {c.mean_a:.6g}   B {c.mean_b:.6g}   B against A {change}: {verdict}")
-    lines += [f"J/token {what} cannot be compared: {reason}" for what, reason in absent.items()]
+        interval = "no confidence interval: all runs gave the same value"
+        if c.low > 0:
+            interval = f"{100 * (c.low - 1):+.1f} to {100 * (c.high - 1):+.1f}"
+        verdict = f"no difference shown in {unit}"
+        if c.is_significant:
+            verdict = f"B needs {'more' if c.ratio > 1 else 'fewer'} {unit}"
+        yield f"{line} ({interval}): {verdict}"
+    for what, reason in outcome.absent.items():
+        yield f"J/token {what} cannot be compared: {reason}"
     if len(sides[0]) == 1:
-        lines.append("one run per side: the intervals cover measurement errors, not the variation between runs")
-    if factors != (1.0, 1.0):
-        low, high = (100 * (f - 1) for f in factors)
-        where = "on the same GPUs, with different shares of energy per GPU" if same else "on different GPUs"
-        lines.append(
-            f"A and B ran {where}: the gain errors of their sensors add {low:+.2f} to {high:+.2f} % to the intervals of joules"
-        )
+        yield "one run per side: the intervals cover measurement errors, not the variation between runs"
+    if outcome.factors != (1.0, 1.0):
+        low, high = (100 * (f - 1) for f in outcome.factors)
+        where = "on the same GPUs, with different shares of energy per GPU" if outcome.same_gpus else "on different GPUs"
+        added = f"{low:+.2f} to {high:+.2f} %"
+        yield f"A and B ran {where}: the gain errors of their sensors add {added} to the intervals of joules"
     else:
-        lines.append("A and B ran on the same GPUs: the gain errors of their sensors cancel")
-    return lines + [f"warning: {line}" for line in said]
+        yield "A and B ran on the same GPUs: the gain errors of their sensors cancel"
+    for warning in outcome.warnings:
+        yield f"warning: {warning}"
+
+
+def _models(side: "list[SavedRun]") -> list[str]:
+    return sorted({model for run in side for model in run.models})
 
 
 def _describe_side(side: "list[SavedRun]") -> str:
     """What a side was, in words."""
     from wattlens.comparison.load import batch, labels
 
-    parts = [", ".join(sorted({m for run in side for m in run.models}))]
+    parts = [", ".join(_models(side))]
     parts += [f"{key}={value}" for key, value in labels(side).items()]
     size = batch(side)
     parts += [f"batch {size:.4g} (mean of running requests)"] if size is not None and "running" in side[0].counts else []

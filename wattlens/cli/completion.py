@@ -4,11 +4,11 @@ import argparse
 
 from energy_agent.core.errors import UsageError
 from energy_agent.core.extras import install_hint
-from wattlens.cli._command import Command
+from wattlens.cli._command import Command, CommandOptions
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="shell; the script's first lines show where to save it")
+def _configure(add: CommandOptions) -> None:
+    add("shell", "shell; the script's first lines show where to save it", choices=("bash", "zsh", "fish"))
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -1,108 +1,85 @@
 """`wattlens factors`: list the emission factor tables, show which factor a zone gets and why, import a published table."""
 
-import argparse
 import hashlib
-import json
 import sys
+from argparse import Namespace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError
 from energy_agent.core.text import printable
-from wattlens.cli._command import Command, as_sentence, print_table
+from wattlens.cli._command import Command, CommandOptions, print_json, print_lines, print_table
 from wattlens.cli._options import day, number, write_new
 
 if TYPE_CHECKING:
     from energy_agent.factors.set_file import FactorSet
     from energy_agent.factors.sets import FactorMatch
 
-_TEXTS = ("id", "title", "publisher", "edition", "licence", "attribution", "source", "boundary", "gases", "accounting", "basis")
+_BOUNDARIES = ("direct", "life-cycle", "upstream", "losses", "biogenic")
+_ACCOUNTING = ("location", "residual-mix")
+_GASES = ("CO2", "CO2e")
 _FILE_MAX_B = 20 << 20
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
+def _configure_list(add: CommandOptions) -> None:
+    add("--zone ZONE", "list all factors of this zone or country, such as DEU or US-CA")
+    _add_common(add)
 
-    tables = _sub(actions, "list", "list the tables, or all factors of a zone", _list)
-    tables.add_argument("--zone", metavar="ZONE", help="list all factors of this zone or country, such as DEU or US-CA")
-    _common(tables)
 
-    show = _sub(actions, "show", "show the factor that a zone gets in a year, and why", _show)
-    show.add_argument("zone", metavar="ZONE", help="zone of the grid, such as US-CA, or a country, such as DEU")
-    show.add_argument("--country", metavar="ISO3", default="", help="country to use if the zone has no factor, such as USA")
-    show.add_argument("--year", type=number(int, 1990, 2100), metavar="YYYY", help="year of the energy (default: this year)")
-    show.add_argument(
-        "--boundary",
-        choices=("direct", "life-cycle", "upstream", "losses", "biogenic"),
-        metavar="NAME",
+def _configure_show(add: CommandOptions) -> None:
+    add("zone ZONE", "zone of the grid, such as US-CA, or a country, such as DEU")
+    add("--country ISO3", "country to use if the zone has no factor, such as USA", default="")
+    add("--year YYYY", "year of the energy (default: this year)", type=number(int, 1990, 2100))
+    add(
+        "--boundary NAME",
+        "direct (default, as Scope 2 requires), life-cycle, upstream, losses or biogenic",
+        choices=_BOUNDARIES,
         default="direct",
-        help="direct (default, as Scope 2 requires), life-cycle, upstream, losses or biogenic",
     )
-    show.add_argument("--accounting", choices=("location", "residual-mix"), default="location", help="default location")
-    show.add_argument("--gases", choices=("CO2", "CO2e"), default="CO2e", help="default CO2e")
-    show.add_argument(
-        "--accept-old", action="store_true", help="also use factors that are more than five years older than the year"
+    add("--accounting", "default location", choices=_ACCOUNTING, default="location")
+    add("--gases", "default CO2e", choices=_GASES, default="CO2e")
+    add("--accept-old", "also use factors that are more than five years older than the year")
+    _add_common(add)
+
+
+def _configure_import(add: CommandOptions) -> None:
+    from wattlens.factor_tables import FORMATS
+
+    add("format FORMAT", "; ".join(f"{name}: {each.summary}" for name, each in FORMATS.items()), choices=tuple(FORMATS))
+    add("file FILE", "the downloaded file, .xlsx or .csv")
+    add("--out DIR", "existing folder of factor files (grid.factors)", required=True)
+    add("--licence TEXT", "terms under which you may use the table", required=True)
+    add("--source TEXT", "address that the file was downloaded from", required=True)
+    add("--year YYYY", "year that the values describe", type=number(int, 1990, 2100))
+    add("--edition TEXT", "edition of the table (default: the name of the file)")
+    add("--published DAY", "date of the publication (default: that of retrieval)", type=day)
+    add("--fetched DAY", "date of retrieval (default: today)", type=day)
+    add("--id ID", "id of the set and name of its two files (default: FORMAT-YEAR)")
+    add("--publisher TEXT", "publisher; required for csv")
+    add("--gwp-set TEXT", "GWP set, such as AR6; required for csv")
+    add(
+        "--boundary NAME",
+        "csv: direct (default), life-cycle, upstream, losses or biogenic",
+        choices=_BOUNDARIES,
     )
-    _common(show)
-
-    _configure_import(_sub(actions, "import", "convert a published table to a factor file for grid.factors", _import))
-
-
-def _configure_import(parser: argparse.ArgumentParser) -> None:
-    from wattlens.factors.convert import FORMATS
-
-    formats = "; ".join(f"{name}: {each.summary}" for name, each in FORMATS.items())
-    parser.add_argument("format", choices=tuple(FORMATS), metavar="FORMAT", help=formats)
-    parser.add_argument("file", type=Path, metavar="FILE", help="the downloaded file, .xlsx or .csv")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="existing folder of factor files (grid.factors)")
-    parser.add_argument("--licence", required=True, metavar="TEXT", help="terms under which you may use the table")
-    parser.add_argument("--source", required=True, metavar="TEXT", help="address that the file was downloaded from")
-    parser.add_argument("--year", type=number(int, 1990, 2100), metavar="YYYY", help="year that the values describe")
-    parser.add_argument("--edition", metavar="TEXT", help="edition of the table (default: the name of the file)")
-    parser.add_argument("--published", type=day, metavar="DAY", help="date of the publication (default: that of retrieval)")
-    parser.add_argument("--fetched", type=day, metavar="DAY", help="date of retrieval (default: today)")
-    parser.add_argument("--id", metavar="ID", help="id of the set and name of its two files (default: FORMAT-YEAR)")
-    parser.add_argument("--publisher", metavar="TEXT", help="publisher; required for csv")
-    parser.add_argument("--gwp-set", metavar="TEXT", help="GWP set, such as AR6; required for csv")
-    parser.add_argument(
-        "--boundary",
-        choices=("direct", "life-cycle", "upstream", "losses", "biogenic"),
-        metavar="NAME",
-        help="csv: direct (default), life-cycle, upstream, losses or biogenic",
-    )
-    parser.add_argument("--accounting", choices=("location", "residual-mix"), help="csv: default location")
-    parser.add_argument("--basis", choices=("production", "consumption"), help="mix that the values describe")
-    parser.add_argument(
-        "--gases",
-        choices=("CO2", "CO2e"),
-        help="CO2e for a table of CO2 alone: the note then states that CH4 and N2O are missing",
-    )
-    parser.add_argument("--force", action="store_true", help="overwrite the two files")
+    add("--accounting", "csv: default location", choices=_ACCOUNTING)
+    add("--basis", "mix that the values describe", choices=("production", "consumption"))
+    add("--gases", "CO2e for a table of CO2 alone: the note then states that CH4 and N2O are missing", choices=_GASES)
+    add("--force", "overwrite the two files")
 
 
-def _sub(actions: Any, name: str, text: str, run: Any) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=as_sentence(text))
-    parser.set_defaults(action=run)
-    return parser
+def _add_common(add: CommandOptions) -> None:
+    add("--factors DIR", "folder with your own factor files (grid.factors)")
+    add("--json", "print JSON")
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--factors", type=Path, metavar="DIR", help="folder with your own factor files (grid.factors)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _run(parsed: argparse.Namespace) -> int:
-    return int(parsed.action(parsed))
-
-
-def _list(parsed: argparse.Namespace) -> int:
+def _list(parsed: Namespace) -> int:
     from energy_agent.factors.sets import catalogue
 
     known = catalogue(parsed.factors)
     if parsed.zone is None:
         if parsed.json:
-            print(json.dumps([_set_json(each) for each in known.sets], indent=1))
+            print_json([_set_json(each) for each in known.sets], 1)
             return 0
         heads = ("ID", "YEARS", "EMISSIONS", "ACCOUNTING", "GASES", "GWP", "QUALITY", "ORIGIN", "PUBLISHED", "ROWS")
         print_table([heads, *(_set_row(each) for each in known.sets)])
@@ -111,7 +88,7 @@ def _list(parsed: argparse.Namespace) -> int:
     zone = parsed.zone.upper()
     held = [(s, f) for s in known.sets for (z, _), f in sorted(s.factors.items()) if z == zone]
     if parsed.json:
-        print(json.dumps([_factor_json(f.id, s, known.by_id(f.id)) for s, f in held], indent=1))
+        print_json([_factor_json(f.id, s, known.by_id(f.id)) for s, f in held], 1)
         return 0
     columns = ("YEAR", "VALUE", "EMISSIONS", "ACCOUNTING", "QUALITY", "ORIGIN", "SET")
     rows = [
@@ -144,7 +121,7 @@ def _factor_json(identity: str, held: "FactorSet", match: "FactorMatch") -> dict
     return asdict(match.factor) | {"value": str(match.factor.value), "id": identity, "sha256": match.csv_sha256, "set": held.id}
 
 
-def _show(parsed: argparse.Namespace) -> int:
+def _show(parsed: Namespace) -> int:
     from dataclasses import asdict
 
     from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gases
@@ -159,7 +136,7 @@ def _show(parsed: argparse.Namespace) -> int:
     record = {"requested": f"{where}, {year}, {basis}", "reason": why}
     f = match.factor
     if parsed.json:
-        print(json.dumps(record | asdict(f) | {"value": str(f.value), "table_sha256": match.csv_sha256}, indent=1))
+        print_json(record | asdict(f) | {"value": str(f.value), "table_sha256": match.csv_sha256}, 1)
         return 0
     lines = record | {
         "value": f"{f.value:f} {f.unit}", "zone": f"{f.zone} ({f.zone_name})", "year": str(f.year), "publisher": f.publisher,
@@ -168,14 +145,13 @@ def _show(parsed: argparse.Namespace) -> int:
         "origin": f"{f.evidence}, retrieved on {f.fetched}", "source": f.source, "SHA-256 of source": f.source_sha256,
         "SHA-256 of table": match.csv_sha256, "id": f.id,
     }  # fmt: skip
-    for name, text in lines.items():
-        print(printable(f"{name + ':':<18} {text}"))
+    print_lines(f"{name + ':':<18} {text}" for name, text in lines.items())
     return 0
 
 
-def _import(parsed: argparse.Namespace) -> int:
+def _import(parsed: Namespace) -> int:
     from energy_agent.factors import bounded_file
-    from wattlens.factors.convert import FORMATS, csv_table, set_files
+    from wattlens.factor_tables import FORMATS, csv_table, set_files
     from wattlens.report.inputs.workbook.file import read_table
 
     wanted = FORMATS[parsed.format]
@@ -197,12 +173,11 @@ def _import(parsed: argparse.Namespace) -> int:
         "published": str(parsed.published or parsed.fetched or today), "licence": parsed.licence,
         "update": f"import the next edition: wattlens factors import {parsed.format}",
     }  # fmt: skip
-    given = {"publisher": parsed.publisher, "gwp_set": parsed.gwp_set, "boundary": parsed.boundary, "basis": parsed.basis}
-    given |= {"accounting": parsed.accounting, "gases": parsed.gases}
+    options = ("publisher", "gwp_set", "boundary", "basis", "accounting", "gases")
     if parsed.gases == "CO2e" and wanted.page.get("gases") == "CO2":
         page["gwp_set"] = "none: CO2 alone, used as CO2e"
         page["note"] = "the table has CO2 alone; CH4 and N2O are missing from these values"
-    page |= {key: value for key, value in given.items() if value is not None}
+    page |= {name: value for name in options if (value := getattr(parsed, name)) is not None}
     files = set_files(converted, page)
     for suffix, content in ((".csv", files.csv), (".json", files.json)):
         write_new(parsed.out / f"{identity}{suffix}", content, force=parsed.force)
@@ -215,4 +190,11 @@ def _import(parsed: argparse.Namespace) -> int:
     return 0
 
 
-SPEC = Command("list, show and import emission factors of grids", _configure, _run)
+SPEC = Command(
+    "list, show and import emission factors of grids",
+    actions={
+        "list": Command("list the tables, or all factors of a zone", _configure_list, _list),
+        "show": Command("show the factor that a zone gets in a year, and why", _configure_show, _show),
+        "import": Command("convert a published table to a factor file for grid.factors", _configure_import, _import),
+    },
+)

@@ -1,23 +1,21 @@
 """`wattlens init`: a configuration of the agent, a short one to start with or one with every option."""
 
-import argparse
 import re
+from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 
-from wattlens.cli._command import Command
+from wattlens.cli._command import Command, CommandOptions
 from wattlens.cli._options import quoted, write_new
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--out", default="agent.yaml", metavar="FILE", help="file to write; - is standard output (default agent.yaml)"
-    )
-    parser.add_argument("--listen", type=_listen, metavar="ADDR:PORT", help="address of /metrics (default 127.0.0.1:9479)")
-    parser.add_argument("--full", action="store_true", help="write every option with its default and meaning, commented out")
-    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
+def _configure(add: CommandOptions) -> None:
+    add("--out FILE", "file to write; - is standard output (default agent.yaml)", default="agent.yaml", type=str)
+    add("--listen ADDR:PORT", "address of /metrics (default 127.0.0.1:9479)", type=_listen)
+    add("--full", "write every option with its default and meaning, commented out")
+    add("--force", "overwrite an existing file")
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: Namespace) -> int:
     from energy_agent.config.agent import Web
     from energy_agent.config.template import starter, template
     from wattlens.agent.config_check import about_this_machine
@@ -38,7 +36,7 @@ def _listen(text: str) -> str:
     from energy_agent.config.formats import LISTEN
 
     if not re.fullmatch(LISTEN, text):
-        raise argparse.ArgumentTypeError(f"expected ADDRESS:PORT such as 0.0.0.0:9479, got {quoted(text)}")
+        raise ArgumentTypeError(f"expected ADDRESS:PORT such as 0.0.0.0:9479, got {quoted(text)}")
     return text
 
 

@@ -1,13 +1,13 @@
 """`wattlens job`: energy of one job over its whole life, on all its nodes."""
 
-import argparse
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._command import Command
+from wattlens.cli._command import Command, CommandOptions, print_lines
 from wattlens.cli._ledger_source import (
     SITE_CARBON,
     add_rates,
@@ -28,22 +28,21 @@ if TYPE_CHECKING:
 _TIMES = "24h, 7d, yesterday, monday or 2026-01-31"
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("job", metavar="JOB", help="k8s/NAMESPACE/NAME, k8s/NAMESPACE/KIND/NAME or slurm/JOB")
-    add_source(parser)
-    period = parser.add_argument_group("period (UTC, in quarters of an hour)")
+def _configure(add: CommandOptions) -> None:
+    add("job JOB", "k8s/NAMESPACE/NAME, k8s/NAMESPACE/KIND/NAME or slurm/JOB")
+    add_source(add)
+    period = add.group("period (UTC, in quarters of an hour)")
     everything = "all of a ledger, 7d of Prometheus"
-    period.add_argument("--since", metavar="TIME", help=f"ignore earlier energy: {_TIMES} (default: {everything})")
-    period.add_argument("--to", dest="end", metavar="TIME", help="end of the period, not included (default: now)")
-    add_rates(parser.add_argument_group("cost and carbon"), of_site=True)
-    output = parser.add_mutually_exclusive_group()
-    output.add_argument("--seff", action="store_true", help="print the job as Slurm's seff does, one value per line")
-    output.add_argument("--json", action="store_true", help="print a JSON object")
+    period("--since TIME", f"ignore earlier energy: {_TIMES} (default: {everything})")
+    period("--to TIME", "end of the period, not included (default: now)", dest="end")
+    add_rates(add.group("cost and carbon"), of_site=True)
+    output = add.exclusive()
+    output("--seff", "print the job as Slurm's seff does, one value per line")
+    output("--json", "print a JSON object")
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    from wattlens.job.efficiency import efficiency_lines
-    from wattlens.job.output import text_lines, write_json
+def _run(arguments: Namespace) -> int:
+    from wattlens.job.output import efficiency_lines, text_lines, write_json
     from wattlens.job.statement import report_of
     from wattlens.usage.job_address import parse_address
 
@@ -53,28 +52,22 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         write_json(report, sys.stdout)
         return 0
-    for line in efficiency_lines(report) if arguments.seff else text_lines(report):
-        print(line)
+    print_lines(efficiency_lines(report) if arguments.seff else text_lines(report))
     return 0
 
 
-def _read(arguments: argparse.Namespace, address: "JobAddress") -> "EnergyRecord":
-    from wattlens.usage.period import DEFAULT_SINCE, next_cell, parse_time
+def _read(arguments: Namespace, address: "JobAddress") -> "EnergyRecord":
+    from wattlens.usage.period import DEFAULT_SINCE, read_period
 
     now_ns = time.time_ns()
-    end_ns = next_cell(now_ns) if arguments.end is None else parse_time(arguments.end, now_ns, "--to")
     since = arguments.since
     if since is None and arguments.prometheus is not None:
         since = DEFAULT_SINCE
-    start_ns = 0 if since is None else parse_time(since, now_ns, "--since")
-    if end_ns <= start_ns:
-        raise UsageError(f"--since: expected a time before {arguments.end or 'now'}, got {since}")
-    if arguments.prometheus is not None:
-        end_ns = min(end_ns, now_ns)
-    return read_record(arguments, address, start_ns, end_ns)
+    start_ns, end_ns = read_period(None if since is None else ("--since", since), arguments.end, now_ns)
+    return read_record(arguments, address, start_ns, end_ns if arguments.prometheus is None else min(end_ns, now_ns))
 
 
-def read_record(arguments: argparse.Namespace, address: "JobAddress", start_ns: int, end_ns: int) -> "EnergyRecord":
+def read_record(arguments: Namespace, address: "JobAddress", start_ns: int, end_ns: int) -> "EnergyRecord":
     """The rows of a job from the source that the options name.
 
     Raises:
@@ -96,7 +89,7 @@ def read_record(arguments: argparse.Namespace, address: "JobAddress", start_ns: 
     return read_ledger(Path(source), start_ns, end_ns, address)
 
 
-def check_rates(arguments: argparse.Namespace) -> None:
+def check_rates(arguments: Namespace) -> None:
     """Refuse a wrong `--price` or `--carbon` before anything is read.
 
     Raises:
@@ -109,7 +102,7 @@ def check_rates(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--carbon {arguments.carbon}: expected together with --prometheus")
 
 
-def rate(arguments: argparse.Namespace, report: "JobReport") -> "JobReport":
+def rate(arguments: Namespace, report: "JobReport") -> "JobReport":
     """The job with its cost and CO2e, where `--price` and `--carbon` are given.
 
     Raises:

@@ -3,7 +3,6 @@
 The exit code is the program's; as in a shell 127 where there is no such program, and 126 where it cannot be executed.
 """
 
-import argparse
 import contextlib
 import importlib
 import os
@@ -12,7 +11,9 @@ import socket
 import subprocess
 import sys
 import time
+from argparse import REMAINDER, Namespace
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import wattlens
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.extras import install_hint
-from energy_agent.core.text import printable, quoted_address
-from wattlens.cli._command import Command
+from energy_agent.core.text import list_first, printable, quoted_address
+from wattlens.cli._command import Command, CommandOptions
 from wattlens.cli._options import Pairs, add_simulate, enter_simulated_node, strip_separator
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class NotRunError(UsageError):
         self.exit_code = _NO_PROGRAM if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.usage = ("\n" + " " * 24).join(
+def _configure(add: CommandOptions) -> None:
+    add.parser.usage = ("\n" + " " * 24).join(
         (
             "wattlens measure [-h] [--gpus LIST | --workload NAME]",
             "[--out FILE] [--name NAME]",
@@ -53,43 +54,26 @@ def _configure(parser: argparse.ArgumentParser) -> None:
             "[--simulate [DIR]] -- CMD ...",
         )
     )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--gpus",
-        metavar="LIST",
-        help=(
-            "GPUs to measure: indices, ranges and UUIDs, such as 0,4-5 (default: with --tokens-from the GPUs of its "
-            "server, otherwise all in CUDA_VISIBLE_DEVICES or all of the machine)"
-        ),
+    which = add.exclusive()
+    which(
+        "--gpus LIST",
+        "GPUs to measure: indices, ranges and UUIDs, such as 0,4-5 (default: with --tokens-from the GPUs of its "
+        "server, otherwise all in CUDA_VISIBLE_DEVICES or all of the machine)",
     )
-    which.add_argument("--workload", metavar="NAME", help="measure the GPUs of this workload, as wattlens top names it")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the result as JSON, as input of wattlens compare")
-    parser.add_argument("--name", metavar="NAME", help="name of the run (default: the program)")
-    parser.add_argument(
-        "--tokens-from",
-        action="append",
-        default=[],
-        metavar="URL",
-        help="metrics endpoint of the inference server on these GPUs",
-    )
-    parser.add_argument(
-        "--tokens-ca-file", type=Path, metavar="FILE", help="CA certificates of https:// endpoints (default: the system's)"
-    )
-    parser.add_argument("--token-server", default="vllm", metavar="NAME", help="kind of server (docs/tokens.md; default: vllm)")
-    parser.add_argument(
-        "--label", action=Pairs, default={}, metavar="KEY=VALUE", help="label of the run, such as precision=int8 or batch=32"
-    )
-    parser.add_argument(
-        "--otlp", metavar="URL", help="also send the result to this OpenTelemetry receiver, such as http://localhost:4318"
-    )
-    parser.add_argument(
-        "--otlp-headers", type=Path, metavar="FILE", help="file with headers for --otlp, a line `Name: value` each"
-    )
-    add_simulate(parser, "measure the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
-    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the program and its arguments")
+    which("--workload NAME", "measure the GPUs of this workload, as wattlens top names it")
+    add("--out FILE", "write the result as JSON, as input of wattlens compare")
+    add("--name NAME", "name of the run (default: the program)")
+    add("--tokens-from URL", "metrics endpoint of the inference server on these GPUs", action="append", default=[])
+    add("--tokens-ca-file FILE", "CA certificates of https:// endpoints (default: the system's)")
+    add("--token-server NAME", "kind of server (docs/tokens.md; default: vllm)", default="vllm")
+    add("--label KEY=VALUE", "label of the run, such as precision=int8 or batch=32", action=Pairs, default={})
+    add("--otlp URL", "also send the result to this OpenTelemetry receiver, such as http://localhost:4318")
+    add("--otlp-headers FILE", "file with headers for --otlp, a line `Name: value` each")
+    add_simulate(add, "measure the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
+    add("command CMD", "the program and its arguments", nargs=REMAINDER)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: Namespace) -> int:
     command = strip_separator(args.command)
     if not command:
         raise UsageError(f"measure: no command given; usage: wattlens measure -- COMMAND{_misread(args.simulate)}")
@@ -142,21 +126,21 @@ def _misread(simulate: Path | None) -> str:
     return f" ({simulate} was read as the folder of --simulate)" if read else ""
 
 
+@dataclass(frozen=True, slots=True)
 class _Notes:
-    """What a person has to know of the GPUs that were measured."""
+    """What a person has to know of the GPUs that were measured: `indices` by UUID, of `count` GPUs."""
 
-    def __init__(self, neighbours: "NeighbourMonitor", indices: Mapping[str, int], count: int) -> None:
-        self._neighbours, self._indices, self._count = neighbours, indices, count
+    neighbours: "NeighbourMonitor"
+    indices: Mapping[str, int]
+    count: int
 
     @property
     def shared(self) -> str:
         """Why the joules are not those of one workload; "" where they are."""
-        others = self._neighbours.others
+        others = self.neighbours.others
         if not others:
             return ""
-        names = sorted(others)
-        listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        return f"other workloads used {self._words(set().union(*others.values()))}: {listed}"
+        return f"other workloads used {self._words(set().union(*others.values()))}: {list_first(sorted(others), 5)}"
 
     def name(self, gpus: str, selection: "MeasuredGpus") -> str:
         """The GPUs in words, with where they are from."""
@@ -171,7 +155,7 @@ class _Notes:
             steps: of the program.
             reason: why there is no energy; "" if there is.
         """
-        neighbours, lines = self._neighbours, []
+        neighbours, lines = self.neighbours, []
         if self.shared:
             free = self._describe_free()
             lines.append(
@@ -179,10 +163,10 @@ class _Notes:
                 + (f" (no process uses {free})" if free else "")
             )
         if ports := neighbours.selection.ports:
-            listed = ", ".join(map(str, ports[:5])) + (f" and {len(ports) - 5} more" if len(ports) > 5 else "")
             lines.append(
-                f"warning: processes of the server also listen on port {listed}: if another server is there, the joules and "
-                "J/token include its energy; select GPUs with --gpus, or add it with --tokens-from"
+                f"warning: processes of the server also listen on port {list_first(list(map(str, ports)), 5)}: if another "
+                "server is there, the joules and J/token include its energy; select GPUs with --gpus, or add it with "
+                "--tokens-from"
             )
         if neighbours.unseen:
             lines.append(
@@ -191,7 +175,7 @@ class _Notes:
             )
         if neighbours.processes is None and "LIBRARY_NOT_FOUND" in reason:
             lines.append("note: no NVIDIA driver found; without a GPU: wattlens sim start h100-node, then measure --simulate")
-        unused = set(self._indices) - neighbours.used
+        unused = set(self.indices) - neighbours.used
         if not neighbours.selection.gpus and neighbours.used and unused:
             lines.append(
                 f"note: no process used {self._words(unused)}; select the other GPUs with --gpus to exclude their energy"
@@ -207,15 +191,15 @@ class _Notes:
         """GPUs of this machine that no process uses, so that they could be measured instead; "" for none."""
         from energy_agent.sdk.measure.visible import describe_gpus
 
-        processes, free = self._neighbours.processes, self._neighbours.free or set()
+        processes, free = self.neighbours.processes, self.neighbours.free or set()
         if processes is None or not free:
             return ""
-        return describe_gpus([i for i, uuid in enumerate(processes.uuids) if uuid in free], self._count)
+        return describe_gpus([i for i, uuid in enumerate(processes.uuids) if uuid in free], self.count)
 
     def _words(self, uuids: set[str]) -> str:
         from energy_agent.sdk.measure.visible import describe_gpus
 
-        return describe_gpus((self._indices[uuid] for uuid in uuids if uuid in self._indices), self._count)
+        return describe_gpus((self.indices[uuid] for uuid in uuids if uuid in self.indices), self.count)
 
 
 def _execute(command: list[str], environ: Mapping[str, str], started: Callable[[int], None]) -> int:

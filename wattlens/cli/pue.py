@@ -1,15 +1,13 @@
 """`wattlens pue`: a site's PUE over a window, with its error, and where the overhead goes."""
 
-import argparse
-import json
 import time
+from argparse import Namespace
 from datetime import UTC, tzinfo
-from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._command import Command
+from wattlens.cli._command import Command, CommandOptions, print_json, print_lines
 from wattlens.cli._options import add_period, moment_text, share
 
 if TYPE_CHECKING:
@@ -19,56 +17,28 @@ if TYPE_CHECKING:
 YEAR_DAYS = 365
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--ledger",
-        type=Path,
-        metavar="DIR",
-        help="the site's state folder, its segments, or compacted days (default: the state folder of wattlens site)",
-    )
-    parser.add_argument("--site", metavar="NAME", help="name of the site; required if the ledger has several")
-    parser.add_argument("--quarter", metavar="2026Q3", help="calendar quarter in the site's time zone")
-    add_period(parser.add_argument, moment_text)
-    parser.add_argument("--trailing", action="store_true", help="twelve months up to the last complete UTC day")
-    parser.add_argument(
-        "--position", choices=("ups_output", "pdu_output", "it_input"), help="use only IT meters at this position"
-    )
-    parser.add_argument("--zone", metavar="NAME", default="", help="compute the partial PUE of a room or a cooling loop")
-    parser.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="the site's YAML file, with its time zone, stated PUE, water, grid and contracts",
-    )
-    parser.add_argument("--time-zone", metavar="NAME", help="IANA name of the time zone (default: from --config, else UTC)")
-    parser.add_argument(
-        "--nodes",
-        type=Path,
-        metavar="DIR",
-        help="ledgers of the site's nodes, which give the IT energy for an estimate without meters",
-    )
-    parser.add_argument(
-        "--as-of",
+def _configure(add: CommandOptions) -> None:
+    add("--ledger DIR", "the site's state folder, its segments, or compacted days (default: the state folder of wattlens site)")
+    add("--site NAME", "name of the site; required if the ledger has several")
+    add("--quarter 2026Q3", "calendar quarter in the site's time zone")
+    add_period(add, moment_text)
+    add("--trailing", "twelve months up to the last complete UTC day")
+    add("--position", "use only IT meters at this position", choices=("ups_output", "pdu_output", "it_input"))
+    add("--zone NAME", "compute the partial PUE of a room or a cooling loop", default="")
+    add("--config FILE", "the site's YAML file, with its time zone, stated PUE, water, grid and contracts")
+    add("--time-zone NAME", "IANA name of the time zone (default: from --config, else UTC)")
+    add("--nodes DIR", "ledgers of the site's nodes, which give the IT energy for an estimate without meters")
+    add(
+        "--as-of TIME",
+        "use grid intensities as published at this time, without later revisions (default: now)",
         type=moment_text,
-        metavar="TIME",
-        help="use grid intensities as published at this time, without later revisions (default: now)",
     )
-    parser.add_argument(
-        "--accept-coverage",
-        type=share(),
-        default="90%",
-        metavar="SHARE",
-        help="share of the period that must be metered (default 90%%)",
-    )
-    parser.add_argument(
-        "--accept-old",
-        action="store_true",
-        help="also use yearly emission factors that are more than five years older than the energy",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON with every meter and gap")
+    add("--accept-coverage SHARE", "share of the period that must be metered (default 90%%)", type=share(), default="90%")
+    add("--accept-old", "also use yearly emission factors that are more than five years older than the energy")
+    add("--json", "print JSON with every meter and gap")
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: Namespace) -> int:
     from wattlens.site.pue.inputs import read_inputs
     from wattlens.site.pue.statement import as_json
     from wattlens.site.pue.text import format_statement
@@ -77,14 +47,13 @@ def _run(args: argparse.Namespace) -> int:
     zone = _zone(args.time_zone or given.time_zone)
     said = _statement(args, given, zone)
     if args.json:
-        print(json.dumps(as_json(said), indent=1))
+        print_json(as_json(said), 1)
     else:
-        for line in format_statement(said, zone):
-            print(line)
+        print_lines(format_statement(said, zone))
     return 0 if said.main.amount.value is not None else 1
 
 
-def _statement(args: argparse.Namespace, given: "PueInputs", zone: tzinfo) -> "PueStatement":
+def _statement(args: Namespace, given: "PueInputs", zone: tzinfo) -> "PueStatement":
     from energy_agent.core.meters.facility import Position
     from energy_agent.site.building.gaps import with_fills
     from energy_agent.site.building.tree import refuse_unsound
@@ -114,7 +83,7 @@ def _statement(args: argparse.Namespace, given: "PueInputs", zone: tzinfo) -> "P
     return given.with_others(said, fills, as_of_ns, accept_old=args.accept_old)
 
 
-def _window(args: argparse.Namespace, span: tuple[int, int] | None, zone: tzinfo) -> tuple[int, int]:
+def _window(args: Namespace, span: tuple[int, int] | None, zone: tzinfo) -> tuple[int, int]:
     from energy_agent.site.building.pue import DAY_NS
     from reports.period import from_instants, from_quarter, utc_text
 

@@ -1,35 +1,27 @@
 """`wattlens site`: one process a site that polls its facility meters, keeps their ledger and serves its PUE."""
 
-import argparse
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wattlens.cli._command import Command
+from wattlens.cli._command import Command, CommandOptions, print_lines
 from wattlens.cli._options import add_simulate, simulated_node
 
 if TYPE_CHECKING:
     from energy_agent.core.meters.facility import MeterFacts
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, metavar="FILE", required=True, help="YAML file of the site (docs/site.md)")
-    parser.add_argument(
-        "--state",
-        type=Path,
-        metavar="DIR",
-        help="journal and segments (default: /var/lib/wattlens-site as root, else the XDG state folder)",
-    )
-    parser.add_argument(
-        "--listen", metavar="ADDR:PORT", help="address of /metrics (default: web.listen of the file, else 127.0.0.1:9480)"
-    )
-    parser.add_argument("--check", action="store_true", help="validate the file, print its meter tree and exit")
+def _configure(add: CommandOptions) -> None:
+    add("--config FILE", "YAML file of the site (docs/site.md)", required=True)
+    add("--state DIR", "journal and segments (default: /var/lib/wattlens-site as root, else the XDG state folder)")
+    add("--listen ADDR:PORT", "address of /metrics (default: web.listen of the file, else 127.0.0.1:9480)")
+    add("--check", "validate the file, print its meter tree and exit")
     add_simulate(
-        parser, "read the meters of the simulated node that runs in DIR (see wattlens sim); segments are marked as simulated"
+        add, "read the meters of the simulated node that runs in DIR (see wattlens sim); segments are marked as simulated"
     )
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: Namespace) -> int:
     if args.check:
         from zoneinfo import ZoneInfo
 
@@ -40,8 +32,7 @@ def _run(args: argparse.Namespace) -> int:
         for contract in config.contracts:
             contract.deliveries_by_time(ZoneInfo(config.site.time_zone))  # reads the files that they name
         catalogue(config.the_grid.factors)
-        for line in _format_tree([meter.meter_facts for meter in config.all_meters]):
-            print(line)
+        print_lines(_format_tree([meter.meter_facts for meter in config.all_meters]))
         print(f"{args.config}: OK; site {config.site.name}, {len(config.all_meters)} meters, no double counting")
         return 0
     from wattlens.site.run import SiteOptions, run_site

@@ -1,52 +1,44 @@
 """`wattlens slurm`: energy of ended jobs in Slurm's accounting record."""
 
-import argparse
-import sys
 import time
-from pathlib import Path
+from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
-from wattlens.cli._command import Command, as_sentence
+from wattlens.cli._command import Command, CommandOptions, warn
 from wattlens.cli._ledger_source import add_rates, add_source
 from wattlens.cli._options import duration
 from wattlens.cli._rounds import repeat
 from wattlens.cli.job import check_rates, rate, read_record
 
 if TYPE_CHECKING:
-    from wattlens.slurm.accounting import EndedJob, SlurmAccounting
+    from wattlens.slurm import EndedJob, SlurmAccounting
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    commands = parser.add_subparsers(metavar="ACTION", required=True)
-    summary = "write energy, gCO2e and J/step of ended jobs into their accounting record, once per job"
-    record = commands.add_parser("record", help=summary, description=as_sentence(summary))
-    record.set_defaults(action=_record)
-    record.add_argument("--job", action="append", default=[], metavar="JOB", help="only this job; may be repeated")
-    add_source(record)
-    add_rates(record.add_argument_group("cost and carbon"), of_site=True)
-    record.add_argument("--slurm", type=Path, metavar="FOLDER", help="folder of sacct, sacctmgr and scontrol (default: PATH)")
-    record.add_argument(
-        "--look-back", type=duration(60, 90 * 86_400), default=3 * 86_400.0, metavar="TIME",
-        help="ignore jobs that ended before this time, such as 12h (default: 3d)",
-    )  # fmt: skip
-    record.add_argument(
-        "--settle", type=duration(0, 86_400), default=120.0, metavar="TIME",
-        help="wait until a job has ended for this time, so that its last second is in the source (default: 2m)",
-    )  # fmt: skip
-    record.add_argument(
-        "--every", type=duration(1, 86_400), metavar="TIME", help="keep running, and look for ended jobs at this interval"
+def _configure(add: CommandOptions) -> None:
+    add("--job JOB", "only this job; may be repeated", action="append", default=[])
+    add_source(add)
+    add_rates(add.group("cost and carbon"), of_site=True)
+    add("--slurm FOLDER", "folder of sacct, sacctmgr and scontrol (default: PATH)")
+    add(
+        "--look-back TIME",
+        "ignore jobs that ended before this time, such as 12h (default: 3d)",
+        type=duration(60, 90 * 86_400),
+        default=3 * 86_400.0,
     )
-    record.add_argument("--dry-run", action="store_true", help="print the comments without writing them")
+    add(
+        "--settle TIME",
+        "wait until a job has ended for this time, so that its last second is in the source (default: 2m)",
+        type=duration(0, 86_400),
+        default=120.0,
+    )
+    add("--every TIME", "keep running, and look for ended jobs at this interval", type=duration(1, 86_400))
+    add("--dry-run", "print the comments without writing them")
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    return int(arguments.action(arguments))
-
-
-def _record(arguments: argparse.Namespace) -> int:
-    from wattlens.slurm.accounting import SlurmAccounting
+def _record(arguments: Namespace) -> int:
+    from wattlens.slurm import SlurmAccounting
 
     check_rates(arguments)
     accounting = SlurmAccounting(arguments.slurm)
@@ -56,10 +48,10 @@ def _record(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _record_once(arguments: argparse.Namespace, accounting: "SlurmAccounting") -> int:
+def _record_once(arguments: Namespace, accounting: "SlurmAccounting") -> int:
     """Write what is missing; 1 if a job's energy could not be read or written."""
     from energy_agent.core.units import NS_PER_S
-    from wattlens.slurm.record import jobs_to_record
+    from wattlens.slurm import jobs_to_record
 
     now_ns = time.time_ns()
     since_ns = now_ns - round(arguments.look_back * NS_PER_S)
@@ -74,15 +66,15 @@ def _record_once(arguments: argparse.Namespace, accounting: "SlurmAccounting") -
             raise
         except WattlensError as error:
             failed += 1
-            print(printable(f"wattlens: job {job.job_id}: {error}"), file=sys.stderr, flush=True)
+            warn(f"job {job.job_id}: {error}")
     return 1 if failed else 0
 
 
-def _record_job(arguments: argparse.Namespace, accounting: "SlurmAccounting", job: "EndedJob", tracking: str) -> None:
+def _record_job(arguments: Namespace, accounting: "SlurmAccounting", job: "EndedJob", tracking: str) -> None:
     from energy_agent.core.units import NS_PER_S
     from energy_agent.ledger.rows.kinds import CELL_NS
     from wattlens.job.statement import report_of
-    from wattlens.slurm.record import comment_of
+    from wattlens.slurm import comment_of
     from wattlens.usage.job_address import exact_address
 
     address = exact_address(job.raw_id)
@@ -95,4 +87,5 @@ def _record_job(arguments: argparse.Namespace, accounting: "SlurmAccounting", jo
     print(f"{job.job_id}: {printable(comment)}", flush=True)
 
 
-SPEC = Command("energy of ended jobs in Slurm's accounting record", _configure, _run)
+_RECORD = "write energy, gCO2e and J/step of ended jobs into their accounting record, once per job"
+SPEC = Command("energy of ended jobs in Slurm's accounting record", actions={"record": Command(_RECORD, _configure, _record)})

@@ -1,14 +1,15 @@
 """`wattlens usage`: who used how much energy, what it cost and emitted."""
 
-import argparse
 import sys
 import time
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError, WattlensError
-from wattlens.cli._command import Command
+from energy_agent.core.text import list_first
+from wattlens.cli._command import Command, CommandOptions, print_lines
 from wattlens.cli._ledger_source import (
     add_rates,
     add_source,
@@ -29,37 +30,29 @@ _GROUPS = ("workload", "owner", "namespace", "user", "team", "model", "gpu", "no
 _TIMES = "24h, 7d, yesterday, monday or 2026-01-31"
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    add_source(parser)
-    period = parser.add_argument_group("period (UTC, in quarters of an hour)")
-    period.add_argument("--since", metavar="TIME", help=f"{_TIMES} (default: 7d)")
-    period.add_argument("--from", dest="start", metavar="TIME", help="start of the period, like --since")
-    period.add_argument("--to", dest="end", metavar="TIME", help="end of the period, not included (default: now)")
+def _configure(add: CommandOptions) -> None:
+    add_source(add)
+    period = add.group("period (UTC, in quarters of an hour)")
+    period("--since TIME", f"{_TIMES} (default: 7d)")
+    period("--from TIME", "start of the period, like --since", dest="start")
+    period("--to TIME", "end of the period, not included (default: now)", dest="end")
 
-    rows = parser.add_argument_group("rows")
-    rows.add_argument("--by", choices=_GROUPS, default="workload", help="key of the rows (default: workload)")
-    rows.add_argument("--workload", metavar="NAME", help="show only this workload")
-    rows.add_argument(
-        "--rows", type=number(int, 1, 1_000_000), default="25", metavar="N", help="maximum number of rows (default 25)"
-    )
+    rows = add.group("rows")
+    rows("--by", "key of the rows (default: workload)", choices=_GROUPS, default="workload")
+    rows("--workload NAME", "show only this workload")
+    rows("--rows N", "maximum number of rows (default 25)", type=number(int, 1, 1_000_000), default="25")
 
-    value = parser.add_argument_group("cost and carbon")
-    value.add_argument(
-        "--org", type=Path, metavar="FILE", help="org.xlsx or org.yaml of `wattlens report`: tariffs, grid factors, teams"
-    )
-    value.add_argument(
-        "--accept-old",
-        action="store_true",
-        help="with --org: also use yearly emission factors that are more than five years older than the energy",
-    )
+    value = add.group("cost and carbon")
+    value("--org FILE", "org.xlsx or org.yaml of `wattlens report`: tariffs, grid factors, teams")
+    value("--accept-old", "with --org: also use yearly emission factors that are more than five years older than the energy")
     add_rates(value)
 
-    output = parser.add_mutually_exclusive_group()
-    output.add_argument("--csv", action="store_true", help="print CSV")
-    output.add_argument("--json", action="store_true", help="print a JSON object")
+    output = add.exclusive()
+    output("--csv", "print CSV")
+    output("--json", "print a JSON object")
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(arguments: Namespace) -> int:
     from wattlens.usage import output
     from wattlens.usage.rates import with_carbon, with_price
     from wattlens.usage.statement import GroupBy
@@ -78,33 +71,26 @@ def _run(arguments: argparse.Namespace) -> int:
     elif arguments.csv:
         output.write_csv(usage, sys.stdout, only)
     else:
-        for line in output.table_lines(usage, arguments.rows, only):
-            print(line)
+        print_lines(output.table_lines(usage, arguments.rows, only))
     return 0
 
 
-def _period(arguments: argparse.Namespace) -> tuple[int, int, int]:
+def _period(arguments: Namespace) -> tuple[int, int, int]:
     """(start, end, now) in UTC ns."""
-    from wattlens.usage.period import DEFAULT_SINCE, next_cell, parse_time
+    from wattlens.usage.period import DEFAULT_SINCE, read_period
 
     if arguments.since is not None and (arguments.start is not None or arguments.end is not None):
         raise UsageError("--since: cannot be combined with --from or --to")
-    now_ns = time.time_ns()
-    if arguments.start is not None:
-        start_ns = parse_time(arguments.start, now_ns, "--from")
-    elif arguments.end is not None:
+    if arguments.start is None and arguments.end is not None:
         raise UsageError("--to: expected together with --from")
-    else:
-        start_ns = parse_time(DEFAULT_SINCE if arguments.since is None else arguments.since, now_ns, "--since")
-    end_ns = next_cell(now_ns) if arguments.end is None else parse_time(arguments.end, now_ns, "--to")
-    if end_ns <= start_ns:
-        first = "--from" if arguments.start else "--since"
-        last = f"--to {arguments.end}" if arguments.end else "now"
-        raise UsageError(f"{first}: expected a time before {last}, got {arguments.start or arguments.since}")
-    return start_ns, end_ns, now_ns
+    start = ("--since", DEFAULT_SINCE if arguments.since is None else arguments.since)
+    if arguments.start is not None:
+        start = ("--from", arguments.start)
+    now_ns = time.time_ns()
+    return *read_period(start, arguments.end, now_ns), now_ns
 
 
-def _read(arguments: argparse.Namespace, by: "GroupBy", start_ns: int, end_ns: int, now_ns: int) -> "Usage":
+def _read(arguments: Namespace, by: "GroupBy", start_ns: int, end_ns: int, now_ns: int) -> "Usage":
     from wattlens.usage.ledger_rows import read_ledger
     from wattlens.usage.sums import statement_of
 
@@ -118,7 +104,7 @@ def _read(arguments: argparse.Namespace, by: "GroupBy", start_ns: int, end_ns: i
     return _until_now(statement_of(read_ledger(Path(source), start_ns, end_ns), by), now_ns)
 
 
-def _read_days(arguments: argparse.Namespace, source: str, by: "GroupBy", start_ns: int, end_ns: int, now_ns: int) -> "Usage":
+def _read_days(arguments: Namespace, source: str, by: "GroupBy", start_ns: int, end_ns: int, now_ns: int) -> "Usage":
     from energy_agent.core.units import NS_PER_DAY
     from wattlens.report.inputs.org import load_organisation
     from wattlens.usage.compacted_days import read_days
@@ -130,7 +116,7 @@ def _read_days(arguments: argparse.Namespace, source: str, by: "GroupBy", start_
     return read_days(source, by, start_ns, end_ns, organisation, count_progress("compacted"))
 
 
-def _read_prometheus(arguments: argparse.Namespace, start_ns: int, end_ns: int) -> "EnergyRecord":
+def _read_prometheus(arguments: Namespace, start_ns: int, end_ns: int) -> "EnergyRecord":
     from wattlens.prometheus.history import PrometheusHistory
     from wattlens.usage.prometheus import read_counters
 
@@ -156,8 +142,8 @@ def _find_workload(usage: "Usage", name: str) -> "RowKey":
 
     keys = {row.key.name: row.key for row in usage.rows if row.key.kind is RowKind.GROUP}
     if name not in keys:
-        listed = ", ".join(list(keys)[:20]) + (f" and {len(keys) - 20} more" if len(keys) > 20 else "")
-        raise WattlensError(f"--workload {name}: not found in the period; workloads: {listed or 'none'}")
+        listed = list_first(list(keys), 20) or "none"
+        raise WattlensError(f"--workload {name}: not found in the period; workloads: {listed}")
     return keys[name]
 
 

@@ -14,7 +14,7 @@ from math import exp, hypot, inf, log, sqrt
 from statistics import fmean, variance
 
 from energy_agent.core.interval import t_quantile
-from energy_agent.sdk.measure.per_token import distances
+from energy_agent.sdk.measure.window_tokens import distances
 
 _ROUNDING = 1e-12
 

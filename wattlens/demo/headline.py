@@ -60,19 +60,18 @@ def text(result: DemoResult, figures: Figures, no_report: str = "", wattlens: st
 
 
 def _energy(result: DemoResult) -> str:
-    ledger = result.found
-    gpus = ledger.counters_uj
-    if not ledger.hosts:
+    gpus, host = result.found.gpus.counters_uj, result.found.host
+    if not host.devices:
         return f"{_kwh(gpus)} kWh for the GPUs ({joules(gpus):,.0f} J)"
-    whole = gpus + ledger.host_counters_uj
+    whole = gpus + host.counters_uj
     return f"{_kwh(whole)} kWh for the node ({joules(whole):,.0f} J), {_kwh(gpus)} kWh of it for the GPUs"
 
 
 def _workloads(result: DemoResult) -> str:
     """Shares of the GPUs' energy, the largest first."""
-    ledger = result.found
-    parts = [(result.names.get(name, name), bounds.energy_uj) for name, bounds in ledger.workloads]
-    parts += [("unallocated", ledger.unallocated_uj), ("unattributed", ledger.unattributed_uj)]
+    gpus = result.found.gpus
+    parts = [(result.names.get(name, name), bounds.energy_uj) for name, bounds in gpus.workloads]
+    parts += [("unallocated", gpus.unallocated_uj), ("unattributed", gpus.unattributed_uj)]
     ordered = sorted(((name, uj) for name, uj in parts if uj), key=lambda part: -part[1])
     total = sum(uj for _, uj in ordered)
     if not total:
@@ -83,7 +82,7 @@ def _workloads(result: DemoResult) -> str:
 def _tokens(result: DemoResult) -> list[str]:
     costs = result.found.tokens
     return [
-        f"{t.j_per_token:.3f} J ({t.low:.3f} to {t.high:.3f}), {result.names.get(t.workload, t.workload)}, GPUs only"
+        f"{t.j_per_token:.3f} J ({t.lower:.3f} to {t.upper:.3f}), {result.names.get(t.workload, t.workload)}, GPUs only"
         for t in costs
     ] or ["not available: no tokens were generated"]
 
@@ -119,13 +118,13 @@ def _ledger(result: DemoResult) -> str:
     if ledger.chain_faults:
         return f"NOT intact: {ledger.chain_faults[0]}"
     if not ledger.conserved:
-        return f"does NOT add up: {ledger.buckets_uj:,} uJ by workload, {ledger.counters_uj:,} uJ by device"
+        return f"does NOT add up: {ledger.gpus.buckets_uj:,} uJ by workload, {ledger.gpus.counters_uj:,} uJ by device"
     return "verified: energy by workload == energy by device, to the microjoule"
 
 
 def _first_workload(result: DemoResult) -> str:
     ledger = result.found
-    return ledger.tokens[0].workload if ledger.tokens else next((name for name, _ in ledger.workloads), "NAME")
+    return ledger.tokens[0].workload if ledger.tokens else next((name for name, _ in ledger.gpus.workloads), "NAME")
 
 
 def _kwh(uj: int) -> str:

@@ -1,14 +1,48 @@
 """The demo's final output: the summary, the steering verdict and the location of every file, as text or as JSON. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from energy_agent.core.proof import Analysis, ProofRow
+from energy_agent.ledger.rows.kinds import PPM
 from energy_agent.ledger.rows.uncertainty import Bounds
 from wattlens import summary
 
 _SLOWDOWN = {"latency": "time between tokens", "time_per_work": "time per token"}
+
+
+def proven(rows: Iterable[ProofRow], planned: int) -> dict[str, Any]:
+    """Return the last analysis as ratios, and the claimable and lost energy after all analyses; or why there is no analysis.
+
+    Args:
+        rows: rows of one group.
+        planned: pairs of blocks until the analysis.
+    """
+    analyses, pairs = list[Analysis](), 0
+    for row in rows:
+        if isinstance(row, Analysis):
+            analyses.append(row)
+        else:
+            pairs += not row.excluded
+    last = max(analyses, key=lambda row: (row.since_ns, row.number), default=None)
+    if last is None:
+        return {"pairs": pairs, "reason": f"{pairs} of the {planned} pairs of blocks were measured"}
+    if last.reason:
+        return {"pairs": last.pairs, "reason": last.reason}
+    ends = {"value": last.saved_uj, "lower": last.low_uj, "upper": last.high_uj}
+    slower = {"value": last.slowdown_ppm, "lower": last.slowdown_low_ppm, "upper": last.slowdown_high_ppm}
+    return {
+        "pairs": last.pairs,
+        # Of what would have been used without the setting: what was used with it, and what was saved.
+        "saving_ratio": {name: uj / (last.covered_uj + uj) for name, uj in ends.items()},
+        "slowdown_ratio": {name: ppm / PPM for name, ppm in slower.items()},
+        "slowdown_of": last.slowdown_of,
+        "saved_uj": ends,
+        "claimable_uj": sum(row.claimed_uj for row in analyses),
+        "lost_uj": sum(row.lost_uj for row in analyses),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,30 +111,19 @@ def document(result: DemoResult) -> dict[str, Any]:
     def bounds(pairs: Iterable[tuple[str, Bounds]]) -> dict[str, dict[str, int]]:
         return {name: {"energy_uj": b.energy_uj, "lower_uj": b.low_uj, "upper_uj": b.high_uj} for name, b in pairs}
 
-    tokens = [
-        {
-            "workload": t.workload,
-            "model": t.model,
-            "tokens": t.tokens,
-            "j_per_token": t.j_per_token,
-            "lower": t.low,
-            "upper": t.high,
-        }
-        for t in ledger.tokens
-    ]
     return {
         "simulated": True,
-        "devices": bounds(ledger.devices),
-        "workloads": bounds(ledger.workloads),
-        "unallocated_uj": ledger.unallocated_uj,
-        "unattributed_uj": ledger.unattributed_uj,
+        "devices": bounds(ledger.gpus.devices),
+        "workloads": bounds(ledger.gpus.workloads),
+        "unallocated_uj": ledger.gpus.unallocated_uj,
+        "unattributed_uj": ledger.gpus.unattributed_uj,
         "total": bounds([("all", ledger.total)])["all"],
-        "tokens": tokens,
+        "tokens": [asdict(cost) for cost in ledger.tokens],
         "boundary": ledger.boundary,
-        "hosts": bounds(ledger.hosts),
-        "host_workloads": bounds(ledger.host_workloads),
-        "host_unallocated_uj": ledger.host_unallocated_uj,
-        "host_unattributed_uj": ledger.host_unattributed_uj,
+        "hosts": bounds(ledger.host.devices),
+        "host_workloads": bounds(ledger.host.workloads),
+        "host_unallocated_uj": ledger.host.unallocated_uj,
+        "host_unattributed_uj": ledger.host.unattributed_uj,
         "conserved": ledger.conserved,
         "chain_faults": list(ledger.chain_faults),
         "saving": dict(result.saving),

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from dvfs.proof.estimate import MIN_PAIRS_WITH_LOAD
 from energy_agent.core.energy import ProcessUse
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.proof import Analysis, PairedBlocks
+from energy_agent.core.text import printable
 from energy_agent.ledger.reading import read_rows
 from energy_agent.owners.processes import ProcessOwners
 from energy_agent.runtime.network.http import HttpError
@@ -30,16 +31,18 @@ from energy_agent.sim.building.model import FacilityModel
 from energy_agent.sim.node import SimulatedNode
 from energy_agent.sim.scenario_model import HostModel
 from wattlens import summary
+from wattlens.agent_access import AgentAccess
+from wattlens.companion_process import companion, metrics_url
 from wattlens.demo import headline
 from wattlens.demo import result as demo_result
 from wattlens.demo import site as demo_site
-from wattlens.demo.child import child
-from wattlens.demo.live import NamedHistory, describe
 from wattlens.demo.places import listen_error, make_folder, shell_command, short_path
-from wattlens.demo.proof import proven
-from wattlens.scrape.access import AgentAccess
+from wattlens.demo.result import proven
 from wattlens.top.agent import TopAgent, TopReader
+from wattlens.top.frame import TopFrame
+from wattlens.top.history import MetricsHistory
 from wattlens.top.local import LocalReader
+from wattlens.top.metrics import MetricsResponse
 from wattlens.top.run import show, simulated_library
 from wattlens.top.screen import can_draw
 
@@ -51,6 +54,43 @@ NODE_PERIOD_S = 1.0  # a minute is short: two readings of a slower meter would l
 NODE_MAX_W = 12_000
 LINE_READINGS = 5  # seconds between lines without a terminal
 COOLING_LAG_S = 15.0  # of a small machine room, so that a minute shows it
+SUMMARY = "summary.txt"
+_FILES = {
+    SUMMARY: "devices and workloads with bounds, steering, the building",
+    "state/segments/": "the ledger: a chain of segments, see docs/ledger.md",
+    "state/journal.db": "the journal, an SQLite database",
+    "agent.yaml": "the agent's configuration; its log is agent.log",
+}
+_REPORT = {"report/report.html": "the report; the same folder has the PDF, the workbook and facts.json"}
+
+
+@dataclass(slots=True)
+class NamedHistory(MetricsHistory):
+    """Frames in which workloads have the scenario's names; `names` are by the agent's name."""
+
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def add(self, response: MetricsResponse) -> TopFrame:
+        """The frame to show after this response."""
+        frame = MetricsHistory.add(self, response)
+        return replace(
+            frame,
+            gpus=tuple(replace(gpu, workloads=tuple(map(self._name, gpu.workloads))) for gpu in frame.gpus),
+            workloads=tuple(replace(workload, name=self._name(workload.name)) for workload in frame.workloads),
+        )
+
+    def _name(self, workload: str) -> str:
+        return printable(self.names.get(workload, workload))
+
+
+def describe(frame: TopFrame, workload: str) -> str:
+    """Power of all GPUs, and tokens of a workload."""
+    power_w = frame.node.power_w
+    power = "all GPUs: no reading" if power_w is None else f"all GPUs {power_w:,.0f} W"
+    for each in frame.workloads:
+        if each.name == workload and each.tokens_per_s and each.j_per_token:
+            return f"{power}   {workload}: {each.tokens_per_s:,.0f} tokens/s, {each.j_per_token:.3f} J/token"
+    return f"{power}   {workload}: no tokens measured now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +215,10 @@ def _block_plan(seconds: float | None) -> dict[str, float | int] | None:
     return {"pairs": pairs, "seconds": BLOCK_S, "settle_s": 1.0, "seed": 1} if pairs >= MIN_PAIRS_WITH_LOAD else None
 
 
-@contextmanager
-def _actuator(stage: _Stage, path: Path) -> Iterator[None]:
+def _actuator(stage: _Stage, path: Path) -> AbstractContextManager[object]:
     command = ["actuator", "--config", stage.out / "actuator.yaml", "--socket", path, "--state", stage.out / "actuator"]
-    with child(stage.out, "actuator", [*command, "--simulate", stage.node.directory], path.exists):
-        yield
+    command += ["--simulate", stage.node.directory]
+    return companion(command, stage.out / "actuator.log", path.exists, "the actuator did not start")
 
 
 def _listen(options: DemoOptions) -> str:
@@ -197,19 +236,12 @@ def _listen(options: DemoOptions) -> str:
 
 
 @contextmanager
-def _agent(stage: _Stage, listen: str) -> Iterator[subprocess.Popen[bytes]]:
+def _agent(stage: _Stage, listen: str) -> Iterator["subprocess.Popen[bytes]"]:
     command = ["agent", "--config", stage.out / "agent.yaml", "--state", stage.state, "--simulate", stage.node.directory]
-    with child(stage.out, "agent", [*command, "--listen", listen], lambda: _find_url(stage)) as process:
+    log = stage.out / "agent.log"
+    with companion([*command, "--listen", listen], log, lambda: metrics_url(log), "the agent did not start") as process:
+        stage.url = metrics_url(log).replace("//0.0.0.0:", "//127.0.0.1:")
         yield process
-
-
-def _find_url(stage: _Stage) -> bool:
-    """The agent says in its log where it listens."""
-    for word in (stage.out / "agent.log").read_text().split():
-        if word.startswith("http://"):
-            stage.url = word.rstrip(",").replace("//0.0.0.0:", "//127.0.0.1:")
-            return True
-    return False
 
 
 def _watch(stage: _Stage, agent: subprocess.Popen[bytes], stopping: list[int]) -> None:
@@ -262,16 +294,6 @@ def _conclude(stage: _Stage, restored: bool) -> int:
         figures = {} if no_report else headline.read_figures(stage.out / "report/facts.json")
         print(headline.text(replace(result, out=short_path(stage.out)), figures, no_report, shell_command(sys.argv[0])))
     return 0 if result.ok else 1
-
-
-SUMMARY = "summary.txt"
-_FILES = {
-    SUMMARY: "devices and workloads with bounds, steering, the building",
-    "state/segments/": "the ledger: a chain of segments, see docs/ledger.md",
-    "state/journal.db": "the journal, an SQLite database",
-    "agent.yaml": "the agent's configuration; its log is agent.log",
-}
-_REPORT = {"report/report.html": "the report; the same folder has the PDF, the workbook and facts.json"}
 
 
 def _saving(stage: _Stage) -> dict[str, Any]:

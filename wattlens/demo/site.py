@@ -14,8 +14,8 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.runtime.network.http import HttpError
 from energy_agent.sim.building.site import site_config
 from energy_agent.sim.node import SimulatedNode
-from wattlens.demo.child import child
-from wattlens.scrape.access import AgentAccess
+from wattlens.agent_access import AgentAccess
+from wattlens.companion_process import companion, metrics_url
 from wattlens.top.metrics import parse
 
 FILES: Final = {"site/": "the ledger of the building, for wattlens pue --ledger; site.yaml is its configuration"}
@@ -77,12 +77,9 @@ def running(node: SimulatedNode, out: Path, country: str) -> Iterator[DemoSite]:
     (out / "site.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     log = out / "site.log"
 
-    def url() -> str:
-        return next((word for word in log.read_text().split() if word.startswith("http://")), "").rstrip(",")
-
     command = ["site", "--config", out / "site.yaml", "--state", out / "site", "--simulate", node.directory]
-    with child(out, "site", command, lambda: bool(url())):
-        yield DemoSite(url())
+    with companion(command, log, lambda: metrics_url(log), "the site did not start"):
+        yield DemoSite(metrics_url(log))
 
 
 def concluded(site: DemoSite, out: Path) -> str:

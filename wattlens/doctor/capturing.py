@@ -89,4 +89,4 @@ def text(summary: Mapping[str, Any]) -> str:
     lines += [f"GPU {index} is missing: {why}" for index, why in summary["left_out"].items()]
     if not summary["pseudonyms"]:
         lines.append("the file contains UUIDs and serial numbers; use --pseudonyms before you share it")
-    return "\n".join([*lines, ""])
+    return "\n".join(lines)

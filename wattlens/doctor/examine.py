@@ -5,8 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from energy_agent.core import plugin
-from wattlens.doctor.facts import CheckContext
-from wattlens.doctor.finding import GROUPS, DoctorCheck, DoctorFinding, FindingLevel
+from wattlens.doctor.finding import GROUPS, CheckContext, DoctorCheck, DoctorFinding, FindingLevel
 
 SCHEMA = "wattlens-doctor/1"
 

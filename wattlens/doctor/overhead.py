@@ -7,13 +7,12 @@ block is the difference of the counter between two of its ticks, taken with the 
 import math
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import wattlens
 from energy_agent.core.errors import WattlensError
@@ -34,29 +33,20 @@ class PowerBlock:
     power_w: Mapping[int, float]
 
 
-class ReaderLoad:
-    """The agent's reader at work, as a context manager; reports the CPU seconds that it used."""
+@contextmanager
+def running_reader(environ: Mapping[str, str], period_s: float) -> Iterator[ReaderProcess]:
+    """The agent's reader at work."""
+    period_ns = round(period_s * NS_PER_S)
+    process = ReaderProcess(ReaderOptions(period_ns, max(period_ns, NS_PER_S), 5 * NS_PER_S, environ), {})
+    try:
+        yield process
+    finally:
+        process.stop()
 
-    def __init__(self, environ: Mapping[str, str], period_s: float) -> None:
-        """Nothing runs yet."""
-        period_ns = round(period_s * NS_PER_S)
-        self._options = ReaderOptions(period_ns, max(period_ns, NS_PER_S), 5 * NS_PER_S, environ)
 
-    def __enter__(self) -> Self:
-        self._process = ReaderProcess(self._options, {})
-        return self
-
-    def drain(self) -> None:
-        """Read its messages, so that it never waits for us."""
-        if self._process.messages() is None:
-            raise WattlensError("the reader ended during the measurement; see wattlens doctor")
-
-    def cpu_s(self) -> float:
-        """CPU seconds so far, by the scheduler's own count."""
-        return int(Path(f"/proc/{self._process.pid}/schedstat").read_text().split()[0]) / 1e9
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._process.stop()
+def _cpu_s(reader: ReaderProcess) -> float:
+    """CPU seconds so far, by the scheduler's own count."""
+    return int(Path(f"/proc/{reader.pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def order(pairs: int, seed: int) -> list[bool]:
@@ -72,7 +62,7 @@ def measure(environ: Mapping[str, str], period_s: float, seconds: float, pairs: 
         WattlensError: NVML or a GPU does not answer.
     """
     kinds = order(pairs, seed)
-    blocks, gpus, cpu = run_blocks(environ, kinds, seconds, SETTLE_S, lambda: ReaderLoad(environ, period_s))
+    blocks, gpus, cpu = run_blocks(environ, kinds, seconds, SETTLE_S, lambda: running_reader(environ, period_s))
     result: dict[str, Any] = {
         "schema": SCHEMA,
         "wattlens": wattlens.__version__,
@@ -91,7 +81,11 @@ def measure(environ: Mapping[str, str], period_s: float, seconds: float, pairs: 
 
 
 def run_blocks(
-    environ: Mapping[str, str], kinds: Sequence[bool], seconds: float, settle_s: float, reading: Callable[[], ReaderLoad]
+    environ: Mapping[str, str],
+    kinds: Sequence[bool],
+    seconds: float,
+    settle_s: float,
+    reading: Callable[[], AbstractContextManager[ReaderProcess]],
 ) -> tuple[list[PowerBlock], dict[int, dict[str, Any]], list[float]]:
     """Return blocks, GPUs by index, and CPU seconds per second of the reader in each block in which it ran."""
     blocks: list[PowerBlock] = []
@@ -99,7 +93,7 @@ def run_blocks(
     cpu: list[float] = []
     began: Mapping[str, Any] = {}
     cpu_began = (0.0, 0.0)
-    reader: ReaderLoad | None = None
+    reader: ReaderProcess | None = None
     task = ["edges", f"--seconds={seconds}", f"--settle={settle_s}", f"--blocks={len(kinds)}"]
     messages = child.measure(
         task, environ, "blocks with and without the reader", len(kinds) * (seconds + settle_s),
@@ -109,8 +103,8 @@ def run_blocks(
         for message in messages:
             if reader is None and len(blocks) < len(kinds) and kinds[len(blocks)]:
                 reader = running.enter_context(reading())
-            if reader is not None:
-                reader.drain()
+            if reader is not None and reader.messages() is None:  # read, so that it never waits for us
+                raise WattlensError("the reader ended during the measurement; see wattlens doctor")
             match message["k"]:
                 case "board":
                     gpus[message["index"]] = {k: message[k] for k in ("index", "uuid", "name")}
@@ -118,10 +112,10 @@ def run_blocks(
                     raise WattlensError(f"GPU {message['index']}: {message['reason']}; see wattlens doctor")
                 case "start":
                     began = message["edges"]
-                    cpu_began = reader.cpu_s() if reader is not None else 0.0, time.monotonic()
+                    cpu_began = _cpu_s(reader) if reader is not None else 0.0, time.monotonic()
                 case "end":
                     if reader is not None:
-                        cpu.append((reader.cpu_s() - cpu_began[0]) / (time.monotonic() - cpu_began[1]))
+                        cpu.append((_cpu_s(reader) - cpu_began[0]) / (time.monotonic() - cpu_began[1]))
                     blocks.append(PowerBlock(reader is not None, _powers(began, message["edges"])))
                     running.close()
                     reader = None
@@ -175,7 +169,7 @@ def text(result: Mapping[str, Any]) -> str:
         lines.append(f"The reader takes {result['reader_cpu_ms_per_s']:.2f} ms of CPU time per second.")
     if result["simulated"]:
         lines.append("Simulated: reading a simulated GPU adds no power, so no difference is expected.")
-    return "\n".join([*lines, ""])
+    return "\n".join(lines)
 
 
 def conclusion(added_w: Mapping[str, Any]) -> str:

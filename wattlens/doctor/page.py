@@ -34,7 +34,7 @@ def page(examination: Examination, width: int) -> str:
             lines += ["", _TITLES[group]]
             for finding in findings:
                 lines += _block(finding, width)
-    return "\n".join([*lines, "", *_verdict(examination, width)]) + "\n"
+    return "\n".join([*lines, "", *_verdict(examination, width)])
 
 
 def _block(finding: DoctorFinding, width: int) -> Iterator[str]:

@@ -1,11 +1,14 @@
 """NVML's answers by way of a child process: GPUs that hang or kill it are named and left out, the others still answer."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from energy_agent.core.energy import DeviceInfo, DeviceSample, MigUse, ProcessUse
+from pydantic import TypeAdapter
+
 from wattlens.doctor import child
-from wattlens.doctor.facts import DeviceAnswers, NvmlAnswers, NvmlFailure
+from wattlens.doctor.finding import DeviceAnswers, NvmlAnswers, NvmlFailure
+
+_DEVICE: Final = TypeAdapter(DeviceAnswers)
 
 
 def probe(environ: Mapping[str, str], hang_s: float = child.HANG_S) -> NvmlAnswers:
@@ -22,7 +25,7 @@ def probe(environ: Mapping[str, str], hang_s: float = child.HANG_S) -> NvmlAnswe
                 if kind == "nvml":
                     node = message
                 elif kind == "device":
-                    devices[message["index"]] = _answers(message)
+                    devices[message["index"]] = _DEVICE.validate_python(message)
                 elif kind == "gone":
                     troubles[message["index"]] = NvmlFailure(message["reason"], message["call"])
                 elif kind == "fatal":
@@ -33,19 +36,3 @@ def probe(environ: Mapping[str, str], hang_s: float = child.HANG_S) -> NvmlAnswe
             if failed.index is None or failed.index in troubles:
                 return NvmlAnswers(devices=devices, troubles=troubles, fatal=NvmlFailure(failed.reason, failed.call), **node)
             troubles[failed.index] = NvmlFailure(failed.reason, failed.call)
-
-
-def _answers(message: Mapping[str, Any]) -> DeviceAnswers:
-    sample = dict(message["sample"])
-    processes = sample.pop("processes")
-    held = None if processes is None else tuple(ProcessUse(**p) for p in processes)
-    mig = sample.pop("mig", None)
-    parts = None if mig is None else tuple(MigUse(**m) for m in mig)
-    return DeviceAnswers(
-        message["index"],
-        DeviceInfo(**message["info"]),
-        DeviceSample(processes=held, mig=parts, **sample),
-        message["persistence"],
-        message["persistence_absent"],
-        message["read_s"],
-    )

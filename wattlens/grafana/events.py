@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from energy_agent.core.text import printable
+from energy_agent.core.text import list_first, printable
 
 TAG: Final = "wattlens"
 ID: Final = "wattlens-id"
@@ -70,7 +70,7 @@ def report_event(label: str, edition: int, sha256: str, start_ns: int, end_ns: i
 def _dvfs_event(key: tuple[Any, ...], of: list[Mapping[str, Any]]) -> PlannedAnnotation:
     first = of[0]
     devices = sorted({str(each["device"]) for each in of})
-    where = ", ".join(devices[:_SHOWN]) + (f" and {len(devices) - _SHOWN} more" if len(devices) > _SHOWN else "")
+    where = list_first(devices, _SHOWN)
     whose = f" for {first['workload']}" if first["workload"] else ""
     what = f"{first['action']} {_setting(str(first['setting']))}"
     text = f"{first['policy']}: {what} on {first['node']} {where}{whose}: {first['outcome']}"

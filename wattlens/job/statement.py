@@ -6,24 +6,30 @@ Laws:
 - The energy is that of the job's row in `wattlens usage --by owner` of the same source and period. Tests compare both.
 
 Bounds follow `wattlens usage`: errors of sensors and edges add up linearly.
+
+Steps of a job over nodes follow from the steps that each of its workloads counted. All ranks take a step together, and each
+node counts it. So steps of two workloads in overlapping intervals may be the same, and steps in intervals that follow each
+other are not. The count follows one workload as long as it counts and goes on to another where it stops: each change may count
+the steps of a report twice, because nodes report at different times. It is exact where at each time some workload counted,
+whichever nodes came and went.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
 from energy_agent.core.boundary import is_gpu
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.quantity import Quantity, no_quantity
-from energy_agent.core.units import UJ_PER_J
+from energy_agent.core.units import NS_PER_S, UJ_PER_J
 from energy_agent.core.workloads.job_identity import job_address
 from reports.figures.energy import BoundedEnergy
-from wattlens.job.steps import StepInterval, count_steps
 from wattlens.job.sums import TRAINING, JobSums, NodeWorkload
 from wattlens.usage.job_address import JobAddress, single_address
 from wattlens.usage.rates import ElectricityPrice, times_energy
-from wattlens.usage.record import EnergyRecord
+from wattlens.usage.record import EnergyRecord, Owner
 from wattlens.usage.sums import (
     gain_error,
     gains_of,
@@ -34,10 +40,64 @@ from wattlens.usage.sums import (
     why_gpus_only,
 )
 
+REPORT_NS: Final = 2 * NS_PER_S
+"""Ranks report once per second, so two intervals that overlap by no more than two reports follow each other."""
 NO_STEPS: Final = "no steps were reported (wattlens.step)"
 NO_TOKENS: Final = "no tokens were recorded"
 GENERATION: Final = "generation"
 _LABELS: Final = ("user", "account", "namespace", "team", "project", "model", "partition", "job_name")
+
+
+class StepInterval(NamedTuple):
+    """Steps that one workload counted over [start_ns, end_ns)."""
+
+    owner: Owner
+    start_ns: int
+    end_ns: int
+    steps: int
+
+
+class _Chain(NamedTuple):
+    """Intervals that follow each other: double their worth, and their steps. Of equal ones that of fewer steps is the greater:
+    it follows the workloads longer.
+    """
+
+    worth: int
+    minus_steps: int
+
+
+class _Chains:
+    """The best chains by the end of their last interval, which never falls."""
+
+    def __init__(self) -> None:
+        self.ends: list[int] = []
+        self.best = [_Chain(0, 0)]
+
+    def before(self, at_ns: int) -> _Chain:
+        return self.best[bisect_right(self.ends, at_ns)]
+
+    def add(self, end_ns: int, chain: _Chain) -> None:
+        self.ends.append(end_ns)
+        self.best.append(max(self.best[-1], chain))
+
+
+def count_steps(intervals: Iterable[StepInterval], overlap_ns: int = REPORT_NS) -> int:
+    """Steps of the best chain of intervals of which no two overlap by more than `overlap_ns` (weighted interval scheduling).
+
+    A chain is worth its steps, less half of those of the first interval of each workload in turn. So a few steps that another
+    node reported within an interval, and this one in the next, do not add up.
+    """
+    all_chains, of_owner = _Chains(), dict[Owner, _Chains]()
+    for each in sorted((each for each in intervals if each.steps > 0), key=lambda each: (each.end_ns, each)):
+        at_ns = each.start_ns + min(overlap_ns, (each.end_ns - each.start_ns) // 2)
+        own = of_owner.setdefault(each.owner, _Chains())
+        changed, same = all_chains.before(at_ns), own.before(at_ns)
+        chain = _Chain(changed.worth + each.steps, changed.minus_steps - each.steps)
+        if same.minus_steps:
+            chain = max(chain, _Chain(same.worth + 2 * each.steps, same.minus_steps - each.steps))
+        all_chains.add(each.end_ns, chain)
+        own.add(each.end_ns, chain)
+    return -all_chains.best[-1].minus_steps
 
 
 @dataclass(frozen=True, slots=True)

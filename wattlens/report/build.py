@@ -1,7 +1,7 @@
 """From a command's options to the facts of a report: the one place that reads everything a report is made of."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from reports.figures.measures.history import without_reason
 from reports.figures.wording import amount
 from reports.frameworks.answers import datapoint_answers
 from reports.inputs.organisation import LEAST_COVERAGE, Organisation, SiteInputs
-from reports.ledger.days import DAY_NS, find_days
+from reports.ledger.days import DAY_NS, Day, find_days
 from reports.ledger.reading import windows_of
 from reports.ledger.scratch import SITE, compacted
 from reports.ledger.store import USUAL, StoreLimits
@@ -138,9 +138,7 @@ def build(options: Options, progress: Progress | None = None) -> Facts:
     refuse_metered(evidence)
     checked = options.checked if options.ask is None else options.ask(evidence.sums.windows)
     evidence = replace(evidence, prometheus=checked)
-    number, restates = options.edition
-    facts = build_facts(evidence, all_figures(evidence), used, __version__, edition=number, restates=restates)
-    return _completed(facts, options)
+    return _completed(evidence, used, options)
 
 
 def _unknown_sites(evidence: PeriodEvidence, recorded: Collection[str], organisation: Organisation) -> str:
@@ -155,8 +153,10 @@ def _unknown_sites(evidence: PeriodEvidence, recorded: Collection[str], organisa
     return text + (f"; the inputs have {', '.join(unused)}, which the ledger does not have" if unused else "")
 
 
-def _completed(facts: Facts, options: Options) -> Facts:
-    """Return the facts with their restatement and datapoints."""
+def _completed(evidence: PeriodEvidence, used: Sequence[Day], options: Options) -> Facts:
+    """Return the facts of the days that were used, with their restatement and datapoints."""
+    number, restates = options.edition
+    facts = build_facts(evidence, all_figures(evidence), used, __version__, edition=number, restates=restates)
     _refuse_unexplained(facts)
     return replace(
         facts,
@@ -209,10 +209,7 @@ def _build_from_invoices(options: Options, organisation: Organisation) -> Facts:
     if options.country:
         year = datetime.fromtimestamp(options.as_of_ns // NS_PER_S, UTC).year
         organisation = with_country(organisation, organisation.sites, options.country, year, accept_old=options.accept_old)
-    evidence = gather_invoices(organisation, options.asked, options.earlier)
-    number, restates = options.edition
-    facts = build_facts(evidence, all_figures(evidence), (), __version__, edition=number, restates=restates)
-    return _completed(facts, options)
+    return _completed(gather_invoices(organisation, options.asked, options.earlier), (), options)
 
 
 def add_prometheus_result(options: Options, facts: Facts) -> Options:

@@ -4,7 +4,7 @@ They are warnings, never errors: a price may be odd and right.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from statistics import median
@@ -107,13 +107,13 @@ def _site(site: "OrgSite", at: Loc, today: date) -> Iterator[Oddity]:
         prices = [((*place, "default_per_kwh"), tariff.default_per_kwh)]
         prices += [((*place, "prices", index, "per_kwh"), band.per_kwh) for index, band in enumerate(tariff.prices)]
         yield from ((where, text := odd_price(float(price), tariff.currency), text) for where, price in prices)
-    yield from _invoices(site, at, today)
-    yield from _powers(site, at)
-
-
-def _invoices(site: "OrgSite", at: Loc, today: date) -> Iterator[Oddity]:
     credit_notes = credit_positions(site.invoices)
     bills = {number: each for number, each in enumerate(site.invoices) if number not in credit_notes}
+    yield from _invoices(site, bills, at, today)
+    yield from _powers(site, bills, at)
+
+
+def _invoices(site: "OrgSite", bills: Mapping[int, ElectricityInvoice], at: Loc, today: date) -> Iterator[Oddity]:
     first_of: dict[str, int] = {}
     values: dict[tuple[object, ...], str] = {}
     following = {(each.meter, each.end + timedelta(1)) for each in bills.values()}
@@ -145,11 +145,9 @@ def _invoices(site: "OrgSite", at: Loc, today: date) -> Iterator[Oddity]:
         )
 
 
-def _powers(site: "OrgSite", at: Loc) -> Iterator[Oddity]:
+def _powers(site: "OrgSite", bills: Mapping[int, ElectricityInvoice], at: Loc) -> Iterator[Oddity]:
     """Mean powers of one site that have to be alike: of invoices, readings, contracts, IT; and water per kWh."""
     powers: dict[str, list[float]] = {}
-    credit_notes = credit_positions(site.invoices)
-    bills = {number: each for number, each in enumerate(site.invoices) if number not in credit_notes}
     for each in bills.values():
         powers.setdefault(each.meter, []).append(float(each.kwh) / _hours(each))
     usual = {meter: median([kw for kw in own if kw] or [0]) for meter, own in powers.items()}

@@ -40,7 +40,7 @@ def check(
 
 
 def _sum_energy(access: PrometheusAccess, windows: Mapping[str, SiteWindow]) -> PrometheusEnergy:
-    periods = {(w.start_ns, w.end_ns) for w in windows.values()}
+    periods = {w.span for w in windows.values()}
     if len(periods) != 1:
         return PrometheusEnergy("0", 0, QUERY, "the sites' periods differ, and no label distinguishes the sites")
     start_ns, end_ns = periods.pop()

@@ -5,7 +5,6 @@ read is committed together with them, so each is in the ledger once.
 """
 
 import json
-import logging
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,7 +16,6 @@ from dvfs.actuator.records.note import read_note
 from energy_agent.core.energy import Action
 from energy_agent.runtime.clock import storable_ns
 
-log = logging.getLogger("wattlens.dvfs")
 EVERY_S = 5.0
 _PAGES = 32  # at once
 _SETTINGS = {"power": "power_limit_mw", "clock": "sm_clock_max_mhz"}  # knobs, in the words of a setting

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -11,6 +11,7 @@ from typing import TypeVar
 from dvfs.actuator.client import default_socket
 from dvfs.actuator.lease import NS, TTL_S
 from dvfs.governor.loop import Governor
+from dvfs.governor.view import setting_values
 from dvfs.types import Mode, Observation
 from energy_agent.accounting.training_intake import TrainingReports
 from energy_agent.config.dvfs import Dvfs
@@ -19,22 +20,81 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.proof import ProofRow, SteeringRows
 from energy_agent.core.snapshot import DvfsDevice, Snapshot
 from energy_agent.core.steering import GroupStatus
+from energy_agent.core.units import UJ_PER_J
 from energy_agent.owners.kubernetes.node_annotation import NodeNote
+from energy_agent.owners.lone_processes import is_shared
 from energy_agent.runtime.threads import start_thread
 from energy_agent.tokens.poller import TokenPoller
 from wattlens.steering.actuator_history import ActuatorRows
 from wattlens.steering.build import make_governor
 from wattlens.steering.group_records import GroupRecords
-from wattlens.steering.group_text import describe_groups
-from wattlens.steering.groups import SteeringGroup
+from wattlens.steering.group_text import describe_groups, interval_json, plain_setting
+from wattlens.steering.groups import OTHERS, SteeringGroup
 from wattlens.steering.observer import Observer, describe
-from wattlens.steering.requests import SteeringRequests
-from wattlens.steering.status import describe_steering, with_exempt
+from wattlens.steering.requests import SteeringRequest, SteeringRequests
 
 log = logging.getLogger("wattlens.dvfs")
 T = TypeVar("T")
 HISTORY = "history"
 """The key of how far the actuator's history was read."""
+
+
+def with_exempt(
+    views: Sequence[DvfsDevice], groups: Sequence[SteeringGroup], unlimited: Mapping[str, str] = MappingProxyType({})
+) -> tuple[DvfsDevice, ...]:
+    """The views, and one of each device that is not steered by design or not limited by the node's budget, with the reason."""
+    by_device = {view.device: view for view in views}
+    for group in groups:
+        for uuid in (view.info.uuid for view in group.devices) if group.exempt else ():
+            view = by_device.get(uuid) or DvfsDevice(uuid, Mode.OBSERVE.value, lease_active=False)
+            by_device[uuid] = replace(view, exempt=(group.name, group.exempt.removeprefix("not steered: ")))
+    for uuid, why in unlimited.items():
+        view = by_device.get(uuid) or DvfsDevice(uuid, Mode.OBSERVE.value, lease_active=False)
+        group_name, reason = view.exempt or (view.facts.get("group", OTHERS), why)
+        by_device[uuid] = replace(view, exempt=(group_name, f"{reason}; budget_w counts its whole power limit"))
+    return tuple(view for _, view in sorted(by_device.items()))
+
+
+def describe_steering(
+    workload: str,
+    views: Sequence[DvfsDevice],
+    users: Mapping[str, Sequence[str]],
+    groups: Sequence[SteeringGroup],
+    ask: SteeringRequest | None,
+) -> dict[str, object]:
+    """Steering status of a workload's GPUs, as returned by GET /v1/dvfs.
+
+    `mode` is that of the group; `reason` says why it is not steered. A device's `setting` is applied under the actuator's
+    lease; `wanted` is the setting that the policy requests, and the only one in mode shadow. `slowdown` is the ratio that the
+    steering policy settings allow.
+    """
+    devices = {uuid for uuid, workloads in users.items() if workload and not is_shared(workload) and workload in workloads}
+    own = [view for view in views if view.device in devices and view.facts.get("group", OTHERS) != OTHERS]
+    status: dict[str, object] = {"workload": workload}
+    reasons = (group.reason for group in groups if any(view.info.uuid in devices for view in group.devices))
+    if reason := next(filter(None, reasons), ""):
+        status["reason"] = reason
+    elif not own:
+        status["reason"] = "no group of this workload is steered"
+    if own:
+        first = own[0]
+        if first.mode == Mode.OBSERVE:
+            status.setdefault("reason", "the mode is observe, as one of its owners set it or outside of a schedule")
+        alone = all(len(users[view.device]) == 1 for view in own)
+        status |= {"mode": first.mode, "group": first.facts["group"] if alone else "", "policy": first.facts.get("policy", "")}
+        if first.slowdown_ratio is not None:
+            status["slowdown"] = first.slowdown_ratio
+        status["devices"] = [
+            {"uuid": view.device, "setting": plain_setting(view.setting), "wanted": plain_setting(view.wanted)} for view in own
+        ]
+        if first.predicted is not None:
+            status["predicted_saving"] = interval_json(first.predicted)
+        saved = [view.own_saved_uj for view in own if view.own_saved_uj is not None]
+        if saved:
+            status["saved_joules"] = sum(saved) / UJ_PER_J
+    if ask is not None:
+        status["asked"] = plain_setting(setting_values(ask.setting))
+    return status
 
 
 class Steering:

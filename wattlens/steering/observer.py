@@ -4,21 +4,85 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from dvfs.types import DeviceObservation, Mode, Observation, SteeringSettings
-from energy_agent.accounting.training_intake import TrainingReports
-from energy_agent.config.dvfs import Dvfs
+from dvfs.types import DeviceObservation, Mode, Observation, SteeringSettings, WorkCounters
+from energy_agent.accounting.training_intake import Latest, TrainingReports
+from energy_agent.config.dvfs import Dvfs, DvfsPolicySettings
 from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
-from energy_agent.core.snapshot import Snapshot
+from energy_agent.core.snapshot import DeviceView, Snapshot
+from energy_agent.core.workloads.training_report import TRAINING, is_local
 from energy_agent.owners.kubernetes.node_annotation import NodeNote
 from energy_agent.tokens.poller import TokenPoller
 from wattlens.steering.change_limit import MINUTE_NS, ChangeLimit
 from wattlens.steering.groups import FREE, OTHERS, JobRanks, SteeringGroup, automatic, named
 from wattlens.steering.requests import SteeringRequests
-from wattlens.steering.terms import annotated, merge_workloads, node_mode, terms_of
-from wattlens.steering.view import device_observation, progress_of, ranks_of
+from wattlens.steering.terms import OFF, annotated, merge_workloads, node_mode, terms_of
 
+_NS = 1_000_000_000
 log = logging.getLogger("wattlens.dvfs")
+
+
+def device_observation(view: DeviceView, now_ns: int) -> DeviceObservation:
+    """What a policy sees of a device; one that does not answer stays in its group, with nothing known of it."""
+    info, sample = view.info, view.sample
+    low, high = info.power_limit_min_mw, info.power_limit_max_mw
+    limits = None if low is None or high is None else (low, high)
+    if sample is None:
+        return DeviceObservation(info.uuid, info.name, now_ns, power_range_mw=limits, sm_clock_max_mhz=info.sm_clock_max_mhz)
+    return DeviceObservation(
+        info.uuid,
+        info.name,
+        sample.boot_ns,
+        sample.sm_clock_mhz,
+        sample.power_mw,
+        sample.power_limit_mw,
+        sample.event_reasons,
+        sample.gpu_percent,
+        sum(view.energy_uj.values()) if view.energy_uj else None,
+        limits,
+        info.sm_clock_max_mhz,
+    )
+
+
+def progress_of(workload: str, tokens: TokenPoller, training: TrainingReports | None, clock: Clock) -> WorkCounters | None:
+    """Return a workload's progress from its metrics endpoints, or from its training processes; None while neither has data."""
+    reading = tokens.latest(workload)
+    if reading is not None:
+        itl = reading.itl
+        return WorkCounters(
+            reading.boot_ns,
+            tokens=reading.generation,
+            queue=reading.waiting,
+            latency_sum_s=itl.sum_s if itl is not None and itl.is_sum_exact else None,
+            latency_count=None if itl is None else itl.count,
+            prompt_tokens=reading.computed,
+            requests=reading.requests,
+            running=reading.running,
+            ttft=reading.ttft,
+            itl=itl,
+            tpot=reading.tpot,
+        )
+    # The rank whose counts are the job's here: the lowest that reports; its ranks take a step together.
+    lead: Latest | None = next(iter(training.ranks(workload)), None) if training is not None else None
+    if lead is None:
+        return None
+    report = lead.report
+    second_s = clock.real_seconds(1.0) or 1.0  # on a simulated node that runs faster, ages are in the machine's time
+    ended_ns = None if report.step_age_s is None else round(lead.at_boot_ns - report.step_age_s / second_s * _NS)
+    steps, trained = report.steps.get(TRAINING, 0), report.tokens or None  # 0: the loop reports none
+    return WorkCounters(lead.at_boot_ns, tokens=trained, steps=steps, step_end_ns=ended_ns, doing=report.doing)
+
+
+def ranks_of(training: TrainingReports | None, workload: str, led: bool) -> JobRanks | None:
+    """The training job of a workload; None where it reports none. `led`: its other nodes follow what is decided here."""
+    if training is None:
+        return None
+    reported = training.ranks(workload)
+    if not reported:
+        return None
+    here = frozenset(each.report.rank for each in reported)
+    group = reported[0].report.group
+    return JobRanks("" if is_local(group) else group, max(each.report.world for each in reported), here, led)
 
 
 class Observer:
@@ -116,7 +180,7 @@ class Observer:
     ) -> SteeringSettings | None:
         """The terms of a group; None where several owners name different policies."""
         own = [] if group.configured is None else [group.configured]
-        note = annotated(text) if (text := self._note()) else None
+        note = self._note()
         all_terms = []
         for workload in group.workloads or ("",):
             labels = facts.get(workload, {})
@@ -130,7 +194,7 @@ class Observer:
         """Each device that is known to have no process, as a group of its own, and all others in one that is not steered."""
         steered = {d.uuid for o in observations for d in o.devices}
         now_ns, utc_ns = self._clock.boot_ns(), self._clock.utc_ns()
-        mode = node_mode(self._config, utc_ns, annotated(text) if (text := self._note()) else None)
+        mode = node_mode(self._config, utc_ns, self._note())
         free, others = list[Observation](), list[DeviceObservation]()
         for view in snapshot.devices:
             uuid, device = view.info.uuid, device_observation(view, now_ns)
@@ -155,19 +219,18 @@ class Observer:
             return ranks
         return replace(ranks, group="", settled=False)
 
-    def _note(self) -> str:
-        """Return the node's annotation, if it can be read. An invalid annotation stops all steering, and a note reports it."""
+    def _note(self) -> DvfsPolicySettings | None:
+        """Return the terms of the node's annotation; None without one. An invalid one stops all steering, and is logged."""
         text = self._node_note.text() if self._node_note is not None else ""
         try:
-            if text:
-                annotated(text)
+            terms = annotated(text) if text else None
         except UsageError as error:
             if self._wrong_note != str(error):
                 self._wrong_note = str(error)
                 log.warning("node: %s", error)
-            return "off"
+            return OFF
         self._wrong_note = ""
-        return text
+        return terms
 
     def _tell(self, groups: Sequence[SteeringGroup], wrong: Mapping[str, str]) -> None:
         """Remember why groups are not steered, and log what changed: a line a minute for each at most."""

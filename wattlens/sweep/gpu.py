@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from dvfs.sweep.reading import DeviceReading, Sample
 from wattlens.top.metrics import MetricsResponse
 
-_NS, _MHZ = 1e9, 1e6
-
 
 @dataclass(frozen=True, slots=True)
 class GpuDescription:
@@ -31,7 +29,6 @@ def describe_gpus(page: MetricsResponse) -> tuple[GpuDescription, ...]:
         uuid = labels.get("uuid", "")
         if page.total("gpu_up", uuid=uuid) != 1:
             continue
-        clock = page.total("gpu_sm_clock_max_hertz", uuid=uuid)
         descriptions.append(
             GpuDescription(
                 uuid,
@@ -40,7 +37,7 @@ def describe_gpus(page: MetricsResponse) -> tuple[GpuDescription, ...]:
                 labels.get("driver", ""),
                 labels.get("simulated") == "true",
                 labels.get("mig") == "true",
-                None if clock is None else round(clock / _MHZ),
+                _in_units(page.total("gpu_sm_clock_max_hertz", uuid=uuid), 1e6),
                 page.total("gpu_power_limit_watts", uuid=uuid),
                 page.total("gpu_power_limit_min_watts", uuid=uuid),
             )
@@ -50,12 +47,12 @@ def describe_gpus(page: MetricsResponse) -> tuple[GpuDescription, ...]:
 
 def read_ns(page: MetricsResponse, uuid: str) -> int | None:
     """When the GPU was read whose readings the page shows, UTC ns."""
-    return _ns(page.total("source_last_success_timestamp_seconds", source="nvml", device=uuid))
+    return _in_units(page.total("source_last_success_timestamp_seconds", source="nvml", device=uuid), 1e-9)
 
 
 def committed_ns(page: MetricsResponse) -> int | None:
     """When the page was made, UTC ns: counts of workloads are of that instant."""
-    return _ns(page.total("ledger_last_commit_timestamp_seconds"))
+    return _in_units(page.total("ledger_last_commit_timestamp_seconds"), 1e-9)
 
 
 def energy(page: MetricsResponse, uuid: str) -> Sample | None:
@@ -69,9 +66,6 @@ def read_device(page: MetricsResponse, uuid: str) -> DeviceReading | None:
     t_ns = read_ns(page, uuid)
     if t_ns is None or page.total("gpu_up", uuid=uuid) != 1:
         return None
-    clock = page.total("gpu_sm_clock_hertz", uuid=uuid)
-    limit = page.total("gpu_power_limit_watts", uuid=uuid)
-    busy = page.total("gpu_utilization_ratio", uuid=uuid)
     events = {
         labels["reason"]: seconds
         for labels, seconds in page.rows("gpu_clock_event_seconds_total")
@@ -79,9 +73,9 @@ def read_device(page: MetricsResponse, uuid: str) -> DeviceReading | None:
     }
     return DeviceReading(
         t_ns,
-        None if clock is None else round(clock / _MHZ),
-        None if limit is None else round(1000 * limit),
-        None if busy is None else round(100 * busy),
+        _in_units(page.total("gpu_sm_clock_hertz", uuid=uuid), 1e6),
+        _in_units(page.total("gpu_power_limit_watts", uuid=uuid), 1e-3),
+        _in_units(page.total("gpu_utilization_ratio", uuid=uuid), 1e-2),
         events,
     )
 
@@ -112,5 +106,6 @@ def _recorded_joules(page: MetricsResponse) -> dict[tuple[str, str], float]:
     return joules_by_key
 
 
-def _ns(seconds: float | None) -> int | None:
-    return None if seconds is None else round(seconds * _NS)
+def _in_units(value: float | None, unit: float) -> int | None:
+    """A value as a whole number of a unit, which is given in the value's own."""
+    return None if value is None else round(value / unit)

@@ -35,22 +35,17 @@ class _Read:
     celsius: list[float] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
 class Measuring:
-    """Measures intervals of one workload on its devices."""
+    """Measures intervals of one workload on its devices. `read` gives the agent's page, every `period_s` of real time."""
 
-    def __init__(
-        self,
-        uuids: Sequence[str],
-        work: Work,
-        read: Callable[[], MetricsResponse | None],
-        hold: Hold,
-        clock: Clock,
-        plan: SweepPlan,
-        period_s: float,
-    ) -> None:
-        """`read` gives the agent's page, every `period_s` of real time."""
-        self._uuids, self._work, self._read, self._hold, self._clock = uuids, work, read, hold, clock
-        self._plan, self._period_s = plan, period_s
+    uuids: Sequence[str]
+    work: Work
+    read: Callable[[], MetricsResponse | None]
+    hold: Hold
+    clock: Clock
+    plan: SweepPlan
+    period_s: float
 
     def stretch(self, key: Key, session: int, tick: Callable[[float], None], *, strict: bool) -> SettingInterval:
         """Measure at `key`, which has just been set.
@@ -66,31 +61,31 @@ class Measuring:
             EndedError: a signal asked to end.
             WattlensError: the lease, the program or the agent is gone.
         """
-        begun_ns = self._clock.utc_ns()
-        from_ns = begun_ns + round(self._plan.settle_s * _NS)
-        end_ns = from_ns + round(self._plan.seconds * _NS)
-        last_ns = from_ns + round(LONGEST * self._plan.seconds * _NS)
-        devices = {uuid: _Read() for uuid in self._uuids}
+        begun_ns = self.clock.utc_ns()
+        from_ns = begun_ns + round(self.plan.settle_s * _NS)
+        end_ns = from_ns + round(self.plan.seconds * _NS)
+        last_ns = from_ns + round(LONGEST * self.plan.seconds * _NS)
+        devices = {uuid: _Read() for uuid in self.uuids}
         counted: list[Sample] = []
         try:
             while True:
                 self._look(devices, counted, from_ns)
-                now_ns = self._clock.utc_ns()
+                now_ns = self.clock.utc_ns()
                 went = pace(counted, from_ns)
                 enough = went is not None and went.changes >= MIN_CHANGES and _mean_power_w(devices, from_ns) is not None
                 if now_ns >= last_ns or (now_ns >= end_ns and enough):
                     break
                 tick((now_ns - begun_ns) / _NS)
-                self._hold.pause(self._period_s)
+                self.hold.pause(self.period_s)
             return self._make_interval(key, session, devices, counted, went, from_ns, now_ns, strict=strict)
         except ValueError as error:
             raise SpoiledError(str(error)) from None
 
     def _look(self, devices: dict[str, _Read], counted: list[Sample], from_ns: int) -> None:
-        page = self._read()
+        page = self.read()
         if page is None:
             return
-        sample = self._work.sample(page)
+        sample = self.work.sample(page)
         if sample is not None and (not counted or sample.t_ns > counted[-1].t_ns or sample.doing):
             counted.append(sample)
         for uuid, read in devices.items():
@@ -117,7 +112,7 @@ class Measuring:
     ) -> SettingInterval:
         drawn = _mean_power_w(devices, from_ns)
         if went is None:
-            raise SpoiledError(f"no {self._work.what} were counted; has the workload ended?")
+            raise SpoiledError(f"no {self.work.what} were counted; has the workload ended?")
         if drawn is None or drawn <= 0:
             raise SpoiledError("the agent reported no energy for one of the GPUs")
         doing = next((what for s in counted if s.t_ns >= from_ns for what in SPOILING if what in s.doing), "")

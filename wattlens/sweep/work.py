@@ -1,6 +1,7 @@
 """Work counters for a sweep: the agent's metrics, its exact step ends, any metrics endpoint, an inference server's."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -29,20 +30,22 @@ class Work(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
 class AgentPage:
-    """Steps or tokens as the agent's page has them, at the instant of its commit; what they lag behind by is much the same."""
+    """Steps or tokens as the agent's page has them, at the instant of its commit; what they lag behind by is much the same.
 
-    def __init__(self, workloads: Sequence[str], what: str) -> None:
-        """`what` is steps or tokens; the first of `workloads` that counts any is gone by."""
-        self.what = what
-        self._workloads = workloads
+    `what` is steps or tokens; the first of `workloads` that counts any is gone by.
+    """
+
+    workloads: Sequence[str]
+    what: str
 
     def sample(self, page: MetricsResponse) -> Sample | None:
         """See `Work`."""
         t_ns = committed_ns(page)
         if t_ns is None:
             return None
-        for workload in self._workloads:
+        for workload in self.workloads:
             if self.what == "steps":
                 count = page.total("training_steps_total", workload=workload, phase=TRAINING)
             else:
@@ -81,20 +84,22 @@ class StepEnds:
         return Sample(t_ns, count, ", ".join(ended) if doing == TRAINING else doing)
 
 
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """A counter on a metrics endpoint that we read ourselves, so its instants are exact; `count` may raise."""
 
-    def __init__(self, what: str, count: Callable[[], float | None], clock: Clock) -> None:
-        self.what, self._count, self._clock = what, count, clock
+    what: str
+    count: Callable[[], float | None]
+    clock: Clock
 
     def sample(self, page: MetricsResponse) -> Sample | None:
         """See `Work`."""
-        asked_ns = self._clock.utc_ns()
+        asked_ns = self.clock.utc_ns()
         try:
-            count = self._count()
+            count = self.count()
         except _BROKEN:
             return None
-        return None if count is None else Sample((asked_ns + self._clock.utc_ns()) // 2, count)
+        return None if count is None else Sample((asked_ns + self.clock.utc_ns()) // 2, count)
 
 
 def metric_page(url: str, metric: str, clock: Clock, what: str = "", ca_file: Path | None = None) -> Endpoint:

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,9 +14,9 @@ from types import FrameType
 from typing import Any
 
 from energy_agent.core.errors import WattlensError
-from energy_agent.core.text import printable
 from energy_agent.runtime.network.http import HttpError, HttpUnreachableError
-from wattlens.scrape.access import AgentAccess, AgentStatusError
+from wattlens.agent_access import AgentAccess, AgentStatusError
+from wattlens.companion_process import companion, last_line, metrics_url
 from wattlens.top.metrics import MetricsParser, MetricsResponse
 
 PATIENCE_S = 15.0  # with a response without which the command ends
@@ -93,7 +92,7 @@ class TopReader:
 
     def _describe(self, error: Exception) -> str:
         if self.agent.process is not None:
-            return f"{self.agent.note}{self.agent.explain(error)}"
+            return ": ".join(filter(None, (self.agent.note, self.agent.explain(error))))
         is_absent = isinstance(error, HttpUnreachableError) and not error.is_closed
         hint = "; start one with `wattlens agent`, or omit --url to read this machine's GPUs" * is_absent
         return f"no response from an agent at {self.agent.access.url}: {self.agent.explain(error)}{hint}"
@@ -126,29 +125,16 @@ def open_agent(
         yield TopAgent(access)
         return
     simulate = simulate or _environ_node()
-    note = "" if simulate is not None else f"no agent responds at {access.url}, and this machine's GPUs cannot be read: "
+    note = "" if simulate is not None else f"no agent responds at {access.url}, and this machine's GPUs cannot be read"
     with _exit_on_signals(), tempfile.TemporaryDirectory(prefix="wattlens-top-") as folder:
         log, config = Path(folder) / "agent.log", Path(folder) / "agent.yaml"
         config.write_text(json.dumps(_settings() if settings is None else settings))
         command = ["agent", "--config", str(config), "--state", f"{folder}/state", "--listen", "127.0.0.1:0"]
         command += ["--simulate", str(simulate)] if simulate is not None else []
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "wattlens.companion", str(os.getpid()), *command],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                process_group=0,  # Ctrl-C is for us
-            )
-        try:
-            yield TopAgent(replace(access, url=_wait_for_url(process, log, note), **_NO_FILES), process, log, note)
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        with companion(
+            command, log, lambda: metrics_url(log), note or "the agent on the simulated node did not start"
+        ) as process:
+            yield TopAgent(replace(access, url=metrics_url(log), **_NO_FILES), process, log, note)
 
 
 def _settings() -> Mapping[str, Any]:
@@ -176,19 +162,3 @@ def _environ_node() -> Path | None:
 
 
 _NO_FILES = dict.fromkeys(("ca_file", "user_file", "token_file", "cert_file", "key_file"))
-
-
-def last_line(log: Path) -> str:
-    """The last line that a private agent wrote."""
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return printable(lines[-1].removeprefix("wattlens: ")) if lines else "no output"
-
-
-def _wait_for_url(process: "subprocess.Popen[bytes]", log: Path, note: str) -> str:
-    end_s = time.monotonic() + _START_S
-    while process.poll() is None and time.monotonic() < end_s:
-        urls = [word for word in log.read_text(errors="replace").split() if word.startswith("http://") and "/metrics" in word]
-        if urls:
-            return urls[0].rstrip(",")
-        time.sleep(0.05)
-    raise WattlensError(f"{note or 'the agent on the simulated node did not start: '}{last_line(log)}")

@@ -16,7 +16,7 @@ from pathlib import Path
 from energy_agent.core.errors import WattlensError
 from energy_agent.runtime.network.http import HttpError
 from energy_agent.runtime.threads import start_thread
-from wattlens.scrape.access import AgentAccess
+from wattlens.agent_access import AgentAccess
 from wattlens.top.agent import FIRST_S, TopReader, open_agent
 from wattlens.top.draw import GPU_ORDERS, ViewSettings, clamp_scroll, draw, list_keys
 from wattlens.top.frame import TopFrame

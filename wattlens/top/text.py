@@ -9,6 +9,7 @@ Span = tuple[str, str]
 Line = list[Span]
 
 
+_GAP = "  "
 _NARROW = re.compile("[ -~\u00a0-\u02ff\u2500-\u259f]*")
 """Text of which every character takes one column: Latin letters, lines and blocks."""
 
@@ -83,12 +84,12 @@ def fit_line(spans: Line, width: int) -> Line:
     return fitted
 
 
-def wrap_parts(parts: Iterable[Span], width: int, separator: str = "  ") -> list[Line]:
+def wrap_parts(parts: Iterable[Span], width: int) -> list[Line]:
     """The parts on as many lines as they need, none broken; one that is wider than a line is cut."""
     lines: list[Line] = []
     for style, text in parts:
-        if lines and line_width(lines[-1]) + len(separator) + cell_width(text) <= width:
-            lines[-1] += [("", separator), (style, text)]
+        if lines and line_width(lines[-1]) + len(_GAP) + cell_width(text) <= width:
+            lines[-1] += [("", _GAP), (style, text)]
         else:
             lines.append([(style, fit(text, width))])
     return lines

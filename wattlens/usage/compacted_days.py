@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
 from energy_agent.core.boundary import UNBOUNDED
 from energy_agent.core.energy import REQUEST
@@ -192,8 +192,7 @@ def _find_members(store: DayDatabase, record: EnergyRecord, address: JobAddress)
         labels = decode_labels(text)
         if address.matches(workload, kind, labels):
             record.add_labels((cluster, node, workload), since_ns, sequence, kind, labels)
-    owners = list(zip(*record.labels, strict=True)) or [(), (), ()]
-    store.table("member", dict.fromkeys(_NAMES, "VARCHAR"), dict(zip(_NAMES, map(list, owners), strict=True)))
+    store.table("member", dict.fromkeys(_NAMES, "VARCHAR"), record.labels)
 
 
 def _nothing(days: Sequence[Day], start_ns: int, end_ns: int) -> WattlensError:
@@ -208,7 +207,7 @@ def _number_rows(store: DayDatabase, by: GroupBy, rules: Sequence[TeamRule]) -> 
         served.setdefault((cluster, node, workload), []).append(model)
     keys: list[RowKey] = [unlabelled(by)]  # NOBODY
     numbers: dict[RowKey, int] = {}
-    columns: dict[str, list[Any]] = {name: [] for name in WHO_COLUMNS}
+    rows: list[tuple[int, Name, int, int]] = []
     latest: dict[int, RowKey] = {}  # of each workload, whose name holds for the whole period
     holder, key = 0, keys[NOBODY]
     for day_ns, name, kind, text, is_new, changed in labels_by_day(store):
@@ -221,16 +220,14 @@ def _number_rows(store: DayDatabase, by: GroupBy, rules: Sequence[TeamRule]) -> 
         if by not in WHOLE_PERIOD and key not in numbers:
             numbers[key] = len(keys)
             keys.append(key)
-        values = (day_ns, *name, numbers.get(key, NOBODY), holder, 0)
-        for column, value in zip(columns.values(), values, strict=True):
-            column.append(value)
+        rows.append((day_ns, name, numbers.get(key, NOBODY), holder))
     if by in WHOLE_PERIOD:
         for key in latest.values():
             if key not in numbers:
                 numbers[key] = len(keys)
                 keys.append(key)
-        columns["part"] = [numbers[latest[number]] for number in columns["holder"]]
-    store.table("who", WHO_COLUMNS, columns)
+        rows = [(day_ns, name, numbers[latest[holder]], holder) for day_ns, name, _, holder in rows]
+    store.table("who", WHO_COLUMNS, ((day_ns, *name, part, holder, 0) for day_ns, name, part, holder in rows))
     return keys
 
 

@@ -43,6 +43,25 @@ def parse_time(text: str, now_ns: int, flag: str) -> int:
     return start_ns
 
 
+def read_period(start: tuple[str, str] | None, end: str | None, now_ns: int) -> tuple[int, int]:
+    """(start, end) in UTC ns. None: from the first row, until the end of the current cell.
+
+    Args:
+        start: the option and its value.
+        end: the value of `--to`.
+        now_ns: UTC ns.
+
+    Raises:
+        UsageError: not times, or an end that is not after the start.
+    """
+    start_ns = 0 if start is None else parse_time(start[1], now_ns, start[0])
+    end_ns = next_cell(now_ns) if end is None else parse_time(end, now_ns, "--to")
+    if start is not None and end_ns <= start_ns:
+        last = "now" if end is None else f"--to {end}"
+        raise UsageError(f"{start[0]}: expected a time before {last}, got {start[1]}")
+    return start_ns, end_ns
+
+
 def next_cell(t_ns: int) -> int:
     """The end of the cell that a time is in."""
     return -(-t_ns // CELL_NS) * CELL_NS

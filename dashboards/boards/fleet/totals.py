@@ -11,7 +11,6 @@ from dashboards.rules.model import end_of
 from dashboards.rules.steering import EXTRA, SAVED
 
 GPU_BOUNDARY = 'boundary="gpu"'
-PRICES = {f"{price:.2f}": f"{price:.2f}" for price in (0.20, 0.05, 0.08, 0.10, 0.12, 0.15, 0.25, 0.30, 0.40, 1.00)}
 _J_PER_KWH = 3_600_000
 _NO_SITE = "not available: needs the agents' label site, that site's PUE and its grid (docs/site.md), and the recording rules"
 _NO_RULES = "no data: no agent is scraped, or the recording rules are not loaded"

@@ -51,8 +51,6 @@ FIELD_POWER_INSTANT = 186
 POWER_SCOPE_MODULE = 1  # of fields 185 and 186; 0: the GPU
 FIELD_CURRENT_POWER_LIMIT = 190
 FIELD_REQUESTED_POWER_LIMIT = 192
-FIELD_POWER_CAP_TIME_NS = 74
-FIELD_SYNC_BOOST_TIME_NS = 76
 
 GPM_SM_UTILIZATION = 2
 """Share of the SMs that worked, in percent; of an instance, of its own SMs."""

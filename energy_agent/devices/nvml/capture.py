@@ -22,7 +22,6 @@ from energy_agent.devices.nvml.library import RealNvml
 SCHEMA = "wattlens-nvml-capture/1"
 FIELD_IDS = tuple(range(1, 251))
 NO_UUID = "GPU-00000000-0000-0000-0000-000000000000"
-SETTERS = ("set_", "reset_")
 CALLS = (
     "uuid", "name", "architecture", "pci_bus_id", "mig_enabled", "persistence_mode", "total_energy_mj", "power_usage_mw",
     "power_limit_mw", "power_limit_default_mw", "power_limit_range_mw", "sm_clock_mhz", "memory_clock_mhz", "sm_clock_max_mhz",

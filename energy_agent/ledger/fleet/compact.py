@@ -29,7 +29,7 @@ from energy_agent.ledger.fleet.statement import MANIFEST, DayGaps, Draft, NodePa
 from energy_agent.ledger.segments import table
 from energy_agent.ledger.segments.table import SegmentTable
 
-__all__ = ["MANIFEST", "SiteDay", "compact", "compact_days"]
+__all__ = ["MANIFEST", "SiteDay", "compact_days"]
 ROWS_MAX: Final = 1_000_000
 """Maximum rows of one node and day, which bounds memory. A node with 16 GPUs and 50 workloads at a time has 60,000."""
 
@@ -57,22 +57,6 @@ class _Job:
     accept_faults: bool
     findings: tuple[IndexedFault, ...]  # of the index, as far as they touch this day
     earlier: tuple[Path, ...] = ()  # statements that were there before: of each site the newest up to this day
-
-
-def compact(
-    paths: Sequence[Path],
-    out: Path,
-    day: date,
-    sites: Sites,
-    *,
-    reason: str = "",
-    accept_faults: bool = False,
-    progress: Progress | None = None,
-) -> tuple[list[SiteDay], list[ChainFault]]:
-    """Write one UTC day of every site that `paths` hold segments of: `compact_days` of one day."""
-    segments = index.build(paths, keys=sites.keys)
-    (result,) = compact_days(segments, out, [day], sites, reason=reason, accept_faults=accept_faults, progress=progress)
-    return list(result.statements), list(result.faults)
 
 
 def compact_days(

@@ -9,7 +9,7 @@ from typing import Final
 
 from energy_agent.core.energy import Entry, Gap, Method
 from energy_agent.core.meters.difference import CounterFault, ceiling_uj, energy_uj, gap_of, growth_uj, mean_mw, trapezoid_uj
-from energy_agent.core.plausible import gpu_max_mw
+from energy_agent.core.meters.plausible import gpu_max_mw
 from energy_agent.ledger.history_import.samples import RESET, TICK_NS, ExporterBounds, ExporterReading, whose
 
 JUMP: Final = "impossible counter difference"

@@ -8,7 +8,6 @@ The API has no uid and lists, in some versions, ended pods (kubernetes#119423, #
 is allowed. Otherwise uids come from the kubelet's log folders (`pod_logs.py`).
 """
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +28,6 @@ from energy_agent.tokens.discovery import PodFacts
 if TYPE_CHECKING:
     from energy_agent.owners.kubernetes.informer import PodInformer
 
-log = logging.getLogger("wattlens.holders")
 
 SOURCE = "holders:pod_resources"
 DEFAULT_SOCKET = Path("/var/lib/kubelet/pod-resources/kubelet.sock")

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.sdk.measure.connection import SamplerConnection, connection
-from energy_agent.sdk.measure.counted import CountedTokens
 from energy_agent.sdk.measure.span import WindowSpan, open_span
 from energy_agent.sdk.measure.visible import describe_gpus, parse_names
+from energy_agent.sdk.measure.window_tokens import CountedTokens
 
 if TYPE_CHECKING:
-    from energy_agent.sdk.measure.per_token import PerToken
+    from energy_agent.sdk.measure.window_tokens import PerToken
 
 F = TypeVar("F", bound=Callable[..., Any])
 Gpus = str | int | Sequence[str | int]

@@ -9,8 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.text import is_printable
-from energy_agent.sdk.measure.per_token import PerToken, per_token
-from energy_agent.sdk.measure.window_tokens import WindowTokens
+from energy_agent.sdk.measure.window_tokens import PerToken, WindowTokens, per_token
 
 if TYPE_CHECKING:
     from energy_agent.sdk.measure.measurement import DeviceEnergy, measure

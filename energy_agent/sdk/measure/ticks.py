@@ -6,18 +6,22 @@ then wait for the earliest instant of the next tick, so that a handful of them f
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import inf, sqrt
 from statistics import fmean
 
 from energy_agent.metering.interpolation import EnergyBetween, PowerRange, Tick, bridge_j2, energy_within, mean_w
 from energy_agent.sdk.measure.alignment import SLOWEST_S
-from energy_agent.sdk.measure.differences import PowerDifferences
 from energy_agent.sdk.measure.power_ticks import LOOK_S, PowerTicks
 from energy_agent.sdk.measure.sensor_record import LeftOut, birge_ratio
 from energy_agent.sdk.measure.sensor_record import SensorRecord as SensorRecord
 
+_WEIGHT = 1 / 16  # of the latest pair of intervals in a mean
+_PAIRS = 3  # of intervals, before which their length shows nothing
+_LEVELS = 20
+_GAIN = 0.05  # power readings may differ from the counter by this share, always
+_SHORTEST_S = 2.0  # below, the windows and delays of power readings hide what the samples miss
 KEEP_S = 8.0
 """Ticks are kept this long; open windows keep those at their own start."""
 START_S = 0.100
@@ -35,6 +39,62 @@ _STEP_SHARES = (0.07, 1.07)  # of a step that a tick shows: another tick shows t
 _USUAL = 1 / 30  # weight of a tick in the usual variance of ticks
 _OF_USUAL = 0.3  # of it that is added to that of each tick: a tick does not show all of its own
 _Z = 1.96  # two-sided 95 % of a normal distribution
+
+
+@dataclass(slots=True)
+class _Level:
+    """Intervals of one length: the one that waits for its pair (length, energy, difference), and means over pairs."""
+
+    waiting: tuple[float, float, float] | None = None
+    pairs: int = 0
+    length_s: float = 0.0
+    variance_j2: float = 0.0
+    bias_j2: float = 0.0
+
+
+class PowerDifferences:
+    """The counter against integrated power, over intervals of one tick, of two, of four, and so on."""
+
+    def __init__(self) -> None:
+        """Nothing was read so far."""
+        self._levels: list[_Level] = [_Level() for _ in range(_LEVELS)]
+
+    def add(self, length_s: float, energy_j: float, difference_j: float) -> None:
+        """The counter's energy over a tick, and how much more that is than by power readings."""
+        for level in self._levels:
+            if level.waiting is None:
+                level.waiting = length_s, energy_j, difference_j
+                return
+            before_s, earlier_j, before_j = level.waiting
+            level.waiting = None
+            level.pairs += 1
+            weight = max(_WEIGHT, 1 / level.pairs)
+            level.length_s += weight * ((before_s + length_s) / 2 - level.length_s)
+            level.variance_j2 += weight * ((difference_j - before_j) ** 2 / 2 - level.variance_j2)
+            length_s, energy_j, difference_j = before_s + length_s, earlier_j + energy_j, before_j + difference_j
+            bias_j = max(0.0, abs(difference_j) - _GAIN * energy_j) / 2
+            level.bias_j2 += weight * (bias_j**2 - level.bias_j2)
+
+    def restart(self) -> None:
+        """Readings are missing: intervals do not go on."""
+        for level in self._levels:
+            level.waiting = None
+
+    def deviation_j(self, length_s: float) -> float:
+        """Standard deviation of the difference over an interval, J.
+
+        The highest that intervals of this length and longer ones show; of intervals that are too long to have occurred, by the
+        longest that did: its differences are then independent, but a bias goes on.
+        """
+        levels = [level for level in self._levels if level.pairs >= _PAIRS and level.length_s > _SHORTEST_S]
+        longer = [level for level in levels if level.length_s * 1.5 >= length_s]
+        if longer:
+            return max(sqrt(max(x.variance_j2, x.bias_j2)) * min(1.0, length_s / x.length_s) for x in longer)
+        if not levels:
+            return 0.0
+        longest = levels[-1]
+        times = length_s / longest.length_s
+        return sqrt(max(longest.variance_j2 * times, longest.bias_j2 * times * times))
 
 
 class TickTracker:

@@ -11,14 +11,22 @@ A server's page is read shortly before the window and shortly after it, and its 
 - counters that move when a request ends: what those that ran had done, at most the mean request times how many ran.
 
 At an end where no request ran nothing lags.
+
+Energy per token has the interval that the errors of both make. Energy is uncertain by the sensor's gain and by the window's
+edges, a count of tokens by what its counter had not yet published at the two ends. The first is a bound and so is the last:
+they add, as distances on the logarithm. Edges of energy are half-widths of independent errors, so those of several windows add
+in squares.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import exp, inf, log
+from threading import Lock
 
 _LAG_STEPS = 2
 _LAG_PROMPTS = 2
 _NAME = 256  # of a model, by a page that is not trusted
+_LOCK = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +164,101 @@ def window_tokens(intervals: Sequence[CounterInterval], source: str, server: str
 
 def _because(tokens: WindowTokens, reason: str) -> WindowTokens:
     return WindowTokens(tokens.source, tokens.server, tokens.moves, tokens.models, reason=reason)
+
+
+class CountedTokens:
+    """Tokens that the program reports for a window itself, from any number of threads."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self._other: int | None = None
+        self._prompt: int | None = None
+        self._generation: int | None = None
+
+    @property
+    def tokens(self) -> int | None:
+        """All of them; None where nothing was counted."""
+        counts = [n for n in (self._other, self._prompt, self._generation) if n is not None]
+        return sum(counts) if counts else None
+
+    def set(self, tokens: int) -> None:
+        """They are `tokens`, whatever was counted before."""
+        with _LOCK:
+            self._other, self._prompt, self._generation = _count(tokens), None, None
+
+    def add(self, tokens: int | None, prompt: int | None, generation: int | None) -> None:
+        """Add to each that is given; all of them or none, where one is wrong."""
+        more = [None if n is None else _count(n) for n in (tokens, prompt, generation)]
+        with _LOCK:
+            old = (self._other, self._prompt, self._generation)
+            self._other, self._prompt, self._generation = (
+                was if n is None else (was or 0) + n for was, n in zip(old, more, strict=True)
+            )
+
+    def as_window_tokens(self) -> WindowTokens | None:
+        """As a window's tokens."""
+        if self.tokens is None:
+            return None
+        return WindowTokens("program", generation=self._generation, computed=self._prompt, processed=self.tokens)
+
+
+def _count(value: object) -> int:
+    """A whole number from 0 on, numpy's too.
+
+    Raises:
+        TypeError: it is not a whole number.
+        ValueError: it is below 0.
+    """
+    index = getattr(value, "__index__", None)
+    if isinstance(value, bool) or index is None:
+        raise TypeError(f"measure: token count: expected a whole number, got {value!r}")
+    number = int(index())
+    if number < 0:
+        raise ValueError(f"measure: token count: expected at least 0, got {number}")
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class PerToken:
+    """J per token and its interval; all None, with the reason, if it is not available."""
+
+    joules: float | None
+    low: float | None
+    high: float | None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        """Four digits and the interval, or why not."""
+        if self.joules is None:
+            return f"no joules per token: {self.reason}"
+        return f"{self.joules:.4g} J/token ({self.low:.4g} to {self.high:.4g})"
+
+
+def distances(value: float, edge: float) -> tuple[float, float]:
+    """How far below and above `value` the edges of value +- edge lie, on the logarithm; infinitely far where 0 is between.
+
+    >>> distances(100.0, 0.0)
+    (0.0, 0.0)
+    """
+    return (log(value / (value - edge)) if edge < value else inf), log((value + edge) / value)
+
+
+def per_token(joules: float, edge_j: float, gain: float, tokens: int, edge_tokens: float) -> PerToken:
+    """J per token.
+
+    Args:
+        joules: by the GPUs' own sensors.
+        edge_j: half-width of what the window's edges add.
+        gain: systematic error of the sensors, as a ratio.
+        tokens: how many.
+        edge_tokens: half-width of what was not published, or too early, at the edges; 0 for tokens that one counted oneself.
+    """
+    if tokens <= 0:
+        return PerToken(None, None, None, "no tokens were counted in the window")
+    if edge_tokens >= tokens:
+        return PerToken(None, None, None, f"{tokens} tokens have an uncertainty of {edge_tokens:.0f}: the window is too short")
+    if joules <= 0:
+        return PerToken(None, None, None, "the sensors reported no energy")
+    value = joules / tokens
+    (j_down, j_up), (t_down, t_up) = distances(joules, edge_j), distances(tokens, edge_tokens)
+    return PerToken(value, value * exp(-j_down - t_up) / (1.0 + gain), value * exp(j_up + t_down) / (1.0 - gain))

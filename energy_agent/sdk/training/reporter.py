@@ -11,16 +11,18 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from math import isfinite
 from typing import Any
 
-from energy_agent.sdk.training.direct import START, Direct
 from energy_agent.sdk.training.progress import (
     DIRECT,
+    NOTHING,
     ReturnedAgent,
     RunBaseline,
+    RunTotals,
     SourceView,
     advance_view,
     counts,
@@ -28,11 +30,106 @@ from energy_agent.sdk.training.progress import (
 )
 from energy_agent.sdk.training.step_reports import send_report
 
+START = RunTotals(seconds=0.0)
+"""Before the first window: nothing was drawn, in no time."""
+WINDOWS_S = (1.0, 3.0, 10.0)  # length of the first windows, and of all that follow
+_LEAST = 0.01
+"""A smaller share is not worth a line."""
 PERIOD_S = 1.0
 _SLOW_S = 30.0  # interval of requests to an agent that refused us
 _PATIENCE_S = 3.0  # without an agent for so long, NVML is read directly
 _FLUSH_S = 1.0
 _REFRESH_S = 5.0
+
+
+class Direct:
+    """Energy of the visible GPUs without an agent: windows that follow each other, with what was counted within each of them.
+
+    A window that could not be read takes its steps and tokens with it: they are left out as its joules are.
+    """
+
+    def __init__(self, counted: Callable[[], tuple[int, int]], measure: Callable[[], Any] | None = None) -> None:
+        """`counted`: steps and tokens of this process by now. `measure` makes a window; by default over the visible GPUs."""
+        self._counted, self._measure = counted, measure or _window
+        self.totals = START
+        self.power_w: float | None = None
+        self.reason = NOTHING
+        self.gpus = ""
+        self.simulated = False
+        self._count = 0
+        self._window: Any = None
+        self._began, self._since_s = (0, 0), 0.0
+        self._open()
+
+    def _open(self) -> None:
+        self._window = self._measure()
+        self._window.__enter__()
+        self._since_s, self._began = time.monotonic(), self._counted()
+
+    def turn(self, *, cut: bool = False, last: bool = False) -> bool:
+        """Close a window that is long enough, or is to be cut, and add it; whether one was closed."""
+        if self._window is None:
+            return False
+        if not (cut or last) and time.monotonic() - self._since_s < WINDOWS_S[min(self._count, len(WINDOWS_S) - 1)]:
+            return False
+        done, began = self._window, self._began
+        self._window = None
+        if last:
+            ended = self._counted()
+        else:
+            self._open()
+            ended = self._began
+        done.__exit__()
+        self._count = 0 if cut else self._count + 1  # a run that has just begun is not to wait long for its first joules
+        joules = done.joules
+        if joules is None:
+            self.reason = done.reason
+            if not done.by_device:
+                self.close()  # there is nothing to read here
+            return True
+        before, seconds = self.totals, done.seconds or 0.0
+        steps, tokens = (now - then for now, then in zip(ended, began, strict=True))
+        self.totals = RunTotals(
+            before.joules + joules, before.steps + steps, before.tokens + tokens, before.readings + 1,
+            (before.edge_j or 0.0) + done.edge_joules, done.gain_uncertainty_ratio, (before.seconds or 0.0) + seconds,
+        )  # fmt: skip
+        self.power_w, self.reason, self.gpus = joules / (seconds or 1.0), "", done.gpus
+        self.simulated = bool(done.simulated)
+        return True
+
+    def close(self) -> None:
+        """No more windows."""
+        if self._window is not None:
+            self._window.__exit__()
+            self._window = None
+
+
+def _window() -> Any:
+    from energy_agent.sdk.measure.measurement import measure
+
+    return measure("training", sync=False)
+
+
+def shadow_hint(reply: Mapping[str, Any]) -> str:
+    """The line at the end of a run on the saving that steering would have made; "" outside of mode shadow, or without one."""
+    expected = reply.get("predicted_saving")
+    if reply.get("mode") != "shadow" or not isinstance(expected, Mapping):
+        return ""
+    ratio, low, high = (_number(expected.get(name)) for name in ("ratio", "lower", "upper"))
+    if ratio is None or low is None or high is None or ratio < _LEAST:
+        return ""
+    slowdown = _number(reply.get("slowdown"))
+    within = "" if slowdown is None else f" within a slowdown of {_percent(slowdown)} %"
+    interval = f"({_percent(low)} to {_percent(high)} %)"
+    return f"steering would have saved {_percent(ratio)} % {interval} of this run's energy{within}; docs/dvfs.md"
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) else None
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * ratio:.0f}" if abs(ratio) >= 0.095 else f"{100 * ratio:.2g}"
 
 
 class Reporter:
@@ -168,7 +265,6 @@ class Reporter:
     def _look(self, report: dict[str, Any]) -> None:
         """Report at the end what steering would have saved, from the rank that reports for all."""
         from energy_agent.runtime.network.agent_socket import ask
-        from energy_agent.sdk.training.projected_saving import shadow_hint
 
         now_s = time.monotonic()
         if self.quiet or report.get("rank") or (now_s < self._look_s and not self._ending):

@@ -16,18 +16,53 @@ from math import isfinite
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from energy_agent.core.workloads.training_report import RATE_MAX
 from energy_agent.sdk.ranks import RankPosition, place_of
 from energy_agent.sdk.training.progress import RunBaseline, Status, counts, run_attributes, status
 from energy_agent.sdk.training.reporter import Reporter
-from energy_agent.sdk.training.token_count import parse_token_count
 
 if TYPE_CHECKING:
     from energy_agent.sdk.measure.span import WindowSpan
 
+STEP_MAX = 10_000 * RATE_MAX
+"""Tokens of one step: nearly three hours at a rate that no rank has."""
 F = TypeVar("F", bound=Callable[..., Any])
 WAIT_S = 1.0
 """A phase that is shorter than this is no wait: nothing could be steered in it."""
 _TRAINING = "training"
+_hinted: set[str] = set()
+
+
+def parse_token_count(tokens: object, total: int, age_s: float) -> int:
+    """Tokens of a step as an int, validated because one absurd number would distort every total.
+
+    The agent rejects a process with more tokens than a training can process; such counts are rejected here too.
+
+    Args:
+        tokens: as the caller passed them; of any type.
+        total: what was counted before.
+        age_s: for how long it has been counted, s.
+
+    Raises:
+        ValueError: they are not a valid count; the text has the reason.
+    """
+    if type(tokens) is int:
+        count = tokens
+    else:
+        device = getattr(tokens, "device", None)
+        if getattr(device, "type", "cpu") != "cpu":
+            raise ValueError("tokens=: expected a value on the CPU, because reading it from a GPU would synchronize")
+        if isinstance(tokens, str | bytes):
+            raise ValueError(f"tokens=: expected a number, got {type(tokens).__name__}")
+        try:
+            count = int(tokens)  # type: ignore[call-overload]
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            raise ValueError(f"tokens=: expected an integer, got {type(tokens).__name__} {str(tokens)[:40]!r}") from None
+    if count < 0:
+        raise ValueError("tokens=: expected at least 0")
+    if count > STEP_MAX or total + count > RATE_MAX * (age_s + 1):
+        raise ValueError(f"tokens=: more than a rank can train ({RATE_MAX} per second)")
+    return count
 
 
 class Counter:
@@ -298,9 +333,6 @@ def guarded(method: F) -> F:
         return None
 
     return safe  # type: ignore[return-value]
-
-
-_hinted: set[str] = set()
 
 
 def complain(error: Exception) -> None:

@@ -1,8 +1,8 @@
 """The API server of a simulated node, as far as a pod informer needs one: pods by list and watch, owners, ResourceSlices.
 
 It accepts one token, which can be changed, forgets old versions (410 Gone), and can simulate faults: the file `kube-api/fault`
-in the node's folder holds one of FAULTS. The file `kube-api/annotations` sets annotations: a JSON object of annotations by
-"node" or "NAMESPACE/POD", which are added to those of the scenario.
+in the node's folder holds a fault: forbidden, error, garbage, gone or hang. The file `kube-api/annotations` sets annotations: a
+JSON object of annotations by "node" or "NAMESPACE/POD", which are added to those of the scenario.
 """
 
 import hmac
@@ -20,7 +20,6 @@ from urllib.parse import parse_qs, urlsplit
 from energy_agent.runtime.threads import start_thread
 from energy_agent.sim.cluster.pods import PodNow
 
-FAULTS: Final = ("forbidden", "error", "garbage", "gone", "hang")
 FOLDER: Final = "kube-api"
 _KEPT: Final = 200  # events
 _HANG_S: Final = 30.0

@@ -1,7 +1,7 @@
 """The kubelet of a simulated node: its PodResources API, v1, over a unix socket by grpcio's server, and its folders of logs.
 
 It lists pods in another order each time, as a real one does, and can simulate faults while it runs: the file `kubelet-fault` in
-the node's folder holds one of FAULTS.
+the node's folder holds a fault: hang, slow, error, garbage or empty.
 """
 
 import random
@@ -19,7 +19,6 @@ from energy_agent.sim.cluster.pods import PodNow
 if TYPE_CHECKING:
     from energy_agent.owners.kubernetes import podresources_pb2
 
-FAULTS: Final = ("hang", "slow", "error", "garbage", "empty")
 SOCKET: Final = "kubelet.sock"
 LOGS: Final = "pod-logs"
 _SLOW_S: Final = 3.0

@@ -1,7 +1,7 @@
 """The management controller of a simulated node: a Redfish service on loopback that shows the node's power and energy.
 
 It requires a session or basic credentials, as real ones do, and can simulate faults while it runs: the file `redfish-fault` in
-the node's folder holds one of FAULTS.
+the node's folder holds a fault: slow, error, negative, absurd, stuck, backwards, huge or broken.
 """
 
 import base64
@@ -18,7 +18,6 @@ from typing import Any, Final
 
 from energy_agent.runtime.threads import start_thread
 
-FAULTS: Final = ("slow", "error", "negative", "absurd", "stuck", "backwards", "huge", "broken")
 USER: Final = "monitor"
 _BODY_LIMIT: Final = 4096
 _SLOW_S: Final = 30.0

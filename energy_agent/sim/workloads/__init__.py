@@ -2,6 +2,6 @@
 
 `training`, `serving`, `notebook`, `burst` and `levels` are programs (`python -m energy_agent.sim.workloads.NAME --spec
 FILE`); `worker` is what they share. The LLM engine is pure: `engine` schedules, `models` knows step times, `arrivals` draws
-requests and `metrics_page` shows what happened in vLLM's names. They import little, so that a node of many workloads starts
+requests and `serving` shows what happened in vLLM's names. They import little, so that a node of many workloads starts
 fast.
 """

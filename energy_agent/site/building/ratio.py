@@ -14,6 +14,7 @@ from typing import Final
 
 from energy_agent.core.meters.facility import MeterEnergy
 from energy_agent.core.quantity import Quantity, no_quantity
+from energy_agent.core.text import list_first
 
 _PPM: Final = 1_000_000
 _K: Final = Fraction(196, 100)
@@ -65,8 +66,7 @@ def coverage(meters: Iterable[MeterEnergy]) -> Fraction:
 
 def _unmetered(meters: Mapping[str, MeterEnergy], terms: Iterable[str]) -> str:
     names = sorted(m for m in terms if not meters[m].measured_ns and meters[m].filled is None)
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"meter {', '.join(names[:_NAMED])}{more}: nothing was metered in this window" if names else ""
+    return f"meter {list_first(names, _NAMED)}: nothing was metered in this window" if names else ""
 
 
 def _sum(meters: Mapping[str, MeterEnergy], terms: Terms) -> int:

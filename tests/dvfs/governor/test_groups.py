@@ -17,7 +17,7 @@ from dvfs.proof.plan import ExperimentPlan
 from dvfs.types import DeviceObservation, Mode, NodeBudget, Observation, Setting, SteeringSettings, WorkCounters
 from energy_agent.core.proof import Analysis, ProofRow
 from tests.doubles.actuator_socket import ActuatorDouble
-from wattlens.steering.status import with_exempt
+from wattlens.steering.loop import with_exempt
 
 NS = 1_000_000_000
 GPUS = 4

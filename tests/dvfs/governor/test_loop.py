@@ -40,7 +40,7 @@ from energy_agent.core.proof import Analysis, PairedBlocks, ProofRow
 from energy_agent.devices.nvml.abi import NO_PERMISSION
 from tests.doubles.actuator import DirectActuator, FakeBoards, core_of
 from wattlens.steering.actuator_history import ledger_row
-from wattlens.steering.status import describe_steering
+from wattlens.steering.loop import describe_steering
 
 NS = 1_000_000_000
 DEVICES = ("GPU-0", "GPU-1")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from energy_agent.accounting.device import DeviceAccount, SensorFor
 from energy_agent.core.energy import DeviceInfo, DeviceSample, MigUse, State
-from energy_agent.core.plausible import gpu_max_mw
+from energy_agent.core.meters.plausible import gpu_max_mw
 from energy_agent.metering.attribution import Holding
 from energy_agent.owners.processes import DeviceOwners
 from tests.support import examples

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from energy_agent.core.address import is_loopback, is_readable, parse_address
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.tokens.endpoint import check_url
+from wattlens.agent_access import AgentAccess
 from wattlens.gpus.listener import server_processes
 from wattlens.prometheus.access import PrometheusAccess
-from wattlens.scrape.access import AgentAccess
 
 NONE = [
     "", "h", "h:9090", "//h", "ftp://h", "file:///x", "http://", "http:///x", "http://:9", "http://[::", "http://[x]/", "http://h:99999",

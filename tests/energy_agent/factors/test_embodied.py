@@ -1,5 +1,8 @@
 """Embodied emissions: a span over named sources, its share of a period by the calendar, and never a single result."""
 
+import hashlib
+import json
+from dataclasses import replace
 from fractions import Fraction
 
 from hypothesis import given
@@ -16,22 +19,21 @@ from energy_agent.factors.embodied import (
     summed,
     why_none,
 )  # fmt: skip
-from energy_agent.factors.embodied_source import EmbodiedSource, What, own_source, shipped
+from energy_agent.factors.embodied_source import COLUMNS, What, parse, shipped
 from tests.support import refusal
 
 H100, A100 = "NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4-40GB"
 HOUR_NS = 3600 * 10**9
 
 
-def of(sku: str, covers: Covers = Covers.GPU, *own: EmbodiedSource) -> EmbodiedRange:
-    found = embodied_range(sku, covers, own)
+def of(sku: str, covers: Covers = Covers.GPU) -> EmbodiedRange:
+    found = embodied_range(sku, covers)
     assert found is not None
     return found
 
 
-def mine(**change: str) -> EmbodiedSource:
-    cells = {"sku": "H100", "low_kg": "200", "high_kg": "260", "boundary": "cradle to gate", "source": "our supplier"} | change
-    return own_source(**cells, where="inventory.xlsx, embodied, row 4")
+def over(footprint: EmbodiedRange, shortest: int | Fraction, longest: int | Fraction) -> EmbodiedRange:
+    return replace(footprint, life_years=(Fraction(shortest), Fraction(longest)))
 
 
 def test_the_span_holds_every_published_figure_of_the_board_and_names_each() -> None:
@@ -74,7 +76,7 @@ def test_a_figure_of_the_whole_life_is_in_no_span() -> None:
 
 def test_shares_of_a_life_by_hand() -> None:
     """4 years are 35,040 h, and without a declared life it is 3 to 6: 52,560 and 26,280 h."""
-    found = amortised(of(H100), HOUR_NS, Fraction(4), Fraction(4))
+    found = amortised(over(of(H100), 4, 4), HOUR_NS)
     assert (found.low_g, found.high_g) == (Fraction(164_000, 35_040), Fraction(575_100, 35_040))
     assert (found.declared, found.reason) == (True, "")
     found = amortised(of(H100), 1000 * HOUR_NS)
@@ -84,59 +86,34 @@ def test_shares_of_a_life_by_hand() -> None:
 
 def test_one_figure_is_a_span_by_its_life_and_never_one_number() -> None:
     one = of("NVIDIA L4")
-    spanned, absent = amortised(one, HOUR_NS), amortised(one, HOUR_NS, Fraction(5), Fraction(5))
+    spanned, absent = amortised(one, HOUR_NS), amortised(over(one, 5, 5), HOUR_NS)
     assert (spanned.low_g, spanned.high_g) == (Fraction(123_500, 52_560), Fraction(123_500, 26_280))
     assert (absent.low_g, absent.high_g) == (None, None)
     assert "NVIDIA L4: a single result" in absent.reason
 
 
-def test_a_users_own_figure_replaces_ours_with_its_life_span() -> None:
-    found = of(H100, Covers.GPU, mine(life_years="4-5"))
-    assert (found.low_kg, found.high_kg, found.life_years) == (200, 260, (4, 5))
-    assert [s.source for s in found.sources] == ["our supplier"]
-    share = amortised(found, HOUR_NS)
-    assert (share.low_g, share.high_g, share.declared) == (Fraction(200_000, 43_800), Fraction(260_000, 35_040), True)
-    assert of(A100, Covers.GPU, mine()) == of(A100)
-
-
-def test_an_own_figure_of_a_part_joins_ours_of_the_other_alone() -> None:
-    """Own server of 8 GPUs, 4,000 to 8,000 kg: 500 to 1,000 kg per GPU are added to the published GPU, not to other servers."""
-
-    def server(sku: str) -> EmbodiedSource:
-        return mine(sku=sku, low_kg="4000", high_kg="8000", what="server_without_gpus", gpus="8")
-
-    joined, both = of(H100, Covers.WITH_SERVER, server("H100")), mine(low_kg="900", high_kg="1000", what="gpu_with_server")
-    assert (joined.low_kg, joined.high_kg) == (664, Fraction("1575.1"))
-    joined = of(A100, Covers.WITH_SERVER, server("A100"))
-    assert (joined.low_kg, joined.high_kg) == (Fraction("627.6"), Fraction("1319.3"))
-    joined = of(H100, Covers.WITH_SERVER, both, server("H100"))
-    assert (joined.low_kg, joined.high_kg) == (900, 1000)
-    assert of(H100, Covers.GPU, server("H100")) == of(H100)
-
-
-def test_a_wrong_cell_is_told_with_its_row() -> None:
-    for change, said in (
-        ({"low_kg": "300"}, "300 to 260"), ({"low_kg": "-1"}, "got '-1'"), ({"high_kg": "2e9"}, "got '2e9'"),
-        ({"high_kg": "99999999"}, "at most 1000000 kg"), ({"sku": " - "}, "sku: expected"), ({"boundary": ""}, "boundary: "),
-        ({"source": "a\nb"}, "source: expected"), ({"life_years": "0"}, "got '0'"), ({"life_years": "6-4"}, "'6-4'"),
-        ({"life_years": "400"}, "at most 30"), ({"what": "gpus"}, "what: expected"), ({"what": "life_cycle"}, "life already"),
-        ({"gpus": "0"}, "gpus: expected"),
+def test_wrong_cell_of_a_table_is_reported_with_its_line() -> None:
+    cells = dict.fromkeys(COLUMNS, "x") | {"what": "gpu", "gpus": "1", "kg_low": "200", "kg_high": "260"}
+    page = dict.fromkeys(("id", "title", "edition", "fetched", "update", "note"), "x")
+    for column, text, expected in (
+        ("kg_low", "300", "300 to 260"), ("kg_low", "-1", "got '-1'"), ("kg_high", "2e9", "got '2e9'"),
+        ("kg_high", "99999999", "at most 1000000 kg"), ("what", "gpus", "what: expected"), ("gpus", "0", "gpus: expected"),
     ):  # fmt: skip
-        line = refusal(mine, **change)
-        assert line.startswith("inventory.xlsx, embodied, row 4")
-        assert said in line
+        raw = f"{','.join(COLUMNS)}\n{','.join((cells | {column: text}).values())}\n".encode()
+        line = refusal(parse, json.dumps(page | {"csv_sha256": hashlib.sha256(raw).hexdigest()}).encode(), raw, "mine")
+        assert line.startswith("mine.csv, line 2")
+        assert expected in line
 
 
 def test_a_sum_is_absent_where_a_part_is_and_a_life_span_that_is_none_an_error() -> None:
-    five = Fraction(5)
-    known, absent = amortised(of(H100), HOUR_NS), amortised(of("NVIDIA L4"), HOUR_NS, five, five)
+    known, absent = amortised(of(H100), HOUR_NS), amortised(over(of("NVIDIA L4"), 5, 5), HOUR_NS)
     assert summed([known, absent]).reason == absent.reason
-    both = summed([known, amortised(of(A100), HOUR_NS, five, five)])
+    both = summed([known, amortised(over(of(A100), 5, 5), HOUR_NS)])
     assert both.low_g == Fraction(164_000, 52_560) + Fraction(127_600, 43_800)
     assert (both.life_years, both.declared) == ((3, 6), False)
     assert summed([]) == EmbodiedEmissions(Fraction(0), Fraction(0))
-    for years in ((Fraction(0), Fraction(1)), (five, Fraction(4)), (five, None)):
-        assert "years" in refusal(amortised, of(H100), HOUR_NS, *years, error=ValueError)
+    for years in ((0, 1), (5, 4)):
+        assert "years" in refusal(amortised, over(of(H100), *years), HOUR_NS, error=ValueError)
     assert "-1 ns" in refusal(amortised, of(H100), -1, error=ValueError)
 
 
@@ -146,9 +123,8 @@ lives = st.tuples(st.integers(1, 30), st.integers(1, 30)).map(sorted)
 
 @given(spans, lives)
 def test_shares_of_a_life_add_up_and_a_whole_life_is_the_whole_footprint(parts: list[int], life: list[int]) -> None:
-    board, (shortest, longest) = of(H100), (Fraction(y) for y in life)
-    each = [amortised(board, ns, shortest, longest) for ns in parts]
-    together, total = summed(each), amortised(board, sum(parts), shortest, longest)
+    board = over(of(H100), *life)
+    together, total = summed(amortised(board, ns) for ns in parts), amortised(board, sum(parts))
     assert (together.low_g, together.high_g) == (total.low_g, total.high_g)
-    whole = amortised(board, YEAR_NS * life[0], Fraction(life[0]), Fraction(life[0]))
+    whole = amortised(over(board, life[0], life[0]), YEAR_NS * life[0])
     assert (whole.low_g, whole.high_g) == (164_000, 575_100)

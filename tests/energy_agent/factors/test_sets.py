@@ -169,16 +169,13 @@ def test_files_that_cannot_be_a_catalogue_are_told(tmp_path: Path) -> None:
     assert "larger than" in refusal(catalogue, tmp_path)
 
 
-def test_a_report_finds_its_factor_again_by_id_and_hash(tmp_path: Path) -> None:
+def test_report_finds_its_factor_again_by_id(tmp_path: Path) -> None:
     put(tmp_path, "own", "zone,name,g_per_kwh,year\nGBR,Britain,123.4,2024\n")
     before = factor("GBR", 2024, DIRECT, folder=tmp_path)
     put(tmp_path, "newer", "zone,name,g_per_kwh,year\nGBR,Britain,99,2024\n", quality=1)
     now = catalogue(tmp_path)
     assert now.factor("GBR", 2024, DIRECT).factor.value == 99
-    assert now.by_id(before.factor.id, before.csv_sha256).factor == before.factor
-    put(tmp_path, "own", "zone,name,g_per_kwh,year\nGBR,Britain,50,2024\n")
-    with pytest.raises(UsageError, match="is not the table that"):
-        catalogue(tmp_path).by_id(before.factor.id, before.csv_sha256)
+    assert now.by_id(before.factor.id).factor == before.factor
     with pytest.raises(UsageError, match="restore the two files"):
         catalogue().by_id(before.factor.id)
 

@@ -2,13 +2,20 @@
 
 import contextlib
 import sqlite3
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 from hypothesis import strategies as st
 
 from energy_agent.core.energy import Action, Entry, Gap, Identity, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.core.saved_state import Component
 from energy_agent.ledger import chain
+from energy_agent.ledger.chain import ChainFault
+from energy_agent.ledger.fleet import index
+from energy_agent.ledger.fleet.compact import SiteDay, compact_days
+from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.journal import Batch, DeviceFacts, Journal
 from energy_agent.ledger.journal.view import read_journal
 
@@ -121,3 +128,11 @@ batches = st.builds(
     ),
     st.lists(steps(), max_size=2),
 )
+
+
+def compact_day(
+    paths: Sequence[Path], out: Path, day: date, sites: Sites, **options: Any
+) -> tuple[list[SiteDay], list[ChainFault]]:
+    """Statements and faults of one compacted day of every site that `paths` hold segments of."""
+    (result,) = compact_days(index.build(paths, keys=sites.keys), out, [day], sites, **options)
+    return list(result.statements), list(result.faults)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from energy_agent.core.boundary import CLOCK_WENT_BACK, host, meter
 from energy_agent.core.energy import Entry, Identity, Method, State, Tokens
-from energy_agent.core.plausible import GPU_LIMIT_W, count_max, gpu_max_mw
+from energy_agent.core.meters.plausible import GPU_LIMIT_W, count_max, gpu_max_mw
 from energy_agent.core.units import NS_PER_DAY, NS_PER_H
 from energy_agent.ledger import chain
 from energy_agent.ledger.fleet.sites import read_inventory

@@ -58,7 +58,7 @@ def judge(agent, truth):
     # a cell's border splits a gap into two
     reloads = [r for r in rows if isinstance(r, GapRow) and r.reason == "driver reload"]
     assert {r.device for r in reloads} == set(truth.points)
-    for device, bounds in summarise(agent.folder).devices:
+    for device, bounds in summarise(agent.folder).gpus.devices:
         runs = [r.run for r in rows if isinstance(r, Cell) and r.device == device]
         span = min(r.start_ns for r in runs), max(r.end_ns for r in runs)
         (before_start, after_start), (before_end, after_end) = (truth.around(device, t) for t in span)

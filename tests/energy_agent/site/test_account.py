@@ -16,7 +16,6 @@ from energy_agent.core.meters.facility import MeterFacts, Position, Role
 from energy_agent.core.meters.reading import MeterReading, Scope
 from energy_agent.core.saved_state import Component
 from energy_agent.ledger.facility import FacilityBook, book_of
-from energy_agent.ledger.fleet.compact import compact
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.journal import Journal
 from energy_agent.ledger.reading import read_rows
@@ -27,6 +26,7 @@ from energy_agent.site.account import SiteAccount
 from energy_agent.site.building.pue import DAY_NS, pue
 from energy_agent.site.windows import WINDOWS, PueValue, live
 from reports.period import PeriodRequest
+from tests.energy_agent.ledger.cases import compact_day
 from tests.support import examples
 from wattlens.report.build import Options, build
 
@@ -279,7 +279,7 @@ def test_a_building_is_in_no_sum_of_what_it_contains_and_stands_at_its_own_site(
     assert bounds(rows).energy_uj == 0
     assert bounds(rows, device=MAIN.device("dc1")).energy_uj == 131 * KWH
     day = datetime.fromtimestamp(START // S, UTC).date()
-    (statement,), _ = compact([tmp_path / "segments"], tmp_path / "days", day, Sites({}))
+    (statement,), _ = compact_day([tmp_path / "segments"], tmp_path / "days", day, Sites({}))
     assert statement.site == "dc1"
     with pytest.raises(WattlensError, match="no GPU or node"):  # a meter of a building is in no sum of theirs
         build(Options(str(tmp_path / "days"), PeriodRequest()))

@@ -13,7 +13,7 @@ from energy_agent.core.workloads.token_price import EngineHour, RequestTokens
 from energy_agent.core.workloads.tokens import TokenDelta
 from energy_agent.sim.workloads import models
 from energy_agent.sim.workloads.engine import BatchingEngine, SimulatedRequest
-from energy_agent.sim.workloads.metrics_page import render
+from energy_agent.sim.workloads.serving import render
 from energy_agent.tokens.account import EndpointAccount
 from energy_agent.tokens.price_hours import HOUR_NS, PriceHours
 from energy_agent.tokens.response_parser import read

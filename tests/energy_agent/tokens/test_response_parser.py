@@ -12,7 +12,7 @@ from energy_agent.core import plugin
 from energy_agent.core.workloads.tokens import Latencies
 from energy_agent.sim.workloads import models
 from energy_agent.sim.workloads.engine import ITL_BUCKETS, TTFT_BUCKETS, BatchingEngine, SimulatedRequest
-from energy_agent.sim.workloads.metrics_page import render
+from energy_agent.sim.workloads.serving import render
 from energy_agent.tokens import servers
 from energy_agent.tokens.reading import EndpointError
 from energy_agent.tokens.response_parser import read

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.core.errors import UsageError
-from energy_agent.web import tls, web_config
+from energy_agent.web import access, web_config
 from tests.certificates import Authority
 from tests.support import need_program, need_prometheus
 
@@ -112,7 +112,7 @@ def ours(text: str, folder: Path) -> str:
     path = folder / "web.yml"
     path.write_text(text)
     try:
-        tls.context_of(web_config.load(path).tls_server_config)
+        access.context_of(web_config.load(path).tls_server_config)
     except UsageError as error:
         return str(error)
     return ""

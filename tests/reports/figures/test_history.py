@@ -16,7 +16,6 @@ from reports.figures.facts import Facts, build_facts
 from reports.figures.gather import gather, gather_invoices
 from reports.figures.measures import all_figures
 from reports.figures.measures.history import restated, without_reason
-from reports.inputs.invoices import InvoicedEnergy
 from reports.inputs.organisation import Organisation, SiteInputs
 from reports.language import say_in
 from reports.ledger.days import DayStorage, find_days
@@ -24,7 +23,7 @@ from reports.page.section import Note, ReportTable
 from reports.period import PeriodRequest
 from reports.statement import ELECTRICITY, ReportedPeriod, ReportStatement
 from tests.reports import chains
-from tests.reports.chains import DAY, KWH
+from tests.reports.chains import DAY
 from tests.reports.golden import at, cells
 
 JULY, OCTOBER = at("2026-07-01"), at("2026-10-01")
@@ -128,7 +127,7 @@ def test_the_change_from_the_base_year_is_a_sentence(days: Path) -> None:
 
 def test_the_change_from_a_reported_period_before_is_a_sentence_without_causes() -> None:
     """An organisation whose ledger or invoices begin with this quarter knows the one before from its own report."""
-    bill = InvoicedEnergy("R", "", at("2026-07-01"), at("2026-10-01"), 3 * KWH, Fraction(1, 100))
+    bill = chains.bill("R", at("2026-07-01"), at("2026-10-01"), 3, 1)
     site = SiteInputs("colo", ZoneInfo("UTC"), invoices=(bill,))
     before = ReportedPeriod("2026Q2", ((ELECTRICITY, Decimal(7_200_000), Decimal(1)),), "report of July", "")
     told = Organisation(sites={"colo": site}, reported=(before,))

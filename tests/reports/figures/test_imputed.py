@@ -16,7 +16,6 @@ from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.figures.facts import Facts
 from reports.figures.figure import plain, rounded
-from reports.inputs.invoices import InvoicedEnergy, reading_interval
 from reports.inputs.matching import InstrumentKind, Lot, Technology
 from reports.inputs.organisation import ExpectedDevice, Organisation, SiteInputs
 from reports.inputs.tariffs import HourlyPrice
@@ -146,7 +145,7 @@ def test_the_draft_revision_contains_imputed_energy(tmp_path: Path) -> None:
 
 def test_readings_of_the_supply_meter_bridge_a_gap(tmp_path: Path) -> None:
     """From midnight to midnight the register shows 190 kWh, of which 144 were metered: 46 kWh, without any bound of IT."""
-    read = (reading_interval("Z1", JULY, JULY + DAY, 190 * KWH),)
+    read = (chains.reading("Z1", JULY, JULY + DAY, 190),)
     facts = make_facts(tmp_path, JULY + 18 * HOUR, JULY + 18 * HOUR, grid_of(readings=read))
     figure = facts.figures["energy.facility/site/here"]
     assert tuple(map(plain, (figure.value, figure.low, figure.high))) == (str(190 * 3_600_000),) * 3
@@ -156,7 +155,7 @@ def test_readings_of_the_supply_meter_bridge_a_gap(tmp_path: Path) -> None:
 
 def test_readings_that_contradict_the_meters_are_not_used(tmp_path: Path) -> None:
     """160 kWh leave 16 for six hours in which 24 kWh of IT were metered below."""
-    read = (reading_interval("Z1", JULY, JULY + DAY, 160 * KWH),)
+    read = (chains.reading("Z1", JULY, JULY + DAY, 160),)
     facts = make_facts(tmp_path, JULY + 18 * HOUR, site=grid_of(readings=read))
     assert facts.figures["energy.facility/site/here"].dims["imputed_by"] == "the meters below: 48 kWh"
 
@@ -168,7 +167,7 @@ def test_each_invoice_is_compared_with_the_gaps_of_its_own_time(tmp_path: Path) 
     """
     until = JULY + DAY + 18 * HOUR
     spans = {"a": (JULY, JULY + DAY), "b": (JULY + DAY, JULY + 2 * DAY)}
-    bills = tuple(InvoicedEnergy(name, "", *span, 96 * KWH) for name, span in spans.items())
+    bills = tuple(chains.bill(name, *span, 96, 0) for name, span in spans.items())
     facts = make_facts(tmp_path, until, until, grid_of(invoices=bills))
     first, second = (f.dims for f in facts.by_prefix("reconciliation/here/"))
     assert (first["invoices"], first["ledger_j"], first["ledger_state"]) == ("a", str(192 * 3_600_000), "finding")

@@ -16,7 +16,8 @@ from energy_agent.ledger.rows.kinds import DeviceFacts
 from reports.figures.facts import Facts, build_facts
 from reports.figures.gather import gather_invoices
 from reports.figures.measures import all_figures
-from reports.inputs.invoices import InvoicedEnergy, money_in
+from reports.inputs.days import share_error, share_within
+from reports.inputs.invoices import ElectricityInvoice
 from reports.inputs.organisation import Organisation, SiteInputs
 from reports.inputs.tariffs import Tariff
 from reports.language import say_in
@@ -25,7 +26,6 @@ from reports.page.sections import cost
 from reports.period import PeriodRequest
 from reports.site.invoices import CUT_AMOUNTS
 from tests.reports import chains
-from tests.reports.chains import KWH
 from tests.reports.golden import at, cells
 
 JULY, AUGUST, SEPTEMBER, OCTOBER = (at(f"2026-{month:02d}-01") for month in (7, 8, 9, 10))
@@ -34,14 +34,13 @@ TARIFF = Tariff(id="t", currency="EUR", default_per_kwh=Decimal("0.2"), valid_fr
 
 def invoice(
     number: str, start: int, end: int, kwh: int, amount: str | None, currency: str = "EUR", *, with_tax: bool = False
-) -> InvoicedEnergy:
+) -> ElectricityInvoice:
     money = None if amount is None else Decimal(amount)
-    return InvoicedEnergy(
-        number, "", start, end, kwh * KWH, Fraction(1, 100), amount=money, currency=currency, with_tax=with_tax
-    )
+    tax = "included" if with_tax else "excluded"
+    return chains.bill(number, start, end, kwh, 1, amount=money, currency=currency, tax=tax)
 
 
-def site(name: str, *invoices: InvoicedEnergy, tariffs: tuple[Tariff, ...] = ()) -> SiteInputs:
+def site(name: str, *invoices: ElectricityInvoice, tariffs: tuple[Tariff, ...] = ()) -> SiteInputs:
     return SiteInputs(name, ZoneInfo("UTC"), invoices=invoices, tariffs=tariffs)
 
 
@@ -146,9 +145,8 @@ def test_a_cut_invoice_gives_the_difference_its_bounds() -> None:
 
 def test_invoices_that_the_period_cuts_count_by_time() -> None:
     """31 of 92 days of 920 EUR are 310 EUR, off by at most 61 days' worth. Above a fifth, the cost is absent."""
-    share = Fraction(31, 92)
-    money = money_in([invoice("R", JULY, OCTOBER, 900, "920")], JULY, AUGUST)
-    assert (money.value, money.bound, money.cut) == (310, 610, (("R", share),))
+    share = share_within((JULY, OCTOBER), (JULY, AUGUST))
+    assert (920 * share, 920 * share_error(share)) == (310, 610)
     last = invoice("R", SEPTEMBER, at("2026-10-02"), 310, "310")
     facts = alone(site("colo", invoice("Q", JULY, SEPTEMBER, 600, "1620"), last))
     figure = facts.figures["cost/site/colo"]
@@ -174,7 +172,7 @@ def test_invoices_that_the_period_cuts_count_by_time() -> None:
          "no input has tariffs or amounts of invoices"),
     ],
 )  # fmt: skip
-def test_why_a_site_has_no_cost(invoices: list[InvoicedEnergy], reason: str) -> None:
+def test_why_a_site_has_no_cost(invoices: list[ElectricityInvoice], reason: str) -> None:
     assert alone(site("colo", *invoices)).figures["cost/site/colo"].reason == reason
 
 
@@ -186,14 +184,14 @@ def test_a_credit_is_in_the_cost_once_and_its_energy_is_not() -> None:
     assert facts.figures["energy.facility/site/colo"].value == 5 * 3_600_000
     assert facts.figures["energy.invoiced/site/colo"].dims["invoiced_EUR"] == "8"
     assert facts.figures["cost/site/colo"].value == 8
-    facts = alone(replace(charged, credits=(replace(credit, start_ns=JULY - (OCTOBER - JULY)),)))
+    facts = alone(replace(charged, credits=(credit.model_copy(update={"start": date(2026, 3, 31)}),)))
     figure = facts.figures["cost/site/colo"]
     assert (figure.value, figure.low, figure.high, figure.dims["prorated"]) == (9, 8, 10, "C: 0.5")
 
 
 def test_sites_whose_amounts_differ_in_taxes_have_no_total() -> None:
     one, other = invoice("R", JULY, OCTOBER, 3, "1"), invoice("S", JULY, OCTOBER, 3, "2")
-    facts = alone(site("a", one), site("b", replace(other, with_tax=True)))
+    facts = alone(site("a", one), site("b", other.model_copy(update={"tax": "included"})))
     assert facts.figures["cost/site/b"].dims["tax"] == "included"
     assert facts.figures["cost"].reason == "the invoices of some sites include taxes, those of others do not"
     assert alone(site("a", one), site("b", other)).figures["cost"].value == 3

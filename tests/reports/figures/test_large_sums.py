@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from energy_agent.core.energy import State, WorkloadFacts
-from energy_agent.core.plausible import NODE_MAX_MW
+from energy_agent.core.meters.plausible import NODE_MAX_MW
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch

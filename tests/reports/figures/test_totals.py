@@ -18,7 +18,6 @@ from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.compose import compose
 from reports.figures.facts import Facts
 from reports.figures.measures import comparison
-from reports.inputs.invoices import InvoicedEnergy
 from reports.inputs.organisation import ExpectedDevice, Organisation, SiteInputs
 from reports.language import say_in
 from reports.page.section import Note
@@ -26,7 +25,7 @@ from reports.page.sections import headline
 from reports.period import PeriodRequest
 from reports.statement import ReportStatement
 from tests.reports import chains
-from tests.reports.chains import CELL, DAY, KWH
+from tests.reports.chains import CELL, DAY
 from tests.reports.golden import at, cells, tariff
 
 JULY, OCTOBER = at("2026-07-01"), at("2026-10-01")
@@ -103,7 +102,7 @@ def test_totals_at_unequal_boundaries_are_compared_on_no_page(tmp_path: Path, ba
     told = [DeviceFacts("GPU-one", "H100", 0.02, ago)]
     hours = [cells(t, "GPU-one", "w", State.ACTIVE, [kwh] * 4, 0) for t, kwh in ((ago, "0.5"), (JULY, "1"), (OCTOBER, "1"))]
     chains.write(tmp_path / "segments", "lab", "one", [Batch(hours[0], devices=told), *map(Batch, hours[1:])])
-    bill = InvoicedEnergy("R", "", JULY, OCTOBER, 10 * KWH, Fraction(1, 100))
+    bill = chains.bill("R", JULY, OCTOBER, 10, 1)
     known = replace(site("one", DIRECT), invoices=(bill,))
     told_by = Organisation(sites={"one": known}, least_coverage=Fraction(0), statement=ReportStatement(base_year=base_year))
     days = chains.compacted(tmp_path / "segments", tmp_path / "days", Sites({}, "one"))
@@ -132,7 +131,7 @@ def test_invoices_of_a_site_are_not_compared_with_its_devices_of_another_period(
         told = [DeviceFacts(f"GPU-{name}", "H100", 0.02, starts[0])]
         hours = [cells(t, f"GPU-{name}", "w", State.ACTIVE, ["1"] * 4, 0) for t in (*starts, OCTOBER)]
         chains.write(tmp_path / "segments", "lab", name, [Batch(hours[0], devices=told), *map(Batch, hours[1:])])
-    bill = InvoicedEnergy("R", "", at("2026-04-01"), JULY, 10 * KWH, Fraction(1, 100))
+    bill = chains.bill("R", at("2026-04-01"), JULY, 10, 1)
     sites = {"one": site("one", DIRECT), "two": replace(site("two", DIRECT), invoices=(bill,))}
     told_by = Organisation(sites=sites, least_coverage=Fraction(0))
     stands = {("lab", name, ""): (DeviceLocation(name, 0, INT64_MAX),) for name in sites}

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from reports.frameworks import datapoints
+from reports.frameworks.answers import in_unit
 from reports.frameworks.datapoints import frameworks, group_missing, index, inputs
 from reports.frameworks.rules import RULES, ReportedSite, ReportScope
-from reports.frameworks.units import in_unit
 
 BY_ID = {f.id: f for f in frameworks()}
 

@@ -27,9 +27,9 @@ def reading(day: str, kwh: float, meter: str = "m", multiplier: float = 1) -> Re
 
 
 def test_an_invoice_lasts_to_the_end_of_its_last_day() -> None:
-    row = invoice("R", "2026-07-01", "2026-07-31", basis="estimated", accuracy_percent=0.5).invoiced(ZoneInfo("UTC"))
+    row = invoice("R", "2026-07-01", "2026-07-31", basis="estimated", accuracy_percent=0.5)
     assert (row.end_ns - row.start_ns) == 31 * 86_400 * 10**9
-    assert (row.uj, row.relative, row.estimated) == (100 * KWH + KWH // 2, Fraction(1, 200), True)
+    assert (row.uj, row.relative, row.is_estimated) == (100 * KWH + KWH // 2, Fraction(1, 200), True)
 
 
 @pytest.mark.parametrize(

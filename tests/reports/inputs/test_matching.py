@@ -49,13 +49,13 @@ def test_a_baseload_contract_covers_no_more_than_each_hour_consumed() -> None:
     (claim,) = found.claims
     assert claim.covered_uj == 500 + 23 * 400
     assert claim.unused == {"more than was consumed in its period": 23 * 100}
-    assert found.remaining_uj == 300
+    assert sum(found.remaining.values()) == 300
     assert found.renewable_share == Fraction(9700, 10_000)
 
 
 def test_a_volume_of_a_year_may_cover_any_hour_of_it() -> None:
     found = covered(DAY, lot(9_000))
-    assert (found.covered_uj, found.remaining_uj) == (9_000, 600)
+    assert (found.covered_uj, sum(found.remaining.values())) == (9_000, 600)
 
 
 def test_another_market_and_what_was_not_retired_cover_nothing_and_say_so() -> None:
@@ -122,7 +122,7 @@ cells = st.dictionaries(st.integers(0, 95).map(lambda n: n * CELL_NS), st.intege
 @given(cells, lots)
 def test_energy_is_covered_or_remains_and_each_lot_is_used_or_told(energy: dict[int, int], bought: Sequence[Lot]) -> None:
     found = covered(energy, *bought)
-    assert found.consumed_uj == sum(energy.values()) == found.covered_uj + found.remaining_uj
+    assert found.consumed_uj == sum(energy.values()) == found.covered_uj + sum(found.remaining.values())
     assert all(0 <= found.remaining[t] <= uj for t, uj in energy.items())
     for claim in found.claims:
         assert claim.available_uj == claim.covered_uj + sum(claim.unused.values())
@@ -198,7 +198,7 @@ def test_windows_together_cover_at_most_1_mwh_per_certificate(
     windows = list(pairwise([0, *sorted(n * CELL_NS for n in cuts), DAY_NS]))
     found = [covered(cells, *lots, start=start, end=end) for start, end in windows]
     assert sum(each.covered_uj for each in found) <= certificates * 1000 * UJ_PER_KWH
-    assert sum(each.covered_uj + each.remaining_uj for each in found) == sum(energies)
+    assert sum(each.covered_uj + sum(each.remaining.values()) for each in found) == sum(energies)
     for each in found:
         for claim in each.claims:
             assert claim.covered_uj + sum(claim.unused.values()) == claim.available_uj
@@ -211,5 +211,5 @@ def test_what_certificates_do_not_prove_takes_the_residual_mix() -> None:
     mwh = 1000 * UJ_PER_KWH
     found = covered({0: 3 * mwh}, replace(lot(3 * mwh), uncertified_uj=2 * mwh))
     (claim,) = found.claims
-    assert (claim.covered_uj, found.remaining_uj) == (mwh, 2 * mwh)
+    assert (claim.covered_uj, sum(found.remaining.values())) == (mwh, 2 * mwh)
     assert claim.unused == {"more than its certificates of 1 MWh each": 2 * mwh}

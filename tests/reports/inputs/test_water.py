@@ -16,19 +16,19 @@ def bill(first: int, last: int, liters: int, percent: int = 2, category: int = 1
 
 def test_whole_bills_add_up_with_their_own_errors() -> None:
     """1,000 l at 2 % and 500 at 4 %: 1,500, off by at most 20 + 20."""
-    found = water_in([bill(0, 9, 1000), bill(10, 14, 500, 4)], UTC, 0, 15 * DAY)
+    found = water_in([bill(0, 9, 1000), bill(10, 14, 500, 4)], UTC, (0, 15 * DAY))
     assert (found.liters, found.bound, found.known, found.categories) == (1500, 40, 1, {1})
 
 
 def test_a_part_of_a_bill_can_be_anything_from_none_to_all() -> None:
     """3 of 10 days of 1,000 l, 2 % off: 300 by time, and the truth is 0 to 1,020, so a bound of 720; 8 of 10 days: 800 each."""
-    small = water_in([bill(0, 9, 1000)], UTC, 0, 3 * DAY)
+    small = water_in([bill(0, 9, 1000)], UTC, (0, 3 * DAY))
     assert (small.liters, small.bound) == (300, 720)
-    large = water_in([bill(0, 9, 1000)], UTC, 2 * DAY, 10 * DAY)
+    large = water_in([bill(0, 9, 1000)], UTC, (2 * DAY, 10 * DAY))
     assert (large.liters, large.bound) == (800, 800)
 
 
 def test_what_no_bill_tells_is_not_known() -> None:
-    found = water_in([bill(0, 4, 100, category=1), bill(7, 9, 50, category=2)], UTC, 0, 10 * DAY)
+    found = water_in([bill(0, 4, 100, category=1), bill(7, 9, 50, category=2)], UTC, (0, 10 * DAY))
     assert (found.known, found.categories) == (Fraction(8, 10), {1, 2})
-    assert water_in([], UTC, 0, DAY).known == 0
+    assert water_in([], UTC, (0, DAY)).known == 0

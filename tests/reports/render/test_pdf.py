@@ -5,6 +5,7 @@ import re
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from energy_agent.core.errors import UsageError
 from reports.page.section import Bars, Note, ReportTable, StackedBar, Tile, Tiles
-from reports.render.pdf import PAPERS, pdf
+from reports.render.pdf import pdf
+from reports.reproduce import PAPERS
 from tests.reports.render import sample
 
 pytest.importorskip("typst")
@@ -54,9 +56,9 @@ def test_a_picture_sign_is_spelled_out_and_control_characters_too(tmp_path: Path
 
 
 @pytest.mark.parametrize("paper", PAPERS)
-def test_nothing_to_say_is_still_a_page(paper: str) -> None:
+def test_nothing_to_say_is_still_a_page(paper: Literal["a4", "letter"]) -> None:
     bare = replace(sample.PLAIN, organisation="", title="x", period="", sections=(), footer="", language="en")
-    assert pdf(bare, "a4" if paper == "a4" else "letter").startswith(b"%PDF-")
+    assert pdf(bare, paper).startswith(b"%PDF-")
 
 
 @pytest.mark.smoke

@@ -18,7 +18,7 @@ from reports.figures.facts import Facts, build_facts
 from reports.figures.gather import gather_invoices
 from reports.figures.measures import all_figures
 from reports.frameworks.answers import datapoint_answers
-from reports.inputs.invoices import EnergyInWindow, InvoicedEnergy, reading_interval
+from reports.inputs.invoices import ElectricityInvoice, EnergyInWindow
 from reports.inputs.organisation import Organisation, SiteInputs
 from reports.inputs.tariffs import Tariff
 from reports.inputs.water import WaterRecord
@@ -35,11 +35,11 @@ JULY, AUGUST, SEPTEMBER, OCTOBER = (at(f"2026-{month:02d}-01") for month in (7, 
 MONTHS = ((JULY, AUGUST), (AUGUST, SEPTEMBER), (SEPTEMBER, OCTOBER))
 
 
-def invoices(*kwh: int, estimated: bool = False, peak: int | None = None) -> tuple[InvoicedEnergy, ...]:
+def invoices(*kwh: int, estimated: bool = False, peak: int | None = None) -> tuple[ElectricityInvoice, ...]:
     last = len(kwh) - 1
     peak_kw = None if peak is None else Decimal(peak)
     return tuple(
-        InvoicedEnergy(f"R{n}", "", *MONTHS[n], each * KWH, Fraction(2, 100), estimated and n == last, peak_kw)
+        chains.bill(f"R{n}", *MONTHS[n], each, basis="estimated" if estimated and n == last else "read", peak_kw=peak_kw)
         for n, each in enumerate(kwh)
     )
 
@@ -91,14 +91,14 @@ def test_a_hole_between_invoices_leaves_the_energy_unknown() -> None:
 
 def test_a_meter_that_replaces_another_continues_its_metering_point() -> None:
     """300 + 310 of the old meter, 290 of the new one: readings of each are compared, and 2026Q3 is known as a whole."""
-    rows = [replace(row, meter="old" if n < 2 else "new") for n, row in enumerate(invoices(300, 310, 290))]
-    readings = (reading_interval("old", JULY, SEPTEMBER, 612 * KWH), reading_interval("new", SEPTEMBER, OCTOBER, 291 * KWH))
+    rows = [row.model_copy(update={"meter": "old" if n < 2 else "new"}) for n, row in enumerate(invoices(300, 310, 290))]
+    readings = (chains.reading("old", JULY, SEPTEMBER, 612), chains.reading("new", SEPTEMBER, OCTOBER, 291))
     facts = alone(colo(invoices=tuple(rows), readings=readings))
     assert value(facts, "energy.facility/site/colo") == 900 * 3_600_000
     assert facts.figures["reconciliation/colo/2026-09-01/2026-09-30"].dims["meter_j"] == str(291 * 3_600_000)
     unnamed = alone(colo(invoices=invoices(300, 310, 290), readings=readings))
     assert unnamed.figures["reconciliation/colo/2026-09-01/2026-09-30"].dims["meter_j"] == str(291 * 3_600_000)
-    late = (*rows[:2], replace(rows[2], start_ns=rows[2].start_ns + 1))
+    late = (*rows[:2], rows[2].model_copy(update={"start": date(2026, 9, 2)}))
     assert value(alone(colo(invoices=late)), "energy.facility/site/colo") is None
 
 
@@ -151,10 +151,10 @@ def test_invoices_meter_and_ledger_are_compared_by_the_periods_of_the_invoices(t
     late = Batch(cells(OCTOBER, gpu, "w", State.ACTIVE, ["0.1"]))
     chains.write(tmp_path / "segments", "lab", node, [batch, late])
     rows = (
-        InvoicedEnergy("R7", "", JULY, AUGUST, 51 * KWH // 10, Fraction(2, 100)),
-        InvoicedEnergy("R8", "", AUGUST, SEPTEMBER, KWH, Fraction(2, 100)),
+        chains.bill("R7", JULY, AUGUST, 5.1),
+        chains.bill("R8", AUGUST, SEPTEMBER, 1),
     )
-    read = (reading_interval("m", JULY, AUGUST, 4 * KWH),)
+    read = (chains.reading("m", JULY, AUGUST, 4),)
     organisation = Organisation(sites={"here": SiteInputs("here", ZoneInfo("UTC"), invoices=rows, readings=read)})
     days = chains.compacted(tmp_path / "segments", tmp_path / "days", organisation.stays("here"))
     facts = chains.facts(days, organisation, PeriodRequest("2026Q3"))
@@ -189,8 +189,8 @@ def test_invoices_meter_and_ledger_are_compared_by_the_periods_of_the_invoices(t
 )
 def test_a_difference_within_the_bounds_of_the_invoice_is_not_a_finding(kwh: str, state: str, sentence: str) -> None:
     """100 kWh metered. Within 2 %, 106 kWh are +3.88 % to +8.12 %, 108 kWh +5.84 % to +10.16 %, 92 kWh -9.84 % to -6.16 %."""
-    bill = InvoicedEnergy("R", "", JULY, OCTOBER, int(Decimal(kwh) * KWH), Fraction(2, 100))
-    facts = alone(colo(invoices=(bill,), readings=(reading_interval("m", JULY, OCTOBER, 100 * KWH),)))
+    bill = chains.bill("R", JULY, OCTOBER, Decimal(kwh))
+    facts = alone(colo(invoices=(bill,), readings=(chains.reading("m", JULY, OCTOBER, 100),)))
     (figure,) = facts.by_prefix("reconciliation/")
     assert figure.dims["state"] == state
     _, note = reconciliation.build(facts, say_in("en"))[:2]  # type: ignore[misc, index]
@@ -214,7 +214,7 @@ def test_invoices_with_nodes_give_a_ratio_that_is_an_estimate_of_pue(tmp_path: P
     ]
     late = Batch(cells(OCTOBER, gpu, "w", State.ACTIVE, ["0.1"]))
     chains.write(tmp_path / "segments", "lab", node, [Batch(energy, devices=devices), late])
-    rows = (InvoicedEnergy("R", "", JULY, OCTOBER, 5 * KWH, Fraction(1, 100)),)
+    rows = (chains.bill("R", JULY, OCTOBER, 5, 1),)
     inputs = SiteInputs("here", ZoneInfo("UTC"), location=(constant("g", DIRECT, 400),), location_lacking="", invoices=rows)
     organisation = Organisation(sites={"here": inputs})
     days = chains.compacted(tmp_path / "segments", tmp_path / "days", organisation.stays("here"))

@@ -70,8 +70,8 @@ def test_a_profile_of_a_sweep_is_played_over_each_knob(tmp_path: Path, capsys: p
 
 
 def test_bars_have_marks_and_say_what_broke_a_rule() -> None:
-    assert bars([Bar("a", 20.0, "20 %", mark=10.0), Bar("long", 10.0, "10 %", broken=True), Bar("b", -3.0, "-3 %")]) == [
-        "a     " + "#" * 20 + "|" + "#" * 19 + "  20 %",
-        "long  " + "x" * 20 + " " * 21 + " 10 %",
-        "b     " + " " * 41 + " -3 %",
+    assert bars([Bar("a", 20.0, 10.0, False), Bar("long", 10.0, 0.0, True), Bar("b", -3.0, -1.0, False)]) == [
+        "a     " + "#" * 20 + "|" + "#" * 19 + "  20.0 %",
+        "long  |" + "x" * 19 + " " * 21 + " 10.0 %",
+        "b     |" + " " * 40 + " -3.0 %",
     ]

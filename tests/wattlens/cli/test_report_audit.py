@@ -16,8 +16,8 @@ from tests.reports.audit import editions
 from tests.reports.audit.editions import document, figure, figure_of
 from tests.support import need_module, need_program
 from wattlens.cli import build_parser, main
-from wattlens.cli.report import diff as _report_diff
 from wattlens.cli.report import verify as _report_verify
+from wattlens.cli.report.diff import COMMAND as DIFF
 
 PAGE = Path(__file__).parents[3] / "docs" / "report-audit.md"
 
@@ -31,7 +31,8 @@ def verify(*words: object, rebuild: Any = None) -> int:
 
 
 def diff(*words: object) -> int:
-    return _report_diff.run(parsed("diff", *words))
+    assert DIFF.run is not None
+    return DIFF.run(parsed("diff", *words))
 
 
 class Editions(NamedTuple):

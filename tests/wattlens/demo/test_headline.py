@@ -10,20 +10,15 @@ from energy_agent.ledger.rows.uncertainty import Bounds
 from wattlens.demo import headline
 from wattlens.demo.places import shell_command
 from wattlens.demo.result import DemoResult
-from wattlens.summary import LedgerSummary, TokenCost
+from wattlens.summary import EnergyShares, LedgerSummary, TokenCost
 
 UJ = 1_000_000
 CHAT, TRAIN = (Bounds(uj, uj - UJ, uj + UJ, 1, 1, 0) for uj in (300 * UJ, 600 * UJ))
 TOTAL = Bounds(1000 * UJ, 990 * UJ, 1010 * UJ, 1, 1, 0)
 SUMMARY = LedgerSummary(
-    devices=(("GPU-0", TOTAL),),
-    workloads=(("chat", CHAT), ("train", TRAIN)),
-    unallocated_uj=100 * UJ,
-    unattributed_uj=0,
+    EnergyShares((("GPU-0", TOTAL),), (("chat", CHAT), ("train", TRAIN)), 100 * UJ, 0, 1000 * UJ),
     total=TOTAL,
     tokens=(TokenCost("chat", "org/model", 150, 2.0, 1.9, 2.1),),
-    buckets_uj=1000 * UJ,
-    counters_uj=1000 * UJ,
     chain_faults=(),
     segments=1,
 )
@@ -61,12 +56,14 @@ def test_whatever_is_wrong_is_in_the_results() -> None:
     assert "NOT" in rows(headline.text(replace(RESULT, restored=False), {}))["GPU settings"]
     broken = replace(RESULT, found=replace(SUMMARY, chain_faults=("segment 3 is missing",)))
     assert "segment 3 is missing" in rows(headline.text(broken, {}))["ledger"]
-    lost = replace(RESULT, found=replace(SUMMARY, counters_uj=999 * UJ))
+    lost = replace(RESULT, found=replace(SUMMARY, gpus=replace(SUMMARY.gpus, counters_uj=999 * UJ)))
     assert "1,000,000,000 uJ" in rows(headline.text(lost, {}))["ledger"]
 
 
 def test_the_commands_to_try_survive_a_shell() -> None:
-    odd = replace(RESULT, out=Path("my demo"), found=replace(SUMMARY, tokens=(), workloads=(("a; b", CHAT),)))
+    odd = replace(
+        RESULT, out=Path("my demo"), found=replace(SUMMARY, tokens=(), gpus=EnergyShares(workloads=(("a; b", CHAT),)))
+    )
     _, _, commands = headline.text(odd, {}, wattlens=".venv/bin/wattlens").partition("Try next:\n")
     export, verify, _ = (shlex.split(line) for line in commands.splitlines())
     assert export == [".venv/bin/wattlens", "ledger", "export", "my demo/state", "--sum", "--workload", "a; b"]
@@ -86,7 +83,11 @@ def test_the_program_is_named_as_a_shell_finds_it(tmp_path: Path, monkeypatch: p
 
 
 def test_hostile_names_do_not_reach_the_terminal() -> None:
-    hostile = replace(SUMMARY, workloads=(("chat\x1b[31m", CHAT),), tokens=(TokenCost("chat\x1b[31m", "m", 1, 1.0, 1.0, 1.0),))
+    hostile = replace(
+        SUMMARY,
+        gpus=EnergyShares(workloads=(("chat\x1b[31m", CHAT),)),
+        tokens=(TokenCost("chat\x1b[31m", "m", 1, 1.0, 1.0, 1.0),),
+    )
     assert "\x1b" not in headline.text(replace(RESULT, found=hostile), {})
 
 

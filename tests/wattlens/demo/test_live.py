@@ -12,12 +12,12 @@ from tests.energy_agent.web.test_server import Still
 from tests.snapshots import Player
 from tests.wattlens.top.frames import play, response_at
 from tests.wattlens.top.test_run import Terminal, is_restored
-from wattlens.demo.live import NamedHistory, describe
+from wattlens.demo.run import NamedHistory, describe
 
 SHOW = """
 import sys
-from wattlens.demo.live import NamedHistory
-from wattlens.scrape.access import AgentAccess
+from wattlens.demo.run import NamedHistory
+from wattlens.agent_access import AgentAccess
 from wattlens.top.agent import TopAgent, TopReader
 from wattlens.top.local import LocalReader
 from wattlens.top.run import show

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from energy_agent.core.proof import Analysis, PairedBlocks
-from wattlens.demo.proof import proven
+from wattlens.demo.result import proven
 
 TOLD = Analysis(
     9, "serving", "job", "static", 1, 1, 5, 1, 25_000_000, 900, 100, -100, 300, 0, 0, 20_000, -10_000, 50_000, "latency", ""

@@ -18,7 +18,7 @@ from energy_agent.sim.node import SimulatedNode
 from tests.support import eventually, said_here
 from wattlens.cli import main
 from wattlens.demo import result
-from wattlens.summary import LedgerSummary, TokenCost
+from wattlens.summary import EnergyShares, LedgerSummary, TokenCost
 
 pytestmark = pytest.mark.timeout(360)
 
@@ -146,9 +146,8 @@ def test_an_unknown_scenario_is_named(tmp_path: Path) -> None:
 def _result(**changes: object) -> result.DemoResult:
     bounds = Bounds(98_765_432_000_000, 90_000_000_000_000, 107_000_000_000_000, 1, 1, 0)
     tokens = (TokenCost("job", "org/a-model-with-a-name", 123_456_789, 1.2345, 1.1, 1.3),)
-    found = LedgerSummary(
-        (("GPU-0", bounds),), (("job", bounds),), 5, 0, bounds, tokens, 98_765_432_000_005, 98_765_432_000_005, (), 1
-    )
+    gpus = EnergyShares((("GPU-0", bounds),), (("job", bounds),), 5, 0, 98_765_432_000_005)
+    found = LedgerSummary(gpus, bounds, tokens, (), 1)
     ratio = {"value": 0.25, "lower": -0.05, "upper": 0.55}
     saving = {"saving_ratio": ratio, "slowdown_ratio": ratio, "slowdown_of": "latency", "pairs": 5, "claimable_uj": 1}
     values = {"found": found, "names": {"GPU-0": "GPU 0"}, "saving": saving, "restored": True, "out": Path("/o"), "files": {}}
@@ -180,7 +179,7 @@ def test_whatever_does_not_add_up_fails_the_run(broken: str) -> None:
     bad = {
         "restored": replace(good, restored=False),
         "chain": replace(good, found=replace(good.found, chain_faults=("x: is missing",))),
-        "conserved": replace(good, found=replace(good.found, buckets_uj=1)),
+        "conserved": replace(good, found=replace(good.found, gpus=replace(good.found.gpus, counters_uj=1))),
     }[broken]
     assert not bad.ok
     assert {"restored": "original settings: NOT restored", "chain": "x: is missing", "conserved": "!="}[broken] in result.text(

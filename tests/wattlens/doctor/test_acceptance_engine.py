@@ -23,7 +23,7 @@ from wattlens.doctor.acceptance.engine import (
     open_engine,
 )
 from wattlens.doctor.acceptance.run import idle_power
-from wattlens.doctor.facts import NvmlAnswers
+from wattlens.doctor.finding import NvmlAnswers
 from wattlens.doctor.probing import probe
 from wattlens.top.metrics import MetricsParser
 

@@ -7,8 +7,7 @@ import pytest
 from energy_agent.config.agent import Config
 from energy_agent.runtime.clock import RealClock
 from wattlens.doctor.checks.device_access import SPEC
-from wattlens.doctor.facts import CheckContext, NvmlAnswers, NvmlFailure
-from wattlens.doctor.finding import DoctorFinding, FindingLevel
+from wattlens.doctor.finding import CheckContext, DoctorFinding, FindingLevel, NvmlAnswers, NvmlFailure
 
 ALL, MANAGEMENT = {"NVIDIA_VISIBLE_DEVICES": "all"}, {"NVIDIA_VISIBLE_DEVICES": "management.nvidia.com/gpu=all"}
 UTILITY = {"NVIDIA_DRIVER_CAPABILITIES": "utility"}

@@ -22,8 +22,7 @@ from tests.energy_agent.nodes import environ_of, make_plant
 from tests.support import free_port
 from wattlens.doctor import checks
 from wattlens.doctor.examine import examine
-from wattlens.doctor.facts import CheckContext, NvmlAnswers
-from wattlens.doctor.finding import GROUPS, FindingLevel, gpus
+from wattlens.doctor.finding import GROUPS, CheckContext, FindingLevel, NvmlAnswers, gpus
 from wattlens.doctor.page import page
 from wattlens.doctor.probing import probe
 

@@ -83,7 +83,7 @@ def test_the_command_prints_text_json_and_the_form_of_seff(fleet, capsys):
         (("slurm/7",), 1, "slurm/7: no energy of this job found"),
         (("chat-70b-0",), 2, "expected a job as k8s/NAMESPACE/NAME"),
         ((JOBS[0], "--since", "5 days"), 2, "--since: expected a time"),
-        ((JOBS[0], "--since", "2026-04-02", "--to", "2026-04-01"), 2, "--since: expected a time before 2026-04-01"),
+        ((JOBS[0], "--since", "2026-04-02", "--to", "2026-04-01"), 2, "--since: expected a time before --to 2026-04-01"),
         ((JOBS[0], "--carbon", "high"), 2, "--carbon: expected grams"),
     ],
 )

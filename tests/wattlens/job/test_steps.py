@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.units import NS_PER_S
-from wattlens.job.steps import REPORT_NS, StepInterval, count_steps
+from wattlens.job.statement import REPORT_NS, StepInterval, count_steps
 
 S = NS_PER_S
 NODES = [("prod", f"gpu{number}", "job") for number in range(4)]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.wattlens.report.books import AS_OF_NS, END_NS, START_NS
 from wattlens.report.inputs.org import load_organisation
-from wattlens.report.inputs.workbook.columns import EXAMPLE, HOW_TO, NOTE, field_at
+from wattlens.report.inputs.workbook.columns import EXAMPLE, HOW_TO, NOTE
 from wattlens.report.inputs.workbook.sheets import SHEETS
 from wattlens.report.inputs.workbook.template import template
 
@@ -80,7 +80,7 @@ def test_what_it_requires_is_what_the_model_requires(workbook):
             index = 1 + sheet.labels.index(column.label)
             text = page.cell(2, index).value
             assert text.startswith("Required. ") == sheet.needs(column)
-            field = field_at(sheet.model, column.path) if column.path else None
+            field = sheet.field(column) if column.path else None
             if field is not None and column.needed is None:
                 assert sheet.needs(column) == field.is_required()
 
@@ -89,7 +89,7 @@ def test_no_sheet_has_a_column_of_no_key():
     """But for those that only a table has: whose a row is, a list of labels, the times of a price."""
     for sheet in SHEETS:
         for column in sheet.columns:
-            known = field_at(sheet.model, column.path) is not None if column.path else column.says
+            known = sheet.field(column) is not None if column.path else column.says
             assert known or column.path[0] == "match", (sheet.title, column.label)
         assert NOTE not in {column.label for column in sheet.columns}
 

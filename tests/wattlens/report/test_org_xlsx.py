@@ -187,7 +187,7 @@ def test_a_delivery_that_is_there_twice_is_told_by_its_rows(tmp_path, start, min
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path):
-    """In every sheet, and several times in one row; what only follows from a cell that is wrong is left out."""
+    """In every sheet, in their order, and several times in one row; what only follows from a wrong cell is left out."""
     sheets = changed("Contracts", "I2", "GWh")
     sheets["Contracts"][1][4] = "windy"
     sheets["Meters"][1][3] = sheets["Water"][1][4] = "gal"
@@ -197,7 +197,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path):
     sheets["Inventory"][1][1] = None
     told = [line.removeprefix("org.xlsx: sheet ").partition(":")[0] for line in refusal(tmp_path, sheets).splitlines()]
     assert [place.partition(" is ")[0] for place in told] == [
-        "Prices, cell B2", "Models, cell A2", "Water, cell E2", "Contracts, cell I2", "Inventory, cell B2",
+        "Prices, cell B2", "Models, cell A2", "Inventory, cell B2", "Contracts, cell I2", "Water, cell E2",
         "Contracts, cell E2", "Meters, cell D2", "Teams, cell G3",
     ]  # fmt: skip
 

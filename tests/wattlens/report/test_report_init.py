@@ -20,23 +20,23 @@ from reports.inputs.organisation import Organisation, SiteInputs
 from tests.reports import chains, ledgers
 from tests.reports.golden import DIRECT, RESIDUAL, at, cells, constant
 from tests.wattlens.report.books import CSV, book, whole, yaml_files
-from wattlens.cli._command import Parser
-from wattlens.cli.report import init as _report_init
+from wattlens.cli._command import CommandOptions, Parser
+from wattlens.cli.report.init import CHECK, COMMAND
 from wattlens.report.inputs.text import list_inputs
 
 
 def init(*arguments):
     parser = Parser()
     parser.set_defaults(json=False)  # as `wattlens report` has it
-    _report_init.configure(parser)
-    return _report_init.run(parser.parse_args([str(each) for each in arguments]))
+    COMMAND.configure(CommandOptions(parser))
+    return COMMAND.run(parser.parse_args([str(each) for each in arguments]))
 
 
 def check(*arguments):
     parser = argparse.ArgumentParser()
     parser.set_defaults(json=False, accept_old=False)
-    _report_init.configure_check(parser)
-    return _report_init.run_check(parser.parse_args([str(each) for each in arguments]))
+    CHECK.configure(CommandOptions(parser))
+    return CHECK.run(parser.parse_args([str(each) for each in arguments]))
 
 
 def test_a_workbook_is_written_once_and_over_another_only_by_force(tmp_path, capsys):
@@ -272,8 +272,8 @@ def test_check_of_what_is_wrong(tmp_path, capsys):
 
 def test_the_pages_fit_a_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    for configure in (_report_init.configure, _report_init.configure_check):
+    for command in (COMMAND, CHECK):
         parser = Parser(prog="wattlens report init")
-        configure(parser)
+        command.configure(CommandOptions(parser))
         assert max(map(len, parser.format_help().splitlines())) <= 80
         assert all(action.help for action in parser._actions)

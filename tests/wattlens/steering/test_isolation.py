@@ -24,9 +24,9 @@ from tests.doubles.actuator_socket import ActuatorDouble
 from tests.support import examples
 from wattlens.steering.build import configured
 from wattlens.steering.groups import SteeringGroup
+from wattlens.steering.loop import describe_steering
 from wattlens.steering.observer import Observer
 from wattlens.steering.requests import SteeringRequests
-from wattlens.steering.status import describe_steering
 
 GPUS = 4
 GROUPS = ("10.1.2.3:29500", "slurm-7", "a0", "ml/JobSet/train")

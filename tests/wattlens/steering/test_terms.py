@@ -15,9 +15,9 @@ from energy_agent.core.snapshot import DeviceView, DvfsDevice, Snapshot
 from energy_agent.runtime.clock import RealClock
 from energy_agent.tokens.poller import TokenPoller
 from wattlens.steering.groups import JobRanks, automatic, named
+from wattlens.steering.loop import describe_steering
 from wattlens.steering.observer import Observer
 from wattlens.steering.requests import SteeringRequests
-from wattlens.steering.status import describe_steering
 from wattlens.steering.terms import annotated, merge, merge_workloads, terms_of
 
 MONDAY_NOON_NS = 1_764_590_400_000_000_000  # 2025-12-01T12:00:00Z

@@ -11,7 +11,7 @@ from energy_agent.core.workloads.training_report import TrainingReport
 from energy_agent.runtime.clock import RealClock
 from energy_agent.tokens.poller import TokenPoller
 from tests.support import eventually
-from wattlens.steering.view import progress_of
+from wattlens.steering.observer import progress_of
 
 S = 10**9
 

@@ -24,8 +24,8 @@ from energy_agent.web.server import WebServer
 from tests.energy_agent.web.test_server import Still
 from tests.snapshots import Player
 from tests.support import eventually, free_port, need_program, said_here
+from wattlens.agent_access import AgentAccess
 from wattlens.cli._options import AGENT_URL
-from wattlens.scrape.access import AgentAccess
 from wattlens.top.agent import is_answering
 
 pytestmark = pytest.mark.timeout(360)

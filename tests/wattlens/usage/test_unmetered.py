@@ -16,8 +16,7 @@ from reports.figures.figure import energy_figure
 from tests.energy_agent.accounting import test_accountant
 from tests.energy_agent.accounting.test_absent_sensors import Boards
 from tests.energy_agent.accounting.test_accountant import IDENTITY, SECOND, T0
-from wattlens.job.efficiency import efficiency_lines
-from wattlens.job.output import text_lines, write_json
+from wattlens.job.output import efficiency_lines, text_lines, write_json
 from wattlens.job.statement import report_of
 from wattlens.usage.compacted_days import read_days
 from wattlens.usage.job_address import parse_address

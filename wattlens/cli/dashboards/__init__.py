@@ -1,62 +1,41 @@
 """`wattlens dashboards`: build and check the committed files; push them and annotations to a Grafana."""
 
-import argparse
-import json
 import sys
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
 
 from energy_agent.core.errors import UsageError
 from energy_agent.core.extras import install_hint
-from wattlens.cli._command import Command
+from wattlens.cli._command import Command, CommandOptions, print_json
 from wattlens.cli.dashboards import annotate, push
 
-_REMOTE: Final[dict[str, Any]] = {"push": push, "annotate": annotate}
+
+def _configure_build(add: CommandOptions) -> None:
+    add("--out DIR", "output folder (default: the current folder)", default=Path())
+    add("--otlp", "also write recording rules that give GPU metrics sent by OTLP the names that the dashboards read")
+    add("--runbooks URL", "address of docs/alerts.md on your network; alerts link to it", default="")
+    add("--json", "print JSON")
 
 
-def _configure(group: argparse.ArgumentParser) -> None:
-    actions = group.add_subparsers(metavar="ACTION", required=True)
-    build = actions.add_parser("build", help="write the files", description="Write dashboards, rules and metric reference.")
-    build.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="output folder (default: the current folder)")
-    build.add_argument(
-        "--otlp",
-        action="store_true",
-        help="also write recording rules that give GPU metrics sent by OTLP the names that the dashboards read",
-    )
-    build.add_argument(
-        "--runbooks", default="", metavar="URL", help="address of docs/alerts.md on your network; alerts link to it"
-    )
-    build.set_defaults(action=_build)
-    check = actions.add_parser(
-        "check",
-        help="check the committed files",
-        description=(
-            "Check that the committed files match the code, that the catalogue has every metric in them, that every "
-            "query parses and that dashboards follow the linter's rules. Exits with 1 otherwise."
-        ),
-    )
-    check.add_argument(
-        "--dir", type=Path, default=Path(), metavar="DIR", help="root of the repository (default: the current folder)"
-    )
-    check.set_defaults(action=_check)
-    remote = []
-    for name, module in _REMOTE.items():
-        parser = actions.add_parser(name, help=module.SUMMARY, description=module.DESCRIPTION)
-        module.configure(parser)
-        parser.set_defaults(action=module.run)
-        remote.append(parser)
-    for each in (build, check, *remote):
-        each.add_argument("--json", action="store_true", help="print JSON")
+def _configure_check(add: CommandOptions) -> None:
+    add("--dir DIR", "root of the repository (default: the current folder)", default=Path())
+    add("--json", "print JSON")
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    try:
-        return int(arguments.action(arguments))
-    except ModuleNotFoundError as error:
-        raise UsageError(f"building dashboards needs {error.name}; install: {install_hint('dev')}") from None
+def _with_hint(run: Callable[[Namespace], int]) -> Callable[[Namespace], int]:
+    """Run it, and name the extra that is not installed."""
+
+    def guarded(arguments: Namespace) -> int:
+        try:
+            return run(arguments)
+        except ModuleNotFoundError as error:
+            raise UsageError(f"building dashboards needs {error.name}; install: {install_hint('dev')}") from None
+
+    return guarded
 
 
-def _build(arguments: argparse.Namespace) -> int:
+def _build(arguments: Namespace) -> int:
     from dashboards.build.build import build
 
     try:
@@ -64,16 +43,19 @@ def _build(arguments: argparse.Namespace) -> int:
         written = [str(path) for path in paths]
     except OSError as error:
         raise UsageError(f"--out: cannot write {error.filename}: {error.strerror}") from None
-    print(json.dumps({"written": written}) if arguments.json else "\n".join(written))
+    if arguments.json:
+        print_json({"written": written}, None)
+    else:
+        print("\n".join(written))
     return 0
 
 
-def _check(arguments: argparse.Namespace) -> int:
+def _check(arguments: Namespace) -> int:
     from dashboards.build.build import artefacts, check
 
     problems = check(arguments.dir)
     if arguments.json:
-        print(json.dumps({"files": sorted(artefacts()), "problems": problems}))
+        print_json({"files": sorted(artefacts()), "problems": problems}, None)
     else:
         for problem in problems:
             print(problem, file=sys.stderr)
@@ -85,4 +67,22 @@ def _check(arguments: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-SPEC = Command("build Grafana dashboards and alert rules, and push them", _configure, _run)
+SPEC = Command(
+    "build Grafana dashboards and alert rules, and push them",
+    actions={
+        "build": Command(
+            "write the files", _configure_build, _with_hint(_build), description="Write dashboards, rules and metric reference."
+        ),
+        "check": Command(
+            "check the committed files",
+            _configure_check,
+            _with_hint(_check),
+            description=(
+                "Check that the committed files match the code, that the catalogue has every metric in them, that every "
+                "query parses and that dashboards follow the linter's rules. Exits with 1 otherwise."
+            ),
+        ),
+        "push": Command(push.SUMMARY, push.configure, _with_hint(push.run), description=push.DESCRIPTION),
+        "annotate": Command(annotate.SUMMARY, annotate.configure, _with_hint(annotate.run), description=annotate.DESCRIPTION),
+    },
+)

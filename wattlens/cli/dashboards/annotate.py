@@ -1,13 +1,13 @@
 """`wattlens dashboards annotate`: changes of DVFS and editions of the report as annotations in a Grafana."""
 
-import argparse
-import json
 import time
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.units import NS_PER_S
+from wattlens.cli._command import CommandOptions, print_json
 from wattlens.cli._options import add_period
 from wattlens.cli.dashboards import grafana as common
 from wattlens.terminal_line import count_progress
@@ -26,21 +26,23 @@ _SETTLED_S = 5
 """What the last seconds hold may not be all of them yet."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(add: CommandOptions) -> None:
     """Options of `wattlens dashboards annotate`."""
-    common.add_access(parser)
-    parser.add_argument(
-        "--ledger", action="append", type=Path, default=[], metavar="SOURCE",
-        help="a state folder, a folder of segments, or compacted days; may be repeated",
-    )  # fmt: skip
-    parser.add_argument(
-        "--report", action="append", type=Path, default=[], metavar="DIR", help="folder of a report; may be repeated"
+    common.add_access(add)
+    add(
+        "--ledger SOURCE",
+        "a state folder, a folder of segments, or compacted days; may be repeated",
+        action="append",
+        type=Path,
+        default=[],
     )
-    add_period(parser.add_argument, start="1d", end="now")
-    parser.add_argument("--dry-run", action="store_true", help="show the number of annotations without writing them")
+    add("--report DIR", "folder of a report; may be repeated", action="append", default=[])
+    add_period(add, start="1d", end="now")
+    add("--dry-run", "show the number of annotations without writing them")
+    add("--json", "print JSON")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Namespace) -> int:
     """Read events, and write those that are not there."""
     from wattlens.grafana.annotate import annotate
     from wattlens.grafana.client import Grafana
@@ -52,13 +54,13 @@ def run(arguments: argparse.Namespace) -> int:
     done = annotate(grafana, events, dry=arguments.dry_run, progress=count_progress("annotated", "events"))
     if arguments.json:
         counts = {"created": done.created, "unchanged": done.unchanged, "dry_run": arguments.dry_run}
-        print(json.dumps({"url": access.url, "events": len(events), **counts}))
+        print_json({"url": access.url, "events": len(events), **counts}, None)
         return 0
     print(f"{done.created} annotations {'would be ' * arguments.dry_run}created, {done.unchanged} already present")
     return 0
 
 
-def _events(arguments: argparse.Namespace) -> "list[PlannedAnnotation]":
+def _events(arguments: Namespace) -> "list[PlannedAnnotation]":
     from energy_agent.ledger import export, reading
     from reports.audit.edition import read_edition
     from wattlens.grafana.events import dvfs_events, report_event

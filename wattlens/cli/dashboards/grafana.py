@@ -1,32 +1,25 @@
 """What `wattlens dashboards push` and `annotate` share: how Grafana is reached."""
 
-import argparse
-from pathlib import Path
+from argparse import Namespace
 from typing import TYPE_CHECKING
 
+from wattlens.cli._command import CommandOptions
 from wattlens.cli._options import duration
 
 if TYPE_CHECKING:
     from wattlens.grafana.access import GrafanaAccess
 
 
-def add_access(parser: argparse.ArgumentParser) -> None:
+def add_access(add: CommandOptions) -> None:
     """Options that say where Grafana is."""
-    parser.add_argument("--url", required=True, metavar="URL", help="address of Grafana, with its path if it has one")
-    parser.add_argument(
-        "--token-file",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="file that holds the token of a Grafana service account on one line",
-    )
-    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="CA certificates for Grafana's certificate")
-    parser.add_argument("--insecure", action="store_true", help="send the token over unencrypted http://")
-    what = "timeout of each request (default 30s)"
-    parser.add_argument("--timeout", type=duration(), default="30s", metavar="TIME", help=what)
+    add("--url URL", "address of Grafana, with its path if it has one", required=True)
+    add("--token-file FILE", "file that holds the token of a Grafana service account on one line", required=True)
+    add("--ca-file FILE", "CA certificates for Grafana's certificate")
+    add("--insecure", "send the token over unencrypted http://")
+    add("--timeout TIME", "timeout of each request (default 30s)", type=duration(), default="30s")
 
 
-def grafana_access(arguments: argparse.Namespace) -> "GrafanaAccess":
+def grafana_access(arguments: Namespace) -> "GrafanaAccess":
     """How Grafana is reached.
 
     Raises:

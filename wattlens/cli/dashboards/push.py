@@ -1,14 +1,13 @@
 """`wattlens dashboards push`: bring a Grafana to what is built, and lose nobody's work."""
 
-import argparse
-import json
 import re
-import sys
+from argparse import Namespace
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from energy_agent.core.errors import UsageError
 from energy_agent.core.text import printable
+from wattlens.cli._command import CommandOptions, print_json, warn
 from wattlens.cli.dashboards import grafana as common
 from wattlens.terminal_line import count_progress
 
@@ -28,29 +27,22 @@ _UID: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _TITLE_LIMIT: Final = 190
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(add: CommandOptions) -> None:
     """Options of `wattlens dashboards push`."""
-    common.add_access(parser)
-    parser.add_argument("--folder", default="Wattlens", metavar="TITLE", help="folder at the root (default Wattlens)")
-    parser.add_argument(
-        "--alerts", action="store_true", help="also push alert rules, managed by Grafana (if Prometheus has none)"
-    )
-    parser.add_argument(
-        "--datasource", default="prometheus", metavar="UID", help="data source of alert rules (default prometheus)"
-    )
-    parser.add_argument(
-        "--prometheus-url", metavar="URL", help="address of Prometheus for that data source (created if missing)"
-    )
-    parser.add_argument(
-        "--editable-alerts", action="store_true", help="let people edit alert rules in Grafana (default: locked)"
-    )
-    edits = parser.add_mutually_exclusive_group()
-    edits.add_argument("--overwrite", action="store_true", help="overwrite edits made in Grafana")
-    edits.add_argument("--keep-edited", action="store_true", help="keep edits made in Grafana, push the rest")
-    parser.add_argument("--dry-run", action="store_true", help="show the changes without writing them")
+    common.add_access(add)
+    add("--folder TITLE", "folder at the root (default Wattlens)", default="Wattlens")
+    add("--alerts", "also push alert rules, managed by Grafana (if Prometheus has none)")
+    add("--datasource UID", "data source of alert rules (default prometheus)", default="prometheus")
+    add("--prometheus-url URL", "address of Prometheus for that data source (created if missing)")
+    add("--editable-alerts", "let people edit alert rules in Grafana (default: locked)")
+    edits = add.exclusive()
+    edits("--overwrite", "overwrite edits made in Grafana")
+    edits("--keep-edited", "keep edits made in Grafana, push the rest")
+    add("--dry-run", "show the changes without writing them")
+    add("--json", "print JSON")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Namespace) -> int:
     """Push and print the changes. Returns 0 if everything is as built or skipped on purpose, 1 if another object conflicts."""
     from wattlens.grafana.client import Grafana
     from wattlens.grafana.push import push
@@ -62,16 +54,16 @@ def run(arguments: argparse.Namespace) -> int:
     grafana = Grafana(access)
     outcome = push(grafana, request, edits, dry=arguments.dry_run, progress=count_progress("pushed", "objects"))  # type: ignore[arg-type]
     for note in outcome.notes:
-        print(f"wattlens: {printable(note)}", file=sys.stderr)
+        warn(note)
     code = 1 if outcome.refused else 0
     if arguments.json:
-        print(json.dumps(_json(outcome, access.url, arguments.dry_run)))
+        print_json(_json(outcome, access.url, arguments.dry_run), None)
         return code
     _tell(outcome, access.url, arguments)
     return code
 
 
-def _request(arguments: argparse.Namespace) -> "PushRequest":
+def _request(arguments: Namespace) -> "PushRequest":
     """The request to push everything that ships with this version.
 
     Raises:
@@ -97,7 +89,7 @@ def _request(arguments: argparse.Namespace) -> "PushRequest":
     )
 
 
-def _tell(outcome: "PushResult", url: str, arguments: argparse.Namespace) -> None:
+def _tell(outcome: "PushResult", url: str, arguments: Namespace) -> None:
     written = {*outcome.written}
     would = [each for each in outcome.changes if each.state in ("create", "update")]
     if arguments.dry_run or outcome.stopped:

@@ -1,24 +1,21 @@
 """`wattlens dvfs policy`: which policies there are, with their options."""
 
-import argparse
-import json
+from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._command import print_table
+from wattlens.cli._command import Command, CommandOptions, print_json, print_table
 
 if TYPE_CHECKING:
     from dvfs.types import DvfsPolicy, NodePolicy
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Options of `wattlens dvfs policy`."""
-    parser.add_argument("policy", nargs="?", metavar="NAME", help="show only this policy")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+def _configure(add: CommandOptions) -> None:
+    add("policy NAME", "show only this policy", nargs="?")
+    add("--json", "print JSON")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Print the policies."""
+def _run(args: Namespace) -> int:
     import dvfs.policies as package
     from dvfs.knees import load
     from energy_agent.core import plugin
@@ -35,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
             "policies": {n: {"summary": s.summary, "options": dict(s.options)} for n, s in chosen.items()},
             "knees": [{"sku": k.sku, "knee_mhz": k.knee_mhz, "basis": k.basis, "source": k.source} for k in knees],
         }
-        print(json.dumps(document, indent=2))
+        print_json(document)
         return 0
     for name, spec in chosen.items():
         print(f"{name}: {spec.summary}")
@@ -45,3 +42,6 @@ def run(args: argparse.Namespace) -> int:
         print()
         print_table([("SKU", "KNEE", "BASIS", "SOURCE"), *((k.sku, f"{k.knee_mhz} MHz", k.basis, k.source) for k in knees)])
     return 0
+
+
+COMMAND = Command("list the policies with their options, and the knee table", _configure, _run)

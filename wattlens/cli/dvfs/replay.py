@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import random
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError
 from energy_agent.core.extras import install_hint
-from wattlens.cli._command import print_table
+from wattlens.cli._command import Command, CommandOptions, print_lines, print_table
 from wattlens.cli._options import number, share
 from wattlens.cli.dvfs.replay_chart import Bar, bars, svg
 from wattlens.terminal_line import drawn_line
@@ -48,28 +49,22 @@ class TableScore:
     summary: "ScoreSummary"
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Options of `wattlens dvfs replay`."""
-    add = parser.add_argument
-    source = parser.add_mutually_exclusive_group(required=True)
-    what = "a CSV with power_limit or sm_clock, time and power, such as Zeus's summaries"
-    source.add_argument("--table", type=Path, metavar="FILE", help=what)
-    source.add_argument("--profile", type=Path, metavar="FILE", help="a profile of wattlens dvfs sweep")
-    add("--policy", default="progress", metavar="NAME", help="policy to score (default: progress)")
-    what = "slowdown budget of the whole run (default: 3%%)"
-    add("--slowdown", type=share(0.001), default="3%", metavar="SHARE", help=what)
-    add("--steps", type=number(int, 1, 1_000_000), default=3000, metavar="N", help="steps per run (default: 3000)")
-    what = "standard deviation of a step's time and power (default: 2%%)"
-    add("--noise", type=share(0, 0.5), default="2%", metavar="SHARE", help=what)
-    add("--seeds", type=number(int, 1, 10_000), default=20, metavar="N", help="runs per table (default: 20)")
-    add("--isotonic", action="store_true", help="smooth out measurement noise that makes a table non-monotone")
-    add("--seed", type=int, default=0, metavar="N", help="random seed (default: 0)")
-    add("--chart", type=_picture, metavar="FILE", help="write a chart as SVG")
-    add("--json", action="store_true", help="print JSON")
+def _configure(add: CommandOptions) -> None:
+    source = add.exclusive(required=True)
+    source("--table FILE", "a CSV with power_limit or sm_clock, time and power, such as Zeus's summaries")
+    source("--profile FILE", "a profile of wattlens dvfs sweep")
+    add("--policy NAME", "policy to score (default: progress)", default="progress")
+    add("--slowdown SHARE", "slowdown budget of the whole run (default: 3%%)", type=share(0.001), default="3%")
+    add("--steps N", "steps per run (default: 3000)", type=number(int, 1, 1_000_000), default=3000)
+    add("--noise SHARE", "standard deviation of a step's time and power (default: 2%%)", type=share(0, 0.5), default="2%")
+    add("--seeds N", "runs per table (default: 20)", type=number(int, 1, 10_000), default=20)
+    add("--isotonic", "smooth out measurement noise that makes a table non-monotone")
+    add("--seed N", "random seed (default: 0)", type=int, default=0)
+    add("--chart FILE", "write a chart as SVG", type=_picture)
+    add("--json", "print JSON")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Play the tables and print the scores."""
+def _run(args: Namespace) -> int:
     from dvfs.replay.table_files import load
 
     trials = _find_trials(args.policy)
@@ -138,8 +133,7 @@ def _print(rows: list[TableScore], policy: str, plan: Plan, tables: int) -> None
         print("(--json shows each table)")
     print()
     print("Saving in %, exploration included (|: best; x: more than 1 % of the runs exceed the budget):")
-    for line in bars(_bars(rows)):
-        print(line)
+    print_lines(bars(_bars(rows)))
 
 
 def _percentages(summary: "ScoreSummary") -> tuple[str, ...]:
@@ -155,16 +149,8 @@ def _percentages(summary: "ScoreSummary") -> tuple[str, ...]:
 
 
 def _bars(rows: list[TableScore]) -> list[Bar]:
-    return [
-        Bar(
-            row.table,
-            100 * row.summary.saving_ratio,
-            f"{100 * row.summary.saving_ratio:.1f} %",
-            100 * row.summary.oracle_ratio,
-            broken=row.summary.whole_over_ratio > 0.01,
-        )
-        for row in rows
-    ]
+    scores = [(row.table, row.summary) for row in rows]
+    return [Bar(name, 100 * s.saving_ratio, 100 * s.oracle_ratio, s.whole_over_ratio > 0.01) for name, s in scores]
 
 
 def _picture(text: str) -> Path:
@@ -177,3 +163,6 @@ def _picture(text: str) -> Path:
     if find_spec("matplotlib") is None:
         raise argparse.ArgumentTypeError(f"needs matplotlib; install: {install_hint('reports')}")
     return path
+
+
+COMMAND = Command("evaluate a training policy on measured tables", _configure, _run)

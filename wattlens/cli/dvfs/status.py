@@ -1,18 +1,23 @@
 """`wattlens dvfs status`: leases and settings from the actuator; error budgets, decisions and savings from the agent."""
 
-import argparse
-import json
+from argparse import Namespace
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import WattlensError
-from wattlens.cli._command import print_table
+from wattlens.cli._command import Command, CommandOptions, print_json, print_table
+from wattlens.cli._options import add_actuator_socket
 
 if TYPE_CHECKING:
     from dvfs.actuator.client import ActuatorStatus
 
 
-def run(args: argparse.Namespace) -> int:
+def _configure(add: CommandOptions) -> None:
+    add_actuator_socket(add)
+    add("--json", "print JSON")
+
+
+def _run(args: Namespace) -> int:
     """Print both; in mode shadow there is no actuator, so one of the two is enough."""
     from dvfs.actuator.client import ActuatorClient, ActuatorError, default_socket
 
@@ -36,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             devices = list(actuator.devices)
             document |= {"killed": actuator.killed, "kill_switch": actuator.kill_switch, "devices": devices}
-        print(json.dumps(document, indent=2))
+        print_json(document)
         return 0
     if actuator is None:
         print(f"Leases and settings are not available: {no_actuator}")
@@ -93,3 +98,6 @@ def _print_groups(groups: list[Mapping[str, Any]]) -> None:
 
 def _pairs(mapping: Mapping[str, Any]) -> str:
     return ", ".join(f"{k} {v}" for k, v in mapping.items()) or "-"
+
+
+COMMAND = Command("show leases and settings, and each group's error budget, decisions and proven saving", _configure, _run)

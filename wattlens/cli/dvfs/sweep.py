@@ -1,20 +1,20 @@
 """`wattlens dvfs sweep`: measures a workload's time and power over clock and limit into a profile (docs/dvfs-test.md)."""
 
-import argparse
 import os
 import sys
+from argparse import REMAINDER, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from energy_agent.core.errors import UsageError, WattlensError
-from wattlens.cli._command import print_table
+from wattlens.cli._command import Command, CommandOptions, print_lines, print_table
 from wattlens.cli._options import (
-    AGENT_FILES,
     AGENT_URL,
     add_actuator_socket,
     add_agent_files,
     add_simulate,
+    agent_access,
     duration,
     enter_simulated_node,
     number,
@@ -34,9 +34,8 @@ _WAIT_S, _WAIT_FOR_PROGRAM_S, _WARM_UP_S = 15.0, 600.0, 30.0
 _OF_THE_PLAN = ("knob", "clocks", "caps", "points", "seconds", "settle")
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Options of `wattlens dvfs sweep`."""
-    parser.usage = ("\n" + " " * 21).join(
+def _configure(add: CommandOptions) -> None:
+    add.parser.usage = ("\n" + " " * 21).join(
         (
             "wattlens dvfs sweep [-h] --out FILE [--resume] [--workload NAME]...",
             "[--gpus N,N] [--name NAME] [--knob clock|power|both]",
@@ -50,80 +49,50 @@ def configure(parser: argparse.ArgumentParser) -> None:
             "[--simulate [DIR]] [--json] [-- CMD ...]",
         )
     )
-    add = parser.add_argument
-    add("--out", type=Path, required=True, metavar="FILE", help="output file of the profile, written after every measurement")
-    add("--resume", action="store_true", help="continue the profile in --out with its own plan")
+    add("--out FILE", "output file of the profile, written after every measurement", required=True)
+    add("--resume", "continue the profile in --out with its own plan")
+    add("--workload NAME", "workload, as the agent names it; may be repeated for several pods", action="append", default=[])
+    add("--gpus N,N", "indices or UUIDs (default: the GPUs of the workload)")
+    add("--name NAME", "name of the workload in the profile (default: the agent's, or the command)", default="")
+    add("--knob", "setting to sweep; both: a grid (default: clock)", choices=("clock", "power", "both"))
+    add("--clocks MHZ,MHZ", "SM clocks (default: from the GPU's knee to its maximum)", type=_list(int), default=())
+    add("--caps W,W", "power limits (default: from the GPU's lowest to the original limit)", type=_list(float), default=())
+    add("--points N", "number of values (default: 5, or 3 per setting in a grid)", type=number(int, 1, 50))
+    add("--interval TIME", "length of a measurement (default: 20s)", dest="seconds", type=duration(5, 3600))
+    add("--settle TIME", "wait between a setting and its measurement (default: 5s)", type=duration(1, 3600))
+    add("--repeats N", "maximum number of measurements per setting (default: 5)", type=number(int, 2, 1000))
     add(
-        "--workload",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="workload, as the agent names it; may be repeated for several pods",
-    )
-    add("--gpus", metavar="N,N", help="indices or UUIDs (default: the GPUs of the workload)")
-    add("--name", default="", help="name of the workload in the profile (default: the agent's, or the command)")
-    add("--knob", choices=("clock", "power", "both"), help="setting to sweep; both: a grid (default: clock)")
-    add(
-        "--clocks",
-        type=_list(int),
-        default=(),
-        metavar="MHZ,MHZ",
-        help="SM clocks (default: from the GPU's knee to its maximum)",
-    )
-    add(
-        "--caps",
-        type=_list(float),
-        default=(),
-        metavar="W,W",
-        help="power limits (default: from the GPU's lowest to the original limit)",
-    )
-    add("--points", type=number(int, 1, 50), metavar="N", help="number of values (default: 5, or 3 per setting in a grid)")
-    what = "length of a measurement (default: 20s)"
-    add("--interval", dest="seconds", type=duration(5, 3600), metavar="TIME", help=what)
-    what = "wait between a setting and its measurement (default: 5s)"
-    add("--settle", type=duration(1, 3600), metavar="TIME", help=what)
-    add("--repeats", type=number(int, 2, 1000), metavar="N", help="maximum number of measurements per setting (default: 5)")
-    add(
-        "--precision",
+        "--precision 1%",
+        "stop measuring a setting once the 95 %% intervals of its time and power are this narrow (default: 1%%)",
         type=share(above=True),
-        metavar="1%",
-        help="stop measuring a setting once the 95 %% intervals of its time and power are this narrow (default: 1%%)",
     )
     add(
-        "--work",
-        help="steps or tokens, as counted by the agent (default: the one available); with --work-from: unit of that counter",
+        "--work WORK",
+        "steps or tokens, as counted by the agent (default: the one available); with --work-from: unit of that counter",
     )
-    add("--work-from", metavar="URL", help="metrics endpoint that counts the work")
-    add("--work-metric", metavar="NAME", help="name of the counter at --work-from")
-    add("--tokens-from", metavar="URL", help="metrics endpoint of an inference server")
+    add("--work-from URL", "metrics endpoint that counts the work")
+    add("--work-metric NAME", "name of the counter at --work-from")
+    add("--tokens-from URL", "metrics endpoint of an inference server")
     add(
-        "--tokens-ca-file",
-        type=Path,
-        metavar="FILE",
-        help="CA certificates of an https:// endpoint of --tokens-from or --work-from (default: the system's)",
+        "--tokens-ca-file FILE",
+        "CA certificates of an https:// endpoint of --tokens-from or --work-from (default: the system's)",
     )
-    add("--token-server", default="vllm", metavar="NAME", help="kind of server (docs/tokens.md; default: vllm)")
-    add_actuator_socket(parser, "--actuator")
-    add("--url", default=AGENT_URL, metavar="URL", help=f"the agent's metrics endpoint (default {AGENT_URL})")
-    add_agent_files(parser)
+    add("--token-server NAME", "kind of server (docs/tokens.md; default: vllm)", default="vllm")
+    add_actuator_socket(add, "--actuator")
+    add("--url URL", f"the agent's metrics endpoint (default {AGENT_URL})")
+    add_agent_files(add)
     add(
-        "--wait",
+        "--wait TIME",
+        "maximum wait for the workload and its first work (default: 15s; with CMD 10m)",
         type=duration(high_s=1e6),
-        metavar="TIME",
-        help="maximum wait for the workload and its first work (default: 15s; with CMD 10m)",
     )
-    add(
-        "--warm-up",
-        type=duration(0, 1e6),
-        metavar="TIME",
-        help="run time before the first measurement (default: 0s; with CMD 30s)",
-    )
-    add_simulate(parser, "sweep the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
-    add("--json", action="store_true", help="print the profile instead of a table")
-    add("command", nargs=argparse.REMAINDER, metavar="CMD", help="command to run as the workload; the sweep ends it afterwards")
+    add("--warm-up TIME", "run time before the first measurement (default: 0s; with CMD 30s)", type=duration(0, 1e6))
+    add_simulate(add, "sweep the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
+    add("--json", "print the profile instead of a table")
+    add("command CMD", "command to run as the workload; the sweep ends it afterwards", nargs=REMAINDER)
 
 
-def run(args: argparse.Namespace) -> int:
+def _run(args: Namespace) -> int:
     """Sweep; 0 when the plan is done, 128 + N after signal N."""
     from wattlens.sweep.hold import EndedError
     from wattlens.sweep.run import SweepRun
@@ -163,14 +132,12 @@ def _print(profile: "SweepProfile", *, as_json: bool) -> None:
         print(dump(profile), end="")
         return
     print_table(rows(profile))
-    for line in summary(profile):
-        print(line)
+    print_lines(summary(profile))
 
 
-def _options(args: argparse.Namespace) -> "SweepOptions":
+def _options(args: Namespace) -> "SweepOptions":
     from dvfs.actuator.client import default_socket
     from energy_agent.runtime.clock import clock_for
-    from wattlens.scrape.access import AgentAccess
     from wattlens.sweep.run import SweepOptions
     from wattlens.sweep.target import TargetRequest
 
@@ -183,7 +150,7 @@ def _options(args: argparse.Namespace) -> "SweepOptions":
     warm_up_s = (_WARM_UP_S if command else 0.0) if args.warm_up is None else args.warm_up
     return SweepOptions(
         args.out,
-        AgentAccess(args.url, *(getattr(args, name) for name in AGENT_FILES)),
+        agent_access(args, AGENT_URL)[0],
         args.actuator or default_socket(),
         clock,
         plan,
@@ -199,7 +166,7 @@ def _options(args: argparse.Namespace) -> "SweepOptions":
     )
 
 
-def _plan(args: argparse.Namespace) -> "PlanOptions":
+def _plan(args: Namespace) -> "PlanOptions":
     from wattlens.sweep.planning import PlanOptions
 
     said = [name for name in _OF_THE_PLAN if getattr(args, name) not in (None, ())]
@@ -221,7 +188,7 @@ def _plan(args: argparse.Namespace) -> "PlanOptions":
     )
 
 
-def _work(args: argparse.Namespace, clock: "Clock") -> "Work | None":
+def _work(args: Namespace, clock: "Clock") -> "Work | None":
     from wattlens.sweep.work import metric_page, server_page
 
     if (args.work_from is None) != (args.work_metric is None):
@@ -242,7 +209,10 @@ def _list(made: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
         except ValueError:
             values = ()
         if not values or len(values) > 100 or not all(0 < each < 1e5 for each in values):
-            raise argparse.ArgumentTypeError(f"expected numbers such as 1005,1200,1410, got {text!r}")
+            raise ArgumentTypeError(f"expected numbers such as 1005,1200,1410, got {text!r}")
         return tuple(dict.fromkeys(values))
 
     return parse
+
+
+COMMAND = Command("measure a workload's time and power at several clocks or power limits", _configure, _run)

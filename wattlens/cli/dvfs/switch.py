@@ -1,16 +1,17 @@
 """`wattlens dvfs off` and `on`: the kill switch. It is a file that the actuator itself looks at, twice a second."""
 
-import argparse
 import getpass
-import json
 import os
 import time
+from argparse import Namespace
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import WattlensError
+from wattlens.cli._command import Command, CommandOptions, print_json
 from wattlens.cli._options import add_actuator_socket
 
 if TYPE_CHECKING:
@@ -19,23 +20,17 @@ if TYPE_CHECKING:
 _BACK_S = 15.0  # time to restore all original settings: one write per device, each bounded by the timeout of its child process
 
 
-def configure(parser: argparse.ArgumentParser, *, off: bool) -> None:
-    """Options of both."""
-    add_actuator_socket(parser)
-    parser.add_argument("--file", type=Path, metavar="PATH", help="file of the kill switch (default: the actuator's)")
-    parser.add_argument(
-        "--state",
-        type=Path,
-        metavar="DIR",
-        help="the actuator's state folder, used if no actuator responds (default: actuator/ in the agent's)",
-    )
+def _configure(add: CommandOptions, *, off: bool) -> None:
+    add_actuator_socket(add)
+    add("--file PATH", "file of the kill switch (default: the actuator's)")
+    add("--state DIR", "the actuator's state folder, used if no actuator responds (default: actuator/ in the agent's)")
     if off:
-        parser.add_argument("--reason", default="", metavar="TEXT", help="reason, written to the file")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(off=off)
+        add("--reason TEXT", "reason, written to the file", default="")
+    add("--json", "print JSON")
+    add.parser.set_defaults(off=off)
 
 
-def run(args: argparse.Namespace) -> int:
+def _run(args: Namespace) -> int:
     """Turn it and wait for what comes of it: 0 when nothing is set any more (off), or when the switch is gone (on)."""
     from dvfs.actuator.client import ActuatorClient, ActuatorError, default_socket
     from dvfs.actuator.kill_switch import FILE
@@ -62,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
             _turn_others(client, path)
         left = _changed(client) if args.off and switch is not None else []
     if args.json:
-        print(json.dumps({"off": args.off, "switch": str(path), "actuator": switch is not None, "changed": left}, indent=2))
+        print_json({"off": args.off, "switch": str(path), "actuator": switch is not None, "changed": left})
     elif not args.off:
         print(f"The kill switch is off: steering is allowed again ({path} is removed).")
     elif switch is None:
@@ -122,3 +117,7 @@ def _changed(client: "ActuatorClient") -> list[str]:
                 return []
         time.sleep(0.2)
     return left
+
+
+OFF = Command("stop steering: restore all original settings and set nothing", partial(_configure, off=True), _run)
+ON = Command("allow steering again", partial(_configure, off=False), _run)

@@ -1,20 +1,18 @@
 """`wattlens ledger`: verify, export, ship, compact and import the book of record."""
 
-import argparse
-import heapq
-import json
-import sys
+from argparse import Namespace
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from energy_agent.core.boundary import UNBOUNDED, boundary, is_meter
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.core.text import printable
+from energy_agent.core.text import list_first, printable
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, UJ_PER_KWH, decimal
-from wattlens.cli._command import Command, as_sentence
+from wattlens.cli._command import Command, CommandOptions, print_json, warn
 from wattlens.cli._options import add_period, day, number
 from wattlens.cli.ledger import heads, history_import, ship
 from wattlens.cli.ledger.signer import open_signer
@@ -22,68 +20,44 @@ from wattlens.terminal_line import count_progress
 
 if TYPE_CHECKING:
     from energy_agent.ledger.chain import Chain, ChainFault
+    from energy_agent.ledger.export import CellFilter
+    from energy_agent.ledger.rows.kinds import SourcedRow
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    commands = parser.add_subparsers(metavar="ACTION", required=True)
+def _configure_verify(add: CommandOptions) -> None:
+    add("paths PATH", "a state folder, or segment files or folders", nargs="+")
+    add("--journal FILE", "also check sums against this journal (a state folder has its own)")
+    add("--inventory CSV", "inventory that lists the public keys of the segments' signers")
+    heads.configure_verify(add)
 
-    verify = _sub(commands, "verify", "check that every segment exists once, unchanged and in order", _verify)
-    verify.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a state folder, or segment files or folders")
-    verify.add_argument(
-        "--journal", type=Path, metavar="FILE", help="also check sums against this journal (a state folder has its own)"
-    )
-    verify.add_argument(
-        "--inventory", type=Path, metavar="CSV", help="inventory that lists the public keys of the segments' signers"
-    )
 
-    heads.configure_verify(verify)
-
-    export = _sub(commands, "export", "write cells with their uncertainty as a table", _export)
-    export.add_argument("source", type=Path, metavar="SOURCE", help="a state folder, a folder of segments, or compacted days")
-    export.add_argument("--format", choices=("csv", "jsonl", "parquet"), default="csv", help="default csv")
-    export.add_argument("--out", type=Path, metavar="FILE", help="file to create (default: standard output)")
-    add_period(export.add_argument)
-    export.add_argument("--device", metavar="UUID", help="export only this device")
-    export.add_argument("--workload", metavar="NAME", help="export only this workload")
-    what = export.add_mutually_exclusive_group()
-    what.add_argument("--sum", action="store_true", help="print one total with its bounds instead of the cells")
+def _configure_export(add: CommandOptions) -> None:
+    add("source SOURCE", "a state folder, a folder of segments, or compacted days", type=Path)
+    add("--format", "default csv", choices=("csv", "jsonl", "parquet"), default="csv")
+    add("--out FILE", "file to create (default: standard output)")
+    add_period(add)
+    add("--device UUID", "export only this device")
+    add("--workload NAME", "export only this workload")
+    what = add.exclusive()
+    what("--sum", "print one total with its bounds instead of the cells")
     for name, (_, text) in _KINDS.items():
-        what.add_argument(f"--{name}", action="store_true", help=f"export {text} instead of the cells")
-
-    ship.configure(_sub(commands, "ship", ship.SUMMARY, _ship))
-
-    compact = _sub(commands, "compact", "turn the segments of many nodes into Parquet per site and UTC day", _compact)
-    compact.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="segment files or folders")
-    compact.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the compacted days")
-    which = compact.add_mutually_exclusive_group()
-    which.add_argument("--day", type=day, metavar="DAY", help="one UTC day (default: every complete day)")
-    which.add_argument("--days", type=number(int, 1, 3660), metavar="N", help="the last N complete UTC days, for a nightly job")
-    compact.add_argument(
-        "--inventory", type=Path, metavar="CSV", help="sites of devices over time: cluster,node,uuid,sku,site,from,to[,key]"
-    )
-    compact.add_argument("--site", metavar="NAME", help="site of devices that are not in the inventory")
-    compact.add_argument(
-        "--reason", default="", metavar="TEXT", help="reason for restating a day (default: a list of input changes)"
-    )
-    compact.add_argument(
-        "--accept-faults",
-        action="store_true",
-        help="skip only damaged files, instead of all rows of their node on that day, and exit with 0",
-    )
-    compact.add_argument(
-        "--jobs",
-        type=number(int, 1, 256),
-        default=1,
-        metavar="N",
-        help="parallel processes; the output is the same (default 1)",
-    )
-
-    heads.configure_compact(compact)
-
-    history_import.configure(_sub(commands, "import", history_import.SUMMARY, history_import.run))
+        what(f"--{name}", f"export {text} instead of the cells")
 
 
-_NAMES_SHOWN = 50
+def _configure_compact(add: CommandOptions) -> None:
+    add("paths PATH", "segment files or folders", nargs="+")
+    add("--out DIR", "folder of the compacted days", required=True)
+    which = add.exclusive()
+    which("--day DAY", "one UTC day (default: every complete day)", type=day)
+    which("--days N", "the last N complete UTC days, for a nightly job", type=number(int, 1, 3660))
+    add("--inventory CSV", "sites of devices over time: cluster,node,uuid,sku,site,from,to[,key]")
+    add("--site NAME", "site of devices that are not in the inventory")
+    add("--reason TEXT", "reason for restating a day (default: a list of input changes)", default="")
+    add("--accept-faults", "skip only damaged files, instead of all rows of their node on that day, and exit with 0")
+    add("--jobs N", "parallel processes; the output is the same (default 1)", type=number(int, 1, 256), default=1)
+    heads.configure_compact(add)
+
+
 NO_KEYS = (
     "WARNING: no signing keys are enrolled, so anybody who can write the segments can add energy in the name of any node: "
     "do not audit these days; add the column key to --inventory"
@@ -96,15 +70,12 @@ _KINDS = {
 """Options of `export` that choose rows of a kind."""
 
 
-def _sub(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=as_sentence(text))
-    parser.add_argument("--json", action="store_true", help="print a JSON object")
-    parser.set_defaults(action=run)
-    return parser
+def _action(summary: str, declare: Callable[[CommandOptions], None], run: Callable[[Namespace], int]) -> Command:
+    def configure(add: CommandOptions) -> None:
+        add("--json", "print a JSON object")
+        declare(add)
 
-
-def _run(arguments: argparse.Namespace) -> int:
-    return int(arguments.action(arguments))
+    return Command(summary, configure, run)
 
 
 def _segments_of(path: Path) -> Path:
@@ -112,24 +83,22 @@ def _segments_of(path: Path) -> Path:
     return path / "segments" if (path / "journal.db").exists() and (path / "segments").is_dir() else path
 
 
-def _verify(arguments: argparse.Namespace) -> int:
+def _verify(arguments: Namespace) -> int:
     from energy_agent.ledger import chain
     from energy_agent.ledger.fleet.heads import check
-    from energy_agent.ledger.fleet.sites import read_inventory
+    from energy_agent.ledger.fleet.sites import Sites, read_inventory
     from energy_agent.ledger.journal.view import read_journal
 
     journal = arguments.journal
     if journal is None and len(arguments.paths) == 1 and (arguments.paths[0] / "journal.db").exists():
         journal = arguments.paths[0] / "journal.db"
     view = read_journal(journal) if journal is not None else None
-    sites = read_inventory(arguments.inventory) if arguments.inventory is not None else None
+    sites = Sites({}) if arguments.inventory is None else read_inventory(arguments.inventory)
     signed = heads.read(arguments.heads, arguments.heads_key)
-    if sites is None:
-        report = chain.verify([_segments_of(p) for p in arguments.paths], view, count_progress("verified"))
-    else:
-        _warn(sites.notices)
-        paths = [_segments_of(p) for p in arguments.paths]
-        report = chain.verify(paths, view, count_progress("verified"), sites.keys, sites.skus)
+    for notice in sites.notices:
+        warn(notice)
+    paths, skus = [_segments_of(p) for p in arguments.paths], None if arguments.inventory is None else sites.skus
+    report = chain.verify(paths, view, count_progress("verified"), sites.keys, skus)
     if view is None and not report.files:
         raise UsageError(f"{arguments.paths[0]}: expected segments or a journal, found neither")
     if signed:
@@ -157,7 +126,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         if signed:
             answer["heads"] = [{"file": str(s.path), "site": s.site, "day": s.day.isoformat(), "key": s.key} for s in signed]
             answer["faults"] = [asdict(fault) for fault in report.further]
-        print(json.dumps(answer))
+        print_json(answer, None)
     else:
         for c in report.chains:
             what = "ok" if not c.faults else f"{len(c.faults)} fault{'s' * (len(c.faults) > 1)}"
@@ -183,74 +152,72 @@ def _numbers(chain: "Chain") -> str:
     return f"{chain.count} segments ({chain.first} to {chain.last}), head {chain.head[:12]}{signed}{unsigned}{signed_heads}"
 
 
-def _warn(notices: Iterable[str]) -> None:
-    for notice in notices:
-        print(printable(f"wattlens: {notice}"), file=sys.stderr)
-
-
 def _tell(faults: Iterable["ChainFault"]) -> None:
     for fault in faults:
-        print(printable(f"wattlens: {fault.kind}: {fault.line}"), file=sys.stderr)
+        warn(f"{fault.kind}: {fault.line}")
 
 
-def _export(arguments: argparse.Namespace) -> int:
-    from energy_agent.ledger import export, reading, summary
+def _export(arguments: Namespace) -> int:
+    from energy_agent.ledger import export, reading
     from energy_agent.ledger.fleet.parquet import columns_of
-    from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, EdgeRow, GapRow
 
     end = int(arguments.end.timestamp()) * NS_PER_S if arguments.end else None
     start = int(arguments.start.timestamp()) * NS_PER_S if arguments.start else 0
     choice = export.CellFilter(start, end, arguments.device, arguments.workload)
     located = reading.read_rows(arguments.source)
-    if not arguments.sum:
-        form = "jsonl" if arguments.json else arguments.format
-        name = next((name for name in _KINDS if getattr(arguments, name)), "cells")
-        if name in _KINDS:
-            kind = _KINDS[name][0]
-            count = export.write(export.of_kind(located, kind, choice), form, arguments.out, columns_of(kind), name)
-        else:
-            count = export.write(export.table(located, choice), form, arguments.out)
-        if not count:
-            try:
-                _refuse_unknown(arguments)
-            except WattlensError:
-                if arguments.out is not None:  # written above, without rows: the corrected command needs the name
-                    arguments.out.unlink()
-                raise
-        if arguments.out is not None:
-            print(f"{count} {name} in {arguments.out}")
-        return 0
-    if start and end is not None and end <= start:
+    if arguments.sum:
+        return _export_sum(arguments, choice, located)
+    form = "jsonl" if arguments.json else arguments.format
+    name = next((name for name in _KINDS if getattr(arguments, name)), "cells")
+    if name in _KINDS:
+        kind = _KINDS[name][0]
+        count = export.write(export.of_kind(located, kind, choice), form, arguments.out, columns_of(kind), name)
+    else:
+        count = export.write(export.table(located, choice), form, arguments.out)
+    if not count:
+        try:
+            _refuse_unknown(arguments)
+        except WattlensError:
+            if arguments.out is not None:  # written above, without rows: the corrected command needs the name
+                arguments.out.unlink()
+            raise
+    if arguments.out is not None:
+        print(f"{count} {name} in {arguments.out}")
+    return 0
+
+
+def _export_sum(arguments: Namespace, choice: "CellFilter", located: "Iterable[SourcedRow]") -> int:
+    """Print one total with its bounds; 1 if a device is left out of it."""
+    from energy_agent.ledger import summary
+    from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, EdgeRow, GapRow
+
+    if choice.from_ns and choice.to_ns is not None and choice.to_ns <= choice.from_ns:
         raise UsageError("--to: expected a time after --from")
-    rows, has_cell = [], False
-    for item in located:
-        row = item.row
-        has_cell |= isinstance(row, Cell) and choice.takes(row.cell_start_ns, row.device, row.workload)
-        inside = isinstance(row, Cell | EdgeRow | GapRow) and choice.in_time(row.cell_start_ns)
-        if inside or isinstance(row, DeviceFacts):
-            rows.append(row)
-    if not has_cell:
+    rows = [
+        row
+        for row in (item.row for item in located)
+        if isinstance(row, DeviceFacts) or (isinstance(row, Cell | EdgeRow | GapRow) and choice.in_time(row.cell_start_ns))
+    ]
+    known = {row.uuid for row in rows if isinstance(row, DeviceFacts)}
+    chosen = {row.device for row in rows if isinstance(row, Cell) and choice.takes(row.cell_start_ns, row.device, row.workload)}
+    if not chosen:
         _refuse_unknown(arguments)
         asked = {"device": arguments.device, "workload": arguments.workload, "from": arguments.start, "to": arguments.end}
         named = ", ".join(f"{key} {value}" for key, value in asked.items() if value)
         raise WattlensError(f"{arguments.source}: no energy found{f' ({named})' if named else ''}")
-    known = {row.uuid for row in rows if isinstance(row, DeviceFacts)}
-    chosen = (row for row in rows if isinstance(row, Cell) and choice.takes(row.cell_start_ns, row.device, row.workload))
-    unknown = sorted({row.device for row in chosen} - known)
+    unknown = sorted(chosen - known)
     for device in unknown:
-        line = f"wattlens: {device}: skipped, because the ledger has no row with its uncertainty"
-        print(printable(line), file=sys.stderr)
+        warn(f"{device}: skipped, because the ledger has no row with its uncertainty")
     if arguments.device in unknown:
         return 1
     rows = [row for row in rows if isinstance(row, DeviceFacts) or row.device in known]
     bounds = summary.bounds(rows, workload=arguments.workload, device=arguments.device)
-    cells = (row for row in rows if isinstance(row, Cell) and choice.takes(row.cell_start_ns, row.device, row.workload))
-    devices = {row.device for row in cells if arguments.device is not None or not is_meter(row.device)}
+    devices = {device for device in chosen & known if arguments.device is not None or not is_meter(device)}
     unbounded = {r.device for r in rows if isinstance(r, GapRow) and r.reason.startswith(UNBOUNDED)} & devices
     within = "meter" if all(map(is_meter, devices)) else boundary(devices).value
     if arguments.json:
         high_uj = None if unbounded else bounds.high_uj
-        print(json.dumps(asdict(bounds) | {"high_uj": high_uj, "unbounded_devices": len(unbounded), "boundary": within}))
+        print_json(asdict(bounds) | {"high_uj": high_uj, "unbounded_devices": len(unbounded), "boundary": within}, None)
     else:
         low, high = decimal(bounds.low_uj, UJ_PER_J), decimal(bounds.high_uj, UJ_PER_J)
         gaps = f"{len(unbounded)} device{'s' * (len(unbounded) > 1)} with a gap of unbounded energy"
@@ -260,7 +227,7 @@ def _export(arguments: argparse.Namespace) -> int:
     return 1 if unknown else 0
 
 
-def _refuse_unknown(arguments: argparse.Namespace) -> None:
+def _refuse_unknown(arguments: Namespace) -> None:
     """Raise WattlensError with the names that the ledger has, where it has none of that workload or device."""
     from energy_agent.ledger import reading
     from energy_agent.ledger.rows.kinds import Cell
@@ -272,18 +239,17 @@ def _refuse_unknown(arguments: argparse.Namespace) -> None:
         rows = (located.row for located in reading.read_rows(arguments.source))
         names = {getattr(row, kind) for row in rows if isinstance(row, Cell)} - {""}
         if name not in names:
-            listed = ", ".join(heapq.nsmallest(_NAMES_SHOWN, names)) or "none"
-            more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-            raise WattlensError(f"{arguments.source}: --{kind} {name!r}: not found; the ledger has: {listed}{more}")
+            listed = list_first(sorted(names), 50) or "none"
+            raise WattlensError(f"{arguments.source}: --{kind} {name!r}: not found; the ledger has: {listed}")
 
 
-def _ship(arguments: argparse.Namespace) -> int:
+def _ship(arguments: Namespace) -> int:
     from energy_agent.ledger import chain
 
     return ship.run(arguments, lambda: chain.find([_segments_of(arguments.source)]), count_progress)
 
 
-def _compact(arguments: argparse.Namespace) -> int:
+def _compact(arguments: Namespace) -> int:
     from energy_agent.ledger.chain import ChainFault
     from energy_agent.ledger.fleet import index
     from energy_agent.ledger.fleet.compact import SiteDay, compact_days
@@ -293,7 +259,8 @@ def _compact(arguments: argparse.Namespace) -> int:
     sites = Sites({}, arguments.site)
     if arguments.inventory is not None:
         sites = read_inventory(arguments.inventory, arguments.site)
-    _warn(sites.notices)
+    for notice in sites.notices:
+        warn(notice)
     wanted = [arguments.day] if arguments.day else None
     segments = index.build([_segments_of(p) for p in arguments.paths], count_progress("read the headers of"), sites.keys)
     if wanted is None:
@@ -313,7 +280,7 @@ def _compact(arguments: argparse.Namespace) -> int:
     if not len(segments) or not wanted:
         raise UsageError(f"{arguments.paths[0]}: has no segments of a complete UTC day; select another day with --day")
     answer, faults = list[SiteDay](), dict.fromkeys(segments.faults)
-    left_out, unsigned = dict[str, list[date]](), dict[str, int]()
+    left_out, unsigned = defaultdict[str, list[date]](list), Counter[str]()
     unsound = list[ChainFault]()  # signed heads of earlier runs
     for result in compact_days(
         segments,
@@ -329,42 +296,40 @@ def _compact(arguments: argparse.Namespace) -> int:
         faults |= dict.fromkeys(result.faults)
         if signer is not None:
             unsound += [ChainFault("head", text) for s in result.statements if (text := heads.sign(s, signer))]
-        for node, count in result.unsigned.items():
-            unsigned[node] = unsigned.get(node, 0) + count
+        unsigned.update(result.unsigned)
         for node in result.left_out:
-            left_out.setdefault(node, []).append(result.day)
+            left_out[node].append(result.day)
     if arguments.json:
-        print(
-            json.dumps(
-                [
-                    asdict(replace(s, heads=()))
-                    | {"folder": str(s.folder), "day": str(s.day), "energy_uj": str(s.energy_uj), "heads": len(s.heads)}
-                    for s in answer
-                ]
-            )
+        print_json(
+            [
+                asdict(replace(s, heads=()))
+                | {"folder": str(s.folder), "day": str(s.day), "energy_uj": str(s.energy_uj), "heads": len(s.heads)}
+                for s in answer
+            ],
+            None,
         )
-    for s in answer if not arguments.json else []:
-        done = f"statement {s.number}" if s.written else f"unchanged (statement {s.number})"
-        why = f", {s.reason}" if s.reason else ""
-        what = f"{decimal(s.energy_uj, UJ_PER_J)} J in {s.rows} rows of {s.inputs} segments"
-        print(f"{s.site} {s.day}: {what}: {done}{why}: {s.folder}")
-    if signer is not None and not arguments.json:
-        print(f"heads: signed by {signer.key}")
-    if unsigned and not arguments.json:
-        print(f"unsigned: {sum(unsigned.values())} segments of {len(unsigned)} nodes; each manifest lists them")
+    else:
+        for s in answer:
+            done = f"statement {s.number}" if s.written else f"unchanged (statement {s.number})"
+            why = f", {s.reason}" if s.reason else ""
+            what = f"{decimal(s.energy_uj, UJ_PER_J)} J in {s.rows} rows of {s.inputs} segments"
+            print(f"{s.site} {s.day}: {what}: {done}{why}: {s.folder}")
+        if signer is not None:
+            print(f"heads: signed by {signer.key}")
+        if unsigned:
+            print(f"unsigned: {unsigned.total()} segments of {len(unsigned)} nodes; each manifest lists them")
     if answer and not sites.keys.enrolled:
-        _warn([NO_KEYS])
+        warn(NO_KEYS)
     _tell([*faults, *unsound])
     for s in answer:
         if s.kept_for:
-            nodes = ", ".join(s.kept_for)
-            text = (
-                f"{s.site} {s.day}: statement {s.number} is kept, because it has rows of {nodes}; --accept-faults replaces it"
+            warn(
+                f"{s.site} {s.day}: statement {s.number} is kept, because it has rows of {', '.join(s.kept_for)}; "
+                "--accept-faults replaces it"
             )
-            print(printable(f"wattlens: {text}"), file=sys.stderr)
     for node, days in left_out.items():
         span = f"{days[0]}" if len(days) == 1 else f"{len(days)} days from {days[0]} to {days[-1]}"
-        print(printable(f"wattlens: {node}: skipped for {span}; all other nodes are written"), file=sys.stderr)
+        warn(f"{node}: skipped for {span}; all other nodes are written")
     return 1 if unsound or (faults and not arguments.accept_faults) else 0
 
 
@@ -373,4 +338,17 @@ def _all_empty(paths: Iterable[Path]) -> bool:
     return not any(path.is_file() for folder in paths for path in folder.rglob("*"))
 
 
-SPEC = Command("verify, export, ship, compact and import the energy ledger", _configure, _run)
+SPEC = Command(
+    "verify, export, ship, compact and import the energy ledger",
+    actions={
+        "verify": _action("check that every segment exists once, unchanged and in order", _configure_verify, _verify),
+        "export": _action("write cells with their uncertainty as a table", _configure_export, _export),
+        "ship": _action("copy segments to a folder or object store; never overwrites a file", ship.configure, _ship),
+        "compact": _action("turn the segments of many nodes into Parquet per site and UTC day", _configure_compact, _compact),
+        "import": _action(
+            "create segments from the Prometheus history of dcgm-exporter, at lower quality",
+            history_import.configure,
+            history_import.run,
+        ),
+    },
+)

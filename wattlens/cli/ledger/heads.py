@@ -1,12 +1,12 @@
 """Signed heads on the command line: `compact --sign-heads` writes them, `verify --heads` checks chains against them."""
 
-import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError
+from wattlens.cli._command import CommandOptions
 from wattlens.cli.ledger.signer import NEED_SIGNING
 
 if TYPE_CHECKING:
@@ -15,26 +15,22 @@ if TYPE_CHECKING:
     from energy_agent.ledger.segments.segment import Signer
 
 
-def configure_verify(parser: argparse.ArgumentParser) -> None:
+def configure_verify(add: CommandOptions) -> None:
     """Options of `wattlens ledger verify`."""
-    parser.add_argument(
-        "--heads",
-        type=Path,
+    add(
+        "--heads PATH",
+        "signed heads that the chains must contain: a heads.jsonl, or a folder of compacted days; may be repeated",
         action="append",
         default=[],
-        metavar="PATH",
-        help="signed heads that the chains must contain: a heads.jsonl, or a folder of compacted days; may be repeated",
     )
-    parser.add_argument("--heads-key", metavar="HEX", help="expected public key of the heads' signer, 64 hexadecimal digits")
+    add("--heads-key HEX", "expected public key of the heads' signer, 64 hexadecimal digits")
 
 
-def configure_compact(parser: argparse.ArgumentParser) -> None:
+def configure_compact(add: CommandOptions) -> None:
     """Options of `wattlens ledger compact`."""
-    parser.add_argument(
-        "--sign-heads",
-        type=Path,
-        metavar="KEYFILE",
-        help="sign the last segment of each node's chain with this Ed25519 key (PEM); writes heads.jsonl next to each manifest",
+    add(
+        "--sign-heads KEYFILE",
+        "sign the last segment of each node's chain with this Ed25519 key (PEM); writes heads.jsonl next to each manifest",
     )
 
 

@@ -1,18 +1,16 @@
 """`wattlens ledger import`: a ledger of lower quality from what a Prometheus kept of dcgm-exporter."""
 
-import argparse
-import json
 import re
-import sys
 import time
+from argparse import ArgumentTypeError, Namespace
 from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError
-from energy_agent.core.text import printable
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
+from wattlens.cli._command import CommandOptions, print_json, print_lines, warn
 from wattlens.cli._options import Pairs, duration, moment, number, share
 from wattlens.cli.ledger.signer import open_signer
 from wattlens.terminal_line import drawn_line
@@ -28,79 +26,46 @@ _QUARTER_S = 900
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(add: CommandOptions) -> None:
     """Options of `wattlens ledger import`."""
-    parser.add_argument(
-        "--prometheus", required=True, metavar="URL", help="address of Prometheus or of a server with the same API"
-    )
-    parser.add_argument("--source", choices=("dcgm",), required=True, help="exporter that wrote the series")
-    add = parser.add_argument
+    add("--prometheus URL", "address of Prometheus or of a server with the same API", required=True)
+    add("--source", "exporter that wrote the series", choices=("dcgm",), required=True)
     add(
-        "--from",
-        "--since",
+        "--from --since TIME",
+        "start, UTC, on a quarter of an hour: 2026-07-01, 2026-07-01T12:15, monday or 7d (default: first day with series)",
         dest="start",
         type=_edge,
-        metavar="TIME",
-        help="start, UTC, on a quarter of an hour: 2026-07-01, 2026-07-01T12:15, monday or 7d (default: first day with series)",
     )
-    add("--to", dest="end", type=_edge, metavar="TIME", help="end, not included (default: the last quarter of an hour)")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("imported"),
-        metavar="DIR",
-        help="folder of the imported segments (default: %(default)s)",
-    )
-    parser.add_argument("--cluster", metavar="NAME", help="cluster of the segments (default: imported)")
-    parser.add_argument("--node", action="append", default=[], metavar="NAME", help="import only this node; may be repeated")
-    parser.add_argument(
-        "--node-label",
-        metavar="LABEL",
-        help="label with the name of the node (default: Hostname, hostname, node, instance)",
-    )
-    parser.add_argument(
-        "--match", action=Pairs, default={}, metavar="LABEL=VALUE", help="import only series with this label; may be repeated"
-    )
-    parser.add_argument(
-        "--dedup-label",
-        default="replica",
-        metavar="LABEL",
-        help="label that distinguishes Prometheus replicas (default replica)",
-    )
-    add("--slice", type=duration(60, 86_400), default="6h", metavar="TIME", help="period of each query (default 6h)")
-    parser.add_argument(
-        "--collect-interval",
-        type=duration(),
-        metavar="TIME",
-        help="maximum age of a reading when it is scraped (default 30s)",
-    )
-    parser.add_argument(
-        "--gain-uncertainty",
+    add("--to TIME", "end, not included (default: the last quarter of an hour)", dest="end", type=_edge)
+    add("--out DIR", "folder of the imported segments (default: %(default)s)", default=Path("imported"))
+    add("--cluster NAME", "cluster of the segments (default: imported)")
+    add("--node NAME", "import only this node; may be repeated", action="append", default=[])
+    add("--node-label LABEL", "label with the name of the node (default: Hostname, hostname, node, instance)")
+    add("--match LABEL=VALUE", "import only series with this label; may be repeated", action=Pairs, default={})
+    add("--dedup-label LABEL", "label that distinguishes Prometheus replicas (default replica)", default="replica")
+    add("--slice TIME", "period of each query (default 6h)", type=duration(60, 86_400), default="6h")
+    add("--collect-interval TIME", "maximum age of a reading when it is scraped (default 30s)", type=duration())
+    add(
+        "--gain-uncertainty SHARE",
+        "systematic error of a GPU's counter if no series has it (default 5%%)",
         type=share(0, 0.99, above=True),
         default="5%",
-        metavar="SHARE",
-        help="systematic error of a GPU's counter if no series has it (default 5%%)",
     )
-    parser.add_argument(
-        "--max-power-w",
+    add(
+        "--max-power-w W",
+        "power limit of GPUs for which neither series nor model states one",
         type=number(Decimal, 0, 10_000, above=True),
-        metavar="W",
-        help="power limit of GPUs for which neither series nor model states one",
     )
-    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="CA certificates for the service's certificate")
-    parser.add_argument("--token-file", type=Path, metavar="FILE", help="file that holds a bearer token on one line")
-    parser.add_argument(
-        "--user-file", type=Path, metavar="FILE", help="file that holds user:password on one line, for basic auth"
-    )
-    parser.add_argument("--insecure", action="store_true", help="send the secret over unencrypted http://")
-    add("--timeout", type=duration(), default="120s", metavar="TIME", help="timeout of each request (default 120s)")
-    parser.add_argument(
-        "--signing-key", type=Path, metavar="KEYFILE", help="sign the segments with this Ed25519 key (PEM; default: unsigned)"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="read and count everything without writing")
+    add("--ca-file FILE", "CA certificates for the service's certificate")
+    add("--token-file FILE", "file that holds a bearer token on one line")
+    add("--user-file FILE", "file that holds user:password on one line, for basic auth")
+    add("--insecure", "send the secret over unencrypted http://")
+    add("--timeout TIME", "timeout of each request (default 120s)", type=duration(), default="120s")
+    add("--signing-key KEYFILE", "sign the segments with this Ed25519 key (PEM; default: unsigned)")
+    add("--dry-run", "read and count everything without writing")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Namespace) -> int:
     """Import history and print a summary."""
     from wattlens.history_import.run import run as do
     from wattlens.prometheus.access import PrometheusAccess
@@ -127,12 +92,11 @@ def run(arguments: argparse.Namespace) -> int:
             progress=lambda what, done, total: draw(f"{what}: {done} of {total} slices"),
         )
     for note in result.notes:
-        print(printable(f"wattlens: {note}"), file=sys.stderr)
+        warn(note)
     if arguments.json:
-        print(json.dumps(_json(request, result, arguments)))
+        print_json(_json(request, result, arguments), None)
         return 0
-    for node in result.nodes:
-        print(printable(f"{node.cluster}/{node.node}: {_describe_node(node)}"))
+    print_lines(f"{node.cluster}/{node.node}: {_describe_node(node)}" for node in result.nodes)
     total = sum(node.energy_uj for node in result.nodes)
     done = "would be imported into" if arguments.dry_run else "imported into"
     count = sum(node.segments for node in result.nodes)
@@ -140,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _request(arguments: argparse.Namespace, history: "PrometheusHistory") -> "ImportRequest":
+def _request(arguments: Namespace, history: "PrometheusHistory") -> "ImportRequest":
     from wattlens.history_import.request import ImportRequest
     from wattlens.history_import.run import first_day_ns
 
@@ -184,7 +148,7 @@ def _percent(part_uj: int, whole_uj: int) -> str:
     return decimal(1_000 * part_uj // whole_uj, 10) if whole_uj else "0"
 
 
-def _json(request: "ImportRequest", result: "ImportResult", arguments: argparse.Namespace) -> dict[str, Any]:
+def _json(request: "ImportRequest", result: "ImportResult", arguments: Namespace) -> dict[str, Any]:
     from wattlens.history_import.request import ORIGIN
 
     nodes = [
@@ -213,5 +177,5 @@ def _edge(text: str) -> int:
     """UTC s of a day or time, which must be an edge of a cell."""
     at_s = moment(text).timestamp()
     if at_s % _QUARTER_S or at_s < 86_400:
-        raise argparse.ArgumentTypeError(f"expected a quarter of an hour, such as 12:00, 12:15, 12:30 or 12:45, got {text!r}")
+        raise ArgumentTypeError(f"expected a quarter of an hour, such as 12:00, 12:15, 12:30 or 12:45, got {text!r}")
     return int(at_s)

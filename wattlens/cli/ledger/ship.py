@@ -1,23 +1,19 @@
 """`wattlens ledger ship`: copy segments to a folder or object store, once, or again and again as a companion of the agent."""
 
-import argparse
-import json
-import sys
 import time
-from collections.abc import Callable, Iterable
+from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from energy_agent.core.errors import UsageError
-from energy_agent.core.text import printable
+from wattlens.cli._command import CommandOptions, print_json, warn
 from wattlens.cli._options import duration
 from wattlens.cli._rounds import attempt, repeat
 
 if TYPE_CHECKING:
-    from energy_agent.ledger.chain import ChainFault, Progress
-
-SUMMARY = "copy segments to a folder or object store; never overwrites a file"
+    from energy_agent.ledger.chain import Progress
 
 LAST_S: Final = 1.0
 """How long after SIGTERM the last round begins: the agent has written its segment within 0.8 s."""
@@ -25,19 +21,18 @@ LAST_S: Final = 1.0
 Find = Callable[[], list[Path]]
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(add: CommandOptions) -> None:
     """Arguments of `wattlens ledger ship`."""
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="a state folder or a folder of segments")
-    parser.add_argument("url", metavar="URL", help="destination: file:///srv/ledger, s3://bucket/ledger or another fsspec URL")
-    parser.add_argument(
-        "--every",
+    add("source SOURCE", "a state folder or a folder of segments", type=Path)
+    add("url URL", "destination: file:///srv/ledger, s3://bucket/ledger or another fsspec URL")
+    add(
+        "--every TIME",
+        "keep running, and copy new segments at this interval, such as 1h, and a last time at SIGTERM",
         type=duration(0.06, 86_400),
-        metavar="TIME",
-        help="keep running, and copy new segments at this interval, such as 1h, and a last time at SIGTERM",
     )
 
 
-def run(arguments: argparse.Namespace, find: Find, progress: Callable[[str], "Progress"]) -> int:
+def run(arguments: Namespace, find: Find, progress: Callable[[str], "Progress"]) -> int:
     """Copy what is there; with --every, what comes."""
     if arguments.every is not None:
         return _again_and_again(arguments, find)
@@ -54,14 +49,15 @@ def run(arguments: argparse.Namespace, find: Find, progress: Callable[[str], "Pr
     faults += [chain.ChainFault("refused", line) for line in done.refused if not any(line in fault for fault in local)]
     if arguments.json:
         counts = {"copied": done.copied, "there": done.there}
-        print(json.dumps(counts | {"faults": [asdict(fault) for fault in faults]}))
+        print_json(counts | {"faults": [asdict(fault) for fault in faults]}, None)
     else:
         print(f"{done.copied} segments copied to {arguments.url}, {done.there} already present")
-        _tell(faults)
+        for fault in faults:
+            warn(f"{fault.kind}: {fault.line}")
     return 1 if faults else 0
 
 
-def _again_and_again(arguments: argparse.Namespace, find: Find) -> int:
+def _again_and_again(arguments: Namespace, find: Find) -> int:
     """Run rounds until SIGTERM or SIGINT, and a last one."""
     shipped: set[Path] = set()
     repeat(lambda: _ship_new(arguments, find, shipped), arguments.every)
@@ -71,7 +67,7 @@ def _again_and_again(arguments: argparse.Namespace, find: Find) -> int:
     return 0
 
 
-def _ship_new(arguments: argparse.Namespace, find: Find, shipped: set[Path]) -> None:
+def _ship_new(arguments: Namespace, find: Find, shipped: set[Path]) -> None:
     """Copy the segments that are not in `shipped`, and add them to it."""
     from energy_agent.ledger.fleet.ship import ship
 
@@ -81,9 +77,4 @@ def _ship_new(arguments: argparse.Namespace, find: Find, shipped: set[Path]) -> 
         shipped.update(path for path in files if not any(str(path) in line for line in done.refused))
         print(f"{done.copied} segments copied to {arguments.url}, {done.there} already present", flush=True)
         for line in done.refused:
-            print(printable(f"wattlens: refused: {line}"), file=sys.stderr, flush=True)
-
-
-def _tell(faults: Iterable["ChainFault"]) -> None:
-    for fault in faults:
-        print(printable(f"wattlens: {fault.kind}: {fault.line}"), file=sys.stderr)
+            warn(f"refused: {line}")

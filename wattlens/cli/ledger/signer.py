@@ -1,12 +1,11 @@
 """The key that an option of `wattlens ledger` names, to sign with."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from energy_agent.core.errors import UsageError
 from energy_agent.core.extras import install_hint
-from energy_agent.core.text import printable
+from wattlens.cli._command import warn
 
 if TYPE_CHECKING:
     from energy_agent.ledger.segments.segment import Signer
@@ -34,5 +33,5 @@ def open_signer(option: str, path: Path) -> "Signer":
     except ValueError as error:
         raise UsageError(f"{option} {path}: {error}") from None
     if notice:
-        print(printable(f"wattlens: {notice}"), file=sys.stderr)
+        warn(notice)
     return signer

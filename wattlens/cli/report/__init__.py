@@ -1,14 +1,17 @@
 """`wattlens report`: a period's energy and emissions, from the ledger, in every form; and what surrounds it."""
 
-import argparse
-import json
 import sys
+from argparse import Namespace
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.extras import install_hint
 from energy_agent.core.text import printable
-from wattlens.cli._command import Command, as_sentence
+from wattlens.cli._command import Command, CommandOptions, print_json, print_lines
 from wattlens.cli._options import add_period, add_store_limits, moment_text, share
 from wattlens.cli.report import diff, estimates, init, sample, verify
 from wattlens.terminal_line import count_progress
@@ -18,30 +21,9 @@ if TYPE_CHECKING:
     from reports.period import PeriodRequest
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `wattlens report`."""
-    actions = parser.add_subparsers(metavar="ACTION", help="default: create a report")
-    # An option that an action shares with `report` has no default there: it would replace the value before the action's name.
-    for name, text, prepare, run_it in (
-        ("init", init.SUMMARY, init.configure, init.run),
-        ("check", init.CHECK_SUMMARY, init.configure_check, init.run_check),
-        (
-            "verify",
-            "check a report's files and signature, and reproduce its figures from the ledger",
-            verify.configure,
-            _verify,
-        ),
-        ("import", estimates.SUMMARY, estimates.configure, estimates.run),
-        ("sample", sample.SUMMARY, sample.configure, sample.run),
-        ("diff", "list every input and figure that differs between two editions", diff.configure, diff.run),
-    ):
-        sub = actions.add_parser(name, help=text, description=as_sentence(text))
-        prepare(sub)
-        sub.set_defaults(action=run_it)
-    source = parser.add_argument_group("Inputs")
-    source.add_argument(
-        "--ledger", metavar="URL", help="compacted days on any fsspec URL, a folder of segments, or a state folder"
-    )
+def _configure(add: CommandOptions) -> None:
+    source = add.group("Inputs")
+    source("--ledger URL", "compacted days on any fsspec URL, a folder of segments, or a state folder")
     for flag, name, text in (
         ("--month", "2026-07", "calendar month"),
         (
@@ -55,93 +37,56 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("--fiscal-quarter", "2026Q2", "quarter of a fiscal year"),
         ("--period", "FY2026Q2", "period as a report names it: 2026-07, 2026Q3, 2026, FY2026 or FY2026Q2"),
     ):
-        source.add_argument(flag, metavar=name, help=text)
-    source.add_argument(
-        "--first-month",
+        source(f"{flag} {name}", text)
+    source(
+        "--first-month 1..12",
+        "first month of the fiscal year, such as 4 (default: fiscal_year_start of --org)",
         type=int,
         choices=range(1, 13),
-        metavar="1..12",
-        help="first month of the fiscal year, such as 4 (default: fiscal_year_start of --org)",
     )
-    add_period(source.add_argument, moment_text)
-    source.add_argument(
-        "--org", type=Path, metavar="FILE", help="org.yaml, or the workbook of `report init`: sites, contracts, teams"
+    add_period(source, moment_text)
+    source("--org FILE", "org.yaml, or the workbook of `report init`: sites, contracts, teams")
+    source(
+        "--country ISO3",
+        "default country of the grid, such as GBR: its direct emission factor if a table has one, otherwise "
+        "CodeCarbon's life-cycle factor, which is not a Scope 2 factor",
     )
-    source.add_argument(
-        "--country",
-        metavar="ISO3",
-        help=(
-            "default country of the grid, such as GBR: its direct emission factor if a table has one, otherwise "
-            "CodeCarbon's life-cycle factor, which is not a Scope 2 factor"
-        ),
-    )
-    source.add_argument(
-        "--as-of", type=moment_text, metavar="TIME", help="use grid intensities as published at this time (default: now)"
-    )
-    source.add_argument("--accept-old", action="store_true", help=init.ACCEPT_OLD)
-    source.add_argument(
-        "--earlier",
+    source("--as-of TIME", "use grid intensities as published at this time (default: now)", type=moment_text)
+    source("--accept-old", init.ACCEPT_OLD)
+    source(
+        "--earlier N",
+        "number of earlier periods whose totals are listed, 1 to 8 (default 1); takes longer with each",
         type=int,
         choices=range(1, 9),
         default=1,
-        metavar="N",
-        help="number of earlier periods whose totals are listed, 1 to 8 (default 1); takes longer with each",
     )
-    source.add_argument(
-        "--restates", type=Path, metavar="DIR", help="earlier edition that this report restates; requires --reason"
+    source("--restates DIR", "earlier edition that this report restates; requires --reason")
+    source("--reason TEXT", "why it is restated; printed in the report")
+    source("--accept-coverage SHARE", "lower the required share of metered time for this report, such as 80%%", type=share())
+    source("--prometheus URL", "compare the ledger with the agents' counters in this Prometheus")
+    source("--prometheus-token-file FILE", "bearer token of that Prometheus")
+    source("--prometheus-ca-file FILE", "CA certificates of that Prometheus")
+    add_store_limits(source)
+    made = add.group("Output")
+    made(
+        "--out DIR",
+        "output folder, created if missing (default: report, or report- and the name of the period); must not be that of "
+        "the ledger or of another final report; {period} or {quarter} is replaced by the name of the period",
     )
-    source.add_argument("--reason", metavar="TEXT", help="why it is restated; printed in the report")
-    source.add_argument(
-        "--accept-coverage",
-        type=share(),
-        metavar="SHARE",
-        help="lower the required share of metered time for this report, such as 80%%",
-    )
-    source.add_argument("--prometheus", metavar="URL", help="compare the ledger with the agents' counters in this Prometheus")
-    source.add_argument("--prometheus-token-file", type=Path, metavar="FILE", help="bearer token of that Prometheus")
-    source.add_argument("--prometheus-ca-file", type=Path, metavar="FILE", help="CA certificates of that Prometheus")
-    add_store_limits(source.add_argument)
-    made = parser.add_argument_group("Output")
-    made.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help=(
-            "output folder, created if missing (default: report, or report- and the name of the period); must not be that of "
-            "the ledger or of another final report; {period} or {quarter} is replaced by the name of the period"
-        ),
-    )
-    made.add_argument(
-        "--formats",
+    made(
+        "--formats LIST",
+        "output forms in addition to facts.json (default: %(default)s); also: boamps, focus",
         default="html,pdf,xlsx,csv,emissions",
-        metavar="LIST",
-        help="output forms in addition to facts.json (default: %(default)s); also: boamps, focus",
     )
-    made.add_argument("--language", default="en", metavar="NAME", help="en or zh (default en)")
-    made.add_argument("--paper", default="a4", choices=("a4", "letter"), help="paper size of the PDF (default a4)")
-    made.add_argument(
-        "--font-dir",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="folder with fonts for other scripts; may be repeated",
-    )
-    made.add_argument("--sign-key", type=Path, metavar="FILE", help="Ed25519 private key (PEM) that signs the manifest")
-    made.add_argument("--sign-passphrase-file", type=Path, metavar="FILE", help="file with the key's passphrase")
-    parser.add_argument("--json", action="store_true", help="print paths and headline figures as JSON")
+    made("--language NAME", "en or zh (default en)", default="en")
+    made("--paper", "paper size of the PDF (default a4)", default="a4", choices=("a4", "letter"))
+    made("--font-dir DIR", "folder with fonts for other scripts; may be repeated", action="append", default=[])
+    made("--sign-key FILE", "Ed25519 private key (PEM) that signs the manifest")
+    made("--sign-passphrase-file FILE", "file with the key's passphrase")
+    add("--json", "print paths and headline figures as JSON")
 
 
-def run(parsed: argparse.Namespace) -> int:
-    """Create the report, or run the action."""
-    if hasattr(parsed, "action"):
-        return int(parsed.action(parsed))
-    return _make(parsed)
-
-
-def _verify(parsed: argparse.Namespace) -> int:
-    from functools import partial
-
+def _verify(parsed: Namespace) -> int:
     from reports.audit.ledger import changed_files
     from reports.ledger.store import StoreLimits
     from reports.reproduce import drawn_again
@@ -152,9 +97,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     return verify.run(parsed, partial(rebuild, limits=StoreLimits(parsed.threads, parsed.memory)), changed_files, draw)
 
 
-def _make(parsed: argparse.Namespace) -> int:
-    from energy_agent.core.errors import UsageError, WattlensError
-    from energy_agent.core.extras import install_hint
+def _create(parsed: Namespace) -> int:
     from reports.compose import period_marks, too_little
     from reports.figures.wording import percent
     from reports.language import say_in
@@ -210,19 +153,15 @@ def _make(parsed: argparse.Namespace) -> int:
             "edition": facts.edition + 1,
             "headline": headline,
         }
-        print(json.dumps(document, indent=2))
+        print_json(document)
         return 0
-    for mark in period_marks(facts, say_in("en")):
-        print(printable(mark))
-    for line in headline.values():
-        print(printable((line["text"] or "").replace("\u202f", " ")))
-    for path in paths.values():
-        print(path)
+    print_lines(period_marks(facts, say_in("en")))
+    print_lines((line["text"] or "").replace("\u202f", " ") for line in headline.values())
+    print_lines(map(str, paths.values()))
     return 0
 
 
-def _options(parsed: argparse.Namespace) -> Any:
-    from energy_agent.core.errors import UsageError
+def _options(parsed: Namespace) -> Any:
     from energy_agent.runtime.clock import RealClock
     from reports.audit.edition import edition_of
     from reports.ledger.store import StoreLimits
@@ -251,10 +190,7 @@ def _options(parsed: argparse.Namespace) -> Any:
     )
 
 
-def _period(parsed: argparse.Namespace) -> "PeriodRequest":
-    from dataclasses import replace
-
-    from energy_agent.core.errors import UsageError
+def _period(parsed: Namespace) -> "PeriodRequest":
     from reports.period import KINDS, PeriodRequest, named_period
 
     given = [kind.flag for kind in KINDS if getattr(parsed, kind.name)] + (["--period"] if parsed.period else [])
@@ -276,9 +212,8 @@ def _period(parsed: argparse.Namespace) -> "PeriodRequest":
     return replace(request, first_month=_first_month(parsed, given[0]))
 
 
-def _first_month(parsed: argparse.Namespace, flag: str) -> int:
+def _first_month(parsed: Namespace, flag: str) -> int:
     """The first month of the fiscal year, by its option or the organisation's file."""
-    from energy_agent.core.errors import UsageError
     from wattlens.report.inputs.org import fiscal_year_start
 
     stated = None if parsed.org is None else fiscal_year_start(parsed.org)
@@ -300,7 +235,6 @@ def _begins_later(facts: "Facts") -> str:
 
 
 def _folder(out: Path | None, asked: "PeriodRequest") -> Path:
-    from energy_agent.core.errors import UsageError
 
     if out is None:
         return Path(f"report-{asked.label}" if asked.label else "report")
@@ -312,12 +246,10 @@ def _folder(out: Path | None, asked: "PeriodRequest") -> Path:
     return Path(str(out).replace(placeholder, asked.label))
 
 
-def _prometheus(parsed: argparse.Namespace) -> Any:
+def _prometheus(parsed: Namespace) -> Any:
     """The query of a Prometheus for comparison; None without --prometheus."""
     if parsed.prometheus is None:
         return None
-    from functools import partial
-
     from wattlens.prometheus.access import PrometheusAccess
     from wattlens.report.prometheus_check import check
 
@@ -326,7 +258,6 @@ def _prometheus(parsed: argparse.Namespace) -> Any:
 
 
 def _forms(text: str) -> tuple[str, ...]:
-    from energy_agent.core.errors import UsageError
     from reports.publish import FORMS
 
     wanted = tuple(name.strip() for name in text.split(",") if name.strip() and name.strip() not in ("json", "facts"))
@@ -357,4 +288,17 @@ def _headline(facts: "Facts") -> dict[str, dict[str, str | None]]:
     return figures
 
 
-SPEC = Command("create, check, verify and compare energy and emissions reports of a month, quarter or year", configure, run)
+SPEC = Command(
+    "create, check, verify and compare energy and emissions reports of a month, quarter or year",
+    _configure,
+    _create,
+    {
+        "init": init.COMMAND,
+        "check": init.CHECK,
+        "verify": Command(verify.SUMMARY, verify.configure, _verify),
+        "import": estimates.COMMAND,
+        "sample": sample.COMMAND,
+        "diff": diff.COMMAND,
+    },
+    without="default: create a report",
+)

@@ -1,12 +1,12 @@
 """`wattlens report diff`: inputs and figures that differ between two editions of a report."""
 
-import argparse
-import json
+from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError
+from wattlens.cli._command import Command, CommandOptions, print_json, print_lines
 from wattlens.cli._options import share
 
 if TYPE_CHECKING:
@@ -16,19 +16,21 @@ if TYPE_CHECKING:
 _MOST = 50
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `wattlens report diff`."""
-    parser.add_argument("old", type=Path, metavar="OLD", help="folder of the earlier edition, or its facts.json")
-    parser.add_argument("new", type=Path, metavar="NEW", help="folder of a later edition, or its facts.json")
-    due = "smallest change of a total that requires restating comparatives (default 5%%)"
-    parser.add_argument("--threshold", type=share(above=True), default="5%", metavar="SHARE", help=due)
-    parser.add_argument("--all", action="store_true", help=f"show all figures (default: the {_MOST} with the largest change)")
-    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print every input and figure as JSON")
+def _configure(add: CommandOptions) -> None:
+    add("old OLD", "folder of the earlier edition, or its facts.json", type=Path)
+    add("new NEW", "folder of a later edition, or its facts.json", type=Path)
+    add(
+        "--threshold SHARE",
+        "smallest change of a total that requires restating comparatives (default 5%%)",
+        type=share(above=True),
+        default="5%",
+    )
+    add("--all", f"show all figures (default: the {_MOST} with the largest change)")
+    add("--json", "print every input and figure as JSON")
 
 
-def run(args: argparse.Namespace) -> int:
+def _run(args: Namespace) -> int:
     """Compare: 0, or 1 if figures differ although no input does."""
-    from energy_agent.core.text import printable
     from reports.audit.difference import difference, elsewhere, input_changes, restatement_due, same_period
     from reports.audit.edition import read_edition
     from reports.audit.shown import change_json, change_lines, input_lines
@@ -55,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
             "restatement_due": [each.id for each in due],
             "unexplained": unexplained,
         }
-        print(json.dumps(document, indent=2))
+        print_json(document)
         return 1 if unexplained else 0
     lines = [*_heads(old, new), "Inputs that differ:", *input_lines(inputs), ""]
     if changes:
@@ -70,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     lines.append(_due(due, f"{float(100 * threshold):g}%"))
     if unexplained:
         lines.append("Figures differ although no input does.")
-    print("\n".join(map(printable, lines)))
+    print_lines(lines)
     return 1 if unexplained else 0
 
 
@@ -109,3 +111,6 @@ def _due(due: "list[FigureChange]", threshold: str) -> str:
     named = ", ".join(f"{each.id} ({moved(each)})" for each in due[:5])
     more = f" and {len(due) - 5} more" if len(due) > 5 else ""
     return f"Restate the comparatives: {named}{more} changed by {threshold} or more."
+
+
+COMMAND = Command("list every input and figure that differs between two editions", _configure, _run)

@@ -1,28 +1,25 @@
 """`wattlens report init`: the workbook of inputs; `wattlens report check`: the content of an input file and what it lacks."""
 
-import argparse
-import json
+from argparse import Namespace
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError, WattlensError
+from wattlens.cli._command import Command, CommandOptions, print_check, print_json
 from wattlens.cli._options import write_new
 
 ACCEPT_OLD = "also use yearly emission factors that are more than five years older than the energy"
-SUMMARY = "write a workbook for inputs that are not measured: sites, contracts, prices, teams"
-CHECK_SUMMARY = "check an input file for wrong keys or cells, and list missing inputs"
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `wattlens report init`."""
-    parser.add_argument("--out", type=Path, default=Path("org.xlsx"), metavar="FILE", help="the workbook (default org.xlsx)")
-    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
-    known = parser.add_mutually_exclusive_group()
-    known.add_argument("--from-inventory", type=Path, metavar="CSV", help="fill in the GPUs and sites of this inventory")
-    known.add_argument("--ledger", type=Path, metavar="DIR", help="fill in the GPUs of this ledger")
-    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print path and number of GPUs as JSON")
+def _configure(add: CommandOptions) -> None:
+    add("--out FILE", "the workbook (default org.xlsx)", default=Path("org.xlsx"))
+    add("--force", "overwrite an existing file")
+    known = add.exclusive()
+    known("--from-inventory CSV", "fill in the GPUs and sites of this inventory")
+    known("--ledger DIR", "fill in the GPUs of this ledger")
+    add("--json", "print path and number of GPUs as JSON")
 
 
-def run(args: argparse.Namespace) -> int:
+def _run(args: Namespace) -> int:
     """Write the workbook and say what to do with it."""
     from wattlens.report.inputs.known import of_inventory, of_ledger
     from wattlens.report.inputs.workbook.template import template
@@ -36,21 +33,20 @@ def run(args: argparse.Namespace) -> int:
     content = template(boards)
     write_new(path, content, force=args.force)
     if args.json:
-        print(json.dumps({"file": str(path), "boards": len(boards)}, indent=1))
+        print_json({"file": str(path), "boards": len(boards)}, 1)
         return 0
     what = f" with {len(boards):,} GPUs" if boards else ""
     print(f"{path}: workbook to fill in{what}; its first sheet explains how. Next: wattlens report check {path}")
     return 0
 
 
-def configure_check(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `wattlens report check`."""
-    parser.add_argument("file", type=Path, metavar="ORG", help="org.yaml, or a workbook that `report init` wrote")
-    parser.add_argument("--accept-old", action="store_true", default=argparse.SUPPRESS, help=ACCEPT_OLD)
-    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+def _configure_check(add: CommandOptions) -> None:
+    add("file ORG", "org.yaml, or a workbook that `report init` wrote", type=Path)
+    add("--accept-old", ACCEPT_OLD)
+    add("--json", "print JSON")
 
 
-def run_check(args: argparse.Namespace) -> int:
+def _run_check(args: Namespace) -> int:
     """Read the file with all that it names, for the last twelve months, and say what there is."""
     from energy_agent.core.text import printable
     from energy_agent.core.units import NS_PER_S
@@ -66,11 +62,10 @@ def run_check(args: argparse.Namespace) -> int:
     except WattlensError as error:
         if not args.json:
             raise
-        errors = str(error).splitlines()
-        print(json.dumps({"file": str(args.file), "ok": False, "error": errors[0], "errors": errors}, indent=1))
+        print_check(args.file, str(error).splitlines())
         return error.exit_code
     if args.json:
-        print(json.dumps({"file": str(args.file), "ok": True, "error": None, "errors": [], **as_json(organisation)}, indent=1))
+        print_check(args.file, [], **as_json(organisation))
         return 0
     from wattlens.report.inputs.text import list_inputs
 
@@ -86,3 +81,7 @@ def run_check(args: argparse.Namespace) -> int:
     for warning in organisation.warnings:
         print(f"  {printable(warning)}")
     return 0
+
+
+COMMAND = Command("write a workbook for inputs that are not measured: sites, contracts, prices, teams", _configure, _run)
+CHECK = Command("check an input file for wrong keys or cells, and list missing inputs", _configure_check, _run_check)

@@ -1,34 +1,30 @@
 """`wattlens report sample`: cells drawn at random, with the segment, line and hash that each comes from."""
 
-import argparse
-import json
+from argparse import Namespace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wattlens.cli._command import Command, CommandOptions, print_json, print_lines
 from wattlens.cli._options import add_store_limits
 
 if TYPE_CHECKING:
     from reports.sampling import CellSample, SampledCell
 
-SUMMARY = "draw cells of a report at random, and trace each to its segment, line and hash"
+
+def _configure(add: CommandOptions) -> None:
+    add("folder DIR", "folder of the report")
+    add("--ledger URL", "compacted days of the report (required)")
+    add("--segments DIR", "folder of the nodes' segments: look up each cell's line")
+    add("--count N", "number of cells (default 25)", type=int, default=25)
+    add("--seed TEXT", "the same seed draws the same cells again (default 0)", default="0")
+    add_store_limits(add)
+    add("--json", "print JSON")
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `wattlens report sample`."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the report")
-    parser.add_argument("--ledger", default=argparse.SUPPRESS, metavar="URL", help="compacted days of the report (required)")
-    parser.add_argument("--segments", type=Path, metavar="DIR", help="folder of the nodes' segments: look up each cell's line")
-    parser.add_argument("--count", type=int, default=25, metavar="N", help="number of cells (default 25)")
-    parser.add_argument("--seed", default="0", metavar="TEXT", help="the same seed draws the same cells again (default 0)")
-    add_store_limits(parser.add_argument, argparse.SUPPRESS, argparse.SUPPRESS)
-    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
-
-
-def run(args: argparse.Namespace) -> int:
+def _run(args: Namespace) -> int:
     """Draw and print; 0 where every cell and figure agrees, 1 where one does not."""
     from energy_agent.core.errors import UsageError
-    from energy_agent.core.text import printable
     from energy_agent.ledger.reading import is_compacted
     from reports.ledger.store import StoreLimits
     from reports.sampling import draw
@@ -42,12 +38,14 @@ def run(args: argparse.Namespace) -> int:
         )
     limits = StoreLimits(args.threads, args.memory)
     sample = draw(args.folder, args.ledger, args.count, args.seed, args.segments, limits)
-    lines = [json.dumps(_as_json(sample), indent=1)] if args.json else [printable(line) for line in _lines(sample, args)]
-    print("\n".join(lines))
+    if args.json:
+        print_json(_as_json(sample), 1)
+    else:
+        print_lines(_lines(sample, args))
     return 0 if sample.ok else 1
 
 
-def _lines(sample: "CellSample", args: argparse.Namespace) -> list[str]:
+def _lines(sample: "CellSample", args: Namespace) -> list[str]:
     from reports.figures.figure import plain
 
     lines = [f"{len(sample.cells)} of {sample.population:,} cells of GPUs and hosts, seed {sample.seed}"]
@@ -112,3 +110,6 @@ def _as_json(sample: "CellSample") -> dict[str, Any]:
             for each in sample.figures
         ],
     }
+
+
+COMMAND = Command("draw cells of a report at random, and trace each to its segment, line and hash", _configure, _run)

@@ -1,16 +1,16 @@
 """`wattlens report verify`: whether a report is as it was made, who signed it, and whether the ledger gives its figures."""
 
-import argparse
-import json
 import sys
-from pathlib import Path
+from argparse import Namespace
 from typing import TYPE_CHECKING
 
+from wattlens.cli._command import CommandOptions, print_json, print_lines
 from wattlens.cli._options import add_store_limits
 
 if TYPE_CHECKING:
     from reports.audit.verification import Changed, Draw, Rebuild, Verification, VerificationStep
 
+SUMMARY = "check a report's files and signature, and reproduce its figures from the ledger"
 _MARK = {True: "ok", False: "FAILED", None: "-"}
 _MOST = 40
 NO_KEY = (
@@ -19,55 +19,33 @@ NO_KEY = (
 )
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(add: CommandOptions) -> None:
     """Arguments of `wattlens report verify`."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the report")
-    parser.add_argument(
-        "--key",
-        type=Path,
+    add("folder DIR", "folder of the report")
+    add(
+        "--key FILE",
+        "trusted public key (PEM, or 32 bytes in base64); signatures by other keys are then rejected; may be repeated",
         action="append",
         default=[],
-        metavar="FILE",
-        help="trusted public key (PEM, or 32 bytes in base64); signatures by other keys are then rejected; may be repeated",
     )
-    parser.add_argument(
+    add(
         "--require-signature",
-        action="store_true",
-        help="fail if the report has no signature; with --key, a signature by one of these keys is always required",
+        "fail if the report has no signature; with --key, a signature by one of these keys is always required",
     )
-    parser.add_argument(
-        "--ledger",
-        default=argparse.SUPPRESS,
-        metavar="URL",
-        help="compacted days: recompute the facts and compare them byte for byte",
-    )
-    parser.add_argument(
-        "--org",
-        type=Path,
-        default=argparse.SUPPRESS,
-        metavar="FILE",
-        help="organisation file that the report was created with; sufficient for a report of invoices alone",
-    )
-    parser.add_argument(
-        "--font-dir",
-        type=Path,
-        action="append",
-        default=argparse.SUPPRESS,
-        metavar="DIR",
-        help="folder with the fonts of the PDF for other scripts; may be repeated",
-    )
-    add_store_limits(parser.add_argument, argparse.SUPPRESS, argparse.SUPPRESS)
-    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+    add("--ledger URL", "compacted days: recompute the facts and compare them byte for byte")
+    add("--org FILE", "organisation file that the report was created with; sufficient for a report of invoices alone")
+    add("--font-dir DIR", "folder with the fonts of the PDF for other scripts; may be repeated", action="append", default=[])
+    add_store_limits(add)
+    add("--json", "print JSON")
 
 
 def run(
-    args: argparse.Namespace,
+    args: Namespace,
     rebuild: "Rebuild | None" = None,
     changed: "Changed | None" = None,
     draw: "Draw | None" = None,
 ) -> int:
     """Check and say what was found: 0 where everything holds, 1 where something does not."""
-    from energy_agent.core.text import printable
     from reports.audit.verification import verify
     from wattlens import __version__
 
@@ -75,8 +53,10 @@ def run(
         args.folder, args.key, rebuild=rebuild, changed=changed, draw=draw, ledger=args.ledger, org=args.org,
         require_signature=args.require_signature, program=f"wattlens {__version__}",
     )  # fmt: skip
-    lines = [json.dumps(_as_json(result), indent=2)] if args.json else [printable(line) for line in _lines(result)]
-    print("\n".join(lines))
+    if args.json:
+        print_json(_as_json(result))
+    else:
+        print_lines(_lines(result))
     if not args.key:
         print(NO_KEY, file=sys.stderr)
     return 0 if result.ok else 1

@@ -1,17 +1,15 @@
 """`wattlens sim`: the simulated GPU node, started, used, disturbed, looked at and stopped."""
 
-import argparse
-import json
 import os
 import shlex
 import signal
 import time
+from argparse import REMAINDER, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError, WattlensError
-from wattlens.cli._command import Command, as_sentence
+from wattlens.cli._command import Command, CommandOptions, print_json
 from wattlens.cli._options import duration, duration_text, strip_separator
 from wattlens.cli.sim import meters
 
@@ -19,61 +17,53 @@ if TYPE_CHECKING:
     from energy_agent.sim.node import SimulatedNode
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
+def _add_start(add: CommandOptions) -> None:
+    add("scenario SCENARIO", "name of a shipped scenario (see wattlens sim list) or path of a YAML file")
+    add("--rate R", "simulated seconds per real second, at most 20 (default: the scenario's)", type=float)
+    add("--seed N", "seed (default: the scenario's)", type=int)
+    add("--foreground", "stay in the foreground; Ctrl-C stops the node")
 
-    def action(name: str, text: str, **more: Any) -> argparse.ArgumentParser:
-        sub: argparse.ArgumentParser = actions.add_parser(name, help=text, description=as_sentence(text), **more)
-        sub.add_argument("--dir", type=Path, metavar="DIR", help="folder of the node (default: one per user)")
-        return sub
 
-    start = action("start", "start a simulated GPU node in the background")
-    start.add_argument(
-        "scenario", metavar="SCENARIO", help="name of a shipped scenario (see wattlens sim list) or path of a YAML file"
+def _add_command(add: CommandOptions) -> None:
+    add.parser.usage = "wattlens sim run [-h] [--dir DIR] -- CMD ..."
+    add("command CMD", "the program and its arguments", nargs=REMAINDER)
+
+
+def _add_fault(add: CommandOptions) -> None:
+    add.parser.epilog = meters.fault_rows()
+    add.parser.formatter_class = RawDescriptionHelpFormatter
+    add("gpu GPU", "GPU or meter, such as gpu2 or meter:main")
+    add("kind FAULT", "kind of fault, listed below")
+    add("--call NAME", "limit the fault to this NVML function, such as nvmlDeviceGetPowerUsage", default="")
+    add("--value N", "value of the fault, see below", type=int, default=0)
+    add(
+        "--for TIME",
+        "wait this long (simulated time, such as 10s), then clear it and return; default: return at once",
+        dest="for_s",
+        type=duration(high_s=86_400),
     )
-    start.add_argument(
-        "--rate", type=float, metavar="R", help="simulated seconds per real second, at most 20 (default: the scenario's)"
-    )
-    start.add_argument("--seed", type=int, metavar="N", help="seed (default: the scenario's)")
-    start.add_argument("--foreground", action="store_true", help="stay in the foreground; Ctrl-C stops the node")
-    run = action("run", "run an NVML client on the node", usage="wattlens sim run [-h] [--dir DIR] -- CMD ...")
-    run.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the program and its arguments")
-    action("env", 'print the environment of the node, for eval "$(wattlens sim env)" in a shell')
-    fault = action(
-        "fault",
-        "set a fault on a GPU, or on a meter of the building, while the node runs",
-        epilog=meters.fault_rows(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    fault.add_argument("gpu", metavar="GPU", help="GPU or meter, such as gpu2 or meter:main")
-    fault.add_argument("kind", metavar="FAULT", help="kind of fault, listed below")
-    fault.add_argument(
-        "--call", default="", metavar="NAME", help="limit the fault to this NVML function, such as nvmlDeviceGetPowerUsage"
-    )
-    fault.add_argument("--value", type=int, default=0, metavar="N", help="value of the fault, see below")
-    what = "wait this long (simulated time, such as 10s), then clear it and return; default: return at once"
-    fault.add_argument("--for", dest="for_s", type=duration(high_s=86_400), metavar="TIME", help=what)
-    clear = action("clear", "clear one kind of fault on a GPU or meter, or all faults")
-    clear.add_argument("gpu", metavar="GPU", help="GPU or meter, such as gpu2 or meter:main")
-    clear.add_argument(
-        "kind", metavar="FAULT", nargs="?", default="", help="kind of fault, see wattlens sim fault (default: all)"
-    )
-    status = action("status", "show the true state of the node: energy, power, clocks, faults, workloads")
-    status.add_argument("--json", action="store_true", help="print JSON")
-    action("stop", "stop the node and its workloads")
-    listing = action("list", "list the shipped scenarios")
-    listing.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _run(args: argparse.Namespace) -> int:
-    handlers = {
-        "start": _start, "run": _exec, "env": _env, "fault": _fault, "clear": _clear, "status": _status, "stop": _stop,
-        "list": _list,
-    }  # fmt: skip
-    return handlers[args.action](args)
+def _add_cleared(add: CommandOptions) -> None:
+    add("gpu GPU", "GPU or meter, such as gpu2 or meter:main")
+    add("kind FAULT", "kind of fault, see wattlens sim fault (default: all)", nargs="?", default="")
 
 
-def _start(args: argparse.Namespace) -> int:
+def _add_json(add: CommandOptions) -> None:
+    add("--json", "print JSON")
+
+
+def _action(
+    summary: str, run: Callable[[Namespace], int], declare: Callable[[CommandOptions], None] = lambda _: None
+) -> Command:
+    def configure(add: CommandOptions) -> None:
+        add("--dir DIR", "folder of the node (default: one per user)")
+        declare(add)
+
+    return Command(summary, configure, run)
+
+
+def _start(args: Namespace) -> int:
     from energy_agent.sim.node import SimulatedNode
 
     if args.foreground:
@@ -109,7 +99,7 @@ def _show_start(node: "SimulatedNode", name: str) -> None:
         print(f"  {'no workload':20} {'':9} gpu {','.join(free)}")
 
 
-def _exec(args: argparse.Namespace) -> int:
+def _exec(args: Namespace) -> int:
     node = _attached(args)
     command = strip_separator(args.command)
     if not command:
@@ -120,13 +110,13 @@ def _exec(args: argparse.Namespace) -> int:
         raise UsageError(f"sim run: cannot run {command[0]!r}: {error.strerror}") from error
 
 
-def _env(args: argparse.Namespace) -> int:
+def _env(args: Namespace) -> int:
     for name, value in _attached(args).environ().items():
         print(f"export {name}={shlex.quote(value)}")
     return 0
 
 
-def _fault(args: argparse.Namespace) -> int:
+def _fault(args: Namespace) -> int:
     node, meter = _attached(args), meters.meter_of(args.gpu)
     kind = meters.fault_kind(meter, args.kind, args.call, args.value)
     seconds = args.for_s
@@ -145,7 +135,7 @@ def _fault(args: argparse.Namespace) -> int:
     return 0
 
 
-def _clear(args: argparse.Namespace) -> int:
+def _clear(args: Namespace) -> int:
     node = _attached(args)
     if args.kind:
         meters.fault_kind(meters.meter_of(args.gpu), args.kind, "", 0)
@@ -176,11 +166,11 @@ def _target(node: "SimulatedNode", text: str) -> tuple[str, Callable[[str, str, 
     )
 
 
-def _status(args: argparse.Namespace) -> int:
+def _status(args: Namespace) -> int:
     node = _attached(args)
     status = node_status(node)
     if args.json:
-        print(json.dumps(status, indent=2))
+        print_json(status)
         return 0
     print(f"simulated node in {node.directory}, simulated time {status['elapsed_s']:.1f} s, rate {status['rate']:g}")
     print(f"{'gpu':>3} {'true J':>12} {'sensed J':>12} {'power W':>8} {'clock MHz':>9} {'limit W':>8} {'temp C':>6}  faults")
@@ -243,29 +233,41 @@ def node_status(node: "SimulatedNode") -> dict[str, Any]:
     }
 
 
-def _stop(args: argparse.Namespace) -> int:
+def _stop(args: Namespace) -> int:
     node = _attached(args)
     node.stop()
     print(f"stopped the simulated node in {node.directory}")
     return 0
 
 
-def _list(args: argparse.Namespace) -> int:
+def _list(args: Namespace) -> int:
     from energy_agent.sim import scenario
 
     descriptions = {name: scenario.load(name).description for name in scenario.shipped()}
     if args.json:
-        print(json.dumps(descriptions, indent=2))
+        print_json(descriptions)
     else:
         for name, description in descriptions.items():
             print(f"{name:12} {description}")
     return 0
 
 
-def _attached(args: argparse.Namespace) -> "SimulatedNode":
+def _attached(args: Namespace) -> "SimulatedNode":
     from energy_agent.sim.node import SimulatedNode
 
     return SimulatedNode.attach(args.dir)
 
 
-SPEC = Command("run a simulated GPU node and inject faults", _configure, _run)
+SPEC = Command(
+    "run a simulated GPU node and inject faults",
+    actions={
+        "start": _action("start a simulated GPU node in the background", _start, _add_start),
+        "run": _action("run an NVML client on the node", _exec, _add_command),
+        "env": _action('print the environment of the node, for eval "$(wattlens sim env)" in a shell', _env),
+        "fault": _action("set a fault on a GPU, or on a meter of the building, while the node runs", _fault, _add_fault),
+        "clear": _action("clear one kind of fault on a GPU or meter, or all faults", _clear, _add_cleared),
+        "status": _action("show the true state of the node: energy, power, clocks, faults, workloads", _status, _add_json),
+        "stop": _action("stop the node and its workloads", _stop),
+        "list": _action("list the shipped scenarios", _list, _add_json),
+    },
+)

@@ -1,6 +1,5 @@
 """The agent's energy of one GPU against readings of its raw energy counter, interval by interval. Pure."""
 
-from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,9 +21,9 @@ class CounterReadings:
     `scale`: of a value in the unit of `at`, such as 1000 where readings are in mJ and `at` is in J.
     """
 
-    before_ns: "array[int]" = field(default_factory=lambda: array("q"))
-    after_ns: "array[int]" = field(default_factory=lambda: array("q"))
-    values: "array[int]" = field(default_factory=lambda: array("q"))
+    before_ns: list[int] = field(default_factory=list)
+    after_ns: list[int] = field(default_factory=list)
+    values: list[int] = field(default_factory=list)
     resets: int = 0
     scale: int = 1
 

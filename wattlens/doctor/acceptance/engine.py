@@ -25,7 +25,7 @@ from energy_agent.tokens.response_parser import names_of, read
 from energy_agent.tokens.server_spec import TokenServer
 from wattlens.doctor.acceptance.comparison import Bounds, CounterReadings
 from wattlens.doctor.acceptance.result import EngineResult, Estimate, reason_text, word
-from wattlens.doctor.facts import NvmlAnswers
+from wattlens.doctor.finding import NvmlAnswers
 from wattlens.gpus.listener import ListenerError, descendants, server_processes
 from wattlens.top.metrics import MetricsResponse
 

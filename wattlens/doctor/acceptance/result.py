@@ -148,10 +148,9 @@ class AcceptanceResult:
     __pydantic_config__: ClassVar = _STRICT
 
 
-def word(text: str, fallback: str = "unknown") -> str:
+def word(text: str) -> str:
     """A name by a driver or an agent, without characters that `Word` does not permit."""
-    clean = re.sub(r"[^A-Za-z0-9 ()+._/-]", "-", text)[:80].lstrip(" ()+._/-")
-    return clean or fallback
+    return re.sub(r"[^A-Za-z0-9 ()+._/-]", "-", text)[:80].lstrip(" ()+._/-") or "unknown"
 
 
 def reason_text(text: str) -> str:

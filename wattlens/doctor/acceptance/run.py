@@ -14,6 +14,7 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.runtime.clock import clock_for
 from energy_agent.runtime.process_cost import cost_of
+from wattlens.agent_access import AgentAccess
 from wattlens.doctor import sensors
 from wattlens.doctor.acceptance.comparison import Bounds, compare
 from wattlens.doctor.acceptance.engine import (
@@ -35,11 +36,10 @@ from wattlens.doctor.acceptance.result import (
     word,
 )
 from wattlens.doctor.acceptance.result_file import with_criteria
-from wattlens.doctor.facts import NvmlAnswers
-from wattlens.doctor.overhead import SETTLE_S, ReaderLoad, added, order, run_blocks
+from wattlens.doctor.finding import NvmlAnswers
+from wattlens.doctor.overhead import SETTLE_S, added, order, run_blocks, running_reader
 from wattlens.doctor.probing import probe
 from wattlens.gpus.listener import ListenerError, descendants, server_processes
-from wattlens.scrape.access import AgentAccess
 from wattlens.top.agent import TopAgent, TopReader, is_answering, open_agent
 from wattlens.top.metrics import MetricsResponse
 
@@ -206,8 +206,9 @@ def _agent(
 ) -> AgentResult:
     responses = [first, *seen.responses]
     version = next((labels.get("version", "") for labels, _ in first.rows("build_info")), "")
-    restarts = sum(_fell(*pair, "ledger_commits_total") for pair in pairwise(responses))
-    counts = [response.total("reader_restarts_total") or 0.0 for response in responses]
+    commits, counts = (
+        [response.total(name) or 0.0 for response in responses] for name in ("ledger_commits_total", "reader_restarts_total")
+    )
     if began.cost_from != ended.cost_from:
         began = metrics_cost(first, began.boot_ns)
     passed_s = max(1, ended.boot_ns - began.boot_ns) / NS_PER_S
@@ -217,7 +218,7 @@ def _agent(
         version=word(version),
         responses=len(seen.responses),
         failed=len(seen.failures),
-        restarts=restarts,
+        restarts=sum(after < before for before, after in pairwise(commits)),
         reader_restarts=round(sum(max(0.0, after - before) for before, after in pairwise(counts))),
         cpu_ratio=round(max(0.0, ended.cpu_s - began.cpu_s) / passed_s, 6),
         memory_b=ended.memory_b,
@@ -262,7 +263,7 @@ def idle_power(environ: Mapping[str, str], answers: NvmlAnswers, seconds: float)
     block_s = min(max(seconds / 60, _IDLE_BLOCK_S[0]), _IDLE_BLOCK_S[1])
     kinds, settle_s = order(_IDLE_PAIRS, 0), min(SETTLE_S, block_s)
     try:
-        blocks, _, _ = run_blocks(environ, kinds, block_s, settle_s, lambda: ReaderLoad(environ, 1.0))
+        blocks, _, _ = run_blocks(environ, kinds, block_s, settle_s, lambda: running_reader(environ, 1.0))
     except WattlensError as error:
         return dict.fromkeys(answers.devices, Estimate(reason=reason_text(str(error))))
     estimates = dict.fromkeys(answers.devices, Estimate(reason="not idle"))
@@ -273,10 +274,6 @@ def idle_power(environ: Mapping[str, str], answers: NvmlAnswers, seconds: float)
             case {"value": value, "lower": lower, "upper": upper}:
                 estimates[i] = Estimate(value, lower, upper)
     return estimates
-
-
-def _fell(before: MetricsResponse, after: MetricsResponse, name: str) -> bool:
-    return (after.total(name) or 0.0) < (before.total(name) or 0.0)
 
 
 def _engines(

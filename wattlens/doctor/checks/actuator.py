@@ -1,33 +1,31 @@
 """What steering would need. Nothing is tried: a setter is never called here."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from energy_agent.owners.process_status import status_field
-from wattlens.doctor.facts import CheckContext
-from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
+from wattlens.doctor.finding import CheckContext, DoctorCheck, DoctorFinding, FindingLevel, Findings, absent, ok
 
 _SYS_ADMIN = 1 << 21
 
 
-def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
+def _look(facts: CheckContext) -> Findings:
     wanted = facts.config.dvfs.mode == "enforce"
     capabilities = "".join(status_field(_status(), "CapEff")) or "0"
     able = bool(int(capabilities, 16) & _SYS_ADMIN) and os.geteuid() == 0
     if able:
-        yield DoctorFinding(
-            FindingLevel.OK, "steering", "running as uid 0 with CAP_SYS_ADMIN, which the actuator needs and the agent does not"
-        )
+        yield ok("steering", "running as uid 0 with CAP_SYS_ADMIN, which the actuator needs and the agent does not")
     else:
-        means = "the actuator needs uid 0 with CAP_SYS_ADMIN, which this process does not have; the agent does not need them"
-        fix = "run wattlens actuator as a separate service (docs/dvfs.md)" if wanted else ""
-        yield DoctorFinding(FindingLevel.WARN if wanted else FindingLevel.ABSENT, "steering", means, fix)
+        yield DoctorFinding(
+            FindingLevel.WARN if wanted else FindingLevel.ABSENT,
+            "steering",
+            "the actuator needs uid 0 with CAP_SYS_ADMIN, which this process does not have; the agent does not need them",
+            "run wattlens actuator as a separate service (docs/dvfs.md)" if wanted else "",
+        )
     devices = sorted(facts.probe.devices.items())
     blocked = tuple(i for i, a in devices if "sm_clock_mhz" in a.sample.absent or a.info.sm_clock_max_mhz is None)
     if blocked:
-        means = "the driver does not report the SM clock, so a clock lock cannot be verified"
-        yield DoctorFinding(FindingLevel.ABSENT, "steering", means, devices=blocked)
+        yield absent("steering", "the driver does not report the SM clock, so a clock lock cannot be verified", devices=blocked)
 
 
 def _status() -> str:

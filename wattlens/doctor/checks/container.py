@@ -1,12 +1,9 @@
 """Container or bare machine."""
 
-from collections.abc import Iterator
-
-from wattlens.doctor.facts import CheckContext
-from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
+from wattlens.doctor.finding import CheckContext, DoctorCheck, Findings, ok
 
 
-def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
+def _look(facts: CheckContext) -> Findings:
     kind = "on the host"
     if facts.environ.get("KUBERNETES_SERVICE_HOST"):
         kind = "in a Kubernetes pod"
@@ -17,9 +14,9 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     elif "container" in facts.environ:
         kind = f"in a container ({facts.environ['container']})"
     if kind.startswith("on"):
-        yield DoctorFinding(FindingLevel.OK, "runs", kind)
+        yield ok("runs", kind)
         return
-    yield DoctorFinding(FindingLevel.OK, "runs", f"{kind}; docs/security.md lists the required privileges and mounts")
+    yield ok("runs", f"{kind}; docs/security.md lists the required privileges and mounts")
 
 
 SPEC = DoctorCheck("container or host", "node", _look)

@@ -1,9 +1,6 @@
 """How a pod gets at the GPUs: which of the four ways it was set up for, and which of them gave nothing."""
 
-from collections.abc import Iterator
-
-from wattlens.doctor.facts import CheckContext
-from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
+from wattlens.doctor.finding import CheckContext, DoctorCheck, DoctorFinding, Findings, absent, fail, ok
 
 MANAGEMENT = "management.nvidia.com/gpu=all"
 _WAYS = ("runtimeClass", "cdi", "nri", "dra")
@@ -40,19 +37,17 @@ _WHY = {
 }
 
 
-def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
+def _look(facts: CheckContext) -> Findings:
     way = facts.environ.get("WATTLENS_DEVICE_ACCESS", "")
     visible = facts.environ.get("NVIDIA_VISIBLE_DEVICES", "")
     if facts.simulate is not None or not (way or facts.environ.get("KUBERNETES_SERVICE_HOST")):
-        yield DoctorFinding(FindingLevel.ABSENT, "device access", "not applicable: not a pod on a GPU node")
+        yield absent("device access", "not applicable: not a pod on a GPU node")
         return
     if way not in _WAYS:
         way = "cdi" if visible in (MANAGEMENT, "void") else "runtimeClass" if visible else "nri"
     answers = facts.probe.fatal is None and facts.probe.count > 0
     if answers:
-        yield DoctorFinding(
-            FindingLevel.OK, "device access", f"{way}: the pod sees {facts.probe.count} GPUs without allocating any"
-        )
+        yield ok("device access", f"{way}: the pod sees {facts.probe.count} GPUs without allocating any")
         return
     yield _reason(facts, way, visible)
 
@@ -63,21 +58,25 @@ def _reason(facts: CheckContext, way: str, visible: str) -> DoctorFinding:
     devices = (facts.root / "dev/nvidiactl").exists()
     driver = facts.environ.get("NVIDIA_DRIVER_CAPABILITIES", "")
     if visible == "void" and reason in _STALE:  # void is what each CDI specification of NVIDIA's toolkit leaves
-        means = f"{way}: the applied CDI specification does not match the installed driver or its location"
-        return DoctorFinding(FindingLevel.FAIL, "device access", means, _ANEW)
+        return fail(
+            "device access", f"{way}: the applied CDI specification does not match the installed driver or its location", _ANEW
+        )
     if way not in _WITHOUT_ENVIRONMENT and visible in ("none", ""):
-        means = f"{way}: NVIDIA_VISIBLE_DEVICES is {visible or 'not set'}, so the runtime gives no access"
-        return DoctorFinding(FindingLevel.FAIL, "device access", means, "set it as in deploy/kubernetes/base")
+        return fail(
+            "device access",
+            f"{way}: NVIDIA_VISIBLE_DEVICES is {visible or 'not set'}, so the runtime gives no access",
+            "set it as in deploy/kubernetes/base",
+        )
     if devices and not library and way not in _WITHOUT_ENVIRONMENT and not {"utility", "all"} & set(driver.split(",")):
-        means = (
-            f"{way}: the devices are present, but libnvidia-ml.so.1 is not: NVIDIA_DRIVER_CAPABILITIES is {driver or 'not set'}"
+        return fail(
+            "device access",
+            f"{way}: the devices are present, but libnvidia-ml.so.1 is not: NVIDIA_DRIVER_CAPABILITIES is "
+            f"{driver or 'not set'}",
+            "add utility to it",
         )
-        return DoctorFinding(FindingLevel.FAIL, "device access", means, "add utility to it")
     if devices or library:  # access works: the error is in the driver, and the driver check reports it
-        return DoctorFinding(
-            FindingLevel.OK, "device access", f"{way}: the pod has access to the driver; the driver itself fails, see NVML"
-        )
-    return DoctorFinding(FindingLevel.FAIL, "device access", f"{way}: {_WHY[way]}", _OTHER[way])
+        return ok("device access", f"{way}: the pod has access to the driver; the driver itself fails, see NVML")
+    return fail("device access", f"{way}: {_WHY[way]}", _OTHER[way])
 
 
 SPEC = DoctorCheck("in a pod: how it accesses the GPUs, and why it has no access", "driver", _look)

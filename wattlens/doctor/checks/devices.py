@@ -1,9 +1,6 @@
 """Each GPU: does it answer, what is it."""
 
-from collections.abc import Iterator
-
-from wattlens.doctor.facts import CheckContext
-from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
+from wattlens.doctor.finding import CheckContext, DoctorCheck, Findings, fail, ok, warn
 
 _FIX = {
     "GPU_IS_LOST": "see dmesg for Xid 79; stop the GPU's users and reset it, or reboot; check its slot and power cables",
@@ -13,31 +10,29 @@ _FIX = {
 }
 
 
-def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
-    names: dict[str, list[int]] = {}
-    for index, answers in sorted(facts.probe.devices.items()):
-        names.setdefault(answers.info.name, []).append(index)
-    for name, indices in names.items():
+def _look(facts: CheckContext) -> Findings:
+    for name, indices in facts.probe.group_by(lambda gpu: gpu.info.name).items():
         slowest = max(facts.probe.devices[i].read_s for i in indices)
         means = f"{len(indices)} x {name}; a full reading takes {slowest * 1e3:.1f} ms"
         if slowest > 0.25:
-            fix = "turn on persistence mode if it is off; otherwise check for another NVML client that keeps the driver busy"
-            yield DoctorFinding(
-                FindingLevel.WARN, "response", f"{means}, so readings every second will be late", fix, tuple(indices)
+            yield warn(
+                "response",
+                f"{means}, so readings every second will be late",
+                "turn on persistence mode if it is off; otherwise check for another NVML client that keeps the driver busy",
+                indices,
             )
         else:
-            yield DoctorFinding(FindingLevel.OK, "response", means, devices=tuple(indices))
+            yield ok("response", means, devices=indices)
     none_left = not facts.probe.devices
     troubles: dict[tuple[str, str], list[int]] = {}
     for index, trouble in sorted(facts.probe.troubles.items()):
         troubles.setdefault((trouble.reason, trouble.call), []).append(index)
-    for (reason, call), indices in troubles.items():
+    for (reason, call), unresponsive in troubles.items():
         what = f"does not return from {call}" if reason == "HANG" else f"{call}: {reason}"
         means = f"{what}; its metrics will be absent for this reason, the other GPUs are read"
         if none_left:
             means = f"{what}; no GPU is left to read"
-        fix = _FIX.get(reason, "see dmesg and nvidia-smi")
-        yield DoctorFinding(FindingLevel.FAIL, "no response", means, fix, tuple(indices), stops=none_left)
+        yield fail("no response", means, _FIX.get(reason, "see dmesg and nvidia-smi"), tuple(unresponsive), stops=none_left)
 
 
 SPEC = DoctorCheck("each GPU responds", "gpus", _look)

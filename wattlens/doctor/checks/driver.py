@@ -1,10 +1,8 @@
 """NVML and the driver: the library found, its version against the kernel module's, the driver loaded."""
 
 import re
-from collections.abc import Iterator
 
-from wattlens.doctor.facts import CheckContext, NvmlAnswers
-from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
+from wattlens.doctor.finding import CheckContext, DoctorCheck, DoctorFinding, Findings, NvmlAnswers, fail, ok, warn
 
 _FATAL = {
     "LIBRARY_NOT_FOUND": (
@@ -35,26 +33,27 @@ _FATAL = {
 }
 
 
-def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
+def _look(facts: CheckContext) -> Findings:
     probe = facts.probe
     if probe.fatal is not None:
         means, fix = _FATAL.get(probe.fatal.reason, ("NVML does not work", "see dmesg and nvidia-smi"))
-        means = f"{means} ({probe.fatal.call}: {probe.fatal.reason})"
-        yield DoctorFinding(FindingLevel.FAIL, "NVML", means, fix, stops=True)
+        yield fail("NVML", f"{means} ({probe.fatal.call}: {probe.fatal.reason})", fix, stops=True)
     else:
-        yield DoctorFinding(
-            FindingLevel.OK, "NVML", f"{probe.nvml or 'version unknown'}, {probe.library or 'library path unknown'}"
-        )
+        yield ok("NVML", f"{probe.nvml or 'version unknown'}, {probe.library or 'library path unknown'}")
     if probe.driver:
         yield _version(facts, probe)
     if not probe.count and probe.fatal is None:
-        fix = "check with lspci -d 10de: whether the GPUs are present; in a container set NVIDIA_VISIBLE_DEVICES=all"
-        yield DoctorFinding(FindingLevel.FAIL, "GPUs", "the driver responds but lists no GPU", fix, stops=True)
+        yield fail(
+            "GPUs",
+            "the driver responds but lists no GPU",
+            "check with lspci -d 10de: whether the GPUs are present; in a container set NVIDIA_VISIBLE_DEVICES=all",
+            stops=True,
+        )
 
 
 def _version(facts: CheckContext, probe: NvmlAnswers) -> DoctorFinding:
     if facts.simulate is not None:
-        return DoctorFinding(FindingLevel.OK, "driver", f"{probe.driver}, simulated in {facts.simulate}")
+        return ok("driver", f"{probe.driver}, simulated in {facts.simulate}")
     module = ""
     for path in (facts.root / "sys/module/nvidia/version", facts.root / "proc/driver/nvidia/version"):
         try:
@@ -65,15 +64,11 @@ def _version(facts: CheckContext, probe: NvmlAnswers) -> DoctorFinding:
             module = match[0]
             break
     if not module:
-        return DoctorFinding(
-            FindingLevel.OK, "driver", f"{probe.driver} according to NVML; the kernel module's version is not visible here"
-        )
+        return ok("driver", f"{probe.driver} according to NVML; the kernel module's version is not visible here")
     if module != probe.driver:
         means, fix = _FATAL["LIB_RM_VERSION_MISMATCH"]
-        return DoctorFinding(
-            FindingLevel.WARN, "driver", f"NVML reports {probe.driver}, the kernel module is {module}: {means}", fix
-        )
-    return DoctorFinding(FindingLevel.OK, "driver", f"{probe.driver}, same version of library and kernel module")
+        return warn("driver", f"NVML reports {probe.driver}, the kernel module is {module}: {means}", fix)
+    return ok("driver", f"{probe.driver}, same version of library and kernel module")
 
 
 SPEC = DoctorCheck("NVML's library, the driver and their versions", "driver", _look)

@@ -3,10 +3,9 @@
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from wattlens.doctor.facts import CheckContext
-from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
+from wattlens.doctor.finding import CheckContext, DoctorCheck, Findings, fail, ok, warn
 
 
 def _works(make: Callable[[], int]) -> str:
@@ -17,7 +16,7 @@ def _works(make: Callable[[], int]) -> str:
     return ""
 
 
-def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
+def _look(facts: CheckContext) -> Findings:
     del facts
     tried = {
         "memfd": _works(lambda: os.memfd_create("wattlens-doctor")),
@@ -27,16 +26,21 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     good = [name for name, error in tried.items() if not error]
     text = f"Linux {platform.release()}"
     if tried["memfd"] or not hasattr(time, "CLOCK_BOOTTIME"):
-        means = f"{text}: no memfd ({tried['memfd']}), which is needed to detect a hanging driver"
-        yield DoctorFinding(
-            FindingLevel.FAIL, "kernel", means, "use Linux 3.17 or newer; allow memfd_create in the seccomp profile", stops=True
+        yield fail(
+            "kernel",
+            f"{text}: no memfd ({tried['memfd']}), which is needed to detect a hanging driver",
+            "use Linux 3.17 or newer; allow memfd_create in the seccomp profile",
+            stops=True,
         )
     elif len(good) < len(tried):
         lacking = ", ".join(sorted(tried.keys() - set(good)))
-        means = f"{text}: {lacking} not usable; the agent polls for exited processes"
-        yield DoctorFinding(FindingLevel.WARN, "kernel", means, "use Linux 5.3 or newer; allow them in the seccomp profile")
+        yield warn(
+            "kernel",
+            f"{text}: {lacking} not usable; the agent polls for exited processes",
+            "use Linux 5.3 or newer; allow them in the seccomp profile",
+        )
     else:
-        yield DoctorFinding(FindingLevel.OK, "kernel", f"{text}: {', '.join(good)}")
+        yield ok("kernel", f"{text}: {', '.join(good)}")
 
 
 SPEC = DoctorCheck("kernel features", "node", _look)

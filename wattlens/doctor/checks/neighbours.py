@@ -1,11 +1,9 @@
 """Other programs that read NVML on this node: two readers cost twice, and some lock what we need."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from energy_agent.core.text import printable
-from wattlens.doctor.facts import CheckContext
-from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
+from wattlens.doctor.finding import CheckContext, DoctorCheck, Findings, ok, warn
 
 _KNOWN = {
     "nv-hostengine": "DCGM",
@@ -24,7 +22,7 @@ _SERVICES = {"nvidia-persistenced", "fabric manager"}
 _MAX, _SHOWN = 20_000, 5
 
 
-def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
+def _look(facts: CheckContext) -> Findings:
     counts: dict[str, int] = {}
     other: list[str] = []
     holders = {str(p.pid) for a in facts.probe.devices.values() for p in a.sample.processes or ()}
@@ -40,16 +38,16 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     more = [f"and {len(other) - _SHOWN} more"] if len(other) > _SHOWN else []
     readers = sorted(counts.keys() - _SERVICES) + sorted(other)[:_SHOWN] + more
     if counts.keys() & _SERVICES:
-        yield DoctorFinding(FindingLevel.OK, "services", ", ".join(sorted(counts.keys() & _SERVICES)))
+        yield ok("services", ", ".join(sorted(counts.keys() & _SERVICES)))
     if readers:
-        means = (
+        yield warn(
+            "other readers",
             f"also read NVML: {', '.join(readers)}; their calls wait for each other in the driver, and each reader adds "
-            "overhead"
+            "overhead",
+            "stop all but one of them, or lengthen their periods; coordinate DCGM profiling metrics and MIG changes",
         )
-        fix = "stop all but one of them, or lengthen their periods; coordinate DCGM profiling metrics and MIG changes"
-        yield DoctorFinding(FindingLevel.WARN, "other readers", means, fix)
     else:
-        yield DoctorFinding(FindingLevel.OK, "other readers", "none visible")
+        yield ok("other readers", "none visible")
 
 
 def _ours(command_line: str) -> bool:

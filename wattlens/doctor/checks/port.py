@@ -2,15 +2,13 @@
 
 import errno
 import socket
-from collections.abc import Iterator
 
 from energy_agent.runtime.network.http import HttpClient, HttpError
 from energy_agent.web.listening import find_listener
-from wattlens.doctor.facts import CheckContext
-from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
+from wattlens.doctor.finding import CheckContext, DoctorCheck, DoctorFinding, Findings, fail, ok
 
 
-def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
+def _look(facts: CheckContext) -> Findings:
     from wattlens.agent.run import split_listen
 
     address, port = split_listen(facts.listen)
@@ -24,10 +22,10 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
             yield _report_occupant(facts.listen, address, port, str(where[0]))
             return
         means, fix = f"{facts.listen}: {error.strerror or error}", "set web.listen to an address of this node and a free port"
-        yield DoctorFinding(FindingLevel.FAIL, "port", means, fix, stops=True)
+        yield fail("port", means, fix, stops=True)
         return
     open_to = "every network of this node" if address in ("0.0.0.0", "::") else address  # noqa: S104 - compared, not bound
-    yield DoctorFinding(FindingLevel.OK, "port", f"{port} is free; /metrics will be reachable from {open_to}")
+    yield ok("port", f"{port} is free; /metrics will be reachable from {open_to}")
 
 
 def _report_occupant(listen: str, address: str, port: int, bound: str) -> DoctorFinding:
@@ -38,10 +36,14 @@ def _report_occupant(listen: str, address: str, port: int, bound: str) -> Doctor
     except HttpError:
         page = b""
     if b"attlens" in page:
-        return DoctorFinding(FindingLevel.OK, "port", f"an agent already listens on {listen}")
+        return ok("port", f"an agent already listens on {listen}")
     who = find_listener(bound, port)
-    fix = f"stop {who or 'the program that listens there (ss -ltnp)'}, or set web.listen to another port"
-    return DoctorFinding(FindingLevel.FAIL, "port", f"{listen} is in use by {who or 'another program'}", fix, stops=True)
+    return fail(
+        "port",
+        f"{listen} is in use by {who or 'another program'}",
+        f"stop {who or 'the program that listens there (ss -ltnp)'}, or set web.listen to another port",
+        stops=True,
+    )
 
 
 SPEC = DoctorCheck("the port of /metrics", "agent", _look)

@@ -1,11 +1,9 @@
 """Each reading of each GPU: there, not supported, or not permitted, as the agent's own reader finds it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from energy_agent.core.energy import DeviceSample
-from wattlens.doctor.facts import CheckContext
-from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
+from wattlens.doctor.finding import CheckContext, DeviceAnswers, DoctorCheck, DoctorFinding, FindingLevel, Findings, fail, ok
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +40,28 @@ _FIX = {
 }
 
 
-def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
-    supported: dict[tuple[str, ...], list[int]] = {}
+def _look(facts: CheckContext) -> Findings:
     missing: dict[tuple[str, str, bool], list[int]] = {}
     for index, answers in sorted(facts.probe.devices.items()):
-        there = tuple(r.name for key, r in _READINGS.items() if key not in answers.sample.absent)
-        supported.setdefault(there, []).append(index)
         for key, reason in answers.sample.absent.items():
             missing.setdefault((key, reason, answers.info.mig_enabled), []).append(index)
         if _blind(answers.sample):
             means = "the GPU reports neither energy nor power: its energy cannot be recorded"
             alone = not all(_blind(a.sample) for a in facts.probe.devices.values())
-            fix = "see the reasons below; a newer driver may help"
-            yield DoctorFinding(FindingLevel.FAIL, "no energy", means, fix, (index,), stops=not alone)
-    for names, indices in supported.items():
-        yield DoctorFinding(FindingLevel.OK, "readings", ", ".join(names), devices=tuple(indices))
-    for (key, reason, mig), indices in missing.items():
+            yield fail("no energy", means, "see the reasons below; a newer driver may help", (index,), stops=not alone)
+    for names, indices in facts.probe.group_by(_supported).items():
+        yield ok("readings", names, devices=indices)
+    for (key, reason, mig), affected in missing.items():
         reading = _READINGS.get(key, _Reading(key, "not shown", False))
         plain = reason == "NOT_SUPPORTED"
         fix = "" if plain else _FIX.get(reason, "see dmesg and nvidia-smi")
         why = f"{reason} in MIG mode" if mig and plain and key == "gpu_percent" else reason
         status = FindingLevel.WARN if reading.matters or not plain else FindingLevel.ABSENT
-        yield DoctorFinding(status, reading.name, f"{why}: {reading.without}", fix, tuple(indices))
+        yield DoctorFinding(status, reading.name, f"{why}: {reading.without}", fix, tuple(affected))
+
+
+def _supported(gpu: DeviceAnswers) -> str:
+    return ", ".join(reading.name for key, reading in _READINGS.items() if key not in gpu.sample.absent)
 
 
 def _blind(sample: DeviceSample) -> bool:

@@ -1,15 +1,13 @@
 """Slurm: whether this host is a Slurm node, so that cgroups identify jobs."""
 
 import shutil
-from collections.abc import Iterator
 
-from wattlens.doctor.facts import CheckContext
-from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
+from wattlens.doctor.finding import CheckContext, DoctorCheck, Findings, absent, ok, warn
 
 
-def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
+def _look(facts: CheckContext) -> Findings:
     if facts.simulate is not None:
-        yield DoctorFinding(FindingLevel.ABSENT, "Slurm", "not checked on a simulated node")
+        yield absent("Slurm", "not checked on a simulated node")
         return
     cgroups = [
         *(facts.root / "sys/fs/cgroup").glob("system.slice/*slurmstepd.scope"),
@@ -17,13 +15,15 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     ]
     daemon = (facts.root / "var/spool/slurmd").exists() or (facts.root / "run/slurm").exists() or bool(shutil.which("slurmd"))
     if cgroups:
-        yield DoctorFinding(FindingLevel.OK, "Slurm", "jobs have their own cgroups, which identify them")
+        yield ok("Slurm", "jobs have their own cgroups, which identify them")
     elif daemon:
-        means = "slurmd is installed, but no job has a cgroup: no job runs, or jobs are identified only as units or processes"
-        fix = "set ProctrackType=proctrack/cgroup in slurm.conf"
-        yield DoctorFinding(FindingLevel.WARN, "Slurm", means, fix)
+        yield warn(
+            "Slurm",
+            "slurmd is installed, but no job has a cgroup: no job runs, or jobs are identified only as units or processes",
+            "set ProctrackType=proctrack/cgroup in slurm.conf",
+        )
     else:
-        yield DoctorFinding(FindingLevel.ABSENT, "Slurm", "slurmd not found")
+        yield absent("Slurm", "slurmd not found")
 
 
 SPEC = DoctorCheck("Slurm jobs", "holders", _look)

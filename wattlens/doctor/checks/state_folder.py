@@ -2,37 +2,38 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-from wattlens.doctor.facts import CheckContext
-from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
+from wattlens.doctor.finding import CheckContext, DoctorCheck, Findings, fail, ok, warn
 
 _FIX = "create it and give it to the agent's user, or choose another with --state"
 
 
-def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
+def _look(facts: CheckContext) -> Findings:
     state = facts.state
     there = next(p for p in (state, *state.absolute().parents) if p.exists())
     if not there.is_dir():
-        yield DoctorFinding(FindingLevel.FAIL, "state folder", f"{there} is not a folder", _FIX, stops=True)
+        yield fail("state folder", f"{there} is not a folder", _FIX, stops=True)
         return
     problem = _not_writable(there)
     if problem:
         where = (
             f"{state}: {problem}" if there == state else f"{state} does not exist and cannot be created in {there}: {problem}"
         )
-        yield DoctorFinding(FindingLevel.FAIL, "state folder", where, _FIX, stops=True)
+        yield fail("state folder", where, _FIX, stops=True)
         return
     disk = os.statvfs(there)
     free_mib, budget_mib = disk.f_bavail * disk.f_frsize >> 20, facts.config.ledger.disk_budget_mib
     used_mib = sum(p.stat().st_size for p in state.glob("journal.db*")) >> 20 if there == state else 0
     means = f"{state}{'' if there == state else ' (will be created)'}, {free_mib} MiB free, budget {budget_mib} MiB"
     if free_mib + used_mib < budget_mib:
-        fix = "free some space, or lower ledger.disk_budget_mib"
-        yield DoctorFinding(FindingLevel.WARN, "state folder", f"{means}: the budget is larger than the free space", fix)
+        yield warn(
+            "state folder",
+            f"{means}: the budget is larger than the free space",
+            "free some space, or lower ledger.disk_budget_mib",
+        )
     else:
-        yield DoctorFinding(FindingLevel.OK, "state folder", means)
+        yield ok("state folder", means)
 
 
 def _not_writable(folder: Path) -> str:

@@ -6,7 +6,7 @@ those that Wattlens wrote, and runs of the whole machine that overlap on one mac
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -86,15 +86,13 @@ def _rows(path: Path) -> Iterable[tuple[int, dict[str, str]]]:
 
 
 def _run(row: dict[str, str], path: Path, number: int, zone: ZoneInfo, host: str, team: str) -> _Run:
-    if faulty := [name for name, text in row.items() if not is_printable(text)]:
-        raise ValueError(f"{faulty[0][:40]}: expected one line without control characters, got {row[faulty[0]][:80]!r}")
+    _refuse_unprintable(row)
     if not row["run_id"]:  # every machine's file has the same name, so that nothing else distinguishes its runs
         raise ValueError("run_id: expected the ID of the run, got nothing")
     if row.get("codecarbon_version") and row.get("experiment_id", "") == row.get("region", "") != "":
         raise ValueError("was written by `wattlens report`, and its energy is in a ledger already")
     end = _moment(row["timestamp"], zone)
     seconds, kwh = _number(row, "duration"), _number(row, "energy_consumed")
-    kg = None if row["emissions"] == "" else _number(row, "emissions")
     is_cloud = row.get("on_cloud") == "Y" or bool(row.get("cloud_provider"))
     place = f"{row.get('cloud_provider')}/{row.get('cloud_region')}" if is_cloud else row["country_iso_code"] or "unknown"
     version = row.get("codecarbon_version") or "of an unknown version"
@@ -107,13 +105,19 @@ def _run(row: dict[str, str], path: Path, number: int, zone: ZoneInfo, host: str
         place=place,
         kind=CLOUD if is_cloud else HOST,
         energy_uj=int(kwh * UJ_PER_KWH),
-        grams=None if kg is None else kg * 1000,
+        grams=_grams(row, "emissions"),
         basis=f"CodeCarbon {version}: life cycle",
         source=path.name,
         row=number,
     )
     machine = "|".join(row.get(name, "") for name in _MACHINE) if row.get("tracking_mode") == "machine" else ""
     return _Run(estimate, machine and (host or machine), f"{path}, row {number}")
+
+
+def _refuse_unprintable(row: Mapping[str, str]) -> None:
+    for name, text in row.items():
+        if not is_printable(text):
+            raise ValueError(f"{name[:40]}: expected one line without control characters, got {text[:80]!r}")
 
 
 def _moment(text: str, zone: ZoneInfo) -> int:
@@ -132,6 +136,11 @@ def _number(row: dict[str, str], name: str) -> Decimal:
     if not value.is_finite() or not 0 <= value < 10**9:
         raise ValueError(f"{name}: expected a number from 0, got {row[name][:40]}")
     return value
+
+
+def _grams(row: dict[str, str], name: str) -> Decimal | None:
+    """The kg in a cell as grams; None: the cell is empty."""
+    return None if row[name] == "" else _number(row, name) * 1000
 
 
 def _overlaps(runs: Iterable[_Run]) -> list[str]:
@@ -180,15 +189,13 @@ def read_estimates(raw: bytes, name: str) -> tuple[SoftwareEstimate, ...]:
     estimates: dict[str, SoftwareEstimate] = {}
     for number, row in enumerate(reader, 2):
         try:
-            if faulty := [name for name in COLUMNS if not is_printable(row[name] or "")]:
-                raise ValueError(f"{faulty[0]}: expected one line without control characters, got {row[faulty[0]][:80]!r}")
+            _refuse_unprintable({name: row[name] or "" for name in COLUMNS})
             start, end = _moment(row["start_utc"], ZoneInfo("UTC")), _moment(row["end_utc"], ZoneInfo("UTC"))
-            kg = None if row["co2e_kg"] == "" else _number(row, "co2e_kg")
             if end < start or row["run_id"] in estimates or row["kind"] not in (CLOUD, HOST):
                 raise ValueError("its times, kind or run_id are wrong, or the run is a duplicate")
             estimates[row["run_id"]] = SoftwareEstimate(
                 row["run_id"], start, end, row["team"], row["host"], row["place"], row["kind"],
-                int(_number(row, "energy_kwh") * UJ_PER_KWH), None if kg is None else kg * 1000, row["basis"], row["source"],
+                int(_number(row, "energy_kwh") * UJ_PER_KWH), _grams(row, "co2e_kg"), row["basis"], row["source"],
                 int(row["row"]),
             )  # fmt: skip
         except (ValueError, TypeError) as error:

@@ -3,6 +3,7 @@
 import csv
 import difflib
 from collections.abc import Iterable, Sequence
+from datetime import UTC
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -14,9 +15,10 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.text import separator_hint
 from energy_agent.ledger.fleet.sites import COLUMNS, KEY_COLUMN
 from energy_agent.ledger.rows.kinds import INT64_MAX
+from reports.inputs.days import midnight_ns
 from reports.inputs.organisation import ExpectedDevice
 from wattlens.report.inputs.files import InputFiles
-from wattlens.report.inputs.model import InventoryLine, day_ns
+from wattlens.report.inputs.model import InventoryLine
 
 FILE_MAX_B: Final = 256 << 20
 LINES_MAX: Final = 2_000_000
@@ -89,8 +91,8 @@ def expected(lines: Iterable[Line], sites: Sequence[str]) -> tuple[ExpectedDevic
     for where, device in lines:
         if known and device.site not in known:
             raise UsageError(f"{where}: unknown site {device.site!r}; {_nearest(device.site, sites)}")
-        start_ns = day_ns(device.first) if device.first is not None else 0
-        end_ns = day_ns(device.gone) if device.gone is not None else INT64_MAX
+        start_ns = midnight_ns(device.first, UTC) if device.first is not None else 0
+        end_ns = midnight_ns(device.gone, UTC) if device.gone is not None else INT64_MAX
         stay = ExpectedDevice(device.cluster, device.node, device.uuid, device.sku, device.site, start_ns, end_ns)
         by_key.setdefault((device.cluster, device.node, device.uuid), []).append((stay, where))
     _refuse_double(by_key)

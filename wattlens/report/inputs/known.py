@@ -13,7 +13,7 @@ from energy_agent.ledger.rows.kinds import DeviceFacts
 from reports.ledger.scratch import SITE
 from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.inventory import csv_lines
-from wattlens.report.inputs.workbook.rows import ROWS_MAX
+from wattlens.report.inputs.workbook.columns import ROWS_MAX
 
 Line = dict[str, str]
 """A line by the columns of sheet Inventory."""
@@ -32,9 +32,7 @@ def of_inventory(path: Path) -> list[Line]:
     """
     lines = []
     for _, device in csv_lines(Path(path.name), InputFiles(path.parent)):
-        days = {"from": device.first, "to": device.gone}
-        line = {"cluster": device.cluster, "node": device.node, "uuid": device.uuid, "sku": device.sku, "site": device.site}
-        lines.append({**line, **{label: day.isoformat() for label, day in days.items() if day is not None}})
+        lines.append({label: str(value) for label, value in device.model_dump(by_alias=True, exclude_none=True).items()})
     return _few(lines, path)
 
 

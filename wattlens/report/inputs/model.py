@@ -4,7 +4,7 @@ A site is described by its own file (docs/site.md) plus the keys here, or by the
 names the key, as everywhere.
 """
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -337,8 +337,3 @@ class OrgFile(Section):
         refuse_duplicates("model", [each.model for each in self.models])
         refuse_duplicates("period", [each.period for each in self.reported])
         return self
-
-
-def day_ns(day: date) -> int:
-    """The UTC ns at which a day begins in UTC."""
-    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * NS_PER_S

@@ -87,7 +87,7 @@ def load_organisation(
             about.base_year,
         ),
         tuple(map(stated.reported_period, document.reported)),
-        stated.of_organisation(document.prices, document.embodied, document.hosts, about),
+        stated.of_organisation(about, {"price": document.prices, "embodied": document.embodied, "host": document.hosts}),
         estimates=estimates,
         hosts=_hosts(inputs, path, tables),
         variance=Fraction(document.variance_percent) / 100,
@@ -152,7 +152,7 @@ def parse(raw: bytes, path: Path) -> ParsedInputs:
 
 def _inventory(inputs: ParsedInputs, files: InputFiles, path: Path) -> Iterable[Line]:
     """The lines of the inventory, of the one place that they stand in."""
-    given, where = inputs.organisation.inventory, f"{path}: {inputs.inventory_at}"
+    given, where = inputs.organisation.inventory, f"{path}: {inputs.where(('inventory',))}"
     if given is None:
         return inputs.lines
     if inputs.lines:
@@ -170,7 +170,7 @@ def _hosts(inputs: ParsedInputs, path: Path, tables: CodeCarbonTables) -> tuple[
         try:
             hosts.append(_host(each, tables))
         except UsageError as error:  # only a cpu that the table does not have
-            cell = f" ({inputs.cpu_cells[index]})" if inputs.cpu_cells else ""
+            cell = f" ({inputs.where(('hosts', index, 'cpu'))})" if inputs.cells else ""
             faults.append(f"{path}: host {each.node!r}: {error}{cell}")
     if faults:
         raise UsageError("\n".join(shorten(faults)))

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
 from zoneinfo import ZoneInfo
 
 from energy_agent.core.errors import UsageError
@@ -22,7 +21,6 @@ from reports.inputs import supplier as config_supplier
 from reports.inputs import water as config_water
 from reports.inputs.beneficiaries import Beneficiaries
 from reports.inputs.contracts import Contract
-from reports.inputs.invoices import ElectricityInvoice, InvoicedEnergy, RegisterReading
 from reports.inputs.market import MarketBoundary
 from reports.inputs.matching import Lot
 from reports.inputs.organisation import SiteInputs
@@ -37,11 +35,9 @@ from wattlens.report.inputs.model import OrgGrid, OrgSite
 from wattlens.report.inputs.stated import of_site
 from wattlens.site.file import parse_site
 
-GRID_FOLDER: Final = "grid"
-
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _StatedSite:
     """A site from its own file and the organisation's keys for it."""
 
     name: str
@@ -53,8 +49,6 @@ class _Told:
     water: tuple[WaterRecord, ...]
     meters: tuple[MeterFacts, ...]
     nameplates: tuple[MeterConfig, ...]
-    invoices: tuple[ElectricityInvoice, ...]
-    readings: tuple[RegisterReading, ...]
 
 
 def site_inputs(
@@ -80,12 +74,15 @@ def site_inputs(
         JournalError: a file of its grid's series is damaged.
     """
     declared = _of_file(entry, entry.file, files) if entry.file is not None else _of_entry(entry, files, tables)
-    _refuse_unsound(declared)
+    _refuse_unsound(declared, entry)
     _refuse_double_use(declared, retired)
     state = files.place(entry.state) if entry.state is not None else None
     if state is not None and not state.is_dir():
         raise UsageError(f"state {state} is not a folder; give the state folder of the site's `wattlens site`")
     stated = declared.pue.as_value
+    credited = config_invoices.credit_positions(entry.invoices)
+    bills = [(each.at(declared.zone), n in credited) for n, each in enumerate(entry.invoices)]
+    bills.sort(key=lambda bill: (bill[0].start, bill[0].meter))
     site = SiteInputs(
         declared.name,
         declared.zone,
@@ -95,17 +92,21 @@ def site_inputs(
         grid_zone=declared.grid.zone or "",
         country=declared.grid.country or "",
         lots=_lots(declared, span, beneficiaries),
-        accepted_beneficiaries=_accepted(declared, beneficiaries),
-        refused_beneficiaries=_refused(declared, beneficiaries),
+        accepted_beneficiaries=tuple(
+            (each.id, each.beneficiary) for each in declared.contracts if beneficiaries.accepts_other(each.beneficiary)
+        ),
+        refused_beneficiaries=tuple(
+            (each.id, reason) for each in declared.contracts if (reason := beneficiaries.objection(each.beneficiary))
+        ),
         bought=len(declared.contracts),
         supplier_rates=_supplier_rates(entry, declared),
         with_revision=MarketBoundary(declared.grid.market_boundary) is MarketBoundary.REVISION,
         tariffs=tuple(ended(declared.tariffs)),
         water=tuple(sorted(declared.water, key=lambda row: row.start)),
         meters=declared.meters,
-        invoices=_invoiced(declared, credited=False),
-        credits=_invoiced(declared, credited=True),
-        readings=config_invoices.energy_between(declared.readings, declared.zone),
+        invoices=tuple(bill for bill, is_credit in bills if not is_credit),
+        credits=tuple(bill for bill, is_credit in bills if is_credit),
+        readings=config_invoices.energy_between(entry.readings, declared.zone),
         it_kw=entry.it_power_kw,
         on_site_kept=None if declared.grid.on_site_certificates is None else declared.grid.on_site_certificates == "kept",
         factor_error=None if (error := declared.grid.factor_uncertainty_percent) is None else Fraction(error) / 100,
@@ -114,24 +115,26 @@ def site_inputs(
             declared.name,
             zip(declared.meters, declared.nameplates, strict=True),
             declared.pue,
-            declared.contracts,
-            declared.tariffs,
-            declared.water,
-            entry.supplier_rates,
-            declared.invoices,
-            declared.readings,
+            {
+                "contract": declared.contracts,
+                "supplier_rate": entry.supplier_rates,
+                "tariff": declared.tariffs,
+                "water": declared.water,
+                "invoice": entry.invoices,
+                "reading": entry.readings,
+            },
         ),
     )
     return with_intensities(site, declared.grid, hours(declared.grid, state, files, entry.file), span)
 
 
-def _of_file(entry: OrgSite, given: Path, files: InputFiles) -> _Told:
+def _of_file(entry: OrgSite, given: Path, files: InputFiles) -> _StatedSite:
     raw = files.read(given, yaml_file.MAX_BYTES)
     config = parse_site(raw, str(given))
     if entry.site is not None and entry.site.name != config.site.name:
         raise UsageError(f"{given}: expected site {entry.site.name!r}, got {config.site.name!r}")
     contracts = [_placed(each, files, given) for each in config.contracts] + [_placed(c, files, None) for c in entry.contracts]
-    return _Told(
+    return _StatedSite(
         config.site.name,
         ZoneInfo(config.site.time_zone),
         config.pue,
@@ -141,15 +144,13 @@ def _of_file(entry: OrgSite, given: Path, files: InputFiles) -> _Told:
         (*config.water, *entry.water),
         tuple(meter.meter_facts for meter in config.all_meters),
         config.all_meters,
-        entry.invoices,
-        entry.readings,
     )
 
 
-def _of_entry(entry: OrgSite, files: InputFiles, tables: CodeCarbonTables) -> _Told:
+def _of_entry(entry: OrgSite, files: InputFiles, tables: CodeCarbonTables) -> _StatedSite:
     assert entry.site is not None
     grid = GridBase() if entry.grid is None else _with_region(entry.grid, entry.site.name, tables)
-    return _Told(
+    return _StatedSite(
         entry.site.name,
         ZoneInfo(entry.site.time_zone),
         entry.pue or DeclaredPue(),
@@ -159,8 +160,6 @@ def _of_entry(entry: OrgSite, files: InputFiles, tables: CodeCarbonTables) -> _T
         entry.water,
         tuple(meter.facts(meter.source) for meter in entry.meters),
         entry.meters,
-        entry.invoices,
-        entry.readings,
     )
 
 
@@ -182,12 +181,12 @@ def _with_region(grid: OrgGrid, site: str, tables: CodeCarbonTables) -> OrgGrid:
     return grid.model_copy(update={"country": country, "zone": zone})
 
 
-def _refuse_unsound(site: _Told) -> None:
+def _refuse_unsound(site: _StatedSite, entry: OrgSite) -> None:
     try:
         refuse_unsound(site.meters)
         config_contracts.refuse_unsound(site.contracts, site.tariffs)
         config_water.refuse_overlap(site.water)
-        config_invoices.refuse_unsound(site.invoices, site.readings)
+        config_invoices.refuse_unsound(entry.invoices, entry.readings)
     except ValueError as error:
         raise UsageError(f"site {site.name!r}: {error}") from None
     if site.contracts and site.grid.zone is None:
@@ -196,7 +195,7 @@ def _refuse_unsound(site: _Told) -> None:
         )
 
 
-def _refuse_double_use(site: _Told, retired: list[Retirement]) -> None:
+def _refuse_double_use(site: _StatedSite, retired: list[Retirement]) -> None:
     """A certificate counts once in the organisation; within the site that is checked already."""
     for contract in site.contracts:
         own = contract.retirement
@@ -229,25 +228,7 @@ def _with_factors(grid: GridBase, files: InputFiles, site_file: Path | None) -> 
     return grid.model_copy(update={"factors": place})
 
 
-def _accepted(site: _Told, beneficiaries: Beneficiaries) -> tuple[tuple[str, str], ...]:
-    """(contract, beneficiary) of certificates that others retired on behalf of the organisation."""
-    return tuple((each.id, each.beneficiary) for each in site.contracts if beneficiaries.accepts_other(each.beneficiary))
-
-
-def _invoiced(declared: _Told, *, credited: bool) -> tuple[InvoicedEnergy, ...]:
-    """The invoices without credits, or the credits, by start."""
-    credit_notes = config_invoices.credit_positions(declared.invoices)
-    rows = [each for n, each in enumerate(declared.invoices) if (n in credit_notes) == credited]
-    return tuple(each.invoiced(declared.zone) for each in sorted(rows, key=lambda i: (i.start, i.meter)))
-
-
-def _refused(site: _Told, beneficiaries: Beneficiaries) -> tuple[tuple[str, str], ...]:
-    """(contract, reason) of certificates that were retired for somebody else."""
-    reasons = ((each.id, beneficiaries.objection(each.beneficiary)) for each in site.contracts)
-    return tuple((contract, reason) for contract, reason in reasons if reason)
-
-
-def _lots(site: _Told, span: GridPeriod, beneficiaries: Beneficiaries) -> tuple[Lot, ...]:
+def _lots(site: _StatedSite, span: GridPeriod, beneficiaries: Beneficiaries) -> tuple[Lot, ...]:
     """What is delivered within the time, in the order of its start."""
     try:
         as_of = datetime.fromtimestamp(span.as_of_ns // NS_PER_S, site.zone).date()
@@ -259,7 +240,7 @@ def _lots(site: _Told, span: GridPeriod, beneficiaries: Beneficiaries) -> tuple[
     return tuple(sorted(within, key=lambda lot: (lot.start_ns, lot.end_ns, lot.contract)))
 
 
-def _supplier_rates(entry: OrgSite, site: _Told) -> tuple[SupplierRate, ...]:
+def _supplier_rates(entry: OrgSite, site: _StatedSite) -> tuple[SupplierRate, ...]:
     """The supplier-specific rates of a site, those that may not be used with the reason."""
     try:
         config_supplier.refuse_overlap(entry.supplier_rates)

@@ -1,6 +1,6 @@
 """Records of the inputs as the report prints them: each key that has a value, and that value as text. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -12,14 +12,8 @@ from energy_agent.core.meters.facility import MeterFacts
 from energy_agent.core.units import J_PER_KWH
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.config.site import DeclaredPue
-from reports.inputs.contracts import Contract
-from reports.inputs.invoices import ElectricityInvoice, RegisterReading
-from reports.inputs.records import EmbodiedDeclaration, GpuHourPrice
-from reports.inputs.supplier import SupplierRateConfig
-from reports.inputs.tariffs import Tariff
-from reports.inputs.water import WaterRecord
 from reports.statement import ELECTRICITY, ReportedPeriod, StatedInput
-from wattlens.report.inputs.model import NodeHardware, PeriodTotals, ReportingOrganisation
+from wattlens.report.inputs.model import PeriodTotals, ReportingOrganisation
 
 _J_PER_MWH = Decimal(J_PER_KWH * 1000)
 _G_PER_T = Decimal(10**6)
@@ -30,44 +24,37 @@ _TOTALS = (
     ("cost", "cost", Decimal(1)),
 )
 """Keys of earlier totals, the figures that they are, and what makes their unit the figure's."""
+_NAME_KEYS = {
+    "contract": "id",
+    "supplier_rate": "supplier",
+    "tariff": "id",
+    "invoice": "number",
+    "reading": "meter",
+    "price": "price_class",
+    "embodied": "sku",
+    "host": "node",
+}
+"""Kind of a record -> the key that names it."""
 
 
 def of_site(
     site: str,
     meters: Iterable[tuple[MeterFacts, MeterConfig]],
     pue: DeclaredPue,
-    contracts: Iterable[Contract],
-    tariffs: Iterable[Tariff],
-    water: Iterable[WaterRecord],
-    rates: Iterable[SupplierRateConfig],
-    invoices: Iterable[ElectricityInvoice] = (),
-    readings: Iterable[RegisterReading] = (),
+    rows: Mapping[str, Iterable[BaseModel]],
 ) -> tuple[StatedInput, ...]:
-    """Every record of a site, in the order of the files. How a meter is reached over the network is left out."""
+    """Every record of a site: its meters and PUE, then `rows` by their kind. How a meter is reached is left out."""
     records = [_record(site, "meter", meter.id, config, _meter(meter, config)) for meter, config in meters]
     if pue.value is not None:
         records.append(_record(site, "pue", "", pue, _values(pue)))
-    records += [_record(site, "contract", each.id, each, _values(each, "id", "deliveries")) for each in contracts]
-    records += [_record(site, "supplier_rate", each.supplier, each, _values(each, "supplier")) for each in rates]
-    records += [_record(site, "tariff", each.id, each, _values(each, "id")) for each in tariffs]
-    records += [_record(site, "water", "", each, _values(each)) for each in water]
-    records += [_record(site, "invoice", each.number, each, _values(each, "number")) for each in invoices]
-    records += [_record(site, "reading", each.meter, each, _values(each, "meter")) for each in readings]
-    return tuple(records)
+    return (*records, *_records(site, rows))
 
 
-def of_organisation(
-    prices: Iterable[GpuHourPrice],
-    embodied: Iterable[EmbodiedDeclaration],
-    hosts: Iterable[NodeHardware],
-    about: ReportingOrganisation,
-) -> tuple[StatedInput, ...]:
-    """Every record that belongs to no site."""
+def of_organisation(about: ReportingOrganisation, rows: Mapping[str, Iterable[BaseModel]]) -> tuple[StatedInput, ...]:
+    """Every record that belongs to no site: names of beneficiaries, then `rows` by their kind."""
     names = [(name, "legal entity") for name in about.legal_entities] + [(name, "accepted") for name in about.beneficiaries]
     records = [StatedInput("", "beneficiary", name, {"as": role}) for name, role in names]
-    records += [_record("", "price", each.price_class, each, _values(each, "price_class")) for each in prices]
-    records += [_record("", "embodied", each.sku, each, _values(each, "sku")) for each in embodied]
-    return (*records, *(_record("", "host", each.node, each, _values(each, "node")) for each in hosts))
+    return (*records, *_records("", rows))
 
 
 def reported_period(row: PeriodTotals) -> ReportedPeriod:
@@ -80,6 +67,14 @@ def reported_period(row: PeriodTotals) -> ReportedPeriod:
             assert isinstance(exponent, int)
             totals.append((figure, value * unit, Decimal(5).scaleb(exponent - 1) * unit))
     return ReportedPeriod(row.period, tuple(totals), row.source, row.reason)
+
+
+def _records(site: str, rows: Mapping[str, Iterable[BaseModel]]) -> Iterator[StatedInput]:
+    """Records by their kind, each without the deliveries of a contract and under the key that names it."""
+    for kind, listed in rows.items():
+        key = _NAME_KEYS.get(kind, "")
+        for each in listed:
+            yield _record(site, kind, getattr(each, key) if key else "", each, _values(each, key, "deliveries"))
 
 
 def _record(site: str, kind: str, name: str, given: BaseModel, values: Mapping[str, str]) -> StatedInput:

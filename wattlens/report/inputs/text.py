@@ -31,30 +31,24 @@ class InputStatus:
     lacking: str = ""
 
 
+_Row = tuple[str, str, str]
+"""What an input is called, what there is of it, and what is lacking without it."""
+
+
 def list_inputs(organisation: Organisation) -> list[InputStatus]:
     """List every input that a report can use: the organisation's first, then site by site."""
-    inputs = list(_organisation(organisation))
-    for site in organisation.sites.values():
-        inputs += _site(site, organisation)
-    return inputs
+    rows = {"": list(_organisation(organisation))}
+    rows |= {name: list(_site(site, organisation)) for name, site in organisation.sites.items()}
+    return [InputStatus(of, *row) for of, own in rows.items() for row in own]
 
 
-def _organisation(organisation: Organisation) -> Iterator[InputStatus]:
-    yield InputStatus(
-        "",
-        "organisation",
-        " · ".join(filter(None, (organisation.name, organisation.report_contact))),
-        "the report has no name",
-    )
-    yield InputStatus(
-        "",
-        "least coverage",
-        f"{_number(Decimal(organisation.least_coverage.numerator * 100) / organisation.least_coverage.denominator)} %",
-    )
-    yield InputStatus(
-        "", "inventory", _inventory(organisation), "coverage is unknown: a stopped agent would look like a saving"
-    )
-    yield InputStatus("", "sites", ", ".join(organisation.sites), "no PUE, grid, contracts, water or cost; quarters in UTC")
+def _organisation(organisation: Organisation) -> Iterator[_Row]:
+    least = Decimal(organisation.least_coverage.numerator * 100) / organisation.least_coverage.denominator
+    about = " · ".join(filter(None, (organisation.name, organisation.report_contact)))
+    yield "organisation", about, "the report has no name"
+    yield "least coverage", f"{_number(least)} %", ""
+    yield "inventory", _inventory(organisation), "coverage is unknown: a stopped agent would look like a saving"
+    yield "sites", ", ".join(organisation.sites), "no PUE, grid, contracts, water or cost; quarters in UTC"
     counts = (
         ("teams", len(organisation.teams), "rule", "teams and projects come from the workloads' own labels"),
         ("prices", len(organisation.prices), "class", "GPU hours have no price"),
@@ -63,7 +57,7 @@ def _organisation(organisation: Organisation) -> Iterator[InputStatus]:
         ("models", len(organisation.model_names), "model", "models have their names from the ledger"),
     )
     for what, count, unit, lacking in counts:
-        yield InputStatus("", what, _count(count, unit) if count else "", lacking)
+        yield what, _count(count, unit) if count else "", lacking
 
 
 def _inventory(organisation: Organisation) -> str:
@@ -75,42 +69,40 @@ def _inventory(organisation: Organisation) -> str:
     return f"{_count(gpus, 'GPU')} of {_count(nodes, 'node')}" + (f", {whole:,} of them listed as whole nodes" if whole else "")
 
 
-def _site(site: SiteInputs, organisation: Organisation) -> Iterator[InputStatus]:
+def _site(site: SiteInputs, organisation: Organisation) -> Iterator[_Row]:
     name = site.name
-    yield InputStatus(name, "time zone", site.zone.key)
-    yield InputStatus(name, "grid", " / ".join(filter(None, (site.grid_zone, site.country))), "CO2e is absent")
-    yield InputStatus(name, "location-based", _intensities(site, site.location), site.location_lacking)
-    yield from _why_these(site, "factor choice", site.location)
-    yield InputStatus(name, "residual mix", _intensities(site, site.residual), site.residual_lacking)
-    yield from _why_these(site, "mix choice", site.residual)
+    yield "time zone", site.zone.key, ""
+    yield "grid", " / ".join(filter(None, (site.grid_zone, site.country))), "CO2e is absent"
+    yield "location-based", _intensities(site, site.location), site.location_lacking
+    yield from _why_these("factor choice", site.location)
+    yield "residual mix", _intensities(site, site.residual), site.residual_lacking
+    yield from _why_these("mix choice", site.residual)
     stated = ""
     if site.stated is not None:
         value, bound = site.stated
         stated = f"{float(value):.3g} ± {100 * float(bound):.3g} %{', assumed' if site.bound_assumed else ''}" + (
             f" ({site.stated_source})" if site.stated_source else ""
         )
-    yield InputStatus(name, "stated PUE", stated, "PUE comes only from meters")
-    yield InputStatus(name, "contracts", _contracts(site), _without_contracts(site))
+    yield "stated PUE", stated, "PUE comes only from meters"
+    yield "contracts", _contracts(site), _without_contracts(site)
     for contract, (_, what) in limited(site).items():
-        yield InputStatus(name, f"contract {contract}", what)
+        yield f"contract {contract}", what, ""
     for contract, beneficiary in site.accepted_beneficiaries:
-        yield InputStatus(name, f"contract {contract}", f"retired for {beneficiary!r}, an accepted beneficiary")
+        yield f"contract {contract}", f"retired for {beneficiary!r}, an accepted beneficiary", ""
     for rate in site.supplier_rates:
         used = f"not used: {rate.objection}" if rate.objection else f"{_number(rate.g_per_kwh)} g/kWh ({rate.source})"
-        yield InputStatus(name, f"supplier rate {rate.supplier}", used)
+        yield f"supplier rate {rate.supplier}", used, ""
     priced = [each for each in site.invoices if each.amount is not None]
     without = "the cost is the amounts of the invoices" if priced else "energy has no cost"
-    yield InputStatus(name, "tariffs", ", ".join(each.id for each in site.tariffs), without)
+    yield "tariffs", ", ".join(each.id for each in site.tariffs), without
     if site.invoices:
-        yield InputStatus(name, "invoices", _invoices(site))
-    yield InputStatus(name, "water", _count(len(site.water), "row") if site.water else "", "no WUE")
-    yield InputStatus(
-        name, "meters", _count(len(site.meters), "meter") if site.meters else "", "missing meters are not reported"
-    )
-    yield InputStatus(name, "installed IT power", f"{_number(site.it_kw)} kW" if site.it_kw else "", "missing in the EU table")
-    yield InputStatus(name, "floor area", f"{_number(site.floor_m2)} m²" if site.floor_m2 else "", "missing in the EU table")
+        yield "invoices", _invoices(site), ""
+    yield "water", _count(len(site.water), "row") if site.water else "", "no WUE"
+    yield "meters", _count(len(site.meters), "meter") if site.meters else "", "missing meters are not reported"
+    yield "installed IT power", f"{_number(site.it_kw)} kW" if site.it_kw else "", "missing in the EU table"
+    yield "floor area", f"{_number(site.floor_m2)} m²" if site.floor_m2 else "", "missing in the EU table"
     here = sum(1 for each in organisation.expected if each.site == name)
-    yield InputStatus(name, "inventory here", _count(here, "line") if here else "", "the inventory has no line of this site")
+    yield "inventory here", _count(here, "line") if here else "", "the inventory has no line of this site"
 
 
 def _contracts(site: SiteInputs) -> str:
@@ -168,11 +160,11 @@ def _factor(factor: Factor) -> str:
     return f"{value}, {factor.zone_name} {factor.year}, {factor.boundary}, {factor.publisher} ({factor.id})"
 
 
-def _why_these(site: SiteInputs, what: str, sources: Sequence[IntensitySource]) -> Iterator[InputStatus]:
+def _why_these(what: str, sources: Sequence[IntensitySource]) -> Iterator[_Row]:
     """Why no better factor is taken, such as one of the zone that was named."""
     reasons = tuple(dict.fromkeys(reason for source in sources for reason in source.reasons))
     if reasons:
-        yield InputStatus(site.name, what, "; ".join(reasons))
+        yield what, "; ".join(reasons), ""
 
 
 def _without_contracts(site: SiteInputs) -> str:

@@ -78,7 +78,7 @@ def with_others(
 def _wue(statement: PueStatement, at: Position, config: SiteFile, zone: ZoneInfo) -> tuple[Quantity, str]:
     if not config.water:
         return no_quantity("the site's file has no water"), ""
-    used = water_in(config.water, zone, statement.start_ns, statement.end_ns)
+    used = water_in(config.water, zone, (statement.start_ns, statement.end_ns))
     if used.known < 1:
         return no_quantity(f"water is known for {float(used.known):.1%} of the window"), ""
     if len(used.categories) > 1:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvfs.policies.slo._budget import ErrorBudget
+from dvfs.policies.slo import ErrorBudget
 from dvfs.policies.slo._load import ServerLoad
 from dvfs.policies.slo._requests import LatencyShape, TokenTimes, WorkMeans
 from energy_agent.core.workloads.tokens import Latencies

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_agent.devices.nvml.abi import Utilization
-from energy_agent.devices.nvml.process_time import sm_time
+from energy_agent.devices.nvml.use import sm_time
 from tests.support import examples
 
 NOW = 1_790_000_000_000_000  # us

@@ -11,14 +11,13 @@ from energy_agent.core.energy import Entry, Gap, Identity, Method, State
 from energy_agent.core.errors import ChainError, UsageError
 from energy_agent.ledger import reading
 from energy_agent.ledger.fleet import index
-from energy_agent.ledger.fleet.compact import compact
 from energy_agent.ledger.fleet.sites import Sites, read_inventory
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.journal.journal import DeviceFacts, Journal
 from energy_agent.ledger.rows.kinds import Cell
 from energy_agent.ledger.rows.text import to_json
 from energy_agent.ledger.segments import segment
-from tests.energy_agent.ledger.cases import T0, S
+from tests.energy_agent.ledger.cases import T0, S, compact_day
 from tests.energy_agent.ledger.shared_folder import H, inventory
 
 DAY = date(2026, 1, 1)
@@ -70,7 +69,7 @@ def fleet(tmp_path, make_node):
 
 
 def run(folder, day=DAY, sites=HERE, out="days", **options):
-    return compact([folder / "a" / "segments", folder / "b" / "segments"], folder / out, day, sites, **options)
+    return compact_day([folder / "a" / "segments", folder / "b" / "segments"], folder / out, day, sites, **options)
 
 
 def test_a_day_holds_every_row_of_its_segments(fleet):

@@ -13,7 +13,6 @@ from energy_agent.core.energy import Entry, Gap, Identity, Method, State
 from energy_agent.core.errors import ChainError
 from energy_agent.ledger import reading
 from energy_agent.ledger.fleet import day_sums
-from energy_agent.ledger.fleet.compact import compact
 from energy_agent.ledger.fleet.sites import DeviceLocation, Sites
 from energy_agent.ledger.journal.book import Batch, Book
 from energy_agent.ledger.journal.sealing import take
@@ -21,7 +20,7 @@ from energy_agent.ledger.rows.kinds import INT64_MAX, PPM, Cell, DeviceFacts, Ed
 from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN, EdgeRun, follow
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.summary import bounds, cell_bounds
-from tests.energy_agent.ledger.cases import T0, S, batches
+from tests.energy_agent.ledger.cases import T0, S, batches, compact_day
 from tests.support import examples
 
 DAY = date(2026, 1, 1)
@@ -48,7 +47,7 @@ def write(folder, *parts, cluster="lab", node="n1"):
 
 def sums_of(folder, paths, **options):
     """(statement, its three tables as lists of dicts)."""
-    (statement,), _ = compact(paths, folder / "days", DAY, HERE, **options)
+    (statement,), _ = compact_day(paths, folder / "days", DAY, HERE, **options)
     return statement, tables(statement)
 
 
@@ -337,7 +336,7 @@ def test_a_sum_past_int64_is_refused(tmp_path, more, fits):
     if fits:
         assert sums_of(tmp_path, [tmp_path / "s"])[1]["span_day"][0]["gap_bound_uj"] == 2**63 - 1
         return
-    statements, (fault,) = compact([tmp_path / "s"], tmp_path / "days", DAY, HERE)
+    statements, (fault,) = compact_day([tmp_path / "s"], tmp_path / "days", DAY, HERE)
     assert (statements, fault.kind) == ([], "sum")
     assert "lab/n1: a sum of the day exceeds int64 in span_day: 9223372036854775808" in fault.line
     assert not list((tmp_path / "days").rglob("*.parquet"))
@@ -371,7 +370,7 @@ def test_a_node_that_moves_within_a_day_is_summed_at_both_sites(tmp_path):
     entries = [e for start, end, uj in quarters for e in (entry(start, end, uj), entry(start, end, 5, HOST))]
     write(tmp_path / "s", Batch(entries, devices=facts("GPU-a", HOST)))
     moved = Sites({("lab", "n1", ""): (DeviceLocation("oslo", 0, T0 + 3 * Q), DeviceLocation("paris", T0 + 3 * Q, INT64_MAX))})
-    statements, _ = compact([tmp_path / "s"], tmp_path / "days", DAY, moved)
+    statements, _ = compact_day([tmp_path / "s"], tmp_path / "days", DAY, moved)
     assert [(s.site, s.energy_uj) for s in statements] == [("oslo", 126), ("paris", 1_005)]
     for statement, count in zip(statements, (3, 1), strict=True):
         found = tables(statement)

@@ -36,7 +36,7 @@ import json, sys
 from datetime import date
 from pathlib import Path
 from energy_agent.ledger import chain
-from energy_agent.ledger.fleet.compact import compact
+from tests.energy_agent.ledger.cases import compact_day
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.journal import Batch, Journal
 from energy_agent.ledger.journal.view import read_journal
@@ -57,7 +57,7 @@ recorded_energy(5)
 journal.close()
 view = read_journal(folder / "journal.db")
 report = chain.verify([folder / "segments"], view)
-compact([folder / "segments"], folder / "days", date(2026, 1, 1), Sites({}, "here"))
+compact_day([folder / "segments"], folder / "days", date(2026, 1, 1), Sites({}, "here"))
 rows = {name: [located.row for located in read_rows(source) if isinstance(located.row, ThrottleRow)]
         for name, source in (("state", folder), ("days", folder / "days"))}
 print(json.dumps({

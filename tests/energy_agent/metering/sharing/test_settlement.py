@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 
 from energy_agent.metering.attribution import policies
 from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy
-from energy_agent.metering.sharing.resting import Resting
-from energy_agent.metering.sharing.settlement import Settlement
+from energy_agent.metering.sharing.settlement import Resting, Settlement
 from tests.support import examples
 
 SM_TIME = next(p for p in policies() if p.name == "sm_time")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.units import NS_PER_MS, NS_PER_S
-from energy_agent.reader.schedule import Schedule, until_edge_ns
+from energy_agent.reader.main import Schedule, until_edge_ns
 from energy_agent.runtime.loop import STEP_BACK_NS, UtcOrder
 
 T0 = 1_800_000_000 * NS_PER_S

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.sensors.loads import Load, Pattern
 from energy_agent.metering.interpolation import Tick
-from energy_agent.sdk.measure.correlation import combined, mean_correlation
+from energy_agent.sdk.measure.sampler_windows import combined, mean_correlation
 
 
 def levels(seed, holds_s):

@@ -4,7 +4,7 @@ from math import pi, sin
 
 import pytest
 
-from energy_agent.sdk.measure.differences import PowerDifferences
+from energy_agent.sdk.measure.ticks import PowerDifferences
 
 TICK_S, POWER_W = 0.1, 400.0
 

@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.sdk.measure.counted import CountedTokens
-from energy_agent.sdk.measure.per_token import per_token
-from energy_agent.sdk.measure.window_tokens import CounterInterval, lag, window_tokens
+from energy_agent.sdk.measure.window_tokens import CountedTokens, CounterInterval, lag, per_token, window_tokens
 from tests.support import refusal
 
 steps = st.lists(st.integers(5, 60), min_size=40, max_size=200)  # ms each

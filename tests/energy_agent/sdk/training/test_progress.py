@@ -3,7 +3,6 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.sdk.training.direct import Direct
 from energy_agent.sdk.training.progress import (
     DIRECT,
     NOTHING,
@@ -16,6 +15,7 @@ from energy_agent.sdk.training.progress import (
     run_attributes,
     status,
 )
+from energy_agent.sdk.training.reporter import Direct
 from wattlens.model_cards import model_card
 
 STEP_J, STEP_TOKENS = 3, 50

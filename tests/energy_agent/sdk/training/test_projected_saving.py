@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from energy_agent.sdk.training.projected_saving import shadow_hint
+from energy_agent.sdk.training.reporter import shadow_hint
 from tests.doubles.agent import Agent, serving
 
 SHADOW = {"mode": "shadow", "predicted_saving": {"ratio": 0.118, "lower": 0.052, "upper": 0.2}}

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from energy_agent.core.workloads.training_report import RATE_MAX, parse
 from energy_agent.sdk.ranks import RankPosition, place_of
-from energy_agent.sdk.training.step_counter import Counter, complain, guarded
-from energy_agent.sdk.training.token_count import parse_token_count
+from energy_agent.sdk.training.step_counter import Counter, complain, guarded, parse_token_count
 
 
 class Silent:

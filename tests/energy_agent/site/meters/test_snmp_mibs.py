@@ -6,7 +6,7 @@ import pytest
 from pysnmp.smi.builder import MibBuilder
 from pysnmp.smi.error import MibNotFoundError
 
-from energy_agent.site.meters._snmp_mibs import create_controller
+from energy_agent.site.meters._snmp_session import create_controller
 
 MODULES = ("SNMPv2-MIB", "SNMP-COMMUNITY-MIB", "SNMP-TARGET-MIB", "SNMP-USER-BASED-SM-MIB", "PYSNMP-USM-MIB")
 

@@ -10,12 +10,14 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Final
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from energy_agent.config.key_values import model_of
 from wattlens.report.inputs.faults import Faults
+from wattlens.report.inputs.model import InventoryLine, OrgFile
 
+ROWS_MAX: Final = 200_000
 Units = Mapping[str, Decimal]
 KWH: Final[Units] = {"kWh": Decimal(1), "MWh": Decimal(1000)}
 PER_KWH: Final[Units] = {"kWh": Decimal(1), "MWh": Decimal("0.001")}
@@ -25,6 +27,12 @@ LITERS: Final[Units] = {"l": Decimal(1), "m3": Decimal(1000)}
 _KINDS: Final = {"date": date, "date-time": datetime, "number": float, "integer": int}
 NOTE, EXAMPLE, HOW_TO = "note", "example", "how to"
 """The first column of every sheet, and the notes of rows that are not read."""
+
+
+class Workbook(OrgFile):
+    """The whole workbook: the content of `org.yaml`, and the lines of the inventory."""
+
+    devices: tuple[InventoryLine, ...] = Field((), max_length=ROWS_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +73,17 @@ class Sheet:
     """A sheet.
 
     Args:
-        model: of which a row is one, or a part of one.
+        place: where its keys stand in org.yaml, such as `sites[]`; "": at the top.
         says: what it is for, in a sentence or two.
         examples: rows by the labels of their columns.
-        place: where its keys stand in org.yaml, such as `sites[]`; "": at the top.
         name: of the column by which messages and other sheets call a row.
     """
 
     title: str
-    model: type[BaseModel]
+    place: str
     says: str
     columns: tuple[SheetColumn, ...]
     examples: tuple[Mapping[str, Any], ...]
-    place: str = ""
     name: str = ""
 
     @property
@@ -88,9 +94,14 @@ class Sheet:
             names += [column.label, column.unit_label] if column.units else [column.label]
         return tuple(names)
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the lists that lead to a row of it."""
+        return keys_of(self.place)
+
     def field(self, column: SheetColumn) -> FieldInfo | None:
         """Return the model field of a column; None if the column has no field, or is a key of a mapping."""
-        return field_at(self.model, column.path)
+        return field_at(section_at(self.place), column.path)
 
     def meaning(self, column: SheetColumn) -> str:
         """What a column means."""
@@ -104,11 +115,11 @@ class Sheet:
 
     def choices(self, column: SheetColumn) -> tuple[str, ...]:
         """What it takes, where that is a few words."""
-        return column.choices or tuple(map(str, _schema_at(self.model, column.path).get("enum", ())))
+        return column.choices or tuple(map(str, _schema_at(section_at(self.place), column.path).get("enum", ())))
 
     def takes(self, column: SheetColumn) -> type:
         """The kind of its cells: str, float, int, date or datetime."""
-        schema = _schema_at(self.model, column.path)
+        schema = _schema_at(section_at(self.place), column.path)
         return _KINDS.get(str(schema.get("format") or schema.get("type")), str)
 
 
@@ -140,6 +151,17 @@ class SheetRow:
     def tell(self, faults: Faults, label: str, text: str) -> None:
         """Take up what is wrong with a cell of it, or with the row."""
         faults.add(self.sheet.title, self.number, self.letters.get(label, ""), text)
+
+
+def keys_of(place: str) -> tuple[str, ...]:
+    """The keys of a place such as `sites[].meters[]`."""
+    return tuple(place.replace("[]", "").split(".")) if place else ()
+
+
+def section_at(place: str) -> type[BaseModel]:
+    """The section that a row of a place is; for the top, the whole document."""
+    field = field_at(Workbook, keys_of(place))
+    return (model_of(field.annotation) if field is not None else None) or Workbook
 
 
 @cache

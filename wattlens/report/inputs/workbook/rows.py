@@ -3,38 +3,22 @@
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from energy_agent.config.messages import explain_fault, faults_of
 from wattlens.report.inputs import model
 from wattlens.report.inputs.faults import Faults
 from wattlens.report.inputs.inventory import Line
 from wattlens.report.inputs.workbook.cells import explain_missing, nested, placed
-from wattlens.report.inputs.workbook.columns import SheetColumn, SheetRow
+from wattlens.report.inputs.workbook.columns import SheetColumn, SheetRow, Workbook
 from wattlens.report.inputs.workbook.file import read_sheets
+from wattlens.report.inputs.workbook.sheets import SHEETS
 
-ROWS_MAX: Final = 200_000
-AT_SITE: Final = (
-    ("Meters", "meters"),
-    ("Water", "water"),
-    ("Invoices", "invoices"),
-    ("Readings", "readings"),
-    ("Contracts", "contracts"),
-    ("Certificates", "contracts"),
-    ("Supplier rates", "supplier_rates"),
-)
-"""Sheets whose rows belong to a site, and the key of their rows there."""
 Loc = tuple[int | str, ...]
 _PREFIX = re.compile(r"^key '[^']*'(: | )")
 _QUOTED = re.compile(r"'([^']+)'")
-
-
-class Workbook(model.OrgFile):
-    """The whole workbook: the content of `org.yaml`, and the lines of the inventory."""
-
-    devices: tuple[model.InventoryLine, ...] = Field((), max_length=ROWS_MAX)
 
 
 def dotted(loc: Loc) -> str:
@@ -51,19 +35,15 @@ class ParsedInputs:
         organisation: everything except the inventory's lines.
         lines: inventory lines of a workbook, with the cell of each.
         cells: cell of each name in a workbook, for messages about several rows.
-        inventory_at: the key or cell that names the file of the inventory.
         where: names the key or cell of a place in `organisation`.
         contract_cells: cell of the beneficiary and of the serials by (site, contract, column) in a workbook.
-        cpu_cells: cell of the processor of each of `hosts` in a workbook.
     """
 
     organisation: model.OrgFile
     lines: tuple[Line, ...] = ()
     cells: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    inventory_at: str = "key 'inventory'"
     where: Callable[[Loc], str] = dotted
     contract_cells: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
-    cpu_cells: Sequence[str] = ()
 
 
 def read_workbook(raw: bytes, book: str) -> ParsedInputs:
@@ -105,25 +85,12 @@ class _Reading:
             loc = self._put((), self._document, "sites", row, data)
             self._hours(loc, row, data)
             self._sites.setdefault(str(row.cells.get("name")), (loc, data))
-        for title, key in AT_SITE:
-            for row, data in self._entries(title):
-                if (loc := self._at_site(key, row, data)) and key == "contracts":
-                    self._contracts.setdefault((str(row.cells["site"]), str(row.cells.get("id"))), (loc, data))
-        for row, data in self._entries("Deliveries"):
-            self._delivery(row, data)
-        self._tariffs()
-        for row, data in self._entries("Teams"):
-            self._labels(self._put((), self._document, "teams", row, data), row, data)
-        for title, key in (
-            ("Inventory", "devices"),
-            ("Hosts", "hosts"),
-            ("Prices", "prices"),
-            ("Hardware", "embodied"),
-            ("Models", "models"),
-            ("Reported", "reported"),
-        ):
-            for row, data in self._entries(title):
-                self._put((), self._document, key, row, data)
+        for sheet in SHEETS[2:]:
+            if sheet.title == "Tariffs":
+                self._tariffs()
+                continue
+            for row, data in self._entries(sheet.title):
+                self._add(sheet.keys, row, data)
         try:
             document = Workbook.model_validate(self._document)
         except ValidationError as error:
@@ -133,11 +100,9 @@ class _Reading:
         self._faults.refuse()
         rows = self._sheets.get("Inventory", ())
         lines = tuple((f"{self._faults.book}: {r.where('site')}", each) for r, each in zip(rows, document.devices, strict=True))
-        at = organisation[0][0].where("inventory_file") if organisation else ""
         named = ((key, self._places[loc][0]) for key, (loc, _) in self._contracts.items())
         proofs = {(*k, name): row.where(name) for k, row in named for name in ("beneficiary", "serials") if name in row.cells}
-        cpus = tuple(self._places["hosts", n][0].where("cpu") for n in range(len(document.hosts)))
-        return ParsedInputs(document, lines, self._cells, at, self._where, proofs, cpus)
+        return ParsedInputs(document, lines, self._cells, self._where, proofs)
 
     def _entries(self, title: str) -> Iterator[tuple[SheetRow, dict[str, Any]]]:
         for row in self._sheets.get(title, ()):
@@ -145,6 +110,20 @@ class _Reading:
                 name = row.cells.get(row.sheet.name, "")
                 self._cells.setdefault(str(name), []).append(row.where(row.sheet.name))
             yield row, nested(row, self._faults)
+
+    def _add(self, keys: tuple[str, ...], row: SheetRow, data: dict[str, Any]) -> None:
+        """Add an object to the list that its sheet is: of the whole, of its site or of its contract."""
+        match keys:
+            case ("sites", _, _):
+                self._delivery(row, data)
+            case ("sites", key):
+                loc = self._at_site(key, row, data)
+                if loc and key == "contracts":
+                    self._contracts.setdefault((str(row.cells["site"]), str(row.cells.get("id"))), (loc, data))
+            case _:
+                loc = self._put((), self._document, keys[0], row, data)
+                if keys == ("teams",):
+                    self._labels(loc, row, data)
 
     def _put(self, above: Loc, section: dict[str, Any], key: str, row: SheetRow, data: dict[str, Any]) -> Loc:
         """Add an object to a list of the document; returns where it is in it."""

@@ -110,27 +110,22 @@ def _start(page: Any, formats: Mapping[str, Any]) -> None:
     page.set_column(2, 2, 100)
     page.set_row(0, 34)
     page.write_string(0, 1, "Inputs of the Wattlens report", formats["title"])
-    row = 2
-    for number, text in enumerate(_HOW, 1):
-        page.write_string(row, 0, str(number), formats["step"])
+    for row, text in enumerate(_HOW, 2):
+        page.write_string(row, 0, str(row - 1), formats["step"])
         page.merge_range(row, 1, row, 2, text, formats["text"])
         page.set_row(row, 16 * (1 + len(text) // 125) + 4)
-        row += 1
-    row += 1
-    for label, look, text in (
+    legend = (
         ("required", "needed", "column head of this kind: required in every row"),
         ("optional", "optional", "column head of this kind: leave empty if it does not apply"),
         ("example", "sample str", "rows of this kind are examples and are ignored"),
-    ):
+    )
+    for row, (label, look, text) in enumerate(legend, 3 + len(_HOW)):
         page.write_string(row, 1, label, formats[look])
         page.write_string(row, 2, text, formats["text"])
-        row += 1
-    row += 1
-    for sheet in SHEETS:
+    for row, sheet in enumerate(SHEETS, 4 + len(_HOW) + len(legend)):
         page.write_url(row, 1, f"internal:'{sheet.title}'!A1", formats["link"], sheet.title)
         page.write_string(row, 2, sheet.says, formats["text"])
         page.set_row(row, 16 * (1 + len(sheet.says) // 112) + 4)
-        row += 1
     page.set_landscape()
     page.fit_to_pages(1, 0)
 
@@ -169,23 +164,21 @@ class _Page:
         sheet, index = self._sheet, self._index[column.label]
         kind = sheet.takes(column)
         width = max(_WIDE.get(column.label, _WIDTHS[kind]), len(column.label) + 3)
-        self._page.set_column(index, index, width, self._looks[kind.__name__])
-        self._page.write_string(0, index, column.label, self._head(column))
         text = self._meaning(column)
-        self._page.write_string(1, index, text, self._looks["hint"])
+        look = "needed" if sheet.needs(column) else "optional"
+        heads = [(column.label, width, kind.__name__, text)]
+        if units := list(column.units or ()):
+            heads.append(
+                (column.unit_label, len(column.unit_label) + 3, "str", f"Unit of {column.label}: {' or '.join(units)}.")
+            )
+        for at, (label, wide, cells, hint) in enumerate(heads, index):
+            self._page.set_column(at, at, wide, self._looks[cells])
+            self._page.write_string(0, at, label, self._looks[look])
+            self._page.write_string(1, at, hint, self._looks["hint"])
         self._offer(column, index)
-        if column.units is not None:
-            self._unit(column, index + 1, list(column.units))
+        if units:
+            self._list(index + 1, units)
         return len(text) // max(1, width - 1)
-
-    def _unit(self, column: SheetColumn, index: int, units: list[str]) -> None:
-        self._page.set_column(index, index, len(column.unit_label) + 3, self._looks["str"])
-        self._page.write_string(0, index, column.unit_label, self._head(column))
-        self._page.write_string(1, index, f"Unit of {column.label}: {' or '.join(units)}.", self._looks["hint"])
-        self._list(index, units)
-
-    def _head(self, column: SheetColumn) -> Any:
-        return self._looks["needed" if self._sheet.needs(column) else "optional"]
 
     def _meaning(self, column: SheetColumn) -> str:
         text = placed(self._sheet.meaning(column), self._sheet)
@@ -203,12 +196,10 @@ class _Page:
         elif kind in (date, datetime):
             first_year = 1900 if column.label == "commissioned" else 1990  # Excel has no earlier day
             limits = {"minimum": date(first_year, 1, 1), "maximum": date(2200, 12, 31)}
-            self._validate(index, {"validate": "date", "criteria": "between", **limits}, "a day such as 2026-01-31")
+            self._validate(index, {"validate": "date", **limits}, "a day such as 2026-01-31")
         elif kind is float:
-            limits_ = {"minimum": -1e12, "maximum": 1e12}
-            self._validate(
-                index, {"validate": "decimal", "criteria": "between", **limits_}, "a number; its unit is in the next column"
-            )
+            decimal = {"validate": "decimal", "minimum": -1e12, "maximum": 1e12}
+            self._validate(index, decimal, "a number; its unit is in the next column")
 
     def _list(self, index: int, source: Any, what: str = "") -> None:
         message = what or f"one of: {', '.join(map(str, source))}"
@@ -216,7 +207,7 @@ class _Page:
 
     def _validate(self, index: int, rule: dict[str, Any], what: str) -> None:
         texts = {"error_title": self._sheet.labels[index][:32], "error_message": f"Write {what}"[:255]}
-        self._page.data_validation(2, index, ROWS, index, {**rule, **texts})
+        self._page.data_validation(2, index, ROWS, index, {"criteria": "between", **rule, **texts})
 
     def _row(self, number: int, row: Mapping[str, Any], look: str) -> None:
         for label in self._sheet.labels if look else row:
@@ -225,12 +216,4 @@ class _Page:
             kind = self._sheet.takes(column) if column is not None else str
             if kind is date and isinstance(value, str) and value:
                 value = date.fromisoformat(value)
-            style = self._looks[f"{look}{kind.__name__}"]
-            if value is None or value == "":
-                self._page.write_blank(number, index, None, style)
-            elif isinstance(value, date):
-                self._page.write_datetime(number, index, value, style)
-            elif isinstance(value, int | float):
-                self._page.write_number(number, index, value, style)
-            else:
-                self._page.write_string(number, index, str(value), style)
+            self._page.write(number, index, value, self._looks[f"{look}{kind.__name__}"])

@@ -18,7 +18,7 @@ from tests.energy_agent.web.test_secured_server import Secured
 from tests.energy_agent.web.test_server import Still
 from tests.snapshots import Player
 from tests.support import said_here
-from wattlens.scrape.access import AgentAccess
+from wattlens.agent_access import AgentAccess
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,7 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.units import NS_PER_S
 from reports.figures.energy import BoundedEnergy
 from wattlens.job.statement import JobNode, JobReport
-from wattlens.slurm.accounting import EndedJob, SlurmAccounting, parse_jobs
-from wattlens.slurm.record import comment_of, is_recorded, jobs_to_record
+from wattlens.slurm import EndedJob, SlurmAccounting, comment_of, is_recorded, jobs_to_record, parse_jobs
 
 NOW_NS = 1_796_000_000 * NS_PER_S
 

@@ -1,17 +1,23 @@
-"""Ended jobs of Slurm's accounting database by sacct, and comments of them by sacctmgr, as an operator of Slurm."""
+"""Ended jobs of Slurm's accounting database by sacct, and comments of them by sacctmgr, as an operator of Slurm.
+
+A job gets one comment, once: a part that begins with `wattlens ` marks a job that has it. Earlier text stays in front.
+"""
 
 import os
 import re
 import secrets
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
 from energy_agent.core.units import NS_PER_S
+from wattlens.job.output import NS_PER_HOUR
+from wattlens.job.statement import JobReport
 
 TIMEOUT_S: Final = 120.0
 STATES: Final = "BOOT_FAIL,CANCELLED,COMPLETED,DEADLINE,FAILED,NODE_FAIL,OUT_OF_MEMORY,PREEMPTED,TIMEOUT"
@@ -20,6 +26,8 @@ FIELD: Final = "AdminComment"
 """Set after the end of a job, by operators alone. A user could put the text of a record into any other such field."""
 _JOB: Final = re.compile(r"\d+(?:[_+]\d+|_\[[^]|]*\])?")
 _PROCESS_TRACKING: Final = re.compile(r"^ProctrackType\s*=\s*(?:proctrack/)?(\S+)", re.MULTILINE)
+MARK: Final = "wattlens "
+SEPARATOR: Final = "; "
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +136,48 @@ def parse_jobs(text: str, separator: str) -> Iterator[EndedJob]:
             has_gpus, nodes = any(name.startswith("gres/gpu") for name in trackable), trackable.get("node", "0")
             times_ns = int(submit) * NS_PER_S, int(end) * NS_PER_S
             yield EndedJob(job_id, raw_id, cluster, *times_ns, has_gpus, int(nodes) if nodes.isdecimal() else 0, comment)
+
+
+def is_recorded(comment: str) -> bool:
+    """Whether a comment has the energy of its job."""
+    return any(part.startswith(MARK) for part in comment.split(SEPARATOR))
+
+
+def jobs_to_record(jobs: Iterable[EndedJob], now_ns: int, settle_ns: int) -> list[EndedJob]:
+    """Jobs with GPUs that ended at least `settle_ns` ago and have no energy in their record yet."""
+    return [job for job in jobs if job.has_gpus and job.end_ns + settle_ns <= now_ns and not is_recorded(job.comment)]
+
+
+def comment_of(job: EndedJob, report: JobReport, process_tracking: str = "cgroup") -> str:
+    """The comment of a job: its earlier text, then words NAME=VALUE; figures that are not available are left out.
+
+    Without cgroups a process that left the job's process tree is not found: the energy is then marked `partial=proctrack`.
+    """
+    energy = report.energy
+    values: dict[str, str | None] = {
+        "energy_j": None if energy.unseen else _joules(energy.energy_uj),
+        "energy_j_low": None if energy.low_uj is None else _joules(energy.low_uj),
+        "energy_j_high": None if energy.high_uj is None else _joules(energy.high_uj),
+        "idle_j": None if energy.unseen else _joules(report.idle_uj),
+        "gpu_h": f"{(report.active_ns + report.idle_ns) / NS_PER_HOUR:.4g}",
+        "nodes": str(len(report.nodes)),
+        "allocated_nodes": str(job.nodes) if job.nodes > len(report.nodes) else None,  # of these, some have no energy here
+        "steps": str(report.step_count) if report.step_count else None,
+        "j_per_step": _number(report.joules_per_step.value),
+        "tokens": str(report.token_count[0]) if report.token_count[0] else None,
+        "j_per_token": _number(report.joules_per_token.value),
+        "co2e_g": _number(report.carbon.value),
+        "partial": None if process_tracking == "cgroup" else "proctrack",
+        "boundary": "node" if report.whole_nodes else "gpu",
+        "simulated": "yes" if report.simulated else None,
+    }
+    text = MARK + " ".join(f"{name}={value}" for name, value in values.items() if value is not None)
+    return f"{job.comment}{SEPARATOR}{text}" if job.comment else text
+
+
+def _joules(uj: int) -> str:
+    return str(round(Fraction(uj, 10**6)))
+
+
+def _number(value: Fraction | None) -> str | None:
+    return None if value is None else f"{float(value):.4g}"

@@ -1,1 +1,0 @@
-"""Import of published emission factor tables."""

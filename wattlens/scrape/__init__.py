@@ -1,1 +1,0 @@
-"""Reading an agent's /metrics: access and response."""
