@@ -1,10 +1,10 @@
 """The agent's YAML file as a typed model. No file is needed: every default is safe and useful.
 
-import difflib
-from fnmatch import fnmatchcase
 An unknown key is an error that names the nearest known one; a wrong value names its key.
 """
 
+import difflib
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, TypeVar
 
