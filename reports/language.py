@@ -49,6 +49,10 @@ class Translator:
         """A text of the report with its fields filled in."""
         return self.messages[message].format(**values)
 
+    def text(self, name: str) -> str:
+        """The text of an id; what is no id stays as it is."""
+        return self.messages.get(name, name)
+
     @property
     def renderer(self) -> dict[str, str]:
         """What a renderer says by itself: id -> text."""

@@ -1,7 +1,7 @@
 """The table of OpenTelemetry names in docs/otlp.md, from the catalogue."""
 
 from energy_agent.core.catalogue.metric import Signal
-from energy_agent.core.catalogue.node import CATALOGUE
+from energy_agent.core.catalogue.node import AGENT
 from energy_agent.core.catalogue.opentelemetry import BY_CONVENTION, instrument
 
 _LABELS = {"gpu": "0", "uuid": "GPU-1", "method": "counter", "severity": "corrected", "xid": "79"}
@@ -9,9 +9,7 @@ _LABELS = {"gpu": "0", "uuid": "GPU-1", "method": "counter", "severity": "correc
 
 def table() -> str:
     """A row for each metric that an agent sends, those of the conventions first."""
-    exported = [signal for signal in CATALOGUE if not signal.reserved and signal.process == "agent"]
-    first = [signal for signal in exported if signal.name in BY_CONVENTION]
-    rows = [_row(signal) for signal in (*first, *(signal for signal in exported if signal not in first))]
+    rows = map(_row, sorted(AGENT, key=lambda signal: signal.name not in BY_CONVENTION))
     head = "\n| OpenTelemetry | Instrument | Unit | Attributes | On /metrics |\n| --- | --- | --- | --- | --- |\n"
     return head + "".join(rows) + "\n"
 

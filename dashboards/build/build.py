@@ -142,9 +142,7 @@ def _names(signal: Signal) -> Iterator[str]:
 
 
 def _queries() -> Iterator[str]:
-    known = {name for s in CATALOGUE if not s.reserved for name in _names(s)} | {
-        r.record for group in rules.groups() for r in group.rules
-    }
+    known = {name for s in CATALOGUE for name in _names(s)} | {r.record for group in rules.groups() for r in group.rules}
     for where, expr in expressions():
         unknown = sorted(set(_NAME.findall(expr)) - known)
         if unknown:

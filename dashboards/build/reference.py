@@ -9,7 +9,7 @@ from energy_agent.core.catalogue.node import CATALOGUE
 
 _HEAD = """# Metrics
 
-Built by `wattlens dashboards build` from the metric catalogue (`energy_agent/core/catalogue/node.py`); do not edit.
+Built by `wattlens dashboards build` from the metric catalogue (`energy_agent/core/catalogue`); do not edit.
 
 Every name starts with `wattlens_` and keeps its meaning once released. Units are base units; a ratio is between 0 and 1, but a
 PUE is at least 1. Series of a GPU have the labels `gpu`, the driver's index, and `uuid`. Join metadata over `uuid` or
@@ -59,7 +59,7 @@ def to_markdown() -> str:
     parts = [_HEAD, "\nLetters in the last column stand for these sentences:\n\n"]
     parts.extend(f"- **{letter}** {sentence}\n" for sentence, letter in notes.items())
     for title, prefixes in _GROUPS:
-        rows = sorted((s for s in CATALOGUE if s.name.startswith(prefixes)), key=lambda s: s.reserved)
+        rows = (s for s in CATALOGUE if s.name.startswith(prefixes))
         labels = "labels, in addition to `gpu` and `uuid`" if prefixes == ("gpu_",) else "labels"
         parts.append(f"\n## {title}\n\n| name | kind | {labels} | meaning | behaviour |\n| --- | --- | --- | --- | --- |\n")
         parts.extend(f"{_row(signal, notes, _GPU if prefixes == ('gpu_',) else ())}\n" for signal in rows)

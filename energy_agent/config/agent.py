@@ -3,6 +3,8 @@
 An unknown key is an error that names the nearest known one; a wrong value names its key.
 """
 
+import difflib
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -16,10 +18,12 @@ from energy_agent.config.otlp import Otlp
 from energy_agent.config.owners import OwnersConfig
 from energy_agent.config.section import Ratio, Section
 from energy_agent.config.tokens import TokenSource
-from energy_agent.core.catalogue.selection import Selection, checked_family, checked_gpu
+from energy_agent.core.catalogue.node import BY_NAME
 from energy_agent.core.errors import UsageError
+from energy_agent.core.selection import Selection
 from energy_agent.runtime.files import yaml_file
 
+PREFIX = "wattlens_"
 DETAILS = (
     "gpu_ecc_*enabled",
     "gpu_ecc_location_errors_total",
@@ -43,6 +47,31 @@ DETAILS = (
 _GPUS = "GPUs by index, UUID or glob"
 Model = TypeVar("Model", bound=BaseModel)
 _WHAT = {list: "a list", str: "text", int: "a number", float: "a number"}
+
+
+def checked_family(pattern: str) -> str:
+    """The pattern of a family without the prefix, where it names at least one.
+
+    Raises:
+        ValueError: it names none; the message has the nearest.
+    """
+    name = pattern.removeprefix(PREFIX)
+    if any(fnmatchcase(known, name) for known in BY_NAME):
+        return name
+    near = difflib.get_close_matches(name.strip("*?"), BY_NAME, 1, 0.4)
+    hint = f"did you mean {PREFIX + near[0]!r}?" if near else "docs/metrics.md lists them"
+    raise ValueError(f"unknown metric {pattern!r}; {hint}")
+
+
+def checked_gpu(pattern: str) -> str:
+    """The pattern of a GPU, where it can be one.
+
+    Raises:
+        ValueError: neither an index, nor a UUID, nor a glob.
+    """
+    if pattern.isascii() and (pattern.isdigit() or pattern.startswith("GPU-") or any(c in pattern for c in "*?[")):
+        return pattern
+    raise ValueError(f"expected a GPU by index, UUID (GPU-...), or a glob of either, got {pattern!r}")
 
 
 class Metrics(Section):

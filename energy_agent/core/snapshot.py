@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from energy_agent.core.boundary import Boundary
-from energy_agent.core.catalogue.selection import ALL, Selection
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Identity, Method, SourceHealth, State, WorkloadFacts
 from energy_agent.core.health import HealthRecord
 from energy_agent.core.interval import ConfidenceInterval
+from energy_agent.core.selection import ALL, Selection
 from energy_agent.core.steering import GroupStatus
 from energy_agent.core.workloads.serving import Serving
 from energy_agent.core.workloads.token_price import EngineHour

@@ -35,14 +35,14 @@ def decimal(value: int, scale: int) -> str:
     >>> decimal(1_234_500, 1_000_000)
     '1.2345'
     """
-    if not value:
-        return "0"
-    sign = "-" if value < 0 else ""
     whole, part = divmod(abs(value), scale)
-    if not part:
-        return f"{sign}{whole}"
-    digits = len(str(scale)) - 1
-    return f"{sign}{whole}.{part:0{digits}d}".rstrip("0")
+    sign = "-" if value < 0 else ""
+    return f"{sign}{whole}.{str(scale + part)[1:]}".rstrip("0") if part else f"{sign}{whole}"
+
+
+def micro(value: int) -> str:
+    """Text of millionths, such as J of uJ."""
+    return decimal(value, UJ_PER_J)
 
 
 # Readings of GPUs repeat, so their texts are kept.
@@ -52,6 +52,12 @@ def decimal(value: int, scale: int) -> str:
 def milli(value: int) -> str:
     """Text of thousandths, such as W of mW."""
     return decimal(value, 1_000)
+
+
+@lru_cache(maxsize=4_096)
+def nano(value: int) -> str:
+    """Text of billionths, such as s of ns."""
+    return decimal(value, NS_PER_S)
 
 
 @lru_cache(maxsize=4_096)

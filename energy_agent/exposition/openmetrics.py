@@ -6,23 +6,37 @@ as file names and pod labels) cannot break the response.
 """
 
 import re
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from enum import Enum
-from functools import lru_cache
+from functools import lru_cache, partial
+from types import MappingProxyType
+from typing import Any
 
-from energy_agent.core.catalogue.metric import Signal
-from energy_agent.core.catalogue.node import CATALOGUE, FACTS, POD
-from energy_agent.core.catalogue.selection import Selection
-from energy_agent.core.energy import WorkloadFacts
+from energy_agent.core.catalogue.gpu import present_ids
+from energy_agent.core.catalogue.metric import Row, Sample, Scrape, Signal
+from energy_agent.core.catalogue.node import AGENT, CATALOGUE
+from energy_agent.core.selection import Selection
 from energy_agent.core.snapshot import Snapshot
-from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
-from energy_agent.core.workloads.job_identity import run_of
-from energy_agent.exposition import dvfs, gpu, host, inference, process
-from energy_agent.exposition.gpu import Sample
 from energy_agent.exposition.health import HealthSamples
-from energy_agent.exposition.host import NO_POD
+
+FamilySamples = Mapping[str, list[Sample]]
+"""Samples by the name of their signal."""
+
+
+class ShownSignals:
+    """The signals that a selection shows, by the rows that they read."""
+
+    def __init__(self, signals: Iterable[Signal], selection: Selection) -> None:
+        shown = [signal for signal in signals if selection.shows_family(signal.name)]
+        self.names = {signal.name for signal in shown}
+        self.readers: dict[Callable[[Scrape[Any]], list[Row]], list[tuple[str, Callable[[list[Row]], list[Sample]]]]] = {}
+        for signal in shown:
+            self.readers.setdefault(signal.source.rows, []).append((signal.name, signal.read))
+
+
+_shown = lru_cache(partial(ShownSignals, AGENT))
+
 
 _health_samples = HealthSamples()
 _UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]")
@@ -50,26 +64,39 @@ def negotiate(accept: str) -> Format:
 
 def render(snapshot: Snapshot, fmt: Format) -> bytes:
     """The page: families in the catalogue's order, series in the snapshot's; a family without series is absent."""
-    return page(selected_families(snapshot), fmt, snapshot.selection)
+    return page(families(snapshot), fmt)
 
 
-def selected_families(snapshot: Snapshot) -> dict[str, list[Sample]]:
-    """Samples as `families` returns them, without those of GPUs that are not to be shown."""
+def families(snapshot: Snapshot) -> FamilySamples:
+    """Samples of each family that is shown, by the name of its signal; of GPUs that are shown."""
     selection = snapshot.selection
-    return families(_selected(snapshot) if selection.include_gpus or selection.exclude_gpus else snapshot)
+    scrape = Scrape(_selected(snapshot) if selection.include_gpus or selection.exclude_gpus else snapshot)
+    health = _health_samples.families(snapshot.device_health, scrape.of(present_ids))
+    return collect(scrape, _shown(selection), health)
 
 
-def page(by_family: Mapping[str, list[Sample]], fmt: Format, selection: Selection) -> bytes:
+def collect(scrape: Scrape[Any], shown: ShownSignals, more: Mapping[str, list[Sample]] = MappingProxyType({})) -> FamilySamples:
+    """Samples of the signals that have any; `more`: cached ones, which come after those of the snapshot."""
+    by_family = {name: samples for name, samples in more.items() if name in shown.names}
+    for find, readers in shown.readers.items():
+        if rows := scrape.of(find):
+            for name, read in readers:
+                if samples := read(rows):
+                    by_family[name] = samples + by_family[name] if name in by_family else samples
+    return by_family
+
+
+def page(by_family: FamilySamples, fmt: Format) -> bytes:
     """The page of samples by the names of their signals."""
-    texts = [family.text(samples) for family in _families(fmt, selection) if (samples := by_family.get(family.name))]
+    texts = [family.text(by_family[name]) for name, family in _families(fmt) if name in by_family]
     if fmt is Format.OPENMETRICS:
         texts.append("# EOF\n")
     return "".join(texts).encode()
 
 
 @lru_cache
-def _families(fmt: Format, selection: Selection) -> tuple["_Family", ...]:
-    return tuple(_Family(signal, fmt) for signal in CATALOGUE if selection.shows_family(signal.name))
+def _families(fmt: Format) -> list[tuple[str, "_Family"]]:
+    return [(signal.name, _Family(signal, fmt)) for signal in CATALOGUE]
 
 
 def _selected(snapshot: Snapshot) -> Snapshot:
@@ -145,70 +172,3 @@ def _escape(value: str) -> str:
     """A label value as both formats write it."""
     value = printable(value)
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-
-
-def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
-    """Samples of each family by the name of its signal, in no format yet."""
-    by_family: dict[str, list[Sample]] = defaultdict(list)
-
-    def put(name: str, value: str | None, *labels: str) -> None:
-        if value is not None:
-            by_family[name].append((labels, value))
-
-    identity = snapshot.identity
-    put("build_info", "1", identity.version)
-    put("node_info", "1", identity.cluster, identity.node, "true" if identity.simulated else "false")
-    index = {view.info.uuid: str(view.info.index) for view in snapshot.devices}
-    present = {view.info.uuid for view in snapshot.devices if view.up and view.sample is not None}
-    for view in snapshot.devices:
-        gpu.put(view, identity.simulated, by_family)
-    _health_samples.put(snapshot.device_health, {uuid: index[uuid] for uuid in present}, by_family)
-    for governed in snapshot.dvfs:
-        if governed.device in present:
-            for name, labels, value in dvfs.samples(governed):
-                put(name, value, index[governed.device], governed.device, *labels)
-    for name, labels, value in dvfs.group_samples(snapshot.dvfs):
-        put(name, value, *labels)
-    latest = {facts.workload: facts for facts in sorted(snapshot.facts, key=lambda facts: facts.since_ns)}
-    pods = {name: tuple(facts.labels.get(label, "") for label in POD) for name, facts in latest.items()}
-    host.put(snapshot, pods, by_family)
-    inference.put_servers(snapshot, by_family)
-    inference.put_energy(snapshot, by_family)
-    inference.put_prices(snapshot, by_family)
-    _workloads(snapshot, present, latest, pods, by_family)
-    put("reader_restarts_total", str(snapshot.reader_restarts_total))
-    process.put(snapshot, by_family)
-    return by_family
-
-
-def _workloads(
-    snapshot: Snapshot,
-    present: set[str],
-    latest: Mapping[str, WorkloadFacts],
-    pods: Mapping[str, tuple[str, ...]],
-    families: dict[str, list[Sample]],
-) -> None:
-    families["workload_info"] = [
-        ((name, facts.kind, *(facts.labels.get(label, "") for label in FACTS[1:-1]), run_of(facts.kind, facts.labels)), "1")
-        for name, facts in latest.items()
-    ]
-    families["workload_energy_joules_total"] = [
-        (
-            (entry.workload, *pods.get(entry.workload, NO_POD), entry.device, entry.state, entry.method),
-            decimal(entry.energy_uj, UJ_PER_J),
-        )
-        for entry in snapshot.workloads
-        if entry.device in present
-    ]
-    families["workload_gpu_seconds_total"] = [
-        ((name, *pods.get(name, NO_POD), state), decimal(held_ns, NS_PER_S))
-        for (name, state), held_ns in snapshot.workload_gpu_ns.items()
-    ]
-    families["namespace_energy_joules_total"] = [
-        ((name,), decimal(energy_uj, UJ_PER_J)) for name, energy_uj in snapshot.namespace_uj.items()
-    ]
-    families["owner_energy_joules_total"] = [
-        (owner, decimal(energy_uj, UJ_PER_J)) for owner, energy_uj in snapshot.owner_uj.items()
-    ]
-    families["tokens_total"] = [((t.workload, t.model, t.phase), str(t.tokens)) for t in snapshot.tokens]
-    families["training_steps_total"] = [((s.workload, s.phase), str(s.steps)) for s in snapshot.steps]

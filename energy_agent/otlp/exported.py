@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from energy_agent.core.catalogue.selection import Selection
 from energy_agent.core.energy import Identity
-from energy_agent.exposition.gpu import FamilySamples
+from energy_agent.core.selection import Selection
+from energy_agent.exposition.openmetrics import FamilySamples
 
 
 class ExportedSnapshot(Protocol):

@@ -12,7 +12,6 @@ from opentelemetry.sdk.metrics.export import MetricExportResult
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from energy_agent.config.otlp import Otlp
-from energy_agent.core.catalogue.node import CATALOGUE
 from energy_agent.core.energy import Identity
 from energy_agent.otlp.exported import ExportedSnapshot, Families
 from energy_agent.otlp.points import Point, Series, deltas, metrics
@@ -104,8 +103,7 @@ class Exporter:
     def __call__(self, snapshot: ExportedSnapshot) -> str:
         """Export; returns why that failed, or ''."""
         resource = resource_of(snapshot.identity, os.environ).merge(Resource(self._config.resource))
-        shown = [signal.name for signal in CATALOGUE if snapshot.selection.shows_family(signal.name)]
-        data = metrics(self._families(snapshot), shown, snapshot.t_ns, resource, snapshot.identity.version)
+        data = metrics(self._families(snapshot), snapshot.t_ns, resource, snapshot.identity.version)
         after = self._before
         if self._config.temporality == "delta":
             data, after = deltas(data, self._before)

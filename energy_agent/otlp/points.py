@@ -25,12 +25,11 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from energy_agent.core.catalogue.metric import Signal
+from energy_agent.core.catalogue.metric import Sample, Signal
 from energy_agent.core.catalogue.node import CATALOGUE
 from energy_agent.core.catalogue.opentelemetry import Instrument, Kind, instrument
 from energy_agent.core.units import NS_PER_S
-from energy_agent.exposition.gpu import Sample
-from energy_agent.exposition.openmetrics import printable
+from energy_agent.exposition.openmetrics import FamilySamples, printable
 
 Point = NumberDataPoint | HistogramDataPoint
 P = TypeVar("P", NumberDataPoint, HistogramDataPoint)
@@ -39,7 +38,7 @@ _UNKNOWN_NS = 0
 """Start time of a cumulative point that counts since before anybody looked."""
 _NO_EXTREMES: tuple[Any, Any] = (None, None)
 """Lowest and highest value of a histogram: optional in the protocol, and unknown here."""
-_INSTRUMENTS = tuple((signal, instrument(signal)) for signal in CATALOGUE if not signal.reserved)
+_INSTRUMENTS = tuple((signal, instrument(signal)) for signal in CATALOGUE)
 
 
 Series = tuple[str, frozenset[tuple[str, object]]]
@@ -47,24 +46,19 @@ Series = tuple[str, frozenset[tuple[str, object]]]
 _FORGOTTEN_NS = 3600 * NS_PER_S
 
 
-def metrics(
-    by_family: Mapping[str, list[Sample]], shown: Iterable[str], t_ns: int, resource: Resource, scope: str
-) -> MetricsData:
+def metrics(by_family: FamilySamples, t_ns: int, resource: Resource, scope: str) -> MetricsData:
     """Cumulative metrics of samples by the names of their signals, at `t_ns` (UTC).
 
     Args:
         by_family: samples by the name of their signal.
-        shown: names of the signals to send.
         t_ns: UTC ns of all points.
         resource: who sends them.
         scope: version of Wattlens.
     """
-    selected = frozenset(shown)
     points: dict[str, list[Point]] = {}
     instruments: dict[str, Instrument] = {}
     for signal, named in _INSTRUMENTS:
-        samples = by_family.get(signal.name) if signal.name in selected else None
-        if samples:
+        if samples := by_family.get(signal.name):
             make = _histograms if named.kind == "histogram" else _numbers
             points.setdefault(named.name, []).extend(make(signal, named, samples, t_ns))
             instruments.setdefault(named.name, named)

@@ -16,7 +16,7 @@ from energy_agent.config.otlp import Otlp
 from energy_agent.core.energy import SourceHealth
 from energy_agent.core.errors import UsageError
 from energy_agent.core.extras import install_hint
-from energy_agent.exposition.openmetrics import selected_families
+from energy_agent.exposition.openmetrics import families as agent_families
 from energy_agent.otlp.exported import ExportedSnapshot, Families
 from energy_agent.runtime.threads import start_thread
 
@@ -38,7 +38,7 @@ class OtlpSender:
     """
 
     def __init__(
-        self, config: Otlp, source: Callable[[], ExportedSnapshot | None], families: Families = selected_families
+        self, config: Otlp, source: Callable[[], ExportedSnapshot | None], families: Families = agent_families
     ) -> None:
         """Nothing is sent before `start`."""
         self._config, self._source, self._families = config, source, families

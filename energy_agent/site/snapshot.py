@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from energy_agent.core.catalogue.selection import ALL, Selection
 from energy_agent.core.energy import Identity, SourceHealth
 from energy_agent.core.meters.facility import MeterFacts
+from energy_agent.core.selection import ALL, Selection
 from energy_agent.core.snapshot import LedgerStats, ProcessCost
 from energy_agent.site.building.pue import Pue
 

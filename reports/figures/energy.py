@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from energy_agent.core.quantity import Quantity, no_quantity
+from energy_agent.core.quantity import Quantity, Unit, no_quantity
 from reports.ledger.sums import DeviceClassEnergy, PartEnergy
 
 UNSEEN: Final = "no sensor of its devices measured it"
@@ -43,7 +43,7 @@ class BoundedEnergy:
         """In uJ, with its bounds."""
         if self.unseen:
             return no_quantity(UNSEEN)
-        return Quantity(Fraction(self.energy_uj), _fraction(self.low_uj), _fraction(self.high_uj))
+        return Quantity(Fraction(self.energy_uj), _fraction(self.low_uj), _fraction(self.high_uj), unit=Unit.UJ)
 
     @property
     def low_uj(self) -> int | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
 
-from energy_agent.core.quantity import Errors, Quantity, no_quantity, sum_of
+from energy_agent.core.quantity import ZERO, Quantity, no_quantity
 from reports.figures.energy import BoundedEnergy, active_energy, by_site, held_energy, whole_energy
 from reports.inputs.organisation import Organisation, SiteInputs
 from reports.ledger.sums import LedgerSums, PartCost, PartEnergy, SiteWindow
@@ -158,7 +158,7 @@ def reach(evidence: PeriodEvidence, rows: list[PartEnergy]) -> BoundaryEnergies:
         gap = evidence.node_gap(site)
         node = no_quantity(gap) if gap else held_energy(r for r in own if r.device_class in ("gpu", "host")).quantity
         nodes.append(node)
-        facilities.append(node.times(evidence.pue(site), Errors.UNKNOWN))
+        facilities.append(node * evidence.pue(site))
     nothing = no_quantity("no energy is recorded for it")
-    node, facility = (sum_of(each) if each else nothing for each in (nodes, facilities))
+    node, facility = (sum(each, ZERO) if each else nothing for each in (nodes, facilities))
     return BoundaryEnergies(active_energy(gpus), held_energy(gpus), node, facility)

@@ -6,6 +6,7 @@ each quotient is rounded once. An input that is not there leaves an absent figur
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import pairwise
 from typing import Final
 
@@ -245,6 +246,16 @@ class Facts:
     def boundary_of(self, site: str) -> str:
         """The widest boundary at which a site's energy is known, which is that of its CO2e: facility, node or gpu."""
         return self.figures[f"co2e.location/site/{site}"].boundary
+
+    def value(self, identity: str) -> Fraction | None:
+        """The value of a figure; None: there is no such figure, or it is absent."""
+        figure = self.figures.get(identity)
+        return None if figure is None else figure.value
+
+    def suffixes(self, total: str) -> list[tuple[str, str]]:
+        """(name, end of the IDs of its figures) of each site, and of several sites together, which have the name `total`."""
+        sites = [(name, f"/site/{name}") for name in self.sites]
+        return [*sites, (total, "")] if len(sites) > 1 else sites
 
     def by_prefix(self, prefix: str) -> list[Figure]:
         """Figures whose id starts with `prefix`, in id order."""

@@ -93,7 +93,12 @@ def amount_figure(
     factor_ids: tuple[str, ...] = (),
     dims: Mapping[str, str] | None = None,
 ) -> Figure:
-    """The figure of an amount, rounded once, its bounds outwards; absent with the amount's reason."""
+    """The figure of an amount, rounded once, its bounds outwards; absent with the amount's reason.
+
+    Raises:
+        ValueError: the amount is in another unit that does not convert to the figure's.
+    """
+    amount = amount.to(unit)
     value = None if amount.value is None else rounded(amount.value)
     low = None if amount.low is None else rounded(amount.low, "down")
     high = None if amount.high is None else rounded(amount.high, "up")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Final
 
-from energy_agent.core.quantity import Errors, Quantity, about
+from energy_agent.core.quantity import Quantity, Unit, about, independent_product
 
 FACTOR_ERROR: Final[Mapping[int, Fraction]] = {
     1: Fraction(2, 100),
@@ -26,5 +26,6 @@ method, so that an annual country average is class 5 with 15 %. `grid.factor_unc
 
 
 def times_factor(energy: Quantity, per_unit: Fraction, relative: Fraction) -> Quantity:
-    """Energy times a factor with a relative error."""
-    return energy.times(about(per_unit, per_unit * relative), Errors.INDEPENDENT)
+    """Energy times a factor with a relative error, in g where the energy is in uJ."""
+    unit = Unit.G_PER_UJ if energy.unit is Unit.UJ else Unit.UNSTATED
+    return independent_product(energy, about(per_unit, per_unit * relative, unit))

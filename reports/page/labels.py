@@ -2,8 +2,6 @@
 
 from typing import Final
 
-from reports.language import Translator
-
 _LABELS: Final = {
     "energy.gpu": "gpus",
     "energy.node": "nodes",
@@ -23,7 +21,6 @@ _LABELS: Final = {
 }
 
 
-def label(quantity: str, say: Translator, unit: str = "") -> str:
-    """A quantity's name; CO2e of what workloads held is called as that of the whole."""
-    name = say(_LABELS.get(quantity) or _LABELS[quantity.replace("held.", "")])
-    return say("with_unit", name=name, unit=unit) if unit else name
+def label_id(quantity: str) -> str:
+    """Id of a quantity's name; CO2e of what workloads held is called as that of the whole."""
+    return _LABELS.get(quantity) or _LABELS[quantity.replace("held.", "")]

@@ -3,7 +3,8 @@
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.language import Translator
-from reports.page.section import Block, Note, ReportTable
+from reports.page.section import Block, Note
+from reports.page.tables import cell, table
 
 _DRAFT = "draft_revision.market/site/"
 
@@ -15,17 +16,15 @@ def market_blocks(facts: Facts, say: Translator) -> list[Block]:
         figure = facts.figures.get(f"co2e.market/site/{name}")
         if figure is not None and "levels" in figure.dims:
             used, higher = (figure.dims.get(key, "") for key in ("levels", "higher_levels"))
-            rows.append((name, kwh_by_name(used, say), _reasons(higher, say) or "\u2013"))
+            rows.append((name, kwh_by_name(used, say), _reasons(higher, say) or None))
     blocks: list[Block] = []
     if rows:
-        columns = (say("site"), say("levels_used"), say("higher_levels"))
-        blocks += [ReportTable(say("levels_of_the_market_based_method"), columns, tuple(rows)), Note(say("order_of_levels"))]
+        heads = ("site", "levels_used", "higher_levels")
+        blocks += [table(say, "levels_of_the_market_based_method", heads, rows), Note(say("order_of_levels"))]
     drafts = facts.by_prefix(_DRAFT)
     if drafts:
-        lines = tuple(
-            (f.dims["site"], wording.mass(f.value) if f.value is not None else say.translate(f.reason)) for f in drafts
-        )
-        blocks.append(ReportTable(say("draft_revision_of_scope_2"), (say("site"), "CO2e"), lines))
+        lines = ((f.dims["site"], cell(f.value, wording.mass) or say.translate(f.reason)) for f in drafts)
+        blocks.append(table(say, "draft_revision_of_scope_2", ("site", "CO2e"), lines))
         blocks.append(Note(say("draft_answers_no_datapoint")))
     return blocks
 

@@ -12,12 +12,13 @@ from reports.figures.figure import Figure, plain, rounded
 from reports.frameworks.answers import boundary_of, ends_of, estimated_text, period_of
 from reports.frameworks.datapoints import IndexRow
 from reports.language import Translator
-from reports.page.labels import label
+from reports.page.labels import label_id
 from reports.page.partition import CO2E, co2e_prefix, unallocated, whole, whole_id
 from reports.page.sections.energy import GROUPS, named
 from reports.page.sections.frameworks import rows_of
 from reports.page.sections.headline import tiles
 from reports.page.sections.reconciliation import cells
+from reports.page.tables import with_unit
 
 _WIDTHS: Final = {0: 46, 1: 18, 2: 18, 3: 18}
 _SCALES: Final = {"kWh": Fraction(1, J_PER_KWH), "kg": Fraction(1, 1000), "": Fraction(1)}
@@ -174,7 +175,7 @@ class _Writer:
         facts, say = self._facts, self._say
         columns = tuple((q.replace(CO2E, co2e_prefix(facts)), part, unit) for q, part, unit in columns)
         heads = [
-            say("with_unit", name=say(_BOUNDS[part]), unit=unit) if part in _BOUNDS else label(quantity, say, unit)
+            with_unit(say, _BOUNDS[part], unit) if part in _BOUNDS else with_unit(say, label_id(quantity), unit)
             for quantity, part, unit in columns
         ]
         sheet = self._sheet(name, [first, *heads])

@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Final
 
 from energy_agent.core.meters.facility import MeterEnergy, Position, Role
-from energy_agent.core.quantity import Quantity, no_quantity
+from energy_agent.core.quantity import Quantity, Unit, no_quantity
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.gaps import MEAN, MeterFill, bridge_gaps, fill_gaps, grid_cells, signed_cells, with_fills
@@ -284,7 +284,7 @@ def _water(
         absent = no_quantity("water is not known for the whole period, or has several categories")
         return absent, 0, absent
     (category,), liters, bound = used.categories, used.liters, used.bound
-    amount = Quantity(liters, max(Fraction(0), liters - bound), liters + bound)
+    amount = Quantity(liters, max(Fraction(0), liters - bound), liters + bound, unit=Unit.L)
     if at is None:
         return no_quantity("IT energy was not metered at a PUE category"), category, amount
     return per_it_kwh(liters, bound / liters if liters else Fraction(0), meters, at), category, amount

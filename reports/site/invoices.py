@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
-from energy_agent.core.quantity import Quantity, about, no_quantity
+from energy_agent.core.quantity import Quantity, Unit, about, no_quantity
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.pue import Pue
 from energy_agent.site.building.spans import Span, overlap_ns
@@ -126,7 +126,9 @@ def from_invoices(
     pue = building.pue
     if node_uj:
         low, high = max(Fraction(1), (invoiced.uj - invoiced.bound) / node_uj), (invoiced.uj + invoiced.bound) / node_uj
-        pue = Pue(ESTIMATE, 0, Quantity(invoiced.uj / node_uj, low, high), int(invoiced.uj), node_uj, stated=True)
+        pue = Pue(
+            ESTIMATE, 0, Quantity(invoiced.uj / node_uj, low, high, unit=Unit.RATIO), int(invoiced.uj), node_uj, stated=True
+        )
     cells = spread(rows, window.span, CELL_NS)
     return replace(building, pue=pue, total=total, bought=total, bought_cells=cells, invoiced=True)
 
@@ -256,7 +258,7 @@ def _periods(
         named = {i.meter for i in own}
         every = named <= {""} or (unrelated and named == meters)
         read = read_in([r for r in readings if every or r.meter in named], span)
-        by_cell = Quantity(Fraction(sum(uj for t, uj in cells.items() if span[0] <= t < span[1])))
+        by_cell = Quantity(Fraction(sum(uj for t, uj in cells.items() if span[0] <= t < span[1])), unit=Unit.UJ)
         return InvoicePeriod(
             *span,
             tuple(i.number for i in own),
@@ -282,7 +284,7 @@ def _periods(
 
 def energy_of(total: EnergyInWindow) -> Quantity:
     """Return the energy of a window in uJ with its bounds."""
-    return Quantity(total.uj, max(Fraction(0), total.uj - total.bound), total.uj + total.bound)
+    return Quantity(total.uj, max(Fraction(0), total.uj - total.bound), total.uj + total.bound, unit=Unit.UJ)
 
 
 def known_energy(total: EnergyInWindow | None, absent: str) -> Quantity:

@@ -32,14 +32,14 @@ from energy_agent.accounting.accountant import Accountant
 from energy_agent.accounting.device import SensorFor
 from energy_agent.accounting.node import NodeAccount, NodePlan
 from energy_agent.config.agent import Config
-from energy_agent.core.catalogue.node import CATALOGUE
 from energy_agent.core.energy import Action, DeviceInfo, DeviceSample, Identity, MigUse, ProcessUse, SourceHealth, Tokens
 from energy_agent.core.meters.reading import MeterReading, Scope
 from energy_agent.core.proof import SteeringRows
+from energy_agent.core.selection import ALL
 from energy_agent.core.snapshot import DvfsDevice, Snapshot
 from energy_agent.core.units import NS_PER_S
 from energy_agent.core.workloads.tokens import TokenDelta, TokenTotals
-from energy_agent.exposition.openmetrics import Format, render, selected_families
+from energy_agent.exposition.openmetrics import Format, families, render
 from energy_agent.ledger.journal.journal import Journal
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.segments.segment import Signer
@@ -438,7 +438,7 @@ def results(folder: Path) -> dict[str, str]:
         for fmt in Format:
             running[fmt.name.lower(), second // 50 * 50].update(render(snapshot, fmt))
         last = render(snapshot, Format.TEXT)
-        data = metrics(selected_families(snapshot), [s.name for s in CATALOGUE], snapshot.t_ns, Resource({}), "0")
+        data = metrics(families(replace(snapshot, selection=ALL)), snapshot.t_ns, Resource({}), "0")
         running["otlp", second // 50 * 50].update(encode_metrics(data).SerializeToString(deterministic=True))
 
     signer = signer_of(folder)

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 
 from energy_agent.core.energy import REQUEST, State
 from energy_agent.core.errors import WattlensError
-from energy_agent.core.quantity import Quantity, no_quantity
+from energy_agent.core.quantity import Quantity, exactly, no_quantity
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
 from energy_agent.core.workloads.job_identity import job_address
 from energy_agent.ledger.rows.kinds import CELL_NS
@@ -232,7 +232,7 @@ class JobReport:
         return self._per(self.token_count[0], NO_TOKENS)
 
     def _per(self, count: int, reason: str) -> Quantity:
-        return self.energy.quantity / (UJ_PER_J * count) if count else no_quantity(reason)
+        return self.energy.quantity / exactly(UJ_PER_J * count) if count else no_quantity(reason)
 
 
 def report_of(opened: OpenLedger, address: JobAddress) -> JobReport:

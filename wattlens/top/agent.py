@@ -138,7 +138,7 @@ def open_agent(
 
 
 def _settings() -> Mapping[str, Any]:
-    return {"web": {"metrics": {"exclude": list(_list_existing(_UNUSED))}}, "sampling": {"health_period_s": 15}}
+    return {"web": {"metrics": {"exclude": list(_UNUSED)}}, "sampling": {"health_period_s": 15}}
 
 
 @contextmanager
@@ -162,14 +162,3 @@ def _environ_node() -> Path | None:
 
 
 _NO_FILES = dict.fromkeys(("ca_file", "user_file", "token_file", "cert_file", "key_file"))
-
-
-def _list_existing(patterns: tuple[str, ...]) -> Iterator[str]:
-    """Those that name a metric of this version: the configuration refuses others."""
-    from energy_agent.core.catalogue.selection import checked_family
-
-    for pattern in patterns:
-        try:
-            yield checked_family(pattern)
-        except ValueError:
-            continue

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from energy_agent.core.quantity import Quantity
+from energy_agent.core.quantity import Quantity, exactly
 from energy_agent.core.units import UJ_PER_KWH
 from reports.figures.energy import BoundedEnergy
 from wattlens.usage.statement import Usage, UsageRow
@@ -63,4 +63,4 @@ def with_carbon(usage: Usage, grams_per_kwh: Fraction) -> Usage:
 
 def times_energy(energy: BoundedEnergy, per_kwh: Fraction) -> Quantity:
     """Energy in uJ, with its bounds, times a value per kWh."""
-    return energy.quantity * (per_kwh / UJ_PER_KWH)
+    return energy.quantity * exactly(per_kwh / UJ_PER_KWH)

@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import Final, NamedTuple
 
 from energy_agent.core.energy import State
-from energy_agent.core.quantity import Quantity, exactly, no_quantity, sum_of
+from energy_agent.core.quantity import Quantity, exactly, no_quantity
 from reports.figures.energy import BoundedEnergy
 
 
@@ -200,7 +200,7 @@ def joined(key: RowKey, rows: Iterable[UsageRow]) -> UsageRow:
     for row in rows:
         energy += row.energy
         parts = Parts(*map(sum, zip(parts.values, row.parts.values, strict=True)))
-        cost, carbon = sum_of((cost, row.cost)), sum_of((carbon, row.carbon))
+        cost, carbon = cost + row.cost, carbon + row.carbon
         reason = row.no_tokens
         for phase, count in row.tokens.items():
             tokens[phase] = tokens.get(phase, 0) + count

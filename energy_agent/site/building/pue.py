@@ -13,7 +13,7 @@ from typing import Final
 
 from energy_agent.core.energy import Method
 from energy_agent.core.meters.facility import MeterEnergy, MeterFacts, Position, Role
-from energy_agent.core.quantity import Quantity, no_quantity
+from energy_agent.core.quantity import Quantity, Unit, no_quantity
 from energy_agent.site.building.ratio import Terms, coverage, energy, ratio
 from energy_agent.site.building.spans import merged
 from energy_agent.site.building.tree import below, meters_of_role, nearest, path_of
@@ -134,7 +134,9 @@ def by_position(
 def stated_pue(it_uj: int, value: Fraction, uncertainty: Fraction) -> Pue:
     """The estimate without meters: IT energy times a PUE that somebody states, with a bound of its relative error."""
     bounds = (max(Fraction(1), value * (1 - uncertainty)), value * (1 + uncertainty))
-    return Pue("PUE", 0, Quantity(value, *bounds), round(it_uj * value), it_uj, coverage=Fraction(0), stated=True)
+    return Pue(
+        "PUE", 0, Quantity(value, *bounds, unit=Unit.RATIO), round(it_uj * value), it_uj, coverage=Fraction(0), stated=True
+    )
 
 
 def best(candidates: Iterable[Pue]) -> Pue | None:
@@ -275,7 +277,7 @@ def _at_least_one(amount: Quantity) -> Quantity:
     if amount.high is not None and amount.high < 1:
         return no_quantity("the meters contradict each other: the total is below its IT by more than all errors")
     low = None if amount.low is None else max(Fraction(1), amount.low)
-    return Quantity(max(Fraction(1), amount.value), low, amount.high)
+    return replace(amount, value=max(Fraction(1), amount.value), low=low)
 
 
 def _part(name: str, meters: Mapping[str, MeterEnergy], terms: Terms) -> EnergyFlow:

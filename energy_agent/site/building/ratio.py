@@ -13,7 +13,7 @@ from math import isqrt
 from typing import Final
 
 from energy_agent.core.meters.facility import MeterEnergy
-from energy_agent.core.quantity import Quantity, no_quantity
+from energy_agent.core.quantity import Quantity, Unit, no_quantity
 from energy_agent.core.text import list_first
 
 _PPM: Final = 1_000_000
@@ -32,7 +32,7 @@ def energy(meters: Mapping[str, MeterEnergy], terms: Terms) -> Quantity:
     value = _sum(meters, terms)
     off = _gain_uj({m: Fraction(sign) for m, sign in terms.items()}, meters) + sum(meters[m].edge_uj for m in terms)
     low, high = _sum_at(meters, terms, -1, terms), _sum_at(meters, terms, 1, terms)
-    return Quantity(Fraction(value), None if low is None else low - off, None if high is None else high + off)
+    return Quantity(Fraction(value), None if low is None else low - off, None if high is None else high + off, unit=Unit.UJ)
 
 
 def ratio(meters: Mapping[str, MeterEnergy], above: Terms, below: Terms) -> Quantity:
@@ -56,7 +56,7 @@ def ratio(meters: Mapping[str, MeterEnergy], above: Terms, below: Terms) -> Quan
         off = _gain_uj(there, meters) + sum(abs(s) * meters[m].edge_uj for m, s in there.items())
         return Fraction(t, b) + way * off
 
-    return Quantity(Fraction(top, bottom), bound(-1), bound(1))
+    return Quantity(Fraction(top, bottom), bound(-1), bound(1), unit=Unit.RATIO)
 
 
 def coverage(meters: Iterable[MeterEnergy]) -> Fraction:

@@ -6,7 +6,6 @@ from fractions import Fraction
 from typing import Final
 
 from energy_agent.core.quantity import Quantity
-from energy_agent.core.units import UJ_PER_J
 from reports.figures.energy import BoundedEnergy
 from reports.figures.evidence import INVOICES_ALONE, PeriodEvidence
 from reports.figures.figure import LEDGER, Figure, amount_figure, energy_figure, rounded
@@ -51,19 +50,6 @@ class FigureSubject:
         """An amount of it, with `more` dims."""
         dims, identity = {**self.dims, **(more or {})}, f"{quantity}{self.suffix}"
         return amount_figure(identity, amount, unit, method, within, sources=sources, factor_ids=factor_ids, dims=dims)
-
-    def joules(
-        self,
-        quantity: str,
-        amount_uj: Quantity,
-        method: str,
-        within: str,
-        more: Mapping[str, str] | None = None,
-        *,
-        sources: tuple[str, ...] = LEDGER,
-    ) -> Figure:
-        """An energy of it in J, of one in uJ."""
-        return self.figure(quantity, amount_uj / UJ_PER_J, "J", method, within, more, sources=sources)
 
     def energy(self, quantity: str, energy: BoundedEnergy, method: str, within: str = "gpu") -> Figure:
         """A sum of the ledger, in J to the last uJ."""

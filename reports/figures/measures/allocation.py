@@ -55,7 +55,7 @@ def _of_cell(evidence: PeriodEvidence, cell: FigureSubject, site: str, rows: lis
     own = evidence.sites[site]
     within, reached = boundary(evidence, site), reach(evidence, rows)
     yield cell.energy("energy.allocated.gpu", reached.gpu, methods(evidence, "gpu", site))
-    yield cell.joules("energy.allocated", reached.at(within), BY_BOUNDARY[within], within)
+    yield cell.figure("energy.allocated", reached.at(within), "J", BY_BOUNDARY[within], within)
     for quantity, grams, how, ids in (
         ("location", group_grams(evidence, site, rows), LOCATION, factor_ids([own.grid.location])),
         ("market", group_market_grams(evidence, site, rows), SHARED, shared_ids(evidence, [site])),

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 
-from energy_agent.core.quantity import Quantity, no_quantity, sum_of
+from energy_agent.core.quantity import ZERO, Quantity, no_quantity
 from energy_agent.site.building.pue import YEAR_NS, Pue
 from reports.figures.energy import by_site, held_energy
 from reports.figures.evidence import PeriodEvidence, SiteEvidence
@@ -48,7 +48,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             how, imputed = metered(building.imputed(part.meters))
             of = FigureSubject(f"/{name}/{part.name}", {"site": name})
             more = imputed | {"part": part.name, "meters": ", ".join(part.meters)}
-            yield of.joules("energy.part", part.amount, how, "facility", more, sources=SOURCES)
+            yield of.figure("energy.part", part.amount, "J", how, "facility", more, sources=SOURCES)
     yield _of_all(evidence)
     yield from _water(evidence)
 
@@ -58,11 +58,11 @@ def _water(evidence: PeriodEvidence) -> Iterator[Figure]:
     for name in sorted(evidence.sites):
         rest = evidence.sites[name].building.liters.rest(water_of_group(evidence, name, held_rows(evidence, name)))
         yield of_site(name).figure("water.unattributed", rest, "L", REST, "facility", sources=SOURCES)
-    total = sum_of(evidence.sites[name].building.liters for name in sorted(evidence.sites))
+    total = sum((evidence.sites[name].building.liters for name in sorted(evidence.sites)), ZERO)
     yield ALL.figure("water", total, "L", WATER, "facility", sources=SOURCES)
     for group, rows in groups(evidence):
         shares = [water_of_group(evidence, site, own) for site, own in by_site(rows).items()]
-        amount = sum_of(shares) if shares else Quantity(Fraction(0))
+        amount = sum(shares, ZERO if shares else Quantity(Fraction(0)))
         yield group.figure("water.held", amount, "L", BY_IT, "facility", sources=SOURCES)
         if not group.suffix:
             yield ALL.figure("water.unattributed", total.rest(amount), "L", REST, "facility", sources=SOURCES)
@@ -115,7 +115,7 @@ def _of_all(evidence: PeriodEvidence) -> Figure:
     if not metered or len(metered) < len(evidence.sites):
         why = "not every site has total and IT meters"
         return ALL.figure("pue", no_quantity(why), "ratio", "none", "facility", sources=SOURCES)
-    ratio = sum_of(b.total for b in metered).over(sum_of(b.it for b in metered))
+    ratio = sum((b.total for b in metered), ZERO) / sum((b.it for b in metered), ZERO)
     at_least_one = replace(ratio, low=None if ratio.low is None else max(Fraction(1), ratio.low))
     return ALL.figure("pue", at_least_one, "ratio", "total energy over IT energy, both summed", "facility", sources=SOURCES)
 

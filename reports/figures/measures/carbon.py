@@ -18,7 +18,7 @@ from fractions import Fraction
 from typing import Final
 
 from energy_agent.core.meters.facility import Position
-from energy_agent.core.quantity import Errors, Quantity, combined, exactly, no_quantity, sum_by_cause, sum_of
+from energy_agent.core.quantity import ZERO, Quantity, combined, exactly, no_quantity, sum_by_cause
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.factors.join import CarbonTotal
@@ -128,7 +128,7 @@ def _of_all(evidence: PeriodEvidence) -> Iterator[Figure]:
         dims |= _levels_of(evidence, every) if market else {}
         total = _sum_of_sites(evidence, totals, split, market=market)
         yield ALL.figure(f"co2e.{quantity}", total, "g", method, within, dims, factor_ids=ids)
-        held = sum_of(of_group(evidence, name, held_rows(evidence, name)) for name in every)
+        held = sum((of_group(evidence, name, held_rows(evidence, name)) for name in every), ZERO)
         of = shared_ids(evidence, every) if market else ids
         yield ALL.figure(f"co2e.{quantity}.unattributed", total.rest(held), "g", REST, within, factor_ids=of)
 
@@ -257,10 +257,8 @@ def sum_of_causes(parts: Iterable[tuple[Quantity, tuple[str, Quantity], tuple[st
         parts: (grams, (cause, them with the error of their energy alone), (cause, them with that of their factors alone)).
     """
     every = list(parts)
-    total = sum_of(amount for amount, _, _ in every)
-    if total.value is None:
-        return total
-    return combined(total.value, sum_by_cause(energy for _, energy, _ in every), sum_by_cause(factor for *_, factor in every))
+    total = sum((amount for amount, _, _ in every), ZERO)
+    return combined(total, sum_by_cause(energy for _, energy, _ in every), sum_by_cause(factor for *_, factor in every))
 
 
 def _sum_of_sites(evidence: PeriodEvidence, amounts: Mapping[str, Quantity], split: _Split, *, market: bool) -> Quantity:
@@ -292,7 +290,7 @@ def _with_error(value: Fraction, off: Fraction) -> Quantity:
 def _split_marketed(evidence: PeriodEvidence, name: str, amount: Quantity) -> tuple[Quantity, Quantity]:
     """As `_split_located`, market-based: contracts cover what they cover, so that the rest has the error of the energy."""
     value, site = amount.value or Fraction(0), evidence.sites[name]
-    by_energy = combined(value, base(evidence, name) * (site.grid.rest_per_uj or 0))
+    by_energy = combined(exactly(value), base(evidence, name) * exactly(site.grid.rest_per_uj or 0))
     bought = Fraction(0) if site.grid.coverage is None else site.grid.coverage.grams
     off = FACTOR_ERROR[1] * bought + factor_error(site, site.grid.rest) * max(Fraction(0), value - bought)
     return by_energy, _with_error(value, off)
@@ -326,7 +324,7 @@ def base(evidence: PeriodEvidence, name: str) -> Quantity:
     own = evidence.recorded(name, *classes)
     if within != "facility":
         return own
-    return own.times(evidence.pue(name), Errors.UNKNOWN)
+    return own * evidence.pue(name)
 
 
 def factor_ids(totals: Iterable[CarbonTotal | None]) -> tuple[str, ...]:
@@ -493,7 +491,7 @@ def group_grams(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> 
         return no_quantity("its energy is not known by the hour") if held_uj else Quantity(Fraction(0))
     if within != "facility":
         return _group_bounds(evidence, site, rows, grams, _location_error)
-    whole = Quantity(grams).times(evidence.pue(site), Errors.UNKNOWN)
+    whole = Quantity(grams) * evidence.pue(site)
     if whole.value is None:
         return whole
     return _group_bounds(evidence, site, rows, whole.value * from_grid(evidence.sites[site]), _location_error)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
-from energy_agent.core.quantity import Quantity, no_quantity, sum_of
+from energy_agent.core.quantity import ZERO, Quantity, no_quantity
 from energy_agent.core.units import NS_PER_H, UJ_PER_J, UJ_PER_KWH
 from reports.figures.bridge import Bridge, Side, co2e_bridge, energy_bridge, mix_adjusted, node_bridge
 from reports.figures.evidence import PeriodEvidence
@@ -190,7 +190,7 @@ def _outer(evidence: PeriodEvidence, rows: Sequence[PartEnergy]) -> tuple[Fracti
         grams.append(group_grams(evidence, site, mine))
     if pue is None or not node_uj:
         return None, None, absent | {"grid": absent.get("pue", "no workload used energy")}
-    located = sum_of(grams)
+    located = sum(grams, ZERO)
     if located.value is None:
         return building_uj / node_uj, None, absent | {"grid": located.reason}
     return building_uj / node_uj, located.value * UJ_PER_KWH / building_uj, absent

@@ -7,7 +7,7 @@ workloads take their share of the site's energy. With both, the tariffs give the
 from collections.abc import Collection, Iterable, Iterator
 from fractions import Fraction
 
-from energy_agent.core.quantity import Errors, Quantity, exactly, no_quantity, sum_of
+from energy_agent.core.quantity import ZERO, Quantity, exactly, no_quantity
 from energy_agent.core.units import NS_PER_H, UJ_PER_KWH
 from reports.figures import wording
 from reports.figures.evidence import PeriodEvidence, SiteEvidence
@@ -15,7 +15,7 @@ from reports.figures.figure import Figure, quotient_text
 from reports.figures.measures._measure import ALL, FigureSubject, Measure, groups, of_site
 from reports.figures.measures.carbon import base, boundary, boundary_of, from_grid, nothing_of
 from reports.figures.measures.tokens import generated
-from reports.figures.variance import relative_difference
+from reports.figures.variance import relative_difference, state_of
 from reports.inputs.organisation import price_of
 from reports.ledger.sums import PartEnergy
 from reports.period import local_text
@@ -102,7 +102,7 @@ def _subtotals(evidence: PeriodEvidence) -> Iterator[Figure]:
 
 def _of_sites(evidence: PeriodEvidence, names: Iterable[str]) -> Quantity:
     """What some sites paid, in one currency."""
-    return sum_of(_of_site(evidence, name)[0] for name in names)
+    return sum((_of_site(evidence, name)[0] for name in names), ZERO)
 
 
 def _workload_cost(evidence: PeriodEvidence, names: Collection[str]) -> Quantity:
@@ -173,12 +173,11 @@ def _compared(evidence: PeriodEvidence, name: str, by_tariff: Quantity, currency
     elif cost.currency != currency:
         difference = no_quantity("invoices and tariffs use different currencies")
     else:
-        relative = relative_difference(cost.money, by_tariff)
-        if relative is None:
+        difference = relative_difference(cost.money, by_tariff)
+        if difference.value is None:
             difference = no_quantity(UNBOUNDED)
         else:
-            difference = Quantity(relative.value, relative.low, relative.high)
-            of["state"] = relative.state(threshold)
+            of["state"] = state_of(difference, threshold)
     yield here.figure("cost.variance", difference, "ratio", VARIANCE, "facility", of, sources=INVOICES)
 
 
@@ -218,7 +217,7 @@ def _of_site(evidence: PeriodEvidence, name: str) -> tuple[Quantity, str]:
     paid = grid.spent.by_currency.get(grid.currency, Fraction(0))
     if energy.value is None or not grid.uj:
         return nothing_of(evidence, name, energy), grid.currency
-    return sum_of([energy.times(exactly(paid / grid.uj), Errors.UNKNOWN), exactly(peaks)]), grid.currency
+    return energy * exactly(paid / grid.uj) + exactly(peaks), grid.currency
 
 
 def _demand(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:

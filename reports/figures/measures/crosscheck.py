@@ -23,7 +23,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
         elif site.building.it.value is None or site.building.it.value <= 0:
             ratio = no_quantity(site.building.it.reason or "no IT energy was metered")
         else:
-            ratio = evidence.recorded(name, "gpu", "host").over(site.building.it)
+            ratio = evidence.recorded(name, "gpu", "host") / site.building.it
         how = "nodes divided by metered IT"
         yield of_site(name).figure("crosscheck.it", ratio, "ratio", how, "it", sources=("ledger", "meters"))
     ledger = whole_energy(w for w in evidence.sums.wholes if w.device_class == "gpu").quantity

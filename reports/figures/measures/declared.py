@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from energy_agent.core.meters.facility import Role
-from energy_agent.core.quantity import Quantity, no_quantity
+from energy_agent.core.quantity import ZERO, Quantity, Unit, no_quantity
 from energy_agent.site.building.ratio import energy
 from energy_agent.site.building.tree import meters_of_role
 from reports.figures.evidence import PeriodEvidence, SiteEvidence
@@ -44,13 +44,13 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             "on_site": made,
         }
         for kind, amount in by_kind.items():
-            yield here.joules(f"energy.total_renewable.{kind}", amount, "matched or metered", within, sources=SOURCES)
-        known = [a.value for a in by_kind.values() if a.value is not None]
-        total = Quantity(sum(known, Fraction(0))) if known else no_quantity("no contracts, and no meter of role renewable")
-        yield here.joules("energy.total_renewable", total, "matched or metered", within, sources=SOURCES)
+            yield here.figure(f"energy.total_renewable.{kind}", amount, "J", "matched or metered", within, sources=SOURCES)
+        known = [a for a in by_kind.values() if a.value is not None]
+        total = sum(known, ZERO).rest(ZERO) if known else no_quantity("no contracts, and no meter of role renewable")
+        yield here.figure("energy.total_renewable", total, "J", "matched or metered", within, sources=SOURCES)
         yield here.figure("grid_share", _grid_share(site), "ratio", "metered", "facility", sources=SOURCES)
         heat = _metered(site, Role.REUSED_HEAT)
-        yield here.joules("energy.reused_heat", heat, "metered", "facility", sources=SOURCES)
+        yield here.figure("energy.reused_heat", heat, "J", "metered", "facility", sources=SOURCES)
         for figure in _market(evidence, name):
             yield from by_basis(evidence, [name], figure)
         for key, unit, value in (
@@ -104,9 +104,8 @@ def _claimed(site: SiteEvidence, kinds: frozenset[InstrumentKind]) -> Quantity:
     """Energy that renewable contracts of some kinds cover."""
     if site.grid.coverage is None or not _bought(site):
         return no_quantity(NO_CONTRACTS)
-    return Quantity(
-        Fraction(sum(c.covered_uj for c in site.grid.coverage.claims if c.kind in kinds and c.technology.renewable))
-    )
+    covered_uj = sum(c.covered_uj for c in site.grid.coverage.claims if c.kind in kinds and c.technology.renewable)
+    return Quantity(Fraction(covered_uj), unit=Unit.UJ)
 
 
 SPEC = Measure("renewable energy, reused heat, the residual mix, and declared figures", figures)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 
-from energy_agent.core.quantity import Quantity, no_quantity, sum_of
+from energy_agent.core.quantity import ZERO, Quantity, no_quantity
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import Basis
 from energy_agent.factors.embodied import Covers, EmbodiedEmissions, EmbodiedRange, amortised, embodied_range, summed, why_none
@@ -94,7 +94,7 @@ def _sci(evidence: PeriodEvidence) -> Iterator[Figure]:
 def _terms(evidence: PeriodEvidence, rows: list[PartEnergy], made: EmbodiedEmissions, tokens: int) -> Iterator[Figure]:
     """The terms E, M and R of the SCI per generated token: of what generated tokens, at the facility boundary."""
     dims, how = workload_dims(evidence, {r.site for r in rows}), "energy of what generated tokens"
-    yield ALL.joules("sci.energy", reach(evidence, rows).facility, how, "facility", dims)
+    yield ALL.figure("sci.energy", reach(evidence, rows).facility, "J", how, "facility", dims)
     yield _figure("sci.embodied", made, ALL)
     count, sources = Fraction(tokens), (*LEDGER, "tokens")
     yield Figure("sci.tokens", count, "tokens", "generated tokens", "facility", sources=sources)
@@ -123,7 +123,7 @@ def _sci_of(
     sites = list(parts)
     reached = reach(evidence, rows)
     at, energy = next((name, amount) for name in ("facility", "node", "gpu") if (amount := reached.at(name)).value is not None)
-    grams = sum_of(group_grams(evidence, site, own) for site, own in parts.items())
+    grams = sum((group_grams(evidence, site, own) for site, own in parts.items()), ZERO)
     bases = {str(b): b for b in (_basis(evidence, site) for site in sites) if b is not None}
     within = {boundary(evidence, site) for site in sites}
     intensity = None

@@ -8,7 +8,7 @@ from itertools import chain
 
 from energy_agent.core.boundary import UNBOUNDED
 from energy_agent.core.energy import Method, State
-from energy_agent.core.quantity import Errors, Quantity, no_quantity, sum_by_cause, sum_of
+from energy_agent.core.quantity import ZERO, Quantity, no_quantity, sum_by_cause
 from energy_agent.core.units import NS_PER_H, UJ_PER_J, decimal
 from reports.figures.energy import BoundedEnergy, by_site, idle_energy, total, whole_energy
 from reports.figures.evidence import INVOICES_ALONE, PeriodEvidence, SiteEvidence, reach
@@ -54,22 +54,21 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
         here, building, invoices = of_site(site), evidence.sites[site].building, evidence.sites[site].invoices
         gap, pue, gpu = evidence.node_gap(site), evidence.pue(site), evidence.recorded(site, "gpu")
         node = no_quantity(gap) if gap else evidence.recorded(site, "gpu", "host")
-        estimate = node.times(pue, Errors.UNKNOWN)
+        estimate = node * pue
         whole = building.total if building.measured or (building.meters and estimate.value is None) else estimate
         nodes.append(node)
         buildings.append(whole)
         rests.append(_rests(evidence, site, node, whole))
         for name, rest in zip(("node", "facility"), rests[-1], strict=True):
-            yield here.joules(f"energy.{name}.unattributed", rest, REST, name)
+            yield here.figure(f"energy.{name}.unattributed", rest, "J", REST, name)
         # A PUE of category 1 or 2 is of IT energy before the losses of distribution, and of all IT: what is not in the nodes
         # is a part of its own, so that the nodes' overhead does not stand for it.
-        idle_nodes = rests[-1][0].times(pue, Errors.UNKNOWN) if whole.value is not None else whole
-        without_bounds = Quantity(idle_nodes.value, reason=idle_nodes.reason)
-        yield here.joules("energy.facility.unattributed.nodes", without_bounds, IDLE_NODES, "facility")
-        yield here.joules("energy.facility.unattributed.other_it", rests[-1][1].rest(idle_nodes), OTHER_IT, "facility")
+        idle_nodes = rests[-1][0] * pue if whole.value is not None else whole
+        yield here.figure("energy.facility.unattributed.nodes", idle_nodes.rest(ZERO), "J", IDLE_NODES, "facility")
+        yield here.figure("energy.facility.unattributed.other_it", rests[-1][1].rest(idle_nodes), "J", OTHER_IT, "facility")
         widest.append({"facility": whole, "node": node, "gpu": gpu}[boundary(evidence, site)])
         yield _gpus(evidence, site)
-        yield here.joules("energy.node", node, _node_method(evidence, site), "node")
+        yield here.figure("energy.node", node, "J", _node_method(evidence, site), "node")
         total, bought, it = (metered(building.imputed(building.terms[term])) for term in ("total", "bought", "it"))
         total = total if building.measured else (ESTIMATE, {STAND_IN: STATED_PUE})
         if building.invoiced:
@@ -79,15 +78,15 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
             ("bought", building.bought, bought, "facility"),
             ("it", building.it, it, "it"),
         ):
-            yield here.joules(f"energy.{name}", amount, how, within, imputed)
+            yield here.figure(f"energy.{name}", amount, "J", how, within, imputed)
     if sums.wholes:
         yield ALL.energy("energy.gpu", _of_class(evidence, "gpu"), methods(evidence, "gpu"))
     else:
-        yield ALL.joules("energy.gpu", no_quantity(INVOICES_ALONE), "none", "gpu")
+        yield ALL.figure("energy.gpu", no_quantity(INVOICES_ALONE), "J", "none", "gpu")
     for name, device_class, within in (("processors", "part", "gpu+cpu"), ("host", "host", "node")):
         if any(w.device_class == device_class for w in sums.wholes):
             yield ALL.energy(f"energy.{name}", _of_class(evidence, device_class), methods(evidence, device_class), within)
-    yield ALL.joules("energy.node", sum_of(nodes), _node_method(evidence), "node")
+    yield ALL.figure("energy.node", sum(nodes, ZERO), "J", _node_method(evidence), "node")
     every = [s.building for s in evidence.sites.values()]
     filled = Counter[str]()
     for each in every:
@@ -101,13 +100,13 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
             imputed = imputed | {STAND_IN: BY_SUPPLIER}
     if not all(b.measured for b in every):
         how, imputed = f"{how}, or node energy times a stated PUE", imputed | {STAND_IN: STATED_PUE}
-    yield ALL.joules("energy.facility", _sum_of_sites(evidence, buildings), how, "facility", imputed)
+    yield ALL.figure("energy.facility", _sum_of_sites(evidence, buildings), "J", how, "facility", imputed)
     within = boundary_of(evidence, sums.sites)
-    yield ALL.joules("energy.inventory", _sum_of_sites(evidence, widest), WIDEST, within)
+    yield ALL.figure("energy.inventory", _sum_of_sites(evidence, widest), "J", WIDEST, within)
     for name, of_sites in zip(("node", "facility"), zip(*rests, strict=True), strict=False):
-        yield ALL.joules(f"energy.{name}.unattributed", sum_of(of_sites), REST, name)
-    rest = sum_of(widest).rest(_widest(evidence, held_rows(evidence)))
-    yield ALL.joules("energy.inventory.unattributed", rest, REST, within)
+        yield ALL.figure(f"energy.{name}.unattributed", sum(of_sites, ZERO), "J", REST, name)
+    rest = sum(widest, ZERO).rest(_widest(evidence, held_rows(evidence)))
+    yield ALL.figure("energy.inventory.unattributed", rest, "J", REST, within)
     metered_ns = sum(w.metered_ns for w in sums.wholes if w.device_class == "gpu")
     held_ns = sum(r.gpu_ns for r in sums.held if r.part and r.device_class == "gpu")
     hours = Quantity(Fraction(metered_ns - held_ns, NS_PER_H))
@@ -127,9 +126,9 @@ def _sum_of_sites(evidence: PeriodEvidence, amounts: list[Quantity]) -> Quantity
 
 def _rests(evidence: PeriodEvidence, site: str, node: Quantity, building: Quantity) -> tuple[Quantity, Quantity]:
     """Of a site's nodes and of its building what no workload held: with what they held it is the meter's, exactly."""
-    rows, nothing = held_rows(evidence, site), Quantity(Fraction(0))
+    rows = held_rows(evidence, site)
     held = reach(evidence, rows)
-    return node.rest(held.node if rows else nothing), building.rest(held.facility if rows else nothing)
+    return node.rest(held.node if rows else ZERO), building.rest(held.facility if rows else ZERO)
 
 
 def _estimated(site: SiteEvidence) -> dict[str, str]:
@@ -144,7 +143,7 @@ def _gpus(evidence: PeriodEvidence, site: str) -> Figure:
     rows = [w for w in evidence.sums.wholes if w.site == site and w.device_class == "gpu"]
     here, method = of_site(site), methods(evidence, "gpu", site)
     if not rows:
-        return here.joules("energy.gpu", no_quantity("no GPU was metered"), method, "gpu")
+        return here.figure("energy.gpu", no_quantity("no GPU was metered"), "J", method, "gpu")
     return here.energy("energy.gpu", whole_energy(rows), method)
 
 
@@ -191,17 +190,17 @@ def _by_group(evidence: PeriodEvidence) -> Iterator[Figure]:
         yield group.energy("energy.held", reached.gpu, how)
         yield group.energy("energy.held.active", reached.busy, how)
         yield group.energy("energy.held.idle", idle_energy(gpus), how)
-        yield group.joules("energy.held.node", reached.node, _node_method(evidence), "node")
-        yield group.joules("energy.held.facility", reached.facility, "node energy times PUE", "facility")
+        yield group.figure("energy.held.node", reached.node, "J", _node_method(evidence), "node")
+        yield group.figure("energy.held.facility", reached.facility, "J", "node energy times PUE", "facility")
         within = boundary_of(evidence, {r.site for r in rows} or evidence.sites)
-        yield group.joules("energy.held.inventory", _widest(evidence, rows), WIDEST, within)
+        yield group.figure("energy.held.inventory", _widest(evidence, rows), "J", WIDEST, within)
         hours = Quantity(Fraction(sum(r.gpu_ns for r in gpus), NS_PER_H))
         yield group.figure("gpu_hours", hours, "GPU h", "allocated time", "gpu")
 
 
 def _widest(evidence: PeriodEvidence, rows: list[PartEnergy]) -> Quantity:
     """Energy of some workloads, at each of their sites up to the boundary of the site's own energy."""
-    return sum_of(reach(evidence, own).at(boundary(evidence, site)) for site, own in by_site(rows).items())
+    return sum((reach(evidence, own).at(boundary(evidence, site)) for site, own in by_site(rows).items()), ZERO)
 
 
 def _boards(evidence: PeriodEvidence) -> Iterator[Figure]:

@@ -9,7 +9,7 @@ Runs of hosts without a name are counted in `dims`: nothing shows that these hos
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
-from energy_agent.core.quantity import Quantity, no_quantity, sum_of
+from energy_agent.core.quantity import ZERO, Quantity, Unit, no_quantity
 from energy_agent.core.units import UJ_PER_J
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure
@@ -31,7 +31,9 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     hosts = host_estimates(evidence)
     inventory = _inventory(evidence)
     if inventory is not None and (hosts or evidence.organisation.estimates):
-        estimated = sum((run.energy_uj * share for run, share in runs), sum_of(row.uj for row in hosts).value or Fraction(0))
+        estimated = sum(
+            (run.energy_uj * share for run, share in runs), sum((row.uj for row in hosts), ZERO).value or Fraction(0)
+        )
         outside = sum((outside_inventory(evidence, name).value or Fraction(0) for name in evidence.sites), Fraction(0))
         total = inventory + (estimated + outside) / UJ_PER_J
         how = f"the inventory of the ledger and metered hosts outside of it, plus a {METHOD}"
@@ -77,7 +79,7 @@ def _of(runs: list[tuple[SoftwareEstimate, Fraction]], group: FigureSubject) -> 
     unnamed = sum(run.kind == "host" and not run.host for run, _ in runs)
     of = {"quality": QUALITY, "runs": str(len(runs)), "runs_of_unnamed_hosts": str(unnamed)}
     total_uj = sum((run.energy_uj * share for run, share in runs), Fraction(0))
-    yield group.joules("estimate.energy", Quantity(total_uj), METHOD, "node", of, sources=SOURCES)
+    yield group.figure("estimate.energy", Quantity(total_uj, unit=Unit.UJ), "J", METHOD, "node", of, sources=SOURCES)
     if any(run.grams is None for run, _ in runs):
         amount = no_quantity(UNSTATED)
     else:

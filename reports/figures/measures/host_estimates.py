@@ -20,7 +20,7 @@ from math import ceil, floor
 from typing import Final
 
 from energy_agent.core.boundary import CounterScope
-from energy_agent.core.quantity import Quantity, no_quantity, sum_of
+from energy_agent.core.quantity import ZERO, Quantity, Unit, no_quantity
 from energy_agent.core.units import NS_PER_H, NS_PER_S, UJ_PER_J, split_integer
 from reports.figures.energy import whole_energy
 from reports.figures.evidence import PeriodEvidence
@@ -102,7 +102,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             kinds = {each.kind for each in host_coverage(evidence) if each.node.site == name}
             no_rest = ALL_METERED if kinds == {"metered"} else NO_HARDWARE
             why = {"facility": IN_BUILDING, "node": IN_NODES}.get(boundary(evidence, name), no_rest)
-            yield of_site(name).joules("estimate.host.energy", no_quantity(why), METHOD, WITHIN, sources=SOURCES)
+            yield of_site(name).figure("estimate.host.energy", no_quantity(why), "J", METHOD, WITHIN, sources=SOURCES)
     if not rows:
         return
     counted = [each.scope for each in host_coverage(evidence) if each.hardware is not None]
@@ -153,7 +153,7 @@ def _split(
     for (part, gpu_ns), uj in zip(shares, parts, strict=True):
         share = Fraction(gpu_ns, sum(weights)) * time
         low, high = min(Fraction(uj), Fraction(power.low_w) * share), max(Fraction(uj), Fraction(power.high_w) * share)
-        yield HostEstimate(site, component, part, Quantity(Fraction(uj), low, high))
+        yield HostEstimate(site, component, part, Quantity(Fraction(uj), low, high, unit=Unit.UJ))
 
 
 def host_coverage(evidence: PeriodEvidence) -> list[HostCoverage]:
@@ -189,7 +189,7 @@ def _unmetered_ns(node: MeteredNode, metered_ns: int) -> int:
 def outside_inventory(evidence: PeriodEvidence, site: str) -> Quantity:
     """Energy in uJ that meters of hosts, processors and memory of a site counted and its inventory does not contain."""
     if boundary(evidence, site) != "gpu":
-        return Quantity(Fraction(0))
+        return Quantity(Fraction(0), unit=Unit.UJ)
     rows = [w for w in evidence.sums.wholes if w.site == site and w.device_class in ("host", "part")]
     return whole_energy(rows).quantity if rows else no_quantity(NO_METER)
 
@@ -204,7 +204,7 @@ def _outside(evidence: PeriodEvidence) -> Iterator[Figure]:
         kinds = [each.kind for each in coverage if each.node.site == name]
         here = of_site(name)
         counts = {"nodes": str(len(kinds))} | {f"nodes_{kind}": str(kinds.count(kind)) for kind in CLASSES}
-        yield here.joules("energy.outside_inventory", amount, OUTSIDE, "mixed", counts)
+        yield here.figure("energy.outside_inventory", amount, "J", OUTSIDE, "mixed", counts)
         ids = location_ids(evidence, [name])
         grams = _grams(evidence, name, amount)
         co2e = here.figure("co2e.location.outside_inventory", grams, "g", OUTSIDE, "mixed", factor_ids=ids)
@@ -233,7 +233,7 @@ def _of(evidence: PeriodEvidence, group: FigureSubject, rows: list[HostEstimate]
     if len({str(total.basis) for total in joined if total is not None}) > 1:
         amount = no_quantity(MIXED)
     else:
-        amount = sum_of(_grams(evidence, site, _sum(r for r in rows if r.site == site)) for site in sites)
+        amount = sum((_grams(evidence, site, _sum(r for r in rows if r.site == site)) for site in sites), ZERO)
     name = "lifecycle" if counts_life_cycle(evidence, sites) else "location"
     ids = location_ids(evidence, sites)
     quantity = f"estimate.host.co2e.{name}"
@@ -242,14 +242,14 @@ def _of(evidence: PeriodEvidence, group: FigureSubject, rows: list[HostEstimate]
 
 def _energy(group: FigureSubject, rows: Iterable[HostEstimate]) -> Figure:
     total = _sum(rows)
-    whole = Quantity(total.value, Fraction(floor(total.low or 0)), Fraction(ceil(total.high or 0)))
-    figure = group.joules("estimate.host.energy", whole, METHOD, WITHIN, MARKED, sources=SOURCES)
+    whole = replace(total, low=Fraction(floor(total.low or 0)), high=Fraction(ceil(total.high or 0)))
+    figure = group.figure("estimate.host.energy", whole, "J", METHOD, WITHIN, MARKED, sources=SOURCES)
     return replace(figure, value=(total / UJ_PER_J).value)
 
 
 def _sum(rows: Iterable[HostEstimate]) -> Quantity:
     """The sum in uJ. One model errs on all nodes alike, so the bounds add."""
-    return sum_of(row.uj for row in rows)
+    return sum((row.uj for row in rows), replace(ZERO, unit=Unit.UJ))
 
 
 def _grams(evidence: PeriodEvidence, name: str, energy: Quantity) -> Quantity:

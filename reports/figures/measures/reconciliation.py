@@ -17,12 +17,11 @@ from reports.figures.evidence import PeriodEvidence, SiteEvidence
 from reports.figures.figure import ESTIMATED_J, STAND_IN, Figure, energy_text, quotient_text
 from reports.figures.measures._measure import FigureSubject, Measure, of_site
 from reports.figures.measures.carbon import base, boundary
-from reports.figures.variance import AGREES, FINDING, UNCERTAIN, RelativeDifference, relative_difference
+from reports.figures.variance import AGREES, FINDING, INCLUDES_ZERO, UNCERTAIN, relative_difference, state_of
 from reports.period import local_text
 from reports.site.invoices import BY_SUPPLIER, INVOICED, NO_INVOICE, NO_READING, InvoicePeriod, known_energy
 
 PART, OPEN = "part of it", "not compared"
-ZERO: Final = "the energy that it is compared with is 0 within its bounds"
 READ: Final = "readings of the supply meters"
 _J: Final = Fraction(1, UJ_PER_J)
 
@@ -52,8 +51,8 @@ def _of_site(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]:
         of[f"invoiced_{currency}"] = quotient_text(money)
     for number, kw in own.peaks:
         of[f"peak_kw of {number}"] = quotient_text(kw)
-    yield here.joules("energy.invoiced", invoiced, INVOICED, "facility", of, sources=("invoices",))
-    yield here.joules("energy.read", read, READ, "facility", sources=("readings",))
+    yield here.figure("energy.invoiced", invoiced, "J", INVOICED, "facility", of, sources=("invoices",))
+    yield here.figure("energy.read", read, "J", READ, "facility", sources=("readings",))
 
 
 def _of_period(evidence: PeriodEvidence, name: str, period: InvoicePeriod) -> Figure:
@@ -76,28 +75,23 @@ def _of_period(evidence: PeriodEvidence, name: str, period: InvoicePeriod) -> Fi
         ("meter", period.read, relative_difference(period.invoiced, period.read)),
         ("ledger", ledger, relative_difference(ledger, period.invoiced)),
     ):
-        if amount.value is None or difference is None:
-            dims[f"{key}_reason"] = amount.reason or ZERO
+        if amount.value is None or difference.value is None:
+            dims[f"{key}_reason"] = amount.reason or INCLUDES_ZERO
             states.append(OPEN)
             continue
         dims |= {
             f"{key}_j": energy_text(round(amount.value)),
             f"{key}_variance": quotient_text(difference.value, digits=6),
-            f"{key}_variance_low": quotient_text(difference.low, "down", digits=6),
-            f"{key}_variance_high": quotient_text(difference.high, "up", digits=6),
+            f"{key}_variance_low": quotient_text(difference.low or Fraction(0), "down", digits=6),
+            f"{key}_variance_high": quotient_text(difference.high or Fraction(0), "up", digits=6),
         }
-        is_part = key == "ledger" and within != "facility"
-        states.append(_state_of_part(difference, allowed) if is_part else difference.state(allowed))
+        is_part = key == "ledger" and within != "facility"  # a smaller value of a part is not a finding
+        states.append(PART if is_part and difference.value <= allowed else state_of(difference, allowed))
         dims[f"{key}_state"] = states[-1]
     dims["state"] = next((state for state in (FINDING, UNCERTAIN, AGREES, PART) if state in states), OPEN)
     of = FigureSubject(f"/{name}/{dims['start']}/{dims['end']}", dims)
     sources = ("invoices", "readings", "ledger")
-    return of.joules("reconciliation", period.invoiced, INVOICED, "facility", sources=sources)
-
-
-def _state_of_part(difference: RelativeDifference, allowed: Fraction) -> str:
-    """Return the state of a part of the other amount: a smaller value is not a finding."""
-    return PART if difference.value <= allowed else difference.state(allowed)
+    return of.figure("reconciliation", period.invoiced, "J", INVOICED, "facility", sources=sources)
 
 
 def _recorded(evidence: PeriodEvidence, name: str, within: str) -> Quantity:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Final
 
 from energy_agent.core.energy import REQUEST
-from energy_agent.core.quantity import no_quantity
+from energy_agent.core.quantity import exactly, no_quantity
 from energy_agent.core.units import UJ_PER_J
 from reports.figures.evidence import PeriodEvidence, reach
 from reports.figures.figure import Figure
@@ -122,7 +122,7 @@ def _ratios(evidence: PeriodEvidence, group: FigureSubject, rows: list[PartEnerg
     reached = reach(evidence, [r for r in rows if r.part in parts])
     for name, within in ROWS:
         energy = reached.busy.quantity if name == "busy" else reached.at(name)
-        amount = energy * ratio.scale / count if count else no_quantity(why)
+        amount = energy * exactly(ratio.scale / count) if count else no_quantity(why)
         if "model" in group.dims and any(who[p].mixed or who[p].model in mixed for p in parts):
             amount = no_quantity("a workload serves several models and its energy is not split between them")
         of = {ratio.dimension: str(count)}

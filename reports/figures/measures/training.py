@@ -34,9 +34,9 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
         run = FigureSubject(f"/run/{name}", {"run": name, "project": project, "model": model, "steps": str(done)})
         how = methods(evidence, "gpu")
         yield run.energy("training.energy", reached.gpu, how)
-        yield run.joules("training.energy.node", reached.node, how, "node")
+        yield run.figure("training.energy.node", reached.node, "J", how, "node")
         of = workload_dims(evidence, {r.site for r in rows})
-        yield run.joules("training.energy.facility", reached.facility, "node energy times PUE", "facility", of)
+        yield run.figure("training.energy.facility", reached.facility, "J", "node energy times PUE", "facility", of)
 
 
 SPEC = Measure("energy of training runs", figures)

@@ -3,8 +3,9 @@
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.language import Translator
-from reports.page.amounts import ENERGY, amounts
-from reports.page.section import Block, Note, ReportSection, ReportTable
+from reports.page.amounts import ENERGY
+from reports.page.section import Block, Note, ReportSection
+from reports.page.tables import table
 
 BOUNDARIES = {"gpu": "gpus", "gpu+cpu": "gpus_and_processors", "node": "nodes", "facility": "building", "mixed": "mixed"}
 
@@ -17,17 +18,13 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
         how = say("metered") if site.measured else say("estimate_stated_pue") if "pue" in site.declared else say("no_meters")
         how = say("by_invoices") if site.invoiced else how
         missing = facts.sites_without_energy.get(name)
-        known = (say(BOUNDARIES[within]), how) if missing is None else ("\u2013", say.translate(missing))
+        known = (say(BOUNDARIES[within]), how) if missing is None else (None, say.translate(missing))
         rows.append((name, site.time_zone, site.start[:16], site.end[:16], *known))
-    columns = (say("site"), say("time_zone"), say("from"), say("to_not_included"), say("known_up"), say("building"))
-    blocks: list[Block] = [ReportTable(say("sites_and_periods"), columns, tuple(rows))]
-    models = facts.of("energy.gpu", "sku")
-    if models:
-        block = amounts([f.value for f in models], ENERGY)
-        cells = zip(models, block.cells, strict=True)
-        by_model = tuple((f.dims["sku"], wording.count(f.dims["devices"]), energy) for f, energy in cells)
-        heads = (say("board"), say("devices"), say("with_unit", name=say("gpu_energy"), unit=block.unit))
-        blocks.append(ReportTable(say("boards"), heads, by_model))
+    heads = ("site", "time_zone", "from", "to_not_included", "known_up", "building")
+    blocks: list[Block] = [table(say, "sites_and_periods", heads, rows)]
+    if models := facts.of("energy.gpu", "sku"):
+        cells = ((f.dims["sku"], wording.count(f.dims["devices"]), f.value) for f in models)
+        blocks.append(table(say, "boards", ("board", "devices", ("gpu_energy", ENERGY)), cells))
     blocks.append(Note(say("energy_is_booked_once")))
     return tuple(blocks)
 

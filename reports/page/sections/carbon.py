@@ -1,15 +1,14 @@
 """CO2e of electricity by both methods, its factors, hourly matching of contracts; embodied emissions and SCI."""
 
-from fractions import Fraction
-
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.language import Translator
-from reports.page.amounts import ABSENT, MASS, amount_texts, amounts
+from reports.page.amounts import MASS, amount_texts
 from reports.page.market import market_blocks
 from reports.page.partition import CO2E, LIFE_CYCLE, co2e_prefix
 from reports.page.section import Bars, Block, Heat, Note, OmittedSection, ReportSection, ReportTable, StackedBar
+from reports.page.tables import Cell, Head, bounds, cell, names_by_reason, table, with_unit
 
 _MILLI = 1000
 COVERS = {"gpu": "gpu_alone", "gpu+server": "gpu_and_its_share", "as told": "as_the_inputs_tell"}
@@ -35,97 +34,57 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
 
 
 def _by_site(facts: Facts, say: Translator, prefix: str, caption: str) -> ReportTable:
-    rows: list[tuple[str, ...]] = []
-    grams: list[Fraction | None] = []
-    names = [*facts.sites, ""] if len(facts.sites) > 1 else list(facts.sites)
-    for name in names:
-        suffix = f"/site/{name}" if name else ""
+    rows: list[tuple[Cell, ...]] = []
+    for name, suffix in facts.suffixes(say("all_sites")):
         located, marketed = (facts.figures.get(f"{prefix}{how}{suffix}") for how in ("location", "market"))
         if located is None or marketed is None:
             continue  # of a site whose factors count other emissions
-        mean = facts.figures.get(f"grid_intensity{suffix}")
-        intensity = wording.short(mean.value, 4) if mean is not None and mean.value is not None else ABSENT
-        grams += [located.value, marketed.value]
-        quality = located.dims.get("quality", "\u2013")
-        rows.append(
-            (
-                name or say("all_sites"),
-                _bounds(located, say),
-                _bounds(marketed, say),
-                intensity,
-                quality,
-                say.translate(located.dims.get("basis", "")),
-            )
-        )
-    block = amounts(grams, MASS)
-    pairs = zip(block.cells[::2], block.cells[1::2], strict=True)
-    rows = [(row[0], pair[0], row[1], pair[1], *row[2:]) for row, pair in zip(rows, pairs, strict=True)]
-    columns = (
-        say("site"),
-        say("with_unit", name=say("location_based"), unit=block.unit),
-        say("bounds"),
-        say("with_unit", name=say("market_based"), unit=block.unit),
-        say("bounds"),
-        say("with_unit", name=say("mean_of_the_grid"), unit="g/kWh"),
-        say("quality_1_to_5"),
-        say("basis"),
-    )
-    return ReportTable(caption, columns, tuple(rows))
+        mean = cell(facts.value(f"grid_intensity{suffix}"), lambda value: wording.short(value, 4))
+        sides = (of for figure in (located, marketed) for of in (figure.value, bounds(figure, say) or _absence(figure, say)))
+        basis = say.translate(located.dims.get("basis", ""))
+        rows.append((name, *sides, mean, located.dims.get("quality"), basis))
+    intensity = with_unit(say, "mean_of_the_grid", "g/kWh")
+    heads: tuple[Head, ...] = (
+        "site", ("location_based", MASS), "bounds", ("market_based", MASS), "bounds", intensity, "quality_1_to_5", "basis",
+    )  # fmt: skip
+    return table(say, caption, heads, rows)
 
 
 def _supply(facts: Facts, say: Translator) -> list[Block]:
     """Scope 3, category 3 by site; what is missing with its reason."""
     prefixes = ("scope_3_3.upstream", "scope_3_3.losses", "scope_3_3")
-    names: list[str] = []
-    values: list[Fraction | None] = []
-    reasons: dict[str, list[str]] = {}
-    for name in [*facts.sites, ""] if len(facts.sites) > 1 else list(facts.sites):
-        figures = [facts.figures[f"{prefix}/site/{name}" if name else prefix] for prefix in prefixes]
-        names.append(name or say("all_sites"))
-        values += [f.value for f in figures]
-        for figure in figures if name else ():
-            if figure.value is None and figure.reason:
-                reasons.setdefault(figure.reason, []).append(name)
-    missing = ((", ".join(dict.fromkeys(sites)), reason) for reason, sites in reasons.items())
+    rows = [
+        (name, [facts.figures[f"{prefix}{suffix}"] for prefix in prefixes]) for name, suffix in facts.suffixes(say("all_sites"))
+    ]
+    absent = ((f.dims["site"], f) for _, figures in rows for f in figures if "site" in f.dims)
+    missing = ((", ".join(dict.fromkeys(sites)), reason) for reason, sites in names_by_reason(absent).items())
     notes = [Note(say("missing_at_sites", sites=sites, reason=say.translate(reason))) for sites, reason in missing]
-    if all(value is None for value in values):
+    if all(figure.value is None for _, figures in rows for figure in figures):
         return [Note(say("no_scope_3_of_electricity")), *notes]
-    block = amounts(values, MASS)
-    cells = (block.cells[n : n + len(prefixes)] for n in range(0, len(values), len(prefixes)))
-    heads = (say("with_unit", name=say(head), unit=block.unit) for head in ("fuel_supply", "grid_losses", "scope_3_category_3"))
-    rows = tuple((name, *row) for name, row in zip(names, cells, strict=True))
-    table = ReportTable(say("scope_3_of_electricity"), (say("site"), *heads), rows)
-    return [table, Note(say("scope_3_explained")), *notes]
+    heads = ((head, MASS) for head in ("fuel_supply", "grid_losses", "scope_3_category_3"))
+    cells = ((name, *(figure.value for figure in figures)) for name, figures in rows)
+    return [table(say, "scope_3_of_electricity", ("site", *heads), cells), Note(say("scope_3_explained")), *notes]
 
 
 def _biogenic(facts: Facts, say: Translator) -> list[Block]:
     """Biogenic CO2 of the grid and of contracts with biomass, apart from the scopes; what is missing with its reason."""
-    grids = [facts.figures[f"biogenic_co2/site/{name}"] for name in facts.sites]
-    contracts = facts.by_prefix("biogenic_co2.contract/")
-    missing: dict[str, list[str]] = {}
-    for figure in (*grids, *contracts):
-        if figure.value is None and figure.reason:
-            missing.setdefault(figure.reason, []).append(figure.dims.get("contract", figure.dims["site"]))
+    figures = [*facts.of("biogenic_co2", "site"), *facts.by_prefix("biogenic_co2.contract/")]
+    missing = names_by_reason((f.dims.get("contract", f.dims["site"]), f) for f in figures)
     notes = [
         Note(say("biogenic_co2_missing_for", names=", ".join(names), reason=say.translate(reason)))
         for reason, names in missing.items()
     ]
-    shown = [figure for figure in (*grids, *contracts) if figure.value is not None]
-    if not shown:
+    rows = [
+        (f.dims["site"], f.dims.get("contract") or say("mean_of_the_grid"), f.value) for f in figures if f.value is not None
+    ]
+    if not rows:
         return [*notes]
-    block = amounts([figure.value for figure in shown], MASS)
-    rows = tuple(
-        (figure.dims["site"], figure.dims.get("contract") or say("mean_of_the_grid"), cell)
-        for figure, cell in zip(shown, block.cells, strict=True)
-    )
-    heads = (say("site"), say("supply"), say("with_unit", name=say("biogenic_co2"), unit=block.unit))
-    return [ReportTable(say("biogenic_co2_apart"), heads, rows), Note(say("biogenic_co2_explained")), *notes]
+    heads = ("site", "supply", ("biogenic_co2", MASS))
+    return [table(say, "biogenic_co2_apart", heads, rows), Note(say("biogenic_co2_explained")), *notes]
 
 
-def _bounds(figure: Figure, say: Translator) -> str:
-    """The bounds of a value, or the reason for its absence."""
-    if figure.value is not None:
-        return wording.plus_minus(figure, say)
+def _absence(figure: Figure, say: Translator) -> str:
+    """The reason for the absence of a value."""
     return say.translate(figure.reason) if figure.reason else say(wording.ABSENT)
 
 
@@ -160,95 +119,69 @@ def _hours(facts: Facts, say: Translator, site: str) -> Heat:
 
 
 def _matching(facts: Facts, say: Translator) -> list[Block]:
-    rows = []
-    for name in facts.sites:
-        cells = [facts.figures.get(f"matched.{how}/site/{name}") for how in ("as_bought", "hourly", "quarter_hourly")]
-        if any(c is not None and c.value is not None for c in cells):
-            rows.append(
-                (name, *(wording.percent(c.value) if c is not None and c.value is not None else "\u2013" for c in cells))
-            )
-    if not rows:
+    ways = ("as_bought", "hourly", "quarter_hourly")
+    rows = [(name, *(cell(facts.value(f"matched.{how}/site/{name}"), wording.percent) for how in ways)) for name in facts.sites]
+    if not (known := [row for row in rows if any(row[1:])]):
         return []
-    columns = (say("site"), say("in_its_own_period"), say("by_the_hour"), say("by_the_quarter"))
-    return [ReportTable(say("how_much_of_the_consumption"), columns, tuple(rows)), Note(say("contract_matching"))]
+    heads = ("site", "in_its_own_period", "by_the_hour", "by_the_quarter")
+    return [table(say, "how_much_of_the_consumption", heads, known), Note(say("contract_matching"))]
 
 
 def _contracts(facts: Facts, say: Translator) -> list[Block]:
     rows = []
     for figure in facts.by_prefix("contract/"):
+        dims = figure.dims
         unused = "; ".join(
-            f"{wording.kwh(v)}: {say.translate(k.removeprefix('unused: '))}"
-            for k, v in figure.dims.items()
-            if k.startswith("unused: ")
+            f"{wording.kwh(kwh)}: {say.translate(why.removeprefix('unused: '))}"
+            for why, kwh in dims.items()
+            if why.startswith("unused: ")
         )
-        what = f"{say.translate(figure.dims['kind'])}, {say.translate(figure.dims['technology'])}"
-        available = wording.fixed(figure.dims["available_kwh"], 2)
-        rows.append(
-            (
-                figure.dims["contract"],
-                figure.dims["site"],
-                what,
-                available,
-                wording.fixed(figure.value or 0, 2),
-                unused or "\u2013",
-                figure.dims.get("proof", "\u2013"),
-            )
-        )
-    if not rows:
-        return []
-    columns = (
-        say("contract"),
-        say("site"),
-        say("what"),
-        say("available_kwh"),
-        say("covered_kwh"),
-        say("not_used"),
-        say("retirement"),
-    )
-    return [ReportTable(say("contracts_and_certificates"), columns, tuple(rows))]
+        what = f"{say.translate(dims['kind'])}, {say.translate(dims['technology'])}"
+        energies = (wording.fixed(kwh, 2) for kwh in (dims["available_kwh"], figure.value or 0))
+        rows.append((dims["contract"], dims["site"], what, *energies, unused or None, dims.get("proof")))
+    heads = ("contract", "site", "what", "available_kwh", "covered_kwh", "not_used", "retirement")
+    return [table(say, "contracts_and_certificates", heads, rows)] if rows else []
 
 
 def _embodied(facts: Facts, say: Translator) -> list[Block]:
-    rows = []
-    figures = facts.of("embodied", "sku")
-    block = amounts([end for figure in figures for end in (figure.low, figure.high)], MASS)
-    for figure, low, high in zip(figures, block.cells[::2], block.cells[1::2], strict=True):
-        sku = figure.dims["sku"] or say(wording.ABSENT)
+    rows: list[tuple[Cell, ...]] = []
+    for figure in facts.of("embodied", "sku"):
+        dims = figure.dims
+        sku = dims["sku"] or say(wording.ABSENT)
         if figure.low is None or figure.high is None:
-            rows.append((sku, say.translate(figure.reason), ABSENT, ABSENT, ""))
+            rows.append((sku, say.translate(figure.reason), None, None, ""))
             continue
-        life = say.translate(figure.dims["life"])
-        lifetime = life if figure.dims["life_declared"] == "yes" else say("life_nobody_declared", life=life)
-        covers = figure.dims["covers"]
+        life = say.translate(dims["life"])
+        lifetime = life if dims["life_declared"] == "yes" else say("life_nobody_declared", life=life)
+        covers = dims["covers"]
         made_of = say(COVERS.get(covers, covers))
         if covers == "as told":
-            made_of = f"{made_of}: {figure.dims['boundary']}"
-        rows.append((sku, made_of, low, high, lifetime))
+            made_of = f"{made_of}: {dims['boundary']}"
+        rows.append((sku, made_of, figure.low, figure.high, lifetime))
     if not rows:
         return []
-    ends = (say("with_unit", name=say(end), unit=block.unit) for end in ("at_least", "at_most"))
-    columns = (say("board"), say("made"), *ends, say("life_span"))
-    blocks: list[Block] = [ReportTable(say("embodied_emissions_a_span_over"), columns, tuple(rows))]
-    seen = facts.figures["coverage"]
-    if seen.value is not None and seen.value < 1:
-        blocks.append(Note(say("it", share=wording.percent(seen.value))))
+    heads = ("board", "made", ("at_least", MASS), ("at_most", MASS), "life_span")
+    blocks: list[Block] = [table(say, "embodied_emissions_a_span_over", heads, rows)]
+    seen = facts.value("coverage")
+    if seen is not None and seen < 1:
+        blocks.append(Note(say("it", share=wording.percent(seen))))
     sci = facts.figures.get("sci_per_token")
     if sci is None:
         return blocks
-    if sci.low is not None and sci.high is not None:
-        million = [wording.mass(b * 1_000_000) for b in (sci.low, sci.high)]
-        blocks.append(Note(say("sci_iso_iec_21031", low=million[0], high=million[1])))
-        per_processed = facts.figures["sci_per_processed_token"]
-        if per_processed.low is not None and per_processed.high is not None:
-            million = [wording.mass(b * 1_000_000) for b in (per_processed.low, per_processed.high)]
-            blocks.append(Note(say("sci_per_processed", low=million[0], high=million[1])))
+    if sci.low is None or sci.high is None:
+        return [*blocks, Note(say("sci_per_token_is_absent", reason=say.translate(sci.reason)))]
+    for figure, shown, absent in (
+        (sci, "sci_iso_iec_21031", ""),
+        (facts.figures["sci_per_processed_token"], "sci_per_processed", "sci_per_processed_is_absent"),
+    ):
+        if figure.low is not None and figure.high is not None:
+            low, high = (wording.mass(end * 1_000_000) for end in (figure.low, figure.high))
+            blocks.append(Note(say(shown, low=low, high=high)))
         else:
-            blocks.append(Note(say("sci_per_processed_is_absent", reason=say.translate(per_processed.reason))))
-        blocks.append(Note(say("sci_span")))
-        if sci.dims.get("note"):
-            blocks.append(Note(say.translate(sci.dims["note"])))
-    else:
-        blocks.append(Note(say("sci_per_token_is_absent", reason=say.translate(sci.reason))))
+            blocks.append(Note(say(absent, reason=say.translate(figure.reason))))
+    blocks.append(Note(say("sci_span")))
+    if sci.dims.get("note"):
+        blocks.append(Note(say.translate(sci.dims["note"])))
     return blocks
 
 

@@ -11,7 +11,8 @@ from reports.figures.figure import Figure
 from reports.figures.measures.cost import IN_CURRENCY
 from reports.language import Translator
 from reports.page.amounts import numbers
-from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
+from reports.page.section import Block, Note, OmittedSection, ReportSection
+from reports.page.tables import names_by_reason, table, with_unit
 
 ROWS_MOST = 15
 _STATES = {"finding": "state_finding", "agrees": "state_agrees", "uncertain": "state_uncertain"}
@@ -26,15 +27,12 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     blocks: list[Block] = []
     if sites:
         wholes = in_currencies(facts, "") or [facts.figures["cost"]]
-        every = [*sites, *wholes]
+        every = [*sites, *without, *wholes]
         unit = one_currency(every)
-        names = [*(f.dims["site"] for f in sites), *[say("total")] * len(wholes)]
-        cells = moneys(every, unit)
-        ends = zip(numbers([f.low for f in every]), numbers([f.high for f in every]), strict=True)
-        rows = tuple((name, cell, *pair) for name, cell, pair in zip(names, cells, ends, strict=True))
-        rows = (*rows[: len(sites)], *((f.dims["site"], *("\u2013",) * 3) for f in without), *rows[len(sites) :])
-        heads = (say("site"), _head("cost", unit, say), _head("at_least", unit, say), _head("at_most", unit, say))
-        blocks.append(ReportTable(say("electricity_by_site"), heads, rows))
+        names = (f.dims.get("site", say("total")) for f in every)
+        rows = ((name, text, f.low, f.high) for name, text, f in zip(names, moneys(every, unit), every, strict=True))
+        ends = ((head, ((Fraction(1), unit),)) for head in ("at_least", "at_most"))
+        blocks.append(table(say, "electricity_by_site", ("site", with_unit(say, "cost", unit), *ends), rows, apart=True))
         blocks += [Note(say("no_cost_of_site", site=f.dims["site"], reason=say.translate(f.reason))) for f in without]
         invoiced = [f for f in sites if "tax" in f.dims]
         if len(invoiced) < len(sites):
@@ -77,13 +75,13 @@ def _invoices(facts: Facts, say: Translator) -> list[Block]:
             f"{cell} {unit}" if unit and f.value is not None else cell for cell, f in zip(moneys(pair, unit), pair, strict=True)
         ]
         if figure.value is None:
-            rows.append((site, *money, "\u2013", say.translate(figure.reason)))
+            rows.append((site, *money, None, say.translate(figure.reason)))
         else:
             state = say(_STATES[figure.dims["state"]], threshold=wording.percent(figure.dims["threshold"]))
             rows.append((site, *money, _difference(figure), state))
-    heads = tuple(map(say, ("site", "by_tariffs", "by_invoices", "invoices_against_tariffs", "finding")))
-    table = ReportTable(say("cost_by_tariffs_and_by_invoices"), heads, tuple(rows))
-    return [table, *_terms([facts.figures[f"cost.invoiced/site/{f.dims['site']}"] for f in differences], say)]
+    heads = ("site", "by_tariffs", "by_invoices", "invoices_against_tariffs", "finding")
+    shown = table(say, "cost_by_tariffs_and_by_invoices", heads, rows)
+    return [shown, *_terms([facts.figures[f"cost.invoiced/site/{f.dims['site']}"] for f in differences], say)]
 
 
 def _difference(figure: Figure) -> str:
@@ -101,7 +99,7 @@ def _demand(facts: Facts, say: Translator) -> list[Block]:
     figures = [f for f in facts.of("cost.demand", "site") if f.value is not None]
     rows = [(f.dims["site"], key[:7], text) for f in figures for key, text in sorted(f.dims.items()) if key != "site"]
     rows += [(f.dims["site"], say("total"), f"{wording.short(f.value or 0, 4)} {f.unit}") for f in figures]
-    return [ReportTable(say("demand_charges"), (say("site"), say("month"), say("peak_and_price")), tuple(rows))] if rows else []
+    return [table(say, "demand_charges", ("site", "month", "peak_and_price"), rows)] if rows else []
 
 
 def _groups(facts: Facts, say: Translator, dimension: str, title: str) -> list[Block]:
@@ -139,23 +137,19 @@ def _groups(facts: Facts, say: Translator, dimension: str, title: str) -> list[B
         every_figure = [*column, *chain(*split)]
         if any(f is not None and f.value is not None for f in every_figure):
             unit = one_currency(every_figure)
-            heads.append(_head(head, unit, say))
+            heads.append(with_unit(say, head, unit))
             known = zip(moneys(column, unit), column, split, strict=True)
             cells.append(tuple("; ".join(moneys(own, "")) if own and f and f.reason else text for text, f, own in known))
-    rows = tuple((name, *row) for name, row in zip(names_shown, zip(*cells, strict=True), strict=True))
-    table = ReportTable(say("cost_and_what_is_in_no_workload", title=title), tuple(heads), rows)
+    shown = table(say, say("cost_and_what_is_in_no_workload", title=title), heads, zip(names_shown, *cells, strict=True))
     unknown = {name: f for name, f in amounts["cost"].items() if not several[name]}
-    return [table, *_absent({**amounts, "cost": unknown}, say), *_unpriced(amounts["charged"], say)]
+    return [shown, *_absent({**amounts, "cost": unknown}, say), *_unpriced(amounts["charged"], say)]
 
 
 def _absent(amounts: Told, say: Translator) -> Iterator[Note]:
     """Why cells of a table are empty, by column and reason."""
     for quantity, column in (("cost", say("electricity")), ("charged", say("charged"))):
-        by_reason: dict[str, list[str]] = {}
-        for name, figure in amounts[quantity].items():
-            if figure.reason is not None:
-                by_reason.setdefault(figure.reason, []).append(name or say("unassigned"))
-        for reason, names in by_reason.items():
+        named = ((name or say("unassigned"), figure) for name, figure in amounts[quantity].items())
+        for reason, names in names_by_reason(named).items():
             yield Note(say("no_amount_in_column", column=column, names=_few(names, say), reason=say.translate(reason)))
 
 
@@ -201,10 +195,6 @@ def moneys(figures: Sequence[Figure | None], unit: str) -> tuple[str, ...]:
         return texts
     pairs = zip(texts, figures, strict=True)
     return tuple(f"{t} {f.unit.partition('/')[0]}" if f is not None and f.value is not None else t for t, f in pairs)
-
-
-def _head(name: str, unit: str, say: Translator) -> str:
-    return say("with_unit", name=say(name), unit=unit) if unit else say(name)
 
 
 SPEC = ReportSection("cost", 65, build)

@@ -4,8 +4,9 @@ from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.language import Translator
-from reports.page.amounts import ENERGY, amounts
+from reports.page.amounts import ENERGY
 from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
+from reports.page.tables import Cell, cell, table
 
 
 def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
@@ -34,36 +35,24 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
         blocks.append(Note(say("what_may_be_claimed")))
     else:
         blocks.append(Note(say("no_saving_is_told", reason=say.translate(saved.reason))))
-    groups = facts.of("dvfs.saved", "group")
-    if groups:
-        claims = [facts.figures.get(f"dvfs.claimed{f.id.removeprefix('dvfs.saved')}") for f in groups]
-        ends = [(f.value, f.low, f.high, c.value if c else None) for f, c in zip(groups, claims, strict=True)]
-        block = amounts([end for row in ends for end in row], ENERGY)
-        cells = (block.cells[n : n + 4] for n in range(0, len(block.cells), 4))
-        units = (say("with_unit", name=say(h), unit=block.unit) for h in ("saved", "at_least", "at_most", "may_be_claimed"))
-        heads = (say("site"), say("group"), *units, say("slower"))
-        rows_of_groups = tuple(_group(facts, figure, row, say) for figure, row in zip(groups, cells, strict=True))
-        blocks.append(ReportTable(say("by_group_of_devices"), heads, rows_of_groups))
+    if groups := facts.of("dvfs.saved", "group"):
+        ends = ((head, ENERGY) for head in ("saved", "at_least", "at_most", "may_be_claimed"))
+        cells = (_group(facts, figure, say) for figure in groups)
+        blocks.append(table(say, "by_group_of_devices", ("site", "group", *ends, "slower"), cells))
     if unused := facts.of("dvfs.pairs.excluded", "why"):
-        why = tuple((say.translate(figure.dims["why"]), wording.count(figure.value or 0)) for figure in unused)
-        blocks.append(ReportTable(say("pairs_of_blocks_that_are_not"), (say("why"), say("pairs")), why))
+        why = [(say.translate(figure.dims["why"]), wording.count(figure.value or 0)) for figure in unused]
+        blocks.append(table(say, "pairs_of_blocks_that_are_not", ("why", "pairs"), why))
     if actions:
-        named = tuple(
-            (f.dims["site"], f.dims["policy"], f.dims["action"], f.dims["outcome"], wording.count(f.value or 0))
-            for f in actions
-        )
-        columns = (say("site"), say("policy"), say("action"), say("outcome"), say("times"))
-        blocks.append(ReportTable(say("what_was_set_refused"), columns, named))
+        names = ("site", "policy", "action", "outcome")
+        times = [(*(f.dims[name] for name in names), wording.count(f.value or 0)) for f in actions]
+        blocks.append(table(say, "what_was_set_refused", (*names, "times"), times))
     return tuple(blocks)
 
 
-def _group(facts: Facts, figure: Figure, cells: tuple[str, ...], say: Translator) -> tuple[str, ...]:
-    names, place = (figure.dims["site"], figure.dims["group"]), figure.id.removeprefix("dvfs.saved")
-    if figure.value is None:
-        return (*names, *cells, say.translate(figure.reason))
-    slowdown = facts.figures.get(f"dvfs.slowdown{place}")
-    slower = "\u2013" if slowdown is None or slowdown.value is None else wording.percent(slowdown.value)
-    return (*names, *cells, slower)
+def _group(facts: Facts, figure: Figure, say: Translator) -> tuple[Cell, ...]:
+    claimed, slowdown = (facts.value(figure.id.replace("saved", name, 1)) for name in ("claimed", "slowdown"))
+    slower = say.translate(figure.reason) if figure.value is None else cell(slowdown, wording.percent)
+    return (figure.dims["site"], figure.dims["group"], figure.value, figure.low, figure.high, claimed, slower)
 
 
 SPEC = ReportSection("clocks_and_power_limits", 45, build)

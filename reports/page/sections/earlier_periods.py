@@ -7,13 +7,15 @@ from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.figures.measures.history import restated
 from reports.language import Translator
-from reports.page.amounts import ENERGY, MASS, AmountColumn, amounts, numbers
-from reports.page.labels import label
+from reports.page.amounts import ENERGY, MASS, AmountColumn, Scale, amounts, numbers
+from reports.page.labels import label_id
 from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
 from reports.page.sections.headline import base_label, earlier_total, percent_change, widest
+from reports.page.tables import Head, table
 
-_MILLION: Final = 10**6
-_WH_PER_1000: Final = Fraction(1000, 3600)
+_MILLIONS: Final[Scale] = ((Fraction(10**6), ""),)
+_WH_PER_1000: Final[Scale] = ((Fraction(3600, 1000), ""),)
+"""Of joules per token."""
 
 
 def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
@@ -31,7 +33,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     rows = [_restated(reported, today, say) for reported, today in restated(facts.figures)]
     if rows:
         heads = ("reporting_period", "figure", "unit", "as_reported", "recalculated", "change", "why")
-        blocks.append(ReportTable(say("restated_earlier_periods"), tuple(say(head) for head in heads), tuple(rows)))
+        blocks.append(table(say, "restated_earlier_periods", heads, rows))
     blocks.append(Note(say("earlier_periods_explained")))
     return tuple(blocks)
 
@@ -41,26 +43,24 @@ def _table(facts: Facts, say: Translator, labels: list[str], base: str) -> Repor
     columns = (energy, "co2e.location", "co2e.market", "cost", "tokens.generation", _per_token(facts))
     figures = [[earlier_total(facts, name, identity) for identity in columns] for name in labels]
     figures.append([facts.figures.get(identity) for identity in columns])
-    values = [[None if f is None else f.value for f in row] for row in figures]
-    by_column = list(zip(*values, strict=True))
-    power, *carbon = amounts(by_column[0], ENERGY), *(amounts(each, MASS) for each in by_column[1:3])
     currency = next((f.unit for row in figures if (f := row[3]) is not None and f.value is not None), "")
-    tokens = numbers([None if v is None else v / _MILLION for v in by_column[4]])
-    per_token = numbers([None if v is None else v * _WH_PER_1000 for v in by_column[5]])
     names = [say("base_year_period", period=name) if name == base else name for name in labels] + [facts.label]
     bases = [_basis(facts, name, energy, say) for name in labels] + [say("this_report")]
-    cells = zip(names, power.cells, *(c.cells for c in carbon), numbers(by_column[3]), tokens, per_token, bases, strict=True)
-    heads = (
-        say("reporting_period"),
-        say("with_unit", name=say("electricity_used"), unit=power.unit),
-        label("co2e.location", say, carbon[0].unit),
-        label("co2e.market", say, carbon[1].unit),
-        say("with_unit", name=say("cost"), unit=currency) if currency else say("cost"),
-        say("generated_tokens_in_millions"),
-        say("wh_per_1000_tokens"),
-        say("basis"),
+    rows = (
+        (name, *(None if f is None else f.value for f in row), basis)
+        for name, row, basis in zip(names, figures, bases, strict=True)
     )
-    return ReportTable(say("totals_by_period"), heads, tuple(cells))
+    heads: tuple[Head, ...] = (
+        "reporting_period",
+        ("electricity_used", ENERGY),
+        (label_id("co2e.location"), MASS),
+        (label_id("co2e.market"), MASS),
+        ("cost", ((Fraction(1), currency),)),
+        ("generated_tokens_in_millions", _MILLIONS),
+        ("wh_per_1000_tokens", _WH_PER_1000),
+        "basis",
+    )
+    return table(say, "totals_by_period", heads, rows, apart=True)
 
 
 def _per_token(facts: Facts) -> str:
@@ -81,9 +81,8 @@ def _restated(reported: Figure, today: Figure, say: Translator) -> tuple[str, ..
     block = amounts(values, scale) if scale is not None else AmountColumn(reported.unit, numbers(values))
     change = percent_change(today.value or Fraction(0), reported.value) if reported.value else "\u2013"
     figure = reported.dims["figure"]
-    names = {"energy": say("electricity_used"), "cost": say("cost")}
-    named = names.get(figure.partition(".")[0]) or label(figure, say)
-    return reported.dims["period"], named, block.unit, *block.cells, change, reported.dims["reason"]
+    named = {"energy": "electricity_used", "cost": "cost"}.get(figure.partition(".")[0]) or label_id(figure)
+    return reported.dims["period"], say(named), block.unit, *block.cells, change, reported.dims["reason"]
 
 
 SPEC = ReportSection("earlier_periods", 12, build)

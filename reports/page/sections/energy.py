@@ -1,6 +1,6 @@
 """Where the energy went: from running kernels to the building, by site, team, project, model and kind."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 from energy_agent.core.units import J_PER_KWH
@@ -8,10 +8,11 @@ from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure, microjoules
 from reports.language import Translator
-from reports.page.amounts import ENERGY, MASS, WATER, AmountColumn, Scale, amount_texts, amounts, numbers
-from reports.page.labels import label
+from reports.page.amounts import ENERGY, MASS, WATER, Scale, amount_texts
+from reports.page.labels import label_id
 from reports.page.partition import co2e_prefix, unallocated, whole
 from reports.page.section import Bars, Block, Lines, Note, ReportSection, ReportTable, StackedBar, Waterfall, WaterfallStep
+from reports.page.tables import NUMBER, Cell, Head, bounds, table
 from reports.period import DAY_NS, day_ns
 
 ROWS_MOST = 15
@@ -37,33 +38,25 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
 
 def _partition(facts: Facts, say: Translator) -> tuple[Block, ...]:
     """What each building's energy consists of: workloads, unallocated nodes, and IT that is in no node with its losses."""
-    names: list[str] = []
-    categories: list[str] = []
+    rows: list[tuple[Cell, ...]] = []
     values: list[tuple[Fraction | None, ...]] = []
     for site in facts.sites:
-        total = facts.figures[f"energy.facility/site/{site}"]
-        node = facts.figures[f"energy.node/site/{site}"]
-        if total.value is None or (facts.sites[site].invoiced and node.value is None):
+        total, node, rest, *others = (
+            facts.value(f"energy.{part}/site/{site}")
+            for part in ("facility", "node", *(f"facility.unattributed{rest}" for rest in ("", ".nodes", ".other_it")))
+        )
+        if total is None or (facts.sites[site].invoiced and node is None):
             continue
-        idle, other = (facts.figures[f"energy.facility.unattributed.{part}/site/{site}"] for part in ("nodes", "other_it"))
         category = facts.figures[f"pue/site/{site}"].dims.get("category", "none")
-        rest = facts.figures[f"energy.facility.unattributed/site/{site}"]
-        held = None if rest.value is None else total.value - rest.value
-        values.append((held, idle.value, other.value, total.value))
-        names.append(site)
-        categories.append(say("estimate") if category == "none" else category)
-    if not values:
+        values.append((None if rest is None else total - rest, *others, total))
+        rows.append((site, *values[-1], say("estimate") if category == "none" else category))
+    if not rows:
         return ()
-    if len(values) > 1:
-        values.append(tuple(map(sum_or_none, zip(*values, strict=True))))
-        names.append(say("total"))
-        categories.append("")
-    heads = ("workloads", "unallocated_nodes", "other_it_and_losses", "total")
-    block = amounts([value for row in values for value in row], ENERGY)
-    cells = [block.cells[n : n + len(heads)] for n in range(0, len(block.cells), len(heads))]
-    rows = tuple((name, *row, category) for name, row, category in zip(names, cells, categories, strict=True))
-    titles = (say("site"), *(say("with_unit", name=say(head), unit=block.unit) for head in heads), say("pue_category"))
-    return (ReportTable(say("parts_of_the_building_energy"), titles, rows), Note(say("pue_applies_at_its_category")))
+    if len(rows) > 1:
+        rows.append((say("total"), *map(sum_or_none, zip(*values, strict=True)), ""))
+    parts = ((head, ENERGY) for head in ("workloads", "unallocated_nodes", "other_it_and_losses", "total"))
+    shown = table(say, "parts_of_the_building_energy", ("site", *parts, "pue_category"), rows)
+    return (shown, Note(say("pue_applies_at_its_category")))
 
 
 def named(figure: Figure, dimension: str, say: Translator) -> str:
@@ -144,19 +137,16 @@ def _daily(facts: Facts, say: Translator) -> list[Block]:
 
 def _sites(facts: Facts, say: Translator) -> ReportTable:
     """One unit for the table; each boundary with its bounds."""
-    names = [*facts.sites, ""]
-    rows = [[facts.figures[quantity + (f"/site/{name}" if name else "")] for quantity in _BOUNDARIES] for name in names]
-    block = amounts([f.value for row in rows for f in row], ENERGY)
-    texts = iter(block.cells)
-    made = tuple(
-        (
-            name or say("total"),
-            *(cell for f in row for cell in (next(texts), wording.plus_minus(f, say) if f.value is not None else "\u2013")),
-        )
-        for name, row in zip(names, rows, strict=True)
-    )
-    heads = (head for quantity in _BOUNDARIES for head in (label(quantity, say, block.unit), say("bounds")))
-    return ReportTable(say("energy_by_site"), (say("site"), *heads), made)
+    rows = []
+    for name, suffix in [*((name, f"/site/{name}") for name in facts.sites), (say("total"), "")]:
+        figures = (facts.figures[quantity + suffix] for quantity in _BOUNDARIES)
+        rows.append((name, *(cell for f in figures for cell in (f.value, bounds(f, say)))))
+    return table(say, "energy_by_site", ("site", *energy_heads()), rows)
+
+
+def energy_heads() -> Iterator[Head]:
+    """Heads of the energy of GPUs, nodes and the building, each with its bounds."""
+    return (head for quantity in _BOUNDARIES for head in ((label_id(quantity), ENERGY), "bounds"))
 
 
 def _bars(facts: Facts, say: Translator, figures: list[Figure]) -> Bars:
@@ -176,11 +166,10 @@ def _table(facts: Facts, say: Translator, dimension: str, title: str, figures: l
     """The largest, then one row of all others, then what no workload held: each column adds up to the meter's total."""
     located = f"{co2e_prefix(facts)}held.location"
     boundaries = {facts.boundary_of(site) for site in facts.sites}
-    widest = "energy.held.inventory"
-    columns: tuple[tuple[str, Scale | None], ...] = (
+    columns: tuple[tuple[str, Scale], ...] = (
         ("energy.held", ENERGY),
-        ("gpu_hours", None),
-        *(((widest, ENERGY),) if boundaries != {"gpu"} else ()),
+        ("gpu_hours", NUMBER),
+        *((("energy.held.inventory", ENERGY),) if boundaries != {"gpu"} else ()),
         (located, MASS),
         *((("water.held", WATER),) if whole(facts, "water.held") is not None else ()),
     )
@@ -189,27 +178,18 @@ def _table(facts: Facts, say: Translator, dimension: str, title: str, figures: l
     def of(group: Figure) -> list[Fraction | None]:
         return [facts.figures[f"{quantity}/{dimension}/{group.dims[dimension]}"].value for quantity, _ in columns]
 
-    rows = [(named(f, dimension, say), wording.plus_minus(f, say), of(f)) for f in ranked[:ROWS_MOST]]
+    groups = [(named(f, dimension, say), wording.plus_minus(f, say), of(f)) for f in ranked[:ROWS_MOST]]
     if others := ranked[ROWS_MOST:]:
-        rows.append((say("count_others", count=len(others)), "", list(map(sum_or_none, zip(*map(of, others), strict=True)))))
-    rows.append((say("unallocated"), "", [unallocated(facts, quantity) for quantity, _ in columns]))
+        sums = list(map(sum_or_none, zip(*map(of, others), strict=True)))
+        groups.append((say("count_others", count=len(others)), "", sums))
+    groups.append((say("unallocated"), "", [unallocated(facts, quantity) for quantity, _ in columns]))
     total = wording.plus_minus(facts.figures["energy.gpu"], say)
-    rows.append((say("total"), total, [whole(facts, quantity) for quantity, _ in columns]))
-    heads, cells = [], []
-    for n, (quantity, scale) in enumerate(columns):
-        values = [row[2][n] for row in rows]
-        column = amounts(values, scale) if scale is not None else AmountColumn("", numbers(values))
-        named_as = "energy.held.facility" if quantity == widest and boundaries == {"facility"} else quantity
-        heads.append(label(named_as, say, column.unit))
-        cells.append(column.cells)
-    made = tuple(
-        (name, of_row[0], bounds, *of_row[1:]) for (name, bounds, _), of_row in zip(rows, zip(*cells, strict=True), strict=True)
-    )
-    return ReportTable(
-        say("energy_and_what_is_in_no_workload", title=title),
-        (title, heads[0], say("bounds"), *heads[1:]),
-        made,
-    )
+    groups.append((say("total"), total, [whole(facts, quantity) for quantity, _ in columns]))
+    rows = [(name, values[0], error, *values[1:]) for name, error, values in groups]
+    at_widest = {"energy.held.inventory": "energy.held.facility"} if boundaries == {"facility"} else {}
+    first, *heads = ((label_id(at_widest.get(quantity, quantity)), scale) for quantity, scale in columns)
+    caption = say("energy_and_what_is_in_no_workload", title=title)
+    return table(say, caption, (title, first, "bounds", *heads), rows, apart=True)
 
 
 def sum_or_none(values: Iterable[Fraction | None]) -> Fraction | None:

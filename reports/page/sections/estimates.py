@@ -9,10 +9,11 @@ from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.language import Translator
-from reports.page.amounts import ENERGY, MASS, amounts
-from reports.page.labels import label
+from reports.page.amounts import ENERGY, MASS, amount_texts
+from reports.page.labels import label_id
 from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
 from reports.page.sections.energy import sum_or_none
+from reports.page.tables import Head, names_by_reason, table
 
 _ENERGY: Final = "estimate.energy"
 _CO2E: Final = "estimate.co2e.lifecycle"
@@ -42,8 +43,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     blocks = [*_runs(facts, say), *_nodes(facts, say), *_hosts(facts, say)]
     inventory = facts.figures.get("energy.with_estimates")
     if inventory is not None and inventory.value is not None:
-        column = amounts([inventory.value], ENERGY)
-        blocks.append(Note(say("inventory_with_estimates", energy=f"{column.cells[0]} {column.unit}")))
+        blocks.append(Note(say("inventory_with_estimates", energy=amount_texts([inventory.value], ENERGY)[0])))
     return tuple(blocks) or OmittedSection("")  # optional: its absence is not stated
 
 
@@ -60,21 +60,13 @@ def _runs(facts: Facts, say: Translator) -> list[Block]:
 
 def _table(facts: Facts, say: Translator, dimension: str, title: str) -> ReportTable:
     energies = [*facts.of(_ENERGY, dimension), facts.figures[_ENERGY]]
-    emissions = [facts.figures[_CO2E + figure.id.removeprefix(_ENERGY)] for figure in energies]
-    names = [figure.dims.get(dimension) or say("unassigned") for figure in energies[:-1]]
-    energy, co2e = amounts([f.value for f in energies], ENERGY), amounts([f.value for f in emissions], MASS)
-    heads = (
-        title,
-        say("runs"),
-        say("with_unit", name=say("energy"), unit=energy.unit),
-        say("with_unit", name=say("life_cycle_co2e"), unit=co2e.unit),
+    names = [*(say.translate(f.dims.get(dimension) or say("unassigned")) for f in energies[:-1]), say("total")]
+    rows = (
+        (name, f.dims["runs"], f.value, facts.value(_CO2E + f.id.removeprefix(_ENERGY)))
+        for name, f in zip(names, energies, strict=True)
     )
-    runs = [figure.dims["runs"] for figure in energies]
-    return ReportTable(
-        say("estimates_by", group=title),
-        heads,
-        tuple(zip([*(say.translate(name) for name in names), say("total")], runs, energy.cells, co2e.cells, strict=True)),
-    )
+    heads: tuple[Head, ...] = (title, "runs", ("energy", ENERGY), ("life_cycle_co2e", MASS))
+    return table(say, say("estimates_by", group=title), heads, rows)
 
 
 def _nodes(facts: Facts, say: Translator) -> list[Block]:
@@ -86,23 +78,19 @@ def _nodes(facts: Facts, say: Translator) -> list[Block]:
     scope_2 = {figure.dims["site"]: figure.value for figure in facts.of(location, "site")}
     whole_life = {figure.dims["site"]: figure.value for figure in facts.of(life_cycle, "site")}
     name, by_site = (location, scope_2) if any(scope_2.values()) or not whole_life else (life_cycle, whole_life)
-    energies, emissions = [figure.value for figure in sites], [by_site.get(figure.dims["site"]) for figure in sites]
-    metered = [(joules, grams) for joules, grams in zip(energies, emissions, strict=True) if joules is not None]
-    energy = amounts([*energies, sum_or_none(joules for joules, _ in metered) if metered else None], ENERGY)
-    co2e = amounts([*emissions, sum_or_none(grams for _, grams in metered) if metered else None], MASS)
-    kinds = [[int(figure.dims[f"nodes_{kind}"]) for kind in _KINDS] for figure in sites]
-    counts = [*kinds, list(map(sum, zip(*kinds, strict=True)))]
-    heads = (
-        say("sites"),
-        *(say(head) for head in _KINDS.values()),
-        say("with_unit", name=say("metered_energy"), unit=energy.unit),
-        label(_OUTSIDE_CO2E[name], say, co2e.unit),
-    )
-    names = [*(figure.dims["site"] for figure in sites), say("total")]
-    columns = zip(names, counts, energy.cells, co2e.cells, strict=True)
-    cells = tuple((site, *map(wording.count, of), *amounts_of) for site, of, *amounts_of in columns)
-    cells = cells if len(sites) > 1 else cells[:1]
-    return [ReportTable(say("hosts_outside_inventory"), heads, cells), Note(say("hosts_outside_inventory_explained"))]
+    rows = [
+        (f.dims["site"], [int(f.dims[f"nodes_{kind}"]) for kind in _KINDS], f.value, by_site.get(f.dims["site"])) for f in sites
+    ]
+    if len(rows) > 1:
+        metered = [(joules, grams) for *_, joules, grams in rows if joules is not None]
+        sums = map(sum_or_none, zip(*metered, strict=True)) if metered else (None, None)
+        rows.append((say("total"), list(map(sum, zip(*(kinds for _, kinds, *_ in rows), strict=True))), *sums))
+    amount_heads = ("metered_energy", ENERGY), (label_id(_OUTSIDE_CO2E[name]), MASS)
+    cells = ((site, *map(wording.count, kinds), *amounts_of) for site, kinds, *amounts_of in rows)
+    return [
+        table(say, "hosts_outside_inventory", ("sites", *_KINDS.values(), *amount_heads), cells),
+        Note(say("hosts_outside_inventory_explained")),
+    ]
 
 
 def _hosts(facts: Facts, say: Translator) -> list[Block]:
@@ -126,11 +114,10 @@ def _hosts(facts: Facts, say: Translator) -> list[Block]:
         co2e = _co2e_of(facts, total)
         if co2e.value is None:
             blocks.append(Note(say("estimates_without_co2e", reason=say.translate(co2e.reason))))
-    by_reason: dict[str, list[str]] = {}
-    for figure in sites:
-        if figure.value is None:
-            by_reason.setdefault(say.translate(figure.reason), []).append(figure.dims["site"])
-    blocks += [Note(say("hosts_not_estimated", site=", ".join(names), reason=why)) for why, names in by_reason.items()]
+    blocks += [
+        Note(say("hosts_not_estimated", site=", ".join(names), reason=say.translate(why)))
+        for why, names in names_by_reason((figure.dims["site"], figure) for figure in sites).items()
+    ]
     return blocks
 
 
@@ -147,17 +134,9 @@ def _host_table(
         columns = zip(*(values_of(figure) for _, figure in others), strict=True)
         shown.append((say("count_others", count=len(others)), list(map(sum_or_none, columns))))
     shown += [(name, values_of(figure)) for name, figure in (*more, (say("total"), total))]
-    energy = amounts([value for _, values in shown for value in values[:3]], ENERGY)
-    co2e = amounts([values[3] for _, values in shown], MASS)
-    heads = (
-        title,
-        say("with_unit", name=say("energy"), unit=energy.unit),
-        say("with_unit", name=say("at_least"), unit=energy.unit),
-        say("with_unit", name=say("at_most"), unit=energy.unit),
-        label(_HOST_CO2E[_co2e_of(facts, total).id], say, co2e.unit),
-    )
-    cells = tuple((name, *energy.cells[3 * n : 3 * n + 3], co2e.cells[n]) for n, (name, _) in enumerate(shown))
-    return ReportTable(say("host_estimates_by", group=title), heads, cells)
+    co2e = label_id(_HOST_CO2E[_co2e_of(facts, total).id])
+    heads = (title, ("energy", ENERGY), ("at_least", ENERGY), ("at_most", ENERGY), (co2e, MASS))
+    return table(say, say("host_estimates_by", group=title), heads, ((name, *values) for name, values in shown))
 
 
 def _co2e_of(facts: Facts, energy: Figure) -> Figure:

@@ -4,42 +4,32 @@ from collections.abc import Iterator
 
 from reports.figures.facts import Facts, UsedFactor
 from reports.language import Translator
-from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
+from reports.page.section import Block, Note, OmittedSection, ReportSection
+from reports.page.tables import table
 
 
 def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     """A table, and who is to be named."""
     if not facts.factors and not facts.grid_series:
         return OmittedSection(say("no_factor_was_used"))
-    rows = []
-    for used in facts.factors:
-        f = used.factor
-        rows.append(
-            (
-                f.zone_name,
-                f"{f.value} {f.unit}",
-                str(f.year),
-                say.translate(f"{f.boundary}, {f.accounting}"),
-                f.gwp_set,
-                str(f.quality),
-            )
-        )
-    columns = (
-        say("zone"),
-        say("value"),
-        say("year"),
-        say("basis"),
-        say("gwp_set"),
-        say("quality_1_to_5"),
-    )
     blocks: list[Block] = []
-    if rows:
-        blocks.append(ReportTable(say("yearly_factors"), columns, tuple(rows)))
+    if rows := [
+        (
+            f.zone_name,
+            f"{f.value} {f.unit}",
+            str(f.year),
+            say.translate(f"{f.boundary}, {f.accounting}"),
+            f.gwp_set,
+            str(f.quality),
+        )
+        for f in (used.factor for used in facts.factors)
+    ]:
+        heads = ("zone", "value", "year", "basis", "gwp_set", "quality_1_to_5")
+        blocks.append(table(say, "yearly_factors", heads, rows))
         blocks += [Note(text) for used in facts.factors for text in _describe(used, say)]
     if facts.grid_series:
-        named = tuple((s.zone, say.translate(s.basis), s.publisher, s.licence, str(s.quality)) for s in facts.grid_series)
-        heads = (say("zone"), say("basis"), say("publisher"), say("licence"), say("quality_1_to_5"))
-        blocks.append(ReportTable(say("series_of_hours"), heads, named))
+        named = ((s.zone, say.translate(s.basis), s.publisher, s.licence, str(s.quality)) for s in facts.grid_series)
+        blocks.append(table(say, "series_of_hours", ("zone", "basis", "publisher", "licence", "quality_1_to_5"), named))
     blocks += [Note(text) for text in sorted({used.factor.attribution for used in facts.factors})]
     return tuple(blocks)
 

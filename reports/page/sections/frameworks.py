@@ -5,7 +5,8 @@ from reports.frameworks import answers
 from reports.frameworks.answers import values_of
 from reports.frameworks.datapoints import IndexRow, frameworks, group_missing
 from reports.language import Translator
-from reports.page.section import Block, Note, ReportSection, ReportTable
+from reports.page.section import Block, Note, ReportSection
+from reports.page.tables import table
 
 MISSING_MOST = 25
 """Missing inputs that are listed; facts.json and the workbook have those of every datapoint."""
@@ -34,18 +35,18 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
         for row in own:
             named = row.datapoint if row.verified else f"{row.datapoint} *"
             state = ": ".join(filter(None, (say(row.state), "; ".join(row.missing))))
-            cells.append((named, row.text, values_of(facts, row) or "\u2013", row.unit, state))
-        columns = (say("datapoint"), say("what_is_asked"), say("value"), say("unit"), say("state"))
-        blocks.append(ReportTable(f"{title} ({states[framework]})", columns, tuple(cells)))
+            cells.append((named, row.text, values_of(facts, row) or None, row.unit, state))
+        heads = ("datapoint", "what_is_asked", "value", "unit", "state")
+        blocks.append(table(say, f"{title} ({states[framework]})", heads, cells))
     if any(not row.verified for row in printed):
         blocks.append(Note(say("not_found_in_a_source")))
     if outside:
-        blocks.append(ReportTable(say("frameworks_that_do_not_apply"), (say("framework"), say("state")), tuple(outside)))
+        blocks.append(table(say, "frameworks_that_do_not_apply", ("framework", "state"), outside))
     missing = tuple((what, str(len(datapoints))) for what, datapoints in group_missing(rows).items())
     if others := missing[MISSING_MOST:]:
         missing = (*missing[:MISSING_MOST], (say("count_others", count=len(others)), say("at_most_each", count=others[0][1])))
     if missing:
-        blocks.append(ReportTable(say("what_is_missing"), (say("input"), say("datapoints")), missing))
+        blocks.append(table(say, "what_is_missing", ("input", "datapoints"), missing))
     return tuple(blocks)
 
 

@@ -9,10 +9,11 @@ from reports.figures.facts import Facts
 from reports.figures.figure import ESTIMATED_SHARE, Figure, quotient_text, rounded
 from reports.figures.levels import AVERAGE, MIX, SUPPLIER_RATE
 from reports.language import Translator
-from reports.page.amounts import ENERGY, MASS, amounts, change_texts, numbers
+from reports.page.amounts import ENERGY, MASS, change_texts, numbers
 from reports.page.partition import LIFE_CYCLE, co2e_prefix
 from reports.page.section import Block, Note, ReportSection, ReportTable, Tile, Tiles
 from reports.page.sections.cost import in_currencies, moneys
+from reports.page.tables import Cell, cell, table
 
 
 def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
@@ -85,29 +86,14 @@ def _widest_of(facts: Facts, site: str) -> Figure | None:
 
 def _sites(facts: Facts, say: Translator) -> ReportTable:
     """One row per site: energy, its estimated share, PUE and its kind."""
-    energies = [_widest_of(facts, name) for name in facts.sites]
-    names = list(facts.sites)
-    values = [None if f is None else f.value for f in energies]
-    shares = [estimated_share(facts, name) for name in names]
-    pues = [facts.figures[f"pue/site/{name}"] for name in names]
-    texts = [wording.short(f.value) if f.value is not None else "\u2013" for f in pues]
-    kinds = [_pue_kind(f, say) for f in pues]
-    if len(names) > 1:
-        names.append(say("total"))
-        values.append(widest(facts).value)
-        shares.append(estimated_share(facts))
-        texts.append("\u2013")
-        kinds.append("")
-    block = amounts(values, ENERGY)
-    parts = ["\u2013" if share is None else wording.percent(share) for share in shares]
-    heads = (
-        say("site"),
-        say("with_unit", name=say("electricity_used"), unit=block.unit),
-        say("estimated"),
-        "PUE",
-        say("pue_kind"),
-    )
-    return ReportTable(say("energy_and_pue_by_site"), heads, tuple(zip(names, block.cells, parts, texts, kinds, strict=True)))
+    rows: list[tuple[Cell, ...]] = []
+    for name in facts.sites:
+        energy, pue = _widest_of(facts, name), facts.figures[f"pue/site/{name}"]
+        share = cell(estimated_share(facts, name), wording.percent)
+        rows.append((name, None if energy is None else energy.value, share, cell(pue.value), _pue_kind(pue, say)))
+    if len(rows) > 1:
+        rows.append((say("total"), widest(facts).value, cell(estimated_share(facts), wording.percent), None, ""))
+    return table(say, "energy_and_pue_by_site", ("site", ("electricity_used", ENERGY), "estimated", "PUE", "pue_kind"), rows)
 
 
 def _pue_kind(figure: Figure, say: Translator) -> str:

@@ -6,8 +6,9 @@ from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.language import Translator
-from reports.page.amounts import ENERGY, amounts, numbers
-from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
+from reports.page.amounts import ENERGY
+from reports.page.section import Block, Note, OmittedSection, ReportSection
+from reports.page.tables import NUMBER, table
 
 SHOWN = 10
 _SHOWN = ("workload", "team", "site")
@@ -20,35 +21,23 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     if not largest:
         return OmittedSection(say("no_workload_held_a_device"))
     sites = len(facts.sites) > 1
-    heads = (say("workload"), say("team"), *([say("site")] if sites else []))
+    heads = ("workload", "team", *(["site"] if sites else []))
     blocks: list[Block] = []
     for title, rows, name in (
-        (say("used_most"), largest, say("gpu_energy")),
-        (say("held_but_idle_most_energy"), idlest, say("idle_energy")),
+        ("used_most", largest, "gpu_energy"),
+        ("held_but_idle_most_energy", idlest, "idle_energy"),
     ):
         if rows:
-            block = amounts([f.value for f in rows], ENERGY)
-            hours = numbers([Fraction(f.dims["gpu_hours"]) for f in rows])
-            cells = tuple(
-                (name_of, f.dims["team"] or "\u2013", *([f.dims["site"]] if sites else []), energy,
-                 wording.percent(f.dims["active_share"]), hour)
-                for f, name_of, energy, hour in zip(rows, distinct_names(rows, say), block.cells, hours, strict=True)
+            cells = (
+                (name_of, f.dims["team"] or None, *([f.dims["site"]] if sites else []), f.value,
+                 wording.percent(f.dims["active_share"]), Fraction(f.dims["gpu_hours"]))
+                for f, name_of in zip(rows, distinct_names(rows, say), strict=True)
             )  # fmt: skip
-            column = say("with_unit", name=name, unit=block.unit)
-            blocks.append(ReportTable(title, (*heads, column, say("active_share"), say("gpu_hours")), cells))
-    total, idle, unheld = (facts.figures[i] for i in ("energy.gpu", "energy.held.idle", "energy.gpu.unheld"))
-    if total.value:
-        share = ((idle.value or 0) + (unheld.value or 0)) / total.value
-        blocks.append(
-            Note(
-                say(
-                    "energy_without_a_kernel",
-                    share=wording.percent(share),
-                    idle=wording.energy(idle.value or 0),
-                    unheld=wording.energy(unheld.value or 0),
-                )
-            )
-        )
+            blocks.append(table(say, title, (*heads, (name, ENERGY), "active_share", ("gpu_hours", NUMBER)), cells))
+    total, idle, unheld = (facts.value(i) or Fraction(0) for i in ("energy.gpu", "energy.held.idle", "energy.gpu.unheld"))
+    if total:
+        wasted = {"share": wording.percent((idle + unheld) / total), "idle": wording.energy(idle)}
+        blocks.append(Note(say("energy_without_a_kernel", **wasted, unheld=wording.energy(unheld))))
     return tuple(blocks)
 
 

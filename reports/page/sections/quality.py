@@ -8,9 +8,10 @@ from reports.figures.evidence import INVOICES_ALONE
 from reports.figures.facts import Conservation, Facts
 from reports.figures.figure import IMPUTED_BY, IMPUTED_J, Figure, energy_text, quotient_text
 from reports.language import Translator
-from reports.page.amounts import ENERGY, amounts, numbers
+from reports.page.amounts import ENERGY, amounts
 from reports.page.market import kwh_by_name
 from reports.page.section import Block, CheckedStatement, Heat, Note, ReportSection, ReportTable
+from reports.page.tables import Head, cell, table, with_unit
 
 _CALENDAR_MOST = 100
 _DEVICES = {"devices_missed": "devices_not_seen_all", "unlisted": "devices_in_no_inventory"}
@@ -57,18 +58,16 @@ def _calendar(facts: Facts, say: Translator) -> list[Block]:
 
 
 def _missed(facts: Facts, say: Translator) -> list[Block]:
-    rows = []
     figures = {site: facts.figures[f"coverage/site/{site}"] for site in facts.sites}
     counted = [key for key in _DEVICES if any(key in figure.dims for figure in figures.values())]
-    for site, figure in figures.items():
-        share = wording.percent(figure.value) if figure.value is not None else say.translate(figure.reason)
-        rows.append((site, share, *(figure.dims.get(key, "-") for key in counted)))
-    columns = (say("site"), say("coverage"), *(say(_DEVICES[key]) for key in counted))
-    blocks: list[Block] = [ReportTable(say("coverage"), columns, tuple(rows))]
-    missed = facts.by_prefix("missed/")[:10]
-    if missed:
-        named = tuple((f.dims["site"], f.dims["node"], _device(f, say), wording.duration(f.value or 0)) for f in missed)
-        blocks.append(ReportTable(say("least_seen"), (say("site"), say("node"), say("device"), say("not_metered")), named))
+    rows = (
+        (site, cell(f.value, wording.percent) or say.translate(f.reason), *(f.dims.get(key, "-") for key in counted))
+        for site, f in figures.items()
+    )
+    blocks: list[Block] = [table(say, "coverage", ("site", "coverage", *(_DEVICES[key] for key in counted)), rows)]
+    if missed := facts.by_prefix("missed/")[:10]:
+        named = ((f.dims["site"], f.dims["node"], _device(f, say), wording.duration(f.value or 0)) for f in missed)
+        blocks.append(table(say, "least_seen", ("site", "node", "device", "not_metered"), named))
     return blocks
 
 
@@ -104,31 +103,27 @@ def _budget(facts: Facts, say: Translator) -> ReportTable:
     )
     figures = [facts.figures[f"uncertainty/{name}"] for name, _ in labels]
     block = amounts([figure.value for figure in figures], ENERGY)
-    shares = numbers([None if f.value is None or not total else 100 * f.value / total for f in figures])
-    rows = [
-        (say(label), say.translate(figure.reason) if figure.value is None else bound, share)
-        for (_, label), figure, bound, share in zip(labels, figures, block.cells, shares, strict=True)
-    ]
-    heads = (
-        say("part"),
-        say("with_unit", name=say("bound"), unit=block.unit),
-        say("with_unit", name=say("of_the_total"), unit="%"),
+    rows = (
+        (
+            say(label),
+            say.translate(f.reason) if f.value is None else bound,
+            100 * f.value / total if f.value and total else f.value,
+        )
+        for (_, label), f, bound in zip(labels, figures, block.cells, strict=True)
     )
-    return ReportTable(say("uncertainty_of_the_gpus_energy"), heads, tuple(rows))
+    heads: tuple[Head, ...] = ("part", with_unit(say, "bound", block.unit), ("of_the_total", ((Fraction(1), "%"),)))
+    return table(say, "uncertainty_of_the_gpus_energy", heads, rows)
 
 
 def _checks(facts: Facts, say: Translator) -> list[Block]:
     """The ledger against what else measured the same."""
     rows = []
     for figure in (facts.figures["crosscheck.prometheus"], *facts.of("crosscheck.it", "site")):
-        what = say("gpus_in_prometheus_over") if "site" not in figure.dims else figure.dims["site"]
-        if "site" in figure.dims:
-            what = say("nodes_over_metered", site=what)
-        if figure.value is None:
-            rows.append((what, "\u2013", say.translate(figure.reason)))
-        else:
-            rows.append((what, wording.percent(figure.value, 4), wording.span(figure, say) if figure.low is not None else ""))
-    return [ReportTable(say("cross_checks"), (say("figure"), say("ratio"), say("bounds_or_why_none")), tuple(rows))]
+        site = figure.dims.get("site")
+        what = say("nodes_over_metered", site=site) if site else say("gpus_in_prometheus_over")
+        span = wording.span(figure, say) if figure.low is not None else say.translate(figure.reason)
+        rows.append((what, cell(figure.value, lambda value: wording.percent(value, 4)), span))
+    return [table(say, "cross_checks", ("figure", "ratio", "bounds_or_why_none"), rows)]
 
 
 def _gaps(facts: Facts, say: Translator) -> list[Block]:

@@ -7,7 +7,8 @@ from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.language import Translator
-from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
+from reports.page.section import Block, Note, OmittedSection, ReportSection
+from reports.page.tables import table, with_unit
 
 _KWH = Fraction(1, 3_600_000)
 _STATES = {
@@ -24,12 +25,11 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     figures = facts.by_prefix("reconciliation/")
     if not figures:
         return OmittedSection("")  # optional: its absence is not stated
-    energies = (say("with_unit", name=say(head), unit="kWh") for head in ("invoiced", "supply_meter", "in_the_ledger"))
-    differences = (say("with_unit", name=say(head), unit="%") for head in ("invoice_against_meter", "ledger_against_invoice"))
-    heads = (say("site"), say("invoice_period"), *energies, *differences, say("finding"))
-    table = ReportTable(say("reconciliation"), heads, tuple(cells(f, say) for f in figures))
+    energies = (with_unit(say, head, "kWh") for head in ("invoiced", "supply_meter", "in_the_ledger"))
+    differences = (with_unit(say, head, "%") for head in ("invoice_against_meter", "ledger_against_invoice"))
+    heads = ("site", "invoice_period", *energies, *differences, "finding")
     threshold = wording.percent(figures[0].dims["threshold"])
-    blocks: list[Block] = [table]
+    blocks: list[Block] = [table(say, "reconciliation", heads, (cells(f, say) for f in figures))]
     for state, sentence in (("finding", "reconciliation_findings"), ("uncertain", "reconciliation_uncertain")):
         if off := [f"{f.dims['site']} {f.dims['start']}" for f in figures if f.dims["state"] == state]:
             text = say(sentence, count=len(off), all=len(figures), threshold=threshold, periods=", ".join(off))

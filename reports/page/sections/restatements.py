@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from reports.figures import wording
 from reports.figures.facts import Facts, RestatedTotal
 from reports.language import Translator
-from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
+from reports.page.section import Block, Note, OmittedSection, ReportSection
+from reports.page.tables import table
 
 SHOWN = 30
 
@@ -18,24 +19,22 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     if facts.restatement_reason:
         blocks.append(Note(say("reason_for_the_restatement", reason=facts.restatement_reason)))
     if facts.restatement:
-        columns = (say("figure"), say("before"), say("now"), say("comparatives_to_be_restated"))
-        totals = tuple(_row(row, say) for row in facts.restatement)
-        blocks.append(ReportTable(say("from_the_earlier_edition"), columns, totals))
+        heads = ("figure", "before", "now", "comparatives_to_be_restated")
+        blocks.append(table(say, "from_the_earlier_edition", heads, (_row(row, say) for row in facts.restatement)))
     kinds = {"day": say("day_utc"), "program": say("program"), "factor": say("factors"), "site": say("site")}
     kinds |= {"file": say("file"), "argument": say("argument")}
     inputs = [(kinds[each.kind], each.name, say.translate(each.change)) for each in facts.restated_inputs]
-    blocks += _table(say("changed_inputs"), ("", say("input"), say("change")), inputs, say)
+    blocks += _table("changed_inputs", ("", "input", "change"), inputs, say)
     days = [d for d in facts.days if d.statement or d.faults]
     named = [(d.site, d.day, str(d.statement), "; ".join(x for x in (d.reason, *d.faults) if x)) for d in days]
-    heads = (say("site"), say("day_utc"), say("statement"), say("why"))
-    blocks += _table(say("days_of_the_ledger_that_were"), heads, named, say)
+    blocks += _table("days_of_the_ledger_that_were", ("site", "day_utc", "statement", "why"), named, say)
     return tuple(blocks) or OmittedSection(say("nothing_was_restated"))
 
 
 def _table(title: str, heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], say: Translator) -> Iterator[Block]:
     """The first rows, and how many more there are."""
     if rows:
-        yield ReportTable(title, heads, tuple(rows[:SHOWN]))
+        yield table(say, title, heads, rows[:SHOWN])
     if len(rows) > SHOWN:
         yield Note(say("more_are_in_facts_json", count=len(rows) - SHOWN))
 

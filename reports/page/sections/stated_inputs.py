@@ -4,7 +4,8 @@ from typing import Final
 
 from reports.figures.facts import Facts
 from reports.language import Translator
-from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
+from reports.page.section import Block, Note, OmittedSection, ReportSection
+from reports.page.tables import table
 from reports.statement import StatedInput
 
 KINDS: Final = {
@@ -29,10 +30,8 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     blocks: list[Block] = []
     for kind, title in KINDS.items():
         records = [each for each in facts.stated_inputs if each.kind == kind]
-        rows = tuple((each.site or "\u2013", each.name or "\u2013", _text(each, say)) for each in records[:_SHOWN])
-        if rows:
-            heads = (say("site"), say("record"), say("as_stated"))
-            blocks.append(ReportTable(say(title), heads, rows))
+        if rows := [(each.site or None, each.name or None, _text(each, say)) for each in records[:_SHOWN]]:
+            blocks.append(table(say, title, ("site", "record", "as_stated"), rows))
         if len(records) > _SHOWN:
             blocks.append(Note(say("more_are_in_facts_json", count=len(records) - _SHOWN)))
     return tuple(blocks) or OmittedSection(say("nothing_was_stated"))

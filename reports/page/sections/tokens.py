@@ -6,8 +6,9 @@ from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.language import Translator
-from reports.page.section import Block, IntervalChart, IntervalMark, Note, OmittedSection, ReportSection, ReportTable
+from reports.page.section import Block, IntervalChart, IntervalMark, Note, OmittedSection, ReportSection
 from reports.page.sections.headline import why_no_tokens
+from reports.page.tables import Cell, cell, table
 
 ROWS = (("busy", "gpu_busy"), ("gpu", "plus_idle"), ("node", "plus_host"), ("facility", "plus_building"))
 MODELS_MOST = 10
@@ -21,9 +22,9 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     if not models:
         why, per_request = why_no_tokens(facts, say), tuple(_per_request(facts, say))  # of models that generate nothing
         return (Note(say("no_energy_per_token", reason=why)), *per_request) if per_request else OmittedSection(why)
-    columns = (say("model"), say("tokens_generated"), say("boundary"), say("j_per_token"), say("at_least"), say("at_most"))
+    heads = ("model", "tokens_generated", "boundary", "j_per_token", "at_least", "at_most")
     rows = _rows(facts, say, "j_per_token", "tokens", models)
-    blocks: list[Block] = [ReportTable(say("j_per_generated_token"), columns, rows)]
+    blocks: list[Block] = [table(say, "j_per_generated_token", heads, rows)]
     ranges = [
         IntervalMark(f.dims["model"] or say("unassigned"), f.value, f.low, f.high, wording.short(f.value))
         for f in models[:MODELS_MOST]
@@ -42,25 +43,25 @@ def _per_request(facts: Facts, say: Translator) -> Iterator[Block]:
     """A table of the models whose servers count requests, if there are any."""
     models = sorted(facts.of("wh_per_request.gpu", "model"), key=lambda f: (-int(f.dims["requests"]), f.dims["model"]))
     if models:
-        columns = ("model", "requests", "boundary", "wh_per_request", "at_least", "at_most")
+        heads = ("model", "requests", "boundary", "wh_per_request", "at_least", "at_most")
         rows = _rows(facts, say, "wh_per_request", "requests", models)
-        yield ReportTable(say("mean_energy_per_request"), tuple(map(say, columns)), rows)
+        yield table(say, "mean_energy_per_request", heads, rows)
         yield Note(say("mean_of_finished_requests"))
 
 
-def _rows(facts: Facts, say: Translator, identity: str, counted: str, models: list[Figure]) -> tuple[tuple[str, ...], ...]:
+def _rows(facts: Facts, say: Translator, identity: str, counted: str, models: list[Figure]) -> list[tuple[Cell, ...]]:
     """Four rows for each model."""
-    rows = []
-    for figure in models[:MODELS_MOST]:
-        model = figure.dims["model"]
-        named = (model or say("unassigned"), wording.count(figure.dims[counted]))
+    rows: list[tuple[Cell, ...]] = []
+    for total in models[:MODELS_MOST]:
+        model = total.dims["model"]
+        named = (model or say("unassigned"), wording.count(total.dims[counted]))
         for name, label in ROWS:
-            cell = facts.figures[f"{identity}.{name}/model/{model}"]
-            low = wording.short(cell.low, mode="down") if cell.low is not None else "\u2013"
-            bounds = (low, wording.short(cell.high, mode="up") if cell.high is not None else "\u2013")
-            rows.append((*named, say(label), wording.short(cell.value) if cell.value is not None else "\u2013", *bounds))
+            figure = facts.figures[f"{identity}.{name}/model/{model}"]
+            low = None if figure.low is None else wording.short(figure.low, mode="down")
+            high = None if figure.high is None else wording.short(figure.high, mode="up")
+            rows.append((*named, say(label), cell(figure.value), low, high))
             named = ("", "")
-    return tuple(rows)
+    return rows
 
 
 SPEC = ReportSection("energy_per_token", 30, build)

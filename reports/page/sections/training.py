@@ -2,11 +2,10 @@
 
 from reports.figures import wording
 from reports.figures.facts import Facts
-from reports.figures.figure import Figure
 from reports.language import Translator
-from reports.page.amounts import ABSENT, ENERGY, amounts
-from reports.page.labels import label
-from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
+from reports.page.section import Block, Note, OmittedSection, ReportSection
+from reports.page.sections.energy import energy_heads
+from reports.page.tables import bounds, table
 
 
 def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
@@ -17,18 +16,10 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     rows = []
     for figure in runs:
         name = figure.dims["run"]
-        cells = [figure, *(facts.figures[f"training.energy.{b}/run/{name}"] for b in ("node", "facility"))]
-        rows.append((name, wording.count(figure.dims["steps"]), cells))
-    block = amounts([figure.value for *_, figures in rows for figure in figures], ENERGY)
-    texts = iter(block.cells)
-    made = tuple((name, steps, *(c for f in figures for c in (next(texts), _bounds(f, say)))) for name, steps, figures in rows)
-    heads = (head for b in ("gpu", "node", "facility") for head in (label(f"energy.{b}", say, block.unit), say("bounds")))
-    table = ReportTable(say("energy_of_training_runs"), (say("run"), say("steps"), *heads), made)
-    return (table, Note(say("energy_of_every_device")))
-
-
-def _bounds(figure: Figure, say: Translator) -> str:
-    return ABSENT if figure.value is None else wording.plus_minus(figure, say)
+        figures = [figure, *(facts.figures[f"training.energy.{b}/run/{name}"] for b in ("node", "facility"))]
+        rows.append((name, wording.count(figure.dims["steps"]), *(cell for f in figures for cell in (f.value, bounds(f, say)))))
+    shown = table(say, "energy_of_training_runs", ("run", "steps", *energy_heads()), rows)
+    return (shown, Note(say("energy_of_every_device")))
 
 
 SPEC = ReportSection("training", 60, build)

@@ -34,10 +34,10 @@ from dvfs.types import (
     SteeringSettings,
     WorkCounters,
 )
+from energy_agent.core.catalogue.node import BY_NAME
 from energy_agent.core.energy import Action
 from energy_agent.core.proof import Analysis, PairedBlocks, ProofRow
 from energy_agent.devices.nvml.abi import NO_PERMISSION
-from energy_agent.exposition.dvfs import samples
 from tests.doubles.actuator import DirectActuator, FakeBoards, core_of
 from wattlens.steering.actuator_history import ledger_row
 from wattlens.steering.loop import describe_steering
@@ -271,7 +271,7 @@ def test_a_device_is_shown_once_whatever_its_groups_are_called_and_counts_on(nam
             assert len(bench.governor.views()) == len(views)
             here = {d: name.split("/")[n if "/" in name else 0] for n, d in enumerate(DEVICES)} if name else {}
             assert {d: v.facts["group"] for d, v in views.items() if v.facts} == here
-            told_of = {d: [name for name, *_ in samples(v)].count("dvfs_group_info") for d, v in views.items()}
+            told_of = {d: len(BY_NAME["dvfs_group_info"].read([((), v)])) for d, v in views.items()}
             assert told_of == {d: int(d in here) for d in views}
             now = sum((Counter(view.decisions) for view in views.values()), Counter())
             rounds += 2 * bool(name)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from energy_agent.config.agent import Config, parse
 from energy_agent.core.catalogue.node import CATALOGUE
-from energy_agent.core.catalogue.selection import Selection
+from energy_agent.core.selection import Selection
 from tests.support import refusal
 
 ROOT = Path(__file__).parents[3]

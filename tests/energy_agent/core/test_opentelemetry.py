@@ -5,8 +5,6 @@ import pytest
 from energy_agent.core.catalogue.node import BY_NAME, CATALOGUE
 from energy_agent.core.catalogue.opentelemetry import BY_CONVENTION, instrument
 
-EXPORTED = [signal for signal in CATALOGUE if not signal.reserved]
-
 
 @pytest.mark.parametrize(
     ("signal", "name", "kind", "unit"),
@@ -32,14 +30,14 @@ def test_names_kinds_and_units(signal: str, name: str, kind: str, unit: str) -> 
 
 def test_metrics_outside_of_the_conventions_keep_their_prometheus_names() -> None:
     """As Prometheus' receiver translates (tests/peers/test_otlp.py shows it for the series of a player)."""
-    for signal in EXPORTED:
+    for signal in CATALOGUE:
         if signal.name not in BY_CONVENTION:
             assert instrument(signal).prometheus_name == signal.metric
 
 
 def test_signals_with_one_name_differ_in_attributes_and_agree_in_all_else() -> None:
     by_name: dict[str, list[str]] = {}
-    for signal in EXPORTED:
+    for signal in CATALOGUE:
         by_name.setdefault(instrument(signal).name, []).append(signal.name)
     shared = {name: signals for name, signals in by_name.items() if len(signals) > 1}
     assert shared.keys() == {"hw.temperature", "hw.gpu.utilization", "hw.errors"}

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from energy_agent.config.agent import parse
-from energy_agent.core.catalogue.selection import Selection
 from energy_agent.core.errors import UsageError
+from energy_agent.core.selection import Selection
 from energy_agent.exposition.openmetrics import Format, render
 from tests.snapshots import Player, uuid
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from energy_agent.core.catalogue.node import BY_NAME
+from energy_agent.core.catalogue.node import AGENT, BY_NAME
 from energy_agent.core.energy import Identity, Method, SourceHealth, State, WorkloadFacts
 from energy_agent.core.snapshot import Snapshot, TokenCount, WorkloadEnergy
 from energy_agent.exposition.openmetrics import Format, negotiate, render
@@ -65,7 +65,7 @@ def test_every_family_has_the_kind_unit_labels_and_help_of_the_catalogue(fmt: Fo
             assert family.unit == ("" if "_per_" in signal.unit else signal.unit)
     # There only while something is missing, or a GPU is not steered by design.
     lone = {"gpu_absent_info", "dvfs_exempt_info", "request_energy_absent_info"}
-    assert seen == {s.name for s in BY_NAME.values() if s.process == "agent" and not s.reserved} - lone
+    assert seen == {s.name for s in AGENT} - lone
 
 
 @FORMATS

@@ -12,9 +12,8 @@ import yaml
 
 from benchmarks.running import Series
 from dashboards.rules import alerts, rules
-from energy_agent.config.agent import DETAILS, Metrics
+from energy_agent.config.agent import DETAILS, PREFIX, Metrics
 from energy_agent.core.catalogue.node import BY_NAME
-from energy_agent.core.catalogue.selection import PREFIX
 from tests.energy_agent.exposition import series_node
 from tests.energy_agent.exposition.series_node import GPUS, page
 from tests.support import eventually

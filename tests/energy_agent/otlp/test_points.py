@@ -1,5 +1,8 @@
 """Points: each sample of the page once, deltas that add up whatever fails in between, and text that UTF-8 can carry."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs the extra otlp")
@@ -10,17 +13,17 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 from opentelemetry.sdk.metrics.export import AggregationTemporality, HistogramDataPoint, MetricsData, NumberDataPoint
 from opentelemetry.sdk.resources import Resource
 
-from energy_agent.core.catalogue.node import CATALOGUE
+from energy_agent.core.catalogue.metric import Sample
+from energy_agent.core.selection import Selection
 from energy_agent.exposition.openmetrics import families
 from energy_agent.otlp.points import Point, Series, deltas, metrics
 from tests.snapshots import Player
 
-NAMES = [signal.name for signal in CATALOGUE]
 HISTOGRAM = "time_to_first_token_seconds"
 
 
-def metrics_of(by_family: dict[str, list[tuple[tuple[str, ...], str]]], t_ns: int = 1) -> MetricsData:
-    return metrics(by_family, NAMES, t_ns, Resource({}), "1")
+def metrics_of(by_family: Mapping[str, list[Sample]], t_ns: int = 1) -> MetricsData:
+    return metrics(by_family, t_ns, Resource({}), "1")
 
 
 def series(data: MetricsData) -> dict[Series, Point]:
@@ -51,9 +54,8 @@ def test_each_sample_is_one_point_and_nothing_else_is_there() -> None:
 
 
 def test_a_hidden_family_is_not_sent() -> None:
-    by_family = families(Player().at(1))
-    shown = [name for name in NAMES if name != "gpu_power_watts"]
-    (of,) = metrics(by_family, shown, 1, Resource({}), "1").resource_metrics
+    hidden = replace(Player().at(1), selection=Selection(exclude=("gpu_power_watts",)))
+    (of,) = metrics_of(families(hidden)).resource_metrics
     names = {metric.name for metric in of.scope_metrics[0].metrics}
     assert "wattlens.gpu.power" not in names
     assert "hw.energy" in names

@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from energy_agent.config.otlp import Otlp
 from energy_agent.core.snapshot import Snapshot
-from energy_agent.exposition.openmetrics import selected_families
+from energy_agent.exposition.openmetrics import families
 from energy_agent.otlp.exporter import Exporter
 from energy_agent.otlp.sender import OtlpSender, read_headers
 from tests.certificates import Authority
@@ -138,7 +138,7 @@ def test_an_export_whose_time_is_over_before_it_connects_was_not_in_time(receive
     """As on a machine that is busy: OpenTelemetry's exporter passes what is left of its time, 0, on to urllib3."""
     config = Otlp.model_validate({"endpoint": f"http://127.0.0.1:{receiver.server_port}"}).model_copy(update={"timeout_s": 0})
     snapshot = Player().at(1, time.time_ns())
-    assert Exporter(config, {}, selected_families)(snapshot) == "no successful export in time"
+    assert Exporter(config, {}, families)(snapshot) == "no successful export in time"
 
 
 def test_deltas_lose_nothing_while_the_receiver_fails(receiver: Receiver) -> None:

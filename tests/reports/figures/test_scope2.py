@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from energy_agent.core.quantity import sum_of
+from energy_agent.core.quantity import ZERO
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gases
 from reports.compose import compose
@@ -441,7 +441,7 @@ def test_parts_and_what_is_unallocated_are_the_meter_exactly(evidence: PeriodEvi
         for site in evidence.sites:
             parts = [carbon.group_grams(evidence, site, [r for r in rows if r.site == site]) for _, rows in of_dimension]
             every = carbon.group_grams(evidence, site, [r for r in sums.held if r.site == site and r.part])
-            assert sum_of(parts).value == every.value is not None
+            assert sum(parts, ZERO).value == every.value is not None
     for quantity, identity in (
         ("energy.held", "energy.gpu"), ("energy.held.node", "energy.node"), ("co2e.held.location", "co2e.location"),
         ("co2e.held.market", "co2e.market"), ("cost", "cost"),

@@ -10,11 +10,11 @@ import pytest
 from dvfs.governor.loop import Governor
 from dvfs.types import DeviceObservation, Mode, Observation, SteeringSettings, WorkCounters
 from energy_agent.config.dvfs import Dvfs
-from energy_agent.core.energy import Action
-from energy_agent.core.snapshot import DvfsDevice
+from energy_agent.core.energy import Action, Identity
+from energy_agent.core.snapshot import DvfsDevice, Snapshot
 from energy_agent.core.steering import GroupStatus
 from energy_agent.core.workloads.tokens import Latencies
-from energy_agent.exposition.dvfs import group_samples
+from energy_agent.exposition.openmetrics import families
 from wattlens.steering.build import configured
 from wattlens.steering.group_records import GroupRecords
 from wattlens.steering.group_text import budget_rows, decision_rows, describe_groups, shadow_lines, summary_rows
@@ -83,7 +83,8 @@ class Server:
         return json.loads(json.dumps(group))
 
     def samples(self) -> dict[tuple[str, ...], str | None]:
-        return {(name, *labels[2:]): value for name, labels, value in group_samples([self.view()])}
+        snapshot = Snapshot(1, 0, Identity("c", "n", "b", "0.1.0", simulated=True), dvfs=(self.view(),))
+        return {(name, *labels[2:]): value for name, samples in families(snapshot).items() for labels, value in samples}
 
 
 def test_error_budget_of_both_latencies() -> None:
