@@ -1,6 +1,7 @@
 """Find names and phrases that tools/plain_words.toml replaces: `python -m tools.plain_words [PATH ...]`.
 
-Names are those of functions, methods, properties and public classes. Prose is docstrings, comments and texts with a space in
+Names are those of functions, methods, properties, arguments, variables, attributes and public classes; a pydantic validator is
+`_check_X`, and a test is named by its behaviour. Prose is docstrings, comments and texts with a space in
 Python files, and Markdown outside code blocks. Exit code 1 means findings.
 """
 
@@ -30,9 +31,11 @@ _FENCE = re.compile(r"^ *```")
 
 @dataclass(frozen=True, slots=True)
 class PlainWords:
-    """The rules: bare names, and phrases with what replaces them."""
+    """The rules: bare names of functions and of all else, words of speech in tests, phrases with what replaces them."""
 
     names: frozenset[str]
+    variables: frozenset[str]
+    speech: frozenset[str]
     phrases: tuple[tuple[re.Pattern[str], str], ...]
 
     @classmethod
@@ -40,7 +43,7 @@ class PlainWords:
         """Read the rules."""
         rules = tomllib.loads(path.read_text())
         phrases = tuple((re.compile(pattern, re.IGNORECASE), better) for pattern, better in rules["phrases"].items())
-        return cls(frozenset(rules["names"]), phrases)
+        return cls(frozenset(rules["names"]), frozenset(rules["variables"]), frozenset(rules["speech"]), phrases)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -54,10 +57,24 @@ class Wording:
 
 
 def check_names(path: str, tree: ast.AST, rules: PlainWords) -> Iterator[Wording]:
-    """Functions, methods and properties whose name is a bare participle or adverb."""
+    """Names that are a bare participle or adverb, validators without their verb, and tests named by who says something."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.strip("_") in rules.names:
-            yield Wording(path, node.lineno, node.name, "a verb, a predicate or a noun")
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                if name.strip("_") in rules.names:
+                    yield Wording(path, node.lineno, name, "a verb, a predicate or a noun")
+                if _is_validator(node) and not name.startswith("_check_"):
+                    yield Wording(path, node.lineno, name, "_check_X")
+                if name.startswith("test_") and (words := rules.speech & set(name.split("_"))):
+                    yield Wording(path, node.lineno, name, f"the behaviour, without {min(words)}")
+            case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                if name.strip("_") in rules.variables:
+                    yield Wording(path, node.lineno, name, "a noun that names the content")
+
+
+def _is_validator(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    called = (decorator.func if isinstance(decorator, ast.Call) else decorator for decorator in node.decorator_list)
+    return any(isinstance(each, ast.Name) and each.id.endswith("_validator") for each in called)
 
 
 def check_classes(trees: Iterable[tuple[str, ast.AST]]) -> Iterator[Wording]:

@@ -16,10 +16,14 @@ RULES = PlainWords.load()
         ("def told(): ...", ["told"]),
         ("class A:\n    @property\n    def _held(self): ...", ["_held"]),
         ("async def said(): ...", ["said"]),
-        ("def is_held(): ...\ndef hold(): ...\nheld = 1", []),
+        ("def is_held(): ...\ndef hold(): ...", []),
+        ("held = 1\ndef f(seen): ...\nself._made = 2", ["held", "_made", "seen"]),
+        ("held_uj = seen.made\nf(left=1)", []),
+        ("@field_validator('a')\ndef _sound(cls): ...\n@model_validator()\ndef _check_order(self): ...", ["_sound"]),
+        ("def test_who_reads(): ...\ndef test_a_whole_page(): ...", ["test_who_reads"]),
     ],
 )
-def test_a_bare_participle_is_no_name_of_a_function(source: str, texts: list[str]) -> None:
+def test_a_bare_participle_is_no_name(source: str, texts: list[str]) -> None:
     assert [wording.text for wording in check_names("a.py", ast.parse(source), RULES)] == texts
 
 
