@@ -98,9 +98,9 @@ def run(seconds: float = 120.0, nodes: int = 12, seed: int = 1) -> Iterator[Row]
     exact: dict[tuple[str, str], list[bool]] = {}
     for node in range(nodes):
         rng = random.Random(f"{seed}/{node}")
-        made = list(_gpus(rng, seconds, node))
-        booked, conserved = _node(made, seed * 1000 + node, seconds, rng)
-        for gpu in made:
+        gpus = list(_gpus(rng, seconds, node))
+        booked, conserved = _node(gpus, seed * 1000 + node, seconds, rng)
+        for gpu in gpus:
             exact.setdefault((gpu.mode, gpu.kernels), []).append(conserved[gpu.index])
             errors.setdefault((gpu.mode, gpu.kernels), []).extend(_errors(gpu, booked[gpu.index]))
     for key in sorted(errors, key=lambda k: (MODES.index(k[0]), KERNELS.index(k[1]))):
@@ -198,8 +198,8 @@ def _watch(
         reader.close()
     split = [[e for e in entries if e.device == reader.uuid] for reader in readers]
     exact = [
-        sum(e.energy_uj for e in own) == ((last[r.uuid] or 0) - (first[r.uuid] or 0)) * 1000
-        for own, r in zip(split, readers, strict=True)
+        sum(e.energy_uj for e in device_entries) == ((last[r.uuid] or 0) - (first[r.uuid] or 0)) * 1000
+        for device_entries, r in zip(split, readers, strict=True)
     ]
     return split, exact
 

@@ -133,8 +133,8 @@ def day(job: tuple[str, int]) -> tuple[bool, float, float]:
         now_ns, enforced_uj = int(load.t_s * NS), round(load.uj - before_uj) if on else 0
         before_uj = load.uj
         energy = EnergyReading(now_ns, round(load.uj))
-        seen = Round(now_ns, START_NS + now_ns, on, {"GPU-0": enforced_uj}, energy, load.read_work())
-        rows = experiment.feed(seen, SUBJECT)
+        current_round = Round(now_ns, START_NS + now_ns, on, {"GPU-0": enforced_uj}, energy, load.read_work())
+        rows = experiment.feed(current_round, SUBJECT)
         if restarts and (rows or load.t_s - kept_s > 60):
             kept, kept_s = experiment.dump(), load.t_s
         for row in rows:

@@ -388,11 +388,11 @@ def run(events: int = 150, kills: int = 40, nodes: int = 2, seed: int = 1) -> It
         outcomes = list(pool.map(play, [0] * nodes, [-(-kills // nodes)] * nodes, names))
     rounds = sorted((row for node, _ in outcomes for row in node), key=lambda row: str(row["kind"]))
     for kind, group in groupby(rounds, key=lambda row: str(row["kind"])):
-        own = list(group)
-        times, limit_s = [row["back_s"] for row in own if row["back_s"] is not None], own[0]["limit_s"]
+        rows = list(group)
+        times, limit_s = [row["back_s"] for row in rows if row["back_s"] is not None], rows[0]["limit_s"]
         late = sum(back_s > limit_s for back_s in times)
         yield {
-            "kind": kind, "rounds": len(own), "processes": sum(row["processes"] for row in own), "limit_s": limit_s,
+            "kind": kind, "rounds": len(rows), "processes": sum(row["processes"] for row in rows), "limit_s": limit_s,
             "median_s": statistics.median(times) if times else None, "worst_s": max(times, default=None), "late": late,
             "ok": not late,
         }  # fmt: skip

@@ -210,7 +210,7 @@ def _judge(agent: AgentProcess, truth: TruthRecorder, done: dict[str, int], scra
     """
     summary: LedgerSummary = summarise(agent.state)
     rows = [located.row for located in read_rows(agent.state)]
-    worst, sensor, true, held, over, under, lacking, declared, unseen = 0.0, 0, 0, 0, 0, 0, 0, 0, 0
+    worst, sensor, true, within_bounds, over, under, missing_uj, declared, unseen = 0.0, 0, 0, 0, 0, 0, 0, 0, 0
     for device, bounds in summary.gpus.devices:
         runs = [r.run for r in rows if isinstance(r, Cell) and r.device == device]
         span = min(run_.start_ns for run_ in runs), max(run_.end_ns for run_ in runs)
@@ -218,11 +218,11 @@ def _judge(agent: AgentProcess, truth: TruthRecorder, done: dict[str, int], scra
         sensed, drawn = end.sensed_uj - start.sensed_uj, end.true_uj - start.true_uj
         sensor, true, unseen = sensor + sensed, true + drawn, unseen + end.unseen_uj - start.unseen_uj
         worst = max(worst, abs(bounds.energy_uj - sensed) / sensed)
-        held += bounds.low_uj <= drawn <= bounds.high_uj
+        within_bounds += bounds.low_uj <= drawn <= bounds.high_uj
         most, least = truth.published(device, span)
         # Only integrated energy can differ from the counter; a hole in a span without a gap row is not declared.
         doubt = sum(r.run.bound_uj for r in rows if isinstance(r, Cell) and (r.device, r.method) == (device, Method.INTEGRATED))
-        lacking, declared = lacking + max(0, least - bounds.energy_uj), declared + bounds.gap_bound_uj + doubt
+        missing_uj, declared = missing_uj + max(0, least - bounds.energy_uj), declared + bounds.gap_bound_uj + doubt
         over += bounds.energy_uj > most + doubt
         under += bounds.energy_uj < least - bounds.gap_bound_uj - doubt
     total = summary.total
@@ -232,9 +232,9 @@ def _judge(agent: AgentProcess, truth: TruthRecorder, done: dict[str, int], scra
         "agent_kills": done["agent"], "reader_kills": done["reader"], "resets": done["reset"], "scrapes": scraper.scrapes,
         "ledger_j": joules(total.energy_uj), "sensor_j": joules(sensor), "error_total": error, "error_worst_device": worst,
         "low_j": joules(total.low_uj), "true_j": joules(true), "high_j": joules(total.high_uj), "total_held": total_held,
-        "devices_held": held, "devices": len(summary.gpus.devices), "overbooked": over, "underbooked": under,
-        "lacking_j": joules(lacking), "declared_j": joules(declared), "gap_bound_j": joules(total.gap_bound_uj),
+        "devices_held": within_bounds, "devices": len(summary.gpus.devices), "overbooked": over, "underbooked": under,
+        "lacking_j": joules(missing_uj), "declared_j": joules(declared), "gap_bound_j": joules(total.gap_bound_uj),
         "unseen_j": joules(unseen), "conserved": summary.conserved, "chain_faults": faults, "fell": fell,
-        "ok": abs(error) <= 0.001 and total_held and held == len(summary.gpus.devices) and summary.conserved
+        "ok": abs(error) <= 0.001 and total_held and within_bounds == len(summary.gpus.devices) and summary.conserved
         and not (faults or fell or over or under),
     }  # fmt: skip

@@ -71,15 +71,15 @@ def measure(days: Path, by: str) -> tuple[Row, dict[str, Any]]:
     """Run the command as a user does: seconds, peak memory of its processes, and its output."""
     command = [sys.executable, "-m", "wattlens", "usage", str(days), "--from", FIRST, "--to", END, "--by", by, "--json"]
     with tempfile.TemporaryFile("w+") as output:
-        began, used, held = time.perf_counter(), [0.0], [0.0]
+        began, used, resident_b = time.perf_counter(), [0.0], [0.0]
         with Popen(command, stdout=output, stderr=PIPE, text=True) as process:
             while process.poll() is None:
                 used.append(of_family(cpu_s, process.pid))
-                held.append(of_family(_resident_b, process.pid))
+                resident_b.append(of_family(_resident_b, process.pid))
                 time.sleep(_POLL_S)
             assert process.stderr is not None
             errors = process.stderr.read()
-        seconds, peak_mib = time.perf_counter() - began, max(held) / 2**20
+        seconds, peak_mib = time.perf_counter() - began, max(resident_b) / 2**20
         if process.returncode:
             raise UsageError(f"wattlens usage ended with {process.returncode}: {errors.strip()}")
         output.seek(0)

@@ -178,12 +178,12 @@ def _cell(node: str, day: int, number: int, start: int) -> CellEntries:
         holders[job.name] = len(job.gpus)
         if job.mj_token:
             per_uj = job.mj_token * (1_000 if day < JULY else 955)  # an engine's new release in July
-            made = active_uj // per_uj
+            generated_tokens = active_uj // per_uj
             model = job.labels["model"]
-            tokens.append(Tokens(start, start + CELL_NS, job.name, model, "generation", made))
-            tokens.append(Tokens(start, start + CELL_NS, job.name, model, "prompt", made * 3))
+            tokens.append(Tokens(start, start + CELL_NS, job.name, model, "generation", generated_tokens))
+            tokens.append(Tokens(start, start + CELL_NS, job.name, model, "prompt", generated_tokens * 3))
             if day >= JULY:  # that release counts requests
-                tokens.append(Tokens(start, start + CELL_NS, job.name, model, REQUEST, made // job.tokens_request))
+                tokens.append(Tokens(start, start + CELL_NS, job.name, model, REQUEST, generated_tokens // job.tokens_request))
         if job.mj_request:
             ended = active_uj // (job.mj_request * 1_000)
             tokens.append(Tokens(start, start + CELL_NS, job.name, job.labels["model"], REQUEST, ended))
@@ -191,8 +191,8 @@ def _cell(node: str, day: int, number: int, start: int) -> CellEntries:
             steps.append(Steps(start, start + CELL_NS, job.name, "training", active_uj // (job.step_j * 1_000_000)))
     for gpu in sorted(free):
         used = (71 + gpu) * _W
-        own = (device(node, gpu), "", State.UNALLOCATED, Method.COUNTER, used, 30_000_000)
-        entries.append(Entry(start, start + CELL_NS, *own))
+        entry_fields = (device(node, gpu), "", State.UNALLOCATED, Method.COUNTER, used, 30_000_000)
+        entries.append(Entry(start, start + CELL_NS, *entry_fields))
         total += used
     host_uj = (360 + 55 * (gpus - len(free)) + (day * 5 + number) % 17) * _W
     if node not in RAPL_FROM:
@@ -291,8 +291,8 @@ def write_site(folder: Path, node_uj: list[int]) -> None:
                     reason = "its register stood still while energy flowed"
                     gaps.append(Gap(first[name], start, start + CELL_NS, 40_000 * _W, reason))
                     continue
-                own = (first[name], "", State.UNALLOCATED, Method.COUNTER, uj, 3_600_000_000, CELL_NS)
-                entries.append(Entry(start, start + CELL_NS, *own))
+                entry_fields = (first[name], "", State.UNALLOCATED, Method.COUNTER, uj, 3_600_000_000, CELL_NS)
+                entries.append(Entry(start, start + CELL_NS, *entry_fields))
         chain.add(Batch(entries, gaps, facts=facts if day == 0 else (), devices=devices if day == 0 else ()))
 
 

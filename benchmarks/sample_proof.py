@@ -65,13 +65,16 @@ class _Plant:
             self.uj += of.watts * len(of.devices) * power_ppm
             done = of.work_ppm * (rate_ppm + (load_ppm - _PPM if of.wait_us else 0)) // _PPM
             self._done += done
-            made = self._done // _PPM - self.work
-            if made:
-                self.work += made
+            work_done = self._done // _PPM - self.work
+            if work_done:
+                self.work += work_done
                 self.worked_ns = (second + 1) * NS_PER_S - (self._done % _PPM) * NS_PER_S // done
             if of.wait_us:
                 wait_ppm = (_PPM + of.slower_ppm if on else _PPM) + _noise(second // 20, 5) * 80
-                self.itl_count, self.itl_us = self.itl_count + made, self.itl_us + made * of.wait_us * wait_ppm // _PPM
+                self.itl_count, self.itl_us = (
+                    self.itl_count + work_done,
+                    self.itl_us + work_done * of.wait_us * wait_ppm // _PPM,
+                )
         self.utc_ns += seconds * NS_PER_S
         return self.uj - before_uj
 

@@ -47,8 +47,8 @@ def serve(report: Connection, each_scrape: bool) -> None:
 
 def over_http(each_scrape: bool) -> tuple[list[float], bytes]:
     """Durations of scrapes in ms, and the last body."""
-    here, there = multiprocessing.Pipe()
-    child = multiprocessing.get_context("spawn").Process(target=serve, args=(there, each_scrape))
+    here, child_end = multiprocessing.Pipe()
+    child = multiprocessing.get_context("spawn").Process(target=serve, args=(child_end, each_scrape))
     child.start()
     durations = []
     with closing(http.client.HTTPConnection("127.0.0.1", here.recv())) as client:

@@ -167,11 +167,11 @@ def panel(
     graph = kind in ("timeseries", "states")
     builder.interval(step or (STEP if graph and all(_recorded(query.expr) for query in by_legend.values()) else None))
     for ref, (legend, query) in zip(_REFS, by_legend.items(), strict=False):
-        own = [DynamicConfigValue("unit", _shown_as(query.unit)[0])] if query.unit else []
+        properties = [DynamicConfigValue("unit", _shown_as(query.unit)[0])] if query.unit else []
         if query.states:
-            own.append(DynamicConfigValue("mappings", _mappings(query.states)))
-        if own:
-            builder.override_by_name(legend, own)
+            properties.append(DynamicConfigValue("mappings", _mappings(query.states)))
+        if properties:
+            builder.override_by_name(legend, properties)
         if not query.linked:
             builder.override_by_query(ref, [DynamicConfigValue("links")])  # without a value: Grafana adds lists to the default
         factor = _shown_as(query.unit or unit)[1]

@@ -155,9 +155,9 @@ def _objects(helm: Path, folder: Path) -> dict[str, str]:
     """Text by name of file of every object that the chart makes of a folder's values."""
     values = folder / "values.yaml"
     only = ONLY.get(folder.relative_to(KUBERNETES).as_posix())
-    shown = template(helm, "--skip-tests", "--values", values, *(["--show-only", only] if only else []))
+    manifests = template(helm, "--skip-tests", "--values", values, *(["--show-only", only] if only else []))
     documents: dict[str, list[str]] = {}
-    for document in re.split(r"(?m)^---\n", shown):
+    for document in re.split(r"(?m)^---\n", manifests):
         source = re.match(r"# Source: wattlens/templates/(.*)\n", document)
         if source and (only or Path(source[1]).name not in APART):
             text = "\n".join(line.rstrip() for line in document[source.end() :].strip().splitlines())
@@ -212,8 +212,8 @@ def described(text: str) -> Iterator[tuple[str, str, str]]:
             indent, key, value = len(match[1]), match[2], match[3] or ""
             path = [*(p for p in path if p[0] < indent), (indent, key)]
             if comment:
-                shown = f"`{value}`" if value else "see `values.yaml`"
-                yield ".".join(name for _, name in path), shown, " ".join(comment).replace("|", "\\|")
+                default = f"`{value}`" if value else "see `values.yaml`"
+                yield ".".join(name for _, name in path), default, " ".join(comment).replace("|", "\\|")
         comment = []
 
 
@@ -222,9 +222,9 @@ def stale(helm: Path) -> dict[Path, str | None]:
     files = {CHART / "README.md": readme(), CHART / "values.schema.json": values_schema()}
     for folder in folders():
         files |= {folder / name: text for name, text in rendered(helm, folder).items()}
-    there = {path for folder in folders() for path in folder.glob("*.yaml") if path.name not in ("values.yaml", *OTHERS)}
+    yaml_files = {path for folder in folders() for path in folder.glob("*.yaml") if path.name not in ("values.yaml", *OTHERS)}
     changed = {path: text for path, text in files.items() if not path.is_file() or path.read_text() != text}
-    return changed | dict.fromkeys(there - files.keys())
+    return changed | dict.fromkeys(yaml_files - files.keys())
 
 
 def build(helm: Path) -> None:

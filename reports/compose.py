@@ -29,14 +29,14 @@ def compose(facts: Facts, say: Translator, *, accepted: bool = False) -> ReportD
         say: the translator for the reader's language.
         accepted: whether an operator accepted a coverage below the required minimum.
     """
-    shown, hidden = [], []
+    visible, hidden = [], []
     for section in sections():
         blocks = section.build(facts, say)
         if isinstance(blocks, OmittedSection):
             hidden += [(say(section.title), blocks.reason)] if blocks.reason else []
         else:
-            shown.append(DocumentSection(say(section.title), blocks, section.annex))
-    shown = _with_used_terms(shown, say(glossary.SPEC.title), say(stated_inputs.SPEC.title))
+            visible.append(DocumentSection(say(section.title), blocks, section.annex))
+    visible = _with_used_terms(visible, say(glossary.SPEC.title), say(stated_inputs.SPEC.title))
     digest = hashlib.sha256(facts_json(facts)).hexdigest()
     period = _period(facts)
     return ReportDocument(
@@ -46,24 +46,24 @@ def compose(facts: Facts, say: Translator, *, accepted: bool = False) -> ReportD
         period=period if facts.label else "",
         watermark=_watermark(facts, say),
         banners=tuple(_banners(facts, say, accepted=accepted)),
-        sections=tuple(shown),
+        sections=tuple(visible),
         hidden=tuple(hidden),
         footer=say("wattlens_facts_json_has", version=facts.version, digest=digest),
         words=say.renderer,
         summary=sum(
-            1 for section in sections() if section.order < SUMMARY_ENDS and say(section.title) in {s.title for s in shown}
+            1 for section in sections() if section.order < SUMMARY_ENDS and say(section.title) in {s.title for s in visible}
         ),
     )
 
 
-def _with_used_terms(shown: list[DocumentSection], title: str, of_user: str) -> list[DocumentSection]:
+def _with_used_terms(visible: list[DocumentSection], title: str, of_user: str) -> list[DocumentSection]:
     """The sections, with the glossary's terms that occur in one of the others, except in the user's own words."""
-    text = " ".join(word for section in shown if section.title not in (title, of_user) for word in _texts(section))
+    text = " ".join(word for section in visible if section.title not in (title, of_user) for word in _texts(section))
     return [
         replace(section, blocks=tuple(replace(b, rows=glossary.used_in(text, b.rows)) for b in section.blocks
                                       if isinstance(b, ReportTable)))
         if section.title == title else section
-        for section in shown
+        for section in visible
     ]  # fmt: skip
 
 

@@ -63,9 +63,9 @@ def refuse_overwriting(folder: Path, ledger: str, restates: Path | None) -> None
     out = folder.resolve()
     if restates is not None:
         earlier = read_edition(restates)
-        there = out / files.FACTS
-        held = files.digest(there)[0] if there.exists() else None
-        if out.is_relative_to(restates.resolve()) or held in {earlier.sha256, earlier.restates} - {None}:
+        facts_file = out / files.FACTS
+        digest = files.digest(facts_file)[0] if facts_file.exists() else None
+        if out.is_relative_to(restates.resolve()) or digest in {earlier.sha256, earlier.restates} - {None}:
             raise UsageError(
                 f"--out {folder}: contains an edition that is restated, and the report of a closed period is never changed; "
                 "choose another folder"
@@ -146,15 +146,15 @@ def publish(
         WattlensError: a library of the `reports` extra is missing, a file cannot be written, or another run writes there.
     """
     refuse_occupied(folder)
-    with writing(folder), tempfile.TemporaryDirectory(prefix=prefix(), dir=folder, ignore_cleanup_errors=True) as made:
-        scratch = Path(made)
+    with writing(folder), tempfile.TemporaryDirectory(prefix=prefix(), dir=folder, ignore_cleanup_errors=True) as temp_folder:
+        scratch = Path(temp_folder)
         outputs = make(facts, scratch, say, forms, paper, font_dirs)
         _refuse_changing(folder, scratch, signed=sign_key is not None)
         wanted = tuple(form for form in FORMS if form in forms)
-        shown: dict[str, Argument] = {"formats": wanted, "language": say.language, "paper": paper}
+        arguments: dict[str, Argument] = {"formats": wanted, "language": say.language, "paper": paper}
         if "pdf" in wanted and (fonts := describe_fonts((scratch / files.FACTS).read_bytes(), say.language, font_dirs)):
-            shown["fonts"] = fonts
-        write_manifest(scratch, program=f"wattlens {facts.version}", command={**(command or {}), **shown}, outputs=outputs)
+            arguments["fonts"] = fonts
+        write_manifest(scratch, program=f"wattlens {facts.version}", command={**(command or {}), **arguments}, outputs=outputs)
         if sign_key is not None:
             sign_manifest(scratch, sign_key, passphrase)
         put(scratch, folder, _ALL)

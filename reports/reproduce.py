@@ -146,10 +146,10 @@ def _parse_command(command: Any) -> tuple[tuple[str, ...], str, Literal["a4", "l
 def _check_forms(forms: Sequence[str], manifest: Manifest) -> list[VerificationStep]:
     """Check that the requested forms and the files of the report are the same."""
     wanted, named = {NAMES[form] for form in forms}, set(manifest.outputs) - {files.FACTS}
-    lacking = [
+    missing = [
         VerificationStep(_NAME, False, f"{name} was requested, but is not in the manifest") for name in sorted(wanted - named)
     ]
-    return lacking + [VerificationStep(_NAME, False, f"{name} was not requested") for name in sorted(named - wanted)]
+    return missing + [VerificationStep(_NAME, False, f"{name} was not requested") for name in sorted(named - wanted)]
 
 
 def _difference(path: Path, content: bytes) -> str | None:
@@ -157,22 +157,22 @@ def _difference(path: Path, content: bytes) -> str | None:
     if files.digest(path)[0] == sha256(content):
         return None
     try:
-        there = files.read(path, 4 * len(content) + files.SMALL_MAX_B)
+        actual = files.read(path, 4 * len(content) + files.SMALL_MAX_B)
     except WattlensError:
         return ": it is much larger"
     if path.suffix in (".xlsx", ".zip"):
-        return None if _same_members(there, content) else ""
+        return None if _same_members(actual, content) else ""
     if path.suffix == ".pdf":
         return ""
-    lines = zip(there.split(b"\n"), content.split(b"\n"), strict=False)
+    lines = zip(actual.split(b"\n"), content.split(b"\n"), strict=False)
     number = next((n for n, (a, b) in enumerate(lines, 1) if a != b), None)
     return ": its end differs" if number is None else f": line {number} differs"
 
 
-def _same_members(there: bytes, content: bytes) -> bool:
+def _same_members(actual: bytes, content: bytes) -> bool:
     """Whether two workbooks hold the same files: another zlib packs the same ones into other bytes."""
     try:
-        with zipfile.ZipFile(io.BytesIO(there)) as a, zipfile.ZipFile(io.BytesIO(content)) as b:
+        with zipfile.ZipFile(io.BytesIO(actual)) as a, zipfile.ZipFile(io.BytesIO(content)) as b:
             if [(each.filename, each.file_size) for each in a.infolist()] != [(i.filename, i.file_size) for i in b.infolist()]:
                 return False
             return all(a.read(name) == b.read(name) for name in b.namelist())

@@ -181,13 +181,13 @@ def _cell(system: DayStorage, day: Day, row: Mapping[str, Any], segments: Path |
     inputs = parse_inputs(system.read(day.path("manifest.json"), MANIFEST_MAX_B), day.path("manifest.json"))
     digest = inputs.get(name, "")
     file = kind_file("cell")
-    shown = f"{day.site}/{day.day}/r{day.statement:04d}/{file}"
+    label = f"{day.site}/{day.day}/r{day.statement:04d}/{file}"
     line, problem = None, "" if digest else f"the day's manifest does not name the segment {name}"
     if segments is not None and digest:
         line, problem = _line(segments / name, digest, row)
     values = {key: row[key] for key in (*_KEY, "end_ns")}
     figure = f"{_FIGURES[row['class']]}/site/{row['site']}"
-    return SampledCell(row["site"], values, (shown, day.files[file]), (name, digest), line, figure, problem)
+    return SampledCell(row["site"], values, (label, day.files[file]), (name, digest), line, figure, problem)
 
 
 def parse_inputs(raw: bytes, where: str) -> dict[str, str]:

@@ -16,8 +16,8 @@ class Authority:
         self._key = folder / "ca.key"
         usage = ["-addext", "basicConstraints=critical,CA:TRUE"]
         usage += ["-addext", "keyUsage=critical,keyCertSign,cRLSign"] if key_usage else []
-        made = ["-keyout", self._key, "-out", self.ca, "-days", "30", "-subj", f"/CN={name}"]
-        self._openssl("req", "-x509", *_CURVE, *made, *usage)
+        options = ["-keyout", self._key, "-out", self.ca, "-days", "30", "-subj", f"/CN={name}"]
+        self._openssl("req", "-x509", *_CURVE, *options, *usage)
 
     def issue(
         self, name: str, sans: str, days: int = 30, into: Path | None = None, organisation: str = ""

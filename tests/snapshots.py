@@ -100,15 +100,15 @@ def _served(step: int, t_ns: int) -> TokenTotals:
 
 def _group_status(step: int) -> GroupStatus:
     """Of both limits of `chat` 1 % may miss; one window of one of them is open, and one policy predicts nothing."""
-    known, unclear = MissedShare(1000, 4, 4), MissedShare(1000, 4, 40)
+    clear, unclear = MissedShare(1000, 4, 4), MissedShare(1000, 4, 40)
     per_step = MissedShare(100 * step, step, 2 * step)
     return GroupStatus(
         budgets={
-            "ttft": BudgetStatus(0.5, 0.99, per_step, {"requests": known, "hour": known}),
-            "itl": BudgetStatus(0.05, 0.99, per_step, {"requests": unclear, "hour": known}),
+            "ttft": BudgetStatus(0.5, 0.99, per_step, {"requests": clear, "hour": clear}),
+            "itl": BudgetStatus(0.05, 0.99, per_step, {"requests": unclear, "hour": clear}),
         },
         shadow={
-            "slo": ShadowOutlook(ConfidenceInterval(0.12, 0.05, 0.2), "", {"ttft": known, "itl": unclear}, ""),
+            "slo": ShadowOutlook(ConfidenceInterval(0.12, 0.05, 0.2), "", {"ttft": clear, "itl": unclear}, ""),
             "aimd": ShadowOutlook(None, "nothing is applied", {}, "nothing is applied"),
         },
     )

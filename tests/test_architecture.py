@@ -117,8 +117,8 @@ def test_contracts_break_on_a_cycle_a_forbidden_and_a_private_import(tmp_path):
     assert code == 1
     broken = re.findall(r"^(.*) BROKEN", text, re.MULTILINE)
     assert len(broken) == 4, text  # the private import crosses two packages that may not see each other as well
-    for said in ("breach_a", "dvfs.policies._breach", "time"):
-        assert said in text
+    for word in ("breach_a", "dvfs.policies._breach", "time"):
+        assert word in text
 
 
 def _python(folder, name):
@@ -130,8 +130,8 @@ def test_there_are_no_import_cycles():
     modules = {module_of(p): p for p in PRODUCT}
     graph = {}
     for name, path in modules.items():
-        found = {target for target, node, _ in imports(path) if id(node) not in _for_type_checkers(path)}
-        wanted = {t if t in modules else t.rpartition(".")[0] for t in found}
+        targets = {target for target, node, _ in imports(path) if id(node) not in _for_type_checkers(path)}
+        wanted = {t if t in modules else t.rpartition(".")[0] for t in targets}
         graph[name] = {t for t in wanted if t in modules and t != name}
     try:
         TopologicalSorter(graph).prepare()
@@ -147,7 +147,7 @@ def test_a_heavy_library_has_few_homes_and_is_imported_when_needed(library):
             if below(target, library) and id(node) not in _for_type_checkers(path):
                 homes.setdefault(str(path.relative_to(ROOT)), []).append(at_import)
     assert len(homes) <= HOMES[library], f"{library} is imported in {sorted(homes)}"
-    assert not any(early for found in homes.values() for early in found), f"{library} is loaded by an import in {sorted(homes)}"
+    assert not any(early for flags in homes.values() for early in flags), f"{library} is loaded by an import in {sorted(homes)}"
 
 
 @cache
@@ -161,7 +161,7 @@ def _for_type_checkers(path):
 ALL = files(*PACKAGES, "tests", "benchmarks")
 
 
-def test_nobody_mocks_pickles_or_evaluates():
+def test_code_does_not_mock_pickle_or_evaluate():
     assert [wrong for path in ALL for wrong in _banned(path)] == []
 
 

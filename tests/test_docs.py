@@ -50,9 +50,9 @@ class Block:
 
 def blocks_of(page: Path) -> Iterator[Block]:
     text = page.read_text()
-    for found in BLOCK.finditer(text):
-        line = text.count("\n", 0, found.start("kind")) + 1
-        yield Block(page, line, found["kind"], found["code"], found["mark"], found["text"])
+    for match in BLOCK.finditer(text):
+        line = text.count("\n", 0, match.start("kind")) + 1
+        yield Block(page, line, match["kind"], match["code"], match["mark"], match["text"])
 
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]

@@ -23,13 +23,13 @@ def _commands(page: Path) -> list[list[str]]:
     text = page.read_text()
     lines = [line for block in BLOCK.finditer(text) for line in block["text"].replace("\\\n", " ").splitlines()]
     lines += CODE.findall(BLOCK.sub("", text))
-    found = []
+    commands = []
     for line in lines:
         for part in re.split(r"[;&|]+|\$\(|^eval ", line.replace("\\|", "|")):  # a bar within a table is escaped
             words = shlex.split(part.split(" #")[0].replace('"', " ").replace("'", " "))
             if words[:1] == ["wattlens"] and len(words) > 1:
-                found.append(words[1:])
-    return found
+                commands.append(words[1:])
+    return commands
 
 
 def _subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -54,13 +54,13 @@ def _check(words: list[str]) -> None:
         for name in names:
             assert name in _subcommands(parser), f"wattlens {' '.join(words)}: no {name!r} in {parser.prog}"
         parser, rest = _subcommands(parser)[names[0]], rest[1:]
-    known = {option for action in parser._actions for option in action.option_strings}
+    options = {option for action in parser._actions for option in action.option_strings}
     for word in rest:
         if word == "--":
             return
         option = word.strip("[]().,").partition("=")[0]
         if option.startswith("--"):
-            assert option in known, f"wattlens {' '.join(words)}: no {option} in {parser.prog}"
+            assert option in options, f"wattlens {' '.join(words)}: no {option} in {parser.prog}"
 
 
 def test_every_command_and_option_exists() -> None:

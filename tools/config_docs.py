@@ -27,13 +27,13 @@ def site_tables() -> str:
     return _sections(file_model(), {name: set(_rows(field)) for name, field in Config.model_fields.items()})
 
 
-def _sections(model: type[BaseModel], known: dict[str, set[str]]) -> str:
+def _sections(model: type[BaseModel], known_rows: dict[str, set[str]]) -> str:
     parts = []
     for name, field in model.model_fields.items():
         section = model_of(field.annotation)
         assert section is not None, name
         rows = list(_rows(field))
-        fresh = [row for row in rows if row not in known.get(name, ())]
+        fresh = [row for row in rows if row not in known_rows.get(name, ())]
         listed = " (a list of these)" if get_origin(field.annotation) is tuple else ""
         link = f" Other keys: as in the [agent's `{name}`](#{name})." if len(fresh) < len(rows) else ""
         table = f"\n{_HEAD}{''.join(fresh)}" if fresh else ""

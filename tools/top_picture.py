@@ -187,10 +187,10 @@ def capture(seconds: float) -> list[str]:
         subprocess.run(start, check=True, env=environ)
         stack.callback(subprocess.run, [*tmux, "kill-server"], check=False)
         time.sleep(seconds)
-        shown = subprocess.run(
+        screen = subprocess.run(
             [*tmux, "capture-pane", "-e", "-N", "-p"], capture_output=True, text=True, check=True, env=environ
         )
-        return shown.stdout.rstrip("\n").split("\n")
+        return screen.stdout.rstrip("\n").split("\n")
 
 
 if __name__ == "__main__":

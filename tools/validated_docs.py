@@ -31,10 +31,10 @@ def table(folder: Path = FOLDER) -> str:
     if len(paths) > FILES_MAX:
         raise UsageError(f"{folder}: more than {FILES_MAX} result files")
     rows: list[str] = []
-    seen: dict[bytes, Path] = {}
+    first_paths: dict[bytes, Path] = {}
     for path in paths:
         file = read_for_table(path)
-        first = seen.setdefault(path.read_bytes(), path)
+        first = first_paths.setdefault(path.read_bytes(), path)
         if first != path:
             raise UsageError(f"{path}: the same result as {first}")
         rows.append(_row(path.name, file))

@@ -86,7 +86,7 @@ def set_files(converted: ConvertedTable, page: Mapping[str, str | int]) -> SetFi
     about: dict[str, str | int] = {"years": ", ".join(map(str, years)), "evidence": OWN_FILE, **page, "unit": converted.unit}
     about |= {"rows": len(converted.rows), "csv_sha256": hashlib.sha256(table).hexdigest()}
     raw = (json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode("utf-8")
-    return SetFiles(table, raw, parse(raw, table, str(page["id"]), own=True))
+    return SetFiles(table, raw, parse(raw, table, str(page["id"]), is_custom=True))
 
 
 def csv_table(raw: bytes, name: str) -> list[list[str]]:

@@ -68,13 +68,13 @@ def decide(observation: Observation, state: AimdState, config: ServingOptions) -
     if not isinstance(period, ServedPeriod):
         next_state = AimdState(period[1], since_ns=observation.boot_ns, recent=state.recent)
         return unsteered(state.level, period[0]), next_state
-    grid, seen, top = period.grid, period.seen, len(period.grid) - 1
+    grid, latencies, top = period.grid, period.seen, len(period.grid) - 1
     level = top if state.level is None else min(state.level, top)
     stretch, fade = grid[level] / grid[max(0, level - 1)], exp(-period.seconds / _BUDGET_S)
-    recent = {name: state.recent.get(name, MissCount()).add(interval, stretch, fade) for name, interval in seen.items()}
-    here = {name: state.here.get(name, MissCount()).add(interval, stretch) for name, interval in seen.items()}
+    recent = {name: state.recent.get(name, MissCount()).add(interval, stretch, fade) for name, interval in latencies.items()}
+    here = {name: state.here.get(name, MissCount()).add(interval, stretch) for name, interval in latencies.items()}
     state = replace(state, reading=period.reading, recent=recent, here=here)
-    new, reason, resume = _next_level(observation, state, seen, level, top, period.grown)
+    new, reason, resume = _next_level(observation, state, latencies, level, top, period.grown)
     if new == level:
         return Decision("hold", reason), replace(state, resume=resume)
     now, applied = observation.boot_ns, None if new == top else new
@@ -82,18 +82,18 @@ def decide(observation: Observation, state: AimdState, config: ServingOptions) -
 
 
 def _next_level(
-    observation: Observation, state: AimdState, seen: Mapping[str, LatencyInterval], level: int, top: int, grown: int
+    observation: Observation, state: AimdState, latencies: Mapping[str, LatencyInterval], level: int, top: int, grown: int
 ) -> tuple[int, str, int | None]:
     """The next level, why, and the level to resume after a queue."""
     budget = 1.0 - observation.terms.attainment_ratio
     if grown >= QUEUE_GROWTH:
         return top, "queue", level if state.resume is None else state.resume
     spent = {name: past.missed / (budget * past.count + 1.0) for name, past in state.recent.items()}  # a single miss is chance
-    missed = {name: interval.missed() for name, interval in seen.items()}
+    missed = {name: interval.missed() for name, interval in latencies.items()}
     late = max(missed, key=lambda name: spent[name] if missed[name] else -1.0)
     if max(spent.values()) >= 1.0:
         return top, "budget_spent", None
-    burst = any(n >= 2 and n > _BURST * seen[name].seen.count for name, n in missed.items())
+    burst = any(n >= 2 and n > _BURST * latencies[name].seen.count for name, n in missed.items())
     if burst or (missed[late] and spent[late] > _RESERVE):
         return level + (top - level + 1) // 2, late, None
     if state.resume is not None:

@@ -216,9 +216,9 @@ def _freezer(rig: Rig) -> Iterator[Callable[..., set[int]]]:
 
 def _until(condition: Callable[[], object]) -> bool:
     end_s = time.monotonic() + LONGEST_S
-    while not (held := bool(condition())) and time.monotonic() < end_s:
+    while not (is_met := bool(condition())) and time.monotonic() < end_s:
         time.sleep(0.05)
-    return held
+    return is_met
 
 
 def _lines(rig: Rig) -> list[str]:

@@ -176,9 +176,9 @@ class CounterRecorder(threading.Thread):
         recorded: dict[str, int] = {}
         difference = 0
         for uuid in sorted({cell.device for cell in cells}):
-            own = [cell for cell in cells if cell.device == uuid]
-            recorded[uuid] = sum(cell.energy_uj for cell in own)
-            span = min(at_ns(cell.run.start_ns) for cell in own), max(at_ns(cell.run.end_ns) for cell in own)
+            gpu_cells = [cell for cell in cells if cell.device == uuid]
+            recorded[uuid] = sum(cell.energy_uj for cell in gpu_cells)
+            span = min(at_ns(cell.run.start_ns) for cell in gpu_cells), max(at_ns(cell.run.end_ns) for cell in gpu_cells)
             difference += abs(self.difference_uj(uuid, *span, recorded[uuid]))
         return sum(recorded.values()), difference, recorded
 
@@ -266,8 +266,8 @@ def _judge(
     by_workload: dict[str, dict[str, int]] = {uuid: {} for uuid in used}
     for cell in cells:
         if cell.device in used and cell.workload:
-            own = by_workload[cell.device]
-            own[cell.workload] = own.get(cell.workload, 0) + cell.energy_uj
+            device_totals = by_workload[cell.device]
+            device_totals[cell.workload] = device_totals.get(cell.workload, 0) + cell.energy_uj
     worst = max(
         (1 - max(by_workload[uuid].values(), default=0) / energies[uuid] for uuid in used & energies.keys()), default=0.0
     )

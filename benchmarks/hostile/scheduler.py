@@ -103,11 +103,11 @@ def _judge(cluster: Cluster, comments: dict[str, str], *, with_own: bool) -> str
     for job, joules in JOBS.items():
         texts = written.get(job, [])
         start = f"{comments[job]}; " if comments[job] else ""
-        own = job == "7" and not with_own
-        if len(texts) > 1 or not (own or texts):
+        is_exempt = job == "7" and not with_own
+        if len(texts) > 1 or not (is_exempt or texts):
             return f"{attack}job {job} got {len(texts)} comments: {texts}; {errors[-200:]}"
         if texts and f"wattlens energy_j={joules} " not in texts[0]:
             return f"{attack}job {job} got {texts[0][:200]!r}"
-        if not own and not texts[0].startswith(f"{start}wattlens energy_j={joules} "):
+        if not is_exempt and not texts[0].startswith(f"{start}wattlens energy_j={joules} "):
             return f"{attack}job {job} got {texts[0][:200]!r}"
     return ""

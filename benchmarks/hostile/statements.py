@@ -31,9 +31,9 @@ def run(rng: Random, base: Path) -> Iterator[tuple[str, str]]:
     while True:
         place = base / "round"
         place.mkdir()
-        made, fell = _make(rng, place, key)
+        has_report, fell = _make(rng, place, key)
         yield "names", fell
-        if made:
+        if has_report:
             for _ in range(15):
                 yield "changed files", _change(rng, place)
         shutil.rmtree(place)

@@ -121,15 +121,15 @@ def foreign_job(rig: Rig) -> None:
     The victim, in the unit of the training job on GPUs 0 to 3, reports rank 0 of 2: a job over several nodes, which is not
     steered. The attacker, uid 65534 on GPU 7, reports rank 1 of the same rendezvous and of every other name it can think of.
     """
-    moved, seen, own = set(), set(), set()
+    moved, read_uuids, own_gpus = set(), set(), set()
     with rig.node.plant() as plant, ExitStack() as stack:
         _start_actuator(rig, stack, "clock, power")
         victim = UserClient(rig, 1, stack, "/system.slice/train-llama.service")
         attacker = UserClient(rig, 65534, stack, "/user.slice/user-65534.slice/session-9.scope")
         slot = plant.attach_process(_FREE, attacker.pid, memory_b=1 << 30)
         stack.callback(plant.detach_process, _FREE, slot)
-        known = [_RENDEZVOUS, *(str(workload["name"]) for workload in rig.node.workloads())]
-        names = [*known, *(f"job:uid-1:{name}" for name in known), "+".join(known[1:]), "(others)", ""]
+        job_names = [_RENDEZVOUS, *(str(workload["name"]) for workload in rig.node.workloads())]
+        names = [*job_names, *(f"job:uid-1:{name}" for name in job_names), "+".join(job_names[1:]), "(others)", ""]
         original = [(plant.truth(gpu).locked_mhz, plant.truth(gpu).power_limit_mw) for gpu in range(plant.count)]
         began_s, turn = time.monotonic(), 0
         while (age_s := time.monotonic() - began_s) < rig.seconds:
@@ -137,18 +137,18 @@ def foreign_job(rig: Rig) -> None:
             _report(attacker, names[turn // 8 % len(names)] if turn % 2 else _RENDEZVOUS, 1, age_s)
             attacker.ask("POST", "/v1/dvfs", {"sm_clock_max_mhz": 210, "power_limit_w": 200, "ttl_s": 60})
             status = attacker.ask("GET", "/v1/dvfs")
-            seen |= {device["uuid"] for device in status.get("devices", ())}
+            read_uuids |= {device["uuid"] for device in status.get("devices", ())}
             for gpu in range(plant.count):
                 if (plant.truth(gpu).locked_mhz, plant.truth(gpu).power_limit_mw) != original[gpu]:
-                    (own if gpu == _FREE else moved).add(gpu)
+                    (own_gpus if gpu == _FREE else moved).add(gpu)
             turn += 1
             time.sleep(0.2)
         reason = victim.ask("GET", "/v1/dvfs").get("reason", "")
         rig.require("no GPU of another owner is set", not moved)
-        rig.require("the attacker's own GPU is set, so requests work at all", bool(own))
-        rig.require("the attacker reads its own GPU only", seen <= {plant.uuid(_FREE)})
+        rig.require("the attacker's own GPU is set, so requests work at all", bool(own_gpus))
+        rig.require("the attacker reads its own GPU only", read_uuids <= {plant.uuid(_FREE)})
         rig.require("the victim's job stays one over several nodes", "2 ranks, 1 of them here" in reason)
-    rig.figures |= {"GPUs of others that were set": sorted(moved), "reports and requests": turn, "GPUs read": len(seen)}
+    rig.figures |= {"GPUs of others that were set": sorted(moved), "reports and requests": turn, "GPUs read": len(read_uuids)}
     rig.figures["victim's status"] = reason
 
 

@@ -75,9 +75,9 @@ class ScrapeClient:
 @contextmanager
 def attack(kind: str, port: int, secure: bool) -> Iterator[list[int]]:
     """The hostile clients, running; their attempts once they are stopped."""
-    here, there = multiprocessing.Pipe()
+    here, child_end = multiprocessing.Pipe()
     child = multiprocessing.get_context("spawn").Process(
-        target=web_clients.main, args=(there, kind, port, secure, RIGHT), daemon=True
+        target=web_clients.main, args=(child_end, kind, port, secure, RIGHT), daemon=True
     )
     child.start()
     attempts: list[int] = []

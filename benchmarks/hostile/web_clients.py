@@ -52,29 +52,29 @@ class AttackedServer:
 
 def slow_loris(target: AttackedServer) -> None:
     """Ten connections each send a byte of a head that never ends, ten times a second."""
-    held: list[socket.socket] = []
+    connections: list[socket.socket] = []
     while not target.stopping.is_set():
         with suppress(OSError):
-            while len(held) < 10:
-                held.append(target.session())
-                held[-1].sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-        for client in list(held):
+            while len(connections) < 10:
+                connections.append(target.session())
+                connections[-1].sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        for client in list(connections):
             try:
                 client.sendall(b"a")
             except OSError:
-                held.remove(client)
+                connections.remove(client)
                 client.close()
         time.sleep(0.1)
 
 
 def silent(target: AttackedServer) -> None:
     """Ten connections send nothing, not even a handshake, and reconnect when they are closed."""
-    held: list[socket.socket] = []
+    connections: list[socket.socket] = []
     while not target.stopping.is_set():
         with suppress(OSError):
-            while len(held) < 10:
-                held.append(target.connect())
-        for client in list(held):
+            while len(connections) < 10:
+                connections.append(target.connect())
+        for client in list(connections):
             client.settimeout(0.01)
             try:
                 if client.recv(100):
@@ -83,7 +83,7 @@ def silent(target: AttackedServer) -> None:
                 continue
             except OSError:
                 pass
-            held.remove(client)
+            connections.remove(client)
             client.close()
 
 
@@ -139,16 +139,16 @@ def pipelining(target: AttackedServer) -> None:
 
 def never_reading(target: AttackedServer) -> None:
     """Send a hundred requests with the right password, and read nothing."""
-    held: list[socket.socket] = []
+    connections: list[socket.socket] = []
     while not target.stopping.is_set():
         with suppress(OSError):
             client = target.session()
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.settimeout(0.2)
-            held.append(client)
+            connections.append(client)
             client.sendall(target.request(target.right) * 100)
-        if len(held) >= 10:
-            held.pop(0).close()
+        if len(connections) >= 10:
+            connections.pop(0).close()
         time.sleep(0.05)
 
 

@@ -169,10 +169,10 @@ def verdict(outcomes: Sequence[Outcome]) -> Row:
     errors = sorted(abs(o.statement.joules - o.true_j) / o.true_j for o in stated)
     half = fmean((o.statement.high_j - o.statement.low_j) / 2 / o.true_j for o in stated) if stated else None
     p95 = errors[ceil(0.95 * len(errors)) - 1] if errors else None
-    held, refused = sum(o.contains_truth for o in judged), len(judged) - len(stated)
+    hits, refused = sum(o.contains_truth for o in judged), len(judged) - len(stated)
     prices = [outcome.price for outcome in stated if outcome.price is not None]
     missed = []
-    if at_most(held, len(judged), HELD) < _CHANCE:
+    if at_most(hits, len(judged), HELD) < _CHANCE:
         missed.append("held")
     if at_most(sum(prices), len(prices), HELD) < _CHANCE:
         missed.append("token")
@@ -183,7 +183,7 @@ def verdict(outcomes: Sequence[Outcome]) -> Row:
         missed += ["width"] if half > allowed else []
     return {
         "n": len(outcomes),
-        "held_percent": 100 * held / len(judged) if judged else None,
+        "held_percent": 100 * hits / len(judged) if judged else None,
         "refused_percent": 100 * fmean(bool(o.statement.reason) for o in outcomes),
         "median_percent": 100 * median(errors) if errors else None,
         "p95_percent": None if p95 is None else 100 * p95,

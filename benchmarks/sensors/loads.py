@@ -158,20 +158,20 @@ def draw_pattern(rng: random.Random, name: str) -> Pattern:
 def draw_loads(rng: random.Random, name: str, coupling: str) -> list[Load]:
     """The loads of all GPUs."""
 
-    def own(share: float) -> tuple[float, float, Pattern]:
+    def draw_load(share: float) -> tuple[float, float, Pattern]:
         return share, rng.uniform(0, _PATTERN_S), draw_pattern(rng, name)
 
     if coupling == "1 GPU":
-        return [Load((own(1.0),))]
+        return [Load((draw_load(1.0),))]
     if coupling == "8 apart":
-        return [Load((own(1.0),)) for _ in range(8)]
-    _, shift_s, pattern = own(1.0)
+        return [Load((draw_load(1.0),)) for _ in range(8)]
+    _, shift_s, pattern = draw_load(1.0)
     common = 1.0 if coupling == "8 in step" else rng.uniform(0.3, 0.8)
     loads = []
     for _ in range(8):
         scale = rng.uniform(0.95, 1.0)
         shared = scale * common, shift_s + rng.uniform(0, 0.002), pattern
-        loads.append(Load((shared,) if common == 1 else (shared, own(scale * (1 - common)))))
+        loads.append(Load((shared,) if common == 1 else (shared, draw_load(scale * (1 - common)))))
     return loads
 
 

@@ -58,14 +58,14 @@ def run(
     if not any(cells.values()):
         raise UsageError(f"--only: {only!r} matches none of the cells, such as {draw(seeds[0])[0].name}")
     build_library()
-    for trace in {cell.trace for own in cells.values() for cell in own}:
+    for trace in {cell.trace for seed_cells in cells.values() for cell in seed_cells}:
         read_trace(trace, data)
     judged = JudgingLog(log, seeds, policy) if log is not None else None
     rows: list[Row] = []
     with ProcessPoolExecutor(jobs) as pool:
-        for number, own in cells.items():
+        for number, seed_cells in cells.items():
             say(f"seed {number}")
-            for cell_rows in pool.map(_play, [(cell, policy, data, requests) for cell in own]):
+            for cell_rows in pool.map(_play, [(cell, policy, data, requests) for cell in seed_cells]):
                 say(_progress(cell_rows))
                 for row in cell_rows:
                     rows.append(row)

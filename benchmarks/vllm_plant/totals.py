@@ -14,26 +14,26 @@ BASELINES = ("aimd", "bisect")
 def sum_by_group(rows: Sequence[Row], policies: Sequence[str]) -> Iterator[Row]:
     """Totals of each trace and load."""
     for trace, load_percent in sorted({(row["trace"], row["load_percent"]) for row in rows}):
-        own = [row for row in rows if (row["trace"], row["load_percent"]) == (trace, load_percent)]
-        for total in sum_cells(own, policies):
+        group_rows = [row for row in rows if (row["trace"], row["load_percent"]) == (trace, load_percent)]
+        for total in sum_cells(group_rows, policies):
             yield {"trace": trace, "load_percent": load_percent, **total}
 
 
 def sum_cells(rows: Sequence[Row], policies: Sequence[str]) -> Iterator[Row]:
     """Totals per policy; every policy has played the same cells in the same order."""
     by_policy = {name: [row for row in rows if row["policy"] == name] for name in policies}
-    for name, own in by_policy.items():
-        possible = math.fsum(row["best_saving_percent"] for row in own)
-        saved = math.fsum(row["saving_percent"] for row in own)
+    for name, policy_rows in by_policy.items():
+        possible = math.fsum(row["best_saving_percent"] for row in policy_rows)
+        saved = math.fsum(row["saving_percent"] for row in policy_rows)
         total: Row = {
-            "policy": name, "cells": len(own), "mean_saving_percent": saved / len(own),
+            "policy": name, "cells": len(policy_rows), "mean_saving_percent": saved / len(policy_rows),
             "of_best_percent": 100 * saved / possible if possible > 0 else None,
-            "cells_short": sum(row["short_points"] > SHORT_POINTS for row in own),
-            "mean_short_points": mean(row["short_points"] for row in own),
-            "worst_short_points": max(row["short_points"] for row in own),
+            "cells_short": sum(row["short_points"] > SHORT_POINTS for row in policy_rows),
+            "mean_short_points": mean(row["short_points"] for row in policy_rows),
+            "worst_short_points": max(row["short_points"] for row in policy_rows),
         }  # fmt: skip
         for baseline in BASELINES:
-            pairs = list(zip(own, by_policy.get(baseline, ()), strict=False)) if baseline != name else []
+            pairs = list(zip(policy_rows, by_policy.get(baseline, ()), strict=False)) if baseline != name else []
             total[f"over_{baseline}"] = paired_difference([a["saving_percent"] - b["saving_percent"] for a, b in pairs])
         yield total
 

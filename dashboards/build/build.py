@@ -142,9 +142,9 @@ def _names(signal: Signal) -> Iterator[str]:
 
 
 def _queries() -> Iterator[str]:
-    known = {name for s in CATALOGUE for name in _names(s)} | {r.record for group in rules.groups() for r in group.rules}
+    metric_names = {name for s in CATALOGUE for name in _names(s)} | {r.record for group in rules.groups() for r in group.rules}
     for where, expr in expressions():
-        unknown = sorted(set(_NAME.findall(expr)) - known)
+        unknown = sorted(set(_NAME.findall(expr)) - metric_names)
         if unknown:
             yield f"{where}: not in the metric catalogue: {', '.join(unknown)}"
         problem = syntax_error(expr)

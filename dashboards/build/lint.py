@@ -180,7 +180,7 @@ def unique_titles(dashboard: Json) -> Found:
 
 def panel_units(dashboard: Json) -> Found:
     """Units are ids that Grafana knows; `suffix:` takes no space, as Grafana puts one in."""
-    known = units()
+    unit_ids = units()
     for panel in panels(dashboard):
         config = panel["fieldConfig"]
         named = [config["defaults"]["unit"]] if "unit" in config["defaults"] else []
@@ -188,7 +188,7 @@ def panel_units(dashboard: Json) -> Found:
         if not named and panel["type"] != "table":
             yield panel["title"], "the panel has no unit"
         for unit in named:
-            if unit not in known and not _FIXED_AFFIX.fullmatch(str(unit)):
+            if unit not in unit_ids and not _FIXED_AFFIX.fullmatch(str(unit)):
                 yield panel["title"], f"Grafana does not know the unit {unit!r}"
 
 
@@ -196,9 +196,9 @@ def unbroken_lines(dashboard: Json) -> Found:
     """No gap before a panel: at its left is another one, or the edge."""
     boxes = [(panel["gridPos"], panel["title"]) for panel in panels(dashboard) if "gridPos" in panel]
     for at, title in boxes:
-        left, top = at["x"] - 1, at["y"]
-        beside = (o for o, _ in boxes if o["x"] <= left < o["x"] + o["w"] and o["y"] <= top < o["y"] + o["h"])
-        if left >= 0 and not any(beside):
+        left_x, top = at["x"] - 1, at["y"]
+        beside = (o for o, _ in boxes if o["x"] <= left_x < o["x"] + o["w"] and o["y"] <= top < o["y"] + o["h"])
+        if left_x >= 0 and not any(beside):
             yield title, "there is a gap to the left of the panel"
 
 

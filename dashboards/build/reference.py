@@ -78,8 +78,8 @@ def _sentences(behaviour: str) -> list[str]:
 
 
 def _row(signal: Signal, notes: dict[str, str], implied: tuple[str, ...]) -> str:
-    shown = signal.labels[len(implied) :] if signal.labels[: len(implied)] == implied else signal.labels
-    labels = ", ".join(f"`{label}`" for label in shown)
+    extra_labels = signal.labels[len(implied) :] if signal.labels[: len(implied)] == implied else signal.labels
+    labels = ", ".join(f"`{label}`" for label in extra_labels)
     sentences = _sentences(signal.behaviour)
     letters = ", ".join(f"**{notes[sentence]}**" for sentence in sentences if sentence in notes)
     behaviour = " ".join([sentence for sentence in sentences if sentence not in notes] + [letters]).strip()

@@ -81,9 +81,9 @@ def range_gpu_time() -> str:
 
 def lost() -> str:
     """Unresponsive GPUs that a workload used in the last quarter of an hour."""
-    held = of_node("workload_energy_joules_total", 'state="active"')
-    seen = f"group by ({AT}, workload, uuid) (present_over_time({held}[15m]))"
-    return f"({seen} * on ({AT}, uuid) group_left (gpu) ({of_node('gpu_up')} == 0))"
+    active_energy = of_node("workload_energy_joules_total", 'state="active"')
+    active_gpus = f"group by ({AT}, workload, uuid) (present_over_time({active_energy}[15m]))"
+    return f"({active_gpus} * on ({AT}, uuid) group_left (gpu) ({of_node('gpu_up')} == 0))"
 
 
 def of_selected_workloads(expr: str) -> str:
@@ -93,6 +93,6 @@ def of_selected_workloads(expr: str) -> str:
 
 def largest(expr: str) -> str:
     """The runs with the most GPU time in the selected time range: the same ones for the whole graph."""
-    held = f"sum by ({RUN}) (sum_over_time({recorded(RUN_GPUS, scope='job')}[$__range] @ end()))"
-    known = f"group by ({RUN}) (last_over_time({recorded(MEMBER, scope='workload')}[$__range] @ end()))"
-    return f"{expr} and on ({RUN}) topk({MOST}, {held} and on ({RUN}) {known})"
+    gpu_time = f"sum by ({RUN}) (sum_over_time({recorded(RUN_GPUS, scope='job')}[$__range] @ end()))"
+    members = f"group by ({RUN}) (last_over_time({recorded(MEMBER, scope='workload')}[$__range] @ end()))"
+    return f"{expr} and on ({RUN}) topk({MOST}, {gpu_time} and on ({RUN}) {members})"

@@ -55,11 +55,11 @@ def energy(*matchers: str) -> str:
 
 def parts(flow: Flow) -> str:
     """The parts of a site's energy use, distinguished by the label `part`; their sum is its import plus its own generation."""
-    placed = f"{_own(flow, _IT)} * on ({AT}, meter) group_left (position) {info()}"
+    placed = f"{_net_flow(flow, _IT)} * on ({AT}, meter) group_left (position) {info()}"
     it = f'label_replace(sum by ({AT}, position) ({placed}), "part", "IT at $1", "position", "(.+)")'
-    roles = f"sum by ({AT}, role) ({_own(flow, _OVERHEAD)})"
+    roles = f"sum by ({AT}, role) ({_net_flow(flow, _OVERHEAD)})"
     overhead = f'label_replace({roles}, "part", "$1", "role", "(.+)")'
-    rest = f"{supply(flow)} - on ({AT}) sum by ({AT}) ({_own(flow, _USED)})"
+    rest = f"{supply(flow)} - on ({AT}) sum by ({AT}) ({_net_flow(flow, _USED)})"
     unexplained = f'label_replace({rest}, "part", "not explained by a meter", "", "")'
     return f"sum by ({AT}, part) ({it} or {overhead} or {unexplained})"
 
@@ -67,16 +67,16 @@ def parts(flow: Flow) -> str:
 def supply(flow: Flow) -> str:
     """Energy that a site imports, and its own generation in addition to its feeds."""
     feeds = f"sum by ({AT}) ({flow(_TOTAL)})"
-    made = f"{flow(_MADE)} and on ({AT}, meter) {info(_ROOT)}"
-    return f"({feeds} + (sum by ({AT}) ({made}) or 0 * {feeds}))"
+    generation = f"{flow(_MADE)} and on ({AT}, meter) {info(_ROOT)}"
+    return f"({feeds} + (sum by ({AT}) ({generation}) or 0 * {feeds}))"
 
 
 def it(flow: Flow) -> str:
     """IT energy at the topmost metered position, less other loads below it."""
-    return f"sum by ({AT}) ({_own(flow, _IT)})"
+    return f"sum by ({AT}) ({_net_flow(flow, _IT)})"
 
 
-def _own(flow: Flow, *matchers: str) -> str:
+def _net_flow(flow: Flow, *matchers: str) -> str:
     """What meters show less what those right below them show."""
     mine, used = flow(*matchers), flow('role!~"renewable|reused_heat"')
     under = f"{used} * on ({AT}, meter) group_left (parent) {info(_NOT_ROOT)}"

@@ -113,7 +113,7 @@ def _of_the_stack() -> Iterator[Alert]:
 def _of_the_ledger() -> Iterator[Alert]:
     bound, energy = (metric(name) for name in ("gpu_energy_gap_bound_joules_total", "gpu_energy_joules_total"))
     unseen = f"sum without (gpu, uuid) (increase({bound}[6h]))"
-    seen = f"sum without (gpu, uuid, method) (increase({energy}[6h]))"
+    metered_energy = f"sum without (gpu, uuid, method) (increase({energy}[6h]))"
     late = f"time() - {metric('ledger_last_commit_timestamp_seconds')} > 120"
     yield Alert(
         "WattlensLedgerStuck", f"{metric('ledger_writable')} == 0 or {late}", "5m", "critical",
@@ -127,7 +127,7 @@ def _of_the_ledger() -> Iterator[Alert]:
         "last segment and the first new reading is a gap.",
     )  # fmt: skip
     yield Alert(
-        "WattlensEnergyUnseen", f"{unseen} > {UNSEEN_SHARE} * ({seen} or 0 * {unseen})", "15m", "warning",
+        "WattlensEnergyUnseen", f"{unseen} > {UNSEEN_SHARE} * ({metered_energy} or 0 * {unseen})", "15m", "warning",
         "{{ $labels.instance }} measured too little of its GPUs' energy for a report.",
         f"The upper bound of its gaps in six hours exceeds {UNSEEN_SHARE:.0%} of the metered energy.",
     )  # fmt: skip
@@ -136,9 +136,9 @@ def _of_the_ledger() -> Iterator[Alert]:
 def _of_waste() -> Iterator[Alert]:
     unheld = f"sum without (gpu, uuid) (increase({metric('gpu_unallocated_energy_joules_total')}[6h]))"
     all_of_it = f"sum without (gpu, uuid, method) (increase({metric('gpu_energy_joules_total')}[6h]))"
-    held = metric("workload_energy_joules_total")
+    workload_energy = metric("workload_energy_joules_total")
     by = "namespace, pod, uuid, state, method"  # until the name of a pod is known, its series lacks namespace and pod
-    idle, used = (f"sum without ({by}) (increase({held}{of}[6h]))" for of in ('{state="idle"}', ""))
+    idle, used = (f"sum without ({by}) (increase({workload_energy}{of}[6h]))" for of in ('{state="idle"}', ""))
     waste = f"{unheld} / {all_of_it} > {IDLE_SHARE} or {idle} / {used} > {WORKLOAD_IDLE_SHARE}"
     slow = '{reason=~"hw_slowdown|hw_thermal_slowdown|sw_thermal_slowdown|hw_power_brake"}'
     events = metric("gpu_clock_event_seconds_total")

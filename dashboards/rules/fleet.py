@@ -65,9 +65,9 @@ def node_rules() -> Iterator[RecordingRule]:
     """Power of nodes by owner state, and its error."""
     for operation, name in (("sum", NODE_ANSWERED), ("count", NODE_KNOWN)):
         yield RecordingRule(name, f"{operation} without (gpu, uuid) ({metric('gpu_up')})")
-    held = metric("workload_energy_joules_total")
+    workload_energy = metric("workload_energy_joules_total")
     for state in BUCKETS[:2]:
-        rate = f'rate({held}{{state="{state}"}}[{WINDOW}])'
+        rate = f'rate({workload_energy}{{state="{state}"}}[{WINDOW}])'
         yield RecordingRule(
             NODE_POWER, f"sum without (workload, namespace, pod, uuid, state, method) ({rate})", {"bucket": state}
         )
@@ -77,8 +77,8 @@ def node_rules() -> Iterator[RecordingRule]:
         yield RecordingRule(NODE_POWER, f"sum without (gpu, uuid) (rate({metric(name)}[{WINDOW}]))", {"bucket": bucket})
     around = metric("node_nongpu_energy_joules_total")
     # Energy that no meter saw stands still in the counters: then there is no power, not 0 W.
-    seen = f"unless sum without (domain) (rate({metric('node_nongpu_energy_gap_bound_joules_total')}[{WINDOW}])) > 0"
-    yield RecordingRule(NODE_POWER, f"sum without (domain, method) (rate({around}[{WINDOW}])) {seen}", {"bucket": HOST})
+    gap_filter = f"unless sum without (domain) (rate({metric('node_nongpu_energy_gap_bound_joules_total')}[{WINDOW}])) > 0"
+    yield RecordingRule(NODE_POWER, f"sum without (domain, method) (rate({around}[{WINDOW}])) {gap_filter}", {"bucket": HOST})
     gpus = f"rate({metric('gpu_energy_joules_total')}[{WINDOW}])"
     gain = f"ignoring (method) group_left () {metric('gpu_energy_gain_uncertainty_ratio')}"
     yield RecordingRule(NODE_POWER_ERROR, f"sum without (gpu, uuid, method) ({gpus} * {gain})", {"bucket": "gpu"})
@@ -88,7 +88,9 @@ def node_rules() -> Iterator[RecordingRule]:
     outer = f'sum without (domain, method) (rate({around}{{domain="host"}}[{WINDOW}]))'
     whole = f'({inner} + {outer}) * sum without (domain) ({of_meter}{{domain="host"}})'
     of_parts = f'rate({around}{{domain!="host"}}[{WINDOW}]) * ignoring (method) group_left () {of_meter}'
-    yield RecordingRule(NODE_POWER_ERROR, f"({whole} or sum without (domain, method) ({of_parts})) {seen}", {"bucket": HOST})
+    yield RecordingRule(
+        NODE_POWER_ERROR, f"({whole} or sum without (domain, method) ({of_parts})) {gap_filter}", {"bucket": HOST}
+    )
 
 
 def fleet_rules() -> Iterator[RecordingRule]:
@@ -104,10 +106,10 @@ def label_rules() -> Iterator[RecordingRule]:
     info, facts = metric("workload_info"), ", ".join(FACTS)
     per_gpu = f"sum without (method, namespace, pod) (rate({metric('workload_energy_joules_total')}[{WINDOW}]))"
     by = f"sum by ({', '.join((*_FLEET, *FACTS))}, model, state)"
-    known = f"{_HELD_ON} group_left ({facts}, model) {info}"
+    label_join = f"{_HELD_ON} group_left ({facts}, model) {info}"
     gain = f"on (cluster, job, instance, uuid) group_left () {metric('gpu_energy_gain_uncertainty_ratio')}"
-    yield RecordingRule(FACT_POWER, f"{by} (sum without (uuid) ({per_gpu}) * {known})")
-    yield RecordingRule(FACT_POWER_ERROR, f"{by} (sum without (uuid) ({per_gpu} * {gain}) * {known})")
+    yield RecordingRule(FACT_POWER, f"{by} (sum without (uuid) ({per_gpu}) * {label_join})")
+    yield RecordingRule(FACT_POWER_ERROR, f"{by} (sum without (uuid) ({per_gpu} * {gain}) * {label_join})")
     chosen = '{energy="active_idle",tokens="generation"}'
     tokens = f'ignoring (energy, boundary) group_left () {TOKEN_RATE}{{tokens="generation"}}'
     join, by = f"{_HELD_ON} group_left ({facts}) {info}", f"sum by ({', '.join((*_FLEET, *FACTS))}, model, boundary)"

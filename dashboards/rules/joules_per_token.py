@@ -150,8 +150,8 @@ def over_workloads(level: str, tokens: str) -> Iterator[RecordingRule]:
     rate = f"* ignoring (boundary, energy, precision) group_left (precision) {tokens}"
     for band in BANDS:
         ratio = joules_per_token("instance_workload_model", band)
-        joules, known = (f"sum without (instance, workload) ({of} {rate})" for of in (ratio, f"clamp({ratio}, 1, 1)"))
-        yield RecordingRule(joules_per_token(level, band), f"{joules} / ({known} > 0)")
+        joules, known_tokens = (f"sum without (instance, workload) ({of} {rate})" for of in (ratio, f"clamp({ratio}, 1, 1)"))
+        yield RecordingRule(joules_per_token(level, band), f"{joules} / ({known_tokens} > 0)")
 
 
 def model_rules() -> Iterator[RecordingRule]:
@@ -163,10 +163,10 @@ def model_rules() -> Iterator[RecordingRule]:
     rate = f"ignoring (boundary, energy) group_left () {TOKEN_RATE}"
     whole = 'tokens="generation",energy="active_idle"'
     for band in BANDS:
-        ratio, shown = joules_per_token("instance_workload_model", band), whole if band else 'tokens="generation"'
-        yield RecordingRule(end_of(TOKEN_POWER, band), f"{ratio}{{{shown}}} * {rate}")
-    known = f"clamp({joules_per_token('instance_workload_model')}{{{whole}}}, 1, 1) * {rate}"
-    yield RecordingRule(KNOWN_TOKENS, f"sum without (energy) ({known})")
+        ratio, selector = joules_per_token("instance_workload_model", band), whole if band else 'tokens="generation"'
+        yield RecordingRule(end_of(TOKEN_POWER, band), f"{ratio}{{{selector}}} * {rate}")
+    known_tokens = f"clamp({joules_per_token('instance_workload_model')}{{{whole}}}, 1, 1) * {rate}"
+    yield RecordingRule(KNOWN_TOKENS, f"sum without (energy) ({known_tokens})")
 
 
 def group_rules() -> Iterator[RecordingRule]:
@@ -180,7 +180,9 @@ def group_rules() -> Iterator[RecordingRule]:
     info = f'{metric("workload_info")}{{run!=""}}'
     join = f"* on (cluster, job, instance, workload) group_left (run, group) {info}"
     for of_group, of_workload in ((GROUP_POWER, WORKLOAD_POWER), (GROUP_POWER_ERROR, WORKLOAD_POWER_ERROR)):
-        known = f"count {_BY_GROUP} ({of_workload} {join}) == on ({_GROUP}) group_left () count by ({_GROUP}) ({info})"
-        yield RecordingRule(of_group, f"sum {_BY_GROUP} ({of_workload} {join}) and ({known})")
+        complete_groups = (
+            f"count {_BY_GROUP} ({of_workload} {join}) == on ({_GROUP}) group_left () count by ({_GROUP}) ({info})"
+        )
+        yield RecordingRule(of_group, f"sum {_BY_GROUP} ({of_workload} {join}) and ({complete_groups})")
     yield RecordingRule(GROUP_TOKENS, f"sum by ({_GROUP}, model, tokens) ({TOKEN_RATE} {join})")
     yield from per_token("group_model", GROUP_TOKENS, GROUP_POWER, GROUP_POWER_ERROR)

@@ -45,22 +45,24 @@ def step_rules() -> Iterator[RecordingRule]:
 def run_rules() -> Iterator[RecordingRule]:
     """Runs, from the last values that the group of joules per token recorded."""
     info = metric("workload_info")
-    own = f'label_replace({info}{{run=""}}, "run", "$1", "workload", "(.+)")'
-    named = f'group by ({_AT}, workload, run) ({info}{{run!=""}} or {own})'
+    unnamed_runs = f'label_replace({info}{{run=""}}, "run", "$1", "workload", "(.+)")'
+    named = f'group by ({_AT}, workload, run) ({info}{{run!=""}} or {unnamed_runs})'
     stepping = f"group by ({_AT}, workload) (present_over_time({metric('training_steps_total')}[1m]))"
     yield RecordingRule(MEMBER, f"{named} and on ({_RUN}) group by ({_RUN}) ({named} and on ({_AT}, workload) {stepping})")
     for whole, of_workload in ((RUN_POWER, WORKLOAD_POWER), (RUN_POWER_ERROR, WORKLOAD_POWER_ERROR)):
         members = _joined(of_workload)
-        known = f"count by ({_RUN}, boundary, energy) ({members}) == on ({_RUN}) group_left () count by ({_RUN}) ({MEMBER})"
-        yield RecordingRule(whole, f"sum by ({_RUN}, boundary, energy) ({members}) and ({known})")
+        complete_runs = (
+            f"count by ({_RUN}, boundary, energy) ({members}) == on ({_RUN}) group_left () count by ({_RUN}) ({MEMBER})"
+        )
+        yield RecordingRule(whole, f"sum by ({_RUN}, boundary, energy) ({members}) and ({complete_runs})")
     yield RecordingRule(RUN_STEPS, f"max by ({_RUN}, phase) (sum by ({_AT}, run, phase) ({_joined(STEP_RATE)}))")
     training = f'{TOKEN_RATE}{{tokens="training"}}'
     yield RecordingRule(RUN_TOKENS, f"sum by ({_RUN}) ({_joined(training)})")
-    held = _joined(f"rate({metric('workload_gpu_seconds_total')}[1m])")
-    yield RecordingRule(RUN_GPUS, f"sum by ({_RUN}, state) ({held})")
+    gpu_time = _joined(f"rate({metric('workload_gpu_seconds_total')}[1m])")
+    yield RecordingRule(RUN_GPUS, f"sum by ({_RUN}, state) ({gpu_time})")
     yield RecordingRule(ENERGY, f"sum without (namespace, pod, state, method) ({metric('workload_energy_joules_total')})")
     yield RecordingRule(GPU_TIME, f"sum without (namespace, pod, state) ({metric('workload_gpu_seconds_total')})")
-    yield RecordingRule(RUN_NODES, f"count by ({_RUN}) (sum by ({_AT}, run) ({held}) > 0)")
+    yield RecordingRule(RUN_NODES, f"count by ({_RUN}) (sum by ({_AT}, run) ({gpu_time}) > 0)")
 
 
 def _joined(expr: str) -> str:

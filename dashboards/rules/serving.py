@@ -156,9 +156,9 @@ def rose(factor: float) -> str:
     An hour is compared with the day that ended a day ago. New servers (label `servers`) are workloads that did not serve the
     model a day ago, such as the pods of a deployment since then.
     """
-    known = f"max by (cluster, workload, model) (present_over_time({_COUNT}[1h] offset 1d))"
+    old_series = f"max by (cluster, workload, model) (present_over_time({_COUNT}[1h] offset 1d))"
     energy, tokens = (
-        f"{_OVER_SERVERS} (increase({counter}[1h]) unless on (cluster, workload, model) {known})"
+        f"{_OVER_SERVERS} (increase({counter}[1h]) unless on (cluster, workload, model) {old_series})"
         for counter in (_JOULES, _COUNT)
     )
     on_new_servers = _exceeds(f"{energy} / ({tokens} >= {LEAST_TOKENS})", factor)

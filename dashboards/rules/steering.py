@@ -111,8 +111,8 @@ def _of_gpu(signal: str) -> str:
 
 def event_rules() -> Iterator[RecordingRule]:
     """Decisions and settings without effect, of a minute."""
-    made = f"max without (gpu, uuid) ({_gained(metric('dvfs_decisions_total'))})"
-    yield RecordingRule(DECISIONS, made)
+    decisions = f"max without (gpu, uuid) ({_gained(metric('dvfs_decisions_total'))})"
+    yield RecordingRule(DECISIONS, decisions)
     yield RecordingRule(INEFFECTIVE, f"sum without (gpu, uuid) ({_gained(metric('dvfs_ineffective_total'))})")
 
 

@@ -82,11 +82,11 @@ class ActuatorCore:
     def _claim(self, devices: tuple[str, ...]) -> None:
         self.restore([o for o in self._journal.outstanding if o.device in devices], "retry")
         for device in devices:
-            left = [o for o in self._journal.outstanding if o.device == device]
-            if left:
-                why = self._waiting.get(left[0].key, "unknown")
+            pending = [o for o in self._journal.outstanding if o.device == device]
+            if pending:
+                why = self._waiting.get(pending[0].key, "unknown")
                 raise ActuatorRefusalError(
-                    "restore_pending", f"{device}: an earlier {left[0].knob} setting is not restored yet ({why})"
+                    "restore_pending", f"{device}: an earlier {pending[0].knob} setting is not restored yet ({why})"
                 )
             if self._read(device).mig:
                 raise ActuatorRefusalError("mig", f"{device} is in MIG mode: other workloads may use its instances")

@@ -53,9 +53,9 @@ class Leases:
         if not devices or len(set(devices)) != len(devices):
             raise ActuatorRefusalError("bad_request", "expected one or more devices, each once")
         for device in devices:
-            held = self.holder(device)
-            if held is not None:
-                raise ActuatorRefusalError("held", f"{device} is leased to {held.holder}")
+            other_lease = self.holder(device)
+            if other_lease is not None:
+                raise ActuatorRefusalError("held", f"{device} is leased to {other_lease.holder}")
         if len(self._by_token) >= self._capacity:
             raise ActuatorRefusalError("too_many", f"expected at most {self._capacity} leases")
         lease = Lease(token, holder, devices, connection, ttl_ns, now_ns + ttl_ns)

@@ -96,8 +96,8 @@ class Experiments:
         absent = [name for name, running in self._running.items() if running.seen_ns != boot_ns]
         over = [n for n in absent if self._plan is None or boot_ns - self._running[n].seen_ns > _MAX_ABSENCE_NS]
         if len(absent) - len(over) > _MAX_ABSENT:
-            left = sorted(set(absent) - set(over), key=lambda name: self._running[name].seen_ns)
-            over += first_of_largest(left, lambda name: self._running[name].subject.owner, len(left) - _MAX_ABSENT)
+            candidates = sorted(set(absent) - set(over), key=lambda name: self._running[name].seen_ns)
+            over += first_of_largest(candidates, lambda name: self._running[name].subject.owner, len(candidates) - _MAX_ABSENT)
         for name in over:
             self._end(name, utc_ns)
 

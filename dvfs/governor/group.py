@@ -125,12 +125,12 @@ class GovernedGroup:
             del self.policies[gone]
         enforced = observation.terms.mode is Mode.ENFORCE
         originals = dict(self.originals) if enforced else None
-        seen = replace(observation, enforced=enforced, in_force=self.in_force, original_limit_mw=originals)
+        policy_input = replace(observation, enforced=enforced, in_force=self.in_force, original_limit_mw=originals)
         for name in names:
             policy, config = configured[name].policy, configured[name].config
             wanted = self.policies.setdefault(name, PolicyState(policy.kind, policy.start()))
             try:
-                decision, wanted.state = policy.decide(seen, wanted.state, config)
+                decision, wanted.state = policy.decide(policy_input, wanted.state, config)
                 wanted.promise = None if enforced else policy.predict(wanted.state, config)
                 wanted.failed = ""
             except Exception as error:  # an error in one policy must not end the steering of every other group
@@ -173,14 +173,14 @@ class GovernedGroup:
 
 def count(group: GovernedGroup, observation: Observation) -> tuple[EnergyReading | None, dict[str, int]]:
     """The energy of all devices of a group, None if one does not report it, and each device's increase under a setting."""
-    gained, known = dict[str, int](), list[int]()
+    gained, readings_uj = dict[str, int](), list[int]()
     for one in observation.devices:
         device = group.devices[one.uuid]
         if one.energy_uj is None:
             continue
-        known.append(one.energy_uj)
+        readings_uj.append(one.energy_uj)
         if device.applied is not None and device.energy_uj is not None:
             gained[one.uuid] = max(0, one.energy_uj - device.energy_uj)
         device.energy_uj = one.energy_uj
-    whole = bool(known) and len(known) == len(observation.devices)
-    return EnergyReading(max(d.boot_ns for d in observation.devices), sum(known)) if whole else None, gained
+    whole = bool(readings_uj) and len(readings_uj) == len(observation.devices)
+    return EnergyReading(max(d.boot_ns for d in observation.devices), sum(readings_uj)) if whole else None, gained

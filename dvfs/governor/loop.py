@@ -150,9 +150,9 @@ class Governor:
                 saved_uj=claimed.get(uuid), extra_uj=lost.get(uuid),
             )  # fmt: skip
         for name, group in self._groups.items():
-            verdict, own = self._experiments.verdict(name), self._experiments.total_uj("claimed_uj", name)
+            verdict, claimed_uj = self._experiments.verdict(name), self._experiments.total_uj("claimed_uj", name)
             for uuid in group.devices:
-                views[uuid] = replace(describe_device(views[uuid], name, group, verdict), own_saved_uj=own.get(uuid))
+                views[uuid] = replace(describe_device(views[uuid], name, group, verdict), own_saved_uj=claimed_uj.get(uuid))
         return tuple(views.values())
 
     def policies(self) -> dict[str, dict[str, PolicyState]]:
@@ -186,14 +186,14 @@ class Governor:
             self._experiments.interrupt(observation.group, _ABSENT)
             return
         subject = Subject(observation.group, group.workload, "+".join(group.policies), observation.owner)
-        seen = Round(now, self._clock.utc_ns(), group.steered, gained, energy, work_of(observation.progress))
-        self._experiments.feed(subject, seen, open_arrivals=observation.open_arrivals, wants=group.wants)
+        current_round = Round(now, self._clock.utc_ns(), group.steered, gained, energy, work_of(observation.progress))
+        self._experiments.feed(subject, current_round, open_arrivals=observation.open_arrivals, wants=group.wants)
 
     def _cap(self, observations: Sequence[Observation]) -> None:
         """Divide the node's budget among the devices; if the budget policy fails, the last caps stay."""
         if self._budget is None:
             return
-        now, seen = self._clock.boot_ns(), list[Observation]()
+        now, inputs = self._clock.boot_ns(), list[Observation]()
         self.unlimited = {}
         for one in observations:
             histories = {d.uuid: self._histories.get(d.uuid, DeviceHistory()) for d in one.devices}
@@ -205,8 +205,8 @@ class Governor:
                 reasons = {d.uuid: why or ("" if d.power_range_mw else "unknown power limits") for d in one.devices}
                 self.unlimited |= {uuid: reason for uuid, reason in reasons.items() if reason}
             terms = replace(one.terms, mode=Mode.OBSERVE) if is_refused else one.terms
-            seen.append(replace(one, terms=terms, devices=tuple(histories[d.uuid].limit_range(d) for d in one.devices)))
-        self._caps_mw, self._budget_state = self._budget.decide(seen, self._budget_state)
+            inputs.append(replace(one, terms=terms, devices=tuple(histories[d.uuid].limit_range(d) for d in one.devices)))
+        self._caps_mw, self._budget_state = self._budget.decide(inputs, self._budget_state)
         # A lower bound: power that is not known counts as 0.
         total_mw = sum(d.power_mw or 0 for one in observations for d in one.devices)
         if self._client is None or total_mw <= self._budget.budget_mw:
@@ -282,9 +282,9 @@ class Governor:
                 if setting == group.in_force.get(device, Setting()):
                     continue
                 effect = group.lease.set(device, setting, note)
-                known = group.devices[device]
-                known.history.learn_permitted(setting.power_limit_mw, effect.setting.power_limit_mw)
-                known.applied, known.applied_ns = (effect.setting, now) if device in wanted else (None, now)
+                device_state = group.devices[device]
+                device_state.history.learn_permitted(setting.power_limit_mw, effect.setting.power_limit_mw)
+                device_state.applied, device_state.applied_ns = (effect.setting, now) if device in wanted else (None, now)
         except LeaseError as error:
             self._wait(group, now, error)
             if group.refused != (why := _why(error)):
@@ -327,17 +327,17 @@ class Governor:
         group.retry_ns = _RETRY_NS if code == "unreachable" else min(_PATIENCE_NS, max(_RETRY_NS, 2 * group.retry_ns))
         group.postpone(now + (_RESPECT_NS if code in _FOREIGN_CODES else group.retry_ns))
 
-    def _is_foreign(self, device: SteeredDevice, seen: DeviceObservation, *, is_probe: bool) -> bool:
+    def _is_foreign(self, device: SteeredDevice, observation: DeviceObservation, *, is_probe: bool) -> bool:
         """Count time in which a setting has no effect; return whether another program has changed it."""
-        old_enough = seen.boot_ns - device.applied_ns >= _EFFECT_NS
-        why = ineffective(seen, device.applied) if device.applied is not None and old_enough else ""
+        old_enough = observation.boot_ns - device.applied_ns >= _EFFECT_NS
+        why = ineffective(observation, device.applied) if device.applied is not None and old_enough else ""
         if why and (why in FOREIGN or not is_probe):
             device.history.ineffective[why] += 1
         if why not in FOREIGN:
             device.foreign_ns = None
         elif device.foreign_ns is None:
-            device.foreign_ns = seen.boot_ns
-        return device.foreign_ns is not None and seen.boot_ns - device.foreign_ns >= _FOREIGN_NS
+            device.foreign_ns = observation.boot_ns
+        return device.foreign_ns is not None and observation.boot_ns - device.foreign_ns >= _FOREIGN_NS
 
 
 def _why(error: LeaseError) -> str:

@@ -76,8 +76,13 @@ class Measurements:
     @property
     def sd(self) -> float:
         """Standard deviation of a sample's logarithm of time."""
-        own = self.within[0] / max(1.0, self.within[1])
-        return max(_LEAST_SD, math.sqrt(max(own, (self.between[0] + _PRIOR_BLOCKS * own) / (self.between[1] + _PRIOR_BLOCKS))))
+        within_variance = self.within[0] / max(1.0, self.within[1])
+        return max(
+            _LEAST_SD,
+            math.sqrt(
+                max(within_variance, (self.between[0] + _PRIOR_BLOCKS * within_variance) / (self.between[1] + _PRIOR_BLOCKS))
+            ),
+        )
 
     @property
     def scale(self) -> float:
@@ -111,15 +116,15 @@ class Measurements:
         return self._close(block) if setting == self.reference else replace(self, pending=(*self.pending, block))
 
     def _is_far(self, block: Block, near: Block) -> bool:
-        known = (
+        effect = (
             SettingEffect(self.samples)
             if block.setting == self.reference
             else self.now().effects.get(block.setting, SettingEffect())
         )
-        if block.samples < _FAR_SAMPLES[0] or known.samples < _FAR_SAMPLES[1]:
+        if block.samples < _FAR_SAMPLES[0] or effect.samples < _FAR_SAMPLES[1]:
             return False
-        sd = self.sd * math.sqrt(1 / block.samples + 1 / near.samples + 1 / known.samples)
-        off = max(abs(block.time - near.time - known.time), abs(block.power - near.power - known.power))
+        sd = self.sd * math.sqrt(1 / block.samples + 1 / near.samples + 1 / effect.samples)
+        off = max(abs(block.time - near.time - effect.time), abs(block.power - near.power - effect.power))
         return off > max(_FAR_SD * sd, _FAR_LEAST)
 
     def _judge(self, doubt: Block, logs: Sequence[float], block: Block) -> "Measurements":
@@ -156,11 +161,11 @@ class Measurements:
             work += worth
             if one.setting == self.reference:
                 continue
-            known, slower = effects.get(one.setting, SettingEffect()), one.time - time
-            if known.samples:
-                unit = 1 / one.samples + 1 / known.samples + (1 - part) ** 2 / near.samples + part**2 / max(1, block.samples)
-                errors, blocks = errors + (slower - known.time) ** 2 / unit, blocks + 1
-            effects[one.setting] = known.add(one.samples, slower, one.power - power)
+            effect, slower = effects.get(one.setting, SettingEffect()), one.time - time
+            if effect.samples:
+                unit = 1 / one.samples + 1 / effect.samples + (1 - part) ** 2 / near.samples + part**2 / max(1, block.samples)
+                errors, blocks = errors + (slower - effect.time) ** 2 / unit, blocks + 1
+            effects[one.setting] = effect.add(one.samples, slower, one.power - power)
             excess += worth * math.expm1(slower)
             variance += worth**2 / one.samples
             before, after = before + worth * (1 - part), after + worth * part

@@ -101,7 +101,7 @@ def read(observation: Observation, stale_ns: int) -> LatencyReading | str:
 
 def between(observation: Observation, before: LatencyReading, now: LatencyReading) -> dict[str, LatencyInterval] | None:
     """The new observations of each latency that has a limit; None if the server restarted, or shows what no server does."""
-    terms, seen = observation.terms, {}
+    terms, latencies = observation.terms, {}
     for name, limit_s, old, new in (
         ("ttft", terms.ttft_s, before.ttft, now.ttft),
         ("itl", terms.itl_s, before.itl, now.itl),
@@ -111,10 +111,10 @@ def between(observation: Observation, before: LatencyReading, now: LatencyReadin
                 interval = LatencyInterval(limit_s, new.less(old), name == "itl")
             except ValueError:
                 return None
-            if interval.seen.count > _MOST_SEEN or not isfinite(interval.seen.sum_s):
+            if interval.observations.count > _MOST_SEEN or not isfinite(interval.observations.sum_s):
                 return None
-            seen[name] = interval
-    return seen
+            latencies[name] = interval
+    return latencies
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class ServedPeriod:
     level: int
     reading: LatencyReading
     seconds: float
-    seen: Mapping[str, LatencyInterval]
+    latencies: Mapping[str, LatencyInterval]
     grown: int
 
 
@@ -154,24 +154,24 @@ def period_of(
         return grid, now
     if before is None or (before.ttft is None) != (now.ttft is None) or (before.itl is None) != (now.itl is None):
         return "learning", now  # also after the owner added or removed a limit
-    seconds, seen = (now.boot_ns - before.boot_ns) / 1e9, between(observation, before, now)
-    if seen is None or not 0 <= seconds <= stale_ns / 1e9:
-        return "restarted" if seen is None else "gap", now
+    seconds, latencies = (now.boot_ns - before.boot_ns) / 1e9, between(observation, before, now)
+    if latencies is None or not 0 <= seconds <= stale_ns / 1e9:
+        return "restarted" if latencies is None else "gap", now
     in_force = observation.in_force if observation.enforced else {}
-    if "itl" in seen:
-        itl, live_periods = _per_token(seen["itl"], before, now)
+    if "itl" in latencies:
+        itl, live_periods = _per_token(latencies["itl"], before, now)
         now = replace(now, live_periods=live_periods)
         if itl is None:
             return "learning", now
-        seen["itl"] = itl
+        latencies["itl"] = itl
     locks = [in_force.get(device.uuid, Setting()).sm_clock_max_mhz or grid[-1] for device in observation.devices]
     level = min(range(len(grid)), key=lambda i: abs(grid[i] - max(locks)))
-    return ServedPeriod(grid, level, now, seconds, seen, now.queue - before.queue)
+    return ServedPeriod(grid, level, now, seconds, latencies, now.queue - before.queue)
 
 
 def _per_token(itl: LatencyInterval, before: LatencyReading, now: LatencyReading) -> tuple[LatencyInterval | None, int]:
     """Gaps as if each token had one, None while that is not known; and `live_periods`."""
-    gaps, live_periods = itl.seen.count, before.live_periods
+    gaps, live_periods = itl.observations.count, before.live_periods
     if now.next_tokens is None or before.next_tokens is None or live_periods < 0:
         return itl, live_periods
     tokens = now.next_tokens - before.next_tokens
@@ -181,7 +181,7 @@ def _per_token(itl: LatencyInterval, before: LatencyReading, now: LatencyReading
         return itl, live_periods
     if live_periods < _LIVE_PERIODS:
         return None, live_periods
-    return replace(itl, seen=Latencies((), (tokens,), itl.seen.sum_s)), live_periods
+    return replace(itl, observations=Latencies((), (tokens,), itl.observations.sum_s)), live_periods
 
 
 def lock(observation: Observation, grid: Sequence[int], level: int, reason: str) -> Decision:

@@ -72,12 +72,12 @@ class RecentPower:
         readings = tuple(reading for reading in readings if now - reading.boot_ns <= _WINDOW_NS)
         # A pause does not make it unknown: what is held draws at least what it did before.
         floor = self.known_mw if any(reading.is_held for reading in readings) else 0
-        known = max([floor, *(reading.power_mw for reading in readings if not reading.is_held)])
+        unlimited_mw = max([floor, *(reading.power_mw for reading in readings if not reading.is_held)])
         if is_limited:
-            return RecentPower(readings, known, self.original_mw, now)
+            return RecentPower(readings, unlimited_mw, self.original_mw, now)
         is_restored = self.limited_ns is None or now - self.limited_ns > _RELEASE_NS
         original = limit if is_restored else max(limit or 0, self.original_mw or 0) or None
-        return RecentPower(readings, known, original, self.limited_ns)
+        return RecentPower(readings, unlimited_mw, original, self.limited_ns)
 
     @property
     def drawn_mw(self) -> int:
@@ -115,7 +115,7 @@ class Share:
     most: float
     demand: float
     static: float
-    known: float = 0.0  # of `demand`, what was seen without a limit
+    unlimited: float = 0.0  # of `demand`, what was seen without a limit
     unused: tuple[float, ...] = ()  # of each device: by how much it draws less than `least`
     is_free: bool = False  # no process has it
     is_bound: bool = False  # it would draw more than its limit
@@ -142,9 +142,9 @@ def split(shares: Sequence[Share], budget_mw: float) -> dict[str, float]:
         else:
             high = price
     powers = {s.group: s.at(high) for s in shares}
-    left = budget_mw - total(powers)
+    spare_mw = budget_mw - total(powers)
     room = math.fsum((s.most - powers[s.group]) * len(s.devices) for s in shares)
-    part = min(1.0, max(0.0, left) / room) if room > 0 else 0.0
+    part = min(1.0, max(0.0, spare_mw) / room) if room > 0 else 0.0
     return {s.group: powers[s.group] + part * (s.most - powers[s.group]) for s in shares}
 
 
@@ -186,13 +186,13 @@ def _divide(shares: Sequence[Share], room_mw: float) -> dict[str, float]:
     reserve = math.fsum(unused for s in shares if not s.is_free for unused in s.unused)
     reserve += max((unused for s in shares if s.is_free for unused in s.unused), default=0.0)
     needs = math.fsum(max(s.demand, s.least) * len(s.devices) for s in shares)
-    known = math.fsum(max(s.known, s.least) * len(s.devices) for s in shares)
+    unlimited_mw = math.fsum(max(s.unlimited, s.least) * len(s.devices) for s in shares)
     headroom = min(max(1.0, room_mw / needs), HEADROOM) if needs else 1.0
     # A limit that binds is lifted where that is possible; else all get headroom, as far as there is any.
     lifted = [replace(s, demand=s.most) if s.is_bound else s for s in shares]
     if math.fsum(max(s.demand, s.least) * len(s.devices) for s in lifted) <= room_mw - reserve:
         shares = lifted
-    elif (gap := room_mw - headroom * known) < 0:
+    elif (gap := room_mw - headroom * unlimited_mw) < 0:
         reserve = min(reserve, -gap)  # it gives way to needs, except where they exceed the budget far enough for it
     else:
         reserve = 0.0 if any(s.is_bound for s in shares) else min(reserve, gap)
@@ -210,8 +210,8 @@ def _in_order(
         u: requested[u] if u in requested and 0 < limit - requested[u] < _STEP_MW else limit for u, limit in target.items()
     }
     falling = any((limit := now.get(uuid)) is None or limit > wanted for uuid, wanted in settled.items())
-    held = {uuid: min(wanted, requested.get(uuid, wanted)) if falling else wanted for uuid, wanted in settled.items()}
-    return held, held != settled
+    limits = {uuid: min(wanted, requested.get(uuid, wanted)) if falling else wanted for uuid, wanted in settled.items()}
+    return limits, limits != settled
 
 
 def _share(observation: Observation, recent: Mapping[str, RecentPower]) -> Share | None:
@@ -225,7 +225,7 @@ def _share(observation: Observation, recent: Mapping[str, RecentPower]) -> Share
     least = max(low for low, _ in ranges)
     most = min(high for _, high in ranges)
     static = STATIC_SHARE * most
-    demand, known, is_bound = max(p.demand_mw(d.power_limit_mw or 0) for p, d in zip(powers, devices, strict=True))
+    demand, unlimited_mw, is_bound = max(p.demand_mw(d.power_limit_mw or 0) for p, d in zip(powers, devices, strict=True))
     return Share(
         observation.group,
         tuple(d.uuid for d in devices),
@@ -233,7 +233,7 @@ def _share(observation: Observation, recent: Mapping[str, RecentPower]) -> Share
         max(least, most),
         min(demand, most),
         min(static, 0.9 * least),
-        min(known, most),
+        min(unlimited_mw, most),
         tuple(max(0.0, least - p.drawn_mw) for p in powers),
         is_free,
         is_bound,

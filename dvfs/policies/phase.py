@@ -51,8 +51,8 @@ def decide(observation: Observation, state: WaitState, config: PhaseOptions) -> 
         state = replace(_ended(state, now), doing=doing, since_ns=now)
     if state.engaged:
         return Decision("hold", doing), state
-    known = state.lasted_ns.get(doing, ())
-    if known and sorted(known)[len(known) // 2] < 2 * config.after_ns:
+    durations_ns = state.lasted_ns.get(doing, ())
+    if durations_ns and sorted(durations_ns)[len(durations_ns) // 2] < 2 * config.after_ns:
         return Decision("hold", "short_waits"), state  # it would be over before the clock is back
     if now - state.since_ns < config.after_ns:
         return Decision("hold", "may_be_short"), state
@@ -66,8 +66,8 @@ def decide(observation: Observation, state: WaitState, config: PhaseOptions) -> 
 def _ended(state: WaitState, now: int) -> WaitState:
     if not state.doing:
         return state
-    known = (*state.lasted_ns.get(state.doing, ()), now - state.since_ns)[-_REMEMBERED:]
-    return WaitState(lasted_ns={**state.lasted_ns, state.doing: known})
+    durations_ns = (*state.lasted_ns.get(state.doing, ()), now - state.since_ns)[-_REMEMBERED:]
+    return WaitState(lasted_ns={**state.lasted_ns, state.doing: durations_ns})
 
 
 def _lowest(sku: str, top_mhz: int | None, config: PhaseOptions) -> int | None:

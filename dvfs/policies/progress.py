@@ -67,7 +67,7 @@ class Search(SettingSearch):
     """A search within a budget. `left`: samples of the run; None: unknown."""
 
     budget: float
-    left: int | None
+    samples_left: int | None
     measured: Measurements
     cost: float  # of a sample of the reference: slowdown that saves as much energy
     owed: float = 0.0  # to the second of two settings in turns, in blocks
@@ -79,26 +79,26 @@ class Search(SettingSearch):
         return round(min(max((self.measured.sd * parts / self.budget) ** 2, least), most))
 
 
-def start_search(knob: str, settings: Sequence[float], budget: float, left: int | None) -> Search:
+def start_search(knob: str, settings: Sequence[float], budget: float, samples_left: int | None) -> Search:
     """Start a search. Raises ValueError without settings, or with a budget that is not above 0."""
     ordered = tuple(sorted(set(settings)))
     if not ordered or not budget > 0:
         raise ValueError("a search needs settings and a budget above 0")
-    return Search(knob, ordered, budget, left, Measurements(ordered[-1]), budget)
+    return Search(knob, ordered, budget, samples_left, Measurements(ordered[-1]), budget)
 
 
 def learn(search: Search, setting: float, step_s: Sequence[float], power_w: Sequence[float]) -> Search:
     """With the samples of a trial. Raises ValueError as `Measurements.learn` does."""
-    left = None if search.left is None else max(0, search.left - len(step_s))
+    samples_left = None if search.samples_left is None else max(0, search.samples_left - len(step_s))
     measured = search.measured.learn(setting, step_s, power_w)
     is_new = len(measured.effects) < len(search.measured.effects)
-    return replace(search, left=left, measured=measured, cost=search.budget if is_new else search.cost)
+    return replace(search, samples_left=samples_left, measured=measured, cost=search.budget if is_new else search.cost)
 
 
 def propose(search: Search) -> tuple[Trial, Search]:
     """The next trial, at most the rest of the run."""
     trial, search = _next(search)
-    return trial._replace(samples=max(1, min(trial.samples, search.left or trial.samples))), search
+    return trial._replace(samples=max(1, min(trial.samples, search.samples_left or trial.samples))), search
 
 
 def _next(search: Search) -> tuple[Trial, Search]:
@@ -110,21 +110,21 @@ def _next(search: Search) -> tuple[Trial, Search]:
     if measured.aside is not None:
         return Trial(reference, search.probe, "reference"), search
     now = measured.now()
-    left = search.left if search.left is not None else max(_HORIZON, measured.samples)
-    total = measured.samples + left
+    samples_left = search.samples_left if search.samples_left is not None else max(_HORIZON, measured.samples)
+    total = measured.samples + samples_left
     count = min((_Z * measured.sd * total / (2 * search.cost)) ** (2 / 3), total / 3)
     parts, gap, least, most = _REFERENCES
     gap = min(total / parts, gap, most * total / count)
     if sum(block.samples for block in measured.pending) >= gap:
         return Trial(reference, max(least, round(count * gap / total)), "reference"), search
     line = _hull(search, now.effects)
-    if left > _LAST_PROBES * search.probe:
+    if samples_left > _LAST_PROBES * search.probe:
         setting = _untried(search, now.effects, _mix(line, search.budget))
         if setting is not None:
             return Trial(setting, search.probe, "probe"), search
     # What the account allows for the rest, with the variance that it will have at the end.
-    rest = left * now.scale
-    variance = now.variance + rest * now.scale + rest**2 / max(1.0, max(count, parts * least) * left / total)
+    rest = samples_left * now.scale
+    variance = now.variance + rest * now.scale + rest**2 / max(1.0, max(count, parts * least) * samples_left / total)
     allowed = (search.budget * (now.work + rest) - _Z * now.sd * math.sqrt(variance) - now.excess) / rest
     chosen = _mix(line, min(max(allowed, 0.0), _REACH * search.budget))
     low, high = (times * search.budget for times in _SLOPE)
@@ -175,18 +175,18 @@ def _untried(search: Search, effects: Mapping[float, SettingEffect], used: Mix) 
         # Time follows a clock at most in proportion; a power limit binds below the power that is drawn.
         top = min(search.reference, math.exp(near.power)) if search.knob == POWER else search.reference
         return max((x for x in settings if x <= top / (1 + search.budget)), default=settings[0])
-    known = [(search.reference, SettingEffect(math.inf)), *sorted(effects.items(), reverse=True)]
+    points = [(search.reference, SettingEffect(math.inf)), *sorted(effects.items(), reverse=True)]
     least, is_enclosed = 0.0, False
-    for _, effect in known[1:]:
+    for _, effect in points[1:]:
         noise = sd * math.sqrt(2 / effect.samples + 2 / near.samples)
         is_enclosed = is_enclosed or effect.time > limit or effect.energy > least + _DEARER_SD * noise
         least = min(least, effect.energy)
-    (above, faster), (lowest, effect) = known[-2:]
+    (above, faster), (lowest, effect) = points[-2:]
     if not is_enclosed and lowest != settings[0]:
         slow = max(effect.time, 0.0) + sd / math.sqrt(effect.samples)
         ahead = (_OVERSHOOT * limit - slow) / max(slow - max(faster.time, 0.0), 1e-9)
         return _nearest(settings, lowest, 0.0, lowest - min(1.0, max(0.0, ahead)) * (above - lowest))
-    for (high, faster), (low, slower) in pairwise(known):
+    for (high, faster), (low, slower) in pairwise(points):
         if not {high, low} & {used.fast, used.slow} or not any(low < x < high for x in settings) or faster.time > limit:
             continue
         if slower.time > limit and slower.time - faster.time > _GAP * limit:  # slowdown grows with the square, roughly
@@ -203,11 +203,11 @@ def _nearest(settings: Sequence[float], below: float, above: float, value: float
 
 def choice(search: Search) -> float:
     """The setting of least energy whose own slowdown is within the budget by `_CHOICE_Z` standard errors, or the reference."""
-    found, limit, least = [(1.0, search.reference)], math.log1p(search.budget), _REFERENCES[0] * _REFERENCES[2]
+    candidates, limit, least = [(1.0, search.reference)], math.log1p(search.budget), _REFERENCES[0] * _REFERENCES[2]
     for setting, effect in search.measured.now().effects.items():
         if effect.time + _CHOICE_Z * search.measured.sd * math.sqrt(1 / effect.samples + 1 / least) <= limit:
-            found.append((math.exp(effect.energy), setting))
-    return min(found)[1]
+            candidates.append((math.exp(effect.energy), setting))
+    return min(candidates)[1]
 
 
 # Prior of `predict`: where the setting begins to bind, the part of a step that follows it, and how power follows.
@@ -237,14 +237,14 @@ def _expect(knob: str, settings: Sequence[float], budget: float, watts: float) -
     top, is_power, draws = settings[-1], knob == POWER, list[tuple[float, float]]()
     low, high = (0.97 * watts, min(1.6 * watts, 1.3 * top)) if is_power else (0.5 * top, top)
     for i, compute, (static, k) in product(range(10), _COMPUTE_SHARES, _LIMIT_CURVES if is_power else _CLOCK_CURVES):
-        begin, found = low + (high - low) * i / 9, (1.0, top)
+        begin, cheapest = low + (high - low) * i / 9, (1.0, top)
         for x in settings:
             ratio, idle = min(1.0, x / begin), static * top if is_power else 0.0
             longer = max(begin - idle, 0.02 * top) / max(min(x, begin) - idle, 0.02 * top)
             time = 1 + compute * (longer ** (k if is_power else 1) - 1)
             if time <= 1 + budget:
-                found = min(found, (time * (ratio if is_power else static + (1 - static) * ratio**k), x))
-        draws.append((1 - found[0], found[1]))
+                cheapest = min(cheapest, (time * (ratio if is_power else static + (1 - static) * ratio**k), x))
+        draws.append((1 - cheapest[0], cheapest[1]))
     savings, n = sorted(saving for saving, _ in draws), len(draws)
     best = Counter(x for _, x in draws).most_common(1)[0][0]
     return best, math.fsum(savings) / n, savings[n // 40], savings[-1 - n // 40]

@@ -68,11 +68,11 @@ def _summary(reader: "csv.DictReader[str]", path: Path, knob: str, columns: Sequ
     named = [name for name in columns if name not in (knob, time, power)]
     groups: dict[str, dict[float, SettingRow]] = {}
     for line, row in enumerate(reader, 2):
-        made = SettingRow(*(_number(row, name, path, line) for name in (knob, time, power)))
+        setting_row = SettingRow(*(_number(row, name, path, line) for name in (knob, time, power)))
         rows = groups.setdefault(" ".join(str(row[name]) for name in named) or path.stem, {})
-        if made.setting in rows:
-            raise UsageError(f"{path}:{line}: duplicate {knob} {made.setting:g} of one workload")
-        rows[made.setting] = made
+        if setting_row.setting in rows:
+            raise UsageError(f"{path}:{line}: duplicate {knob} {setting_row.setting:g} of one workload")
+        rows[setting_row.setting] = setting_row
     return [_table(name, _KNOBS[knob], rows) for name, rows in groups.items()]
 
 

@@ -63,12 +63,14 @@ def points(intervals: Sequence[SettingInterval]) -> tuple[SettingEstimate, ...]:
     time, power = (_mean([measure(each) for each in references]) for measure in MEASURES[:2])
     results = [_point(REFERENCE, references, time, power)]
     for key, (slower, stronger, dearer) in sorted(_paired(intervals).items(), key=_in_order):
-        own = [interval for interval in intervals if interval.key == key]
+        key_intervals = [interval for interval in intervals if interval.key == key]
         sums = (_sum(time, slower), _sum(power, stronger))
         slowdown = ConfidenceInterval(*(math.expm1(x) for x in _ends(slower)))
         value, low, high = _ends(dearer)
         results.append(
-            _point(key, own, *sums, slowdown, ConfidenceInterval(-math.expm1(value), -math.expm1(high), -math.expm1(low)))
+            _point(
+                key, key_intervals, *sums, slowdown, ConfidenceInterval(-math.expm1(value), -math.expm1(high), -math.expm1(low))
+            )
         )
     return tuple(results)
 
@@ -86,12 +88,14 @@ def _paired(intervals: Sequence[SettingInterval]) -> dict[Key, tuple[Mean, Mean,
         if against is not None:
             differences = tuple(measure(interval) - expected for measure, expected in zip(MEASURES, against, strict=True))
             draws.setdefault(interval.key, []).append(differences)
-    freedom = sum(len(own) - 1 for own in draws.values())
+    freedom = sum(len(values) - 1 for values in draws.values())
     if not freedom:
         return {}
-    columns = {key: [list(column) for column in zip(*own, strict=True)] for key, own in draws.items()}
-    pooled = [math.sqrt(sum(_squares(own[k]) for own in columns.values()) / freedom) for k in range(len(MEASURES))]
-    means = {key: [_mean(column, s, freedom) for column, s in zip(own, pooled, strict=True)] for key, own in columns.items()}
+    columns = {key: [list(column) for column in zip(*values, strict=True)] for key, values in draws.items()}
+    pooled = [math.sqrt(sum(_squares(values[k]) for values in columns.values()) / freedom) for k in range(len(MEASURES))]
+    means = {
+        key: [_mean(column, s, freedom) for column, s in zip(values, pooled, strict=True)] for key, values in columns.items()
+    }
     return {key: (time, power, energy) for key, (time, power, energy) in means.items()}
 
 
@@ -117,8 +121,8 @@ def _squares(values: Sequence[float]) -> float:
 def _mean(values: Sequence[float], pooled: float = 0.0, freedom: int = 0) -> Mean:
     """Mean with its half-width, from the larger of the values' own standard deviation and the pooled one, if given."""
     n = len(values)
-    own = math.sqrt(_squares(values) / (n - 1)) if n > 1 else 0.0
-    return Mean(math.fsum(values) / n, t_quantile(freedom or n - 1, 0.025) * max(pooled, own) / math.sqrt(n))
+    sample_sd = math.sqrt(_squares(values) / (n - 1)) if n > 1 else 0.0
+    return Mean(math.fsum(values) / n, t_quantile(freedom or n - 1, 0.025) * max(pooled, sample_sd) / math.sqrt(n))
 
 
 def _sum(one: Mean, other: Mean) -> Mean:
@@ -131,18 +135,18 @@ def _ends(mean: Mean) -> tuple[float, float, float]:
 
 def _point(
     key: Key,
-    own: Sequence[SettingInterval],
+    intervals: Sequence[SettingInterval],
     time: Mean,
     power: Mean,
     slowdown: ConfidenceInterval | None = None,
     saving: ConfidenceInterval | None = None,
 ) -> SettingEstimate:
-    warm = [interval.temperature_c for interval in own if interval.temperature_c is not None]
+    warm = [interval.temperature_c for interval in intervals if interval.temperature_c is not None]
     time_s, time_low_s, time_high_s = map(math.exp, _ends(time))
     power_w, power_low_w, power_high_w = map(math.exp, _ends(power))
     temperature_c = math.fsum(warm) / len(warm) if warm else None
-    binding = tuple(sorted({reason for interval in own for reason in interval.binding}))
+    binding = tuple(sorted({reason for interval in intervals for reason in interval.binding}))
     return SettingEstimate(
-        *key, len(own), time_s, time_low_s, time_high_s, power_w, power_low_w, power_high_w,
+        *key, len(intervals), time_s, time_low_s, time_high_s, power_w, power_low_w, power_high_w,
         temperature_c, binding, slowdown, saving,
     )  # fmt: skip

@@ -23,15 +23,15 @@ STEP_W = 5
 
 def following(plan: SweepPlan, done: Sequence[SettingInterval], session: int) -> Key | None:
     """What to measure next in `session`, after `done`; None: the sweep is complete."""
-    left, since = unfinished(plan, done), since_reference(done, session)
+    pending, since = unfinished(plan, done), since_reference(done, session)
     if since is None:
-        return REFERENCE if left else None
-    if not left:
+        return REFERENCE if pending else None
+    if not pending:
         return REFERENCE if since else None
     if since >= PAIRED:
         return REFERENCE
-    turn = min(left.values())
-    return min((key for key, n in left.items() if n == turn), key=lambda key: _draw(plan.seed, turn, key))
+    turn = min(pending.values())
+    return min((key for key, n in pending.items() if n == turn), key=lambda key: _draw(plan.seed, turn, key))
 
 
 def unfinished(plan: SweepPlan, done: Sequence[SettingInterval]) -> Mapping[Key, int]:

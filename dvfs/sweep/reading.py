@@ -46,16 +46,16 @@ def pace(samples: Sequence[Sample], from_ns: int) -> Pace | None:
     Raises:
         ValueError: the count fell, so what was done is not known.
     """
-    seen: list[Sample] = []
+    readings: list[Sample] = []
     for before, after in pairwise(samples):
         if after.count < before.count:
             raise ValueError("its count fell, so it was restarted")
         if after.count > before.count and after.t_ns > max(before.t_ns, from_ns):
-            seen.append(after)
-    if len(seen) < 2:
+            readings.append(after)
+    if len(readings) < 2:
         return None
-    first, last = seen[0], seen[-1]
-    return Pace(last.count - first.count, (last.t_ns - first.t_ns) / _NS, len(seen))
+    first, last = readings[0], readings[-1]
+    return Pace(last.count - first.count, (last.t_ns - first.t_ns) / _NS, len(readings))
 
 
 def power_w(energy: Sequence[Sample], from_ns: int) -> float | None:

@@ -75,7 +75,7 @@ class Accountant:
         self._sequence = 0
         self._now_ns = 0
         self._source_states: dict[str, dict[str, str]] = {}  # of other components, for the next commit
-        self._told: dict[str, dict[str, str]] = {}  # labels that a training workload said of itself
+        self._training_labels: dict[str, dict[str, str]] = {}  # labels that a training workload said of itself
         self._doing: Mapping[str, str] = {}  # phases of training workloads that are not taking steps, at the last commit
         self._phases: Mapping[str, str] = {}  # and those that last since the one before
         self._changed: States = {}  # states of the batch that waits
@@ -84,7 +84,7 @@ class Accountant:
         self._committed_meters: dict[str, str] = {}
         self._recorded_infos: dict[str, DeviceInfo] = {}
         self._faults: dict[str, str] = {}  # devices whose last reading could not be recorded, with the reason
-        self._shown: dict[str, tuple[dict[str, int], dict[int, int]]] = {}  # committed event times and XIDs
+        self._committed_events: dict[str, tuple[dict[str, int], dict[int, int]]] = {}  # committed event times and XIDs
         self._lost: dict[str, int] = {}  # devices whose last reading the journal lost -> end of their last row, UTC ns
 
     def restore(self, states: States, totals: Totals, facts: Iterable[WorkloadFacts], now_ns: int) -> list[str]:
@@ -101,13 +101,15 @@ class Accountant:
         self._lost = lost_devices(states)
         history = sorted(facts, key=lambda fact: fact.since_ns)
         self._facts = {fact.workload: fact for fact in history}
-        self._told = {w: labels for w, f in self._facts.items() if (labels := {k: f.labels[k] for k in TOLD if k in f.labels})}
+        self._training_labels = {
+            w: labels for w, f in self._facts.items() if (labels := {k: f.labels[k] for k in TOLD if k in f.labels})
+        }
         for uuid, text in texts(Component.METERS).items():
             try:
                 info = texts(Component.GPU_INFO).get(uuid, "")
                 account = self._accounts[uuid] = DeviceAccount.restore(text, info, self._sensor_for)
                 self._committed_meters[uuid] = text
-                self._shown[uuid] = (dict(account.event_ns), dict(account.xid))
+                self._committed_events[uuid] = (dict(account.event_ns), dict(account.xid))
                 self._last_held.see(account.booked_to, now_ns)
             except ValueError:
                 unreadable.append(uuid)
@@ -141,7 +143,7 @@ class Accountant:
 
     def feed(self, samples: Iterable[DeviceSample], infos: Mapping[str, DeviceInfo]) -> bool:
         """Record one sweep. Returns True when an owner has ended, so that the caller lists the processes again."""
-        held: set[tuple[int, int]] = set()
+        processes: set[tuple[int, int]] = set()
         samples = tuple(samples)
         self.joined.look(max((sample.boot_ns for sample in samples), default=0))
         for sample in samples:
@@ -159,8 +161,8 @@ class Accountant:
                 continue
             self._faults.pop(sample.uuid, None)
             if not sample.fast:  # once per second, whatever the period
-                held.update(account.owners.processes)
-        return any(self._owners.has_no_process(pid) for pid, _ in held)
+                processes.update(account.owners.processes)
+        return any(self._owners.has_no_process(pid) for pid, _ in processes)
 
     def _feed(self, account: DeviceAccount, sample: DeviceSample) -> None:
         """Record one reading."""
@@ -251,7 +253,7 @@ class Accountant:
         self._phases, self._doing = lasting(self._doing, recorded.phases), recorded.phases
         self._take(recorded.states)
         for workload, labels in recorded.labels.items():
-            self._told[workload] = {name: value for name, value in labels.items() if value}
+            self._training_labels[workload] = {name: value for name, value in labels.items() if value}
             if workload in self._facts:
                 self._learn([replace(self._facts[workload], since_ns=recorded.t_ns)])
 
@@ -333,7 +335,7 @@ class Accountant:
         if self._node is not None:
             self._node.committed()
         self._recorded_infos = {uuid: account.info for uuid, account in self._accounts.items()}
-        self._shown = {u: (dict(a.event_ns), dict(a.xid)) for u, a in self._accounts.items()}
+        self._committed_events = {u: (dict(a.event_ns), dict(a.xid)) for u, a in self._accounts.items()}
         for workload in self._recorded.find_full(p.tokens, p.steps):
             log.warning("tokens or steps of %s exceed the maximum of the ledger: the count stays at 2^63 - 1", workload)
         self._served.committed()
@@ -346,7 +348,7 @@ class Accountant:
         self._served.forget(workloads)
         for workload in workloads:
             self._facts.pop(workload, None)
-            self._told.pop(workload, None)
+            self._training_labels.pop(workload, None)
 
     def set_retention(self, retention_ns: int) -> None:
         """Keep workloads that have ended for another time from now on."""
@@ -367,12 +369,12 @@ class Accountant:
         self._now_ns = now_ns
         self._present.forget_ended(now_ns, owner=self._owner)
         holding = {w for account in self._accounts.values() for w in account.held_by}
-        shown = self._last_held.forget_ended(now_ns, holding, self._owner)
+        recent = self._last_held.forget_ended(now_ns, holding, self._owner)
         recorded = self._recorded.sums()
         unmetered = {u for u, a in self._accounts.items() if a.sample is not None and not a.sample.metered}
         up = {uuid for uuid, h in health.items() if h.up} - unmetered
         devices = tuple(
-            device_view(a, health.get(u), recorded, self._shown, self._gain.get(u, self._default_gain))
+            device_view(a, health.get(u), recorded, self._committed_events, self._gain.get(u, self._default_gain))
             for u, a in sorted(self._accounts.items(), key=_by_index)
         )
         snapshot = Snapshot(
@@ -380,21 +382,21 @@ class Accountant:
             t_ns=now_ns,
             identity=self._identity,
             devices=devices,
-            workloads=tuple(recorded.energy(shown, up)),
-            workload_gpu_ns=recorded.gpu_ns(shown),
+            workloads=tuple(recorded.energy(recent, up)),
+            workload_gpu_ns=recorded.gpu_ns(recent),
             namespace_uj=recorded.namespace_uj,
             owner_uj=recorded.owner_uj,
-            tokens=(tokens := tuple(recorded.tokens(shown))),
+            tokens=(tokens := tuple(recorded.tokens(recent))),
             served=self._served.totals({count.workload for count in tokens}),
-            steps=tuple(recorded.steps(shown)),
+            steps=tuple(recorded.steps(recent)),
             owners={u: tuple(a.owners.holding.weights) for u, a in self._accounts.items() if a.owners.holding is not None},
-            facts=tuple(self._facts[w] for w in shown if w in self._facts),
+            facts=tuple(self._facts[w] for w in recent if w in self._facts),
             health=tuple(self._with_sensor(source) for source in sources),
             ledger=ledger,
         )
         if self._node is None:
             return snapshot
-        return with_host(snapshot, recorded, shown, self._node.views({s.source for s in sources if s.up}), self._node.gains)
+        return with_host(snapshot, recorded, recent, self._node.views({s.source for s in sources if s.up}), self._node.gains)
 
     def _owner(self, workload: str) -> str:
         """Who has chosen its name, as far as the kernel or a scheduler says it."""
@@ -422,13 +424,13 @@ class Accountant:
     def _learn(self, facts: Iterable[WorkloadFacts]) -> None:
         for fact in self._served.labelled(facts):
             self._present.see((fact.workload,), fact.since_ns)
-            if fact.workload in self._told:
-                fact = replace(fact, labels={**fact.labels, **self._told[fact.workload]})
-            known = self._facts.get(fact.workload)
-            fact = self._shares.apply(fact, known)
-            if known is not None and (namespace := known.labels.get("namespace")):  # the first stays, as its energy does
+            if fact.workload in self._training_labels:
+                fact = replace(fact, labels={**fact.labels, **self._training_labels[fact.workload]})
+            previous = self._facts.get(fact.workload)
+            fact = self._shares.apply(fact, previous)
+            if previous is not None and (namespace := previous.labels.get("namespace")):  # the first stays, as its energy does
                 fact = replace(fact, labels={**fact.labels, "namespace": namespace})
-            if known is None or known.labels != fact.labels:
+            if previous is None or previous.labels != fact.labels:
                 self._facts[fact.workload] = fact
                 self._recorded.learn(fact)
                 self._pending.facts.append(fact)

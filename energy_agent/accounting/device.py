@@ -45,9 +45,9 @@ class SensorFor:
     def __call__(self, info: DeviceInfo) -> SensorLimits:
         """The sensor of a device."""
         tick_ns = self._measured.get(info.uuid) or self._measured.get(info.name)
-        max_mw, known = gpu_max_mw(info.name, info.power_limit_max_mw), info.power_limit_max_mw is not None
+        max_mw, is_limit_known = gpu_max_mw(info.name, info.power_limit_max_mw), info.power_limit_max_mw is not None
         tick_ns = tick_ns or TICK_NS.get(info.architecture, TICK_DEFAULT_NS)
-        return SensorLimits(tick_ns, max_mw, self._gap_ns, known, self._counter_scope)
+        return SensorLimits(tick_ns, max_mw, self._gap_ns, is_limit_known, self._counter_scope)
 
 
 _meter: Callable[[MeterState], tuple[Any, ...]] = attrgetter(*MeterState.__slots__)
@@ -100,8 +100,8 @@ class DeviceAccount:
         if self._shape is not shape and (self._shape.same_devices(shape) or _same(before, after)):
             shape = self._shape
         if step.interval is None:  # of time alone there is nothing to settle, and nothing without an owner
-            held = shares(interval, before, after, self.owners.reason, shape)
-            self.unmetered = [entry for entry in held if entry.workload]
+            open_entries = shares(interval, before, after, self.owners.reason, shape)
+            self.unmetered = [entry for entry in open_entries if entry.workload]
             return [], step.gap
         self._see_rest(step.interval)
         entries = shares(
@@ -218,10 +218,10 @@ class DeviceAccount:
 
     def dump(self) -> str:
         """The part that survives and changes, as JSON."""
-        held = None if self.held_before is None else sorted(self.held_before.weights)
+        owners = None if self.held_before is None else sorted(self.held_before.weights)
         meter = None if self.meter is None else dict(zip(MeterState.__slots__, _meter(self.meter), strict=True))
         return _encode(
-            {"meter": meter, "held": held, "event_ns": self.event_ns, "xid": sorted(self.xid.items()), "scope": self._scope}
+            {"meter": meter, "held": owners, "event_ns": self.event_ns, "xid": sorted(self.xid.items()), "scope": self._scope}
         )
 
     def dump_info(self) -> str:
@@ -239,9 +239,9 @@ class DeviceAccount:
             body = json.loads(text)
             info = DeviceInfo(**read_fields(DeviceInfo, json.loads(info_text)))
             meter = MeterState(**read_fields(MeterState, body["meter"])) if body["meter"] is not None else None
-            held = None if body["held"] is None else Holding(dict.fromkeys(map(_name, body["held"]), 0))
+            holding = None if body["held"] is None else Holding(dict.fromkeys(map(_name, body["held"]), 0))
             event_ns = {_name(reason): int(lasted_ns) for reason, lasted_ns in body["event_ns"].items()}
-            account = cls(info, sensor_for(info), meter, held_before=held, event_ns=event_ns)
+            account = cls(info, sensor_for(info), meter, held_before=holding, event_ns=event_ns)
             if account.event_ns:  # a reason that this version knows and the writer did not
                 account.event_ns = dict.fromkeys(EVENT_REASONS.values(), 0) | account.event_ns
             account.xid = {int(code): int(count) for code, count in body["xid"]}

@@ -72,7 +72,7 @@ class NodeAccount:
     _curves: dict[str, GpuCurve] = field(default_factory=dict)
     _waiting: dict[str, deque[_Waiting]] = field(default_factory=dict)
     _described: dict[str, float] = field(default_factory=dict)  # device of the host -> its gain uncertainty
-    _shown: tuple[MeterView, ...] = ()
+    _committed_views: tuple[MeterView, ...] = ()
     _unseen: tuple[int, int, bool] | None = (
         None  # the wait for a first answer: UTC and boot ns it goes on from; a gap is recorded
     )
@@ -170,7 +170,7 @@ class NodeAccount:
 
     def committed(self) -> None:
         """What was settled is in the journal: now it is shown."""
-        self._shown = tuple(
+        self._committed_views = tuple(
             MeterView(source, meter.domain, meter.settled.total_uj, meter.power_mw)
             for (source, _), meter in sorted(self._meters.items())
             if meter.settled is not None
@@ -183,7 +183,7 @@ class NodeAccount:
 
     def views(self, up: Set[str]) -> tuple[MeterView, ...]:
         """The meters that answer, with the energy that is in the journal."""
-        return tuple(view for view in self._shown if f"node:{view.source}" in up)
+        return tuple(view for view in self._committed_views if f"node:{view.source}" in up)
 
     def dump(self) -> str:
         """What survives: each meter's settled reading, and each GPU's energy since."""

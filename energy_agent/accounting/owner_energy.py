@@ -106,8 +106,8 @@ class OwnerEnergy:
         self._tenants.setdefault(tenant, _Tenant()).live[owner] = None
         if len(self._tenant_of) > self.limit:
             largest = max(self._tenants, key=lambda name: (len(self._tenants[name]), name == tenant))
-            own = self._tenants[largest]
-            excess = next(iter(own.ended), None) or next(reversed(own.live))
+            largest_tenant = self._tenants[largest]
+            excess = next(iter(largest_tenant.ended), None) or next(reversed(largest_tenant.live))
             self._remove(excess)
             self._move(excess)
 

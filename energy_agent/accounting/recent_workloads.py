@@ -37,13 +37,13 @@ class RecentWorkloads:
         `owner` names who pays with earlier ends of its own where too many have ended.
         """
         # After a step back of the clock the retention begins again.
-        seen = {w: min(seen_ns, now_ns) for w, seen_ns in self._seen_ns.items() if now_ns - seen_ns <= self.retention_ns}
-        ended = [w for w in seen if w not in holding] if len(seen) > ENDED_MAX else []
+        recent_ns = {w: min(seen_ns, now_ns) for w, seen_ns in self._seen_ns.items() if now_ns - seen_ns <= self.retention_ns}
+        ended = [w for w in recent_ns if w not in holding] if len(recent_ns) > ENDED_MAX else []
         if len(ended) > ENDED_MAX:
-            for workload in first_of_largest(sorted(ended, key=seen.__getitem__), owner, len(ended) - ENDED_MAX):
-                del seen[workload]
-        self._seen_ns = seen
-        return seen
+            for workload in first_of_largest(sorted(ended, key=recent_ns.__getitem__), owner, len(ended) - ENDED_MAX):
+                del recent_ns[workload]
+        self._seen_ns = recent_ns
+        return recent_ns
 
     def dump(self, holding: Collection[str]) -> dict[str, str]:
         """States of those that have ended; those that are `holding` a device are in the states of their devices."""

@@ -17,7 +17,7 @@ class TokenTotalsStore:
     """Totals by page, as of the last commit, and those that wait for the next one."""
 
     def __init__(self) -> None:
-        self._shown: dict[tuple[str, str], TokenTotals] = {}  # by page and model
+        self._committed_totals: dict[tuple[str, str], TokenTotals] = {}  # by page and model
         self._waiting: dict[tuple[str, str], TokenTotals] = {}
         self._read: set[tuple[str, str]] = set()  # pages that are read now, and models on them
         self._labels: dict[str, dict[str, str]] = {}
@@ -29,7 +29,7 @@ class TokenTotalsStore:
         self._waiting |= now
         self._read = set(now)
         self.said_ns = max([self.said_ns, *(each.t_ns for each in now.values())])
-        for kept in (self._shown, self._waiting):
+        for kept in (self._committed_totals, self._waiting):
             for key, each in kept.items():
                 if key not in now and (each.running is not None or each.waiting is not None):
                     kept[key] = replace(each, running=None, waiting=None)
@@ -43,13 +43,13 @@ class TokenTotalsStore:
 
     def committed(self) -> None:
         """What waited is in the journal: now it counts."""
-        self._shown |= self._waiting
+        self._committed_totals |= self._waiting
         self._waiting = {}
 
     def dump(self) -> dict[str, str]:
         """States of the endpoints that are no longer polled. The poller saves the states of the others with their counters."""
         endpoints: dict[str, EndpointState] = {}
-        for key, each in (self._shown | self._waiting).items():
+        for key, each in (self._committed_totals | self._waiting).items():
             if key not in self._read:
                 latencies = {name: of for name, of in (("ttft", each.ttft), ("itl", each.itl)) if of is not None}
                 model = ModelCounters(counts=dict(each.counts), latencies=latencies, read_ns=each.t_ns)
@@ -58,7 +58,7 @@ class TokenTotalsStore:
 
     def polled(self) -> set[str]:
         """Workloads of the pages that are read now."""
-        return {each.workload for key, each in (self._shown | self._waiting).items() if key in self._read}
+        return {each.workload for key, each in (self._committed_totals | self._waiting).items() if key in self._read}
 
     def forget(self, workloads: Iterable[str]) -> None:
         """Drop what pages said of these workloads."""
@@ -80,7 +80,7 @@ class TokenTotalsStore:
             endpoint = EndpointAccount(source.rpartition(" ")[0], source, live=False)
             try:
                 endpoint.restore(text)
-                self._shown |= {(source, each.model): each for each in endpoint.totals(up=False)}
+                self._committed_totals |= {(source, each.model): each for each in endpoint.totals(up=False)}
             except ValueError:
                 if source not in polled:
                     unreadable.append(source)
@@ -95,20 +95,20 @@ class TokenTotalsStore:
 
     def totals(self, workloads: Collection[str]) -> tuple[TokenTotals, ...]:
         """A workload's totals with a model over all its pages; those of other workloads are forgotten."""
-        self._shown = {key: each for key, each in self._shown.items() if each.workload in workloads}
+        self._committed_totals = {key: each for key, each in self._committed_totals.items() if each.workload in workloads}
         groups: dict[tuple[str, str], list[TokenTotals]] = {}
-        for each in self._shown.values():
+        for each in self._committed_totals.values():
             groups.setdefault((each.workload, each.model), []).append(each)
         return tuple(endpoints[0] if len(endpoints) == 1 else _sum(endpoints) for endpoints in groups.values())
 
 
 def _labels(endpoints: Iterable[TokenTotals]) -> dict[str, str]:
     """Facts on which all of a workload's pages agree."""
-    said: Mapping[str, set[str]] = {"model": set(), "precision": set(), "group": set()}
+    values_by_label: Mapping[str, set[str]] = {"model": set(), "precision": set(), "group": set()}
     for endpoint in endpoints:
-        for label, values in said.items():
+        for label, values in values_by_label.items():
             values.add(getattr(endpoint, label))
-    return {label: value for label, values in said.items() if len(values) == 1 and (value := next(iter(values)))}
+    return {label: value for label, values in values_by_label.items() if len(values) == 1 and (value := next(iter(values)))}
 
 
 def _sum(endpoints: list[TokenTotals]) -> TokenTotals:

@@ -46,26 +46,26 @@ class CommittedTotals:
     devices: dict[str, DeviceTotals] = field(default_factory=dict)
     namespace_uj: dict[str, int] = field(default_factory=dict)
     owner_uj: dict[tuple[str, str], int] = field(default_factory=dict)
-    held: dict[str, dict[tuple[str, State, Method], int]] = field(default_factory=dict)
+    workload_uj: dict[str, dict[tuple[str, State, Method], int]] = field(default_factory=dict)
     """Energy by workload, of each by device, state and method."""
 
     def energy(self, workloads: Iterable[str], devices: Collection[str]) -> Iterator[WorkloadEnergy]:
         """Energy of workloads on devices."""
         for name in workloads:
-            for (device, state, method), uj in self.held.get(name, {}).items():
+            for (device, state, method), uj in self.workload_uj.get(name, {}).items():
                 if device in devices:
                     yield WorkloadEnergy(name, device, state, method, uj)
 
     def gpu_ns(self, workloads: Collection[str]) -> dict[tuple[str, State], int]:
         """Device time held by workloads."""
-        timed = self.held.keys() | {name for name, _ in self.totals.gpu_ns}
+        timed = self.workload_uj.keys() | {name for name, _ in self.totals.gpu_ns}
         gpu_ns = {(name, state): 0 for name in workloads if name in timed for state in _HELD}
         return gpu_ns | {key: ns for key, ns in self.totals.gpu_ns.items() if key[0] in workloads}
 
     def tokens(self, workloads: Collection[str]) -> Iterator[TokenCount]:
         """Tokens of workloads, and of those that never held a device (a gateway): whether they have ended is not known here."""
         for (name, model, phase), count in self.totals.tokens.items():
-            if phase != REQUEST and name != ENDED and (name in workloads or name not in self.held):
+            if phase != REQUEST and name != ENDED and (name in workloads or name not in self.workload_uj):
                 yield TokenCount(name, model, phase, count)
 
     def steps(self, workloads: Collection[str]) -> Iterator[StepCount]:
@@ -125,8 +125,8 @@ class RecordedTotals:
         """What a workload has used belongs to its namespace and owner. The first that are known stay: no sum may fall."""
         namespace = fact.labels.get("namespace", "")
         if namespace and not self._namespace_of.get(fact.workload):
-            known = namespace in self._namespaces or len(self._namespaces) < NAMESPACES_MAX
-            self._namespace_of[fact.workload] = namespace if known else OTHER_OWNERS
+            is_named = namespace in self._namespaces or len(self._namespaces) < NAMESPACES_MAX
+            self._namespace_of[fact.workload] = namespace if is_named else OTHER_OWNERS
             self._namespaces.add(self._namespace_of[fact.workload])
         mine = self._namespace_of.setdefault(fact.workload, "")
         if owner := fact.labels.get("owner", ""):
@@ -139,17 +139,17 @@ class RecordedTotals:
     def sums(self) -> CommittedTotals:
         """The totals by device, workload, namespace and owner."""
         sums, by_device = CommittedTotals(self.totals), dict[tuple[str, State, Method], int]()
-        held, gpus_uj = sums.held, dict.fromkeys(self._devices_of, 0)
+        workload_uj, gpus_uj = sums.workload_uj, dict.fromkeys(self._devices_of, 0)
         for workload, devices in self._devices_of.items():
-            held[workload] = {(device, state, method): 0 for device, method in devices.items() for state in _HELD}
+            workload_uj[workload] = {(device, state, method): 0 for device, method in devices.items() for state in _HELD}
         for (device, workload, state, method), uj in self.totals.energy.items():
             key = (device, state, method)
             by_device[key] = by_device.get(key, 0) + uj
             if workload:
-                if workload in held:
-                    held[workload][key] = uj
+                if workload in workload_uj:
+                    workload_uj[workload][key] = uj
                 else:
-                    held[workload] = {key: uj}
+                    workload_uj[workload] = {key: uj}
                 if is_gpu(device):
                     gpus_uj[workload] = gpus_uj.get(workload, 0) + uj
         for (device, state, method), uj in by_device.items():

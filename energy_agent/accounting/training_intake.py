@@ -142,7 +142,7 @@ class TrainingReports:
         self._clock, self._alive, self._machine_boot_ns = clock, alive, machine_boot_ns
         self._lock = threading.Lock()
         self._latest: dict[Identity, Latest] = {}
-        self._shown: dict[Identity, Latest] = {}
+        self._committed_latest: dict[Identity, Latest] = {}
         self._counted: dict[Identity, ProcessCounts] = {}
         self._models: dict[str, set[str]] = {}
         self._labels: dict[str, tuple[deque[int], dict[str, str]]] = {}  # with when they last changed, on the boot clock
@@ -191,16 +191,16 @@ class TrainingReports:
         if max(0, 0, *report.steps.values()) > RATE_MAX * (report.age_s + 1):
             raise ReportError(f"more than {RATE_MAX} steps per second since counting started")
         with self._lock:
-            before = self._latest.get(identity) or self._shown.get(identity)
+            before = self._latest.get(identity) or self._committed_latest.get(identity)
             if before is not None and before.report.run != report.run and boot_ns - age_ns < before.at_boot_ns - NS_PER_S:
                 raise ReportError("another step counter of this process is still open")
-            if identity not in self._latest and identity not in self._shown:
+            if identity not in self._latest and identity not in self._committed_latest:
                 self._make_room(place)
             left_out = self._left_out(identity, report, before)
             report = replace(report, tokens=max(0, report.tokens - left_out))
             since_ns = max(0, now_ns - age_ns)  # UTC may be wrong
             latest = Latest(workload, report, now_ns, since_ns, left_out, boot_ns, boot_ns - age_ns, place)
-            self._latest[identity] = self._shown[identity] = latest
+            self._latest[identity] = self._committed_latest[identity] = latest
 
     def _left_out(self, identity: Identity, report: TrainingReport, before: Latest | None) -> int:
         """Tokens of a report that are not counted.
@@ -219,22 +219,24 @@ class TrainingReports:
 
     def _make_room(self, place: str) -> None:
         """Evict a report of a workload that holds no device, if needed; raises ReportError where there is no room."""
-        places = Counter(each.place for each in self._shown.values())
+        places = Counter(each.place for each in self._committed_latest.values())
         if places[place] >= OF_PLACE_MAX:
             raise ReportError(f"{OF_PLACE_MAX} processes of {place} already report, which is the maximum")
-        if len(self._shown) < PROCESSES_MAX:
+        if len(self._committed_latest) < PROCESSES_MAX:
             return
-        evictable = [i for i, each in self._shown.items() if i not in self._counted and each.workload not in self._owners]
+        evictable = [
+            i for i, each in self._committed_latest.items() if i not in self._counted and each.workload not in self._owners
+        ]
         if not evictable:
             raise ReportError(f"{PROCESSES_MAX} processes already report, which is the maximum")
-        first = min(evictable, key=lambda i: (-places[self._shown[i].place], self._shown[i].at_boot_ns))
-        del self._shown[first]  # counts are cumulative: a later report of it brings them again
+        first = min(evictable, key=lambda i: (-places[self._committed_latest[i].place], self._committed_latest[i].at_boot_ns))
+        del self._committed_latest[first]  # counts are cumulative: a later report of it brings them again
         self._latest.pop(first, None)
 
     def ranks(self, workload: str) -> list[Latest]:
         """The last reports of a workload, by rank. A job that has ended does not speak for one in its place."""
         with self._lock:
-            reports = [(identity, each) for identity, each in self._shown.items() if each.workload == workload]
+            reports = [(identity, each) for identity, each in self._committed_latest.items() if each.workload == workload]
         newest_ns = max((each.since_boot_ns for identity, each in reports if self._alive(identity)), default=0)
         current = [each for identity, each in reports if each.at_boot_ns >= newest_ns or self._alive(identity)]
         return sorted(current, key=lambda each: each.report.rank)
@@ -273,7 +275,7 @@ class TrainingReports:
     def _phases(self, boot_ns: int) -> dict[str, str]:
         """What the lead rank of each workload does by a report of the last seconds, unless it trains."""
         with self._lock:
-            reports = [each for each in self._shown.values() if boot_ns - each.at_boot_ns <= REPORTED_NS]
+            reports = [each for each in self._committed_latest.values() if boot_ns - each.at_boot_ns <= REPORTED_NS]
         leads: dict[str, Latest] = {}
         for each in reports:
             lead = leads.get(each.workload)
@@ -285,9 +287,9 @@ class TrainingReports:
     def _book(self, identity: Identity, latest: Latest, steps: list[Steps], tokens: list[Tokens]) -> None:
         report, before, first = latest.report, self._counted.get(identity), False
         if before is None or before.run != report.run:
-            known = latest.since_boot_ns >= self._began_boot_ns
-            zero = (dict.fromkeys(report.steps, 0), 0) if known else (dict(report.steps), report.tokens)
-            start_ns = latest.since_ns if known else latest.at_ns
+            has_start = latest.since_boot_ns >= self._began_boot_ns
+            zero = (dict.fromkeys(report.steps, 0), 0) if has_start else (dict(report.steps), report.tokens)
+            start_ns = latest.since_ns if has_start else latest.at_ns
             before, first = ProcessCounts(*identity, latest.workload, report.run, start_ns, *zero), True
         counted = ProcessCounts(
             *identity, latest.workload, report.run, latest.at_ns, dict(report.steps), report.tokens,
@@ -307,9 +309,9 @@ class TrainingReports:
         self._touched.add(identity)
 
     def _model(self, workload: str, model: str) -> str:
-        known = self._models.setdefault(workload, set())
-        if model in known or len(known) < MODELS_MAX:
-            known.add(model)
+        models = self._models.setdefault(workload, set())
+        if model in models or len(models) < MODELS_MAX:
+            models.add(model)
             return model
         return OTHER
 
@@ -330,12 +332,12 @@ class TrainingReports:
     def _forget_dead(self) -> None:
         """A process that has ended reports no more; all it said is recorded."""
         with self._lock:
-            waiting, shown = set(self._latest), list(self._shown)
-        gone = {i for i in {*shown, *self._counted} if i not in waiting and not self._alive(i)}
+            waiting, committed_ids = set(self._latest), list(self._committed_latest)
+        gone = {i for i in {*committed_ids, *self._counted} if i not in waiting and not self._alive(i)}
         gone |= {i for i in waiting if not self._alive(i) and self._stale(i)}
         with self._lock:
             for identity in gone:
-                self._shown.pop(identity, None)
+                self._committed_latest.pop(identity, None)
                 self._latest.pop(identity, None)
         for identity in gone & self._counted.keys():
             del self._counted[identity]
@@ -354,11 +356,11 @@ class TrainingReports:
     def _facts(self, workloads: Iterable[str], boot_ns: int) -> Iterable[tuple[str, dict[str, str]]]:
         for workload in workloads:
             ranks = [c for c in self._counted.values() if c.workload == workload]
-            said = ((("" if is_local(c.group) else c.group), c.model, c.precision) for c in ranks)
-            labels = dict(zip(TOLD[:3], map(_agreed, zip(*said, strict=True)), strict=True))
+            label_rows = ((("" if is_local(c.group) else c.group), c.model, c.precision) for c in ranks)
+            labels = dict(zip(TOLD[:3], map(_agreed, zip(*label_rows, strict=True)), strict=True))
             labels["ranks"] = str(max((c.world for c in ranks), default=1))
-            changes, known = self._labels.get(workload, (deque[int](maxlen=FACTS_OF_HOUR), {}))
-            if labels != known and _may_change(changes, boot_ns):
+            changes, previous = self._labels.get(workload, (deque[int](maxlen=FACTS_OF_HOUR), {}))
+            if labels != previous and _may_change(changes, boot_ns):
                 changes.append(boot_ns)
                 self._labels[workload] = changes, labels
                 yield workload, labels
@@ -371,5 +373,5 @@ def _may_change(changes: deque[int], boot_ns: int) -> bool:
 
 def _agreed(values: Iterable[str]) -> str:
     """What all say; "" where they differ, as a workload can be of one model only where it is of one."""
-    said = set(values)
-    return said.pop() if len(said) == 1 else ""
+    distinct = set(values)
+    return distinct.pop() if len(distinct) == 1 else ""

@@ -20,19 +20,19 @@ def device_view(
     account: DeviceAccount,
     health: DeviceHealth | None,
     recorded: CommittedTotals,
-    shown: Mapping[str, Shown],
+    events: Mapping[str, Shown],
     gain_uncertainty_ratio: float,
 ) -> DeviceView:
     """The view of a device. Where it does not answer, or its sensor stands still, the reason stands in place of the reading.
 
     Without a sensor there is no energy; the bound of what was not seen is absent where the power limit is unknown.
     """
-    own = recorded.devices.get(account.info.uuid) or DeviceTotals()
+    totals = recorded.devices.get(account.info.uuid) or DeviceTotals()
     up = health is not None and health.up and account.sample is not None
     reason = "" if up else (health.reason if health is not None else "not found by the driver")
     if up and account.blind:
         up, reason = False, STUCK
-    event_ns, xid = shown.get(account.info.uuid, ({}, {}))
+    event_ns, xid = events.get(account.info.uuid, ({}, {}))
     sample = account.sample if up else None
     metered = sample is not None and sample.metered
     bounded = metered or account.sensor.limit_known
@@ -43,9 +43,9 @@ def device_view(
         up=up,
         reason=reason,
         sample=sample,
-        energy_uj=dict(own.by_method) if metered else {},
-        unallocated_uj=own.unallocated,
-        unattributed_uj=dict(own.unattributed),
+        energy_uj=dict(totals.by_method) if metered else {},
+        unallocated_uj=totals.unallocated,
+        unattributed_uj=dict(totals.unattributed),
         gain_uncertainty_ratio=gain_uncertainty_ratio,
         edge_uj=account.edge_uj,
         event_ns=event_ns,
@@ -56,28 +56,32 @@ def device_view(
 
 
 def with_host(
-    snapshot: Snapshot, sums: CommittedTotals, shown: Collection[str], meters: tuple[MeterView, ...], gains: Mapping[str, float]
+    snapshot: Snapshot,
+    sums: CommittedTotals,
+    workloads: Collection[str],
+    meters: tuple[MeterView, ...],
+    gains: Mapping[str, float],
 ) -> Snapshot:
-    """The snapshot with the host's totals, those of the workloads that are `shown`, and the meters that answer.
+    """The snapshot with the host's totals, those of the workloads that are `workloads`, and the meters that answer.
 
     `gains` has the gain uncertainty of each device of the host that is known.
     """
     devices = sorted(device for device in {*sums.devices, *sums.totals.gap_bound_uj} if not is_gpu(device))
     # A workload's counters are there, at 0, before its first joule, once a meter has recorded one.
     metered = [device for device in devices if device in sums.devices]
-    held = {(workload, device, state): 0 for workload in shown for device in metered for state in _HELD}
-    for share in sums.energy(shown, devices):
-        held[share.workload, share.device, share.state] += share.energy_uj
+    energy_uj = {(workload, device, state): 0 for workload in workloads for device in metered for state in _HELD}
+    for share in sums.energy(workloads, devices):
+        energy_uj[share.workload, share.device, share.state] += share.energy_uj
     return replace(
         snapshot,
         boundary=boundary(metered),
         meters=meters,
         hosts=tuple(_host_view(device, sums, gains.get(device)) for device in devices),
-        host_workloads=tuple(WorkloadEnergy(w, d, s, Method.COUNTER, uj) for (w, d, s), uj in held.items()),
+        host_workloads=tuple(WorkloadEnergy(w, d, s, Method.COUNTER, uj) for (w, d, s), uj in energy_uj.items()),
     )
 
 
 def _host_view(device: str, sums: CommittedTotals, gain: float | None) -> HostView:
-    own = sums.devices.get(device) or DeviceTotals()
+    totals = sums.devices.get(device) or DeviceTotals()
     gap_uj = sums.totals.gap_bound(device, metered=True)
-    return HostView(device, dict(own.by_method), own.unallocated, dict(own.unattributed), gap_uj, gain)
+    return HostView(device, dict(totals.by_method), totals.unallocated, dict(totals.unattributed), gap_uj, gain)

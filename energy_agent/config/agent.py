@@ -56,7 +56,7 @@ def checked_family(pattern: str) -> str:
         ValueError: it names none; the message has the nearest.
     """
     name = pattern.removeprefix(PREFIX)
-    if any(fnmatchcase(known, name) for known in BY_NAME):
+    if any(fnmatchcase(family, name) for family in BY_NAME):
         return name
     near = difflib.get_close_matches(name.strip("*?"), BY_NAME, 1, 0.4)
     hint = f"did you mean {PREFIX + near[0]!r}?" if near else "docs/metrics.md lists them"
@@ -86,12 +86,12 @@ class Metrics(Section):
 
     @field_validator("include", "exclude")
     @classmethod
-    def _families(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_families(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(checked_family, patterns))
 
     @field_validator("include_gpus", "exclude_gpus")
     @classmethod
-    def _gpus(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_gpus(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(checked_gpu, patterns))
 
     @property
@@ -121,7 +121,7 @@ class Sampling(Section):
 
     @field_validator("health_period_s")
     @classmethod
-    def _slow(cls, seconds: float) -> float:
+    def _check_slow_period(cls, seconds: float) -> float:
         if 0 < seconds < 10:
             raise ValueError(f"expected at least 10 s, or 0 to turn these readings off, got {seconds:g}")
         return seconds

@@ -72,7 +72,7 @@ class DvfsBlocks(Section):
     seed: int = Field(0, description="seed of the random offsets and orders, together with a secret of the agent")
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _check_block_times(self) -> Self:
         if self.every_s is not None and self.every_s < 2 * self.seconds:
             raise ValueError(f"every_s is {self.every_s:g}, but a pair takes {2 * self.seconds:g} s")
         if self.settle_s >= self.seconds:
@@ -127,7 +127,7 @@ class Dvfs(DvfsPolicySettings):
 
     @field_validator("time_zone")
     @classmethod
-    def _zone(cls, name: str) -> str:
+    def _check_time_zone(cls, name: str) -> str:
         try:
             ZoneInfo(name)
         except (ValueError, OSError, LookupError):
@@ -136,13 +136,13 @@ class Dvfs(DvfsPolicySettings):
 
     @field_validator("options", mode="before")
     @classmethod
-    def _by_policy(cls, value: object) -> object:
+    def _check_options(cls, value: object) -> object:
         if isinstance(value, dict) and any(not isinstance(each, dict) for each in value.values()):
             raise ValueError("expected the options of each policy, such as options: {progress: {knob: power}}")
         return value
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_groups(self) -> Self:
         if self.mode != "observe" and not self.groups and not self.auto_groups:
             raise ValueError(f"mode is {self.mode!r}, but no device is selected: set groups or auto_groups")
         names = [group.name for group in self.groups]
@@ -161,10 +161,10 @@ class Dvfs(DvfsPolicySettings):
     @property
     def levels(self) -> dict[str, DvfsPolicySettings]:
         """The settings of node, groups, namespaces and workloads, by the key of each."""
-        found: dict[str, DvfsPolicySettings] = {"dvfs": self}
-        found |= {f"dvfs.groups.{n}": group for n, group in enumerate(self.groups)}
-        found |= {f"dvfs.namespaces.{name}": terms for name, terms in self.namespaces.items()}
-        return found | {f"dvfs.workloads.{name}": terms for name, terms in self.workloads.items()}
+        settings_by_key: dict[str, DvfsPolicySettings] = {"dvfs": self}
+        settings_by_key |= {f"dvfs.groups.{n}": group for n, group in enumerate(self.groups)}
+        settings_by_key |= {f"dvfs.namespaces.{name}": terms for name, terms in self.namespaces.items()}
+        return settings_by_key | {f"dvfs.workloads.{name}": terms for name, terms in self.workloads.items()}
 
     @property
     def policies(self) -> list[tuple[str, str]]:

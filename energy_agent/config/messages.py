@@ -89,9 +89,9 @@ def explain_fault(fault: Any, model: type[BaseModel], unit: float = 1.0) -> str:
 
 
 def _explain_unknown(model: type[BaseModel], location: tuple[int | str, ...], key: str) -> str:
-    known = sorted({name for type_, _ in _at(model, location[:-1]) for name in getattr(type_, "model_fields", {})})
-    near = difflib.get_close_matches(str(location[-1]), known, 1)
-    return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}")
+    known_keys = sorted({name for type_, _ in _at(model, location[:-1]) for name in getattr(type_, "model_fields", {})})
+    near = difflib.get_close_matches(str(location[-1]), known_keys, 1)
+    return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known_keys)}")
 
 
 def _expected(fault: Any, model: type[BaseModel], location: tuple[int | str, ...], unit: float) -> str:

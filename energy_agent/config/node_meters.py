@@ -94,7 +94,7 @@ class Ipmi(_NodeSource):
     ipmitool: Path = Field(Path("ipmitool"), description="path of ipmitool")
 
     @model_validator(mode="after")
-    def _reached(self) -> Self:
+    def _check_lanplus_keys(self) -> Self:
         missing = [key for key in ("host", "user_file", "password_file") if getattr(self, key) is None]
         if self.interface == "lanplus" and missing:
             raise ValueError(f"{', '.join(missing)} missing: interface is lanplus, which connects over the network")

@@ -43,13 +43,13 @@ class Otlp(Section):
 
     @field_validator("endpoint")
     @classmethod
-    def _port(cls, url: str | None) -> str | None:
+    def _check_address(cls, url: str | None) -> str | None:
         if url is not None:
             parse_address(url)
         return url
 
     @model_validator(mode="after")
-    def _shorter(self) -> Self:
+    def _check_client_key(self) -> Self:
         if self.key_file is not None and self.cert_file is None:
             raise ValueError("key_file is used only with cert_file")
         return self

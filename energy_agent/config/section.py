@@ -106,7 +106,7 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _plain(cls, value: Any, info: ValidationInfo) -> Any:
+    def _check_plain_values(cls, value: Any, info: ValidationInfo) -> Any:
         if not (info.field_name or "").endswith("query"):  # a language of several lines
             _refuse_unprintable(value)
         return checked_numbers(cls, value, info.field_name)

@@ -45,7 +45,7 @@ class Slurm(Section):
 
     @field_validator("scontrol", "conf", "gres_conf")
     @classmethod
-    def _absolute(cls, value: object) -> object:
+    def _check_absolute_path(cls, value: object) -> object:
         if isinstance(value, Path) and not value.is_absolute():
             raise ValueError(f"expected an absolute path, got {str(value)[:80]!r}")
         return value

@@ -73,7 +73,7 @@ class TokenMapping(Section):
 
     @field_validator("ttft", "itl", "tpot", "prompt_per_request", "computed_per_request", "generation_per_request")
     @classmethod
-    def _histogram(cls, text: str | None) -> str | None:
+    def _check_histogram(cls, text: str | None) -> str | None:
         name = selector(text)[0] if text is not None else ""
         for suffix in ("_bucket", "_sum", "_count"):
             if name.endswith(suffix):
@@ -83,7 +83,7 @@ class TokenMapping(Section):
         return text
 
     @model_validator(mode="after")
-    def _counts(self) -> Self:
+    def _check_counters(self) -> Self:
         if self.generation is None and self.requests is None:
             raise ValueError("expected generation, or requests for a server that generates nothing")
         return self
@@ -123,20 +123,20 @@ class TokenSource(Section):
 
     @field_validator("workload")
     @classmethod
-    def _named(cls, workload: str) -> str:
+    def _check_workload(cls, workload: str) -> str:
         if not workload.strip() or not is_printable(workload) or len(workload) > WORKLOAD_LIMIT:
             raise ValueError(f"expected a name of 1 to {WORKLOAD_LIMIT} printable characters, got {workload[:40]!r}")
         return workload
 
     @field_validator("ports")
     @classmethod
-    def _once(cls, ports: tuple[int, ...]) -> tuple[int, ...]:
+    def _check_ports(cls, ports: tuple[int, ...]) -> tuple[int, ...]:
         if len(ports) > ENDPOINTS_LIMIT:
             raise ValueError(f"expected at most {ENDPOINTS_LIMIT} ports, got {len(ports)}")
         return ports
 
     @model_validator(mode="after")
-    def _mapped(self) -> Self:
+    def _check_server_keys(self) -> Self:
         if (self.mapping is None) == (self.server == "mapping"):
             raise ValueError("section mapping is required with server: mapping, and allowed only there")
         if len({parse_address(self.url, allow_query=True).port, *self.ports}) <= len(self.ports):

@@ -91,8 +91,8 @@ def split_integer(total: int, weights: list[int]) -> list[int]:
     if base == 0:
         weights, base = [1] * len(weights), len(weights)
     parts = [total * w // base for w in weights]
-    left = total - sum(parts)
-    if left:
-        for i in sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % base), i))[:left]:
+    remainder = total - sum(parts)
+    if remainder:
+        for i in sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % base), i))[:remainder]:
             parts[i] += 1
     return parts

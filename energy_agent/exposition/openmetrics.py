@@ -28,14 +28,14 @@ class ShownSignals:
     """The signals that a selection shows, by the rows that they read."""
 
     def __init__(self, signals: Iterable[Signal], selection: Selection) -> None:
-        shown = [signal for signal in signals if selection.shows_family(signal.name)]
-        self.names = {signal.name for signal in shown}
+        selected = [signal for signal in signals if selection.shows_family(signal.name)]
+        self.names = {signal.name for signal in selected}
         self.readers: dict[Callable[[Scrape[Any]], list[Row]], list[tuple[str, Callable[[list[Row]], list[Sample]]]]] = {}
-        for signal in shown:
+        for signal in selected:
             self.readers.setdefault(signal.source.rows, []).append((signal.name, signal.read))
 
 
-_shown = lru_cache(partial(ShownSignals, AGENT))
+_readers = lru_cache(partial(ShownSignals, AGENT))
 
 
 _health_samples = HealthSamples()
@@ -68,17 +68,19 @@ def render(snapshot: Snapshot, fmt: Format) -> bytes:
 
 
 def families(snapshot: Snapshot) -> FamilySamples:
-    """Samples of each family that is shown, by the name of its signal; of GPUs that are shown."""
+    """Samples of each family that is selected, by the name of its signal; of GPUs that are selected."""
     selection = snapshot.selection
     scrape = Scrape(_selected(snapshot) if selection.include_gpus or selection.exclude_gpus else snapshot)
     health = _health_samples.families(snapshot.device_health, scrape.of(present_ids))
-    return collect(scrape, _shown(selection), health)
+    return collect(scrape, _readers(selection), health)
 
 
-def collect(scrape: Scrape[Any], shown: ShownSignals, more: Mapping[str, list[Sample]] = MappingProxyType({})) -> FamilySamples:
+def collect(
+    scrape: Scrape[Any], selected: ShownSignals, more: Mapping[str, list[Sample]] = MappingProxyType({})
+) -> FamilySamples:
     """Samples of the signals that have any; `more`: cached ones, which come after those of the snapshot."""
-    by_family = {name: samples for name, samples in more.items() if name in shown.names}
-    for find, readers in shown.readers.items():
+    by_family = {name: samples for name, samples in more.items() if name in selected.names}
+    for find, readers in selected.readers.items():
         if rows := scrape.of(find):
             for name, read in readers:
                 if samples := read(rows):
@@ -100,7 +102,7 @@ def _families(fmt: Format) -> list[tuple[str, "_Family"]]:
 
 
 def _selected(snapshot: Snapshot) -> Snapshot:
-    """The snapshot without the GPUs that are not to be shown. What is of a node or a workload stays as it is."""
+    """The snapshot without the GPUs that are not selected. What is of a node or a workload stays as it is."""
     hidden = {v.info.uuid for v in snapshot.devices if not snapshot.selection.shows_gpu(v.info.uuid, v.info.index)}
     return replace(
         snapshot,

@@ -7,7 +7,7 @@ from energy_agent.core.catalogue.node import SITE_PROCESS
 from energy_agent.exposition.openmetrics import FamilySamples, Format, ShownSignals, collect, page
 from energy_agent.site.snapshot import SiteSnapshot
 
-_shown = lru_cache(partial(ShownSignals, SITE_PROCESS))
+_selected = lru_cache(partial(ShownSignals, SITE_PROCESS))
 
 
 def render(snapshot: SiteSnapshot, fmt: Format) -> bytes:
@@ -17,4 +17,4 @@ def render(snapshot: SiteSnapshot, fmt: Format) -> bytes:
 
 def families(snapshot: SiteSnapshot) -> FamilySamples:
     """Samples of each family that is shown, by the name of its signal."""
-    return collect(Scrape(snapshot), _shown(snapshot.selection))
+    return collect(Scrape(snapshot), _selected(snapshot.selection))

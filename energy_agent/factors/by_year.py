@@ -38,23 +38,23 @@ def sources(
         The sources for `join`, the factors that they use, and the reason why years have no factor; "" if every year has one.
     """
     by_factor: dict[str, tuple[FactorMatch, list[Piece], list[str]]] = {}
-    lacking: list[str] = []
+    problems: list[str] = []
     first, last = (datetime.fromtimestamp(t // NS_PER_S, UTC).astimezone(time_zone).year for t in (start_ns, end_ns - 1))
     for year in range(first, last + 1):
         from_ns, until_ns = max(start_ns, _new_year_ns(year, time_zone)), min(end_ns, _new_year_ns(year + 1, time_zone))
         try:
             chosen = choice.factor(zone, year, basis, country)
         except UsageError as error:
-            lacking.append(str(error))
+            problems.append(str(error))
             continue
         _, pieces, reasons = by_factor.setdefault(chosen.factor.id, (chosen, [], []))
         pieces.append(Piece(from_ns, until_ns, chosen.factor.value, estimated=False))
         reasons += [reason for reason in chosen.reasons if reason not in reasons]
-    made = tuple(
+    factor_sources = tuple(
         IntensitySource(identity, basis, chosen.factor.quality, tuple(pieces), tuple(reasons))
         for identity, (chosen, pieces, reasons) in by_factor.items()
     )
-    return made, tuple(chosen for chosen, _, _ in by_factor.values()), "; ".join(dict.fromkeys(lacking))
+    return factor_sources, tuple(chosen for chosen, _, _ in by_factor.values()), "; ".join(dict.fromkeys(problems))
 
 
 def _new_year_ns(year: int, time_zone: ZoneInfo) -> int:

@@ -55,10 +55,10 @@ def country_factor(code: str) -> Factor:
         UsageError: no such country (the line names the nearest codes), or its published value is zero, which no grid has over
             its life cycle: it is a missing value, and absent is never 0.
     """
-    known = country_factors()
-    factor = known.get(code.upper())
+    factors = country_factors()
+    factor = factors.get(code.upper())
     if factor is None:
-        raise UsageError(f"--country {code[:40]}: no grid factor for this code; {_nearest(code, known)}")
+        raise UsageError(f"--country {code[:40]}: no grid factor for this code; {_nearest(code, factors)}")
     if not factor.value:
         raise UsageError(
             f"--country {factor.zone}: {factor.edition} states 0 g/kWh for {factor.zone_name}, which means that the "
@@ -94,15 +94,15 @@ def _factor(row: Mapping[str, str]) -> Factor:
     )
 
 
-def _nearest(code: str, known: Mapping[str, Factor]) -> str:
+def _nearest(code: str, factors: Mapping[str, Factor]) -> str:
     """A hint: the codes whose spelling or country name is nearest to what was typed."""
     wanted = code.strip().lower()
-    by_name = {f.zone_name.lower(): c for c, f in known.items()}
-    prefixed = [c for c in sorted(known) if len(wanted) > 1 and c.lower().startswith(wanted)]
+    by_name = {f.zone_name.lower(): c for c, f in factors.items()}
+    prefixed = [c for c in sorted(factors) if len(wanted) > 1 and c.lower().startswith(wanted)]
     starts = [c for name, c in sorted(by_name.items()) if len(wanted) > 1 and name.startswith(wanted)]
     names = [by_name[n] for n in difflib.get_close_matches(wanted, by_name, n=2, cutoff=0.8)]
-    codes = difflib.get_close_matches(wanted.upper(), known, n=3, cutoff=0.5)
+    codes = difflib.get_close_matches(wanted.upper(), factors, n=3, cutoff=0.5)
     hits = list(dict.fromkeys([*prefixed, *names, *starts, *codes]))[:3]
     if not hits:
         return "use an ISO 3166-1 alpha-3 code such as DEU"
-    return "nearest: " + ", ".join(f"{c} ({known[c].zone_name})" for c in hits)
+    return "nearest: " + ", ".join(f"{c} ({factors[c].zone_name})" for c in hits)

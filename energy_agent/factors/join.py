@@ -103,9 +103,9 @@ class CarbonTotal:
 
 def of_series(intensities: IntensitySeries, as_of_ns: int) -> IntensitySource:
     """A series as it was known at `as_of_ns`. Its id has the hash of what was known then."""
-    known = intensities.as_of(as_of_ns)
-    identity = f"series.{intensities.about.id}.{intensities.about.zone}.{intensities.about.basis.name}.{known.sha256}"
-    return IntensitySource(identity, intensities.about.basis, intensities.about.quality, known.pieces())
+    revision = intensities.as_of(as_of_ns)
+    identity = f"series.{intensities.about.id}.{intensities.about.zone}.{intensities.about.basis.name}.{revision.sha256}"
+    return IntensitySource(identity, intensities.about.basis, intensities.about.quality, revision.pieces())
 
 
 def of_factor(factor: Factor, reasons: Iterable[str] = ()) -> IntensitySource:
@@ -134,15 +134,15 @@ def join(cells: Mapping[int, int], sources: Sequence[IntensitySource], cell_ns: 
             sums[index].take(piece, uj, length_ns)
     used = {index: each for index, each in enumerate(sums) if each.ns}
     statements = []
-    lacking: list[str] = []
+    gap_notes: list[str] = []
     for index, source in enumerate(sources):
         if index in used:
-            statements.append(used[index].statement(source.id, source.quality, (*source.reasons, *lacking)))
+            statements.append(used[index].statement(source.id, source.quality, (*source.reasons, *gap_notes)))
         missing_ns = sum(s.ns for i, s in used.items() if i > index)
         if missing_ns:
-            lacking.append(f"{source.id}: no value for {_hours(missing_ns)} h")
+            gap_notes.append(f"{source.id}: no value for {_hours(missing_ns)} h")
     if len(sources) in used:
-        statements.append(used[len(sources)].statement(NOWHERE, None, tuple(lacking)))
+        statements.append(used[len(sources)].statement(NOWHERE, None, tuple(gap_notes)))
     return CarbonTotal(basis, tuple(statements))
 
 

@@ -80,8 +80,8 @@ def parse(raw: bytes, name: str, zone: str, boundary: EmissionBoundary, known_ns
         if before.content != row.content:
             raise UsageError(f"{name}, line {row.line}: its value differs from line {before.line}, which has the same time")
     if not rows:
-        there = ", ".join(z[:32] for z, _ in zones.most_common(5)) or "none"
-        raise UsageError(f"{name} has no {boundary} row of zone {zone[:40]!r}; its zones: {there}")
+        zone_names = ", ".join(z[:32] for z, _ in zones.most_common(5)) or "none"
+        raise UsageError(f"{name} has no {boundary} row of zone {zone[:40]!r}; its zones: {zone_names}")
     step_ns = _step_ns(sorted(rows), name)
     points, missing = [], 0
     for start_ns, row in sorted(rows.items()):
@@ -144,9 +144,9 @@ def _columns(head: Sequence[str], name: str, boundary: EmissionBoundary) -> _Col
     if len(place) < len(low):
         raise UsageError(f"{name}, line 1: duplicate column")
     if "ts_utc" in place:
-        lacking = [key for key in ("zone", "g_per_kwh", "kind") if key not in place]
-        if lacking:
-            raise UsageError(f"{name}, line 1: column {', '.join(lacking)} is missing")
+        missing = [key for key in ("zone", "g_per_kwh", "kind") if key not in place]
+        if missing:
+            raise UsageError(f"{name}, line 1: column {', '.join(missing)} is missing")
         return _Columns(
             place["ts_utc"], place["zone"], place["g_per_kwh"], place["kind"], place.get("estimated"), place.get("method")
         )

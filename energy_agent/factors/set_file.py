@@ -79,7 +79,7 @@ class FactorSet:
     factors: Mapping[tuple[str, int], Factor]
     missing: frozenset[tuple[str, int]]
     notes: Mapping[tuple[str, int], str]
-    own: bool = False
+    is_custom: bool = False
 
     @property
     def rows(self) -> int:
@@ -87,14 +87,14 @@ class FactorSet:
         return len(self.factors) + len(self.missing)
 
 
-def parse(page: bytes, table: bytes, name: str, own: bool = False) -> FactorSet:
+def parse(page: bytes, table: bytes, name: str, is_custom: bool = False) -> FactorSet:
     """A set from its page (`NAME.json`) and its table (`NAME.csv`).
 
     Args:
         page: the JSON text that says whose values these are.
         table: the CSV text with the values.
         name: path without its ending, for messages.
-        own: it is a user's, not one of ours.
+        is_custom: it is a user's, not one of ours.
 
     Raises:
         UsageError: something is missing or wrong; the line names the file and the key or line.
@@ -126,7 +126,7 @@ def parse(page: bytes, table: bytes, name: str, own: bool = False) -> FactorSet:
         **texts, basis=Basis(boundary, accounting, gases), mix=about["basis"], quality=about["quality"],
         published=about["published"], evidence=about["evidence"], note=about.get("note", ""), file=f"{name}.csv",
         csv_sha256=digest, factors=factors, missing=frozenset(missing),
-        notes=notes, own=own,
+        notes=notes, is_custom=is_custom,
     )  # fmt: skip
 
 
@@ -179,9 +179,9 @@ def _rows(raw: bytes, file: str, unit: str) -> Iterator[tuple[int, dict[str, str
     reader = csv.reader(text.split("\n"), strict=True)
     try:
         head = ["zone" if h.strip() == "code" else h.strip() for h in next(reader, [])]
-        lacking = [key for key in ("zone", "name", "year", unit) if head.count(key) != 1]
-        if lacking:
-            raise UsageError(f"{file}, line 1: column {', '.join(lacking)} is missing or duplicate")
+        missing = [key for key in ("zone", "name", "year", unit) if head.count(key) != 1]
+        if missing:
+            raise UsageError(f"{file}, line 1: column {', '.join(missing)} is missing or duplicate")
         for number, cells in enumerate(reader):
             if number >= ROWS_MAX:
                 raise UsageError(f"{file} has more than {ROWS_MAX} rows")

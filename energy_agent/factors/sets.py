@@ -56,12 +56,12 @@ class Catalogue:
             UsageError: an id is there twice; the line names both files.
         """
         self.accept_old = accept_old
-        self.sets: tuple[FactorSet, ...] = tuple(sorted(sets, key=lambda s: (not s.own, s.id)))
-        seen: dict[str, FactorSet] = {}
+        self.sets: tuple[FactorSet, ...] = tuple(sorted(sets, key=lambda s: (not s.is_custom, s.id)))
+        by_id: dict[str, FactorSet] = {}
         for each in self.sets:
-            if other := seen.get(each.id):
+            if other := by_id.get(each.id):
                 raise UsageError(f"{each.file} and {other.file} have the same id {each.id!r}; each set needs a unique id")
-            seen[each.id] = each
+            by_id[each.id] = each
 
     def factor(self, zone: str, year: int, basis: Basis, country: str = "") -> FactorMatch:
         """The factor of a zone in a year.
@@ -82,8 +82,8 @@ class Catalogue:
         """
         reasons: list[str] = []
         for name in dict.fromkeys(z.upper() for z in (zone, country) if z):
-            held = [(s, f) for s in self.sets if s.basis == basis for (z, _), f in s.factors.items() if z == name]
-            recent = [(s, f) for s, f in held if self.accept_old or year - f.year <= OLD_YEARS]
+            matches = [(s, f) for s in self.sets if s.basis == basis for (z, _), f in s.factors.items() if z == name]
+            recent = [(s, f) for s, f in matches if self.accept_old or year - f.year <= OLD_YEARS]
             if recent:
                 chosen, factor = min(recent, key=lambda pair: _order(pair[0], pair[1], year))
                 skipped = (reason.partition("; nearest: ")[0] for reason in reasons)
@@ -91,10 +91,10 @@ class Catalogue:
                 why = (
                     *_why_this_year(factor, year),
                     *_why_this_set(chosen, others),
-                    "" if chosen.own else subregion_advice(name),
+                    "" if chosen.is_custom else subregion_advice(name),
                 )
                 return FactorMatch(factor, chosen.csv_sha256, (*skipped, *filter(None, why)))
-            reasons.append(_too_old(name, [f for _, f in held], year) if held else self._why_none(name, basis))
+            reasons.append(_too_old(name, [f for _, f in matches], year) if matches else self._why_none(name, basis))
         if not reasons:
             raise UsageError("no zone is set")
         raise UsageError("; ".join([*reasons, SUPPLY]))
@@ -150,9 +150,16 @@ class Catalogue:
         return f"nearest: {', '.join(f'{z} ({names[z]})' for z in hits)}" if hits else ""
 
 
-def _order(held: FactorSet, factor: Factor, year: int) -> tuple[bool, int, int, int, int, str]:
+def _order(factor_set: FactorSet, factor: Factor, year: int) -> tuple[bool, int, int, int, int, str]:
     when = 0 if factor.year == year else 1 if factor.year < year else 2
-    return not held.own, when, abs(factor.year - year), -int(held.published.replace("-", "")), factor.quality, held.id
+    return (
+        not factor_set.is_custom,
+        when,
+        abs(factor.year - year),
+        -int(factor_set.published.replace("-", "")),
+        factor.quality,
+        factor_set.id,
+    )
 
 
 def _why_this_year(factor: Factor, year: int) -> tuple[str, ...]:
@@ -169,7 +176,7 @@ def _why_this_set(chosen: FactorSet, others: Sequence[FactorSet]) -> tuple[str, 
     if not others:
         return ()
     names = ", ".join(sorted(s.id for s in others))
-    if chosen.own and not any(s.own for s in others):
+    if chosen.is_custom and not any(s.is_custom for s in others):
         return (f"{chosen.id} is one of your own files, which are used before {names}",)
     return (f"{chosen.id} is the newest publication ({chosen.published})", f"the same year is also in {names}")
 
@@ -179,8 +186,8 @@ def subregion_advice(zone: str) -> str:
     return f"{zone} is a state: EPA recommends the eGRID subregion, such as US-ERCT" if _STATE.fullmatch(zone) else ""
 
 
-def _too_old(zone: str, held: Sequence[Factor], year: int) -> str:
-    newest = max(f.year for f in held)
+def _too_old(zone: str, factors: Sequence[Factor], year: int) -> str:
+    newest = max(f.year for f in factors)
     which = f"{zone}: the newest factor is of {newest}, more than {OLD_YEARS} years before {year}"
     return "; ".join((which, "add a newer one or accept it with --accept-old"))
 
@@ -196,7 +203,7 @@ def catalogue(folder: Path | None = None, *, accept_old: bool = False) -> Catalo
     Raises:
         UsageError: a file of the folder is wrong or has no partner, or an id is there twice.
     """
-    return Catalogue([*shipped(), *(_own(folder) if folder is not None else ())], accept_old=accept_old)
+    return Catalogue([*shipped(), *(_load_folder(folder) if folder is not None else ())], accept_old=accept_old)
 
 
 @cache
@@ -207,7 +214,7 @@ def shipped() -> Sequence[FactorSet]:
     return [set_file.parse(data.joinpath(f"{n}.json").read_bytes(), data.joinpath(f"{n}.csv").read_bytes(), n) for n in names]
 
 
-def _own(folder: Path) -> Iterator[FactorSet]:
+def _load_folder(folder: Path) -> Iterator[FactorSet]:
     try:
         names = sorted(each.name for each in folder.iterdir() if each.suffix in (".csv", ".json"))
     except OSError as error:
@@ -216,8 +223,8 @@ def _own(folder: Path) -> Iterator[FactorSet]:
     if len(stems) > SETS_MAX:
         raise UsageError(f"folder of factors {folder} has more than {SETS_MAX} sets")
     for stem in stems:
-        lacking = [f"{stem}{end}" for end in (".csv", ".json") if f"{stem}{end}" not in names]
-        if lacking:
-            raise UsageError(f"folder of factors {folder}: {lacking[0]} is missing; a set consists of a .csv and a .json file")
+        missing = [f"{stem}{end}" for end in (".csv", ".json") if f"{stem}{end}" not in names]
+        if missing:
+            raise UsageError(f"folder of factors {folder}: {missing[0]} is missing; a set consists of a .csv and a .json file")
         page, table = (bounded_file.read(folder / f"{stem}{end}", FILE_MAX_B) for end in (".json", ".csv"))
-        yield set_file.parse(page, table, str(folder / stem), own=True)
+        yield set_file.parse(page, table, str(folder / stem), is_custom=True)

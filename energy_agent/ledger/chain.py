@@ -56,7 +56,7 @@ class Chain:
     simulated: bool = False
     faults: list[ChainFault] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
-    seen: dict[int, str] = field(default_factory=dict)  # sequence -> hash, "" where the file is corrupted
+    digests: dict[int, str] = field(default_factory=dict)  # sequence -> hash, "" where the file is corrupted
     file: Path | None = None  # the first one
     key: str = ""  # of the last signed segment
     key_since_ns: int = -1  # the latest enrolment of a key that has signed
@@ -130,12 +130,12 @@ def verify(
     chains: dict[str, Chain] = {}
     rows: dict[str, ChainRows] = {}
     claims = MeteredSpans()
-    known = range(0)
+    sealed_range = range(0)
     if journal is not None:
         who = journal.identity
         chains[prefix_of(who.cluster, who.node)] = Chain(who.cluster, who.node)
         if journal.segments:
-            known = range(journal.first_sequence, journal.segments[-1].sequence + 1)
+            sealed_range = range(journal.first_sequence, journal.segments[-1].sequence + 1)
     for number, path in enumerate(files):
         if progress is not None:
             progress(number, len(files))
@@ -149,7 +149,9 @@ def verify(
             checked = check_rows(rows.setdefault(prefix, ChainRows(skus or {})), path, content)[0]
             chain.faults += [fault for fault in checked if skus is not None or fault.kind == "twice"]
             claims.add((header.cluster, header.node), measured_devices(content.columns), header.from_ns, header.to_ns)
-        if content is not None and mine and content.header.sequence in known:  # what is sealed later is not in its totals yet
+        if (
+            content is not None and mine and content.header.sequence in sealed_range
+        ):  # what is sealed later is not in its totals yet
             chain.tally.add_rows(content.rows())
     if journal is not None:
         _against(chains[prefix_of(who.cluster, who.node)], journal)
@@ -194,7 +196,7 @@ def add_file(chain: Chain, path: Path, sequence: int | None) -> SegmentTable | N
     except ChainError as error:
         kind = "alien" if "invalid row" in str(error) else "corrupted"
         chain.faults.append(ChainFault(kind, f"{error}; copy the file from the node again"))
-        if sequence is not None and sequence not in chain.seen:
+        if sequence is not None and sequence not in chain.digests:
             extend(chain, sequence, "", None, path)
         return None
     header = content.header
@@ -203,8 +205,8 @@ def add_file(chain: Chain, path: Path, sequence: int | None) -> SegmentTable | N
         chain.faults.append(ChainFault("alien", text))
         return None
     chain.cluster, chain.node, chain.simulated = header.cluster, header.node, header.simulated
-    if header.sequence in chain.seen:
-        same = chain.seen[header.sequence] == content.sha256
+    if header.sequence in chain.digests:
+        same = chain.digests[header.sequence] == content.sha256
         words = "the same" if same else "other"
         text = f"{path}: duplicate of segment {header.sequence}, with {words} content; remove the wrong file"
         chain.faults.append(ChainFault("duplicate", text, harmless=same))
@@ -234,15 +236,15 @@ def extend(chain: Chain, sequence: int, digest: str, previous: str | None, path:
         chain.faults.append(wrong_previous(path, previous, chain.last, chain.head))
     chain.first = sequence if chain.first is None else chain.first
     chain.last, chain.head, chain.count = sequence, digest, chain.count + 1
-    chain.seen[sequence] = digest
+    chain.digests[sequence] = digest
 
 
 def check_header(chain: Chain, path: Path, header: Header, keys: Keys) -> None:
     """Name what is wrong with a segment's span, key and time; segments come in the order of the chain."""
     chain.faults += check_span(path, header)
-    known = len(chain.faults)
+    fault_count = len(chain.faults)
     check_key(chain, path, header, keys)
-    if len(chain.faults) == known:  # else it is not the node's, and its time says nothing
+    if len(chain.faults) == fault_count:  # else it is not the node's, and its time says nothing
         check_time(chain, path, header)
 
 
@@ -304,18 +306,18 @@ def wrong_previous(path: Path, named: str, sequence: int, head: str) -> ChainFau
 def _against(chain: Chain, journal: JournalView) -> None:
     """Hashes and totals of the journal. Segments sealed after the journal was read are not its concern."""
     faults, total = [], Tally()
-    complete = all(chain.seen.values())
-    for known in journal.segments:
-        digest = chain.seen.get(known.sequence)
-        if digest is None and known.body is not None:  # fixed in the journal, its file is still to be written
-            content = segment.decode(segment.expand(known.body, str(journal.path)), f"{journal.path}:{known.name}")
+    complete = all(chain.digests.values())
+    for entry in journal.segments:
+        digest = chain.digests.get(entry.sequence)
+        if digest is None and entry.body is not None:  # fixed in the journal, its file is still to be written
+            content = segment.decode(segment.expand(entry.body, str(journal.path)), f"{journal.path}:{entry.name}")
             total.add_rows(content.rows)
         elif digest is None:
             complete = False
-            faults.append(ChainFault("missing", f"{known.name}: recorded in the journal, but the file is missing"))
-        elif digest and digest != known.sha256:
+            faults.append(ChainFault("missing", f"{entry.name}: recorded in the journal, but the file is missing"))
+        elif digest and digest != entry.sha256:
             faults.append(
-                ChainFault("journal", f"{known.name}: differs from the segment that the journal sealed ({known.sha256[:12]})")
+                ChainFault("journal", f"{entry.name}: differs from the segment that the journal sealed ({entry.sha256[:12]})")
             )
     chain.faults += faults
     if not complete:

@@ -37,11 +37,11 @@ class MeteredSpans:
     def add(self, who: Who, devices: Iterable[str], from_ns: int, to_ns: int) -> None:
         """Add the devices of a segment, or of several."""
         for device in devices:
-            known = self._first.get(device)
-            if known is None:
+            span = self._first.get(device)
+            if span is None:
                 self._first[device] = (who, from_ns, to_ns)
-            elif known[0] == who:
-                self._first[device] = (who, min(known[1], from_ns), max(known[2], to_ns))
+            elif span[0] == who:
+                self._first[device] = (who, min(span[1], from_ns), max(span[2], to_ns))
             else:
                 others = self._more.setdefault(device, {})
                 before = others.get(who, (from_ns, to_ns))
@@ -134,9 +134,9 @@ class Contest:
             chains = sorted({who for overlap in _overlaps(intervals) for who in overlap})
             if chains:
                 assigned = [who for who in chains if is_assigned(who, device, cell)]
-                known = published(device) & set(chains)
+                claimants = published(device) & set(chains)
                 earliest = min(first[device][who] for who in chains)
-                earlier = known if len(known) == 1 else {who for who in chains if first[device][who] == earliest}
+                earlier = claimants if len(claimants) == 1 else {who for who in chains if first[device][who] == earliest}
                 candidates = assigned or sorted(earlier)
                 kept = candidates[0] if len(candidates) == 1 else None
                 conflicts.append(Conflict(device, cell, cell + CELL_NS, tuple(chains), kept, kept is not None and not assigned))

@@ -127,8 +127,8 @@ def write(
     """
     if form == "parquet":
         return _write_parquet(rows, target, columns, name)
-    left = iter(rows)
-    rows = chain(list(islice(left, 1)), left)  # a ledger that cannot be read leaves neither a file nor a header
+    row_iterator = iter(rows)
+    rows = chain(list(islice(row_iterator, 1)), row_iterator)  # a ledger that cannot be read leaves neither a file nor a header
     if target is None:
         return _write_text(rows, form, sys.stdout, columns)
     try:

@@ -69,8 +69,8 @@ class FacilityBook:
 
     def parent_of(self, device: str) -> str:
         """Return the device of the meter above one of this site's, by its last metadata; "" without one."""
-        known = [facts for facts in self._meter(site_and_meter(device)[1]).facts.values() if facts is not None]
-        return meter_device(self._site, known[-1].parent) if known and known[-1].parent else ""
+        meter_facts = [facts for facts in self._meter(site_and_meter(device)[1]).facts.values() if facts is not None]
+        return meter_device(self._site, meter_facts[-1].parent) if meter_facts and meter_facts[-1].parent else ""
 
     @property
     def span_ns(self) -> tuple[int, int] | None:
@@ -168,17 +168,17 @@ class FacilityBook:
         for meter_id, spans in _lives(parts, facts_by_meter).items():
             if meter_id not in wanted:
                 continue
-            there = [(max(window[0], since), min(window[1], until)) for since, until in spans]
-            there = [span for span in there if span[1] > span[0]]
-            if not there:
+            intervals = [(max(window[0], since), min(window[1], until)) for since, until in spans]
+            intervals = [span for span in intervals if span[1] > span[0]]
+            if not intervals:
                 continue
             facts = _within(facts_by_meter[meter_id], window)
-            whole = _collected(parts[meter_id], (start_ns, end_ns), there[0][0], spans)
-            length_ns = sum(end - start for start, end in there)
+            whole = _collected(parts[meter_id], (start_ns, end_ns), intervals[0][0], spans)
+            length_ns = sum(end - start for start, end in intervals)
             gaps = tuple(sorted(whole.gaps, key=lambda g: (g.start_ns, g.end_ns, g.reason)))
             edge_uj = bound_of(whole.runs)
             energies[meter_id] = MeterEnergy(
-                facts, length_ns, whole.measured_ns, whole.energy_uj, edge_uj, gaps, tuple(there), window[1] - window[0]
+                facts, length_ns, whole.measured_ns, whole.energy_uj, edge_uj, gaps, tuple(intervals), window[1] - window[0]
             )
         # A parent that did not exist in the window does not count as one.
         return {

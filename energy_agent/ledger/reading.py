@@ -48,9 +48,9 @@ def is_compacted(source: Path) -> bool:
 def _state_folder(source: Path) -> Iterator[SourcedRow]:
     """The journal is read first: what it calls sealed is then surely there, and what is sealed later is not read twice."""
     view = read_journal(source / JOURNAL_NAME)
-    for known in view.segments:
-        path = source / "segments" / known.name
-        data = segment.expand(known.body, known.name) if known.body is not None else segment.load(path)
+    for entry in view.segments:
+        path = source / "segments" / entry.name
+        data = segment.expand(entry.body, entry.name) if entry.body is not None else segment.load(path)
         yield from _segment(segment.decode(data, str(path)))
     yield from _open_rows(view)
 

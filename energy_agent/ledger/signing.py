@@ -182,8 +182,10 @@ class Keys:
             expected = {key for from_ns, to_ns, key in enrolled if from_ns <= t_ns < to_ns + NS_PER_DAY}
             if header.key in expected or (header.key == before and first_ns > 0 and t_ns < first_ns + NS_PER_DAY):
                 return ""
-            known = "a key that the inventory enrols for this node at that time"
-            return f"is signed by {header.key[:16]}, not by {known}" if header.key else f"is not signed by {known}"
+            enrolled_key = "a key that the inventory enrols for this node at that time"
+            return (
+                f"is signed by {header.key[:16]}, not by {enrolled_key}" if header.key else f"is not signed by {enrolled_key}"
+            )
         if not before or header.key == before or header.key in {key for _, _, key in enrolled}:
             return ""
         if not header.key:

@@ -76,13 +76,13 @@ class EnergyHistory:
             return {"reason": "the agent has not read its devices since the window's end", "later": True}
         places = [_place(rows, t) for t in (start_ns, end_ns)]
         ends = [(rows[i - 1], rows[i]) for i in places]
-        shown = {u for r in (*ends[0], *ends[1]) for u in (*r.energy_uj, *r.unmetered)}
+        uuids = {u for r in (*ends[0], *ends[1]) for u in (*r.energy_uj, *r.unmetered)}
         if workload is not None:
-            shown = held_throughout(rows, ends[0][0].t_ns, ends[1][1].t_ns, workload, shown)
-            if not shown:
+            uuids = held_throughout(rows, ends[0][0].t_ns, ends[1][1].t_ns, workload, uuids)
+            if not uuids:
                 return {"reason": f"your workload {workload} did not use a GPU of this node for the whole window"}
         devices: dict[str, object] = {}
-        for uuid in sorted(shown):
+        for uuid in sorted(uuids):
             if any(uuid in r.unmetered for pair in ends for r in pair):
                 devices[uuid] = {"reason": NO_SENSOR}
                 continue

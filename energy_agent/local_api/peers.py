@@ -58,7 +58,7 @@ class Peers:
         self,
         roots: Sequence[Path],
         clock: Clock,
-        known: Callable[[tuple[int, int]], ProcessOwner | None] = lambda _: None,
+        owner_lookup: Callable[[tuple[int, int]], ProcessOwner | None] = lambda _: None,
         trust: Callable[[str, str], TrustedPath] = unchecked,
     ) -> None:
         """Nothing is read yet.
@@ -66,10 +66,10 @@ class Peers:
         Args:
             roots: see above.
             clock: of the agent.
-            known: workload of a process that was on a device already: a process may change its name.
+            owner_lookup: workload of a process that was on a device already: a process may change its name.
             trust: cuts the path of a cgroup to what root named.
         """
-        self._roots, self._clock, self._known, self._trust = roots, clock, known, trust
+        self._roots, self._clock, self._owner_lookup, self._trust = roots, clock, owner_lookup, trust
         self._subordinate = {root: SubordinateUids(root) for root in roots}
 
     def who(self, client: socket.socket) -> ClientProcess:
@@ -111,7 +111,7 @@ class Peers:
             if uid not in _effective_uids(root, pid):
                 raise StrangerError(_ENDED)
             identity = resolved.processes[0]
-            owner = self._known(identity) or ProcessOwner(facts[0].workload, facts[0])
+            owner = self._owner_lookup(identity) or ProcessOwner(facts[0].workload, facts[0])
             confined = facts[0].kind in _CONFINED and not _beside_us(root, pid)
             everything = (
                 uid in (0, os.geteuid()) and not confined and count_pid_namespaces(_read(root / str(pid) / "status")) == 1

@@ -65,11 +65,11 @@ class Routes:
         match, about = _WINDOW.fullmatch(path), _WORKLOAD.fullmatch(path)
         wanted = ("GET",) if match or about else _PATHS.get(path)
         if wanted is None:
-            there = (
+            endpoints = (
                 "GET /v1/window/START/END (UTC ns), /v1/me, /v1/engines, /v1/workload/NAME and /v1/dvfs/groups, "
                 "POST /v1/training, GET and POST /v1/dvfs"
             )
-            return reply(404, {"reason": f"not found; available: {there}"})
+            return reply(404, {"reason": f"not found; available: {endpoints}"})
         if method not in wanted:
             return reply(405, {"reason": " or ".join(wanted)})
         if match:
@@ -135,8 +135,8 @@ class Routes:
     def me(self, peer: ClientProcess) -> dict[str, object]:
         """What the agent thinks the process is, and what its workload has used since it was first seen on this node."""
         workload = self._workload(peer)
-        said: dict[str, object] = {"workload": workload, "kind": peer.facts.kind, "pid": peer.identity[0]}
-        return said | self._about(workload) | {"everything": peer.everything}
+        response: dict[str, object] = {"workload": workload, "kind": peer.facts.kind, "pid": peer.identity[0]}
+        return response | self._about(workload) | {"everything": peer.everything}
 
     def _of(self, peer: ClientProcess, workload: str) -> ServerResponse:
         """Any workload, for whom it is no secret."""
@@ -149,33 +149,33 @@ class Routes:
         if snapshot is None:
             return {"reason": "no snapshot has been taken yet"}
         identity = snapshot.identity
-        said: dict[str, object] = {"node": identity.node, "simulated": identity.simulated, "t_ns": snapshot.t_ns}
-        said |= _energy(snapshot, workload)
+        response: dict[str, object] = {"node": identity.node, "simulated": identity.simulated, "t_ns": snapshot.t_ns}
+        response |= _energy(snapshot, workload)
         ranks = training.ranks(workload) if training is not None else []
         if training is not None and ranks:
-            said["ranks"] = [_rank(each, snapshot.t_ns, training.ended_ns(each)) for each in ranks]
-        return said
+            response["ranks"] = [_rank(each, snapshot.t_ns, training.ended_ns(each)) for each in ranks]
+        return response
 
 
 def _energy(snapshot: Snapshot, workload: str) -> dict[str, object]:
-    held = [uuid for uuid, names in snapshot.owners.items() if workload in names]
+    owned_uuids = [uuid for uuid, names in snapshot.owners.items() if workload in names]
     rows = [entry for entry in snapshot.workloads if entry.workload == workload]
-    if not rows and not held:
+    if not rows and not owned_uuids:
         return {"devices": [], "reason": f"the agent has not seen {workload} on a GPU of this node"}
     views = {view.info.uuid: view for view in snapshot.devices}
     devices = []
     for uuid in sorted(views, key=lambda u: views[u].info.index):
-        own = [entry for entry in rows if entry.device == uuid]
-        if not own and uuid not in held:
+        device_rows = [entry for entry in rows if entry.device == uuid]
+        if not device_rows and uuid not in owned_uuids:
             continue
         sample = views[uuid].sample
-        power = sample.power_mw if sample is not None and uuid in held else None
-        device: dict[str, object] = {"uuid": uuid, "gpu": views[uuid].info.index, "held": uuid in held}
-        device |= {"joules": sum(entry.energy_uj for entry in own) / UJ_PER_J} if own else {}
+        power = sample.power_mw if sample is not None and uuid in owned_uuids else None
+        device: dict[str, object] = {"uuid": uuid, "gpu": views[uuid].info.index, "held": uuid in owned_uuids}
+        device |= {"joules": sum(entry.energy_uj for entry in device_rows) / UJ_PER_J} if device_rows else {}
         device["shared"] = len(snapshot.owners.get(uuid, ())) > 1
-        device |= _limits(views[uuid]) if uuid in held else {}
+        device |= _limits(views[uuid]) if uuid in owned_uuids else {}
         devices.append(device | ({"power_w": power / 1000} if power is not None else {}))
-    if reason := next((reason for uuid in held if uuid in views and (reason := _unknown(views[uuid]))), ""):
+    if reason := next((reason for uuid in owned_uuids if uuid in views and (reason := _unknown(views[uuid]))), ""):
         return {"devices": devices, "reason": reason}
     total = sum(entry.energy_uj for entry in rows)
     active = sum(entry.energy_uj for entry in rows if entry.state is State.ACTIVE)
@@ -184,15 +184,15 @@ def _energy(snapshot: Snapshot, workload: str) -> dict[str, object]:
     low, high = max(0, total - edge) / (1 + gain) / UJ_PER_J, (total + edge) / (1 - gain) / UJ_PER_J
     tokens = sum(t.tokens for t in snapshot.tokens if t.workload == workload and t.phase == TRAINING)
     steps = {s.phase: s.steps for s in snapshot.steps if s.workload == workload}
-    said: dict[str, object] = {
+    response: dict[str, object] = {
         "devices": devices, "joules": total / UJ_PER_J, "active_joules": active / UJ_PER_J,
         "lower": low, "upper": high, "edge_joules": edge / UJ_PER_J, "gain_uncertainty_ratio": gain,
         "tokens": tokens, "steps": steps,
     }  # fmt: skip
     for name, count in (("joules_per_token", tokens), ("joules_per_step", steps.get(TRAINING, 0))):
         if count:
-            said[name] = total / UJ_PER_J / count
-    return said
+            response[name] = total / UJ_PER_J / count
+    return response
 
 
 def _unknown(view: DeviceView) -> str:
@@ -206,7 +206,7 @@ def _unknown(view: DeviceView) -> str:
 
 def _hour(hour: EngineHour) -> dict[str, object]:
     """An hour of an engine; its price of a cached token is 0."""
-    said: dict[str, object] = {
+    response: dict[str, object] = {
         "engine": hour.engine, "model": hour.model, "start_ns": hour.start_ns, "end_ns": hour.end_ns, "final": hour.final,
         "active_joules": hour.active_uj / UJ_PER_J, "idle_joules": hour.idle_uj / UJ_PER_J,
         "tokens": {"prompt": hour.usage.computed, "cached": hour.usage.cached, "generation": hour.usage.generated},
@@ -220,7 +220,7 @@ def _hour(hour: EngineHour) -> dict[str, object]:
     }  # fmt: skip
     energies = {name: of if of is None or isinstance(of, str) else _bounded(of) for name, of in figures.items()}
     reason = next((of for of in energies.values() if isinstance(of, str)), "")
-    return said | {
+    return response | {
         "prices": prices,
         "requests": hour.requests,
         "per_request": {name: None if isinstance(of, str) else of for name, of in energies.items()} | {"reason": reason},
@@ -235,19 +235,19 @@ def _limits(view: DeviceView) -> dict[str, object]:
     """The power limit of a device and its permitted range, in W, without the values that the GPU does not report."""
     now_mw = None if view.sample is None else view.sample.power_limit_mw
     low_mw, high_mw = view.info.power_limit_min_mw, view.info.power_limit_max_mw
-    said: dict[str, object] = {} if now_mw is None else {"power_limit_w": now_mw / 1000}
-    return said if low_mw is None or high_mw is None else said | {"power_limit_range_w": [low_mw / 1000, high_mw / 1000]}
+    limits: dict[str, object] = {} if now_mw is None else {"power_limit_w": now_mw / 1000}
+    return limits if low_mw is None or high_mw is None else limits | {"power_limit_range_w": [low_mw / 1000, high_mw / 1000]}
 
 
 def _rank(latest: Latest, now_ns: int, ended_ns: int | None) -> dict[str, Any]:
     report = latest.report
-    said: dict[str, Any] = {
+    response: dict[str, Any] = {
         "rank": report.rank, "world": report.world, "group": report.group, "model": report.model,
         "precision": report.precision, "steps": dict(report.steps), "tokens": report.tokens,
         "waits": dict(report.waits), "doing": report.doing, "age_s": max(0, now_ns - latest.at_ns) / NS_PER_S,
     }  # fmt: skip
-    said |= {"step_ended_ns": ended_ns} if ended_ns is not None else {}
-    return said | ({"loss": report.loss} if report.loss is not None else {})
+    response |= {"step_ended_ns": ended_ns} if ended_ns is not None else {}
+    return response | ({"loss": report.loss} if report.loss is not None else {})
 
 
 def reply(status: int, body: Mapping[str, object]) -> ServerResponse:

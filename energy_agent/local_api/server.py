@@ -46,7 +46,7 @@ class ClientApi:
         self._requests, self._arrivals = Buckets(RATE_S, BURST_S), Buckets(ARRIVALS_PER_S, ARRIVALS_AT_ONCE)
         self._accepts = Buckets(ACCEPTS_PER_S, ACCEPTS_PER_S)
         self._listener: socket.socket | None = None
-        self._made: tuple[int, int] | None = None  # device and inode of the socket that is ours
+        self._socket_id: tuple[int, int] | None = None  # device and inode of the socket that is ours
 
     def start(self) -> None:
         """Bind and serve in the background; a missing folder is created where nobody but root and this user can interfere.
@@ -61,7 +61,7 @@ class ClientApi:
         try:
             self._clear()
             listener.bind(str(self._path))
-            self._made = _inode(self._path)
+            self._socket_id = _inode(self._path)
             self._path.chmod(0o666)
             listener.listen(_QUEUE)
             self._listener = listener
@@ -89,21 +89,21 @@ class ClientApi:
     def fault(self) -> str:
         """Why clients do not reach the socket any more; "" while they do."""
         at_path = _inode(self._path)
-        if at_path == self._made:
+        if at_path == self._socket_id:
             return ""
         return f"the socket {self._path} was " + ("removed" if at_path is None else "replaced by another file")
 
     def _clear(self) -> None:
         """Remove the socket of an agent that was killed; raises UsageError where it is another's, or somebody listens there."""
         try:
-            there = self._path.lstat()
+            status = self._path.lstat()
         except FileNotFoundError:
             return
-        if not stat.S_ISSOCK(there.st_mode):
+        if not stat.S_ISSOCK(status.st_mode):
             return  # binding says what is wrong
-        if there.st_uid != os.geteuid():
+        if status.st_uid != os.geteuid():
             raise UsageError(
-                f"client.socket: {self._path} is a socket of uid {there.st_uid}: remove it, or configure another path"
+                f"client.socket: {self._path} is a socket of uid {status.st_uid}: remove it, or configure another path"
             )
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(_PROBE_S)
@@ -115,9 +115,9 @@ class ClientApi:
 
     def _remove(self) -> None:
         """Remove the socket that we made; one that lies there by now may be another's."""
-        if self._made is not None and self._made == _inode(self._path):
+        if self._socket_id is not None and self._socket_id == _inode(self._path):
             self._path.unlink(missing_ok=True)
-        self._made = None
+        self._socket_id = None
 
     def _accept(self, listener: socket.socket) -> None:
         while self._listener is listener:
@@ -177,7 +177,7 @@ def _refusal(status: int, reason: str) -> ServerResponse:
 
 def _inode(path: Path) -> tuple[int, int] | None:
     try:
-        there = path.lstat()
+        status = path.lstat()
     except OSError:
         return None
-    return there.st_dev, there.st_ino
+    return status.st_dev, status.st_ino

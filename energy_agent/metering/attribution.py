@@ -56,9 +56,9 @@ def policies() -> tuple[SharingPolicy, ...]:
     return tuple(sorted(specs, key=lambda policy: policy.rank))
 
 
-def policy_for(known: DeviceUse) -> SharingPolicy | None:
+def policy_for(use: DeviceUse) -> SharingPolicy | None:
     """The policy that applies; None if no workload holds the device."""
-    return next((policy for policy in policies() if policy.applies(known)), None)
+    return next((policy for policy in policies() if policy.applies(use)), None)
 
 
 def known_of(holding: Holding, shape: Shape = WHOLE) -> DeviceUse:
@@ -115,11 +115,11 @@ def shares(
         state = State.IDLE if interval.active is False else State.ACTIVE
         whole = (workload, state, interval.method, interval.energy_uj, interval.edge_uj, interval.end_ns - interval.start_ns)
         return [Entry(interval.start_ns, interval.end_ns, interval.device, *whole)]
-    known = known_of(over, shape)
-    policy = policy_for(known)
+    use = known_of(over, shape)
+    policy = policy_for(use)
     if policy is None:
         return [_unowned(interval, State.UNALLOCATED)]
-    return _entries(interval, known, policy, settlement, closes)
+    return _entries(interval, use, policy, settlement, closes)
 
 
 def _over(holding: Holding, before: Holding | None, after: Holding | None) -> Holding:
@@ -134,14 +134,14 @@ def _over(holding: Holding, before: Holding | None, after: Holding | None) -> Ho
 
 
 def _entries(
-    interval: Interval, known: DeviceUse, policy: SharingPolicy, settlement: Settlement | None, closes: bool
+    interval: Interval, use: DeviceUse, policy: SharingPolicy, settlement: Settlement | None, closes: bool
 ) -> list[Entry]:
     shared = SharedEnergy(interval.energy_uj, interval.end_ns - interval.start_ns, interval.active)
     # Over a bridge nothing was measured, so that nothing is settled either.
     if settlement is None or interval.method is Method.BRIDGED:
-        parts = policy.divide(shared, known)
+        parts = policy.divide(shared, use)
     else:
-        parts = settlement.divide(policy, shared, known, closes=closes)
+        parts = settlement.divide(policy, shared, use, closes=closes)
     edges = split_integer(interval.edge_uj, [part.energy_uj for part in parts])
     times = split_integer(shared.duration_ns, [part.time for part in parts])
     return [

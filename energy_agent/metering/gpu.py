@@ -159,12 +159,12 @@ def _still(state: MeterState, sample: DeviceSample, sensor: SensorLimits, durati
     """No tick: normal for less than a few ticks; a stuck sensor beyond, since a powered device always draws something."""
     if sample.boot_ns - state.still_since_ns <= 3 * sensor.tick_ns:
         return MeterStep(state)
-    seen = replace(state, t_ns=sample.t_ns, boot_ns=sample.boot_ns, power_mw=sample.power_mw)
+    next_state = replace(state, t_ns=sample.t_ns, boot_ns=sample.boot_ns, power_mw=sample.power_mw)
     moved = sample.power_mw is not None and state.power_mw is not None and sample.power_mw != state.power_mw
     if not moved or duration_ns > sensor.gap_ns:  # power does not change either: neither value is plausible
-        return MeterStep(replace(seen, blind_ns=state.blind_ns + duration_ns))
+        return MeterStep(replace(next_state, blind_ns=state.blind_ns + duration_ns))
     interval = _trapezoid(state, sample, sensor, duration_ns)
-    return MeterStep(replace(seen, integrated_uj=state.integrated_uj + interval.energy_uj), interval)
+    return MeterStep(replace(next_state, integrated_uj=state.integrated_uj + interval.energy_uj), interval)
 
 
 def _released(state: MeterState, sample: DeviceSample, sensor: SensorLimits, duration_ns: int, delta_uj: int) -> MeterStep:

@@ -164,20 +164,25 @@ def _entries(
     """
     if method is Method.BRIDGED:
         weights = {("", State.GAP): 1}
-    held = sorted((key, ns) for key, ns in weights.items() if ns > 0) or [(("", State.UNALLOCATED), 1)]
+    time_weights = sorted((key, ns) for key, ns in weights.items() if ns > 0) or [(("", State.UNALLOCATED), 1)]
     if method is not Method.INTEGRATED:
-        return _shares(device, interval, method, uj, edge_uj, held)
-    integrated = _shares(device, interval, method, uj, (doubt_uj + 1) // 2, held)
-    return integrated + (_shares(device, interval, Method.COUNTER, 0, edge_uj, held) if edge_uj else [])
+        return _shares(device, interval, method, uj, edge_uj, time_weights)
+    integrated = _shares(device, interval, method, uj, (doubt_uj + 1) // 2, time_weights)
+    return integrated + (_shares(device, interval, Method.COUNTER, 0, edge_uj, time_weights) if edge_uj else [])
 
 
 def _shares(
-    device: str, interval: DomainInterval, method: Method, uj: int, edge_uj: int, held: list[tuple[tuple[str, State], int]]
+    device: str,
+    interval: DomainInterval,
+    method: Method,
+    uj: int,
+    edge_uj: int,
+    time_weights: list[tuple[tuple[str, State], int]],
 ) -> list[Entry]:
-    times = [ns for _, ns in held]
+    times = [ns for _, ns in time_weights]
     return [
         Entry(interval.start_ns, interval.end_ns, device, workload, state, method, share, edge)
         for ((workload, state), _), share, edge in zip(
-            held, split_integer(uj, times), split_integer(edge_uj, times), strict=True
+            time_weights, split_integer(uj, times), split_integer(edge_uj, times), strict=True
         )
     ]

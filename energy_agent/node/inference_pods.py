@@ -43,9 +43,9 @@ class ServingPods:
             return
         self._last = pods
         if pods and not self._servers:
-            known: dict[str, TokenServer] = plugin.discover(servers)
-            self._servers = tuple(known)
-            self._nameless = tuple(name for name, server in known.items() if not server.model_label)
+            token_servers: dict[str, TokenServer] = plugin.discover(servers)
+            self._servers = tuple(token_servers)
+            self._nameless = tuple(name for name, server in token_servers.items() if not server.model_label)
         asked = [replace(fact.endpoint, workload=name, facts=fact.labels) for name, fact in pods if fact.endpoint is not None]
         followed, refused = sources(asked, self._servers, self._nameless, simulated=simulated)
         named = dict(list(refused.items())[:NAMED_REFUSED])

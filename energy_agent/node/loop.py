@@ -91,7 +91,7 @@ class Agent:
     _dvfs: tuple[DvfsDevice, ...] = ()
     _neighbours: FaultContainment = field(default_factory=lambda: FaultContainment("agent", log))
     _disbelieved: dict[str, str] = field(default_factory=dict)  # meters of the node, with the reason
-    _said: dict[str, str] = field(default_factory=dict)
+    _last_reasons: dict[str, str] = field(default_factory=dict)
     _next_release_check_s: float = 0.0
     _next_costs_s: float = 0.0
     _own_costs: tuple[ProcessCost, ...] = ()
@@ -351,9 +351,9 @@ class Agent:
 
     def _say(self, about: str, reason: str) -> None:
         """Log a change once, not a state every second."""
-        if self._said.get(about, "") == reason or reason in ("starting", "not read yet"):
+        if self._last_reasons.get(about, "") == reason or reason in ("starting", "not read yet"):
             return
-        self._said[about] = reason
+        self._last_reasons[about] = reason
         if reason:
             log.warning("%s: %s", about, reason)
         else:

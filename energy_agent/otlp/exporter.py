@@ -44,8 +44,8 @@ class _FirstMessage(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the first message since `text` was emptied."""
         message = record.getMessage()
-        found = _TRANSIENT.match(message)
-        self.text = self.text or _plain_cause(found[1] if found else message)
+        cause_match = _TRANSIENT.match(message)
+        self.text = self.text or _plain_cause(cause_match[1] if cause_match else message)
 
 
 class FailureReason:

@@ -62,8 +62,10 @@ def metrics(by_family: FamilySamples, t_ns: int, resource: Resource, scope: str)
             make = _histograms if named.kind == "histogram" else _numbers
             points.setdefault(named.name, []).extend(make(signal, named, samples, t_ns))
             instruments.setdefault(named.name, named)
-    found = [Metric(n.name, n.help, n.unit, _data(n.kind, points[n.name])) for n in instruments.values()]
-    return MetricsData([ResourceMetrics(resource, [ScopeMetrics(InstrumentationScope("wattlens", scope), found, "")], "")])
+    metric_list = [Metric(n.name, n.help, n.unit, _data(n.kind, points[n.name])) for n in instruments.values()]
+    return MetricsData(
+        [ResourceMetrics(resource, [ScopeMetrics(InstrumentationScope("wattlens", scope), metric_list, "")], "")]
+    )
 
 
 def deltas(data: MetricsData, before: Mapping[Series, Point]) -> tuple[MetricsData, dict[Series, Point]]:
@@ -74,7 +76,7 @@ def deltas(data: MetricsData, before: Mapping[Series, Point]) -> tuple[MetricsDa
     (of,) = data.resource_metrics
     (scoped,) = of.scope_metrics
     after: dict[Series, Point] = dict(before)
-    found = []
+    changed_metrics = []
     for metric in scoped.metrics:
         changed = metric.data
         if isinstance(changed, Histogram):
@@ -84,10 +86,10 @@ def deltas(data: MetricsData, before: Mapping[Series, Point]) -> tuple[MetricsDa
             numbers = _changes(metric.name, changed.data_points, _number, after)
             changed = replace(changed, data_points=numbers, aggregation_temporality=_DELTA)
         if changed.data_points:
-            found.append(replace(metric, data=changed))
+            changed_metrics.append(replace(metric, data=changed))
     newest_ns = max((point.time_unix_nano for point in after.values()), default=0)
     kept = {series: point for series, point in after.items() if newest_ns - point.time_unix_nano < _FORGOTTEN_NS}
-    return replace(data, resource_metrics=[replace(of, scope_metrics=[replace(scoped, metrics=found)])]), kept
+    return replace(data, resource_metrics=[replace(of, scope_metrics=[replace(scoped, metrics=changed_metrics)])]), kept
 
 
 def _changes(name: str, points: Iterable[P], change: Callable[[P, P], P], after: dict[Series, Any]) -> list[P]:

@@ -98,6 +98,10 @@ def _metrics(run: Mapping[str, Any], labels: Mapping[str, str], t_ns: int) -> It
 
 
 def _attributes(run: Mapping[str, Any]) -> dict[str, Attribute]:
-    found: dict[str, Attribute] = {"wattlens.simulated": bool(run["simulated"])}
-    found |= energy_attributes(run["joules"], run["lower"], run["upper"], run["reason"])
-    return found if run["joules"] is None else found | {"wattlens.energy.method": run["method"], "wattlens.gpus": run["gpus"]}
+    attributes: dict[str, Attribute] = {"wattlens.simulated": bool(run["simulated"])}
+    attributes |= energy_attributes(run["joules"], run["lower"], run["upper"], run["reason"])
+    return (
+        attributes
+        if run["joules"] is None
+        else attributes | {"wattlens.energy.method": run["method"], "wattlens.gpus": run["gpus"]}
+    )

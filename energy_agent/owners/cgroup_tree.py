@@ -28,7 +28,7 @@ class CgroupTree:
 
     def __init__(self, mounts: Mapping[str, str], own_paths: Mapping[str, str], reason: str = "") -> None:
         """`mounts`: folder of each hierarchy by controller ("" for v2); `own_paths`: path of this process in each of them."""
-        self._mounts, self._own, self.reason = dict(mounts), dict(own_paths), reason
+        self._mounts, self._own_paths, self.reason = dict(mounts), dict(own_paths), reason
         self._checks = not reason
 
     @classmethod
@@ -38,10 +38,10 @@ class CgroupTree:
             texts = [_read(proc / name) for name in ("mountinfo", "uid_map", "cgroup")]
         except OSError as error:
             return cls({}, {}, f"{error.filename}: {error.strerror}")
-        mountinfo, id_range, own = texts
+        mountinfo, id_range, cgroup_text = texts
         own_paths = {
             controller: path
-            for _, controllers, path in (line.split(":", 2) for line in own.split("\n") if line.count(":") >= 2)
+            for _, controllers, path in (line.split(":", 2) for line in cgroup_text.split("\n") if line.count(":") >= 2)
             for controller in controllers.split(",")
         }
         mounts = _mounts(mountinfo)
@@ -60,8 +60,8 @@ class CgroupTree:
 
         One system call per directory: meant for the first time that a process is seen.
         """
-        own = self._own.get(controllers.split(",")[0], "/")
-        unchecked = TrustedPath(path, below_ours=_below_common(path, own))
+        own_path = self._own_paths.get(controllers.split(",")[0], "/")
+        unchecked = TrustedPath(path, below_ours=_below_common(path, own_path))
         folder = next((self._mounts[c] for c in controllers.split(",") if c in self._mounts), None)
         if not self._checks or folder is None or not path.startswith("/") or path.startswith("/.."):
             return unchecked
@@ -102,9 +102,9 @@ def _is_roots(folder: str) -> bool:
         return False
 
 
-def _below_common(path: str, own: str) -> str:
-    """The part of a path below its last common directory with `own`; "" where they have none."""
-    names, ours = path.strip("/").split("/"), own.strip("/").split("/")
+def _below_common(path: str, own_path: str) -> str:
+    """The part of a path below its last common directory with `own_path`; "" where they have none."""
+    names, ours = path.strip("/").split("/"), own_path.strip("/").split("/")
     common = next((n for n, (a, b) in enumerate(zip(names, ours, strict=False)) if a != b), min(len(names), len(ours)))
     return "/" + "/".join(names[common:]) if 0 < common < len(names) else ""
 
@@ -113,8 +113,8 @@ def _mounts(mountinfo: str) -> dict[str, str]:
     """Folders by controller; of a hierarchy that is mounted in part, or whose root lies above, nothing can be looked up."""
     mounts: dict[str, str] = {}
     for line in mountinfo.split("\n"):  # the kernel escapes space, tab, newline and backslash alone
-        left, _, right = line.partition(" - ")
-        fields, kind = left.split(" "), right.split(" ")
+        mount_text, _, right = line.partition(" - ")
+        fields, kind = mount_text.split(" "), right.split(" ")
         if len(fields) < 5 or len(kind) < 3 or kind[0] not in ("cgroup", "cgroup2"):
             continue
         folder = _ESCAPE.sub(lambda match: chr(int(match[1], 8)), fields[4])

@@ -37,23 +37,23 @@ class OwnerEvidence:
     """
 
     claimed: Collection[str]
-    seen: Mapping[str, int]
+    process_weights: Mapping[str, int]
     unseen: bool = False
     measured: bool = False
 
 
 def weights(evidence: OwnerEvidence, answer: SchedulerCoverage) -> Mapping[str, int] | None:
     """Who holds it, with what each counts next to the others; None: not known."""
-    claimed, seen, unseen = evidence.claimed, evidence.seen, evidence.unseen
+    claimed, process_weights, unseen = evidence.claimed, evidence.process_weights, evidence.unseen
     if answer is SchedulerCoverage.STARTING:
         return None
     if answer is SchedulerCoverage.LOST or not claimed:
-        if unseen or (not seen and answer not in (SchedulerCoverage.NONE, SchedulerCoverage.FRESH)):
+        if unseen or (not process_weights and answer not in (SchedulerCoverage.NONE, SchedulerCoverage.FRESH)):
             return None  # somebody may hold it
-        return dict(seen)
+        return dict(process_weights)
     if unseen:  # perhaps of a claimant: their work does not distinguish the workloads
-        return dict.fromkeys((*claimed, *seen), 1)
-    return dict.fromkeys(claimed, 0) | {name: sm if evidence.measured else 1 for name, sm in seen.items()}
+        return dict.fromkeys((*claimed, *process_weights), 1)
+    return dict.fromkeys(claimed, 0) | {name: sm if evidence.measured else 1 for name, sm in process_weights.items()}
 
 
 def join(whole: OwnerEvidence, slices: Mapping[str, OwnerEvidence], answer: SchedulerCoverage) -> Holding | None:
@@ -67,7 +67,7 @@ def join(whole: OwnerEvidence, slices: Mapping[str, OwnerEvidence], answer: Sche
     if not slices:
         shares = weights(whole, answer)
         return None if shares is None else Holding(shares, whole.measured and not whole.unseen)
-    if answer is SchedulerCoverage.STARTING or whole.seen or whole.unseen:
+    if answer is SchedulerCoverage.STARTING or whole.process_weights or whole.unseen:
         return None  # which of them works where, nobody knows
     parts = {uuid: weights(_placed(evidence, whole), answer) for uuid, evidence in slices.items()}
     together: dict[str, int] = {}
@@ -93,6 +93,6 @@ def coverage_of(now_boot_ns: int, asked_boot_ns: int | None, started_boot_ns: in
 
 def _placed(evidence: OwnerEvidence, whole: OwnerEvidence) -> OwnerEvidence:
     """A slice that nobody claims and that no process is on may be the one of a claim whose MIG device is not known."""
-    if not whole.claimed or evidence.claimed or evidence.seen:
+    if not whole.claimed or evidence.claimed or evidence.process_weights:
         return evidence
     return OwnerEvidence((), {}, True)

@@ -34,8 +34,8 @@ class PolledClaimSource(Poller[Claims]):
         close: Callable[[], object] = lambda: None,
     ) -> None:
         """Send no request before `start`; the other arguments are those of `Poller`."""
-        own = (clock, self.source, self._claim, period_s, log, self.called)
-        super().__init__(*own, retry_max_s=retry_max_s, rest=rest, close=close)
+        poller_args = (clock, self.source, self._claim, period_s, log, self.called)
+        super().__init__(*poller_args, retry_max_s=retry_max_s, rest=rest, close=close)
         self._wanted = wanted
         self._absent: Claims | None = None  # where there is no such scheduler
         self._since: dict[str, int] = {}  # when each workload was first claimed

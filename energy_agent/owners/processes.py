@@ -41,7 +41,7 @@ class DeviceOwners:
     holding: Holding | None
     reason: State = State.STARTING
     processes: tuple[tuple[int, int], ...] = ()  # (pid, start time)
-    seen: Mapping[str, int] = field(default_factory=dict)  # weights of the processes that could be resolved
+    process_weights: Mapping[str, int] = field(default_factory=dict)  # weights of the processes that could be resolved
     departed: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -55,7 +55,7 @@ class ProcessOwners:
     procfs: Path
     trust: Callable[[str, str], TrustedPath] = unchecked
     subordinate: SubordinateUids | None = None  # None: those of the machine whose /proc it is
-    _known: dict[tuple[int, int], ProcessOwner] = field(default_factory=dict)
+    _process_owners: dict[tuple[int, int], ProcessOwner] = field(default_factory=dict)
     _ended: set[tuple[int, int]] = field(default_factory=set)  # of these, when that was last looked for
     _names: set[str] = field(default_factory=set)  # workloads of these, and of some that have ended
     _lone: LoneProcesses = field(default_factory=LoneProcesses)
@@ -77,25 +77,25 @@ class ProcessOwners:
         slices: dict[str, dict[str, int] | None] = {device.uuid: {} for device in mig}
         identities: list[tuple[int, int]] = []
         fresh: list[WorkloadFacts] = []
-        left: list[ProcessUse] = []
+        gone_processes: list[ProcessUse] = []
         unknown = measured = False
         for process in processes:
             measured = measured or process.sm_us is not None
             if not process.listed:
-                left.append(process)
+                gone_processes.append(process)
                 continue
             started = self.start_time(process.pid)
             if started is None:
-                if not any(pid == process.pid for pid, _ in self._known):
+                if not any(pid == process.pid for pid, _ in self._process_owners):
                     unknown = unknown or process.mig not in slices
                     slices |= {process.mig: None} if process.mig in slices else {}
-                left.append(process)
+                gone_processes.append(process)
                 continue
             identity = (process.pid, started)
-            process_owner = self._known.get(identity)
+            process_owner = self._process_owners.get(identity)
             if process_owner is None:
                 process_owner = self._look_up(process.pid, started, now_ns)
-                self._known[identity] = process_owner
+                self._process_owners[identity] = process_owner
                 self._names.add(process_owner.workload)
                 fresh.append(process_owner.facts)
             self._ended.discard(identity)
@@ -108,23 +108,23 @@ class ProcessOwners:
                     of_slice[process_owner.workload] = of_slice.get(process_owner.workload, 0) + (process.sm_us or 0)
         if unknown:
             return DeviceOwners(None, State.UNKNOWN_OWNER, tuple(identities), weights), fresh
-        departed, unseen = self._departed(left, weights)
+        departed, unseen = self._departed(gone_processes, weights)
         holding = Holding(weights, measured, slices, unseen)
-        return DeviceOwners(holding, processes=tuple(identities), seen=weights, departed=departed), fresh
+        return DeviceOwners(holding, processes=tuple(identities), process_weights=weights, departed=departed), fresh
 
-    def _departed(self, left: Collection[ProcessUse], weights: dict[str, int]) -> tuple[dict[str, int], int]:
+    def _departed(self, gone_processes: Collection[ProcessUse], weights: dict[str, int]) -> tuple[dict[str, int], int]:
         """SM time of processes that are not on the device any more: of a workload that still is, it goes into its weight.
 
         Returns that of other workloads, and that of processes which came and went between two listings: nobody saw whose.
         """
         departed: dict[str, int] = {}
         unseen = 0
-        latest = dict(sorted(self._known)) if left else {}  # start times by pid
-        for process in left:
+        latest = dict(sorted(self._process_owners)) if gone_processes else {}  # start times by pid
+        for process in gone_processes:
             if process.pid not in latest:
                 unseen += process.sm_us or 0
                 continue
-            workload = self._known[process.pid, latest[process.pid]].workload
+            workload = self._process_owners[process.pid, latest[process.pid]].workload
             into = weights if workload in weights else departed
             into[workload] = into.get(workload, 0) + (process.sm_us or 0)
         return departed, unseen
@@ -139,7 +139,7 @@ class ProcessOwners:
 
         Also None for a process beyond its user's limit, which counts in a shared workload.
         """
-        process_owner = self._known.get(identity)
+        process_owner = self._process_owners.get(identity)
         return None if process_owner is not None and is_shared(process_owner.workload) else process_owner
 
     def has_no_process(self, pid: int) -> bool:
@@ -152,14 +152,16 @@ class ProcessOwners:
         What has ended since is kept once more: the next process list has its use until its end.
         """
         for identity in self._ended:
-            del self._known[identity]
-        self._ended = {identity for identity in self._known if not self.alive(identity)}
+            del self._process_owners[identity]
+        self._ended = {identity for identity in self._process_owners if not self.alive(identity)}
         self._names = self.workloads()
         self._before = frozenset()
 
     def workloads(self) -> set[str]:
         """Workloads of the processes that had not ended when that was last looked for."""
-        return {process_owner.workload for identity, process_owner in self._known.items() if identity not in self._ended}
+        return {
+            process_owner.workload for identity, process_owner in self._process_owners.items() if identity not in self._ended
+        }
 
     def start_time(self, pid: int) -> int | None:
         """Start time in clock ticks since boot, field 22 of /proc/PID/stat; None where the process cannot be seen."""
@@ -182,8 +184,8 @@ class ProcessOwners:
             name, labels = printable(member.name), {k: printable(v) for k, v in member.labels.items()}
             uid = labels.get("uid")  # of whom has chosen the name
             owner = None if uid is None else self._owner(int(uid), now_ns)
-            own = ProcessOwner(name, WorkloadFacts(name, now_ns, member.kind, labels))
-            return own if uid is None or self._may_have(name, owner, now_ns) else self._shared(owner, now_ns)
+            process_owner = ProcessOwner(name, WorkloadFacts(name, now_ns, member.kind, labels))
+            return process_owner if uid is None or self._may_have(name, owner, now_ns) else self._shared(owner, now_ns)
         command = printable((self._read(pid, "comm") or "unknown").strip())[:MAX_NAME]
         name = f"process-{command}-{pid}-{started}"  # the start time keeps a reused pid apart
         owner, labels = self._user(pid, now_ns)

@@ -89,9 +89,9 @@ class PodNames:
         """These pods are claimed now: the life of a pod ends when its scheduler takes the devices back."""
         self._lives = {key: life for key, life in self._lives.items() if key in keys}
 
-    def forget(self, seen: Collection[str]) -> None:
-        """Forget the uids of pods that are neither claimed nor among those `seen` by a process."""
-        kept = {life.uid for life in self._lives.values()} | set(seen)
+    def forget(self, uids: Collection[str]) -> None:
+        """Forget the uids of pods that are neither claimed nor among those `uids` by a process."""
+        kept = {life.uid for life in self._lives.values()} | set(uids)
         self._by_uid = {uid: name for uid, name in self._by_uid.items() if uid in kept}
 
 
@@ -111,7 +111,7 @@ class OwnerResolver:
         self._started_ns = started_boot_ns
         self._names = PodNames()
         self._answer = SchedulerCoverage.STARTING if sources else SchedulerCoverage.NONE
-        self._told: list[tuple[Claim, ...]] = []
+        self._last_claims: list[tuple[Claim, ...]] = []
         self._claims: dict[str, list[Claim]] = {}  # by device
         self._mig: dict[str, tuple[str, ...]] = {}  # MIG devices of a GPU
         self._ended: dict[PodKey, str] = {}  # pods that are claimed still and have ended, with their uid
@@ -140,10 +140,10 @@ class OwnerResolver:
             one = coverage_of(now_boot_ns, asked_ns, self._started_ns, unknown)
             claims_by_source.append(claims.claims if claims is not None and one is not SchedulerCoverage.LOST else ())
             answer = max(answer, one, key=_WORST.index)
-        if len(claims_by_source) != len(self._told) or any(
-            a is not b for a, b in zip(claims_by_source, self._told, strict=True)
+        if len(claims_by_source) != len(self._last_claims) or any(
+            a is not b for a, b in zip(claims_by_source, self._last_claims, strict=True)
         ):
-            self._told = claims_by_source
+            self._last_claims = claims_by_source
             self._index()
         if answer is not self._answer:
             self._answer = answer
@@ -154,7 +154,7 @@ class OwnerResolver:
         if self._answer is SchedulerCoverage.NONE:
             return list(facts)
         others = []
-        claimed = {claim.workload for claims in self._told for claim in claims}
+        claimed = {claim.workload for claims in self._last_claims for claim in claims}
         for fact in facts:
             if fact.kind == "pod" and (uid := fact.labels.get("pod_uid")):
                 if fact.workload not in self._uids and self._logs is not None and (pod := self._logs.pod_of(uid)) is not None:
@@ -214,13 +214,13 @@ class OwnerResolver:
         pods = self._informer.serving()
         if pods is None or self._answer is SchedulerCoverage.STARTING:
             return None
-        claimed = {_key(c): c.pod_uid for claims in self._told for c in claims if c.facts.kind == "pod"}
-        seen, held = set(self._uids.values()), self._served if self._informer.answers() else set[str]()
+        claimed = {_key(c): c.pod_uid for claims in self._last_claims for c in claims if c.facts.kind == "pod"}
+        uids, served_uids = set(self._uids.values()), self._served if self._informer.answers() else set[str]()
         served = []
         for key, fact in pods.items():
             if claimed.get(key) in ("", fact.uid):
                 served.append((self._names.of_pod(key, claimed[key]), fact))
-            elif fact.uid in seen or fact.uid in held:
+            elif fact.uid in uids or fact.uid in served_uids:
                 served.append((self._names.of_pod(key, fact.uid), fact))
         self._served = {fact.uid for _, fact in served}
         return served
@@ -243,9 +243,9 @@ class OwnerResolver:
         if processes is not None:
             self._mig[gpu] = tuple(processes.slices)
         mig = self._mig.get(gpu, ())
-        known = {device for devices in self._mig.values() for device in devices}
+        mig_uuids = {device for devices in self._mig.values() for device in devices}
         answer = self._answer
-        if answer is SchedulerCoverage.FRESH and any(d.startswith("MIG-") and d not in known for d in self._claims):
+        if answer is SchedulerCoverage.FRESH and any(d.startswith("MIG-") and d not in mig_uuids for d in self._claims):
             answer = SchedulerCoverage.PARTIAL
         facts: dict[str, WorkloadFacts] = {}
         listed = processes is not None or by_process.reason is not State.STARTING
@@ -253,8 +253,8 @@ class OwnerResolver:
             holding = None
         elif processes is None or not mig:
             whole = OwnerEvidence(
-                self._claimed(gpu, mig, by_process.seen, facts, now_ns),
-                self._name_processes(by_process.seen, facts, now_ns),
+                self._claimed(gpu, mig, by_process.process_weights, facts, now_ns),
+                self._name_processes(by_process.process_weights, facts, now_ns),
                 processes is None,
                 processes is not None and processes.measured,
             )
@@ -262,16 +262,19 @@ class OwnerResolver:
         else:
             slices = {}
             for uuid in mig:
-                seen = processes.slices.get(uuid)
-                claimed = self._claimed(uuid, (), seen or {}, facts, now_ns)
+                process_weights = processes.slices.get(uuid)
+                claimed = self._claimed(uuid, (), process_weights or {}, facts, now_ns)
                 slices[uuid] = OwnerEvidence(
-                    claimed, self._name_processes(seen or {}, facts, now_ns), seen is None, processes.measured
+                    claimed,
+                    self._name_processes(process_weights or {}, facts, now_ns),
+                    process_weights is None,
+                    processes.measured,
                 )
             holding = join(OwnerEvidence(self._claimed(gpu, (), {}, facts, now_ns), {}), slices, answer)
         if holding is not None and holding.measured and processes is not None:
             holding = replace(holding, unseen=processes.unseen)
         departed = {self._named(name): sm for name, sm in by_process.departed.items()}
-        joined = DeviceOwners(holding, reason(answer, listed), by_process.processes, by_process.seen, departed)
+        joined = DeviceOwners(holding, reason(answer, listed), by_process.processes, by_process.process_weights, departed)
         return joined, list(facts.values())
 
     def _named(self, workload: str) -> str:
@@ -292,20 +295,27 @@ class OwnerResolver:
         named = {} if key is None else {"namespace": key[0], "pod": key[1]}
         return {**self._labels[workload], **named, **labels}
 
-    def _name_processes(self, seen: Mapping[str, int], facts: dict[str, WorkloadFacts], now_ns: int) -> dict[str, int]:
+    def _name_processes(
+        self, process_weights: Mapping[str, int], facts: dict[str, WorkloadFacts], now_ns: int
+    ) -> dict[str, int]:
         """Processes by workload, a pod's by its name; call after `_claimed`, which may provide the name."""
         named: dict[str, int] = {}
-        for workload, sm in seen.items():
+        for workload, sm in process_weights.items():
             name = self._named(workload)
             named[name] = named.get(name, 0) + sm
             if workload in self._labels:
-                known = facts.get(name)
-                labels = self._labels_of(workload) | (dict(known.labels) if known is not None else {})
+                workload_facts = facts.get(name)
+                labels = self._labels_of(workload) | (dict(workload_facts.labels) if workload_facts is not None else {})
                 facts[name] = WorkloadFacts(name, now_ns, "pod", labels)
         return named
 
     def _claimed(
-        self, device: str, slices: Iterable[str], seen: Mapping[str, int], facts: dict[str, WorkloadFacts], now_ns: int
+        self,
+        device: str,
+        slices: Iterable[str],
+        process_weights: Mapping[str, int],
+        facts: dict[str, WorkloadFacts],
+        now_ns: int,
     ) -> list[str]:
         """Workloads that claim a device or one of these slices of it."""
         claims = [claim for each in (device, *slices) for claim in self._claims.get(each, ()) if not self._over(claim)]
@@ -331,7 +341,7 @@ class OwnerResolver:
             uid = self._names.uid_of(key) if claim.facts.kind == "pod" else ""
             if uid not in self._worked or (self._informer is not None and self._informer.pod_of(uid) is not None):
                 continue
-            if any(self._uids.get(workload) == uid for workload in by_process.seen):
+            if any(self._uids.get(workload) == uid for workload in by_process.process_weights):
                 self._ended.pop(key, None)
             elif self._ended.get(key) != uid and self._living is not None and not self._living.lives(uid):
                 self._ended[key] = uid
@@ -343,10 +353,10 @@ class OwnerResolver:
 
     def _index(self) -> None:
         self._claims = {}
-        for claim in (claim for claims in self._told for claim in claims):
+        for claim in (claim for claims in self._last_claims for claim in claims):
             device = claim.device if claim.device.startswith("MIG-") and "/" not in claim.device else gpu_of(claim.device)
             self._claims.setdefault(device, []).append(claim)
-        pods = {_key(claim): claim.pod_uid for claims in self._told for claim in claims if claim.facts.kind == "pod"}
+        pods = {_key(claim): claim.pod_uid for claims in self._last_claims for claim in claims if claim.facts.kind == "pod"}
         self._names.claimed(pods)
         for key, uid in pods.items():  # before any of its processes is seen, wherever that works
             self._names.of_claim(key, uid)

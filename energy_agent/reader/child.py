@@ -116,9 +116,9 @@ class ReaderProcess(MarkedProcess):
         xid_events: bool = True,
         without_health: Collection[str] = (),
     ) -> None:
-        own = asdict(options)
-        environ = own.pop("environ")
-        given = own | {"excluded": dict(excluded), "xid_events": xid_events, "without_health": sorted(without_health)}
+        option_values = asdict(options)
+        environ = option_values.pop("environ")
+        given = option_values | {"excluded": dict(excluded), "xid_events": xid_events, "without_health": sorted(without_health)}
         super().__init__(lambda fd: _command("read", given | {"mark_fd": fd}), environ, subprocess.PIPE)
         os.set_blocking(self._out.fileno(), False)
         self._buffer = b""

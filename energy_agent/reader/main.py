@@ -119,9 +119,9 @@ class Reader:
 
     def _hello(self) -> wire.Hello:
         self._opened = False
-        known = sorted(self._devices.items())
+        devices = sorted(self._devices.items())
         driver, epoch = self._backend.driver, self._backend.epoch
-        infos = (replace(device.info, index=i, driver=driver, driver_epoch=epoch) for i, device in known)
+        infos = (replace(device.info, index=i, driver=driver, driver_epoch=epoch) for i, device in devices)
         return wire.Hello(driver, tuple(infos))
 
     def poll_events(self) -> list[wire.Message]:

@@ -261,8 +261,8 @@ class ReaderSupervisor:
 
     def _health(self, device: str) -> DeviceHealth:
         """Of a device by UUID, or by `index N` where the reader did not get to its UUID."""
-        known = {f"index {info.index}": uuid for uuid, info in self.infos.items()}
-        return self.devices.setdefault(known.get(device, device), DeviceHealth())
+        uuid_by_index = {f"index {info.index}": uuid for uuid, info in self.infos.items()}
+        return self.devices.setdefault(uuid_by_index.get(device, device), DeviceHealth())
 
     def _index(self, device: str) -> int:
         info = self.infos.get(device)

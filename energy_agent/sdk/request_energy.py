@@ -55,9 +55,9 @@ def request_energy(usage: Any, engine: str, at_s: float | None = None) -> Reques
     hours, reason = _prices()
     hour = next((h for h in reversed(hours) if h["engine"] == engine and _holds(h, at_s)), None)
     if hour is None:
-        known = sorted({str(h["engine"]) for h in hours})
+        engines = sorted({str(h["engine"]) for h in hours})
         missing = (
-            "no price of that hour" if engine in known else f"no engine {engine!r}; there are: {', '.join(known) or 'none'}"
+            "no price of that hour" if engine in engines else f"no engine {engine!r}; there are: {', '.join(engines) or 'none'}"
         )
         return RequestEnergy(None, None, None, reason or missing, engine)
     return energy_at(tokens, hour)
@@ -99,8 +99,8 @@ def usage_of(usage: Any) -> RequestTokens:
         return None
 
     def part(*names: str) -> Any:
-        found = (usage.get(name) if isinstance(usage, Mapping) else getattr(usage, name, None) for name in names)
-        return next((each for each in found if each is not None), {})
+        values = (usage.get(name) if isinstance(usage, Mapping) else getattr(usage, name, None) for name in names)
+        return next((each for each in values if each is not None), {})
 
     generated = count("completion_tokens", "output_tokens")
     prompt = count("prompt_tokens", "input_tokens")

@@ -227,9 +227,9 @@ class SimulatedNode:
             _await_end([(state["pid"], state["start_ticks"])], timeout_s)
             roots.signal_process(state["pid"], state["start_ticks"], signal.SIGKILL)
         # Only what a daemon that was killed has left behind, by the very processes it had started.
-        left = [(w["pid"], w["start_ticks"]) for w in self.state().get("workloads", []) if w.get("pid")]
-        _await_end(left, 2.0)
-        for pid, ticks in left:
+        orphans = [(w["pid"], w["start_ticks"]) for w in self.state().get("workloads", []) if w.get("pid")]
+        _await_end(orphans, 2.0)
+        for pid, ticks in orphans:
             roots.signal_process(pid, ticks, signal.SIGKILL)
 
     def _elapsed_ns(self, plant: Plant) -> int:

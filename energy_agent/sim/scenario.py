@@ -61,13 +61,13 @@ class Scenario(ScenarioSection):
 
     @field_validator("start")
     @classmethod
-    def _start(cls, value: datetime | None) -> datetime | None:
+    def _check_start(cls, value: datetime | None) -> datetime | None:
         if value is not None and (value.tzinfo is None or value.timestamp() < 0):
             raise ValueError(f"expected a time with its time zone, such as 2026-07-01T00:00:00Z, got {value.isoformat()}")
         return value
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Scenario":
+    def _check_workloads(self) -> "Scenario":
         if self.gpu_count > GPUS_MAX:
             raise ValueError(f"boards: expected at most {GPUS_MAX} GPUs, got {self.gpu_count}")
         names = [w.name for w in self.workloads]
@@ -117,13 +117,13 @@ def locate(name_or_path: str) -> Path:
     Raises:
         UsageError: neither a shipped name nor a file.
     """
-    known = shipped()
-    if name_or_path in known:
-        return known[name_or_path]
+    scenarios = shipped()
+    if name_or_path in scenarios:
+        return scenarios[name_or_path]
     path = Path(name_or_path)
     if path.is_file():
         return path.resolve()
-    raise UsageError(f"{unknown('scenario', name_or_path, known)} (or give the path of a file)")
+    raise UsageError(f"{unknown('scenario', name_or_path, scenarios)} (or give the path of a file)")
 
 
 def load(name_or_path: str) -> Scenario:

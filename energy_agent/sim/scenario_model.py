@@ -26,12 +26,12 @@ Seconds = Annotated[float, Field(ge=0.0, le=1e6)]
 Positive = Annotated[float, Field(gt=0.0, le=1e6)]
 
 
-def unknown(what: str, value: str, known: Iterable[str]) -> str:
+def unknown(what: str, value: str, choices: Iterable[str]) -> str:
     """One line: `value` is no `what`; the nearest one, or all of them."""
-    known = list(known)
-    near = difflib.get_close_matches(value, known, 1, 0.4)
-    near = [k for k in known if value and k.lower().startswith(value.lower())] or near
-    hint = f"did you mean {near[0]!r}?" if near else f"available: {', '.join(known)}"
+    choices = list(choices)
+    near = difflib.get_close_matches(value, choices, 1, 0.4)
+    near = [k for k in choices if value and k.lower().startswith(value.lower())] or near
+    hint = f"did you mean {near[0]!r}?" if near else f"available: {', '.join(choices)}"
     return f"unknown {what} {value[:64]!r}; {hint}"
 
 
@@ -42,7 +42,7 @@ class ScenarioSection(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _keys(cls, data: Any) -> Any:
+    def _check_known_keys(cls, data: Any) -> Any:
         if isinstance(data, dict):
             for key, value in data.items():
                 if key not in cls.model_fields:
@@ -68,14 +68,14 @@ class Boards(ScenarioSection):
 
     @field_validator("sku")
     @classmethod
-    def _sku(cls, value: str) -> str:
+    def _check_sku(cls, value: str) -> str:
         if value not in known_boards():
             raise ValueError(unknown("board", value, known_boards()))
         return value
 
     @field_validator("random")
     @classmethod
-    def _random(cls, value: str | None) -> str | None:
+    def _check_random_class(cls, value: str | None) -> str | None:
         classes = ("any", *SENSOR_CLASSES)
         if value is not None and value not in classes:
             raise ValueError(unknown("class of sensors", value, classes))
@@ -83,7 +83,7 @@ class Boards(ScenarioSection):
 
     @field_validator("sensors")
     @classmethod
-    def _sensors(cls, value: dict[str, float | str]) -> dict[str, float | str]:
+    def _check_sensors(cls, value: dict[str, float | str]) -> dict[str, float | str]:
         for name, setting in value.items():
             if name not in SENSOR_PARAMETERS:
                 raise ValueError(unknown("sensor parameter", name, SENSOR_PARAMETERS))
@@ -94,7 +94,7 @@ class Boards(ScenarioSection):
         return value
 
     @model_validator(mode="after")
-    def _one_source(self) -> "Boards":
+    def _check_board_source(self) -> "Boards":
         if self.random is not None and self.capture is not None:
             raise ValueError("random and capture exclude each other")
         return self
@@ -130,13 +130,13 @@ class WorkloadBase(ScenarioSection):
 
     @field_validator("cgroup")
     @classmethod
-    def _cgroup(cls, value: str) -> str:
+    def _check_cgroup(cls, value: str) -> str:
         if value in {"systemd", "docker", "kubepods"} or re.fullmatch(r"(/[A-Za-z0-9._:@-]{1,255}){1,16}", value):
             return value
         raise ValueError("expected 'systemd', 'docker', 'kubepods' or an absolute cgroup path")
 
     @model_validator(mode="after")
-    def _consistent(self) -> "WorkloadBase":
+    def _check_gpus_and_times(self) -> "WorkloadBase":
         if len(set(self.gpus)) != len(self.gpus):
             raise ValueError(f"workload {self.name!r}: duplicate GPU in gpus")
         if self.end_s is not None and self.end_s <= self.start_s:
@@ -185,13 +185,13 @@ class ServingWorkload(WorkloadBase):
 
     @field_validator("model")
     @classmethod
-    def _model(cls, value: str) -> str:
+    def _check_model(cls, value: str) -> str:
         if value not in MODELS:
             raise ValueError(unknown("model", value, MODELS))
         return value
 
     @model_validator(mode="after")
-    def _trace(self) -> "ServingWorkload":
+    def _check_trace(self) -> "ServingWorkload":
         if (self.arrivals == "trace") != (self.trace is not None):
             raise ValueError("arrivals 'trace' and the key 'trace' require each other")
         return self
@@ -231,7 +231,7 @@ class Levels(WorkloadBase):
     intensity_max: float = Field(default=1.0, ge=0.0, le=2.0)
 
     @model_validator(mode="after")
-    def _ranges(self) -> "Levels":
+    def _check_ranges(self) -> "Levels":
         for low, high in (("hold_min_s", "hold_max_s"), ("intensity_min", "intensity_max")):
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(f"{low} of workload {self.name!r} is above its {high}")

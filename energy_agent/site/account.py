@@ -66,11 +66,11 @@ class SiteAccount:
         self.faults: dict[str, str] = {}  # meter -> why its readings are not plausible
         self._power: dict[str, tuple[int, int]] = {}  # meter -> last power, read or the last mean, and when on the boot clock
 
-    def restore(self, states: States, known: Iterable[WorkloadFacts]) -> list[str]:
+    def restore(self, states: States, facts: Iterable[WorkloadFacts]) -> list[str]:
         """Go on from what the journal has; returns ids of meters whose state cannot be read: they start again."""
         unreadable = []
         self._lost = lost_devices(states)
-        last = {fact.workload: fact for fact in sorted(known, key=lambda fact: fact.since_ns)}
+        last = {fact.workload: fact for fact in sorted(facts, key=lambda fact: fact.since_ns)}
         labels = {device: fact.labels for device, fact in last.items() if fact.kind == METER_KIND}
         mine = {meter.facts.device(self._site) for meter in self._meters.values()}
         self._gone = sorted(labels.keys() - mine)

@@ -106,7 +106,7 @@ class SiteProcess:
     snapshot: SiteSnapshot | None = None
     _wake: Wake = field(default_factory=Wake)
     _sequence: int = 0
-    _said: dict[str, str] = field(default_factory=dict)
+    _last_reasons: dict[str, str] = field(default_factory=dict)
     _neighbours: FaultContainment = field(default_factory=lambda: FaultContainment("site", log))
     _pue: dict[tuple[str, str], Pue] = field(default_factory=dict)
     _next_pue_boot_ns: int = 0
@@ -214,7 +214,7 @@ class SiteProcess:
                 energy[device] = energy.get(device, 0) + uj
         health = self.poller.health(self.account.faults)
         up = {h.source.partition(":")[2] for h in health if h.up}
-        known = {facts: energy.get(facts.device(site), 0 if facts.id in up else None) for facts in self.declared}
+        energy_by_meter = {facts: energy.get(facts.device(site), 0 if facts.id in up else None) for facts in self.declared}
         views = tuple(
             FacilityView(
                 facts,
@@ -222,7 +222,7 @@ class SiteProcess:
                 totals.gap_bound(facts.device(site), metered=uj is not None),
                 self.account.power_mw(facts.id, boot_ns) if facts.id in up else None,
             )
-            for facts, uj in known.items()
+            for facts, uj in energy_by_meter.items()
         )
         cost, ledger = cost_of("site", os.getpid()), self.journal.stats()
         contain = self._neighbours.contain
@@ -269,6 +269,6 @@ class SiteProcess:
 
     def _say(self, about: str, reason: str) -> None:
         """Log a change once, not a state every second."""
-        if reason != self._said.get(about, ""):
-            self._said[about] = reason
+        if reason != self._last_reasons.get(about, ""):
+            self._last_reasons[about] = reason
             log.log(logging.WARNING if reason else logging.INFO, "%s: %s", about, reason or "ok")

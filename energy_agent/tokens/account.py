@@ -76,9 +76,9 @@ class EndpointAccount:
         for model in models.values():
             model.running = model.waiting = None
         for reading in readings:
-            known = reading.model in models
+            is_known = reading.model in models
             model = models.setdefault(reading.model, ModelCounters())
-            start_ns = model.read_ns if known else since_ns
+            start_ns = model.read_ns if is_known else since_ns
             grown = advance(model, reading, first=since_ns is None, elapsed_s=elapsed_s)
             all_grown += sum(grown.counts.values())
             model.read_ns = t_ns

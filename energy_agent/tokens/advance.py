@@ -124,8 +124,8 @@ def _add(model: ModelCounters, names: Mapping[str, str], reading: ModelReading, 
             model.counts[key] = model.counts.get(key, 0) + grown.counts.get(key, 0)
     for key in LATENCIES:
         total = [model.latencies[key]] if key in model.latencies else []
-        shown = {(h.edges, h.is_sum_exact) for e in reading.engines if (h := e.latencies.get(key)) is not None}
-        empty = [Latencies(edges, (0,) * (len(edges) + 1), 0.0, is_exact) for edges, is_exact in shown]
+        shapes = {(h.edges, h.is_sum_exact) for e in reading.engines if (h := e.latencies.get(key)) is not None}
+        empty = [Latencies(edges, (0,) * (len(edges) + 1), 0.0, is_exact) for edges, is_exact in shapes]
         sum_ = joined([*total, *empty, *grown.parts.get(key, ())])
         if sum_ is not None:
             model.latencies[key] = sum_

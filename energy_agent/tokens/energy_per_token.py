@@ -144,10 +144,10 @@ class EnergyPerToken:
     def views(self) -> tuple[Serving, ...]:
         """What is known now. Of a workload with several models or pages the energy of each is not: it is left out."""
         return tuple(
-            Serving(name, model, dict(own.batches), _steady(own), own.split)
+            Serving(name, model, dict(endpoint.batches), _steady(endpoint), endpoint.split)
             for name, workload in sorted(self._workloads.items())
             if len(workload.endpoints) == 1 and workload.uses
-            for (model, _), own in workload.endpoints.items()
+            for (model, _), endpoint in workload.endpoints.items()
         )
 
     def _join(self, workload: _Workload, endpoint: _Endpoint, row: TokenDelta) -> None:

@@ -42,8 +42,8 @@ def layout_annotations(labels: Mapping[str, str], annotations: Mapping[str, str]
         server, path = _SERVERS.get(labels.get(_ENGINE_TYPE, _engine_type(engine)), ("", ""))
         if not server:
             return {}
-        found = {PORT: _port(engine, "8000"), PATH: path, SERVER: server} | _scheme(engine)
-        return found | ({ROLE: _ROLES[role]} if role in _ROLES else {})
+        pod_annotations = {PORT: _port(engine, "8000"), PATH: path, SERVER: server} | _scheme(engine)
+        return pod_annotations | ({ROLE: _ROLES[role]} if role in _ROLES else {})
     if KSERVE_SERVICE in labels:
         engine = _container(spec, (_KSERVE_ENGINE,))
         if engine is None or not any(name in str(engine.get("image", "")) for name in _KSERVE_IMAGES):

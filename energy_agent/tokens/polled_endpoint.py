@@ -113,11 +113,11 @@ def periods_s(costs: Sequence[tuple[float, float]]) -> list[float]:
     Args:
         costs: of each endpoint the CPU time in s of a reading, and the period that the configuration gives it.
     """
-    limit, left = SHARE_EACH, SHARE_ALL
+    limit, remaining = SHARE_EACH, SHARE_ALL
     for place, share in enumerate(sorted(cost_s / period_s for cost_s, period_s in costs)):
-        part = left / (len(costs) - place)
+        part = remaining / (len(costs) - place)
         if share > part:
             limit = min(limit, part)
             break
-        left -= share
+        remaining -= share
     return [period_s * max(1, math.ceil(cost_s / limit / period_s - _ROUNDING)) for cost_s, period_s in costs]

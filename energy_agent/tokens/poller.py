@@ -171,11 +171,12 @@ class TokenPoller:
             joined(t.tpot for t in endpoints if t.tpot is not None),
         )
 
-    def health(self, held: Collection[str] | None = None) -> tuple[SourceHealth, ...]:
+    def health(self, workloads: Collection[str] | None = None) -> tuple[SourceHealth, ...]:
         """Whether each page answers; and of one that does what is wrong with its entry.
 
-        That are the names of its `mapping` that it has never had, and a workload that is not among those that `held` a device
-        (None: not known), though tokens came for a minute. Where the entry names a group, the devices are those of its members.
+        That are the names of its `mapping` that it has never had, and a workload that is not among `workloads`, which use a
+        device (None: unknown), though tokens came for a minute. Where the entry names a group, the devices are those of its
+        members.
         """
         with self._lock:
             endpoints: dict[str, int] = {}
@@ -184,11 +185,11 @@ class TokenPoller:
             rows = []
             for p in self._polls:
                 name = f"tokens:{p.source.workload if endpoints[p.source.workload] == 1 else p.key}"
-                own = replace(p.health(), source=name)
-                rows.append(own)
-                missing = sorted(p.missing_names or ()) if own.up else ()
+                health_row = replace(p.health(), source=name)
+                rows.append(health_row)
+                missing = sorted(p.missing_names or ()) if health_row.up else ()
                 rows += [SourceHealth(f"{name}#{key}", False, "", mapping.missing(p.source, key)) for key in missing]
-                if held is not None and p.nobody and p.source.workload not in held:
+                if workloads is not None and p.nobody and p.source.workload not in workloads:
                     rows.append(SourceHealth(f"{name}#workload", False, "", NOBODY))
             return tuple(rows)
 
@@ -318,12 +319,12 @@ def server_of(source: TokenSource) -> TokenServer:
     try:
         spec: TokenServer = plugin.load(package, source.server)
     except LookupError:
-        known = ", ".join(plugin.names(package))
-        raise UsageError(f"key 'tokens.server': unknown server {source.server!r}; known: {known}") from None
+        server_names = ", ".join(plugin.names(package))
+        raise UsageError(f"key 'tokens.server': unknown server {source.server!r}; known: {server_names}") from None
     return spec
 
 
 def _sum(values: Iterable[int | None]) -> int | None:
     """The sum of the known values; None if no value is known."""
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
+    counts = [value for value in values if value is not None]
+    return sum(counts) if counts else None

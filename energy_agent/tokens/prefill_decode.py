@@ -64,8 +64,8 @@ def split(windows: Sequence[PhaseWindow]) -> Split:
     if whole is None:
         return Split(None, None, ALIKE)
     spread = [0.0, 0.0]
-    held = [_Sums.of(rows[a:b], [w.energy_j for w in windows[a:b]], sums.counts) for a, b in _blocks(len(windows))]
-    without = [sums.estimate(sums.less(block)) for block in held]
+    block_sums = [_Sums.of(rows[a:b], [w.energy_j for w in windows[a:b]], sums.counts) for a, b in _blocks(len(windows))]
+    without = [sums.estimate(sums.less(block)) for block in block_sums]
     if any(e is None for e in without):
         return Split(None, None, ALIKE)
     for part in (0, 1):

@@ -116,8 +116,8 @@ class PriceHours:
         for name, engine in list(self._engines.items()):
             for start_ns, hour in sorted(engine.hours.items()):
                 end_ns = start_ns + HOUR_NS
-                known = min(engine.energy_until_ns, engine.tokens_until_ns) >= end_ns and now_ns >= end_ns + 5 * NS_PER_S
-                if known or now_ns >= end_ns + PATIENCE_NS:
+                is_complete = min(engine.energy_until_ns, engine.tokens_until_ns) >= end_ns and now_ns >= end_ns + 5 * NS_PER_S
+                if is_complete or now_ns >= end_ns + PATIENCE_NS:
                     if hour.devices:  # without energy there is nothing to divide
                         engine.final.append(_view(name, engine, hour, errors, final=True))
                     del engine.hours[start_ns]
@@ -126,12 +126,12 @@ class PriceHours:
 
     def views(self, errors: Mapping[str, SensorError]) -> tuple[EngineHour, ...]:
         """Of each engine the final hours, oldest first, and then the open one."""
-        found: list[EngineHour] = []
+        engine_hours: list[EngineHour] = []
         for name, engine in sorted(self._engines.items()):
-            found += engine.final
+            engine_hours += engine.final
             hours = [hour for _, hour in sorted(engine.hours.items()) if hour.devices]
-            found += [_view(name, engine, hour, errors, final=False) for hour in hours]
-        return tuple(found)
+            engine_hours += [_view(name, engine, hour, errors, final=False) for hour in hours]
+        return tuple(engine_hours)
 
     def restart(self) -> None:
         """UTC was set back: open hours begin again, final ones stay."""

@@ -101,7 +101,7 @@ class AccessControl:
         """
         self._lock = threading.Lock()
         self._web, self._look_s, self._look_at_s = web, look_s, time.monotonic() + look_s
-        self._seen: Seen = {}
+        self._file_states: Seen = {}
         self._terms, self._closed, self.ok = AccessSettings(), True, False
         try:
             self.open()
@@ -117,15 +117,15 @@ class AccessControl:
         """
         with self._lock:
             if self._closed:
-                seen: Seen = {}
-                self._take(self._web, read(self._web, seen), seen)
+                file_states: Seen = {}
+                self._take(self._web, read(self._web, file_states), file_states)
 
     def terms(self) -> AccessSettings:
         """What holds for a client that comes now."""
         if time.monotonic() >= self._look_at_s and self._lock.acquire(blocking=False):
             try:
                 self._look_at_s = time.monotonic() + self._look_s
-                if any(_state(path) != state for path, state in self._seen.items()):
+                if any(_state(path) != state for path, state in self._file_states.items()):
                     self._reload(self._web)
             finally:
                 self._lock.release()
@@ -137,9 +137,9 @@ class AccessControl:
             self._reload(web)
 
     def _reload(self, web: Web) -> None:
-        seen: Seen = {}
+        file_states: Seen = {}
         try:
-            terms = read(web, seen)
+            terms = read(web, file_states)
             if self._terms.protected and not terms.protected:  # an editor that empties a file before it writes it
                 where = web.config_file or self._web.config_file or "web"
                 raise UsageError(
@@ -147,33 +147,33 @@ class AccessControl:
                 )
         except UsageError as error:
             self.ok = False
-            self._seen |= seen  # once for each change; a new file that was missing is looked for too
+            self._file_states |= file_states  # once for each change; a new file that was missing is looked for too
             _log.error("web configuration not reloaded, the previous one stays in use: %s", error)
             return
-        self._take(web, terms, seen)
-        if seen:
+        self._take(web, terms, file_states)
+        if file_states:
             _log.info("web configuration reloaded")
 
-    def _take(self, web: Web, terms: AccessSettings, seen: Seen) -> None:
-        self._web, self._terms, self._seen, self.ok, self._closed = web, terms, seen, True, False
+    def _take(self, web: Web, terms: AccessSettings, file_states: Seen) -> None:
+        self._web, self._terms, self._file_states, self.ok, self._closed = web, terms, file_states, True, False
         for note in terms.notes:
             _log.warning("%s", note)
 
 
-def read(web: Web, seen: Seen) -> AccessSettings:
-    """Read every file of the section, and note in `seen` what it was before it was read.
+def read(web: Web, file_states: Seen) -> AccessSettings:
+    """Read every file of the section, and note in `file_states` what it was before it was read.
 
     Raises:
         UsageError: one line that names the file and what to do.
     """
     config, token, notes = WebConfig(), "", []
     if web.config_file is not None:
-        seen[web.config_file] = _state(web.config_file)
+        file_states[web.config_file] = _state(web.config_file)
         config = web_config.load(web.config_file)
     server = config.tls_server_config
     try:
         for path in filter(None, (server.cert_file, server.key_file, server.client_ca_file)):
-            seen[path] = _state(path)
+            file_states[path] = _state(path)
             _require_file(path)
         context = context_of(server)
         if config.basic_auth_users:
@@ -183,7 +183,7 @@ def read(web: Web, seen: Seen) -> AccessSettings:
     if server.key_file is not None and server.key_file.stat().st_mode & stat.S_IROTH:
         notes.append(f"{web.config_file}: everyone on this machine can read key_file {server.key_file}")
     if web.bearer_token_file is not None:
-        seen[web.bearer_token_file] = _state(web.bearer_token_file)
+        file_states[web.bearer_token_file] = _state(web.bearer_token_file)
         token = _token(web.bearer_token_file)
     credentials = auth.Credentials(config.basic_auth_users, token)
     if credentials.needed and context is None and not web.listen.startswith(("127.", "[::1]", "localhost:")):

@@ -27,12 +27,12 @@ class Buckets:
         """0 where the key may go on, else the seconds to wait."""
         with self._lock:
             now_s = self._now_s()
-            left, then_s = self._buckets.pop(key, (self._burst, now_s))
-            left = min(self._burst, left + (now_s - then_s) * self._per_s)
-            self._buckets[key] = (left - 1 if left >= 1 else left), now_s
+            tokens, then_s = self._buckets.pop(key, (self._burst, now_s))
+            tokens = min(self._burst, tokens + (now_s - then_s) * self._per_s)
+            self._buckets[key] = (tokens - 1 if tokens >= 1 else tokens), now_s
             if len(self._buckets) > KEYS:
                 self._buckets.popitem(last=False)
-        return 0.0 if left >= 1 else (1 - left) / self._per_s
+        return 0.0 if tokens >= 1 else (1 - tokens) / self._per_s
 
 
 @dataclass(eq=False, slots=True)
@@ -74,9 +74,11 @@ class ConnectionSlots:
         """Give the connection a place; False where responses are being made for all that could give way."""
         with self._lock:
             counts = Counter(other.owner for other in self._connections)
-            own = counts[connection.owner] >= self._each
-            if own or len(self._connections) >= self._places:
-                rivals = [c for c in self._connections if c.since_s < math.inf and (c.owner == connection.owner or not own)]
+            is_owner_full = counts[connection.owner] >= self._each
+            if is_owner_full or len(self._connections) >= self._places:
+                rivals = [
+                    c for c in self._connections if c.since_s < math.inf and (c.owner == connection.owner or not is_owner_full)
+                ]
                 if not rivals:
                     return False
                 loser = min(rivals, key=lambda c: (c.proven, -counts[c.owner], c.since_s))

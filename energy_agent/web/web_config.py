@@ -35,7 +35,7 @@ class _Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, data: object) -> object:
+    def _check_nulls(cls, data: object) -> object:
         """A key without a value stands for its default, as in the toolkit."""
         return {k: v for k, v in data.items() if v is not None} if isinstance(data, dict) else data
 
@@ -59,7 +59,7 @@ class TlsServer(_Section):
         return self.client_auth_type in ("VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
 
     @model_validator(mode="after")
-    def _is_whole(self) -> Self:
+    def _check_certificates(self) -> Self:
         if not self.cert_file and (self.key_file or self.client_ca_file or self.client_auth_type):
             raise ValueError("cert_file is missing")
         if self.cert_file and not self.key_file:
@@ -97,7 +97,7 @@ class WebConfig(_Section):
 
     @field_validator("basic_auth_users", mode="after")
     @classmethod
-    def _are_hashed(cls, users: dict[str, str]) -> dict[str, str]:
+    def _check_password_hashes(cls, users: dict[str, str]) -> dict[str, str]:
         for name, hashed in users.items():
             if ":" in name or not _BCRYPT.fullmatch(hashed):
                 raise ValueError(

@@ -44,7 +44,7 @@ class _Figure(ExtensibleObject):
     reason: Text | None = None
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def _check_value_or_reason(self) -> Self:
         if (self.value is None) == (self.reason is None):
             raise ValueError("expected either a value or the reason for its absence")
         return self
@@ -52,8 +52,8 @@ class _Figure(ExtensibleObject):
     @property
     def as_stated(self) -> StatedFigure:
         """As it is compared."""
-        own = {name: getattr(self, name) for name in type(self).model_fields}
-        return StatedFigure(Figure(**own), form(self.rest) if self.rest else "")
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return StatedFigure(Figure(**values), form(self.rest) if self.rest else "")
 
 
 class _Site(ExtensibleObject):

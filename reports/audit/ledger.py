@@ -41,10 +41,10 @@ def changed_files(days: Sequence[LedgerDay], ledger: str) -> list[str] | None:
 
 def _differs(system: DayStorage, day: LedgerDay, folder: str, name: str) -> str:
     """What is wrong with a file; "": nothing."""
-    shown = f"{day.site}/{day.day}/{folder.rpartition('/')[2]}/{name}"
+    label = f"{day.site}/{day.day}/{folder.rpartition('/')[2]}/{name}"
     if "/" in name:
-        return f"{shown}: not a valid name of a daily file"
+        return f"{label}: not a valid name of a daily file"
     try:
-        return "" if system.sha256(f"{folder}/{name}") == day.files[name] else f"{shown}: was changed"
+        return "" if system.sha256(f"{folder}/{name}") == day.files[name] else f"{label}: was changed"
     except ChainError:
-        return f"{shown}: cannot be read"
+        return f"{label}: cannot be read"

@@ -89,7 +89,7 @@ class Manifest(ExtensibleObject):
     libraries: Annotated[dict[str, Text], KEY_BY_KEY]
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def _check_values(self) -> Self:
         if files.FACTS not in self.outputs:
             raise ValueError(f"outputs: {files.FACTS} is missing")
         if self.stated_inputs.ledger_root != (root := self.inputs.ledger_root):

@@ -78,24 +78,24 @@ def put(scratch: Path, folder: Path, names: Sequence[str]) -> None:
         folder: that is held by `writing`.
         names: that a report's files can have; no others are taken away.
     """
-    made = sorted(path.name for path in scratch.iterdir())
-    left = [path for path in folder.iterdir() if files.SCRATCH.fullmatch(path.name) and path != scratch]
-    left = [path for path in left if path.is_dir() and not path.is_symlink()]
-    known = [folder, *(place for path in left for place in (path, path / _EARLIER))]
-    stale = {name for place in known for name in named(place)} & set(names) - set(made)
+    new_names = sorted(path.name for path in scratch.iterdir())
+    leftovers = [path for path in folder.iterdir() if files.SCRATCH.fullmatch(path.name) and path != scratch]
+    leftovers = [path for path in leftovers if path.is_dir() and not path.is_symlink()]
+    folders = [folder, *(place for path in leftovers for place in (path, path / _EARLIER))]
+    stale = {name for place in folders for name in named(place)} & set(names) - set(new_names)
     (scratch / _EARLIER).mkdir()
     if (folder / files.MANIFEST).exists():
         (folder / files.MANIFEST).replace(scratch / _EARLIER / files.MANIFEST)
     (folder / files.SIGNATURE).unlink(missing_ok=True)
     for name in sorted(stale - set(files.AROUND)):
         (folder / name).unlink(missing_ok=True)
-    for name in made:
+    for name in new_names:
         (scratch / name).chmod(0o644)
         _to_disk(scratch / name)
-    for name in (*(name for name in made if name != files.MANIFEST), files.MANIFEST):
+    for name in (*(name for name in new_names if name != files.MANIFEST), files.MANIFEST):
         (scratch / name).replace(folder / name)
     _to_disk(folder)
-    for path in left:
+    for path in leftovers:
         shutil.rmtree(path, ignore_errors=True)
 
 

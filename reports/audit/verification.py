@@ -87,10 +87,10 @@ def verify(
         UsageError: the folder does not exist, a trusted key is not a valid key, or `org` is given without the ledger that the
             report has.
     """
-    there = files.names(folder)
+    file_names = files.names(folder)
     for key in trusted_keys:
         public_key(key)
-    if files.MANIFEST not in there:
+    if files.MANIFEST not in file_names:
         return Verification([VerificationStep(files.MANIFEST, False, "no manifest: the report is incomplete; create it again")])
     try:
         manifest = read_manifest(folder)
@@ -103,7 +103,7 @@ def verify(
             f"edition {manifest.edition + 1} of {manifest.label or 'an unnamed period'}, created by {manifest.program}",
         )
     ]
-    checks += _outputs(folder, there, manifest)
+    checks += _outputs(folder, file_names, manifest)
     checks.append(_signature(folder, trusted_keys, required=require_signature))
     stated, agree = _facts(folder, manifest)
     checks.append(agree)
@@ -140,13 +140,13 @@ def verify(
     return Verification([*checks, VerificationStep("rebuilt", same, text)], inputs, changes, beside)
 
 
-def _outputs(folder: Path, there: Sequence[str], manifest: Manifest) -> list[VerificationStep]:
+def _outputs(folder: Path, file_names: Sequence[str], manifest: Manifest) -> list[VerificationStep]:
     """Each file of the report against its hash, then what is not of the report."""
     checks = {
-        name: _compare(folder / name, wanted) if name in there else (False, "is missing")
+        name: _compare(folder / name, wanted) if name in file_names else (False, "is missing")
         for name, wanted in sorted(manifest.outputs.items())
     }
-    for name in there:
+    for name in file_names:
         if name not in (*manifest.outputs, *files.AROUND) and not files.SCRATCH.fullmatch(name):
             checks[name] = False, "does not belong to this report; remove it from the folder"
     return [VerificationStep(name, *outcome) for name, outcome in checks.items()]

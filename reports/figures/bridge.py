@@ -95,12 +95,12 @@ def shapley(value: Callable[[Sequence[bool]], Fraction], factors: int) -> list[F
     """
     if factors > FACTORS_MOST:
         raise ValueError(f"{factors} factors")
-    known: dict[frozenset[int], Fraction] = {}
+    cache: dict[frozenset[int], Fraction] = {}
 
     def at(those: frozenset[int]) -> Fraction:
-        if those not in known:
-            known[those] = value([i in those for i in range(factors)])
-        return known[those]
+        if those not in cache:
+            cache[those] = value([i in those for i in range(factors)])
+        return cache[those]
 
     effects = []
     for i in range(factors):
@@ -132,8 +132,8 @@ def mix_adjusted(before: Side, after: Side) -> MixAdjusted:
 
 def _bridge(before: Side, after: Side, outer: tuple[str, ...], scale: Fraction) -> Bridge:
     sides = (before, after)
-    if lacking := [*_missing_factors(before, "before", outer), *_missing_factors(after, "after", outer)]:
-        return Bridge(None, None, (), "; ".join(lacking))
+    if missing := [*_missing_factors(before, "before", outer), *_missing_factors(after, "after", outer)]:
+        return Bridge(None, None, (), "; ".join(missing))
     keys = sorted({*before.volumes, *after.volumes})
     totals = [sum((Fraction(v) for v in side.volumes.values()), Fraction(0)) for side in sides]
     shares = [{k: Fraction(side.volumes.get(k, 0)) / t for k in keys} for side, t in zip(sides, totals, strict=True)]
@@ -146,10 +146,10 @@ def _bridge(before: Side, after: Side, outer: tuple[str, ...], scale: Fraction) 
 
     def value(after_by_factor: Sequence[bool]) -> Fraction:
         chosen = dict(zip(names, after_by_factor, strict=True))
-        made = totals[chosen[VOLUME]] * intensity[chosen.get(MIX, False)][chosen[EFFICIENCY]] * scale
+        product = totals[chosen[VOLUME]] * intensity[chosen.get(MIX, False)][chosen[EFFICIENCY]] * scale
         for i, name in enumerate(outer):
-            made *= multipliers[chosen[name]][i]
-        return made
+            product *= multipliers[chosen[name]][i]
+        return product
 
     ends = value([False] * len(names)), value([True] * len(names))
     return Bridge(*ends, tuple(zip(names, shapley(value, len(names)), strict=True)))
@@ -159,11 +159,11 @@ def _per_unit(keys: Sequence[str], sides: tuple[Side, Side]) -> list[dict[str, F
     """What a unit of volume took by key, in uJ, of either side; what one side does not have is as in the other, and so mix."""
     per_side: list[dict[str, Fraction]] = []
     for side, other in (sides, sides[::-1]):
-        there = {}
+        per_key = {}
         for k in keys:
             of = side if side.volumes.get(k) else other
-            there[k] = Fraction(of.node_uj.get(k, 0)) / Fraction(of.volumes[k]) if of.volumes.get(k) else Fraction(0)
-        per_side.append(there)
+            per_key[k] = Fraction(of.node_uj.get(k, 0)) / Fraction(of.volumes[k]) if of.volumes.get(k) else Fraction(0)
+        per_side.append(per_key)
     return per_side
 
 

@@ -101,8 +101,8 @@ class PeriodEvidence:
 
     def __post_init__(self) -> None:
         by_invoices = {name: (site.window.length_ns, site.building.measured) for name, site in self.sites.items()}
-        known = {name: DeviceCoverage(ns * measured, ns) for name, (ns, measured) in by_invoices.items()}
-        object.__setattr__(self, "covered", coverage(self.sums, self.organisation) if self.has_ledger else known)
+        by_invoice = {name: DeviceCoverage(ns * measured, ns) for name, (ns, measured) in by_invoices.items()}
+        object.__setattr__(self, "covered", coverage(self.sums, self.organisation) if self.has_ledger else by_invoice)
 
     @property
     def has_ledger(self) -> bool:
@@ -154,9 +154,9 @@ def reach(evidence: PeriodEvidence, rows: list[PartEnergy]) -> BoundaryEnergies:
     gpus = [r for r in rows if r.device_class == "gpu"]
     nodes: list[Quantity] = []
     facilities: list[Quantity] = []
-    for site, own in by_site(rows).items():
+    for site, site_rows in by_site(rows).items():
         gap = evidence.node_gap(site)
-        node = no_quantity(gap) if gap else held_energy(r for r in own if r.device_class in ("gpu", "host")).quantity
+        node = no_quantity(gap) if gap else held_energy(r for r in site_rows if r.device_class in ("gpu", "host")).quantity
         nodes.append(node)
         facilities.append(node * evidence.pue(site))
     nothing = no_quantity("no energy is recorded for it")

@@ -241,7 +241,11 @@ class Facts:
         energies = {
             site: [self.figures[f"energy.{name}/site/{site}"] for name in ("facility", "node", "gpu")] for site in self.sites
         }
-        return {site: own[0].reason or "" for site, own in energies.items() if all(f.value is None for f in own)}
+        return {
+            site: site_figures[0].reason or ""
+            for site, site_figures in energies.items()
+            if all(f.value is None for f in site_figures)
+        }
 
     def boundary_of(self, site: str) -> str:
         """The widest boundary at which a site's energy is known, which is that of its CO2e: facility, node or gpu."""
@@ -300,10 +304,10 @@ def build_facts(
         for s in organisation.sites.values()
         for f, digest in s.factors
     }
-    made = sorted(figures, key=lambda f: f.id)
-    if twice := next((a.id for a, b in pairwise(made) if a.id == b.id), None):
+    sorted_figures = sorted(figures, key=lambda f: f.id)
+    if twice := next((a.id for a, b in pairwise(sorted_figures) if a.id == b.id), None):
         raise WattlensError(f"two figures have the name {twice!r}: names in the ledger or the inputs collide; change one")
-    used = {i for f in made for i in f.factor_ids}
+    used = {i for f in sorted_figures for i in f.factor_ids}
     return Facts(
         organisation=organisation.name,
         contact=organisation.report_contact,
@@ -313,7 +317,7 @@ def build_facts(
         version=version,
         least_coverage=decimal(round(organisation.least_coverage * 10**9), 10**9),
         sites={name: _site(evidence, name) for name in sorted(evidence.sites)},
-        figures={f.id: f for f in made},
+        figures={f.id: f for f in sorted_figures},
         series=courses(evidence),
         factors=tuple(factors[i] for i in sorted(factors) if i in used),
         grid_series=_grid_series(evidence, used),
@@ -388,13 +392,13 @@ def _site(evidence: PeriodEvidence, name: str) -> SitePeriod:
     zone = "UTC" if inputs is None else inputs.zone.key
     declared = {}
     if inputs is not None:
-        known = (
+        declarations = (
             ("it_kw", inputs.it_kw),
             ("floor_m2", inputs.floor_m2),
             ("country", inputs.country),
             ("grid_zone", inputs.grid_zone),
         )
-        declared = {key: str(value) for key, value in known if value}
+        declared = {key: str(value) for key, value in declarations if value}
         if inputs.stated is not None:
             declared |= {"pue": decimal(round(inputs.stated[0] * 10**6), 10**6), "pue_source": inputs.stated_source}
     bounds = local_text(window.start_ns, zone), local_text(window.end_ns, zone), str(window.start_ns), str(window.end_ns)

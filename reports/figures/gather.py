@@ -47,22 +47,22 @@ def gather(
     windows = windows_of(days, organisation, request)
     evidence, used = _of_period(system, days, organisation, request, windows, limits)
     used = _with_witness(used, days, windows)
-    known: dict[str, PeriodEvidence | None] = {}
+    cache: dict[str, PeriodEvidence | None] = {}
 
     def compare(asked: PeriodRequest | None) -> PeriodEvidence | None:
         nonlocal used
         if asked is None:
             return None
-        if asked.label not in known:
+        if asked.label not in cache:
             try:
                 windows_then = windows_of(days, organisation, asked)
-                found, its_days = _of_period(system, days, organisation, asked, windows_then, limits, compared=True)
+                period_evidence, its_days = _of_period(system, days, organisation, asked, windows_then, limits, compared=True)
             except EmptyPeriodError:
-                known[asked.label] = None  # the ledger does not reach so far back, which the comparison says
+                cache[asked.label] = None  # the ledger does not reach so far back, which the comparison says
             else:
-                known[asked.label] = found
+                cache[asked.label] = period_evidence
                 used = [*used, *_unused_days(its_days, used)]
-        return known[asked.label]
+        return cache[asked.label]
 
     before, year_ago = map(compare, _earlier(request))
     compared = tuple(ComparedPeriod(each.label, role, compare(each)) for each, role in _listed(organisation, request, earlier))
@@ -110,14 +110,14 @@ def gather_invoices(organisation: Organisation, request: PeriodRequest, earlier:
 def _invoiced(organisation: Organisation, request: PeriodRequest) -> PeriodEvidence | None:
     periods = {name: request.period(inputs.zone) for name, inputs in organisation.sites.items()}
     spans = {name: invoiced_span(organisation, name, period) for name, period in periods.items()}
-    every = [span for own in spans.values() for span in own]
+    every = [span for site_spans in spans.values() for span in site_spans]
     if not every:
         return None
     windows = {}
     for name, period in periods.items():
-        own = spans[name] or every
-        start_ns = min(t for t, _ in own) if period.start_ns is None else period.start_ns
-        end_ns = max(t for _, t in own) if period.end_ns is None else period.end_ns
+        site_spans = spans[name] or every
+        start_ns = min(t for t, _ in site_spans) if period.start_ns is None else period.start_ns
+        end_ns = max(t for _, t in site_spans) if period.end_ns is None else period.end_ns
         if spans[name]:
             windows[name] = invoiced_window(SiteWindow(start_ns, end_ns), organisation.sites[name])
         elif is_awaited(organisation, name, (), start_ns, end_ns):
@@ -140,8 +140,8 @@ def _with_witness(used: list[Day], days: Sequence[Day], windows: Mapping[str, Si
     """
     end_ns = max(w.end_ns for w in windows.values())
     newest = max(days, key=lambda d: (d.end_ns, d.site))
-    seen = any(d.end_ns >= end_ns for d in used) or newest.end_ns < end_ns
-    witnesses = [] if seen else [newest]
+    is_over = any(d.end_ns >= end_ns for d in used) or newest.end_ns < end_ns
+    witnesses = [] if is_over else [newest]
     for site, window in windows.items():
         earlier = [d for d in days if d.site == site and d.start_ns < window.start_ns]
         if earlier and not any(d.site == site and d.start_ns < window.start_ns for d in used):
@@ -215,12 +215,12 @@ def _site(
     metered = site_building.measured
     recorded = any(w.site == name for w in sums.wholes)
     site_building = from_invoices(site_building, inputs, window, node_uj if hosts else 0, recorded=recorded)
-    own = {t: gpu + (host if hosts else 0) for t, (gpu, host) in cells.items()}
+    nodes_uj = {t: gpu + (host if hosts else 0) for t, (gpu, host) in cells.items()}
     pue = site_building.pue.amount.value if site_building.pue is not None and hosts else None
-    drawn = site_building.bought_cells if site_building.measured else own if pue is None else times(own, pue)
+    drawn = site_building.bought_cells if site_building.measured else nodes_uj if pue is None else times(nodes_uj, pue)
     sold = site_building.made_cells if inputs is not None and inputs.on_site_kept is False else {}
     compared_with, reason = (
-        (drawn, "") if metered or (recorded and not site_building.invoiced) else (own, "" if own else NO_LEDGER)
+        (drawn, "") if metered or (recorded and not site_building.invoiced) else (nodes_uj, "" if nodes_uj else NO_LEDGER)
     )
     return SiteEvidence(
         name,

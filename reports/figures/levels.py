@@ -63,22 +63,26 @@ def levels(site: MarketSite) -> tuple[MarketLevel, ...]:
     claims = grid.coverage.claims
     certificates = [claim for claim in claims if claim.kind in CERTIFICATES]
     contracts = [claim for claim in claims if claim.kind not in CERTIFICATES]
-    left = grid.coverage.consumed_uj
+    rest_uj = grid.coverage.consumed_uj
     rows = []
-    for name, own in ((CERTIFICATE, certificates), (CONTRACT, contracts)):
-        covered = sum(claim.covered_uj for claim in own)
-        why = "" if covered >= left else _unused(own) or ("" if covered else NONE_GIVEN[name])
-        rows.append(MarketLevel(name, covered, sum((claim.grams for claim in own), Fraction(0)), why if left else ALL_COVERED))
-        left -= covered
-    left, uses = grid.residual.uj, grid.residual.statements
+    for name, level_claims in ((CERTIFICATE, certificates), (CONTRACT, contracts)):
+        covered = sum(claim.covered_uj for claim in level_claims)
+        why = "" if covered >= rest_uj else _unused(level_claims) or ("" if covered else NONE_GIVEN[name])
+        rows.append(
+            MarketLevel(
+                name, covered, sum((claim.grams for claim in level_claims), Fraction(0)), why if rest_uj else ALL_COVERED
+            )
+        )
+        rest_uj -= covered
+    rest_uj, uses = grid.residual.uj, grid.residual.statements
     own_uj, whole_g = grid.supplier_uj, grid.residual.grams_known
     mix_g = sum((use.grams or Fraction(0) for use in uses if use.id not in _rates(site)), Fraction(0))
-    why = ALL_COVERED if not left else supplier_reason(site) if own_uj < left else ""
+    why = ALL_COVERED if not rest_uj else supplier_reason(site) if own_uj < rest_uj else ""
     rows.append(MarketLevel(SUPPLIER_RATE, own_uj, whole_g - mix_g, why))
-    left -= own_uj
+    rest_uj -= own_uj
     if grid.residual_is_average:
-        rows.append(MarketLevel(MIX, 0, Fraction(0), NO_RESIDUAL if left else ALL_COVERED))
-    rows.append(MarketLevel(AVERAGE if grid.residual_is_average else MIX, left, mix_g, "" if left else ALL_COVERED))
+        rows.append(MarketLevel(MIX, 0, Fraction(0), NO_RESIDUAL if rest_uj else ALL_COVERED))
+    rows.append(MarketLevel(AVERAGE if grid.residual_is_average else MIX, rest_uj, mix_g, "" if rest_uj else ALL_COVERED))
     return tuple(rows)
 
 

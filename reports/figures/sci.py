@@ -56,17 +56,17 @@ def sci_per_token(
             f"SCI uses the location-based grid intensity, but this intensity is {basis}: pass the location-based one"
         )
     note = "" if boundary == FACILITY else f"energy at the {boundary} boundary: facility overhead is not included"
-    lacking = []
+    missing = []
     if energy_uj is None:
-        lacking.append("no energy with bounds (E)")
+        missing.append("no energy with bounds (E)")
     if g_per_kwh is None:
-        lacking.append("no location-based intensity (I)")
+        missing.append("no location-based intensity (I)")
     if embodied is None or embodied.low_g is None or embodied.high_g is None:
-        lacking.append(f"no embodied emissions (M){': ' + embodied.reason if embodied else ''}")
+        missing.append(f"no embodied emissions (M){': ' + embodied.reason if embodied else ''}")
     if not tokens:
-        lacking.append("no tokens were counted (R)" if tokens is None else "no token was generated (R)")
-    if lacking or energy_uj is None or g_per_kwh is None or embodied is None or not tokens:
-        return Sci(None, "; ".join(lacking), note)
+        missing.append("no tokens were counted (R)" if tokens is None else "no token was generated (R)")
+    if missing or energy_uj is None or g_per_kwh is None or embodied is None or not tokens:
+        return Sci(None, "; ".join(missing), note)
     operational = energy_uj * g_per_kwh / UJ_PER_KWH
-    low, high = ((operational + (made or 0)) / tokens for made in (embodied.low_g, embodied.high_g))
+    low, high = ((operational + (embodied_g or 0)) / tokens for embodied_g in (embodied.low_g, embodied.high_g))
     return Sci((low, high), note=note)

@@ -146,8 +146,8 @@ def estimated_text(facts: Facts, row: IndexRow) -> str:
     whole = sum((f.value for f in sites if f.value is not None), Fraction(0))
     if not whole or len({f.unit for f in sites}) > 1 or sites[0].unit in ("ratio", "L/kWh", "kg/kWh", "g/kWh"):
         return ""
-    own = sum((f.estimated for f in sites), Fraction(0))
-    return plain(rounded(own / whole, digits=4))
+    estimated_sum = sum((f.estimated for f in sites), Fraction(0))
+    return plain(rounded(estimated_sum / whole, digits=4))
 
 
 def values_of(facts: Facts, row: IndexRow) -> str:

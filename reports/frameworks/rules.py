@@ -123,15 +123,15 @@ def _data_centre(countries: Collection[str], least_kw: int) -> Callable[[Answer,
 
 def _whole_site(answer: Answer, scope: ReportScope) -> Answer:
     """Figures of whole sites, emissions in CO2e: those of GPUs or nodes alone, or of CO2 alone, are a part of them."""
-    known = [name for name, reason in answer.figures.items() if not reason]
-    if any(name in scope.narrow for name in known):
+    available = [name for name, reason in answer.figures.items() if not reason]
+    if any(name in scope.narrow for name in available):
         answer = answer.add_missing("site.whole")
-    return answer.add_missing("gases") if any(name in scope.co2_alone for name in known) else answer
+    return answer.add_missing("gases") if any(name in scope.co2_alone for name in available) else answer
 
 
 def _with_server(answer: Answer, scope: ReportScope) -> Answer:
-    known = any(not reason and name in scope.without_server for name, reason in answer.figures.items())
-    return answer.add_missing("server") if known else answer
+    has_figure = any(not reason and name in scope.without_server for name, reason in answer.figures.items())
+    return answer.add_missing("server") if has_figure else answer
 
 
 def _water_category(category: str, need: str) -> Callable[[Answer, ReportScope], Answer]:

@@ -18,18 +18,22 @@ class Beneficiaries:
         accepted: others who retire on its behalf.
     """
 
-    own: tuple[str, ...] = ()
+    entities: tuple[str, ...] = ()
     accepted: tuple[str, ...] = ()
 
     def objection(self, beneficiary: str) -> str:
         """Why certificates retired for a name may not be claimed; "": they may."""
-        if not self.own or _compared(beneficiary) in map(_compared, (*self.own, *self.accepted)):
+        if not self.entities or _compared(beneficiary) in map(_compared, (*self.entities, *self.accepted)):
             return ""
         return f"retired for {beneficiary!r}, which is neither the organisation nor an accepted beneficiary"
 
     def accepts_other(self, beneficiary: str) -> bool:
         """Whether a name is one of others who retire on behalf of the organisation."""
-        return bool(self.own) and _compared(beneficiary) not in map(_compared, self.own) and not self.objection(beneficiary)
+        return (
+            bool(self.entities)
+            and _compared(beneficiary) not in map(_compared, self.entities)
+            and not self.objection(beneficiary)
+        )
 
 
 def _compared(name: str) -> str:

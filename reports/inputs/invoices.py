@@ -115,14 +115,14 @@ class EnergyInWindow:
 
     uj: Fraction
     bound: Fraction
-    known: Fraction
+    known_ratio: Fraction
     estimated_uj: Fraction
     rows: int
 
     @property
     def whole(self) -> bool:
         """Whether all of the window is known."""
-        return self.known == 1
+        return self.known_ratio == 1
 
 
 def invoiced_in(rows: Iterable[ElectricityInvoice], window: Span) -> EnergyInWindow:
@@ -140,8 +140,8 @@ def invoiced_in(rows: Iterable[ElectricityInvoice], window: Span) -> EnergyInWin
         uj += row.uj * share
         bound += row.uj * share_error(share, row.relative)
         estimated += row.uj * share if row.is_estimated else 0
-    known = Fraction(min(known_ns.values(), default=0), window[1] - window[0])
-    return EnergyInWindow(uj, bound, known, estimated, count)
+    known_ratio = Fraction(min(known_ns.values(), default=0), window[1] - window[0])
+    return EnergyInWindow(uj, bound, known_ratio, estimated, count)
 
 
 def read_in(readings: Iterable[ElectricityInvoice], window: Span) -> EnergyInWindow:
@@ -172,14 +172,14 @@ def with_readings(
         for r in readings
         if not invoices or only is not None or r.meter in meters
     ]
-    standing, left = ([i for i in invoices if i.is_estimated == estimated] for estimated in (False, True))
+    standing, replaceable = ([i for i in invoices if i.is_estimated == estimated] for estimated in (False, True))
     while True:
         rows = [r for r in rows if not any(_shared_ns(r, i) for i in standing)]
-        stay = [i for i in left if sum(_shared_ns(r, i) for r in rows) < i.end_ns - i.start_ns]
+        stay = [i for i in replaceable if sum(_shared_ns(r, i) for r in rows) < i.end_ns - i.start_ns]
         if not stay:
             return tuple(sorted([*standing, *rows], key=lambda i: (i.start_ns, i.meter)))
         standing += stay
-        left = [i for i in left if i not in stay]
+        replaceable = [i for i in replaceable if i not in stay]
 
 
 def _shared_ns(one: ElectricityInvoice, other: ElectricityInvoice) -> int:

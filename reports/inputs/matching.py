@@ -206,9 +206,9 @@ def cover(
         elif lot.objection:
             tally.leave(lot.objection, available)
         else:
-            own = starts[bisect_left(starts, lot.start_ns) : bisect_left(starts, lot.end_ns)]
+            lot_cells = starts[bisect_left(starts, lot.start_ns) : bisect_left(starts, lot.end_ns)]
             proven = min(available, _within(lot, lot.uj - lot.uncertified_uj, start_ns, end_ns))
-            taken = _take(remaining, own, proven)
+            taken = _take(remaining, lot_cells, proven)
             tally.covered_uj[lot.g_per_kwh] = tally.covered_uj.get(lot.g_per_kwh, 0) + taken
             tally.leave("more than was consumed in its period", proven - taken)
             tally.leave(UNCERTIFIED, available - proven)
@@ -274,9 +274,9 @@ def _within(lot: Lot, uj: int, start_ns: int, end_ns: int) -> int:
 
 def _take(remaining: dict[int, int], cells: Sequence[int], most_uj: int) -> int:
     """Take up to `most_uj` from these cells, from each in proportion to what is left of it."""
-    left = [remaining[t] for t in cells]
-    taken = min(most_uj, sum(left))
+    available_uj = [remaining[t] for t in cells]
+    taken = min(most_uj, sum(available_uj))
     if taken:
-        for t, part in zip(cells, split_integer(taken, left), strict=True):
+        for t, part in zip(cells, split_integer(taken, available_uj), strict=True):
             remaining[t] -= part
     return taken

@@ -254,18 +254,18 @@ def team_of(labels: Mapping[str, str], kind: str, workload: str, rules: Iterable
     first matching rule that assigns one, so one rule for a spot partition serves every team. Values that no rule assigns come
     from the workload's own labels `team`, `project` and `class`.
     """
-    known = {**labels, "kind": kind, "workload": workload}
-    own = (labels.get("team", ""), labels.get("project", ""))
+    all_labels = {**labels, "kind": kind, "workload": workload}
+    label_team = (labels.get("team", ""), labels.get("project", ""))
     team: tuple[str, str] | None = None
     price_class = ""
     for rule in rules:
         of_team, of_class = team is None and bool(rule.team or rule.project), not price_class and bool(rule.price_class)
-        if (of_team or of_class) and rule.holds(known):
-            team = (rule.team or own[0], rule.project or own[1]) if of_team else team
+        if (of_team or of_class) and rule.holds(all_labels):
+            team = (rule.team or label_team[0], rule.project or label_team[1]) if of_team else team
             price_class = rule.price_class if of_class else price_class
         if team is not None and price_class:
             break
-    return *(team or own), price_class or labels.get("class", "")
+    return *(team or label_team), price_class or labels.get("class", "")
 
 
 def price_of(price_class: str, prices: Sequence[GpuHourPrice]) -> GpuHourPrice | None:

@@ -98,8 +98,8 @@ def refuse_duplicates(what: str, names: Iterable[str]) -> None:
     Raises:
         ValueError: a name is listed twice; the message has it.
     """
-    seen: set[str] = set()
+    seen_names: set[str] = set()
     for name in names:
-        if name in seen:
+        if name in seen_names:
             raise ValueError(f"duplicate {what} {name!r}")
-        seen.add(name)
+        seen_names.add(name)

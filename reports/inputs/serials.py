@@ -97,7 +97,7 @@ def same_registry(one: str, other: str) -> bool:
     some, others = map(frozenset, words)
     if some & _EUROPEAN and others & _EUROPEAN:
         return True
-    initials = {"".join(word[0] for word in own) for own in words if own[1:]}
+    initials = {"".join(word[0] for word in name_words) for name_words in words if name_words[1:]}
     return bool(some and others) and (
         some <= others or others <= some or _plain(one) == _plain(other) or bool(initials & {_plain(one), _plain(other)})
     )

@@ -35,7 +35,7 @@ class WaterTotal:
 
     liters: Fraction
     bound: Fraction
-    known: Fraction
+    known_ratio: Fraction
     categories: frozenset[int]
 
 

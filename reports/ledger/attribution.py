@@ -167,8 +167,14 @@ def _who(
 ) -> PartLabels:
     team, project, price_class = team_of(labels, kind, workload, rules)
     model = served[0] if len(served) == 1 else labels.get("model", "") if not served else ""
-    known = models.get(model)
-    precision = labels.get("precision", "") or (known.precision if known else "")
+    model_info = models.get(model)
+    precision = labels.get("precision", "") or (model_info.precision if model_info else "")
     return PartLabels(
-        team, project, known.display if known and known.display else model, precision, kind, price_class, len(served) > 1
+        team,
+        project,
+        model_info.display if model_info and model_info.display else model,
+        precision,
+        kind,
+        price_class,
+        len(served) > 1,
     )

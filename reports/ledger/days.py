@@ -86,10 +86,10 @@ class DayStorage:
         self.url = url
         self.fs, self.root = open_url(url)
         try:
-            there = self.fs.isdir(self.root)
+            exists = self.fs.isdir(self.root)
         except Exception as error:  # noqa: BLE001 - its file systems raise whatever their libraries raise
             raise UsageError(f"--ledger {url}: cannot be opened: {error}") from None
-        if not there:
+        if not exists:
             raise UsageError(f"--ledger {url}: no such folder")
         self.protocol = self.fs.protocol if isinstance(self.fs.protocol, str) else self.fs.protocol[0]
 
@@ -205,8 +205,8 @@ def _day(system: DayStorage, site: str, day: str, number: int, path: str) -> Day
             raise ValueError("a hash is not valid")
         if any("/" in name for name in files):
             raise ValueError("a file name contains a slash")
-        if lacking := sorted({f"{kind}.parquet" for kind in DAY_COLUMNS} - files.keys()):
-            raise ValueError(f"{lacking[0]} is missing")
+        if missing := sorted({f"{kind}.parquet" for kind in DAY_COLUMNS} - files.keys()):
+            raise ValueError(f"{missing[0]} is missing")
         faults, reason = tuple(str(f) for f in raw["faults"]), str(raw["reason"])
         return Day(
             site, start_ns, number, path.removesuffix("/manifest.json"), raw["inputs_sha256"], files, int(raw["energy_uj"]),

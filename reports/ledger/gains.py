@@ -65,8 +65,8 @@ def _of_hosts(store: DayDatabase, gain: dict[tuple[str, str], _Gain], hosts: set
         wrong_uj[site] = wrong_uj.get(site, 0) + systematic_uj(int(uj), ppm)
         all_uj[site] = all_uj.get(site, 0) + int(uj)
     gains = {}
-    for site, own in store.rows(_HOSTS):
-        own_uj = int(own)
+    for site, site_uj in store.rows(_HOSTS):
+        own_uj = int(site_uj)
         worst = max((gain[key][0] for key in hosts if key[0] == site), default=0)
         wrong = wrong_uj.get(site, 0) + systematic_uj(own_uj + all_uj.get(site, 0), worst)
         gains[site] = min(PPM - 1, -(-PPM * wrong // (own_uj + wrong))) if own_uj + wrong else 0

@@ -41,29 +41,36 @@ def windows_of(days: Sequence[Day], organisation: Organisation, request: PeriodR
     until_ns = max(d.end_ns for d in days)
     windows = {}
     for name in names:
-        own = [d for d in days if d.site == name]
+        site_days = [d for d in days if d.site == name]
         zone = organisation.sites[name].zone if name in organisation.sites else ZoneInfo("UTC")
         period = request.period(zone)
         bills = invoiced_span(organisation, name, period)
-        starts, ends = [d.start_ns for d in own] or [t for t, _ in bills], [d.end_ns for d in own] or [t for _, t in bills]
+        starts, ends = (
+            [d.start_ns for d in site_days] or [t for t, _ in bills],
+            [d.end_ns for d in site_days] or [t for _, t in bills],
+        )
         start_ns = period.start_ns if period.start_ns is not None else min(starts, default=None)
         end_ns = period.end_ns if period.end_ns is not None else max(ends, default=None)
-        if start_ns is not None and end_ns is not None and is_awaited(organisation, name, own, start_ns, min(end_ns, until_ns)):
-            first = request.kind is not None and _begins_within(organisation, name, own, start_ns)
+        if (
+            start_ns is not None
+            and end_ns is not None
+            and is_awaited(organisation, name, site_days, start_ns, min(end_ns, until_ns))
+        ):
+            first = request.kind is not None and _begins_within(organisation, name, site_days, start_ns)
             windows[name] = SiteWindow(start_ns, end_ns, until_ns < end_ns, first)
-        if name in windows and bills and not overlapping(own, windows[name].start_ns, windows[name].end_ns):
+        if name in windows and bills and not overlapping(site_days, windows[name].start_ns, windows[name].end_ns):
             windows[name] = invoiced_window(windows[name], organisation.sites[name])
     if not any(overlapping((d for d in days if d.site == name), w.start_ns, w.end_ns) for name, w in windows.items()):
-        held = f"{utc_text(min(d.start_ns for d in days))} to {utc_text(max(d.end_ns for d in days))}"
-        raise EmptyPeriodError(f"no energy in the period; the ledger covers {held}")
+        span_text = f"{utc_text(min(d.start_ns for d in days))} to {utc_text(max(d.end_ns for d in days))}"
+        raise EmptyPeriodError(f"no energy in the period; the ledger covers {span_text}")
     return windows
 
 
 def invoiced_span(organisation: Organisation, site: str, period: Period) -> list[tuple[int, int]]:
     """Return the time that a site's invoices cover, as far as they have a part in the period; [] if none has."""
     inputs = organisation.sites.get(site)
-    own = () if inputs is None else inputs.supplied
-    rows = [i for i in own if i.start_ns < (period.end_ns or i.end_ns) and i.end_ns > (period.start_ns or 0)]
+    invoices = () if inputs is None else inputs.supplied
+    rows = [i for i in invoices if i.start_ns < (period.end_ns or i.end_ns) and i.end_ns > (period.start_ns or 0)]
     return [(min(i.start_ns for i in rows), max(i.end_ns for i in rows))] if rows else []
 
 
@@ -126,7 +133,7 @@ def read_sums(
         windows=_metered(store, request),
         simulated=any(d.simulated for d in days),
         parts=registry.parts,
-        held=read_parts(store),
+        part_rows=read_parts(store),
         wholes=whole_energy_of(read_devices(store)),
         states=read_states(store),
         unseen=_unseen(store),
@@ -136,7 +143,7 @@ def read_sums(
         days=store.records(DayEnergy, "days"),
         largest=used("largest"),
         idlest=used("idlest"),
-        seen=store.records(MeteredDevice, "seen"),
+        metered_devices=store.records(MeteredDevice, "seen"),
         meter_nodes=frozenset((r[0], r[1], r[2]) for r in store.answer("meter_nodes")),
         nodes=store.records(MeteredNode, "nodes"),
         node_shares=store.records(NodeShare, "node_shares") if organisation.hosts else (),

@@ -327,7 +327,7 @@ class LedgerSums:
     windows: Mapping[str, SiteWindow]
     simulated: bool
     parts: Mapping[int, PartLabels]
-    held: tuple[PartEnergy, ...] = ()
+    part_rows: tuple[PartEnergy, ...] = ()
     wholes: tuple[DeviceClassEnergy, ...] = ()
     states: tuple[StateEnergy, ...] = ()
     unseen: tuple[UnmeasuredTime, ...] = ()
@@ -337,7 +337,7 @@ class LedgerSums:
     days: tuple[DayEnergy, ...] = ()
     largest: tuple[WorkloadUse, ...] = ()
     idlest: tuple[WorkloadUse, ...] = ()
-    seen: tuple[MeteredDevice, ...] = ()
+    metered_devices: tuple[MeteredDevice, ...] = ()
     meter_nodes: frozenset[tuple[str, str, str]] = frozenset()  # (site, cluster, node) that recorded meters of a building
     nodes: tuple[MeteredNode, ...] = ()
     node_shares: tuple[NodeShare, ...] = ()  # read only where the inputs describe hosts
@@ -354,7 +354,9 @@ class LedgerSums:
     @property
     def site_processes(self) -> frozenset[tuple[str, str, str]]:
         """(site, cluster, node) of those that recorded meters of a building and no device of their own."""
-        with_devices = {(n.site, n.cluster, n.node) for n in self.nodes} | {(d.site, d.cluster, d.node) for d in self.seen}
+        with_devices = {(n.site, n.cluster, n.node) for n in self.nodes} | {
+            (d.site, d.cluster, d.node) for d in self.metered_devices
+        }
         return self.meter_nodes - with_devices
 
     def node_gap(self, site: str) -> str:

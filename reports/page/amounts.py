@@ -40,10 +40,10 @@ class AmountColumn:
 
 def amounts(values: Iterable[Fraction | None], scale: Scale) -> AmountColumn:
     """Return values as a column in the largest unit of which its largest value has at least one; None is a dash."""
-    known = list(values)
-    largest = max((abs(value) for value in known if value is not None), default=Fraction(0))
+    items = list(values)
+    largest = max((abs(value) for value in items if value is not None), default=Fraction(0))
     size, unit = next(((s, u) for s, u in scale if largest >= s * _LEAST.get(u, 1)), scale[-1])
-    return AmountColumn(unit, numbers([None if value is None else value / size for value in known]))
+    return AmountColumn(unit, numbers([None if value is None else value / size for value in items]))
 
 
 def amount_texts(values: Iterable[Fraction | None], scale: Scale) -> tuple[str, ...]:
@@ -54,16 +54,16 @@ def amount_texts(values: Iterable[Fraction | None], scale: Scale) -> tuple[str, 
 
 def change_texts(values: Iterable[Fraction], scale: Scale) -> tuple[str, ...]:
     """Return changes with their sign and their unit, the same for all of them."""
-    known = list(values)
-    pairs = zip(known, amount_texts(known, scale), strict=True)
+    items = list(values)
+    pairs = zip(items, amount_texts(items, scale), strict=True)
     return tuple(f"+{text}" if value > 0 and not text.startswith("<") else text for value, text in pairs)
 
 
 def numbers(values: Iterable[Fraction | None]) -> tuple[str, ...]:
     """Return numbers with the same number of decimals; None is a dash, and what rounds to 0 is "< 0.001"."""
-    known = list(values)
-    write = _writer([abs(value) for value in known if value])
-    return tuple(ABSENT if value is None else write(value) for value in known)
+    items = list(values)
+    write = _writer([abs(value) for value in items if value])
+    return tuple(ABSENT if value is None else write(value) for value in items)
 
 
 def _writer(sizes: Sequence[Fraction]) -> Callable[[Fraction], str]:

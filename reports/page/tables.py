@@ -37,7 +37,7 @@ def table(
             names.append(say.text(head))
             cells.append([str(ABSENT if each is None else each) for each in column])
             continue
-        alike = [] if apart else [each for other, own in columns if other[1] is head[1] for each in own]
+        alike = [] if apart else [each for other, cells in columns if other[1] is head[1] for each in cells]
         block = amounts([each for each in (*column, *alike) if not isinstance(each, str)], head[1])
         names.append(with_unit(say, head[0], block.unit))
         cells.append(block.cells[: len(column)])

@@ -31,7 +31,7 @@ class AllocatedPart:
 
     site: str
     labels: Mapping[str, str]
-    held: bool
+    is_allocated: bool
     values: Mapping[str, Fraction | None]
 
 
@@ -46,7 +46,7 @@ def allocated(facts: Facts, dimensions: Sequence[str]) -> Iterator[AllocatedPart
         groups: dict[tuple[str, ...], list[str]] = {}
         for cell, figure in by_quantity["energy.gpu"].items():
             groups.setdefault(tuple(figure.dims[name] for name in dimensions), []).append(cell)
-        known = dict.fromkeys(SUMMED, Fraction(0))
+        part_sums = dict.fromkeys(SUMMED, Fraction(0))
         for labels, cells in sorted(groups.items()):
             values: dict[str, Fraction | None] = {}
             for quantity, of_cell in by_quantity.items():
@@ -55,11 +55,11 @@ def allocated(facts: Facts, dimensions: Sequence[str]) -> Iterator[AllocatedPart
                     amounts = [amount for amount in amounts if amount is not None]
                 values[quantity] = None if None in amounts or not amounts else sum((a for a in amounts if a), Fraction(0))
             for quantity in SUMMED:
-                known[quantity] += values[quantity] or 0
-            yield AllocatedPart(site, dict(zip(dimensions, labels, strict=True)), held=True, values=values)
+                part_sums[quantity] += values[quantity] or 0
+            yield AllocatedPart(site, dict(zip(dimensions, labels, strict=True)), is_allocated=True, values=values)
         totals = {quantity: site_total(facts, quantity, site) for quantity in SUMMED}
-        rest = {quantity: None if total is None else total - known[quantity] for quantity, total in totals.items()}
-        yield AllocatedPart(site, dict.fromkeys(dimensions, ""), held=False, values=rest | dict.fromkeys(COUNTED))
+        rest = {quantity: None if total is None else total - part_sums[quantity] for quantity, total in totals.items()}
+        yield AllocatedPart(site, dict.fromkeys(dimensions, ""), is_allocated=False, values=rest | dict.fromkeys(COUNTED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def in_units(
                 digits = max(0, min(PLACES_MAX, DIGITS - len(str(int(abs(whole))))))
                 key = part.site, column.name
                 sum_so_far = written.setdefault(key, Fraction(0))
-                value = round(value * column.scale, digits) if part.held else round(whole, digits) - sum_so_far
+                value = round(value * column.scale, digits) if part.is_allocated else round(whole, digits) - sum_so_far
                 written[key] = sum_so_far + value
             elif value is not None:
                 value = round(value * column.scale, PLACES_MAX)

@@ -146,12 +146,12 @@ def _row(facts: Facts, part: AllocatedPart, amounts: dict[str, float | None]) ->
     seconds = float(Fraction(end_ns - start_ns, NS_PER_S))
     country = period.declared.get("country")
     pue = facts.figures[f"pue/site/{part.site}"].value
-    team = (part.labels["team"] or UNASSIGNED) if part.held else UNALLOCATED
+    team = (part.labels["team"] or UNASSIGNED) if part.is_allocated else UNALLOCATED
     kg, kwh = amounts["emissions"], amounts["gpu_energy"]
-    known = {
+    columns = {
         "timestamp": utc_text(end_ns).removesuffix("Z"),  # as CodeCarbon writes it; UTC
         "project_name": harmless(team),
-        "run_id": _run_id(facts, FILE_NAME, part.site, team, str(part.held)),
+        "run_id": _run_id(facts, FILE_NAME, part.site, team, str(part.is_allocated)),
         "experiment_id": harmless(part.site),
         "duration": seconds,
         **amounts,
@@ -168,7 +168,7 @@ def _row(facts: Facts, part: AllocatedPart, amounts: dict[str, float | None]) ->
         "wue": _liters_per_kwh(facts, part.site),
     }
     # A quantity that the ledger does not have stays None; CodeCarbon's own default would be 0.
-    filled: dict[str, Any] = dict.fromkeys(field.name for field in fields(EmissionsData)) | known
+    filled: dict[str, Any] = dict.fromkeys(field.name for field in fields(EmissionsData)) | columns
     return EmissionsData(**filled)
 
 
@@ -246,8 +246,8 @@ def _trained(facts: Facts) -> Iterator[_BoampsTask]:
     only = next(iter(facts.sites)) if len(facts.sites) == 1 else ""
     for gpu in facts.of("training.energy", "run"):
         name = gpu.dims["run"]
-        known = [facts.figures[f"training.energy{level}/run/{name}"] for level in (".facility", ".node", "")]
-        figure = next((f for f in known if f.value is not None), None)
+        figures = [facts.figures[f"training.energy{level}/run/{name}"] for level in (".facility", ".node", "")]
+        figure = next((f for f in figures if f.value is not None), None)
         if figure is None or figure.value is None:
             continue
         task = {
@@ -275,7 +275,7 @@ def _boamps(facts: Facts, task: _BoampsTask, folder: str) -> tuple[Path, dict[st
     from codecarbon.output_methods.boamps.output import BoAmpsOutput
 
     site = task.site or next(iter(facts.sites))
-    part = AllocatedPart(site, {"team": ""}, held=True, values={})
+    part = AllocatedPart(site, {"team": ""}, is_allocated=True, values={})
     amounts = dict.fromkeys((column.name for column in _AMOUNTS), None)
     row = replace(
         _row(facts, part, amounts), run_id=_run_id(facts, BOAMPS_NAME, task.site, task.name), gpu_count=task.gpus,

@@ -87,7 +87,7 @@ def _dimensions(facts: Facts, part: AllocatedPart) -> dict[str, str]:
     start, end = utc_text(int(period.start_ns)), utc_text(int(period.end_ns))
     organisation = harmless(facts.organisation) or "unnamed organisation"
     team, project, model = (harmless(part.labels[name]) for name in ("team", "project", "model"))
-    account = (team or UNASSIGNED) if part.held else UNALLOCATED
+    account = (team or UNASSIGNED) if part.is_allocated else UNALLOCATED
     site = harmless(part.site)
     tags = {name: value for name, value in (("team", team), ("project", project), ("model", model)) if value}
     what = f"electricity of {account}" + (f", project {project}" if project else "") + (f", model {model}" if model else "")
@@ -122,5 +122,5 @@ def _dimensions(facts: Facts, part: AllocatedPart) -> dict[str, str]:
         "x_Model": model,
         "x_Project": project,
         "x_Site": site,
-        "x_Team": team if part.held else UNALLOCATED,
+        "x_Team": team if part.is_allocated else UNALLOCATED,
     }

@@ -52,21 +52,21 @@ def choose(letters: str, families: Iterable[str], missing: Missing) -> FontChoic
     Raises:
         UsageError: letters that no font has.
     """
-    lacking = special = missing(BASE, letters)
+    uncovered = special = missing(BASE, letters)
     chosen: list[str] = []
     others = sorted(set(families) - set(BASE), key=_liking)
-    while lacking and others:
-        left = {family: missing([family], lacking) for family in others}
-        best = min(others, key=lambda family: (len(left[family]), _liking(family)))
-        if len(left[best]) == len(lacking):
+    while uncovered and others:
+        remaining = {family: missing([family], uncovered) for family in others}
+        best = min(others, key=lambda family: (len(remaining[family]), _liking(family)))
+        if len(remaining[best]) == len(uncovered):
             break
         chosen.append(best)
         others.remove(best)
-        lacking = left[best]
-    needed = "".join(letter for letter in lacking if unicodedata.category(letter)[0] in "LMN")
+        uncovered = remaining[best]
+    needed = "".join(letter for letter in uncovered if unicodedata.category(letter)[0] in "LMN")
     if needed:
         raise UsageError(refusal(needed))
-    return FontChoice((BASE[0], *chosen, *BASE[1:]), "".join(c for c in special if c not in lacking), lacking)
+    return FontChoice((BASE[0], *chosen, *BASE[1:]), "".join(c for c in special if c not in uncovered), uncovered)
 
 
 def refusal(letters: str) -> str:

@@ -26,22 +26,23 @@ def html(document: ReportDocument) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    shown = over_texts(document, legible)
+    clean_document = over_texts(document, legible)
 
     def draw_block(block: Any, name: str) -> list[tuple[str, str]]:
         pictures = [
-            (kind, svg(block, shown.words, f"{name}{kind}", width)) for kind, width in (("wide", WIDE), ("narrow", NARROW))
+            (kind, svg(block, clean_document.words, f"{name}{kind}", width))
+            for kind, width in (("wide", WIDE), ("narrow", NARROW))
         ]
         return [(kind, markupsafe.Markup(text)) for kind, text in pictures]  # noqa: S704 - matplotlib wrote it
 
     return environment.get_template(TEMPLATE).render(
-        document=shown,
-        said={name.removeprefix(RENDERER): text for name, text in shown.words.items()},
+        document=clean_document,
+        said={name.removeprefix(RENDERER): text for name, text in clean_document.words.items()},
         kind=kind_of,
         drawn=draw_block,
         spoken=spoken,
         numbers=numbers,
-        lang={"zh": "zh-Hans"}.get(shown.language, shown.language),
+        lang={"zh": "zh-Hans"}.get(clean_document.language, clean_document.language),
     )
 
 

@@ -58,17 +58,17 @@ def pdf(
     """
     import typst
 
-    shown = over_texts(document, legible)
-    chosen, fonts = _fonts(_letters(shown), folders(font_dirs))
+    clean_document = over_texts(document, legible)
+    chosen, fonts = _fonts(_letters(clean_document), folders(font_dirs))
     if chosen.undrawn:
         gone = {ord(letter): spelled(letter) for letter in chosen.undrawn}
-        shown = over_texts(shown, lambda text: text.translate(gone))
-    data = _data(shown, paper, chosen) | {
+        clean_document = over_texts(clean_document, lambda text: text.translate(gone))
+    data = _data(clean_document, paper, chosen) | {
         "dated": [dated.year, dated.month, dated.day],
         "attached": facts_json is not None,
     }
     try:
-        made: Any = typst.compile(
+        pdf_bytes: Any = typst.compile(
             files("reports").joinpath("templates/report.typ").read_bytes(),
             sys_inputs={"data": json.dumps(data, ensure_ascii=False), "facts": (facts_json or b"").decode()},
             font_paths=fonts,
@@ -77,7 +77,7 @@ def pdf(
         )
     except typst.TypstError as error:
         raise WattlensError(f"the PDF cannot be created: {error.message}") from None
-    return bytes(made)
+    return bytes(pdf_bytes)
 
 
 def _fonts(letters: str, searched: Sequence[Path]) -> tuple[FontChoice, Any]:
@@ -94,20 +94,20 @@ def _missing(fonts: Any, families: Sequence[str], letters: str) -> str:
     """Letters that none of the families has, as typst finds when it sets each of them on a line of its own."""
     import typst
 
-    left, lacking = letters, set[str]()
-    while left:
-        inputs = {"families": json.dumps(list(families)), "letters": json.dumps(list(left))}
+    remaining, missing = letters, set[str]()
+    while remaining:
+        inputs = {"families": json.dumps(list(families)), "letters": json.dumps(list(remaining))}
         try:
             typst.compile(_PROBE, sys_inputs=inputs, font_paths=fonts, ignore_system_fonts=True, pdf_standards=["a-3b"])
         except typst.TypstError as error:
-            undrawn = {letter for text in _LACKS.findall(error.diagnostic) for letter in text} & set(left)
+            undrawn = {letter for text in _LACKS.findall(error.diagnostic) for letter in text} & set(remaining)
             if not undrawn:
                 raise WattlensError(f"the fonts of the PDF cannot be read: {error.message}") from None
-            lacking |= undrawn
-            left = "".join(letter for letter in left if letter not in undrawn)
+            missing |= undrawn
+            remaining = "".join(letter for letter in remaining if letter not in undrawn)
         else:
             break
-    return "".join(letter for letter in letters if letter in lacking)
+    return "".join(letter for letter in letters if letter in missing)
 
 
 def _data(document: ReportDocument, paper: Paper, chosen: FontChoice) -> dict[str, Any]:

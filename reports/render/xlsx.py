@@ -125,11 +125,11 @@ class _Writer:
         rows = []
         for figure in figures:
             dims, scale = figure.dims, _SCALES["kWh"]
-            known = [float(Fraction(dims[key]) * scale) if key in dims else None for key in ("meter_j", "ledger_j")]
+            kwh_cells = [float(Fraction(dims[key]) * scale) if key in dims else None for key in ("meter_j", "ledger_j")]
             off = [float(dims[key]) if key in dims else None for key in ("meter_variance", "ledger_variance")]
             site, period, *_, state = cells(figure, say)
             invoiced = None if figure.value is None else float(figure.value * scale)
-            rows.append((site, period, dims["invoices"], invoiced, *known, *off, state))
+            rows.append((site, period, dims["invoices"], invoiced, *kwh_cells, *off, state))
         heads = (say("site"), say("invoice_period"), say("invoiced"), *energy, *ratios)
         self._list(say("reconciliation"), heads, rows)
 
@@ -237,9 +237,9 @@ def _total(facts: Facts, quantity: str, part: str, parts: list[Fraction | None])
         return _value(meter, part)
     if meter is not None and meter.value is None:
         return None
-    known = whole(facts, quantity)
-    if known is not None:
-        return known
+    whole_value = whole(facts, quantity)
+    if whole_value is not None:
+        return whole_value
     present = [value for value in parts if value is not None]
     return sum(present, Fraction(0)) if len(present) >= len(parts) - 1 else None
 

@@ -52,10 +52,10 @@ STATED_ALONE: Final = "the ledger has no meter of the building"
 
 def undeclared(meters: Meters, terms: Iterable[str], used: Span | None) -> str:
     """Why a sum of meters is not that of the time in which nodes used energy; "": it is, or nearly."""
-    there = [meters[m].lives for m in terms]
-    if used is None or not there or not all(there):
+    meter_lives = [meters[m].lives for m in terms]
+    if used is None or not meter_lives or not all(meter_lives):
         return ""
-    share = Fraction(overlap_ns(merged(life for lives in there for life in lives), used), used[1] - used[0])
+    share = Fraction(overlap_ns(merged(life for lives in meter_lives for life in lives), used), used[1] - used[0])
     return "" if share >= COVERED else f"its meters covered {float(share):.1%} of the time in which nodes used energy"
 
 
@@ -71,14 +71,14 @@ def with_undeclared(meters: Meters, used: Span | None) -> dict[str, MeterEnergy]
 
 def undeclared_spans(meters: Meters, meter: MeterEnergy, used: Span | None) -> list[Span]:
     """Return when nodes used energy and a meter should have been read, though it was not declared."""
-    there = merged(life for each in meters.values() if _alike(each, meter) for life in each.lives)
-    if used is None or not meter.lives or not there:
+    alike_spans = merged(life for each in meters.values() if _alike(each, meter) for life in each.lives)
+    if used is None or not meter.lives or not alike_spans:
         return []
-    first, last = there[0][0], there[-1][1]
+    first, last = alike_spans[0][0], alike_spans[-1][1]
     spans = [(used[0], first)] if meter.lives[0][0] == first else []
     if meter.lives[-1][1] == last:
-        starts = [max(first, used[0]), *(end for _, end in there)]
-        ends = [*(start for start, _ in there), used[1]]
+        starts = [max(first, used[0]), *(end for _, end in alike_spans)]
+        ends = [*(start for start, _ in alike_spans), used[1]]
         spans += [(max(start, used[0]), min(end, used[1])) for start, end in zip(starts, ends, strict=True)]
     return [(start, end) for start, end in spans if end > start]
 
@@ -192,7 +192,7 @@ def building(
     read = book.window(start_ns, end_ns, since_ns=window.start_ns, until_ns=window.end_ns)
     facts = {m: e.facts for m, e in read.items()}
     whole = total_terms(facts)
-    bought, made = made_terms(facts)
+    bought, generation = made_terms(facts)
     cells = {m: book.cells_of(m, start_ns, end_ns) for m in facts}
 
     def filled(meters: Mapping[str, MeterEnergy], spans: Mapping[str, Sequence[Span]]) -> dict[str, MeterFill]:
@@ -200,7 +200,7 @@ def building(
         intervals = {} if inputs is None else whole_intervals(inputs.readings)
         return bridge_gaps(fills, meters, bought, cells.__getitem__, intervals, (start_ns, end_ns))
 
-    lives = {m: read[m].lives for m in {**whole, **made}}
+    lives = {m: read[m].lives for m in {**whole, **generation}}
     declared = filled(read, lives)
     meters = with_fills(read, declared, (start_ns, end_ns))
     pues = by_position(meters)
@@ -208,10 +208,10 @@ def building(
     if main is None or main.amount.value is None:
         main = _declared_pue(inputs, main.it_uj if main is not None and main.it_uj else node_uj) or main
     at = None if main is None else Position.of(main.category)
-    seen = at or (Position.of(pues[-1].category) if pues else None)  # IT may be metered even if the PUE is unknown
-    it = it_terms(facts, seen) if seen is not None else {}
+    position = at or (Position.of(pues[-1].category) if pues else None)  # IT may be metered even if the PUE is unknown
+    it = it_terms(facts, position) if position is not None else {}
     no_total = "no meter of role total" if not whole else undeclared(meters, whole, used)
-    no_it = "no meter of role it" if seen is None else undeclared(meters, it, used)
+    no_it = "no meter of role it" if position is None else undeclared(meters, it, used)
     wue, category, liters = _water(inputs, window, meters, at)
     late = {m: undeclared_spans(read, read[m], used) for m in lives}
     fills = filled(with_undeclared(read, used), {m: [*lives[m], *late[m]] for m in lives}) if any(late.values()) else declared
@@ -228,9 +228,9 @@ def building(
         bought_cells={} if grid.value is None else grid_cells(bought, cells.__getitem__, fills, int(grid.value)),
         bought=grid,
         bought_in={} if no_total or inputs is None else _by_invoice(book, bought, fills, inputs.invoices, (start_ns, end_ns)),
-        made_uj=0 if no_total else sum(all_time[m].measured_uj + all_time[m].imputed_uj for m in made),
-        made_cells={} if no_total else signed_cells(made, cells.__getitem__, fills),
-        parts=tuple(parts(all_time, seen)) if seen is not None and not no_total else (),
+        made_uj=0 if no_total else sum(all_time[m].measured_uj + all_time[m].imputed_uj for m in generation),
+        made_cells={} if no_total else signed_cells(generation, cells.__getitem__, fills),
+        parts=tuple(parts(all_time, position)) if position is not None and not no_total else (),
         losses=() if no_it else tuple(losses(all_time)),
         shares=shares(meters),
         wue=wue,
@@ -259,9 +259,9 @@ def _by_invoice(
     amounts = {}
     for span in {i.span for i in invoices if window[0] <= i.start_ns and i.end_ns <= window[1]}:
         if not any(t % CELL_NS for t in span):
-            own = with_fills(book.window(*span, only=terms), fills, span)
-            if own.keys() == terms.keys():
-                amounts[span] = energy(own, terms)
+            energies = with_fills(book.window(*span, only=terms), fills, span)
+            if energies.keys() == terms.keys():
+                amounts[span] = energy(energies, terms)
     return amounts
 
 
@@ -280,7 +280,7 @@ def _water(
     if inputs is None or not inputs.water:
         return NO_WATER, 0, NO_WATER
     used = water_in(inputs.water, inputs.zone, window.span)
-    if used.known < 1 or len(used.categories) != 1:
+    if used.known_ratio < 1 or len(used.categories) != 1:
         absent = no_quantity("water is not known for the whole period, or has several categories")
         return absent, 0, absent
     (category,), liters, bound = used.categories, used.liters, used.bound

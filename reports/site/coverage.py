@@ -69,7 +69,7 @@ class _Stay:
 def coverage(sums: LedgerSums, organisation: Organisation) -> dict[str, DeviceCoverage]:
     """Coverage of every site of the report, by its name."""
     first = dict[str, dict[str, int]]()  # device -> site -> when it was seen there first
-    for row in sums.seen:
+    for row in sums.metered_devices:
         at = first.setdefault(row.device, {})
         at[row.site] = min(row.first_ns, at.get(row.site, row.first_ns))
     return {site: _of_site(sums, organisation, site, window, first) for site, window in sorted(sums.windows.items())}
@@ -92,20 +92,20 @@ def together(parts: Mapping[str, DeviceCoverage]) -> DeviceCoverage:
 def _of_site(
     sums: LedgerSums, organisation: Organisation, site: str, window: SiteWindow, first: Mapping[str, Mapping[str, int]]
 ) -> DeviceCoverage:
-    seen = _devices(row for row in sums.seen if row.site == site)
+    devices = _devices(row for row in sums.metered_devices if row.site == site)
     no_gpus = sums.site_processes  # enrolled for its key, as an inventory may list a site's process too
     rows = [e for e in organisation.expected if e.site == site and (e.uuid or (site, e.cluster, e.node) not in no_gpus)]
-    usual = _usual_count(rows, seen)
-    expected = _expected(rows, seen, window, usual) if rows else _seen_here(seen, window, first)
+    usual = _usual_count(rows, devices)
+    expected = _expected(rows, devices, window, usual) if rows else _seen_here(devices, window, first)
     observed = wanted = 0
     missed = []
     for device, stay in sorted(expected.items()):
-        had_ns = _observed(seen[device], stay, window) if device in seen else 0
+        had_ns = _observed(devices[device], stay, window) if device in devices else 0
         observed, wanted = observed + had_ns, wanted + stay.length_ns
         if had_ns < stay.length_ns:
             missed.append(UncoveredDevice(site, stay.node, device, stay.length_ns - had_ns, stay.length_ns))
     missed.sort(key=lambda m: (-m.missing_ns, m.device))
-    unlisted = tuple(sorted(seen.keys() - expected.keys())) if rows else ()
+    unlisted = tuple(sorted(devices.keys() - expected.keys())) if rows else ()
     dark = sum(device.startswith(_EVERY) for device in expected)
     return DeviceCoverage(observed, wanted, tuple(missed), unlisted, bool(rows), dark, usual if dark else 0)
 
@@ -154,8 +154,8 @@ def _expected(
         start_ns, end_ns = max(row.start_ns, window.start_ns), min(row.end_ns, window.end_ns)
         if end_ns <= start_ns:
             continue
-        there = [d for d, s in metered.items() if (s.cluster, s.node) == (row.cluster, row.node) and d not in listed]
-        devices = [row.uuid] if row.uuid else there
+        node_devices = [d for d, s in metered.items() if (s.cluster, s.node) == (row.cluster, row.node) and d not in listed]
+        devices = [row.uuid] if row.uuid else node_devices
         count = 1
         if not devices and (row.cluster, row.node) not in with_boards:
             devices, count = [f"{_EVERY}{row.node}"], usual
@@ -169,11 +169,11 @@ def _seen_here(
     metered: Mapping[str, MeteredDevice], window: SiteWindow, first: Mapping[str, Mapping[str, int]]
 ) -> dict[str, _Stay]:
     """Stays without an inventory: all of the period; one that moved was at each site until it was seen at the next."""
-    seen = {}
+    stays = {}
     for device, row in metered.items():
         here_ns = first[device][row.site]
         came = any(t < here_ns for t in first[device].values())
         start_ns = max(window.start_ns, here_ns) if came else window.start_ns
         left_ns = min((t for t in first[device].values() if t > here_ns), default=window.end_ns)
-        seen[device] = _Stay(row.node, 1, ((start_ns, max(start_ns, min(left_ns, window.end_ns))),))
-    return seen
+        stays[device] = _Stay(row.node, 1, ((start_ns, max(start_ns, min(left_ns, window.end_ns))),))
+    return stays

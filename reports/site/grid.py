@@ -57,7 +57,7 @@ class Grid:
     """
 
     location: CarbonTotal | None = None
-    lacking: str = NO_GRID
+    missing: str = NO_GRID
     coverage: ContractCoverage | None = None
     hourly: ContractCoverage | None = None
     quarterly: ContractCoverage | None = None
@@ -86,9 +86,9 @@ class Grid:
     @property
     def supplier_share(self) -> Fraction:
         """Share of supplier-specific rates in the grams of `rest`."""
-        known = Fraction(0) if self.rest is None else self.rest.grams_known
-        own = sum((use.grams or Fraction(0) for use in self._of_supplier(self.rest)), Fraction(0))
-        return own / known if known else Fraction(0)
+        known_g = Fraction(0) if self.rest is None else self.rest.grams_known
+        supplier_g = sum((use.grams or Fraction(0) for use in self._of_supplier(self.rest)), Fraction(0))
+        return supplier_g / known_g if known_g else Fraction(0)
 
     @property
     def supplier_uj(self) -> int:
@@ -137,18 +137,18 @@ def grid(
     # Cells that the window cuts are in the energy whole, as the ledger has them.
     within = (inputs.grid_zone, window.start_ns - window.start_ns % CELL_NS, window.end_ns)
     coverage = cover(cells, inputs.lots, *within)
-    sources, is_average, lacking = _residual_sources(inputs)
+    sources, is_average, missing = _residual_sources(inputs)
     residual = join(_plus(coverage.remaining, sold or {}), sources) if sources else None
     return Grid(
         location=location,
-        lacking=inputs.location_lacking,
+        missing=inputs.location_lacking,
         coverage=coverage,
         hourly=_matched(cells, timed(inputs.lots, HOUR_NS), within) if matched else None,
         quarterly=_matched(cells, timed(inputs.lots, CELL_NS), within) if matched else None,
         residual=residual,
         residual_is_average=is_average,
         rest=residual if residual is None or residual.uj else join(cells, sources),
-        residual_lacking=lacking,
+        residual_lacking=missing,
         revision=_revision(inputs, cells, sold or {}, within),
         supply={kind: join(cells, sources) for kind, sources in inputs.supply.items()},
         spent=_cost_of(inputs, cells, window, flat=flat) if inputs.tariffs else None,
@@ -195,10 +195,10 @@ def _residual_sources(inputs: SiteInputs) -> tuple[list[IntensitySource], bool, 
     mix = inputs.residual or inputs.location
     basis = mix[0].basis if mix else Basis(EmissionBoundary.DIRECT, Accounting.CONTRACT)
     rates = [rate for rate in inputs.supplier_rates if not rate.objection and rate.boundary is basis.boundary]
-    lacking = inputs.residual_lacking if inputs.residual or inputs.location else inputs.location_lacking
+    missing = inputs.residual_lacking if inputs.residual or inputs.location else inputs.location_lacking
     pieces = [(rate.id, Piece(rate.start_ns, rate.end_ns, rate.g_per_kwh, estimated=False)) for rate in rates]
     suppliers = [IntensitySource(name, basis, SUPPLIER_QUALITY, (piece,)) for name, piece in pieces]
-    return [*suppliers, *mix], bool(mix) and not inputs.residual, lacking
+    return [*suppliers, *mix], bool(mix) and not inputs.residual, missing
 
 
 def _cost_of(inputs: SiteInputs, cells: Mapping[int, int], window: SiteWindow, *, flat: bool) -> Cost:

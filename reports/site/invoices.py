@@ -185,9 +185,10 @@ def site_invoices(
     """
     if inputs is None or not (inputs.invoices or inputs.readings):
         return SiteInvoices()
-    own, credit_notes = ([i for i in rows if _is_within(i, window)] for rows in (inputs.invoices, inputs.credits))
+    period_invoices, credit_notes = ([i for i in rows if _is_within(i, window)] for rows in (inputs.invoices, inputs.credits))
     inside, credited = (
-        [i for i in rows if window.start_ns <= i.start_ns and i.end_ns <= window.end_ns] for rows in (own, credit_notes)
+        [i for i in rows if window.start_ns <= i.start_ns and i.end_ns <= window.end_ns]
+        for rows in (period_invoices, credit_notes)
     )
     rows = _select_rows(inputs, window)
     counted = invoiced_in(rows, window.span)
@@ -197,15 +198,15 @@ def site_invoices(
         if each.amount is not None:
             money[each.currency] = money.get(each.currency, Fraction(0)) + Fraction(each.amount)
     return SiteInvoices(
-        invoiced_in(inputs.invoices, window.span) if own else None,
+        invoiced_in(inputs.invoices, window.span) if period_invoices else None,
         counted if counted.rows else None,
         INVOICED_OR_READ if {i for i in rows if _is_within(i, window)} - set(inputs.invoices) else INVOICED,
         read if read.rows else None,
-        tuple(_periods(own, inside, inputs.readings, window, cells, ledger_reason, by_meters)),
-        tuple(i.number for i in own if i not in inside),
+        tuple(_periods(period_invoices, inside, inputs.readings, window, cells, ledger_reason, by_meters)),
+        tuple(i.number for i in period_invoices if i not in inside),
         tuple((i.number, Fraction(i.peak_kw)) for i in inside if i.peak_kw is not None),
         money,
-        _cost(own, credit_notes, window),
+        _cost(period_invoices, credit_notes, window),
     )
 
 
@@ -219,12 +220,12 @@ def _cost(
     currencies, with_tax = sorted({i.currency for i in stated}), stated[0].tax == "included"
     if len(currencies) > 1:
         return InvoicedCost(no_quantity(SEVERAL_CURRENCIES), "", with_tax)
-    known = invoiced_in(invoices, window.span)
+    covered_energy = invoiced_in(invoices, window.span)
     reason = ""
-    if lacking := [i.number for i in invoices if i.amount is None]:
-        reason = f"no amount of invoice {', '.join(lacking)}"
-    elif not known.whole:
-        reason = _gaps(known)
+    if missing := [i.number for i in invoices if i.amount is None]:
+        reason = f"no amount of invoice {', '.join(missing)}"
+    elif not covered_energy.whole:
+        reason = _gaps(covered_energy)
     if reason:
         return InvoicedCost(no_quantity(reason), currencies[0], with_tax)
     parts = [(i.number, Fraction(i.amount or 0), share_within(i.span, window.span)) for i in stated]
@@ -254,15 +255,15 @@ def _periods(
     meters = {i.meter for i in invoices}
     unrelated = not any(r.meter in meters for r in readings)
 
-    def compare(span: Span, own: Sequence[ElectricityInvoice]) -> InvoicePeriod:
-        named = {i.meter for i in own}
+    def compare(span: Span, span_invoices: Sequence[ElectricityInvoice]) -> InvoicePeriod:
+        named = {i.meter for i in span_invoices}
         every = named <= {""} or (unrelated and named == meters)
         read = read_in([r for r in readings if every or r.meter in named], span)
         by_cell = Quantity(Fraction(sum(uj for t, uj in cells.items() if span[0] <= t < span[1])), unit=Unit.UJ)
         return InvoicePeriod(
             *span,
-            tuple(i.number for i in own),
-            energy_of(invoiced_in(own, span)),
+            tuple(i.number for i in span_invoices),
+            energy_of(invoiced_in(span_invoices, span)),
             known_energy(read, NO_READING),
             no_quantity(ledger_reason) if ledger_reason else by_meters.get(span, by_cell),
         )
@@ -274,8 +275,8 @@ def _periods(
         return rows
     points = metering_points(mine)
     times = [[r for r in mine if points[r.meter] == point] for point in set(points.values())]
-    start_ns = max([window.start_ns, *(min(r.start_ns for r in own) for own in times)])
-    end_ns = min([window.end_ns, *(max(r.end_ns for r in own) for own in times)])
+    start_ns = max([window.start_ns, *(min(r.start_ns for r in span_invoices) for span_invoices in times)])
+    end_ns = min([window.end_ns, *(max(r.end_ns for r in span_invoices) for span_invoices in times)])
     within = [i for i in invoices if i.start_ns < end_ns and i.end_ns > start_ns]
     if times and start_ns < end_ns and (span := (start_ns, end_ns)) not in spans and invoiced_in(within, span).whole:
         rows.append(compare(span, within))
@@ -301,4 +302,4 @@ def known_energy(total: EnergyInWindow | None, absent: str) -> Quantity:
 
 def _gaps(total: EnergyInWindow) -> str:
     """The known share of a window in whole percent, rounded down so that a gap is never 100 %."""
-    return f"invoices or readings cover {int(total.known * 100)}% of the period"
+    return f"invoices or readings cover {int(total.known_ratio * 100)}% of the period"

@@ -26,9 +26,9 @@ def run(
 
 @pytest.fixture(autouse=True)
 def module(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = ModuleType("benchmarks.made_up", "A benchmark of this test.")
-    made.__dict__["run"] = run
-    monkeypatch.setitem(sys.modules, "benchmarks.made_up", made)
+    benchmark = ModuleType("benchmarks.made_up", "A benchmark of this test.")
+    benchmark.__dict__["run"] = run
+    monkeypatch.setitem(sys.modules, "benchmarks.made_up", benchmark)
 
 
 def test_parameters_are_options_and_rows_are_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,7 +53,7 @@ def test_wrong_options_end_with_2(words: list[str], capsys: pytest.CaptureFixtur
     assert words[0] in capsys.readouterr().err
 
 
-def test_a_benchmark_that_cannot_run_says_why_in_one_line_and_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+def test_benchmark_that_cannot_run_prints_one_line_and_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("made_up", ["--size", "-1"]) == 2
     printed = capsys.readouterr()
     assert not printed.out
@@ -90,7 +90,7 @@ def test_the_list_has_every_benchmark_with_its_claim_and_last_result(capsys: pyt
     assert all(text in printed for row in claims() for text in row)
 
 
-def test_list_ends_quietly_when_nobody_reads_it() -> None:
+def test_list_ends_quietly_when_its_reader_closes_the_pipe() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     ended = subprocess.run([sys.executable, "-m", "benchmarks"], stdout=writer, stderr=subprocess.PIPE, check=False)

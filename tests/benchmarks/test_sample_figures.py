@@ -48,14 +48,14 @@ def sums() -> Counter[str]:
         jobs = {job.name: job for job in sample_fleet.NODES[node]}
         grams = sample_report.grid_g_per_kwh(day, datetime.fromtimestamp(cell.start_ns // 10**9, UTC))
         for entry in cell.entries:
-            own = ["", f"/site/{site}"]
+            suffixes = ["", f"/site/{site}"]
             if entry.device.startswith("GPU-"):
-                for suffix in own:
+                for suffix in suffixes:
                     total[f"energy.gpu{suffix}"] += entry.energy_uj
                     total[f"energy.gpu.{STATES[entry.state]}{suffix}"] += entry.energy_uj
             if not entry.workload:
                 continue
-            for suffix in own + [f"/{dimension}/{name}" for dimension, name in owners(jobs[entry.workload]).items()]:
+            for suffix in suffixes + [f"/{dimension}/{name}" for dimension, name in owners(jobs[entry.workload]).items()]:
                 if site != WITHOUT_METER:
                     total[f"energy.held.node{suffix}"] += entry.energy_uj
                     total[f"grams{suffix}"] += entry.energy_uj * grams

@@ -50,9 +50,9 @@ def test_its_inputs_are_those_of_the_example() -> None:
 
 def test_the_example_is_right_and_its_hours_are_the_generators(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "check", str(sample_report.INPUTS / "org.yaml")]) == 0
-    said = capsys.readouterr().out
-    assert "14 GPUs of 4 nodes" in said
-    assert "fra1, pnq1, par1" in said
+    output = capsys.readouterr().out
+    assert "14 GPUs of 4 nodes" in output
+    assert "fra1, pnq1, par1" in output
     assert (sample_report.INPUTS / "solar-park.csv").read_text() == sample_report.solar_csv()
 
 

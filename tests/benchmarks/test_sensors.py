@@ -229,7 +229,7 @@ def test_delay_matters_where_power_differs_at_the_ends():
     assert delay_effect_j(step, Window("", 5.0, 15.0)) == pytest.approx(0.2 * 400)
 
 
-def test_planned_windows_are_where_their_class_says():
+def test_planned_windows_match_their_class():
     windows = plan(random.Random(10), SQUARE, ["300 ms at edges", "1 s in a row", "10 s", "first 1 s"], 4, 0.1)
     at_edges = [w for w in windows if "edges" in w.name]
     in_row = [w for w in windows if "row" in w.name]

@@ -23,10 +23,10 @@ class Calls:
 
     def __init__(self):
         self.device = ""
-        self.made = []
+        self.calls = []
 
     def __call__(self, call):
-        self.made.append((self.device, call))
+        self.calls.append((self.device, call))
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ def backend(request, tmp_path, monkeypatch, mark):
         if not Path("/dev/nvidiactl").exists():
             pytest.skip("no NVIDIA driver on this machine")
         nvml, clock = RealNvml(), RealClock()
-    made = NvmlBackend(nvml, clock, mark, lambda: "epoch")
-    made.start()
-    yield made
+    nvml_backend = NvmlBackend(nvml, clock, mark, lambda: "epoch")
+    nvml_backend.start()
+    yield nvml_backend
     nvml.shutdown()
 
 
@@ -83,7 +83,7 @@ def test_what_is_not_there_is_an_error_with_its_reason(backend):
 
 def test_a_reading_has_each_value_or_the_reason_why_not(backend, mark):
     device = backend.open(0)
-    mark.made.clear()
+    mark.calls.clear()
     fast, full = device.read(full=False), device.read(full=True, list_processes=True, xid_counts={13: 1})
     assert (fast.uuid, fast.fast, full.fast) == (device.uuid, True, False)
     assert full.boot_ns >= fast.boot_ns
@@ -91,7 +91,7 @@ def test_a_reading_has_each_value_or_the_reason_why_not(backend, mark):
     for sample, names in ((fast, ("energy_mj", "power_mw")), (full, ("sm_clock_mhz", "temperature_c", "memory_used_b"))):
         for name in names:
             assert (getattr(sample, name) is None) == (name in sample.absent), name
-    assert mark.made, "a call that hangs is known by name"
+    assert mark.calls, "a call that hangs is known by name"
     device.close()
 
 

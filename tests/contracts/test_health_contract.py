@@ -72,9 +72,9 @@ def test_mig_devices_are_only_there_while_mig_is_on(nvml):
             current, _ = nvml.mig_mode(device)
         except NvmlError:
             continue  # the board has none
-        found = nvml.mig_devices(device)
+        mig_devices = nvml.mig_devices(device)
         assert current == nvml.mig_enabled(device)
-        assert current or not found
+        assert current or not mig_devices
 
 
 def test_numbers_are_those_of_the_official_binding():

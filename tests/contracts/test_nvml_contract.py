@@ -67,7 +67,7 @@ def test_handles_and_names_agree(nvml):
     assert len(uuids) == nvml.device_count()
 
 
-def test_what_is_not_there_is_told_by_its_code(nvml):
+def test_missing_device_raises_its_error_code(nvml):
     with pytest.raises(NvmlError) as error:
         nvml.device_by_index(nvml.device_count())
     assert error.value.code == abi.INVALID_ARGUMENT

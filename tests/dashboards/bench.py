@@ -93,7 +93,7 @@ class Target:
     job: str
     port: int
     labels: tuple[tuple[str, str], ...] = ()
-    there: bool = True
+    is_up: bool = True
 
 
 @dataclass
@@ -132,26 +132,26 @@ class Bench:
 
 def settles(read: Callable[[], object], wanted: object) -> None:
     """What is read comes to be as it has to be: figures over minutes need their minutes, here seconds, of samples first."""
-    _settles(read, wanted, lambda found: bool(found == wanted))
+    _settles(read, wanted, lambda value: bool(value == wanted))
 
 
 def each_settles(items: Iterable[T], wrong: Callable[[T], object]) -> None:
     """Each of `items` comes to be right (`wrong` of it is falsy), one by one: on a busy machine a scrape is often late."""
-    left = list(items)
+    pending = list(items)
 
     def all_right() -> bool:
-        left[:] = [item for item in left if wrong(item)]
-        return not left
+        pending[:] = [item for item in pending if wrong(item)]
+        return not pending
 
     try:
         eventually(all_right, SETTLED_S, every=0.5)
     except pytest.fail.Exception:
-        pytest.fail("\n".join(f"{item}: {wrong(item)}" for item in left))
+        pytest.fail("\n".join(f"{item}: {wrong(item)}" for item in pending))
 
 
 def settles_among_others(read: Callable[[], Mapping[str, object]], wanted: Mapping[str, object]) -> None:
     """Wait until every expected key has its value; other keys are ignored."""
-    _settles(read, wanted, lambda found: all(found.get(key) == value for key, value in wanted.items()))
+    _settles(read, wanted, lambda values: all(values.get(key) == value for key, value in wanted.items()))
 
 
 def _settles(read: Callable[[], Any], wanted: object, is_right: Callable[[Any], bool]) -> None:
@@ -189,8 +189,8 @@ def playing_fleet(player: Player) -> Iterator[list[Target]]:
     """The same, with a second site, which states its PUE, and a node that is gone."""
     stated = SitePlayer(metered=False)
     with playing(player) as targets, WebServer("127.0.0.1", 0, stated.now, RealClock(), render=render) as server:
-        there = Target("wattlens-site", server.port, (("cluster", CLUSTER), ("instance", STATED_SITE)))
-        yield [*targets, there, Target("wattlens", free_port(), (("cluster", CLUSTER), ("instance", GONE)), there=False)]
+        site_target = Target("wattlens-site", server.port, (("cluster", CLUSTER), ("instance", STATED_SITE)))
+        yield [*targets, site_target, Target("wattlens", free_port(), (("cluster", CLUSTER), ("instance", GONE)), is_up=False)]
 
 
 @contextmanager
@@ -214,7 +214,7 @@ def scraping(
         alerts: the committed alerts are loaded too, and fire at once; and Prometheus scrapes itself.
     """
     program, port = need_program("prometheus"), free_port()
-    recording, told = (
+    recording, alerting = (
         re.sub(
             r"interval: \d+[sm]",
             f"interval: {RULES_S * pace}s",
@@ -223,7 +223,7 @@ def scraping(
         for name in ("rules", "alerts")
     )
     (home / "wattlens-rules.yml").write_text(
-        re.sub(r"\[([15])m\]", lambda found: f"[{min(int(found[1]) * 60, window_s)}s]", recording)
+        re.sub(r"\[([15])m\]", lambda match: f"[{min(int(match[1]) * 60, window_s)}s]", recording)
     )
     every = every or f"{500 * pace}ms"
     settings = {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": f"{RULES_S * pace}s"}
@@ -232,7 +232,7 @@ def scraping(
         for job in sorted({target.job for target in targets})
     }
     if alerts:
-        (home / "wattlens-alerts.yml").write_text(re.sub(r"for: \w+", "for: 0s", told))
+        (home / "wattlens-alerts.yml").write_text(re.sub(r"for: \w+", "for: 0s", alerting))
         groups["prometheus"] = [{"targets": [f"127.0.0.1:{port}"], "labels": {}}]
     scrapes = [{"job_name": job, "static_configs": group} for job, group in groups.items()]
     config = {"global": settings, "rule_files": ["wattlens-*.yml"], "scrape_configs": scrapes}
@@ -249,6 +249,6 @@ def scraping(
     ]
     with started(command, home, f"{url}/-/ready"):
         up = Bench(Player(), url)
-        there = sum(target.there for target in targets)
-        eventually(lambda: len(up.query('up{job!="prometheus"} == 1')) == there, SETTLED_S)
+        up_count = sum(target.is_up for target in targets)
+        eventually(lambda: len(up.query('up{job!="prometheus"} == 1')) == up_count, SETTLED_S)
         yield url

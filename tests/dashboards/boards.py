@@ -81,8 +81,8 @@ def _board(json: dict[str, Any]) -> Board:
 
 def _panel(json: dict[str, Any]) -> BoardPanel:
     defaults = json["fieldConfig"]["defaults"]
-    own = [(each["matcher"]["options"], each["properties"]) for each in json["fieldConfig"]["overrides"]]
-    units = {name: setting["value"] for name, settings in own for setting in settings if setting["id"] == "unit"}
+    overrides = [(each["matcher"]["options"], each["properties"]) for each in json["fieldConfig"]["overrides"]]
+    units = {name: setting["value"] for name, settings in overrides for setting in settings if setting["id"] == "unit"}
     of_panel = defaults.get("unit", units.get("number"))
     states = [mapping["options"] for mapping in defaults.get("mappings", ())]
     states = [{f"{each['from']}+": each["result"]} if "from" in each else each for each in states]

@@ -51,7 +51,7 @@ def unlinked(scene: Scene, panel: BoardPanel) -> list[str]:
     """Labels that the links of a panel take and no query of it has in all its series."""
     wanted = {label for _, choices in panel.links for label in choices.values()}
     answers = [scene.panel_series(scene.stores[0], panel, query) for query in panel.queries]
-    good = any(all(wanted <= {k for k, v in series.labels.items() if v} for series in found) for found in answers)
+    good = any(all(wanted <= {k for k, v in series.labels.items() if v} for series in answer) for answer in answers)
     return [] if good else [f"{panel.title}: links take {wanted}"]
 
 
@@ -70,7 +70,7 @@ def misplaced(scene: Scene, board: Board) -> Iterator[str]:
 
 def has_state(panel: BoardPanel, value: float) -> bool:
     """Whether the panel has a word for the value."""
-    named = {float(known.rstrip("+")): known.endswith("+") for known in panel.states}
+    named = {float(state.rstrip("+")): state.endswith("+") for state in panel.states}
     return value in named or any(value >= least for least, more in named.items() if more)
 
 

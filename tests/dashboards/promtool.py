@@ -82,9 +82,9 @@ def promtool(home: Path, given: Mapping[str, str], wanted: Iterable[Asked], more
 
 def needed(queries: str) -> list[Rule]:
     """The rules that queries stand on, directly or by other rules: all of them would take promtool ten times as long."""
-    known: list[Rule] = [rule for group in rules.content()["groups"] for rule in group["rules"]]
+    all_rules: list[Rule] = [rule for group in rules.content()["groups"] for rule in group["rules"]]
     chosen: list[Rule] = []
-    for rule in reversed(known):
+    for rule in reversed(all_rules):
         if str(rule["record"]) in queries or any(str(rule["record"]) in str(other["expr"]) for other in chosen):
             chosen.insert(0, rule)
     return chosen

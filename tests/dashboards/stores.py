@@ -47,14 +47,14 @@ class Store:
 
     def instant(self, expr: str, at: float, **choices: str) -> list[Series]:
         """A query as of `at` (unix seconds); `choices` are values of the dashboard's variables, All unless said."""
-        found = api(self.url, "query", query=sent(expr, choices), time=f"{at:.3f}")["result"]
-        return [Series(_nameless(s["metric"]), (_point(s["value"]),)) for s in found]
+        result = api(self.url, "query", query=sent(expr, choices), time=f"{at:.3f}")["result"]
+        return [Series(_nameless(s["metric"]), (_point(s["value"]),)) for s in result]
 
     def range(self, expr: str, at: float, **choices: str) -> list[Series]:
         """The same over the chosen time until `at`, as a graph asks."""
         span = {"start": f"{at - RANGE_S:.3f}", "end": f"{at:.3f}", "step": str(STEP_S), "nocache": "1"}
-        found = api(self.url, "query_range", query=sent(expr, choices), **span)["result"]
-        return [Series(_nameless(s["metric"]), tuple(map(_point, s["values"]))) for s in found]
+        result = api(self.url, "query_range", query=sent(expr, choices), **span)["result"]
+        return [Series(_nameless(s["metric"]), tuple(map(_point, s["values"]))) for s in result]
 
     def label_values(self, label: str, selector: str, at: float) -> set[str]:
         """What a variable offers: as Grafana asks for `label_values(selector, label)`."""

@@ -50,11 +50,11 @@ def of(name: str, labels: dict[str, str]) -> str:
 
 def counter(*stretches: tuple[int, int]) -> str:
     """Return promtool values of a counter: for each (step, count) it grows by `step` per sample, for `count` samples."""
-    found, value = ["0"], 0
+    parts, value = ["0"], 0
     for step, count in stretches:
-        found.append(f"{value + step}+{step}x{count - 1}")
+        parts.append(f"{value + step}+{step}x{count - 1}")
         value += step * count
-    return " ".join(found)
+    return " ".join(parts)
 
 
 RECORDED = {of(serving.BAND_TOKENS, BAND): "100x580"}

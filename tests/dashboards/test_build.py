@@ -59,9 +59,9 @@ def test_check_names_the_file_that_is_stale_missing_or_unreadable(tmp_path: Path
     (tmp_path / "dashboards/grafana/wattlens-gpu.json").write_bytes(b"\xff")
     capsys.readouterr()
     assert main(["dashboards", "check", "--dir", str(tmp_path)]) == 1
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 3
-    assert all("run: wattlens dashboards build" in line for line in said)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert all("run: wattlens dashboards build" in line for line in lines)
     assert main(["dashboards", "check", "--json", "--dir", str(tmp_path)]) == 1
     assert len(json.loads(capsys.readouterr().out)["problems"]) == 3
 
@@ -101,7 +101,7 @@ def test_a_name_outside_the_catalogue_cannot_be_used() -> None:
         series("gpu_watts")
 
 
-def test_a_broken_query_is_told() -> None:
+def test_broken_query_has_a_syntax_error() -> None:
     assert syntax_error('rate(x{a=~"$gpu"}[$__rate_interval])') == ""
     assert syntax_error("sum(rate(x[5m])") != ""
 
@@ -123,9 +123,9 @@ def test_a_panel_is_explained_and_bounded(panel: BoardPanel) -> None:
         assert "$__interval" not in query.expr
         rated = [part for part in ("rate(", "increase(") if part in query.expr]
         assert not rated or "[$__" in query.expr
-        found = SELECTED.findall(query.expr)
-        assert found
-        for name, matchers in found:
+        selectors = SELECTED.findall(query.expr)
+        assert selectors
+        for name, matchers in selectors:
             assert matchers.startswith('cluster=~"$cluster"'), name
             assert (
                 re.match(r'cluster=~"\$cluster",(job=~"\$job"|site=~"\$site"|zone=~"\$zone")', matchers) or name in OF_CLUSTER
@@ -245,5 +245,5 @@ def test_rules_on_hand_computed_input(tmp_path: Path, name: str, value: str) -> 
     )
 
 
-def test_build_writes_what_it_says(tmp_path: Path) -> None:
+def test_build_writes_exactly_the_listed_artefacts(tmp_path: Path) -> None:
     assert [str(p.relative_to(tmp_path)) for p in build(tmp_path)] == list(artefacts())

@@ -206,7 +206,7 @@ def test_clusters_with_nodes_and_groups_of_the_same_names_are_kept_apart(tmp_pat
     assert promtool(tmp_path, given, asked) == ""
 
 
-def test_a_pod_whose_name_is_known_late_keeps_power_and_recorded_counters_and_loses_one_scrape_of_energy(
+def test_late_pod_name_keeps_power_and_counters_and_loses_one_scrape_of_energy(
     tmp_path: Path,
 ) -> None:
     """100 W all the time; after five minutes the series has namespace and pod, and goes on where the other one ended."""
@@ -232,7 +232,7 @@ def test_a_pod_whose_name_is_known_late_keeps_power_and_recorded_counters_and_lo
     assert promtool(tmp_path, given, asked) == ""
 
 
-def test_a_pod_whose_name_is_known_late_is_not_wasteful_for_its_first_minute(tmp_path: Path) -> None:
+def test_late_pod_name_does_not_make_its_first_minute_wasteful(tmp_path: Path) -> None:
     """Idle for the minute in which its name was not known, active for nine: a tenth of its energy is idle."""
     (waste,) = [alert.expr for alert in alerts.alerts() if alert.name == "WattlensIdleWaste"]
     at, of = {"instance": "a", "workload": "pod-1"}, {"uuid": "u", "method": "counter"}

@@ -140,7 +140,7 @@ def test_a_decision_that_was_made_once_is_marked_and_what_holds_is_not(tmp_path:
     assert promtool(tmp_path, given, wanted) == ""
 
 
-def test_a_setting_that_nobody_holds_is_an_orphan_and_names_its_runbook(tmp_path: Path) -> None:
+def test_setting_without_lease_is_orphaned_and_links_its_runbook(tmp_path: Path) -> None:
     where = {"instance": "a", "gpu": "0", "uuid": "u1"}
     given = steered("u1") | {
         named("dvfs_lease_active", where): "1x40 0x40",

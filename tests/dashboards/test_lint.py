@@ -44,8 +44,8 @@ def good() -> Json:
 
 
 def panel_of(board: Json) -> Json:
-    found: Json = board["panels"][1]
-    return found
+    panel: Json = board["panels"][1]
+    return panel
 
 
 def asks(expr: str, **more: Any) -> Callable[[Json], None]:
@@ -121,13 +121,15 @@ def test_every_rule_has_a_fault() -> None:
     assert {rule for rule, _ in FAULTS} == set(RULES)
 
 
-def test_an_exclusion_that_excludes_nothing_is_told() -> None:
+def test_unused_exclusion_is_reported() -> None:
     board = good()
     defaults_set(unit="watts")(board)
-    here, there = (Exclusion("panel-units-rule", "a unit of our own", "wattlens-x", title) for title in ("Power", "Other"))
+    here, unmatched_rule = (
+        Exclusion("panel-units-rule", "a unit of our own", "wattlens-x", title) for title in ("Power", "Other")
+    )
     assert list(problems([board], [here])) == []
-    left = list(problems([board], [there]))
-    assert [line.split(":")[0] for line in left] == ["dashboards/grafana/wattlens-x.json", "dashboards/build/lint.py"]
+    violations = list(problems([board], [unmatched_rule]))
+    assert [line.split(":")[0] for line in violations] == ["dashboards/grafana/wattlens-x.json", "dashboards/build/lint.py"]
 
 
 def test_units_are_grafanas() -> None:

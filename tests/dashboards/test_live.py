@@ -90,8 +90,8 @@ def test_no_rule_and_no_scrape_failed(bench: Bench) -> None:
 
     def targets() -> list[tuple[str, str]]:
         """Health of each; a busy machine does not answer each scrape within half a second."""
-        found = {t["labels"]["instance"]: (t["health"], t["lastError"]) for t in api(bench.url, "targets")["activeTargets"]}
-        return [(found.pop(GONE)[0], ""), *found.values()]
+        health = {t["labels"]["instance"]: (t["health"], t["lastError"]) for t in api(bench.url, "targets")["activeTargets"]}
+        return [(health.pop(GONE)[0], ""), *health.values()]
 
     settles(targets, [("down", ""), *[("up", "")] * 4])
 
@@ -133,9 +133,9 @@ def test_energy_of_each_gpu_is_that_fed_in_and_its_band_holds_it(bench: Bench) -
 
     def all_held() -> bool:
         """The three queries run one after the other: a late scrape in between shifts their results."""
-        found = [{k[4]: v for k, v in bench.values(q.expr).items()} for q in panel("gpu", "Energy by GPU").queries]
-        there = all(set(each) == {str(gpu) for gpu in range(GPUS)} for each in found)
-        return there and all(is_within(*(each[str(gpu)] for each in found)) for gpu in range(GPUS))
+        results = [{k[4]: v for k, v in bench.values(q.expr).items()} for q in panel("gpu", "Energy by GPU").queries]
+        has_all_gpus = all(set(each) == {str(gpu) for gpu in range(GPUS)} for each in results)
+        return has_all_gpus and all(is_within(*(each[str(gpu)] for each in results)) for gpu in range(GPUS))
 
     eventually(all_held, every=0.3)
 
@@ -173,9 +173,9 @@ def test_a_lost_gpu_takes_its_series_away_and_comes_back_higher(bench: Bench) ->
     energy = f'wattlens_gpu_energy_joules_total{{{lost},method="counter"}}'
     before = float(eventually(lambda: bench.query(energy))[0]["value"][1])
     bench.player.lost = {LOST}
-    there = f'group by (__name__) ({{__name__=~"wattlens_.+",{lost}}})'
+    lost_query = f'group by (__name__) ({{__name__=~"wattlens_.+",{lost}}})'
     facts = {"wattlens_gpu_info", "wattlens_gpu_up", "wattlens_gpu_absent_info"}
-    eventually(lambda: {s["metric"]["__name__"] for s in bench.query(there)} == facts)
+    eventually(lambda: {s["metric"]["__name__"] for s in bench.query(lost_query)} == facts)
     settles(lambda: bench.values("wattlens_gpu_up").get(("", "", "", "", str(LOST))), 0)
     missing = query("gpu", "Missing readings and reasons", "reading")
     settles(

@@ -118,7 +118,7 @@ def test_savings_are_the_difference(bench: Bench) -> None:
     figures_settle(bench, "fleet", "DVFS saving", wanted, 0.1)
 
 
-def test_who_uses_and_who_wastes_most(bench: Bench) -> None:
+def test_top_teams_by_energy_and_idle_share(bench: Bench) -> None:
     science, none, model = ("science",), ("(none)",), ("llama-70b",)
     energy = {science: 1200 * CHOSEN_S, none: 600 * CHOSEN_S}
     values_settle(
@@ -141,7 +141,7 @@ def test_who_uses_and_who_wastes_most(bench: Bench) -> None:
     values_settle(bench, "fleet", "Top 10 teams and namespaces", idle, "team", "namespace")
 
 
-def test_pue_says_what_it_is(bench: Bench) -> None:
+def test_pue_panels_show_category_window_and_basis(bench: Bench) -> None:
     by = ("site", "category", "window", "basis")
     estimates = {
         ("here", "2", "15m", "measured"): 1.5,
@@ -195,8 +195,8 @@ def test_the_tree_of_meters_counts_nothing_twice(bench: Bench) -> None:
 def test_a_repair_is_named_in_words(bench: Bench) -> None:
 
     def calls() -> dict[tuple[str, ...], float]:
-        (found,) = panel_values(bench, "gpu", "GPUs that need repair", "gpu", "condition", "link").values()
-        return found
+        (value,) = panel_values(bench, "gpu", "GPUs that need repair", "gpu", "condition", "link").values()
+        return value
 
     settles(lambda: len({condition for gpu, condition, _ in calls() if gpu == "0"}), 6)
     settles(lambda: "the driver recommends drain_and_reset" in {condition for gpu, condition, _ in calls() if gpu == "0"}, True)
@@ -212,7 +212,7 @@ def test_the_ledgers_against_the_meters(bench: Bench) -> None:
     values_settle(bench, "facility", "Carbon per hour, site meters", carbon, "site", "zone", "basis")
 
 
-def test_the_stack_tells_what_is_wrong(bench: Bench) -> None:
+def test_stack_dashboard_shows_faults(bench: Bench) -> None:
     figures_settle(bench, "stack", "Agents and sites", {"scraped": 3, "known": 4})
     settles(lambda: list(panel_values(bench, "stack", "Targets not scraped", "instance").values()), [{(GONE,): 0}])
     down = {("tokens", "connection refused"), (f"facility:{SILENT}", SILENCE)}
@@ -233,7 +233,7 @@ def test_the_stack_tells_what_is_wrong(bench: Bench) -> None:
     settles(lambda: list(panel_values(bench, "stack", "Versions", "version").values()), [{("0.1.0",): 3}])
 
 
-def test_a_lost_gpu_is_told_as_a_failure(bench: Bench) -> None:
+def test_lost_gpu_is_reported_as_a_failure(bench: Bench) -> None:
     """Last in this file: it takes a GPU away from the module's bench."""
     bench.player.lost = {LOST}
     lost = {(NODE, str(LOST), "GPU_IS_LOST"): 1}

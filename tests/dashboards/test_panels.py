@@ -61,9 +61,9 @@ def test_joules_are_shown_as_kwh_and_what_has_another_unit_as_it_is(tmp_path: Pa
     assert column_units(mixed) == {"energy": "kwatth"}
     assert per_token["fieldConfig"]["defaults"]["unit"] == "watth"
     joules, kwh = 7_200_000, 2
-    shown = [*zip(energy["targets"], (kwh, joules, joules), strict=True), *zip(mixed["targets"], (kwh, joules), strict=True)]
+    cases = [*zip(energy["targets"], (kwh, joules, joules), strict=True), *zip(mixed["targets"], (kwh, joules), strict=True)]
     asked: list[Asked] = [
-        (f"sum({target['expr']})", 60, value) for target, value in [*shown, (per_token["targets"][0], 2_000_000)]
+        (f"sum({target['expr']})", 60, value) for target, value in [*cases, (per_token["targets"][0], 2_000_000)]
     ]
     assert promtool(tmp_path, {ENERGY: f"{joules}x10"}, asked) == ""
 
@@ -98,7 +98,7 @@ def test_rows_after_the_twentieth_panel_are_collapsed_and_have_their_panels() ->
     def filled(title: str, panels: int) -> GrafanaRow:
         return row(title, *(graph(f"{title}{n}", "d", "watt", {"l": ENERGY}) for n in range(panels)))
 
-    shown = built(filled("a", 12), filled("b", 8), filled("c", 1), filled("d", 2))
-    rows = {panel["title"]: (panel["collapsed"], len(panel["panels"])) for panel in shown if panel["type"] == "row"}
+    all_panels = built(filled("a", 12), filled("b", 8), filled("c", 1), filled("d", 2))
+    rows = {panel["title"]: (panel["collapsed"], len(panel["panels"])) for panel in all_panels if panel["type"] == "row"}
     assert rows == {"a": (False, 0), "b": (False, 0), "c": (True, 1), "d": (True, 2)}
-    assert sum(panel["type"] != "row" for panel in shown) == 20
+    assert sum(panel["type"] != "row" for panel in all_panels) == 20

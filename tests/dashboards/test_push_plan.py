@@ -41,10 +41,10 @@ def test_documents_without_a_difference_are_equal(one, other):
 
 
 def test_a_difference_names_the_panel_and_is_bounded():
-    there = copy.deepcopy(BOARD)
-    there["panels"][0]["w"] = 6
-    there["panels"].append({"title": "Mine"})
-    assert differences(BOARD, there) == (
+    remote = copy.deepcopy(BOARD)
+    remote["panels"][0]["w"] = 6
+    remote["panels"].append({"title": "Mine"})
+    assert differences(BOARD, remote) == (
         "panels[0 'P'].w: 6, expected 4.0",
         'panels[1 \'Mine\']: {"title": "Mine"}, expected absent',
     )
@@ -60,8 +60,8 @@ def test_a_mark_is_read_back_and_nothing_else_is():
         assert read_mark(other) is None
 
 
-def stored(board, version, said, **more):
-    return GrafanaDashboard(board, version, "f", "F", message=said, **more)
+def stored(board, version, note, **more):
+    return GrafanaDashboard(board, version, "f", "F", message=note, **more)
 
 
 OURS, OLD = digest(content(BOARD)), digest({"old": 1})
@@ -69,7 +69,7 @@ EDITED = {**BOARD, "title": "Edited"}
 
 
 @pytest.mark.parametrize(
-    ("there", "state"),
+    ("remote", "state"),
     [
         (None, "create"),
         (stored(BOARD, 1, ""), "same"),  # imported, and the same
@@ -87,8 +87,8 @@ EDITED = {**BOARD, "title": "Edited"}
         (GrafanaDashboard(BOARD, 1, "g", "G", from_file=True), "same"),  # its folder is that of the file
     ],
 )
-def test_what_is_to_be_done_with_a_dashboard(there, state):
-    change = plan_board(BOARD, there, "f")
+def test_what_is_to_be_done_with_a_dashboard(remote, state):
+    change = plan_board(BOARD, remote, "f")
     assert change.state == state
     assert bool(change.reason) == (state in ("edited", "locked"))
 
@@ -104,9 +104,9 @@ def test_a_rule_comes_back_as_it_was_pushed_whatever_the_server_fills_in():
         built = rule(alert, "f", "prometheus")
         assert len(built["uid"]) <= 40
         assert len(built["title"]) <= 190
-        there = stored(built)
-        assert same(built, there)
-        assert as_pushed(there)
+        remote = stored(built)
+        assert same(built, remote)
+        assert as_pushed(remote)
         older = stored(built)
         del older["missingSeriesEvalsToResolve"], older["keep_firing_for"]  # a server that does not know them
         assert same(built, older)
@@ -126,15 +126,15 @@ def test_a_rule_comes_back_as_it_was_pushed_whatever_the_server_fills_in():
 )  # fmt: skip
 def test_every_edit_of_a_rule_is_seen(edit):
     built = rule(ALERT, "f", "prometheus")
-    there = stored(built, **edit)
+    remote = stored(built, **edit)
     if "annotations" in edit:  # its texts are gone, the stamp is not
-        there["annotations"] = {STAMP: built["annotations"][STAMP]}
-    assert not same(built, there)
-    assert plan_rule(built, there).state == "edited"
+        remote["annotations"] = {STAMP: built["annotations"][STAMP]}
+    assert not same(built, remote)
+    assert plan_rule(built, remote).state == "edited"
     for query in range(3):
-        there = stored(built)
-        there["data"][query]["model"]["expr" if query == 0 else "expression"] = "1"
-        assert plan_rule(built, there).state == "edited"
+        remote = stored(built)
+        remote["data"][query]["model"]["expr" if query == 0 else "expression"] = "1"
+        assert plan_rule(built, remote).state == "edited"
 
 
 def test_a_rule_that_a_push_wrote_is_brought_up_and_one_from_a_file_is_not():
@@ -147,14 +147,14 @@ def test_a_rule_that_a_push_wrote_is_brought_up_and_one_from_a_file_is_not():
     assert plan_rule(built, stored(built, folderUID="g")).state == "edited"
 
 
-def test_a_data_source_has_to_be_there_or_be_said():
+def test_data_source_must_exist_or_have_a_url():
     with pytest.raises(LookupError, match="no data source"):
         plan_source("p", "P", None, None)
     with pytest.raises(LookupError, match="expected type 'prometheus'"):
         plan_source("p", "P", None, {"type": "loki", "name": "Logs"})
-    there = {"type": "prometheus", "name": "P", "url": "http://a/"}
+    remote = {"type": "prometheus", "name": "P", "url": "http://a/"}
     assert plan_source("p", "P", "http://a", None).state == "create"
-    assert plan_source("p", "P", None, there).state == "same"
-    assert plan_source("p", "P", "http://a", there).state == "same"
-    assert plan_source("p", "P", "http://b", there).state == "edited"
-    assert plan_source("p", "P", "http://b", there | {"readOnly": True}).state == "locked"
+    assert plan_source("p", "P", None, remote).state == "same"
+    assert plan_source("p", "P", "http://a", remote).state == "same"
+    assert plan_source("p", "P", "http://b", remote).state == "edited"
+    assert plan_source("p", "P", "http://b", remote | {"readOnly": True}).state == "locked"

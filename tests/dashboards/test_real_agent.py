@@ -113,10 +113,10 @@ def test_every_exception_is_needed() -> None:
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_what_there_is_to_choose_is_what_there_is(live: Live, healthy: Scene, board: Board) -> None:
-    there = of.choices(live.stack, board.uid)
+    choices = of.choices(live.stack, board.uid)
     for store in healthy.stores:
         for name, (selector, label) in board.choices.items():
-            assert store.label_values(label, selector, healthy.at) == there[name], selector
+            assert store.label_values(label, selector, healthy.at) == choices[name], selector
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -192,31 +192,33 @@ def test_without_tokens_there_are_no_joules_a_token(live: Live, healthy: Scene, 
                 assert series.last > 0, query.expr
                 mine = [label for label, value in chat.items() if series.labels.get(label) == value]
                 assert not mine or re.search(TOLD_OVER_TIME, query.expr), (store.name, query.expr, dict(series.labels))
-    shown = (s for q in of_tokens for s in healthy.now(healthy.stores[0], q))
-    if any(series.labels.get("workload") == chat["workload"] for series in shown):
-        told = [s.labels for _, q in queries([board]) for s in troubled.now(troubled.stores[0], q)]
-        reasons = {t["reason"] for t in told if "reason" in t and t.get("source", "").endswith(chat["workload"])}
+    values = (s for q in of_tokens for s in healthy.now(healthy.stores[0], q))
+    if any(series.labels.get("workload") == chat["workload"] for series in values):
+        label_sets = [s.labels for _, q in queries([board]) for s in troubled.now(troubled.stores[0], q)]
+        reasons = {t["reason"] for t in label_sets if "reason" in t and t.get("source", "").endswith(chat["workload"])}
         assert any(reasons), reasons
 
 
-def test_a_lost_gpu_is_told_with_its_reason(troubled: Scene) -> None:
+def test_lost_gpu_is_reported_with_its_reason(troubled: Scene) -> None:
     for store in troubled.stores:
         for how, count in (("sum", of.GPUS - 1), ("count", of.GPUS)):
             counted = [q for _, q in queries(boards()) if re.fullmatch(how + r"\(wattlens_gpu_up\{[^}]*\}\)", q.expr)]
             assert counted
             assert {series.last for query in counted for series in troubled.now(store, query)} == {count}
-        told = [s.labels for _, q in queries(boards()) for s in troubled.now(store, q) if s.labels.get("gpu") == str(LOST)]
-        assert any(labels.get("reason", "").startswith("GPU_IS_LOST") for labels in told)
+        label_sets = [
+            s.labels for _, q in queries(boards()) for s in troubled.now(store, q) if s.labels.get("gpu") == str(LOST)
+        ]
+        assert any(labels.get("reason", "").startswith("GPU_IS_LOST") for labels in label_sets)
 
 
 def test_no_joules_of_the_node_are_less_than_those_of_its_gpus(healthy: Scene, troubled: Scene) -> None:
     name = joules_per_token("instance_workload_model")
     for scene in (healthy, troubled):
         for store in scene.stores:
-            found = {s.key: s.last for s in store.instant(name, scene.at)}
-            node = {key: value for key, value in found.items() if ("boundary", "node") in key}
+            energy_j = {s.key: s.last for s in store.instant(name, scene.at)}
+            node = {key: value for key, value in energy_j.items() if ("boundary", "node") in key}
             for key, value in node.items():
-                inner = found[tuple(sorted({**dict(key), "boundary": "gpu"}.items()))]
+                inner = energy_j[tuple(sorted({**dict(key), "boundary": "gpu"}.items()))]
                 assert value > 1.1 * inner, (store.name, dict(key))
             assert scene is troubled or node
 
@@ -226,12 +228,12 @@ def test_without_the_agent_nothing_of_its_node_is_shown(healthy: Scene, down: Sc
     faults = []
     for panel, query in queries([board]):
         for store in down.stores:
-            before, found = healthy.now(store, query), down.now(store, query)
+            before, after = healthy.now(store, query), down.now(store, query)
             where = f"{store.name}: {panel.title}: {query.legend}"
             if not re.search(OF_NODES, query.expr):
-                faults += [f"{where}: went too"] if before and not found else []
-            elif found and not re.search(TOLD_OVER_TIME, query.expr):
-                faults.append(f"{where}: {found}")
+                faults += [f"{where}: went too"] if before and not after else []
+            elif after and not re.search(TOLD_OVER_TIME, query.expr):
+                faults.append(f"{where}: {after}")
         faults += wrong(down, panel, query)
     assert not faults, "\n".join(faults)
 

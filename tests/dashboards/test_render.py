@@ -69,8 +69,8 @@ def broken() -> dict[str, Any]:
 def answers(prometheus: str, board: dict[str, Any], instance: str, until_s: float) -> Iterator[str]:
     """Titles of the panels that have data up to an instant, asked of Prometheus without Grafana's packages."""
 
-    def value(found: re.Match[str]) -> str:
-        return instance if found[1] == "instance" else _default(board, found[1])
+    def value(match: re.Match[str]) -> str:
+        return instance if match[1] == "instance" else _default(board, match[1])
 
     for panel in board["panels"]:
         for target in panel.get("targets", ()):
@@ -98,9 +98,9 @@ def it(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
         pictures.mkdir(parents=True, exist_ok=True)
     views = [*SEEN, *EMPTY, BROKEN]
     with feeding(tmp_path_factory.mktemp("feed"), WARM_S) as prometheus:
-        found = draw_views([*BOARDS.values(), broken()], views, prometheus, pictures)
+        reports = draw_views([*BOARDS.values(), broken()], views, prometheus, pictures)
         # Asked of the same instant, as data come and go. A page that failed has none, and its own test fails.
-        until_s = {view.name: report["until"] for view, report in found if "failure" not in report}
+        until_s = {view.name: report["until"] for view, report in reports if "failure" not in report}
         answered = {
             view.name: (
                 set(answers(prometheus, BOARDS[view.board], view.choices["instance"], until_s[view.name])),
@@ -110,13 +110,13 @@ def it(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
             if view.name in until_s
         }
     if pictures:
-        (pictures / "reports.json").write_text(json.dumps([report for _, report in found]))
-    return Drawn({view.name: report for view, report in found}, answered)
+        (pictures / "reports.json").write_text(json.dumps([report for _, report in reports]))
+    return Drawn({view.name: report for view, report in reports}, answered)
 
 
 def panels(it: Drawn, view: View) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = it.reports[view.name]["panels"]
-    return found
+    panel_reports: list[dict[str, Any]] = it.reports[view.name]["panels"]
+    return panel_reports
 
 
 def each(views: list[View]) -> pytest.MarkDecorator:
@@ -137,16 +137,16 @@ def test_it_is_drawn_without_a_complaint(it: Drawn, view: View) -> None:
 
 @each(SEEN)
 def test_what_prometheus_answers_is_shown_and_nothing_else(it: Drawn, view: View) -> None:
-    shown = {p["title"] for p in panels(it, view) if p["series"] or p["rows"]}
+    visible = {p["title"] for p in panels(it, view) if p["series"] or p["rows"]}
     now, earlier = it.answered[view.name]
-    assert now & earlier <= shown <= now | earlier
+    assert now & earlier <= visible <= now | earlier
     for panel in panels(it, view):
         assert panel["drawn"], panel["title"]
         assert panel["finite"], panel["title"]
 
 
 @each([*SEEN, *EMPTY])
-def test_an_empty_panel_says_what_is_known(it: Drawn, view: View) -> None:
+def test_empty_panel_shows_its_no_value_text(it: Drawn, view: View) -> None:
     empty = [p for p in panels(it, view) if not p["series"] and not p["rows"]]
     assert view in SEEN or empty
     assert [p["title"] for p in empty if not p["saysNoValue"]] == []
@@ -165,7 +165,7 @@ def test_the_page_fits_its_window_and_titles_are_whole(it: Drawn, view: View) ->
 
 
 @each(SEEN)
-def test_no_state_is_told_by_colour_or_number_alone(it: Drawn, view: View) -> None:
+def test_states_have_text_besides_colour_and_number(it: Drawn, view: View) -> None:
     sources = {p["id"]: p for p in BOARDS[view.board]["panels"]}
     for panel in panels(it, view):
         if panel["type"] == "state-timeline" and panel["series"]:
@@ -208,20 +208,20 @@ def test_links_lead_to_dashboards_and_keep_time_and_choices(it: Drawn, view: Vie
         given = urllib.parse.parse_qs(query, keep_blank_values=True)
         assert given["from"] == [view.span[0]], (title, href)
         assert given["to"] == [view.span[1]], (title, href)
-        there = {variable["name"] for variable in BOARDS[uid]["templating"]["list"]}
-        if "instance" in there and "instance" in report["variables"]:
+        variables = {variable["name"] for variable in BOARDS[uid]["templating"]["list"]}
+        if "instance" in variables and "instance" in report["variables"]:
             assert given["var-instance"] in ([view.choices["instance"]], ["$__all"]), (title, href)
         assert not [value for values in given.values() for value in values if "${" in value], (title, href)
 
 
-def test_a_broken_dashboard_is_told(it: Drawn) -> None:
+def test_faults_of_a_broken_dashboard_are_reported(it: Drawn) -> None:
     """Each fault alone, so that no test above passes because the page sees nothing."""
     report = it.reports[BROKEN.name]
-    found = {p["title"]: p for p in report["panels"]}
-    long, *_ = found
-    assert [cut["within"] for cut in found[long]["cut"]] == ["title"]
-    assert "parse error" in found["syntax"]["errors"][0]
-    assert "does not cover" in found["unknown type"]["errors"][0]
-    assert found["unknown metric"]["saysNoValue"]
-    assert not found["another source"]["series"]
+    by_title = {p["title"]: p for p in report["panels"]}
+    long, *_ = by_title
+    assert [cut["within"] for cut in by_title[long]["cut"]] == ["title"]
+    assert "parse error" in by_title["syntax"]["errors"][0]
+    assert "does not cover" in by_title["unknown type"]["errors"][0]
+    assert by_title["unknown metric"]["saysNoValue"]
+    assert not by_title["another source"]["series"]
     assert any("which does not exist" in line for line in report["console"])

@@ -97,22 +97,22 @@ def complaints(boards: list[Json]) -> dict[str, list[str]]:
         files = [f"{board['uid']}.ts" for board in boards]
         command = [need_program("node"), compiler, *FLAGS, *files]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    found: dict[str, list[str]] = {board["uid"]: [] for board in boards}
+    errors: dict[str, list[str]] = {board["uid"]: [] for board in boards}
     for line in done.stdout.splitlines():
-        told = re.match(r"([a-z-]+)\.ts\(\d+,\d+\): error (.*)", line)
-        if told:
-            found[told[1]].append(told[2])
-        assert told or line.startswith(" "), done.stdout
-    assert (done.returncode == 0) == (not any(found.values())), done.stdout + done.stderr
-    return found
+        match = re.match(r"([a-z-]+)\.ts\(\d+,\d+\): error (.*)", line)
+        if match:
+            errors[match[1]].append(match[2])
+        assert match or line.startswith(" "), done.stdout
+    assert (done.returncode == 0) == (not any(errors.values())), done.stdout + done.stderr
+    return errors
 
 
 def wrong() -> dict[str, Json]:
     """Dashboards with one fault each, by the compiler's message: a second fault in a dashboard could hide the first."""
     faults: dict[str, Json] = {}
 
-    def fault(told: str) -> tuple[Json, Json, Json]:
-        faults[told] = board = copy.deepcopy(BOARDS[0]) | {"uid": f"wrong-{chr(97 + len(faults))}"}
+    def fault(message: str) -> tuple[Json, Json, Json]:
+        faults[message] = board = copy.deepcopy(BOARDS[0]) | {"uid": f"wrong-{chr(97 + len(faults))}"}
         graph = next(panel for panel in board["panels"] if panel["type"] == "timeseries")
         return board, graph, graph["fieldConfig"]["defaults"]
 
@@ -134,11 +134,11 @@ def wrong() -> dict[str, Json]:
 def test_grafanas_schema_has_nothing_against_them_and_sees_what_is_wrong() -> None:
     """In one run of the compiler, which takes most of its time to read the schema."""
     faults = wrong()
-    found = complaints([*BOARDS, *faults.values()])
-    for told, board in faults.items():
-        (complaint,) = found.pop(board["uid"])
-        assert told in complaint
-    assert found == {board["uid"]: [] for board in BOARDS}
+    errors = complaints([*BOARDS, *faults.values()])
+    for message, board in faults.items():
+        (complaint,) = errors.pop(board["uid"])
+        assert message in complaint
+    assert errors == {board["uid"]: [] for board in BOARDS}
 
 
 @pytest.mark.smoke

@@ -54,10 +54,10 @@ def engine(folder: Path, environ: dict[str, str]) -> Iterator[Engine]:
             stdout=log, stderr=log, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     try:
-        found = Engine(docker, socket, environ)
+        container_engine = Engine(docker, socket, environ)
         eventually(lambda: daemon.poll() is not None or socket.exists())
-        found.run("version")
-        yield found
+        container_engine.run("version")
+        yield container_engine
     finally:
         daemon.terminate()
         try:

@@ -42,10 +42,10 @@ def provisioned() -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(path.read_text())
-    if found["apiVersion"] != 1:
+    content: dict[str, Any] = yaml.safe_load(path.read_text())
+    if content["apiVersion"] != 1:
         raise ValueError(f"{path}: apiVersion")
-    return found
+    return content
 
 
 def _named(node: Any) -> set[str]:
@@ -55,8 +55,8 @@ def _named(node: Any) -> set[str]:
     if not isinstance(node, dict):
         return set()
     uid = node["datasource"].get("uid", "") if isinstance(node.get("datasource"), dict) else ""
-    own = {uid} if uid and not uid.startswith(("$", "--", "-- ", "grafana")) else set()
-    return own.union(*map(_named, node.values()))
+    uids = {uid} if uid and not uid.startswith(("$", "--", "-- ", "grafana")) else set()
+    return uids.union(*map(_named, node.values()))
 
 
 def answers(source: dict[str, Any]) -> bool:
@@ -70,13 +70,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         try:
-            found = provisioned()
-            found["answers"] = [s["uid"] for s in found["datasources"] if answers(s)]
-            found["starts"] = (STATE / "starts").read_text().count("\n")
-            code = 200 if len(found["answers"]) == len(found["datasources"]) else 503
+            reply = provisioned()
+            reply["answers"] = [s["uid"] for s in reply["datasources"] if answers(s)]
+            reply["starts"] = (STATE / "starts").read_text().count("\n")
+            code = 200 if len(reply["answers"]) == len(reply["datasources"]) else 503
         except (OSError, ValueError, KeyError, TypeError) as error:
-            code, found = 503, {"error": repr(error)}
-        body = json.dumps(found).encode()
+            code, reply = 503, {"error": repr(error)}
+        body = json.dumps(reply).encode()
         self.send_response(code)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -36,12 +36,12 @@ def committed(folder: str) -> list[Object]:
 
 @cache
 def _read(folder: str) -> list[Object]:
-    there = KUBERNETES / folder
-    kustomization = yaml.load((there / "kustomization.yaml").read_text(), yaml.CSafeLoader)
+    directory = KUBERNETES / folder
+    kustomization = yaml.load((directory / "kustomization.yaml").read_text(), yaml.CSafeLoader)
     patched = [patch["path"] for patch in kustomization.get("patches", ())]
-    found: dict[tuple[str, str], Object] = {}
+    objects: dict[tuple[str, str], Object] = {}
     for name in (*kustomization["resources"], *patched):
-        path = (there / name).resolve()
+        path = (directory / name).resolve()
         if path.is_dir():
             documents = _read(path.relative_to(KUBERNETES).as_posix())
         else:
@@ -50,8 +50,8 @@ def _read(folder: str) -> list[Object]:
             # A patch is the whole object, and its spec says that it takes the place of the other one.
             if "spec" in document:
                 assert document["spec"].pop("$patch", None) == ("replace" if name in patched else None)
-            found[document["kind"], document["metadata"]["name"]] = document
-    return list(found.values())
+            objects[document["kind"], document["metadata"]["name"]] = document
+    return list(objects.values())
 
 
 def of_kind(objects: list[Object], kind: str, name: str | None = None) -> list[Object]:
@@ -62,8 +62,8 @@ def pod_spec(workload: Object) -> Object:
     """The pod of a DaemonSet, Deployment or CronJob."""
     spec = workload["spec"]
     spec = spec["jobTemplate"]["spec"] if workload["kind"] == "CronJob" else spec
-    found: Object = spec["template"]["spec"]
-    return found
+    pod: Object = spec["template"]["spec"]
+    return pod
 
 
 def pods(objects: list[Object]) -> dict[str, Object]:
@@ -77,17 +77,17 @@ def containers(pod: Object) -> dict[str, Object]:
 
 def exceptions(pod: Object) -> Exceptions:
     """What a pod takes beyond the restricted profile of the Pod Security Standards, and a root file system that is written."""
-    found = {(flag, "") for flag in ("hostPID", "hostNetwork", "hostIPC") if pod.get(flag)}
+    deviations = {(flag, "") for flag in ("hostPID", "hostNetwork", "hostIPC") if pod.get(flag)}
     for volume in pod["volumes"]:
         (kind,) = set(volume) - {"name"}
         if kind not in _RESTRICTED_VOLUMES:
             mounts = [m for c in containers(pod).values() for m in c["volumeMounts"] if m["name"] == volume["name"]]
             mode = ", read-only" if all(m.get("readOnly") for m in mounts) else ""
-            found.add((f"{kind} {volume[kind].get('path')}{mode}", ""))
+            deviations.add((f"{kind} {volume[kind].get('path')}{mode}", ""))
     for name, container in containers(pod).items():
         context = {**pod["securityContext"], **container["securityContext"]}
         capabilities = context.get("capabilities", {})
-        found |= {(capability, name) for capability in capabilities.get("add", [])}
+        deviations |= {(capability, name) for capability in capabilities.get("add", [])}
         wrong = {
             "privileged": context.get("privileged"),
             "may escalate": context.get("allowPrivilegeEscalation") is not False,
@@ -97,18 +97,18 @@ def exceptions(pod: Object) -> Exceptions:
             "host port": any("hostPort" in port for port in container.get("ports", [])),
             "writes its root": not context.get("readOnlyRootFilesystem"),
         }
-        found |= {(what, name) for what, is_so in wrong.items() if is_so}
-    return found
+        deviations |= {(what, name) for what, is_so in wrong.items() if is_so}
+    return deviations
 
 
 def listed() -> set[tuple[str, str, str]]:
     """(what, container, overlay) of every exception that docs/security.md lists."""
     text = (ROOT / "docs/security.md").read_text()
     table = text.split("| Exception | Container | Where | Why |\n| --- | --- | --- | --- |\n")[1].split("\n\n")[0]
-    found = set()
+    rows = set()
     for row in table.splitlines():
         what, container, where, why = (cell.strip() for cell in row.strip("|").split("|"))
         assert why
         for place in where.split(", "):
-            found.add((what.replace("`", ""), container.replace("`", ""), place.strip("`")))
-    return found
+            rows.add((what.replace("`", ""), container.replace("`", ""), place.strip("`")))
+    return rows

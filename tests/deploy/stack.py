@@ -79,8 +79,8 @@ class Stack:
 
     def value(self, expression: str, store: str = "prometheus", **more: str) -> float:
         """Return the only value of an instant query, or 0 while it has no result."""
-        found = self.query(expression, store, **more)
-        return float(found[0]["value"][1]) if found else 0.0
+        result = self.query(expression, store, **more)
+        return float(result[0]["value"][1]) if result else 0.0
 
     def booked_j(self) -> float:
         """What the agent's page says of the energy of all GPUs."""
@@ -94,15 +94,15 @@ class Stack:
 
     def status(self) -> dict[str, Any]:
         """Truth of node and building."""
-        found: dict[str, Any] = json.loads(
+        node_status: dict[str, Any] = json.loads(
             self.docker.compose("exec", "-T", "node", "wattlens", "sim", "status", "--dir", "/sim/node", "--json")
         )
-        return found
+        return node_status
 
     def inspect(self, service: str) -> dict[str, Any]:
         """What the engine says of a service's container."""
-        (found,) = json.loads(self.docker.run("inspect", f"wattlens-test-{service}-1"))
-        return dict(found)
+        (details,) = json.loads(self.docker.run("inspect", f"wattlens-test-{service}-1"))
+        return dict(details)
 
     def healthy(self, service: str) -> bool:
         """Running, and healthy by its own check."""
@@ -142,24 +142,24 @@ def stack(folder: Path) -> Iterator[Stack]:
     ports = {service: free_port() for service in PORTS}
     environ = IMAGES | {PORTS[service]: str(port) for service, port in ports.items()}
     with engine(folder, environ) as docker:
-        found = Stack(docker, folder, ports)
+        deployment = Stack(docker, folder, ports)
         with ThreadPoolExecutor() as pool:
             base = pool.submit(import_build_image, docker, folder, BUILD)
             wheels = pool.submit(make_wheels, folder / "wheels", "3.13", "facility")
             for each in (base, wheels):
                 each.result()
-        found.build_own(BASE, f"FROM {BUILD}\nRUN apt-get purge -y gcc libc6-dev && apt-get autoremove -y\n")
+        deployment.build_own(BASE, f"FROM {BUILD}\nRUN apt-get purge -y gcc libc6-dev && apt-get autoremove -y\n")
         for target in ("agent", "site", "sim"):
-            found.build(target)
+            deployment.build(target)
         programs = [need_program(name) for name in ("prometheus", "promtool", "victoria-metrics")]
-        found.build_own("wattlens-test/peers", _PEERS.format(base=BASE), *programs)
+        deployment.build_own("wattlens-test/peers", _PEERS.format(base=BASE), *programs)
         start = 'FROM wattlens-test/peers\n{}ENTRYPOINT ["/usr/bin/{}"]\n'
-        found.build_own(IMAGES["PROMETHEUS_IMAGE"], start.format("USER 65534\n", "prometheus"))
-        found.build_own(IMAGES["VICTORIA_METRICS_IMAGE"], start.format("", "victoria-metrics"))
-        found.build_own(IMAGES["GRAFANA_IMAGE"], _STUB.format(agent=IMAGES["WATTLENS_IMAGE"]), HERE / "grafana_stub.py")
+        deployment.build_own(IMAGES["PROMETHEUS_IMAGE"], start.format("USER 65534\n", "prometheus"))
+        deployment.build_own(IMAGES["VICTORIA_METRICS_IMAGE"], start.format("", "victoria-metrics"))
+        deployment.build_own(IMAGES["GRAFANA_IMAGE"], _STUB.format(agent=IMAGES["WATTLENS_IMAGE"]), HERE / "grafana_stub.py")
         try:
-            found.up()
-            eventually(lambda: found.value("count(up == 1)") == 2, every=0.5)
-            yield found
+            deployment.up()
+            eventually(lambda: deployment.value("count(up == 1)") == 2, every=0.5)
+            yield deployment
         finally:
             docker.compose("down", "--volumes", "--timeout", "3")

@@ -41,13 +41,13 @@ def _one_line(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr
 
 
-def test_an_old_python_is_told_with_its_version(bin_dir: Path, tmp_path: Path) -> None:
+def test_old_python_error_names_its_version(bin_dir: Path, tmp_path: Path) -> None:
     old = _program(tmp_path / "python3.9", 'case "$2" in *python_version*) echo 3.9.2 ;; *) exit 1 ;; esac')
     done = _run(bin_dir, "venv", old, tmp_path / "venv")
     assert done.returncode == 1
-    assert "3.11 or newer is required" in (said := _one_line(done))
-    assert "3.9.2" in said
-    assert "make PYTHON=" in said
+    assert "3.11 or newer is required" in (message := _one_line(done))
+    assert "3.9.2" in message
+    assert "make PYTHON=" in message
     assert not (tmp_path / "venv").exists()
 
 
@@ -57,8 +57,8 @@ def test_an_old_python_is_told_with_its_version(bin_dir: Path, tmp_path: Path) -
 def test_a_python_that_is_not_there(bin_dir: Path, tmp_path: Path, python: str, says: str) -> None:
     done = _run(bin_dir, "venv", python, tmp_path / "venv")
     assert done.returncode == 1
-    assert says in (said := _one_line(done))
-    assert python in said
+    assert says in (message := _one_line(done))
+    assert python in message
 
 
 def test_without_ensurepip_the_package_is_named(bin_dir: Path, tmp_path: Path) -> None:

@@ -26,18 +26,18 @@ OTHER = "arm64" if ARCH == "amd64" else "amd64"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Wheels of the agent for this Python, for both architectures."""
     need_module("cyclonedx")
-    found = tmp_path_factory.mktemp("bundle") / "wheels"
-    bundle.fetch(found, "agent", [ARCH, OTHER], f"{sys.version_info.major}.{sys.version_info.minor}")
-    return found
+    wheels_dir = tmp_path_factory.mktemp("bundle") / "wheels"
+    bundle.fetch(wheels_dir, "agent", [ARCH, OTHER], f"{sys.version_info.major}.{sys.version_info.minor}")
+    return wheels_dir
 
 
 def bill(folder: Path, arch: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(bundle.bill(bundle.wheels(folder), "agent", arch))
-    return found
+    sbom: dict[str, Any] = json.loads(bundle.bill(bundle.wheels(folder), "agent", arch))
+    return sbom
 
 
 @pytest.mark.parametrize("arch", [ARCH, OTHER])
-def test_the_bill_is_valid_and_tells_each_wheel_apart(folder: Path, arch: str) -> None:
+def test_bill_is_valid_and_distinguishes_wheels(folder: Path, arch: str) -> None:
     need_module("cyclonedx")
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
@@ -60,8 +60,8 @@ def test_the_bill_is_valid_and_tells_each_wheel_apart(folder: Path, arch: str) -
 
 
 def test_both_architectures_have_the_same_versions(folder: Path) -> None:
-    here, there = ({(p["name"], p["version"]) for p in bill(folder, arch)["components"]} for arch in (ARCH, OTHER))
-    assert here == there
+    here, other = ({(p["name"], p["version"]) for p in bill(folder, arch)["components"]} for arch in (ARCH, OTHER))
+    assert here == other
     constrained = (ROOT / "constraints.txt").read_text().lower().replace("_", "-").splitlines()
     assert {f"{name}=={version}" for name, version in here if name != "wattlens"} <= set(constrained)
 
@@ -81,15 +81,15 @@ def installed(folder: Path, where: Path) -> tuple[dict[str, tuple[int, int, str]
     run(*pip, "install", *flags, folder, "wattlens[auth,kubernetes,query-node,signing]", "fsspec")
     inside = {(bundle.canonical(p["name"]), p["version"]) for p in json.loads(run(*pip, "list", "--format", "json"))}
     run("sh", ROOT / "deploy/container/seal.sh", where)
-    found = {}
+    files = {}
     for path in where.rglob("*"):
         about = path.lstat()
         data = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes() if path.is_file() else b""
-        found[str(path.relative_to(where))] = (about.st_mode, int(about.st_mtime), hashlib.sha256(data).hexdigest())
-    return found, inside
+        files[str(path.relative_to(where))] = (about.st_mode, int(about.st_mtime), hashlib.sha256(data).hexdigest())
+    return files, inside
 
 
-def test_two_builds_are_the_same_and_hold_what_the_bill_says(folder: Path, tmp_path: Path) -> None:
+def test_two_builds_are_identical_and_match_the_bill(folder: Path, tmp_path: Path) -> None:
     where = tmp_path / "venv"
     first, inside = installed(folder, where)
     where.rename(tmp_path / "first")

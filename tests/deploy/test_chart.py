@@ -95,18 +95,18 @@ def objects(text: str) -> list[Object]:
     return [document for document in yaml.load_all(text, yaml.CSafeLoader) if document]
 
 
-def keyed(found: list[Object]) -> dict[tuple[str, str], Object]:
-    keys = {(o["kind"], o["metadata"]["name"]): o for o in found}
-    assert len(keys) == len(found)
+def keyed(documents: list[Object]) -> dict[tuple[str, str], Object]:
+    keys = {(o["kind"], o["metadata"]["name"]): o for o in documents}
+    assert len(keys) == len(documents)
     return keys
 
 
-def valid(found: list[Object]) -> None:
+def valid(documents: list[Object]) -> None:
     """By the strict schemas of every version."""
     need_module("kubernetes_validate")
     import kubernetes_validate
 
-    for document in found:
+    for document in documents:
         if not document["apiVersion"].startswith("monitoring.coreos.com/"):
             for version in VERSIONS:
                 kubernetes_validate.validate(document, version, strict=True)
@@ -135,10 +135,10 @@ def test_what_is_committed_is_what_the_chart_makes(helm: Path, tmp_path: Path, m
 )
 def test_kustomize_builds_what_helm_makes(tools: tuple[Path, Path], folder: str) -> None:
     helm, kubectl = tools
-    there = KUBERNETES / folder
-    command = [kubectl, "kustomize", there]
+    directory = KUBERNETES / folder
+    command = [kubectl, "kustomize", directory]
     built = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    values = there / "values.yaml"
+    values = directory / "values.yaml"
     values = values if values.is_file() else KUBERNETES / "base/values.yaml"
     expected = keyed(objects(manifests.template(helm, "--skip-tests", "--values", values)))
     kept = ("Namespace", "PersistentVolumeClaim")
@@ -148,7 +148,7 @@ def test_kustomize_builds_what_helm_makes(tools: tuple[Path, Path], folder: str)
         expected = {key: o for key, o in expected.items() if key[0] not in kept}
     if folder == "monitoring":  # monitors, and the rules that the dashboards' own build writes
         expected = {key: o for key, o in expected.items() if key[0] == "PodMonitor"}
-        rules = yaml.load((there / "prometheusrule.yaml").read_text(), yaml.CSafeLoader)
+        rules = yaml.load((directory / "prometheusrule.yaml").read_text(), yaml.CSafeLoader)
         expected["PrometheusRule", "wattlens"] = rules | {"metadata": rules["metadata"] | {"namespace": "wattlens"}}
     assert keyed(objects(built)) == expected
 
@@ -167,8 +167,8 @@ def test_what_holds_the_ledger_is_kept_at_uninstall(helm: Path, tmp_path: Path) 
 
 
 def test_what_is_committed_fits_the_last_four_kubernetes() -> None:
-    seen = {json.dumps(o, sort_keys=True): o for folder in FOLDERS for o in committed(folder)}
-    valid(list(seen.values()))
+    documents = {json.dumps(o, sort_keys=True): o for folder in FOLDERS for o in committed(folder)}
+    valid(list(documents.values()))
     need_module("kubernetes_validate")
     import kubernetes_validate
 
@@ -180,9 +180,9 @@ def test_what_is_committed_fits_the_last_four_kubernetes() -> None:
 
 
 def test_every_value_at_once(helm: Path, tmp_path: Path) -> None:
-    found = render_chart(helm, tmp_path, EVERYTHING)
-    valid(found)
-    keys = keyed(found)
+    documents = render_chart(helm, tmp_path, EVERYTHING)
+    valid(documents)
+    keys = keyed(documents)
     template = keys["DaemonSet", "wattlens-agent"]["spec"]["template"]
     pod, notes = template["spec"], template["metadata"]["annotations"]
     places = {"/var/lib/k0s/kubelet/pod-resources": "/var/lib/kubelet/pod-resources", "/data/pod-logs": "/var/log/pods"}
@@ -214,7 +214,7 @@ def test_every_value_at_once(helm: Path, tmp_path: Path) -> None:
     assert rule.covers("GPU-1", 7)
     rules = yaml.load((KUBERNETES / "monitoring/prometheusrule.yaml").read_text(), yaml.CSafeLoader)
     assert keys["PrometheusRule", "wattlens"]["spec"] == rules["spec"]
-    site = pods(found)["wattlens-site"]
+    site = pods(documents)["wattlens-site"]
     assert exceptions(site) == set()
     assert containers(site)["ship"]["args"][3] == "s3://bucket/$(NODE_NAME)"
     assert keys["CronJob", "wattlens-report-interim"]["spec"]["suspend"] is False
@@ -257,14 +257,14 @@ def test_a_wrong_value_is_refused(helm: Path, tmp_path: Path, values: Any, says:
     ],
 )
 def test_values_that_go_together(helm: Path, tmp_path: Path, values: Any) -> None:
-    found = render_chart(helm, tmp_path, values)
-    valid(found)
-    everyone = [c for pod in pods(found).values() for c in containers(pod).values()]
+    documents = render_chart(helm, tmp_path, values)
+    valid(documents)
+    everyone = [c for pod in pods(documents).values() for c in containers(pod).values()]
     assert everyone
     assert not any(c["securityContext"]["capabilities"].get("add") for c in everyone)
 
 
-def test_helm_finds_nothing_wrong_and_says_what_to_do_next(helm: Path, tmp_path: Path) -> None:
+def test_helm_lint_passes_and_notes_list_next_steps(helm: Path, tmp_path: Path) -> None:
     environ = {"HOME": str(tmp_path)}
     path = tmp_path / "values.yaml"
     for values in ({}, EVERYTHING):
@@ -273,8 +273,8 @@ def test_helm_finds_nothing_wrong_and_says_what_to_do_next(helm: Path, tmp_path:
         done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
     command = [helm, "install", "wattlens", CHART, "--namespace", "energy", "--dry-run=client", "--values", path]
-    said = subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout
-    notes = said.split("NOTES:")[1]
+    output = subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout
+    notes = output.split("NOTES:")[1]
     assert "helm test wattlens --namespace energy --logs" in notes
     assert "wattlens dvfs off --socket" in notes
 
@@ -283,11 +283,11 @@ def test_the_schema_has_every_value_and_no_other() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     values = yaml.safe_load((CHART / "values.yaml").read_text())
 
-    def compare(found: Any, described: Any, where: str) -> None:
+    def compare(actual: Any, described: Any, where: str) -> None:
         assert described.get("additionalProperties") is False, where
         properties = {k: v for k, v in described["properties"].items() if k != "global"}  # Helm's own
-        assert found.keys() == properties.keys(), where
-        for key, value in found.items():
+        assert actual.keys() == properties.keys(), where
+        for key, value in actual.items():
             if properties[key].get("additionalProperties") is False:
                 compare(value, properties[key], f"{where}.{key}")
 
@@ -332,16 +332,16 @@ def test_dashboards_reach_the_sidecar_as_they_are_committed(helm: Path, tmp_path
     ]
     built = {path.name: json.loads(path.read_text()) for path in (ROOT / "dashboards/grafana").glob("*.json")}
     assert {key: json.loads(text) for o in maps for key, text in o["data"].items()} == built
-    for found in maps:
-        assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
-        assert found["metadata"]["annotations"] == {"grafana_folder": "Wattlens", "example.com/folder": "GPU energy"}
+    for config_map in maps:
+        assert config_map["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert config_map["metadata"]["annotations"] == {"grafana_folder": "Wattlens", "example.com/folder": "GPU energy"}
         # The annotation in which `kubectl apply` keeps the object may have 256 KiB with all others; a ConfigMap 1 MiB.
-        assert len(json.dumps(found).encode()) < 200 << 10
+        assert len(json.dumps(config_map).encode()) < 200 << 10
 
 
 def test_grafanas_alerts_are_those_of_prometheus(helm: Path, tmp_path: Path) -> None:
-    found = keyed(render_chart(helm, tmp_path, EVERYTHING | {"prometheusRule": {"enabled": True, "alerts": False}}))
-    alerts = found["ConfigMap", "wattlens-grafana-alerts"]
+    documents = keyed(render_chart(helm, tmp_path, EVERYTHING | {"prometheusRule": {"enabled": True, "alerts": False}}))
+    alerts = documents["ConfigMap", "wattlens-grafana-alerts"]
     assert alerts["metadata"]["labels"]["grafana_alert"] == "1"
     (group,) = yaml.safe_load(alerts["data"]["wattlens-alerts.yaml"])["groups"]
     assert group["folder"] == "GPU energy"
@@ -350,13 +350,13 @@ def test_grafanas_alerts_are_those_of_prometheus(helm: Path, tmp_path: Path) -> 
     built = {rule["alert"]: rule["expr"] for group in rules for rule in group["rules"] if "alert" in rule}
     assert {rule["title"]: rule["data"][0]["model"]["expr"] for rule in group["rules"]} == built
     recording = [group for group in rules if "record" in group["rules"][0]]
-    assert found["PrometheusRule", "wattlens"]["spec"]["groups"] == recording, "no alert is raised twice"
+    assert documents["PrometheusRule", "wattlens"]["spec"]["groups"] == recording, "no alert is raised twice"
 
 
 def test_the_users_labels_are_on_every_series(helm: Path, tmp_path: Path) -> None:
-    found = keyed(render_chart(helm, tmp_path, EVERYTHING))
+    documents = keyed(render_chart(helm, tmp_path, EVERYTHING))
     for name in ("wattlens-agent", "wattlens-site"):
-        spec = found["PodMonitor", name]["spec"]
+        spec = documents["PodMonitor", name]["spec"]
         assert spec["attachMetadata"] == {"node": True}
         (endpoint,) = spec["podMetricsEndpoints"]
         labels = {rule.pop("targetLabel", ""): rule for rule in endpoint["relabelings"]}
@@ -393,9 +393,9 @@ def test_the_examples_in_the_docs_work(tools: tuple[Path, Path], tmp_path: Path)
     (monitored,) = examples("# monitoring-values.yaml")
     kinds = {o["kind"] for o in render_chart(helm, tmp_path, monitored)}
     assert {"PodMonitor", "PrometheusRule"} <= kinds
-    found = keyed(render_chart(helm, tmp_path, enforced) + render_chart(helm, tmp_path, site | {"agent": {"enabled": False}}))
+    by_key = keyed(render_chart(helm, tmp_path, enforced) + render_chart(helm, tmp_path, site | {"agent": {"enabled": False}}))
     for name, key, load in (("wattlens-actuator", "actuator.yaml", allow_list.load), ("wattlens-site", "site.yaml", load_site)):
-        (tmp_path / key).write_text(found["ConfigMap", name]["data"][key])
+        (tmp_path / key).write_text(by_key["ConfigMap", name]["data"][key])
         load(tmp_path / key)
     (tmp_path / "mine").mkdir()
     overlay["resources"] = [os.path.relpath(KUBERNETES / "base", (tmp_path / "mine").resolve())]
@@ -413,12 +413,12 @@ def test_the_operators_own_schemas_accept_monitors_and_rules(helm: Path, tmp_pat
     node = need_program("node")
     folder = install_models("prometheus-operator", "6.0.0")
     everything = [o for o in render_chart(helm, tmp_path, EVERYTHING) if o["apiVersion"].startswith("monitoring.coreos.com/")]
-    found = committed("monitoring") + everything
+    documents = committed("monitoring") + everything
     rules = yaml.load((KUBERNETES / "monitoring/prometheusrule.yaml").read_text(), yaml.CSafeLoader)
-    wrong = deepcopy(found[0])
+    wrong = deepcopy(documents[0])
     wrong["spec"]["podMetricsEndpoints"][0]["interval"] = "15 sec"
     command = [node, ROOT / "tests/deploy/monitoring_crds.mjs", folder]
-    text = json.dumps([*found, rules, wrong])
-    said = subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert said[:-1] == ["ok"] * (2 + 3 + 1)
-    assert "podMetricsEndpoints/0/interval must match pattern" in said[-1]
+    text = json.dumps([*documents, rules, wrong])
+    lines = subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert lines[:-1] == ["ok"] * (2 + 3 + 1)
+    assert "podMetricsEndpoints/0/interval must match pattern" in lines[-1]

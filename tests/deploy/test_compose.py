@@ -29,8 +29,8 @@ HOLE_J = 2 * AGE_S * MOST_W  # of a time without agent: more than the age of a p
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with stack(tmp_path_factory.mktemp("docker")) as found:
-        yield found
+    with stack(tmp_path_factory.mktemp("docker")) as docker_stack:
+        yield docker_stack
 
 
 def test_every_service_is_healthy_and_confined(running: Stack) -> None:
@@ -113,17 +113,17 @@ def test_every_joule_that_prometheus_shows_is_booked_once(running: Stack) -> Non
 
 def test_the_long_term_store_has_the_same_counters(running: Stack) -> None:
     at = {"time": str(time.time() - 1)}
-    known = {tuple(sorted(r["metric"].items())): float(r["value"][1]) for r in running.query(ENERGY, **at)}
-    assert len(known) == 8 * 3  # by the methods that a sensor permits
+    energy_j = {tuple(sorted(r["metric"].items())): float(r["value"][1]) for r in running.query(ENERGY, **at)}
+    assert len(energy_j) == 8 * 3  # by the methods that a sensor permits
 
     def query_energy() -> dict[tuple[tuple[str, str], ...], float]:
-        found = running.query(ENERGY, "victoria-metrics", latency_offset="1s", nocache="1", **at)
-        return {tuple(sorted(r["metric"].items())): float(r["value"][1]) for r in found}
+        rows = running.query(ENERGY, "victoria-metrics", latency_offset="1s", nocache="1", **at)
+        return {tuple(sorted(r["metric"].items())): float(r["value"][1]) for r in rows}
 
-    eventually(lambda: query_energy() == known, every=0.5)
+    eventually(lambda: query_energy() == energy_j, every=0.5)
 
 
-def test_who_is_killed_comes_back_healthy(running: Stack) -> None:
+def test_crashed_services_restart_and_become_healthy(running: Stack) -> None:
     """All but the node, one after another and sooner than the one before is back."""
     services = [service for service in SERVICES if service != "node"]
     before, booked_j = {service: running.inspect(service)["RestartCount"] for service in services}, running.booked_j()
@@ -194,7 +194,7 @@ def test_no_counter_ever_fell(running: Stack) -> None:
         def evaluate(function: str, store: str = store) -> list[float]:
             return [float(r["value"][1]) for r in running.query(f"{function}({ENERGY}[1h])", store, latency_offset="1s")]
 
-        eventually(lambda evaluate=evaluate: len(found := evaluate("changes")) == 8 * 3 and max(found) > 1, every=0.5)
+        eventually(lambda evaluate=evaluate: len(changes := evaluate("changes")) == 8 * 3 and max(changes) > 1, every=0.5)
         assert set(evaluate("resets")) == {0}
 
 
@@ -236,9 +236,9 @@ def test_the_report_job_makes_a_report_that_verifies(running: Stack, tmp_path: P
     running.docker.compose("stop", "--timeout", "15", "agent", "site")
     job = ("run", "--rm", "-T", "report")
     for _ in range(2):
-        said = running.docker.compose(*job, timeout=240)
-        assert re.search(r"^/var/lib/wattlens-report/\d{4}Q\d-interim/report.pdf$", said, re.M)
-        (folder,) = {line.rpartition("/")[0] for line in said.splitlines() if line.startswith("/var/lib/")}
+        output = running.docker.compose(*job, timeout=240)
+        assert re.search(r"^/var/lib/wattlens-report/\d{4}Q\d-interim/report.pdf$", output, re.M)
+        (folder,) = {line.rpartition("/")[0] for line in output.splitlines() if line.startswith("/var/lib/")}
         verify = ("report", "verify", folder, "--ledger=/ledger", "--org=/etc/wattlens/org.yaml")
         assert "All checks passed." in running.docker.compose(*job, *verify, timeout=240)
         running.up()

@@ -67,7 +67,7 @@ def test_a_service_is_confined_and_published_on_loopback_only(name: str, more: d
 
 
 @pytest.mark.parametrize("name", sorted(COMPOSE["services"]))
-def test_a_service_has_a_pinned_image_and_says_whether_it_is_well(name: str) -> None:
+def test_service_has_pinned_image_and_healthcheck(name: str) -> None:
     service = COMPOSE["services"][name]
     (variable, default) = re.fullmatch(r"\$\{([A-Z_]+_IMAGE):-(.+)\}", service["image"]).groups()  # type: ignore[union-attr]
     assert re.fullmatch(
@@ -105,20 +105,20 @@ def test_the_site_reads_the_meters_that_the_building_has() -> None:
     units = {point.id: unit for unit, point in enumerate(params.points, 1)}
     about = {"host": HOST, "port": wanted.facility.modbus_port}
     meters = facility_site.described(params, units, ADDRESSES)
-    told = load_site(HERE / "site.yaml").all_meters
-    assert len(told) == len(meters)
-    for meter, there in zip(told, meters, strict=True):
-        is_there = facility_site._configured(about, there, 5.0)
+    site_meters = load_site(HERE / "site.yaml").all_meters
+    assert len(site_meters) == len(meters)
+    for meter, facility_meter in zip(site_meters, meters, strict=True):
+        is_there = facility_site._configured(about, facility_meter, 5.0)
         for key, value in is_there.pop("modbus").items():
             assert _same(getattr(meter.modbus, key), value), (meter.id, key)
         for key, value in is_there.items():
             assert _same(getattr(meter, key), value), (meter.id, key)
 
 
-def _same(told: Any, there: Any) -> bool:
-    if isinstance(there, dict):
-        return all(_same(getattr(told, key), value) for key, value in there.items())
-    return bool(told == there)
+def _same(actual: Any, expected: Any) -> bool:
+    if isinstance(expected, dict):
+        return all(_same(getattr(actual, key), value) for key, value in expected.items())
+    return bool(actual == expected)
 
 
 def test_labels_join_what_belongs_together() -> None:
@@ -150,7 +150,7 @@ def test_measured_and_simulated_energy_lie_apart() -> None:
         assert not simulated & measured
 
 
-def test_nothing_may_be_steered_until_its_owner_says_so() -> None:
+def test_steering_is_off_until_the_owner_allows_it() -> None:
     from dvfs.actuator.allow_list import load
 
     assert load(HERE / "gpu/actuator.yaml").allow.rules == ()

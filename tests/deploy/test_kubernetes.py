@@ -41,9 +41,9 @@ def pod_of(folder: str, name: str = "wattlens-agent") -> Object:
 
 def file_of(folder: str, name: str, key: str, tmp_path: Path) -> Path:
     """A key of a ConfigMap as a file."""
-    (found,) = of_kind(committed(folder), "ConfigMap", name)
+    (config_map,) = of_kind(committed(folder), "ConfigMap", name)
     path = tmp_path / key
-    path.write_text(found["data"][key])
+    path.write_text(config_map["data"][key])
     return path
 
 
@@ -119,9 +119,9 @@ def test_no_pod_takes_a_gpu_a_token_or_memory_without_a_bound(folder: str, name:
 def test_every_configuration_in_a_manifest_is_right(folder: str, tmp_path: Path) -> None:
     maps = of_kind(committed(folder), "ConfigMap")
     assert maps
-    for found in maps:
-        ((key, _),) = found["data"].items()
-        path = file_of(folder, found["metadata"]["name"], key, tmp_path)
+    for config_map in maps:
+        ((key, _),) = config_map["data"].items()
+        path = file_of(folder, config_map["metadata"]["name"], key, tmp_path)
         match key:
             case "agent.yaml":
                 check(path)
@@ -147,9 +147,9 @@ def test_probes_never_ask_for_metrics(folder: str) -> None:
 
 def test_enforce_is_the_base_and_the_actuator_beside_it(tmp_path: Path) -> None:
     pod, base = pod_of("overlays/enforce"), pod_of("base")
-    found, usual = containers(pod), containers(base)
-    assert found.keys() == {"agent", "actuator"}
-    agent, actuator = found["agent"], found["actuator"]
+    enforce_containers, usual = containers(pod), containers(base)
+    assert enforce_containers.keys() == {"agent", "actuator"}
+    agent, actuator = enforce_containers["agent"], enforce_containers["actuator"]
     assert agent["securityContext"] == usual["agent"]["securityContext"], "the agent gains nothing"
     assert "ports" not in actuator
     assert actuator["securityContext"]["runAsUser"] == 0
@@ -202,8 +202,8 @@ def test_the_informers_role_is_the_one_that_its_configuration_needs(tmp_path: Pa
     whole = config.load(file_of("overlays/informer", "wattlens-agent", "agent.yaml", tmp_path))
     assert whole.holders.kubernetes.informer == "auto"
     role, binding = rbac.documents(whole.holders.kubernetes)
-    (found,) = of_kind(overlay, "ClusterRole")
-    assert found["rules"] == role["rules"]
+    (cluster_role,) = of_kind(overlay, "ClusterRole")
+    assert cluster_role["rules"] == role["rules"]
     (bound,) = of_kind(overlay, "ClusterRoleBinding")
     assert (bound["roleRef"], bound["subjects"]) == (binding["roleRef"], binding["subjects"])
     assert [f for f in FOLDERS if of_kind(committed(f), "ClusterRole")] == ["overlays/dra", "overlays/informer"]
@@ -243,12 +243,22 @@ def test_prometheus_makes_of_a_pod_what_the_dashboards_expect(name: str, job: st
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     words = {"sourceLabels": "source_labels", "targetLabel": "target_label"}
     rules = [{words.get(key, key): value for key, value in rule.items()} for rule in endpoint["relabelings"]]
-    found = {"__meta_kubernetes_pod_node_name": "gpu-7", "namespace": "wattlens", "pod": "p", "container": "c", "endpoint": "e"}
-    scraped = {"job_name": "x", "static_configs": [{"targets": ["10.0.0.7:9479"], "labels": found}], "relabel_configs": rules}
+    target_labels = {
+        "__meta_kubernetes_pod_node_name": "gpu-7",
+        "namespace": "wattlens",
+        "pod": "p",
+        "container": "c",
+        "endpoint": "e",
+    }
+    scraped = {
+        "job_name": "x",
+        "static_configs": [{"targets": ["10.0.0.7:9479"], "labels": target_labels}],
+        "relabel_configs": rules,
+    }
     path = tmp_path / "prometheus.yml"
     path.write_text(yaml.safe_dump({"scrape_configs": [scraped]}))
-    said = json.loads(subprocess.run([*promtool, path, "x"], capture_output=True, text=True, check=True).stdout)
-    assert {k: v for k, v in said[0]["labels"].items() if not k.startswith("__")} == {"job": job, "instance": instance}
+    targets = json.loads(subprocess.run([*promtool, path, "x"], capture_output=True, text=True, check=True).stdout)
+    assert {k: v for k, v in targets[0]["labels"].items() if not k.startswith("__")} == {"job": job, "instance": instance}
 
 
 def selected(policy: Object, labels: dict[str, str]) -> bool:
@@ -296,7 +306,7 @@ def test_monitors_select_the_pods_and_their_port_of_metrics() -> None:
 def test_what_holds_the_ledger_is_in_no_folder_that_people_delete() -> None:
     kinds = {folder: {o["kind"] for o in committed(folder)} for folder in FOLDERS}
     kept = {"Namespace", "PersistentVolumeClaim"}
-    assert {folder: found for folder, found in kinds.items() if found & kept} == {
+    assert {folder: folder_kinds for folder, folder_kinds in kinds.items() if folder_kinds & kept} == {
         "namespace": {"Namespace"},
         "site/volume": {"PersistentVolumeClaim"},
         "report/volume": {"PersistentVolumeClaim"},
@@ -349,17 +359,17 @@ def test_what_is_shipped_is_what_is_compacted() -> None:
     assert str(parsed.source) == agent["args"][agent["args"].index("--state") + 1]
     (ledger,) = [m for m in ship["volumeMounts"] if m["name"] == "ledger"]
     assert ledger["readOnly"]
-    (there,) = [m for m in ship["volumeMounts"] if parsed.url.startswith(f"file://{m['mountPath']}/")]
+    (ship_mount,) = [m for m in ship["volumeMounts"] if parsed.url.startswith(f"file://{m['mountPath']}/")]
     (job,) = compact["containers"]
     (read,) = [m for m in job["volumeMounts"] if m["mountPath"] == job["args"][2]]
-    assert (read["subPath"], read["readOnly"]) == (there["subPath"], True)
+    assert (read["subPath"], read["readOnly"]) == (ship_mount["subPath"], True)
     claims = {
         v["name"]: v["persistentVolumeClaim"]["claimName"]
         for p in (pod, compact)
         for v in p["volumes"]
         if "persistentVolumeClaim" in v
     }
-    assert claims[there["name"]] == claims[read["name"]]
+    assert claims[ship_mount["name"]] == claims[read["name"]]
 
 
 def test_the_preflight_is_the_agents_pod_with_the_doctor_in_it() -> None:
@@ -370,8 +380,8 @@ def test_the_preflight_is_the_agents_pod_with_the_doctor_in_it() -> None:
     assert {k: doctor[k] for k in same} == {k: daemon[k] for k in same}
     same = ("affinity", "hostPID", "runtimeClassName", "tolerations")
     assert {k: pod[k] for k in same} == {k: agent[k] for k in same}
-    own = {"configMap": {"name": "wattlens-preflight"}}
-    assert pod["volumes"] == [v | own if "configMap" in v else v for v in agent["volumes"]]
+    config_volume = {"configMap": {"name": "wattlens-preflight"}}
+    assert pod["volumes"] == [v | config_volume if "configMap" in v else v for v in agent["volumes"]]
     assert doctor["args"] == ["doctor", "--json", *daemon["args"][1:]]
     assert build_parser(["doctor"]).parse_args(doctor["args"]).json
     (passed,) = pod["containers"]

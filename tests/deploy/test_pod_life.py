@@ -34,9 +34,9 @@ class Pod:
     def __init__(self, overlay: str, container: str, folder: Path) -> None:
         self.folder, self.objects = folder, committed(overlay)
         pod = pods(self.objects)["wattlens-agent"]
-        found = containers(pod)[container]
+        container_spec = containers(pod)[container]
         self.volumes: dict[str, Object] = {v["name"]: v for v in pod["volumes"]}
-        self.mounts = sorted(((m["mountPath"], m["name"]) for m in found["volumeMounts"]), reverse=True)
+        self.mounts = sorted(((m["mountPath"], m["name"]) for m in container_spec["volumeMounts"]), reverse=True)
         for name in self.volumes:
             (folder / name).mkdir(exist_ok=True)
         for mount, name in self.mounts:
@@ -45,7 +45,7 @@ class Pod:
                 for key, text in files["data"].items():
                     (folder / name / key).write_text(yaml.safe_dump(self._placed(yaml.safe_load(text))))
             assert mount.startswith("/")
-        self.args = [self.placed(word) for word in found["args"]]
+        self.args = [self.placed(word) for word in container_spec["args"]]
 
     def placed(self, word: str) -> str:
         """A path of the container as one of this machine."""
@@ -108,10 +108,10 @@ class Actuator:
 
 @pytest.fixture
 def actuator(tmp_path: Path) -> Iterator[Actuator]:
-    found = Actuator(tmp_path)
-    found.start()
-    yield found
-    found.close()
+    actuator_process = Actuator(tmp_path)
+    actuator_process.start()
+    yield actuator_process
+    actuator_process.close()
 
 
 def steer(client: ActuatorClient) -> None:

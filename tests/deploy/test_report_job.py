@@ -92,7 +92,7 @@ def test_a_folder_without_segments_is_not_the_first_day(tmp_path: Path, capsys: 
     assert "has no segments" in capsys.readouterr().err
 
 
-def test_days_that_are_long_over_are_left_to_who_asks_for_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compact_skips_old_days_by_default(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ledgers.write(tmp_path / "state")  # of 2026-07-01
     shutil.copytree(tmp_path / "state/segments", tmp_path / "data/segments/node-1")
     assert main(moved(words_of("compact"), tmp_path)) == 2
@@ -133,8 +133,8 @@ def test_the_quarter_that_ended_is_found_and_signed(
     assert main(words) == 1, "two minutes of a quarter are little"
     assert "coverage is" in capsys.readouterr().err
     assert main([*words, "--accept-coverage", "0"]) == 0
-    made = sorted(p.name for p in (tmp_path / "data/reports" / last.label).iterdir())
-    assert made == ["facts.json", "manifest.json", "manifest.sig", "report.html"]
+    files = sorted(p.name for p in (tmp_path / "data/reports" / last.label).iterdir())
+    assert files == ["facts.json", "manifest.json", "manifest.sig", "report.html"]
 
 
 def test_a_folder_by_quarter_needs_a_quarter(volume: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,5 +155,5 @@ def test_a_folder_by_quarter_needs_a_quarter(volume: Path, capsys: pytest.Captur
         (0o600, 0, 0, True),
     ],
 )
-def test_who_may_read_a_key(mode: int, owner: int, reader: int, private: bool) -> None:
+def test_key_is_private_by_mode_and_owner(mode: int, owner: int, reader: int, private: bool) -> None:
     assert is_private(stat.S_IFREG | mode, owner, reader) is private

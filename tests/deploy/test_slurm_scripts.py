@@ -93,28 +93,28 @@ def test_shellcheck_finds_nothing() -> None:
         assert (done.returncode, done.stdout) == (0, ""), script
 
 
-def test_a_node_that_nobody_steers_costs_a_job_nothing(slurmd: Slurmd) -> None:
+def test_unsteered_node_costs_a_job_nothing(slurmd: Slurmd) -> None:
     assert slurmd.run(WATTLENS_DRAIN="yes") == (0, "")
 
 
 @pytest.mark.parametrize(("context", "job"), [(None, "28"), ("prolog_slurmctld", "28"), ("epilog_slurmd", "28; reboot")])
-def test_who_is_not_slurmd_is_told_and_breaks_nothing(slurmd: Slurmd, context: str | None, job: str) -> None:
-    code, said = slurmd.run(context, job)
+def test_outside_slurmd_the_script_warns_and_exits_0(slurmd: Slurmd, context: str | None, job: str) -> None:
+    code, output = slurmd.run(context, job)
     assert code == 0
-    assert said.count("\n") == 1
-    assert said.startswith("wattlens-slurm: SLURM_")
+    assert output.count("\n") == 1
+    assert output.startswith("wattlens-slurm: SLURM_")
 
 
 def test_after_a_job_its_joules_are_in_the_log(slurmd: Slurmd, page: AgentPage) -> None:
     need_program("curl")
-    code, said = slurmd.run("epilog_slurmd", WATTLENS_METRICS=page.url)
-    assert (code, said) == (0, "wattlens-slurm: job=28 user=alice gpus=0,1 gpu_energy_joules=4020\n")
+    code, output = slurmd.run("epilog_slurmd", WATTLENS_METRICS=page.url)
+    assert (code, output) == (0, "wattlens-slurm: job=28 user=alice gpus=0,1 gpu_energy_joules=4020\n")
     assert "gpu_energy_joules=unknown" in slurmd.run("epilog_slurmd", "2", WATTLENS_METRICS=page.url)[1]
     assert "gpu_energy_joules=unknown" in slurmd.run("epilog_slurmd")[1], "no agent answers"
 
 
 @pytest.mark.smoke
-def test_settings_that_nobody_holds_are_put_back_or_the_node_is_drained(slurmd: Slurmd, tmp_path: Path) -> None:
+def test_orphaned_settings_are_restored_or_the_node_is_drained(slurmd: Slurmd, tmp_path: Path) -> None:
     (tmp_path / "actuator.yaml").write_text("allow: [{devices: all, knobs: [power]}]\n")
     with (
         SimulatedNode.start(scenario.parse(NODE.encode(), "test"), tmp_path / "node") as node,
@@ -134,9 +134,9 @@ def test_settings_that_nobody_holds_are_put_back_or_the_node_is_drained(slurmd: 
             actuator.wait(60)
         # Nobody is left to put it back, and the driver does not answer to who would.
         slurmd.wattlens(f"--simulate {tmp_path}/nowhere")
-        code, said = slurmd.run("prolog_slurmd")
+        code, output = slurmd.run("prolog_slurmd")
         assert code == 0
-        assert "job=28: before it, settings are left that nobody holds" in said
+        assert "job=28: before it, settings are left that nobody holds" in output
         assert slurmd.run("epilog_slurmd", WATTLENS_DRAIN="yes")[0] == 1
         assert plant.truth(0).power_limit_mw == WANTED_MW
         slurmd.wattlens(f"--simulate {tmp_path}/node")

@@ -85,9 +85,9 @@ def test_what_the_agent_keeps_and_gives_up() -> None:
 def test_no_unit_removes_the_runtime_folder_of_another() -> None:
     """systemd removes the innermost folder of RuntimeDirectory= when a unit stops."""
     folders = {unit.stem: section(unit).get("RuntimeDirectory") for unit in UNITS}
-    own = [Path(folder) for folder in folders.values() if folder]
-    assert len(own) >= 2
-    assert not [(a, b) for a in own for b in own if a is not b and b.is_relative_to(a)]
+    directories = [Path(folder) for folder in folders.values() if folder]
+    assert len(directories) >= 2
+    assert not [(a, b) for a in directories for b in directories if a is not b and b.is_relative_to(a)]
     actuator = section(FOLDER / "wattlens-actuator.service")
     socket = Path("/run") / actuator["RuntimeDirectory"] / "actuator.sock"
     if os.geteuid() == 0:
@@ -136,8 +136,8 @@ def test_the_jobs_have_no_privilege_and_share_a_folder() -> None:
     words = {
         unit: section(FOLDER / unit)["ExecStart"].split() for unit in ("wattlens-compact.service", "wattlens-report@.service")
     }
-    made = words["wattlens-compact.service"][words["wattlens-compact.service"].index("--out") + 1]
-    assert made in words["wattlens-report@.service"], "the report reads what was compacted"
+    output_dir = words["wattlens-compact.service"][words["wattlens-compact.service"].index("--out") + 1]
+    assert output_dir in words["wattlens-report@.service"], "the report reads what was compacted"
 
 
 class Manager:
@@ -147,14 +147,14 @@ class Manager:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(path))
         self.socket.setblocking(False)
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     def heard(self) -> list[str]:
         while True:
             try:
-                self.said.append(self.socket.recv(4096).decode())
+                self.messages.append(self.socket.recv(4096).decode())
             except BlockingIOError:
-                return self.said
+                return self.messages
 
     def count(self, word: str) -> int:
         return sum(word in message.split("\n") for message in self.heard())
@@ -162,9 +162,9 @@ class Manager:
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[Manager]:
-    found = Manager(tmp_path / "notify")
-    yield found
-    found.socket.close()
+    service_manager = Manager(tmp_path / "notify")
+    yield service_manager
+    service_manager.socket.close()
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def threads_of(pid: int) -> set[str]:
     return {stat.rpartition(")")[2].split()[0] for stat in stats}
 
 
-def test_the_agent_is_ready_feeds_the_watchdog_and_says_when_it_ends(
+def test_agent_notifies_ready_watchdog_and_stopping(
     node: SimulatedNode, manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
@@ -211,7 +211,7 @@ def test_the_agent_is_ready_feeds_the_watchdog_and_says_when_it_ends(
     assert (manager.count("STOPPING=1"), manager.count("READY=1")) == (1, 1)
 
 
-def test_without_a_manager_nothing_is_said_and_nothing_breaks() -> None:
+def test_service_without_manager_sends_nothing() -> None:
     service = Service({})
     service.progressed(1, "well")
     service.stopping()
@@ -229,10 +229,10 @@ def test_the_address_may_be_abstract_and_goes_from_the_environment(monkeypatch: 
         service.stopping()
         service.stopping()
         end.setblocking(False)
-        said = [end.recv(4096), end.recv(4096)]
+        datagrams = [end.recv(4096), end.recv(4096)]
         with pytest.raises(BlockingIOError):
             end.recv(4096)
-    assert said == [b"READY=1\nSTATUS=well", b"STOPPING=1"], "the watchdog is another process's"
+    assert datagrams == [b"READY=1\nSTATUS=well", b"STOPPING=1"], "the watchdog is another process's"
 
 
 def test_the_watchdog_is_fed_by_progress_alone() -> None:
@@ -250,7 +250,7 @@ def test_the_watchdog_is_fed_by_progress_alone() -> None:
     assert [m.partition(b"\n")[0] for m in messages] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1", b"STOPPING=1"]
 
 
-def test_a_manager_that_is_gone_ends_nobody(tmp_path: Path) -> None:
+def test_service_survives_a_missing_manager(tmp_path: Path) -> None:
     service = Service({"NOTIFY_SOCKET": str(tmp_path / "gone"), "WATCHDOG_USEC": "1000000"})
     service.progressed(1, "well")
     service.stopping()

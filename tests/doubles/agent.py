@@ -98,8 +98,8 @@ class Agent:
         self.paths.append(f"{method} {path}")
         if self.answer_with is not None:
             return self.answer_with
-        status, said = self._answer(method, path, json.loads(body) if body else {})
-        return status, json.dumps(said).encode()
+        status, reply = self._answer(method, path, json.loads(body) if body else {})
+        return status, json.dumps(reply).encode()
 
     def _answer(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         if path == "/v1/me":
@@ -127,14 +127,14 @@ class Agent:
         with self._lock:
             if self.reason:
                 return {"workload": "w", "reason": self.reason}
-            said = {"workload": "w", "mode": self.mode, "group": "w", "policy": self.policy}
+            reply = {"workload": "w", "mode": self.mode, "group": "w", "policy": self.policy}
             setting, wanted = ({} if w is None else {"power_limit_w": w} for w in (self.in_force_w, self.wanted_w))
             clock = self.clock_mhz or self.asked.get("sm_clock_max_mhz")
             if clock and self.mode == "enforce":
                 setting |= {"sm_clock_max_mhz": clock}
-            said["devices"] = [{"uuid": self.uuid, "setting": setting, "wanted": wanted}]
-            said |= {"asked": {}} if self.asked else {}
-            return said | self.more
+            reply["devices"] = [{"uuid": self.uuid, "setting": setting, "wanted": wanted}]
+            reply |= {"asked": {}} if self.asked else {}
+            return reply | self.more
 
 
 class _Server(ThreadingMixIn, UnixStreamServer):
@@ -149,11 +149,11 @@ def serving(agent: Agent) -> Iterator[Agent]:
     class Handler(BaseHTTPRequestHandler):
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, said = agent.answer(self.command, self.path, body)
+            status, payload = agent.answer(self.command, self.path, body)
             self.send_response(status)
-            self.send_header("Content-Length", str(len(said)))
+            self.send_header("Content-Length", str(len(payload)))
             self.end_headers()
-            self.wfile.write(said)
+            self.wfile.write(payload)
 
         do_GET = do_POST = _serve  # noqa: N815
 

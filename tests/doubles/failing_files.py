@@ -11,12 +11,12 @@ class FailingFiles:
     """Real files that fail with ENOSPC at operation number `fail_at` (from 0); a failed write leaves half a file behind."""
 
     def __init__(self, fail_at: int) -> None:
-        self._left = fail_at
+        self._countdown = fail_at
         self._real = RealFiles()
 
     def _fails(self) -> bool:
-        self._left -= 1
-        return self._left == -1
+        self._countdown -= 1
+        return self._countdown == -1
 
     def write(self, path: Path, data: bytes) -> None:
         """Write, or half of it and fail."""

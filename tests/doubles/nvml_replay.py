@@ -120,10 +120,10 @@ class ReplayedNvml:
 
     def _device(self, device: object) -> Answers:
         self._started("a device")
-        found: Answers = self._capture["devices"][cast("int", device)]
-        if "left_out" in found:
-            raise NvmlError(abi.UNKNOWN, found["left_out"])
-        return found
+        answers: Answers = self._capture["devices"][cast("int", device)]
+        if "left_out" in answers:
+            raise NvmlError(abi.UNKNOWN, answers["left_out"])
+        return answers
 
     def _now(self, device: object) -> tuple[int | None, int | None]:
         elapsed_ns = self._boot_ns() - self._began_ns

@@ -47,15 +47,15 @@ class ScrapedHistory:
     def samples(self, name: str, matchers: Mapping[str, str], start_ns: int, end_ns: int) -> list[PrometheusSeries]:
         """Raw samples."""
         matching = ",".join(f'{label}="{value}"' for label, value in matchers.items())
-        found = self._select(f"{name}{{{matching}}}", start_ns, end_ns)
-        return [PrometheusSeries(labels, tuple((t_ns, str(v)) for t_ns, v in samples)) for labels, samples in found]
+        series = self._select(f"{name}{{{matching}}}", start_ns, end_ns)
+        return [PrometheusSeries(labels, tuple((t_ns, str(v)) for t_ns, v in samples)) for labels, samples in series]
 
     def instant(self, query: str, at_ns: int) -> list[tuple[dict[str, str], Decimal]]:
         """A function over a range, or an instant selector."""
         function, name, matchers, range_ms = _QUERY.fullmatch(query).groups()  # type: ignore[union-attr]
         length_ns = _STALE_NS if range_ms is None else int(range_ms) * 10**6
-        found = self._select(f"{name}{{{matchers}}}", at_ns - length_ns, at_ns)
-        return [(labels, _FUNCTIONS[function or ""](samples)) for labels, samples in found]
+        series = self._select(f"{name}{{{matchers}}}", at_ns - length_ns, at_ns)
+        return [(labels, _FUNCTIONS[function or ""](samples)) for labels, samples in series]
 
     def series(self, select: str, start_ns: int, end_ns: int) -> list[dict[str, str]]:
         """Labels of series."""

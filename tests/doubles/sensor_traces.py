@@ -72,8 +72,8 @@ def true_sensors(spec: BoardSpec) -> Mapping[str, float | str]:
     if has_instant:
         truth |= _clock("power", power, values, {"tick": "counter"} if has_counter else {}) | {"window_ms": values["window_ms"]}
     if has_average:
-        known = ({power: "power"} if has_instant else {}) | ({"tick": "counter"} if has_counter else {})
-        truth |= _clock("average", average, values, known)
+        sources = ({power: "power"} if has_instant else {}) | ({"tick": "counter"} if has_counter else {})
+        truth |= _clock("average", average, values, sources)
         if values["average_tau_ms"]:
             truth["average_tau_ms"] = values["average_tau_ms"]
         else:
@@ -81,8 +81,8 @@ def true_sensors(spec: BoardSpec) -> Mapping[str, float | str]:
     return truth
 
 
-def _clock(sensor: str, source: str, values: Mapping[str, float], known: Mapping[str, str]) -> dict[str, float | str]:
-    if source == "read" or source in known:
-        return {f"{sensor}_clock": "read" if source == "read" else known[source]}
+def _clock(sensor: str, source: str, values: Mapping[str, float], sources: Mapping[str, str]) -> dict[str, float | str]:
+    if source == "read" or source in sources:
+        return {f"{sensor}_clock": "read" if source == "read" else sources[source]}
     period, jitter = ("tick_ms", "tick_jitter_ms") if source == "tick" else (f"{source}_tick_ms", f"{source}_jitter_ms")
     return {f"{sensor}_clock": "own", f"{sensor}_tick_ms": values[period], f"{sensor}_jitter_ms": values[jitter]}

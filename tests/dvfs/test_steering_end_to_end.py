@@ -25,15 +25,15 @@ pytestmark = pytest.mark.timeout(360)
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[SteeredNode]:
-    with SteeredNode(tmp_path) as made:
-        eventually(made.steered, AGAIN_S)
-        yield made
+    with SteeredNode(tmp_path) as steered_node:
+        eventually(steered_node.steered, AGAIN_S)
+        yield steered_node
 
 
 @pytest.fixture(scope="module")
 def shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SteeredNode]:
-    with SteeredNode(tmp_path_factory.mktemp("shared")) as made:
-        yield made
+    with SteeredNode(tmp_path_factory.mktemp("shared")) as steered_node:
+        yield steered_node
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def kill(pid: int, number: int = signal.SIGKILL) -> None:
 
 
 @pytest.mark.smoke
-def test_an_agent_that_is_killed_leaves_nothing_set_and_its_next_start_tells_the_ledger(node: SteeredNode) -> None:
+def test_agent_sigkill_releases_settings_and_next_start_records_them(node: SteeredNode) -> None:
     node.agent.kill()
     eventually(node.free, BACK_S)
     node.agent.start()
@@ -92,7 +92,7 @@ def test_a_job_that_dies_is_let_go_and_steered_again_when_it_is_back(node: Steer
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.smoke)])
-def test_an_actuator_whose_worker_dies_or_freezes_puts_back_and_goes_on(steady_node: SteeredNode, how: int) -> None:
+def test_dead_or_frozen_actuator_worker_restores_and_continues(steady_node: SteeredNode, how: int) -> None:
     def restored() -> int:
         return node.actions().count(("static", "restore", "ok: start"))
 
@@ -105,7 +105,7 @@ def test_an_actuator_whose_worker_dies_or_freezes_puts_back_and_goes_on(steady_n
 
 
 @pytest.mark.smoke
-def test_an_actuator_whose_supervisor_dies_puts_back_and_its_next_start_steers(node: SteeredNode) -> None:
+def test_dead_supervisor_restores_and_next_start_steers_again(node: SteeredNode) -> None:
     kill(node.supervisor)
     node.actuator.wait(60)
     eventually(node.free, BACK_S)

@@ -76,11 +76,11 @@ class AgentProcess:
 
     def commands(self):
         """Pid to command line of its children; those that end meanwhile are left out."""
-        found = {}
+        command_lines = {}
         for pid in self.children():
             with suppress(OSError):
-                found[pid] = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-        return found
+                command_lines[pid] = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        return command_lines
 
     def kill(self):
         self.process.kill()

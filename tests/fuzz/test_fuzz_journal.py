@@ -48,13 +48,13 @@ def test_a_torn_journal_is_opened_moved_aside_or_refused(tmp_path_factory, seed,
     path = folder / "journal.db"
     data = torn(data, changes, keep)
     path.write_bytes(data)
-    told = answer(lambda: read_journal(path))
-    assert told is None or "\n" not in told
+    message = answer(lambda: read_journal(path))
+    assert message is None or "\n" not in message
     path.write_bytes(data)
     opened = []
-    told = answer(lambda: opened.append(Journal.open(path, IDENTITY)))
-    if told is not None:  # refused: it could be someone else's file
-        assert "\n" not in told
+    message = answer(lambda: opened.append(Journal.open(path, IDENTITY)))
+    if message is not None:  # refused: it could be someone else's file
+        assert "\n" not in message
         assert path.read_bytes() == data
         return
     (journal,) = opened

@@ -69,11 +69,11 @@ def statuses(pieces: list[bytes]) -> list[int]:
                 received += chunk
         thread.join(60)
         assert not thread.is_alive()
-    found = [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) [A-Z][-A-Za-z ]*\r\n", received)]
-    assert found.count(200) == len(served)
-    assert set(found) <= {200, 400, 414, 431, 501, 505}
-    assert all(status == 200 for status in found[:-1])  # what is no request ends the connection
-    return found
+    codes = [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) [A-Z][-A-Za-z ]*\r\n", received)]
+    assert codes.count(200) == len(served)
+    assert set(codes) <= {200, 400, 414, 431, 501, 505}
+    assert all(status == 200 for status in codes[:-1])  # what is no request ends the connection
+    return codes
 
 
 def _serve(end: socket.socket, answer: Callable[[Exchange], ServerResponse]) -> None:

@@ -16,15 +16,15 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 REGISTERS = 2_000
 TABLES = {3: "holding", 4: "input"}
-told = {"exception": 0, "late_s": 0.0, "holes": [], "raw": None, "drip_s": 0.0, "then": "hold"}
+faults = {"exception": 0, "late_s": 0.0, "holes": [], "raw": None, "drip_s": 0.0, "then": "hold"}
 words = {"holding": [0] * REGISTERS, "input": [0] * REGISTERS}
 
 
 async def on_read(function_code, _start, address, count, registers, _set_values):
-    await asyncio.sleep(told["late_s"])
-    if told["exception"]:
-        return ExcCodes(told["exception"])
-    if any(address <= hole < address + count for hole in told["holes"]):
+    await asyncio.sleep(faults["late_s"])
+    if faults["exception"]:
+        return ExcCodes(faults["exception"])
+    if any(address <= hole < address + count for hole in faults["holes"]):
         return ExcCodes.ILLEGAL_ADDRESS
     registers[:] = words[TABLES[function_code]]
     return None
@@ -33,19 +33,19 @@ async def on_read(function_code, _start, address, count, registers, _set_values)
 async def lie(reader, writer):
     """Answer every request with the given bytes."""
     while request := await reader.read(260):
-        frame = told["raw"].replace("TTTT", request[:2].hex()).replace("UU", request[6:7].hex())
+        frame = faults["raw"].replace("TTTT", request[:2].hex()).replace("UU", request[6:7].hex())
         for byte in bytes.fromhex(frame):
             writer.write(bytes([byte]))
             await writer.drain()
-            await asyncio.sleep(told["drip_s"])
-        if told["then"] == "close":
+            await asyncio.sleep(faults["drip_s"])
+        if faults["then"] == "close":
             writer.close()
             return
 
 
 async def front(upstream_port, reader, writer):
     """Forward a connection to the real server, unless a false response is set."""
-    if told["raw"] is not None:
+    if faults["raw"] is not None:
         await lie(reader, writer)
         return
     up_reader, up_writer = await asyncio.open_connection("127.0.0.1", upstream_port)
@@ -75,7 +75,7 @@ async def main(port):
         for table in words:
             for at, values in change.pop(table, []):
                 words[table][at : at + len(values)] = values
-        told.update(change)
+        faults.update(change)
         print("ok", flush=True)
     listening.close()
 

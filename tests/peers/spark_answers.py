@@ -37,14 +37,14 @@ def main(job, target):
     from pyspark.sql import SparkSession
     from pyspark.sql.functions import col, regexp_replace
 
-    told = json.loads(Path(job).read_text())
+    job_spec = json.loads(Path(job).read_text())
     builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
     spark = builder.config("spark.sql.shuffle.partitions", "2").config("spark.sql.warehouse.dir", "warehouse").getOrCreate()
     spark.sparkContext.setLogLevel("OFF")
-    Path("page.py").write_text(told["python"])
+    Path("page.py").write_text(job_spec["python"])
     runpy.run_path("page.py")
-    answers = {name: plain(spark.sql(text).collect()) for name, text in told["questions"].items()}
-    for name, (columns, kinds, rows) in told["tables"].items():
+    answers = {name: plain(spark.sql(text).collect()) for name, text in job_spec["questions"].items()}
+    for name, (columns, kinds, rows) in job_spec["tables"].items():
         kinds = [KINDS[kind] for kind in kinds]
         typed = [
             [Decimal(v) if k.startswith("dec") and v is not None else v for v, k in zip(row, kinds, strict=True)]
@@ -52,18 +52,18 @@ def main(job, target):
         ]
         schema = ", ".join(f"{column} {kind}" for column, kind in zip(columns, kinds, strict=True))
         spark.createDataFrame(typed, schema).createOrReplaceTempView(name)
-    for name, (columns, kinds, paths) in told["files"].items():
+    for name, (columns, kinds, paths) in job_spec["files"].items():
         if paths:
             path = regexp_replace(col("_metadata.file_path"), "^file:(//)?", "")
             rows = spark.read.parquet(*paths).withColumn("filename", path)
         else:
             rows = spark.createDataFrame([], ", ".join(f"{c} {KINDS[k]}" for c, k in zip(columns, kinds, strict=True)))
         rows.selectExpr(*map(wide, columns)).createOrReplaceTempView(name)
-    for text in told["views"]:
+    for text in job_spec["views"]:
         spark.sql(spelled(text))
     for name in ("used", "spanned"):
         spark.table(name).cache()
-    answers |= {name: plain(spark.sql(spelled(text)).collect()) for name, text in told["report"].items()}
+    answers |= {name: plain(spark.sql(spelled(text)).collect()) for name, text in job_spec["report"].items()}
     Path(target).write_text(json.dumps(answers))
     spark.stop()
 

@@ -52,8 +52,8 @@ def test_carbonboard_shows_the_sums_of_two_sites(tmp_path: Path) -> None:
     result = json.loads(reply.stdout.splitlines()[-1])
     assert len(result["statuses"]) >= 9
     assert {status for _, status in result["statuses"]} == {200}, result["statuses"]
-    shown = result["state"]
-    assert shown["net_power_consumption.children"] == "3.0 kWh"
-    assert shown["net_carbon_equivalent.children"] == "0.5 kg"
-    assert (shown["project_power_consumption.children"], shown["project_carbon_equivalent.children"]) == ("3.0 kWh", "0.5 kg")
-    assert shown["household_fraction.children"] == "0.31 %"
+    state = result["state"]
+    assert state["net_power_consumption.children"] == "3.0 kWh"
+    assert state["net_carbon_equivalent.children"] == "0.5 kg"
+    assert (state["project_power_consumption.children"], state["project_carbon_equivalent.children"]) == ("3.0 kWh", "0.5 kg")
+    assert state["household_fraction.children"] == "0.31 %"

@@ -37,7 +37,7 @@ def test_an_unprivileged_container_reports_as_itself_and_its_root_sees_no_more(t
     mounts = [f"--volume={p}:{p}:ro" for p in (*HOST_FOLDERS, str(python.parents[1])) if Path(p).exists()]
     with engine(folder, {}) as docker, serving(sockets / "agent.sock", snapshot=Player().at(5)) as intake:
         docker.run("import", tmp_path / "empty.tar", "wattlens-peer")
-        seen = []
+        workloads = []
         for user in ("65534", "0"):
             command = ["run", "--rm", "--network=none", "--cap-drop=ALL", "--security-opt=no-new-privileges", f"--user={user}"]
             command += [*mounts, f"--volume={sockets}:/run/wattlens/client", "wattlens-peer", str(python), "-I", "-c", CLIENT]
@@ -46,5 +46,5 @@ def test_an_unprivileged_container_reports_as_itself_and_its_root_sees_no_more(t
             me = json.loads(text)
             assert (status, me["kind"], me["everything"]) == ("202", "container", False)
             assert [each.report.tokens for each in intake.ranks(me["workload"])] == [30]
-            seen.append(me["workload"])
-        assert len(set(seen)) == 2
+            workloads.append(me["workload"])
+        assert len(set(workloads)) == 2

@@ -43,8 +43,8 @@ def test_the_tracker_measures_the_gpus(tmp_path):
     with SimulatedNode.start(scenario.parse(NODE, "test"), tmp_path / "node") as node:
         done = node.run([sys.executable, "-c", TRACK], timeout_s=60)
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
-    assert (said["count"], said["model"]) == (8, "8 x NVIDIA H100 80GB HBM3")
-    before, begun, ending, ended = said["marks"]
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert (report["count"], report["model"]) == (8, "8 x NVIDIA H100 80GB HBM3")
+    before, begun, ending, ended = report["marks"]
     assert ending - begun > 3000
-    assert ending - begun - EDGES_J <= said["gpu_j"] <= ended - before + EDGES_J
+    assert ending - begun - EDGES_J <= report["gpu_j"] <= ended - before + EDGES_J

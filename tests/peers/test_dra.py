@@ -71,10 +71,10 @@ def make_claim(server, namespace, name, device, admin):
         "spec": {"devices": {"requests": [{"name": "devices", "exactly": request}]}},
     }  # fmt: skip
     path = f"/apis/resource.k8s.io/v1/namespaces/{namespace}/resourceclaims"
-    made = server.create(path, claim)
+    resource = server.create(path, claim)
     result = {"request": "devices", "driver": DRIVER, "pool": NODE, "device": device} | ({"adminAccess": True} if admin else {})
-    made["status"] = {"allocation": {"devices": {"results": [result]}}}
-    server.request("PUT", f"{path}/{name}/status", made)
+    resource["status"] = {"allocation": {"devices": {"results": [result]}}}
+    server.request("PUT", f"{path}/{name}/status", resource)
 
 
 def test_claims_and_slices_name_the_owner_of_each_gpu_and_mig_device(server):

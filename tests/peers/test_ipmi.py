@@ -75,9 +75,9 @@ class Simulator:
 
 @pytest.fixture
 def simulator(tmp_path):
-    made = Simulator(tmp_path)
-    yield made
-    made.stop()
+    bmc = Simulator(tmp_path)
+    yield bmc
+    bmc.stop()
 
 
 def test_killed_slowed_and_lying_in_mid_run(simulator):
@@ -115,7 +115,7 @@ def test_a_wrong_password_is_a_reason(simulator):
         assert "geheim" not in up(poller, False, "ipmitool").reason
 
 
-def test_a_controller_without_dcmi_says_so(tmp_path):
+def test_controller_without_dcmi_is_reported(tmp_path):
     simulator = Simulator(tmp_path, dcmi=False)
     try:
         with polling(simulator.config()) as poller:

@@ -57,8 +57,8 @@ class OwnersApiServer(ApiServer):
             group, version, plural = KINDS[kind]
             spec, api, path = {}, f"{group}/{version}", f"/apis/{group}/{version}/namespaces/{NAMESPACE}/{plural}"
         metadata = {"name": name, "namespace": NAMESPACE, "ownerReferences": [owner] if owner else []}
-        made = self.create(path, {"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec})
-        return {"apiVersion": api, "kind": kind, "name": name, "uid": made["metadata"]["uid"], "controller": True}
+        resource = self.create(path, {"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec})
+        return {"apiVersion": api, "kind": kind, "name": name, "uid": resource["metadata"]["uid"], "controller": True}
 
     def pod(self, name, owner, **labels):
         metadata = {"name": name, "namespace": NAMESPACE, "ownerReferences": [owner], "labels": labels}

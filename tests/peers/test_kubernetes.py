@@ -95,16 +95,16 @@ def agent(node: Cluster, name: str = "wattlens-agent") -> str:
 def series(node: Cluster, name: str) -> dict[tuple[tuple[str, str], ...], float]:
     """Values of a metric by their labels."""
     families = text_string_to_metric_families(node.metrics(agent(node)))
-    found = (sample for family in families for sample in family.samples if sample.name == name)
-    return {tuple(sorted(sample.labels.items())): sample.value for sample in found}
+    samples = (sample for family in families for sample in family.samples if sample.name == name)
+    return {tuple(sorted(sample.labels.items())): sample.value for sample in samples}
 
 
 def container(node: Cluster, name: str = "agent") -> dict[str, Any]:
     """What the kubelet measured of a container of the agent's pod."""
     summary = json.loads(node.kubectl("get", "--raw", f"/api/v1/nodes/{NODE}/proxy/stats/summary"))
     (pod,) = [pod for pod in summary["pods"] if pod["podRef"]["name"] == agent(node)]
-    (found,) = [c for c in pod["containers"] if c["name"] == name]
-    return dict(found)
+    (spec,) = [c for c in pod["containers"] if c["name"] == name]
+    return dict(spec)
 
 
 def restarts(node: Cluster) -> int:
@@ -113,17 +113,17 @@ def restarts(node: Cluster) -> int:
 
 
 def existing(node: Cluster, *kinds: str) -> set[tuple[str, str]]:
-    found = node.objects(",".join(kinds), "--namespace", "wattlens")
-    return {(o["kind"], o["metadata"]["name"]) for o in found if o["metadata"]["name"] != "kube-root-ca.crt"}
+    objects = node.objects(",".join(kinds), "--namespace", "wattlens")
+    return {(o["kind"], o["metadata"]["name"]) for o in objects if o["metadata"]["name"] != "kube-root-ca.crt"}
 
 
 def blocks(page: str) -> list[str]:
     """Shell commands that a page says are run here, with this cluster's names; images are built and there already."""
     text = (ROOT / "docs" / page).read_text()
-    found = re.findall(r"<!-- run by: tests/peers/test_kubernetes.py -->\n```sh\n(.*?)```", text, re.S)
+    scripts = re.findall(r"<!-- run by: tests/peers/test_kubernetes.py -->\n```sh\n(.*?)```", text, re.S)
     for word, name in {"REGISTRY": images.REGISTRY, "NAMESPACE": "serving", "NAME": "chat", "VERSION": __version__}.items():
-        found = [re.sub(rf"\b{word}\b", name, block) for block in found]
-    return [re.sub(r"^docker .*\n", "", block, flags=re.M) for block in found]
+        scripts = [re.sub(rf"\b{word}\b", name, block) for block in scripts]
+    return [re.sub(r"^docker .*\n", "", block, flags=re.M) for block in scripts]
 
 
 def test_a_rollout_without_agents_is_a_failure_with_its_reason(bare: Cluster) -> None:
@@ -146,16 +146,16 @@ def test_the_quick_start_as_it_is_written(node: Cluster) -> None:
     assert "wattlens-agent: 1 of 1 nodes have a ready agent" in node.shell(set_up)
     node.kubectl("--namespace", "serving", "rollout", "status", "deployment/chat")
     eventually(lambda: len(series(node, "wattlens_workload_info")) >= 3, every=1)
-    seen = node.shell(see)
-    assert seen.count('namespace="serving"') == 3
-    assert 'owner="Deployment/chat"' in seen
+    output = node.shell(see)
+    assert output.count('namespace="serving"') == 3
+    assert 'owner="Deployment/chat"' in output
     node.shell(annotate)
     node.kubectl("--namespace", "serving", "rollout", "status", "deployment/chat")
 
     def tokens() -> dict[str, float]:
-        found = {dict(labels)["workload"]: value for labels, value in series(node, "wattlens_tokens_total").items()
+        token_counts = {dict(labels)["workload"]: value for labels, value in series(node, "wattlens_tokens_total").items()
                  if ("phase", "generation") in labels}  # fmt: skip
-        return {name: value for name, value in found.items() if value > 0}
+        return {name: value for name, value in token_counts.items() if value > 0}
 
     eventually(lambda: len(tokens()) == 3, 60, 1)
     memory_b = container(node)["memory"]["workingSetBytes"]

@@ -193,10 +193,10 @@ def test_lost_scrapes_change_the_total_by_what_the_edges_leave_open(url, tmp_pat
     rows = imported(url, tmp_path / "out", "--node", "lossy")
     truth = between(B, T0, T0 + 3 * DAY)
     assert abs(energy(rows) - truth) * 10_000 < truth
-    found = bounds(rows, device="GPU-b")
-    assert found.low_uj <= truth <= found.high_uj
-    assert found.edge_uj < truth // 1_000  # and the bound is narrow: what 700 W x 1.2 draw in 30 s, at two edges
-    assert found.systematic_uj * 20 >= found.energy_uj  # 5 % if no series states the gain
+    device_bounds = bounds(rows, device="GPU-b")
+    assert device_bounds.low_uj <= truth <= device_bounds.high_uj
+    assert device_bounds.edge_uj < truth // 1_000  # and the bound is narrow: what 700 W x 1.2 draw in 30 s, at two edges
+    assert device_bounds.systematic_uj * 20 >= device_bounds.energy_uj  # 5 % if no series states the gain
 
 
 def test_a_reset_is_a_fact_and_what_it_hid_is_a_gap(url, tmp_path, capsys):
@@ -215,7 +215,7 @@ def test_a_reset_is_a_fact_and_what_it_hid_is_a_gap(url, tmp_path, capsys):
     assert "2 counter restarts" in capsys.readouterr().err
 
 
-def test_without_a_known_limit_a_gap_has_no_bound_and_says_so(url, tmp_path, capsys):
+def test_gap_without_power_limit_is_unbounded_and_warns(url, tmp_path, capsys):
     rows = imported(url, tmp_path / "out", "--node", "strange", end=day(1))
     (gap,) = [row for row in rows if isinstance(row, GapRow)]
     assert (gap.reason, gap.bound_uj) == (UNBOUNDED + "counter reset", 0)
@@ -237,7 +237,7 @@ def test_of_two_replicas_one_is_taken_and_none_is_averaged(url, tmp_path, capsys
     assert bridged < truth // 100
 
 
-def test_energy_is_a_pods_where_every_sample_says_so(url, tmp_path):
+def test_energy_belongs_to_a_pod_only_between_its_samples(url, tmp_path):
     rows = imported(url, tmp_path / "out", "--node", "pods")
     used = {}
     for row in rows:
@@ -250,8 +250,8 @@ def test_energy_is_a_pods_where_every_sample_says_so(url, tmp_path):
     assert used["import:ml/train-1", State.ACTIVE] == train_1
     assert used["", State.UNKNOWN_OWNER] == between(E, T0, T0 + 3 * DAY) - train_0 - train_1
     assert len(used) == 3
-    held = sum(row.gpu_ns for row in rows if isinstance(row, Cell) and row.workload == "import:ml/train-0")
-    assert held == (second - 15 - first) * S
+    gpu_ns = sum(row.gpu_ns for row in rows if isinstance(row, Cell) and row.workload == "import:ml/train-0")
+    assert gpu_ns == (second - 15 - first) * S
     facts = {row.workload: row for row in rows if isinstance(row, WorkloadFacts)}
     assert facts["import:ml/train-0"].labels == {"namespace": "ml", "pod": "train-0", "imported": "dcgm"}
 
@@ -263,8 +263,8 @@ def test_power_alone_is_integrated_and_its_hole_is_a_gap(url, tmp_path):
     gaps = [row for row in rows if isinstance(row, GapRow)]
     assert {row.reason for row in gaps} == {"no energy counter and no power readings"}
     assert (min(row.start_ns for row in gaps), max(row.end_ns for row in gaps)) == (first * S, last * S)
-    seen = between(F, T0, T0 + DAY - 15) - between(F, first, last)
-    assert abs(energy(rows) - seen) < seen // 50  # one sample of power in 15 s of a load that changes each 5 s
+    expected_uj = between(F, T0, T0 + DAY - 15) - between(F, first, last)
+    assert abs(energy(rows) - expected_uj) < expected_uj // 50  # one sample of power in 15 s of a load that changes each 5 s
     assert sum(row.bound_uj for row in gaps) > between(F, first, last)
 
 
@@ -294,17 +294,17 @@ def test_imports_that_adjoin_are_the_import_of_both_and_nothing_is_booked_twice(
     out, once, end = tmp_path / "out", tmp_path / "once", "2026-01-03T06:00"
     imported(url, out, "--node", "outages", end="2026-01-01T06:00")  # in the midst of an outage
     imported(url, out, "--node", "outages", start="2026-01-01T06:00", end=end)
-    (found,) = whole(out).chains
-    assert (found.first, found.last) == (0, 3)  # one, and three of the three days of the other
+    (import_chain,) = whole(out).chains
+    assert (import_chain.first, import_chain.last) == (0, 3)  # one, and three of the three days of the other
     assert energy(rows_of(out)) == energy(imported(url, once, "--node", "outages", end=end)) == between(A, T0, T0 + 54 * HOUR)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     capsys.readouterr()
     assert main(["ledger", "import", "--prometheus", url, "--source", "dcgm", "--from", day(1), "--to", day(3),
                  "--out", str(out), "--node", "outages"]) == 2  # fmt: skip
-    said = capsys.readouterr().err
-    assert "imported/outages" in said
-    assert "2026-01-02T00:00Z" in said
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "imported/outages" in message
+    assert "2026-01-02T00:00Z" in message
+    assert message.count("\n") == 1
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     # Another name for the same node does not help: the board is known by its UUID.
     assert main(["ledger", "import", "--prometheus", url, "--source", "dcgm", "--from", day(1), "--to", day(3),
@@ -317,8 +317,8 @@ def test_an_import_is_signed_with_the_key_that_is_given(url, tmp_path, capsys):
     signer, _ = open_signer(tmp_path)
     out, key = tmp_path / "out", ("--signing-key", str(tmp_path / KEY_FILE))
     imported(url, out, "--node", "outages", *key, end="2026-01-02")
-    (found,) = whole(out).chains
-    assert (found.key, found.unsigned) == (signer.key, 0)
+    (import_chain,) = whole(out).chains
+    assert (import_chain.key, import_chain.unsigned) == (signer.key, 0)
     assert energy(rows_of(out)) == between(A, T0, T0 + DAY)
     capsys.readouterr()
     options = ["--prometheus", url, "--source", "dcgm", "--node", "outages", "--from", day(1), "--to", day(2)]
@@ -326,8 +326,8 @@ def test_an_import_is_signed_with_the_key_that_is_given(url, tmp_path, capsys):
     assert main(command) == 2  # an unsigned end of a signed chain would be a fault
     assert signer.key[:16] in capsys.readouterr().err
     assert main([*command, *key]) == 0
-    (found,) = whole(out).chains
-    assert (found.last > 0, found.key, found.unsigned) == (True, signer.key, 0)
+    (import_chain,) = whole(out).chains
+    assert (import_chain.last > 0, import_chain.key, import_chain.unsigned) == (True, signer.key, 0)
 
 
 def test_a_dry_run_counts_and_writes_nothing(url, tmp_path, capsys):
@@ -382,7 +382,7 @@ def test_a_board_in_mig_mode_is_one_board_and_nobodys_alone(url, tmp_path):
     assert {(row.workload, row.state) for row in rows if isinstance(row, Cell)} == {("", State.UNKNOWN_OWNER)}
 
 
-def test_a_board_that_two_exporters_tell_of_is_booked_once(url, tmp_path, capsys):
+def test_gpu_of_two_exporters_is_recorded_once(url, tmp_path, capsys):
     rows = imported(url, tmp_path / "out", "--node", "beside", end=SIX)
     assert energy(rows) == between(H, T0, T0 + 6 * HOUR)
     capsys.readouterr()
@@ -403,8 +403,8 @@ def test_a_board_that_two_exporters_tell_of_is_booked_once(url, tmp_path, capsys
         str(out),
     ]
     assert main([*command, "--node-label", "instance", "--match", "UUID=GPU-l"]) == 2
-    said = capsys.readouterr().err
-    assert "imported/beside9401: GPU-l from 2026-01-01T00:00Z to 2026-01-01T06:00Z is also in imported/beside9400" in said
+    message = capsys.readouterr().err
+    assert "imported/beside9401: GPU-l from 2026-01-01T00:00Z to 2026-01-01T06:00Z is also in imported/beside9400" in message
     assert segment.list_files(out) == []
     assert imported(url, out, "--node-label", "instance", "--match", "instance=beside9400:9400", end=SIX)
 

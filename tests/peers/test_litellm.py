@@ -224,7 +224,7 @@ def test_shares_of_all_requests_are_the_energy_of_their_engines(gateway: Gateway
             assert headers["x-wattlens-energy-wh"] is None
             assert b"token" in body
             sent += 2
-    rows = eventually(lambda: len(found := gateway.logged()) == sent and found)
+    rows = eventually(lambda: len(entries := gateway.logged()) == sent and entries)
     for row in rows[warm:]:
         entry = row["metadata"]["spend_logs_metadata"]["wattlens"]
         assert entry["engine"] == row["model_group"]

@@ -95,9 +95,9 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def poller() -> Iterator[TokenPoller]:
-    made = TokenPoller(RealClock())
-    yield made
-    made.stop()
+    token_poller = TokenPoller(RealClock())
+    yield token_poller
+    token_poller.stop()
 
 
 @pytest.mark.parametrize("lives", [3, pytest.param(40, marks=pytest.mark.proof)])

@@ -63,9 +63,9 @@ class Server:
 
 @pytest.fixture
 def server():
-    made = Server()
-    yield made
-    made.stop()
+    modbus_server = Server()
+    yield modbus_server
+    modbus_server.stop()
 
 
 def meter(server, timeout_s=30, **section):
@@ -100,8 +100,8 @@ def test_registers_that_lie_near_are_read_at_once_and_one_by_one_where_there_is_
     reader = meter(server, energy={"address": 10, "type": "uint32"}, power={"address": 70, "type": "float32", "unit": "kW"})
 
     def both():
-        (found,) = reader.read()
-        return found.energy_uj, found.power_mw
+        (reading,) = reader.read()
+        return reading.energy_uj, reading.power_mw
 
     assert both() == (5 * 1000 * WH_UJ, 2_500_000)
     server.tell(holes=[40])
@@ -202,9 +202,9 @@ def run(server):
     poller = MeterPoller(
         RealClock(), "meter", [MeterSchedule("main", 0.1, lambda: SPEC.open(section, MeterConfig(**METER), RealClock()))]
     )
-    made = Run(server, poller, LAST - 1_000)
+    meter_run = Run(server, poller, LAST - 1_000)
     poller.start()
-    yield made
+    yield meter_run
     poller.stop()
 
 

@@ -40,9 +40,9 @@ def test_one_look(node):
     done = node.run([sys.executable, "-m", "nvitop", "--once", "--ascii"], timeout_s=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("H100 80GB HBM3") == 8
-    shown = {(int(gpu), int(pid)) for gpu, pid in re.findall(r"^\|\s+(\d+)\s+(\d+) C ", done.stdout, re.MULTILINE)}
-    assert shown == list_processes(node)
-    assert len(shown) == 4
+    processes = {(int(gpu), int(pid)) for gpu, pid in re.findall(r"^\|\s+(\d+)\s+(\d+) C ", done.stdout, re.MULTILINE)}
+    assert processes == list_processes(node)
+    assert len(processes) == 4
 
 
 def test_the_exporter_serves_power_and_processes(node):
@@ -58,23 +58,23 @@ def test_the_exporter_serves_power_and_processes(node):
                     page = answer.read().decode()
             except OSError:
                 return None
-            found = [s for family in text_string_to_metric_families(page) for s in family.samples]
-            names = [s.name for s in found]
+            all_samples = [s for family in text_string_to_metric_families(page) for s in family.samples]
+            names = [s.name for s in all_samples]
             complete = names.count("gpu_power_usage_W") == 8 and names.count("process_info_info") == 4
-            working = [s.value for s in found if s.name == "gpu_power_usage_W" and s.labels["uuid"] in at_work]
-            return found if complete and min(working) > 300 else None  # on a busy machine the work rests now and then
+            working = [s.value for s in all_samples if s.name == "gpu_power_usage_W" and s.labels["uuid"] in at_work]
+            return all_samples if complete and min(working) > 300 else None  # on a busy machine the work rests now and then
 
         with node.plant() as plant:
             at_work = {plant.uuid(gpu) for gpu in (0, 5)}
-        found = eventually(samples)
+        page_samples = eventually(samples)
         with node.plant() as plant:
-            power_w = {s.labels["uuid"]: s.value for s in found if s.name == "gpu_power_usage_W"}
+            power_w = {s.labels["uuid"]: s.value for s in page_samples if s.name == "gpu_power_usage_W"}
             assert set(power_w) == {plant.uuid(gpu) for gpu in range(8)}
             for gpu in (3, 4, 6, 7):  # steady: nobody is there
                 truth = plant.truth(gpu)
                 assert power_w[plant.uuid(gpu)] == pytest.approx(truth.power_w * truth.gain, rel=0.02)
-        shown = {(int(s.labels["index"]), int(s.labels["pid"])) for s in found if s.name == "process_info_info"}
-        assert shown == list_processes(node)
+        processes = {(int(s.labels["index"]), int(s.labels["pid"])) for s in page_samples if s.name == "process_info_info"}
+        assert processes == list_processes(node)
     finally:
         exporter.terminate()
         exporter.wait(60)

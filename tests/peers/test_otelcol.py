@@ -85,10 +85,10 @@ def read(port: int) -> dict[Key, float]:
     query = urllib.parse.urlencode({"query": '{__name__=~"wattlens_.+"}'})
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?{query}", timeout=10) as reply:
-            found = json.load(reply)["data"]["result"]
+            series = json.load(reply)["data"]["result"]
     except OSError:
         return {}
-    return {key(s["metric"]): float(s["value"][1]) for s in found}
+    return {key(s["metric"]): float(s["value"][1]) for s in series}
 
 
 def key(labels: Mapping[str, str]) -> Key:
@@ -101,6 +101,6 @@ def test_names_and_labels_are_those_of_the_page(page: tuple[str, int], stored: i
     wanted = samples(page[0])
     assert len(wanted) > 30
     eventually(lambda: len(read(stored)) >= len(wanted), 60)
-    found = read(stored)
-    assert set(found) == set(wanted)
-    assert found == pytest.approx(wanted)
+    values = read(stored)
+    assert set(values) == set(wanted)
+    assert values == pytest.approx(wanted)

@@ -72,12 +72,12 @@ def _translated(labels: dict[str, str]) -> dict[str, str]:
     name = labels["__name__"]
     if name not in HW:
         return labels
-    found = {"__name__": HW[name], "hw_type": "gpu", "hw_id": labels["uuid"], "hw_name": f"GPU {labels['gpu']}"}
+    attributes = {"__name__": HW[name], "hw_type": "gpu", "hw_id": labels["uuid"], "hw_name": f"GPU {labels['gpu']}"}
     for old, new in (("method", "wattlens_method"), ("severity", "error_type"), ("xid", "error_type")):
         if old in labels:
             prefix = {"severity": "ecc_", "xid": "xid_"}.get(old, "")
-            found[new] = prefix + labels[old]
-    return found | MORE.get(name, {})
+            attributes[new] = prefix + labels[old]
+    return attributes | MORE.get(name, {})
 
 
 def stored(url: str, names: str = "(wattlens|hw)_.+") -> dict[Key, float]:
@@ -85,10 +85,10 @@ def stored(url: str, names: str = "(wattlens|hw)_.+") -> dict[Key, float]:
     query = urllib.parse.urlencode({"query": f'{{__name__=~"{names}"}}'})
     try:
         with urllib.request.urlopen(f"{url}/api/v1/query?{query}", timeout=10) as reply:
-            found = json.load(reply)["data"]["result"]
+            series = json.load(reply)["data"]["result"]
     except OSError:
         return {}
-    return {key({k: v for k, v in s["metric"].items() if k not in RESOURCE}): float(s["value"][1]) for s in found}
+    return {key({k: v for k, v in s["metric"].items() if k not in RESOURCE}): float(s["value"][1]) for s in series}
 
 
 @contextmanager

@@ -72,10 +72,10 @@ class Peer:
 
 @pytest.fixture
 def peer(tmp_path):
-    made = Peer(tmp_path)
-    yield made
-    made.stop()
-    made.page.stop()
+    prometheus = Peer(tmp_path)
+    yield prometheus
+    prometheus.stop()
+    prometheus.page.stop()
 
 
 def meter(peer, **more):
@@ -110,7 +110,7 @@ def refused(reader, reason, seconds=20):
     eventually(look, seconds)
 
 
-def test_a_selector_tells_its_value_as_of_its_sample(peer):
+def test_reading_has_the_time_of_its_sample(peer):
     reader = meter(peer, energy_query='meter_wh_total{id="a"}', energy_unit="Wh", power_query="meter_watts")
     reading = first(reader)
     assert (reading.energy_uj, reading.power_mw) == (10_000 * WH_UJ, 500_500)
@@ -134,15 +134,15 @@ def test_a_sample_is_given_once_and_refused_when_it_is_too_old(peer):
     peer.page.stop()  # nothing to scrape when it wakes: otherwise it would return old data with the current time
     fresh = meter(peer, energy_query="meter_wh_total", energy_unit="Wh", max_age_s=2)
     peer.process.send_signal(signal.SIGCONT)
-    seen = set()
+    reasons = set()
 
     def look():
         for each in (reader, fresh):
             try:
                 each.read()
             except MeterError as error:
-                seen.add("old" if "s old, but max_age_s is 2" in str(error) else "gone" if "no series" in str(error) else "")
-        return "gone" in seen
+                reasons.add("old" if "s old, but max_age_s is 2" in str(error) else "gone" if "no series" in str(error) else "")
+        return "gone" in reasons
 
     eventually(look, 20, every=0.01)
     peer.page.start()

@@ -165,10 +165,10 @@ def queries():
 
 
 def test_every_query_is_accepted_and_names_known_metrics(prometheus):
-    known = {signal.metric for signal in CATALOGUE} | {rule.record for group in rules.groups() for rule in group.rules}
+    metrics = {signal.metric for signal in CATALOGUE} | {rule.record for group in rules.groups() for rule in group.rules}
     assert load_dashboards()
     for expr in queries():
-        assert set(re.findall(r"\b(?:[a-z_]+:)?wattlens_[a-z0-9_:]+\b", expr)) <= known
+        assert set(re.findall(r"\b(?:[a-z_]+:)?wattlens_[a-z0-9_:]+\b", expr)) <= metrics
         assert query(prometheus, expr)["status"] == "success", expr
 
 
@@ -250,10 +250,10 @@ def test_helms_record_of_a_release_with_dashboards_fits_a_secret(server):
         server.kubectl("--namespace", "wattlens", "get", "secrets", "--selector", "version=2", "--output", "json")
     )["items"]
     assert len(secret["data"]["release"]) < 700_000, "a Secret may have 1 MiB"
-    found = server.kubectl(
+    names = server.kubectl(
         "--namespace", "wattlens", "get", "configmaps", "--selector", "grafana_dashboard=1", "--output", "name"
     )
-    assert len(found.split()) == len(load_dashboards())
+    assert len(names.split()) == len(load_dashboards())
     # Without Helm: the annotation in which kubectl keeps each object has a limit of 256 KiB.
     rendered = manifests.template(helm, "--show-only", "templates/monitoring/dashboards.yaml", "--set", values)
     server.kubectl("apply", "--filename", "-", stdin=rendered)

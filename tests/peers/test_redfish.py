@@ -30,9 +30,9 @@ def config(service, **more):
 
 @pytest.fixture
 def service(tmp_path):
-    made = RedfishService(tmp_path, MOCKUP)
-    yield made
-    made.stop()
+    redfish = RedfishService(tmp_path, MOCKUP)
+    yield redfish
+    redfish.stop()
 
 
 def read(service, **more):
@@ -63,7 +63,7 @@ def test_the_newest_resource_wins_and_each_older_one_serves(service):
         read(service)
 
 
-def test_a_supply_that_does_not_tell_makes_the_sum_unknown(service):
+def test_unresponsive_supply_makes_the_sum_unknown(service):
     service.write(CHASSIS, lambda body: body.pop("EnvironmentMetrics"))
     read(service)
     service.write(f"{CHASSIS}/PowerSubsystem/PowerSupplies/Bay1/Metrics", lambda body: body.pop("InputPowerWatts"))
@@ -71,14 +71,14 @@ def test_a_supply_that_does_not_tell_makes_the_sum_unknown(service):
         read(service)
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(service):
+def test_untrusted_certificate_is_refused(service):
     read(service)
     with pytest.raises(MeterError, match="certificate is not trusted"):
         read(service, ca_file=None)
     assert read(service, ca_file=None, verify=False).power_mw == 374_000
 
 
-def test_a_service_that_opens_no_session_says_what_to_set(service, tmp_path):
+def test_failed_session_creation_is_reported(service, tmp_path):
     read(service)
     (tmp_path / "word").write_text("x\n")
     with pytest.raises(MeterError, match="did not create a session"):

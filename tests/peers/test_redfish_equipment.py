@@ -36,9 +36,9 @@ def section_of(service, equipment, **more):
 
 @pytest.fixture
 def service(tmp_path):
-    made = RedfishService(tmp_path, MOCKUP)
-    yield made
-    made.stop()
+    redfish = RedfishService(tmp_path, MOCKUP)
+    yield redfish
+    redfish.stop()
 
 
 def read(service, equipment, **more):
@@ -74,7 +74,7 @@ def test_equipment_of_every_kind(service, equipment, part, watts, kwh):
     assert reading.energy_uj == (None if kwh is None else int(Decimal(kwh) * UJ_PER_KWH))
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_and_the_key_is_this_meters(service):
+def test_untrusted_certificate_is_refused_and_names_its_ca_file_key(service):
     read(service, "CDUs/1")
     with pytest.raises(MeterError, match=r"certificate is not trusted.*meters\.rack-7\.redfish\.ca_file"):
         read(service, "CDUs/1", ca_file=None)
@@ -112,12 +112,12 @@ def test_killed_slowed_and_lying_in_mid_run(service):
         service.stop()
         up(poller, False, "refused")
         readings.extend(poller.drain())
-        told = len(readings)
+        count_before = len(readings)
         service.start()
         up(poller, seconds=40)
         more(2)
     finally:
         poller.stop()
-    assert len(readings) > told
+    assert len(readings) > count_before
     for _, rows in readings:  # whatever happened: each is one that was served as true
         assert [(row.power_mw, row.energy_uj, row.step_uj) for row in rows] == [(6_438_000, LIFETIME_UJ, UJ_PER_KWH // 1000)]

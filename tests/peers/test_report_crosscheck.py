@@ -55,7 +55,7 @@ def test_a_node_that_is_not_scraped_is_seen(tmp_path: Path, capsys: pytest.Captu
     assert float(make_figure(tmp_path, text, capsys)["value"]) == pytest.approx(share, abs=0.03)
 
 
-def test_a_prometheus_without_the_series_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_series_is_reported_as_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = Text()
     text.add("something_else_total", {"uuid": "x"}, [(START_S * 1000, 1)])
     figure = make_figure(tmp_path, text, capsys)

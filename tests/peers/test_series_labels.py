@@ -79,6 +79,6 @@ def test_the_relabelings_of_the_chart(tmp_path: Path) -> None:
     names = {"targetLabel": "target_label", "sourceLabels": "source_labels"}  # the operator writes the same in snake case
     rules = [{names.get(key, key): value for key, value in rule.items()} for rule in endpoint["relabelings"]]
     # The operator's own rules come first, and add labels that the chart drops again.
-    own = [{"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
+    operator_rules = [{"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
            {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"}]  # fmt: skip
-    assert target_labels(tmp_path, {"job_name": "any", "relabel_configs": own + rules}) == LABELS | {"note": "$1 $$"}
+    assert target_labels(tmp_path, {"job_name": "any", "relabel_configs": operator_rules + rules}) == LABELS | {"note": "$1 $$"}

@@ -86,10 +86,10 @@ def source_of(cluster, folder, timeout_s=30.0):
 
 
 def list_jobs(source):
-    found = {}
+    gpus_by_job = {}
     for claim in source.claims().claims:
-        found.setdefault(claim.workload, set()).add(UUIDS.index(claim.device))
-    return found
+        gpus_by_job.setdefault(claim.workload, set()).add(UUIDS.index(claim.device))
+    return gpus_by_job
 
 
 def test_jobs_hold_the_devices_that_slurmd_means_until_they_end(cluster, tmp_path):

@@ -26,8 +26,8 @@ def cluster(tmp_path: Path, page: AgentPage):
         "WATTLENS_SETTLE_S": 0,
         "WATTLENS_DRAIN": "yes",
     }
-    said = f'logger() {{ shift 3; printf "%s\\n" "$*" >> {tmp_path}/said; }}'
-    (tmp_path / "slurm.env").write_text("\n".join([*(f"{key}={value}" for key, value in words.items()), said, ""]))
+    logger_script = f'logger() {{ shift 3; printf "%s\\n" "$*" >> {tmp_path}/said; }}'
+    (tmp_path / "slurm.env").write_text("\n".join([*(f"{key}={value}" for key, value in words.items()), logger_script, ""]))
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/python").symlink_to(sys.executable)
     (tmp_path / "bin/wattlens").write_text("#!/bin/sh\nexit 1\n")  # neither actuator nor driver answers
@@ -60,8 +60,8 @@ def test_slurmd_runs_it_before_and_after_a_job(cluster, page):
     eventually(lambda: "idle" in cluster.run("sinfo", "--noheader", "--format=%t"), 60, every=0.3)
 
     (cluster.folder / "actuator").mkdir()  # somebody steered here, and nobody can say that it is put back
-    left = cluster.submit("--gres=gpu:a:1")
+    job_id = cluster.submit("--gres=gpu:a:1")
     eventually(lambda: "drain" in cluster.run("sinfo", "--noheader", "--format=%t"), 60, every=0.3)
-    eventually(lambda: f"job={left}: before it, settings are left that nobody holds" in log.read_text())
-    assert left not in cluster.running(), "no job starts on such a node"
+    eventually(lambda: f"job={job_id}: before it, settings are left that nobody holds" in log.read_text())
+    assert job_id not in cluster.running(), "no job starts on such a node"
     shutil.rmtree(cluster.folder / "actuator")

@@ -114,10 +114,10 @@ class Snmpd:
 
 @pytest.fixture
 def snmpd(tmp_path):
-    made = Snmpd(tmp_path)
-    made.serve({APC[0]: ("integer", "170982"), APC[1]: ("integer", "185")})
-    yield made
-    made.stop()
+    snmp_agent = Snmpd(tmp_path)
+    snmp_agent.serve({APC[0]: ("integer", "170982"), APC[1]: ("integer", "185")})
+    yield snmp_agent
+    snmp_agent.stop()
 
 
 def read(snmpd, **more):
@@ -154,7 +154,7 @@ def test_an_apc_pdu_counts_in_tenths_of_kwh(snmpd, version):
     assert (reading.energy_uj, reading.step_uj, reading.power_mw) == (170_982 * KWH_TENTH, KWH_TENTH, 1_850_000)
 
 
-def test_a_raritan_inlet_tells_its_digits(snmpd):
+def test_raritan_inlet_applies_its_decimal_digits(snmpd):
     for kind, unit, value, digits in ((8, 5, 987_654_321, 0), (5, 3, 54_321, 1)):
         rows = {f"{RARITAN_MEASURED}.4": ("gauge", value), f"{RARITAN_MEASURED}.2": ("integer", 1),
                 f"{RARITAN_CONFIGURED}.6": ("integer", unit), f"{RARITAN_CONFIGURED}.7": ("gauge", digits),
@@ -173,7 +173,7 @@ def test_an_eaton_pdu_and_a_ups_of_three_lines(snmpd):
     assert read(snmpd, profile="ups-output", index={"line": [1, 2, 3]}).power_mw == 3_003_000
 
 
-def test_every_way_to_log_in_and_what_is_said_when_it_is_refused(snmpd, tmp_path):
+def test_every_snmp_login_works_and_a_refusal_states_its_reason(snmpd, tmp_path):
     read(snmpd)
     (tmp_path / "sha1").write_text("sha1\n")
     (tmp_path / "plain").write_text("plain\n")
@@ -227,12 +227,12 @@ def test_killed_slowed_and_lying_in_mid_run(snmpd, version):
         up(poller, False, "does not respond within 1 s")
         time.sleep(1.5)  # nothing is read meanwhile, and nothing made up
         readings.extend(poller.drain())
-        told = len(readings)
+        count_before = len(readings)
         assert not poller.drain()
         snmpd.start()  # with v3 it has another boot count, and its clock restarts
         up(poller, seconds=40)
         more(2)
-    assert len(readings) > told
+    assert len(readings) > count_before
     for _, rows in readings:  # whatever happened: each is one that was served as true
         assert [(row.energy_uj, row.power_mw) for row in rows] == [(170_982 * KWH_TENTH, 1_850_000)]
 

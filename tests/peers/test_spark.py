@@ -46,8 +46,8 @@ def test_spark_answers_as_duckdb_does(tmp_path: Path, monkeypatch: pytest.Monkey
     teams = {(day, team): int(uj) for day, team, uj, _, _ in answers["energy_by_team"]}
     assert teams == sql_days.by_team(folder / "segments")
     energy, low, high = sql_days.total(folder / "segments")
-    ((devices, told, at_least, at_most),) = answers["total_with_bounds"]
-    assert (devices, int(told)) == (12, energy)
+    ((devices, total, at_least, at_most),) = answers["total_with_bounds"]
+    assert (devices, int(total)) == (12, energy)
     assert abs(float(at_least) - low) <= 1e-12 * energy
     assert abs(float(at_most) - high) <= 1e-12 * energy
 
@@ -57,10 +57,10 @@ def asked_of_duckdb(days_folder: Path) -> tuple[dict[str, Any], dict[str, list[A
     system = DayStorage(str(days_folder))
     days = find_days(system)
     asked = PeriodRequest(None, "2026-03-31T18:00", "2026-04-02T12:00")
-    told = load_organisation(
+    organisation = load_organisation(
         sql_days.ROOT / "deploy/examples/report/org.yaml", days[0].start_ns, days[-1].end_ns, days[-1].end_ns
     )
-    windows = windows_of(days, told, asked)
+    windows = windows_of(days, organisation, asked)
     used = days_in(days, windows)
     cell = 900 * 10**9
     worth = {
@@ -69,7 +69,7 @@ def asked_of_duckdb(days_folder: Path) -> tuple[dict[str, Any], dict[str, list[A
         for site, w in windows.items()
     }  # fmt: skip
     with open_store(system, used, windows) as store:
-        sums = read_sums(store, used, told, asked)
+        sums = read_sums(store, used, organisation, asked)
         read_priced(store, worth, sums)
         asks = {"parts": sql("parts"), "devices": sql("devices"), **statements("rest")}
         answers = {name: [list(row) for row in store.rows(text)] for name, text in asks.items()}
@@ -85,8 +85,8 @@ def asked_of_duckdb(days_folder: Path) -> tuple[dict[str, Any], dict[str, list[A
 
 def shape(store: Any, name: str) -> tuple[list[str], list[str]]:
     """Columns of a table or view, and their types."""
-    found = store.rows(f"DESCRIBE {name}")
-    return [row[0] for row in found], [row[1] for row in found]
+    columns = store.rows(f"DESCRIBE {name}")
+    return [row[0] for row in columns], [row[1] for row in columns]
 
 
 def ordered(rows: list[Any]) -> list[Any]:

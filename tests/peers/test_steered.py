@@ -81,13 +81,13 @@ def test_ranks_meet_at_the_same_steps_and_the_other_node_follows(tmp_path: Path,
             )
             for rank in range(2)
         ]
-        told = []
+        last_lines = []
         for child in children:
             out, errors = child.communicate()
             assert child.returncode == 0, errors[-2000:]
             assert "wattlens" not in errors
-            told.append(out.splitlines()[-1])
-    assert told[0] == told[1]
+            last_lines.append(out.splitlines()[-1])
+    assert last_lines[0] == last_lines[1]
     assert {"sm_clock_max_mhz": 1200, "ttl_s": 15.0} in agents[1].posts
     assert agents[1].posts[-1] == {"ttl_s": 1}
     assert all("sm_clock_max_mhz" not in post for post in agents[0].posts)

@@ -18,15 +18,15 @@ STEPS = 60
 def test_a_framework_trains_and_every_step_token_and_joule_is_there(hook, modules):
     for module in modules:
         need_module(module)
-    found = training_run.train(hook, STEPS, kill=False)
-    assert found["steps"] == STEPS
-    assert (found["told_steps"], found["told_tokens"]) == (found["steps"], found["tokens"])
-    assert found["joules"] == pytest.approx(found["true_joules"], abs=training_run.TICKS_S * found["power_w"])
-    said = found["last"]
-    assert said["ranks"][0]["loss"] > 0
-    assert said["joules_per_token"] == pytest.approx(said["joules"] / found["tokens"])
+    result = training_run.train(hook, STEPS, kill=False)
+    assert result["steps"] == STEPS
+    assert (result["told_steps"], result["told_tokens"]) == (result["steps"], result["tokens"])
+    assert result["joules"] == pytest.approx(result["true_joules"], abs=training_run.TICKS_S * result["power_w"])
+    last_report = result["last"]
+    assert last_report["ranks"][0]["loss"] > 0
+    assert last_report["joules_per_token"] == pytest.approx(last_report["joules"] / result["tokens"])
     if hook != "torch":
-        assert said["steps"]["evaluation"] >= 4  # batches of held-out data
+        assert last_report["steps"]["evaluation"] >= 4  # batches of held-out data
 
 
 RANKS = """
@@ -57,7 +57,7 @@ dist.destroy_process_group()
 """
 
 
-def test_under_ddp_each_rank_counts_and_says_which_it_is(tmp_path):
+def test_each_ddp_rank_counts_and_reports_its_rank(tmp_path):
     need_module("torch")
     command = [sys.executable, "-c", RANKS]
     children = [

@@ -80,16 +80,20 @@ def pages(text):
             [(t, j[t] / 3) for t in mine],
         )
         text.add("wattlens_node_nongpu_energy_gain_uncertainty_ratio", base | {"domain": "host"}, [(t, 0.02) for t in mine])
-        held = base | {"workload": "ml/train-0.0123abcd"}
+        workload_labels = base | {"workload": "ml/train-0.0123abcd"}
         text.add(
             "wattlens_workload_energy_joules_total",
-            held | {"uuid": "GPU-w", "state": "active", "method": "counter"},
+            workload_labels | {"uuid": "GPU-w", "state": "active", "method": "counter"},
             used.items(),
         )
-        text.add("wattlens_workload_gpu_seconds_total", held | {"state": "active"}, [(t, (t - began) / 1_000) for t in used])
+        text.add(
+            "wattlens_workload_gpu_seconds_total",
+            workload_labels | {"state": "active"},
+            [(t, (t - began) / 1_000) for t in used],
+        )
         facts = {"kind": "pod", "namespace": "ml", "pod": "train-0", "team": "red"}
-        text.add("wattlens_workload_info", held | facts, [(t, 1) for t in used])
-        tokens = held | {"model": "llama", "phase": "generation"}
+        text.add("wattlens_workload_info", workload_labels | facts, [(t, 1) for t in used])
+        tokens = workload_labels | {"model": "llama", "phase": "generation"}
         text.add("wattlens_tokens_total", tokens, [(t, (t - began) // 100) for t in used])
 
 
@@ -103,7 +107,7 @@ def labelled(text):
     """
     times = list(scrapes(T0, T0 + 2 * HOUR))
     base = {"instance": "10.1.2.4:9479", "job": "wattlens"}
-    gpu, held = base | {"gpu": "0", "uuid": "GPU-x"}, base | {"workload": "ml/train-0.0123abcd"}
+    gpu, workload_labels = base | {"gpu": "0", "uuid": "GPU-x"}, base | {"workload": "ml/train-0.0123abcd"}
     host, pod = base | {"domain": "host"}, {"namespace": "ml", "pod": "train-0"}
     text.add("wattlens_node_info", base | {"node": "n3", "cluster": "lab", "simulated": "false"}, [(t, 1) for t in times])
 
@@ -116,14 +120,14 @@ def labelled(text):
     add("gpu_energy_joules_total", gpu | {"method": "counter"}, 300)
     add("gpu_unallocated_energy_joules_total", gpu, 100)
     add("gpu_energy_gain_uncertainty_ratio", gpu, 0, begin=0.04)
-    add("workload_energy_joules_total", held | {"uuid": "GPU-x", "state": "active", "method": "counter"}, 200, pod)
-    add("workload_gpu_seconds_total", held | {"state": "active"}, 0.5, pod)
+    add("workload_energy_joules_total", workload_labels | {"uuid": "GPU-x", "state": "active", "method": "counter"}, 200, pod)
+    add("workload_gpu_seconds_total", workload_labels | {"state": "active"}, 0.5, pod)
     add("node_nongpu_energy_joules_total", host | {"method": "counter"}, 100)
     add("node_nongpu_unallocated_energy_joules_total", host, 30)
     add("node_nongpu_unattributed_energy_joules_total", host | {"reason": "unknown_holder"}, 10)
     add("node_nongpu_energy_gap_bound_joules_total", host, 1)
     add("node_nongpu_energy_gain_uncertainty_ratio", host, 0, begin=0.02)
-    add("workload_nongpu_energy_joules_total", held | {"domain": "host", "state": "active"}, 60, pod)
+    add("workload_nongpu_energy_joules_total", workload_labels | {"domain": "host", "state": "active"}, 60, pod)
 
 
 def printed(capsys, url, instance, end, by="workload"):
@@ -281,18 +285,22 @@ def test_usage_is_the_same_from_ledger_days_and_prometheus(past, by):
     url, state, _ = past
     now = time.time_ns()
     period = (now - 300 * 10**9) // CELL_NS * CELL_NS, (now // CELL_NS + 1) * CELL_NS
-    own = usage_of(read_ledger(state, *period), by)
+    ledger_usage = usage_of(read_ledger(state, *period), by)
     days = read_days(str(state), by, *period)
-    assert replace(days, scope=replace(days.scope, source=own.scope.source)) == own
-    assert own.total.energy.energy_uj == sum(item.row.energy_uj for item in read_rows(state) if isinstance(item.row, Cell))
+    assert replace(days, scope=replace(days.scope, source=ledger_usage.scope.source)) == ledger_usage
+    assert ledger_usage.total.energy.energy_uj == sum(
+        item.row.energy_uj for item in read_rows(state) if isinstance(item.row, Cell)
+    )
     record = read_counters(PrometheusHistory(PrometheusAccess(url)), period[0], now, {})
     scraped = usage_of(record, by)
     # Prometheus has nothing of the time before its first scrape and after its last, at 700 W per GPU at most; see above.
     times = [float(t) for s in raw(url, "wattlens_gpu_energy_joules_total[10m]") for t, _ in s["values"]]
-    outside_s = max(0, min(times) - own.scope.first_ns / 1e9) + max(0, own.scope.last_ns / 1e9 - max(times)) + 2 * 2.5
-    missing_uj = own.total.energy.energy_uj - scraped.total.energy.energy_uj
+    outside_s = (
+        max(0, min(times) - ledger_usage.scope.first_ns / 1e9) + max(0, ledger_usage.scope.last_ns / 1e9 - max(times)) + 2 * 2.5
+    )
+    missing_uj = ledger_usage.total.energy.energy_uj - scraped.total.energy.energy_uj
     assert 0 <= missing_uj <= outside_s * 2 * 700 * 10**6
     theirs = {row.key: row.energy.energy_uj for row in scraped.rows}
-    for row in own.rows:
+    for row in ledger_usage.rows:
         if row.key.kind is RowKind.GROUP:
             assert 0 <= row.energy.energy_uj - theirs[row.key] <= missing_uj + theirs.get(UNATTRIBUTED, 0)

@@ -84,10 +84,10 @@ def on(node: SimulatedNode, code: str):
 
 
 def test_a_window_holds_what_the_plant_spent(node):
-    said = on(node, WINDOW)
-    before, begun, ending, ended = said["marks"]
+    report = on(node, WINDOW)
+    before, begun, ending, ended = report["marks"]
     for gpu in ("0", "2", "7"):
-        joules = said["zeus_j"][gpu]
+        joules = report["zeus_j"][gpu]
         # What the counter showed at its edges, exactly: Zeus read it between our two looks.
         assert (ending[gpu][0] - begun[gpu][0]) / 1000 <= joules + 1e-6
         assert joules - 1e-6 <= (ended[gpu][0] - before[gpu][0]) / 1000

@@ -33,8 +33,8 @@ KWH = 3_600_000_000_000
 def bill(number: str, start_ns: int, end_ns: int, kwh: float | Decimal, percent: int = 2, **more: object) -> ElectricityInvoice:
     """An invoice of whole UTC days."""
     start, end = (EPOCH + timedelta(days=ns // DAY) for ns in (start_ns, end_ns - DAY))
-    known = {"accuracy_percent": Decimal(percent)} | more
-    return ElectricityInvoice.model_construct(number=number, start=start, end=end, kwh=Decimal(str(kwh)), **known)
+    fields = {"accuracy_percent": Decimal(percent)} | more
+    return ElectricityInvoice.model_construct(number=number, start=start, end=end, kwh=Decimal(str(kwh)), **fields)
 
 
 def reading(meter: str, start_ns: int, end_ns: int, kwh: int) -> ElectricityInvoice:
@@ -69,8 +69,8 @@ def write(folder: Path, cluster: str, node: str, batches: Iterable[Batch], *, si
 
 def compacted(source: Path, out: Path, sites: Sites, **options: str) -> Path:
     """Compacted days of every segment in `source`."""
-    found = index.build([source])
-    for _ in compact_days(found, out, found.days, sites, **options):
+    ledger_index = index.build([source])
+    for _ in compact_days(ledger_index, out, ledger_index.days, sites, **options):
         pass
     return out
 
@@ -86,6 +86,6 @@ def facts(days: Path, organisation: Organisation, asked: PeriodRequest) -> Facts
     return facts_of(*evidence(days, organisation, asked))
 
 
-def facts_of(found: PeriodEvidence, used: Sequence[Day]) -> Facts:
+def facts_of(period_evidence: PeriodEvidence, used: Sequence[Day]) -> Facts:
     """The facts of what was gathered."""
-    return build_facts(found, all_figures(found), used, "0.1.0")
+    return build_facts(period_evidence, all_figures(period_evidence), used, "0.1.0")

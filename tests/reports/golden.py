@@ -74,9 +74,9 @@ def uj(kwh: str | int) -> int:
 def cells(start: int, device: str, workload: str, state: State, kwh: list[str], edge_uj: int = 1_000_000) -> list[Entry]:
     """One entry a cell; the counter's readings are 1 J off at most."""
     method = Method.BRIDGED if state is State.GAP else Method.COUNTER
-    held = CELL if workload else 0
+    allocated_ns = CELL if workload else 0
     return [
-        Entry(start + i * CELL, start + (i + 1) * CELL, device, workload, state, method, uj(each), edge_uj, held)
+        Entry(start + i * CELL, start + (i + 1) * CELL, device, workload, state, method, uj(each), edge_uj, allocated_ns)
         for i, each in enumerate(kwh)
     ]
 
@@ -110,7 +110,7 @@ def a1() -> list[Batch]:
 
 def a2() -> list[Batch]:
     gpu, around = GPU["a2-0"], host("lab", "a2")
-    held = cells(WEDNESDAY, gpu, TRAIN, State.ACTIVE, ["0.49"] * 8) + cells(
+    job_entries = cells(WEDNESDAY, gpu, TRAIN, State.ACTIVE, ["0.49"] * 8) + cells(
         WEDNESDAY, around, TRAIN, State.ACTIVE, ["0.147"] * 8, 0
     )
     after = WEDNESDAY + 2 * HOUR
@@ -120,7 +120,7 @@ def a2() -> list[Batch]:
     bridged = cells(SATURDAY, gpu, "", State.GAP, ["0.49"])
     lost = [Gap(gpu, SATURDAY + CELL, SATURDAY + 2 * CELL, uj("0.1"), "lost")]
     steps = [Steps(WEDNESDAY, WEDNESDAY + 2 * HOUR, TRAIN, "training", 1000)]
-    return [facts(gpu, around), Batch([*held, *unheld], steps=steps), Batch(bridged, lost)]
+    return [facts(gpu, around), Batch([*job_entries, *unheld], steps=steps), Batch(bridged, lost)]
 
 
 def b1() -> list[Batch]:
@@ -146,19 +146,19 @@ METERS = {
 
 def building(start: int = Q3, end: int = Q4) -> list[Batch]:
     """The site's own ledger: four meters over whole days, one segment a day."""
-    told = Batch(
+    metadata = Batch(
         facts=[WorkloadFacts(m.device("alfa"), start, METER_KIND, m.labels) for m in METERS],
         devices=[DeviceFacts(m.device("alfa"), "meter modbus", 0, start) for m in METERS],
     )
-    found = [told]
+    batches = [metadata]
     for first, last in pairwise(range(start, end + 1, DAY)):
         entries = []
         for meter, kwh in METERS.items():
             for n, start in enumerate(range(first, last, CELL)):
                 device, energy = meter.device("alfa"), uj(kwh[n % 4])
                 entries.append(Entry(start, start + CELL, device, "", State.UNALLOCATED, Method.COUNTER, energy, 0, CELL))
-        found.append(Batch(entries))
-    return found
+        batches.append(Batch(entries))
+    return batches
 
 
 def series() -> IntensitySource:
@@ -276,8 +276,8 @@ def files(folder: Path) -> Path:
         ("beta", "XC", DIRECT, [(NIGHT - 92 * DAY, Q4, Decimal(700))]),
     ):
         about = About(f"csv_file.{basis.accounting.name.lower()}", zone, basis, "the operator", "ours", "not stated", 3)
-        told = [IntensityPoint(start, end, grams, False, Q4) for start, end, grams in points]
-        GridStore(folder / site / "grid").append(about, told)
+        intensities = [IntensityPoint(start, end, grams, False, Q4) for start, end, grams in points]
+        GridStore(folder / site / "grid").append(about, intensities)
     return folder / "org.yaml"
 
 

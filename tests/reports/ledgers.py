@@ -21,8 +21,8 @@ def identity(node: str = "gpu-node-1", *, simulated: bool = True) -> Identity:
 def entry(at_s: int, device: str, workload: str, state: State, energy_uj: int, edge_uj: int = 30_000_000) -> Entry:
     """One second of one device, by the counter."""
     start = START_NS + at_s * NS_PER_S
-    held = NS_PER_S if workload else 0
-    return Entry(start, start + NS_PER_S, device, workload, state, Method.COUNTER, energy_uj, edge_uj, held)
+    allocated_ns = NS_PER_S if workload else 0
+    return Entry(start, start + NS_PER_S, device, workload, state, Method.COUNTER, energy_uj, edge_uj, allocated_ns)
 
 
 def batch(at_s: int) -> Batch:

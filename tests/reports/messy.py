@@ -129,9 +129,9 @@ def write(folder: Path) -> Messy:
 
 def _node(boards: list[Board], random: Random) -> Iterator[Batch]:
     """A node's quarter, day by day."""
-    told = [DeviceFacts(board.uuid, "H100", 0.02, FIRST) for board in boards]
+    devices = [DeviceFacts(board.uuid, "H100", 0.02, FIRST) for board in boards]
     facts = [WorkloadFacts(w, FIRST, "pod", {"team": team}) for w, team in (("chat", "red"), ("batch", "blue"))]
-    yield Batch(devices=told, facts=facts)
+    yield Batch(devices=devices, facts=facts)
     for day in range(FIRST, END, DAY):
         entries: list[Entry] = []
         gaps: list[Gap] = []
@@ -142,12 +142,12 @@ def _node(boards: list[Board], random: Random) -> Iterator[Batch]:
                     gaps.append(unseen)
                     continue
                 board.metered.append((start, end))
-                shown = board.read_increase(start, end)
+                reading_uj = board.read_increase(start, end)
                 holder = {"chat": "chat", "batch": "batch"}.get(what, "")
                 state = State.GAP if what == "restart" else State.ACTIVE if holder else State.UNALLOCATED
                 method = Method.BRIDGED if what == "restart" else Method.COUNTER
-                held = end - start if holder else 0
-                entries.append(Entry(start, end, board.uuid, holder, state, method, shown, TICK_UJ, held))
+                allocated_ns = end - start if holder else 0
+                entries.append(Entry(start, end, board.uuid, holder, state, method, reading_uj, TICK_UJ, allocated_ns))
         tokens = [Tokens(day, day + DAY, "chat", "llama", "generation", 1_000_000)] if entries else []
         yield Batch(entries, gaps, tokens=tokens)
 
@@ -179,9 +179,9 @@ def _pieces(board: Board, day: int, random: Random) -> Iterator[tuple[int, int, 
 
 def _building(boards: list[Board]) -> Iterator[Batch]:
     """Meters of `west`, day by day: racks draw what its board does and 500 W more; the building 1.4 times that and 300 W."""
-    told = [WorkloadFacts(m.device("west"), FIRST, METER_KIND, m.labels) for m in (MAIN, RACKS)]
+    workload_facts = [WorkloadFacts(m.device("west"), FIRST, METER_KIND, m.labels) for m in (MAIN, RACKS)]
     devices = [DeviceFacts(m.device("west"), "meter modbus", m.accuracy_ppm / 1_000_000, FIRST) for m in (MAIN, RACKS)]
-    yield Batch(facts=told, devices=devices)
+    yield Batch(facts=workload_facts, devices=devices)
     for day in range(FIRST, END, DAY):
         entries: list[Entry] = []
         gaps: list[Gap] = []
@@ -192,8 +192,8 @@ def _building(boards: list[Board]) -> Iterator[Batch]:
                 gaps.append(Gap(device, day, day + DAY, meter.max_mw * DAY // 1_000_000, "no readings"))
                 continue
             for start in range(day, day + DAY, HOUR):
-                shown = int(true_meter(boards, meter, start, start + HOUR) * (1 + gain))
-                entries.append(Entry(start, start + HOUR, device, "", State.UNALLOCATED, Method.COUNTER, shown, 0, HOUR))
+                reading_uj = int(true_meter(boards, meter, start, start + HOUR) * (1 + gain))
+                entries.append(Entry(start, start + HOUR, device, "", State.UNALLOCATED, Method.COUNTER, reading_uj, 0, HOUR))
         yield Batch(entries, gaps)
 
 

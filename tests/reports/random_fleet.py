@@ -33,11 +33,11 @@ class Fleet:
 
 def fleet(random: Random, folder: Path, *, orderly: bool) -> Fleet:
     """Write one."""
-    made = Fleet(orderly=orderly)
+    fleet_data = Fleet(orderly=orderly)
     for cluster, node in NODES[: random.randint(1, 3)]:
         batches = _batches(random, cluster, node, orderly=orderly)
-        made.segments[cluster, node] = write(folder, cluster, node, batches)
-    return made
+        fleet_data.segments[cluster, node] = write(folder, cluster, node, batches)
+    return fleet_data
 
 
 def _batches(random: Random, cluster: str, node: str, *, orderly: bool) -> list[Batch]:
@@ -47,9 +47,9 @@ def _batches(random: Random, cluster: str, node: str, *, orderly: bool) -> list[
     if random.random() < 0.3:
         devices.append(part(host(cluster, node), "package-0"))
     gains = {device: random.choice([0, 0.03, 0.05]) for device in devices}
-    told = [DeviceFacts(device, random.choice(["H100", "A100"]), gain, FIRST - DAY) for device, gain in gains.items()]
+    device_facts = [DeviceFacts(device, random.choice(["H100", "A100"]), gain, FIRST - DAY) for device, gain in gains.items()]
     if random.random() < 0.15:
-        told.pop()  # a device of which nobody says how far its sensor is off
+        device_facts.pop()  # a device of which nobody says how far its sensor is off
     events: list[list[Event]] = []  # shares of one interval are recorded together
     for device in devices:
         events += _stretches(random, device)
@@ -73,7 +73,7 @@ def _batches(random: Random, cluster: str, node: str, *, orderly: bool) -> list[
     ]
     cuts = sorted({0, len(events), *(random.randint(0, len(events)) for _ in range(random.randint(0, 6)))})
     parts = [_whole(events[a:b]) for a, b in pairwise(cuts)]
-    return [Batch(facts=facts, devices=told), *parts]
+    return [Batch(facts=facts, devices=device_facts), *parts]
 
 
 def _whole(events: list[list[Event]]) -> Batch:
@@ -112,7 +112,7 @@ def _gap(random: Random, device: str) -> Gap:
 
 def _stretches(random: Random, device: str) -> list[list[Event]]:
     """A device's time: some runs of metering with holes between; the first of them often around a UTC midnight."""
-    found: list[list[Event]] = []
+    intervals: list[list[Event]] = []
     at = FIRST + random.randint(0, 40) * CELL
     for _ in range(random.randint(1, 7)):
         if random.random() < 0.5:
@@ -122,9 +122,9 @@ def _stretches(random: Random, device: str) -> list[list[Event]]:
         end = at + random.choice([CELL, 600 * S, 60 * S, 2 * CELL + 1, 7 * CELL])
         if end > FIRST + DAYS * DAY:
             break
-        found.append(_interval(random, device, at, end))
+        intervals.append(_interval(random, device, at, end))
         at = end
-    return found
+    return intervals
 
 
 def _interval(random: Random, device: str, start: int, end: int) -> list[Event]:

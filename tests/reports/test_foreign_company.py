@@ -401,9 +401,9 @@ def test_readings_take_the_place_of_a_missing_or_estimated_invoice(missing, tmp_
     assert mark in capsys.readouterr().out
     facts = json.loads((tmp_path / "report" / "facts.json").read_bytes())
     energy = next(row for row in facts["figures"] if row["id"] == f"energy.facility/site/{GB}")
-    known = kwh(GB) - 18_800
-    assert float(energy["value"]) == pytest.approx(float(known + 20_000) * 3.6e6)
-    error = float(known * Fraction(1, 100) + 20_000 * Fraction(2, 100)) * 3.6e6
+    invoiced_kwh = kwh(GB) - 18_800
+    assert float(energy["value"]) == pytest.approx(float(invoiced_kwh + 20_000) * 3.6e6)
+    error = float(invoiced_kwh * Fraction(1, 100) + 20_000 * Fraction(2, 100)) * 3.6e6
     assert float(energy["high"]) - float(energy["value"]) == pytest.approx(error, rel=1e-6)
     assert "estimated_j" not in energy["dims"]
 
@@ -422,10 +422,10 @@ def test_site_of_readings_alone_has_their_energy(tmp_path):
 
 def test_what_only_a_ledger_gives_is_absent_without_one(facts, report):
     """No zero stands for workloads and devices that no ledger has; no figure names a ledger as its source, and no page does."""
-    known = [row for row in facts["figures"] if row["value"] is not None or row["low"] is not None]
-    assert [row["id"] for row in known if "ledger" in row["sources"]] == []
+    available_rows = [row for row in facts["figures"] if row["value"] is not None or row["low"] is not None]
+    assert [row["id"] for row in available_rows if "ledger" in row["sources"]] == []
     names = ("energy.held", "energy.gpu", "co2e.held", "gpu_hours", "water.held", "uncertainty/")
-    assert [row["id"] for row in known if row["id"].startswith(names)] == []
+    assert [row["id"] for row in available_rows if row["id"].startswith(names)] == []
     absent = {row["id"]: row["reason"] for row in facts["figures"]}
     why = "the report has no ledger, only invoices"
     for name in (

@@ -261,11 +261,11 @@ class Building:
                 self.gaps[gap] = total(least[n] for n in gap), most + peak * len(gap)
         if BRIDGED in self.gaps:  # the register less the metered energy, spread as the meters below were
             metered = total(self.read[FEED].get(n, Fraction(0)) for n in MONTHS[8])
-            left, error = (REGISTER[9] - REGISTER[8]) * KWH_J - metered, metered * ERROR[FEED] / (1 - ERROR[FEED])
-            share = left / total(self.cells[n] for n in BRIDGED)
+            remainder_j, error = (REGISTER[9] - REGISTER[8]) * KWH_J - metered, metered * ERROR[FEED] / (1 - ERROR[FEED])
+            share = remainder_j / total(self.cells[n] for n in BRIDGED)
             self.cells |= {n: self.cells[n] * share for n in BRIDGED}
             low, high = self.gaps[BRIDGED]
-            self.gaps[BRIDGED] = max(low, left - error), min(high, left + error)
+            self.gaps[BRIDGED] = max(low, remainder_j - error), min(high, remainder_j + error)
         if OPEN[0] in period:
             self.cells |= dict.fromkeys(OPEN, self.mean(FEED))
             self.gaps[OPEN] = Fraction(0), Fraction((FEED.max_mw or 0) * 900 * len(OPEN), 1000)

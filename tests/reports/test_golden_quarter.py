@@ -277,12 +277,12 @@ def test_embodied_and_sci(facts: Facts) -> None:
     assert {f.dims["life"] for f in facts.of("embodied", "sku") if f.low is not None} == {"5 years"}
     figure = facts.figures["sci_per_token/model/Llama (fp8)"]
     ends = (("low", 100_000), ("high", 200_000))
-    spans = [nine((2058 + Fraction(made * 4, 43_800)) / 7_000_000, way) for way, made in ends]
+    spans = [nine((2058 + Fraction(embodied_g * 4, 43_800)) / 7_000_000, way) for way, embodied_g in ends]
     assert [plain(figure.low), plain(figure.high)] == spans
     assert figure.boundary == "facility"
     # SCI for AI counts processed tokens: 1,000,000 of prompts in addition.
     figure = facts.figures["sci_per_processed_token/model/Llama (fp8)"]
-    spans = [nine((2058 + Fraction(made * 4, 43_800)) / 8_000_000, way) for way, made in ends]
+    spans = [nine((2058 + Fraction(embodied_g * 4, 43_800)) / 8_000_000, way) for way, embodied_g in ends]
     assert [plain(figure.low), plain(figure.high)] == spans
     # Of the other model nobody counted the prompts.
     reason = facts.figures["sci_per_processed_token/model/qwen"].reason
@@ -347,19 +347,19 @@ def test_what_the_bridge_of_grams_is_made_of(gathered: tuple[PeriodEvidence, Seq
 def test_a_users_files_give_the_same(facts: Facts, golden_days: Path, tmp_path: Path) -> None:
     """Through org.yaml and all that it names; but for the bill's error, which is 1 % there, each number is the same."""
     asked, ends = PeriodRequest("2026Q3"), (golden.YEAR - 366 * chains.DAY, golden.NEXT)
-    told = chains.facts(golden_days, load_organisation(golden.files(tmp_path), *ends, golden.NEXT), asked)
+    file_facts = chains.facts(golden_days, load_organisation(golden.files(tmp_path), *ends, golden.NEXT), asked)
     for identity, figure in facts.figures.items():
-        other = told.figures[identity]
+        other = file_facts.figures[identity]
         assert (other.value, other.unit, other.boundary) == (figure.value, figure.unit, figure.boundary), identity
         if "wue" not in identity and "water" not in identity:
             assert (other.low, other.high) == (figure.low, figure.high), identity
-    assert told.figures.keys() == facts.figures.keys()
-    assert bounds(told, "wue/site/alfa") == ("1.782", "1.818")
-    named = {Path(name).name for name, _ in told.files}
-    whose = {(s.publisher, s.licence, s.quality) for s in told.grid_series}
+    assert file_facts.figures.keys() == facts.figures.keys()
+    assert bounds(file_facts, "wue/site/alfa") == ("1.782", "1.818")
+    named = {Path(name).name for name, _ in file_facts.files}
+    whose = {(s.publisher, s.licence, s.quality) for s in file_facts.grid_series}
     assert whose == {("the operator", "ours", 3)}  # of every series that a figure is made with
-    assert {s.id for s in told.grid_series} == {
-        i for f in told.figures.values() for i in f.factor_ids if i.startswith("series.")
+    assert {s.id for s in file_facts.grid_series} == {
+        i for f in file_facts.figures.values() for i in f.factor_ids if i.startswith("series.")
     }
     assert named >= {"org.yaml", "alfa.yaml", "wind.csv", "inventory.csv"}
 

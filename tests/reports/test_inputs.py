@@ -30,7 +30,7 @@ RULE = st.builds(TeamRule.model_construct, match=MATCH, team=WORD, project=WORD,
         ({"account": "nlp-1"}, "slurm", "4711", ("other", "", "")),
     ],
 )
-def test_whose_a_workload_is(labels, kind, workload, wanted):
+def test_team_of_a_workload(labels, kind, workload, wanted):
     rules = (
         TeamRule(match={"partition": "spot*"}, price_class="spot"),
         TeamRule(match={"namespace": "nlp-*"}, team="nlp", project="search"),
@@ -84,11 +84,11 @@ def test_embodied_by_the_board_s_name():
         EmbodiedDeclaration(sku="*H100*SXM*", low_kg=164, high_kg=575, life_years=5, boundary="board", source="a"),
         EmbodiedDeclaration(sku="*h100*", low_kg=1, high_kg=2, life_years=5, boundary="board", source="b"),
     ]
-    found = [embodied_of(sku, rows) for sku in ("NVIDIA H100 80GB SXM5", "nvidia h100 pcie", "NVIDIA A100")]
-    assert [row and row.source for row in found] == ["a", "b", None]
+    matches = [embodied_of(sku, rows) for sku in ("NVIDIA H100 80GB SXM5", "nvidia h100 pcie", "NVIDIA A100")]
+    assert [row and row.source for row in matches] == ["a", "b", None]
 
 
-def test_nothing_was_told():
+def test_organisation_of_nothing_has_defaults():
     nothing = Organisation.nothing()
     assert nothing.least_coverage == Fraction(19, 20)
     assert not nothing.sites
@@ -107,8 +107,8 @@ def test_the_inventory_places_devices_over_time():
         ExpectedDevice("c", "n1", "GPU-1", "H100", "fra1", 0, day),
         ExpectedDevice("c", "n1", "GPU-1", "H100", "pnq1", day, 2 * day),
     ]
-    told = Organisation(expected=(*moved, ExpectedDevice("c", "n2", "", "", "fra1", 0, 2 * day)))
-    sites = told.stays()
+    organisation = Organisation(expected=(*moved, ExpectedDevice("c", "n2", "", "", "fra1", 0, 2 * day)))
+    sites = organisation.stays()
     assert [sites.site_of("c", "n1", "GPU-1", t) for t in (0, day - 1, day)] == ["fra1", "fra1", "pnq1"]
     assert sites.site_of("c", "n2", "GPU-9", 5) == "fra1"
     with pytest.raises(UsageError):

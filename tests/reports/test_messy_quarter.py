@@ -47,9 +47,9 @@ def again(quarter_folder: tuple[messy.Messy, Path]) -> tuple[Path, Path, Path]:
     assert report(folder, days, old, "--formats", "csv", "--accept-coverage", "50%") == 0
     for path in quarter.late.iterdir():
         shutil.copy(path, quarter.segments / path.name)
-    found = index.build([quarter.segments])
-    late = [day for day in found.days if day.isoformat() >= "2026-12-29"]
-    for result in compact_days(found, days, late, messy.organisation().stays()):
+    ledger_index = index.build([quarter.segments])
+    late = [day for day in ledger_index.days if day.isoformat() >= "2026-12-29"]
+    for result in compact_days(ledger_index, days, late, messy.organisation().stays()):
         for statement in result.statements:
             assert statement.number == (1 if statement.folder.parts[-3] == "east" else 0)
     assert (
@@ -116,7 +116,7 @@ def test_the_truth_is_within_what_is_stated(quarter_folder: tuple[messy.Messy, P
     assert whole.conservation.holds
 
 
-def test_what_nobody_saw_is_in_no_value_and_in_the_upper_bound(facts: Facts) -> None:
+def test_unmetered_energy_is_in_no_value_and_in_the_upper_bound(facts: Facts) -> None:
     """n2 was down for a day: two boards of at most 700 W for 24 h are 120.96 MJ that no sum has."""
     down = facts.figures["gap/east/gpu/down"]
     assert (down.value, down.low, down.high) == (None, 0, 2 * 700 * 86_400)
@@ -126,7 +126,7 @@ def test_what_nobody_saw_is_in_no_value_and_in_the_upper_bound(facts: Facts) -> 
     assert unseen == Fraction(facts.figures["uncertainty/unseen"].value or 0)
 
 
-def test_coverage_is_told_and_the_dead_are_named(quarter_folder: tuple[messy.Messy, Path], facts: Facts) -> None:
+def test_coverage_is_a_figure_and_dead_devices_are_named(quarter_folder: tuple[messy.Messy, Path], facts: Facts) -> None:
     """Metered device time, by the schedule of what happened, of six boards for all of their site's quarter."""
     expected = 4 * 92 * chains.DAY + 2 * (92 * chains.DAY + chains.HOUR)
     metered = sum(quarter_folder[0].metered_ns(site, without_late=True) for site in ("east", "west"))
@@ -152,7 +152,7 @@ def test_a_silent_meter_is_imputed_and_the_truth_is_within(quarter_folder: tuple
     assert value != main_uj / 1_000_000
 
 
-def test_late_data_is_a_restatement_that_says_what_changed(
+def test_late_data_is_a_restatement_that_lists_changes(
     quarter_folder: tuple[messy.Messy, Path], again: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """n2's last days came late: its site's energy grows by what they hold, by nothing else; the other site stays as it was."""
@@ -169,8 +169,8 @@ def test_late_data_is_a_restatement_that_says_what_changed(
     restated = [d["day"] for d in after["inputs"]["days"] if d["site"] == "east" and d["statement"] == 1]
     assert restated == ["2026-12-29", "2026-12-30", "2026-12-31"]
     assert main(["report", "diff", str(old), str(new)]) == 0
-    said = capsys.readouterr().out
-    assert "energy.gpu" in said
+    output = capsys.readouterr().out
+    assert "energy.gpu" in output
     for day in restated:
-        assert day in said
+        assert day in output
     assert main(["report", "verify", str(old), "--ledger", str(days), "--org", str(quarter_folder[1] / "org.yaml")]) == 0

@@ -22,14 +22,14 @@ FOREVER = (1 << 63) - 1
 
 
 def hours(gpu: str, *starts: int) -> list[Batch]:
-    told = Batch(devices=[DeviceFacts(gpu, "H100", 0.02, APRIL)])
-    return [told, *(Batch(cells(start, gpu, "w", State.ACTIVE, ["0.49"] * 4)) for start in starts)]
+    metadata = Batch(devices=[DeviceFacts(gpu, "H100", 0.02, APRIL)])
+    return [metadata, *(Batch(cells(start, gpu, "w", State.ACTIVE, ["0.49"] * 4)) for start in starts)]
 
 
 def compact(folder: Path, sites: Sites, *days: str) -> Path:
     """The days that are named, of all segments."""
-    found = index.build([folder / "segments"])
-    for _ in compact_days(found, folder / "days", [d for d in found.days if d.isoformat() in days], sites):
+    ledger_index = index.build([folder / "segments"])
+    for _ in compact_days(ledger_index, folder / "days", [d for d in ledger_index.days if d.isoformat() in days], sites):
         pass
     return folder / "days"
 
@@ -86,7 +86,7 @@ def test_a_site_that_is_long_gone_is_not_in_later_reports(tmp_path: Path, more: 
     facts = json.loads((tmp_path / "o" / "facts.json").read_text())
     assert list(facts["sites"]) == ["here"]
     figures = {f["id"]: f for f in facts["figures"]}
-    known = figures.get("co2e.lifecycle.location", {"value": None})["value"]  # of India there is no direct factor
-    assert (known is not None) == bool(more)
+    emissions = figures.get("co2e.lifecycle.location", {"value": None})["value"]  # of India there is no direct factor
+    assert (emissions is not None) == bool(more)
     assert figures["co2e.location"]["value"] is None
     assert "gone" not in str(figures["energy.node"]["reason"])

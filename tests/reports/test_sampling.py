@@ -33,11 +33,11 @@ def folder(tmp_path: Path) -> Path:
     entries += cells(START, "GPU-ü", "", State.UNALLOCATED, ["0.25"] * 4) + cells(
         START, "host:lab:n1", "w", State.ACTIVE, ["0.25"] * 4
     )
-    known = Batch(
+    metadata = Batch(
         facts=[WorkloadFacts("w", START, "pod", {"team": "red"})],
         devices=[DeviceFacts(d, "H100", 0.01, START) for d in ("GPU-1", "GPU-ü", "host:lab:n1")],
     )
-    chains.write(tmp_path / "segments", "lab", "n1", [known, Batch(entries)])
+    chains.write(tmp_path / "segments", "lab", "n1", [metadata, Batch(entries)])
     organisation = Organisation(sites={"here": SiteInputs("here", ZoneInfo("UTC"))}, least_coverage=Fraction(0))
     days = chains.compacted(tmp_path / "segments", tmp_path / "days", organisation.stays("here"))
     facts = chains.facts(days, organisation, PeriodRequest("2026Q3"))
@@ -65,9 +65,9 @@ def test_a_period_without_cells_and_a_ledger_that_is_not_compacted_are_refused(
 ) -> None:
     assert main(["report", "sample", str(folder / "report"), "--ledger", str(folder / "segments")]) == 2
     assert "expected the compacted days of `wattlens ledger compact`" in capsys.readouterr().err
-    known = facts_of((folder / "report/facts.json").read_bytes(), "facts.json")
-    site = known.sites["here"]
-    empty = replace(known, sites={"here": replace(site, start_ns=site.end_ns)})
+    report_facts = facts_of((folder / "report/facts.json").read_bytes(), "facts.json")
+    site = report_facts.sites["here"]
+    empty = replace(report_facts, sites={"here": replace(site, start_ns=site.end_ns)})
     publish(empty, folder / "empty", say_in("en"), forms=("csv",), command={"quarter": "2026Q3"})
     with pytest.raises(WattlensError, match="no cell of a GPU or host"):
         draw(folder / "empty", str(folder / "days"), 5, "a")

@@ -54,18 +54,18 @@ class Walk:
 
     def cells(self, kind: Callable[[str], bool] = is_gpu) -> Iterator[tuple[Told, Cell]]:
         """Cells of one kind of device."""
-        for told in self.rows:
-            if isinstance(told.row, Cell) and kind(told.row.device):
-                yield told, told.row
+        for entry in self.rows:
+            if isinstance(entry.row, Cell) and kind(entry.row.device):
+                yield entry, entry.row
 
 
-def walk(made: Fleet, windows: dict[str, tuple[int, int]], models: dict[str, ModelName]) -> Walk:
+def walk(fleet_data: Fleet, windows: dict[str, tuple[int, int]], models: dict[str, ModelName]) -> Walk:
     """Every row of the segments that lies in the period, with whose it is."""
-    found = Walk()
+    result = Walk()
     served: dict[Name, set[str]] = defaultdict(set)
-    told: dict[Name, dict[int, list[WorkloadFacts]]] = defaultdict(lambda: defaultdict(list))
+    facts_by_day: dict[Name, dict[int, list[WorkloadFacts]]] = defaultdict(lambda: defaultdict(list))
     inside: list[tuple[str, str, str, Row]] = []
-    for (cluster, node), paths in made.segments.items():
+    for (cluster, node), paths in fleet_data.segments.items():
         site = SITE_OF[cluster, node]
         start, end = windows[site]
         for path in paths:
@@ -74,12 +74,15 @@ def walk(made: Fleet, windows: dict[str, tuple[int, int]], models: dict[str, Mod
             for row in rows:
                 at = getattr(row, "cell_start_ns", getattr(row, "t_ns", None))
                 if at is None:
-                    found.order.append(row)
+                    result.order.append(row)
                     continue
                 day = at - at % DAY
                 for fact in facts:
-                    if fact.workload == getattr(row, "workload", None) and fact not in told[cluster, node, fact.workload][day]:
-                        told[cluster, node, fact.workload][day].append(fact)
+                    if (
+                        fact.workload == getattr(row, "workload", None)
+                        and fact not in facts_by_day[cluster, node, fact.workload][day]
+                    ):
+                        facts_by_day[cluster, node, fact.workload][day].append(fact)
                 if not start <= at < end:
                     continue
                 inside.append((site, cluster, node, row))
@@ -91,34 +94,38 @@ def walk(made: Fleet, windows: dict[str, tuple[int, int]], models: dict[str, Mod
         if workload and not isinstance(row, EdgeRow | GapRow):
             at = getattr(row, "cell_start_ns", getattr(row, "t_ns", 0))
             name = (cluster, node, workload)
-            who = whose(told[name], at - at % DAY, windows[site], served[name], models)
-        found.rows.append(Told(site, cluster, node, row, who | {"site": site}))
-        found.order.append(row)
-    return found
+            who = whose(facts_by_day[name], at - at % DAY, windows[site], served[name], models)
+        result.rows.append(Told(site, cluster, node, row, who | {"site": site}))
+        result.order.append(row)
+    return result
 
 
 def whose(
-    told: dict[int, list[WorkloadFacts]], day: int, window: tuple[int, int], served: set[str], models: dict[str, ModelName]
+    facts_by_day: dict[int, list[WorkloadFacts]],
+    day: int,
+    window: tuple[int, int],
+    served: set[str],
+    models: dict[str, ModelName],
 ) -> dict[str, str]:
     """Return the owner by the labels that apply at the end of the UTC day, or of the last earlier day with labels."""
-    days = sorted(d for d in told if d <= day and d + DAY > window[0])
+    days = sorted(d for d in facts_by_day if d <= day and d + DAY > window[0])
     if not days:
         kind, labels = "", {}
     else:
         until = min(days[-1] + DAY, window[1])
-        before = [fact for fact in told[days[-1]] if fact.since_ns < until]
+        before = [fact for fact in facts_by_day[days[-1]] if fact.since_ns < until]
         # Learnt only afterwards: still the best that is known.
-        fact = max(before, key=lambda f: f.since_ns) if before else min(told[days[-1]], key=lambda f: f.since_ns)
+        fact = max(before, key=lambda f: f.since_ns) if before else min(facts_by_day[days[-1]], key=lambda f: f.since_ns)
         kind, labels = fact.kind, dict(fact.labels)
     model = next(iter(served)) if len(served) == 1 else "" if served else labels.get("model", "")
-    known = models.get(model)
-    precision = labels.get("precision", "") or (known.precision if known else "")
-    shown = known.display if known else model
+    model_name = models.get(model)
+    precision = labels.get("precision", "") or (model_name.precision if model_name else "")
+    display_name = model_name.display if model_name else model
     team, project = labels.get("team", ""), labels.get("project", "")
     return {
         "team": team,
         "project": f"{team}/{project}" if team and project else project,
-        "model": f"{shown} ({precision})" if shown and precision else shown,
+        "model": f"{display_name} ({precision})" if display_name and precision else display_name,
         "kind": kind,
     }
 
@@ -159,21 +166,21 @@ class Case:
 
 def case(random: Random, folder: Path, asked: PeriodRequest, zone: str, *, orderly: bool) -> Case | None:
     """None: no row lies in the period, and the report says so."""
-    made = fleet(random, folder / "segments", orderly=orderly)
+    fleet_data = fleet(random, folder / "segments", orderly=orderly)
     pieces: dict[str, list[Piece]] = {}
-    told = organisation(random, zone, pieces)
-    if not any(made.segments.values()):
+    org = organisation(random, zone, pieces)
+    if not any(fleet_data.segments.values()):
         return None
-    days = chains.compacted(folder / "segments", folder / "days", told.stays())
+    days = chains.compacted(folder / "segments", folder / "days", org.stays())
     period = from_quarter(asked.quarter, ZoneInfo(zone)) if asked.quarter else asked.period(ZoneInfo("UTC"))
     assert period.start_ns is not None
     assert period.end_ns is not None
     windows = dict.fromkeys(("north", "south"), (period.start_ns, period.end_ns))
-    walked = walk(made, windows, MODELS)
+    walked = walk(fleet_data, windows, MODELS)
     try:
-        evidence, used = chains.evidence(days, told, asked)
+        evidence, used = chains.evidence(days, org, asked)
     except WattlensError as error:
         assert "in the period" in str(error)  # noqa: PT017 - the message is the only result
-        assert not any(isinstance(told.row, Cell | EdgeRow) for told in walked.rows)
+        assert not any(isinstance(org.row, Cell | EdgeRow) for org in walked.rows)
         return None
     return Case(walked, windows, evidence, build_facts(evidence, all_figures(evidence), used, "v"), pieces, zone)

@@ -11,14 +11,14 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/factor-tables.md"
 
 def test_each_file_has_every_field_on_the_page() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    for held in shipped():
-        section = page.partition(f"### {held.id}\n")[2].partition("\n### ")[0]
-        for told in (
-            held.file, held.publisher, held.edition, held.source, held.source_sha256, held.csv_sha256, held.fetched, held.years,
-            held.basis.boundary, held.basis.accounting, held.mix, held.basis.gases, held.gwp_set, held.licence,
-            held.attribution, held.uncertainty, held.update, f"{held.rows} rows", f"| quality | {held.quality} |",
+    for meta in shipped():
+        section = page.partition(f"### {meta.id}\n")[2].partition("\n### ")[0]
+        for value in (
+            meta.file, meta.publisher, meta.edition, meta.source, meta.source_sha256, meta.csv_sha256, meta.fetched, meta.years,
+            meta.basis.boundary, meta.basis.accounting, meta.mix, meta.basis.gases, meta.gwp_set, meta.licence,
+            meta.attribution, meta.uncertainty, meta.update, f"{meta.rows} rows", f"| quality | {meta.quality} |",
         ):  # fmt: skip
-            assert told in section, (held.id, told)
+            assert value in section, (meta.id, value)
 
 
 def test_each_figure_beside_energy_is_on_the_page_with_its_source() -> None:
@@ -26,7 +26,7 @@ def test_each_figure_beside_energy_is_on_the_page_with_its_source() -> None:
     lines = other_tables().splitlines()
     for figure in embodied_source.shipped()[1]:
         (line,) = [each for each in lines if each.startswith(f"| `{figure.id}` |")]
-        for told in (
+        for value in (
             figure.what,
             figure.sku,
             str(figure.kg_low),
@@ -35,12 +35,12 @@ def test_each_figure_beside_energy_is_on_the_page_with_its_source() -> None:
             figure.year,
             figure.source,
         ):
-            assert told in line, (figure.id, told)
+            assert value in line, (figure.id, value)
         assert figure.licence in line
         assert figure.attribution in line
     for compared in equivalents.shipped()[1]:
         (line,) = [each for each in lines if each.startswith(f"| `{compared.id}` |")]
-        for told in (str(compared.grams_each), compared.conditions, compared.edition, compared.source, compared.licence):
-            assert told in line, (compared.id, told)
+        for value in (str(compared.grams_each), compared.conditions, compared.edition, compared.source, compared.licence):
+            assert value in line, (compared.id, value)
     for about in (embodied_source.shipped()[0], equivalents.shipped()[0]):
         assert about.csv_sha256 in page

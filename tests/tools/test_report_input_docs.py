@@ -25,9 +25,9 @@ def test_every_column_is_explained():
 
 def test_the_example_is_right():
     (text,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    told = parse_as(OrgFile, text.encode(), "example")
-    assert [site.file for site in told.sites] == [Path("fra1.yaml"), None]
-    assert (len(told.teams), len(told.prices), len(told.embodied), len(told.models)) == (3, 2, 1, 1)
+    org_file = parse_as(OrgFile, text.encode(), "example")
+    assert [site.file for site in org_file.sites] == [Path("fra1.yaml"), None]
+    assert (len(org_file.teams), len(org_file.prices), len(org_file.embodied), len(org_file.models)) == (3, 2, 1, 1)
 
 
 def test_the_default_bound_of_a_stated_pue_is_documented(tmp_path):

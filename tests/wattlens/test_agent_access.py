@@ -34,12 +34,12 @@ def files(authority: Authority) -> dict[str, Path]:
     stranger = Authority(authority.folder / "other", "other")
     certificate, key = stranger.issue("stranger", "DNS:s.example")
     texts = {"user": "prometheus:right", "wrong": "prometheus:wrong", "nocolon": "prometheus", "token": "0123456789abcdef"}
-    found = {"ca": authority.ca, "cert": authority.folder / "me.pem", "key": authority.folder / "me.key"}
-    found |= {"other_ca": stranger.ca, "other_cert": certificate, "other_key": key}
+    files = {"ca": authority.ca, "cert": authority.folder / "me.pem", "key": authority.folder / "me.key"}
+    files |= {"other_ca": stranger.ca, "other_cert": certificate, "other_key": key}
     for name, text in texts.items():
-        found[name] = authority.folder / f"{name}.txt"
-        found[name].write_text(f"{text}\n")
-    return found
+        files[name] = authority.folder / f"{name}.txt"
+        files[name].write_text(f"{text}\n")
+    return files
 
 
 MUTUAL = """
@@ -88,10 +88,10 @@ def test_what_is_missing_or_refused_is_named(mutual: str, secret: str, files: di
     assert f"its issuer is not in --ca-file {files['other_ca']}" in why(AgentAccess(secret, files["other_ca"], user))
 
 
-def test_too_many_wrong_passwords_are_told_as_such(secret: str, files: dict[str, Path]) -> None:
+def test_too_many_wrong_passwords_have_an_own_message(secret: str, files: dict[str, Path]) -> None:
     access = AgentAccess(secret, files["ca"], files["wrong"])
-    said = {why(access) for _ in range(14)}
-    assert any("429" in text and "wrong passwords" in text for text in said)
+    message = {why(access) for _ in range(14)}
+    assert any("429" in text and "wrong passwords" in text for text in message)
 
 
 def test_the_other_scheme_is_named(secret: str, files: dict[str, Path]) -> None:
@@ -123,16 +123,16 @@ def answering(answer: bytes) -> Iterator[str]:
     (b"HTTP/1.1 500 Broken\r\n\r\n", "HTTP 500 Broken"),
     (b"HTTP/1.1 503 x\r\n\r\nno snapshot\x1b[2J yet\nb", "no snapshot?[2J yet"),
 ])  # fmt: skip
-def test_whatever_answers_is_one_line(answer: bytes, said: str) -> None:
+def test_whatever_answers_is_one_line(answer: bytes, message: str) -> None:
     with answering(answer) as url:
         text = why(AgentAccess(url))
-    assert said in text
+    assert message in text
     assert is_printable(text)
 
 
-def test_wrong_options_are_told_before_anything_is_sent(files: dict[str, Path], tmp_path: Path) -> None:
+def test_wrong_options_are_refused_before_anything_is_sent(files: dict[str, Path], tmp_path: Path) -> None:
     url = "https://127.0.0.1:1"
-    for access, said in (
+    for access, message in (
         (AgentAccess(url, files["user"]), "--ca-file"),
         (AgentAccess(url, None, files["nocolon"]), "user:password"),
         (AgentAccess(url, None, files["user"], files["token"]), "cannot be combined"),
@@ -143,4 +143,4 @@ def test_wrong_options_are_told_before_anything_is_sent(files: dict[str, Path], 
     ):
         with pytest.raises(UsageError) as caught:
             access.opener()
-        assert said in str(caught.value)
+        assert message in str(caught.value)

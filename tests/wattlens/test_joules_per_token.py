@@ -71,8 +71,8 @@ def runs(tmp_path_factory):
 
 def _measured(node, folder, name):
     def serves():
-        found = next((w for w in node.workloads() if w["name"] == name), {})
-        return found.get("metrics_url") if found.get("counters", {}).get("generation_tokens", 0) > 500 else None
+        workload = next((w for w in node.workloads() if w["name"] == name), {})
+        return workload.get("metrics_url") if workload.get("counters", {}).get("generation_tokens", 0) > 500 else None
 
     url = eventually(serves)
     gpu = next(gpu for each, gpu, _ in ENGINES if each == name)
@@ -89,23 +89,23 @@ def compared(folder, a, b):
 @pytest.mark.parametrize(("a", "b", "same"), [("bf16", "int8", True), ("bf16", "other", False), ("other", "int8", False)])
 def test_the_true_ratio_lies_in_the_interval(runs, a, b, same):
     folder, truths = runs
-    found = compared(folder, a, b)
+    comparison = compared(folder, a, b)
     ratio = truths[b]["joules"] / truths[b]["tokens"] / (truths[a]["joules"] / truths[a]["tokens"])
-    per = found["joules_per_token_generated"]
+    per = comparison["joules_per_token_generated"]
     assert per["lower"] <= ratio <= per["upper"]
-    assert found["same_boards"] is same
-    assert (found["gain_factor"] == [1.0, 1.0]) is same
-    assert found["simulated"]
-    assert found["labels"] == [{"precision": a}, {"precision": b}]
-    assert min(found["batch"]) > 0
+    assert comparison["same_boards"] is same
+    assert (comparison["gain_factor"] == [1.0, 1.0]) is same
+    assert comparison["simulated"]
+    assert comparison["labels"] == [{"precision": a}, {"precision": b}]
+    assert min(comparison["batch"]) > 0
 
 
 def test_each_run_holds_its_true_joules_per_token(runs):
     folder, truths = runs
     for name, truth in truths.items():
         run = json.loads((folder / f"{name}.json").read_text())
-        found = run["joules_per_token"]["generated"]
-        assert found["lower"] <= truth["joules"] / truth["tokens"] <= found["upper"]
+        per_token = run["joules_per_token"]["generated"]
+        assert per_token["lower"] <= truth["joules"] / truth["tokens"] <= per_token["upper"]
         # The simulated engine joins its steps, so its page leaps at either end by more than the one step of a real engine.
         leap = QUANTUM_S * run["tokens"]["generation"] / run["seconds"]
         edge = run["tokens"]["edge_generation"] + 2 * leap

@@ -32,8 +32,8 @@ def test_a_summary_is_printable_whatever_the_names(name: str) -> None:
     rows = ((name, BOUNDS),)
     tokens = (TokenCost(name, name, 5, 1.0, 0.9, 1.1),)
     shares = EnergyShares(rows, rows, 0, 0, 1)
-    found = LedgerSummary(shares, BOUNDS, tokens, (name,), 1, boundary=Boundary.NODE, host=shares)
-    assert all(is_printable(line) for line in summary.text(found, {}).split("\n"))
+    ledger_summary = LedgerSummary(shares, BOUNDS, tokens, (name,), 1, boundary=Boundary.NODE, host=shares)
+    assert all(is_printable(line) for line in summary.text(ledger_summary, {}).split("\n"))
 
 
 @pytest.mark.parametrize("command", [["ledger", "verify"], ["config", "check"], ["compare", "x.json"], ["report", "--ledger"]])
@@ -41,9 +41,9 @@ def test_an_error_is_printable_whatever_it_names(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*command, str(tmp_path / HOSTILE)])
-    said = capsys.readouterr().err
-    assert said.startswith("wattlens: ")
-    assert all(is_printable(line) for line in said.split("\n"))
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("wattlens: ")
+    assert all(is_printable(line) for line in stderr.split("\n"))
 
 
 def test_a_table_is_printable(capsys: pytest.CaptureFixture[str]) -> None:

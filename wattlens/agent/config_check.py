@@ -64,11 +64,11 @@ def check(path: Path) -> list[Warned]:
 
 def check_parts(config: Config) -> None:
     """Check names of servers and policies, which are files of their own; raises UsageError with a line for each wrong one."""
-    known = plugin.names(energy_agent.tokens.servers)
+    server_names = plugin.names(energy_agent.tokens.servers)
     faults = [
-        f"key 'tokens.{n}.server': expected one of {', '.join(known)}, got {source.server!r}"
+        f"key 'tokens.{n}.server': expected one of {', '.join(server_names)}, got {source.server!r}"
         for n, source in enumerate(config.tokens)
-        if source.server not in known
+        if source.server not in server_names
     ]
     try:
         configured(config.dvfs)
@@ -131,15 +131,15 @@ def _web(web: Web) -> Iterator[Warned]:
     Raises:
         UsageError: one of them is wrong. One that is not there, or not for this user, is what this node lacks.
     """
-    seen: Seen = {}
+    file_states: Seen = {}
     try:
-        terms = read(web, seen)
+        terms = read(web, file_states)
     except UsageError as error:
-        key = "web.bearer_token_file" if web.bearer_token_file in seen else "web.config_file"
-        lacking = [file for file in seen if not os.access(file, os.R_OK)]
-        if not lacking:
+        key = "web.bearer_token_file" if web.bearer_token_file in file_states else "web.config_file"
+        unreadable = [file for file in file_states if not os.access(file, os.R_OK)]
+        if not unreadable:
             raise _of(key, error) from None
-        if lacking[0] not in (web.config_file, web.bearer_token_file):  # file keys have their own message
+        if unreadable[0] not in (web.config_file, web.bearer_token_file):  # file keys have their own message
             yield key, str(error)
         return
     yield from (("web.config_file", note) for note in terms.notes)
@@ -212,11 +212,13 @@ def _by_slo(config: Config, workload: str) -> bool:
     from wattlens.steering.terms import terms_of
 
     dvfs = config.dvfs
-    own = [group for group in dvfs.groups if group.workload == workload]
-    words = [dvfs, *matching(dvfs.workloads, workload), *own]
-    if (not own and not dvfs.auto_groups) or any(word.mode == "observe" for word in words):  # its schedule does not matter
+    workload_groups = [group for group in dvfs.groups if group.workload == workload]
+    words = [dvfs, *matching(dvfs.workloads, workload), *workload_groups]
+    if (not workload_groups and not dvfs.auto_groups) or any(
+        word.mode == "observe" for word in words
+    ):  # its schedule does not matter
         return False
-    return "slo" in terms_of(dvfs, own, {}, workload, 0)[0].policies
+    return "slo" in terms_of(dvfs, workload_groups, {}, workload, 0)[0].policies
 
 
 def _dvfs(config: Config) -> Iterator[Warned]:
@@ -249,18 +251,18 @@ def _dvfs(config: Config) -> Iterator[Warned]:
 
 def _tokens(config: Config) -> Iterator[Warned]:
     """Pages that are given twice, under whatever name of the host."""
-    seen: dict[tuple[str, int, str], str] = {}
+    by_endpoint: dict[tuple[str, int, str], str] = {}
     for n, source in enumerate(config.tokens):
         for url in source.endpoints:
             parts = urlsplit(url)
             host = (parts.hostname or "").rstrip(".")
             page = ("localhost" if host in _LOOPBACK else host, parts.port or 80, f"{parts.path or '/'}?{parts.query}")
-            other = seen.get(page)
+            other = by_endpoint.get(page)
             if other == source.workload:
                 yield f"tokens.{n}", f"{url} is listed twice for {source.workload}: its tokens would count twice"
             elif other is not None:
                 yield f"tokens.{n}", f"{url} is also listed for {other}: its tokens would count for both"
-            seen.setdefault(page, source.workload)
+            by_endpoint.setdefault(page, source.workload)
 
 
 def _meters(config: Config) -> Iterator[Warned]:

@@ -27,15 +27,15 @@ class CommandOptions:
         """`inherited`: options of the command above; the same option here does not reset what was given before the action."""
         self.parser, self._inherited = parser, inherited
 
-    def __call__(self, shown: str, text: str, **more: Any) -> None:
+    def __call__(self, usage: str, text: str, **more: Any) -> None:
         """Add one. Without a name for its value, or choices, an option is a flag; a FILE, DIR or other path is a Path.
 
         Args:
-            shown: names and the value's name, such as `--json`, `--out FILE` or `source SOURCE`.
+            usage: names and the value's name, such as `--json`, `--out FILE` or `source SOURCE`.
             text: its line on the help page.
             more: further arguments of `ArgumentParser.add_argument`.
         """
-        *names, value = shown.split()
+        *names, value = usage.split()
         if names and not value.startswith("-"):
             more["metavar"] = value
         else:
@@ -141,13 +141,13 @@ class Parser(argparse.ArgumentParser):
         formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
         formatter.add_text(self.description)
         commands = next(a for a in self._actions if isinstance(a, argparse._SubParsersAction))
-        left = {action.dest: action for action in commands._get_subactions()}
+        remaining = {action.dest: action for action in commands._get_subactions()}
         for title, names in self.groups.items():
             formatter.start_section(title)
-            formatter.add_arguments([left.pop(name) for name in names if name in left])
+            formatter.add_arguments([remaining.pop(name) for name in names if name in remaining])
             formatter.end_section()
         formatter.start_section("Other")
-        formatter.add_arguments(left.values())
+        formatter.add_arguments(remaining.values())
         formatter.end_section()
         formatter.start_section("Options")
         formatter.add_arguments([action for action in self._actions if action is not commands])
@@ -160,8 +160,8 @@ class Parser(argparse.ArgumentParser):
         if word is None:
             return f"unexpected argument {rest[0][:80]!r}"
         option = word.partition("=")[0][:80]
-        known = [name for name, action in self._option_string_actions.items() if action.help != argparse.SUPPRESS]
-        return f"unknown option {option}{suggest(option, known)}"
+        options = [name for name, action in self._option_string_actions.items() if action.help != argparse.SUPPRESS]
+        return f"unknown option {option}{suggest(option, options)}"
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         choices = action.choices
@@ -176,9 +176,9 @@ class Parser(argparse.ArgumentParser):
         raise argparse.ArgumentError(action, f"expected {one_of(names)}, got {str(value)[:80]!r}{hint}")
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
+def suggest(word: str, choices: Iterable[str]) -> str:
     """`; did you mean 'top'?`; "" where nothing is near."""
-    near = difflib.get_close_matches(word, list(known), 1)
+    near = difflib.get_close_matches(word, list(choices), 1)
     return f"; did you mean {near[0]}?" if near else ""
 
 

@@ -76,24 +76,24 @@ def _add_common(add: CommandOptions) -> None:
 def _list(parsed: Namespace) -> int:
     from energy_agent.factors.sets import catalogue
 
-    known = catalogue(parsed.factors)
+    factor_catalogue = catalogue(parsed.factors)
     if parsed.zone is None:
         if parsed.json:
-            print_json([_set_json(each) for each in known.sets], 1)
+            print_json([_set_json(each) for each in factor_catalogue.sets], 1)
             return 0
         heads = ("ID", "YEARS", "EMISSIONS", "ACCOUNTING", "GASES", "GWP", "QUALITY", "ORIGIN", "PUBLISHED", "ROWS")
-        print_table([heads, *(_set_row(each) for each in known.sets)])
+        print_table([heads, *(_set_row(each) for each in factor_catalogue.sets)])
         return 0
-    known.refuse_unknown(parsed.zone)
+    factor_catalogue.refuse_unknown(parsed.zone)
     zone = parsed.zone.upper()
-    held = [(s, f) for s in known.sets for (z, _), f in sorted(s.factors.items()) if z == zone]
+    matches = [(s, f) for s in factor_catalogue.sets for (z, _), f in sorted(s.factors.items()) if z == zone]
     if parsed.json:
-        print_json([_factor_json(f.id, s, known.by_id(f.id)) for s, f in held], 1)
+        print_json([_factor_json(f.id, s, factor_catalogue.by_id(f.id)) for s, f in matches], 1)
         return 0
     columns = ("YEAR", "VALUE", "EMISSIONS", "ACCOUNTING", "QUALITY", "ORIGIN", "SET")
     rows = [
         (str(f.year), f"{f.value:f} {f.unit}", f.boundary, str(s.basis.accounting), str(f.quality), f.evidence, s.id)
-        for s, f in held
+        for s, f in matches
     ]
     print_table([columns, *rows])
     return 0
@@ -112,13 +112,18 @@ def _set_json(each: "FactorSet") -> dict[str, Any]:
         "id", "title", "publisher", "edition", "unit", "gwp_set", "mix", "quality", "uncertainty", "years", "source",
         "source_sha256", "fetched", "published", "evidence", "licence", "attribution", "update", "note", "csv_sha256", "rows",
     )  # fmt: skip
-    return {name: getattr(each, name) for name in names} | {"basis": str(each.basis), "own": each.own}
+    return {name: getattr(each, name) for name in names} | {"basis": str(each.basis), "own": each.is_custom}
 
 
-def _factor_json(identity: str, held: "FactorSet", match: "FactorMatch") -> dict[str, Any]:
+def _factor_json(identity: str, factor_set: "FactorSet", match: "FactorMatch") -> dict[str, Any]:
     from dataclasses import asdict
 
-    return asdict(match.factor) | {"value": str(match.factor.value), "id": identity, "sha256": match.csv_sha256, "set": held.id}
+    return asdict(match.factor) | {
+        "value": str(match.factor.value),
+        "id": identity,
+        "sha256": match.csv_sha256,
+        "set": factor_set.id,
+    }
 
 
 def _show(parsed: Namespace) -> int:
@@ -129,8 +134,8 @@ def _show(parsed: Namespace) -> int:
 
     basis = Basis(EmissionBoundary(parsed.boundary), Accounting(parsed.accounting), Gases(parsed.gases))
     year = parsed.year or datetime.now(UTC).year
-    known = catalogue(parsed.factors, accept_old=parsed.accept_old)
-    match = known.factor(parsed.zone, year, basis, parsed.country)
+    factor_catalogue = catalogue(parsed.factors, accept_old=parsed.accept_old)
+    match = factor_catalogue.factor(parsed.zone, year, basis, parsed.country)
     where = " / ".join(filter(None, (parsed.zone, parsed.country)))
     why = "; ".join(match.reasons) or "the newest publication of the requested zone and year"
     record = {"requested": f"{where}, {year}, {basis}", "reason": why}
@@ -181,11 +186,11 @@ def _import(parsed: Namespace) -> int:
     files = set_files(converted, page)
     for suffix, content in ((".csv", files.csv), (".json", files.json)):
         write_new(parsed.out / f"{identity}{suffix}", content, force=parsed.force)
-    held = files.factors
-    missing = f", {len(held.missing)} without a value" if held.missing else ""
-    counted = f"{len(held.factors)} factors{missing}; {held.basis}"
+    factor_set = files.factors
+    missing = f", {len(factor_set.missing)} without a value" if factor_set.missing else ""
+    counted = f"{len(factor_set.factors)} factors{missing}; {factor_set.basis}"
     print(printable(f"{parsed.out / identity}.csv and .json: {counted}; SHA-256 {page['source_sha256']}"))
-    if str(held.basis.gases) == "CO2":
+    if str(factor_set.basis.gases) == "CO2":
         print("These factors are CO2 alone: sites use them with grid.gases: CO2.", file=sys.stderr)
     return 0
 

@@ -45,12 +45,12 @@ def _run(args: Namespace) -> int:
 
     given = read_inputs(args.ledger, args.site, args.config, args.nodes)
     zone = _zone(args.time_zone or given.time_zone)
-    said = _statement(args, given, zone)
+    pue_statement = _statement(args, given, zone)
     if args.json:
-        print_json(as_json(said), 1)
+        print_json(as_json(pue_statement), 1)
     else:
-        print_lines(format_statement(said, zone))
-    return 0 if said.main.amount.value is not None else 1
+        print_lines(format_statement(pue_statement, zone))
+    return 0 if pue_statement.main.amount.value is not None else 1
 
 
 def _statement(args: Namespace, given: "PueInputs", zone: tzinfo) -> "PueStatement":
@@ -75,12 +75,12 @@ def _statement(args: Namespace, given: "PueInputs", zone: tzinfo) -> "PueStateme
     meters = with_fills(read, fills, (start_ns, end_ns))
     start_ns, end_ns = max(start_ns, since_ns), min(end_ns, until_ns or end_ns)
     position = Position(args.position) if args.position else None
-    said = statement(
+    pue_statement = statement(
         given.site, (start_ns, end_ns), meters, given.around(start_ns, end_ns),
         position=position, zone=args.zone, least=args.accept_coverage, simulated=given.simulated,
     )  # fmt: skip
     as_of_ns = from_instants(args.as_of, None, "--as-of").start_ns or time.time_ns()
-    return given.with_others(said, fills, as_of_ns, accept_old=args.accept_old)
+    return given.with_others(pue_statement, fills, as_of_ns, accept_old=args.accept_old)
 
 
 def _window(args: Namespace, span: tuple[int, int] | None, zone: tzinfo) -> tuple[int, int]:
@@ -96,9 +96,9 @@ def _window(args: Namespace, span: tuple[int, int] | None, zone: tzinfo) -> tupl
         period = from_instants(args.start, args.end)
         if span is None and (period.start_ns is None or period.end_ns is None):
             raise UsageError("the ledger has no reading of this site yet: select a period with --from and --to")
-        held = span or (0, 0)
-        start_ns = held[0] if period.start_ns is None else period.start_ns
-        end_ns = held[1] if period.end_ns is None else period.end_ns
+        span_ns = span or (0, 0)
+        start_ns = span_ns[0] if period.start_ns is None else period.start_ns
+        end_ns = span_ns[1] if period.end_ns is None else period.end_ns
     if args.trailing:
         end_ns = (span or (0, time.time_ns()))[1] // DAY_NS * DAY_NS
         start_ns = end_ns - YEAR_DAYS * DAY_NS

@@ -60,7 +60,7 @@ def text(result: DemoResult, figures: Figures, no_report: str = "", wattlens: st
 
 
 def _energy(result: DemoResult) -> str:
-    gpus, host = result.found.gpus.counters_uj, result.found.host
+    gpus, host = result.ledger_summary.gpus.counters_uj, result.ledger_summary.host
     if not host.devices:
         return f"{_kwh(gpus)} kWh for the GPUs ({joules(gpus):,.0f} J)"
     whole = gpus + host.counters_uj
@@ -69,7 +69,7 @@ def _energy(result: DemoResult) -> str:
 
 def _workloads(result: DemoResult) -> str:
     """Shares of the GPUs' energy, the largest first."""
-    gpus = result.found.gpus
+    gpus = result.ledger_summary.gpus
     parts = [(result.names.get(name, name), bounds.energy_uj) for name, bounds in gpus.workloads]
     parts += [("unallocated", gpus.unallocated_uj), ("unattributed", gpus.unattributed_uj)]
     ordered = sorted(((name, uj) for name, uj in parts if uj), key=lambda part: -part[1])
@@ -80,7 +80,7 @@ def _workloads(result: DemoResult) -> str:
 
 
 def _tokens(result: DemoResult) -> list[str]:
-    costs = result.found.tokens
+    costs = result.ledger_summary.tokens
     return [
         f"{t.j_per_token:.3f} J ({t.lower:.3f} to {t.upper:.3f}), {result.names.get(t.workload, t.workload)}, GPUs only"
         for t in costs
@@ -114,7 +114,7 @@ def _cost(figures: Figures, no_report: str) -> str:
 
 
 def _ledger(result: DemoResult) -> str:
-    ledger = result.found
+    ledger = result.ledger_summary
     if ledger.chain_faults:
         return f"NOT intact: {ledger.chain_faults[0]}"
     if not ledger.conserved:
@@ -123,7 +123,7 @@ def _ledger(result: DemoResult) -> str:
 
 
 def _first_workload(result: DemoResult) -> str:
-    ledger = result.found
+    ledger = result.ledger_summary
     return ledger.tokens[0].workload if ledger.tokens else next((name for name, _ in ledger.gpus.workloads), "NAME")
 
 

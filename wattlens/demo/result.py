@@ -49,7 +49,7 @@ def proven(rows: Iterable[ProofRow], planned: int) -> dict[str, Any]:
 class DemoResult:
     """A finished run. `saving` is the governor's verdict, {} without one; `files` is relative to `out`."""
 
-    found: summary.LedgerSummary
+    ledger_summary: summary.LedgerSummary
     names: Mapping[str, str]
     saving: Mapping[str, Any]
     restored: bool
@@ -60,13 +60,13 @@ class DemoResult:
     @property
     def ok(self) -> bool:
         """Everything added up and every setting is back."""
-        return self.found.conserved and not self.found.chain_faults and self.restored
+        return self.ledger_summary.conserved and not self.ledger_summary.chain_faults and self.restored
 
 
 def text(result: DemoResult) -> str:
     """For a person, at most 80 columns wide but for a long path."""
     lines = [
-        summary.text(result.found, result.names),
+        summary.text(result.ledger_summary, result.names),
         "",
         "DVFS (policy static: blocks with and without a lower SM clock)",
         *(f"  {line}" for line in saving_lines(result.saving)),
@@ -106,7 +106,7 @@ def slowdown_of(saving: Mapping[str, Any]) -> str:
 
 def document(result: DemoResult) -> dict[str, Any]:
     """For a program: integers in uJ."""
-    ledger = result.found
+    ledger = result.ledger_summary
 
     def bounds(pairs: Iterable[tuple[str, Bounds]]) -> dict[str, dict[str, int]]:
         return {name: {"energy_uj": b.energy_uj, "lower_uj": b.low_uj, "upper_uj": b.high_uj} for name, b in pairs}

@@ -257,8 +257,8 @@ def _watch(stage: _Stage, agent: subprocess.Popen[bytes], stopping: list[int]) -
             raise WattlensError(f"the simulated node exited; data up to then is in {stage.state}")
         if stopping or (end_s is not None and time.monotonic() >= end_s):
             return None
-        left = "serving" if end_s is None else f"{end_s - time.monotonic():.0f} s left"
-        return f"Wattlens demo, simulated node ({left})   {stage.site.now()}"
+        status_text = "serving" if end_s is None else f"{end_s - time.monotonic():.0f} s left"
+        return f"Wattlens demo, simulated node ({status_text})   {stage.site.now()}"
 
     reader = TopReader.of(TopAgent(AgentAccess(stage.url), agent, stage.out / "agent.log"))
     history, readings = NamedHistory(names=stage.names), 0

@@ -18,16 +18,16 @@ class Examination:
     simulated: bool
     driver: str
     gpu_count: int
-    found: Sequence[tuple[str, str, DoctorFinding]]
+    findings: Sequence[tuple[str, str, DoctorFinding]]
 
     @property
     def can_run(self) -> bool:
         """Whether the agent can run here as it is."""
-        return not any(f.stops and f.status is FindingLevel.FAIL for _, _, f in self.found)
+        return not any(f.stops and f.status is FindingLevel.FAIL for _, _, f in self.findings)
 
     def counts(self) -> Mapping[FindingLevel, int]:
         """How many findings of each status."""
-        return {s: sum(f.status is s for _, _, f in self.found) for s in FindingLevel}
+        return {s: sum(f.status is s for _, _, f in self.findings) for s in FindingLevel}
 
     def as_json(self) -> dict[str, Any]:
         """Stable: keys are added, never renamed or removed within a schema."""
@@ -40,7 +40,7 @@ class Examination:
             "can_run": self.can_run,
             "counts": {s.value: n for s, n in self.counts().items()},
             "findings": [
-                {"check": name, "group": group} | asdict(f) | {"devices": list(f.devices)} for name, group, f in self.found
+                {"check": name, "group": group} | asdict(f) | {"devices": list(f.devices)} for name, group, f in self.findings
             ],
         }
 

@@ -29,7 +29,7 @@ def page(examination: Examination, width: int) -> str:
         count = "GPUs unknown"
     lines = textwrap.wrap(f"Wattlens doctor: node {examination.node} ({what}{count}{driver})", width)
     for group in GROUPS:
-        findings = [f for _, g, f in examination.found if g == group]
+        findings = [f for _, g, f in examination.findings if g == group]
         if findings:
             lines += ["", _TITLES[group]]
             for finding in findings:
@@ -55,7 +55,7 @@ def _wrapped(text: str, first: str, rest: str, width: int) -> list[str]:
 def _verdict(examination: Examination, width: int) -> list[str]:
     counts = examination.counts()
     tally = ", ".join(f"{counts[s]} {s.value}" for s in FindingLevel if counts[s])
-    stops = [f.subject for _, _, f in examination.found if f.stops and f.status is FindingLevel.FAIL]
+    stops = [f.subject for _, _, f in examination.findings if f.stops and f.status is FindingLevel.FAIL]
     if stops:
         text = f"The agent cannot run here ({', '.join(dict.fromkeys(stops))}): {tally}."
     elif counts[FindingLevel.FAIL]:
@@ -65,7 +65,9 @@ def _verdict(examination: Examination, width: int) -> list[str]:
     lines = textwrap.wrap(text, width)
     for status in (FindingLevel.FAIL, FindingLevel.WARN):  # again at the end, where a small terminal shows it
         named = [
-            f"{f.subject}{f' ({gpus(f.devices)})' if f.devices else ''}" for _, _, f in examination.found if f.status is status
+            f"{f.subject}{f' ({gpus(f.devices)})' if f.devices else ''}"
+            for _, _, f in examination.findings
+            if f.status is status
         ]
         if named:
             lines += textwrap.wrap(f"{status.value}: {', '.join(named)}", width, subsequent_indent="      ")

@@ -80,12 +80,12 @@ def descendants(roots: Collection[int], procfs: Path = Path("/proc")) -> set[int
             parent = int((procfs / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[1])
             children.setdefault(parent, []).append(pid)
     family: set[int] = set()
-    left = list(roots)
-    while left:
-        pid = left.pop()
+    pending = list(roots)
+    while pending:
+        pid = pending.pop()
         if pid not in family:
             family.add(pid)
-            left += children.get(pid, ())
+            pending += children.get(pid, ())
     return family
 
 
@@ -101,18 +101,18 @@ def other_ports(family: Collection[int], served: Collection[int], procfs: Path =
             port = ports.get(target.removeprefix("socket:[").removesuffix("]"))
             if port is not None:
                 holders.setdefault(port, set()).add(pid)
-    own = [holders[port] for port in served if len(holders.get(port, ())) == 1]
-    return {port: pids for port, pids in holders.items() if port not in served and pids not in own}
+    server_pids = [holders[port] for port in served if len(holders.get(port, ())) == 1]
+    return {port: pids for port, pids in holders.items() if port not in served and pids not in server_pids}
 
 
 def _own_address(host: str, port: int) -> IPv4Address | IPv6Address:
     """The address of this machine at which `host` is reached."""
     try:
         with connect(host, port, time.monotonic() + _CONNECT_S) as connected:
-            own, peer = connected.getsockname()[0], connected.getpeername()[0]
+            local_address, peer = connected.getsockname()[0], connected.getpeername()[0]
     except (ConnectError, DeadlineError, OSError) as error:
         raise ListenerError(f"{host}:{port}: {getattr(error, 'strerror', None) or error}") from None
-    address, source = _plain(ip_address(peer.partition("%")[0])), _plain(ip_address(own.partition("%")[0]))
+    address, source = _plain(ip_address(peer.partition("%")[0])), _plain(ip_address(local_address.partition("%")[0]))
     if address != source and not (address.is_loopback and source.is_loopback):
         raise ListenerError(f"{host} ({address}) is not an address of this machine or of its network namespace")
     return address

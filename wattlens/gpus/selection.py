@@ -79,13 +79,13 @@ def select(processes: "GpuProcesses | None", gpus: str | None, workload: str | N
             named = tuple(named_devices(gpus, processes.uuids))
         except WattlensError as error:
             raise UsageError(f"measure: --gpus: {error}") from None
-        own = _own_job(processes)
+        selection = _own_job(processes)
         if urls:
             try:
-                own = _of_servers(processes, urls, named)
+                selection = _of_servers(processes, urls, named)
             except WattlensError:
-                own = MeasuredGpus()  # then whatever is alone on these GPUs is the server
-        return MeasuredGpus(_names(named), "", own.pids, own.workloads, ports=own.ports)
+                selection = MeasuredGpus()  # then whatever is alone on these GPUs is the server
+        return MeasuredGpus(_names(named), "", selection.pids, selection.workloads, ports=selection.ports)
     if processes is None:
         return MeasuredGpus()
     return _of_servers(processes, urls) if urls else _own_job(processes)
@@ -93,8 +93,8 @@ def select(processes: "GpuProcesses | None", gpus: str | None, workload: str | N
 
 def _own_job(processes: "GpuProcesses") -> MeasuredGpus:
     """The Slurm job that this process is in: `srun` starts its tasks as no descendants of ours."""
-    own = processes.describe(os.getpid())
-    return MeasuredGpus(workloads=frozenset({own.workload} if own.kind == "slurm" else ()))
+    process = processes.describe(os.getpid())
+    return MeasuredGpus(workloads=frozenset({process.workload} if process.kind == "slurm" else ()))
 
 
 def _of_servers(processes: "GpuProcesses", urls: Sequence[str], measured: Sequence[str] | None = None) -> MeasuredGpus:
@@ -160,8 +160,8 @@ def _of_workload(processes: "GpuProcesses | None", name: str) -> MeasuredGpus:
             "'wattlens doctor' checks both"
         )
     names = sorted({process.workload for listed in lists.values() for process in listed if process.workload})
-    known = f"workloads on GPUs: {', '.join(names[:20])}" if names else "no visible workload uses a GPU"
-    raise UsageError(f"measure: --workload {name!r}: uses no GPU of this machine; {known}")
+    hint = f"workloads on GPUs: {', '.join(names[:20])}" if names else "no visible workload uses a GPU"
+    raise UsageError(f"measure: --workload {name!r}: uses no GPU of this machine; {hint}")
 
 
 @dataclass
@@ -186,7 +186,7 @@ class NeighbourMonitor:
     free: set[str] | None = None
     """GPUs of the machine, measured or not, on which there never was a process; None before the first reading."""
     _roots: set[int] = field(default_factory=set)
-    _own: set[int] = field(default_factory=set)
+    _own_pids: set[int] = field(default_factory=set)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -222,20 +222,20 @@ class NeighbourMonitor:
 
         assert self.processes is not None
         lists = self.processes.read()
-        self._own |= descendants(self._roots)
+        self._own_pids |= descendants(self._roots)
         empty = {uuid for uuid, listed in lists.items() if not listed}
         self.free = empty if self.free is None else self.free & empty
         by_owner: dict[str, dict[str, set[str]]] = {}
         for uuid in self.uuids:
             for process in lists.get(uuid, ()):
                 self.used.add(uuid)
-                if process.pid in self._own or process.workload in self.selection.workloads:
+                if process.pid in self._own_pids or process.workload in self.selection.workloads:
                     continue
                 if process.workload:
                     by_owner.setdefault(_owner(process), {}).setdefault(str(process), set()).add(uuid)
                 else:
                     self.unseen.add(uuid)
-        if not self._own and not self.selection.workloads and len(by_owner) < 2:
+        if not self._own_pids and not self.selection.workloads and len(by_owner) < 2:
             return  # nobody is known to own these GPUs: one workload alone does
         for named in by_owner.values():
             for name, uuids in named.items():

@@ -29,15 +29,15 @@ def annotate(
         GrafanaError: they could not be read or written; running again goes on where it ended.
     """
     grafana.version()
-    done, seen = AnnotationCounts(), 0
+    done, event_count = AnnotationCounts(), 0
     for begin in range(0, len(events), _AT_ONCE):
         some = events[begin : begin + _AT_ONCE]
-        known = _fetch_event_tags(grafana, min(e.begin_ms for e in some), max(e.end_ms for e in some))
+        event_tags = _fetch_event_tags(grafana, min(e.begin_ms for e in some), max(e.end_ms for e in some))
         for event in some:
             if progress is not None:
-                progress(seen, len(events))
-            seen += 1
-            if event.id_tag in known:
+                progress(event_count, len(events))
+            event_count += 1
+            if event.id_tag in event_tags:
                 done.unchanged += 1
                 continue
             done.created += 1
@@ -50,10 +50,10 @@ def annotate(
 
 def _fetch_event_tags(grafana: Grafana, begin_ms: int, end_ms: int) -> set[str]:
     """Fetch the id tags of a period's events. A full response may be incomplete, so each half is requested again."""
-    known, todo = set[str](), [(begin_ms, end_ms)]
+    id_tags, todo = set[str](), [(begin_ms, end_ms)]
     for _ in range(_ASKED):
         if not todo:
-            return known
+            return id_tags
         first_ms, last_ms = todo.pop()
         period = {"from": first_ms, "to": last_ms}
         annotations = grafana.objects("read annotations", "/annotations", **period, tags=TAG, limit=_LIMIT)
@@ -64,5 +64,5 @@ def _fetch_event_tags(grafana: Grafana, begin_ms: int, end_ms: int) -> set[str]:
             todo += [(first_ms, middle_ms), (middle_ms + 1, last_ms)]
             continue
         tags = [tag for each in annotations if isinstance(each.get("tags"), list) for tag in each["tags"]]
-        known |= {tag for tag in tags if isinstance(tag, str) and tag.startswith(f"{ID}:")}
+        id_tags |= {tag for tag in tags if isinstance(tag, str) and tag.startswith(f"{ID}:")}
     raise GrafanaError(f"{grafana.url}: too many annotations tagged {TAG}; select a shorter period with --from and --to")

@@ -89,11 +89,11 @@ def _write(grafana: Grafana, request: PushRequest, plan: PushPlan, change: Objec
             grafana.send("save a dashboard", "POST", "/dashboards/db", body)
         case "alert":
             built = plan.built_rules[change.uid]
-            there = plan.rules.get(change.uid)
-            if there is None:
+            existing = plan.rules.get(change.uid)
+            if existing is None:
                 stored = grafana.send("create an alert rule", "POST", RULES, built, _EDITABLE if request.editable else {})
             else:  # what is locked for people stays so: Grafana refuses to unlock a rule
-                headers = _EDITABLE if request.editable and not there.get("provenance") else {}
+                headers = _EDITABLE if request.editable and not existing.get("provenance") else {}
                 stored = grafana.send("change an alert rule", "PUT", f"{RULES}/{change.uid}", built, headers)
             outcome.notes += _otherwise(built, stored)
 

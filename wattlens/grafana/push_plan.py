@@ -93,10 +93,10 @@ def plan_push(grafana: Grafana, request: PushRequest, progress: Progress) -> Pus
     total = len(request.dashboards)
     for done, (board_uid, built) in enumerate(sorted(request.dashboards.items())):
         progress(done, total)
-        there = read_dashboard(grafana, board_uid)
-        if there is not None:
-            result.dashboards[board_uid] = there
-        result.changes.append(plan_board(built, there, uid))
+        existing = read_dashboard(grafana, board_uid)
+        if existing is not None:
+            result.dashboards[board_uid] = existing
+        result.changes.append(plan_board(built, existing, uid))
     if request.alerts is not None:
         _look_at_rules(grafana, request, result)
     if folder is not None:
@@ -175,14 +175,14 @@ def _look_at_source(grafana: Grafana, request: PushRequest, result: PushPlan) ->
 
 def _look_at_rules(grafana: Grafana, request: PushRequest, result: PushPlan) -> None:
     assert request.alerts is not None
-    there = {str(each.get("uid")): each for each in grafana.objects("read alert rules", RULES)}
+    existing = {str(each.get("uid")): each for each in grafana.objects("read alert rules", RULES)}
     for alert in request.alerts:
         built = rule(alert, result.folder_uid, request.source_uid)
         result.built_rules[alert.name] = built
-        if alert.name in there:
-            result.rules[alert.name] = there[alert.name]
-        result.changes.append(plan_rule(built, there.get(alert.name)))
-    for uid, each in sorted(there.items()):
+        if alert.name in existing:
+            result.rules[alert.name] = existing[alert.name]
+        result.changes.append(plan_rule(built, existing.get(alert.name)))
+    for uid, each in sorted(existing.items()):
         annotations = each.get("annotations")
         if uid not in result.built_rules and isinstance(annotations, dict) and STAMP in annotations:
             result.notes.append(f"alert rule {uid} is no longer part of the build; delete it in Grafana if you do not need it")

@@ -69,10 +69,10 @@ class DcgmNode:
     history: PrometheusHistory
     node: str
     selectors: list[Matchers]
-    seen: Counter[str] = field(default_factory=Counter)
+    event_counts: Counter[str] = field(default_factory=Counter)
     _accounts: dict[str, Account] = field(default_factory=dict)
     _sources: dict[str, str] = field(default_factory=dict)
-    _own: dict[tuple[str, str], set[dcgm.Pod]] = field(default_factory=dict)
+    _exporter_pods: dict[tuple[str, str], set[dcgm.Pod]] = field(default_factory=dict)
     _models: dict[str, str] = field(default_factory=dict)
     _named: set[str] = field(default_factory=set)
     _overlaps: set[str] = field(default_factory=set)
@@ -109,7 +109,7 @@ class DcgmNode:
         limit_mw = self._limits.get(device) or self.request.power_max_mw or _kind_mw(self._models.get(device, ""))
         age_ns = self.request.age_ns if self.request.age_ns is not None else AGE_NS
         if limit_mw is None:
-            self.seen["GPUs without a known maximum power, so their gaps have no bound (--max-power-w)"] += 1
+            self.event_counts["GPUs without a known maximum power, so their gaps have no bound (--max-power-w)"] += 1
             return ExporterBounds(None, age_ns)
         return ExporterBounds(limit_mw * _HEADROOM[0] // _HEADROOM[1], age_ns)
 
@@ -124,11 +124,11 @@ class DcgmNode:
             if account is None:
                 kind = CounterAccount if device in self._counted else PowerAccount
                 account = self._accounts[device] = kind(device, self._terms(device))
-            readings, self._sources[device], left = pick(streams[device], self._sources.get(device, ""))
+            readings, self._sources[device], skipped_sources = pick(streams[device], self._sources.get(device, ""))
             account.take(readings)
-            if left and device not in self._overlaps:
+            if skipped_sources and device not in self._overlaps:
                 self._overlaps.add(device)
-                self.seen["GPUs with several series at the same time; one series was used per quarter of an hour"] += 1
+                self.event_counts["GPUs with several series at the same time; one series was used per quarter of an hour"] += 1
         return self._batch(start_ns)
 
     def end(self) -> Batch:
@@ -137,7 +137,7 @@ class DcgmNode:
             account.end()
         batch = self._batch(self.request.start_ns)
         for account in self._accounts.values():
-            self.seen.update(account.seen)
+            self.event_counts.update(account.event_counts)
         return batch
 
     def _collect(
@@ -146,24 +146,24 @@ class DcgmNode:
         """Add the readings of these boards."""
         for matchers in self.selectors:
             series = [s for s in self.history.samples(name, matchers, start_ns, end_ns) if dcgm.board_of(s.labels) in devices]
-            own: set[dcgm.Pod] = set()
+            exporter_pods: set[dcgm.Pod] = set()
             for each in series:
-                own |= self._own_pods(each.labels)
+                exporter_pods |= self._own_pods(each.labels)
                 model = dcgm.exporter_label(each.labels, "modelName")
                 if model:
                     self._models.setdefault(dcgm.board_of(each.labels), model)
             exact = [(s.labels, [(t, v) for t, text in s.samples if (v := number(text)) is not None]) for s in series]
-            for board, by_source in dcgm.readings(exact, dcgm.SCALES[name], own, self.request.dedup_label).items():
+            for board, by_source in dcgm.readings(exact, dcgm.SCALES[name], exporter_pods, self.request.dedup_label).items():
                 mine = streams.setdefault(board, {})
                 for source, readings in by_source.items():
                     mine[source] = sorted([*mine.get(source, []), *readings], key=lambda r: r.t_ns)
 
     def _own_pods(self, labels: Mapping[str, str]) -> set[dcgm.Pod]:
         key = (labels.get("instance", ""), labels.get("job", ""))
-        if key not in self._own:
+        if key not in self._exporter_pods:
             up = selector("up", {"instance": key[0], "job": key[1]})
-            self._own[key] = dcgm.own_pods(self.history.series(up, *self.request.reach))
-        return self._own[key]
+            self._exporter_pods[key] = dcgm.own_pods(self.history.series(up, *self.request.reach))
+        return self._exporter_pods[key]
 
     def _batch(self, since_ns: int) -> Batch:
         entries, gaps = list[Entry](), list[Gap]()

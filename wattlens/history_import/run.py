@@ -48,10 +48,11 @@ def run(
     names = [name for name in nodes if not request.nodes or name in request.nodes]
     missing = sorted(set(request.nodes) - set(nodes))
     if missing or not names:
-        known = ", ".join(nodes[:5]) + (", ..." if len(nodes) > 5 else "")
+        examples = ", ".join(nodes[:5]) + (", ..." if len(nodes) > 5 else "")
         what = f"node not found: {', '.join(missing)}" if missing else "no series"
         raise WattlensError(
-            f"{history.access.url}: {what} ({ORIGIN} series of this period)" + (f"; nodes found: {known}" if known else "")
+            f"{history.access.url}: {what} ({ORIGIN} series of this period)"
+            + (f"; nodes found: {examples}" if examples else "")
         )
     target = SegmentFolder(output, request.start_ns, request.end_ns, dry=dry, signer=signer)
     result = ImportResult()
@@ -62,7 +63,7 @@ def run(
             _node(request, node, chain, partial(_tell, progress, f"{name} ({number + 1}/{len(names)})"))
             if chain.written.segments:
                 result.nodes.append(chain.written)
-            result.notes += [f"{name}: {count} {what}" for what, count in sorted(node.seen.items()) if count]
+            result.notes += [f"{name}: {count} {what}" for what, count in sorted(node.event_counts.items()) if count]
         if not result.nodes:
             raise WattlensError(f"{history.access.url}: expected two or more samples of {ORIGIN} in this period, found fewer")
         target.publish()

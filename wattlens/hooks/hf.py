@@ -42,13 +42,13 @@ class _Events:
         log: "EnergyLog | None" = None,
     ) -> None:
         self._tokens, self._model, self._steered, self._energy_log = tokens, model, steered, log
-        self._step = self._seen = self._left = 0
+        self._step = self._tokens_seen = self._tokens_left = 0
         self._mark_s: float | None = None
         self._evaluating = False
 
     @guarded
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        self._step, self._seen = state.global_step, getattr(state, "num_input_tokens_seen", 0)
+        self._step, self._tokens_seen = state.global_step, getattr(state, "num_input_tokens_seen", 0)
         precision = "bf16" if getattr(args, "bf16", False) else "fp16" if getattr(args, "fp16", False) else ""
         counter().describe(place(), {"model": self._model or model_name(model), "precision": precision})
         counter().reporter.start()
@@ -119,10 +119,10 @@ class _Events:
             return self._tokens(args, state)
         if self._tokens is not None:
             return self._tokens
-        seen = int(getattr(state, "num_input_tokens_seen", 0))
-        fresh, self._seen = self._left + max(0, seen - self._seen), seen
+        tokens_seen = int(getattr(state, "num_input_tokens_seen", 0))
+        fresh, self._tokens_seen = self._tokens_left + max(0, tokens_seen - self._tokens_seen), tokens_seen
         ranks = max(1, getattr(args, "world_size", 1))
-        self._left = fresh % ranks  # the Trainer counts those of all ranks together
+        self._tokens_left = fresh % ranks  # the Trainer counts those of all ranks together
         return fresh // ranks
 
 
@@ -130,6 +130,6 @@ def __getattr__(name: str) -> Any:
     """`WattlensCallback`, a `transformers.TrainerCallback`: transformers is imported on first access."""
     if name == "WattlensCallback":
         base = import_module("transformers").TrainerCallback
-        made = globals()[name] = type(name, (_Events, base), {"__doc__": _Events.__doc__})
-        return made
+        callback = globals()[name] = type(name, (_Events, base), {"__doc__": _Events.__doc__})
+        return callback
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

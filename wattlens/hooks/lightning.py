@@ -129,6 +129,6 @@ def __getattr__(name: str) -> Any:
         if home is None:
             raise ImportError("neither lightning nor pytorch-lightning is installed")
         base = import_module(home).Callback
-        made = globals()[name] = type(name, (_Events, base), {"__doc__": _Events.__doc__})
-        return made
+        callback = globals()[name] = type(name, (_Events, base), {"__doc__": _Events.__doc__})
+        return callback
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

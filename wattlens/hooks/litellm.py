@@ -318,7 +318,10 @@ def __getattr__(name: str) -> Any:
     """`WattlensLogger`, a LiteLLM `CustomLogger`: LiteLLM is imported on first access."""
     if name == "WattlensLogger":
         base = import_module("litellm.integrations.custom_logger").CustomLogger
-        own = {"__doc__": _Hooks.__doc__, _HEADERS_HOOK: getattr(_Hooks, _HEADERS_HOOK)}  # the proxy looks in the class alone
-        logger = globals()[name] = type(name, (_Hooks, base), own)
+        namespace = {
+            "__doc__": _Hooks.__doc__,
+            _HEADERS_HOOK: getattr(_Hooks, _HEADERS_HOOK),
+        }  # the proxy looks in the class alone
+        logger = globals()[name] = type(name, (_Hooks, base), namespace)
         return logger
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

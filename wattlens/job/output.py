@@ -129,10 +129,10 @@ def _aligned(rows: Iterator[tuple[str, str, str]]) -> Iterator[str]:
 
 
 def _node_lines(report: JobReport) -> Iterator[str]:
-    shown = report.nodes[:NODES_SHOWN]
+    nodes = report.nodes[:NODES_SHOWN]
     clusters = len({node.cluster for node in report.nodes}) > 1
     cells = [("NODE", "ENERGY", "IDLE", "GPU HOURS", "FROM", "TO")]
-    for node in shown:
+    for node in nodes:
         cells.append(
             (
                 f"{node.cluster}/{node.node}" if clusters else node.node,

@@ -125,13 +125,13 @@ def count_steps(intervals: Iterable[StepInterval], overlap_ns: int = REPORT_NS) 
     all_chains, of_owner = _Chains(), dict[Owner, _Chains]()
     for each in sorted((each for each in intervals if each.steps > 0), key=lambda each: (each.end_ns, each)):
         at_ns = each.start_ns + min(overlap_ns, (each.end_ns - each.start_ns) // 2)
-        own = of_owner.setdefault(each.owner, _Chains())
-        changed, same = all_chains.before(at_ns), own.before(at_ns)
+        owner_chains = of_owner.setdefault(each.owner, _Chains())
+        changed, same = all_chains.before(at_ns), owner_chains.before(at_ns)
         chain = _Chain(changed.worth + each.steps, changed.minus_steps - each.steps)
         if same.minus_steps:
             chain = max(chain, _Chain(same.worth + 2 * each.steps, same.minus_steps - each.steps))
         all_chains.add(each.end_ns, chain)
-        own.add(each.end_ns, chain)
+        owner_chains.add(each.end_ns, chain)
     return -all_chains.best[-1].minus_steps
 
 

@@ -129,9 +129,9 @@ def build(options: Options, progress: Progress | None = None) -> Facts:
         days = find_days(system, options.pinned)
         adjusted = organisation
         if options.country:  # of the sites that the period has, and not of one long gone
-            there = windows_of(days, organisation, options.asked)
-            year = max(datetime.fromtimestamp(w.end_ns // NS_PER_S - 1, UTC).year for w in there.values())
-            adjusted = with_country(organisation, there, options.country, year, accept_old=options.accept_old)
+            windows = windows_of(days, organisation, options.asked)
+            year = max(datetime.fromtimestamp(w.end_ns // NS_PER_S - 1, UTC).year for w in windows.values())
+            adjusted = with_country(organisation, windows, options.country, year, accept_old=options.accept_old)
         evidence, used = gather(system, days, adjusted, options.asked, options.earlier, options.limits)
     if options.warn is not None and (mismatch := _unknown_sites(evidence, {day.site for day in days}, organisation)):
         options.warn(mismatch)
@@ -194,7 +194,7 @@ def refuse_metered(evidence: PeriodEvidence) -> None:
     """
     faults = []
     for run in evidence.organisation.estimates:
-        for device in evidence.sums.seen:
+        for device in evidence.sums.metered_devices:
             if device.node == run.host and run.host and device.first_ns < run.end_ns and device.last_ns > run.start_ns:
                 faults.append(
                     f"estimates: run {run.id} ({run.source}, row {run.row}): its host {run.host} is metered by the ledger "
@@ -296,17 +296,19 @@ def with_country(
     Raises:
         UsageError: no table has the country, or only values that are too old.
     """
-    known = country_factor(country)
+    grid_factor = country_factor(country)
     try:
-        match = catalogue(accept_old=accept_old).factor("", year, Basis(EmissionBoundary.DIRECT), known.zone)
+        match = catalogue(accept_old=accept_old).factor("", year, Basis(EmissionBoundary.DIRECT), grid_factor.zone)
     except UsageError:
-        if year - known.year > OLD_YEARS and not accept_old:
+        if year - grid_factor.year > OLD_YEARS and not accept_old:
             raise UsageError(
-                f"--country {known.zone}: the newest factor is of {known.year}, more than {OLD_YEARS} years before {year}; "
-                "omit --country, or accept it with --accept-old"
+                f"--country {grid_factor.zone}: the newest factor is of {grid_factor.year}, more than {OLD_YEARS} years "
+                f"before {year}; omit --country, or accept it with --accept-old"
             ) from None
-        digest = next((s.csv_sha256 for s in shipped() for f in s.factors.values() if f.id == known.id), known.source_sha256)
-        match = FactorMatch(known, digest)
+        digest = next(
+            (s.csv_sha256 for s in shipped() for f in s.factors.values() if f.id == grid_factor.id), grid_factor.source_sha256
+        )
+        match = FactorMatch(grid_factor, digest)
     sites = dict(organisation.sites)
     for name in sorted(names):
         had = sites.get(name, SiteInputs(name, ZoneInfo("UTC")))
@@ -316,7 +318,7 @@ def with_country(
                 location=(of_factor(match.factor, match.reasons),),
                 location_lacking="",
                 factors=(*had.factors, (match.factor, match.csv_sha256)),
-                country=known.zone,
+                country=grid_factor.zone,
             )
     return replace(organisation, sites=sites)
 

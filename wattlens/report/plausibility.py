@@ -150,7 +150,7 @@ def _powers(site: "OrgSite", bills: Mapping[int, ElectricityInvoice], at: Loc) -
     powers: dict[str, list[float]] = {}
     for each in bills.values():
         powers.setdefault(each.meter, []).append(float(each.kwh) / _hours(each))
-    usual = {meter: median([kw for kw in own if kw] or [0]) for meter, own in powers.items()}
+    usual = {meter: median([kw for kw in powers_kw if kw] or [0]) for meter, powers_kw in powers.items()}
     for number, each in bills.items():
         kw, normal = float(each.kwh) / _hours(each), usual[each.meter]
         text = f"a mean power of {kw:,.3g} kW; the meter's other invoices have about {normal:,.3g} kW; check the unit"

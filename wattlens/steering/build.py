@@ -31,15 +31,15 @@ def configured(config: Dvfs) -> dict[str, ConfiguredPolicy]:
         UsageError: policies or options that do not exist; a line each, with its key.
     """
     groups, nodes = specs()
-    known = ", ".join(groups)
+    policy_names = ", ".join(groups)
     faults: list[str] = []
     for key, name in config.policies:
         if name not in groups:
-            hint = f"set dvfs.budget_w for {name!r}" if name in nodes else f"expected one of {known}"
+            hint = f"set dvfs.budget_w for {name!r}" if name in nodes else f"expected one of {policy_names}"
             faults.append(f"key '{key}': no policy {name!r} of a group; {hint}")
     for name in config.options:
         if name not in groups and name not in nodes:
-            faults.append(f"key 'dvfs.options.{name}': expected one of {known}, {', '.join(nodes)}, got {name!r}")
+            faults.append(f"key 'dvfs.options.{name}': expected one of {policy_names}, {', '.join(nodes)}, got {name!r}")
     table, ready = knees.load(), {}
     try:
         _budget(config, nodes)

@@ -117,8 +117,8 @@ class GroupRecords:
         now_ns: int,
     ) -> None:
         """Count energy, and misses under the settings that each policy requested since the last round."""
-        known = [device.energy_uj for device in observation.devices if device.energy_uj is not None]
-        before, record.energy_uj = record.energy_uj, sum(known) if len(known) == len(observation.devices) else None
+        readings_uj = [device.energy_uj for device in observation.devices if device.energy_uj is not None]
+        before, record.energy_uj = record.energy_uj, sum(readings_uj) if len(readings_uj) == len(observation.devices) else None
         if observation.terms.mode is not Mode.SHADOW:
             record.shadow = None
             return
@@ -134,7 +134,7 @@ class GroupRecords:
                 shadow.blind[policy] = stretch
                 continue
             for name, interval in intervals.items():
-                more = MissedShare(interval.seen.count, interval.surely_missed(), interval.missed(stretch))
+                more = MissedShare(interval.observations.count, interval.surely_missed(), interval.missed(stretch))
                 shadow.missed[policy, name] = shadow.missed.get((policy, name), MissedShare()).plus(more)
 
     def _note_decisions(

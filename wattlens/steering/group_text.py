@@ -71,9 +71,11 @@ def _decision(decision: PolicyDecision) -> dict[str, Any]:
 def _budget(budget: BudgetStatus) -> dict[str, Any]:
     described: dict[str, Any] = {"limit_ms": 1000 * budget.limit_s, "attainment": budget.attainment_ratio}
     for window in WINDOWS:
-        missed, left = budget.windows[window], budget.remainder(window)
-        described[window] = {"observations": missed.seen, "missed_lower": missed.low, "missed_upper": missed.high}
-        described[window] |= {"reason": left} if isinstance(left, str) else {"left": {"lower": left.low, "upper": left.high}}
+        missed, remainder = budget.windows[window], budget.remainder(window)
+        described[window] = {"observations": missed.observations, "missed_lower": missed.low, "missed_upper": missed.high}
+        described[window] |= (
+            {"reason": remainder} if isinstance(remainder, str) else {"left": {"lower": remainder.low, "upper": remainder.high}}
+        )
     return described
 
 
@@ -90,9 +92,13 @@ def shadow_json(status: GroupStatus) -> dict[str, Any]:
             if joules is not None:
                 policy["saved_joules"] = {key: joules * ratio for key, ratio in policy["saving"].items() if key != "ratio"}
         policy["missed"] = {
-            latency: {"observations": share.seen, "lower": share.low / share.seen, "upper": share.high / share.seen}
+            latency: {
+                "observations": share.observations,
+                "lower": share.low / share.observations,
+                "upper": share.high / share.observations,
+            }
             for latency, share in outlook.missed.items()
-            if share.seen
+            if share.observations
         }
         policies.append(policy | ({"missed_reason": outlook.missed_reason} if outlook.missed_reason else {}))
     return {"seconds": status.shadow_s, "joules": joules, "policies": policies}
@@ -148,11 +154,11 @@ def budget_rows(group: Mapping[str, Any]) -> list[tuple[str, ...]]:
     for latency, budget in group["error_budget"].items():
         for window, title in _WINDOWS.items():
             counts = budget[window]
-            left = f"unknown: {counts['reason']}" if "reason" in counts else _bounds(**counts["left"])
+            remainder = f"unknown: {counts['reason']}" if "reason" in counts else _bounds(**counts["left"])
             low, high = counts["missed_lower"], counts["missed_upper"]
             missed = f"{high}" if low == high else f"{low} to {high}"
             limits = f"{budget['limit_ms']:g} ms", f"{100 * budget['attainment']:g} %"
-            rows.append((latency.upper(), *limits, title, str(counts["observations"]), missed, left))
+            rows.append((latency.upper(), *limits, title, str(counts["observations"]), missed, remainder))
     return rows
 
 

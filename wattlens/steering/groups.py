@@ -103,8 +103,8 @@ def named(groups: Sequence[DvfsGroup], snapshot: Snapshot) -> list[SteeringGroup
             else:
                 views.append(view)
         users = tuple(sorted({w for view in views for w in snapshot.owners.get(view.info.uuid, ())}))
-        own = (group.workload,) if group.workload else ()
-        sharers = users if len(users) > 1 or (own and users and users != own) else ()
+        workload_names = (group.workload,) if group.workload else ()
+        sharers = users if len(users) > 1 or (workload_names and users and users != workload_names) else ()
         same = _of_one_owner(users, owners)
         steered.append(
             SteeringGroup(
@@ -112,11 +112,11 @@ def named(groups: Sequence[DvfsGroup], snapshot: Snapshot) -> list[SteeringGroup
                 tuple(views),
                 fault,
                 _in_mig_mode(views) or _of_unknown_users(users),
-                sharers or own,
+                sharers or workload_names,
                 group.workload if not users or (same and group.workload in users) else "",
                 group,
                 sharers,
-                users if own else (),
+                users if workload_names else (),
                 same,
             )
         )
@@ -211,5 +211,5 @@ def _far(jobs: Sequence[JobRanks]) -> str:
 def _missing(name: str, silent: bool, devices: Iterable[DeviceView]) -> str:
     if silent:
         return f"not steered: GPU {name} has not answered yet"
-    there = ", ".join(str(view.info.index) for view in devices)
-    return f"not steered: this node has no GPU {name!r}; there are {there}, or their UUIDs"
+    indices = ", ".join(str(view.info.index) for view in devices)
+    return f"not steered: this node has no GPU {name!r}; there are {indices}, or their UUIDs"

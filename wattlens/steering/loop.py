@@ -69,27 +69,28 @@ def describe_steering(
     steering policy settings allow.
     """
     devices = {uuid for uuid, workloads in users.items() if workload and not is_shared(workload) and workload in workloads}
-    own = [view for view in views if view.device in devices and view.facts.get("group", OTHERS) != OTHERS]
+    steered_views = [view for view in views if view.device in devices and view.facts.get("group", OTHERS) != OTHERS]
     status: dict[str, object] = {"workload": workload}
     reasons = (group.reason for group in groups if any(view.info.uuid in devices for view in group.devices))
     if reason := next(filter(None, reasons), ""):
         status["reason"] = reason
-    elif not own:
+    elif not steered_views:
         status["reason"] = "no group of this workload is steered"
-    if own:
-        first = own[0]
+    if steered_views:
+        first = steered_views[0]
         if first.mode == Mode.OBSERVE:
             status.setdefault("reason", "the mode is observe, as one of its owners set it or outside of a schedule")
-        alone = all(len(users[view.device]) == 1 for view in own)
+        alone = all(len(users[view.device]) == 1 for view in steered_views)
         status |= {"mode": first.mode, "group": first.facts["group"] if alone else "", "policy": first.facts.get("policy", "")}
         if first.slowdown_ratio is not None:
             status["slowdown"] = first.slowdown_ratio
         status["devices"] = [
-            {"uuid": view.device, "setting": plain_setting(view.setting), "wanted": plain_setting(view.wanted)} for view in own
+            {"uuid": view.device, "setting": plain_setting(view.setting), "wanted": plain_setting(view.wanted)}
+            for view in steered_views
         ]
         if first.predicted is not None:
             status["predicted_saving"] = interval_json(first.predicted)
-        saved = [view.own_saved_uj for view in own if view.own_saved_uj is not None]
+        saved = [view.own_saved_uj for view in steered_views if view.own_saved_uj is not None]
         if saved:
             status["saved_joules"] = sum(saved) / UJ_PER_J
     if ask is not None:

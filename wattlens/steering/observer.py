@@ -121,7 +121,7 @@ class Observer:
         facts = {fact.workload: dict(fact.labels) for fact in snapshot.facts}
         wrong: dict[str, str] = {}
         observations = []
-        seen = []
+        steerable = []
         for group in groups:
             try:
                 observation, exempt = self._one(group, facts, wrong)
@@ -131,10 +131,10 @@ class Observer:
                 self.failures[group.name] = f"failed: {describe(error)}"
                 observation, exempt = None, ""
             if group.devices or group.reason:
-                seen.append(replace(group, exempt=group.exempt or exempt))
+                steerable.append(replace(group, exempt=group.exempt or exempt))
             if observation is not None:
                 observations.append(observation)
-        self._tell(seen, wrong)
+        self._tell(steerable, wrong)
         if self._config.budget_w is not None:
             observations += self._observe_rest(snapshot, observations)
         return observations
@@ -148,8 +148,8 @@ class Observer:
         terms = self._terms(group, facts, wrong)
         if terms is None:
             return None, f"not steered: {len(group.sharers)} workloads use its GPUs and name different policies"
-        own = group.configured.workload if group.configured is not None else ""
-        if own and group.sharers and own not in group.sharers and not terms.shared:
+        group_workload = group.configured.workload if group.configured is not None else ""
+        if group_workload and group.sharers and group_workload not in group.sharers and not terms.shared:
             return None, "not steered: another workload than the one that dvfs.groups names uses its GPUs"
         if group.sharers and terms.mode is not Mode.OBSERVE and not terms.shared:
             return None, f"not steered: {len(group.sharers)} workloads use its GPUs, and not all agree (dvfs: shared: true)"
@@ -179,12 +179,12 @@ class Observer:
         self, group: SteeringGroup, facts: Mapping[str, Mapping[str, str]], wrong: dict[str, str]
     ) -> SteeringSettings | None:
         """The terms of a group; None where several owners name different policies."""
-        own = [] if group.configured is None else [group.configured]
+        group_settings = [] if group.configured is None else [group.configured]
         note = self._note()
         all_terms = []
         for workload in group.workloads or ("",):
             labels = facts.get(workload, {})
-            terms, problem = terms_of(self._config, own, labels, workload, self._clock.utc_ns(), note)
+            terms, problem = terms_of(self._config, group_settings, labels, workload, self._clock.utc_ns(), note)
             all_terms.append(terms)
             if problem:
                 wrong[workload] = problem

@@ -86,5 +86,5 @@ class SteeringRequests:
 
 def _highest(values: Iterable[int | None]) -> int | None:
     """None, the original setting, is above all."""
-    known = list(values)
-    return None if None in known else max(v for v in known if v is not None)
+    items = list(values)
+    return None if None in items else max(v for v in items if v is not None)

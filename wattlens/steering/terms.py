@@ -55,9 +55,9 @@ def _parse_annotation(text: str) -> DvfsPolicySettings | str:
     origin = f"annotation {ANNOTATION}"
     try:
         terms = parse_as(DvfsPolicySettings, text.encode(errors="replace"), origin)
-        known = ("auto", *specs()[0])
-        wrong = [name for name in (terms.policy or "auto").split("+") if name not in known]
-        return f"{origin}: policy: expected one of {', '.join(known)}, got {wrong[0]!r}" if wrong else terms
+        policy_names = ("auto", *specs()[0])
+        wrong = [name for name in (terms.policy or "auto").split("+") if name not in policy_names]
+        return f"{origin}: policy: expected one of {', '.join(policy_names)}, got {wrong[0]!r}" if wrong else terms
     except UsageError as error:  # a line per fault; health, status and log show a reason as one line
         first, *others = str(error).splitlines()
         return "; ".join([first, *(line.removeprefix(f"{origin}: ") for line in others)])

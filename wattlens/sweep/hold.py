@@ -73,7 +73,7 @@ class Hold:
 
     def __init__(self, client: ActuatorClient, report: Callable[[str], None]) -> None:
         """Nothing is held yet. `report` takes what goes wrong at the end."""
-        self._client, self._said = client, report
+        self._client, self._report = client, report
         self._signal = 0
         self._before: dict[int, object] = {}
         self._lease: HeldLease | None = None
@@ -149,7 +149,7 @@ class Hold:
                     raise RefusalError(error) from None
                 if not ours and not slow:
                     slow = True
-                    self._said(f"{error}; trying again for {_SLOW_DRIVER_S:.0f} s")
+                    self._report(f"{error}; trying again for {_SLOW_DRIVER_S:.0f} s")
                 self.pause(0.5)
 
     def set(self, key: Key) -> Key:
@@ -182,15 +182,15 @@ class Hold:
         if lease is None:
             return
         try:
-            left = [f"{device} {knob}: {outcome}" for device, knob, outcome in lease.release() if outcome != "restored"]
+            unrestored = [f"{device} {knob}: {outcome}" for device, knob, outcome in lease.release() if outcome != "restored"]
         except ActuatorError as error:
             if not report:
-                self._said(
+                self._report(
                     f"{error}; the actuator restores all original settings when the lease expires, see wattlens dvfs status"
                 )
             return
-        for each in left:
-            self._said(f"not restored to the original: {each}; see wattlens dvfs status")
+        for each in unrestored:
+            self._report(f"not restored to the original: {each}; see wattlens dvfs status")
 
     # The program.
 

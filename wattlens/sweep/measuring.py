@@ -31,7 +31,7 @@ class _Read:
     """What was read of one device."""
 
     energy: list[Sample] = field(default_factory=list)
-    shown: list[DeviceReading] = field(default_factory=list)
+    readings: list[DeviceReading] = field(default_factory=list)
     celsius: list[float] = field(default_factory=list)
 
 
@@ -92,8 +92,8 @@ class Measuring:
             joules, now = energy(page, uuid), read_device(page, uuid)
             if joules is not None and (not read.energy or joules.t_ns > read.energy[-1].t_ns):
                 read.energy.append(joules)
-            if now is not None and (not read.shown or now.t_ns > read.shown[-1].t_ns):
-                read.shown.append(now)
+            if now is not None and (not read.readings or now.t_ns > read.readings[-1].t_ns):
+                read.readings.append(now)
                 warm = temperature_c(page, uuid)
                 if warm is not None and now.t_ns >= from_ns:
                     read.celsius.append(warm)
@@ -120,7 +120,7 @@ class Measuring:
             raise SpoiledError(f"not training all the time: {doing}")
         clock, limit_w = key
         setting = Setting(clock, None if limit_w is None else round(1000 * limit_w))
-        bound = {why for read in devices.values() for why in bindings(read.shown, setting, from_ns)}
+        bound = {why for read in devices.values() for why in bindings(read.readings, setting, from_ns)}
         warm = [celsius for read in devices.values() for celsius in read.celsius]
         return SettingInterval(
             clock,

@@ -70,8 +70,10 @@ def start_profile(
         seed,
     )
     highest = gpu.clock_max_mhz or max((clock for clock, _ in keys if clock), default=1)
-    made = SweepProfile(name, gpu.sku, gpu.driver, gpu.simulated, work, highest, _limit_w(target), len(target.gpus), plan=plan)
-    return replace(made, gain_uncertainty_ratio=gain)
+    profile = SweepProfile(
+        name, gpu.sku, gpu.driver, gpu.simulated, work, highest, _limit_w(target), len(target.gpus), plan=plan
+    )
+    return replace(profile, gain_uncertainty_ratio=gain)
 
 
 def resume_profile(

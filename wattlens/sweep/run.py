@@ -184,16 +184,16 @@ class SweepRun:
         assert profile.plan is not None
         plan, session = profile.plan, next_session(profile)
         each_s, settings = plan.seconds + plan.settle_s, len(plan.settings)
-        left = stretches_left(plan, profile.stretches, session)
-        most = f"at most {left} measurements, {duration(self._real(left * each_s))}"
+        remaining = stretches_left(plan, profile.stretches, session)
+        most = f"at most {remaining} measurements, {duration(self._real(remaining * each_s))}"
         self._progress.say(f"{about}: {settings} setting{'s' * (settings > 1)}, {most}")
         if self._options.warm_up_s:
             hold.pause(self._real(self._options.warm_up_s))
         while (key := following(plan, profile.stretches, session)) is not None:
-            left = stretches_left(plan, profile.stretches, session)
-            number, of = len(profile.stretches) + 1, len(profile.stretches) + left
+            remaining = stretches_left(plan, profile.stretches, session)
+            number, of = len(profile.stretches) + 1, len(profile.stretches) + remaining
 
-            def tick(elapsed_s: float, at: tuple[int, int, Key, float] = (number, of, key, left * each_s)) -> None:
+            def tick(elapsed_s: float, at: tuple[int, int, Key, float] = (number, of, key, remaining * each_s)) -> None:
                 self._progress.at(*at[:3], self._real(max(0.0, at[3] - elapsed_s)))
 
             interval, spoiled = self._one(measuring, hold, key, session, tick)
@@ -202,7 +202,7 @@ class SweepRun:
                 replace(profile, stretches=intervals, points=points(intervals), spoiled=profile.spoiled + spoiled)
             )
             text = f"{interval.time_s:.5g} s, {interval.power_w:.1f} W"
-            self._progress.finish(number, of, key, self._real((left - 1) * each_s), text)
+            self._progress.finish(number, of, key, self._real((remaining - 1) * each_s), text)
         self._progress.clear()
         return profile
 

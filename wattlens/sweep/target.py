@@ -40,13 +40,13 @@ def target(before: MetricsResponse, after: MetricsResponse, request: TargetReque
     Raises:
         UsageError: waiting cannot help.
     """
-    known, on = describe_gpus(after), on_gpus(before, after)
-    chosen = _select_gpus(known, request.gpus)
+    descriptions, on = describe_gpus(after), on_gpus(before, after)
+    chosen = _select_gpus(descriptions, request.gpus)
     names = request.workloads
     missing = [name for name in names if name not in on]
     if missing:
-        there = ", ".join(sorted(on)) or "none"
-        return f"workload {missing[0]!r} not found on the GPUs of this node; workloads: {there}"
+        workload_list = ", ".join(sorted(on)) or "none"
+        return f"workload {missing[0]!r} not found on the GPUs of this node; workloads: {workload_list}"
     if not names:
         names = tuple(sorted(name for name, uuids in on.items() if not chosen or uuids & {b.uuid for b in chosen}))
         if len(names) > 1:
@@ -54,8 +54,8 @@ def target(before: MetricsResponse, after: MetricsResponse, request: TargetReque
             return f"several workloads run here: {', '.join(names)}; select one with --workload{or_gpus}"
         if not names and (not chosen or not named_work):
             return "the agent reports no workload on " + ("these GPUs" if chosen else "a GPU of this node")
-    held = {uuid for name in names for uuid in on.get(name, ())}
-    devices = tuple(gpu for gpu in known if gpu.uuid in held) if names else chosen
+    gpu_uuids = {uuid for name in names for uuid in on.get(name, ())}
+    devices = tuple(gpu for gpu in descriptions if gpu.uuid in gpu_uuids) if names else chosen
     if chosen and set(devices) != set(chosen):
         indices = ",".join(str(gpu.index) for gpu in devices)
         raise UsageError(f"{', '.join(names)}: uses GPUs {indices}, and a sweep needs all of them: --gpus {indices}")
@@ -67,12 +67,12 @@ def target(before: MetricsResponse, after: MetricsResponse, request: TargetReque
     return SweepTarget(devices, names)
 
 
-def _select_gpus(known: Sequence[GpuDescription], gpus: Sequence[str]) -> tuple[GpuDescription, ...]:
+def _select_gpus(descriptions: Sequence[GpuDescription], gpus: Sequence[str]) -> tuple[GpuDescription, ...]:
     selected = []
     for name in gpus:
-        gpu = next((b for b in known if name in (b.uuid, str(b.index))), None)
+        gpu = next((b for b in descriptions if name in (b.uuid, str(b.index))), None)
         if gpu is None:
-            raise UsageError(f"--gpus: expected one of {', '.join(str(b.index) for b in known)}, got {name!r}")
+            raise UsageError(f"--gpus: expected one of {', '.join(str(b.index) for b in descriptions)}, got {name!r}")
         selected.append(gpu)
     return tuple(selected)
 

@@ -134,9 +134,9 @@ def server_page(url: str, server: str, clock: Clock, ca_file: Path | None = None
     from energy_agent.tokens.endpoint import check_url, fetch
     from energy_agent.tokens.response_parser import names_of, read
 
-    known = [each for each in plugin.names(package) if each != "mapping"]
-    if server not in known:
-        raise UsageError(f"--token-server: expected one of {', '.join(known)}, got {server!r}")
+    server_names = [each for each in plugin.names(package) if each != "mapping"]
+    if server not in server_names:
+        raise UsageError(f"--token-server: expected one of {', '.join(server_names)}, got {server!r}")
     spec = plugin.load(package, server)
     check_url(url, "--tokens-from")
 

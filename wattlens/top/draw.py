@@ -137,9 +137,9 @@ def _draw_body(frame: TopFrame, view: ViewSettings, width: int, room: int) -> li
         lines += draw_pane(pane, height, view.selected, width)
         if blank:
             lines.append([])
-    left = room - len(lines)
-    if left >= GRAPH_LEAST:
-        lines += _draw_graphs(frame.node, view, width, left)
+    remaining = room - len(lines)
+    if remaining >= GRAPH_LEAST:
+        lines += _draw_graphs(frame.node, view, width, remaining)
     return lines
 
 
@@ -148,10 +148,10 @@ def _scroll(lines: list[Line], scroll: int, room: int, width: int) -> list[Line]
     if len(lines) <= room:
         return lines
     first = max(0, min(scroll, len(lines) - max(1, room - 1)))
-    shown = lines[first : first + max(0, room - 1)]
-    below = len(lines) - first - len(shown)
+    visible = lines[first : first + max(0, room - 1)]
+    below = len(lines) - first - len(visible)
     text = f"+{first + below} more lines: {first} above, {below} below"
-    return [*shown, [("dim", fit(text, width))]][:room]
+    return [*visible, [("dim", fit(text, width))]][:room]
 
 
 def clamp_scroll(frame: TopFrame, view: ViewSettings, width: int, height: int) -> int:
@@ -172,8 +172,8 @@ def _draw_head(frame: TopFrame, view: ViewSettings, width: int) -> list[Line]:
     if view.trouble and not view.paused:
         return [*lines, [("bad", fit(f"NO FRESH READING: {view.trouble}", width))]]
     lines += wrap_parts([*_describe_power(frame), *_describe_meters(node)], width)
-    if (left := width - line_width(lines[-1]) - 2) >= 12:
-        spark = draw_sparkline(node.power_history_w, min(left, 60), node.limit_w, unicode=view.unicode)
+    if (spare := width - line_width(lines[-1]) - 2) >= 12:
+        spark = draw_sparkline(node.power_history_w, min(spare, 60), node.limit_w, unicode=view.unicode)
         lines[-1] += [("", "  "), *spark]
     lines += wrap_parts([*_describe_host(frame.local, view), *_describe_agent(node)], width)
     troubles = [*(("bad", f"down: {text}") for text in node.down), *(("warn", t) for t in list_absent(frame.gpus, UNSUPPORTED))]
@@ -239,7 +239,7 @@ def list_absent(gpus: Iterable[GpuStatus], without: Sequence[str] = (), only: Se
                 fields.setdefault(reason, []).append(_UNIT.sub("", name).replace("_", " "))
         for reason, names in fields.items():
             by_reading.setdefault((reason, tuple(names)), []).append(gpu.gpu)
-    return [f"GPU {ranges(own)}: no {', '.join(names)} ({reason})" for (reason, names), own in by_reading.items()]
+    return [f"GPU {ranges(indices)}: no {', '.join(names)} ({reason})" for (reason, names), indices in by_reading.items()]
 
 
 def _absent(frame: TopFrame, width: int) -> list[Line]:
@@ -264,8 +264,8 @@ def _draw_gpus(frame: TopFrame, view: ViewSettings, width: int, *, second_line: 
     order = GPU_ORDERS[view.order]
     gpus = sorted(frame.gpus, key=lambda g: order(g) if g.up or view.order == "gpu" else float("inf"))
     columns = choose_columns(GPU_COLUMNS, gpus, width)
-    shown = {c.title for c in columns} | {c.instead_of for c in columns if c.instead_of}
-    rest = [c for c in GPU_COLUMNS if c.title not in shown and c.instead_of not in shown]
+    used_titles = {c.title for c in columns} | {c.instead_of for c in columns if c.instead_of}
+    rest = [c for c in GPU_COLUMNS if c.title not in used_titles and c.instead_of not in used_titles]
     more = choose_columns(rest, gpus, width - 4) if second_line and rest else []
     titles = [draw_titles(columns, width)]
     if more:
@@ -332,10 +332,13 @@ def _draw_graphs(node: NodeStatus, view: ViewSettings, width: int, height: int) 
     graphs: list[tuple[str, Sequence[float | None], float | None]] = [(power, node.power_history_w, node.limit_w)]
     if width >= GRAPH_SPLIT:
         graphs.append((f"Mean utilisation {percent(now)}", node.utilization_history, 1.0))
-    own = (width - 2 * (len(graphs) - 1)) // len(graphs)
+    graph_width = (width - 2 * (len(graphs) - 1)) // len(graphs)
     lines: list[Line] = [[] for _ in range(height)]
     for place, (title, values, top) in enumerate(graphs):
-        drawn = [[("head", pad(fit(title, own), own))], *draw_area(values, own, height - 1, top, unicode=view.unicode)]
+        drawn = [
+            [("head", pad(fit(title, graph_width), graph_width))],
+            *draw_area(values, graph_width, height - 1, top, unicode=view.unicode),
+        ]
         for line, part in zip(lines, drawn, strict=True):
             line += [("", "  " * bool(place)), *part]
     return [fit_line(line, width) for line in lines]
@@ -386,8 +389,8 @@ def _draw_gpu_details(gpu: GpuStatus, frame: TopFrame, view: ViewSettings, width
         ]
     lines = _draw_facts(f"GPU {gpu.gpu}  {gpu.name}", facts, width)
     mig = [f"  {m.profile:<12} GPU instance {m.gpu_instance}, compute instance {m.compute_instance}  {m.uuid}" for m in gpu.mig]
-    own = [p for p in frame.local.processes if gpu.gpu in p.gpus]
-    pane = _draw_table("processes", PROCESS_COLUMNS, [("", p) for p in own], view, width) if own else None
+    processes = [p for p in frame.local.processes if gpu.gpu in p.gpus]
+    pane = _draw_table("processes", PROCESS_COLUMNS, [("", p) for p in processes], view, width) if processes else None
     for title, part in (
         ("MIG instances", [[("", fit(text, width))] for text in mig]),
         ("Processes", [*pane.titles, *(line for row in pane.rows for line in row.lines)] if pane else []),
@@ -412,10 +415,14 @@ def _draw_workload_details(workload: WorkloadStatus, frame: TopFrame, view: View
         *workload.labels,
     ]
     lines = _draw_facts(f"Workload {workload.name}", facts, width)
-    own = [g for g in frame.gpus if workload.name in g.workloads]
-    if own:
-        columns = choose_columns(GPU_COLUMNS, own, width)
-        lines += [[], draw_titles(columns, width), *(draw_row(columns, gpu, width, unicode=view.unicode) for gpu in own)]
+    workload_gpus = [g for g in frame.gpus if workload.name in g.workloads]
+    if workload_gpus:
+        columns = choose_columns(GPU_COLUMNS, workload_gpus, width)
+        lines += [
+            [],
+            draw_titles(columns, width),
+            *(draw_row(columns, gpu, width, unicode=view.unicode) for gpu in workload_gpus),
+        ]
     return lines
 
 

@@ -75,9 +75,9 @@ class MetricsHistory:
             self.agent_cpu.append((response.t_s, cpu_s))
         gpus = tuple(sorted((*self._gpus(response), *_list_unread_gpus(response)), key=lambda g: _number(g.gpu)))
         power, used = [g.power_w for g in gpus if g.power_w is not None], [g.utilization_ratio for g in gpus]
-        known = [ratio for ratio in used if ratio is not None]
+        ratios = [ratio for ratio in used if ratio is not None]
         self.node_power_w.append(sum(power) if power else None)
-        self.utilization.append(sum(known) / len(known) if known else None)
+        self.utilization.append(sum(ratios) / len(ratios) if ratios else None)
         return TopFrame(self._node(response, gpus), gpus, tuple(self._workloads(response, gpus)))
 
     def _add_workloads(self, response: MetricsResponse, answered: set[str]) -> None:
@@ -118,10 +118,10 @@ class MetricsHistory:
             mig.setdefault(labels["uuid"], []).append(MigInstance(*(labels.get(name, "?") for name in names)))
         rates = self._energy_rates()
         for labels, up in response.rows("gpu_up"):
-            uuid, own = labels["uuid"], info.get(labels["uuid"], {})
+            uuid, fields = labels["uuid"], info.get(labels["uuid"], {})
             reasons = absent.get(uuid, {})
-            facts = (own.get("pci_bus_id", ""), own.get("architecture", ""), own.get("driver", ""))
-            base = (labels.get("gpu", "?"), uuid, own.get("name", ""))
+            facts = (fields.get("pci_bus_id", ""), fields.get("architecture", ""), fields.get("driver", ""))
+            base = (labels.get("gpu", "?"), uuid, fields.get("name", ""))
             past = self.power_w.setdefault(uuid, deque(maxlen=HISTORY_LENGTH))
             if not up:
                 past.append(None)
@@ -131,7 +131,7 @@ class MetricsHistory:
             power = response.of_gpu("gpu_power_instant_watts", uuid)
             power = response.of_gpu("gpu_power_watts", uuid) if power is None else power
             past.append(power)
-            ecc = {own["severity"]: n for own, n in response.rows("gpu_ecc_errors_total") if own["uuid"] == uuid}
+            ecc = {fields["severity"]: n for fields, n in response.rows("gpu_ecc_errors_total") if fields["uuid"] == uuid}
             yield GpuStatus(
                 *base,
                 True,
@@ -169,7 +169,7 @@ class MetricsHistory:
         since, response = self._since(), self.responses[-1]
         seconds = self._seconds(since)
         name = "gpu_clock_event_seconds_total"
-        before = {(own["uuid"], own["reason"]): value for own, value in since.rows(name)}
+        before = {(series_labels["uuid"], series_labels["reason"]): value for series_labels, value in since.rows(name)}
         grown: dict[str, list[str]] = {}
         for labels, value in response.rows(name):
             reason = labels["reason"]
@@ -199,7 +199,7 @@ class MetricsHistory:
         if seconds <= 0:
             return {}
         name = "gpu_energy_joules_total"
-        before = {(own["uuid"], own.get("method")): value for own, value in first.rows(name)}
+        before = {(series_labels["uuid"], series_labels.get("method")): value for series_labels, value in first.rows(name)}
         growth: dict[str, list[float]] = {}
         for labels, value in self.responses[-1].rows(name):
             key = (labels["uuid"], labels.get("method"))
@@ -226,8 +226,8 @@ class MetricsHistory:
         for key, joules in self.energies[-1].items():
             name, _, state, _ = key
             for sums, value in ((energy, joules), (since, joules - self.first_workload_j[key])):
-                own = sums.setdefault(name, {})
-                own[state] = own.get(state, 0.0) + value
+                state_sums = sums.setdefault(name, {})
+                state_sums[state] = state_sums.get(state, 0.0) + value
             if key in before:
                 growth.setdefault(name, []).append(joules - before[key])
         info = {labels["workload"]: labels for labels, _ in response.rows("workload_info")}

@@ -80,14 +80,14 @@ class ProcessReader:
     """User, command, CPU and memory of processes by /proc; what does not change is read once per process."""
 
     procfs: Path = PROC
-    _known: dict[tuple[int, str], tuple[str, str]] = field(default_factory=dict)  # pid and start -> user, command
+    _identities: dict[tuple[int, str], tuple[str, str]] = field(default_factory=dict)  # pid and start -> user, command
     _cpu: dict[tuple[int, str], tuple[float, int]] = field(default_factory=dict)  # when and ticks
     _users: dict[int, str] = field(default_factory=dict)
 
     def read(self, listed: list[ListedProcess]) -> tuple[ProcessStatus, ...]:
         """The processes, one row for all GPUs of a process."""
-        known, cpu, now_s = self._known, self._cpu, time.monotonic()
-        self._known, self._cpu = {}, {}
+        identities, cpu, now_s = self._identities, self._cpu, time.monotonic()
+        self._identities, self._cpu = {}, {}
         uptime_s = _uptime_s(self.procfs)
         processes = []
         rows: dict[tuple[int, str], list[ListedProcess]] = {}
@@ -102,7 +102,7 @@ class ProcessReader:
                 processes.append(ProcessStatus(gpus, pid, "-", "not visible from here", *base))
                 continue
             key = (pid, fields[19])
-            user, command = self._known[key] = known.get(key) or (self._user(pid), self._command(pid))
+            user, command = self._identities[key] = identities.get(key) or (self._user(pid), self._command(pid))
             ticks = int(fields[11]) + int(fields[12])
             before = cpu.get(key)
             self._cpu[key] = (now_s, ticks)
@@ -165,8 +165,8 @@ class GpuProcessList:
         """Each process on the GPUs, whose indexes are given by UUID."""
         listed: list[ListedProcess] = []
         failed = 0
-        own = {uuid: gpu for uuid, gpu in gpus.items() if uuid in self._devices}
-        for uuid, gpu in own.items():
+        local_gpus = {uuid: gpu for uuid, gpu in gpus.items() if uuid in self._devices}
+        for uuid, gpu in local_gpus.items():
             if self._nvml is None:
                 break
             try:
@@ -175,7 +175,7 @@ class GpuProcessList:
                 failed += 1
                 continue
             listed += [ListedProcess(gpu, p.pid, p.memory_b, p.gpu_instance) for p in processes]
-        if failed and failed == len(own):
+        if failed and failed == len(local_gpus):
             self.close()  # the driver was loaded again: the next reading opens it
         return listed
 
@@ -209,13 +209,13 @@ class LocalReader:
             self._list.close()
             return LocalStatus(reason="no GPU of the agent responds")
         try:
-            own = self._list.open()
+            local_uuids = self._list.open()
         except NvmlError as error:
             reason = _OTHER_MACHINE if error.name in _NO_DRIVER else f"NVML: {error.name}"
             return LocalStatus(reason=reason)
         except UsageError as error:
             return LocalStatus(reason=printable(str(error)))
-        if own.isdisjoint(gpus):
+        if local_uuids.isdisjoint(gpus):
             self._list.close()
             return LocalStatus(reason=_OTHER_MACHINE)
         return LocalStatus(self._host.read(), self._processes.read(self._list.read(gpus)))

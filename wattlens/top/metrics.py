@@ -58,7 +58,9 @@ class MetricsResponse:
 
     def total(self, name: str, **labels: str) -> float | None:
         """The sum of the series of a family with these labels; None without any."""
-        matches = [v for own, v in self.rows(name) if all(own.get(k) == label for k, label in labels.items())]
+        matches = [
+            v for series_labels, v in self.rows(name) if all(series_labels.get(k) == label for k, label in labels.items())
+        ]
         return sum(matches) if matches else None
 
     def of_gpu(self, name: str, uuid: str) -> float | None:

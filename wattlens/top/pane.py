@@ -38,15 +38,15 @@ class Pane:
 def share_height(panes: Sequence[Pane], room: int) -> list[int]:
     """Lines of each pane: first what it needs at least, then the rest in their order."""
     heights: list[int] = []
-    left = room
+    remaining = room
     for place, pane in enumerate(panes):
         others = len(panes) - place - 1  # a line each, for their counts
-        heights.append(max(min(1, left), min(pane.least_height, left - others)))
-        left -= heights[-1]
+        heights.append(max(min(1, remaining), min(pane.least_height, remaining - others)))
+        remaining -= heights[-1]
     for place, pane in enumerate(panes):
-        more = min(left, pane.height - heights[place])
+        more = min(remaining, pane.height - heights[place])
         heights[place] += more
-        left -= more
+        remaining -= more
     return heights
 
 
@@ -72,15 +72,15 @@ def _choose_rows(rows: Sequence[PaneRow], room: int, selected: str) -> tuple[int
     place = next((n for n, row in enumerate(rows) if row.key == selected), 0)
     if len(rows[place].lines) > room:
         return 0, 0
-    first, last, left = place, place + 1, room - len(rows[place].lines)
+    first, last, remaining = place, place + 1, room - len(rows[place].lines)
     while True:
-        after = last < len(rows) and len(rows[last].lines) <= left
-        before = first > 0 and len(rows[first - 1].lines) <= left
+        after = last < len(rows) and len(rows[last].lines) <= remaining
+        before = first > 0 and len(rows[first - 1].lines) <= remaining
         if before and (not after or place - first <= last - place - 1):
             first -= 1
-            left -= len(rows[first].lines)
+            remaining -= len(rows[first].lines)
         elif after:
-            left -= len(rows[last].lines)
+            remaining -= len(rows[last].lines)
             last += 1
         else:
             return first, last
@@ -97,5 +97,5 @@ def limit_lines(lines: Sequence[Line], height: int, noun: str, width: int) -> li
     """At most `height` lines; the last one counts those that have no room."""
     if len(lines) <= height:
         return list(lines)
-    shown = max(0, height - 1)
-    return [*lines[:shown], [("dim", fit(f"+{len(lines) - shown} more {noun}", width))]][: max(0, height)]
+    line_count = max(0, height - 1)
+    return [*lines[:line_count], [("dim", fit(f"+{len(lines) - line_count} more {noun}", width))]][: max(0, height)]

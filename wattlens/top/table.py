@@ -118,31 +118,31 @@ TableRow = GpuStatus | WorkloadStatus | ProcessStatus
 def choose_columns(columns: Sequence[TableColumn], rows: Sequence[TableRow], width: int) -> list[TableColumn]:
     """The most important columns that fit, widened to what they have to show."""
     kept: list[TableColumn] = []
-    left = width + 1
+    remaining = width + 1
     for column in sorted(columns, key=lambda c: c.rank):
         if column.if_any is not None and not any(column.if_any(row) for row in rows):
             continue
-        if column.instead_of and left < column.width + 1:
+        if column.instead_of and remaining < column.width + 1:
             continue
         if column.graphic or column.most <= column.width:
             need = column.most
         else:
             need = max((cell_width(column.cell(row)) for row in rows if getattr(row, "up", True)), default=0)
         best = max(column.width, min(need, column.most))
-        room = left if column.rank else max(left, column.width + 1)
+        room = remaining if column.rank else max(remaining, column.width + 1)
         widths = (min(best, column.first or best) if not column.graphic else column.width, column.width)
         take = next((w for w in widths if column.width <= w and w + 1 <= room), 0)
         if not take:
             break  # what is less important would leave no room to widen the columns before it
         kept.append(column if take == column.width and best == column.most else replace(column, width=take, most=best))
-        left -= take + 1
+        remaining -= take + 1
     for column in [c for c in kept if c.instead_of]:  # the longer form has the same value
-        left += sum(c.width + 1 for c in kept if c.title == column.instead_of)
+        remaining += sum(c.width + 1 for c in kept if c.title == column.instead_of)
         kept = [c for c in kept if c.title != column.instead_of]
     widths_by_title: dict[str, int] = {}
     for column in sorted(kept, key=lambda c: (c.graphic is not None, c.rank)):  # words before graphics
-        more = max(0, min(left, column.most - column.width))
-        left -= more
+        more = max(0, min(remaining, column.most - column.width))
+        remaining -= more
         widths_by_title[column.title] = column.width + more
     return [
         c if c.width == widths_by_title[c.title] else replace(c, width=widths_by_title[c.title])
@@ -165,21 +165,21 @@ def draw_titles(columns: Sequence[TableColumn], width: int) -> Line:
 def draw_row(columns: Sequence[TableColumn], row: TableRow, width: int, *, unicode: bool) -> Line:
     """The row in its columns."""
     line: Line = []
-    left = width
+    remaining = width
     for column in columns:
-        if left <= bool(line):
+        if remaining <= bool(line):
             break
         if line:
             line.append(("", " "))
-            left -= 1
-        room = min(column.width, left)
+            remaining -= 1
+        room = min(column.width, remaining)
         if column.graphic:
             line += column.graphic(row, room, unicode)
         else:
             text = fit(column.cell(row), room)
             blanks = " " * (room - cell_width(text))
             line.append((column.style(row) if column.style else "", blanks + text if column.right else text + blanks))
-        left -= room
+        remaining -= room
     return _merge(line)
 
 

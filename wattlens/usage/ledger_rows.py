@@ -133,11 +133,11 @@ def read_segments(source: Path, record: EnergyRecord) -> Iterator[SegmentColumns
         return
     # The journal is read first: what it calls sealed is then surely there, and what is sealed later is not read twice.
     view = read_journal(source / JOURNAL_NAME)
-    for known in view.segments:
-        if known.body is None:
-            yield from _read_file(source / "segments" / known.name, record)
+    for entry in view.segments:
+        if entry.body is None:
+            yield from _read_file(source / "segments" / entry.name, record)
             continue
-        read = table.decode(segment.expand(known.body, known.name), known.name)
+        read = table.decode(segment.expand(entry.body, entry.name), entry.name)
         record.cover(read.header.from_ns, read.header.to_ns)
         yield _columns(read)
     rows: list[Row] = [*view.book.open_rows(), *view.book.facts.values()]
@@ -145,7 +145,7 @@ def read_segments(source: Path, record: EnergyRecord) -> Iterator[SegmentColumns
     for kind in _SUMMED:
         if kind in kinds:
             record.cover(min(kinds[kind]["start_ns"]), max(kinds[kind]["end_ns"]))
-    latest = max((known.sequence for known in view.segments), default=0) + 1
+    latest = max((entry.sequence for entry in view.segments), default=0) + 1
     yield SegmentColumns(view.identity.cluster, view.identity.node, view.identity.simulated, latest, kinds)
 
 

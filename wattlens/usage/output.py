@@ -130,10 +130,10 @@ def _select(usage: Usage, only: RowKey | None) -> Sequence[UsageRow]:
     return [row for row in usage.rows if only in (None, row.key)]
 
 
-def table_lines(usage: Usage, shown: int = SHOWN, only: RowKey | None = None) -> Iterator[str]:
+def table_lines(usage: Usage, max_rows: int = SHOWN, only: RowKey | None = None) -> Iterator[str]:
     """Period and coverage, one line per row, then why a column is empty."""
     yield from _head(usage)
-    rows = [*_largest(_select(usage, only), shown), usage.total]
+    rows = [*_largest(_select(usage, only), max_rows), usage.total]
     digits = _digits(usage.total.energy.energy_uj, UJ_PER_KWH)
     columns: list[tuple[str, list[str]]] = [
         (usage.by.value.upper(), [printable(row.key.name) for row in rows]),
@@ -179,10 +179,10 @@ def _reasons(usage: Usage, rows: Sequence[UsageRow]) -> Iterator[str]:
         lines.append(f"No bounds: {count(energy.unbounded, 'device')} with unknown sensor error")
     elif energy.open:
         lines.append(f"No upper bound: {count(energy.open, 'device')} with a gap of unbounded energy")
-    seen = [row for row in rows if not row.energy.unseen]
-    if len(seen) < len(rows):
+    metered_rows = [row for row in rows if not row.energy.unseen]
+    if len(metered_rows) < len(rows):
         lines.append(f"No energy: {UNSEEN}")
-    for name, amounts in (("cost", [row.cost for row in seen]), ("CO2e", [row.carbon for row in seen])):
+    for name, amounts in (("cost", [row.cost for row in metered_rows]), ("CO2e", [row.carbon for row in metered_rows])):
         missing = [amount.reason for amount in amounts if amount.value is None]
         if missing:
             lines.append(f"No {name}: {missing[-1]}")  # of the total, which lacks what any row lacks
@@ -195,19 +195,19 @@ def _reasons(usage: Usage, rows: Sequence[UsageRow]) -> Iterator[str]:
         yield from map(printable, lines)
 
 
-def _largest(rows: Sequence[UsageRow], shown: int) -> list[UsageRow]:
-    """The rows that a table shows; groups beyond `shown` are one row."""
+def _largest(rows: Sequence[UsageRow], max_rows: int) -> list[UsageRow]:
+    """The rows that a table shows; groups beyond `max_rows` are one row."""
     groups = [row for row in rows if row.key.kind in (RowKind.GROUP, RowKind.NODE)]
     rest = [row for row in rows if row.key.kind not in (RowKind.GROUP, RowKind.NODE)]
-    if len(groups) <= shown:
+    if len(groups) <= max_rows:
         return [*groups, *rest]
-    left_out = groups[shown:]
-    return [*groups[:shown], joined(RowKey(RowKind.OTHERS, f"{len(left_out)} others"), left_out), *rest]
+    left_out = groups[max_rows:]
+    return [*groups[:max_rows], joined(RowKey(RowKind.OTHERS, f"{len(left_out)} others"), left_out), *rest]
 
 
 def _amounts(name: str, amounts: Sequence[Quantity]) -> list[tuple[str, list[str]]]:
-    known = [amount.value for amount in amounts if amount.value is not None]
-    digits = _digits(max(known), 1) if known else 0
+    values = [amount.value for amount in amounts if amount.value is not None]
+    digits = _digits(max(values), 1) if values else 0
     return [(name, [_DASH if a.value is None else _fixed(a.value, max(2, digits)) for a in amounts])]
 
 

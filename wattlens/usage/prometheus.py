@@ -118,7 +118,7 @@ class AgentCounters:
     start_ns: int
     end_ns: int
     known_nodes: dict[Target, tuple[str, str]] = field(default_factory=dict)
-    _own: dict[Target, set[tuple[str, str]]] = field(default_factory=dict)
+    _exporter_pods: dict[Target, set[tuple[str, str]]] = field(default_factory=dict)
 
     def select(self, family: str, selection: str) -> str:
         """A selector of a family."""
@@ -148,10 +148,15 @@ class AgentCounters:
     def workload_labels(self, labels: Labels) -> tuple[str, dict[str, str]]:
         """Kind and labels of a workload by its `workload_info`; a pod that Prometheus adds as the agent's own is not its."""
         target = target_of(labels)
-        if target not in self._own:
-            self._own[target] = own_pods(self.history.series(f"up{{{of_target(target)}}}", self.start_ns, self.end_ns))
+        if target not in self._exporter_pods:
+            self._exporter_pods[target] = own_pods(
+                self.history.series(f"up{{{of_target(target)}}}", self.start_ns, self.end_ns)
+            )
         metadata = {name: value for name in _LABELS if (value := exporter_label(labels, name))}
-        if "exported_pod" not in labels and (metadata.get("namespace", ""), metadata.get("pod", "")) in self._own[target]:
+        if (
+            "exported_pod" not in labels
+            and (metadata.get("namespace", ""), metadata.get("pod", "")) in self._exporter_pods[target]
+        ):
             metadata = {name: value for name, value in metadata.items() if name not in ("namespace", "pod")}
         return exporter_label(labels, "kind"), metadata
 

@@ -141,7 +141,7 @@ class _Read:
 
 
 def _scope(opened: OpenLedger, sums: _Read) -> UsageScope:
-    seen = opened.store.records(MeteredDevice, "seen")
+    metered = opened.store.records(MeteredDevice, "seen")
     extent = [(int(first), int(last)) for _, first, last in opened.store.answer("extent") if first is not None]
     return UsageScope(
         opened.source,
@@ -149,9 +149,9 @@ def _scope(opened: OpenLedger, sums: _Read) -> UsageScope:
         opened.end_ns,
         min((first for first, _ in extent), default=opened.start_ns),
         max((last for _, last in extent), default=opened.end_ns),
-        len({row.device for row in seen}),
+        len({row.device for row in metered}),
         len({(node.cluster, node.node) for node in sums.nodes}),
-        sum(row.metered_ns for row in seen),
+        sum(row.metered_ns for row in metered),
         sums.whole_nodes,
         "" if sums.whole_nodes else why_gpus_only(sums.nodes),
         opened.simulated,
@@ -213,9 +213,9 @@ def _with_worth(
 ) -> Usage:
     """The statement with cost and CO2e by the tariffs and grid factors of each site, cell by cell."""
     if usage.by in DEVICE_GROUPS:
-        lacking = no_quantity(BY_WORKLOAD)
-        rows = tuple(replace(row, cost=lacking, carbon=lacking) for row in usage.rows)
-        return replace(usage, rows=rows, total=replace(usage.total, cost=lacking, carbon=lacking))
+        absent = no_quantity(BY_WORKLOAD)
+        rows = tuple(replace(row, cost=absent, carbon=absent) for row in usage.rows)
+        return replace(usage, rows=rows, total=replace(usage.total, cost=absent, carbon=absent))
     windows = store.windows
     cells: dict[str, dict[int, tuple[int, int]]] = {site: {} for site in windows}
     for site, start_ns, gpu, host in store.answer("cells"):

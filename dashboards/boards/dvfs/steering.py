@@ -48,7 +48,7 @@ def _mode(name: str) -> str:
 
 def now() -> GrafanaRow:
     """How many GPUs are steered, and how."""
-    lease, known = series("dvfs_lease_active"), f"sum({series('dvfs_lease_active')} * 0)"
+    lease, zero = series("dvfs_lease_active"), f"sum({series('dvfs_lease_active')} * 0)"
     unheld, gone = _orphans()
     return row(
         "Now",
@@ -67,7 +67,7 @@ def now() -> GrafanaRow:
             "none",
             {
                 "leased": f"sum({lease})",
-                "applied": f"count({_limited()}) or {known}",
+                "applied": f"count({_limited()}) or {zero}",
             },
             no_value=OFF,
         ),
@@ -77,8 +77,8 @@ def now() -> GrafanaRow:
             "applied. See WattlensLeaseOrphaned in docs/alerts.md.",
             "none",
             {
-                "settings": f"count({unheld}) or {known}",
-                "agents": f"count({gone}) or {known}",
+                "settings": f"count({unheld}) or {zero}",
+                "agents": f"count({gone}) or {zero}",
             },
             states={"0": ("none", BLUE), "1+": ("ORPHANED, see the table below", ORANGE)},
             minimum=None,
@@ -91,7 +91,7 @@ def now() -> GrafanaRow:
             "another program changed it, or a power or thermal limit was stricter. See "
             "WattlensSettingIneffective in docs/alerts.md.",
             "short",
-            {"rounds": f"{gain_of(UNDONE)} or {known}"},
+            {"rounds": f"{gain_of(UNDONE)} or {zero}"},
             decimals=0,
             width=6,
             no_value=OFF,

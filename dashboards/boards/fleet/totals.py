@@ -19,7 +19,7 @@ _NO_RULES = "no data: no agent is scraped, or the recording rules are not loaded
 def now() -> GrafanaRow:
     """Size and power of the fleet."""
     up = series("gpu_up", scope="fleet")
-    simulated, known = (series("node_info", *of, scope="fleet") for of in (('simulated="true"',), ()))
+    simulated, all_nodes = (series("node_info", *of, scope="fleet") for of in (('simulated="true"',), ()))
     return row(
         "Now",
         stat(
@@ -33,7 +33,7 @@ def now() -> GrafanaRow:
             "Hardware",
             "Nodes on simulated hardware (node_info). Figures that include simulated nodes are not measurements.",
             "none",
-            {"simulated nodes": f"count({simulated}) or 0 * count({known})"},
+            {"simulated nodes": f"count({simulated}) or 0 * count({all_nodes})"},
             width=3,
             states={"0": ("real", BLUE), "1+": ("SIMULATED", ORANGE)},
             minimum=None,

@@ -22,7 +22,7 @@ def waste() -> GrafanaRow:
     """Where the power goes, and who wastes it."""
     nodes = "cluster, job, instance"
     either = 'bucket=~"unheld|idle"'
-    unheld, held, wasted, whole = (
+    unheld, allocated_idle, wasted, whole = (
         f"sum by ({nodes}) ({over_fleet(NODE_POWER, of)})" for of in (bucket("unheld"), bucket("idle"), either, GPUS)
     )
     worst = f"topk({MOST}, {wasted} > 0)"
@@ -48,7 +48,7 @@ def waste() -> GrafanaRow:
             "joule",
             {
                 "unallocated": f"{unheld} and on ({nodes}) {worst}",
-                "allocated, idle": f"{held} and on ({nodes}) {worst}",
+                "allocated, idle": f"{allocated_idle} and on ({nodes}) {worst}",
                 "share": Query(f"{wasted} / ({whole} > 0) and on ({nodes}) {worst}", "percentunit"),
             },
             no_value="no GPU was idle, or the recording rules are not loaded",

@@ -75,7 +75,7 @@ def now() -> GrafanaRow:
 def power() -> GrafanaRow:
     """Power of each GPU, and use of its energy."""
     drawn, limit = busiest_power(MOST), series("gpu_power_limit_watts")
-    held = f"rate({series('workload_energy_joules_total', scope='workload')}[$__rate_interval])"
+    workload_power = f"rate({series('workload_energy_joules_total', scope='workload')}[$__rate_interval])"
     idle, unknown = (
         f"rate({series(f'gpu_{owner}_energy_joules_total')}[$__rate_interval])" for owner in ("unallocated", "unattributed")
     )
@@ -103,7 +103,7 @@ def power() -> GrafanaRow:
             "unattributed energy. The parts are disjoint: their sum is the power of the GPUs.",
             "watt",
             {
-                "workloads, {{state}}": f"sum by (state) ({held})",
+                "workloads, {{state}}": f"sum by (state) ({workload_power})",
                 "unallocated": f"sum({idle})",
                 "unattributed: {{reason}}": f"sum by (reason) ({unknown})",
             },

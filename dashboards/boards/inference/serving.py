@@ -21,9 +21,9 @@ def of_tokens(by: str, band: str = "", boundary: str = "gpu", energy: str = "act
     """Joules per generated token over workloads: the sum of their joules by that of their tokens, of those that have both."""
     of = f'boundary=~"{boundary}"'
     joules = recorded(end_of(TOKEN_POWER, band), _MODEL, of, f'energy="{energy}"')
-    known = recorded(KNOWN_TOKENS, _MODEL, of)
+    tokens = recorded(KNOWN_TOKENS, _MODEL, of)
     group = f"sum by ({by})" if by else "sum"
-    return f"{group} ({joules}) / {group} ({known})"
+    return f"{group} ({joules}) / {group} ({tokens})"
 
 
 def now() -> GrafanaRow:

@@ -12,11 +12,13 @@ _TO_NODE = link("Node and GPUs", "wattlens-gpu", "instance")
 
 def coverage() -> GrafanaRow:
     """Metered energy, and its share with a known owner."""
-    seen, unseen = (f"increase({recorded(name, scope='node')}[$__range])" for name in (GPU_ENERGY, GPU_UNSEEN))
+    metered_energy, unseen = (f"increase({recorded(name, scope='node')}[$__range])" for name in (GPU_ENERGY, GPU_UNSEEN))
     power = recorded(NODE_POWER, GPUS, scope="node")
     lost = recorded(NODE_POWER, bucket("unattributed"), scope="node")
     whole = f"(sum({integral(power)}) > 0)"
-    answered, known = (f"sum(sum_over_time({recorded(name, scope='node')}[$__range]))" for name in (NODE_ANSWERED, NODE_KNOWN))
+    answered, known_gpus = (
+        f"sum(sum_over_time({recorded(name, scope='node')}[$__range]))" for name in (NODE_ANSWERED, NODE_KNOWN)
+    )
     return row(
         "Coverage",
         stat(
@@ -24,7 +26,7 @@ def coverage() -> GrafanaRow:
             "Mean over the selected range of the share of known GPUs that responded (gpu_up). Nodes that are not scraped "
             "are not counted.",
             "percentunit",
-            {"responsive": f"{answered} / {known}"},
+            {"responsive": f"{answered} / {known_gpus}"},
             width=6,
             no_value=_NO_RULES,
         ),
@@ -33,7 +35,7 @@ def coverage() -> GrafanaRow:
             "Upper bound of the energy in the selected range that no sensor measured, as a share of metered energy "
             "(gpu_energy_gap_bound_joules_total divided by gpu_energy_joules_total); a higher share is shown as 100 %.",
             "percentunit",
-            {"unmeasured, at most": f"clamp_max(sum({unseen}) / (sum({seen}) > 0 or sum({unseen}) > 0), 1)"},
+            {"unmeasured, at most": f"clamp_max(sum({unseen}) / (sum({metered_energy}) > 0 or sum({unseen}) > 0), 1)"},
             width=6,
             no_value="no data: select at least five minutes; or no agent is scraped, or the recording rules are not loaded",
         ),
@@ -63,7 +65,7 @@ def coverage() -> GrafanaRow:
             "joule",
             {
                 "unmeasured, at most": f"topk(10, sum by ({AT}) ({unseen}))",
-                "metered": f"sum by ({AT}) ({seen}) and on ({AT}) topk(10, sum by ({AT}) ({unseen}))",
+                "metered": f"sum by ({AT}) ({metered_energy}) and on ({AT}) topk(10, sum by ({AT}) ({unseen}))",
             },
             no_value="no data: select at least five minutes; or no agent is scraped, or the recording rules are not loaded",
             links=_TO_NODE,

@@ -29,7 +29,7 @@ _ROWS = 20
 
 def now() -> GrafanaRow:
     """All chosen runs together."""
-    known, held = of_selected_workloads(members()), of_selected_workloads(gpus())
+    all_runs, run_gpus = of_selected_workloads(members()), of_selected_workloads(gpus())
     under = f"group by ({RUN}, instance, uuid) {of_runs(lost())}"
     return row(
         "Now",
@@ -39,8 +39,8 @@ def now() -> GrafanaRow:
             "known for 15 minutes after its end.",
             "none",
             {
-                "running": f"count({of_selected_workloads(f'({steps()} > 0)')}) or 0 * count({known})",
-                "known": f"count({known})",
+                "running": f"count({of_selected_workloads(f'({steps()} > 0)')}) or 0 * count({all_runs})",
+                "known": f"count({all_runs})",
             },
             no_value=NONE,
         ),
@@ -50,8 +50,8 @@ def now() -> GrafanaRow:
             "unresponsive GPUs (gpu_up) that a workload of a run used in the last 15 minutes.",
             "none",
             {
-                "allocated": f"sum({held})",
-                "lost": f"count({of_selected_workloads(under)}) or 0 * count({known})",
+                "allocated": f"sum({run_gpus})",
+                "lost": f"count({of_selected_workloads(under)}) or 0 * count({all_runs})",
             },
             decimals=0,
             no_value=NONE,

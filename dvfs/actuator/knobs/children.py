@@ -114,8 +114,8 @@ class ForkedKnobs:
             except TimeoutError:
                 answers[uuid] = {"error": "busy"}
         deadline = time.monotonic() + self._timeout_s
-        while waiting and (left := deadline - time.monotonic()) > 0:
-            ready, _, _ = select.select([c.channel for c in waiting.values()], [], [], min(0.2, left))
+        while waiting and (remaining_s := deadline - time.monotonic()) > 0:
+            ready, _, _ = select.select([c.channel for c in waiting.values()], [], [], min(0.2, remaining_s))
             for uuid in [u for u, c in waiting.items() if c.channel in ready]:
                 child = waiting[uuid]
                 chunk = _received(child.channel)

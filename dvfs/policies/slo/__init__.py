@@ -159,7 +159,7 @@ class SloState:
     work: WorkMeans = field(default_factory=WorkMeans)
     pace: tuple[float, float] = (0.0, 0.0)
     load: ServerLoad = field(default_factory=ServerLoad)
-    seen: tuple[float, float] = (0.0, 0.0)
+    exposure: tuple[float, float] = (0.0, 0.0)
     resume_level: int | None = None
     settings: Mapping[str, Setting] = field(default_factory=dict)
     shadow: ShadowSaving = field(default_factory=ShadowSaving)
@@ -205,10 +205,10 @@ def _learn(state: SloState, period: ServedPeriod, counters: WorkCounters, now_s:
     """With the period in budgets and memory."""
     means = _ended_means(state.counters or counters, counters)
     state, counts = _measure(state, period, counters, means)
-    requests = max(counts[name] for name in period.seen)
+    requests = max(counts[name] for name in period.latencies)
     budgets, near_misses, memory = dict(state.budgets), dict(state.near_misses), dict(state.memory)
     level = _responsible_level(state, period, now_s)
-    for name, interval in period.seen.items():
+    for name, interval in period.latencies.items():
         count, (misses, *below) = counts[name], _misses(state, period, interval, counts[name], means)
         budgets[name] = budgets.get(name, ErrorBudget()).add(now_s, count, misses)
         n, k = memory.get((name, level), (0.0, 0.0))
@@ -237,30 +237,32 @@ def _measure(
     state: SloState, period: ServedPeriod, counters: WorkCounters, means: Latencies | None
 ) -> tuple[SloState, Mapping[str, float]]:
     """With what the period shows of requests; and how many got their first token, and how many got their last."""
-    before, ttft, itl = state.counters or counters, period.seen.get("ttft"), period.seen.get("itl")
+    before, ttft, itl = state.counters or counters, period.latencies.get("ttft"), period.latencies.get("itl")
     ended = max(0, (counters.requests or 0) - (before.requests or 0))
-    begun = ttft.seen.count if ttft is not None else ended
+    begun = ttft.observations.count if ttft is not None else ended
     counts = {"ttft": float(begun), "itl": float(begun if counters.requests is None else ended)}
     prompt_tokens = max(0, (counters.prompt_tokens or 0) - (before.prompt_tokens or 0))
     first_tokens, token_times, pace = state.first_tokens, state.token_times, state.pace
     batch = 1.0
     if itl is not None:
-        token_times = token_times.add(begun, itl.seen.count, itl.seen.sum_s, period.seconds)
-        batch = max(1.0, itl.seen.sum_s / max(1e-9, period.seconds))
+        token_times = token_times.add(begun, itl.observations.count, itl.observations.sum_s, period.seconds)
+        batch = max(1.0, itl.observations.sum_s / max(1e-9, period.seconds))
         if means is not None:
             counts["itl"] = float(means.count)
             state = replace(state, means=state.means.add(means))
         elif ttft is None:  # those that ended come in bursts
-            counts["itl"] = itl.seen.count / max(1.0, token_times.per_request)
+            counts["itl"] = itl.observations.count / max(1.0, token_times.per_request)
     waits = period.reading.queue > 0 and state.reading is not None and state.reading.queue > 0
     if ttft is not None:
-        first_tokens = first_tokens.add(ttft.seen)
-        seconds = pace[0] + (min(ttft.seen.sum_s, period.seconds) if waits else ttft.seen.sum_s)
+        first_tokens = first_tokens.add(ttft.observations)
+        seconds = pace[0] + (min(ttft.observations.sum_s, period.seconds) if waits else ttft.observations.sum_s)
         pace = (seconds, pace[1] + begun) if pace[1] + begun <= _PACE[1] else (seconds / 2, (pace[1] + begun) / 2)
     load = state.load.add(period.seconds, counts["ttft"], period.grown, period.grid[period.level] if waits else None)
-    seen = state.seen[0] + period.seconds, state.seen[1] + counts["ttft"]
+    exposure = state.exposure[0] + period.seconds, state.exposure[1] + counts["ttft"]
     work = state.work.add(begun, prompt_tokens, batch)
-    state = replace(state, first_tokens=first_tokens, token_times=token_times, work=work, pace=pace, load=load, seen=seen)
+    state = replace(
+        state, first_tokens=first_tokens, token_times=token_times, work=work, pace=pace, load=load, exposure=exposure
+    )
     return state, counts
 
 
@@ -280,8 +282,8 @@ def _misses(
     """Requests of a period that missed the limit, and that would at each lower clock if they took as much longer."""
     factors = (1.0, *(period.grid[period.level] / mhz for mhz in period.grid[: period.level]))
     if not interval.is_mean:
-        return [state.first_tokens.count_late(interval.seen, interval.limit_s, factor) for factor in factors]
-    mean_s = state.token_times.mean_s() / (_MARGIN if "ttft" in period.seen else _POOL_MARGIN)
+        return [state.first_tokens.count_late(interval.observations, interval.limit_s, factor) for factor in factors]
+    mean_s = state.token_times.mean_s() / (_MARGIN if "ttft" in period.latencies else _POOL_MARGIN)
     if means is None:
         return [requests * (mean_s * factor > interval.limit_s) for factor in factors]
     return [state.means.count_late(means, interval.limit_s, factor, mean_s) for factor in factors]
@@ -292,7 +294,7 @@ def _choose(observation: Observation, state: SloState, period: ServedPeriod, lev
     top, allowed = len(period.grid) - 1, 1.0 - observation.terms.attainment_ratio
     if _is_queue_long(state, period):
         return top, "queue", level if state.resume_level is None else state.resume_level
-    spent = {name: state.budgets[name].spent_ratio(allowed) for name in period.seen}
+    spent = {name: state.budgets[name].spent_ratio(allowed) for name in period.latencies}
     most_spent = max(spent.values())
     if most_spent >= 1.0:
         return top, "budget_spent", None
@@ -313,7 +315,7 @@ def _choose(observation: Observation, state: SloState, period: ServedPeriod, lev
         return max(state.resume_level, lowest, enough), "resumed", None
     if enough > level and period.reading.queue > _FEW_WAITING and state.load.at(period.grid[level]) > 1.0:
         return enough, "load", None
-    itl = period.seen.get("itl")
+    itl = period.latencies.get("itl")
     if itl is not None and level < top and state.token_times.mean_s(_SOON) > itl.limit_s:
         return level + 1, "itl", None
     if lowest > level:
@@ -322,7 +324,7 @@ def _choose(observation: Observation, state: SloState, period: ServedPeriod, lev
         return 0, "knee", None
     if (observation.boot_ns - state.since_ns) / _NS < _CALM_S:
         return level, "calm", None
-    seconds, requests = state.seen
+    seconds, requests = state.exposure
     if seconds < _NEW_S and requests < _NEW_REQUESTS:
         return level, "few", None
     for i in range(max(lowest, enough), level):
@@ -349,7 +351,7 @@ def _reason_to_try(
 
 def _is_queue_long(state: SloState, period: ServedPeriod) -> bool:
     """Whether the requests that wait are a reason to release the clock."""
-    ttft, queue = period.seen.get("ttft"), period.reading.queue
+    ttft, queue = period.latencies.get("ttft"), period.reading.queue
     seconds, requests = state.pace
     if ttft is None or requests < _PACE[0]:
         return period.grown >= QUEUE_GROWTH or (state.resume_level is not None and queue > 0)

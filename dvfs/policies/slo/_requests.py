@@ -42,23 +42,23 @@ class LatencyShape:
 
     counts: tuple[float, ...] = ()
 
-    def add(self, seen: Latencies) -> "LatencyShape":
+    def add(self, latencies: Latencies) -> "LatencyShape":
         """With the requests of an interval."""
-        before = self.counts if len(self.counts) == len(seen.counts) else (0.0,) * len(seen.counts)
-        counts = tuple(old + new for old, new in zip(before, seen.counts, strict=True))
+        before = self.counts if len(self.counts) == len(latencies.counts) else (0.0,) * len(latencies.counts)
+        counts = tuple(old + new for old, new in zip(before, latencies.counts, strict=True))
         return LatencyShape(tuple(n / 2 for n in counts) if sum(counts) > _SHAPE[1] else counts)
 
-    def count_late(self, seen: Latencies, limit_s: float, factor: float = 1.0, mean_s: float = 0.0) -> float:
+    def count_late(self, latencies: Latencies, limit_s: float, factor: float = 1.0, mean_s: float = 0.0) -> float:
         """Requests of an interval that are late, if all took `factor` times as long.
 
         `mean_s` is a latency that represents all of these requests; 0: not known.
         """
-        limit_s, edges = limit_s / factor * (1 + 1e-9), (0.0, *seen.edges, inf)
-        if seen.count == 1 and seen.is_sum_exact:
-            return float(seen.sum_s > limit_s)
-        cut = bisect_right(seen.edges, limit_s)
+        limit_s, edges = limit_s / factor * (1 + 1e-9), (0.0, *latencies.edges, inf)
+        if latencies.count == 1 and latencies.is_sum_exact:
+            return float(latencies.sum_s > limit_s)
+        cut = bisect_right(latencies.edges, limit_s)
         share = float(mean_s > limit_s) if mean_s > edges[cut] else self._share_above(cut, edges, limit_s)
-        return sum(seen.counts[cut + 1 :]) + seen.counts[cut] * share
+        return sum(latencies.counts[cut + 1 :]) + latencies.counts[cut] * share
 
     def _share_above(self, cut: int, edges: Sequence[float], limit_s: float) -> float:
         """Share of a bucket's requests that are above the limit; 1 while it is not known."""

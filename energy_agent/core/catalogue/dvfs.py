@@ -44,24 +44,24 @@ def _groups(scrape: Scrape[Snapshot]) -> list[Row]:
 
 
 def _counts(budget: BudgetStatus) -> MissedShare | None:
-    return budget.total if budget.total.seen or not budget.reason else None
+    return budget.total if budget.total.observations or not budget.reason else None
 
 
 def _remainders(budget: BudgetStatus) -> dict[str, ConfidenceInterval | str]:
     return {window: budget.remainder(window) for window in WINDOWS}
 
 
-def _left(window: str, remainders: Mapping[str, ConfidenceInterval | str]) -> ConfidenceInterval | None:
-    left = remainders[window]
-    return None if isinstance(left, str) else left
+def _remainder(window: str, remainders: Mapping[str, ConfidenceInterval | str]) -> ConfidenceInterval | None:
+    remainder = remainders[window]
+    return None if isinstance(remainder, str) else remainder
 
 
 def _unknown_budgets(remainders: Mapping[str, ConfidenceInterval | str]) -> dict[tuple[str, str], None]:
-    return {(window, left): None for window, left in remainders.items() if isinstance(left, str)}
+    return {(window, remainder): None for window, remainder in remainders.items() if isinstance(remainder, str)}
 
 
 def _missed(outlook: ShadowOutlook) -> dict[str, MissedShare]:
-    return {latency: missed for latency, missed in outlook.missed.items() if missed.seen}
+    return {latency: missed for latency, missed in outlook.missed.items() if missed.observations}
 
 
 def _unknown_outlooks(outlook: ShadowOutlook) -> dict[str, None]:
@@ -150,8 +150,8 @@ DVFS: Final = (
         for window, words in (("requests", "1,000 requests"), ("hour", "hour"))
         for signal in band(
             f"dvfs_slo_budget_left_{window}_ratio",
-            f"Share of the error budget left over the last {words}{{}}; negative if overspent.",
-            _BUDGET, REMAINDERS, partial(_left, window), _ratio, "",
+            f"Share of the error budget remainder over the last {words}{{}}; negative if overspent.",
+            _BUDGET, REMAINDERS, partial(_remainder, window), _ratio, "",
         )[1:]
     ),
     Signal("dvfs_slo_budget_absent_info", "Why the error budget of a window is unknown.", "Present only while it is unknown.",

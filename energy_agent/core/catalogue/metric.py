@@ -89,7 +89,7 @@ def derive(source: Source, value: Getter) -> Source:
     """The rows of another source with a value of each, which several signals need; without rows that have none."""
     get = _function(value)
     return Source(
-        source.labels, lambda scrape: [(of, found) for of, row in scrape.of(source.rows) if (found := get(row)) is not None]
+        source.labels, lambda scrape: [(of, value) for of, row in scrape.of(source.rows) if (value := get(row)) is not None]
     )
 
 
@@ -155,8 +155,8 @@ class Signal:
             return [(labels, write(value)) for labels, row in rows if (value := get(row)) is not None]
 
         def infos(rows: list[Row]) -> list[Sample]:
-            found = [(labels, get(row)) for labels, row in rows]
-            return [((*labels, more) if isinstance(more, str) else labels + more, "1") for labels, more in found if more]
+            samples = [(labels, get(row)) for labels, row in rows]
+            return [((*labels, more) if isinstance(more, str) else labels + more, "1") for labels, more in samples if more]
 
         if self.kind != "info":
             return numbers

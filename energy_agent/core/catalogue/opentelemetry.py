@@ -123,9 +123,9 @@ def energy_attributes(joules: float | None, lower: float | None, upper: float | 
 
 def instrument(signal: Signal) -> Instrument:
     """The metric in OpenTelemetry of a signal of the catalogue."""
-    found = BY_CONVENTION.get(signal.name)
-    if found is not None:
-        return found
+    convention = BY_CONVENTION.get(signal.name)
+    if convention is not None:
+        return convention
     name = signal.name.removesuffix("_total") if signal.kind == "counter" else signal.name
     unit = _UNITS.get(signal.unit, "")
     if unit:

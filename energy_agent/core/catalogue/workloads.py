@@ -43,7 +43,9 @@ def _energy(scrape: Scrape[Snapshot]) -> list[Row]:
 
 def _seconds(scrape: Scrape[Snapshot]) -> list[Row]:
     pods = scrape.of(_pods)
-    return [((name, *pods.get(name, _NO_POD), state), held) for (name, state), held in scrape.snapshot.workload_gpu_ns.items()]
+    return [
+        ((name, *pods.get(name, _NO_POD), state), gpu_ns) for (name, state), gpu_ns in scrape.snapshot.workload_gpu_ns.items()
+    ]
 
 
 def _host_energy(scrape: Scrape[Snapshot]) -> list[Row]:

@@ -25,37 +25,39 @@ class LatencyInterval:
     """New observations of one latency, and its limit in s. `is_mean`: the limit is on the mean of a request's observations."""
 
     limit_s: float
-    seen: Latencies
+    observations: Latencies
     is_mean: bool
 
     def missed(self, stretch: float = 1.0) -> int:
         """Observations above the limit, at most, if all took `stretch` times as long."""
-        limit_s, count = self.limit_s / stretch * (1 + _ROUNDING), self.seen.count
+        limit_s, count = self.limit_s / stretch * (1 + _ROUNDING), self.observations.count
         if self.is_mean:
-            return count if self.seen.sum_s > limit_s * count else 0
-        return count - sum(self.seen.counts[: bisect_right(self.seen.edges, limit_s)])
+            return count if self.observations.sum_s > limit_s * count else 0
+        return count - sum(self.observations.counts[: bisect_right(self.observations.edges, limit_s)])
 
     def surely_missed(self) -> int:
         """Observations above the limit, at least."""
-        above = bisect_left(self.seen.edges, self.limit_s * (1 - _ROUNDING)) + 1
-        return self.missed() if self.is_mean else sum(self.seen.counts[above:])
+        above = bisect_left(self.observations.edges, self.limit_s * (1 - _ROUNDING)) + 1
+        return self.missed() if self.is_mean else sum(self.observations.counts[above:])
 
 
 @dataclass(frozen=True, slots=True)
 class MissedShare:
     """Observations, and how many of them missed the limit, at least and at most."""
 
-    seen: int = 0
+    observations: int = 0
     low: int = 0
     high: int = 0
 
     def plus(self, other: Self) -> Self:
         """The sum of two."""
-        return replace(self, seen=self.seen + other.seen, low=self.low + other.low, high=self.high + other.high)
+        return replace(
+            self, observations=self.observations + other.observations, low=self.low + other.low, high=self.high + other.high
+        )
 
     def budget_left(self, attainment_ratio: float) -> tuple[float, float] | None:
         """Bounds of the share of the error budget that is left; None without observations."""
-        permitted = (1.0 - attainment_ratio) * self.seen
+        permitted = (1.0 - attainment_ratio) * self.observations
         return (1.0 - self.high / permitted, 1.0 - self.low / permitted) if permitted > 0 else None
 
 
@@ -82,8 +84,8 @@ class LatencyBudget:
 
     def add(self, interval: LatencyInterval, requests: int, boot_ns: int) -> "LatencyBudget":
         """With an interval that ended at `boot_ns`, in which so many requests got their first token."""
-        more = MissedShare(interval.seen.count, interval.surely_missed(), interval.missed())
-        if not more.seen and not requests:
+        more = MissedShare(interval.observations.count, interval.surely_missed(), interval.missed())
+        if not more.observations and not requests:
             return self
         slots = self.slots
         if slots and boot_ns - slots[-1].start_ns < _SLOT_NS:

@@ -10,12 +10,12 @@ def first_of_largest(names: Iterable[str], owner: Callable[[str], str], count: i
     by_owner: dict[str, deque[tuple[int, str]]] = {}
     for place, name in enumerate(names):
         by_owner.setdefault(owner(name), deque()).append((place, name))
-    largest = [(-len(own), own[0][0], name) for name, own in by_owner.items()]
+    largest = [(-len(entries), entries[0][0], name) for name, entries in by_owner.items()]
     heapq.heapify(largest)
     leaving = []
     for _ in range(count):
         largest_owner = largest[0][2]
-        own = by_owner[largest_owner]
-        leaving.append(own.popleft()[1])
-        heapq.heapreplace(largest, (-len(own), own[0][0] if own else 0, largest_owner))
+        entries = by_owner[largest_owner]
+        leaving.append(entries.popleft()[1])
+        heapq.heapreplace(largest, (-len(entries), entries[0][0] if entries else 0, largest_owner))
     return leaving

@@ -65,7 +65,7 @@ class _OrderedTokens:
     """Bounds of the i-th smallest of n numbers of tokens, i from 1, of which a histogram may lack some."""
 
     def __init__(self, of: Latencies, n: int) -> None:
-        self.n, self.lacking = n, n - of.count
+        self.n, self.missing = n, n - of.count
         self.ends = tuple(accumulate(of.counts))  # numbers up to the end of each bucket
         self._lows = tuple(0 if k == 0 else floor(of.edges[k - 1]) + 1 for k in range(len(of.counts)))  # whole numbers
         self._highs = (*(float(floor(edge)) for edge in of.edges), inf)
@@ -75,7 +75,7 @@ class _OrderedTokens:
 
     def at_least(self, i: int) -> float:
         """Lower bound."""
-        return 0.0 if i <= self.lacking else float(self._lows[bisect_left(self.ends, i - self.lacking)])
+        return 0.0 if i <= self.missing else float(self._lows[bisect_left(self.ends, i - self.missing)])
 
     def at_most(self, i: int) -> float:
         """Upper bound; infinite for numbers that the histogram lacks."""
@@ -92,7 +92,7 @@ def _lower_ranks(x: _OrderedTokens, y: _OrderedTokens, k: int) -> Iterator[int]:
     yield from (1, k)
     for of, mirrored in ((x, False), (y, True)):
         for end in (0, *of.ends):
-            i = of.lacking + end + 1
+            i = of.missing + end + 1
             if 1 <= i <= k:
                 yield k + 1 - i if mirrored else i
 
@@ -117,10 +117,10 @@ def _estimate(hour: EngineHour, prompts: Latencies, outputs: Latencies, quantile
     spread = _spread(outputs)
     energies = sorted((p * x + g * y, a * b) for x, a in _spread(prompts) for y, b in spread)
     wanted = quantile * sum(weight for _, weight in energies)
-    seen = 0.0
+    cumulative = 0.0
     for energy, weight in energies:
-        seen += weight
-        if seen >= wanted:
+        cumulative += weight
+        if cumulative >= wanted:
             return energy
     return energies[-1][0] if energies else 0.0
 
@@ -128,12 +128,12 @@ def _estimate(hour: EngineHour, prompts: Latencies, outputs: Latencies, quantile
 def _spread(of: Latencies) -> list[tuple[float, float]]:
     """Values and their weights; that of the last bucket is its mean, from the sum."""
     values: list[tuple[float, float]] = []
-    low, known = 0.0, 0.0
+    low, total = 0.0, 0.0
     for high, count in zip(of.edges, of.counts, strict=False):
-        known += count * (low + high) / 2
+        total += count * (low + high) / 2
         if count:
             values += [(low + (high - low) * (part + 0.5) / _POINTS, count / _POINTS) for part in range(_POINTS)]
         low = high
     if of.counts[-1]:
-        values.append((max(low, (of.sum_s - known) / of.counts[-1]), float(of.counts[-1])))
+        values.append((max(low, (of.sum_s - total) / of.counts[-1]), float(of.counts[-1])))
     return values

@@ -187,8 +187,8 @@ class HealthReader:
 
     def _state(self, visit: _Visit) -> None:
         for answer in self._fields(visit, [(ids.FIELD_RECOVERY_ACTION, 0)], lambda _: "recovery_action"):
-            known = answer.value < len(ids.RECOVERY_ACTIONS)
-            visit.put("recovery_action", 1, ids.RECOVERY_ACTIONS[answer.value] if known else f"action_{answer.value}")
+            is_known = answer.value < len(ids.RECOVERY_ACTIONS)
+            visit.put("recovery_action", 1, ids.RECOVERY_ACTIONS[answer.value] if is_known else f"action_{answer.value}")
         modes = ["ecc_enabled", "ecc_pending_enabled"]
         for quantity, value in zip(modes, self._ask(visit, modes, self._nvml.ecc_mode) or (), strict=False):
             visit.put(quantity, value)

@@ -70,7 +70,7 @@ class RealNvml:
                 raise NvmlError(abi.LIBRARY_NOT_FOUND, str(library)) from error
         self._nvml: Any = pynvml
         self._error: Any = pynvml.NVMLError
-        self._held: dict[str, tuple[Callable[..., int], Any, Any]] = {}  # frequently called functions, with their buffers
+        self._functions: dict[str, tuple[Callable[..., int], Any, Any]] = {}  # frequently called functions, with their buffers
         self._fields: dict[tuple[tuple[int, int], ...], Any] = {}  # field ids -> array of an earlier request, for reuse
 
     def init(self) -> None:
@@ -263,15 +263,15 @@ class RealNvml:
         pynvml creates the answer's object at each call and reads it member by member, which costs several times the call
         itself. Not for several threads: a second call writes into the same buffer.
         """
-        held = self._held.get(name)
-        if held is None:
+        entry = self._functions.get(name)
+        if entry is None:
             try:
                 function = self._nvml._nvmlGetFunctionPointer(name)
             except self._error as error:
                 raise NvmlError(int(error.value), name) from None
             buffer = ctypes.create_string_buffer(before, layout.size)
-            held = self._held[name] = (function, buffer, ctypes.byref(buffer))
-        function, buffer, answer = held
+            entry = self._functions[name] = (function, buffer, ctypes.byref(buffer))
+        function, buffer, answer = entry
         code = function(device, *arguments, answer)
         if code != abi.SUCCESS:
             raise NvmlError(code, name)
@@ -472,9 +472,9 @@ class XidEventSet:
     def close(self) -> None:
         """Free the event set. A second time does nothing."""
         if self._set is not None:
-            held, self._set = self._set, None
+            event_set, self._set = self._set, None
             with _translated(self._nvml, "nvmlEventSetFree"):
-                self._nvml.nvmlEventSetFree(held)
+                self._nvml.nvmlEventSetFree(event_set)
 
 
 @contextmanager

@@ -107,11 +107,11 @@ class NodeDay:
         self._count(cells)
 
     def _add_spans(self, spans: Columns) -> None:
-        known, intervals = self._spans, self._intervals
+        sums_by_key, intervals = self._spans, self._intervals
         for key, cell, run in zip(_zip(spans, "device", "workload"), spans["cell_start_ns"], _zip(spans, *_RUN), strict=True):
-            sums = known.get(key)
+            sums = sums_by_key.get(key)
             if sums is None:
-                known[key] = list(run)
+                sums_by_key[key] = list(run)
                 intervals[key] = array("q", (cell, run[0], run[1]))
             else:
                 _follow(sums, run, SHARE_UNKNOWN if key[1] else PPM)
@@ -162,8 +162,8 @@ class NodeDay:
             intervals = list(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
             run = self._spans.get(key) or (min(gap[1] for gap in gaps), max(gap[2] for gap in gaps), 0, 0, 0)
             if workload:
-                held = set(flat[::3])
-                yield (*key, *run, 0, sum(bound for cell, _, _, bound in gaps if cell in held), 0)
+                span_cells = set(flat[::3])
+                yield (*key, *run, 0, sum(bound for cell, _, _, bound in gaps if cell in span_cells), 0)
             else:
                 unseen_uj, unseen_ns = sum(gap[3] for gap in gaps), sum(gap[2] - gap[1] for gap in gaps)
                 metered_ns = _metered_ns(intervals, gaps)

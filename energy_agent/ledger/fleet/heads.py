@@ -90,10 +90,10 @@ def write(folder: Path, data: bytes) -> str:
         files.sync_folder(folder)
         return ""
     try:
-        there = read(path)
+        existing = read(path)
     except ChainError as error:
         return str(error)
-    if there.heads != decode(data, path).heads or not there.is_signed_by(there.key):
+    if existing.heads != decode(data, path).heads or not existing.is_signed_by(existing.key):
         return f"{path}: does not belong to this statement; move it out of the folder and compact again"
     return ""
 
@@ -205,7 +205,7 @@ def check(
 
 
 def _check(chain: Chain, head: ChainHead, signed: SignedHeads) -> None:
-    digest = chain.seen.get(head.sequence)
+    digest = chain.digests.get(head.sequence)
     if digest == head.sha256:
         chain.heads.append((signed.day, head.sequence))
         return

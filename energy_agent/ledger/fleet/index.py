@@ -100,11 +100,11 @@ class Index:
         return self._previous[32 * i : 32 * i + 32].hex()
 
     def _entry(self, i: int) -> IndexedSegment:
-        own = (self._path(i), self._sequence[i], self._from_ns[i], self._to_ns[i], self._names(i))
+        fields = (self._path(i), self._sequence[i], self._from_ns[i], self._to_ns[i], self._names(i))
         after = i + 1
         if after < len(self) and self._node[after] == self._node[i] and self._sequence[after] == self._sequence[i] + 1:
-            return IndexedSegment(*own, self._path(after), self._names(after))
-        return IndexedSegment(*own)
+            return IndexedSegment(*fields, self._path(after), self._names(after))
+        return IndexedSegment(*fields)
 
     def _add(self, folder: int, header: Header) -> None:
         i = len(self)
@@ -143,8 +143,8 @@ def build(
     index, odd = Index(), list[Path]()
     files: dict[str, tuple[array[int], array[int]]] = {}  # prefix -> sequences, folders
     numbers: dict[str, int] = {}
-    seen: set[str] = set()
-    for folder, name in _files(paths, seen, index.findings):
+    seen_folders: set[str] = set()
+    for folder, name in _files(paths, seen_folders, index.findings):
         number = numbers.setdefault(folder, len(numbers))
         prefix, sequence = chain.split_name(Path(name))
         if sequence is None or name != f"{prefix}_{sequence:08d}{segment.SUFFIX}":
@@ -165,8 +165,8 @@ def build(
                 progress(done, total)
             done += 1
             path = Path(index._folders[number], f"{prefix}_{sequence:08d}{segment.SUFFIX}")
-            if sequence in node.seen:
-                node.seen[sequence] = _digest(first)
+            if sequence in node.digests:
+                node.digests[sequence] = _digest(first)
             else:
                 first = path
             header = _header(node, path, sequence)
@@ -227,7 +227,7 @@ class _NodeFindings:
         self._done.append(IndexedFault(fault, self._prefix, first, last))
 
 
-def _files(paths: Iterable[Path], seen: set[str], findings: list[IndexedFault]) -> Iterator[tuple[str, str]]:
+def _files(paths: Iterable[Path], seen_folders: set[str], findings: list[IndexedFault]) -> Iterator[tuple[str, str]]:
     """(folder, name) of every file, each once; folders that cannot be read become findings."""
     waiting = list[str]()
     for path in paths:
@@ -239,9 +239,9 @@ def _files(paths: Iterable[Path], seen: set[str], findings: list[IndexedFault]) 
             raise UsageError(f"{path}: no such file or folder")
     while waiting:
         folder = waiting.pop()
-        if folder in seen:
+        if folder in seen_folders:
             continue
-        seen.add(folder)
+        seen_folders.add(folder)
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
@@ -262,7 +262,7 @@ def _header(node: Chain, path: Path, sequence: int) -> Header | None:
         header, named = None, ""
     # A flipped bit can leave a header that can be read, and put the segment on another day: nobody would miss it there.
     follows = header is not None and abs(header.from_ns - node.to_ns) <= LATE_NS
-    if header is None or named != path.name or sequence in node.seen or not follows:
+    if header is None or named != path.name or sequence in node.digests or not follows:
         content = chain.add_file(node, path, sequence)
         return None if content is None else content.header
     chain.extend(node, sequence, "", header.previous, path)

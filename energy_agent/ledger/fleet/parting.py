@@ -27,7 +27,7 @@ class DayLocations:
         self._by_day = all(t % DAY_NS == 0 or t == INT64_MAX for t in edges)
         self.any_known = bool(sites.stays) or sites.default is not None
         self._whose: tuple[str, str] | None = None
-        self._known: dict[tuple[str, int], str] = {}
+        self._site_cache: dict[tuple[str, int], str] = {}
 
     def sites_of(self, cluster: str, node: str, devices: Sequence[str], times: Sequence[int]) -> list[str]:
         """The site of each device at each time of the day; a single site if all devices are there.
@@ -36,7 +36,7 @@ class DayLocations:
             UsageError: the inventory has no site for a device.
         """
         if self._whose != (cluster, node):
-            self._whose, self._known = (cluster, node), {}
+            self._whose, self._site_cache = (cluster, node), {}
         if not self._by_day:
             return [self._site_of(device, t_ns) for device, t_ns in zip(devices, times, strict=True)]
         by_device = {device: self._site_of(device, self.start_ns) for device in dict.fromkeys(devices)}
@@ -45,9 +45,9 @@ class DayLocations:
 
     def _site_of(self, device: str, t_ns: int) -> str:
         assert self._whose is not None
-        site = self._known.get((device, t_ns))
+        site = self._site_cache.get((device, t_ns))
         if site is None:
-            site = self._known[device, t_ns] = self._sites.site_of(*self._whose, device, t_ns)
+            site = self._site_cache[device, t_ns] = self._sites.site_of(*self._whose, device, t_ns)
         return site
 
 

@@ -20,7 +20,7 @@ class Shipment:
     """What `ship` did."""
 
     copied: int
-    there: int  # were there already, with the same content
+    unchanged: int  # were there already, with the same content
     refused: tuple[str, ...] = ()  # a line for each that is damaged here, or has other content there
 
 
@@ -37,7 +37,7 @@ def ship(files: Sequence[Path], url: str, progress: Progress | None = None) -> S
     """
     system, root = open_url(url)
     folder = _LocalFolder(Path(root)) if "file" in _protocols(system) else _RemoteFolder(system, root.rstrip("/"))
-    copied = there = 0
+    copied = unchanged = 0
     refused: list[str] = []
     try:
         folder.create()
@@ -48,7 +48,7 @@ def ship(files: Sequence[Path], url: str, progress: Progress | None = None) -> S
                 if _ship_one(folder, path):
                     copied += 1
                 else:
-                    there += 1
+                    unchanged += 1
             except ChainError as error:
                 refused.append(str(error))
     except WattlensError:
@@ -57,7 +57,7 @@ def ship(files: Sequence[Path], url: str, progress: Progress | None = None) -> S
         raise WattlensError(
             f"{url}: shipping failed after {copied} segments: {error}; run the command again to continue"
         ) from error
-    return Shipment(copied, there, tuple(refused))
+    return Shipment(copied, unchanged, tuple(refused))
 
 
 def _ship_one(folder: "_LocalFolder | _RemoteFolder", path: Path) -> bool:
@@ -136,9 +136,9 @@ class _LocalFolder:
 
     def write(self, name: str, data: bytes) -> str:
         """Write under a temporary name that nobody can foresee, and return it."""
-        for left in (*self._root.glob(f".{name}.*.tmp"), self._root / f"{name}.tmp"):  # of a copy that was killed
+        for leftover in (*self._root.glob(f".{name}.*.tmp"), self._root / f"{name}.tmp"):  # of a copy that was killed
             with suppress(OSError):
-                left.unlink()
+                leftover.unlink()
         temporary = f".{name}.{secrets.token_hex(8)}.tmp"
         handle = os.open(self._root / temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         with os.fdopen(handle, "wb") as file:

@@ -102,12 +102,12 @@ class DayGaps:
         if self.accepted:
             return ()
         nodes = {split_name(Path(name))[0] for name in dict(before["inputs"])}
-        known = {
+        earlier_cells = {
             (node, device, cell)
             for node, device, start_ns, end_ns in before.get("refused", ())
             for cell in range(start_ns, end_ns, CELL_NS)
         }
-        return tuple(sorted(nodes & {*self.left_out, *(node for node, *_ in self._cells() - known)}))
+        return tuple(sorted(nodes & {*self.left_out, *(node for node, *_ in self._cells() - earlier_cells)}))
 
     def ranges(self) -> list[tuple[str, str, int, int]]:
         """The refused cells as (node, device, start_ns, end_ns)."""

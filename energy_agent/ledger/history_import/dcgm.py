@@ -63,13 +63,13 @@ def own_pods(up: Iterable[Labels]) -> set[Pod]:
     return {(labels.get("namespace", ""), labels["pod"]) for labels in up if labels.get("pod")}
 
 
-def owner_of(labels: Labels, own: Collection[Pod]) -> str:
+def owner_of(labels: Labels, exporter_pods: Collection[Pod]) -> str:
     """The workload of the pod that a series names; "" where it names none."""
     if labels.get("exported_pod"):
         pod = (labels.get("exported_namespace", ""), labels["exported_pod"])
     else:
         pod = (labels.get("namespace", ""), labels.get("pod", ""))
-        if not pod[1] or pod in own or _EXPORTER in labels.get("container", ""):
+        if not pod[1] or pod in exporter_pods or _EXPORTER in labels.get("container", ""):
             return ""
     uid = exporter_label(labels, "pod_uid")[:8]
     return f"{PREFIX}{pod[0]}/{pod[1]}" + (f"{LIFE}{uid}" if uid else "")
@@ -82,7 +82,7 @@ def facts_of(workload: str, since_ns: int) -> WorkloadFacts:
 
 
 def readings(
-    series: Iterable[tuple[Labels, Sequence[tuple[int, Decimal]]]], scale: int, own: Collection[Pod], dedup_label: str
+    series: Iterable[tuple[Labels, Sequence[tuple[int, Decimal]]]], scale: int, exporter_pods: Collection[Pod], dedup_label: str
 ) -> dict[str, dict[str, list[ExporterReading]]]:
     """Readings by GPU and source.
 
@@ -91,7 +91,7 @@ def readings(
     """
     by_gpu: dict[str, dict[str, dict[int, list[tuple[Decimal, str]]]]] = {}
     for labels, samples in series:
-        board, owner = board_of(labels), owner_of(labels, own)
+        board, owner = board_of(labels), owner_of(labels, exporter_pods)
         if not board:
             continue
         at = by_gpu.setdefault(board, {}).setdefault(source_of(labels, dedup_label), {})

@@ -26,7 +26,7 @@ class _Board:
     hole_ns: int = 150_000_000_000
     entries: list[Entry] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
-    seen: Counter[str] = field(default_factory=Counter)
+    event_counts: Counter[str] = field(default_factory=Counter)
 
     def _learn_period(self, readings: Sequence[ExporterReading]) -> None:
         """Expect readings as often as these: two and a half of their usual periods without one are a hole."""
@@ -84,12 +84,12 @@ class CounterAccount(_Board):
         if reading.t_ns <= (self._suspect or still).t_ns:
             return
         if reading.source != still.source and 0 < last.value - reading.value <= self._ceiling_uj(self.terms.age_ns):
-            self.seen["older readings of another series ignored"] += 1
+            self.event_counts["older readings of another series ignored"] += 1
             return
         if self._suspect is not None:
             suspect, self._suspect = self._suspect, None
             if self._taken_back(last, suspect, reading):
-                self.seen["single implausible readings ignored"] += 1
+                self.event_counts["single implausible readings ignored"] += 1
             else:
                 self._confirm(suspect)
                 self._one(reading)
@@ -125,7 +125,7 @@ class CounterAccount(_Board):
             self._gap(last, reading, RESET)
             self._anchor(reading)
         else:  # the counter restarted at 0 after `last`, so its whole value is new
-            self.seen["counter restarts"] += 1
+            self.event_counts["counter restarts"] += 1
             self._gap(last, reading, RESET, reading.value)
             self._book(last, still, reading, reading.value)
 
@@ -172,7 +172,7 @@ class PowerAccount(_Board):
         self._learn_period(readings)
         for reading in readings:
             if not 0 <= reading.value <= (self.terms.power_max_mw or gpu_max_mw()):
-                self.seen["single implausible readings ignored"] += 1
+                self.event_counts["single implausible readings ignored"] += 1
             elif self._last is None or reading.t_ns > self._last.t_ns:
                 if self._last is not None:
                     self._book(self._last, reading)

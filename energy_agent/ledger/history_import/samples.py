@@ -68,14 +68,16 @@ def pick(streams: Mapping[str, Sequence[ExporterReading]], current: str = "") ->
         for reading in readings:
             by_cell.setdefault(cell_start(reading.t_ns), {}).setdefault(source, []).append(reading)
     chosen: list[ExporterReading] = []
-    left: set[str] = set()
+    skipped_sources: set[str] = set()
     for _, of_cell in sorted(by_cell.items()):
         current = _choice(of_cell, current)
         mine = of_cell[current]
         chosen += mine
         first, last = mine[0].t_ns, mine[-1].t_ns
-        left |= {name for name, each in of_cell.items() if name != current and each[0].t_ns <= last and each[-1].t_ns >= first}
-    return chosen, current, left
+        skipped_sources |= {
+            name for name, each in of_cell.items() if name != current and each[0].t_ns <= last and each[-1].t_ns >= first
+        }
+    return chosen, current, skipped_sources
 
 
 def _choice(of_cell: Mapping[str, Sequence[ExporterReading]], current: str) -> str:
@@ -110,8 +112,8 @@ def joined(entries: Iterable[Entry]) -> list[Entry]:
     for each in entries:
         last = answer[-1] if answer else None
         if last is not None and _alike(last, each):
-            energy, held = last.energy_uj + each.energy_uj, last.gpu_ns + each.gpu_ns
-            answer[-1] = replace(last, end_ns=each.end_ns, energy_uj=energy, gpu_ns=held)
+            energy, gpu_ns = last.energy_uj + each.energy_uj, last.gpu_ns + each.gpu_ns
+            answer[-1] = replace(last, end_ns=each.end_ns, energy_uj=energy, gpu_ns=gpu_ns)
         else:
             answer.append(each)
     return answer

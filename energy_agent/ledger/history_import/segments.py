@@ -99,7 +99,7 @@ class SegmentFolder:
         self._signer = signer
         self._folder, self._dry, self.start_ns, self.end_ns = folder, dry, start_ns, end_ns
         self._staged: list[tuple[Path, Path]] = []
-        self._there: list[tuple[Path, Header]] = []
+        self._segments: list[tuple[Path, Header]] = []
         self._recorded: dict[str, list[tuple[int, int, str]]] = {}  # device -> intervals and who has them
         if start_ns % CELL_NS or end_ns % CELL_NS or start_ns >= end_ns:
             raise UsageError("the imported period must start and end on a quarter of an hour")
@@ -114,7 +114,7 @@ class SegmentFolder:
             if progress is not None:
                 progress(number, len(files))
             header = segments.peek(path)
-            self._there.append((path, header))
+            self._segments.append((path, header))
             if header.from_ns < end_ns and header.to_ns > start_ns:
                 self._note(path)
 
@@ -139,7 +139,7 @@ class SegmentFolder:
         """
         who = f"{identity.cluster}/{identity.node}"
         sequence, previous, key = 0, segments.FIRST_PREVIOUS, ""
-        for path, header in self._there:
+        for path, header in self._segments:
             if (header.cluster, header.node) != (identity.cluster, identity.node):
                 continue
             if not header.boot_id.startswith(MARK):

@@ -214,16 +214,16 @@ class Journal:
         self._logged = 0 if base is None else base.log
         with database.transaction(self._connection, durable=True):
             database.set_checkpoint(self._connection, self._logged, dumps(to_text(self._book)))
-            segment_table.put(self._connection, taken.known)
+            segment_table.put(self._connection, taken.segment_rows)
             database.set_meta(self._connection, {"first_sequence": str(taken.first)} | self._meta())
         self._counts = LedgerStats(
-            entries_total=self._book.entries, commits_total=self._book.commits, segments_total=len(taken.known)
+            entries_total=self._book.entries, commits_total=self._book.commits, segments_total=len(taken.segment_rows)
         )
         if base is not None:
             self._seal_rows_of(base.identity)
             with contextlib.suppress(JournalError):  # the next seal tries again
                 self._flush()
-        if base is None and taken.known and not self.notice:
+        if base is None and taken.segment_rows and not self.notice:
             self.notice = f"{self.path}: is missing, and so is {database.SNAPSHOT}"
         if self.notice:
             what = "only the segments on disk" if base is None else f"commit {base.log}, with all records up to it"

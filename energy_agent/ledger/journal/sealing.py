@@ -136,7 +136,7 @@ class ChainPosition:
     previous: str = segment.FIRST_PREVIOUS
     first: int = 0
     totals: Tally = field(default_factory=Tally)
-    known: list[tuple[Any, ...]] = field(default_factory=list)
+    segment_rows: list[tuple[Any, ...]] = field(default_factory=list)
     later: list[Content] = field(default_factory=list)
     ends: dict[str, int] = field(default_factory=dict)
 
@@ -163,7 +163,7 @@ class ChainPosition:
                 taken.later.append(content)
             taken.previous = content.sha256
             row = (header.sequence, path.name, content.sha256, header.previous, header.from_ns, header.to_ns, header.rows)
-            taken.known.append((*row, "sealed", 0, None))
+            taken.segment_rows.append((*row, "sealed", 0, None))
         taken.sequence, taken.first = max(numbers, default=-1) + 1, min(numbers, default=0)
         return taken
 

@@ -123,7 +123,7 @@ def _whole(entry: Entry, start_ns: int, share_ppm: int) -> Cell:
 
 def span_rows(parts: Iterable[Cell]) -> Iterator[EdgeRow]:
     """For each interval of a device one span of each owner, active and idle together, and one of all its shares."""
-    held: dict[tuple[int, str, str, int, int], EdgeRun] = {}
+    by_owner: dict[tuple[int, str, str, int, int], EdgeRun] = {}
     whole: dict[tuple[int, str, int, int], EdgeRun] = {}
     for part in parts:
         run, start, device, workload = part.run, part.cell_start_ns, part.device, part.workload
@@ -131,8 +131,8 @@ def span_rows(parts: Iterable[Cell]) -> Iterator[EdgeRow]:
         whole[at] = _add_shares(whole.get(at), run)
         if workload:
             mine = (start, device, workload, run.start_ns, run.end_ns)
-            held[mine] = _add_shares(held.get(mine), run)
-    for (start, device, workload, begin, end), run in held.items():
+            by_owner[mine] = _add_shares(by_owner.get(mine), run)
+    for (start, device, workload, begin, end), run in by_owner.items():
         share_ppm = _share_ppm(run.last_uj, whole[start, device, begin, end].last_uj)
         yield EdgeRow(start, device, workload, EdgeRun(begin, end, run.first_uj, run.inner_uj, run.last_uj, share_ppm))
     for (start, device, begin, end), run in whole.items():

@@ -224,7 +224,7 @@ class RowType:
         where = {name: self.paths.get(name, name) for name in self.forms}
         counts = [where[name] for name, form in self.forms.items() if form in COUNTS]
         signed = [where[name] for name, form in self.forms.items() if form is Form.SIGNED]
-        made = {
+        accessors = {
             "stored": _values(*where.values()),
             "key": _values(*(name for name in names if name not in self.merge)),
             "counts": _values(*counts, *self.bounds),
@@ -234,7 +234,7 @@ class RowType:
             "_all": _values(*names),
             "_merges": tuple((at, self.merge[name]) for at, name in enumerate(names) if name in self.merge),
         }
-        for name, value in made.items():
+        for name, value in accessors.items():
             object.__setattr__(self, name, value)
 
     def merged(self, one: Any, other: Any) -> Any:

@@ -54,9 +54,9 @@ def follow(run: EdgeRun, piece: EdgeRun) -> EdgeRun:
             first_uj=piece.first_uj if earlier else run.first_uj,
             inner_uj=run.inner_uj + piece.inner_uj + piece.last_uj + (run.first_uj if earlier else piece.first_uj),
         )
-    left = _left_over(run, piece) if piece.start_ns == run.end_ns else run.last_uj + piece.first_uj
+    residual_uj = _left_over(run, piece) if piece.start_ns == run.end_ns else run.last_uj + piece.first_uj
     return EdgeRun(
-        run.start_ns, piece.end_ns, run.first_uj, run.inner_uj + left + piece.inner_uj, piece.last_uj, piece.last_ppm
+        run.start_ns, piece.end_ns, run.first_uj, run.inner_uj + residual_uj + piece.inner_uj, piece.last_uj, piece.last_ppm
     )
 
 

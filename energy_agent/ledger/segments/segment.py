@@ -249,10 +249,10 @@ def store(files: SegmentFiles, folder: Path, name: str, packed: bytes, digest: s
     path = folder / name
     if path.is_symlink() or path.exists():
         try:
-            there = sha256(load(path))
+            stored_digest = sha256(load(path))
         except ChainError:
-            there = ""
-        if there != digest:
+            stored_digest = ""
+        if stored_digest != digest:
             raise JournalError(f"{path}: already exists, with other content than in the journal; move it out of the folder")
     else:
         temporary = folder / f".{name}.tmp"

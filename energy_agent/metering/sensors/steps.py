@@ -32,7 +32,7 @@ class LoadStep:
     where its ticks are too short to measure); `apart`: the counter saw another part than instant power, which ticks with it.
     """
 
-    shown: list[tuple[float, float]]
+    partial_ticks: list[tuple[float, float]]
     full_ms: float
     at_ms: float | None
     error_ms: float
@@ -51,7 +51,7 @@ class LoadSteps:
     @property
     def shown_in_part(self) -> int:
         """Steps of which a tick of instant power shows a part."""
-        return sum(bool(step.shown) for step in self.steps)
+        return sum(bool(step.partial_ticks) for step in self.steps)
 
 
 def find_steps(instant: SensorSignal, energy: SensorSignal, gain: float) -> LoadSteps:
@@ -74,10 +74,10 @@ def find_steps(instant: SensorSignal, energy: SensorSignal, gain: float) -> Load
             continue
         shares = [(t, (instant.at(t) - before) / (after - before)) for t in instant.times[k:] if t <= start + span_ms]
         full_ms = next(t for t, share in [*shares, (start + span_ms, 1.0)] if share > 1 - _CLEAN)
-        shown = [(t, share) for t, share in shares if t < full_ms]
-        rises = all(b > a for (_, a), (_, b) in pairwise([(start, 0.0), *shown, (full_ms, 1.0)]))
+        partial_ticks = [(t, share) for t, share in shares if t < full_ms]
+        rises = all(b > a for (_, a), (_, b) in pairwise([(start, 0.0), *partial_ticks, (full_ms, 1.0)]))
         if rises and all(abs(share - 1.0) <= _CLEAN for t, share in shares if t >= full_ms):
-            steps.append(_locate(shown, full_ms, (before, after), period_ms, energy, gain))
+            steps.append(_locate(partial_ticks, full_ms, (before, after), period_ms, energy, gain))
         elif not any(b - a > 1.5 * period_ms for (a, _), (b, _) in pairwise(shares)):  # else a level of its own
             unclean += 1
         next_ms = start + span_ms
@@ -85,7 +85,7 @@ def find_steps(instant: SensorSignal, energy: SensorSignal, gain: float) -> Load
 
 
 def _locate(
-    shown: list[tuple[float, float]],
+    partial_ticks: list[tuple[float, float]],
     full_ms: float,
     levels: tuple[float, float],
     period_ms: float,
@@ -93,28 +93,28 @@ def _locate(
     gain: float,
 ) -> LoadStep:
     before, after = levels
-    first_ms = shown[0][0] if shown else full_ms
+    first_ms = partial_ticks[0][0] if partial_ticks else full_ms
     low = bisect_right(energy.times, first_ms - 1.3 * period_ms - 5.0) - 1
     high = bisect_left(energy.times, full_ms + 1e-6)
     if energy.clock.period_ms is None or low < 1 or high >= len(energy.times):
-        return LoadStep(shown, full_ms, None, 0.0, None, 0.0, False)
+        return LoadStep(partial_ticks, full_ms, None, 0.0, None, 0.0, False)
     edges = range(low, high + 1)
     lever = max(before, after) / abs(after - before)
-    seen = []
+    estimates = []
     for a, b in pairwise(edges):
         length_ms = energy.times[b] - energy.times[a]
         share = ((energy.values[b] - energy.values[a]) * 1000.0 / gain / length_ms - before) / (after - before)
-        seen.append((share, (energy.doubts[a] + energy.doubts[b]) / length_ms * lever))
+        estimates.append((share, (energy.doubts[a] + energy.doubts[b]) / length_ms * lever))
     span_ms = energy.times[high] - energy.times[low]
     excess = (energy.values[high] - energy.values[low]) * 1000.0 / gain - before * span_ms
     at_ms = energy.times[high] - excess / (after - before)
     error_ms = (energy.doubts[low] + energy.doubts[high]) * lever + 0.01 * span_ms
-    blur = max(_CLEAN, *(d for _, d in seen))
-    partial = any(blur < share < 1 - blur for share, _ in seen) if blur < 0.2 else None
+    blur = max(_CLEAN, *(d for _, d in estimates))
+    partial = any(blur < share < 1 - blur for share, _ in estimates) if blur < 0.2 else None
     ends = [abs(energy.times[b] - first_ms) for b in edges[1:]]
-    its_tick, share = ends.index(min(ends)), shown[0][1] if shown else 1.0
-    apart = abs(seen[its_tick][0] - share) > blur
-    return LoadStep(shown, full_ms, at_ms, error_ms, partial, 1.0 - 2.0 * blur, apart)
+    its_tick, share = ends.index(min(ends)), partial_ticks[0][1] if partial_ticks else 1.0
+    apart = abs(estimates[its_tick][0] - share) > blur
+    return LoadStep(partial_ticks, full_ms, at_ms, error_ms, partial, 1.0 - 2.0 * blur, apart)
 
 
 def counter_sampled(load: LoadSteps, trigger: ProfileEstimate, instant: SensorSignal, energy: SensorSignal) -> ProfileEstimate:
@@ -148,7 +148,7 @@ def _slopes(steps: Sequence[LoadStep]) -> list[float]:
     """Windows by the steps that two or more ticks of power show in part."""
     slopes = []
     for step in steps:
-        parts = [(t, share) for t, share in step.shown if share > _CLEAN]
+        parts = [(t, share) for t, share in step.partial_ticks if share > _CLEAN]
         if len(parts) > 1 and parts[-1][1] - parts[0][1] > 0.3:
             slopes.append((parts[-1][0] - parts[0][0]) / (parts[-1][1] - parts[0][1]))
     return slopes
@@ -176,7 +176,11 @@ def _window_by_counter(load: LoadSteps, instant: SensorSignal, read_ms: float) -
     """From steps located by the counter, taken for one that integrates; None where there are few. A sampling one disagrees."""
     period_ms = instant.clock.period_ms or 0.0
     located = [(s, s.at_ms) for s in load.steps if s.at_ms is not None and s.error_ms < 0.2 * period_ms]
-    single = [(s.shown[0][0] - at_ms) / s.shown[0][1] for s, at_ms in located if s.shown and s.shown[0][1] > 0.2]
+    single = [
+        (s.partial_ticks[0][0] - at_ms) / s.partial_ticks[0][1]
+        for s, at_ms in located
+        if s.partial_ticks and s.partial_ticks[0][1] > 0.2
+    ]
     if len(single) < MIN_STEPS:
         return None
     window_ms = median(single)
@@ -197,7 +201,7 @@ def _window_by_share(load: LoadSteps, instant: SensorSignal, read_ms: float) -> 
 
 
 def _agrees(step: LoadStep, at_ms: float, window_ms: float, slack_ms: float) -> bool:
-    parts = all(abs(t - at_ms - window_ms * share) <= slack_ms for t, share in step.shown)
+    parts = all(abs(t - at_ms - window_ms * share) <= slack_ms for t, share in step.partial_ticks)
     return parts and step.full_ms - at_ms >= window_ms - slack_ms
 
 

@@ -45,22 +45,22 @@ class Settlement:
     _energy_uj: int = 0
     _duration_ns: int = 0
 
-    def divide(self, policy: SharingPolicy, shared: SharedEnergy, known: DeviceUse, *, closes: bool) -> list[WorkloadShare]:
+    def divide(self, policy: SharingPolicy, shared: SharedEnergy, use: DeviceUse, *, closes: bool) -> list[WorkloadShare]:
         """The parts of an interval by what is known, with debts paid.
 
         `closes`: what is known was measured over the time since the last interval that closed, this one included; so this one
         pays what the whole window should have had.
         """
-        parts = policy.divide(shared, known)
+        parts = policy.divide(shared, use)
         if not policy.settles or shared.active is False:
             if closes:
-                self.settle(policy, known)
+                self.settle(policy, use)
             return parts
         due = _by_owner(parts)
         self._energy_uj += shared.energy_uj
         self._duration_ns += shared.duration_ns
         if closes:
-            self._due(_by_owner(policy.divide(SharedEnergy(self._energy_uj, self._duration_ns), known)), due)
+            self._due(_by_owner(policy.divide(SharedEnergy(self._energy_uj, self._duration_ns), use)), due)
         else:
             for owner, uj in due.items():
                 self._by_last_uj[owner] = self._by_last_uj.get(owner, 0) + uj
@@ -72,10 +72,10 @@ class Settlement:
         self.owed_uj = {owner: want - got for owner, want, got in zip(due, wanted, given, strict=True)}
         return _paid(parts, due, dict(zip(due, given, strict=True)))
 
-    def settle(self, policy: SharingPolicy, known: DeviceUse) -> None:
+    def settle(self, policy: SharingPolicy, use: DeviceUse) -> None:
         """A measurement has come, and no interval that it closes: what was recorded since the last one becomes debts."""
         if self._energy_uj and policy.settles:
-            self._due(_by_owner(policy.divide(SharedEnergy(self._energy_uj, self._duration_ns), known)), {})
+            self._due(_by_owner(policy.divide(SharedEnergy(self._energy_uj, self._duration_ns), use)), {})
         self._begin()
 
     def window(self) -> tuple[int, int]:
@@ -120,7 +120,11 @@ def _paid(parts: list[WorkloadShare], due: dict[str, int], given: dict[str, int]
     """The parts with what each owner is given, which its parts share as they shared what was due."""
     paid = []
     for owner, uj in given.items():
-        own = [part for part in parts if part.owner == owner]
-        shares = split_integer(uj, [part.energy_uj for part in own]) if due[owner] else split_integer(uj, [1] * len(own))
-        paid += [WorkloadShare(p.workload, p.state, share, p.time) for p, share in zip(own, shares, strict=True)]
+        owner_parts = [part for part in parts if part.owner == owner]
+        shares = (
+            split_integer(uj, [part.energy_uj for part in owner_parts])
+            if due[owner]
+            else split_integer(uj, [1] * len(owner_parts))
+        )
+        paid += [WorkloadShare(p.workload, p.state, share, p.time) for p, share in zip(owner_parts, shares, strict=True)]
     return paid

@@ -11,17 +11,17 @@ from energy_agent.core.units import split_integer
 from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy, Slice, WorkloadShare
 
 
-def divide(shared: SharedEnergy, known: DeviceUse, dynamic: Sequence[int], states: Sequence[State]) -> list[WorkloadShare]:
+def divide(shared: SharedEnergy, use: DeviceUse, dynamic: Sequence[int], states: Sequence[State]) -> list[WorkloadShare]:
     """Parts of the owners of `known.slices`, whose weights in what is above the resting power are `dynamic`.
 
     `states` are those of their holders' parts. Where no slice weighs anything, all is shared by slices.
     """
-    slices = known.slices
-    rest = max(0, known.slices_total - sum(s.slices for s in slices))
+    slices = use.slices
+    rest = max(0, use.slices_total - sum(s.slices for s in slices))
     static = [*(s.slices for s in slices), rest]
     above_uj = 0
     if any(dynamic):
-        above_uj = max(0, shared.energy_uj - energy_uj(known.base_mw, shared.duration_ns))
+        above_uj = max(0, shared.energy_uj - energy_uj(use.base_mw, shared.duration_ns))
     energies = split_integer(shared.energy_uj - above_uj, static)
     for place, uj in enumerate(split_integer(above_uj, list(dynamic)) if slices else []):
         energies[place] += uj
@@ -45,12 +45,12 @@ def _of_slice(item: Slice, uj: int, state: State) -> list[WorkloadShare]:
     names = sorted(item.owners)
     weights = [item.owners[name] for name in names]
     shares = zip(names, split_integer(uj, weights), split_integer(time, weights), strict=True)
-    return [WorkloadShare(name, state, energy, held) for name, energy, held in shares]
+    return [WorkloadShare(name, state, energy, time_ns) for name, energy, time_ns in shares]
 
 
 def _add(parts: dict[tuple[str, State], WorkloadShare], part: WorkloadShare) -> None:
     key = (part.workload, part.state)
-    known = parts.get(key)
-    if known is not None:
-        part = WorkloadShare(*key, known.energy_uj + part.energy_uj, known.time + part.time)
+    previous = parts.get(key)
+    if previous is not None:
+        part = WorkloadShare(*key, previous.energy_uj + part.energy_uj, previous.time + part.time)
     parts[key] = part

@@ -80,11 +80,11 @@ def zones(sysfs: Path) -> list[_Zone]:
             socket = read_text(folder.parent / f"intel-rapl:{numbers[0]}" / "name").removeprefix("package-") or numbers[0]
             drams.append(_zone(f"dram-{socket}", Scope.DRAM, folder))
     # A package of several dies may be shown once a die under one name: each keeps its own.
-    seen: dict[str, int] = {}
+    domain_counts: dict[str, int] = {}
     named = []
     for zone in packages + drams:
-        seen[zone.domain] = seen.get(zone.domain, 0) + 1
-        again = seen[zone.domain]
+        domain_counts[zone.domain] = domain_counts.get(zone.domain, 0) + 1
+        again = domain_counts[zone.domain]
         named.append(zone if again == 1 else _Zone(f"{zone.domain}-{again}", zone.scope, zone.folder, zone.wrap_uj))
     return named
 

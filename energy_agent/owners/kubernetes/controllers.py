@@ -43,13 +43,13 @@ def facts_of_owner(metadata: Mapping[str, Any]) -> dict[str, str]:
     if service:
         return {"owner": service, "group": f"{metadata['namespace']}/{service}"}
     reference = controller(metadata)
-    for key, known in _BY_LABEL:
+    for key, label_kind in _BY_LABEL:
         name = labels.get(key, "")
         if not _NAME.fullmatch(name):
             continue
-        if known == "PodGroup" and reference is not None and reference["kind"] == "StatefulSet":
+        if label_kind == "PodGroup" and reference is not None and reference["kind"] == "StatefulSet":
             continue  # Kueue labels the replicas of a StatefulSet so, which are no job
-        kind = known
+        kind = label_kind
         if not kind:
             of_training = reference is not None and str(reference.get("apiVersion", "")).startswith(_TRAINING)
             kind = str(reference["kind"]) if reference is not None and of_training else "TrainingJob"
@@ -60,7 +60,7 @@ def facts_of_owner(metadata: Mapping[str, Any]) -> dict[str, str]:
             part, index = labels.get(_LWS, ""), labels.get(_LWS_GROUP, "")
             grouped = _NAME.fullmatch(part) and _LABEL.fullmatch(index)
             return {"owner": owner} | ({"group": f"LeaderWorkerSet/{part}/{index}"} if grouped else {})
-        return {"owner": owner} | ({"group": owner} if kind in _WORKS_AS_ONE or not known else {})
+        return {"owner": owner} | ({"group": owner} if kind in _WORKS_AS_ONE or not label_kind else {})
     if reference is None:
         return {}
     kind, name, hashed = str(reference["kind"]), str(reference["name"]), labels.get("pod-template-hash", "")

@@ -62,11 +62,11 @@ def grants(answer: bytes, naming: Naming) -> Iterator[Grant]:
         pods = ListPodResourcesResponse.FromString(answer).pod_resources
     except DecodeError as error:
         raise PodResourcesError("expected a PodResources response") from error
-    left = MAX_CLAIMS
+    remaining = MAX_CLAIMS
     for pod in pods:
         grant = _grant(pod, naming)
-        left -= len(grant.devices) + len(grant.unknown)
-        if left < 0:
+        remaining -= len(grant.devices) + len(grant.unknown)
+        if remaining < 0:
             raise PodResourcesError(f"more than {MAX_CLAIMS} devices assigned to pods")
         if grant.devices or grant.unknown:
             yield grant

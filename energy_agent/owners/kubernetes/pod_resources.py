@@ -111,11 +111,11 @@ class PodResources(PolledClaimSource):
         lister: Callable[[], bytes] | None = None,
     ) -> None:
         """`wanted`: the configuration names the socket, so that its absence is a failure; else only once it has been there."""
-        own = SocketLister(socket)
-        super().__init__(clock, PERIOD_S, wanted=wanted, retry_max_s=BACK_OFF_MAX_S, rest=COST_MAX, close=own.close)
+        socket_lister = SocketLister(socket)
+        super().__init__(clock, PERIOD_S, wanted=wanted, retry_max_s=BACK_OFF_MAX_S, rest=COST_MAX, close=socket_lister.close)
         self._socket, self._procfs, self._resources = socket, procfs, resources
         self._informer, self._logs = informer, logs or PodLogs()
-        self._lister = lister or own
+        self._lister = lister or socket_lister
 
     def is_present(self) -> bool:
         """There is a socket, or that is not for us to see: then the next call says so."""

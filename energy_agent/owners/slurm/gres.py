@@ -108,8 +108,8 @@ def devices(gres: str, files: list[GresFile], minors: Mapping[int, str], caps: s
     if count > MAX_GPUS:
         return []
     if not files:
-        known = len(kinds) == 1 and len(minors) == count
-        return [minors[minor] for minor in sorted(minors)] if known else [None] * count
+        is_unambiguous = len(kinds) == 1 and len(minors) == count
+        return [minors[minor] for minor in sorted(minors)] if is_unambiguous else [None] * count
     by_cap = {int(cap): (int(gpu), f"{gi}/{ci}") for gpu, gi, ci, cap in _CAP_OF.findall(caps)}
     ordered: list[str | None] = []
     for kind, number in kinds:

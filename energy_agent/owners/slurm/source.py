@@ -53,17 +53,17 @@ class SlurmJobs(PolledClaimSource):
         """The node, and the jobs on it."""
         for _ in range(2):  # a job may end between two questions
             node = self._commands.node()
-            left = self._ask(node)
-            if not left:
+            unassigned_gres = self._ask(node)
+            if not unassigned_gres:
                 break
-        return self._build_claims(node, left, now_ns)
+        return self._build_claims(node, unassigned_gres, now_ns)
 
     def _ask(self, node: SlurmNode) -> Counter[tuple[str, int]]:
         """Ask for the jobs; what is given away and no job is known to hold."""
         self._jobs = {number: job for number in self._jobs if (job := self._job(number)) is not None and job.holds}
-        left = _count_unassigned(node, self._jobs)
-        if not left:
-            return left
+        unassigned_gres = _count_unassigned(node, self._jobs)
+        if not unassigned_gres:
+            return unassigned_gres
         listed = self._commands.jobs()
         self._without &= listed.keys()
         for number in listed.keys() - self._jobs.keys() - self._without:
@@ -82,7 +82,7 @@ class SlurmJobs(PolledClaimSource):
             return None
 
     def _build_claims(
-        self, node: SlurmNode, left: Counter[tuple[str, int]], now_ns: int
+        self, node: SlurmNode, unassigned_gres: Counter[tuple[str, int]], now_ns: int
     ) -> tuple[Iterable[Claim], Mapping[str, str]]:
         order = devices(
             node.gres,
@@ -91,7 +91,7 @@ class SlurmJobs(PolledClaimSource):
             self._text(Path(f"{self._procfs}/driver/nvidia-caps/mig-minors")),
         )
         claims: list[Claim] = []
-        unknown = {f"{name} {_place(index)}": "an unknown job" for name, index in left}
+        unknown = {f"{name} {_place(index)}": "an unknown job" for name, index in unassigned_gres}
         for number, job in self._jobs.items():
             workload = f"slurm-{number}"
             facts = WorkloadFacts(workload, self.since(workload, now_ns), "slurm", self._labels(job))
@@ -155,10 +155,10 @@ def open_slurm(config: Slurm, clock: Clock, procfs: Path, wait_s: float, simulat
 
 
 def _count_unassigned(node: SlurmNode, jobs: Mapping[str, SlurmJob]) -> Counter[tuple[str, int]]:
-    held: Counter[tuple[str, int]] = Counter()
+    job_gres: Counter[tuple[str, int]] = Counter()
     for job in jobs.values():
-        held.update(job.holds)
-    return Counter(node.used) - held
+        job_gres.update(job.holds)
+    return Counter(node.used) - job_gres
 
 
 def _place(index: int) -> str:

@@ -60,8 +60,8 @@ def _require_own(path: Path, key: str, status: os.stat_result, advice: str = "")
 def _require_safe_way(path: Path, key: str) -> None:
     """Check the folders from the root to a path, and those that links on the way lead through."""
     user, unmapped = os.geteuid(), _unmapped_uid()
-    folder, left, links = Path("/"), [*reversed(path.absolute().parts[1:])], 0
-    while left and links < _MAX_LINKS:
+    folder, pending, links = Path("/"), [*reversed(path.absolute().parts[1:])], 0
+    while pending and links < _MAX_LINKS:
         try:
             status = folder.stat()
         except OSError:
@@ -69,7 +69,7 @@ def _require_safe_way(path: Path, key: str) -> None:
         sticky = _is_sticky(status)
         if not sticky and (status.st_uid != unmapped or status.st_mode & _WRITABLE):
             _require_own(folder, key, status, "choose another folder, or ")
-        name = left.pop()
+        name = pending.pop()
         step = folder.parent if name == ".." else folder / name
         try:
             link, owner = step.readlink(), step.lstat().st_uid
@@ -80,7 +80,7 @@ def _require_safe_way(path: Path, key: str) -> None:
             raise UsageError(f"{key} {step}: the link belongs to uid {owner}, which could change it: choose another folder")
         links += 1
         folder = Path("/") if link.is_absolute() else folder
-        left += reversed(link.parts[1:] if link.is_absolute() else link.parts)
+        pending += reversed(link.parts[1:] if link.is_absolute() else link.parts)
 
 
 def _is_sticky(status: os.stat_result) -> bool:

@@ -250,10 +250,10 @@ class HttpClient:
 
     def _head(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, *, through: bool) -> bytes:
         server = urlsplit(self.root).netloc.rpartition("@")[2]
-        own = {"Host": server, "Connection": "close", "Accept-Encoding": "identity"}
+        default_headers = {"Host": server, "Connection": "close", "Accept-Encoding": "identity"}
         if body is not None:
-            own["Content-Length"] = str(len(body))
-        lines = own | dict(headers)
+            default_headers["Content-Length"] = str(len(body))
+        lines = default_headers | dict(headers)
         if not _TOKEN.fullmatch(method) or not _TARGET.fullmatch(target):
             raise ValueError("expected a request line")
         if not all(_TOKEN.fullmatch(name) and _VALUE.fullmatch(value) for name, value in lines.items()):

@@ -110,19 +110,23 @@ class PowerAlignment:
         the variance of the counter in the variance of power.
         """
         _, window, delay = self._weights()
-        at, crossed, own, squares = BEFORE + _EARLIEST + delay, 0.0, 1e-9, 0.0
+        at, crossed, counter_squares, squares = BEFORE + _EARLIEST + delay, 0.0, 1e-9, 0.0
         for power_w, mean_w, energies in self._kept:
             counter_w = (energies[at] - energies[at - window]) / (window * STEP_S) - mean_w
             crossed += counter_w * (power_w - mean_w)
-            own += counter_w * counter_w
+            counter_squares += counter_w * counter_w
             squares += (power_w - mean_w) ** 2
-        slope = crossed / own
-        return slope, sqrt(max(0.0, squares - slope * crossed) / max(1, len(self._kept)) / own), own / max(1e-9, squares)
+        slope = crossed / counter_squares
+        return (
+            slope,
+            sqrt(max(0.0, squares - slope * crossed) / max(1, len(self._kept)) / counter_squares),
+            counter_squares / max(1e-9, squares),
+        )
 
     def _weights(self) -> tuple[list[float], int, int]:
         """Probability of each delay; the likeliest window in steps, and the index of the likeliest delay with it."""
-        known, weights, window, delay = self._posterior
-        if known != self.count:
+        sample_count, weights, window, delay = self._posterior
+        if sample_count != self.count:
             tops = [max(row) for row in self._logs]
             of_windows = _WINDOW_WEIGHT if self._steps > 2 * self._ramps else _SMOOTH_WEIGHT
             weight, window_weight = (min(most, of / self.count) for most, of in (_WEIGHT, of_windows))
@@ -142,9 +146,9 @@ class PowerAlignment:
 
 def _quantile(weights: Sequence[float], total: float) -> int:
     """Index up to which the weights sum to the share _LEFT_OUT of `total`."""
-    left = _LEFT_OUT * total
+    remaining = _LEFT_OUT * total
     for k, weight in enumerate(weights):
-        left -= weight
-        if left < 0:
+        remaining -= weight
+        if remaining < 0:
             return k
     return len(weights) - 1

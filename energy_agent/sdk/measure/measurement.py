@@ -113,7 +113,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         self._connection: SamplerConnection | None = None
         self._number = self._start_ns = 0
         self._end_ns: int | None = None
-        self._found: Mapping[str, DeviceEnergy] | None = None
+        self._by_device: Mapping[str, DeviceEnergy] | None = None
         self._half_j: float | None = None
         self._why = ""
         self._simulated = False
@@ -129,7 +129,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
     def __enter__(self) -> Self:
         if self._open:
             raise RuntimeError("measure: this window is already open; use a separate object for each window and thread")
-        self._found, self._half_j, self._end_ns, self._counted = None, None, None, CountedTokens()
+        self._by_device, self._half_j, self._end_ns, self._counted = None, None, None, CountedTokens()
         at = self._connection
         if at is None or at.dead:
             at = self._connection = connection(self._gpus)
@@ -160,9 +160,9 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         windows: deque[measure] = deque(maxlen=_CALLS_KEPT)
 
         def window() -> measure:
-            made = measure(self.name, sync=self._sync, gain_uncertainty_ratio=self._gain, gpus=self._gpus or None)
-            windows.append(made)
-            return made
+            measurement = measure(self.name, sync=self._sync, gain_uncertainty_ratio=self._gain, gpus=self._gpus or None)
+            windows.append(measurement)
+            return measurement
 
         if inspect.iscoroutinefunction(function):
 
@@ -213,12 +213,12 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         if self._end_ns is None or self._connection is None:
             return {}
         with self._asking if self._span is not None else nullcontext():  # the thread that ends the span asks too
-            if self._found is None:
+            if self._by_device is None:
                 answer = self._ask(self._connection, self._end_ns)
                 self._why = str(answer.get("reason", ""))
                 self._half_j = answer.get("half_j")
-                self._found = {u: self._device(device) for u, device in answer.get("devices", {}).items()}
-            return self._found
+                self._by_device = {u: self._device(device) for u, device in answer.get("devices", {}).items()}
+            return self._by_device
 
     @property
     def gpus(self) -> str:

@@ -86,9 +86,9 @@ class SensorRecord:
     @property
     def sampled(self) -> float:
         """Probability that the counter samples."""
-        known = (self._at_level, self._between, self.alignment.count)
-        if known != self._sampled[0]:
-            n, m = known[:2]
+        cache_key = (self._at_level, self._between, self.alignment.count)
+        if cache_key != self._sampled[0]:
+            n, m = cache_key[:2]
             integrates = n * log(1.0 - _AT_LEVEL) + m * log(_AT_LEVEL)
             samples = [n * log(1.0 - _AT_LEVEL * share) + m * log(_AT_LEVEL * share) for share in _SHARES]
             by_steps = fmean(exp(max(-60.0, min(60.0, s - integrates))) for s in samples)
@@ -97,7 +97,7 @@ class SensorRecord:
             if share >= _QUIET or slope >= 1.0:  # else swings within ticks hide what the counter shows
                 by_slope, in_step = self._slope_odds(slope, error)
                 odds *= self._delay_odds() * ((1.0 - _IN_STEP) * by_steps * by_slope + _IN_STEP * in_step)
-            self._sampled = known, odds / (1.0 + odds)
+            self._sampled = cache_key, odds / (1.0 + odds)
         return self._sampled[1]
 
     @property

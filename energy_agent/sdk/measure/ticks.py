@@ -110,7 +110,7 @@ class TickTracker:
         self.period_s, self._jitter_s = START_S, 0.25 * START_S
         self._last: tuple[float, float] | None = None  # time of the last read, counter
         self._power_w: float | None = None
-        self._low_w, self._high_w, self._shown = inf, 0.0, 0
+        self._low_w, self._high_w, self._power_readings = inf, 0.0, 0
         self._step_w = 0.0
         self._left_out: LeftOut = deque(maxlen=60)
         self._calm: deque[tuple[float, float]] = deque(maxlen=60)
@@ -133,7 +133,7 @@ class TickTracker:
     @property
     def power(self) -> PowerRange:
         """Between these powers the GPU draws."""
-        lowest_w = _LOWEST * self._low_w if self._shown >= _SHOWN else 0.0
+        lowest_w = _LOWEST * self._low_w if self._power_readings >= _SHOWN else 0.0
         highest_w = _HIGHEST * max(self._high_w, self._limit_w or 0.0)
         return PowerRange(lowest_w, highest_w)
 
@@ -184,7 +184,7 @@ class TickTracker:
     def feed(self, asked_s: float, answered_s: float, energy_j: float, power_w: float | None) -> None:
         """A reading, made somewhere between the two instants."""
         if power_w is not None:
-            self._shown += 1
+            self._power_readings += 1
             self._low_w, self._high_w = min(self._low_w, power_w), max(self._high_w, power_w)
             self._power.feed(asked_s, answered_s, power_w)
         last, self._last = self._last, (asked_s, energy_j)

@@ -140,13 +140,13 @@ class _Endpoint:
         length_s = (self._answered_ns - self._asked_ns) / NS_PER_S
         counts = [self._counts(model) for model in self._deltas]
         counts = [each for each in counts if each]  # a gauge without the model's name is no model
-        known = [(t_ns, n) for t_ns, n in self._running if n is not None]
+        running = [(t_ns, n) for t_ns, n in self._running if n is not None]
         return CounterInterval(
             tuple(self._deltas),
             len(_engines(self._first)),
             {key: sum(each[key] for each in counts) for key in COUNTS if counts and all(key in each for each in counts)},
             (self._running[0][1], self._running[-1][1]),
-            _mean(known),
+            _mean(running),
             length_s,
             max(0.0, length_s - seconds),
             None if opened_ns is None else self._edge_counts(opened_ns, opened_ns + round(seconds * NS_PER_S)),
@@ -199,8 +199,8 @@ def _server(name: str) -> TokenServer:
     import energy_agent.tokens.servers as package
     from energy_agent.core import plugin
 
-    known = [each for each in plugin.names(package) if each != "mapping"]
-    if name not in known:
-        raise UsageError(f"measure: --token-server {name!r}: unknown server; known: {', '.join(known)}")
+    server_names = [each for each in plugin.names(package) if each != "mapping"]
+    if name not in server_names:
+        raise UsageError(f"measure: --token-server {name!r}: unknown server; known: {', '.join(server_names)}")
     spec: TokenServer = plugin.load(package, name)
     return spec

@@ -100,20 +100,20 @@ def lag(interval: CounterInterval, *, live: bool) -> tuple[float, float] | str:
     if interval.running == (0, 0):
         return outside * generation, outside * (generation + computed)
     requests, steps = interval.counts.get("requests", 0), interval.counts.get("steps", 0)
-    known = [n for n in interval.running if n is not None]
-    if known and interval.mean_running:
-        outside *= max(1.0, max(known) / interval.mean_running)
+    running = [n for n in interval.running if n is not None]
+    if running and interval.mean_running:
+        outside *= max(1.0, max(running) / interval.mean_running)
     if not live:
-        if len(known) < 2 or not requests:
+        if len(running) < 2 or not requests:
             return (
                 "the server counts tokens when a request ends, so the progress of requests that run at the start or the "
                 "end of the window is unknown: open and close the window while no request runs"
             )
-        running_share = max(known) / requests
+        running_share = max(running) / requests
         return (outside + running_share) * generation, (outside + running_share) * (generation + computed)
-    if not steps and not known:
+    if not steps and not running:
         return "the server reports neither engine steps nor running requests, so the delay of its counters is unknown"
-    per_step = max([*known, interval.engines * generation / steps if steps else 0.0])
+    per_step = max([*running, interval.engines * generation / steps if steps else 0.0])
     step = _LAG_STEPS * per_step
     prompt = computed * min(1.0, _LAG_PROMPTS / requests) if requests else float(computed)
     early = _outside_tokens(interval, per_step)

@@ -43,7 +43,7 @@ class Speaker:
         self._lead_node: str | None = None
         self._heard_s = self._first_s = time.monotonic()
         self._speaks: bool | None = True if leads else None
-        self._said: dict[str, object] = {}
+        self._last_request: dict[str, object] = {}
         self._said_s = -math.inf
         self._since_s: float | None = None  # from when on there was something to say
 
@@ -65,7 +65,7 @@ class Speaker:
         if stopped or not self._talking.acquire(timeout=_WITHDRAW_S):
             return
         try:
-            if self._said:
+            if self._last_request:
                 ask("POST", "/v1/dvfs", {"ttl_s": 1}, within_s=_WITHDRAW_S)
         except (OSError, ValueError):
             pass  # the agent ends the request when its time is over
@@ -81,9 +81,9 @@ class Speaker:
         with self._wake:
             self._heard_s = time.monotonic()
             if not self._leads:
-                known = {name: float(setting[name]) for name in _KNOBS if name in setting}
-                fresh = (node, known) != (self._lead_node, self.setting)
-                self._lead_node, self.setting = node, known
+                knobs = {name: float(setting[name]) for name in _KNOBS if name in setting}
+                fresh = (node, knobs) != (self._lead_node, self.setting)
+                self._lead_node, self.setting = node, knobs
                 if fresh:
                     self._wake.notify()
 
@@ -135,13 +135,13 @@ class Speaker:
         now_s = time.monotonic()
         if not word:
             self._since_s = None
-            if self._said:
+            if self._last_request:
                 self._say({}, ttl_s=1)
             return
         self._since_s = now_s if self._since_s is None else self._since_s
         if self._speaks is None:
             self._speaks = self._decided(now_s - self._since_s)
-        if not self._speaks or (word == self._said and now_s - self._said_s < _RENEW_S):
+        if not self._speaks or (word == self._last_request and now_s - self._said_s < _RENEW_S):
             return
         status, reply = self._say(word)
         if now_s - self._since_s > _FOLLOWS_S and "lead" not in word and (status != 202 or not in_force(reply)):
@@ -159,7 +159,7 @@ class Speaker:
 
     def _say(self, word: dict[str, object], ttl_s: float = TTL_S) -> tuple[int, dict[str, Any]]:
         answer = ask("POST", "/v1/dvfs", word | {"ttl_s": ttl_s})
-        self._said, self._said_s = word, time.monotonic()
+        self._last_request, self._said_s = word, time.monotonic()
         return answer
 
 

@@ -39,7 +39,7 @@ class steered:  # noqa: N801 - reads as a statement: steer = wattlens.steered()
 
     def __init__(self, broadcast: Callable[[Any], Any] | None = None, *, every_s: float = 5.0, rank: int | None = None) -> None:
         self._broadcast, self._every_s, self._rank = broadcast, every_s, rank
-        self._left: float = 1  # steps until the next broadcast
+        self._steps_left: float = 1  # steps until the next broadcast
         self._steps, self._met_s = 0, 0.0  # since the last one, and when that was
         self._speaker: Speaker | None = None
 
@@ -51,19 +51,19 @@ class steered:  # noqa: N801 - reads as a statement: steer = wattlens.steered()
 
     def step(self) -> None:
         """A step is done."""
-        self._left -= 1
-        if self._left > 0:
+        self._steps_left -= 1
+        if self._steps_left > 0:
             return
         try:
             self._meet()
         except Exception as error:  # noqa: BLE001 - no business of the training
             hint(f"this job is no longer steered across its nodes: {type(error).__name__}: {error}")
-            self._left = math.inf
+            self._steps_left = math.inf
             self.close()
 
     def close(self) -> None:
         """Ask for nothing more; the GPUs go back to what they were found at."""
-        self._left = math.inf
+        self._steps_left = math.inf
         if self._speaker is not None:
             self._speaker.stop()
 
@@ -80,7 +80,7 @@ class steered:  # noqa: N801 - reads as a statement: steer = wattlens.steered()
         message = self._speaker.message(self._next()) if self._rank == 0 else None
         assert self._broadcast is not None
         heard = self._broadcast(message)
-        self._steps = self._left = int(heard["steps"])
+        self._steps = self._steps_left = int(heard["steps"])
         self._met_s = time.monotonic()
         self._speaker.heard(str(heard["node"]), heard["setting"])
 
@@ -92,9 +92,9 @@ class steered:  # noqa: N801 - reads as a statement: steer = wattlens.steered()
         return max(1, min(steps, _GROWTH * self._steps, _MOST_STEPS))
 
 
-def _rank(said: int | None) -> int:
-    if said is not None:
-        return said
+def _rank(rank: int | None) -> int:
+    if rank is not None:
+        return rank
     distributed = initialized_torch()
     return place_of(os.environ).rank if distributed is None else int(distributed.get_rank())
 

@@ -167,11 +167,11 @@ class Reporter:
             view = self.view
             if view.source != DIRECT:
                 return RunBaseline(view.interval, view.last or view.first)
-            made = RunBaseline(view.interval, None)
-            self._bases.append(made)
+            baseline = RunBaseline(view.interval, None)
+            self._bases.append(baseline)
         self._asked += 1
         self._wake.set()
-        return made
+        return baseline
 
     def flush(self, *, ending: bool = False) -> None:
         """Report now; waits for it, a second at most. `ending`: for the last time."""
@@ -230,8 +230,8 @@ class Reporter:
             if time.monotonic() >= self._next_s:
                 self._report()
             if last and self._promised:
-                said, self._promised = self._promised, ""
-                self._write(said)
+                payload, self._promised = self._promised, ""
+                self._write(payload)
             if self._direct is not None and self._direct.turn(cut=asked > self._done, last=last):
                 self._read(self._direct)
         except Exception as error:  # noqa: BLE001 - the thread goes on; the failure is logged once

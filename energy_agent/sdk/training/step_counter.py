@@ -143,12 +143,12 @@ class Counter:
         """The report: everything since the process began to count."""
         with self._lock:
             steps, waits = dict(self._steps), {name: round(s, 3) for name, s in self._waits.items()}
-            said: dict[str, Any] = {"tokens": self._tokens, "doing": self._loop[-1], **self._facts}
+            report: dict[str, Any] = {"tokens": self._tokens, "doing": self._loop[-1], **self._facts}
             place, loss, stepped_s = self._place, self._loss, self._stepped_s
         place = place or place_of(os.environ)
-        return said | {
+        return report | {
             "loss": _number(loss), "run": self._run, "age_s": time.monotonic() - self._began_s, "steps": steps, "waits": waits,
-            "rank": place.rank, "world": place.world, "group": said.get("group", place.group),
+            "rank": place.rank, "world": place.world, "group": report.get("group", place.group),
             "step_age_s": None if stepped_s is None else time.monotonic() - stepped_s,
         }  # fmt: skip
 
@@ -249,8 +249,8 @@ class training:  # noqa: N801 - reads as a statement: with training(model="llama
             place = RankPosition(
                 position.rank if rank is None else rank, position.world if world is None else world, group or position.group
             )
-            known = None if (group, rank, world) == (None, None, None) else place
-            count.describe(known, {"model": model, "precision": precision, "group": group or ""})
+            explicit_place = None if (group, rank, world) == (None, None, None) else place
+            count.describe(explicit_place, {"model": model, "precision": precision, "group": group or ""})
             count.reporter.quiet = quiet
             count.reporter.start()
             self._first, self._base = counts(count.as_report()), count.reporter.base()

@@ -63,13 +63,15 @@ def check(kind: str, value: int = 0) -> FaultKind:
 
 def active(events: Iterable[MeterFault]) -> list[MeterFault]:
     """The faults that are set after all of `events`."""
-    held: dict[tuple[str, str], MeterFault] = {}
+    active_faults: dict[tuple[str, str], MeterFault] = {}
     for event in events:
         if event.clear:
-            held = {key: e for key, e in held.items() if key[0] != event.meter or event.kind not in ("", key[1])}
+            active_faults = {
+                key: e for key, e in active_faults.items() if key[0] != event.meter or event.kind not in ("", key[1])
+            }
         elif not KINDS[event.kind].once:
-            held[(event.meter, event.kind)] = event
-    return list(held.values())
+            active_faults[(event.meter, event.kind)] = event
+    return list(active_faults.values())
 
 
 class MeterFaultLog:

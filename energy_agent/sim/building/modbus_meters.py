@@ -27,9 +27,11 @@ _REGISTERS_MAX: Final = 125  # of one request
 _ILLEGAL_FUNCTION, _ILLEGAL_ADDRESS, _ILLEGAL_VALUE, _NO_RESPONSE = 1, 2, 3, 11
 
 
-def registers(shown: MeterRegisters) -> list[int]:
+def registers(meter_registers: MeterRegisters) -> list[int]:
     """The registers of a meter from address 0 on."""
-    packed = struct.pack(">IIQf", shown.count, shown.power, shown.energy_wh, shown.power_w)
+    packed = struct.pack(
+        ">IIQf", meter_registers.count, meter_registers.power, meter_registers.energy_wh, meter_registers.power_w
+    )
     return list(struct.unpack(f">{_LENGTH}H", packed))
 
 

@@ -104,21 +104,21 @@ class FacilityModel(ScenarioSection):
 
     @field_validator("starts_at")
     @classmethod
-    def _local(cls, value: datetime | None) -> datetime | None:
+    def _check_local_time(cls, value: datetime | None) -> datetime | None:
         if value is not None and value.tzinfo is not None:
             raise ValueError("expected the building's local time without a time zone")
         return value
 
     @model_validator(mode="after")
     def _check_meter_names(self) -> "FacilityModel":
-        known = [point.id for point in self.all_points]
+        meter_ids = [point.id for point in self.all_points]
         for meter in self.meters:
-            if meter not in known:
-                raise ValueError(f"meters: {unknown('meter', meter, known)}")
-        there = [point.id for point in self.points]
+            if meter not in meter_ids:
+                raise ValueError(f"meters: {unknown('meter', meter, meter_ids)}")
+        point_ids = [point.id for point in self.points]
         for fault in self.faults:
-            if fault.meter not in there:
-                raise ValueError(f"faults: {unknown('meter', fault.meter, there)}")
+            if fault.meter not in point_ids:
+                raise ValueError(f"faults: {unknown('meter', fault.meter, point_ids)}")
         return self
 
     @property

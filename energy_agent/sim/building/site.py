@@ -149,9 +149,9 @@ def _described(node: SimulatedNode) -> dict[str, Any]:
 
 
 def _tell(node: SimulatedNode, meter: str, kind: str, value: int, *, clear: bool) -> None:
-    known = [each["id"] for each in meters(node)]
-    if meter not in known:
-        raise UsageError(unknown("meter", meter, known))
+    meter_ids = [each["id"] for each in meters(node)]
+    if meter not in meter_ids:
+        raise UsageError(unknown("meter", meter, meter_ids))
     with node.plant() as plant:
         at_ns = plant.now_ns() - int(node.state()["started_ns"])
     MeterFaultLog(node.directory / FAULTS_FILE).append([MeterFault(at_ns, meter, kind, value, clear)])

@@ -42,13 +42,13 @@ class Pod(ScenarioSection):
 
     @field_validator("gpus")
     @classmethod
-    def _once(cls, gpus: tuple[int, ...]) -> tuple[int, ...]:
+    def _check_gpus(cls, gpus: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(gpus)) != len(gpus) or any(gpu < 0 for gpu in gpus):
             raise ValueError("expected different GPU indices of at least 0")
         return gpus
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> "Pod":
+    def _check_workload_keys(self) -> "Pod":
         if self.workload is not None and (self.gpus or self.start_s or self.end_s is not None):
             raise ValueError(f"pod {self.name!r} is a workload: set gpus, start_s and end_s in the workload")
         return self

@@ -94,14 +94,14 @@ def check_fault(kind: str, call: str, value: int) -> None:
     Raises:
         UsageError: unknown kind, a call or a value where the kind takes none, or a value out of range.
     """
-    known = check_kind(kind)
-    if call and not known.takes_call:
+    fault_kind = check_kind(kind)
+    if call and not fault_kind.takes_call:
         raise UsageError(f"fault {kind!r} affects the whole GPU: it does not take a call")
     if call and not call.startswith("nvml"):
         raise UsageError(f"call {call!r}: expected the name of an NVML function, such as nvmlDeviceGetPowerUsage")
     if len(call) > 47:
         raise UsageError(f"call {call!r} is too long: at most 47 characters")
-    if value and not known.value:
+    if value and not fault_kind.value:
         raise UsageError(f"fault {kind!r} does not take a value")
     if not -1_000_000 <= value <= 1_000_000:
         raise UsageError(f"value of fault {kind!r}: expected -1000000 to 1000000, got {value}")
@@ -121,18 +121,18 @@ def parse_gpu(text: str, count: int) -> int:
 
 def active(events: Iterable[FaultEvent]) -> list[FaultEvent]:
     """The faults that are set after all of `events`, in the order given; an event without a kind clears all of its GPU."""
-    held: dict[tuple[int, str, str], FaultEvent] = {}
+    active_faults: dict[tuple[int, str, str], FaultEvent] = {}
     for event in events:
         node_wide = event.kind in NODE_WIDE
         if not event.clear:
             if not KINDS[event.kind].once:
-                held[(-1 if node_wide else event.gpu, event.kind, event.call)] = event
+                active_faults[(-1 if node_wide else event.gpu, event.kind, event.call)] = event
             continue
-        for key in list(held):
+        for key in list(active_faults):
             gpu, kind, _ = key
             if gpu in (-1, event.gpu) and event.kind in ("", kind):
-                del held[key]
-    return list(held.values())
+                del active_faults[key]
+    return list(active_faults.values())
 
 
 def due(events: Iterable[FaultEvent], after_ns: int, until_ns: int) -> list[FaultEvent]:

@@ -127,8 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         """End a session."""
-        known = self._is_authorised() and self.owner.tokens.pop(self.path, None) is not None
-        self._answer(204 if known else 401, {})
+        has_session = self._is_authorised() and self.owner.tokens.pop(self.path, None) is not None
+        self._answer(204 if has_session else 401, {})
 
     def _is_authorised(self) -> bool:
         token = self.headers.get("X-Auth-Token", "")

@@ -100,9 +100,9 @@ def step_cost(model: str, skus: Sequence[str]) -> StepCost:
 
 def kv_tokens(model: str, memory_b: int, gpus: int) -> int:
     """Tokens whose keys and values fit next to the weights, when the engine holds `memory_b` on each GPU; at least 4096."""
-    known = MODELS[model]
-    free_b = memory_b * gpus - int(known.parameters_b * 2e9)
-    return max(4096, free_b // known.kv_b_per_token)
+    model_spec = MODELS[model]
+    free_b = memory_b * gpus - int(model_spec.parameters_b * 2e9)
+    return max(4096, free_b // model_spec.kv_b_per_token)
 
 
 def _between(anchors: Sequence[tuple[float, float]], x: float) -> float:

@@ -129,21 +129,21 @@ def bridge_gaps(
         fill = bridged[name]
         metered = {m: [c for t, c in cells_of(m).items() if start_ns <= t < end_ns] for m in terms}
         gap = {t: cell for t, cell in fill.cells.items() if start_ns <= t < end_ns}
-        seen_ns = {m: sum(ns for _, ns in own) for m, own in metered.items()}
+        seen_ns = {m: sum(ns for _, ns in meter_cells) for m, meter_cells in metered.items()}
         seen_ns[name] += sum(cell.ns for cell in gap.values())
         overlaps = any(b.start_ns < end_ns and start_ns < b.end_ns for b in fill.bridges)
         if overlaps or min(seen_ns.values()) < end_ns - start_ns:
             continue
-        uj = {m: sum(energy for energy, _ in own) for m, own in metered.items()}
-        left = read[start_ns, end_ns] - sum(sign * uj[m] for m, sign in terms.items())
+        uj = {m: sum(energy for energy, _ in meter_cells) for m, meter_cells in metered.items()}
+        rest_uj = read[start_ns, end_ns] - sum(sign * uj[m] for m, sign in terms.items())
         errors = {m: meters[m].facts.accuracy_ppm for m in terms}
         off = sum((Fraction(uj[m] * ppm, _PPM - ppm) + meters[m].edge_uj for m, ppm in errors.items()), Fraction(0))
         before = fill.within(start_ns, end_ns)
-        low = max(before.low_uj, floor(left - off))
-        high = ceil(left + off) if before.high_uj is None else min(before.high_uj, ceil(left + off))
+        low = max(before.low_uj, floor(rest_uj - off))
+        high = ceil(rest_uj + off) if before.high_uj is None else min(before.high_uj, ceil(rest_uj + off))
         if low > high:
             continue
-        value = min(high, max(low, round(left)))
+        value = min(high, max(low, round(rest_uj)))
         weights = [cell.uj for cell in gap.values()] if before.uj else [cell.ns for cell in gap.values()]
         cells = {
             t: FilledCell(cell.ns, uj, min(uj, cell.low_uj), None if cell.high_uj is None else max(uj, cell.high_uj), READINGS)
@@ -187,21 +187,21 @@ _NO_LOAD: Final = (Role.RENEWABLE, Role.REUSED_HEAT)
 def _filled(
     meters: Mapping[str, MeterEnergy],
     name: str,
-    own: MeteredCells,
+    meter_cells: MeteredCells,
     below: Mapping[str, MeteredCells],
     spans: Sequence[Span],
 ) -> MeterFill:
     meter = meters[name]
-    unread = _unread(own, spans)
+    unread = _unread(meter_cells, spans)
     starts = list(unread)
     lengths = split_integer(min(meter.missing_ns, sum(unread.values())), list(unread.values()))
     means = split_integer(meter.imputed_uj, lengths) if sum(lengths) else lengths
     whole = {m: {t: uj for t, (uj, ns) in cells.items() if ns >= CELL_NS} for m, cells in below.items()}
     helpers = {t: frozenset(m for m, cells in whole.items() if t in cells) for t in starts}
     counts = {chosen: sum(each == chosen for each in helpers.values()) for chosen in set(helpers.values())}
-    rests = {chosen: _rests(own, [whole[m] for m in chosen]) for chosen in counts if chosen}
+    rests = {chosen: _rests(meter_cells, [whole[m] for m in chosen]) for chosen in counts if chosen}
     gain, error = Fraction(_PPM, _PPM - meter.facts.accuracy_ppm), {m: meters[m].facts.accuracy_ppm for m in whole}
-    most = {t: (uj * gain, ns) for t, (uj, ns) in own.items()}
+    most = {t: (uj * gain, ns) for t, (uj, ns) in meter_cells.items()}
     least = {m: {t: Fraction(uj * _PPM, _PPM + error[m]) for t, uj in cells.items()} for m, cells in whole.items()}
     most_rests = {chosen: _rests(most, [least[m] for m in chosen]) for chosen in rests}
     cells = {}
@@ -213,7 +213,7 @@ def _filled(
         cell = FilledCell(ns, mean_uj, 0, limit, MEAN)
         if chosen:
             load = {m: whole[m][start_ns] for m in chosen}
-            metered_uj = own.get(start_ns, (0, 0))[0]
+            metered_uj = meter_cells.get(start_ns, (0, 0))[0]
             low = max(0, floor(sum(least[m][start_ns] for m in chosen) - metered_uj * gain))
             uj, high = max(mean_uj, low), limit
             if len(rests[chosen]) >= counts[chosen]:
@@ -228,17 +228,19 @@ def _filled(
     return MeterFill(cells, sum(meters[m].edge_uj for m in used))
 
 
-def _unread(own: MeteredCells, spans: Sequence[Span]) -> dict[int, int]:
+def _unread(meter_cells: MeteredCells, spans: Sequence[Span]) -> dict[int, int]:
     """How long a meter was not read in each cell in which it should have been."""
     unread: dict[int, int] = {}
     for start_ns, end_ns in spans:
         for t in range(start_ns - start_ns % CELL_NS, end_ns, CELL_NS):
             unread[t] = unread.get(t, 0) + overlap_ns([(start_ns, end_ns)], (t, t + CELL_NS))
-    return {t: ns - own.get(t, (0, 0))[1] for t, ns in sorted(unread.items()) if ns > own.get(t, (0, 0))[1]}
+    return {t: ns - meter_cells.get(t, (0, 0))[1] for t, ns in sorted(unread.items()) if ns > meter_cells.get(t, (0, 0))[1]}
 
 
-def _rests(own: Mapping[int, tuple[_Energy, int]], below: Sequence[Mapping[int, _Energy]]) -> list[_Energy]:
+def _rests(meter_cells: Mapping[int, tuple[_Energy, int]], below: Sequence[Mapping[int, _Energy]]) -> list[_Energy]:
     """What a meter measured beyond the meters below, in each cell in which all were read."""
     return [
-        uj - sum(cells[t] for cells in below) for t, (uj, ns) in own.items() if ns >= CELL_NS and all(t in c for c in below)
+        uj - sum(cells[t] for cells in below)
+        for t, (uj, ns) in meter_cells.items()
+        if ns >= CELL_NS and all(t in c for c in below)
     ]

@@ -76,8 +76,8 @@ def total_terms(meters: Mapping[str, MeterFacts]) -> dict[str, int]:
     feeds = {m.id: 1 for m in meters_of_role(meters.values(), Role.TOTAL)}
     if not feeds:
         return {}
-    made = meters_of_role(meters.values(), Role.RENEWABLE)
-    return feeds | {m.id: 1 for m in made if not feeds.keys() & set(path_of(m.id, meters)[:-1])}
+    generators = meters_of_role(meters.values(), Role.RENEWABLE)
+    return feeds | {m.id: 1 for m in generators if not feeds.keys() & set(path_of(m.id, meters)[:-1])}
 
 
 def pue(meters: Mapping[str, MeterEnergy], position: Position, zone: str = "") -> Pue:
@@ -177,8 +177,8 @@ def overhead_terms(meters: Mapping[str, MeterFacts], role: Role) -> dict[str, in
 def made_terms(meters: Mapping[str, MeterFacts]) -> tuple[dict[str, int], dict[str, int]]:
     """(what comes from the grid, what the site makes itself): signed sums that together are the total."""
     total = total_terms(meters)
-    made = {m.id: 1 for m in meters_of_role(meters.values(), Role.RENEWABLE)}
-    return _plus(total, dict.fromkeys(made, -1)) if total else {}, made
+    generation = {m.id: 1 for m in meters_of_role(meters.values(), Role.RENEWABLE)}
+    return _plus(total, dict.fromkeys(generation, -1)) if total else {}, generation
 
 
 def losses(meters: Mapping[str, MeterEnergy]) -> list[EnergyFlow]:

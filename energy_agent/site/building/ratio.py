@@ -52,8 +52,8 @@ def ratio(meters: Mapping[str, MeterEnergy], above: Terms, below: Terms) -> Quan
         t, b = _sum_at(meters, above, way, here), _sum_at(meters, below, way, here)
         if t is None or b is None or b <= 0:
             return None
-        there = slopes(t, b)  # what nobody saw has moved the ratio, and with it what an error of a meter does to it
-        off = _gain_uj(there, meters) + sum(abs(s) * meters[m].edge_uj for m, s in there.items())
+        point_slopes = slopes(t, b)  # what nobody saw has moved the ratio, and with it what an error of a meter does to it
+        off = _gain_uj(point_slopes, meters) + sum(abs(s) * meters[m].edge_uj for m, s in point_slopes.items())
         return Fraction(t, b) + way * off
 
     return Quantity(Fraction(top, bottom), bound(-1), bound(1), unit=Unit.RATIO)

@@ -24,11 +24,11 @@ class AnyGridSource(Section):
     """One source of intensities: exactly one kind of it. The agent queries sources in their order, the best first."""
 
     @model_validator(mode="after")
-    def _one_kind(self) -> Self:
+    def _check_one_kind(self) -> Self:
         named = self.kinds
         if len(named) != 1:
-            said = f"has {' and '.join(named)}" if named else "has none"
-            raise ValueError(f"an entry of grid.sources {said}; expected exactly one of: {', '.join(grid_specs())}")
+            problem = f"has {' and '.join(named)}" if named else "has none"
+            raise ValueError(f"an entry of grid.sources {problem}; expected exactly one of: {', '.join(grid_specs())}")
         return self
 
     @property
@@ -83,31 +83,31 @@ class GridBase(Section):
 
     @field_validator("country")
     @classmethod
-    def _code(cls, code: str | None) -> str | None:
+    def _check_country(cls, code: str | None) -> str | None:
         if code is not None and not (len(code) == 3 and code.isascii() and code.isalpha()):
             raise ValueError(f"expected an ISO 3166-1 alpha-3 code such as DEU or USA, got {code[:40]!r}")
         return None if code is None else code.upper()
 
     @model_validator(mode="before")
     @classmethod
-    def _handed_down(cls, data: Any) -> Any:
+    def _check_source_defaults(cls, data: Any) -> Any:
         """What the grid says counts for each source that does not say otherwise."""
         if not isinstance(data, Mapping) or not isinstance(data.get("sources"), list | tuple):
             return data
-        said = {key: data[key] for key in _HANDED_DOWN if data.get(key) is not None}
-        said.setdefault("boundary", cls.model_fields["boundary"].default)
-        return {**data, "sources": [_with(said, source) for source in data["sources"]]}
+        defaults = {key: data[key] for key in _HANDED_DOWN if data.get(key) is not None}
+        defaults.setdefault("boundary", cls.model_fields["boundary"].default)
+        return {**data, "sources": [_with(defaults, source) for source in data["sources"]]}
 
     @model_validator(mode="after")
-    def _one_basis(self) -> Self:
-        seen = set()
+    def _check_one_basis(self) -> Self:
+        names = set()
         for source in self.all_sources:
             config = source.config
             # What is learnt is kept by these names: two sources of one name would become one series.
             name = (source.kind, config.zone, getattr(getattr(config, "path", None), "stem", ""))
-            if name in seen:
+            if name in names:
                 raise ValueError(f"duplicate source {source.kind} of zone {config.zone}; give the files different names")
-            seen.add(name)
+            names.add(name)
             if config.zone is None:
                 raise ValueError(f"source {source.kind} has no zone; set its zone, or grid.zone")
             if config.boundary != self.boundary:
@@ -139,10 +139,10 @@ class GridBase(Section):
         return Basis(EmissionBoundary(self.boundary), Accounting.RESIDUAL, Gases(self.gases))
 
 
-def _with(said: Mapping[str, Any], source: Any) -> Any:
+def _with(defaults: Mapping[str, Any], source: Any) -> Any:
     if not isinstance(source, Mapping):
         return source
-    return {kind: {**said, **config} if isinstance(config, Mapping) else config for kind, config in source.items()}
+    return {kind: {**defaults, **config} if isinstance(config, Mapping) else config for kind, config in source.items()}
 
 
 @cache

@@ -43,7 +43,7 @@ class MeterConfig(Section):
     timeout_s: float = Field(5.0, ge=0.1, le=60, description="timeout of a response")
 
     @model_validator(mode="after")
-    def _placed(self) -> Self:
+    def _check_position(self) -> Self:
         if (self.role is Role.IT) != (self.position is not None):
             raise ValueError(
                 f"meter {self.id!r} has role it and requires a position: ups_output, pdu_output or it_input"

@@ -65,11 +65,11 @@ class AnyMeter(MeterConfig):
     """A meter with the section of what reads it: exactly one of them."""
 
     @model_validator(mode="after")
-    def _one_source(self) -> Self:
+    def _check_one_source(self) -> Self:
         named = self.sources
         if len(named) != 1:
-            said = f"has {' and '.join(named)}" if named else "has no source"
-            raise ValueError(f"meter {self.id!r} {said}; expected exactly one of: {', '.join(source_specs())}")
+            problem = f"has {' and '.join(named)}" if named else "has no source"
+            raise ValueError(f"meter {self.id!r} {problem}; expected exactly one of: {', '.join(source_specs())}")
         return self
 
     @property

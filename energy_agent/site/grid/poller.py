@@ -47,9 +47,9 @@ class GridPoller:
         """What is known for this instant, the best source's; else the yearly factor."""
         now_ns = self.clock.utc_ns()
         for about, points in (poller.value for poller in self._pollers if poller.value is not None):
-            known = [p for p in points if p.start_ns <= now_ns < p.end_ns + _STALE_NS]
-            if known:
-                newest = max(known, key=lambda p: (p.start_ns, p.known_ns))
+            candidates = [p for p in points if p.start_ns <= now_ns < p.end_ns + _STALE_NS]
+            if candidates:
+                newest = max(candidates, key=lambda p: (p.start_ns, p.known_ns))
                 estimated = ", estimated" if newest.estimated else ""
                 zone = self.config.zone or self.config.country or about.zone
                 return (Intensity(zone, f"{about.basis.boundary}{estimated}", decimal_text(newest.g_per_kwh)),)

@@ -112,9 +112,9 @@ class GridStore:
         try:
             with path.open("rb") as source:
                 size = os.fstat(source.fileno()).st_size
-                held = self._pages.get(path)
-                if held is not None and held[0] == size:
-                    return held[1]
+                entry = self._pages.get(path)
+                if entry is not None and entry[0] == size:
+                    return entry[1]
                 raw = source.read(FILE_MAX_B + 1)
         except OSError as error:
             raise JournalError(f"{path}: cannot be read: {error.strerror}") from None
@@ -125,10 +125,10 @@ class GridStore:
         return page
 
 
-def _fresh(held: Iterable[IntensityPoint], points: Iterable[IntensityPoint]) -> list[IntensityPoint]:
+def _fresh(stored_points: Iterable[IntensityPoint], points: Iterable[IntensityPoint]) -> list[IntensityPoint]:
     """The points that differ from the latest point of their interval; points older than that are dropped."""
     newest: dict[tuple[int, int], IntensityPoint] = {}
-    for point in held:
+    for point in stored_points:
         before = newest.get((point.start_ns, point.end_ns))
         if before is None or before.known_ns <= point.known_ns:
             newest[point.start_ns, point.end_ns] = point

@@ -15,14 +15,14 @@ def decimal_of(text: object) -> Decimal:
     Raises:
         MeterError: it is not a number.
     """
-    shown = repr(text)[:40]
+    excerpt = repr(text)[:40]
     if not isinstance(text, str) or len(text) > _LONGEST or not text.isascii() or "_" in text:
-        raise MeterError(f"expected a number, got {shown}")
+        raise MeterError(f"expected a number, got {excerpt}")
     try:
         value = Decimal(text)
     except ArithmeticError:
-        raise MeterError(f"expected a number, got {shown}") from None
+        raise MeterError(f"expected a number, got {excerpt}") from None
     exponent = value.as_tuple().exponent
     if isinstance(exponent, int) and max(abs(exponent), abs(value.adjusted())) > _LARGEST_EXPONENT:
-        raise MeterError(f"expected a number of moderate size, got {shown}")
+        raise MeterError(f"expected a number of moderate size, got {excerpt}")
     return value

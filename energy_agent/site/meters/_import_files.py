@@ -116,25 +116,25 @@ class ParquetFile:
     """Rows by number. It cannot grow: one that changed was replaced."""
 
     def __init__(self) -> None:
-        self._seen: tuple[int, ...] = ()
+        self._file_state: tuple[int, ...] = ()
         self._done = 0
         self._table: ForeignTable | None = None
 
     def refresh(self, file: BinaryIO) -> bool:
         """Look whether it is still the file that was read on; False: it is read again."""
         status = os.fstat(file.fileno())
-        seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        same = seen == self._seen
+        file_state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        same = file_state == self._file_state
         self._table = None
         if not same:
-            self._seen, self._done = (), 0
+            self._file_state, self._done = (), 0
         try:
             self._table = ForeignTable(file)
         except ValueError as error:
             raise MeterError(str(error)) from None
         if self._table.rows > ROWS_LIMIT:
             raise MeterError(f"has {self._table.rows} rows, but the maximum is {ROWS_LIMIT}")
-        self._seen = seen
+        self._file_state = file_state
         return same
 
     @property

@@ -114,8 +114,8 @@ def _sampled(name: str, rows: Mapping[str, list[Row]], selector: str, series: in
     if count == 0:
         raise MeterError(f"{name}_query returned no series: its target is down, or the name or the labels are wrong")
     if count > 1:
-        seen = ", ".join(_format_series(labels) for labels, _, _ in values[:_SHOWN])
-        raise MeterError(f"{name}_query: expected 1 series, got {count}: select one by its labels, or sum them; {seen}")
+        examples = ", ".join(_format_series(labels) for labels, _, _ in values[:_SHOWN])
+        raise MeterError(f"{name}_query: expected 1 series, got {count}: select one by its labels, or sum them; {examples}")
     if len(values) != 1 or values[0][2] is None:
         raise MeterError(f"{name}_query: expected a number (got a histogram?)")
     sampled = _count(rows, f"{name}_count_time")
@@ -159,8 +159,8 @@ def _rows(status: int, body: bytes) -> dict[str, list[Row]]:
     except (ValueError, RecursionError, ArithmeticError):
         reply = None
     if not isinstance(reply, dict) or reply.get("status") != "success":
-        said = reply.get("error") if isinstance(reply, dict) else None
-        reason = f": {_line(said)}" if isinstance(said, str) else ", and the response is not from Prometheus"
+        error_text = reply.get("error") if isinstance(reply, dict) else None
+        reason = f": {_line(error_text)}" if isinstance(error_text, str) else ", and the response is not from Prometheus"
         raise MeterError(f"it responds with status {status}{reason}")
     listed = reply.get("warnings")
     warnings = [str(w) for w in listed if not str(w).startswith(_ONLY_A_HINT)] if isinstance(listed, list) else []
@@ -190,8 +190,8 @@ def _row(each: Any) -> tuple[Mapping[str, str], tuple[Decimal, str | None]]:
 
 def _format_series(labels: Mapping[str, str]) -> str:
     pairs: Iterable[tuple[str, str]] = ((k, v) for k, v in sorted(labels.items()) if k not in (_PART, "__name__"))
-    said = "{" + ", ".join(f'{k}="{v}"' for k, v in pairs)
-    return _line(labels.get("__name__", "") + (said if len(said) < _LABELS_SHOWN else said[:_LABELS_SHOWN] + "...") + "}")
+    text = "{" + ", ".join(f'{k}="{v}"' for k, v in pairs)
+    return _line(labels.get("__name__", "") + (text if len(text) < _LABELS_SHOWN else text[:_LABELS_SHOWN] + "...") + "}")
 
 
 def _line(text: str) -> str:

@@ -74,7 +74,7 @@ class Register(Section):
 
     @field_validator("oid")
     @classmethod
-    def _dotted(cls, oid: str) -> str:
+    def _check_oid(cls, oid: str) -> str:
         return checked_oid(oid)
 
     @property
@@ -98,7 +98,7 @@ class RegisterCheck(Section):
 
     @field_validator("oid")
     @classmethod
-    def _dotted(cls, oid: str) -> str:
+    def _check_oid(cls, oid: str) -> str:
         return checked_oid(oid)
 
 
@@ -119,7 +119,7 @@ class ProfileRegister(Register):
 
     @field_validator("digits_oid", "step_oid")
     @classmethod
-    def _numbers_too(cls, oid: str | None) -> str | None:
+    def _check_optional_oid(cls, oid: str | None) -> str | None:
         return None if oid is None else checked_oid(oid)
 
     @property
@@ -174,11 +174,11 @@ def load(name: str) -> SnmpProfile:
     Raises:
         ValueError: no profile has this name; the message names the nearest.
     """
-    known = names()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1, 0.4)
+    profiles = names()
+    if name not in profiles:
+        near = difflib.get_close_matches(name, profiles, 1, 0.4)
         raise ValueError(
-            f"unknown profile {name[:40]!r}; " + (f"did you mean {near[0]!r}?" if near else f"available: {', '.join(known)}")
+            f"unknown profile {name[:40]!r}; " + (f"did you mean {near[0]!r}?" if near else f"available: {', '.join(profiles)}")
         )
     try:
         return SnmpProfile.model_validate_json((FOLDER / f"{name}.json").read_bytes())

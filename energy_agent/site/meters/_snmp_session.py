@@ -108,11 +108,11 @@ class SnmpAccess(Section):
 
     @field_validator("version", mode="before")
     @classmethod
-    def _a_number(cls, value: object) -> object:
+    def _check_version(cls, value: object) -> object:
         return "3" if value == 3 and not isinstance(value, bool) else value  # as YAML reads it without quotes
 
     @model_validator(mode="after")
-    def _keys(self) -> Self:
+    def _check_version_keys(self) -> Self:
         wanted = ["community_file"] if self.version == "2c" else list(_V3_KEYS if self.privacy != "none" else _V3_KEYS[:2])
         missing = [key for key in wanted if getattr(self, key) is None]
         if missing:

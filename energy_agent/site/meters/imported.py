@@ -56,7 +56,7 @@ class Imported(Section):
         return self.format == "parquet" or (self.format == "auto" and self.path.suffix in (".parquet", ".pq"))
 
     @model_validator(mode="after")
-    def _apart(self) -> Self:
+    def _check_columns(self) -> Self:
         if len({self.time_column, self.energy_column, self.power_column}) < 3:
             raise ValueError("time_column, energy_column and power_column must be three different columns")
         return self
@@ -92,8 +92,8 @@ class ImportedMeter:
         except (MeterError, OSError) as error:
             if not readings:
                 where = f"{self._section.path}:{error.number}" if isinstance(error, RowError) else f"{self._section.path}"
-                said = error.strerror if isinstance(error, OSError) else None
-                raise MeterError(f"{where}: {said or error}") from None
+                reason = error.strerror if isinstance(error, OSError) else None
+                raise MeterError(f"{where}: {reason or error}") from None
         most_s = self._section.max_age_s
         if not readings and most_s is not None and now_ns - self._given_ns > most_s * NS_PER_S:
             age = f"{(now_ns - self._given_ns) / NS_PER_S:.0f} s old" if self._given_ns else "missing"
@@ -113,17 +113,17 @@ class ImportedMeter:
         self._ahead_ns = ahead_ns if self._ahead_ns is None else min(ahead_ns, self._ahead_ns)
         return now_ns
 
-    def _columns(self, there: Sequence[str]) -> list[tuple[str, str]]:
+    def _columns(self, file_columns: Sequence[str]) -> list[tuple[str, str]]:
         """(what it is, its column) of the columns that are read."""
         section = self._section
         wanted = {"time": section.time_column, "energy": section.energy_column, "power": section.power_column}
-        columns = [(name, column) for name, column in wanted.items() if column in there]
-        said = {name for name in wanted if f"{name}_column" in section.model_fields_set} | {"time"}
-        missing = [wanted[name] for name in sorted(said) if wanted[name] not in there]
+        columns = [(name, column) for name, column in wanted.items() if column in file_columns]
+        required_names = {name for name in wanted if f"{name}_column" in section.model_fields_set} | {"time"}
+        missing = [wanted[name] for name in sorted(required_names) if wanted[name] not in file_columns]
         if missing or len(columns) < 2:
-            shown = ", ".join(repr(name[:40]) for name in there[:12]) or "none"
+            listing = ", ".join(repr(name[:40]) for name in file_columns[:12]) or "none"
             lacks = repr(missing[0]) if missing else f"{wanted['energy']!r} or {wanted['power']!r}"
-            raise MeterError(f"has no column {lacks}; its columns: {shown}")
+            raise MeterError(f"has no column {lacks}; its columns: {listing}")
         return columns
 
     def _row(self, cells: dict[str, str], now_ns: int) -> list[MeterReading]:

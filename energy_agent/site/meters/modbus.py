@@ -61,7 +61,7 @@ class _Register(Section):
         return Decimal(repr(self.scale))
 
     @model_validator(mode="after")
-    def _within(self) -> Self:
+    def _check_end_address(self) -> Self:
         if self.end > _ADDRESSES:
             raise ValueError(f"a register of type {self.type} at {self.address} ends after the last address")
         return self
@@ -105,7 +105,7 @@ class Modbus(Section):
     renewal_s: float = Field(1.0, ge=0, le=3600, description="seconds between updates of the meter's registers")
 
     @model_validator(mode="after")
-    def _tells(self) -> Self:
+    def _check_registers(self) -> Self:
         if self.energy is None and self.power is None:
             raise ValueError("no register for energy or power: nothing would be read")
         return self

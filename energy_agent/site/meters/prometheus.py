@@ -81,7 +81,7 @@ class Prometheus(Section):
         return self.bearer_token_file is not None or self.password_file is not None
 
     @model_validator(mode="after")
-    def _answerable(self) -> Self:
+    def _check_queries(self) -> Self:
         if not self.queries:
             raise ValueError("neither energy_query nor power_query is set: nothing would be read")
         for name, query in self.queries.items():

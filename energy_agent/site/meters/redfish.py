@@ -46,7 +46,7 @@ class EquipmentRedfishConfig(RedfishLogin):
     mains: RedfishId | None = Field(None, description="Id of one feed (Mains), instead of the whole device")
 
     @model_validator(mode="after")
-    def _one_thing(self) -> Self:
+    def _check_equipment(self) -> Self:
         if not is_path(self.path):
             raise ValueError(
                 f"equipment: expected KIND/ID, where KIND is one of {', '.join(_ROOTS)}, got {self.equipment[:80]!r}"
@@ -74,8 +74,8 @@ class Resolution:
         """The finest step so far, this value included; 1 for a register that has only reported 0."""
         exponent = value.as_tuple().exponent
         if value and isinstance(exponent, int):
-            shown = exponent if exponent < 0 else int(value.normalize().as_tuple().exponent)
-            self.exponent = shown if self.exponent is None else min(self.exponent, shown)
+            value_exponent = exponent if exponent < 0 else int(value.normalize().as_tuple().exponent)
+            self.exponent = value_exponent if self.exponent is None else min(self.exponent, value_exponent)
         return Decimal(1).scaleb(max(-12, self.exponent or 0))
 
 

@@ -33,14 +33,14 @@ class Snmp(SnmpAccess):
 
     @field_validator("index", mode="before")
     @classmethod
-    def _rows(cls, value: Any) -> Any:
+    def _check_rows(cls, value: Any) -> Any:
         return profiles.checked_index(value)
 
     @model_validator(mode="after")
-    def _readable(self) -> Self:
-        own = self.energy is not None or self.power is not None
-        if own == (self.profile is not None):
-            raise ValueError("set either a profile or your own energy and power" + (", not both" if own else ""))
+    def _check_objects(self) -> Self:
+        has_own_objects = self.energy is not None or self.power is not None
+        if has_own_objects == (self.profile is not None):
+            raise ValueError("set either a profile or your own energy and power" + (", not both" if has_own_objects else ""))
         asked = sum(len(each.oids) for rows in self.plan.values() for each in rows)
         if asked > profiles.PDU_MAX:
             raise ValueError(f"{asked} objects in one request; the maximum is {profiles.PDU_MAX}")

@@ -56,12 +56,12 @@ def missing_names(source: TokenSource, readings: Iterable[ModelReading]) -> froz
     if names is None:
         return frozenset()
     readings = tuple(readings)
-    there = {key for reading in readings for key in reading.names}
+    present_keys = {key for reading in readings for key in reading.names}
     if source.model or any(reading.model for reading in readings):
-        there.add("model_label")
+        present_keys.add("model_label")
     if any(engine.engine for reading in readings for engine in reading.engines):
-        there.add("engine_label")
-    return frozenset(key for key in (*FIELDS, "model_label", "engine_label") if getattr(names, key) and key not in there)
+        present_keys.add("engine_label")
+    return frozenset(key for key in (*FIELDS, "model_label", "engine_label") if getattr(names, key) and key not in present_keys)
 
 
 def missing(source: TokenSource, key: str) -> str:

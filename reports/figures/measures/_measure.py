@@ -86,19 +86,19 @@ def covered(evidence: PeriodEvidence, figures: Iterable[Figure]) -> Iterator[Fig
     Figures from a building's meters have no coverage: their PUE shows how much of the period was read.
     """
     sites_of = {of.suffix: frozenset(row.site for row in rows) for of, rows in groups(evidence) if of.suffix}
-    known: dict[frozenset[str], Fraction | None] = {}
+    cache: dict[frozenset[str], Fraction | None] = {}
     for figure in figures:
         sites = _sites(evidence, figure, sites_of)
-        held = figure.id.startswith(HELD)
-        metered = not held and any(evidence.sites[name].building.measured for name in sites)
+        is_workload_figure = figure.id.startswith(HELD)
+        metered = not is_workload_figure and any(evidence.sites[name].building.measured for name in sites)
         of_meters = metered and figure.boundary not in ("gpu", "gpu+cpu", "node")
         if figure.value is None or of_meters or not figure.id.startswith(COVERED):
             yield figure
         else:
-            if sites not in known:
+            if sites not in cache:
                 share = evidence.coverage_of(sites)
-                known[sites] = None if share is None else rounded(share, "down")
-            yield replace(figure, coverage=known[sites])
+                cache[sites] = None if share is None else rounded(share, "down")
+            yield replace(figure, coverage=cache[sites])
 
 
 def of_known_sources(evidence: PeriodEvidence, figures: Iterable[Figure]) -> Iterator[Figure]:
@@ -125,7 +125,7 @@ def _sites(evidence: PeriodEvidence, figure: Figure, sites_of: Mapping[str, froz
 
 def held_rows(evidence: PeriodEvidence, site: str = "") -> list[PartEnergy]:
     """Energy that workloads held, at a site or at all; processors and memory are in their host."""
-    return [row for row in evidence.sums.held if row.part and row.device_class != "part" and site in ("", row.site)]
+    return [row for row in evidence.sums.part_rows if row.part and row.device_class != "part" and site in ("", row.site)]
 
 
 def groups(evidence: PeriodEvidence) -> Iterator[tuple[FigureSubject, list[PartEnergy]]]:

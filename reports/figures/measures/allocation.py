@@ -41,7 +41,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
 def _figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     who = evidence.sums.parts
     cells: dict[tuple[str, str, str, str], list[PartEnergy]] = {}
-    for row in evidence.sums.held:
+    for row in evidence.sums.part_rows:
         if row.part and row.device_class != "part":
             labels = who[row.part]
             cells.setdefault((row.site, labels.team, labels.project, model_of(labels)), []).append(row)
@@ -52,22 +52,22 @@ def _figures(evidence: PeriodEvidence) -> Iterator[Figure]:
 
 
 def _of_cell(evidence: PeriodEvidence, cell: FigureSubject, site: str, rows: list[PartEnergy]) -> Iterator[Figure]:
-    own = evidence.sites[site]
+    site_evidence = evidence.sites[site]
     within, reached = boundary(evidence, site), reach(evidence, rows)
     yield cell.energy("energy.allocated.gpu", reached.gpu, methods(evidence, "gpu", site))
     yield cell.figure("energy.allocated", reached.at(within), "J", BY_BOUNDARY[within], within)
     for quantity, grams, how, ids in (
-        ("location", group_grams(evidence, site, rows), LOCATION, factor_ids([own.grid.location])),
+        ("location", group_grams(evidence, site, rows), LOCATION, factor_ids([site_evidence.grid.location])),
         ("market", group_market_grams(evidence, site, rows), SHARED, shared_ids(evidence, [site])),
     ):
         figure = cell.figure(f"co2e.allocated.{quantity}", grams, "g", how, within, factor_ids=ids)
         yield from by_basis(evidence, [site], figure)
-    if own.building.liters.value is not None:
+    if site_evidence.building.liters.value is not None:
         liters, how = water_of_group(evidence, site, rows), "the site's water, by share of its IT energy"
         yield cell.figure("water.allocated", liters, "L", how, "facility", sources=WATER_SOURCES)
-    if is_priced(own):
+    if is_priced(site_evidence):
         cost, currency = electricity_cost(evidence, rows)
-        how, sources = share_method([own], "energy of each cell times its price"), cost_sources([own])
+        how, sources = share_method([site_evidence], "energy of each cell times its price"), cost_sources([site_evidence])
         yield cell.figure("cost.allocated", cost, currency or "money", how, within, sources=sources)
     hours = Quantity(Fraction(sum(row.gpu_ns for row in rows if row.device_class == "gpu"), NS_PER_H))
     yield cell.figure("gpu_hours.allocated", hours, "GPU h", "allocated time", "gpu")

@@ -61,7 +61,7 @@ def _water(evidence: PeriodEvidence) -> Iterator[Figure]:
     total = sum((evidence.sites[name].building.liters for name in sorted(evidence.sites)), ZERO)
     yield ALL.figure("water", total, "L", WATER, "facility", sources=SOURCES)
     for group, rows in groups(evidence):
-        shares = [water_of_group(evidence, site, own) for site, own in by_site(rows).items()]
+        shares = [water_of_group(evidence, site, site_rows) for site, site_rows in by_site(rows).items()]
         amount = sum(shares, ZERO if shares else Quantity(Fraction(0)))
         yield group.figure("water.held", amount, "L", BY_IT, "facility", sources=SOURCES)
         if not group.suffix:
@@ -75,8 +75,8 @@ def water_of_group(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) 
         return no_quantity(building.liters.reason or gap)
     nodes = sum(w.energy_uj for w in evidence.sums.wholes if w.site == site and w.device_class in ("gpu", "host"))
     whole = max(building.it.value or Fraction(0), Fraction(nodes))
-    held = held_energy(r for r in rows if r.device_class in ("gpu", "host")).energy_uj
-    return Quantity(building.liters.value * held / whole) if whole else no_quantity("no energy was metered")
+    workloads_uj = held_energy(r for r in rows if r.device_class in ("gpu", "host")).energy_uj
+    return Quantity(building.liters.value * workloads_uj / whole) if whole else no_quantity("no energy was metered")
 
 
 def pue_substitute(pue: Pue | None) -> str:

@@ -128,9 +128,9 @@ def _of_all(evidence: PeriodEvidence) -> Iterator[Figure]:
         dims |= _levels_of(evidence, every) if market else {}
         total = _sum_of_sites(evidence, totals, split, market=market)
         yield ALL.figure(f"co2e.{quantity}", total, "g", method, within, dims, factor_ids=ids)
-        held = sum((of_group(evidence, name, held_rows(evidence, name)) for name in every), ZERO)
+        groups_total = sum((of_group(evidence, name, held_rows(evidence, name)) for name in every), ZERO)
         of = shared_ids(evidence, every) if market else ids
-        yield ALL.figure(f"co2e.{quantity}.unattributed", total.rest(held), "g", REST, within, factor_ids=of)
+        yield ALL.figure(f"co2e.{quantity}.unattributed", total.rest(groups_total), "g", REST, within, factor_ids=of)
 
 
 def _method(evidence: PeriodEvidence, sites: Iterable[str]) -> str:
@@ -223,7 +223,7 @@ def located_of(evidence: PeriodEvidence, name: str) -> Quantity:
     site = evidence.sites[name]
     grams, metered_uj = site.grid.location_g, site.grid.uj
     if grams is None:
-        return no_quantity(site.grid.lacking or _unknown(site))
+        return no_quantity(site.grid.missing or _unknown(site))
     energy = base(evidence, name)
     if energy.value is None or not metered_uj:
         return nothing_of(evidence, name, energy)
@@ -238,11 +238,11 @@ def factor_error(site: SiteEvidence, joined: CarbonTotal | None) -> Fraction:
     declared = None if site.inputs is None else site.inputs.factor_error
     if declared is not None:
         return declared
-    known = [] if joined is None else [(s.quality or 5, s.grams) for s in joined.statements if s.grams]
-    weight = sum((grams for _, grams in known), Fraction(0))
+    grams_by_quality = [] if joined is None else [(s.quality or 5, s.grams) for s in joined.statements if s.grams]
+    weight = sum((grams for _, grams in grams_by_quality), Fraction(0))
     if not weight:
         return FACTOR_ERROR[5]
-    return sum((FACTOR_ERROR[quality] * grams for quality, grams in known), Fraction(0)) / weight
+    return sum((FACTOR_ERROR[quality] * grams for quality, grams in grams_by_quality), Fraction(0)) / weight
 
 
 def energy_cause(evidence: PeriodEvidence, name: str) -> str:
@@ -321,10 +321,10 @@ def base(evidence: PeriodEvidence, name: str) -> Quantity:
     if site.building.measured:
         return site.building.bought
     classes = ("gpu", "host") if within != "gpu" else ("gpu",)
-    own = evidence.recorded(name, *classes)
+    site_energy = evidence.recorded(name, *classes)
     if within != "facility":
-        return own
-    return own * evidence.pue(name)
+        return site_energy
+    return site_energy * evidence.pue(name)
 
 
 def factor_ids(totals: Iterable[CarbonTotal | None]) -> tuple[str, ...]:
@@ -360,7 +360,7 @@ def _basis(site: SiteEvidence) -> dict[str, str]:
 def _mean(site: SiteEvidence) -> Quantity:
     grams = site.grid.location_g
     if grams is None or not site.grid.uj:
-        return no_quantity(site.grid.lacking or _unknown(site))
+        return no_quantity(site.grid.missing or _unknown(site))
     return times_factor(exactly(1), grams * UJ_PER_KWH / site.grid.uj, factor_error(site, site.grid.location))
 
 
@@ -368,7 +368,7 @@ def marketed_of(evidence: PeriodEvidence, name: str) -> Quantity:
     """A site's grams, market-based."""
     site, grid = evidence.sites[name], evidence.sites[name].grid
     if grid.market_g is None or grid.coverage is None:
-        return no_quantity(grid.residual_lacking or grid.lacking or _unknown(site))
+        return no_quantity(grid.residual_lacking or grid.missing or _unknown(site))
     energy = base(evidence, name)
     if energy.value is None or not (grid.uj or grid.market_g):
         return nothing_of(evidence, name, energy)
@@ -411,7 +411,7 @@ def _cue(site: SiteEvidence) -> Quantity:
     at = None if pue is None else Position.of(pue.category)
     grams, bought = site.grid.location_g, site.building.bought
     if at is None or grams is None or not site.grid.uj or bought.value is None:
-        return no_quantity(site.grid.lacking or "IT energy was not metered at a PUE category")
+        return no_quantity(site.grid.missing or "IT energy was not metered at a PUE category")
     per_it = per_it_kwh(grams * bought.value / site.grid.uj, None, site.building.meters, at)
     ratio = pue.amount if pue is not None else Quantity(None)
     if per_it.value is None or not ratio.value:
@@ -435,9 +435,9 @@ def _contracts(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]
         return
     bought = base(evidence, site.name).value
     if grid.coverage.renewable_share is not None and bought:
-        made = site.building.made_uj
-        counted = 0 if site.on_site_objection else made
-        ref = Quantity((counted + grid.coverage.renewable_uj) / (made + bought))
+        on_site_uj = site.building.made_uj
+        counted = 0 if site.on_site_objection else on_site_uj
+        ref = Quantity((counted + grid.coverage.renewable_uj) / (on_site_uj + bought))
         yield here.figure("ref", ref, "ratio", "produced on the site and contracts", within, interim(site))
     for claim in grid.coverage.claims:
         of = {"site": site.name, "contract": claim.contract, "kind": claim.kind.value, "technology": claim.technology.value}
@@ -466,8 +466,8 @@ def _by_group(evidence: PeriodEvidence) -> Iterator[tuple[Figure, Iterable[str]]
         sites = list(parts)
         within = boundary_of(evidence, sites)
         ids = location_ids(evidence, sites)
-        by_location = {site: group_grams(evidence, site, own) for site, own in parts.items()}
-        by_market = {site: group_market_grams(evidence, site, own) for site, own in parts.items()}
+        by_location = {site: group_grams(evidence, site, site_rows) for site, site_rows in parts.items()}
+        by_market = {site: group_market_grams(evidence, site, site_rows) for site, site_rows in parts.items()}
         located = _sum_of_sites(evidence, by_location, _split_of_group(parts, _location_error), market=False)
         marketed = _sum_of_sites(evidence, by_market, _split_of_group(parts, _market_error), market=True)
         yield group.figure("co2e.held.location", located, "g", LOCATION, within, factor_ids=ids), sites
@@ -480,7 +480,7 @@ def group_grams(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> 
     mine = {r.part for r in rows}
     of = [p for p in evidence.priced if p.site == site and p.part in mine]
     if evidence.sites[site].grid.location_g is None:
-        return no_quantity(evidence.sites[site].grid.lacking or _unknown(evidence.sites[site]))
+        return no_quantity(evidence.sites[site].grid.missing or _unknown(evidence.sites[site]))
     if any(p.ungrammed_uj for p in of):
         return no_quantity(_unknown(evidence.sites[site]))
     within = boundary(evidence, site)

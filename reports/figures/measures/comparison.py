@@ -43,8 +43,8 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             for name, unit in (("energy", "J"), (_grams(evidence), "g"), ("serving", "J")):
                 yield amount_figure(f"bridge.{name}/{when}", no_quantity(why), unit, "Shapley", "facility")
             continue
-        made = (*energy.figures(earlier), *carbon.figures(earlier))
-        yield from earlier_totals(made, f"total.{when}", {"period": earlier.label}, TOTALS, earlier, evidence)
+        earlier_figures = (*energy.figures(earlier), *carbon.figures(earlier))
+        yield from earlier_totals(earlier_figures, f"total.{when}", {"period": earlier.label}, TOTALS, earlier, evidence)
         then, now = side(earlier), side(evidence)
         within, other = _boundaries(earlier, evidence)
         other = other or _bases(earlier, evidence)
@@ -70,7 +70,7 @@ def too_little_metered(earlier: PeriodEvidence) -> str:
 
 
 def earlier_totals(
-    made: Iterable[Figure],
+    earlier_figures: Iterable[Figure],
     prefix: str,
     dims: Mapping[str, str],
     totals: Collection[str],
@@ -80,7 +80,7 @@ def earlier_totals(
     """`PREFIX/ID`: what the figure ID was then, as a report of that period states it; the reason if the two do not compare.
 
     Args:
-        made: figures of the earlier period.
+        earlier_figures: figures of the earlier period.
         prefix: of their IDs.
         dims: of each.
         totals: IDs of figures that are compared.
@@ -89,7 +89,7 @@ def earlier_totals(
     """
     moved = _boundaries(then, now)[1]
     rebased = moved or _bases(then, now)
-    for figure in made:
+    for figure in earlier_figures:
         if figure.id in totals and figure.value is not None:
             reason = rebased if figure.id.startswith("co2e.") else moved if figure.id in _AT_THE_WIDEST else ""
             one = replace(figure, id=f"{prefix}/{figure.id}", dims={**dims, "figure": figure.id})
@@ -101,10 +101,10 @@ def _boundaries(then: PeriodEvidence, now: PeriodEvidence) -> tuple[dict[str, st
     narrower, moved = {}, []
     order = ("gpu", "node", "facility")
     for site in sorted({*then.sites, *now.sites}):
-        there = [e for e in (then, now) if site in e.sites]
-        if of_workloads := [boundary(e, site) for e in there if not e.unrecorded(site)]:
+        periods = [e for e in (then, now) if site in e.sites]
+        if of_workloads := [boundary(e, site) for e in periods if not e.unrecorded(site)]:
             narrower[site] = min(of_workloads, key=order.index)
-        sides = [boundary(e, site) for e in there if not e.unrecorded(site) or e.sites[site].building.measured]
+        sides = [boundary(e, site) for e in periods if not e.unrecorded(site) or e.sites[site].building.measured]
         if len(set(sides)) > 1:
             moved.append(f"the boundary of {site} was {sides[0]} then, and is {sides[1]} now")
     return narrower, "; ".join(moved)
@@ -159,14 +159,14 @@ def serving(evidence: PeriodEvidence) -> Side:
 def _list_energies(evidence: PeriodEvidence) -> list[PartEnergy]:
     """Allocated energy of GPUs, and of hosts where a site's nodes are metered whole."""
     hosts = {site for site in evidence.sites if not evidence.node_gap(site)}
-    return [r for r in evidence.sums.held if r.device_class == "gpu" or (r.device_class == "host" and r.site in hosts)]
+    return [r for r in evidence.sums.part_rows if r.device_class == "gpu" or (r.device_class == "host" and r.site in hosts)]
 
 
 def _energy(name: str, when: str, then: Side, now: Side, label: str, within: dict[str, str]) -> Iterator[Figure]:
     """Facility energy where both periods have a PUE of every site, else that of the nodes, or GPUs."""
-    known = then.pue is not None and now.pue is not None and set(within.values()) == {"facility"}
-    energy_change = energy_bridge(then, now) if known else node_bridge(then, now)
-    at = "facility" if known else common("node" if each == "facility" else each for each in within.values())
+    has_pue = then.pue is not None and now.pue is not None and set(within.values()) == {"facility"}
+    energy_change = energy_bridge(then, now) if has_pue else node_bridge(then, now)
+    at = "facility" if has_pue else common("node" if each == "facility" else each for each in within.values())
     yield from _bridge(name, when, energy_change, "J", Fraction(1, UJ_PER_J), label, at)
 
 

@@ -50,10 +50,10 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     for name, site in sorted(evidence.sites.items()):
         here, within, sources = of_site(name), boundary(evidence, name), cost_sources([site])
         amount, unit = _of_site(evidence, name)
-        left = {} if site.grid.spent is None else {"unpriced_kwh": quotient_text(kwh(site.grid.spent.unpriced_uj))}
+        details = {} if site.grid.spent is None else {"unpriced_kwh": quotient_text(kwh(site.grid.spent.unpriced_uj))}
         by_invoice = _invoiced(site)
-        left |= {} if by_invoice is None else _terms(by_invoice)
-        yield here.figure("cost", amount, unit, _method([site]), within, left, sources=sources)
+        details |= {} if by_invoice is None else _terms(by_invoice)
+        yield here.figure("cost", amount, unit, _method([site]), within, details, sources=sources)
         yield from _demand(evidence, name)
         yield from _compared(evidence, name, amount, unit)
         yield here.figure(
@@ -84,11 +84,11 @@ def _subtotals(evidence: PeriodEvidence) -> Iterator[Figure]:
         return
     for currency, names in sorted(sites_of.items()):
         _, why = _currency(evidence, names)
-        own = [evidence.sites[name] for name in names]
-        within, sources = boundary_of(evidence, names), cost_sources(own)
+        site_evidence = [evidence.sites[name] for name in names]
+        within, sources = boundary_of(evidence, names), cost_sources(site_evidence)
         total = no_quantity(why) if why else _of_sites(evidence, names)
         every = FigureSubject(f"/{currency}", {"currency": currency, "sites": ", ".join(names)})
-        yield every.figure(IN_CURRENCY, total, currency, _method(own), within, sources=sources)
+        yield every.figure(IN_CURRENCY, total, currency, _method(site_evidence), within, sources=sources)
         rest = total.rest(_workload_cost(evidence, names))
         yield every.figure("cost.unattributed/currency", rest, currency, REST, within, sources=sources)
         for group, rows in groups(evidence):
@@ -96,7 +96,7 @@ def _subtotals(evidence: PeriodEvidence) -> Iterator[Figure]:
             if mine and group.dims.keys() & BY_OWNER:
                 amount, of = no_quantity(why) if why else _paid(evidence, mine), {"currency": currency}
                 yield group.figure(
-                    f"{IN_CURRENCY}/{currency}", amount, currency, share_method(own), within, of, sources=sources
+                    f"{IN_CURRENCY}/{currency}", amount, currency, share_method(site_evidence), within, of, sources=sources
                 )
 
 
@@ -107,7 +107,7 @@ def _of_sites(evidence: PeriodEvidence, names: Iterable[str]) -> Quantity:
 
 def _workload_cost(evidence: PeriodEvidence, names: Collection[str]) -> Quantity:
     """What the energy of all workloads of some sites cost."""
-    return _paid(evidence, [r for r in evidence.sums.held if r.part and r.site in names])
+    return _paid(evidence, [r for r in evidence.sums.part_rows if r.part and r.site in names])
 
 
 def is_priced(site: SiteEvidence) -> bool:
@@ -241,8 +241,8 @@ def _demand(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
 
 def _of_group(evidence: PeriodEvidence, group: FigureSubject, rows: list[PartEnergy]) -> Iterator[Figure]:
     sites = {r.site for r in rows}
-    own = [evidence.sites[site] for site in sites]
-    how, sources = share_method(own), cost_sources(own)
+    site_evidence = [evidence.sites[site] for site in sites]
+    how, sources = share_method(site_evidence), cost_sources(site_evidence)
     within = boundary_of(evidence, sites)
     amount, currency = electricity_cost(evidence, rows)
     yield group.figure("cost", amount, currency or "money", how, within, sources=sources)

@@ -27,14 +27,16 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
         how = "nodes divided by metered IT"
         yield of_site(name).figure("crosscheck.it", ratio, "ratio", how, "it", sources=("ledger", "meters"))
     ledger = whole_energy(w for w in evidence.sums.wholes if w.device_class == "gpu").quantity
-    seen = evidence.prometheus
-    if seen is None:
+    prometheus = evidence.prometheus
+    if prometheus is None:
         ratio = no_quantity("no Prometheus was queried")
-    elif seen.reason or not ledger.value:
-        ratio = no_quantity(seen.reason or "no energy in the period")
+    elif prometheus.reason or not ledger.value:
+        ratio = no_quantity(prometheus.reason or "no energy in the period")
     else:
-        ratio = Quantity(Fraction(seen.joules) * UJ_PER_J / ledger.value)
-    dims = {} if seen is None else {"joules": seen.joules, "series": str(seen.series), "query": seen.query}
+        ratio = Quantity(Fraction(prometheus.joules) * UJ_PER_J / ledger.value)
+    dims = (
+        {} if prometheus is None else {"joules": prometheus.joules, "series": str(prometheus.series), "query": prometheus.query}
+    )
     how = "increase of the counters divided by the ledger"
     yield amount_figure("crosscheck.prometheus", ratio, "ratio", how, "gpu", sources=("ledger", "prometheus"), dims=dims)
 

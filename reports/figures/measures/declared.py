@@ -34,19 +34,19 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """By site."""
     for name, site in sorted(evidence.sites.items()):
         here, within = of_site(name), boundary(evidence, name)
-        made = _metered(site, Role.RENEWABLE)
-        if made.value is not None and site.on_site_objection:
-            made = no_quantity(site.on_site_objection)
+        on_site = _metered(site, Role.RENEWABLE)
+        if on_site.value is not None and site.on_site_objection:
+            on_site = no_quantity(site.on_site_objection)
         by_kind = {
             "certificates": _claimed(site, CERTIFICATES),
             "ppa": _claimed(site, frozenset({InstrumentKind.PPA})),
             "other": _claimed(site, frozenset({InstrumentKind.OTHER})),
-            "on_site": made,
+            "on_site": on_site,
         }
         for kind, amount in by_kind.items():
             yield here.figure(f"energy.total_renewable.{kind}", amount, "J", "matched or metered", within, sources=SOURCES)
-        known = [a for a in by_kind.values() if a.value is not None]
-        total = sum(known, ZERO).rest(ZERO) if known else no_quantity("no contracts, and no meter of role renewable")
+        values = [a for a in by_kind.values() if a.value is not None]
+        total = sum(values, ZERO).rest(ZERO) if values else no_quantity("no contracts, and no meter of role renewable")
         yield here.figure("energy.total_renewable", total, "J", "matched or metered", within, sources=SOURCES)
         yield here.figure("grid_share", _grid_share(site), "ratio", "metered", "facility", sources=SOURCES)
         heat = _metered(site, Role.REUSED_HEAT)

@@ -45,11 +45,17 @@ def _boards(evidence: PeriodEvidence) -> dict[str, int]:
 
 def _of(evidence: PeriodEvidence, sku: str, gpu_ns: int) -> tuple[EmbodiedEmissions, dict[str, str]]:
     """The share of the period, and where the footprint stands: what it covers, its boundary, its sources and their table."""
-    own = embodied_of(sku, evidence.organisation.embodied)
-    if own is not None:
-        life = Fraction(own.life_years)
-        span = EmbodiedRange(sku, Covers.GPU, Fraction(own.low_kg), Fraction(own.high_kg), (), (life, life))
-        return amortised(span, gpu_ns), {"covers": "as told", "boundary": own.boundary, "sources": own.source}
+    embodied_input = embodied_of(sku, evidence.organisation.embodied)
+    if embodied_input is not None:
+        life = Fraction(embodied_input.life_years)
+        span = EmbodiedRange(
+            sku, Covers.GPU, Fraction(embodied_input.low_kg), Fraction(embodied_input.high_kg), (), (life, life)
+        )
+        return amortised(span, gpu_ns), {
+            "covers": "as told",
+            "boundary": embodied_input.boundary,
+            "sources": embodied_input.source,
+        }
     footprint = embodied_range(sku, Covers.WITH_SERVER) or embodied_range(sku)
     if footprint is None:
         return EmbodiedEmissions(None, None, why_none(sku)), {}
@@ -83,19 +89,19 @@ def _sci(evidence: PeriodEvidence) -> Iterator[Figure]:
         mine = [r for r in rows if r.part in serving]
         if not mine or (group.suffix and "model" not in group.dims) or any(who[r.part].mixed for r in mine if group.suffix):
             continue
-        made = _sum_embodied(evidence, {(r.site, r.part) for r in mine})
+        embodied = _sum_embodied(evidence, {(r.site, r.part) for r in mine})
         parts = {r.part for r in mine}
         if not group.suffix:
-            yield from _terms(evidence, mine, made, generated(evidence, parts))
+            yield from _terms(evidence, mine, embodied, generated(evidence, parts))
         for quantity, tokens in (("token", generated(evidence, parts)), ("processed_token", processed(evidence, parts))):
-            yield _sci_of(evidence, f"sci_per_{quantity}", group, mine, made, tokens)
+            yield _sci_of(evidence, f"sci_per_{quantity}", group, mine, embodied, tokens)
 
 
-def _terms(evidence: PeriodEvidence, rows: list[PartEnergy], made: EmbodiedEmissions, tokens: int) -> Iterator[Figure]:
+def _terms(evidence: PeriodEvidence, rows: list[PartEnergy], embodied: EmbodiedEmissions, tokens: int) -> Iterator[Figure]:
     """The terms E, M and R of the SCI per generated token: of what generated tokens, at the facility boundary."""
     dims, how = workload_dims(evidence, {r.site for r in rows}), "energy of what generated tokens"
     yield ALL.figure("sci.energy", reach(evidence, rows).facility, "J", how, "facility", dims)
-    yield _figure("sci.embodied", made, ALL)
+    yield _figure("sci.embodied", embodied, ALL)
     count, sources = Fraction(tokens), (*LEDGER, "tokens")
     yield Figure("sci.tokens", count, "tokens", "generated tokens", "facility", sources=sources)
 
@@ -123,7 +129,7 @@ def _sci_of(
     sites = list(parts)
     reached = reach(evidence, rows)
     at, energy = next((name, amount) for name in ("facility", "node", "gpu") if (amount := reached.at(name)).value is not None)
-    grams = sum((group_grams(evidence, site, own) for site, own in parts.items()), ZERO)
+    grams = sum((group_grams(evidence, site, site_rows) for site, site_rows in parts.items()), ZERO)
     bases = {str(b): b for b in (_basis(evidence, site) for site in sites) if b is not None}
     within = {boundary(evidence, site) for site in sites}
     intensity = None

@@ -108,7 +108,7 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
     rest = sum(widest, ZERO).rest(_widest(evidence, held_rows(evidence)))
     yield ALL.figure("energy.inventory.unattributed", rest, "J", REST, within)
     metered_ns = sum(w.metered_ns for w in sums.wholes if w.device_class == "gpu")
-    held_ns = sum(r.gpu_ns for r in sums.held if r.part and r.device_class == "gpu")
+    held_ns = sum(r.gpu_ns for r in sums.part_rows if r.part and r.device_class == "gpu")
     hours = Quantity(Fraction(metered_ns - held_ns, NS_PER_H))
     yield ALL.figure("gpu_hours.unattributed", hours, "GPU h", "metered time minus allocated time", "gpu")
 
@@ -120,15 +120,17 @@ def _of_class(evidence: PeriodEvidence, device_class: str) -> BoundedEnergy:
 def _sum_of_sites(evidence: PeriodEvidence, amounts: list[Quantity]) -> Quantity:
     """The sum of sites: building meters of different sites err independently, sensors of GPUs and nodes together."""
     measured = [evidence.sites[site].building.measured for site in evidence.sums.sites]
-    causes = [f"meters of {site}" if own else "sensors" for site, own in zip(evidence.sums.sites, measured, strict=True)]
+    causes = [
+        f"meters of {site}" if is_metered else "sensors" for site, is_metered in zip(evidence.sums.sites, measured, strict=True)
+    ]
     return sum_by_cause(zip(causes, amounts, strict=True))
 
 
 def _rests(evidence: PeriodEvidence, site: str, node: Quantity, building: Quantity) -> tuple[Quantity, Quantity]:
     """Of a site's nodes and of its building what no workload held: with what they held it is the meter's, exactly."""
     rows = held_rows(evidence, site)
-    held = reach(evidence, rows)
-    return node.rest(held.node if rows else ZERO), building.rest(held.facility if rows else ZERO)
+    workload_energy = reach(evidence, rows)
+    return node.rest(workload_energy.node if rows else ZERO), building.rest(workload_energy.facility if rows else ZERO)
 
 
 def _estimated(site: SiteEvidence) -> dict[str, str]:
@@ -157,13 +159,13 @@ def _states(evidence: PeriodEvidence) -> Iterator[Figure]:
     for name in ("", *evidence.sums.sites):
         here = of_site(name) if name else ALL
         for bucket in ("active", "idle", "unheld", UNATTRIBUTED):
-            held = [r for r in rows if _bucket(r.state) == bucket and name in ("", r.site)]
+            matches = [r for r in rows if _bucket(r.state) == bucket and name in ("", r.site)]
             of = replace(here, dims={**here.dims, "state": bucket})
-            yield of.energy(f"energy.gpu.{bucket}", _sum(held), _methods_of(held))
+            yield of.energy(f"energy.gpu.{bucket}", _sum(matches), _methods_of(matches))
     for state in State:
         if reason := state.unattributed_reason:
-            held = [r for r in rows if r.state == state.value]
-            yield of_group("reason", reason).energy("energy.gpu.unattributed", _sum(held), _methods_of(held))
+            matches = [r for r in rows if r.state == state.value]
+            yield of_group("reason", reason).energy("energy.gpu.unattributed", _sum(matches), _methods_of(matches))
     unheld = [s for s in evidence.sums.states if s.device_class == "host" and _bucket(s.state) == "unheld"]
     if unheld:
         yield ALL.energy("energy.host.unheld", _sum(unheld), _methods_of(unheld), "node")
@@ -200,7 +202,7 @@ def _by_group(evidence: PeriodEvidence) -> Iterator[Figure]:
 
 def _widest(evidence: PeriodEvidence, rows: list[PartEnergy]) -> Quantity:
     """Energy of some workloads, at each of their sites up to the boundary of the site's own energy."""
-    return sum((reach(evidence, own).at(boundary(evidence, site)) for site, own in by_site(rows).items()), ZERO)
+    return sum((reach(evidence, site_rows).at(boundary(evidence, site)) for site, site_rows in by_site(rows).items()), ZERO)
 
 
 def _boards(evidence: PeriodEvidence) -> Iterator[Figure]:
@@ -210,7 +212,7 @@ def _boards(evidence: PeriodEvidence) -> Iterator[Figure]:
         if whole.device_class == "gpu":
             by_sku.setdefault(whole.sku, []).append(whole)
     for sku, rows in sorted(by_sku.items()):
-        devices = {seen.device for seen in evidence.sums.seen if seen.sku == sku}  # one that moved is one
+        devices = {row.device for row in evidence.sums.metered_devices if row.sku == sku}  # one that moved is one
         name = sku or "unknown board"
         board = FigureSubject(f"/sku/{name}", {"sku": name, "devices": str(len(devices))})
         yield board.energy("energy.gpu", whole_energy(rows), methods(evidence, "gpu"))

@@ -59,8 +59,8 @@ def _of_runs(runs: list[tuple[SoftwareEstimate, Fraction]]) -> Iterator[Figure]:
     yield from _of(runs, ALL)
     for dimension, name_of in named.items():
         for name in sorted({name_of(run) for run, _ in runs}):
-            own = [(run, share) for run, share in runs if name_of(run) == name]
-            yield from _of(own, of_group(dimension, name))
+            named_runs = [(run, share) for run, share in runs if name_of(run) == name]
+            yield from _of(named_runs, of_group(dimension, name))
 
 
 def _inventory(evidence: PeriodEvidence) -> Fraction | None:

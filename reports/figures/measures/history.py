@@ -36,8 +36,8 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             identity = f"{RECALCULATED}/{compared.label}"
             yield Figure(identity, None, "J", "recalculated", "mixed", dims=dims, reason=reason)
             continue
-        made = (figure for measure in (energy, carbon, cost, tokens) for figure in measure.figures(earlier))
-        yield from earlier_totals(made, f"{RECALCULATED}/{compared.label}", dims, TOTALS, earlier, evidence)
+        earlier_figures = (figure for measure in (energy, carbon, cost, tokens) for figure in measure.figures(earlier))
+        yield from earlier_totals(earlier_figures, f"{RECALCULATED}/{compared.label}", dims, TOTALS, earlier, evidence)
     listed = [each for each in evidence.organisation.reported if each.period in labels]
     widest = _widest(evidence) if listed else ""
     for reported in listed:
@@ -70,8 +70,8 @@ def without_reason(figures: Mapping[str, Figure]) -> list[tuple[Figure, Figure]]
 
 def _widest(evidence: PeriodEvidence) -> str:
     """The figure of the energy at the report's boundary."""
-    known = {f.id for f in energy.figures(evidence) if f.value is not None}
-    return next((identity for identity in _WIDEST if identity in known), _WIDEST[0])
+    figure_ids = {f.id for f in energy.figures(evidence) if f.value is not None}
+    return next((identity for identity in _WIDEST if identity in figure_ids), _WIDEST[0])
 
 
 def _currency(evidence: PeriodEvidence) -> str:

@@ -115,27 +115,27 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
         "project": lambda row: project_of(who[row.part]),
         "model": lambda row: model_of(who[row.part]),
     }
-    held = [r for r in rows if r.part != NOBODY]
+    workload_rows = [r for r in rows if r.part != NOBODY]
     for dimension, name_of in named.items():
-        names = sorted({name_of(row) for row in held})
+        names = sorted({name_of(row) for row in workload_rows})
         for name in names if names != [""] else ():
-            yield from _of(evidence, of_group(dimension, name), [r for r in held if name_of(r) == name])
+            yield from _of(evidence, of_group(dimension, name), [r for r in workload_rows if name_of(r) == name])
     for component in ("cpu", "ram"):
         yield _energy(of_group("component", component), [r for r in rows if r.component == component])
 
 
 def host_estimates(evidence: PeriodEvidence) -> list[HostEstimate]:
     """Estimates of all nodes that are estimated, by component and part of the fleet."""
-    held: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
+    shares_by_node: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
     for share in evidence.sums.node_shares:
         if share.part != NOBODY:
-            held.setdefault((share.site, share.cluster, share.node), []).append((share.part, share.gpu_ns))
+            shares_by_node.setdefault((share.site, share.cluster, share.node), []).append((share.part, share.gpu_ns))
     rows: list[HostEstimate] = []
     for each in host_coverage(evidence):
         node, hardware = each.node, each.hardware
         if hardware is None:
             continue
-        shares = held.get((node.site, node.cluster, node.node), [])
+        shares = shares_by_node.get((node.site, node.cluster, node.node), [])
         shares.append((NOBODY, max(0, node.gpu_ns - sum(gpu_ns for _, gpu_ns in shares))))
         for component, power in hardware.powers.items():
             if each.unmetered_ns[component]:
@@ -161,7 +161,7 @@ def host_coverage(evidence: PeriodEvidence) -> list[HostCoverage]:
     nodes = [node for node in evidence.sums.nodes if node.gpu_ns]
     sites = {name for name in {node.site for node in nodes} if boundary(evidence, name) == "gpu"}
     scopes: dict[tuple[str, str, str], set[str]] = {}
-    for device in evidence.sums.seen:
+    for device in evidence.sums.metered_devices:
         scopes.setdefault((device.site, device.cluster, device.node), set()).add(device.counter_scope)
     rows = []
     for node in nodes:

@@ -40,11 +40,11 @@ def _by_name(rows: tuple[WorkloadUse, ...], size: Callable[[WorkloadUse], int]) 
 
 def _figure(evidence: PeriodEvidence, identity: str, used: WorkloadUse, uj: int) -> Figure:
     part = evidence.sums.parts[used.part]
-    held = used.active_uj + used.idle_uj
+    allocated_uj = used.active_uj + used.idle_uj
     dims = {
         "site": used.site, "workload": used.name, "team": part.team, "project": part.project, "model": part.model,
         "precision": part.precision, "kind": part.kind, "class": part.price_class,
-        "active_share": quotient_text(Fraction(used.active_uj, held), digits=4) if held else "0",
+        "active_share": quotient_text(Fraction(used.active_uj, allocated_uj), digits=4) if allocated_uj else "0",
         "gpu_hours": quotient_text(Fraction(used.gpu_ns, NS_PER_H), digits=4),
     }  # fmt: skip
     return Figure(identity, Fraction(uj, UJ_PER_J), "J", methods(evidence, "gpu"), "gpu", sources=LEDGER, dims=dims)

@@ -37,19 +37,19 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
 
 
 def _of_site(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]:
-    here, own = of_site(site.name), site.invoices
-    invoiced = known_energy(own.invoiced, NO_INVOICE)
-    read = known_energy(own.read, NO_READING)
+    here, invoices = of_site(site.name), site.invoices
+    invoiced = known_energy(invoices.invoiced, NO_INVOICE)
+    read = known_energy(invoices.read, NO_READING)
     of: dict[str, str] = {}
-    if own.invoiced is not None:
-        of |= {"invoices": str(own.invoiced.rows), "known": quotient_text(own.invoiced.known, digits=4)}
-        if own.invoiced.estimated_uj:
-            of |= {ESTIMATED_J: quotient_text(own.invoiced.estimated_uj * _J), STAND_IN: BY_SUPPLIER}
-    if own.cut:
-        of["cut"] = ", ".join(own.cut)
-    for currency, money in sorted((own.money or {}).items()):
+    if invoices.invoiced is not None:
+        of |= {"invoices": str(invoices.invoiced.rows), "known": quotient_text(invoices.invoiced.known_ratio, digits=4)}
+        if invoices.invoiced.estimated_uj:
+            of |= {ESTIMATED_J: quotient_text(invoices.invoiced.estimated_uj * _J), STAND_IN: BY_SUPPLIER}
+    if invoices.cut:
+        of["cut"] = ", ".join(invoices.cut)
+    for currency, money in sorted((invoices.money or {}).items()):
         of[f"invoiced_{currency}"] = quotient_text(money)
-    for number, kw in own.peaks:
+    for number, kw in invoices.peaks:
         of[f"peak_kw of {number}"] = quotient_text(kw)
     yield here.figure("energy.invoiced", invoiced, "J", INVOICED, "facility", of, sources=("invoices",))
     yield here.figure("energy.read", read, "J", READ, "facility", sources=("readings",))

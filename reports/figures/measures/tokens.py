@@ -104,8 +104,8 @@ def _counts(evidence: PeriodEvidence) -> Iterator[Figure]:
 
 def shown_name(evidence: PeriodEvidence, model: str) -> str:
     """How a model of the ledger is called in the report."""
-    known = evidence.organisation.model_names.get(model)
-    return known.display if known is not None and known.display else model
+    model_name = evidence.organisation.model_names.get(model)
+    return model_name.display if model_name is not None and model_name.display else model
 
 
 def _ratios(evidence: PeriodEvidence, group: FigureSubject, rows: list[PartEnergy], ratio: _Ratio) -> Iterator[Figure]:

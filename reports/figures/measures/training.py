@@ -22,12 +22,12 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
         if row.phase == "training":
             steps[row.part] = steps.get(row.part, 0) + row.steps
     runs: dict[str, tuple[str, str, list[PartEnergy]]] = {}
-    for held in evidence.sums.held:
-        part = who[held.part]
-        if part.trains and held.device_class != "part":
+    for energy_row in evidence.sums.part_rows:
+        part = who[energy_row.part]
+        if part.trains and energy_row.device_class != "part":
             project, model = project_of(part) or part.team, model_of(part)
             name = ", ".join(x for x in (project, model) if x) or "not named"
-            runs.setdefault(name, (project, model, []))[2].append(held)
+            runs.setdefault(name, (project, model, []))[2].append(energy_row)
     for name, (project, model, rows) in sorted(runs.items()):
         reached = reach(evidence, rows)
         done = sum(steps.get(part, 0) for part in {r.part for r in rows})

@@ -18,8 +18,8 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
         how = say("metered") if site.measured else say("estimate_stated_pue") if "pue" in site.declared else say("no_meters")
         how = say("by_invoices") if site.invoiced else how
         missing = facts.sites_without_energy.get(name)
-        known = (say(BOUNDARIES[within]), how) if missing is None else (None, say.translate(missing))
-        rows.append((name, site.time_zone, site.start[:16], site.end[:16], *known))
+        scope_cells = (say(BOUNDARIES[within]), how) if missing is None else (None, say.translate(missing))
+        rows.append((name, site.time_zone, site.start[:16], site.end[:16], *scope_cells))
     heads = ("site", "time_zone", "from", "to_not_included", "known_up", "building")
     blocks: list[Block] = [table(say, "sites_and_periods", heads, rows)]
     if models := facts.of("energy.gpu", "sku"):

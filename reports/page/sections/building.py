@@ -21,8 +21,8 @@ _IT_AT: Final = {
 
 def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     """A table a site, and a chart of the PUEs."""
-    known = [f for f in facts.of("pue", "site") if f.value is not None]
-    if not known and not any(f.value for f in facts.of("water", "site")):
+    pues = [f for f in facts.of("pue", "site") if f.value is not None]
+    if not pues and not any(f.value for f in facts.of("water", "site")):
         reasons = sorted({say.translate(f.reason) for f in facts.of("pue", "site")})
         return OmittedSection("; ".join(reasons))
     rows = []
@@ -37,7 +37,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
         rows.append((site, value, span, kind, category, cell(pue.coverage, wording.percent), year))
     heads = ("site", "pue_of_the_period", "bounds", "pue_kind", "category", "metered", "twelve_months")
     blocks: list[Block] = [table(say, "pue_iso_iec_30134_2", heads, rows)]
-    ranges = tuple(IntervalMark(f.dims["site"], f.value, f.low, f.high, wording.short(f.value or 0)) for f in known)
+    ranges = tuple(IntervalMark(f.dims["site"], f.value, f.low, f.high, wording.short(f.value or 0)) for f in pues)
     if len(ranges) > 1:
         blocks.append(IntervalChart(say("pue_of_the_period_with_its_interval"), "", ranges))
     names = ("wue", "cue", "ref", "ref.site", "erf.site")
@@ -53,11 +53,11 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
         parts = facts.by_prefix(f"energy.part/{site}/")
         if parts:
             lost = [f for f in parts if f.dims["part"].startswith("between ")]  # of what the parts are of already
-            shown = [(_part(f, say), f) for f in parts if f not in lost]
-            shown.append((say("total"), facts.figures[f"energy.facility/site/{site}"]))
-            shown += [(say("of_it_lost", where=say.translate(f.dims["part"])), f) for f in lost]
+            labelled = [(_part(f, say), f) for f in parts if f not in lost]
+            labelled.append((say("total"), facts.figures[f"energy.facility/site/{site}"]))
+            labelled += [(say("of_it_lost", where=say.translate(f.dims["part"])), f) for f in lost]
             ends = ((head, ENERGY) for head in ("energy", "at_least", "at_most"))
-            named = ((name, f.value, f.low, f.high) for name, f in shown)
+            named = ((name, f.value, f.low, f.high) for name, f in labelled)
             blocks.append(table(say, say("where_the_energy_of_goes", site=site), ("part", *ends), named))
     blocks.append(Note(say("ipue_and_category")))
     return tuple(blocks)

@@ -121,10 +121,10 @@ def _hours(facts: Facts, say: Translator, site: str) -> Heat:
 def _matching(facts: Facts, say: Translator) -> list[Block]:
     ways = ("as_bought", "hourly", "quarter_hourly")
     rows = [(name, *(cell(facts.value(f"matched.{how}/site/{name}"), wording.percent) for how in ways)) for name in facts.sites]
-    if not (known := [row for row in rows if any(row[1:])]):
+    if not (rows_with_values := [row for row in rows if any(row[1:])]):
         return []
     heads = ("site", "in_its_own_period", "by_the_hour", "by_the_quarter")
-    return [table(say, "how_much_of_the_consumption", heads, known), Note(say("contract_matching"))]
+    return [table(say, "how_much_of_the_consumption", heads, rows_with_values), Note(say("contract_matching"))]
 
 
 def _contracts(facts: Facts, say: Translator) -> list[Block]:
@@ -162,21 +162,21 @@ def _embodied(facts: Facts, say: Translator) -> list[Block]:
         return []
     heads = ("board", "made", ("at_least", MASS), ("at_most", MASS), "life_span")
     blocks: list[Block] = [table(say, "embodied_emissions_a_span_over", heads, rows)]
-    seen = facts.value("coverage")
-    if seen is not None and seen < 1:
-        blocks.append(Note(say("it", share=wording.percent(seen))))
+    coverage = facts.value("coverage")
+    if coverage is not None and coverage < 1:
+        blocks.append(Note(say("it", share=wording.percent(coverage))))
     sci = facts.figures.get("sci_per_token")
     if sci is None:
         return blocks
     if sci.low is None or sci.high is None:
         return [*blocks, Note(say("sci_per_token_is_absent", reason=say.translate(sci.reason)))]
-    for figure, shown, absent in (
+    for figure, text_id, absent in (
         (sci, "sci_iso_iec_21031", ""),
         (facts.figures["sci_per_processed_token"], "sci_per_processed", "sci_per_processed_is_absent"),
     ):
         if figure.low is not None and figure.high is not None:
             low, high = (wording.mass(end * 1_000_000) for end in (figure.low, figure.high))
-            blocks.append(Note(say(shown, low=low, high=high)))
+            blocks.append(Note(say(text_id, low=low, high=high)))
         else:
             blocks.append(Note(say(absent, reason=say.translate(figure.reason))))
     blocks.append(Note(say("sci_span")))

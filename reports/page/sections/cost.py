@@ -80,8 +80,8 @@ def _invoices(facts: Facts, say: Translator) -> list[Block]:
             state = say(_STATES[figure.dims["state"]], threshold=wording.percent(figure.dims["threshold"]))
             rows.append((site, *money, _difference(figure), state))
     heads = ("site", "by_tariffs", "by_invoices", "invoices_against_tariffs", "finding")
-    shown = table(say, "cost_by_tariffs_and_by_invoices", heads, rows)
-    return [shown, *_terms([facts.figures[f"cost.invoiced/site/{f.dims['site']}"] for f in differences], say)]
+    cost_table = table(say, "cost_by_tariffs_and_by_invoices", heads, rows)
+    return [cost_table, *_terms([facts.figures[f"cost.invoiced/site/{f.dims['site']}"] for f in differences], say)]
 
 
 def _difference(figure: Figure) -> str:
@@ -138,11 +138,13 @@ def _groups(facts: Facts, say: Translator, dimension: str, title: str) -> list[B
         if any(f is not None and f.value is not None for f in every_figure):
             unit = one_currency(every_figure)
             heads.append(with_unit(say, head, unit))
-            known = zip(moneys(column, unit), column, split, strict=True)
-            cells.append(tuple("; ".join(moneys(own, "")) if own and f and f.reason else text for text, f, own in known))
-    shown = table(say, say("cost_and_what_is_in_no_workload", title=title), heads, zip(names_shown, *cells, strict=True))
+            triples = zip(moneys(column, unit), column, split, strict=True)
+            cells.append(
+                tuple("; ".join(moneys(currency, "")) if currency and f and f.reason else text for text, f, currency in triples)
+            )
+    cost_table = table(say, say("cost_and_what_is_in_no_workload", title=title), heads, zip(names_shown, *cells, strict=True))
     unknown = {name: f for name, f in amounts["cost"].items() if not several[name]}
-    return [shown, *_absent({**amounts, "cost": unknown}, say), *_unpriced(amounts["charged"], say)]
+    return [cost_table, *_absent({**amounts, "cost": unknown}, say), *_unpriced(amounts["charged"], say)]
 
 
 def _absent(amounts: Told, say: Translator) -> Iterator[Note]:

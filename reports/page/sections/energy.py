@@ -55,8 +55,8 @@ def _partition(facts: Facts, say: Translator) -> tuple[Block, ...]:
     if len(rows) > 1:
         rows.append((say("total"), *map(sum_or_none, zip(*values, strict=True)), ""))
     parts = ((head, ENERGY) for head in ("workloads", "unallocated_nodes", "other_it_and_losses", "total"))
-    shown = table(say, "parts_of_the_building_energy", ("site", *parts, "pue_category"), rows)
-    return (shown, Note(say("pue_applies_at_its_category")))
+    parts_table = table(say, "parts_of_the_building_energy", ("site", *parts, "pue_category"), rows)
+    return (parts_table, Note(say("pue_applies_at_its_category")))
 
 
 def named(figure: Figure, dimension: str, say: Translator) -> str:
@@ -194,8 +194,8 @@ def _table(facts: Facts, say: Translator, dimension: str, title: str, figures: l
 
 def sum_or_none(values: Iterable[Fraction | None]) -> Fraction | None:
     """The sum; None where one is not known."""
-    known = list(values)
-    return None if None in known else sum((value for value in known if value is not None), Fraction(0))
+    items = list(values)
+    return None if None in items else sum((value for value in items if value is not None), Fraction(0))
 
 
 SPEC = ReportSection("energy", 20, build)

@@ -98,10 +98,12 @@ def _hosts(facts: Facts, say: Translator) -> list[Block]:
     blocks: list[Block] = []
     if _HOST in facts.figures:
         total = facts.figures[_HOST]
-        known = [figure for figure in sites if figure.value is not None]
+        known_sites = [figure for figure in sites if figure.value is not None]
         teams = sorted(facts.of(_HOST, "team"), key=lambda figure: (-(figure.value or 0), figure.id))
-        if len(known) > 1 or not teams:
-            blocks.append(_host_table(facts, say, say("sites"), [(figure.dims["site"], figure) for figure in known], total))
+        if len(known_sites) > 1 or not teams:
+            blocks.append(
+                _host_table(facts, say, say("sites"), [(figure.dims["site"], figure) for figure in known_sites], total)
+            )
         if teams:
             rows = [(figure.dims["team"] or say("unassigned"), figure) for figure in teams]
             rest = (say("unallocated"), facts.figures[f"{_HOST}.unattributed"])
@@ -129,14 +131,14 @@ def _host_table(
     def values_of(figure: Figure) -> list[Fraction | None]:
         return [figure.value, figure.low, figure.high, _co2e_of(facts, figure).value]
 
-    shown = [(name, values_of(figure)) for name, figure in rows[:_ROWS_MOST]]
+    lines = [(name, values_of(figure)) for name, figure in rows[:_ROWS_MOST]]
     if others := rows[_ROWS_MOST:]:
         columns = zip(*(values_of(figure) for _, figure in others), strict=True)
-        shown.append((say("count_others", count=len(others)), list(map(sum_or_none, columns))))
-    shown += [(name, values_of(figure)) for name, figure in (*more, (say("total"), total))]
+        lines.append((say("count_others", count=len(others)), list(map(sum_or_none, columns))))
+    lines += [(name, values_of(figure)) for name, figure in (*more, (say("total"), total))]
     co2e = label_id(_HOST_CO2E[_co2e_of(facts, total).id])
     heads = (title, ("energy", ENERGY), ("at_least", ENERGY), ("at_most", ENERGY), (co2e, MASS))
-    return table(say, say("host_estimates_by", group=title), heads, ((name, *values) for name, values in shown))
+    return table(say, say("host_estimates_by", group=title), heads, ((name, *values) for name, values in lines))
 
 
 def _co2e_of(facts: Facts, energy: Figure) -> Figure:

@@ -26,13 +26,13 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     outside: list[tuple[str, str]] = []
     printed: list[IndexRow] = []
     for framework, title in dict.fromkeys((row.framework, row.title) for row in rows):
-        own = [row for row in rows if row.framework == framework]
-        if not any(row.applicable for row in own):
+        framework_rows = [row for row in rows if row.framework == framework]
+        if not any(row.applicable for row in framework_rows):
             outside.append((title, states[framework]))
             continue
-        printed += own
+        printed += framework_rows
         cells = []
-        for row in own:
+        for row in framework_rows:
             named = row.datapoint if row.verified else f"{row.datapoint} *"
             state = ": ".join(filter(None, (say(row.state), "; ".join(row.missing))))
             cells.append((named, row.text, values_of(facts, row) or None, row.unit, state))

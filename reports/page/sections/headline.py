@@ -54,8 +54,8 @@ def _boundary(facts: Facts, say: Translator) -> str:
     by = say("boundary_approach", approach=say(_APPROACHES[approach])) if approach else say("boundary_approach_not_stated")
     missing = facts.sites_without_energy
     if total.boundary == "mixed" or missing:
-        known = (site for site in facts.sites if site not in missing)
-        within = ", ".join(f"{site}: {say(_BOUNDARY_NAMES[facts.boundary_of(site)])}" for site in known)
+        stated_sites = (site for site in facts.sites if site not in missing)
+        within = ", ".join(f"{site}: {say(_BOUNDARY_NAMES[facts.boundary_of(site)])}" for site in stated_sites)
         within += "".join(f"; {site}: {say.translate(reason)}" for site, reason in missing.items())
     else:
         within = f"{say(_BOUNDARY_TEXTS.get(total.boundary, 'gpus'))}: {', '.join(facts.sites)}"
@@ -169,8 +169,8 @@ def base_label(facts: Facts) -> str:
 
 def earlier_total(facts: Facts, label: str, identity: str) -> Figure | None:
     """A total of an earlier period: recalculated where the ledger has it, else as reported; None: neither compares."""
-    known = (facts.figures.get(f"{kind}/{label}/{identity}") for kind in ("total.period", "total.reported"))
-    total = next((f for f in known if f is not None), None)
+    candidates = (facts.figures.get(f"{kind}/{label}/{identity}") for kind in ("total.period", "total.reported"))
+    total = next((f for f in candidates if f is not None), None)
     return None if total is None or total.value is None else total
 
 

@@ -18,8 +18,8 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
         name = figure.dims["run"]
         figures = [figure, *(facts.figures[f"training.energy.{b}/run/{name}"] for b in ("node", "facility"))]
         rows.append((name, wording.count(figure.dims["steps"]), *(cell for f in figures for cell in (f.value, bounds(f, say)))))
-    shown = table(say, "energy_of_training_runs", ("run", "steps", *energy_heads()), rows)
-    return (shown, Note(say("energy_of_every_device")))
+    runs_table = table(say, "energy_of_training_runs", ("run", "steps", *energy_heads()), rows)
+    return (runs_table, Note(say("energy_of_every_device")))
 
 
 SPEC = ReportSection("training", 60, build)

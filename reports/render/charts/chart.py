@@ -101,17 +101,17 @@ def as_svg(figure: "Figure", **metadata: str) -> str:
 
 def draw(chart: Chart, words: Mapping[str, str], width: int) -> "Figure":
     """The chart as a figure of matplotlib; one without anything in it says so."""
-    shown = over_texts(chart, legible)
-    if isinstance(shown, Bars) and shown.bars:
-        axes = _bars(shown, width)
-    elif isinstance(shown, Waterfall) and shown.steps:
-        axes = _waterfall(shown, words, width)
-    elif isinstance(shown, IntervalChart) and shown.ranges:
-        axes = _ranges(shown, width)
-    elif isinstance(shown, Lines) and any(v is not None for values in shown.series.values() for v in values):
-        axes = _lines(shown, width)
-    elif isinstance(shown, Heat) and any(v is not None for row in shown.values for v in row):
-        axes = _heat(shown, words, width)
+    clean_chart = over_texts(chart, legible)
+    if isinstance(clean_chart, Bars) and clean_chart.bars:
+        axes = _bars(clean_chart, width)
+    elif isinstance(clean_chart, Waterfall) and clean_chart.steps:
+        axes = _waterfall(clean_chart, words, width)
+    elif isinstance(clean_chart, IntervalChart) and clean_chart.ranges:
+        axes = _ranges(clean_chart, width)
+    elif isinstance(clean_chart, Lines) and any(v is not None for values in clean_chart.series.values() for v in values):
+        axes = _lines(clean_chart, width)
+    elif isinstance(clean_chart, Heat) and any(v is not None for row in clean_chart.values for v in row):
+        axes = _heat(clean_chart, words, width)
     else:
         axes = _frame(width, 22, (0, 0, 0, 0))
         axes.set_axis_off()
@@ -127,7 +127,7 @@ def _frame(
     """Axes `inner` px high, with margins at the left, right, top and bottom, below a legend that is as high as it has to be."""
     from matplotlib.figure import Figure
 
-    left, right, top, bottom = margins
+    left_px, right, top, bottom = margins
     names = [shorten(name, SMALL, width - 50) for name in legend or {}]
     each = max((ems(name) for name in names), default=0) * SMALL + 44
     columns = max(int(width / each), 1)
@@ -137,7 +137,7 @@ def _frame(
     for number, (name, handle) in enumerate(zip(names, (legend or {}).values(), strict=True)):
         at = (number % columns * each / width, 1 - (number // columns * 18 - 4) / height)
         figure.legend([handle], [name], loc="upper left", bbox_to_anchor=at, borderpad=0, borderaxespad=0.5)
-    return figure.add_axes((left / width, bottom / height, (width - left - right) / width, inner / height))
+    return figure.add_axes((left_px / width, bottom / height, (width - left_px - right) / width, inner / height))
 
 
 def _rows(
@@ -180,7 +180,7 @@ def _bars(chart: Bars, width: int) -> "Axes":
     axes, ys = _rows(rows, width, legend=kinds if len(kinds) > 1 else None)
     longest = max(sum(max(length, 0) for _, length in bar.parts) for bar in chart.bars) or 1
     axes.set_xlim(0, 1)
-    axes.spines.left.set_visible(True)
+    axes.spines.samples_left.set_visible(True)
     for y, bar in zip(ys, chart.bars, strict=True):
         end = 0.0
         for kind, length in bar.parts:
@@ -284,17 +284,17 @@ def _lines(chart: Lines, width: int) -> "Axes":
     ]
     legend: dict[str, Artist] = {name: Line2D([], [], **look) for name, look in zip(chart.series, styles, strict=True)}
     ticks = _ticks([Fraction(0), *(v for values in chart.series.values() for v in values if v is not None)], 4)
-    left = max(ems(text) for text in ticks.values()) * SMALL + 8
-    axes = _frame(width, TALL, (left, 14, 22, 24), legend if len(legend) > 1 else None)
+    left_px = max(ems(text) for text in ticks.values()) * SMALL + 8
+    axes = _frame(width, TALL, (left_px, 14, 22, 24), legend if len(legend) > 1 else None)
     _scale(axes, "y", ticks)
     axes.set_title(shorten(chart.unit, SMALL, width / 2), loc="left", fontsize=SMALL, color=SOFT)
     axes.set_xlim(0, max(len(chart.points) - 1, 1))
     for look, values in zip(styles, chart.series.values(), strict=True):
-        known = [None, *values, None]
-        alone = [n for n in range(len(values)) if known[n + 1] is not None and known[n] is known[n + 2] is None]
+        padded = [None, *values, None]
+        alone = [n for n in range(len(values)) if padded[n + 1] is not None and padded[n] is padded[n + 2] is None]
         heights = [float("nan") if value is None else float(value) for value in values]
         axes.plot(heights, **look, marker="D", markersize=5, markevery=alone, clip_on=False)
-    _names(axes, chart.points, 0, width - left)
+    _names(axes, chart.points, 0, width - left_px)
     return axes
 
 
@@ -324,18 +324,18 @@ def _heat(chart: Heat, words: Mapping[str, str], width: int) -> "Axes":
     from matplotlib.patches import Patch, PathPatch
     from matplotlib.path import Path
 
-    left = min(max(max(ems(row) for row in chart.rows) * SMALL + 10, 16), width * (0.3 if width <= NARROW else 0.22))
+    left_px = min(max(max(ems(row) for row in chart.rows) * SMALL + 10, 16), width * (0.3 if width <= NARROW else 0.22))
     tall = min(max(360 / len(chart.rows), 3), 20)
-    axes = _frame(width, tall * len(chart.rows), (left, 8, 38, 20))
+    axes = _frame(width, tall * len(chart.rows), (left_px, 8, 38, 20))
     figure = axes.get_figure(root=True)
     assert figure is not None
-    known = [v for row in chart.values for v in row if v is not None]
+    values = [v for row in chart.values for v in row if v is not None]
     if chart.most is not None:
-        known = [Fraction(0), chart.most]
-    elif min(known) == max(known) or 0 <= min(known) < max(known) / 8:
-        known.append(Fraction(0))
+        values = [Fraction(0), chart.most]
+    elif min(values) == max(values) or 0 <= min(values) < max(values) / 8:
+        values.append(Fraction(0))
     bar = figure.add_axes((4 / width, 1 - 12 / figure.bbox.height, 0.45, 10 / figure.bbox.height))
-    ticks = _ticks(known, 8)
+    ticks = _ticks(values, 8)
     low, high = min(ticks), max(ticks)
     shades = ScalarMappable(Normalize(low, high), ListedColormap(HEAT))
     legend = figure.colorbar(shades, cax=bar, orientation="horizontal")
@@ -358,7 +358,7 @@ def _heat(chart: Heat, words: Mapping[str, str], width: int) -> "Axes":
         figure.legend([handle], [words[NOTHING]], loc="upper right", borderpad=0, borderaxespad=0.2)
     axes.set(xlim=(0, len(chart.columns)), ylim=(len(chart.rows), 0))
     some = range(0, len(chart.rows), max(int(14 // tall), 1))
-    axes.set_yticks([y + 0.5 for y in some], [shorten(chart.rows[y], SMALL, left - 10) for y in some])
+    axes.set_yticks([y + 0.5 for y in some], [shorten(chart.rows[y], SMALL, left_px - 10) for y in some])
     axes.tick_params(length=0)
-    _names(axes, chart.columns, 0.5, width - left)
+    _names(axes, chart.columns, 0.5, width - left_px)
     return axes

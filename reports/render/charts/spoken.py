@@ -50,30 +50,30 @@ def _bar(label: str, text: str, parts: Mapping[str, int]) -> str:
 
 
 def _series(name: str, values: Sequence[Fraction | None], chart: Lines, words: Mapping[str, str]) -> str:
-    known = [(value, chart.points[n]) for n, value in enumerate(values) if value is not None]
-    if not known:
+    pairs = [(value, chart.points[n]) for n, value in enumerate(values) if value is not None]
+    if not pairs:
         return f"{name}: {words[NOTHING]}"
     text = words["page.from_to"].format(
-        name=name, first=_rounded(known[0][0]), last=_rounded(known[-1][0]), unit=chart.unit, **_extremes(known)
+        name=name, first=_rounded(pairs[0][0]), last=_rounded(pairs[-1][0]), unit=chart.unit, **_extremes(pairs)
     )
-    return text + _without(len(values) - len(known), words)
+    return text + _without(len(values) - len(pairs), words)
 
 
 def _grid(chart: Heat, words: Mapping[str, str]) -> str:
-    known = [
+    pairs = [
         (value, f"{chart.rows[y]}, {chart.columns[x]}")
         for y, row in enumerate(chart.values)
         for x, value in enumerate(row)
         if value is not None
     ]
-    if not known:
+    if not pairs:
         return f"{words[NOTHING]}."
     cells = sum(len(row) for row in chart.values)
-    return words["page.grid"].format(unit=chart.unit, **_extremes(known)) + _without(cells - len(known), words) + "."
+    return words["page.grid"].format(unit=chart.unit, **_extremes(pairs)) + _without(cells - len(pairs), words) + "."
 
 
-def _extremes(known: Sequence[tuple[Fraction, str]]) -> dict[str, str]:
-    low, high = min(known, key=lambda pair: pair[0]), max(known, key=lambda pair: pair[0])
+def _extremes(pairs: Sequence[tuple[Fraction, str]]) -> dict[str, str]:
+    low, high = min(pairs, key=lambda pair: pair[0]), max(pairs, key=lambda pair: pair[0])
     return {"low": _rounded(low[0]), "low_at": low[1], "high": _rounded(high[0]), "high_at": high[1]}
 
 

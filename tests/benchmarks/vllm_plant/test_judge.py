@@ -38,11 +38,11 @@ Choice = tuple[Action, int]
 """What a policy does, and the clock in MHz that it sets."""
 
 
-def scripted(choices: Iterator[Choice], seen: list[Observation]) -> DvfsPolicy:
+def scripted(choices: Iterator[Choice], observations: list[Observation]) -> DvfsPolicy:
     """A policy that does this in turn, and keeps what it observes."""
 
     def decide(observation: Observation, state: None, _config: None) -> tuple[Decision, None]:
-        seen.append(observation)
+        observations.append(observation)
         action, mhz = next(choices)
         setting = {device.uuid: Setting(sm_clock_max_mhz=mhz) for device in observation.devices}
         return Decision(action, "test", setting if action == "set" else {}), state
@@ -52,8 +52,8 @@ def scripted(choices: Iterator[Choice], seen: list[Observation]) -> DvfsPolicy:
 
 def at_clock(index: int) -> DvfsPolicy:
     """A policy that always chooses the clock at this index."""
-    seen: list[Observation] = []
-    return scripted((("set", seen[-1].clocks_mhz[index]) for _ in count()), seen)
+    observations: list[Observation] = []
+    return scripted((("set", observations[-1].clocks_mhz[index]) for _ in count()), observations)
 
 
 def make_cell(role: Role = "both", limits: LimitKind = "near", system: str = "H100-8B") -> ServingCell:
@@ -86,34 +86,36 @@ def test_policies_of_one_clock_come_close_to_it_and_none_that_keeps_the_target_b
 @needs_compiler
 @pytest.mark.parametrize(("role", "limits"), [("both", (0.25, 0.05)), ("prefill", (0.25, None)), ("decode", (None, 0.05))])
 def test_a_policy_observes_what_the_agent_would_read(role: Role, limits: tuple[float | None, float | None], data: Path) -> None:
-    load, seen = CellLoad.draw(make_cell(role, system="H100-8B-spec"), data, 100), list[Observation]()
-    outcome = run_policy(load, load.arrivals_s(5), LatencyLimits(0.25, 0.05), scripted(repeat(("set", 1005)), seen))
-    assert {(each.terms.ttft_s, each.terms.itl_s, each.terms.attainment_ratio) for each in seen} == {(*limits, 0.99)}
-    assert {after.boot_ns - before.boot_ns for before, after in pairwise(seen)} == {1_000_000_000}
-    assert [each.devices[0].sm_clock_mhz for each in seen] == [1980] + [1005] * (len(seen) - 1)
-    assert [each.in_force for each in seen] == [{}] + [{"plant-0": Setting(sm_clock_max_mhz=1005)}] * (len(seen) - 1)
-    for before, after in pairwise(each.progress for each in seen):
+    load, observations = CellLoad.draw(make_cell(role, system="H100-8B-spec"), data, 100), list[Observation]()
+    outcome = run_policy(load, load.arrivals_s(5), LatencyLimits(0.25, 0.05), scripted(repeat(("set", 1005)), observations))
+    assert {(each.terms.ttft_s, each.terms.itl_s, each.terms.attainment_ratio) for each in observations} == {(*limits, 0.99)}
+    assert {after.boot_ns - before.boot_ns for before, after in pairwise(observations)} == {1_000_000_000}
+    assert [each.devices[0].sm_clock_mhz for each in observations] == [1980] + [1005] * (len(observations) - 1)
+    assert [each.in_force for each in observations] == [{}] + [{"plant-0": Setting(sm_clock_max_mhz=1005)}] * (
+        len(observations) - 1
+    )
+    for before, after in pairwise(each.progress for each in observations):
         assert before is not None
         assert after is not None
         assert (after.requests, after.tokens, after.prompt_tokens) >= (before.requests, before.tokens, before.prompt_tokens)
-    last = seen[-1].progress
+    last = observations[-1].progress
     assert last is not None
     assert last.requests == last.tpot.count == last.ttft.count == 100
     assert last.tokens == load.drawn.output.sum()
     assert (last.ttft.edges, last.itl.edges, last.tpot.edges) == (*bucket_edges(), bucket_edges()[1])
-    assert seen[-1].devices[0].energy_uj == round(1e6 * outcome.energy_j)
+    assert observations[-1].devices[0].energy_uj == round(1e6 * outcome.energy_j)
     assert len(outcome.ttft_s) == 100
 
 
 @needs_compiler
 def test_a_policy_sets_the_next_higher_clock_holds_and_releases(data: Path) -> None:
-    load, seen = CellLoad.draw(make_cell(), data, 100), list[Observation]()
+    load, observations = CellLoad.draw(make_cell(), data, 100), list[Observation]()
     choices = chain([("set", 1100), ("hold", 0), ("release", 0)], repeat(("hold", 0)))
-    outcome = run_policy(load, load.arrivals_s(5), LatencyLimits(0.25, 0.05), scripted(choices, seen))
-    clocks = seen[0].clocks_mhz
+    outcome = run_policy(load, load.arrivals_s(5), LatencyLimits(0.25, 0.05), scripted(choices, observations))
+    clocks = observations[0].clocks_mhz
     higher = next(mhz for mhz in clocks if mhz > 1100)
     assert 1100 not in clocks
-    assert [each.devices[0].sm_clock_mhz for each in seen[:5]] == [1980, higher, higher, 1980, 1980]
+    assert [each.devices[0].sm_clock_mhz for each in observations[:5]] == [1980, higher, higher, 1980, 1980]
     assert outcome.changes == 2
 
 
@@ -203,8 +205,10 @@ def test_totals_are_sums_over_cells_and_groups() -> None:
             "best_saving_percent": 20.0,
             "short_points": short,
         }
-        for name, own in savings.items()
-        for saving, (trace, load), short in zip(own, (("conv", 30), ("conv", 30), ("code", 60)), (0.0, 0.1, 0.6), strict=True)
+        for name, group_savings in savings.items()
+        for saving, (trace, load), short in zip(
+            group_savings, (("conv", 30), ("conv", 30), ("code", 60)), (0.0, 0.1, 0.6), strict=True
+        )
     ]
     slo, aimd = sum_cells(rows, ["slo", "aimd"])
     assert (slo["cells"], slo["mean_saving_percent"], slo["of_best_percent"]) == (3, 12, 60)

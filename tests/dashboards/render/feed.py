@@ -47,8 +47,8 @@ def as_fed(board: dict[str, Any]) -> dict[str, Any]:
     """A dashboard for this Prometheus, whose rules' intervals are shorter: of what recorded rates add up to, and of points."""
     text = json.dumps(board).replace(f"]) * {model.STEP_S})", f"]) * {RULES_S})")
     text = text.replace(f'"interval": "{model.STEP}"', f'"interval": "{RULES_S}s"')
-    found: dict[str, Any] = json.loads(text)
-    return found
+    content: dict[str, Any] = json.loads(text)
+    return content
 
 
 @contextmanager

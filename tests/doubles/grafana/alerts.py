@@ -88,7 +88,7 @@ class AlertRules:
                 query["model"] = {"intervalMs": 1000, "maxDataPoints": 43200} | query["model"]
         return rule
 
-    def _valid(self, body: dict[str, Any], own: str) -> dict[str, Any]:
+    def _valid(self, body: dict[str, Any], rule_uid: str) -> dict[str, Any]:
         def wrong(why: str) -> RefusedError:
             return RefusedError(400, f"invalid alert rule: {why}")
 
@@ -112,7 +112,7 @@ class AlertRules:
             if not isinstance(each, dict) or not all(isinstance(value, str) for value in each.values()):
                 raise wrong("labels and annotations are texts")
         for uid, rule in self.rules.items():
-            if uid != own and (rule["folderUID"], rule["title"]) == (body["folderUID"], body["title"]):
+            if uid != rule_uid and (rule["folderUID"], rule["title"]) == (body["folderUID"], body["title"]):
                 raise RefusedError(400, f"{_TWICE}: rule title under the same organisation and folder should be unique")
         return body
 

@@ -26,12 +26,12 @@ class Annotations:
     def _find(self, asked: Asked) -> tuple[int, Any]:
         tags, limit = set(asked.query.get("tags", [])), asked.number("limit", 100)
         begin, end = asked.number("from"), asked.number("to")
-        found = [
+        matches = [
             each
             for each in self.all.values()
             if tags <= set(each["tags"]) and (not (begin and end) or (each["time"] <= end and each["timeEnd"] >= begin))
         ]
-        return 200, sorted(found, key=lambda each: (-each["timeEnd"], -each["time"], -each["id"]))[:limit]
+        return 200, sorted(matches, key=lambda each: (-each["timeEnd"], -each["time"], -each["id"]))[:limit]
 
     def _add(self, asked: Asked) -> tuple[int, Any]:
         body = asked.object()

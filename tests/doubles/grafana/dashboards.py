@@ -173,8 +173,8 @@ class Boards:
         ):
             raise RefusedError(412, "A dashboard with the same name in the folder already exists", status="name-exists")
         stored = self._store(copy.deepcopy(data), uid, folder, message)
-        told = {"id": stored.id, "uid": uid, "url": f"/d/{uid}", "status": "success", "slug": uid, "folderUid": folder}
-        return 200, told | {"version": stored.latest.version}
+        reply = {"id": stored.id, "uid": uid, "url": f"/d/{uid}", "status": "success", "slug": uid, "folderUid": folder}
+        return 200, reply | {"version": stored.latest.version}
 
     def _store(self, data: dict[str, Any], uid: str, folder: str, message: str) -> StoredBoard:
         if uid not in self.boards:
@@ -196,8 +196,8 @@ class Boards:
 
     def _versions(self, uid: str) -> Act:
         def act(asked: Asked) -> tuple[int, Any]:
-            found = self._board(uid).history[::-1][: asked.number("limit", 1000)]
-            return 200, {"continueToken": "", "versions": [self._describe(uid, saved) for saved in found]}
+            versions = self._board(uid).history[::-1][: asked.number("limit", 1000)]
+            return 200, {"continueToken": "", "versions": [self._describe(uid, saved) for saved in versions]}
 
         return act
 

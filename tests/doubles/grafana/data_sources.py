@@ -69,8 +69,8 @@ class DataSources:
                 raise RefusedError(409, "Datasource has already been updated by someone else. Please reload and try again")
             self.secrets[uid] |= body.pop("secureJsonData", None) or {}
             kept = {key: now[key] for key in ("id", "orgId", "readOnly")}
-            told = {key: value for key, value in body.items() if key not in ("secureJsonFields", "accessControl")}
-            self.sources[uid] = {"typeLogoUrl": ""} | told | kept | {"uid": uid, "version": now["version"] + 1}
+            updates = {key: value for key, value in body.items() if key not in ("secureJsonFields", "accessControl")}
+            self.sources[uid] = {"typeLogoUrl": ""} | updates | kept | {"uid": uid, "version": now["version"] + 1}
             return 200, {"message": "Datasource updated", "name": body["name"], "datasource": self._describe(uid)}
 
         return act

@@ -87,10 +87,10 @@ class GrafanaService:
 
     def role(self, header: str) -> Role | None:
         """The role behind an Authorization header; None: nobody's."""
-        found = [
+        roles = [
             role for token, role in self._tokens.items() if hmac.compare_digest(header.encode(), f"Bearer {token}".encode())
         ]
-        return found[0] if found else None
+        return roles[0] if roles else None
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any, headers: Any) -> tuple[int, Any]:
         """What an authorised request gets: status and JSON.

@@ -26,8 +26,8 @@ def board(**more):
 
 def rule(**more):
     query = {"refId": "A", "relativeTimeRange": {"from": 600, "to": 0}, "datasourceUid": "prom", "model": {"expr": "up"}}
-    told = {"uid": "r", "title": "R", "folderUID": "ops", "ruleGroup": "g", "condition": "A", "data": [query], "for": "5m"}
-    return {**told, "noDataState": "OK", "execErrState": "Error", **more}
+    fields = {"uid": "r", "title": "R", "folderUID": "ops", "ruleGroup": "g", "condition": "A", "data": [query], "for": "5m"}
+    return {**fields, "noDataState": "OK", "execErrState": "Error", **more}
 
 
 def test_health_needs_no_token_and_everything_else_does(service):
@@ -48,16 +48,20 @@ def test_a_folder_has_a_uid_and_one_title(admin):
 
 
 def test_a_dashboard_is_saved_over_the_version_that_was_seen(admin):
-    status, told = admin.ask("POST", "/api/dashboards/db", board())
-    assert (status, told["status"], told["version"], told["uid"]) == (200, "success", 1, "b")
+    status, reply = admin.ask("POST", "/api/dashboards/db", board())
+    assert (status, reply["status"], reply["version"], reply["uid"]) == (200, "success", 1, "b")
     mismatch = {"message": "The dashboard has been changed by someone else", "status": "version-mismatch"}
     assert admin.ask("POST", "/api/dashboards/db", board(title="New")) == (412, mismatch)
     assert admin.ask("POST", "/api/dashboards/db", board(title="New", version=1))[1]["version"] == 2
     assert admin.ask("POST", "/api/dashboards/db", board(title="Old", version=1)) == (412, mismatch)
     assert admin.ask("POST", "/api/dashboards/db", board(title="Won") | {"overwrite": True})[1]["version"] == 3
-    found = admin.ask("GET", "/api/dashboards/uid/b")[1]
-    assert (found["dashboard"]["title"], found["dashboard"]["version"], found["meta"]["version"]) == ("Won", 3, 3)
-    assert (found["meta"]["folderUid"], found["meta"]["folderTitle"], found["meta"]["provisioned"]) == ("ops", "Ops", False)
+    response = admin.ask("GET", "/api/dashboards/uid/b")[1]
+    assert (response["dashboard"]["title"], response["dashboard"]["version"], response["meta"]["version"]) == ("Won", 3, 3)
+    assert (response["meta"]["folderUid"], response["meta"]["folderTitle"], response["meta"]["provisioned"]) == (
+        "ops",
+        "Ops",
+        False,
+    )
 
 
 def test_the_history_has_messages(admin):
@@ -88,24 +92,24 @@ def test_a_dashboard_that_grafana_refuses(admin, body, status):
 
 def test_two_dashboards_of_one_title_in_a_folder_are_refused(admin):
     admin.ask("POST", "/api/dashboards/db", board())
-    status, told = admin.ask("POST", "/api/dashboards/db", board(uid="c"))
-    assert (status, told["status"]) == (412, "name-exists")
+    status, reply = admin.ask("POST", "/api/dashboards/db", board(uid="c"))
+    assert (status, reply["status"]) == (412, "name-exists")
 
 
 def test_what_comes_from_a_file_cannot_be_saved_or_deleted(service, admin):
     service.boards.provision({"uid": "f", "title": "F"}, "ops")
     assert admin.board("f")["meta"]["provisioned"] is True
-    told = admin.ask("POST", "/api/dashboards/db", board(uid="f", version=1) | {"overwrite": True})
-    assert told == (400, {"message": "Cannot save provisioned dashboard"})
+    response = admin.ask("POST", "/api/dashboards/db", board(uid="f", version=1) | {"overwrite": True})
+    assert response == (400, {"message": "Cannot save provisioned dashboard"})
     assert admin.ask("DELETE", "/api/dashboards/uid/f")[0] == 400
 
 
 def test_what_each_role_may(service, admin):
     viewer, editor = Person(service, "Viewer"), Person(service, "Editor")
     assert viewer.ask("GET", "/api/folders")[0] == 200
-    status, told = viewer.ask("POST", "/api/dashboards/db", board())
-    assert (status, told["title"]) == (403, "Access denied")
-    assert "dashboards:write" in told["message"]
+    status, reply = viewer.ask("POST", "/api/dashboards/db", board())
+    assert (status, reply["title"]) == (403, "Access denied")
+    assert "dashboards:write" in reply["message"]
     assert viewer.ask("GET", "/api/dashboards/uid/b/versions")[0] == 403
     assert viewer.ask("POST", "/api/annotations", {"text": "x"})[0] == 403
     assert editor.ask("POST", "/api/dashboards/db", board())[0] == 200
@@ -147,25 +151,29 @@ def test_two_rules_of_one_title_or_uid_are_refused(admin):
 
 
 def test_data_sources_go_by_uid_and_keep_their_secrets(service, admin):
-    made = {"uid": "prom", "name": "Prom", "type": "prometheus", "access": "proxy", "url": "http://p:9090"}
-    assert admin.ask("POST", "/api/datasources", {**made, "secureJsonData": {"basicAuthPassword": "x"}})[0] == 200
-    found = admin.ask("GET", "/api/datasources/uid/prom")[1]
-    assert (found["url"], found["version"], found["secureJsonFields"]) == ("http://p:9090", 1, {"basicAuthPassword": True})
-    assert admin.ask("POST", "/api/datasources", {**made, "uid": "b"})[0] == 409
-    assert admin.ask("POST", "/api/datasources", {**made, "name": "B"})[0] == 409
-    assert admin.ask("PUT", "/api/datasources/uid/prom", {**made, "url": "http://q:9090", "version": 1})[0] == 200
-    assert admin.ask("PUT", "/api/datasources/uid/prom", {**made, "version": 1})[0] == 409
+    source = {"uid": "prom", "name": "Prom", "type": "prometheus", "access": "proxy", "url": "http://p:9090"}
+    assert admin.ask("POST", "/api/datasources", {**source, "secureJsonData": {"basicAuthPassword": "x"}})[0] == 200
+    response = admin.ask("GET", "/api/datasources/uid/prom")[1]
+    assert (response["url"], response["version"], response["secureJsonFields"]) == (
+        "http://p:9090",
+        1,
+        {"basicAuthPassword": True},
+    )
+    assert admin.ask("POST", "/api/datasources", {**source, "uid": "b"})[0] == 409
+    assert admin.ask("POST", "/api/datasources", {**source, "name": "B"})[0] == 409
+    assert admin.ask("PUT", "/api/datasources/uid/prom", {**source, "url": "http://q:9090", "version": 1})[0] == 200
+    assert admin.ask("PUT", "/api/datasources/uid/prom", {**source, "version": 1})[0] == 409
     assert service.sources.secrets["prom"] == {"basicAuthPassword": "x"}
     assert admin.ask("GET", "/api/datasources/1")[0] == 404
     service.sources.provision("filed", "Filed", "http://f:9090")
-    assert admin.ask("PUT", "/api/datasources/uid/filed", made)[0] == 403
+    assert admin.ask("PUT", "/api/datasources/uid/filed", source)[0] == 403
     assert admin.ask("GET", "/api/datasources/uid/none")[0] == 404
 
 
 def test_annotations_are_found_by_time_and_all_of_their_tags(admin):
     for begin, end, tags in [(1000, 0, ["a", "b"]), (2000, 5000, ["a"]), (9000, 9000, ["b"])]:
-        told = admin.ask("POST", "/api/annotations", {"time": begin, "timeEnd": end, "tags": tags, "text": "t"})
-        assert told[1]["message"] == "Annotation added"
+        response = admin.ask("POST", "/api/annotations", {"time": begin, "timeEnd": end, "tags": tags, "text": "t"})
+        assert response[1]["message"] == "Annotation added"
     find = lambda query: [each["time"] for each in admin.ask("GET", f"/api/annotations?{query}")[1]]  # noqa: E731
     assert find("") == [9000, 2000, 1000]
     assert find("tags=a&tags=b") == [1000]
@@ -175,7 +183,7 @@ def test_annotations_are_found_by_time_and_all_of_their_tags(admin):
     assert admin.ask("POST", "/api/annotations", {"text": ""})[0] == 400
 
 
-def test_a_hundred_annotations_are_the_most_that_are_told_unasked(admin):
+def test_annotations_default_limit_is_100(admin):
     for i in range(101):
         admin.ask("POST", "/api/annotations", {"time": 1 + i, "text": "t"})
     assert len(admin.ask("GET", "/api/annotations")[1]) == 100

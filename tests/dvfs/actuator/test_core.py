@@ -100,7 +100,7 @@ class ActuatorMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.world = type(self).make_world(Path(self.folder.name))
-        self.found = dict.fromkeys(DEVICES, 700_000)
+        self.original_mw = dict.fromkeys(DEVICES, 700_000)
         self.tokens = [("none", 1)]
 
     def attempt(self, act) -> object:
@@ -140,7 +140,7 @@ class ActuatorMachine(RuleBasedStateMachine):
     def begin(self, clock, power, again, foreign_mw, found_mw) -> None:
         """Every run begins with something to lose, some with an owner's limit, and some with somebody else at the same knob."""
         self.world.boards.change("GPU-0", limit=found_mw, requested=found_mw)
-        self.found["GPU-0"] = found_mw
+        self.original_mw["GPU-0"] = found_mw
         self.steer("GPU-0", clock, power, 1)
         self.set(0, "GPU-0", clock, again)
         if foreign_mw:
@@ -173,7 +173,7 @@ class ActuatorMachine(RuleBasedStateMachine):
         """Somebody else sets a limit, one that we never would."""
         self.world.boards.change(device, limit=limit_mw, requested=limit_mw)
         if self.world.boards.state(device)["limit"] == limit_mw:  # a fault may strike others too
-            self.found[device] = limit_mw
+            self.original_mw[device] = limit_mw
 
     @rule()
     def kill_switch(self) -> None:
@@ -194,7 +194,9 @@ class ActuatorMachine(RuleBasedStateMachine):
     def within_limits_or_as_found(self) -> None:
         for device in DEVICES:
             board = self.world.boards.state(device)
-            assert board["limit"] == self.found[device] or 400_000 <= board["limit"] <= min(650_000, self.found[device])
+            assert board["limit"] == self.original_mw[device] or 400_000 <= board["limit"] <= min(
+                650_000, self.original_mw[device]
+            )
             assert board["lock"] is None or (board["lock"][0] == 345 and 1005 <= board["lock"][1] <= 1980)
 
     def teardown(self) -> None:
@@ -211,7 +213,7 @@ class ActuatorMachine(RuleBasedStateMachine):
         for _ in range(4):  # all leases run out, and back-offs
             self.world.pass_s(20)
         for device in DEVICES:
-            assert self.world.now_of(device) == (self.found[device], None)
+            assert self.world.now_of(device) == (self.original_mw[device], None)
         assert not self.world.journal.outstanding
 
 
@@ -229,7 +231,7 @@ class FakeMachine(ActuatorMachine):
         """Settings are gone with the boot; what an earlier boot's journal says must not be written into this one."""
         for device in DEVICES:
             self.world.boards.change(device, limit=700_000, requested=700_000, lock=None, faults={}, writes=[])
-            self.found[device] = 700_000
+            self.original_mw[device] = 700_000
         self.world.boot += 1
         self.tokens = self.tokens[:1]
         self.world.start()
@@ -405,10 +407,10 @@ def test_a_journal_stays_small_while_settings_stay_in_force(tmp_path: Path) -> N
             journal.settled("GPU-0", "power", value)
         assert path.stat().st_size < 21_000
     (tmp_path / "journal.new").write_text('{"half a dra')  # it was killed while it replaced the file
-    held = journal.outstanding
+    outstanding = journal.outstanding
     journal.close()
     again = ActuatorJournal(path, 20_000)
-    assert again.outstanding == held == [
+    assert again.outstanding == outstanding == [
         Outstanding("GPU-0", "power", 700_000, epoch, "me", (400_199, 400_200), NOTE),
         Outstanding("GPU-0", "clock", "unlocked", epoch, "me", ((345, 1005),), NOTE),
     ]  # fmt: skip

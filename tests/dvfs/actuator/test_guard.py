@@ -19,12 +19,14 @@ RANGES = st.none() | st.tuples(st.integers(1, 2500), st.integers(1, 2500)).map(l
     baseline=st.sampled_from([None, "unlocked", (210, 1980)]),
     clocks=st.lists(st.integers(100, 2500), max_size=30),
     device_power=RANGES,
-    found=st.none() | st.integers(1, 2500),
+    original_mw=st.none() | st.integers(1, 2500),
 )
-def test_never_outside_limits(clock, power, knobs, clock_range, power_range, baseline, clocks, device_power, found) -> None:
+def test_never_outside_limits(
+    clock, power, knobs, clock_range, power_range, baseline, clocks, device_power, original_mw
+) -> None:
     limits, can = DeviceLimits(knobs, clock_range, power_range, baseline), Constraints(tuple(clocks), device_power)
     try:
-        allowed = permit(Setting(clock, power), limits, can, found)
+        allowed = permit(Setting(clock, power), limits, can, original_mw)
     except ActuatorRefusalError:
         return
     assert (allowed.power_mw is None) == (power is None)
@@ -33,7 +35,7 @@ def test_never_outside_limits(clock, power, knobs, clock_range, power_range, bas
         assert "power" in knobs
         for low, high in filter(None, (power_range, device_power)):
             assert low <= allowed.power_mw <= high
-        assert found is None or allowed.power_mw <= found
+        assert original_mw is None or allowed.power_mw <= original_mw
     if allowed.clock_mhz is not None:
         low, high = allowed.clock_mhz
         assert "clock" in knobs

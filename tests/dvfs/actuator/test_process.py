@@ -181,7 +181,7 @@ def test_places_that_others_can_change_are_refused(make_rig: Callable, tmp_path:
         path.chmod(before.st_mode & 0o7777)
 
 
-def test_what_it_did_alone_is_told_afterwards(rig: Rig) -> None:
+def test_history_lists_restores_after_expiry_and_restart(rig: Rig) -> None:
     """Rows of a holder that died, of the kill of the actuator, and of the next start; numbers rise over restarts."""
     rig.hold(*rig.uuids, ttl_s=4).kill()
     eventually(rig.back, BACK_S)
@@ -197,11 +197,11 @@ def test_what_it_did_alone_is_told_afterwards(rig: Rig) -> None:
             number = page[-1]["number"]
     numbers = [row["number"] for row in rows]
     assert numbers == sorted(set(numbers))
-    told = [(row["action"], row["cause"], row["outcome"]) for row in rows]
-    assert told.count(("set", "request", "ok")) == 8
-    assert told.count(("restore", "expired", "ok")) == 4
-    assert told.count(("restore", "start", "ok")) == 4  # by the supervisor, or the next worker
-    assert len(told) == 16
+    outcomes = [(row["action"], row["cause"], row["outcome"]) for row in rows]
+    assert outcomes.count(("set", "request", "ok")) == 8
+    assert outcomes.count(("restore", "expired", "ok")) == 4
+    assert outcomes.count(("restore", "start", "ok")) == 4  # by the supervisor, or the next worker
+    assert len(outcomes) == 16
     assert {row["device"] for row in rows} == set(rig.uuids)
 
 
@@ -293,7 +293,7 @@ def test_faults_of_the_setters(rig: Rig) -> None:
     eventually(rig.back, BACK_S)
 
 
-def test_second_holder_is_refused_and_told_who_holds(rig: Rig) -> None:
+def test_second_client_is_refused_with_the_lease_owner(rig: Rig) -> None:
     holder = rig.hold(rig.uuids[0])
     with ActuatorClient(rig.socket, name="late") as late:
         with pytest.raises(ActuatorError, match=rf"leased to holder \(pid {holder.pid}\)"):

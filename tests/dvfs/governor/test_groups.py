@@ -133,8 +133,8 @@ def test_power_that_stays_above_the_budget_is_a_failure(power_mw: int, is_driven
     budget = NodeBudget(600_000, dict, lambda _observations, state: ({}, state))
     governor = Governor({}, world if is_driven else None, world, budget=budget)
     for second in range(90):
-        seen = [world.observe(gpu, f"g{gpu}", "owner") for gpu in range(2)]
-        governor.step([replace(one, devices=(replace(one.devices[0], power_mw=power_mw),)) for one in seen])
+        observations = [world.observe(gpu, f"g{gpu}", "owner") for gpu in range(2)]
+        governor.step([replace(one, devices=(replace(one.devices[0], power_mw=power_mw),)) for one in observations])
         assert bool(governor.failures) == (fails and second > 60)
         world.second()
     if fails:
@@ -164,7 +164,7 @@ def test_gpus_that_cannot_be_limited_count_with_their_limit_and_are_named() -> N
     governor = Governor({}, world, world, budget=BUDGET_POLICY.configure({}, 1900))
     for _ in range(8):
         world.second()
-        seen = []
+        observations = []
         for gpu, watts in enumerate((500, 650, 500, 70)):
             one = world.observe(gpu, f"g{gpu}", "" if gpu == 3 else "owner")
             limit = world.settings.get(f"GPU-{gpu}", Setting()).power_limit_mw or 700_000
@@ -172,8 +172,8 @@ def test_gpus_that_cannot_be_limited_count_with_their_limit_and_are_named() -> N
                 one.devices[0], power_mw=min(1000 * watts, limit), power_limit_mw=limit, power_range_mw=(200_000, 700_000)
             )
             mode = Mode.OBSERVE if gpu == 2 else Mode.ENFORCE
-            seen.append(replace(one, devices=(device,), terms=SteeringSettings(mode)))
-        governor.step(seen)
+            observations.append(replace(one, devices=(device,), terms=SteeringSettings(mode)))
+        governor.step(observations)
     assert {uuid: setting.power_limit_mw for uuid, setting in world.settings.items()} == {"GPU-1": 300_000, "GPU-3": 200_000}
     assert governor.unlimited == {"GPU-0": "not_allowed: actuator: GPU-0 is not in the allow-list", "GPU-2": "mode observe"}
     named = {view.device: view.exempt for view in with_exempt(governor.views(), (), governor.unlimited)}
@@ -191,14 +191,14 @@ def test_the_budget_counts_the_lowest_limit_that_the_actuator_permits() -> None:
     governor = Governor({}, world, world, budget=BUDGET_POLICY.configure({}, 1000))
     for _ in range(12):
         world.second()
-        seen = []
+        observations = []
         for gpu in range(2):
             one = world.observe(gpu, f"g{gpu}", "owner" if gpu else "")
             limit = world.settings.get(f"GPU-{gpu}", Setting()).power_limit_mw or 700_000
             device = replace(
                 one.devices[0], power_mw=limit, power_limit_mw=limit, power_range_mw=(200_000, 700_000), event_reasons=4
             )
-            seen.append(replace(one, devices=(device,), terms=SteeringSettings(Mode.ENFORCE)))
-        governor.step(seen)
+            observations.append(replace(one, devices=(device,), terms=SteeringSettings(Mode.ENFORCE)))
+        governor.step(observations)
     assert sum(setting.power_limit_mw or 0 for setting in world.settings.values()) <= 1_000_000
     assert min(setting.power_limit_mw or 0 for setting in world.settings.values()) >= 400_000

@@ -119,27 +119,27 @@ class Bench:
         )
 
     def step(self, seconds: int = 1, **changes: object) -> list[Action]:
-        told = []
+        actions = []
         for _ in range(seconds):
             for d, lock in zip(DEVICES, self.locked(), strict=True):
                 self.energy[d] += 300_000_000 if lock else 400_000_000
             self.work, self.t_s = self.work + 1000, self.t_s + 1
-            told += self.act([self.observe(**changes)])
-        return told
+            actions += self.act([self.observe(**changes)])
+        return actions
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     """In the mode enforce."""
-    with closing(Bench(tmp_path, Mode.ENFORCE)) as made:
-        yield made
+    with closing(Bench(tmp_path, Mode.ENFORCE)) as loop_bench:
+        yield loop_bench
 
 
 @pytest.fixture
 def proving(tmp_path: Path) -> Iterator[Bench]:
     """In the mode enforce, with pairs of blocks."""
-    with closing(Bench(tmp_path, Mode.ENFORCE, PLAN)) as made:
-        yield made
+    with closing(Bench(tmp_path, Mode.ENFORCE, PLAN)) as loop_bench:
+        yield loop_bench
 
 
 @pytest.mark.parametrize("mode", [Mode.OBSERVE, Mode.SHADOW])
@@ -204,7 +204,7 @@ def test_a_lost_lease_and_a_group_that_is_gone_are_recorded_and_taken_again(benc
     assert bench.is_locked
 
 
-def test_a_refusal_that_lasts_is_told_once_and_asked_ever_less_often(bench: Bench) -> None:
+def test_lasting_refusal_is_recorded_once_and_retried_less_often(bench: Bench) -> None:
     asked: list[float] = []
 
     class Refusing(DirectActuator):
@@ -241,7 +241,7 @@ def test_a_release_that_is_refused_ends_the_lease_and_is_recorded(bench: Bench) 
 
 
 @pytest.mark.parametrize("later", ["job", "next"])
-def test_what_somebody_else_sets_is_left_alone_for_a_while(bench: Bench, later: str) -> None:
+def test_foreign_change_pauses_steering_for_a_while(bench: Bench, later: str) -> None:
     """A reset lock shows only in the clock, within seconds; the governor then releases the rest of the group too.
 
     The GPUs are left alone whatever group they are in, also after a round without any.
@@ -264,9 +264,11 @@ def test_a_device_is_shown_once_whatever_its_groups_are_called_and_counts_on(nam
         counted: Counter[tuple[str, str, str]] = Counter()
         rounds = 0
         for name in names:
-            seen = bench.observe()
-            alone = [replace(seen, group=one, devices=(seen.devices[n],)) for n, one in enumerate(name.split("/"))]
-            bench.governor.step([] if not name else alone if "/" in name else [replace(seen, group=name)])
+            observation = bench.observe()
+            alone = [
+                replace(observation, group=one, devices=(observation.devices[n],)) for n, one in enumerate(name.split("/"))
+            ]
+            bench.governor.step([] if not name else alone if "/" in name else [replace(observation, group=name)])
             views = {view.device: view for view in bench.governor.views()}
             assert len(bench.governor.views()) == len(views)
             here = {d: name.split("/")[n if "/" in name else 0] for n, d in enumerate(DEVICES)} if name else {}
@@ -298,7 +300,7 @@ def test_ineffective_settings_are_counted(bench: Bench, changes: dict[str, objec
 
 @pytest.mark.parametrize(("reason", "counts"), [("probe", False), ("hold", True)])
 def test_a_probe_above_what_the_power_limit_permits_is_no_ineffective_setting(bench: Bench, reason: str, counts: bool) -> None:
-    def decide(seen: Observation, state: None, _config: object) -> tuple[Decision, None]:
+    def decide(observation: Observation, state: None, _config: object) -> tuple[Decision, None]:
         return Decision("set", reason, dict.fromkeys(DEVICES, Setting(1500))), state
 
     policy = DvfsPolicy("", {}, lambda *_: None, lambda: None, decide)
@@ -373,14 +375,14 @@ def test_a_group_that_has_other_devices_gives_the_old_ones_back_and_measures_afr
 
 def test_what_was_proven_stays_with_the_group_that_proved_it(proving: Bench) -> None:
     prove(proving)
-    shown = {view.device: view.saved_uj for view in proving.governor.views()}
-    assert min(shown.values()) > 0
+    saved_uj = {view.device: view.saved_uj for view in proving.governor.views()}
+    assert min(saved_uj.values()) > 0
     whole = proving.observe()
     proving.governor.step([replace(whole, devices=whole.devices[:1])])
     later = [replace(whole, group="next", devices=whole.devices[1:])]
     proving.governor.step([replace(whole, devices=whole.devices[:1]), *later])
     views = {view.device: view for view in proving.governor.views()}
-    assert {device: view.saved_uj for device, view in views.items()} == shown
+    assert {device: view.saved_uj for device, view in views.items()} == saved_uj
     users = {DEVICES[0]: ("w",), DEVICES[1]: ("other",)}
     others = describe_steering("other", list(views.values()), users, (), None)
     assert (others["group"], [device["uuid"] for device in others["devices"]]) == ("next", [DEVICES[1]])
@@ -438,9 +440,11 @@ def test_devices_pass_between_groups_without_a_refusal(bench: Bench) -> None:
 
     def round_of(*names: str) -> list[str]:
         bench.t_s += 1
-        seen = bench.observe()
-        devices = [seen.devices] if len(names) == 1 else [(device,) for device in seen.devices]
-        return [a.action for a in bench.act([replace(seen, group=g, devices=d) for g, d in zip(names, devices, strict=True)])]
+        observation = bench.observe()
+        devices = [observation.devices] if len(names) == 1 else [(device,) for device in observation.devices]
+        return [
+            a.action for a in bench.act([replace(observation, group=g, devices=d) for g, d in zip(names, devices, strict=True)])
+        ]
 
     bench.step(4)
     whole = bench.observe()
@@ -479,10 +483,10 @@ def test_a_policy_that_fails_lets_go_of_its_group_is_named_and_begins_anew(
 def test_a_saving_is_predicted_only_where_nothing_is_applied(bench: Bench) -> None:
     promise = Prediction({}, 0.2, 0.1, 0.3)
     static = replace(bench.policies["static"], policy=replace(SPEC, predict=lambda *_: promise))
-    for mode, found in ((Mode.SHADOW, promise), (Mode.ENFORCE, None), (Mode.SHADOW, promise)):
+    for mode, expected in ((Mode.SHADOW, promise), (Mode.ENFORCE, None), (Mode.SHADOW, promise)):
         group = GovernedGroup()
         group.decide(Observation("job", 0, (), terms=SteeringSettings(mode, ("static",))), {"static": static})
-        assert group.policies["static"].promise == found
+        assert group.policies["static"].promise == expected
 
 
 def test_the_clock_of_a_policy_for_an_slo_is_not_lowered_by_one_for_efficiency() -> None:
@@ -491,12 +495,12 @@ def test_the_clock_of_a_policy_for_an_slo_is_not_lowered_by_one_for_efficiency()
         decision = Decision("release", "x") if mhz is None else Decision("set", "x", settings)
         return ConfiguredPolicy(replace(SPEC, kind=kind, decide=lambda *_: (decision, None)))
 
-    seen = Observation("g", NS, tuple(DeviceObservation(d, "sku", NS) for d in DEVICES), None, False)
-    seen = replace(seen, terms=SteeringSettings(Mode.ENFORCE, ("a", "b")))
+    observation = Observation("g", NS, tuple(DeviceObservation(d, "sku", NS) for d in DEVICES), None, False)
+    observation = replace(observation, terms=SteeringSettings(Mode.ENFORCE, ("a", "b")))
     for mhz, wanted in ((1500, {d: Setting(sm_clock_max_mhz=1500) for d in DEVICES}), (None, {})):
         group = GovernedGroup()
-        group.decide(seen, {"a": wanting(slo.SPEC.kind, mhz), "b": wanting(SPEC.kind, 1005)})
-        group.arbitrate(seen, {}, paused=False)
+        group.decide(observation, {"a": wanting(slo.SPEC.kind, mhz), "b": wanting(SPEC.kind, 1005)})
+        group.arbitrate(observation, {}, paused=False)
         assert group.wanted == wanted
 
 
@@ -522,8 +526,10 @@ class TwoGroups(Bench):
 
     def round(self, names: Sequence[str] = DEVICES) -> None:
         self.t_s += 1
-        seen = self.observe()
-        groups = [replace(seen, group=name, devices=(device,)) for name, device in zip(names, seen.devices, strict=True)]
+        observation = self.observe()
+        groups = [
+            replace(observation, group=name, devices=(device,)) for name, device in zip(names, observation.devices, strict=True)
+        ]
         self.governor.step(groups)
         self.core.tick()
 
@@ -545,7 +551,7 @@ def test_a_group_that_fails_is_released_and_named_and_the_others_go_on(tmp_path:
 
 
 @given(st.lists(st.sampled_from(["same", "a", "b"]), min_size=2, max_size=2), st.integers(1, 4))
-def test_two_groups_of_one_name_harm_nobody(names: list[str], rounds: int) -> None:
+def test_duplicate_group_names_fail_until_they_differ(names: list[str], rounds: int) -> None:
     with TemporaryDirectory() as folder, closing(TwoGroups(Path(folder))) as bench:
         for _ in range(rounds):
             bench.round(names)
@@ -568,10 +574,10 @@ def test_a_governor_that_starts_over_a_limit_of_its_predecessor_refers_to_the_or
     for device in DEVICES:
         before.set(lease, device, Setting(None, 400_000))
     bench.core.closed(1)
-    seen: list[list[int | None]] = []
+    limit_rows: list[list[int | None]] = []
 
     def note(observation: Observation, state: object, _config: object) -> tuple[Decision, object]:
-        seen.append(observation.original_limits_mw())
+        limit_rows.append(observation.original_limits_mw())
         return Decision("hold", "looking"), state
 
     policies = {"static": ConfiguredPolicy(replace(SPEC, decide=note), bench.policies["static"].config)}
@@ -586,6 +592,6 @@ def test_a_governor_that_starts_over_a_limit_of_its_predecessor_refers_to_the_or
         )
         bench.core.tick()  # readings are older than what the actuator has done since
         bench.governor.step([replace(observation, devices=late)])
-    known = [limits for limits in seen if None not in limits]
-    assert known
-    assert {tuple(limits) for limits in known} == {(700_000, 700_000)}
+    complete_rows = [limits for limits in limit_rows if None not in limits]
+    assert complete_rows
+    assert {tuple(limits) for limits in complete_rows} == {(700_000, 700_000)}

@@ -135,20 +135,20 @@ class SaturatedPlant:
         self.now_s = self.energy_j = self.last_step_s = 0.0
         self.steps = 0
         self._random = Random(f"saturated plant {seed}")
-        self._left = 1.0  # of the current step
+        self._step_remainder = 1.0  # of the current step
 
     def advance(self, seconds: float) -> SaturatedRun:
         """Let time pass; `last_step_s` is the time at which the last of `steps` ended. Returns the mean state."""
         state, end = self.board.run(self.lock_mhz, self.limit_w), self.now_s + seconds
         while self.now_s < end:
-            took = min(self._left * state.step_s, end - self.now_s)
+            took = min(self._step_remainder * state.step_s, end - self.now_s)
             self.energy_j += took * state.power_w
             self.now_s += took
-            self._left -= took / state.step_s
-            if self._left <= 1e-9:
+            self._step_remainder -= took / state.step_s
+            if self._step_remainder <= 1e-9:
                 self.steps += 1
                 self.last_step_s = self.now_s
-                self._left = max(0.2, 1.0 + self._random.gauss(0.0, self.board.time_noise))
+                self._step_remainder = max(0.2, 1.0 + self._random.gauss(0.0, self.board.time_noise))
         return state
 
     def reading(self) -> tuple[int, int, int]:

@@ -37,7 +37,7 @@ class Load:
     queue: int = 0
     requests: int = 0
     in_force: dict[str, Setting] = field(default_factory=dict)
-    told: list[Decision] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
     spoil: Callable[[Observation], Observation] | None = None
 
     def __post_init__(self) -> None:
@@ -62,9 +62,9 @@ class Load:
         for mean_s in self.means_s:
             self.tpot[bisect_left(EDGES, mean_s * stretch)] += 1
         observation = self.observation()
-        seen = self.spoil(observation) if self.spoil else observation
-        decision, self.state = self.policy.decide(seen, self.state, self.config)
-        self.told.append(decision)
+        policy_input = self.spoil(observation) if self.spoil else observation
+        decision, self.state = self.policy.decide(policy_input, self.state, self.config)
+        self.decisions.append(decision)
         if decision.action != "hold":
             self.in_force = dict(decision.settings)
         return decision

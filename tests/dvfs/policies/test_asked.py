@@ -10,14 +10,14 @@ CONFIG = SPEC.configure({}, ())
 
 
 def test_a_word_is_passed_on_changed_and_ended() -> None:
-    state, told = SPEC.start(), []
+    state, actions = SPEC.start(), []
     words = [None, Setting(1200), Setting(1200), Setting(1005), None, Setting(), Setting(1005)]
     for t_s, asked in enumerate(words, 100):
         devices = tuple(DeviceObservation(f"GPU-{i}", "H100", t_s * NS, 1980, event_reasons=0) for i in range(2))
         decision, state = SPEC.decide(Observation("g", t_s * NS, devices, asked=asked), state, CONFIG)
-        told.append((decision.action, dict(decision.settings)))
+        actions.append((decision.action, dict(decision.settings)))
     both = ("GPU-0", "GPU-1")
-    assert told == [
+    assert actions == [
         ("hold", {}), ("set", dict.fromkeys(both, Setting(1200))), ("hold", {}), ("set", dict.fromkeys(both, Setting(1005))),
         ("release", {}), ("hold", {}), ("set", dict.fromkeys(both, Setting(1005))),
     ]  # fmt: skip
@@ -25,8 +25,8 @@ def test_a_word_is_passed_on_changed_and_ended() -> None:
 
 def test_heat_ends_a_word_and_it_comes_back_afterwards() -> None:
     device = DeviceObservation("GPU-0", "H100", 100 * NS, 1980, event_reasons=0)
-    seen = Observation("g", 100 * NS, (device,), asked=Setting(1200))
-    _, state = SPEC.decide(seen, SPEC.start(), CONFIG)
-    decision, state = SPEC.decide(replace(seen, devices=(replace(device, event_reasons=0x20),)), state, CONFIG)
+    observation = Observation("g", 100 * NS, (device,), asked=Setting(1200))
+    _, state = SPEC.decide(observation, SPEC.start(), CONFIG)
+    decision, state = SPEC.decide(replace(observation, devices=(replace(device, event_reasons=0x20),)), state, CONFIG)
     assert (decision.action, decision.reason) == ("release", "sw_thermal_slowdown")
-    assert SPEC.decide(seen, state, CONFIG)[0].action == "set"
+    assert SPEC.decide(observation, state, CONFIG)[0].action == "set"

@@ -20,12 +20,12 @@ ROWS = st.tuples(st.integers(1, 4), st.integers(100, 250), st.integers(0, 450), 
 
 def shares_of(rows: list[tuple[int, int, int, int]]) -> list[Share]:
     """Number of devices, least power, room above it, demand above it (W)."""
-    found = []
+    shares = []
     for i, (n, low, room, want) in enumerate(rows):
         demand = low + min(want, room)
         devices = tuple(f"{i}/{d}" for d in range(n))
-        found.append(Share(f"g{i}", devices, low * 1e3, (low + room) * 1e3, demand * 1e3, 0.4 * low * 1e3))
-    return found
+        shares.append(Share(f"g{i}", devices, low * 1e3, (low + room) * 1e3, demand * 1e3, 0.4 * low * 1e3))
+    return shares
 
 
 SHARES = st.lists(ROWS, min_size=1, max_size=4).map(shares_of)
@@ -71,7 +71,7 @@ class Node:
 
     def round(self) -> None:
         self.t_s += 1
-        seen = []
+        observations = []
         for group, (n, wants, k) in self.groups.items():
             powers = {f"{group}/{i}": self.power(group, f"{group}/{i}") for i in range(n)}
             slowest = min(powers.values())
@@ -87,8 +87,10 @@ class Node:
                 for uuid, w in powers.items()
             )  # fmt: skip
             now = WorkCounters(self.t_s * NS, tokens=int(self.work[group] * 1000))
-            seen.append(Observation(group, self.t_s * NS, devices, now, terms=SteeringSettings(Mode.ENFORCE), owner=group))
-        asked, self.state = self.policy.decide(seen, self.state)
+            observations.append(
+                Observation(group, self.t_s * NS, devices, now, terms=SteeringSettings(Mode.ENFORCE), owner=group)
+            )
+        asked, self.state = self.policy.decide(observations, self.state)
         self.asked = dict(asked)
         for uuid in self.limits:
             self.limits[uuid] = asked.get(uuid, 700_000)
@@ -119,7 +121,7 @@ def test_power_that_a_group_does_not_draw_goes_to_those_that_their_limits_bind()
     assert busy == pytest.approx(900_000 - light, abs=6_000)
 
 
-def test_a_group_whose_work_grows_gets_its_part() -> None:
+def test_group_with_growing_load_gets_its_share() -> None:
     node = Node({"a": (1, 650.0, 0.5), "b": (1, 300.0, 0.5)}, 900)
     for _ in range(100):
         node.round()
@@ -137,9 +139,9 @@ def test_a_group_without_power_readings_for_a_while_is_not_limited_by_old_ones()
     state = policy.start()
     steered = []
     for t_s, power_mw in ((98, 690_000), (99, 690_000), (100, 690_000), (101, None), (120, None), (140, None), (141, 690_000)):
-        seen = replace(device, boot_ns=t_s * NS, power_mw=power_mw)
+        reading = replace(device, boot_ns=t_s * NS, power_mw=power_mw)
         terms = SteeringSettings(Mode.ENFORCE)
-        limits, state = policy.decide([Observation("a", t_s * NS, (seen,), terms=terms, owner="a")], state)
+        limits, state = policy.decide([Observation("a", t_s * NS, (reading,), terms=terms, owner="a")], state)
         steered.append("a/0" in limits)
     assert steered == [False, False, True, True, True, False, False]
 
@@ -148,13 +150,13 @@ def test_what_is_not_steered_counts_with_its_limit() -> None:
     policy = SPEC.configure({}, 1000)
     limits: Mapping[str, int] = {}
     one = DeviceObservation("", "H100", 200 * NS, 1500, 300_000, 700_000, 0, 100, 0, (200_000, 700_000))
-    seen = [
+    observations = [
         Observation(name, 200 * NS, (replace(one, uuid=name),), terms=SteeringSettings(mode), owner=name)
         for name, mode in (("a/0", Mode.ENFORCE), ("b/0", Mode.SHADOW))
     ]
     state = policy.start()
     for _ in range(4):
-        limits, state = policy.decide(seen, state)
+        limits, state = policy.decide(observations, state)
     assert limits == {"a/0": 300_000}
 
 

@@ -14,32 +14,32 @@ class Run:
     """A job that is observed second by second."""
 
     def __init__(self, sku: str = "NVIDIA H100 80GB HBM3") -> None:
-        self.t_s, self.state, self.sku, self.told = 100, SPEC.start(), sku, []
+        self.t_s, self.state, self.sku, self.decisions = 100, SPEC.start(), sku, []
 
     def for_seconds(self, seconds: int, doing: str, busy: int = 0, **device: object) -> list[Decision]:
-        told = []
+        decisions = []
         for _ in range(seconds):
             self.t_s += 1
             now = self.t_s * NS
             one = replace(DeviceObservation("GPU-0", self.sku, now, 1980, 100_000, 700_000, 0, busy, 0, None, 1980), **device)
-            seen = Observation("g", now, (one,), WorkCounters(now, steps=1, doing=doing), True)
-            decision, self.state = SPEC.decide(seen, self.state, CONFIG)
-            told.append(decision)
-        self.told += told
-        return told
+            observation = Observation("g", now, (one,), WorkCounters(now, steps=1, doing=doing), True)
+            decision, self.state = SPEC.decide(observation, self.state, CONFIG)
+            decisions.append(decision)
+        self.decisions += decisions
+        return decisions
 
 
-def actions(told: list[Decision]) -> list[str]:
-    return [d.action for d in told if d.action != "hold"]
+def actions(decisions: list[Decision]) -> list[str]:
+    return [d.action for d in decisions if d.action != "hold"]
 
 
 def test_a_checkpoint_that_lasts_is_steered_and_ends_with_training() -> None:
     run = Run()
     run.for_seconds(10, "training", 100)
-    told = run.for_seconds(30, "checkpoint")
-    assert actions(told) == ["set"]
-    assert [d.action for d in told].index("set") == 3  # after three seconds of it
-    assert next(d for d in told if d.action == "set").settings == {"GPU-0": Setting(502)}
+    decisions = run.for_seconds(30, "checkpoint")
+    assert actions(decisions) == ["set"]
+    assert [d.action for d in decisions].index("set") == 3  # after three seconds of it
+    assert next(d for d in decisions if d.action == "set").settings == {"GPU-0": Setting(502)}
     assert actions(run.for_seconds(3, "training", 100)) == ["release"]
 
 

@@ -49,10 +49,10 @@ def test_it_lets_go_on_heat_and_begins_that_trial_again() -> None:
     decision = training.second()
     assert (decision.action, decision.reason) == ("release", "hw_thermal_slowdown")
     assert training.second().action == "hold"
-    known = training.state.search
+    search_before = training.state.search
     training.changes = {}
     training.run(3)
-    assert training.state.search.measured == known.measured  # nothing of the hot time was learned
+    assert training.state.search.measured == search_before.measured  # nothing of the hot time was learned
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_setting_that_is_not_in_force_teaches_nothing() -> None:
 
 def test_shadow_writes_nothing_and_promises_what_is_likely() -> None:
     """The interval of the promise holds the best setting's saving in 95 of 100 jobs, and says something."""
-    held, widths, total = 0, [], 0
+    hits, widths, total = 0, [], 0
     for board in ("A100", "H100", "A40", "V100"):
         for knob in ("sm_clock_mhz", "power_limit_w"):
             for seed in range(6):
@@ -117,13 +117,13 @@ def test_shadow_writes_nothing_and_promises_what_is_likely() -> None:
                     continue
                 best = table.best(0.05)
                 truth = 1 - best.time_s * best.power_w / table.default.time_s / table.default.power_w
-                held += promise.low - 1e-9 <= truth <= promise.high + 1e-9
+                hits += promise.low - 1e-9 <= truth <= promise.high + 1e-9
                 assert promise.low <= promise.saving_ratio <= promise.high
                 widths.append(promise.high - promise.low)
                 total += 1
                 assert any(d.reason == "predicted" for d in shadow.told)
     assert total >= 40
-    assert held / total >= 0.9
+    assert hits / total >= 0.9
     assert sum(widths) / total < 0.5
 
 

@@ -28,14 +28,14 @@ KNOBS = ("power_limit_w", "sm_clock_mhz")
 
 def scores(weather: Weather, count: int = 8, budget: float = 0.05, *, jobs: int = 10, change: bool = False) -> list[Score]:
     """Two boards, both knobs, so many jobs each."""
-    found = []
+    results = []
     for board in ("A100", "H100"):
         for knob in KNOBS:
             for seed in range(jobs):
                 table = job(board, knob, count, seed)
                 then = job(board, knob, count, seed + 100) if change else None
-                found.append(play(TRIALS, table, budget, 3000, seed, weather, then))
-    return found
+                results.append(play(TRIALS, table, budget, 3000, seed, weather, then))
+    return results
 
 
 LONG = pytest.mark.smoke  # forty jobs each: seconds
@@ -52,21 +52,21 @@ WEATHERS = [
 
 @pytest.mark.parametrize(("weather", "change"), WEATHERS)
 def test_within_the_budget_and_close_to_the_best(weather: Weather, change: bool) -> None:
-    found = scores(weather, change=change)
-    over = [s for s in found if s.slowdown_ratio > 0.05 or s.chosen_slowdown_ratio > 0.05 * 1.0001]
+    results = scores(weather, change=change)
+    over = [s for s in results if s.slowdown_ratio > 0.05 or s.chosen_slowdown_ratio > 0.05 * 1.0001]
     assert len(over) <= 2  # of 40: a hundredth is allowed, and two of forty happen by chance
-    assert max(s.slowdown_ratio for s in found) <= 0.055
-    assert sum(s.far_over_ratio for s in found) / len(found) <= 0.06
-    saved, possible = sum(s.saving_ratio for s in found), sum(s.oracle_ratio for s in found)
+    assert max(s.slowdown_ratio for s in results) <= 0.055
+    assert sum(s.far_over_ratio for s in results) / len(results) <= 0.06
+    saved, possible = sum(s.saving_ratio for s in results), sum(s.oracle_ratio for s in results)
     assert saved >= (0.85 if weather.noise > 0.02 or weather.ar else 0.93) * possible
 
 
 @pytest.mark.smoke
 def test_of_few_jobs_none_is_far_over_the_budget_and_all_are_close_to_the_best() -> None:
-    found = scores(Weather(), jobs=4)
-    assert sum(s.slowdown_ratio > 0.05 for s in found) <= 1
-    assert all(s.slowdown_ratio <= 0.055 and s.chosen_slowdown_ratio <= 0.05 * 1.0001 for s in found)
-    assert sum(s.saving_ratio for s in found) >= 0.93 * sum(s.oracle_ratio for s in found)
+    results = scores(Weather(), jobs=4)
+    assert sum(s.slowdown_ratio > 0.05 for s in results) <= 1
+    assert all(s.slowdown_ratio <= 0.055 and s.chosen_slowdown_ratio <= 0.05 * 1.0001 for s in results)
+    assert sum(s.saving_ratio for s in results) >= 0.93 * sum(s.oracle_ratio for s in results)
 
 
 def test_a_job_that_nothing_helps_is_left_alone_at_little_cost() -> None:
@@ -94,16 +94,16 @@ def test_a_lower_setting_that_costs_more_energy_is_not_kept() -> None:
 def test_whatever_happens_trials_are_of_the_settings_and_end_with_the_run(board, knob, seed, steps, budget, noise) -> None:
     table = job(board, knob, 7, seed)
     rows = {r.setting: r for r in table.rows}
-    search, left, draw = start_search(knob, list(rows), budget, steps), steps, random.Random(seed)
-    while left:
+    search, steps_left, draw = start_search(knob, list(rows), budget, steps), steps, random.Random(seed)
+    while steps_left:
         trial, search = propose(search)
         assert trial.setting in rows
-        assert 1 <= trial.samples <= left
+        assert 1 <= trial.samples <= steps_left
         row = rows[trial.setting]
         times = [row.time_s * draw.lognormvariate(0, noise) for _ in range(trial.samples)]
         search = learn(search, trial.setting, times, [row.power_w] * trial.samples)
-        left -= trial.samples
-        assert search.left == left
+        steps_left -= trial.samples
+        assert search.samples_left == steps_left
     assert choice(search) in rows
 
 

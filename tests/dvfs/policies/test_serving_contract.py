@@ -35,16 +35,18 @@ def test_a_step_that_brings_several_tokens_is_judged_by_the_time_per_token() -> 
 
 def test_tokens_that_are_counted_when_a_request_ends_do_not_shorten_gaps() -> None:
     server = Load(SPEC, CONFIG, ttft_s=0.05, itl_s=0.06)
-    server.spoil = lambda seen: replace(seen, progress=replace(seen.progress, tokens=5000 * (server.requests // 50)))
+    server.spoil = lambda observation: replace(
+        observation, progress=replace(observation.progress, tokens=5000 * (server.requests // 50))
+    )
     assert server.run(300).clock() == TOP
 
 
 def without(**changes: object) -> Callable[[Observation], Observation]:
-    return lambda seen: replace(seen, progress=replace(seen.progress, **changes))
+    return lambda observation: replace(observation, progress=replace(observation.progress, **changes))
 
 
 def device_with(**changes: object) -> Callable[[Observation], Observation]:
-    return lambda seen: replace(seen, devices=(replace(seen.devices[0], **changes),))
+    return lambda observation: replace(observation, devices=(replace(observation.devices[0], **changes),))
 
 
 TROUBLES: dict[str, Callable[[Observation], Observation]] = {
@@ -52,9 +54,9 @@ TROUBLES: dict[str, Callable[[Observation], Observation]] = {
     "missing_itl": without(itl=None),
     "missing_queue": without(queue=None),
     "stale_progress": without(boot_ns=0),
-    "no_progress": lambda seen: replace(seen, progress=None),
-    "no_slo": lambda seen: replace(seen, terms=replace(seen.terms, ttft_s=None, itl_s=None)),
-    "no_devices": lambda seen: replace(seen, devices=()),
+    "no_progress": lambda observation: replace(observation, progress=None),
+    "no_slo": lambda observation: replace(observation, terms=replace(observation.terms, ttft_s=None, itl_s=None)),
+    "no_devices": lambda observation: replace(observation, devices=()),
     "stale": device_with(boot_ns=0),
     "missing": device_with(sm_clock_mhz=None),
     "hw_power_brake": device_with(event_reasons=0x80 | 0x4),
@@ -87,7 +89,7 @@ def test_a_restart_and_a_gap_release_and_it_starts_again(reason: str, name: str,
 
 def test_a_limit_that_is_added_releases_the_clock_for_one_reading() -> None:
     server = load()
-    server.spoil = lambda seen: replace(seen, terms=replace(seen.terms, ttft_s=None))
+    server.spoil = lambda observation: replace(observation, terms=replace(observation.terms, ttft_s=None))
     server.run(120)
     assert server.clock() < TOP
     server.spoil = None
@@ -96,6 +98,6 @@ def test_a_limit_that_is_added_releases_the_clock_for_one_reading() -> None:
 
 def test_it_chooses_from_the_clocks_that_are_possible() -> None:
     server = load()
-    server.spoil = lambda seen: replace(seen, clocks_mhz=(700, 1200, 1980))
+    server.spoil = lambda observation: replace(observation, clocks_mhz=(700, 1200, 1980))
     server.run(120)
     assert server.clock() == 700

@@ -20,11 +20,11 @@ def observe(t_s: float, **device: object) -> Observation:
 
 
 def run(*observations: Observation) -> list[tuple[str, str]]:
-    state, told = SPEC.start(), []
+    state, decisions = SPEC.start(), []
     for observation in observations:
         decision, state = SPEC.decide(observation, state, CONFIG)
-        told.append((decision.action, decision.reason))
-    return told
+        decisions.append((decision.action, decision.reason))
+    return decisions
 
 
 def test_sets_the_knee_after_clean_time_and_holds() -> None:
@@ -49,7 +49,7 @@ def test_sets_the_knee_after_clean_time_and_holds() -> None:
     ],
 )
 def test_trouble_releases_at_once_and_delays_the_next_set(trouble: dict[str, object], reason: str) -> None:
-    told = run(
+    decisions = run(
         observe(10),
         observe(13),
         observe(14, **trouble),
@@ -58,10 +58,10 @@ def test_trouble_releases_at_once_and_delays_the_next_set(trouble: dict[str, obj
         observe(18.5),
         observe(19),
     )
-    assert told[1] == ("set", "knee")
-    assert told[2] == ("release", reason)
-    assert told[5] in {("hold", "settling"), ("set", "knee")}
-    assert told[6] in {("set", "knee"), ("hold", "at_knee")}
+    assert decisions[1] == ("set", "knee")
+    assert decisions[2] == ("release", reason)
+    assert decisions[5] in {("hold", "settling"), ("set", "knee")}
+    assert decisions[6] in {("set", "knee"), ("hold", "at_knee")}
 
 
 def test_power_cap_is_no_trouble() -> None:

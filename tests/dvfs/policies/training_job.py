@@ -24,7 +24,7 @@ class Job:
     t_s: float = 100.0
     state: Any = None
     in_force: dict[str, Setting] = field(default_factory=dict)
-    told: list[Decision] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
     changes: dict[str, object] = field(default_factory=dict)  # of every device's observation
     doing: str = "training"
     lengths: tuple[float, float] = (1.0, 1.0)  # range of a step's work; its tokens are reported where it varies
@@ -59,7 +59,7 @@ class Job:
         if self.doing == "training":
             self.work_s, self.default_s = self.work_s + 1, self.default_s + 1 / ratio
         decision, self.state = self.policy.decide(self.observation(), self.state, self.config)
-        self.told.append(decision)
+        self.decisions.append(decision)
         if decision.action != "hold" and self.enforced:
             self.in_force = dict(decision.settings)
         return decision

@@ -22,12 +22,12 @@ def block(uj: float, work: float, seconds: float = 10.0, latency_s: float = 0.0)
 
 
 def trained(draw: random.Random, saving: float, slowdown: float, noise: float) -> tuple[MeasuredBlock, MeasuredBlock]:
-    rate, drift, found = draw.uniform(50_000, 200_000), draw.gauss(0, 0.2), []
+    rate, drift, blocks = draw.uniform(50_000, 200_000), draw.gauss(0, 0.2), []
     for on in (True, False):
         work = rate * 10 / ((1 + slowdown) if on else 1) * math.exp(draw.gauss(0, noise))
         per_work = math.exp(drift + draw.gauss(0, noise)) * ((1 - saving) if on else 1)
-        found.append(block(work * per_work * 1e3, work))
-    return found[0], found[1]
+        blocks.append(block(work * per_work * 1e3, work))
+    return blocks[0], blocks[1]
 
 
 def evidence_of(
@@ -101,7 +101,7 @@ def served(draw: random.Random, power: float, open_arrivals: bool) -> tuple[Meas
     """Blocks of a server of which each on block draws `power` of an off block's watts at equal tokens/s, and whose steps take
     20 % longer. Power hardly rises with the batch, so energy per token falls by 4/5 of what the batch grows by.
     """
-    found, level = [], draw.uniform(8, 64)
+    blocks, level = [], draw.uniform(8, 64)
     for on in (True, False):
         batch = level * math.exp(draw.gauss(0, 0.15))
         step_s = 0.02 * (1.2 if on else 1.0) * math.exp(draw.gauss(0, 0.01))
@@ -109,8 +109,8 @@ def served(draw: random.Random, power: float, open_arrivals: bool) -> tuple[Meas
             batch *= 1.2  # requests stay longer, so throughput still equals the request rate
         tokens_s = batch / step_s
         watts = 400 * (tokens_s / 1000) ** 0.2 * (power if on else 1) * math.exp(draw.gauss(0, 0.02))
-        found.append(block(watts * 100e6, tokens_s * 100, 100.0, step_s))
-    return found[0], found[1]
+        blocks.append(block(watts * 100e6, tokens_s * 100, 100.0, step_s))
+    return blocks[0], blocks[1]
 
 
 @pytest.mark.parametrize(("open_arrivals", "ratio"), [(True, 0.7), (False, 0.7 * 1.2**0.8), (False, 1.0)])
@@ -140,7 +140,7 @@ def test_at_equal_load_the_interval_covers_the_truth_and_is_narrow(open_arrivals
         assert claims / runs <= 0.045
 
 
-def test_a_pair_that_cannot_be_used_says_why_and_changes_nothing() -> None:
+def test_unusable_pair_returns_a_reason_and_changes_nothing() -> None:
     evidence = evidence_of([(block(7e8, 1000, 10, 0.02), block(1e9, 1000, 10, 0.02))] * 3)
     before = asdict(evidence)
     assert evidence.add(block(7e8, 500, 10, 0.01), block(1e9, 1001, 10, 0.02), 10**9)
@@ -175,7 +175,7 @@ def test_evidence_goes_on_from_what_was_stored(seed: int, at: int) -> None:
     assert estimate(stored) == estimate(evidence_of(pairs))
 
 
-def test_slowdown_is_time_per_work_where_no_latency_is_told() -> None:
+def test_slowdown_is_time_per_work_without_latency() -> None:
     draw = random.Random(2)
     verdict = estimate(evidence_of([trained(draw, 0.2, 0.1, 0.001) for _ in range(6)]))
     assert verdict.slowdown_of == "time_per_work"

@@ -40,14 +40,14 @@ def test_a_profile_has_a_table_of_each_knob(tmp_path: Path) -> None:
             clock, limit, 5, time_s, time_s, time_s, power_w, power_w, power_w, 60.0, ("sw_power_cap",)
         )
 
-    made = profile.SweepProfile(
+    sweep_profile = profile.SweepProfile(
         "job", "NVIDIA A100", "570", True, "steps", 1410, 400.0, 2,
         (point(None, None, 1.0, 390.0), point(1200, None, 1.1, 300.0), point(None, 250.0, 1.2, 250.0),
          point(1200, 250.0, 1.3, 240.0)),
     )  # fmt: skip
     path = tmp_path / "p.json"
-    path.write_text(profile.dump(made))
-    assert profile.load(path) == made
+    path.write_text(profile.dump(sweep_profile))
+    assert profile.load(path) == sweep_profile
     clock, limit = load(path)
     assert clock.rows == (SettingRow(1200.0, 1.1, 300.0), SettingRow(1410.0, 1.0, 390.0))
     assert limit.rows == (SettingRow(250.0, 1.2, 250.0), SettingRow(400.0, 1.0, 390.0))
@@ -87,17 +87,17 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 
 
 ROWS = st.lists(st.tuples(st.floats(0.1, 10), st.floats(10, 500)), min_size=2, max_size=9).map(
-    lambda found: SettingTable("x", "power_limit_w", tuple(SettingRow(float(i), t, p) for i, (t, p) in enumerate(found)))
+    lambda pairs: SettingTable("x", "power_limit_w", tuple(SettingRow(float(i), t, p) for i, (t, p) in enumerate(pairs)))
 )
 
 
 @given(ROWS)
 def test_isotonic_is_monotone_keeps_the_default_and_what_was_monotone(table: SettingTable) -> None:
-    made = table.isotonic()
-    assert made.default == table.default
-    assert [r.time_s for r in made.rows] == sorted((r.time_s for r in made.rows), reverse=True)
-    assert [r.power_w for r in made.rows] == sorted(r.power_w for r in made.rows)
-    assert made.isotonic() == made
+    isotonic_table = table.isotonic()
+    assert isotonic_table.default == table.default
+    assert [r.time_s for r in isotonic_table.rows] == sorted((r.time_s for r in isotonic_table.rows), reverse=True)
+    assert [r.power_w for r in isotonic_table.rows] == sorted(r.power_w for r in isotonic_table.rows)
+    assert isotonic_table.isotonic() == isotonic_table
 
 
 @given(ROWS, st.floats(0.01, 1))

@@ -67,15 +67,15 @@ def test_every_setting_gets_its_repeats_between_references(plan: SweepPlan, cuts
 
 @given(PLANS, st.lists(st.integers(0, 12), max_size=3))
 def test_turns_visit_each_setting_once_before_any_twice(plan: SweepPlan, cuts: list[int]) -> None:
-    seen: Counter[Key] = Counter()
+    visits: Counter[Key] = Counter()
     for stretch in swept(plan, cuts):
         if stretch.key != REFERENCE:
-            seen[stretch.key] += 1
-            assert seen[stretch.key] - min(seen[key] for key in plan.settings) <= 1
+            visits[stretch.key] += 1
+            assert visits[stretch.key] - min(visits[key] for key in plan.settings) <= 1
 
 
 @given(PLANS, st.integers(0, 30))
-def test_what_is_left_is_told_exactly_while_nothing_is_known_early(plan: SweepPlan, cut: int) -> None:
+def test_remaining_stretch_count_is_exact(plan: SweepPlan, cut: int) -> None:
     done = swept(plan, [cut])
     first = [stretch for stretch in done if stretch.session == 1]
     whole = swept(plan, [])
@@ -118,7 +118,7 @@ TRUTH: dict[Key, tuple[float, float]] = {
 )
 def test_intervals_hold_the_truth_whatever_drifts(repeats: int, precision: float, drift_ratio_h: float, walk: float) -> None:
     """By coverage and by width; stopping early must not spoil them."""
-    held, errors, halves = Counter[str](), [], []
+    hits, errors, halves = Counter[str](), [], []
     for seed in range(120):
         draw, done, wandered = random.Random(seed), [], 0.0
         plan = SweepPlan(tuple(key for key in TRUTH if key != REFERENCE), repeats, 20, 5, precision, seed + 1)
@@ -132,13 +132,13 @@ def test_intervals_hold_the_truth_whatever_drifts(repeats: int, precision: float
                 continue
             time_s, power = TRUTH[point.key]
             slowdown, saving = time_s - 1, 1 - time_s * power / 400
-            held["n"] += 1
-            held["slowdown"] += point.slowdown.low <= slowdown <= point.slowdown.high
-            held["saving"] += point.saving.low <= saving <= point.saving.high
+            hits["n"] += 1
+            hits["slowdown"] += point.slowdown.low <= slowdown <= point.slowdown.high
+            hits["saving"] += point.saving.low <= saving <= point.saving.high
             errors.append(abs(point.slowdown.value - slowdown))
             halves.append((point.slowdown.high - point.slowdown.low) / 2)
-    assert 0.92 <= held["slowdown"] / held["n"] <= 0.99
-    assert 0.92 <= held["saving"] / held["n"] <= 0.99
+    assert 0.92 <= hits["slowdown"] / hits["n"] <= 0.99
+    assert 0.92 <= hits["saving"] / hits["n"] <= 0.99
     assert sum(halves) / len(halves) <= 2 * sorted(errors)[round(0.95 * len(errors))]
 
 
@@ -160,11 +160,11 @@ def test_between_two_references_the_drift_is_a_line() -> None:
     rows = [(REFERENCE, 0, 1.0), ((1005, None), 25, 1.1 * math.exp(0.1)), ((1200, None), 50, 1.2 * math.exp(0.2)),
             (REFERENCE, 75, math.exp(0.3)), ((1005, None), 100, 1.1 * math.exp(0.4)), ((1200, None), 125, 1.2 * math.exp(0.5)),
             (REFERENCE, 150, math.exp(0.6))]  # fmt: skip
-    found = {p.key: p for p in points([SettingInterval(*key, 1, at, 20, time_s, 100.0) for key, at, time_s in rows])}
+    by_key = {p.key: p for p in points([SettingInterval(*key, 1, at, 20, time_s, 100.0) for key, at, time_s in rows])}
     for key, slowdown in (((1005, None), 0.1), ((1200, None), 0.2)):
-        told = found[key].slowdown
-        assert told is not None
-        assert (told.low, told.value, told.high) == pytest.approx((slowdown, slowdown, slowdown))
+        interval = by_key[key].slowdown
+        assert interval is not None
+        assert (interval.low, interval.value, interval.high) == pytest.approx((slowdown, slowdown, slowdown))
 
 
 # One interval.
@@ -176,25 +176,25 @@ def test_steps_counted_by_a_page_are_timed_to_a_reading_at_each_end(
 ) -> None:
     times = [phase + every_s * i for i in range(int((span_s + 10) / every_s))]
     samples = [Sample(round(t * 1e9), math.floor(t / step_s)) for t in times]
-    found = pace(samples, 5_000_000_000)
-    if found is None:
+    result = pace(samples, 5_000_000_000)
+    if result is None:
         assert span_s < 2 * step_s + 2 * every_s
         return
-    assert abs(found.seconds - found.count * step_s) <= min(step_s, every_s) + 1e-6
-    assert found.changes <= found.count + 1
+    assert abs(result.seconds - result.count * step_s) <= min(step_s, every_s) + 1e-6
+    assert result.changes <= result.count + 1
 
 
 @given(st.lists(st.floats(0.1, 3), min_size=4, max_size=60), st.floats(0.2, 3))
-def test_steps_whose_ends_are_told_are_timed_exactly(lengths: list[float], every_s: float) -> None:
+def test_steps_with_reported_ends_are_timed_exactly(lengths: list[float], every_s: float) -> None:
     ends = [sum(lengths[: i + 1]) for i in range(len(lengths))]
-    told = [max((i for i, end in enumerate(ends) if end <= t), default=-1) for t in (every_s * k for k in range(400))]
-    samples = [Sample(round(ends[i] * 1e9), float(i + 1)) for i in told if i >= 0]
+    indices = [max((i for i, end in enumerate(ends) if end <= t), default=-1) for t in (every_s * k for k in range(400))]
+    samples = [Sample(round(ends[i] * 1e9), float(i + 1)) for i in indices if i >= 0]
     samples = [s for n, s in enumerate(samples) if n == 0 or s != samples[n - 1]]
-    found = pace(samples, 0)
-    if found is not None:
+    result = pace(samples, 0)
+    if result is not None:
         first, last = samples[1], samples[-1]
-        assert found.count == last.count - first.count
-        assert found.seconds == pytest.approx((last.t_ns - first.t_ns) / 1e9)
+        assert result.count == last.count - first.count
+        assert result.seconds == pytest.approx((last.t_ns - first.t_ns) / 1e9)
 
 
 def test_power_is_between_the_readings_within_and_counters_that_fall_give_none() -> None:
@@ -212,7 +212,7 @@ def reading(t: int, clock: int, limit_mw: int = 700_000, **event_s: float) -> De
     return DeviceReading(t * 1_000_000_000, clock, limit_mw, 100, event_s)
 
 
-def test_what_bound_the_clock_is_told() -> None:
+def test_bindings_name_what_limited_the_clock() -> None:
     capped = [reading(t, 1300, 400_000, sw_power_cap=float(t), idle=float(t)) for t in range(10)]
     hot = [reading(t, 900, sw_thermal_slowdown=max(0.0, t - 4.0)) for t in range(10)]
     for samples, setting, bound in (
@@ -232,11 +232,11 @@ def test_what_bound_the_clock_is_told() -> None:
 
 @given(st.integers(200, 1500), st.integers(1, 2000), st.integers(1, 20))
 def test_settings_lie_from_the_knee_to_below_the_highest(knee: int, more: int, n: int) -> None:
-    found = clocks(knee, knee + more, n)
-    assert found[0] == knee
-    assert list(found) == sorted(set(found))
-    assert found[-1] < knee + more
-    assert all((clock - knee) % 15 == 0 for clock in found)
+    clocks_mhz = clocks(knee, knee + more, n)
+    assert clocks_mhz[0] == knee
+    assert list(clocks_mhz) == sorted(set(clocks_mhz))
+    assert clocks_mhz[-1] < knee + more
+    assert all((clock - knee) % 15 == 0 for clock in clocks_mhz)
 
 
 def test_limits_and_the_grid() -> None:
@@ -250,9 +250,9 @@ def test_limits_and_the_grid() -> None:
 @given(PLANS, st.lists(st.integers(0, 9), max_size=2))
 def test_a_profile_is_read_as_it_was_written(plan: SweepPlan, cuts: list[int]) -> None:
     done = tuple(replace(stretch, temperature_c=55.5, binding=("sw_power_cap",)) for stretch in swept(plan, cuts))
-    made = SweepProfile("job", "H100", "570", True, "steps", 1980, 700.0, 2, points(done), 0.05, 3, plan, done)
-    assert profile.parse(profile.dump(made), "p.json") == made
-    assert since_reference(made.stretches, 99) is None
+    sweep_profile = SweepProfile("job", "H100", "570", True, "steps", 1980, 700.0, 2, points(done), 0.05, 3, plan, done)
+    assert profile.parse(profile.dump(sweep_profile), "p.json") == sweep_profile
+    assert since_reference(sweep_profile.stretches, 99) is None
 
 
 @pytest.mark.smoke
@@ -261,8 +261,8 @@ def test_what_is_wrong_in_a_profile_is_named_by_file_and_key() -> None:
     good = json.loads(profile.dump(SweepProfile("job", "H100", "570", True, "steps", 1980, 700.0, points=points(done))))
     negative = {"value": -0.01, "low": -0.02, "high": 0.0}
     good["points"][1]["slowdown"] = negative
-    found = profile.parse(json.dumps(good), "p.json")
-    assert (found.plan, found.points[1].slowdown) == (None, ConfidenceInterval(-0.01, -0.02, 0.0))
+    sweep_profile = profile.parse(json.dumps(good), "p.json")
+    assert (sweep_profile.plan, sweep_profile.points[1].slowdown) == (None, ConfidenceInterval(-0.01, -0.02, 0.0))
     for change, key in (
         ({"schema": 2}, "schema"),
         ({"simulated": "yes"}, "simulated"),

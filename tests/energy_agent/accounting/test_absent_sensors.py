@@ -106,7 +106,7 @@ def assert_absent_is_absent(node):
 
 @settings(deadline=None, max_examples=examples(40))
 @given(boards, st.booleans())
-def test_no_series_exists_whose_sensor_is_absent_and_energy_is_conserved(boards, reopened):
+def test_absent_sensors_have_no_series_and_energy_is_conserved(boards, reopened):
     with tempfile.TemporaryDirectory() as folder:
         node = Boards(Path(folder), boards)
         for second in range(5):
@@ -122,10 +122,10 @@ def test_no_series_exists_whose_sensor_is_absent_and_energy_is_conserved(boards,
         assert sum(cell.energy_uj for cell in cells) == node.recorded_uj() == len(metered) * 4 * 300_000_000
         assert {gap.device for gap in gaps} == set(node.boards) - metered
         for gap in gaps:
-            known = node.boards[gap.device][2]
-            assert (gap.reason, gap.bound_uj) == ((NO_SENSOR, 4 * 840_000_000) if known else (UNBOUNDED + NO_SENSOR, 0))
+            has_limit = node.boards[gap.device][2]
+            assert (gap.reason, gap.bound_uj) == ((NO_SENSOR, 4 * 840_000_000) if has_limit else (UNBOUNDED + NO_SENSOR, 0))
             assert gap.end_ns - gap.start_ns == 4 * SECOND
-        unmetered_work = {u: f"work-{u[-1]}" for u, (_, held, _) in node.boards.items() if held and u not in metered}
+        unmetered_work = {u: f"work-{u[-1]}" for u, (_, is_used, _) in node.boards.items() if is_used and u not in metered}
         assert {row.device: row.workload for row in times} == unmetered_work
         gpu_ns = node.journal.totals().gpu_ns
         for uuid, (_, allocated, _) in node.boards.items():
@@ -137,9 +137,9 @@ def test_no_series_exists_whose_sensor_is_absent_and_energy_is_conserved(boards,
 @pytest.fixture
 def node(tmp_path):
     """One GPU with a counter, one without counter and power."""
-    made = Boards(tmp_path, [({"energy_mj", "power_mw"}, True, True), ({"gpu_percent"}, True, True)])
-    yield made
-    made.journal.close()
+    node_boards = Boards(tmp_path, [({"energy_mj", "power_mw"}, True, True), ({"gpu_percent"}, True, True)])
+    yield node_boards
+    node_boards.journal.close()
 
 
 def test_bound_of_energy_at_a_windows_edge_is_absent_before_the_first_interval_of_each_start(node):
@@ -189,11 +189,11 @@ def test_a_counter_that_stops_answering_is_bridged_within_a_quarter_of_an_hour_a
         assert sum(row.energy_uj for row in bridged) == 601 * 300_000_000
 
 
-@pytest.mark.parametrize(("bound_uj", "shown"), [(0, []), (7_000_000, [(("host",), "7")])])
-def test_a_host_whose_meter_never_responded_has_a_bound_at_most(bound_uj, shown):
+@pytest.mark.parametrize(("bound_uj", "samples"), [(0, []), (7_000_000, [(("host",), "7")])])
+def test_host_with_unresponsive_meter_has_a_gap_bound_only(bound_uj, samples):
     sums = RecordedTotals(Totals(gap_bound_uj={"host:c:n": bound_uj})).sums()
     by_family = families(with_host(EMPTY, sums, {"work"}, (), {}))
-    assert by_family.get("node_nongpu_energy_gap_bound_joules_total", []) == shown
+    assert by_family.get("node_nongpu_energy_gap_bound_joules_total", []) == samples
     assert not [name for name in by_family if "nongpu" in name and "gap_bound" not in name]
     assert by_family["energy_boundary_info"] == [(("gpu",), "1")]
 
@@ -213,20 +213,20 @@ def test_namespaces_and_owners_without_a_metered_gpu_have_no_energy():
 
 def test_host_energy_is_bounded_and_has_an_owner_where_a_gpu_has_no_sensor(tmp_path):
     """The host is what the node's meter counts beyond the GPUs, so that it holds what this GPU drew."""
-    made = Boards(tmp_path, [(set(), True, False)])
+    node_boards = Boards(tmp_path, [(set(), True, False)])
     plan = NodePlan("redfish", {"redfish": (60 * SECOND, 0.02)}, 0.05)
-    made.accountant._node = account = NodeAccount(IDENTITY, plan)
+    node_boards.accountant._node = account = NodeAccount(IDENTITY, plan)
     for _ in range(6):
-        made.sweep()
-        now = T0 + made.now_s * SECOND, made.now_s * SECOND + 10**12
-        reading = MeterReading("node", Scope.NODE, *now, energy_uj=made.now_s * 10**9)
-        made.accountant.add_node([("redfish", (reading,))], *now, {"GPU-0"})
-        made.commit()
-    cells = [row for row in made.rows(Cell) if row.device == "host:c:n"]
+        node_boards.sweep()
+        now = T0 + node_boards.now_s * SECOND, node_boards.now_s * SECOND + 10**12
+        reading = MeterReading("node", Scope.NODE, *now, energy_uj=node_boards.now_s * 10**9)
+        node_boards.accountant.add_node([("redfish", (reading,))], *now, {"GPU-0"})
+        node_boards.commit()
+    cells = [row for row in node_boards.rows(Cell) if row.device == "host:c:n"]
     assert {row.workload for row in cells} == {"work-0"}
     assert sum(row.run.bound_uj for row in cells) >= 4 * 1_800_000_000 // 2
     assert account.faults == {}
-    made.journal.close()
+    node_boards.journal.close()
 
 
 def test_readings_without_a_sensor_between_two_commits_cost_the_journal_one_row_of_each_kind(node):

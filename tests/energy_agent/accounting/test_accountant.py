@@ -108,9 +108,9 @@ def full_disk(limit_b):
 
 @pytest.fixture
 def node(tmp_path):
-    made = Node(tmp_path)
-    yield made
-    made.journal.close()
+    new_node = Node(tmp_path)
+    yield new_node
+    new_node.journal.close()
 
 
 def shown_uj(snapshot):
@@ -119,8 +119,8 @@ def shown_uj(snapshot):
 
 def assert_conserved(snapshot):
     for view in snapshot.devices:
-        held = sum(w.energy_uj for w in snapshot.workloads if w.device == view.info.uuid)
-        assert sum(view.energy_uj.values()) == held + view.unallocated_uj + sum(view.unattributed_uj.values())
+        workloads_uj = sum(w.energy_uj for w in snapshot.workloads if w.device == view.info.uuid)
+        assert sum(view.energy_uj.values()) == workloads_uj + view.unallocated_uj + sum(view.unattributed_uj.values())
 
 
 @pytest.mark.parametrize("later", [{}, {U1: (("other", "a"), PodFact(U1))}], ids=["forgotten", "another namespace"])
@@ -278,7 +278,7 @@ def test_a_lost_device_shows_nothing_and_resumes_higher(node):
     assert shown_uj(node.snapshot())["GPU-b"] == 33 * 300_000_000
 
 
-def test_a_stuck_sensor_is_not_up_and_says_why(node):
+def test_stuck_sensor_is_down_with_reason(node):
     node.sweep()
     node.sweep()
     stuck = {"energy_mj": 10**6 + 300_000 * node.now_s}

@@ -39,7 +39,7 @@ def restored(a):
     return DeviceAccount.restore(a.dump(), a.dump_info(), SENSOR_FOR)
 
 
-def test_a_state_without_a_driver_epoch_is_restored_and_takes_the_one_it_is_told():
+def test_state_without_driver_epoch_takes_the_reported_epoch():
     a = account()
     feed(a, 0, 1_000_000)
     feed(a, 1, 1_300_000)
@@ -83,10 +83,10 @@ def test_the_scope_of_a_counter_is_measured_again_after_each_load_of_the_driver(
 def test_a_restart_after_any_reading_changes_no_total(steps, cut):
     def run(restart_at):
         a, now, energy, recorded = account(), 0, 10**6, 0
-        for i, (ms, mj, held) in enumerate(steps):
+        for i, (ms, mj, has_owner) in enumerate(steps):
             if i == restart_at:
                 a = restored(a)
-            a.owners = DeviceOwners(Holding({"w": 0} if held else {}))
+            a.owners = DeviceOwners(Holding({"w": 0} if has_owner else {}))
             now, energy = now + ms, energy + mj * ms // 1000
             entries, _ = a.feed(sample(now * 10**6, energy, power_mw=200_000), "boot")
             recorded += sum(e.energy_uj for e in entries)
@@ -175,10 +175,10 @@ def held_by_slices(*names, sizes):
 
 
 def by_workload(entries):
-    found = {}
+    totals_uj = {}
     for entry in entries:
-        found[entry.workload] = found.get(entry.workload, 0) + entry.energy_uj
-    return found
+        totals_uj[entry.workload] = totals_uj.get(entry.workload, 0) + entry.energy_uj
+    return totals_uj
 
 
 def test_a_gpu_that_is_shared_is_booked_every_second_and_settled_when_its_use_is_measured():
@@ -231,7 +231,7 @@ def test_the_resting_power_of_a_gpu_in_mig_mode_is_the_least_that_it_drew():
     assert by_workload(entries) == {"a": pytest.approx(350_000_000, abs=1_000), "b": pytest.approx(20_000_000, abs=1_000)}
 
 
-def test_a_gpu_in_mig_mode_that_nobody_holds_is_unheld():
+def test_unallocated_gpu_in_mig_mode_is_unheld():
     a = account()
     a.owners = held_by_slices("", "", sizes=(3, 4))
     feed(a, 0, 0, processes=(), mig=mig_use((None, None), 3, 4))

@@ -40,8 +40,8 @@ def lose_journal(folder):
 
 
 def rows_of(folder, kind, device):
-    found = [each.row for each in read_rows(folder) if isinstance(each.row, kind) and each.row.device == device]
-    return sorted(found, key=lambda row: row.start_ns if kind is GapRow else row.run.start_ns)
+    rows = [each.row for each in read_rows(folder) if isinstance(each.row, kind) and each.row.device == device]
+    return sorted(rows, key=lambda row: row.start_ns if kind is GapRow else row.run.start_ns)
 
 
 def gap_of(folder, device):
@@ -59,20 +59,20 @@ def is_whole(folder):
 @pytest.fixture(params=[lose_journal, lambda folder: set_format(folder / "journal.db", 5)], ids=["lost", "of another format"])
 def lost(request, tmp_path):
     """A node with 10 seconds sealed and 20 more in the journal, which is lost; and the UTC ns at which its segment ends."""
-    made = Node(tmp_path)
+    new_node = Node(tmp_path)
     for _ in range(11):
-        made.sweep()
-        made.commit()
-    made.journal.seal(None)
-    end_ns = T0 + made.now_s * SECOND
+        new_node.sweep()
+        new_node.commit()
+    new_node.journal.seal(None)
+    end_ns = T0 + new_node.now_s * SECOND
     for _ in range(20):
-        made.sweep()
-        made.commit()
-    made.journal.close()
+        new_node.sweep()
+        new_node.commit()
+    new_node.journal.close()
     request.param(tmp_path)
-    made.open()
-    yield made, end_ns
-    made.journal.close()
+    new_node.open()
+    yield new_node, end_ns
+    new_node.journal.close()
 
 
 def test_each_device_has_a_gap_from_its_last_row_to_its_next_reading_and_no_energy_is_invented(lost):
@@ -182,7 +182,7 @@ def test_a_meter_that_does_not_answer_for_long_shares_no_time_with_the_gap_befor
     assert (gaps[0].bound_uj > 0) == (most is not None)
 
 
-def test_an_agent_whose_journal_was_deleted_goes_on_with_a_gap(tmp_path):
+def test_agent_goes_on_with_a_gap_after_journal_deletion(tmp_path):
     clock = agents.Boot()
     agents.run_agent(tmp_path, clock, {}, 40)
     lose_journal(tmp_path)

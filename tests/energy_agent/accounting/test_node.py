@@ -50,8 +50,8 @@ def test_with_a_meter_of_record_the_rest_is_the_host_and_rapl_is_shown_only():
     assert gaps == []
     assert [(e.device, e.workload, e.energy_uj) for e in entries] == [(HOST, "w", 10**10 - 7 * 10**9)]
     account.committed()
-    shown = {(v.source, v.domain): v.energy_uj for v in account.views({"node:rapl", "node:redfish"})}
-    assert shown == {("rapl", "package-0"): 10**9, ("redfish", "node"): 10**10}
+    views_uj = {(v.source, v.domain): v.energy_uj for v in account.views({"node:rapl", "node:redfish"})}
+    assert views_uj == {("rapl", "package-0"): 10**9, ("redfish", "node"): 10**10}
 
 
 def test_without_one_processors_are_devices_of_their_own_and_the_boundary_is_never_node():
@@ -104,7 +104,7 @@ def test_a_gpu_that_was_never_found_keeps_its_energy_out_of_the_host():
     assert account.settle(20 * S, {"g", "index 1"}) == ([], [])
 
 
-def test_a_meter_that_does_not_contain_its_gpus_is_told():
+def test_meter_reading_below_its_gpus_is_a_fault():
     account = NodeAccount(IDENTITY, plan())
     begin(account)
     for t in (0, 10):
@@ -170,13 +170,13 @@ def test_the_time_before_a_first_answer_is_a_gap_to_the_nanosecond(turns, last, 
         account.feed("redfish", [MeterReading("node", Scope.NODE, hour + t * S, t * S, energy_uj=7, max_mw=most)])
         gaps += account.settle(t * S, set())[1]
         assert account.unseen(hour + 10 * t * S, 10 * t * S) == []  # from now on it is known to answer
-    seen = sum(gap.end_ns - gap.start_ns for gap in gaps)
+    gap_ns = sum(gap.end_ns - gap.start_ns for gap in gaps)
     assert all(a.end_ns == b.start_ns for a, b in itertools.pairwise(gaps))
     assert all(gap.device == HOST and (gap.bound_uj > 0) == (most is not None) for gap in gaps)
-    assert sum(gap.bound_uj for gap in gaps) == (most or 0) * seen // 10**6
+    assert sum(gap.bound_uj for gap in gaps) == (most or 0) * gap_ns // 10**6
     assert all(NEVER in gap.reason for gap in gaps)
-    assert t * S - seen <= (0 if answers and gaps else 25 * S)
-    assert seen in (0, t * S) or not answers
+    assert t * S - gap_ns <= (0 if answers and gaps else 25 * S)
+    assert gap_ns in (0, t * S) or not answers
 
 
 def test_a_meter_that_answers_at_once_leaves_no_gap_and_neither_does_one_that_is_not_of_record():

@@ -88,10 +88,10 @@ def test_whatever_owners_are_named_tenants_share_the_limit_and_sums_are_conserve
         for tenant in TENANTS:
             of_tenant = {owner: value for (namespace, owner), value in uj.items() if namespace == tenant}
             assert sum(of_tenant.values()) == node.of_namespace[tenant]
-            own = of_tenant.keys() - {OTHER_OWNERS}
-            assert own <= named[tenant]
+            tenant_owners = of_tenant.keys() - {OTHER_OWNERS}
+            assert tenant_owners <= named[tenant]
             if len(named[tenant]) <= FAIR and move != "restart":
-                assert own >= named[tenant] & {owner for _, (namespace, owner) in node.joined if namespace == tenant}
+                assert tenant_owners >= named[tenant] & {owner for _, (namespace, owner) in node.joined if namespace == tenant}
                 assert not of_tenant.get(OTHER_OWNERS)
         assert sum(owner != OTHER_OWNERS for _, owner in uj) <= LIMIT
         if move != "restart":

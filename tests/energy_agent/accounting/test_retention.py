@@ -81,9 +81,9 @@ class RetainingNode(Node):
 
 @pytest.fixture
 def node(tmp_path):
-    made = RetainingNode(tmp_path)
-    yield made
-    made.journal.close()
+    new_node = RetainingNode(tmp_path)
+    yield new_node
+    new_node.journal.close()
 
 
 def device_uj(snapshot):
@@ -102,9 +102,9 @@ def test_an_ended_workload_leaves_the_journal_after_the_retention_and_no_total_c
     assert (snapshot.workloads, snapshot.facts, snapshot.workload_gpu_ns) == ((), (), {})
     assert node.names() == set()
     assert sum(node.journal.totals().energy.values()) == before + 2 * FORGET_EVERY * 300_000_000
-    shown = device_uj(snapshot)
+    totals_uj = device_uj(snapshot)
     node.open()
-    assert device_uj(node.second()) == {method: uj + 300_000_000 for method, uj in shown.items()}
+    assert device_uj(node.second()) == {method: uj + 300_000_000 for method, uj in totals_uj.items()}
     assert node.verify() == ()
 
 
@@ -194,8 +194,8 @@ def test_of_too_many_that_ended_the_first_leave_before_their_time_and_holders_ne
     node.second()
     for pid in range(50, ENDED_MAX + 20):
         node.end(10 + pid)
-    shown = {w.workload for w in node.second().workloads}
-    assert shown == {f"job-{pid:05}" for pid in range(20, ENDED_MAX + 50)}
+    workloads = {w.workload for w in node.second().workloads}
+    assert workloads == {f"job-{pid:05}" for pid in range(20, ENDED_MAX + 50)}
 
 
 def test_many_containers_that_end_do_not_end_the_workloads_of_units_early(node, monkeypatch):
@@ -213,9 +213,9 @@ def test_many_containers_that_end_do_not_end_the_workloads_of_units_early(node, 
     node.second()
     for pid in list(node.started):
         node.end(pid)
-    shown = {w.workload for w in node.second().workloads}
-    assert set(units) <= shown
-    assert len(shown) == 40
+    workloads = {w.workload for w in node.second().workloads}
+    assert set(units) <= workloads
+    assert len(workloads) == 40
 
 
 def test_of_too_many_that_ended_those_of_the_owner_with_the_most_leave():
@@ -224,16 +224,16 @@ def test_of_too_many_that_ended_those_of_the_owner_with_the_most_leave():
     last.see(honest, 0)
     for t in range(1, 900):
         last.see([f"x{t}-{k}.scope@1000" for k in range(20)], t * NS_PER_S)
-        shown = last.forget_ended(t * NS_PER_S, (), lambda workload: workload.partition("@")[2])
-        assert set(honest) <= set(shown)
-        assert len(shown) == min(20 * (t + 1), ENDED_MAX)
-    assert {w for w in shown if w.startswith("x899-")} == {f"x899-{k}.scope@1000" for k in range(20)}
+        remaining = last.forget_ended(t * NS_PER_S, (), lambda workload: workload.partition("@")[2])
+        assert set(honest) <= set(remaining)
+        assert len(remaining) == min(20 * (t + 1), ENDED_MAX)
+    assert {w for w in remaining if w.startswith("x899-")} == {f"x899-{k}.scope@1000" for k in range(20)}
     # Two with as many: each pays with its first.
     last = RecentWorkloads(900 * NS_PER_S)
     for t in range(ENDED_MAX):
         last.see([f"a-{t:05}", f"b-{t:05}"], t)
-    shown = last.forget_ended(ENDED_MAX, (), lambda workload: workload[0])
-    assert set(shown) == {f"{owner}-{t:05}" for owner in "ab" for t in range(ENDED_MAX // 2, ENDED_MAX)}
+    remaining = last.forget_ended(ENDED_MAX, (), lambda workload: workload[0])
+    assert set(remaining) == {f"{owner}-{t:05}" for owner in "ab" for t in range(ENDED_MAX // 2, ENDED_MAX)}
 
 
 def test_the_clock_set_back_makes_an_ended_workload_stay_for_one_retention(node):

@@ -35,9 +35,9 @@ def test_pages_of_a_workload_are_one() -> None:
     served = TokenTotalsStore()
     served.add([ONE, TWO, replace(ONE, model="other"), replace(ONE, workload="else", source="else a")])
     served.committed()
-    found = {(t.workload, t.model): t for t in served.totals({"chat", "else"})}
-    assert set(found) == {("chat", "m"), ("chat", "other"), ("else", "m")}
-    both = found["chat", "m"]
+    totals = {(t.workload, t.model): t for t in served.totals({"chat", "else"})}
+    assert set(totals) == {("chat", "m"), ("chat", "other"), ("else", "m")}
+    both = totals["chat", "m"]
     assert both.counts == {"requests": 7, "steps": 5}
     assert (both.running, both.waiting, both.t_ns) == (1, 2, 20)
     assert both.itl == Latencies((1.0,), (7, 1), 10.0)
@@ -45,7 +45,7 @@ def test_pages_of_a_workload_are_one() -> None:
     assert {t.workload for t in served.totals({"chat", "else"})} == {"else"}  # forgotten
 
 
-def test_what_servers_say_is_a_fact_beside_those_that_a_workload_says() -> None:
+def test_server_labels_are_added_to_reported_labels() -> None:
     served = TokenTotalsStore()
     fact = WorkloadFacts("chat", 1, "pod", {"namespace": "ns", "precision": "int4"})
     assert served.labelled([fact]) == [fact]

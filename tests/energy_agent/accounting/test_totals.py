@@ -73,19 +73,19 @@ def test_sums_are_those_of_all_that_was_committed(sequence):
             if e.workload in first:
                 by_namespace[first[e.workload].labels["namespace"]] += e.energy_uj
     again = RecordedTotals.of(Totals(**node.book.totals.sums), first.values(), {})
-    for found in (node.sums, again.sums()):
-        held = Counter()
-        for device, own in found.devices.items():
-            assert sum(own.by_method.values()) == by_device[device]
-            held[device] = own.unallocated + sum(own.unattributed.values())
-        for w in found.energy(WORKLOADS, {"GPU-a", "GPU-b"}):
+    for sums in (node.sums, again.sums()):
+        recorded_uj = Counter()
+        for device, device_totals in sums.devices.items():
+            assert sum(device_totals.by_method.values()) == by_device[device]
+            recorded_uj[device] = device_totals.unallocated + sum(device_totals.unattributed.values())
+        for w in sums.energy(WORKLOADS, {"GPU-a", "GPU-b"}):
             assert w.energy_uj == by_workload[w.workload, w.device, w.state, w.method]
-            held[w.device] += w.energy_uj
-        assert held == by_device  # so nothing of a device is left out
-        assert +Counter(found.namespace_uj) == +by_namespace
-        assert +Counter(found.gpu_ns(WORKLOADS)) == +gpu_ns
-        assert sum(t.tokens for t in found.tokens({"w1", "w2"})) == sum(t.tokens for t in tokens)
-        assert sum(s.steps for s in found.steps({"w1", "w2"})) == sum(s.steps for s in done)
+            recorded_uj[w.device] += w.energy_uj
+        assert recorded_uj == by_device  # so nothing of a device is left out
+        assert +Counter(sums.namespace_uj) == +by_namespace
+        assert +Counter(sums.gpu_ns(WORKLOADS)) == +gpu_ns
+        assert sum(t.tokens for t in sums.tokens({"w1", "w2"})) == sum(t.tokens for t in tokens)
+        assert sum(s.steps for s in sums.steps({"w1", "w2"})) == sum(s.steps for s in done)
 
 
 def test_an_ended_workloads_tokens_go_with_its_energy_and_a_gateways_stay():

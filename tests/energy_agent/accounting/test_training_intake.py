@@ -51,9 +51,9 @@ class World:
         self.intake = self.make()
 
     def make(self):
-        made = TrainingReports(self.clock, lambda identity: identity not in self.dead, self.clock.boot_ns)
-        assert made.restore(self.states, [(w, m, "training") for w, m in self.tokens])
-        return made
+        reports = TrainingReports(self.clock, lambda identity: identity not in self.dead, self.clock.boot_ns)
+        assert reports.restore(self.states, [(w, m, "training") for w, m in self.tokens])
+        return reports
 
     def commit(self, owners=("job",)):
         recorded = self.intake.drain(set(owners))
@@ -91,8 +91,8 @@ def test_whatever_is_lost_repeated_or_killed_each_step_is_booked_once(sequence, 
         elif move.startswith("report"):
             for _ in range(move.count("report") + move.count("twice")):
                 for rank in range(ranks):
-                    told = report(steps, tokens[rank], world.clock.now_s, rank=rank, world=ranks, group="g", model="m")
-                    world.intake.report((100 + rank, 5), "job", told)
+                    body = report(steps, tokens[rank], world.clock.now_s, rank=rank, world=ranks, group="g", model="m")
+                    world.intake.report((100 + rank, 5), "job", body)
         elif move == "commit":
             world.commit()
         elif move == "kill":
@@ -149,7 +149,7 @@ def test_no_count_is_older_than_its_process(claimed_s, started_s, tokens, steps,
         assert row.end_ns - row.start_ns <= age_s * NS_PER_S
 
 
-def test_only_who_holds_a_device_is_booked_and_nothing_of_before_is_lost():
+def test_steps_count_only_on_allocated_devices_and_earlier_steps_are_kept():
     world = World()
     world.commit()
     for k in range(1, 6):
@@ -209,11 +209,11 @@ def test_processes_that_ended_are_forgotten():
 def test_a_commit_writes_the_numbers_that_changed_and_no_text_again(letter, moved):
     world = World()
     world.commit()
-    said = {"rank": 1, "world": 2, **dict.fromkeys(("group", "model", "precision"), letter * 120)}
+    labels = {"rank": 1, "world": 2, **dict.fromkeys(("group", "model", "precision"), letter * 120)}
     for second in (1, 2):
         world.clock.now_s = second
         for pid in range(PROCESSES_MAX if second == 1 else moved):
-            body = {"run": RUN, "age_s": second, "steps": {"training": second}, "tokens": 10**6 * second} | said
+            body = {"run": RUN, "age_s": second, "steps": {"training": second}, "tokens": 10**6 * second} | labels
             world.intake.report((pid, 1), f"w{pid}", parse(body))
         world.commit({f"w{pid}" for pid in range(PROCESSES_MAX)})
         if second == 1:
@@ -327,12 +327,12 @@ def test_one_absurd_number_of_tokens_is_left_out_and_what_comes_after_counts(abs
     assert world.tokens == {("job", ""): 1_000 if absurd > COUNT_MAX else 2_000 if kill else 3_000}
 
 
-def test_what_a_workload_says_of_itself_is_told_once_and_changes_seldom():
+def test_reported_labels_are_recorded_once_and_change_rarely():
     world = World()
     world.clock.now_s = 1
-    told = {"group": "g", "model": "m", "precision": "bf16"}
-    world.intake.report((1, 1), "job", report(1, 1, 1, rank=0, world=8, **told))
-    assert world.commit().labels == {"job": told | {"ranks": "8"}}
+    labels = {"group": "g", "model": "m", "precision": "bf16"}
+    world.intake.report((1, 1), "job", report(1, 1, 1, rank=0, world=8, **labels))
+    assert world.commit().labels == {"job": labels | {"ranks": "8"}}
     for k in range(2, 100):
         world.clock.now_s = k
         world.intake.report((1, 1), "job", report(k, k, k, world=8, group=f"g{k}"))
@@ -366,8 +366,8 @@ def test_jobs_that_meet_at_a_loopback_address_share_no_group_and_each_counts_its
     world.clock.now_s = 10
     for workload, pid in (("job", 1), ("else", 5)):
         for rank in (0, 1):
-            told = report(100, 10, 9, rank=rank, world=2, group=group)
-            world.intake.report((pid + rank, 1), workload, told)
+            body = report(100, 10, 9, rank=rank, world=2, group=group)
+            world.intake.report((pid + rank, 1), workload, body)
     recorded = world.commit(("job", "else"))
     assert {workload: labels["group"] for workload, labels in recorded.labels.items()} == {"job": "", "else": ""}
     assert world.steps == {"training": 200}
@@ -394,7 +394,7 @@ def test_other_groups_join_workloads(group):
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"boot_id": "boot-1"}', '{"boot_id": "boot-1", "began_boot_ns": "x"}'])
-def test_a_state_that_makes_no_sense_is_told(text):
+def test_invalid_state_is_refused(text):
     assert not TrainingReports(Clock(), lambda _: True).restore({Component.TRAINING: {ONLY: text}}, ())
 
 
@@ -410,13 +410,13 @@ good = {"run": RUN, "age_s": 1.5, "steps": {"training": 1, "warmup": 2, "rest": 
 @given(values | st.dictionaries(fields, values) | st.builds(lambda f, v: good | {f: v}, fields, values))
 def test_any_body_is_a_report_of_bounded_numbers_and_labels_or_refused(value):
     try:
-        found = parse(value)
+        result = parse(value)
     except ReportError:
         return
-    assert all(0 <= n <= COUNT_MAX for n in (*found.steps.values(), found.tokens))
-    assert set(found.steps) <= {"training", "evaluation", "checkpoint", "data_wait", "other"}
-    assert all(len(text.encode()) <= 120 and text.isprintable() for text in (found.group, found.model, found.precision))
-    json.dumps([found.loss, dict(found.waits), found.age_s], allow_nan=False)
+    assert all(0 <= n <= COUNT_MAX for n in (*result.steps.values(), result.tokens))
+    assert set(result.steps) <= {"training", "evaluation", "checkpoint", "data_wait", "other"}
+    assert all(len(text.encode()) <= 120 and text.isprintable() for text in (result.group, result.model, result.precision))
+    json.dumps([result.loss, dict(result.waits), result.age_s], allow_nan=False)
 
 
 def test_phases_that_have_no_name_of_their_own_are_one():
@@ -462,7 +462,7 @@ def test_a_step_of_utc_refuses_no_run_and_loses_no_step(step_s):
     assert world.intake.ranks("elsewhere") == []
 
 
-def test_what_was_counted_before_a_reboot_is_not_asked_of_the_new_boot():
+def test_counts_before_a_reboot_are_not_expected_of_the_new_boot():
     world = World()
     world.clock.now_s = 1000.0
     world.intake.report((1, 5), "job", report(10, 100, 50.0))

@@ -152,15 +152,15 @@ def test_no_file_and_an_empty_file_are_the_defaults_and_a_full_one_is_read(tmp_p
     assert read.tokens[0].server == "vllm"
 
 
-def test_a_password_may_go_in_the_clear_where_that_is_said_or_it_leaves_no_machine():
+def test_clear_text_password_requires_insecure_or_loopback():
     login = "user_file: u, password_file: p"
     for redfish in (
         f"url: 'http://bmc', insecure: true, {login}", f"url: 'http://127.0.0.1:8000', {login}",
         f"url: 'http://[::1]', {login}", f"url: 'https://bmc', {login}", "url: 'http://bmc', auth: none",
     ):  # fmt: skip
-        found = config.parse(f"sources: {{node: {{redfish: {{{redfish}}}}}}}".encode()).sources.node.redfish
-        assert found is not None
-        assert found.in_the_clear == found.insecure
+        redfish_config = config.parse(f"sources: {{node: {{redfish: {{{redfish}}}}}}}".encode()).sources.node.redfish
+        assert redfish_config is not None
+        assert redfish_config.in_the_clear == redfish_config.insecure
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
@@ -207,7 +207,7 @@ def assert_refused(done, *words):
         assert str(word) in line
 
 
-def test_the_command_line_says_it_in_one_line_with_exit_code_2(tmp_path, monkeypatch):
+def test_command_line_reports_config_error_in_one_line_with_exit_code_2(tmp_path, monkeypatch):
     path, state = tmp_path / "agent.yaml", ("--state", tmp_path / "state")
     for text, words in {
         "sampling: {perod_s: 1}": ["'sampling.perod_s'", "'period_s'"],

@@ -20,10 +20,10 @@ def test_by_default_health_is_read_slowly_and_what_costs_extra_is_off() -> None:
 
 
 def test_what_dashboards_rules_and_alerts_read_is_shown_by_default() -> None:
-    shown = Config().web.metrics.selection.shows_family
+    shows_family = Config().web.metrics.selection.shows_family
     files = [*ROOT.glob("dashboards/grafana/*.json"), *ROOT.glob("dashboards/prometheus/*.yml")]
     read = set(re.findall(r"wattlens_(\w+)", "".join(path.read_text() for path in files)))
-    hidden = {signal.name for signal in CATALOGUE if not shown(signal.name)}
+    hidden = {signal.name for signal in CATALOGUE if not shows_family(signal.name)}
     assert hidden
     assert not hidden & read
     assert {"gpu_power_watts", "gpu_ecc_errors_total"} <= read

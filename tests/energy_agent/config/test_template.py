@@ -48,7 +48,7 @@ def _with_everything() -> dict[str, object]:
 
 
 def test_every_option_uncommented_is_valid_and_all_but_examples_are_defaults() -> None:
-    found, default = parse(uncomment(template()).encode()), Config()
+    parsed_config, default = parse(uncomment(template()).encode()), Config()
 
     def look(model, values, defaults, path=()) -> None:
         for name, field in model.model_fields.items():
@@ -61,7 +61,7 @@ def test_every_option_uncommented_is_valid_and_all_but_examples_are_defaults() -
             else:
                 assert getattr(values, name) == getattr(defaults, name), key
 
-    look(Config, found, default)
+    look(Config, parsed_config, default)
 
 
 @pytest.mark.parametrize("path", EXAMPLES)

@@ -76,8 +76,8 @@ def test_a_thousand_requests_are_kept_for_longer_than_an_hour() -> None:
 def test_requests_count_the_window_of_a_latency_with_many_observations_each() -> None:
     budget = LatencyBudget(0.05)
     for second in range(40):  # 100 requests per slot of ten seconds, with 50 tokens each
-        seen = Latencies((0.05,), (500, 0), 500 * (0.06 if second < 10 else 0.02))
-        budget = budget.add(LatencyInterval(0.05, seen, is_mean=True), 10, second * S)
+        latencies = Latencies((0.05,), (500, 0), 500 * (0.06 if second < 10 else 0.02))
+        budget = budget.add(LatencyInterval(0.05, latencies, is_mean=True), 10, second * S)
     assert budget.of_requests() == budget.total == MissedShare(20_000, 5_000, 5_000)
 
 
@@ -89,12 +89,12 @@ def test_slots_are_bounded_where_no_requests_are_counted() -> None:
 
 
 @given(st.integers(1, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.floats(0.5, 0.9999))
-def test_what_is_left(seen: int, low: int, more: int, attainment: float) -> None:
-    low, high = min(seen, low), min(seen, low + more)
-    least, most = MissedShare(seen, low, high).budget_left(attainment) or (2.0, 2.0)
+def test_what_is_left(observations: int, low: int, more: int, attainment: float) -> None:
+    low, high = min(observations, low), min(observations, low + more)
+    least, most = MissedShare(observations, low, high).budget_left(attainment) or (2.0, 2.0)
     assert least <= most <= 1.0
     assert (most == 1.0) == (low == 0)
-    assert (least < 0) == (high > (1.0 - attainment) * seen)
+    assert (least < 0) == (high > (1.0 - attainment) * observations)
 
 
 def test_the_budget_is_spent_by_as_many_misses_as_it_permits() -> None:

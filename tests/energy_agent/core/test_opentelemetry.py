@@ -24,8 +24,8 @@ from energy_agent.core.catalogue.opentelemetry import BY_CONVENTION, instrument
     ],
 )
 def test_names_kinds_and_units(signal: str, name: str, kind: str, unit: str) -> None:
-    found = instrument(BY_NAME[signal])
-    assert (found.name, found.kind, found.unit) == (name, kind, unit)
+    metric = instrument(BY_NAME[signal])
+    assert (metric.name, metric.kind, metric.unit) == (name, kind, unit)
 
 
 def test_metrics_outside_of_the_conventions_keep_their_prometheus_names() -> None:
@@ -42,12 +42,12 @@ def test_signals_with_one_name_differ_in_attributes_and_agree_in_all_else() -> N
     shared = {name: signals for name, signals in by_name.items() if len(signals) > 1}
     assert shared.keys() == {"hw.temperature", "hw.gpu.utilization", "hw.errors"}
     for signals in shared.values():
-        found = [instrument(BY_NAME[signal]) for signal in signals]
-        assert len({(each.kind, each.unit, each.help) for each in found}) == 1
+        metrics = [instrument(BY_NAME[signal]) for signal in signals]
+        assert len({(each.kind, each.unit, each.help) for each in metrics}) == 1
         labels = {"gpu": "0", "uuid": "GPU-1", "severity": "corrected", "xid": "79"}
         series = [
             tuple(sorted(each.attributes({k: labels[k] for k in BY_NAME[signal].labels}).items()))
-            for each, signal in zip(found, signals, strict=True)
+            for each, signal in zip(metrics, signals, strict=True)
         ]
         assert len(set(series)) == len(signals)
 

@@ -56,9 +56,9 @@ def test_the_bounds_hold_for_every_pairing_and_division(
     if hour.usage.computed:
         low, high = sorted((one, other))
         hour = replace(hour, prompt_share=low, prompt_share_low=low, prompt_share_high=high)
-    found = request_quantile(hour, quantile)
-    assert not isinstance(found, str)
-    estimate, lower, upper = found
+    result = request_quantile(hour, quantile)
+    assert not isinstance(result, str)
+    estimate, lower, upper = result
     share = hour.prompt_share_low + between * (hour.prompt_share_high - hour.prompt_share_low)
     true = true_quantile(hour, requests, quantile, share)
     assert lower <= true * (1 + 1e-9)
@@ -73,13 +73,13 @@ def test_requests_that_a_histogram_lacks_only_widen_the_bounds(
     hour = hour_of(requests)
     kept = data.draw(st.lists(st.sampled_from(range(len(requests))), unique=True))
     fewer = replace(hour, prompts=histogram([requests[i][0] for i in kept]))
-    found = request_quantile(fewer, quantile)
-    if isinstance(found, str):
-        assert found in (TOO_FEW, NO_PRICE)
+    result = request_quantile(fewer, quantile)
+    if isinstance(result, str):
+        assert result in (TOO_FEW, NO_PRICE)
         return
     true = true_quantile(hour, requests, quantile, hour.prompt_share)
-    assert found[1] <= true * (1 + 1e-9)
-    assert true <= found[2] * (1 + 1e-9)
+    assert result[1] <= true * (1 + 1e-9)
+    assert true <= result[2] * (1 + 1e-9)
 
 
 def test_buckets_of_one_value_and_equal_prompts_leave_nothing_open() -> None:
@@ -90,9 +90,9 @@ def test_buckets_of_one_value_and_equal_prompts_leave_nothing_open() -> None:
     # 1 kJ: a third to 40 prompt tokens, the rest to 21 generated ones
     price, rate = 1000 / 3 / 40, 2000 / 3 / 21
     for quantile, answer in ((MEDIAN, 2), (P95, 4)):
-        found = request_quantile(hour, quantile)
-        assert not isinstance(found, str)
-        assert found[1:] == pytest.approx((4 * price + answer * rate,) * 2)
+        result = request_quantile(hour, quantile)
+        assert not isinstance(result, str)
+        assert result[1:] == pytest.approx((4 * price + answer * rate,) * 2)
 
 
 def test_the_error_of_the_sensors_widens_the_bounds() -> None:
@@ -111,21 +111,21 @@ def test_bounds_that_are_taken_from_buckets_alone_hold_whatever_the_sum(
     assert hour.prompts is not None
     assert hour.outputs is not None
     prompts, outputs = (replace(of, sum_s=of.sum_s * wrong, is_sum_exact=False) for of in (hour.prompts, hour.outputs))
-    found = request_quantile(replace(hour, prompts=prompts, outputs=outputs), quantile)
-    if isinstance(found, str):
-        assert found == TOO_FEW
+    result = request_quantile(replace(hour, prompts=prompts, outputs=outputs), quantile)
+    if isinstance(result, str):
+        assert result == TOO_FEW
         assert max(map(max, requests)) > EDGES[-1]
         return
     true = true_quantile(hour, requests, quantile, hour.prompt_share)
-    assert found[1] <= true * (1 + 1e-9)
-    assert true <= found[2] * (1 + 1e-9)
+    assert result[1] <= true * (1 + 1e-9)
+    assert true <= result[2] * (1 + 1e-9)
 
 
 def test_the_sum_bounds_requests_above_the_last_edge() -> None:
-    found = request_quantile(hour_of([(0, 100), (0, 100), (0, 400)]), P95)
-    assert not isinstance(found, str)
+    result = request_quantile(hour_of([(0, 100), (0, 100), (0, 400)]), P95)
+    assert not isinstance(result, str)
     # The two smaller ones have at least 51 tokens each, so the largest has at most 600 - 102.
-    assert found[2] == pytest.approx(1000 * 498 / 600)
+    assert result[2] == pytest.approx(1000 * 498 / 600)
 
 
 def test_reasons() -> None:

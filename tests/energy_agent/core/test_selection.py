@@ -52,7 +52,7 @@ def test_the_configuration_takes_names_with_and_without_prefix() -> None:
         ("exclued: []", "exclude"),
     ],
 )
-def test_what_names_nothing_is_an_error_that_says_so(text: str, words: str) -> None:
+def test_unknown_family_name_is_a_clear_error(text: str, words: str) -> None:
     with pytest.raises(UsageError, match=r"web\.metrics") as error:
         parse(f"web: {{metrics: {{{text}}}}}".encode())
     assert words in str(error.value)

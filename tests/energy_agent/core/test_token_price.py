@@ -23,10 +23,10 @@ def hour(usage: RequestTokens, split: Split, active_uj: int = 10**9, gain: float
 
 
 def total(usages: list[RequestTokens]) -> RequestTokens:
-    found = RequestTokens()
+    tokens = RequestTokens()
     for each in usages:
-        found = found.plus(each)
-    return found
+        tokens = tokens.plus(each)
+    return tokens
 
 
 @given(USAGES, SPLITS, st.integers(0, 10**15))

@@ -30,10 +30,10 @@ def test_values_of_labels_in_the_table_are_ones_that_are_shown():
     from energy_agent.exposition.openmetrics import Format, render
     from tests.snapshots import Player
 
-    shown = set(re.findall(r'"([^"]*)"', render(Player().at(5), Format.TEXT).decode()))
-    shown |= {*EVENT_REASONS.values(), *health_abi.GPM_ACTIVITIES.values(), *health_abi.RECOVERY_ACTIONS}
-    shown |= {word for pair in health_abi.GPM_TRAFFIC.values() for word in pair} | {"sampled"}
-    shown |= {word for _, labels in health_abi.ECC_FIELDS.values() for word in labels}
-    shown |= set(health_abi.NVLINK_TOTAL_FIELDS.values()) | {w for _, ls in health_abi.MEMORY_FIELDS.values() for w in ls}
+    values = set(re.findall(r'"([^"]*)"', render(Player().at(5), Format.TEXT).decode()))
+    values |= {*EVENT_REASONS.values(), *health_abi.GPM_ACTIVITIES.values(), *health_abi.RECOVERY_ACTIONS}
+    values |= {word for pair in health_abi.GPM_TRAFFIC.values() for word in pair} | {"sampled"}
+    values |= {word for _, labels in health_abi.ECC_FIELDS.values() for word in labels}
+    values |= set(health_abi.NVLINK_TOTAL_FIELDS.values()) | {w for _, ls in health_abi.MEMORY_FIELDS.values() for w in ls}
     for _, labels in OURS:
-        assert set(re.findall(r'="([^"]*)"', labels)) <= shown, labels
+        assert set(re.findall(r'="([^"]*)"', labels)) <= values, labels

@@ -37,31 +37,33 @@ def test_every_quantity_has_a_family_that_is_exported_and_an_example() -> None:
 
 
 def test_values_are_in_base_units() -> None:
-    found = {(name, *labels.values()): value for name, labels, value in page(Player(gpus=2).at(5))}
+    samples = {(name, *labels.values()): value for name, labels, value in page(Player(gpus=2).at(5))}
     ids = ("0", uuid(0))
-    assert found["gpu_encoder_utilization_ratio", *ids] == 0.05
-    assert found["gpu_fan_speed_ratio", *ids, "0"] == 0.4
-    assert found["gpu_bar1_used_bytes", *ids] == 4 * 1024**2
-    assert found["gpu_activity_ratio", *ids, "tensor"] == 0.625
-    assert found["gpu_traffic_bytes_per_second", *ids, "pcie", "transmit", "gpm"] == 1.5 * 1024**2
-    assert found["gpu_mig_info", *ids, "MIG-1", "1g.10gb", "1", "0"] == 1
+    assert samples["gpu_encoder_utilization_ratio", *ids] == 0.05
+    assert samples["gpu_fan_speed_ratio", *ids, "0"] == 0.4
+    assert samples["gpu_bar1_used_bytes", *ids] == 4 * 1024**2
+    assert samples["gpu_activity_ratio", *ids, "tensor"] == 0.625
+    assert samples["gpu_traffic_bytes_per_second", *ids, "pcie", "transmit", "gpm"] == 1.5 * 1024**2
+    assert samples["gpu_mig_info", *ids, "MIG-1", "1g.10gb", "1", "0"] == 1
 
 
 def test_what_is_absent_has_its_reason_and_no_series() -> None:
-    found = list(page(with_records(record(HealthReading("ecc_errors", ("corrected",), 3), fan_percent="NOT_SUPPORTED"))))
-    ((_, labels, _),) = [row for row in found if row[0] == "gpu_absent_info"]
+    samples = list(page(with_records(record(HealthReading("ecc_errors", ("corrected",), 3), fan_percent="NOT_SUPPORTED"))))
+    ((_, labels, _),) = [row for row in samples if row[0] == "gpu_absent_info"]
     assert (labels["uuid"], labels["field"], labels["reason"]) == (uuid(0), "fan_percent", "NOT_SUPPORTED")
-    assert not [row for row in found if row[0] == "gpu_fan_speed_ratio"]
+    assert not [row for row in samples if row[0] == "gpu_fan_speed_ratio"]
 
 
 def test_series_are_of_the_newest_numbers_of_devices_that_answer() -> None:
     def errors(count: int, gpu: int = 0) -> HealthRecord:
         return record(HealthReading("ecc_errors", ("corrected",), count), gpu=gpu)
 
-    found = page(with_records(errors(3), errors(3, gpu=1), lost=0))
-    assert [labels["uuid"] for name, labels, _ in found if name == "gpu_ecc_errors_total"] == [uuid(1)]
+    samples = page(with_records(errors(3), errors(3, gpu=1), lost=0))
+    assert [labels["uuid"] for name, labels, _ in samples if name == "gpu_ecc_errors_total"] == [uuid(1)]
     for count in (3, 4, 4, 5):
-        found = page(with_records(errors(count)))
-        assert [value for name, _, value in found if name == "gpu_ecc_errors_total"] == [count]
-    found = page(with_records(record(HealthReading("activity", ("sm",), math.nan), HealthReading("activity", ("dram",), 0.5))))
-    assert [labels["part"] for name, labels, _ in found if name == "gpu_activity_ratio"] == ["dram"]
+        samples = page(with_records(errors(count)))
+        assert [value for name, _, value in samples if name == "gpu_ecc_errors_total"] == [count]
+    samples = page(
+        with_records(record(HealthReading("activity", ("sm",), math.nan), HealthReading("activity", ("dram",), 0.5)))
+    )
+    assert [labels["part"] for name, labels, _ in samples if name == "gpu_activity_ratio"] == ["dram"]

@@ -31,13 +31,13 @@ EMPTY = Snapshot(1, 0, Identity("c", "n", "b", "0.1.0", simulated=False))
 
 def samples(snapshot: Snapshot, fmt: Format) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """Every sample that the peer's parser sees, by name and labels; a series that is there twice fails."""
-    found = [
+    rows = [
         ((s.name, frozenset(s.labels.items())), float(s.value))  # the parsers give an int where the text is one
         for family in PARSERS[fmt](render(snapshot, fmt).decode())
         for s in family.samples
     ]
-    assert not [key for key, n in Counter(key for key, _ in found).items() if n > 1]
-    return dict(found)
+    assert not [key for key, n in Counter(key for key, _ in rows).items() if n > 1]
+    return dict(rows)
 
 
 def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
@@ -51,21 +51,21 @@ def test_golden(fmt: Format) -> None:
 
 @FORMATS
 def test_every_family_has_the_kind_unit_labels_and_help_of_the_catalogue(fmt: Format) -> None:
-    seen = set()
+    names = set()
     for family in PARSERS[fmt](render(Player(health=True, node=True).at(5), fmt).decode()):
         suffix = "_total" if family.type == "counter" else ""
         name = family.name.removeprefix("wattlens_")
         signal = BY_NAME.get(name + suffix) or BY_NAME[name]
-        seen.add(signal.name)
+        names.add(signal.name)
         assert family.type == (signal.kind if signal.kind != "info" else "gauge")
         assert family.documentation == signal.help
-        own = {*signal.labels, *(["le"] if signal.kind == "histogram" else [])}
-        assert all(set(s.labels) <= own for s in family.samples)
+        label_names = {*signal.labels, *(["le"] if signal.kind == "histogram" else [])}
+        assert all(set(s.labels) <= label_names for s in family.samples)
         if fmt is Format.OPENMETRICS and family.name.endswith(f"_{signal.unit}"):
             assert family.unit == ("" if "_per_" in signal.unit else signal.unit)
     # There only while something is missing, or a GPU is not steered by design.
     lone = {"gpu_absent_info", "dvfs_exempt_info", "request_energy_absent_info"}
-    assert seen == {s.name for s in AGENT} - lone
+    assert names == {s.name for s in AGENT} - lone
 
 
 @FORMATS

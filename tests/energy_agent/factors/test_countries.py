@@ -14,8 +14,8 @@ def test_a_factor_carries_year_source_and_licence_and_an_id_of_its_own() -> None
     assert (factor.zone, factor.zone_name, factor.year, factor.unit) == ("DEU", "Germany", 2023, "g CO2e/kWh")
     assert (factor.value, factor.id) == (Decimal("380.95"), "grid.location.DEU.2023.codecarbon-3.3.2")
     assert "CC BY" in factor.licence
-    known = countries.country_factors()
-    assert len({f.id for f in known.values()}) == len(known) == 213
+    factors = countries.country_factors()
+    assert len({f.id for f in factors.values()}) == len(factors) == 213
 
 
 def test_the_copy_equals_the_package_it_was_taken_from() -> None:

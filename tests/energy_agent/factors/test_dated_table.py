@@ -22,12 +22,12 @@ def parsed(table: str | bytes = TABLE, **change: object) -> dated_table.DatedTab
 
 
 def test_cells_and_lines_are_as_they_stand() -> None:
-    found = parsed()
-    assert [(r.line, r.cells) for r in found.rows] == [
+    table = parsed()
+    assert [(r.line, r.cells) for r in table.rows] == [
         (2, {"id": "a", "value": "1", "note": ""}),
         (3, {"id": "b", "value": "2", "note": "x"}),
     ]
-    assert (found.id, found.file) == ("mine", "mine.csv")
+    assert (table.id, table.file) == ("mine", "mine.csv")
 
 
 def test_every_field_of_the_page_is_wanted_and_the_table_s_own_hash() -> None:
@@ -36,9 +36,9 @@ def test_every_field_of_the_page_is_wanted_and_the_table_s_own_hash() -> None:
         assert refusal(parsed, **{key: bad}).startswith(("mine.json: expected the keys", f"mine.json: key '{key}'"))
 
 
-def test_a_mistake_is_told_with_its_line() -> None:
+def test_mistake_is_reported_with_its_line() -> None:
     head = "id,value,note\n"
-    for table, said in (
+    for table, words in (
         ("id,value\na,1\n", "expected the columns"), ("", "expected the columns"), (head + "a,1\n", ", line 2: 2 cells"),
         (head + "a,,x\n", ", line 2: column value"), (head + "a,1,x\na,2,x\n", "duplicate id"), (head + 'a,1,"x\n', ", line 3"),
         (head + f"a,1,{'x' * 1001}\n", ", line 2: column note"), (head + "a,1,\x1b[31m\n", ", line 2: column note"),
@@ -46,7 +46,7 @@ def test_a_mistake_is_told_with_its_line() -> None:
     ):  # fmt: skip
         line = refusal(parsed, table)
         assert line.startswith("mine.csv")
-        assert said in line
+        assert words in line
 
 
 def test_what_is_no_page_and_no_number_is_refused_with_its_name() -> None:

@@ -27,9 +27,9 @@ HOUR_NS = 3600 * 10**9
 
 
 def of(sku: str, covers: Covers = Covers.GPU) -> EmbodiedRange:
-    found = embodied_range(sku, covers)
-    assert found is not None
-    return found
+    footprint = embodied_range(sku, covers)
+    assert footprint is not None
+    return footprint
 
 
 def over(footprint: EmbodiedRange, shortest: int | Fraction, longest: int | Fraction) -> EmbodiedRange:
@@ -38,10 +38,10 @@ def over(footprint: EmbodiedRange, shortest: int | Fraction, longest: int | Frac
 
 def test_the_span_holds_every_published_figure_of_the_board_and_names_each() -> None:
     """1,312 kg / 8 = 164 (NVIDIA) to 575.1 (BoaviztAPI) for an H100; 127.6 (Falk) to 319.3 (BoaviztAPI) for an A100."""
-    found = of(H100)
-    assert [s.publisher for s in found.sources] == ["NVIDIA", "EcoLogits", "Boavizta"]
-    assert all(s.boundary and s.licence and s.attribution for s in found.sources)
-    assert (found.low_kg, found.high_kg, found.single) == (164, Fraction("575.1"), False)
+    footprint = of(H100)
+    assert [s.publisher for s in footprint.sources] == ["NVIDIA", "EcoLogits", "Boavizta"]
+    assert all(s.boundary and s.licence and s.attribution for s in footprint.sources)
+    assert (footprint.low_kg, footprint.high_kg, footprint.single) == (164, Fraction("575.1"), False)
     assert (of(A100).low_kg, of(A100).high_kg) == (Fraction("127.6"), Fraction("319.3"))
     assert (of("NVIDIA B200").low_kg, of("NVIDIA B200").single) == (Fraction("284.25"), True)  # 2,274 / 8
     for sku, ids in {
@@ -59,9 +59,9 @@ def test_the_span_holds_every_published_figure_of_the_board_and_names_each() -> 
 
 def test_the_server_around_it_is_a_boundary_of_its_own_and_never_less_than_the_gpu() -> None:
     """164 + 5,700 / 8 = 876.5 kg to 575.1 + 712.5 = 1,287.6 kg; the one figure of an A100 with its server is 318 kg."""
-    found, old = of(H100, Covers.WITH_SERVER), of(A100, Covers.WITH_SERVER)
-    assert (found.low_kg, found.high_kg) == (Fraction("876.5"), Fraction("1287.6"))
-    assert "ecologits-p5-server" in {s.id for s in found.sources}
+    footprint, old = of(H100, Covers.WITH_SERVER), of(A100, Covers.WITH_SERVER)
+    assert (footprint.low_kg, footprint.high_kg) == (Fraction("876.5"), Fraction("1287.6"))
+    assert "ecologits-p5-server" in {s.id for s in footprint.sources}
     assert (old.low_kg, old.high_kg) == (318, Fraction("319.3"))  # below the highest of the board alone
 
 
@@ -70,18 +70,18 @@ def test_a_figure_of_the_whole_life_is_in_no_span() -> None:
     assert (dell.kg_low, dell.kg_high) == (5870 - 2830, 5870 + 2830)
     for sku in ("R750", "NVIDIA H100 R750"):
         for covers in Covers:
-            found = embodied_range(sku, covers)
-            assert found is None or dell not in found.sources
+            footprint = embodied_range(sku, covers)
+            assert footprint is None or dell not in footprint.sources
 
 
 def test_shares_of_a_life_by_hand() -> None:
     """4 years are 35,040 h, and without a declared life it is 3 to 6: 52,560 and 26,280 h."""
-    found = amortised(over(of(H100), 4, 4), HOUR_NS)
-    assert (found.low_g, found.high_g) == (Fraction(164_000, 35_040), Fraction(575_100, 35_040))
-    assert (found.declared, found.reason) == (True, "")
-    found = amortised(of(H100), 1000 * HOUR_NS)
-    assert (found.low_g, found.high_g) == (Fraction(164_000_000, 52_560), Fraction(575_100_000, 26_280))
-    assert (found.life_years, found.declared) == (LIFE_YEARS, False) == ((3, 6), False)
+    emissions = amortised(over(of(H100), 4, 4), HOUR_NS)
+    assert (emissions.low_g, emissions.high_g) == (Fraction(164_000, 35_040), Fraction(575_100, 35_040))
+    assert (emissions.declared, emissions.reason) == (True, "")
+    emissions = amortised(of(H100), 1000 * HOUR_NS)
+    assert (emissions.low_g, emissions.high_g) == (Fraction(164_000_000, 52_560), Fraction(575_100_000, 26_280))
+    assert (emissions.life_years, emissions.declared) == (LIFE_YEARS, False) == ((3, 6), False)
 
 
 def test_one_figure_is_a_span_by_its_life_and_never_one_number() -> None:
@@ -106,9 +106,9 @@ def test_wrong_cell_of_a_table_is_reported_with_its_line() -> None:
 
 
 def test_a_sum_is_absent_where_a_part_is_and_a_life_span_that_is_none_an_error() -> None:
-    known, absent = amortised(of(H100), HOUR_NS), amortised(over(of("NVIDIA L4"), 5, 5), HOUR_NS)
-    assert summed([known, absent]).reason == absent.reason
-    both = summed([known, amortised(over(of(A100), 5, 5), HOUR_NS)])
+    available, absent = amortised(of(H100), HOUR_NS), amortised(over(of("NVIDIA L4"), 5, 5), HOUR_NS)
+    assert summed([available, absent]).reason == absent.reason
+    both = summed([available, amortised(over(of(A100), 5, 5), HOUR_NS)])
     assert both.low_g == Fraction(164_000, 52_560) + Fraction(127_600, 43_800)
     assert (both.life_years, both.declared) == ((3, 6), False)
     assert summed([]) == EmbodiedEmissions(Fraction(0), Fraction(0))

@@ -25,8 +25,8 @@ def test_the_published_factors_follow_from_what_their_publisher_makes_them_of() 
     """EPA: 36.4 lb of carbon a tree x 44/12 / 2,204.6 = 0.0605 t; 0.00889 t a gallon x 10,917 mi / 22.8 / 0.994 = 4.28 t."""
     trees, cars = eq.shipped()[1]
     assert abs(Fraction("36.4") * 44 / 12 / Fraction("2204.6") * 10**6 - Fraction(trees.grams_each)) < 1000
-    made = Fraction("0.00889") * 10917 / Fraction("22.8") / Fraction("0.994") * 10**6
-    assert abs(made - Fraction(cars.grams_each)) < 10_000
+    car_grams = Fraction("0.00889") * 10917 / Fraction("22.8") / Fraction("0.994") * 10**6
+    assert abs(car_grams - Fraction(cars.grams_each)) < 10_000
 
 
 def test_each_has_its_source_with_conditions() -> None:
@@ -38,12 +38,12 @@ def test_each_has_its_source_with_conditions() -> None:
 @given(st.fractions(min_value=Fraction(1, 10**6), max_value=10**15))
 def test_at_most_two_and_exact_and_none_of_nothing(grams: Fraction) -> None:
     assert eq.equivalents(0) == eq.equivalents(-grams) == ()
-    found = eq.equivalents(grams)
-    assert len(found) == 2
-    assert all(e.value * Fraction(e.of.grams_each) == grams for e in found)
+    results = eq.equivalents(grams)
+    assert len(results) == 2
+    assert all(e.value * Fraction(e.of.grams_each) == grams for e in results)
 
 
-def test_a_wrong_cell_is_told_with_its_line() -> None:
+def test_wrong_cell_is_reported_with_its_line() -> None:
     cells = dict.fromkeys(eq.COLUMNS, "x") | {"text": "{count}", "text_zh": "{count}", "gases": "CO2e", "grams_each": "1"}
     for column, text in (("text", "no number"), ("text_zh", "{count}{other}"), ("gases", "CO"), ("grams_each", "0")):
         raw = f"{','.join(eq.COLUMNS)}\n{','.join((cells | {column: text}).values())}\n".encode()

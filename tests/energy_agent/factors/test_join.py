@@ -25,16 +25,16 @@ def source_of(
     return of_series(series(About(name, "DE", basis, "p", "l", quality=quality), points), as_of)
 
 
-def hour(number: int, grams: str, estimated: bool = False, known: int = 0) -> IntensityPoint:
-    return IntensityPoint(number * HOUR_NS, (number + 1) * HOUR_NS, Decimal(grams), estimated, known)
+def hour(number: int, grams: str, estimated: bool = False, known_ns: int = 0) -> IntensityPoint:
+    return IntensityPoint(number * HOUR_NS, (number + 1) * HOUR_NS, Decimal(grams), estimated, known_ns)
 
 
 def kwh(amount: int) -> int:
     return amount * UJ_PER_KWH
 
 
-def minutes(begin: int, length: int, eighths: int, estimated: bool, known: int) -> IntensityPoint:
-    return IntensityPoint(begin * MINUTE_NS, (begin + length) * MINUTE_NS, Decimal(eighths) / 8, estimated, known)
+def minutes(begin: int, length: int, eighths: int, estimated: bool, known_ns: int) -> IntensityPoint:
+    return IntensityPoint(begin * MINUTE_NS, (begin + length) * MINUTE_NS, Decimal(eighths) / 8, estimated, known_ns)
 
 
 lengths = st.sampled_from([5, 7, 15, 30, 60])
@@ -54,30 +54,30 @@ def test_the_example_of_three_hours_and_what_no_source_knows() -> None:
     germany = factor("DEU", 2024, LIFE).factor
     energy = {n * CELL_NS: kwh(1) // 4 for n in range(12)}
     hourly = source_of([hour(0, "400"), hour(1, "400", estimated=True)])
-    found = join(energy, [hourly, of_factor(germany, ["no hourly value of 2026"])])
-    first, second = found.statements
+    total = join(energy, [hourly, of_factor(germany, ["no hourly value of 2026"])])
+    first, second = total.statements
     assert (first.uj, first.grams, first.hours, first.quality, first.reasons) == (kwh(2), 800, 2, 3, ())
     assert first.estimated_share == Fraction(1, 2)
     assert (second.id, second.uj, second.hours, second.quality) == (germany.id, kwh(1), 1, 5)
-    assert (second.grams, found.grams) == (Fraction("344.13992"), Fraction("1144.13992"))
+    assert (second.grams, total.grams) == (Fraction("344.13992"), Fraction("1144.13992"))
     assert second.reasons == ("no hourly value of 2026", f"{first.id}: no value for 1 h")
-    found = join({0: 1000, HOUR_NS: 500}, [source_of([hour(0, "360")])])
-    known, nowhere = found.statements
-    assert (known.id == NOWHERE, nowhere.id == NOWHERE) == (False, True)
+    total = join({0: 1000, HOUR_NS: 500}, [source_of([hour(0, "360")])])
+    first_use, nowhere = total.statements
+    assert (first_use.id == NOWHERE, nowhere.id == NOWHERE) == (False, True)
     assert (nowhere.uj, nowhere.grams, nowhere.quality) == (500, None, None)
-    assert nowhere.reasons == (f"{known.id}: no value for 0.25 h",)
-    assert (found.grams, found.uj_unknown, found.uj) == (None, 500, 1500)  # the total is absent
-    assert found.grams_known == Fraction(360 * 1000, UJ_PER_KWH)
+    assert nowhere.reasons == (f"{first_use.id}: no value for 0.25 h",)
+    assert (total.grams, total.uj_unknown, total.uj) == (None, 500, 1500)  # the total is absent
+    assert total.grams_known == Fraction(360 * 1000, UJ_PER_KWH)
 
 
 @given(cells, points, points)
 def test_the_energy_of_the_statements_is_the_energy(
     energy: dict[int, int], first: list[IntensityPoint], second: list[IntensityPoint]
 ) -> None:
-    found = join(energy, [source_of(first, "a"), source_of(second, "b")])
-    assert found.uj == sum(energy.values())
-    assert sum(s.ns for s in found.statements) == len(energy) * CELL_NS
-    assert all(0 <= s.estimated_uj <= s.uj for s in found.statements)
+    total = join(energy, [source_of(first, "a"), source_of(second, "b")])
+    assert total.uj == sum(energy.values())
+    assert sum(s.ns for s in total.statements) == len(energy) * CELL_NS
+    assert all(0 <= s.estimated_uj <= s.uj for s in total.statements)
 
 
 @given(cells, points, points)
@@ -86,16 +86,16 @@ def test_grams_are_energy_by_the_minute_times_what_holds_then(
 ) -> None:
     """Against a plain model: each minute's fraction of its cell by the value that was learnt last, without any rounding."""
     sources = [source_of(first, "a"), source_of(second, "b")]
-    found = join(energy, sources)
+    total = join(energy, sources)
     grams, parts = Fraction(0), 0
     for start, uj in energy.items():
         for minute in range(15):
             t = start + minute * MINUTE_NS
-            held = [p for s in sources for p in s.pieces if p.start_ns <= t < p.end_ns]
+            pieces = [p for s in sources for p in s.pieces if p.start_ns <= t < p.end_ns]
             parts += 1
-            if held:
-                grams += Fraction(uj, 15) * Fraction(held[0].g_per_kwh) / UJ_PER_KWH
-    assert abs(found.grams_known - grams) <= Fraction(1000 * parts, UJ_PER_KWH)  # at most a microjoule a part is moved
+            if pieces:
+                grams += Fraction(uj, 15) * Fraction(pieces[0].g_per_kwh) / UJ_PER_KWH
+    assert abs(total.grams_known - grams) <= Fraction(1000 * parts, UJ_PER_KWH)  # at most a microjoule a part is moved
 
 
 @given(cells, points, points, st.integers(0, 3))
@@ -139,5 +139,5 @@ def test_no_source_and_one_twice_are_refused() -> None:
 def test_quarter_of_a_fleet_stays_exact() -> None:
     """7.9e19 uJ is past int64 and past what a float counts."""
     energy = {n * CELL_NS: 8_936_651_583_710_407 for n in range(92 * 96)}
-    found = join(energy, [source_of([hour(n, "381.5") for n in range(92 * 24)])])
-    assert found.grams == Fraction("381.5") * 8_936_651_583_710_407 * 92 * 96 / UJ_PER_KWH
+    joined = join(energy, [source_of([hour(n, "381.5") for n in range(92 * 24)])])
+    assert joined.grams == Fraction("381.5") * 8_936_651_583_710_407 * 92 * 96 / UJ_PER_KWH

@@ -29,39 +29,39 @@ def parse_text(text: str, zone: str = "DE", boundary: EmissionBoundary = LIFE): 
 
 
 def test_our_columns() -> None:
-    found = parse_text(
+    intensities = parse_text(
         HEAD + "2026-01-01T00:00:00Z,DE,342.50,life-cycle,false,,me\n2026-01-01T01:00:00Z,DE,300,lifecycle,true,MODEL_X,me\n"
     )
-    assert [(p.start_ns - JAN_NS, p.end_ns - JAN_NS, str(p.g_per_kwh), p.estimated, p.method) for p in found.points] == [
+    assert [(p.start_ns - JAN_NS, p.end_ns - JAN_NS, str(p.g_per_kwh), p.estimated, p.method) for p in intensities.points] == [
         (0, HOUR_NS, "342.50", False, ""),
         (HOUR_NS, 2 * HOUR_NS, "300", True, "MODEL_X"),
     ]
-    assert {(p.known_ns, p.raw_sha256) for p in found.points} == {(7, "hash")}
-    assert (found.missing, found.skipped) == (0, 0)
+    assert {(p.known_ns, p.raw_sha256) for p in intensities.points} == {(7, "hash")}
+    assert (intensities.missing, intensities.skipped) == (0, 0)
 
 
 def test_electricity_maps_own_columns_newer_and_older() -> None:
     for boundary, values in ((LIFE, ["41.5", "42.75"]), (DIRECT, ["12.25", "12.5"])):
-        found = parse_text(PORTAL, "SE", boundary)
-        assert [str(p.g_per_kwh) for p in found.points] == values
-        assert [(p.estimated, p.method) for p in found.points] == [(True, "ESTIMATED_FORECASTS_HIERARCHY")] * 2
-        assert found.points[0].start_ns == 1_609_459_200_000_000_000
-    found = parse(b"\xef\xbb\xbf" + OLD_PORTAL.replace("\n", "\r\n").encode(), "x", "SE", LIFE, 0)
-    assert [(str(p.g_per_kwh), p.estimated) for p in found.points] == [("41.5", False)]
+        intensities = parse_text(PORTAL, "SE", boundary)
+        assert [str(p.g_per_kwh) for p in intensities.points] == values
+        assert [(p.estimated, p.method) for p in intensities.points] == [(True, "ESTIMATED_FORECASTS_HIERARCHY")] * 2
+        assert intensities.points[0].start_ns == 1_609_459_200_000_000_000
+    intensities = parse(b"\xef\xbb\xbf" + OLD_PORTAL.replace("\n", "\r\n").encode(), "x", "SE", LIFE, 0)
+    assert [(str(p.g_per_kwh), p.estimated) for p in intensities.points] == [("41.5", False)]
 
 
 def test_gaps_are_gaps_and_zero_is_one_over_a_life_cycle_alone() -> None:
     rows = "".join(f"2026-01-01T{h:02d}:00:00Z,DE,{v},{{0}},false,,\n" for h, v in enumerate(["1", "", "NA", "0", "2"]))
-    found = parse_text(HEAD + rows.format("life-cycle"))
-    assert ([str(p.g_per_kwh) for p in found.points], found.missing) == (["1", "2"], 3)
-    found = parse_text(HEAD + rows.format("direct"), boundary=DIRECT)
-    assert ([str(p.g_per_kwh) for p in found.points], found.missing) == (["1", "0", "2"], 2)
+    intensities = parse_text(HEAD + rows.format("life-cycle"))
+    assert ([str(p.g_per_kwh) for p in intensities.points], intensities.missing) == (["1", "2"], 3)
+    intensities = parse_text(HEAD + rows.format("direct"), boundary=DIRECT)
+    assert ([str(p.g_per_kwh) for p in intensities.points], intensities.missing) == (["1", "0", "2"], 2)
 
 
 def test_other_zones_and_the_other_kind_are_left_out() -> None:
     de, fr = ("2026-01-01T00:00:00Z,DE,{},{},false,,\n", "2026-01-01T00:00:00Z,FR,3,life-cycle,false,,\n")
-    found = parse_text(HEAD + de.format(1, "direct") + de.format(2, "life-cycle") + fr)
-    assert ([p.g_per_kwh for p in found.points], found.skipped) == ([Decimal(2)], 2)
+    intensities = parse_text(HEAD + de.format(1, "direct") + de.format(2, "life-cycle") + fr)
+    assert ([p.g_per_kwh for p in intensities.points], intensities.skipped) == ([Decimal(2)], 2)
     line = refusal(parse_text, HEAD + de.format(2, "life-cycle") + fr, "PL")
     assert "'PL'" in line
     assert "DE, FR" in line
@@ -77,9 +77,9 @@ def test_a_quarter_of_an_hour_is_one() -> None:
 GOOD = "2026-01-01T00:00:00Z,DE,5,life-cycle,false,,\n"
 
 
-def test_a_mistake_is_told_with_file_and_line() -> None:
+def test_mistake_is_reported_with_file_and_line() -> None:
     row, next_row = HEAD + GOOD, HEAD + GOOD + "2026-01-01T01:00:00Z,DE,{}"
-    for text, said in (
+    for text, words in (
         ("", "line 1: "), ("ts_utc,zone,kind\n", "1: column g_per_kwh "), (HEAD.replace(",", ",zone,", 1), "duplicate column"),
         (row + "2026-01-01T01:00:00+01:00,DE,5,life-cycle,false,,\n", "line 3: expected a UTC time"),
         (row + "2026-02-30T01:00:00Z,DE,5,life-cycle,false,,\n", "line 3: the time '2026-02-30T01:00:00Z' does not exist"),
@@ -95,12 +95,12 @@ def test_a_mistake_is_told_with_file_and_line() -> None:
     ):  # fmt: skip
         line = refusal(parse_text, text)
         assert line.startswith("grid.csv")
-        assert said in line
+        assert words in line
     assert "is not UTF-8" in refusal(parse, b"\xff\xfe\x00", "grid.csv", "DE", LIFE, 0)
 
 
 def test_a_method_is_cut_to_what_can_be_printed() -> None:
-    found = parse_text(HEAD + GOOD.replace("false,,", "true,\x1b[31mX" + "y" * 500 + ","))
-    (point,) = found.points
+    intensities = parse_text(HEAD + GOOD.replace("false,,", "true,\x1b[31mX" + "y" * 500 + ","))
+    (point,) = intensities.points
     assert point.method.startswith("31mX")
     assert len(point.method) <= 80

@@ -23,32 +23,32 @@ def parsed(table: str = TABLE, **change: object) -> set_file.FactorSet:
 
 
 def test_a_value_is_as_published_and_carries_all_of_its_page() -> None:
-    found = parsed()
-    factor = found.factors["DEU", 2025]
+    factor_set = parsed()
+    factor = factor_set.factors["DEU", 2025]
     assert str(factor.value) == "340.10"
     assert (factor.id, factor.unit) == ("grid.location.DEU.2025.mine-1", "g CO2e/kWh")
     assert (factor.publisher, factor.edition, factor.licence, factor.attribution) == ("p", "e", "l", "a")
-    assert found.basis == Basis(EmissionBoundary.DIRECT, Accounting.LOCATION, Gases.CO2E)
-    assert found.csv_sha256 == hashlib.sha256(TABLE.encode()).hexdigest()
-    assert found.rows == 1
+    assert factor_set.basis == Basis(EmissionBoundary.DIRECT, Accounting.LOCATION, Gases.CO2E)
+    assert factor_set.csv_sha256 == hashlib.sha256(TABLE.encode()).hexdigest()
+    assert factor_set.rows == 1
 
 
 def test_units_become_grams_exactly() -> None:
     for unit, text, grams in (
         ("kg_per_kwh", "0.5306", "530.6"), ("kg_per_kwh", "0.200", "200"), ("lb_per_mwh", "1000", "453.59237"),
     ):  # fmt: skip
-        found = parsed(f"zone,name,{unit},year\nDEU,Germany,{text},2025\n", unit=unit)
-        assert str(found.factors["DEU", 2025].value) == grams
+        factor_set = parsed(f"zone,name,{unit},year\nDEU,Germany,{text},2025\n", unit=unit)
+        assert str(factor_set.factors["DEU", 2025].value) == grams
 
 
 def test_what_is_missing_is_missing_and_never_0() -> None:
     for text in ("", "0", "0.0", "NA", "n/a", "NaN", "-"):
-        found = parsed(f"zone,name,g_per_kwh,year\nAUT,Austria,{text},2025\n")
-        assert (found.factors, found.missing) == ({}, {("AUT", 2025)}), text
+        factor_set = parsed(f"zone,name,g_per_kwh,year\nAUT,Austria,{text},2025\n")
+        assert (factor_set.factors, factor_set.missing) == ({}, {("AUT", 2025)}), text
 
 
-def test_a_mistake_in_the_table_is_told_with_file_and_line() -> None:
-    for table, said in (
+def test_table_mistake_is_reported_with_file_and_line() -> None:
+    for table, words in (
         ("zone,name,year\nDEU,Germany,2025\n", "line 1: column g_per_kwh "), ("", "line 1: column zone, name, year, "),
         (TABLE + "DEU,Germany,1,2025\n", "duplicate DEU of 2025"), (TABLE + "deu,Germany,NA,2025\n", "duplicate deu of 2025"),
         (TABLE + "FRA,France,1e3,2025\n", "got '1e3'"), (TABLE + "FRA,France,-5,2025\n", "got '-5'"),
@@ -58,7 +58,7 @@ def test_a_mistake_in_the_table_is_told_with_file_and_line() -> None:
     ):  # fmt: skip
         line = refusal(parsed, table)
         assert line.startswith("mine.csv")
-        assert said in line
+        assert words in line
 
 
 def test_a_mistake_in_the_page_names_its_key() -> None:
@@ -78,8 +78,8 @@ def test_a_mistake_in_the_page_names_its_key() -> None:
 
 
 def test_a_residual_mix_is_market_based() -> None:
-    found = parsed(accounting="residual-mix", gases="CO2")
-    factor = found.factors["DEU", 2025]
+    factor_set = parsed(accounting="residual-mix", gases="CO2")
+    factor = factor_set.factors["DEU", 2025]
     assert (factor.accounting, factor.id, factor.unit) == (
         "market-based", "grid.residual-mix.DEU.2025.mine-1", "g CO2/kWh"
     )  # fmt: skip

@@ -39,11 +39,11 @@ def test_the_year_itself_then_the_newest_before_then_the_oldest_after() -> None:
     assert earlier.reasons == ("GBR: no factor of 2020; that of 2023 is the oldest after it",)
 
 
-def test_the_zone_before_its_country_and_each_step_down_is_told() -> None:
+def test_zone_is_preferred_to_its_country_and_fallbacks_are_reported() -> None:
     assert factor("CN-BJ", 2023, CO2, "CHN").factor.zone == "CN-BJ"
-    found = factor("CN-XZ", 2023, CO2, "CHN")
-    assert found.factor.value == Decimal("530.6")
-    assert found.reasons == ("CN-XZ: no factor that is direct, location, CO2",)
+    factor_match = factor("CN-XZ", 2023, CO2, "CHN")
+    assert factor_match.factor.value == Decimal("530.6")
+    assert factor_match.reasons == ("CN-XZ: no factor that is direct, location, CO2",)
     # The table that ships has 394.769 lb of California's plants a MWh: 394.769 x 0.45359237 = 179.1 g/kWh.
     california = factor("US-CA", 2026, DIRECT, "USA")
     assert round(california.factor.value, 1) == Decimal("179.1")
@@ -68,9 +68,9 @@ def test_a_value_of_more_than_five_years_ago_is_refused_until_it_is_accepted(tmp
     assert accepting.factor("XAB", 2026, DIRECT).factor.value == 5
     # What is too old at the zone does not keep the country's newer value away.
     put(tmp_path, "country", "zone,name,g_per_kwh,year\nXAC,Country,7,2025\n")
-    found = factor("XAA", 2026, DIRECT, "XAC", tmp_path)
-    assert found.factor.value == 7
-    assert found.reasons[0].startswith("XAA: the newest factor is of 2019")
+    factor_match = factor("XAA", 2026, DIRECT, "XAC", tmp_path)
+    assert factor_match.factor.value == 7
+    assert factor_match.reasons[0].startswith("XAA: the newest factor is of 2019")
 
 
 def test_official_direct_factors_of_the_european_union_the_united_states_australia_and_asia() -> None:
@@ -86,13 +86,15 @@ def test_official_direct_factors_of_the_european_union_the_united_states_austral
     assert factor("AU-NSW", 2026, Basis(EmissionBoundary.DIRECT, Accounting.RESIDUAL), "AUS").factor.value == 790
     assert factor("SGP", 2024, CO2).factor.value == 402
     assert factor("JP", 2026, CO2, "JPN").factor.value == 423
-    for held in shipped():
-        assert held.evidence in set_file.EVIDENCE, held.id
-        assert held.published <= held.fetched, held.id
-        assert held.quality == 5 or held.evidence != "secondary source", held.id  # the lowest class, until it is replaced
+    for factor_set in shipped():
+        assert factor_set.evidence in set_file.EVIDENCE, factor_set.id
+        assert factor_set.published <= factor_set.fetched, factor_set.id
+        assert factor_set.quality == 5 or factor_set.evidence != "secondary source", (
+            factor_set.id
+        )  # the lowest class, until it is replaced
 
 
-def test_co2_is_never_given_for_co2e_nor_life_cycle_for_direct_and_a_gap_is_told_as_one() -> None:
+def test_gases_and_boundaries_are_never_mixed_and_gaps_are_reported() -> None:
     none = "no factor that is direct, location, CO2e; there is one that is "
     assert none + "direct, location, CO2" in refusal(factor, "CN-BJ", 2023, DIRECT)
     assert f"KOR: {none}life-cycle" in refusal(factor, "KOR", 2023, DIRECT)
@@ -120,10 +122,10 @@ def test_a_country_is_never_a_part_of_another_country() -> None:
     for typed in sorted({z.rpartition("-")[2] for z in parts} | {"DE", "IN", "CA", "AL", "IND", "DEL", "CAN", "GER"}):
         for basis in (DIRECT, LIFE, CO2, RESIDUAL):
             try:
-                told = "; ".join(factor(typed, 2026, basis).reasons)
+                text = "; ".join(factor(typed, 2026, basis).reasons)
             except UsageError as error:
-                told = str(error)
-            assert not [z for z in parts if f"{z} (" in told], (typed, told)
+                text = str(error)
+            assert not [z for z in parts if f"{z} (" in text], (typed, text)
     with pytest.raises(UsageError, match=r"US-CL: .*nearest: US-"):
         factor("US-CL", 2026, DIRECT)
 
@@ -135,9 +137,9 @@ def test_of_two_publications_the_newer_is_taken_whatever_their_ids(tmp_path: Pat
     assert factor("XAA", 2024, DIRECT, folder=tmp_path).factor.value == 222
     # Retrieved last, but published before: the date of publication decides.
     put(tmp_path, "b", "zone,name,g_per_kwh,year\nXAA,Somewhere,222,2024\n", fetched="2026-06-01", published="2025-01-01")
-    found = factor("XAA", 2024, DIRECT, folder=tmp_path)
-    assert found.factor.value == 111
-    assert found.reasons == ("a is the newest publication (2026-01-01)", "the same year is also in b, c")
+    factor_match = factor("XAA", 2024, DIRECT, folder=tmp_path)
+    assert factor_match.factor.value == 111
+    assert factor_match.reasons == ("a is the newest publication (2026-01-01)", "the same year is also in b, c")
     put(tmp_path, "b", "zone,name,g_per_kwh,year\nDEU,Germany,300,2024\n")
     ours = factor("DEU", 2024, DIRECT, folder=tmp_path)
     assert ours.reasons == ("b is one of your own files, which are used before eea-2024",)
@@ -147,12 +149,12 @@ def test_of_two_publications_the_newer_is_taken_whatever_their_ids(tmp_path: Pat
 
 def test_a_users_own_set_goes_before_ours_and_needs_nothing_but_its_two_files(tmp_path: Path) -> None:
     put(tmp_path, "own", "zone,name,g_per_kwh,year\nGBR,Britain,123.4,2024\n")
-    found = factor("GBR", 2025, DIRECT, folder=tmp_path)
-    assert (found.factor.value, found.factor.id) == (Decimal("123.4"), "grid.location.GBR.2024.own")
-    assert found.csv_sha256 == hashlib.sha256((tmp_path / "own.csv").read_bytes()).hexdigest()
+    factor_match = factor("GBR", 2025, DIRECT, folder=tmp_path)
+    assert (factor_match.factor.value, factor_match.factor.id) == (Decimal("123.4"), "grid.location.GBR.2024.own")
+    assert factor_match.csv_sha256 == hashlib.sha256((tmp_path / "own.csv").read_bytes()).hexdigest()
 
 
-def test_files_that_cannot_be_a_catalogue_are_told(tmp_path: Path) -> None:
+def test_invalid_catalogue_files_are_reported(tmp_path: Path) -> None:
     assert "No such file" in refusal(catalogue, tmp_path / "nowhere")
     (tmp_path / "own.csv").write_text("zone\n")
     assert "own.json is missing" in refusal(catalogue, tmp_path)
@@ -189,17 +191,17 @@ def test_each_file_that_ships_has_a_page_with_every_field_its_own_hash_and_may_b
         page = json.loads(path.read_text(encoding="utf-8"))
         assert set(page) == {*set_file.TEXTS, "published", "evidence", "quality", "note", "rows", "csv_sha256"}, path
         assert page["csv_sha256"] == hashlib.sha256(path.with_suffix(".csv").read_bytes()).hexdigest(), path
-    for held in shipped():
-        said = f"{held.id} {held.publisher} {held.licence}".lower()
-        assert not {"aib", "iea", "watttime"} & set(said.split()), held.id
-        assert "all rights" not in said
+    for factor_set in shipped():
+        text = f"{factor_set.id} {factor_set.publisher} {factor_set.licence}".lower()
+        assert not {"aib", "iea", "watttime"} & set(text.split()), factor_set.id
+        assert "all rights" not in text
 
 
 def test_the_set_of_country_factors_is_the_table_that_reports_use() -> None:
-    held = next(s for s in shipped() if s.id == countries.EDITION)
-    known = countries.country_factors().values()
-    assert held.source_sha256 == countries.SOURCE_SHA256
-    assert {f.id: f for f in held.factors.values()} == {f.id: f for f in known if f.value}
+    factor_set = next(s for s in shipped() if s.id == countries.EDITION)
+    country_table = countries.country_factors().values()
+    assert factor_set.source_sha256 == countries.SOURCE_SHA256
+    assert {f.id: f for f in factor_set.factors.values()} == {f.id: f for f in country_table if f.value}
 
 
 def _package(path: str) -> tuple[str, dict[str, dict[str, str]]]:
@@ -210,11 +212,11 @@ def _package(path: str) -> tuple[str, dict[str, dict[str, str]]]:
 
 def test_zones_are_what_the_package_has() -> None:
     digest, published = _package("2023/usa_emissions.json")
-    held = next(s for s in shipped() if s.id == "egrid2023-states")
-    assert held.source_sha256 == digest
+    factor_set = next(s for s in shipped() if s.id == "egrid2023-states")
+    assert factor_set.source_sha256 == digest
     assert (published["_unit"]["emissions"], published["_source"]["field"]) == ("lbs/MWh", "STC2ERTA")
     rows = {v["regionCode"]: v["emissions"] for k, v in published.items() if not k.startswith("_")}
-    assert {z.removeprefix("US-").replace("USA", "usa"): f.value for (z, _), f in held.factors.items()} == {
+    assert {z.removeprefix("US-").replace("USA", "usa"): f.value for (z, _), f in factor_set.factors.items()} == {
         code: Decimal(lb) * Decimal("0.45359237") for code, lb in rows.items()
     }
     for path, identity, unit, left_out in (
@@ -222,23 +224,24 @@ def test_zones_are_what_the_package_has() -> None:
         ("nordic_emissions.json", "nordic-codecarbon-3.3.2", "gCO2eq/kWh", "FI"),
     ):
         digest, published = _package(path)
-        held = next(s for s in shipped() if s.id == identity)
-        assert held.source_sha256 == digest
+        factor_set = next(s for s in shipped() if s.id == identity)
+        assert factor_set.source_sha256 == digest
         rows = {k: v for k, v in published["data"].items() if k != left_out}
         assert {v["unit"] for v in rows.values()} == {unit}
         assert {
-            (z.rpartition("-")[2] if z[:2] in ("SE", "NO") else z): (str(f.value), f.year) for (z, _), f in held.factors.items()
+            (z.rpartition("-")[2] if z[:2] in ("SE", "NO") else z): (str(f.value), f.year)
+            for (z, _), f in factor_set.factors.items()
         } == {k: (v["emission_factor"], int(v["year"])) for k, v in rows.items()}
 
 
-def test_china_s_regions_changed_as_the_ministry_said_they_did() -> None:
+def test_changes_of_chinese_regions_match_the_published_ones() -> None:
     """The press published the 2022 values first, then the 2023 values with the changes between them: both must agree."""
-    held = next(s for s in shipped() if s.id == "mee-2023-national")
-    said = {"CHN": "-1.1", "CN-NORTH": "-6.1", "CN-NORTHEAST": "-8.0", "CN-EAST": "-2.1", "CN-CENTRAL": "-2.3",
+    factor_set = next(s for s in shipped() if s.id == "mee-2023-national")
+    changes_percent = {"CHN": "-1.1", "CN-NORTH": "-6.1", "CN-NORTHEAST": "-8.0", "CN-EAST": "-2.1", "CN-CENTRAL": "-2.3",
             "CN-NORTHWEST": "-5.4", "CN-SOUTH": "4.5", "CN-SOUTHWEST": "9.0"}  # fmt: skip
-    assert {z for z, _ in held.factors} == set(said)
-    for zone, percent in said.items():
-        change = held.factors[zone, 2023].value / held.factors[zone, 2022].value * 100 - 100
+    assert {z for z, _ in factor_set.factors} == set(changes_percent)
+    for zone, percent in changes_percent.items():
+        change = factor_set.factors[zone, 2023].value / factor_set.factors[zone, 2022].value * 100 - 100
         assert abs(change - Decimal(percent)) < Decimal("0.11"), zone
     residual = next(s for s in shipped() if s.id == "mee-2023-residual")
     change = residual.factors["CHN", 2023].value / residual.factors["CHN", 2022].value * 100 - 100

@@ -87,10 +87,10 @@ counts = st.integers(0, 10**7)
 def entries(draw):
     start, end = draw(intervals)
     state = draw(st.sampled_from(list(State)))
-    held = state in (State.ACTIVE, State.IDLE)
-    workload = draw(st.sampled_from(["w1", "w2", "éà\n"])) if held else ""
+    is_allocated = state in (State.ACTIVE, State.IDLE)
+    workload = draw(st.sampled_from(["w1", "w2", "éà\n"])) if is_allocated else ""
     method = draw(st.sampled_from(list(Method)))
-    gpu_ns = draw(st.integers(0, (end - start) // 5)) if held else 0  # five of them are within what a GPU can do
+    gpu_ns = draw(st.integers(0, (end - start) // 5)) if is_allocated else 0  # five of them are within what a GPU can do
     uj = draw(st.integers(0, 500 * (end - start) // 1_000))
     return Entry(start, end, draw(names), workload, state, method, uj, draw(st.integers(0, 10**8)), gpu_ns)
 

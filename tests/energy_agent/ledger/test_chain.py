@@ -36,9 +36,9 @@ def rewrite(path, change):
 def test_a_changed_joule_breaks_the_next_link_and_the_journal(ledger):
     rewrite(files(ledger)[1], lambda text: text.replace(b'"energy_uj":1000000005', b'"energy_uj":1000000006', 1))
     assert [f.kind for f in faults(ledger)] == ["previous"]
-    found = faults(ledger, journal=True)
-    assert {"previous", "journal"} == {f.kind for f in found}
-    assert any("energy of GPU-0/job/active/counter: rows sum to" in f.line for f in found)
+    fault_list = faults(ledger, journal=True)
+    assert {"previous", "journal"} == {f.kind for f in fault_list}
+    assert any("energy of GPU-0/job/active/counter: rows sum to" in f.line for f in fault_list)
 
 
 def copy_one(paths):
@@ -106,12 +106,12 @@ def test_rows_that_cannot_be(ledger):
     lines = sorted([*twice[1:], again, late])
     head = twice[0].replace(f'"rows":{header.rows}', f'"rows":{header.rows + 2}')
     path.write_bytes(segment.compress("\n".join([head, *lines, ""]).encode()))
-    found = [f.line for f in faults(ledger) if f.kind == "alien"]
-    assert any("duplicate key" in line for line in found)
-    assert any("outside the interval of the segment" in line for line in found)
+    alien_lines = [f.line for f in faults(ledger) if f.kind == "alien"]
+    assert any("duplicate key" in line for line in alien_lines)
+    assert any("outside the interval of the segment" in line for line in alien_lines)
 
 
-def test_nodes_are_told_apart_and_a_stranger_does_not_disturb(ledger, tmp_path):
+def test_nodes_are_distinguished_and_a_second_node_is_no_fault(ledger, tmp_path):
     other = tmp_path / "other"
     filled(other, 4, seals=(1, 3), identity=Identity("lab", "node-2", "b", "0", True)).close()
     for path in files(other):

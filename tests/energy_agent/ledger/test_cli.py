@@ -42,7 +42,7 @@ def test_verify_a_state_folder(state, capsys):
     assert (answer["ok"], answer["chains"][0]["segments"], answer["chains"][0]["faults"]) == (True, 2, [])
 
 
-def test_verify_tells_each_fault_in_a_line_and_exits_1(state, capsys):
+def test_verify_reports_each_fault_in_a_line_and_exits_1(state, capsys):
     path = segment.list_files(state / "segments")[0]
     path.write_bytes(path.read_bytes()[:-9])
     code, out, err = run(capsys, "verify", state)
@@ -149,7 +149,7 @@ def test_a_sum_has_the_edges_of_one_stretch_alone(state, capsys):
     assert run(capsys, "export", state, "--sum", "--workload", "job")[1].startswith("10000.00009 J, at least ")
 
 
-def test_export_tells_what_dvfs_did(tmp_path, capsys):
+def test_export_includes_dvfs_actions(tmp_path, capsys):
     did = [
         Action(T0 + 5, "GPU-0", "progress", "set", '{"power_limit_mw":300000}', "ok", "job"),
         Action(T0 + 9, "GPU-1", "actuator", "restore", '{"power":700000}', "ok: expired, wattlens (pid 7)"),
@@ -165,8 +165,8 @@ def test_export_tells_what_dvfs_did(tmp_path, capsys):
     code, out, _ = run(capsys, "export", tmp_path / "state", "--actions", "--workload", "job")
     assert (code, [r["device"] for r in csv.DictReader(io.StringIO(out))]) == (0, ["GPU-0"])
     target = tmp_path / "actions.parquet"
-    said = run(capsys, "export", tmp_path / "state", "--actions", "--format", "parquet", "--out", target)[1]
-    assert said == f"2 actions in {target}\n"
+    output = run(capsys, "export", tmp_path / "state", "--actions", "--format", "parquet", "--out", target)[1]
+    assert output == f"2 actions in {target}\n"
     with duckdb.connect() as connection:
         assert connection.execute(f"SELECT count(*), max(t_ns) FROM '{target}'").fetchall() == [(2, T0 + 9)]
 
@@ -196,7 +196,7 @@ def test_days_are_shared_by_processes(tmp_path, capsys):
     assert [s["written"] for s in again] == [False] * 3  # the same bytes, so no new statement
 
 
-def test_ship_copies_what_is_there_and_tells_what_is_missing(tmp_path, capsys):
+def test_ship_copies_existing_segments_and_reports_missing_ones(tmp_path, capsys):
     filled(tmp_path / "state", 10, seals=(2, 4, 6)).close()
     first, second, third = segment.list_files(tmp_path / "state" / "segments")
     second.unlink()
@@ -242,7 +242,7 @@ def test_export_of_a_folder_without_a_ledger_is_wrong_usage(tmp_path, capsys, na
         assert "folder: expected a journal, segments or compacted days, found none" in err
 
 
-def test_ship_of_a_node_whose_key_was_replaced_is_done(tmp_path, capsys):
+def test_ship_succeeds_after_a_key_replacement(tmp_path, capsys):
     for name in ("one", "two"):
         signer, _ = open_signer(tmp_path / name)
         with closing(opened(tmp_path / "state", signer=signer)) as journal:

@@ -46,7 +46,7 @@ def test_a_meter_that_is_removed_counts_until_then():
     assert pue(book.window(T0, T0 + 10 * HOUR), UPS).amount.value * 2 == 3
 
 
-def test_a_meter_that_is_added_changes_nothing_of_what_was_said_before():
+def test_added_meter_does_not_change_earlier_results():
     before = [meter("main", T0), meter("a", T0, Role.IT, UPS), *rows("main", 150, T0, 24), *rows("a", 100, T0, 24)]
     after = [*before, meter("new", T0 + 20 * HOUR, Role.IT, UPS), *rows("new", 10, T0 + 20 * HOUR, 4)]
     window = (T0, T0 + 20 * HOUR)
@@ -60,19 +60,19 @@ def test_a_meter_that_is_renamed_and_brings_its_history_again_is_not_counted_twi
         *rows("main", 150, T0, 12), *rows("main-2", 150, T0, 24), *rows("a", 100, T0, 24),
     ])  # fmt: skip
     for start, end in ((0, 12), (0, 24), (12, 24)):
-        found = pue(book.window(T0 + start * HOUR, T0 + end * HOUR), UPS)
-        assert found.amount.value * 2 == 3, (start, end)
-        assert found.total_uj == (end - start) * 150 * KWH
+        result = pue(book.window(T0 + start * HOUR, T0 + end * HOUR), UPS)
+        assert result.amount.value * 2 == 3, (start, end)
+        assert result.total_uj == (end - start) * 150 * KWH
 
 
 def test_days_in_which_a_meter_changed_are_not_folded_and_cells_know_lives_too():
     """Renamed at noon of the second day, with its history: the same by cells and by days, and by cells that of one."""
     rename = T0 + 36 * HOUR
-    made = [
+    all_rows = [
         meter("main", T0), removed_meter("main", rename), meter("main-2", rename), meter("a", T0, Role.IT, UPS),
         *rows("main", 150, T0, 36), *rows("main-2", 150, T0, 96), *rows("a", 100, T0, 96),
     ]  # fmt: skip
-    plain, folded = book_of("dc1", made), book_of("dc1", made)
+    plain, folded = book_of("dc1", all_rows), book_of("dc1", all_rows)
     folded.fold_before(T0 + 3 * DAY_NS)
     window = (T0, T0 + 4 * DAY_NS)
     assert plain.window(*window) == folded.window(*window)

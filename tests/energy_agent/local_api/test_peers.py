@@ -88,19 +88,19 @@ def folder():
         yield Path(name)
 
 
-def test_a_process_is_told_what_it_is_and_reports_as_nobody_else(folder):
+def test_client_gets_its_identity_and_reports_only_for_itself(folder):
     with serving(folder / "s", snapshot=Player().at(5)) as intake:
         status, me = request_as(folder / "s", "GET /v1/me")
         assert status == 200
         assert me["pid"] > 0
         assert str(me["pid"]) in me["workload"] or me["kind"] != "process"
-        status, told = request_as(folder / "s", "POST /v1/training", json.dumps(REPORT))
-        assert (status, told["ranks"][0]["tokens"]) == (202, 30)
-        (latest,) = intake.ranks(told["workload"])
+        status, reply = request_as(folder / "s", "POST /v1/training", json.dumps(REPORT))
+        assert (status, reply["ranks"][0]["tokens"]) == (202, 30)
+        (latest,) = intake.ranks(reply["workload"])
         assert latest.report.steps == {"training": 3}
         for field in ("workload", "pid", "cgroup"):  # what would say who it is
-            status, told = request_as(folder / "s", "POST /v1/training", json.dumps(REPORT | {field: "x"}))
-            assert (status, told["reason"]) == (400, f"unknown field {field!r}")
+            status, reply = request_as(folder / "s", "POST /v1/training", json.dumps(REPORT | {field: "x"}))
+            assert (status, reply["reason"]) == (400, f"unknown field {field!r}")
 
 
 @as_root
@@ -147,9 +147,9 @@ with serving(Path(sys.argv[1])):
     sys.stdin.read()
 """, str(folder / "s"))  # fmt: skip
     try:
-        status, told = request_as(folder / "s", "GET /v1/me")
+        status, reply = request_as(folder / "s", "GET /v1/me")
         assert status == request_as(folder / "s", "POST /v1/training", json.dumps(REPORT))[0] == 403
-        assert "hostPID: true" in told["reason"]
+        assert "hostPID: true" in reply["reason"]
     finally:
         agent.communicate()
 
@@ -170,9 +170,9 @@ def test_no_name_of_a_process_makes_root_of_a_container_root_of_the_host(folder)
     name = "import ctypes, sys; ctypes.CDLL(None).prctl(15, sys.argv.pop(1).encode(), 0, 0, 0)\n"
     with serving(folder / "s", snapshot=Player().at(5)):
         for end in ("", "\r", "\v", "\f", "\n", "\x1e"):
-            client, said = in_a_pid_namespace(name + CLIENT, f"{end}NSpid: 1", str(folder / "s"), "GET /v1/me", "", "", "")
+            client, output = in_a_pid_namespace(name + CLIENT, f"{end}NSpid: 1", str(folder / "s"), "GET /v1/me", "", "", "")
             client.communicate()
-            assert json.loads(said.partition(" ")[2])["everything"] is False, repr(end)
+            assert json.loads(output.partition(" ")[2])["everything"] is False, repr(end)
 
 
 def raw(path, data, wait_s=60.0):
@@ -189,7 +189,7 @@ def raw(path, data, wait_s=60.0):
         return answer
 
 
-def test_hostile_requests_are_answered_and_harm_nobody(folder):
+def test_hostile_requests_are_answered_without_side_effects(folder):
     post = b"POST /v1/training HTTP/1.1\r\nHost: x\r\n"
     with serving(folder / "s"):
         for data, status in (
@@ -208,13 +208,13 @@ def test_hostile_requests_are_answered_and_harm_nobody(folder):
 
 def test_one_workload_cannot_take_all_places_nor_all_the_time(folder):
     with serving(folder / "s"), ExitStack() as stack:
-        held = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(100)]
-        for client in held:
+        clients = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(100)]
+        for client in clients:
             client.connect(str(folder / "s"))
         # The last 16 of one user without a cgroup of its own, or of one unit, keep their places.
-        eventually(lambda: len(select.select(held[:-16], [], [], 0)[0]) == 100 - 16)
-        assert all(client.recv(1) == b"" for client in held[:-16])
-        assert select.select(held[-16:], [], [], 0)[0] == []
+        eventually(lambda: len(select.select(clients[:-16], [], [], 0)[0]) == 100 - 16)
+        assert all(client.recv(1) == b"" for client in clients[:-16])
+        assert select.select(clients[-16:], [], [], 0)[0] == []
         stack.close()
         statuses = []
 
@@ -295,7 +295,7 @@ def test_units_and_containers_of_a_user_share_the_users_places(tmp_path):
     assert len(names) == 3
 
 
-def test_a_stranger_that_has_ended_is_nobody(folder):
+def test_ended_stranger_has_no_identity(folder):
     path = folder / "s"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))

@@ -32,8 +32,8 @@ def peer(workload, everything=False):
     return ClientProcess((1, 1), ProcessOwner(workload, WorkloadFacts(workload, 0, "pod")), everything, workload)
 
 
-def served(path, made):
-    return ClientApi(path, Routes(made), Peers([Path("/proc")], RealClock()))
+def served(path, energy_history):
+    return ClientApi(path, Routes(energy_history), Peers([Path("/proc")], RealClock()))
 
 
 def fetch(path, target):
@@ -51,9 +51,9 @@ def answers(path):
 
 
 def history_of(*rows):
-    made = EnergyHistory()
-    made._rows.extend(rows)
-    return made
+    energy_history = EnergyHistory()
+    energy_history._rows.extend(rows)
+    return energy_history
 
 
 def history(powers_w):
@@ -69,17 +69,17 @@ def test_the_bound_holds_however_energy_lay_within_the_seconds(seconds, start_ns
         return sum(p for k, (p, at_ns) in enumerate(seconds) if k * NS_PER_S + at_ns < t_ns)
 
     end_ns = start_ns + length_ns
-    told = history([p for p, _ in seconds]).window(T0 + start_ns, T0 + end_ns)["devices"]["GPU-1"]
-    assert abs(told["joules"] - (energy_until(end_ns) - energy_until(start_ns))) <= told["half_j"] + 1e-3
+    device = history([p for p, _ in seconds]).window(T0 + start_ns, T0 + end_ns)["devices"]["GPU-1"]
+    assert abs(device["joules"] - (energy_until(end_ns) - energy_until(start_ns))) <= device["half_j"] + 1e-3
 
 
 def test_what_is_not_known_or_not_for_a_workload_is_a_reason():
-    made = history([1, 2])
-    assert "before" in made.window(T0 - 1, T0 + 5)["reason"]
-    assert made.window(T0, T0 + 3 * NS_PER_S)["later"] is True
-    assert "ends before" in made.window(T0 + 2, T0 + 1)["reason"]
+    energy_history = history([1, 2])
+    assert "before" in energy_history.window(T0 - 1, T0 + 5)["reason"]
+    assert energy_history.window(T0, T0 + 3 * NS_PER_S)["later"] is True
+    assert "ends before" in energy_history.window(T0 + 2, T0 + 1)["reason"]
     assert "no snapshot" in EnergyHistory().window(1, 2)["reason"]
-    routes, root, other = Routes(made), peer("process-x-1-1", everything=True), peer("a")
+    routes, root, other = Routes(energy_history), peer("process-x-1-1", everything=True), peer("a")
     for who, method, path, status in (
         (root, "POST", "/v1/window/1/2", 405), (root, "GET", "/v1/window/x/2", 404),
         (root, "GET", f"/v1/window/{T0}/{T0 + 3 * NS_PER_S}", 503), (other, "GET", "/v1/workload/a", 403),
@@ -104,7 +104,7 @@ class Steered:
         raise AssertionError("only read")
 
 
-def test_all_groups_are_shown_to_those_who_may_read_every_workload():
+def test_all_groups_are_visible_only_to_privileged_clients():
     routes, root, other = Routes(history([1]), None, Steered), peer("process-x-1-1", everything=True), peer("a")
     for who, method, status, body in (
         (root, "GET", 200, {"groups": [{"group": "chat"}]}),
@@ -116,17 +116,19 @@ def test_all_groups_are_shown_to_those_who_may_read_every_workload():
     assert Routes(history([1])).answer(root, "GET", "/v1/dvfs/groups").status == 404
 
 
-def test_a_workload_is_told_of_the_devices_that_it_held_all_the_time():
-    held = [{"GPU-1": ("a",), "GPU-2": ("a", "b"), "GPU-3": ("b",)}] * 2 + [{"GPU-1": ("b",), "GPU-2": ("a", "b")}] * 2
+def test_workload_gets_only_devices_allocated_for_the_whole_window():
+    owners = [{"GPU-1": ("a",), "GPU-2": ("a", "b"), "GPU-3": ("b",)}] * 2 + [{"GPU-1": ("b",), "GPU-2": ("a", "b")}] * 2
     zero = dict.fromkeys(("GPU-1", "GPU-2", "GPU-3"), 0)
-    made = history_of(*(HistoryRow(T0 + k * NS_PER_S, zero, zero, dict.fromkeys(zero, 0.05), h) for k, h in enumerate(held)))
+    energy_history = history_of(
+        *(HistoryRow(T0 + k * NS_PER_S, zero, zero, dict.fromkeys(zero, 0.05), h) for k, h in enumerate(owners))
+    )
     whole, begin = (T0, T0 + 3 * NS_PER_S), (T0, T0 + NS_PER_S // 2)
-    assert set(made.window(*whole)["devices"]) == {"GPU-1", "GPU-2", "GPU-3"}
-    assert set(made.window(*whole, "a")["devices"]) == {"GPU-2"}
-    assert set(made.window(*begin, "a")["devices"]) == {"GPU-1", "GPU-2"}
-    assert "did not use a GPU" in made.window(*whole, "c")["reason"]
-    told = json.loads(Routes(made).answer(peer("a"), "GET", f"/v1/window/{T0}/{T0 + 3 * NS_PER_S}").body)
-    assert set(told["devices"]) == {"GPU-2"}
+    assert set(energy_history.window(*whole)["devices"]) == {"GPU-1", "GPU-2", "GPU-3"}
+    assert set(energy_history.window(*whole, "a")["devices"]) == {"GPU-2"}
+    assert set(energy_history.window(*begin, "a")["devices"]) == {"GPU-1", "GPU-2"}
+    assert "did not use a GPU" in energy_history.window(*whole, "c")["reason"]
+    response = json.loads(Routes(energy_history).answer(peer("a"), "GET", f"/v1/window/{T0}/{T0 + 3 * NS_PER_S}").body)
+    assert set(response["devices"]) == {"GPU-2"}
 
 
 def test_old_rows_become_one_a_minute_and_then_go():
@@ -136,7 +138,7 @@ def test_old_rows_become_one_a_minute_and_then_go():
     assert not thinned(rows, 60 * 3600 * NS_PER_S)
 
 
-def test_a_missing_folder_is_created_where_nobody_else_can_interfere(tmp_path):
+def test_missing_folder_is_created_with_restricted_permissions(tmp_path):
     path = tmp_path / "run/client/s"
     api = served(path, EnergyHistory())
     api.start()
@@ -251,11 +253,11 @@ def test_a_process_without_nvml_is_answered_by_the_agent(tmp_path):
                     env=environ | {"WATTLENS_AGENT_SOCKET": f"{tmp_path}/agent.sock"},
                     capture_output=True, text=True, check=True,
                 )  # fmt: skip
-                said = json.loads((tmp_path / "run.json").read_text())
-                return said if said["joules"] is not None else None  # an agent on a busy machine may answer too late
+                report = json.loads((tmp_path / "run.json").read_text())
+                return report if report["joules"] is not None else None  # an agent on a busy machine may answer too late
 
-            said = eventually(measured)
+            report = eventually(measured)
         finally:
             agent.stop()
-    assert (said["method"], said["simulated"], len(said["devices"])) == ("agent", True, 2)
-    assert said["lower"] < 2 * 74 * said["seconds"] < said["upper"]  # two idle boards
+    assert (report["method"], report["simulated"], len(report["devices"])) == ("agent", True, 2)
+    assert report["lower"] < 2 * 74 * report["seconds"] < report["upper"]  # two idle boards

@@ -61,26 +61,26 @@ class BoardModel:
 
     def _publish(self):
         """(instant, what the counter shows from then on in uJ)."""
-        shown, pending_from, held = self.counter_start_mj * 1000, 0, 0
+        counter_uj, pending_from, pending_uj = self.counter_start_mj * 1000, 0, 0
         ticks = itertools.takewhile(lambda t: t <= self.end_ms, itertools.accumulate(itertools.cycle(self.ticks)))
         events = sorted([(t, "tick") for t in ticks] + [(t, "reset") for t in self.resets], key=lambda e: e[0])
         if self.stuck is not None:
             events = sorted([*events, (self.stuck.end_ms, "release")], key=lambda e: e[0])
-        yield 0, shown
+        yield 0, counter_uj
         for t, kind in events:
             frozen = self.stuck is not None and self.stuck.start_ms <= t < self.stuck.end_ms
             if kind == "reset":
-                shown, held, pending_from = 0, 0, t
+                counter_uj, pending_uj, pending_from = 0, 0, t
             elif kind == "release":
                 assert self.stuck is not None
-                shown, held = shown + (held if self.stuck.catches_up else 0), 0
+                counter_uj, pending_uj = counter_uj + (pending_uj if self.stuck.catches_up else 0), 0
             else:
                 energy, pending_from = self.true_uj(t) - self.true_uj(pending_from), t
                 if frozen:
-                    held += energy
+                    pending_uj += energy
                 else:
-                    shown += energy
-            yield t, shown
+                    counter_uj += energy
+            yield t, counter_uj
 
     def counter_mj(self, t_ms):
         i = bisect_right(self._published, t_ms, key=lambda p: p[0]) - 1

@@ -34,8 +34,8 @@ def test_energy_edges_and_time_are_conserved_exactly(interval, before, after, re
     entries = shares(interval, before, after, reason)
     assert sum(e.energy_uj for e in entries) == interval.energy_uj
     assert sum(e.edge_uj for e in entries) == interval.edge_uj
-    held = [e for e in entries if e.workload]
-    assert sum(e.gpu_ns for e in held) == (interval.end_ns - interval.start_ns if held else 0)
+    owned_entries = [e for e in entries if e.workload]
+    assert sum(e.gpu_ns for e in owned_entries) == (interval.end_ns - interval.start_ns if owned_entries else 0)
     for entry in entries:
         assert (entry.start_ns, entry.end_ns, entry.device) == (interval.start_ns, interval.end_ns, "GPU-a")
         assert entry.method is interval.method
@@ -57,7 +57,7 @@ def test_every_holder_has_a_row_of_its_own(interval, before, after):
 @example(
     Interval("GPU-a", 10**18, 10**18 + 10**9, 7, Method.COUNTER, 0, True), Holding({"a": 0}, True, unseen=1), Holding({}, True)
 )
-def test_what_went_with_sm_time_that_nobody_saw_is_unattributed(interval, before, after):
+def test_energy_of_unseen_sm_time_is_unattributed(interval, before, after):
     """Whatever others do, no holder pays more than its part of all SM time that was measured."""
     interval = replace(interval, method=Method.COUNTER, active=True)
     measured = before if after is None or before is None or not set(after.weights) >= set(before.weights) else after
@@ -101,7 +101,7 @@ def test_over_a_gap_nothing_is_proven_idle(interval, before, after, same):
 
 
 @pytest.mark.parametrize("active_ppm", [None, 0, 500_000])
-def test_of_a_gpu_in_mig_mode_what_nobody_held_at_both_ends_of_a_gap_is_unattributed(active_ppm):
+def test_mig_energy_without_owner_at_both_ends_of_a_gap_is_unattributed(active_ppm):
     shape = Shape((MigUse("MIG-1", 3, 7, 60, active_ppm), MigUse("MIG-2", 2, 7, 40, active_ppm)), 70_000)
     holding = Holding({"a": 0}, slices={"MIG-1": {"a": 0}, "MIG-2": {}})
     over_a_gap = shares(interval(Method.BRIDGED), holding, holding, shape=shape)
@@ -130,7 +130,7 @@ A, A_OR_B = {"a": 0}, [("a", State.ACTIVE, 750_002), ("b", State.ACTIVE, 250_001
         (None, Holding({"b": 0, "a": 0}), [("a", State.ACTIVE, 500_002), ("b", State.ACTIVE, 500_001)]),
     ],
 )
-def test_energy_goes_to_who_held_at_the_start_by_measured_weights(before, after, expected):
+def test_energy_goes_to_owners_at_the_start_by_measured_weights(before, after, expected):
     entries = shares(interval(), before, after)
     assert [(e.workload, e.state, e.energy_uj) for e in entries] == expected
     assert sum(e.gpu_ns for e in entries) == (10**9 if expected[0][0] else 0)

@@ -46,7 +46,7 @@ def readings(seed, *, module_w, of_module, answers, swing_w=0.0, seconds=300, er
         (-400, False, True, GPU),  # or the module by 0
     ],
 )  # fmt: skip
-def test_the_scope_is_the_one_whose_power_the_counter_sums(module_w, of_module, answers, scope):
+def test_scope_matches_the_power_that_the_counter_sums(module_w, of_module, answers, scope):
     assert scope_of(readings(1, module_w=module_w, of_module=of_module, answers=answers)) is scope
 
 
@@ -102,13 +102,13 @@ def test_a_load_with_the_period_of_the_readings_decides_nothing_wrong(
     ],
 )  # fmt: skip
 def test_readings_of_the_binding_decide_it(gpus, tmp_path, sku, module_w, of_module, scope):
-    made = gpus(BoardSpec(sku, gain=1.04, overrides={"module_w": module_w, "counter_of_module": of_module}))
+    rig = gpus(BoardSpec(sku, gain=1.04, overrides={"module_w": module_w, "counter_of_module": of_module}))
     meter = ScopeMeter(25 * S)
-    reader = DeviceReader(made.nvml, made.devices[0], SimulatedClock(tmp_path / "plant"), lambda _: None)
-    slot = made.attach(0)
+    reader = DeviceReader(rig.nvml, rig.devices[0], SimulatedClock(tmp_path / "plant"), lambda _: None)
+    slot = rig.attach(0)
     for second in range(120):
         if second % 20 == 0:
-            made.plant.submit(0, slot, reference_ns=12 * S, memory_boundness=0.5, intensity=0.8)
-        made.step(1.0)
+            rig.plant.submit(0, slot, reference_ns=12 * S, memory_boundness=0.5, intensity=0.8)
+        rig.step(1.0)
         meter.feed(reader.read(full=True, list_processes=False))
     assert meter.scope is scope

@@ -90,15 +90,15 @@ def test_intervals_tile_the_time_and_name_their_method(power, ticks, times):
 
 @law
 @given(powers, ticks, instants, st.lists(st.integers(1, 29_000), min_size=1, max_size=3, unique=True).map(sorted))
-def test_at_resets_every_value_is_booked_once_and_the_bound_covers_what_nobody_saw(power, ticks, times, resets):
+def test_each_value_is_recorded_once_at_resets_and_the_bound_covers_losses(power, ticks, times, resets):
     board = BoardModel(power, ticks, resets=resets)
-    shown = [board.counter_mj(t) for t in times]
+    readings_mj = [board.counter_mj(t) for t in times]
     spans = list(itertools.pairwise(times))
     # A reset of the GPU alone that the readings do not show is outside the law, as the module says.
     assume(all(board.counter_mj(a) > board.counter_mj(b) for a, b in spans if any(a < r <= b for r in resets)))
     metered = Metered.read(board, times)
-    forward_mj = sum(b - a for a, b in itertools.pairwise(shown) if b >= a)
-    restarted_mj = sum(b for a, b in itertools.pairwise(shown) if b < a)
+    forward_mj = sum(b - a for a, b in itertools.pairwise(readings_mj) if b >= a)
+    restarted_mj = sum(b for a, b in itertools.pairwise(readings_mj) if b < a)
     counted_uj = sum(i.energy_uj for i in metered.intervals if i.method is not Method.INTEGRATED)
     assert 1000 * forward_mj <= counted_uj <= 1000 * (forward_mj + restarted_mj)  # each value once, none twice
     true_uj = board.true_uj(times[-1]) - board.true_uj(times[0])

@@ -85,7 +85,7 @@ def test_a_reading_after_a_reload_that_shows_too_much_is_a_gap_alone_and_another
         assert (step.gap.reason, step.state.boot_id, step.state.driver_epoch) == ("reboot", "c", epoch)
 
 
-def test_a_state_without_an_epoch_takes_the_first_that_is_told():
+def test_state_without_an_epoch_takes_the_first_reported_epoch():
     board = BoardModel([(40_000, 300_000)])
     at = board.sample(0)
     old = asdict(MeterState("b", START_NS, at.boot_ns, board.counter_mj(0), 300_000, at.boot_ns))

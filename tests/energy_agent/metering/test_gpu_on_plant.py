@@ -62,5 +62,5 @@ def run(folder, model, seed, faults):
 def test_the_interval_holds_the_truth(tmp_path, model, faults):
     rows = [row for seed in (1, 2, 3, 4) for row in run(tmp_path, model, seed, faults)]
     assert len(rows) >= 200
-    held = sum((recorded - e) / (1 + GAIN) <= true <= (recorded + e) / (1 - GAIN) + bound for recorded, bound, e, true in rows)
-    assert held / len(rows) >= 0.95
+    hits = sum((recorded - e) / (1 + GAIN) <= true <= (recorded + e) / (1 - GAIN) + bound for recorded, bound, e, true in rows)
+    assert hits / len(rows) >= 0.95

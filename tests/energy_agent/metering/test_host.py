@@ -24,7 +24,7 @@ def interval(start, end, uj, method=Method.COUNTER, **more):
 
 @st.composite
 def curves(draw, end=60 * S):
-    made = {}
+    by_name = {}
     for name in draw(st.sampled_from([("g0",), ("g0", "g1", "g2")])):
         curve, t = GpuCurve(0), 0
         while t < end:
@@ -32,37 +32,37 @@ def curves(draw, end=60 * S):
             owner = draw(st.sampled_from([("a", State.ACTIVE), ("b", State.IDLE), ("", State.UNALLOCATED), ("", State.GAP)]))
             curve.extend(nxt, [entry(t, nxt, draw(st.integers(0, 700 * 10**6)), *owner)])
             t = nxt
-        made[name] = curve
-    return made
+        by_name[name] = curve
+    return by_name
 
 
 @given(curves(), st.lists(st.integers(1, 60 * S), min_size=1, max_size=12, unique=True), st.data())
-def test_host_and_gpus_telescope_to_the_meter(made, edges, data):
+def test_host_and_gpus_telescope_to_the_meter(gpu_curves, edges, data):
     edges = [0, *sorted(edges)]
     book = HostBook("host", True, node_gain_ppm=900_000, gpu_gain_ppm=900_000)
     node_uj, host_uj = 0, 0
     for start, end in itertools.pairwise(edges):
-        gpus = sum(c.at(end) - c.at(start) for c in made.values())
+        gpus = sum(c.at(end) - c.at(start) for c in gpu_curves.values())
         uj = max(0, gpus + data.draw(st.integers(-gpus // 2, 10**9)))
-        got = book.take(interval(start, end, uj), made, set(made))
+        got = book.take(interval(start, end, uj), gpu_curves, set(gpu_curves))
         assert got.gap is None
         node_uj += uj
         host_uj += sum(e.energy_uj for e in got.entries)
         assert all(e.energy_uj >= 0 and e.gpu_ns == 0 for e in got.entries)
-    gpus_uj = sum(c.at(edges[-1]) for c in made.values())
+    gpus_uj = sum(c.at(edges[-1]) for c in gpu_curves.values())
     assert host_uj + gpus_uj - book.carried_uj == node_uj
 
 
 @given(curves(), st.integers(1, 59 * S))
-def test_an_instant_gives_the_same_energy_whatever_is_forgotten(made, t):
-    for curve in made.values():
+def test_an_instant_gives_the_same_energy_whatever_is_forgotten(gpu_curves, t):
+    for curve in gpu_curves.values():
         before = curve.at(t)
         curve.forget(t)
         assert curve.at(t) == before
         assert curve.at(curve.end_ns) == curve.energy_uj
 
 
-def test_a_curve_that_nobody_asks_stays_bounded_and_exact():
+def test_unread_curve_stays_bounded_and_exact():
     curve = GpuCurve(0)
     for n in range(3 * SEGMENTS_MAX):
         curve.extend((n + 1) * S, [entry(n * S, (n + 1) * S, 7)])
@@ -74,19 +74,19 @@ def test_a_gpu_that_is_not_known_makes_a_bounded_gap_and_comes_back_without_bein
     a, b = GpuCurve(0), GpuCurve(0)
     a.extend(30 * S, [entry(0, 30 * S, 3000)])
     b.extend(5 * S, [entry(0, 5 * S, 500)])
-    made, book = {"a": a, "b": b}, HostBook("host", True)
+    gpu_curves, book = {"a": a, "b": b}, HostBook("host", True)
     first = interval(0, 10 * S, 10_000, edge_uj=0)
-    assert not book.covered(first, made, {"a", "b"})
-    got = book.take(first, made, {"a", "b"})
+    assert not book.covered(first, gpu_curves, {"a", "b"})
+    got = book.take(first, gpu_curves, {"a", "b"})
     assert got.gap is not None
     assert (got.gap.reason, got.gap.bound_uj, got.entries) == (NOT_KNOWN, 9_000, ())
     b.extend(30 * S, [entry(5 * S, 30 * S, 2500)])  # its counter bridges: 100 uJ per second throughout
-    assert book.covered(interval(10 * S, 20 * S, 10_000), made, {"a", "b"})
-    got = book.take(interval(10 * S, 20 * S, 10_000), made, {"a", "b"})
+    assert book.covered(interval(10 * S, 20 * S, 10_000), gpu_curves, {"a", "b"})
+    got = book.take(interval(10 * S, 20 * S, 10_000), gpu_curves, {"a", "b"})
     assert sum(e.energy_uj for e in got.entries) == 10_000 - 1000 - 1000
 
 
-def test_a_meter_without_its_gpus_is_told_and_not_carried():
+def test_meter_reading_below_its_gpus_is_a_gap_and_not_carried():
     curve = GpuCurve(0)
     curve.extend(10 * S, [entry(0, 10 * S, 7_000_000_000)])
     book = HostBook("host", True, node_gain_ppm=50_000, gpu_gain_ppm=50_000)
@@ -107,13 +107,13 @@ def test_a_meter_without_its_gpus_is_told_and_not_carried():
     ],
 )  # fmt: skip
 def test_shares_of_a_part_follow_device_time(end_s, curves_of, method, expected):
-    made = {}
+    gpu_curves = {}
     for name, pieces in enumerate(curves_of):
-        made[str(name)], t = GpuCurve(0), 0
+        gpu_curves[str(name)], t = GpuCurve(0), 0
         for seconds, *owner in pieces:
-            made[str(name)].extend((t + seconds) * S, [entry(t * S, (t + seconds) * S, 10**9, *owner)])
+            gpu_curves[str(name)].extend((t + seconds) * S, [entry(t * S, (t + seconds) * S, 10**9, *owner)])
             t += seconds
-    got = HostBook("host/package-0", False).take(interval(0, end_s * S, 4_000, method), made, set(made))
+    got = HostBook("host/package-0", False).take(interval(0, end_s * S, 4_000, method), gpu_curves, set(gpu_curves))
     assert {(e.workload, e.state): e.energy_uj for e in got.entries} == expected
 
 

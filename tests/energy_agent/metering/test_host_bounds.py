@@ -32,7 +32,7 @@ class Board:
 
     def __init__(self, rng, owners):
         self.true = [rng.choice([0, rng.randint(0, 175 * 10**6)]) for _ in range(SLOTS)]  # uJ in a slot
-        self.curve, self.held = GpuCurve(0), []  # held: (start, end, owner)
+        self.curve, self.owner_spans = GpuCurve(0), []  # held: (start, end, owner)
         t, error = 0, 0
         while t < SLOTS * SLOT:
             nxt = min(SLOTS, t // SLOT + rng.randint(1, 8)) * SLOT
@@ -43,7 +43,7 @@ class Board:
             edge = max(EDGE, abs(error))
             row = Entry(t, nxt, "gpu", owner[0], owner[1], Method.COUNTER, read, edge, nxt - t if owner[0] else 0)
             self.curve.extend(nxt, [row])
-            self.held.append((t, nxt, owner))
+            self.owner_spans.append((t, nxt, owner))
             t = nxt
 
     def energy_between(self, start, end):
@@ -51,7 +51,7 @@ class Board:
 
     def weights(self, start, end):
         overlaps = Counter()
-        for a, b, owner in self.held:
+        for a, b, owner in self.owner_spans:
             overlaps[owner[0]] += max(0, min(b, end) - max(a, start))
         return overlaps
 
@@ -106,7 +106,7 @@ def test_any_stretches_of_a_host_and_of_a_share_of_it_hold_the_truth(seed, gpus,
     st.integers(0, 2**32), st.lists(st.integers(1, SLOTS - 1), min_size=2, max_size=25, unique=True),
     st.sampled_from([Method.COUNTER, Method.INTEGRATED]),
 )  # fmt: skip
-def test_who_keeps_its_share_keeps_no_more_than_the_outermost_edges(seed, instants, method):
+def test_constant_share_keeps_only_the_outermost_edges(seed, instants, method):
     """`a` uses one of four GPUs, sometimes active and sometimes idle; the edges are those of the first and last intervals."""
     rng = random.Random(seed)
     boards = [Board(rng, OWNERS[:2] if i == 0 else OWNERS[2:4]) for i in range(4)]

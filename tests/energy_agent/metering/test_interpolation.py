@@ -68,8 +68,8 @@ def test_energy_grows_with_time(watts, at):
 
 def test_ticks_that_were_not_seen_leave_the_bound_of_the_range():
     ticks = Course([100.0] * 3 + [700.0] * 5).ticks()
-    seen = [tick for k, tick in enumerate(ticks) if k != 3]
-    whole, missed = between(ticks, 0.25, 0.55), between(seen, 0.25, 0.55)
+    visible_ticks = [tick for k, tick in enumerate(ticks) if k != 3]
+    whole, missed = between(ticks, 0.25, 0.55), between(visible_ticks, 0.25, 0.55)
     assert whole.joules == pytest.approx(700.0 * 0.3)
     assert missed.course_j2 > whole.course_j2 == 0
     assert 0 < abs(missed.line_j - 700.0 * 0.3) <= missed.bound_j

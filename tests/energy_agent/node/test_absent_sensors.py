@@ -55,6 +55,6 @@ def test_an_agent_shows_and_stores_bounds_and_time_of_a_gpu_without_sensors(node
     assert (run["joules"], NO_SENSOR in run["reason"]) == (None, True)
     assert ": ok [simulated]" in wattlens("ledger", "verify", tmp_path / "state")
     rows = {row["name"]: row for row in json.loads(wattlens("usage", tmp_path / "state", "--json"))["rows"]}
-    unseen, seen = rows["unseen"], rows["seen"]
+    unseen, metered_row = rows["unseen"], rows["seen"]
     assert (unseen["energy_kwh"], unseen["energy_uj"], unseen["energy_kwh_lower"]) == (None, None, 0)
-    assert unseen["energy_kwh_upper"] > seen["energy_kwh"] > 0
+    assert unseen["energy_kwh_upper"] > metered_row["energy_kwh"] > 0

@@ -72,7 +72,7 @@ def judge(agent, truth):
 
 
 @pytest.mark.smoke
-def test_a_reload_while_nobody_read_is_a_gap_though_the_counter_passed_its_old_value(node, truth, tmp_path):
+def test_reload_between_readings_is_a_gap_even_if_the_counter_passed_its_old_value(node, truth, tmp_path):
     with node.plant() as plant, AgentProcess(tmp_path / "state", node.directory) as agent:
         shown_j = eventually(lambda: recorded_energy(agent))
         children = agent.children()
@@ -91,14 +91,14 @@ def test_a_reload_while_nobody_read_is_a_gap_though_the_counter_passed_its_old_v
         assert missing_uj <= sum(g.bound_uj for g in gaps) + bounds.edge_uj
 
 
-def test_a_reload_under_a_running_agent_is_told_and_nothing_is_booked_twice(node, truth, tmp_path):
+def test_reload_under_a_running_agent_is_recorded_once(node, truth, tmp_path):
     with AgentProcess(tmp_path / "state", node.directory) as agent:
         eventually(lambda: recorded_energy(agent) > 0)
         node.fault(0, "driver_reload")
         eventually(lambda: "UNINITIALIZED" in agent.log)
         # Both GPUs are readable again, and the `/metrics` response is newer than the reload: their gaps are recorded.
         bounds = "wattlens_gpu_energy_gap_bound_joules_total"
-        eventually(lambda: len(found := agent.series(bounds)) == 2 and min(found.values()) > 0)
+        eventually(lambda: len(gap_bounds := agent.series(bounds)) == 2 and min(gap_bounds.values()) > 0)
         eventually(lambda: list(agent.series("wattlens_gpu_up").values()) == [1, 1])
         before = recorded_energy(agent)
         eventually(lambda: recorded_energy(agent) > before)
@@ -107,7 +107,7 @@ def test_a_reload_under_a_running_agent_is_told_and_nothing_is_booked_twice(node
 
 
 @pytest.mark.smoke
-def test_a_node_started_anew_in_its_place_is_another_machine_whose_energy_alone_is_booked(tmp_path):
+def test_restarted_node_at_the_same_path_is_recorded_as_another_machine(tmp_path):
     (tmp_path / "scenario.yaml").write_text(SCENARIO.replace("rate: 10", "rate: 1"))
     wanted = scenario.load(str(tmp_path / "scenario.yaml"))
     with SimulatedNode.start(wanted, tmp_path / "node") as first, AgentProcess(tmp_path / "state", first.directory) as agent:

@@ -77,12 +77,12 @@ def test_with_redfish_the_host_is_the_node_less_its_gpus(node, tmp_path):
             "password_file": str(folder / "redfish-password"), "period_s": 1, "max_power_w": 5000,
         },
     }  # fmt: skip
-    text, found = run(node, tmp_path, sources, lambda page: value(page, "wattlens_node_nongpu_energy_joules_total") > 8000)
+    text, summary = run(node, tmp_path, sources, lambda page: value(page, "wattlens_node_nongpu_energy_joules_total") > 8000)
     assert 'wattlens_energy_boundary_info{boundary="node"} 1' in text
     assert 'wattlens_node_energy_joules_total{source="rapl",domain="package-0"}' in text
-    assert found.conserved
-    assert found.boundary == "node"
-    ((_, host),) = found.host.devices
+    assert summary.conserved
+    assert summary.boundary == "node"
+    ((_, host),) = summary.host.devices
     with node.plant() as plant:
         truths = [plant.truth(gpu) for gpu in range(plant.count)]
     begin = node.state()["host"]["begin"]
@@ -91,31 +91,33 @@ def test_with_redfish_the_host_is_the_node_less_its_gpus(node, tmp_path):
     truth = energy(HostModel(), gpus_uj, busy_ns, 2, truths[0].t_ns - begin[0]["t_ns"])
     seconds = (truths[0].t_ns - begin[0]["t_ns"]) / 1e9
     # The host's share of the node's energy, in the plant and as recorded by the agent: equal within the spread of the bursts.
-    recorded_share = host.energy_uj / (host.energy_uj + found.gpus.counters_uj)
+    recorded_share = host.energy_uj / (host.energy_uj + summary.gpus.counters_uj)
     true_share = (truth.node_uj - gpus_uj) / truth.node_uj
     assert seconds > 5
     assert abs(recorded_share - true_share) < 0.15
     assert host.low_uj < host.energy_uj < host.high_uj
-    shares = dict(found.host.workloads)
-    assert sum(b.energy_uj for b in shares.values()) + found.host.unallocated_uj + found.host.unattributed_uj == host.energy_uj
+    shares = dict(summary.host.workloads)
     assert (
-        abs(found.host.unallocated_uj - host.energy_uj / 2) < 0.15 * host.energy_uj + 50 * UJ_PER_J
+        sum(b.energy_uj for b in shares.values()) + summary.host.unallocated_uj + summary.host.unattributed_uj == host.energy_uj
+    )
+    assert (
+        abs(summary.host.unallocated_uj - host.energy_uj / 2) < 0.15 * host.energy_uj + 50 * UJ_PER_J
     )  # one of two GPUs is held
 
 
 @pytest.mark.smoke
 def test_with_rapl_alone_the_boundary_is_gpu_and_cpu(node, tmp_path):
     series = 'wattlens_node_nongpu_energy_joules_total{domain="package-1",method="counter"}'
-    text, found = run(node, tmp_path, {"rapl": {"period_s": 1}}, lambda page: value(page, series) > 500)
+    text, summary = run(node, tmp_path, {"rapl": {"period_s": 1}}, lambda page: value(page, series) > 500)
     assert 'wattlens_energy_boundary_info{boundary="gpu+cpu"} 1' in text
-    assert found.boundary == "gpu+cpu"
-    assert found.conserved
-    names = {h.rpartition("/")[2] for h, _ in found.host.devices}
+    assert summary.boundary == "gpu+cpu"
+    assert summary.conserved
+    names = {h.rpartition("/")[2] for h, _ in summary.host.devices}
     assert names == {"package-0", "package-1", "dram-0", "dram-1"}  # neither core nor psys
 
 
 @pytest.mark.smoke
-def test_a_wrong_password_from_the_start_is_told_and_its_time_is_a_gap(node, tmp_path):
+def test_initially_wrong_password_is_reported_and_its_time_is_a_gap(node, tmp_path):
     (tmp_path / "password").write_text("wrong\n")
     sources = {
         "redfish": {
@@ -124,12 +126,12 @@ def test_a_wrong_password_from_the_start_is_told_and_its_time_is_a_gap(node, tmp
         },
     }  # fmt: skip
     series = 'wattlens_node_nongpu_energy_gap_bound_joules_total{domain="host"}'
-    text, found = run(node, tmp_path, sources, lambda page: value(page, series) > 5000)  # more than a second at its most
+    text, summary = run(node, tmp_path, sources, lambda page: value(page, series) > 5000)  # more than a second at its most
     assert 'wattlens_source_up{source="node:redfish"} 0' in text
     assert "rejects the user name or the password" in text
     assert 'wattlens_energy_boundary_info{boundary="gpu"} 1' in text  # of what is measured: the meter never answered
-    assert found.boundary == "node"  # the gap is of the whole node
-    ((_, host),) = found.host.devices
+    assert summary.boundary == "node"  # the gap is of the whole node
+    ((_, host),) = summary.host.devices
     assert (host.energy_uj, host.low_uj) == (0, 0)
     assert host.gap_bound_uj == host.high_uj > 5000 * UJ_PER_J
-    assert found.conserved
+    assert summary.conserved

@@ -39,14 +39,14 @@ def agent(node, tmp_path_factory):
 
 def values(agent, name, uuid, **labels):
     """Values of the series of a GPU whose labels hold `labels`."""
-    found = of_device(agent.series(f"wattlens_{name}"), uuid)
-    return [value for key, value in found.items() if set(labels.items()) <= set(key)]
+    series = of_device(agent.series(f"wattlens_{name}"), uuid)
+    return [value for key, value in series.items() if set(labels.items()) <= set(key)]
 
 
 def test_mig_that_is_turned_on_and_off_is_followed_and_no_joule_is_lost(node, agent):
     def mig(uuid):
-        (told,) = [dict(key)["mig"] for key in of_device(agent.series("wattlens_gpu_info"), uuid)]
-        return told, len(values(agent, "gpu_mig_info", uuid, profile="1g.10gb"))
+        (mig_mode,) = [dict(key)["mig"] for key in of_device(agent.series("wattlens_gpu_info"), uuid)]
+        return mig_mode, len(values(agent, "gpu_mig_info", uuid, profile="1g.10gb"))
 
     def energy(uuid):
         return sum(values(agent, "gpu_energy_joules_total", uuid))
@@ -55,7 +55,7 @@ def test_mig_that_is_turned_on_and_off_is_followed_and_no_joule_is_lost(node, ag
         uuid = plant.uuid(1)
         other = plant.uuid(0)
         eventually(lambda: mig(uuid) == ("false", 0))
-        seen = energy(uuid)
+        last_energy = energy(uuid)
         for instances in (2, 7, 0):
             if instances:
                 plant.fault(1, "mig", value=instances)
@@ -63,8 +63,8 @@ def test_mig_that_is_turned_on_and_off_is_followed_and_no_joule_is_lost(node, ag
                 plant.clear(1, "mig")
             eventually(lambda n=instances: mig(uuid) == ("true" if n else "false", n))
             eventually(lambda: values(agent, "gpu_up", uuid) == [1])
-            eventually(lambda before=seen: energy(uuid) > before)
-            seen = energy(uuid)
+            eventually(lambda before=last_energy: energy(uuid) > before)
+            last_energy = energy(uuid)
         page = agent.series("wattlens_gpu_energy_joules_total")
         methods, of_other = ({dict(k)["method"] for k, v in of_device(page, u).items() if v} for u in (uuid, other))
         # Where a busy machine reads late, energy is bridged on the GPU as well whose MIG mode nobody touched.
@@ -91,7 +91,7 @@ def test_released_for_a_mig_change_the_driver_is_left_alone_and_read_again(node,
 
 def test_errors_links_and_activity_show_and_a_lost_gpu_takes_them_along(node, agent):
     with node.plant() as plant:
-        held, other = plant.uuid(0), plant.uuid(1)
+        first_uuid, other = plant.uuid(0), plant.uuid(1)
         eventually(lambda: values(agent, "gpu_mig_enabled", other) == [0])
         plant.fault(1, "ecc_uncorrected", value=2)
         plant.fault(1, "recovery_action", value=1)
@@ -101,9 +101,9 @@ def test_errors_links_and_activity_show_and_a_lost_gpu_takes_them_along(node, ag
         eventually(lambda: values(agent, "gpu_recovery_action", other, action="gpu_reset") == [1])
         eventually(lambda: values(agent, "gpu_nvlink_down_info", other, link="4") == [1])
         eventually(lambda: values(agent, "gpu_row_remap_pending", other) == [1])
-        eventually(lambda: [v > 0.1 for v in values(agent, "gpu_activity_ratio", held, part="sm")] == [True])
+        eventually(lambda: [v > 0.1 for v in values(agent, "gpu_activity_ratio", first_uuid, part="sm")] == [True])
         eventually(lambda: values(agent, "gpu_activity_ratio", other, part="sm") == [0])
-        assert eventually(lambda: values(agent, "gpu_ecc_errors_total", held, **wanted)) == [0]
+        assert eventually(lambda: values(agent, "gpu_ecc_errors_total", first_uuid, **wanted)) == [0]
         assert values(agent, "gpu_ecc_location_errors_total", other) == []  # excluded
         plant.fault(1, "lost")
         eventually(lambda: values(agent, "gpu_up", other) == [0])

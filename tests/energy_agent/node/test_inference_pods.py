@@ -21,10 +21,12 @@ UID = "1a2b3c4d-0000-4000-8000-000000000001"
 CHAT = f"ml/chat.{UID[:8]}"
 
 
-def test_a_refused_annotation_and_the_entries_of_its_workload_are_told_apart(tmp_path: Path) -> None:
+def test_refused_annotation_and_its_configured_entries_are_distinguished(tmp_path: Path) -> None:
     server = ApiServer(tmp_path, "n1")
-    said = {PORT: "8000", SERVER: "vlmm"}
-    server.show([PodNow(Pod(name="chat", namespace="ml", address="10.1.2.3", annotations=said), UID, "Running", (), True)])
+    annotations = {PORT: "8000", SERVER: "vlmm"}
+    server.show(
+        [PodNow(Pod(name="chat", namespace="ml", address="10.1.2.3", annotations=annotations), UID, "Running", (), True)]
+    )
     informer = PodInformer(Api.simulated(tmp_path), "n1", clock_for({}), {})
     informer.start(60)
     poller, pods, source = TokenPoller(clock_for({})), ServingPods(), Said()
@@ -39,8 +41,8 @@ def test_a_refused_annotation_and_the_entries_of_its_workload_are_told_apart(tmp
             TokenSource(workload="two", url="http://127.0.0.1:1/metrics", ports=(2,)),
         ])  # fmt: skip
         pods.follow(joined, poller, simulated=True)
-        told = [row.source for row in (*poller.health(), *pods.health())]
-        assert sorted(told) == [
+        row_sources = [row.source for row in (*poller.health(), *pods.health())]
+        assert sorted(row_sources) == [
             f"annotations:{CHAT}", f"tokens:{CHAT}",
             "tokens:two http://127.0.0.1:1/metrics", "tokens:two http://127.0.0.1:2/metrics",
         ]  # fmt: skip

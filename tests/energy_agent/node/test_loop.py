@@ -66,8 +66,8 @@ def ups(agent):
 
 
 def reasons(agent, uuid):
-    found = agent.series("wattlens_gpu_absent_info") | agent.series("wattlens_source_down_info")
-    return " ".join(dict(labels).get("reason", "") for labels in of_device(found, uuid))
+    info_series = agent.series("wattlens_gpu_absent_info") | agent.series("wattlens_source_down_info")
+    return " ".join(dict(labels).get("reason", "") for labels in of_device(info_series, uuid))
 
 
 def test_faults_while_it_runs_name_their_device_and_cause_and_pass(agent, plant):
@@ -212,7 +212,7 @@ def test_release_and_return(agent):
     eventually(lambda: sum(ups(agent).values()) == 4)
 
 
-def test_a_reload_that_fails_keeps_the_old_and_says_so(node, tmp_path):
+def test_failed_reload_keeps_the_old_config_and_is_reported(node, tmp_path):
     file = tmp_path / "agent.yaml"
     file.write_text("sampling: {period_s: 1}")
     with AgentProcess(tmp_path / "state", node.directory, "--config", file) as agent:

@@ -47,6 +47,6 @@ def test_an_impossible_tick_is_refused(tmp_path, high):
         tick_ns_by_board(write_profile(tmp_path, [measured("GPU-a", "H100", high)]))
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_missing_file_is_reported(tmp_path):
     with pytest.raises(UsageError, match="No such file"):
         tick_ns_by_board(tmp_path / "none.json")

@@ -29,9 +29,9 @@ def metrics_of(by_family: Mapping[str, list[Sample]], t_ns: int = 1) -> MetricsD
 def series(data: MetricsData) -> dict[Series, Point]:
     (of,) = data.resource_metrics
     (scoped,) = of.scope_metrics
-    found = [(m.name, p) for m in scoped.metrics for p in m.data.data_points]
-    by_series = {(name, frozenset((p.attributes or {}).items())): p for name, p in found}
-    assert len(by_series) == len(found)  # no series twice
+    pairs = [(m.name, p) for m in scoped.metrics for p in m.data.data_points]
+    by_series = {(name, frozenset((p.attributes or {}).items())): p for name, p in pairs}
+    assert len(by_series) == len(pairs)  # no series twice
     return by_series  # type: ignore[return-value]
 
 
@@ -48,9 +48,9 @@ def test_each_sample_is_one_point_and_nothing_else_is_there() -> None:
     numbers = sum(
         len(s) for name, s in by_family.items() if not name.endswith(("first_token_seconds", "token_latency_seconds"))
     )
-    found = series(metrics_of(by_family))
-    assert sum(isinstance(p, NumberDataPoint) for p in found.values()) == numbers
-    assert sum(isinstance(p, HistogramDataPoint) for p in found.values()) == 2
+    points = series(metrics_of(by_family))
+    assert sum(isinstance(p, NumberDataPoint) for p in points.values()) == numbers
+    assert sum(isinstance(p, HistogramDataPoint) for p in points.values()) == 2
 
 
 def test_a_hidden_family_is_not_sent() -> None:

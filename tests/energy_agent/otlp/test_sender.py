@@ -93,7 +93,7 @@ def energy_j(request: ExportMetricsServiceRequest) -> float:
     return sum(point.as_double for metric in metrics for point in metric.sum.data_points)
 
 
-def test_a_receiver_gets_every_series_with_who_sent_it(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_receiver_gets_every_series_with_its_resource(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "cloud.region=eu-north-1,cloud.provider=aws")
     endpoint = f"http://127.0.0.1:{receiver.server_port}/base/"
     with Sending(endpoint=endpoint, resource={"cloud.region": "eu-west-1"}) as sender:
@@ -134,7 +134,7 @@ def test_the_reason_of_a_failed_export_is_plain(receiver: Receiver, scheme: str,
         assert eventually(lambda: "exported yet" not in sender.health()[0].reason and sender.health()[0].reason) == reason
 
 
-def test_an_export_whose_time_is_over_before_it_connects_was_not_in_time(receiver: Receiver) -> None:
+def test_export_with_expired_timeout_is_not_successful(receiver: Receiver) -> None:
     """As on a machine that is busy: OpenTelemetry's exporter passes what is left of its time, 0, on to urllib3."""
     config = Otlp.model_validate({"endpoint": f"http://127.0.0.1:{receiver.server_port}"}).model_copy(update={"timeout_s": 0})
     snapshot = Player().at(1, time.time_ns())

@@ -25,7 +25,7 @@ def test_all_sm_time_is_somebodys_or_unseen_and_none_is_counted_twice(listings):
     """Each listing has processes on the device (True) and ones that left (False), of whom some were never listed."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        owners, seen = ProcessOwners(folder), set()
+        owners, listed_pids = ProcessOwners(folder), set()
         for uses in listings:
             here = {pid for pid, (_, listed) in uses.items() if listed}
             for pid in range(10, 16):
@@ -34,12 +34,14 @@ def test_all_sm_time_is_somebodys_or_unseen_and_none_is_counted_twice(listings):
                 if pid not in here and (folder / str(pid)).exists():
                     end(folder, pid)
             processes = [ProcessUse(pid, sm_us=us, listed=listed) for pid, (us, listed) in uses.items()]
-            found, _ = owners.resolve(processes, NOW)
-            seen |= here
-            assert found.holding.unseen == sum(us for pid, (us, _) in uses.items() if pid not in seen)
-            by_workload = {f"u{n}": sum(us for pid, (us, _) in uses.items() if pid in seen and pid % 3 == n) for n in range(3)}
-            together = {**found.departed, **found.holding.weights}
-            assert not found.departed.keys() & found.holding.weights.keys()
+            device_owners, _ = owners.resolve(processes, NOW)
+            listed_pids |= here
+            assert device_owners.holding.unseen == sum(us for pid, (us, _) in uses.items() if pid not in listed_pids)
+            by_workload = {
+                f"u{n}": sum(us for pid, (us, _) in uses.items() if pid in listed_pids and pid % 3 == n) for n in range(3)
+            }
+            together = {**device_owners.departed, **device_owners.holding.weights}
+            assert not device_owners.departed.keys() & device_owners.holding.weights.keys()
             assert {w: us for w, us in together.items() if us} == {w: us for w, us in by_workload.items() if us}
 
 
@@ -55,17 +57,17 @@ def recorded_energy(folder, strangers_us, own_us, *, claims, windows=12, period_
         uses = None
         if second % period_s == 0:
             number = second // period_s
-            own = [ProcessUse(PID_OF_A_POD + n, sm_us=own_us // 2) for n in (0, 1)]
+            pod_uses = [ProcessUse(PID_OF_A_POD + n, sm_us=own_us // 2) for n in (0, 1)]
             strangers = [ProcessUse(1000 + number * 5 + n, sm_us=us, listed=False) for n, us in enumerate(strangers_us(number))]
-            uses = (*own, *strangers)
+            uses = (*pod_uses, *strangers)
         sample = DeviceSample(
             A, NOW + second * 10**9, (second + 1) * 10**9, energy_mj=power_mj * second, power_mw=power_mj, gpu_percent=90,
             processes=uses,
         )  # fmt: skip
         source.say(sample.boot_ns, *pods)
         joined.look(sample.boot_ns)
-        found, _ = joined.of_sample(sample, processes)
-        account.owners = account.owners if found is None else found
+        device_owners, _ = joined.of_sample(sample, processes)
+        account.owners = account.owners if device_owners is None else device_owners
         entries, _ = account.feed(sample, "boot")
         assert sum(entry.energy_uj for entry in entries) == (power_mj * 1000 if second else 0)
         for entry in entries:
@@ -77,8 +79,8 @@ def recorded_energy(folder, strangers_us, own_us, *, claims, windows=12, period_
 @pytest.mark.parametrize("strangers_us", [(2_400_000, 2_100_000), (50_000,), (4_999_999,)])
 def test_a_holder_pays_for_its_own_part_of_the_sm_time(tmp_path, strangers_us, claims):
     total, all_uj = recorded_energy(tmp_path, lambda number: strangers_us if number else (), 100_000, claims=claims)
-    (own,) = [uj for (workload, _), uj in total.items() if workload]
+    (own_uj,) = [uj for (workload, _), uj in total.items() if workload]
     part = sum(strangers_us) / (sum(strangers_us) + 100_000)
     window = all_uj / 12
     assert total["", State.UNKNOWN_OWNER] == pytest.approx(part * (all_uj - window), abs=part * window)
-    assert own + total["", State.UNKNOWN_OWNER] == all_uj
+    assert own_uj + total["", State.UNKNOWN_OWNER] == all_uj

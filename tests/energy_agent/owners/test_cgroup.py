@@ -56,9 +56,9 @@ def owned_by_root(_controllers, path):
 
 @pytest.mark.parametrize("text", PODS.values(), ids=PODS.keys())
 def test_a_pod_by_its_uid(text):
-    found = membership(text + "\n")
-    assert found is not None
-    assert (found.kind, found.name, found.labels["pod_uid"]) == ("pod", f"pod-{UID}", UID)
+    member = membership(text + "\n")
+    assert member is not None
+    assert (member.kind, member.name, member.labels["pod_uid"]) == ("pod", f"pod-{UID}", UID)
 
 
 @pytest.mark.parametrize("name", PODS)
@@ -92,8 +92,8 @@ def test_an_agent_in_the_same_nested_node_names_its_pods_by_what_they_have_in_co
     ],
 )
 def test_a_static_pod_by_the_hash_of_its_manifest(text):
-    found = membership(text)
-    assert (found.kind, found.name) == ("pod", f"pod-{MANIFEST}")
+    member = membership(text)
+    assert (member.kind, member.name) == ("pod", f"pod-{MANIFEST}")
 
 
 CONTAINERS = {
@@ -116,9 +116,9 @@ CONTAINERS = {
 
 @pytest.mark.parametrize("text", CONTAINERS.values(), ids=CONTAINERS.keys())
 def test_a_container_by_its_id(text):
-    found = membership(text + "\n")
-    assert found is not None
-    assert (found.kind, found.name) == ("container", f"container-{CID[:12]}")
+    member = membership(text + "\n")
+    assert member is not None
+    assert (member.kind, member.name) == ("container", f"container-{CID[:12]}")
 
 
 SLURM = {
@@ -141,8 +141,8 @@ SLURM = {
 
 @pytest.mark.parametrize(("text", "step"), SLURM.values(), ids=SLURM.keys())
 def test_a_slurm_job_by_its_number(text, step):
-    found = membership(text)
-    assert (found.kind, found.name, found.labels) == ("slurm", "slurm-4711", {"job": "4711", "step": step})
+    member = membership(text)
+    assert (member.kind, member.name, member.labels) == ("slurm", "slurm-4711", {"job": "4711", "step": step})
 
 
 UNITS = {
@@ -161,14 +161,14 @@ UNITS = {
 
 @pytest.mark.parametrize(("text", "name"), UNITS.values(), ids=UNITS.keys())
 def test_a_systemd_unit_by_its_name(text, name):
-    found = membership(text)
-    assert (found.kind, found.name) == ("unit", name)
+    member = membership(text)
+    assert (member.kind, member.name) == ("unit", name)
 
 
 def test_a_container_of_a_user_is_not_one_of_the_system_that_has_its_name():
     for runtime in ("libpod", "docker"):
-        found = membership(f"0::/user.slice/user-1000.slice/user@1000.service/user.slice/{runtime}-{CID}.scope/container")
-        assert (found.kind, found.name) == ("container", f"container-{CID[:12]}@1000")
+        member = membership(f"0::/user.slice/user-1000.slice/user@1000.service/user.slice/{runtime}-{CID}.scope/container")
+        assert (member.kind, member.name) == ("container", f"container-{CID[:12]}@1000")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_container_of_a_user_is_not_one_of_the_system_that_has_its_name():
         "0:",
     ],
 )
-def test_a_login_session_says_nothing(text):
+def test_login_session_has_no_membership(text):
     assert membership(text) is None
 
 
@@ -192,8 +192,8 @@ def test_a_login_session_says_nothing(text):
     "below", [f"pod{UID}", f"kubepods-pod{UID_}.slice/cri-containerd-x", "job_4711/step_0", f"pod{MANIFEST}/x"]
 )
 def test_a_user_cannot_book_on_a_pod_or_job_by_naming_a_cgroup_so(below):
-    found = membership(f"0::/user.slice/user-1000.slice/user@1000.service/{below}")
-    assert found is None or found.kind == "unit"
+    member = membership(f"0::/user.slice/user-1000.slice/user@1000.service/{below}")
+    assert member is None or member.kind == "unit"
 
 
 VICTIMS = [
@@ -234,9 +234,9 @@ def test_no_name_below_a_workload_or_in_a_delegated_directory_makes_it_another()
     for up in ("", "/..", "/../.."):
         for place, workload in DELEGATED.items():
             for victim in VICTIMS:
-                found = membership(f"0::{up}{place}{victim}/step_1/x")
-                user = found is not None and "uid" in found.labels
-                assert found is None or found.name == workload or (user and found.name.endswith("@1000")), (place, victim)
+                member = membership(f"0::{up}{place}{victim}/step_1/x")
+                user = member is not None and "uid" in member.labels
+                assert member is None or member.name == workload or (user and member.name.endswith("@1000")), (place, victim)
     for place in DELEGATED:  # and where the owner of the last directory is known
         for victim in VICTIMS:
             cut = membership(f"0::{place}{victim}", lambda *_, place=place: TrustedPath(place, checked=True))
@@ -305,5 +305,5 @@ def test_an_instance_of_the_systems_template_is_not_a_users_unit():
     | st.lists(st.sampled_from(["0::", "/", "pod", UID, CID, "docker-", ".scope", "\n", ":", "job_1"])).map("".join)
 )
 def test_any_text_is_read_without_an_error(text):
-    found = membership(text)
-    assert found is None or (found.kind in {"pod", "container", "slurm", "unit"} and len(found.name) <= MAX_NAME + 12)
+    member = membership(text)
+    assert member is None or (member.kind in {"pod", "container", "slurm", "unit"} and len(member.name) <= MAX_NAME + 12)

@@ -21,12 +21,12 @@ VICTIM = f"kubepods/pod{UID}"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives directories away")
 
 
-def proc_of(folder, tree, *, uids="0 0 4294967295", own="0::/\n", init="0::/init.scope\n", v1=""):
+def proc_of(folder, tree, *, uids="0 0 4294967295", own_cgroup="0::/\n", init="0::/init.scope\n", v1=""):
     """A folder of /proc whose mounts are below `tree`."""
     (folder / "self").mkdir(exist_ok=True)
     (folder / "1").mkdir(exist_ok=True)
     (folder / "1/cgroup").write_text(init)
-    (folder / "self/cgroup").write_text(own)
+    (folder / "self/cgroup").write_text(own_cgroup)
     (folder / "self/uid_map").write_text(f"         {uids}\n")
     (folder / "self/mountinfo").write_text(f"31 23 0:28 / {tree} rw,relatime - cgroup2 cgroup2 rw\n{v1}")
     return folder / "self"
@@ -86,7 +86,7 @@ def test_a_mount_with_a_line_end_in_its_name_is_one_mount(tmp_path):
 
 
 @as_root
-def test_what_cannot_be_seen_is_not_checked_and_the_reason_says_why(tmp_path):
+def test_invisible_owners_are_not_checked_and_the_reason_is_given(tmp_path):
     tree = directories(tmp_path / "cg", "a/b")
     os.chown(tree / "a", 1000, 1000)
     for facts, word in (
@@ -106,9 +106,9 @@ def test_what_cannot_be_seen_is_not_checked_and_the_reason_says_why(tmp_path):
         assert (cgroups.trust("", path).path, cgroups.trust("", path).checked) == (path, False)
 
 
-def test_the_part_below_a_common_directory_is_told_where_owners_cannot_be_checked(tmp_path):
+def test_path_below_a_common_directory_is_kept_if_owners_are_uncheckable(tmp_path):
     ours = f"/docker/ab/kubepods/burstable/pod{UID}/c1"
-    cgroups = CgroupTree.of_process(proc_of(tmp_path, tmp_path / "none", own=f"0::{ours}\n"))
+    cgroups = CgroupTree.of_process(proc_of(tmp_path, tmp_path / "none", own_cgroup=f"0::{ours}\n"))
     assert cgroups.trust("", "/docker/ab/kubepods/burstable/podX/c2").below_ours == "/podX/c2"
     for path in ("/system.slice/x.service", ours, "/docker", "/"):
         assert cgroups.trust("", path).below_ours == ""
@@ -133,7 +133,7 @@ def kernel_cgroup(stack, *parts, owner):
 
 
 @as_root
-def test_nobody_makes_a_users_manager_in_a_directory_of_his_own(tmp_path):
+def test_users_cannot_create_a_manager_in_their_own_directory(tmp_path):
     tree = directories(tmp_path / "cg", "x.slice/user@1.service/train.service", "x.slice/y.slice/user@1.service/train.service")
     v1 = "".join(
         f"4{n} 23 0:{n} / {tree} rw - cgroup cgroup rw,{name}\n" for n, name in enumerate(("memory", "xattr,name=systemd"))

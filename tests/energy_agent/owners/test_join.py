@@ -39,7 +39,7 @@ def test_the_order_of_claims_means_nothing(evidence, answer):
     assert of(join(evidence, {}, answer)) == of(join(turned, {}, answer))
 
 
-def test_nobody_holds_it_only_where_everybody_would_be_known():
+def test_device_is_unallocated_only_if_all_owners_would_be_known():
     nobody = OwnerEvidence((), {})
     assert {a: weights(nobody, a) for a in SchedulerCoverage} == {
         SchedulerCoverage.NONE: {}, SchedulerCoverage.FRESH: {}, SchedulerCoverage.PARTIAL: None,
@@ -52,13 +52,15 @@ def test_a_claimant_holds_without_a_process_and_with_ones_that_cannot_be_seen(na
     assert of(join(OwnerEvidence([name], {}, unseen, measured), {}, answer)) == {name: GPU.energy_uj}
 
 
-@given(CLAIMED, SEEN.filter(lambda seen: any(seen.values())), st.booleans())
-def test_a_claimant_without_a_process_weighs_nothing_while_another_works(claimed, seen, measured):
-    energy = of(join(OwnerEvidence(claimed, seen, False, measured), {}, SchedulerCoverage.FRESH))
-    assert all(energy[name] == 0 for name in claimed if name not in seen)
-    if measured and len({*claimed, *seen}) > 1:
-        for name in seen:
-            assert abs(energy[name] * sum(seen.values()) - GPU.energy_uj * seen[name]) <= sum(seen.values())
+@given(CLAIMED, SEEN.filter(lambda weights: any(weights.values())), st.booleans())
+def test_a_claimant_without_a_process_weighs_nothing_while_another_works(claimed, process_weights, measured):
+    energy = of(join(OwnerEvidence(claimed, process_weights, False, measured), {}, SchedulerCoverage.FRESH))
+    assert all(energy[name] == 0 for name in claimed if name not in process_weights)
+    if measured and len({*claimed, *process_weights}) > 1:
+        for name in process_weights:
+            assert abs(energy[name] * sum(process_weights.values()) - GPU.energy_uj * process_weights[name]) <= sum(
+                process_weights.values()
+            )
 
 
 @given(CLAIMED.filter(len), st.booleans(), st.booleans())
@@ -69,9 +71,9 @@ def test_claimants_without_any_process_share_equally(claimed, unseen, measured):
 
 
 @given(CLAIMED, SEEN.filter(len))
-def test_a_scheduler_that_is_lost_leaves_it_to_the_processes(claimed, seen):
-    assert weights(OwnerEvidence((), seen), SchedulerCoverage.LOST) == seen
-    assert weights(OwnerEvidence(claimed, seen, True), SchedulerCoverage.LOST) is None
+def test_a_scheduler_that_is_lost_leaves_it_to_the_processes(claimed, process_weights):
+    assert weights(OwnerEvidence((), process_weights), SchedulerCoverage.LOST) == process_weights
+    assert weights(OwnerEvidence(claimed, process_weights, True), SchedulerCoverage.LOST) is None
 
 
 @given(MIG, EVIDENCE, ANSWERS)
@@ -88,7 +90,7 @@ def test_a_mig_device_has_the_holders_that_it_alone_would_have(slices, whole, an
     assert set(holding.weights) == {name for part in holding.slices.values() for name in part or ()}
 
 
-def test_a_process_whose_mig_device_is_not_known_makes_all_unknown():
+def test_process_on_an_unknown_mig_device_makes_all_unknown():
     slices = {"MIG-1": OwnerEvidence(["ml/a"], {})}
     assert join(OwnerEvidence((), {"web/c": 5}), slices, SchedulerCoverage.FRESH) is None
     assert join(OwnerEvidence((), {}, True), slices, SchedulerCoverage.FRESH) is None
@@ -96,15 +98,15 @@ def test_a_process_whose_mig_device_is_not_known_makes_all_unknown():
 
 @given(st.integers(0, 2 * PATIENCE_NS), st.integers(0, 2 * PATIENCE_NS), st.integers(0, 3))
 def test_the_last_answer_counts_for_the_patience_and_no_longer(asked_ns, later_ns, unknown):
-    found = coverage_of(asked_ns + later_ns, asked_ns, 0, unknown)
-    assert (found is SchedulerCoverage.LOST) == (later_ns > PATIENCE_NS)
-    assert found in (SchedulerCoverage.LOST, SchedulerCoverage.PARTIAL if unknown else SchedulerCoverage.FRESH)
+    coverage = coverage_of(asked_ns + later_ns, asked_ns, 0, unknown)
+    assert (coverage is SchedulerCoverage.LOST) == (later_ns > PATIENCE_NS)
+    assert coverage in (SchedulerCoverage.LOST, SchedulerCoverage.PARTIAL if unknown else SchedulerCoverage.FRESH)
     assert coverage_of(later_ns, None, 0, 0) is (
         SchedulerCoverage.STARTING if later_ns <= PATIENCE_NS else SchedulerCoverage.LOST
     )
 
 
-def test_what_is_not_known_yet_is_told_from_what_cannot_be_known():
+def test_pending_answers_are_distinguished_from_unavailable_ones():
     assert reason(SchedulerCoverage.STARTING, True) is reason(SchedulerCoverage.FRESH, False) is State.STARTING
     assert reason(SchedulerCoverage.LOST, True) is reason(SchedulerCoverage.FRESH, True) is State.UNKNOWN_OWNER
     assert Holding({}) == join(OwnerEvidence((), {}), {}, SchedulerCoverage.FRESH)

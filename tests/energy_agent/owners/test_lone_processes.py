@@ -27,8 +27,8 @@ class Node:
     def start(self, uid, now_ns, cgroup="0::/user.slice/user-1000.slice/session-1.scope\n", pids="", uid_map=None):
         """Start a process, list it, end it; returns its workload."""
         pid = self.run(uid, cgroup, pids, uid_map)
-        found, facts = self.owners.resolve([ProcessUse(pid)], now_ns)
-        (workload,) = found.holding.weights
+        device_owners, facts = self.owners.resolve([ProcessUse(pid)], now_ns)
+        (workload,) = device_owners.holding.weights
         assert [fact.workload for fact in facts] == [workload]
         for file in (self.root / str(pid)).iterdir():
             file.unlink()
@@ -54,7 +54,7 @@ def node(tmp_path):
     return Node(tmp_path)
 
 
-def test_a_user_who_starts_20_processes_a_second_has_a_bounded_number_of_workloads_and_others_keep_theirs(node):
+def test_processes_of_one_user_share_a_bounded_number_of_workloads(node):
     hostile = [node.start(1000, T0 + i * NS_PER_S // 20) for i in range(600)]
     assert len(set(hostile)) <= OF_USER + 3
     assert hostile.count("processes-of-uid-1000") > 600 - OF_USER - 3
@@ -73,14 +73,14 @@ def test_an_hour_later_a_user_has_names_again_and_a_clock_set_back_gives_none(no
 
 
 @pytest.mark.smoke
-def test_one_who_is_many_users_fills_the_node_once_and_pods_containers_and_units_are_not_counted(node):
+def test_many_uids_fill_the_node_once_and_pods_containers_units_are_not_counted(node):
     names = [node.start(100_000 + i, T0) for i in range(OF_NODE + 2 * USERS_MAX)]
     assert len(set(names)) == OF_NODE + USERS_MAX + 1
     assert names[-1] == MANY_USERS
     assert node.start(7, T0, "0::/system.slice/vllm.service\n") == "vllm"
 
 
-def test_a_process_whose_user_is_not_told_is_one_of_many(node):
+def test_process_of_unknown_user_is_one_of_many(node):
     names = [node.start(None, T0) for _ in range(OF_USER + 1)]
     assert (len(set(names)), names[-1]) == (OF_USER + 1, MANY_USERS)
 
@@ -90,8 +90,8 @@ def test_a_process_of_a_shared_workload_does_not_speak_for_it(node):
         for _ in range(OF_USER):
             node.start(uid, T0)
         pid = node.run(uid)
-        found, _ = node.owners.resolve([ProcessUse(pid)], T0)
-        assert all(is_shared(workload) for workload in found.seen)
+        device_owners, _ = node.owners.resolve([ProcessUse(pid)], T0)
+        assert all(is_shared(workload) for workload in device_owners.seen)
         assert node.owners.owner_of((pid, 5)) is None
 
 
@@ -104,7 +104,7 @@ NOT_OF_THE_HOST = (
 )
 
 
-def test_a_uid_that_identifies_no_owner_joins_nobody_with_a_user_and_takes_nobodys_names(node):
+def test_unidentified_uid_shares_no_workload_with_a_user(node):
     for process in NOT_OF_THE_HOST:
         attacker = {node.start(now_ns=T0, **process) for _ in range(OF_USER + 2)}
         shared = {name for name in attacker if not name.startswith("process-")}
@@ -190,7 +190,7 @@ def test_names_of_an_hour_ago_make_room_for_other_users():
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 300)), min_size=1, max_size=30))
-def test_users_who_take_all_that_they_get_leave_names_for_others(bursts):
+def test_users_at_their_limit_leave_names_for_others(bursts):
     lone = LoneProcesses()
     for burst, (uid, count) in enumerate(bursts):
         for i in range(count):

@@ -41,6 +41,6 @@ def test_the_kernels_own_file_of_a_process_with_such_a_name():
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout.readline() == "\n"
             text = Path(f"/proc/{child.pid}/status").read_bytes().decode(errors="replace")
-            own = Path("/proc/self/status").read_bytes().decode(errors="replace")
-            assert count_pid_namespaces(text) == count_pid_namespaces(own) == 1
+            status_text = Path("/proc/self/status").read_bytes().decode(errors="replace")
+            assert count_pid_namespaces(text) == count_pid_namespaces(status_text) == 1
             child.communicate("\n")

@@ -35,17 +35,17 @@ def test_processes_of_one_unit_are_one_workload(tmp_path):
     proc(tmp_path, 10, cgroup="0::/system.slice/vllm.service\n")
     proc(tmp_path, 11, cgroup="0::/system.slice/vllm.service\n")
     owners = ProcessOwners(tmp_path)
-    found, facts = owners.resolve([ProcessUse(10, sm_us=30), ProcessUse(11, sm_us=12)], NOW)
-    assert found.holding.weights == {"vllm": 42}
-    assert found.processes == ((10, 100), (11, 100))
+    device_owners, facts = owners.resolve([ProcessUse(10, sm_us=30), ProcessUse(11, sm_us=12)], NOW)
+    assert device_owners.holding.weights == {"vllm": 42}
+    assert device_owners.processes == ((10, 100), (11, 100))
     assert [(f.workload, f.kind, f.since_ns) for f in facts] == [("vllm", "unit", NOW)] * 2
     assert owners.resolve([ProcessUse(10)], NOW)[1] == []  # known by now
 
 
 def test_a_plain_process_is_named_by_command_pid_and_start(tmp_path):
     proc(tmp_path, 10, started=777, comm="train.py")
-    found, facts = ProcessOwners(tmp_path).resolve([ProcessUse(10)], NOW)
-    assert list(found.holding.weights) == ["process-train.py-10-777"]
+    device_owners, facts = ProcessOwners(tmp_path).resolve([ProcessUse(10)], NOW)
+    assert list(device_owners.holding.weights) == ["process-train.py-10-777"]
     assert facts[0].labels == {"command": "train.py", "pid": "10"}
 
 
@@ -77,7 +77,7 @@ def test_a_command_can_hold_anything(tmp_path, comm):
     assert owners.resolve([ProcessUse(10)], NOW)[0].holding is not None
 
 
-def test_a_reused_pid_is_somebody_else(tmp_path):
+def test_reused_pid_is_another_process(tmp_path):
     owners = ProcessOwners(tmp_path)
     proc(tmp_path, 10, started=1)
     first, _ = owners.resolve([ProcessUse(10)], NOW)
@@ -89,18 +89,18 @@ def test_a_reused_pid_is_somebody_else(tmp_path):
     assert len(facts) == 1
 
 
-def test_nobody_is_a_known_answer(tmp_path):
-    found, facts = ProcessOwners(tmp_path).resolve([], NOW)
-    assert (found.holding.weights, facts) == ({}, [])
+def test_empty_process_list_is_a_known_answer(tmp_path):
+    device_owners, facts = ProcessOwners(tmp_path).resolve([], NOW)
+    assert (device_owners.holding.weights, facts) == ({}, [])
 
 
 @pytest.mark.parametrize("pid", [0, 4711])
-def test_a_process_nobody_can_see_makes_the_holder_unknown(tmp_path, pid):
+def test_invisible_process_makes_the_owner_unknown(tmp_path, pid):
     """Pid 0 across pid namespaces; a pid without its /proc folder: hidepid, a wrong root, another namespace."""
     proc(tmp_path, 10)
-    found, _ = ProcessOwners(tmp_path).resolve([ProcessUse(10), ProcessUse(pid)], NOW)
-    assert (found.holding, found.reason) == (None, State.UNKNOWN_OWNER)
-    assert found.processes == ((10, 100),)
+    device_owners, _ = ProcessOwners(tmp_path).resolve([ProcessUse(10), ProcessUse(pid)], NOW)
+    assert (device_owners.holding, device_owners.reason) == (None, State.UNKNOWN_OWNER)
+    assert device_owners.processes == ((10, 100),)
 
 
 def test_what_has_ended_is_forgotten(tmp_path):
@@ -119,14 +119,14 @@ def test_what_has_ended_is_forgotten(tmp_path):
 
 def test_this_very_process_on_the_real_proc(tmp_path):
     owners = ProcessOwners(procfs := type(tmp_path)("/proc"))
-    found, facts = owners.resolve([ProcessUse(os.getpid())], NOW)
-    assert len(found.holding.weights) == 1
-    assert owners.alive(found.processes[0])
-    assert facts[0].workload in found.holding.weights
+    device_owners, facts = owners.resolve([ProcessUse(os.getpid())], NOW)
+    assert len(device_owners.holding.weights) == 1
+    assert owners.alive(device_owners.processes[0])
+    assert facts[0].workload in device_owners.holding.weights
     assert procfs.is_dir()
 
 
-def test_a_killed_process_that_nobody_waited_for_lives_no_more():
+def test_killed_zombie_process_is_not_alive():
     owners = ProcessOwners(Path("/proc"))
     with subprocess.Popen(["sleep", "60"]) as child:
         identity = (child.pid, owners.start_time(child.pid))
@@ -165,21 +165,25 @@ def mig(*uuids):
     return [MigUse(uuid, 1, 7, 16) for uuid in uuids]
 
 
-def test_sm_time_of_who_left_goes_to_its_workload_whether_that_still_holds_or_not(tmp_path):
+def test_sm_time_of_departed_processes_goes_to_their_workload(tmp_path):
     for pid, unit in ((10, "vllm"), (11, "vllm"), (12, "train")):
         proc(tmp_path, pid, cgroup=f"0::/system.slice/{unit}.service\n")
     owners = ProcessOwners(tmp_path)
     owners.resolve([ProcessUse(10), ProcessUse(11), ProcessUse(12)], NOW)
     end(tmp_path, 11)
     end(tmp_path, 12)
-    left = [
+    gone_processes = [
         ProcessUse(11, sm_us=40, listed=False),
         ProcessUse(12, sm_us=5, listed=False),
         ProcessUse(99, sm_us=7, listed=False),
     ]
-    found, _ = owners.resolve([ProcessUse(10, sm_us=2), *left], NOW)
-    assert (found.holding.weights, found.holding.measured, found.departed) == ({"vllm": 42}, True, {"train": 5})
-    assert found.holding.unseen == 7
+    device_owners, _ = owners.resolve([ProcessUse(10, sm_us=2), *gone_processes], NOW)
+    assert (device_owners.holding.weights, device_owners.holding.measured, device_owners.departed) == (
+        {"vllm": 42},
+        True,
+        {"train": 5},
+    )
+    assert device_owners.holding.unseen == 7
     still_listed, _ = owners.resolve([ProcessUse(10, sm_us=2), ProcessUse(12, sm_us=5)], NOW)  # the driver has yet to notice
     assert (still_listed.holding.weights, still_listed.departed) == ({"vllm": 2}, {"train": 5})
 
@@ -193,28 +197,28 @@ def test_what_used_the_gpu_until_its_end_is_named_whenever_the_dead_are_forgotte
         owners.resolve([ProcessUse(10 + number)], NOW)
         end(tmp_path, 10 + number)
         owners.forget_dead()
-        found, _ = owners.resolve([ProcessUse(10 + number, sm_us=5, listed=False)], NOW)
-        assert (found.departed, found.holding.unseen) == ({f"u{number}": 5}, 0)
+        device_owners, _ = owners.resolve([ProcessUse(10 + number, sm_us=5, listed=False)], NOW)
+        assert (device_owners.departed, device_owners.holding.unseen) == ({f"u{number}": 5}, 0)
     assert owners.workloads() == set()
     owners.forget_dead()
-    found, _ = owners.resolve([ProcessUse(10, sm_us=5, listed=False)], NOW)
-    assert found.holding.unseen == 5, "long gone: anybody may have its pid"
+    device_owners, _ = owners.resolve([ProcessUse(10, sm_us=5, listed=False)], NOW)
+    assert device_owners.holding.unseen == 5, "long gone: anybody may have its pid"
 
 
 def test_each_mig_device_has_holders_of_its_own(tmp_path):
     for pid in (10, 11, 12):
         proc(tmp_path, pid, cgroup=f"0::/system.slice/u{pid}.service\n")
     processes = [ProcessUse(10, mig="M1"), ProcessUse(11, mig="M2"), ProcessUse(12, mig="M2")]
-    found, _ = ProcessOwners(tmp_path).resolve(processes, NOW, mig("M1", "M2", "M3"))
-    assert found.holding.slices == {"M1": {"u10": 0}, "M2": {"u11": 0, "u12": 0}, "M3": {}}
-    assert set(found.holding.weights) == {"u10", "u11", "u12"}
+    device_owners, _ = ProcessOwners(tmp_path).resolve(processes, NOW, mig("M1", "M2", "M3"))
+    assert device_owners.holding.slices == {"M1": {"u10": 0}, "M2": {"u11": 0, "u12": 0}, "M3": {}}
+    assert set(device_owners.holding.weights) == {"u10", "u11", "u12"}
 
 
 def test_a_process_that_cannot_be_seen_hides_the_holder_of_its_mig_device_alone(tmp_path):
     proc(tmp_path, 10, cgroup="0::/system.slice/a.service\n")
-    seen, hidden = ProcessUse(10, mig="M1"), ProcessUse(0, mig="M2")
-    found, _ = ProcessOwners(tmp_path).resolve([seen, hidden], NOW, mig("M1", "M2"))
-    assert found.holding.slices == {"M1": {"a": 0}, "M2": None}
+    visible, hidden = ProcessUse(10, mig="M1"), ProcessUse(0, mig="M2")
+    device_owners, _ = ProcessOwners(tmp_path).resolve([visible, hidden], NOW, mig("M1", "M2"))
+    assert device_owners.holding.slices == {"M1": {"a": 0}, "M2": None}
     for nowhere in (ProcessUse(0), ProcessUse(10)):  # the MIG device is not known
-        found, _ = ProcessOwners(tmp_path).resolve([seen, nowhere], NOW, mig("M1", "M2"))
-        assert (found.holding, found.reason) == (None, State.UNKNOWN_OWNER)
+        device_owners, _ = ProcessOwners(tmp_path).resolve([visible, nowhere], NOW, mig("M1", "M2"))
+        assert (device_owners.holding, device_owners.reason) == (None, State.UNKNOWN_OWNER)

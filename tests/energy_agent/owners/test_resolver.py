@@ -43,8 +43,8 @@ def claim(device, pod, uid="", namespace="ml", **labels):
 
 
 def on(*uids, others=(), slices=None):
-    seen = {f"pod-{uid}": 5 for uid in uids} | dict.fromkeys(others, 5)
-    return DeviceOwners(Holding(seen, False, slices or {}), seen=seen)
+    process_weights = {f"pod-{uid}": 5 for uid in uids} | dict.fromkeys(others, 5)
+    return DeviceOwners(Holding(process_weights, False, slices or {}), seen=process_weights)
 
 
 class Node:
@@ -57,12 +57,12 @@ class Node:
         self.joined.look(boot_ns)
         uids = [w for w in (by_process.seen if by_process else ()) if w.startswith("pod-")]
         self.joined.learn([WorkloadFacts(w, 0, "pod", {"pod_uid": w[4:], "container_id": "abc"}) for w in uids])
-        found, facts = self.joined.owners(gpu, by_process, boot_ns)
+        device_owners, facts = self.joined.owners(gpu, by_process, boot_ns)
         self.facts |= {fact.workload: fact.labels for fact in facts}
-        return None if found is None or found.holding is None else dict(found.holding.weights)
+        return None if device_owners is None or device_owners.holding is None else dict(device_owners.holding.weights)
 
 
-def test_nothing_is_said_before_the_first_answer():
+def test_owner_is_starting_before_the_first_answer():
     node = Node()
     assert node.at(1, A, on(U1)) is None
     assert node.joined.owners(A, on(U1), 1)[0].reason is State.STARTING
@@ -117,13 +117,13 @@ def test_the_same_claims_again_change_nothing():
     assert node.at(2, A, None) is None
 
 
-def test_a_mig_device_is_held_by_who_claims_it_and_an_unknown_one_leaves_doubt():
+def test_mig_device_belongs_to_its_claimant_and_an_unknown_one_leaves_doubt():
     node = Node()
     node.source.say(1, claim(MIG, "a", U1))
     slices = {MIG: {}, "MIG-other": {}}
     node.joined.look(1)
-    found, _ = node.joined.owners(A, on(slices=slices), 1)
-    assert found.holding.slices == {MIG: {f"ml/a.{U1[:8]}": 0}, "MIG-other": {}}
+    device_owners, _ = node.joined.owners(A, on(slices=slices), 1)
+    assert device_owners.holding.slices == {MIG: {f"ml/a.{U1[:8]}": 0}, "MIG-other": {}}
     node.source.say(2, claim("MIG-0a1b2c3d-9999-5222-8333-444455556666", "b", U2))
     node.joined.look(2)
     assert node.joined.owners(B, on(), 2)[0].reason is State.UNKNOWN_OWNER, "it may be this one"
@@ -158,8 +158,8 @@ def test_the_next_life_of_a_pod_that_ended_and_is_listed_holds_again(tmp_path):
         sample = DeviceSample(A, next(times), 5, processes=tuple(ProcessUse(pid) for pid in pids))
         node.joined.of_sample(sample, processes)
         living.poll()
-        found, _ = node.joined.of_sample(sample, processes)
-        return list(found.holding.weights)
+        device_owners, _ = node.joined.of_sample(sample, processes)
+        return list(device_owners.holding.weights)
 
     node.source.say(5, claim(A, "a", U1))
     run(10, U1)  # its sandbox
@@ -180,8 +180,8 @@ def test_a_job_keeps_the_facts_of_its_scheduler_when_its_process_is_seen():
     job = WorkloadFacts("slurm-7", 0, "slurm", {"job": "7", "account": "ml"})
     node.source.say(5, Claim(A, job))
     node.joined.look(5)
-    seen = [WorkloadFacts("slurm-7", 9, "slurm", {"job": "7", "step": "0"}), WorkloadFacts("vllm", 9, "unit")]
-    assert [fact.workload for fact in node.joined.learn(seen)] == ["vllm"]
+    new_facts = [WorkloadFacts("slurm-7", 9, "slurm", {"job": "7", "step": "0"}), WorkloadFacts("vllm", 9, "unit")]
+    assert [fact.workload for fact in node.joined.learn(new_facts)] == ["vllm"]
     assert node.at(6, A, on(others=["slurm-7"])) == {"slurm-7": 1}
     assert node.facts["slurm-7"]["account"] == "ml"
 

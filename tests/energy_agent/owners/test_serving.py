@@ -18,9 +18,11 @@ from tests.support import eventually
 U1, U2 = "1a2b3c4d-0000-4000-8000-000000000001", "99998888-0000-4000-8000-000000000002"
 
 
-def pod(name="chat", uid=U1, phase="Running", said=None, **fields):
-    said = {PORT: "8000"} if said is None else said
-    return PodNow(Pod(name=name, namespace="ml", annotations=said, **({"address": "10.1.2.3"} | fields)), uid, phase, (), True)
+def pod(name="chat", uid=U1, phase="Running", annotations=None, **fields):
+    annotations = {PORT: "8000"} if annotations is None else annotations
+    return PodNow(
+        Pod(name=name, namespace="ml", annotations=annotations, **({"address": "10.1.2.3"} | fields)), uid, phase, (), True
+    )
 
 
 @pytest.fixture
@@ -32,26 +34,26 @@ def server(tmp_path):
 
 @pytest.fixture
 def informer(server, tmp_path):
-    found = PodInformer(Api.simulated(tmp_path), "n1", clock_for({}), {"precision": "precision"})
-    found.start(60)
-    yield found
-    found.stop()
+    pod_informer = PodInformer(Api.simulated(tmp_path), "n1", clock_for({}), {"precision": "precision"})
+    pod_informer.start(60)
+    yield pod_informer
+    pod_informer.stop()
 
 
 def pages(informer):
     return {name: fact.endpoint for (_, name), fact in informer.serving().items()}
 
 
-def test_only_a_pod_that_runs_has_an_address_and_says_so_has_a_page(server, informer):
+def test_only_a_running_pod_with_address_and_annotation_has_an_endpoint(server, informer):
     server.show([
         pod(), pod("waits", "u2", "Pending"), pod("over", "u3", "Failed"), pod("nowhere", "u4", address=""),
-        pod("silent", "u5", said={"prometheus.io/port": "80"}), pod("other", "u6", said={PATH: "/metrics"}),
+        pod("silent", "u5", annotations={"prometheus.io/port": "80"}), pod("other", "u6", annotations={PATH: "/metrics"}),
     ])  # fmt: skip
     eventually(lambda: informer.pod("ml", "silent") is not None and informer.pod("ml", "other") is not None)
     assert pages(informer) == {"chat": PodFacts("", "10.1.2.3", {PORT: "8000"})}
-    server.show([pod(said={PORT: "8001"})])
+    server.show([pod(annotations={PORT: "8001"})])
     eventually(lambda: pages(informer) == {"chat": PodFacts("", "10.1.2.3", {PORT: "8001"})})
-    server.show([pod(said={})])
+    server.show([pod(annotations={})])
     eventually(lambda: pages(informer) == {})
     server.show([pod()])
     eventually(lambda: pages(informer) != {})
@@ -67,7 +69,7 @@ def test_a_pod_on_the_hosts_network_has_the_ports_that_it_declares_alone(server,
 
 
 def test_annotations_are_bounded_and_one_that_is_cut_is_not_taken_for_the_whole(server, informer):
-    server.show([pod(said={PORT: "8000," + " " * 5000 + "9"} | {f"wattlens.io/{n:03}": "x" for n in range(60)})])
+    server.show([pod(annotations={PORT: "8000," + " " * 5000 + "9"} | {f"wattlens.io/{n:03}": "x" for n in range(60)})])
     eventually(lambda: pages(informer))
     assert pages(informer)["chat"].annotations == {PORT: "8000," + " " * 507 + "…"}
 
@@ -75,16 +77,16 @@ def test_annotations_are_bounded_and_one_that_is_cut_is_not_taken_for_the_whole(
 def test_the_group_is_a_fact_of_every_member_and_a_mapped_label_goes_first(server, tmp_path, informer):
     labels = {"jobset.sigs.k8s.io/jobset-name": "j"}
     server.show([
-        pod(said={GROUP: "big"}, labels=labels), pod("odd", "u2", said={GROUP: "a b"}, labels=labels),
+        pod(annotations={GROUP: "big"}, labels=labels), pod("odd", "u2", annotations={GROUP: "a b"}, labels=labels),
     ])  # fmt: skip
     eventually(lambda: informer.pod("ml", "chat") is not None and informer.pod("ml", "odd") is not None)
     assert informer.pod("ml", "chat").labels == {"owner": "JobSet/j", "group": "big"}
     assert informer.pod("ml", "odd").labels["group"] == "JobSet/j"
-    found = PodInformer(Api.simulated(tmp_path), "n1", clock_for({}), {"group": "team"})
-    server.show([pod(said={GROUP: "big"}, labels={"team": "mine"})])
-    found.start(60)
-    found.stop()
-    assert found.pod("ml", "chat").labels["group"] == "mine"
+    pod_informer = PodInformer(Api.simulated(tmp_path), "n1", clock_for({}), {"group": "team"})
+    server.show([pod(annotations={GROUP: "big"}, labels={"team": "mine"})])
+    pod_informer.start(60)
+    pod_informer.stop()
+    assert pod_informer.pod("ml", "chat").labels["group"] == "mine"
 
 
 class Node:
@@ -101,8 +103,8 @@ class Node:
         return self.names()
 
     def names(self):
-        found = self.joined.serving()
-        return None if found is None else [name for name, _ in found]
+        pods = self.joined.serving()
+        return None if pods is None else [name for name, _ in pods]
 
 
 def test_a_pod_is_followed_once_it_was_given_a_device_and_as_its_joules_are_named(server, informer):
@@ -131,7 +133,7 @@ def test_a_name_under_which_joules_were_booked_is_the_name_of_its_tokens(server,
     assert node.hold(2, claim(A, "chat", U1)) == ["ml/chat"]
 
 
-def test_while_the_api_server_is_silent_only_who_holds_now_is_followed(server, informer):
+def test_only_current_owners_are_followed_while_the_api_server_is_silent(server, informer):
     server.show([pod()])
     eventually(lambda: len(pages(informer)) == 1)
     node = Node(informer)
@@ -142,7 +144,7 @@ def test_while_the_api_server_is_silent_only_who_holds_now_is_followed(server, i
     assert node.hold(3) == []
 
 
-def test_without_an_informer_nobody_is_followed(server):
+def test_no_pods_are_followed_without_an_informer(server):
     node = OwnerResolver((Said(),))
     node.look(PATIENCE_NS)
     assert node.serving() == []

@@ -36,7 +36,7 @@ def first_sweeps(sampler, count):
 
 def children(pid):
     """Its processes, but for the one that Python keeps once anything in this process has used multiprocessing."""
-    found = []
+    pids = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
@@ -44,8 +44,8 @@ def children(pid):
         except OSError:
             continue
         if int(fields[1]) == pid and fields[0] != "Z" and b"multiprocessing.resource_tracker" not in command:
-            found.append(int(stat.parent.name))
-    return found
+            pids.append(int(stat.parent.name))
+    return pids
 
 
 def test_a_device_that_hangs_is_named_the_others_keep_their_cadence_and_it_comes_back(tmp_path):
@@ -87,7 +87,7 @@ def test_devices_that_answer_with_errors_are_named_the_others_go_on_and_all_come
             assert missed_periods(sweeps, plant.uuid(gpu)) <= most
 
 
-def test_a_device_that_hangs_in_every_call_when_the_agent_starts_silences_nobody(tmp_path):
+def test_device_hanging_at_start_does_not_silence_the_others(tmp_path):
     with make_plant(tmp_path) as plant:
         plant.fault(1, "hang")
         with sampling(tmp_path, hang_s=0.5) as sampler:
@@ -145,7 +145,7 @@ def test_a_reader_that_is_frozen_outside_of_the_driver_is_replaced(tmp_path):
         frozen = sampler.reader_pid
         os.kill(frozen, signal.SIGSTOP)
         sweeps = poll_until(sampler, lambda _: sampler.reader_pid not in (frozen, None))
-        poll_until(sampler, lambda found: bool(found))
+        poll_until(sampler, lambda samples: bool(samples))
         assert sampler.node.restarts_total == 1
         assert not Path(f"/proc/{frozen}").exists()
         assert all(d.up for d in sampler.devices.values()), sweeps
@@ -163,9 +163,9 @@ def test_each_xid_is_in_one_sample_whichever_reader_saw_it(tmp_path):
 
         poll_until(sampler, up(sampler, 2))
         plant.fault(0, "xid", value=31)
-        seen = poll_until(sampler, lambda s: counts(s))
-        seen += poll_until(sampler, lambda s: len(s) >= 2)
-        assert counts(seen) == [{31: 1}]
+        samples = poll_until(sampler, lambda s: counts(s))
+        samples += poll_until(sampler, lambda s: len(s) >= 2)
+        assert counts(samples) == [{31: 1}]
         restarts = sampler.node.restarts_total
         os.kill(sampler.reader_pid, signal.SIGKILL)
         poll_until(sampler, lambda _: sampler.node.restarts_total > restarts)  # the killed one's last sweeps may still come

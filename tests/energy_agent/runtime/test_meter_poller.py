@@ -72,14 +72,14 @@ def test_reading_that_is_refused_is_a_reason_and_is_not_given(poll):
     assert all(reading.energy_uj % 2 == 0 for _, (reading,) in readings)
 
 
-def test_meter_that_is_not_believed_is_down_and_the_others_are_not(poll):
+def test_implausible_meter_is_down_and_others_are_up(poll):
     poller = poll(Meter(), Meter())
     eventually(lambda: all(health.up for health in poller.health({})))
     doubted, other = poller.health({"m0": "counter fell", "m1": ""})
     assert (doubted.source, doubted.up, doubted.reason, other.up) == ("facility:m0", False, "counter fell", True)
 
 
-def test_readings_that_nobody_takes_are_bounded(poll, monkeypatch):
+def test_unread_readings_are_bounded(poll, monkeypatch):
     monkeypatch.setattr("energy_agent.runtime.meter_poller.QUEUE_MAX", 3)
     meter = Meter()
     poller = poll(meter)

@@ -92,6 +92,6 @@ def test_an_unknown_engine_or_hour_has_a_reason_and_no_joules(agent: None) -> No
 def test_without_an_agent_there_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(tmp_path / "none.sock"))
     monkeypatch.setattr(module, "_last", (float("-inf"), [], ""))
-    found = request_energy({"prompt_tokens": 1}, "chat")
-    assert found.joules is None
-    assert "none.sock" in found.reason
+    energy = request_energy({"prompt_tokens": 1}, "chat")
+    assert energy.joules is None
+    assert "none.sock" in energy.reason

@@ -148,10 +148,10 @@ def test_the_timeline_sets_and_clears_faults_and_starts_and_ends_workloads(tmp_p
 def test_stop_and_the_death_of_the_daemon_leave_no_process_behind(tmp_path):
     def started():
         running = node(tmp_path / "node", NODE)
-        known = [(pid, roots.start_ticks(pid)) for pid in pids(running)]
-        assert len(known) == 4
-        assert all(ticks is not None for _, ticks in known)
-        return running, known, lambda: all(roots.start_ticks(pid) != ticks for pid, ticks in known)
+        processes = [(pid, roots.start_ticks(pid)) for pid in pids(running)]
+        assert len(processes) == 4
+        assert all(ticks is not None for _, ticks in processes)
+        return running, processes, lambda: all(roots.start_ticks(pid) != ticks for pid, ticks in processes)
 
     running, _, ended = started()
     running.stop()
@@ -159,8 +159,8 @@ def test_stop_and_the_death_of_the_daemon_leave_no_process_behind(tmp_path):
     assert ended()
     assert all(not w["pid"] and w["counters"]["steps"] is not None for w in running.workloads())  # counters stay for a look
     running.stop()  # a second time does nothing
-    running, known, ended = started()
-    os.kill(known[0][0], signal.SIGKILL)
+    running, processes, ended = started()
+    os.kill(processes[0][0], signal.SIGKILL)
     eventually(ended)
     assert "no simulated node runs" in refusal(SimulatedNode.attach, tmp_path / "node")
     running.stop()
@@ -172,17 +172,17 @@ def test_a_client_of_nvml_sees_the_node(small):
     code = (
         "import pynvml as p; p.nvmlInit(); print(p.nvmlDeviceGetCount(), p.nvmlDeviceGetUUID(p.nvmlDeviceGetHandleByIndex(1)))"
     )
-    said = small.run([sys.executable, "-c", code], timeout_s=60)
+    output = small.run([sys.executable, "-c", code], timeout_s=60)
     with small.plant() as plant:
-        assert said.stdout.split() == ["2", plant.uuid(1)]
+        assert output.stdout.split() == ["2", plant.uuid(1)]
     assert "not found" in refusal(small.run, ["/nonexistent/program"])
     assert "did not end" in refusal(small.run, ["sleep", "60"], timeout_s=0.2, error=WattlensError)
 
 
 def test_the_seed_decides_about_the_boards_and_the_ids(tmp_path):
     def about(seed: int, folder: str) -> tuple[str, float, str]:
-        made = scenario.parse((BURST % ", cgroup: docker").encode(), "x")
-        with SimulatedNode.start(made, tmp_path / folder, seed=seed) as running, running.plant() as plant:
+        parsed_scenario = scenario.parse((BURST % ", cgroup: docker").encode(), "x")
+        with SimulatedNode.start(parsed_scenario, tmp_path / folder, seed=seed) as running, running.plant() as plant:
             return plant.uuid(0), plant.truth(0).gain, running.workload("b")["cgroup"]
 
     first = about(4, "a")
@@ -196,7 +196,7 @@ def test_start_is_the_time_of_the_node(tmp_path):
         assert 0 <= plant.now_ns() - 1_782_864_000 * 10**9 < 10**12  # 2026-07-01T00:00Z; the test takes less than 1,000 s
 
 
-def test_a_workload_that_cannot_start_says_why_and_the_node_lives(tmp_path):
+def test_workload_that_cannot_start_logs_the_reason_and_the_node_runs_on(tmp_path):
     work = "{name: s, kind: serving, gpus: [0], memory_gb: 20, arrivals: trace, trace: /none}"
     text = f"boards: [{{count: 1, sku: A40}}]\nworkloads: [{work}]"
     with node(tmp_path / "node", text) as running:

@@ -27,7 +27,7 @@ def test_what_ships_is_described_and_survives_being_written():
     assert {w.kind: w.gpus for w in node.workloads} == {"training": (0, 1, 2, 3), "serving": (4, 5), "notebook": (6,)}
 
 
-def test_a_wrong_scenario_is_told_in_one_line_that_names_file_and_key(tmp_path):
+def test_wrong_scenario_is_reported_in_one_line_with_file_and_key(tmp_path):
     path = tmp_path / "node.yaml"
 
     def check(text, says):

@@ -28,11 +28,11 @@ def worker(tmp_path, gpus):
     """Makes a worker of this process on a lockstep H100, whose clock is locked at the given MHz (0: free)."""
 
     def make(lock_mhz: int = 0, **parameters: object) -> WorkloadWorker:
-        made = gpus(H100, seed=1)
+        rig = gpus(H100, seed=1)
         if lock_mhz:
-            made.nvml.set_locked_sm_clocks_mhz(made.devices[0], 345, lock_mhz)
+            rig.nvml.set_locked_sm_clocks_mhz(rig.devices[0], 345, lock_mhz)
         spec = Spec("w", str(tmp_path / "plant"), str(tmp_path / "w.json"), (0,), (H100,), 10**9, 5, os.getppid(), parameters)
-        worker = WorkloadWorker(spec, made.plant)
+        worker = WorkloadWorker(spec, rig.plant)
         worker.attach()
         return worker
 
@@ -58,7 +58,7 @@ def engine_of(max_num_seqs: int = 512, max_batched_tokens: int = 8192, kv_tokens
     )  # fmt: skip
 
 
-def test_training_slows_with_the_clock_as_its_boundness_says(worker):
+def test_training_slows_with_the_clock_by_its_boundness(worker):
     """Every phase follows T = T_ref (m + (1 - m) f_ref / f); half intensity keeps the free clock off the power cap."""
     parameters = training_parameters(intensity=0.5)
     free_s, locked_s = train_s(worker(**parameters)), train_s(worker(KNEE, **parameters))
@@ -128,8 +128,8 @@ def test_the_engine_finishes_every_request_whatever_comes(drawn, seqs, budget, k
     """Each request gets all its tokens, one latency per token except the first, and the cache never exceeds its capacity."""
     engine = engine_of(seqs, budget, kv_tokens)
     now_ns = 10**9
-    made = [SimulatedRequest(now_ns, prompt, output, cached) for prompt, output, cached in drawn]
-    for request in made:
+    all_requests = [SimulatedRequest(now_ns, prompt, output, cached) for prompt, output, cached in drawn]
+    for request in all_requests:
         engine.arrive(request)
     begun_ns = now_ns
     while (step := engine.plan(repeats)) is not None:
@@ -142,20 +142,20 @@ def test_the_engine_finishes_every_request_whatever_comes(drawn, seqs, budget, k
     assert not engine.running
     assert not engine.waiting
     assert engine.kv_usage_ratio == 0
-    assert counters.finished == len(made) == sum(counters.ttft.counts) == sum(counters.e2e.counts)
-    assert counters.generation == sum(r.output for r in made)
-    assert counters.prompt == sum(r.prompt for r in made)
-    assert counters.cached == sum(r.cached for r in made)
-    assert sum(counters.itl.counts) == counters.generation - len(made)
+    assert counters.finished == len(all_requests) == sum(counters.ttft.counts) == sum(counters.e2e.counts)
+    assert counters.generation == sum(r.output for r in all_requests)
+    assert counters.prompt == sum(r.prompt for r in all_requests)
+    assert counters.cached == sum(r.cached for r in all_requests)
+    assert sum(counters.itl.counts) == counters.generation - len(all_requests)
     # Latencies add up to the lives of the requests.
     assert counters.ttft.sum + counters.itl.sum == pytest.approx(counters.e2e.sum, rel=1e-6)
-    assert sum(counters.tpot.counts) == sum(r.output > 1 for r in made)
-    means = [(r.last_token_ns - r.first_token_ns) / 1e9 / (r.output - 1) for r in made if r.output > 1]
+    assert sum(counters.tpot.counts) == sum(r.output > 1 for r in all_requests)
+    means = [(r.last_token_ns - r.first_token_ns) / 1e9 / (r.output - 1) for r in all_requests if r.output > 1]
     assert counters.tpot.sum == pytest.approx(sum(means), rel=1e-6)
-    assert counters.e2e.sum <= len(made) * (now_ns - begun_ns) / 1e9 * (1 + 1e-9)
+    assert counters.e2e.sum <= len(all_requests) * (now_ns - begun_ns) / 1e9 * (1 + 1e-9)
 
 
-def test_arrivals_have_the_rate_and_lengths_asked_for_and_bursty_ones_come_in_bursts():
+def test_arrivals_have_the_configured_rate_lengths_and_bursts():
     lengths, spread = arrivals.Lengths(1020, 0.5, 129, 0.99), {}
     for draw in (arrivals.poisson, arrivals.bursty):
         drawn = list(islice(draw(Random(3), 5.0, lengths), 40_000))
@@ -188,19 +188,19 @@ def test_a_trace_is_replayed_again_and_again_and_a_wrong_one_refused(tmp_path):
 def test_levels_follow_each_other_without_a_pause_and_hold_as_long_as_drawn(tmp_path, gpus, in_step):
     about = {"name": "l", "kind": "levels", "gpus": [0, 1], "in_step": in_step, "hold_max_s": 0.5, "intensity_max": 0.8}
     parameters = scenario_model.Levels.model_validate(about).model_dump(mode="json")
-    made = gpus(*[H100] * 2, seed=1)
+    rig = gpus(*[H100] * 2, seed=1)
     spec = Spec("l", str(tmp_path / "plant"), str(tmp_path / "l.json"), (0, 1), (H100,) * 2, 0, 5, os.getppid(), parameters)
-    run, powers, busy_ms = WorkloadWorker(spec, made.plant), [], 0
+    run, powers, busy_ms = WorkloadWorker(spec, rig.plant), [], 0
     run.attach()
 
     def rest(seconds: float) -> None:  # that of the worker, looked at every ms
         nonlocal busy_ms
         for _ in range(round(seconds * 1000)):
-            before = [made.truth(gpu).true_uj for gpu in range(2)]
-            made.step(0.001)
-            powers.append([made.truth(gpu).true_uj - before[gpu] for gpu in range(2)])
+            before = [rig.truth(gpu).true_uj for gpu in range(2)]
+            rig.step(0.001)
+            powers.append([rig.truth(gpu).true_uj - before[gpu] for gpu in range(2)])
         if run.elapsed_s() > 5:
-            busy_ms = made.truth(0).busy_ns / 1e6
+            busy_ms = rig.truth(0).busy_ns / 1e6
             raise WorkloadStop
 
     run.rest = rest  # type: ignore[method-assign]
@@ -216,8 +216,8 @@ def test_levels_follow_each_other_without_a_pause_and_hold_as_long_as_drawn(tmp_
     assert max(holds) > 200
 
 
-def test_a_worker_leaves_when_asked(worker):
-    made = worker()
-    assert [s.pid for s in made.plant.truth(0).slots if s.live] == [os.getpid()]
-    made.detach()
-    assert not [s for s in made.plant.truth(0).slots if s.live]
+def test_worker_detaches_on_request(worker):
+    new_worker = worker()
+    assert [s.pid for s in new_worker.plant.truth(0).slots if s.live] == [os.getpid()]
+    new_worker.detach()
+    assert not [s for s in new_worker.plant.truth(0).slots if s.live]

@@ -59,19 +59,19 @@ def commit(journal, account, now_s):
 def test_restarts_lose_no_joule_and_count_none_twice(tmp_path_factory, lives):
     """Each life reads the register for a while, commits some of it and is killed; the register counts on meanwhile."""
     folder = tmp_path_factory.mktemp("site")
-    shown, t_s, last_recorded = 10**12, 0, None
-    first = shown
+    register_uj, t_s, last_recorded = 10**12, 0, None
+    first = register_uj
     for n, steps in enumerate(lives):
         journal = opened(folder, f"boot-{n}")
         account = SiteAccount("dc1", f"boot-{n}", METERS)
         assert account.restore(journal.states(), journal.facts()) == []
         for step in steps:
             t_s += 60
-            shown += step
-            account.feed("main", [reading("main", t_s, shown, boot_s=t_s - 50_000 * n)])
+            register_uj += step
+            account.feed("main", [reading("main", t_s, register_uj, boot_s=t_s - 50_000 * n)])
             commit(journal, account, t_s)
-            last_recorded = shown if journal.totals().energy else first
-        account.feed("main", [reading("main", t_s + 30, shown + KWH, boot_s=t_s + 30 - 50_000 * n)])  # never committed
+            last_recorded = register_uj if journal.totals().energy else first
+        account.feed("main", [reading("main", t_s + 30, register_uj + KWH, boot_s=t_s + 30 - 50_000 * n)])  # never committed
         journal.close()
     journal = opened(folder)
     total = sum(journal.totals().energy.values())
@@ -82,7 +82,7 @@ def test_restarts_lose_no_joule_and_count_none_twice(tmp_path_factory, lives):
         else []
     )
     journal.close()
-    assert last_recorded is None or total <= shown - first
+    assert last_recorded is None or total <= register_uj - first
     book = book_of("dc1", [*rows, *sealed])
     cells = sum(uj for slot in book._meters["main"].cells.values() for uj in slot.energy_uj.values()) if total else 0
     assert cells == total
@@ -151,10 +151,10 @@ def test_a_day_of_two_meters_gives_the_pue_that_they_were_fed(tmp_path):
     main, ups = (book.cells_of(m, START, START + CELL_NS) for m in ("main", "ups"))
     assert main[START][0] - ups[START][0] == 30 * KWH // 4
     now_ns = START + 49 * 3600 * S + 600 * S
-    found = live(book, open_rows, [MAIN, UPS], now_ns, 90 * S, None)
-    assert found["1", "24h"].amount.value == Fraction(13, 10)
-    assert found["1", "15m"].amount.value is not None
-    assert "less than 90% of the window" in found["1", "30d"].amount.reason
+    results = live(book, open_rows, [MAIN, UPS], now_ns, 90 * S, None)
+    assert results["1", "24h"].amount.value == Fraction(13, 10)
+    assert results["1", "15m"].amount.value is not None
+    assert "less than 90% of the window" in results["1", "30d"].amount.reason
     journal.close()
 
 
@@ -214,7 +214,7 @@ def test_a_commit_has_the_states_of_the_meters_that_were_read(tmp_path):
     journal.close()
 
 
-def test_a_fact_is_told_once_and_again_when_it_changes(tmp_path):
+def test_metadata_is_recorded_once_and_again_after_a_change(tmp_path):
     journal, account = opened(tmp_path), hours(2)
     commit(journal, account, 0)
     again = SiteAccount("dc1", "boot", METERS)
@@ -222,8 +222,8 @@ def test_a_fact_is_told_once_and_again_when_it_changes(tmp_path):
     assert not again.batch(START + S).facts
     changed = SiteAccount("dc1", "boot", [(MeterFacts("main", Role.TOTAL, accuracy_ppm=1), S)])
     changed.restore(journal.states(), journal.facts())
-    told = {f.workload: f.labels.get("accuracy_ppm", f.kind) for f in changed.batch(START + S).facts}
-    assert told == {MAIN.device("dc1"): "1", UPS.device("dc1"): "meter gone"}
+    labels = {f.workload: f.labels.get("accuracy_ppm", f.kind) for f in changed.batch(START + S).facts}
+    assert labels == {MAIN.device("dc1"): "1", UPS.device("dc1"): "meter gone"}
     journal.close()
 
 

@@ -36,16 +36,16 @@ def engine(name="0", **counts) -> EngineReading:
 class Truth:
     """Engines that count, die and start again, and what of their work a page has shown so far."""
 
-    told: bool
+    has_start_time: bool
     counts: list[dict[str, int]] = field(default_factory=list)
     lives: list[int] = field(default_factory=list)
-    shown: list[dict[str, int]] = field(default_factory=list)  # of this life
+    visible_counts: list[dict[str, int]] = field(default_factory=list)  # of this life
     published: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
 
     def start(self, n):
         for _ in range(n):
             self.counts.append(dict.fromkeys(COUNTS, 0))
-            self.shown.append(dict.fromkeys(COUNTS, 0))
+            self.visible_counts.append(dict.fromkeys(COUNTS, 0))
             self.lives.append(0)
 
     def work(self, n, by):
@@ -54,16 +54,16 @@ class Truth:
 
     def die(self, n):
         """Restart engine `n`. The account detects it by the start time, or by a counter below its shown value."""
-        self.counts[n], self.shown[n] = dict.fromkeys(COUNTS, 0), dict.fromkeys(COUNTS, 0)
+        self.counts[n], self.visible_counts[n] = dict.fromkeys(COUNTS, 0), dict.fromkeys(COUNTS, 0)
         self.lives[n] += 1
 
     def page(self, t_ns):
         engines = []
         for n, counts in enumerate(self.counts):
             for key in COUNTS:
-                self.published[key] += counts[key] - self.shown[n][key]
-            self.shown[n] = dict(counts)
-            started = 1000.0 + self.lives[n] if self.told else None
+                self.published[key] += counts[key] - self.visible_counts[n][key]
+            self.visible_counts[n] = dict(counts)
+            started = 1000.0 + self.lives[n] if self.has_start_time else None
             engines.append(EngineReading(str(n), dict(counts), started_s=started))
         return [reading(t_ns, *engines)]
 
@@ -77,7 +77,7 @@ scrape = st.tuples(st.sampled_from(["scrape", "fail", "agent"]), st.integers(0, 
 @given(st.lists(st.one_of(work, die, scrape, scrape), max_size=60))
 def test_deltas_sum_to_what_was_published_over_any_failures_and_restarts(events):
     """Failures and restarts of server, engine and agent. With a start time, every engine restart is detected."""
-    truth = Truth(told=True)
+    truth = Truth(has_start_time=True)
     truth.start(3)
     book = account()
     book.feed(truth.page(0), 0)

@@ -24,32 +24,32 @@ from energy_agent.tokens.discovery import (
 KNOWN = ("vllm", "sglang", "mapping")
 
 
-def pod(workload="ns/chat.1a2b3c4d", address="10.1.2.3", **said) -> PodFacts:
+def pod(workload="ns/chat.1a2b3c4d", address="10.1.2.3", **annotations) -> PodFacts:
     keys = {"port": PORT, "path": PATH, "scheme": SCHEME, "server": SERVER, "group": GROUP, "model": MODEL}
     keys |= {"precision": PRECISION, "role": ROLE}
-    return PodFacts(workload, address, {keys[key]: text for key, text in said.items()})
+    return PodFacts(workload, address, {keys[key]: text for key, text in annotations.items()})
 
 
 def test_all_that_it_may_say():
-    [found], _ = sources([pod(port="8000, 8001", path="/prometheus/metrics", server="sglang", group="llama-70b")], KNOWN)
-    assert found.endpoints == ("http://10.1.2.3:8000/prometheus/metrics", "http://10.1.2.3:8001/prometheus/metrics")
-    assert (found.server, found.group) == ("sglang", "llama-70b")
+    [token_source], _ = sources([pod(port="8000, 8001", path="/prometheus/metrics", server="sglang", group="llama-70b")], KNOWN)
+    assert token_source.endpoints == ("http://10.1.2.3:8000/prometheus/metrics", "http://10.1.2.3:8001/prometheus/metrics")
+    assert (token_source.server, token_source.group) == ("sglang", "llama-70b")
     [secure], _ = sources([pod(port="8000,8001", scheme="HTTPS")], KNOWN)
     assert secure.endpoints == ("https://10.1.2.3:8000/metrics", "https://10.1.2.3:8001/metrics")
     [six], _ = sources([pod(address="fd00::1:2", port="8000,8001")], KNOWN)
     assert six.endpoints == ("http://[fd00::1:2]:8000/metrics", "http://[fd00::1:2]:8001/metrics")
 
 
-def test_the_rank_that_serves_is_asked_and_the_others_are_members():
+def test_only_the_serving_rank_is_polled_and_others_are_members():
     pods = [pod("ns/rank-0", port="8000", group="big"), pod("ns/rank-1", "10.1.2.4", group="big")]
-    found, refused = sources(pods, KNOWN)
-    assert [s.workload for s in found] == ["ns/rank-0"]
+    token_sources, refused = sources(pods, KNOWN)
+    assert [s.workload for s in token_sources] == ["ns/rank-0"]
     assert refused == {}
     assert {group(p) for p in pods} == {"big"}
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("annotations", "why"),
     [
         ({"port": ""}, PORT),
         ({"port": "0"}, PORT),
@@ -83,44 +83,44 @@ def test_the_rank_that_serves_is_asked_and_the_others_are_members():
         ({"port": "80", "address": "::ffff:127.0.0.1"}, "not the address of a pod"),
     ],
 )
-def test_an_annotation_that_is_not_followed_says_why_and_stops_no_other(said, why):
-    found, refused = sources([pod(**said), pod("ns/good", port="8000")], KNOWN)
-    assert [s.workload for s in found] == ["ns/good"]
+def test_refused_annotation_has_a_reason_and_stops_no_other(annotations, why):
+    token_sources, refused = sources([pod(**annotations), pod("ns/good", port="8000")], KNOWN)
+    assert [s.workload for s in token_sources] == ["ns/good"]
     assert why in refused["ns/chat.1a2b3c4d"]
     assert len(refused["ns/chat.1a2b3c4d"]) < 200
 
 
 def test_there_are_not_more_pages_than_a_node_can_have():
-    found, refused = sources([pod(f"ns/p{n:03}", port=",".join(map(str, range(1, 17)))) for n in range(20)], KNOWN)
-    assert sum(len(s.endpoints) for s in found) == ENDPOINTS_LIMIT
+    token_sources, refused = sources([pod(f"ns/p{n:03}", port=",".join(map(str, range(1, 17)))) for n in range(20)], KNOWN)
+    assert sum(len(s.endpoints) for s in token_sources) == ENDPOINTS_LIMIT
     assert len(refused) == 20 - ENDPOINTS_LIMIT // 16
 
 
 @given(st.lists(st.tuples(st.sampled_from(["aaa", "b", "prod", "zz"]), st.integers(1, 16)), max_size=80))
 def test_namespaces_have_equal_shares_of_the_pages_whatever_their_names_and_pods(wanted):
     pods = [pod(f"{space}/p{n:03}", port=",".join(map(str, range(1, ports + 1)))) for n, (space, ports) in enumerate(wanted)]
-    found, refused = sources(pods, KNOWN)
-    pages = {space: sum(len(s.endpoints) for s in found if s.workload.startswith(f"{space}/")) for space, _ in wanted}
+    token_sources, refused = sources(pods, KNOWN)
+    pages = {space: sum(len(s.endpoints) for s in token_sources if s.workload.startswith(f"{space}/")) for space, _ in wanted}
     assert sum(pages.values()) <= ENDPOINTS_LIMIT
-    assert {s.workload for s in found} | set(refused) == {each.workload for each in pods}
+    assert {s.workload for s in token_sources} | set(refused) == {each.workload for each in pods}
     for workload in refused:  # a namespace with a refused pod has as many pages as any other, up to the ports of a pod
         assert pages[workload.partition("/")[0]] + 16 >= max(pages.values())
         assert sum(pages.values()) + 16 > ENDPOINTS_LIMIT
-    assert sources(list(reversed(pods)), KNOWN)[0] == found
+    assert sources(list(reversed(pods)), KNOWN)[0] == token_sources
 
 
 def test_a_namespace_full_of_ports_takes_no_page_of_another():
     for hostile, honest in (("aaa", "prod"), ("prod", "aaa")):
         pods = [pod(f"{hostile}/p{n}", port=",".join(map(str, range(8000, 8016)))) for n in range(40)]
-        found, refused = sources([*pods, pod(f"{honest}/vllm.1", port="8000")], KNOWN)
-        assert f"{honest}/vllm.1" in {source.workload for source in found}
+        token_sources, refused = sources([*pods, pod(f"{honest}/vllm.1", port="8000")], KNOWN)
+        assert f"{honest}/vllm.1" in {source.workload for source in token_sources}
         assert f"{honest}/vllm.1" not in refused
 
 
 @given(st.dictionaries(st.sampled_from([PORT, PATH, SERVER, GROUP]), st.text(max_size=40)), st.text(max_size=40))
-def test_only_the_pods_own_address_is_ever_asked(said, address):
+def test_only_the_pods_own_address_is_polled(annotations, address):
     for where in ("10.1.2.3", address):
-        for source in sources([PodFacts("w", where, said)], KNOWN)[0]:
+        for source in sources([PodFacts("w", where, annotations)], KNOWN)[0]:
             for url in source.endpoints:
                 assert urlsplit(url).scheme == "http"
                 assert urlsplit(url).hostname == where
@@ -128,12 +128,12 @@ def test_only_the_pods_own_address_is_ever_asked(said, address):
 
 def test_facts_of_the_workload_stand_where_no_annotation_does():
     facts = {"group": "LeaderWorkerSet/big/0", "model": "llama", "precision": "fp8"}
-    told = {PORT: "80", GROUP: "mine", MODEL: "own", PRECISION: "bf16"}
-    [vllm, plain, own], refused = sources(
+    annotations = {PORT: "80", GROUP: "mine", MODEL: "own", PRECISION: "bf16"}
+    [vllm, plain, labelled], refused = sources(
         [
             PodFacts("a", "10.1.2.3", {PORT: "80"}, facts=facts),
             PodFacts("b", "10.1.2.4", {PORT: "80", SERVER: "sglang"}, facts=facts | {"group": "(odd) name"}),
-            PodFacts("c", "10.1.2.5", told, facts=facts),
+            PodFacts("c", "10.1.2.5", annotations, facts=facts),
         ],
         KNOWN,
         ("sglang",),
@@ -141,16 +141,16 @@ def test_facts_of_the_workload_stand_where_no_annotation_does():
     assert refused == {}
     assert (vllm.group, vllm.model, vllm.precision) == ("LeaderWorkerSet/big/0", "", "fp8"), "its page names the model"
     assert (plain.group, plain.model) == ("odd__name", "llama")
-    assert (own.group, own.model, own.precision) == ("mine", "own", "bf16")
+    assert (labelled.group, labelled.model, labelled.precision) == ("mine", "own", "bf16")
 
 
-def test_on_the_hosts_network_only_declared_ports_are_asked():
+def test_only_declared_ports_are_polled_on_the_host_network():
     declared = frozenset({8000, 8001})
-    [found], _ = sources([PodFacts("w", "10.0.0.1", {PORT: "8001,8000"}, declared)], KNOWN)
-    assert found.endpoints == ("http://10.0.0.1:8001/metrics", "http://10.0.0.1:8000/metrics")
+    [result], _ = sources([PodFacts("w", "10.0.0.1", {PORT: "8001,8000"}, declared)], KNOWN)
+    assert result.endpoints == ("http://10.0.0.1:8001/metrics", "http://10.0.0.1:8000/metrics")
     for ports in ("10250", "8000,10250"):
-        found, refused = sources([PodFacts("w", "10.0.0.1", {PORT: ports}, declared)], KNOWN)
-        assert found == []
+        result, refused = sources([PodFacts("w", "10.0.0.1", {PORT: ports}, declared)], KNOWN)
+        assert result == []
         assert "must declare" in refused["w"]
 
 

@@ -83,13 +83,13 @@ class Cluster:
         self.api.show(list(pods))
         self.kubelet.show(list(pods))
 
-    def pod(self, name, uid, gpus, **said):
+    def pod(self, name, uid, gpus, **annotations):
         return PodNow(
-            Pod(name=name, namespace="ml", annotations=said), uid, "Running", tuple(self.uuids[g] for g in gpus), True
+            Pod(name=name, namespace="ml", annotations=annotations), uid, "Running", tuple(self.uuids[g] for g in gpus), True
         )
 
-    def chat(self, **said):
-        return self.pod("chat", UID, (0, 1), **said)
+    def chat(self, **annotations):
+        return self.pod("chat", UID, (0, 1), **annotations)
 
     def generated(self):
         """What the engines themselves say."""
@@ -124,8 +124,8 @@ def served(agent):
 
 
 def up(agent):
-    found = {dict(labels)["source"]: value for labels, value in agent.series("wattlens_source_up").items()}
-    return {source: value for source, value in found.items() if source.startswith(("tokens:", "annotations:"))}
+    up_by_source = {dict(labels)["source"]: value for labels, value in agent.series("wattlens_source_up").items()}
+    return {source: value for source, value in up_by_source.items() if source.startswith(("tokens:", "annotations:"))}
 
 
 def commits(agent):

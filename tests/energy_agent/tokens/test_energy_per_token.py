@@ -122,15 +122,15 @@ def test_a_page_that_is_not_read_any_more_is_let_go_and_hides_no_other() -> None
 @pytest.mark.parametrize(("swing", "steady"), [(0, True), (40, False)])
 def test_steady_is_a_minute_alike(swing: int, steady: bool) -> None:
     joined = EnergyPerToken()
-    seen = []
+    steadiness = []
     for k in range(70):
         generated = 100 + swing * (-1) ** (k // 10)
         joined.served([_served(k * S, (k + 1) * S, generated, 8)])
         joined.add_entries([_entry(k * S, (k + 1) * S, 5_000_000 + 10_000 * generated)], BUSY)
         joined.settle((k + 1) * S)
-        seen.append(next((view.steady for view in joined.views()), None))
-    assert seen[30] is None
-    assert seen[-1] is steady
+        steadiness.append(next((view.steady for view in joined.views()), None))
+    assert steadiness[30] is None
+    assert steadiness[-1] is steady
 
 
 def test_a_window_with_a_restart_in_it_is_left_out_of_the_split() -> None:

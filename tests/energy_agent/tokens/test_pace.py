@@ -17,11 +17,11 @@ COSTS = st.lists(st.tuples(st.floats(0, 10), st.floats(0.5, 60)), max_size=50)
 
 @given(COSTS)
 def test_shares_are_bounded_and_small_ones_keep_their_period(costs: list[tuple[float, float]]) -> None:
-    found = periods_s(costs)
-    shares = [cost_s / period_s for (cost_s, _), period_s in zip(costs, found, strict=True)]
+    periods = periods_s(costs)
+    shares = [cost_s / period_s for (cost_s, _), period_s in zip(costs, periods, strict=True)]
     assert all(share <= SHARE_EACH * 1.000001 for share in shares)
     assert sum(shares) <= SHARE_ALL * 1.000001
-    for (cost_s, period_s), each in zip(costs, found, strict=True):
+    for (cost_s, period_s), each in zip(costs, periods, strict=True):
         assert each >= period_s
         if cost_s / period_s <= min(SHARE_EACH, SHARE_ALL / len(costs)):
             assert each == period_s

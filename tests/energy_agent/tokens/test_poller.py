@@ -50,9 +50,9 @@ def server() -> Iterator[MetricsServer]:
 
 @pytest.fixture
 def poller() -> Iterator[TokenPoller]:
-    made = TokenPoller(RealClock())
-    yield made
-    made.stop()
+    token_poller = TokenPoller(RealClock())
+    yield token_poller
+    token_poller.stop()
 
 
 class Counted:
@@ -310,7 +310,7 @@ def test_a_discovered_page_that_is_gone_leaves_an_empty_state(server, poller):
     assert counted.states == {f"chat {server.url}": ""}
 
 
-def test_a_workload_that_is_configured_is_not_asked_where_its_pod_says(server, poller):
+def test_configured_workload_is_not_polled_at_its_pods_annotation(server, poller):
     poller.discover([source(server), TokenSource(workload="other", url=server.url)])
     poller.configure([TokenSource(workload="chat", url=server.url + "?configured")])
     assert {h.source for h in poller.health()} == {"tokens:chat", "tokens:other"}, "one page each"
@@ -329,7 +329,7 @@ def test_what_the_journal_has_of_pods_that_are_gone_is_let_go_once_pods_are_know
     assert counted.states.get(f"chat {server.url}") != ""
 
 
-def test_a_source_whose_configuration_changed_goes_on(server, poller):
+def test_changed_source_keeps_counting(server, poller):
     server.body = page(100)
     counted = Counted(poller)
     poller.configure([source(server)])
@@ -356,7 +356,7 @@ def nobodys(health):
     return [row for row in health if row.source.endswith("#workload")]
 
 
-def test_a_workload_that_holds_no_gpu_though_its_tokens_come_is_told(server):
+def test_generating_workload_without_a_gpu_is_reported(server):
     poller = TokenPoller(FastClock())
     try:
         server.body = page(5)
@@ -381,7 +381,7 @@ MAPPING = {
 }  # fmt: skip
 
 
-def test_a_name_of_a_mapping_that_the_page_never_had_is_told_beside_it(server, poller):
+def test_missing_metric_name_of_a_mapping_is_reported(server, poller):
     server.body = page(5)
     poller.configure([source(server, server="mapping", mapping=MAPPING)])
 
@@ -389,9 +389,9 @@ def test_a_name_of_a_mapping_that_the_page_never_had_is_told_beside_it(server, p
         return {row.source: row.reason for row in poller.health() if not row.up}
 
     wanted = {"tokens:chat#steps", "tokens:chat#itl", "tokens:chat#model_label"}
-    lacking = eventually(lambda: set(found := missing()) == wanted and found)
-    assert lacking["tokens:chat#steps"] == "mapping.steps: the response has no metric stpes_total"
-    assert lacking["tokens:chat#model_label"] == "mapping.model_label: no series has the label modle_name"
+    reasons = eventually(lambda: set(current := missing()) == wanted and current)
+    assert reasons["tokens:chat#steps"] == "mapping.steps: the response has no metric stpes_total"
+    assert reasons["tokens:chat#model_label"] == "mapping.model_label: no series has the label modle_name"
     server.body = page(5) + b"stpes_total 1\n"
     eventually(lambda: "tokens:chat#steps" not in {row.source for row in poller.health()})
     server.body = page(5)  # it was present once: this server exposes the series only sometimes

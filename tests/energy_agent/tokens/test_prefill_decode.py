@@ -37,18 +37,18 @@ def test_known_costs_are_found_and_the_parts_sum_to_the_energy(
     seed: int, prefill: float, step: float, token: float, idle_w: float
 ) -> None:
     windows = _windows(Random(seed), 60, prefill, step, token, idle_w)
-    found = split(windows)
+    result = split(windows)
     computed, generated = sum(w.computed for w in windows), sum(w.generated for w in windows)
     total = sum(w.energy_j for w in windows)
     decode = (step * sum(w.steps or 0 for w in windows) + token * generated) / generated
-    if found.prefill is None or found.decode is None:
+    if result.prefill is None or result.decode is None:
         # Absent only where one part is small against the whole.
         assert min(prefill * computed, decode * generated) < 0.2 * total
         return
-    assert found.prefill.value == pytest.approx(prefill, rel=1e-3)
-    assert found.decode.value == pytest.approx(decode, rel=1e-3)
-    assert found.prefill.low < prefill < found.prefill.high
-    whole = found.prefill.value * computed + found.decode.value * generated + found.idle_j
+    assert result.prefill.value == pytest.approx(prefill, rel=1e-3)
+    assert result.decode.value == pytest.approx(decode, rel=1e-3)
+    assert result.prefill.low < prefill < result.prefill.high
+    whole = result.prefill.value * computed + result.decode.value * generated + result.idle_j
     assert whole == pytest.approx(total, rel=1e-9)
 
 
@@ -60,11 +60,11 @@ def test_absent_with_the_reason() -> None:
     assert split([PhaseWindow(w.energy_j, w.computed, 0, w.steps, w.idle_s) for w in windows]).reason == NO_WORK
 
 
-def test_a_load_that_never_changes_tells_nothing() -> None:
+def test_constant_load_has_no_estimate() -> None:
     random = Random(3)
     windows = [PhaseWindow(5000 + random.gauss(0, 5), 4000, 6000, 500, 0.0) for _ in range(60)]
-    found = split(windows)
-    assert (found.prefill, found.decode, found.reason) == (None, None, ALIKE)
+    result = split(windows)
+    assert (result.prefill, result.decode, result.reason) == (None, None, ALIKE)
 
 
 @pytest.mark.smoke
@@ -76,10 +76,10 @@ def test_a_load_that_never_changes_tells_nothing() -> None:
         (3, ServingLoad(rate_per_s=2.0, prompt=4000, output=80, bursty=False)),
     ],
 )
-def test_an_engine_whose_cost_bends_with_its_batch(tmp_path: Path, seed: int, load: ServingLoad) -> None:
+def test_split_holds_for_an_engine_with_nonlinear_cost(tmp_path: Path, seed: int, load: ServingLoad) -> None:
     served = serve(tmp_path / "plant", load, seed, 600)
-    found = split(served.windows)
-    for band, truth in zip((found.prefill, found.decode), served.truth, strict=True):
+    result = split(served.windows)
+    for band, truth in zip((result.prefill, result.decode), served.truth, strict=True):
         assert band is not None
         assert band.value == pytest.approx(truth, rel=0.1)
         assert band.low <= truth <= band.high

@@ -98,7 +98,7 @@ def test_agrees_with_the_official_parser_but_for_control_characters(samples: lis
 @given(st.text(alphabet='x{}a="\\, 1.eE+-#\t\r', max_size=40))
 def test_any_line_is_a_series_or_a_reason(text: str) -> None:
     try:
-        found = list(series(f"x{text}\n", {"x"}))
+        parsed_series = list(series(f"x{text}\n", {"x"}))
     except EndpointError:
         return
-    assert all(isinstance(each.value, float) for each in found)
+    assert all(isinstance(each.value, float) for each in parsed_series)

@@ -102,7 +102,7 @@ def test_a_link_that_is_turned_as_kubernetes_does_is_a_change(tmp_path: Path) ->
     assert access.terms().credentials.token == "b" * 20
 
 
-def test_an_access_that_waits_for_its_files_serves_nobody_before_they_are_right(tmp_path: Path) -> None:
+def test_access_with_invalid_files_serves_no_client(tmp_path: Path) -> None:
     file = tmp_path / "web.yml"
     for wrong in (None, "basic_auth_users: {a: plain}", "tls_server_config: {cert_file: no, key_file: no}"):
         if wrong is not None:
@@ -136,7 +136,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
         AccessControl(Web(config_file=file))
 
 
-def test_clear_text_credentials_beyond_loopback_are_told(tmp_path: Path) -> None:
+def test_clear_text_credentials_beyond_loopback_are_reported(tmp_path: Path) -> None:
     file = write(tmp_path / "web.yml", f"basic_auth_users: {{a: {HASH}}}")
     assert AccessControl(Web(config_file=file)).terms().notes == ()
     (note,) = AccessControl(Web(config_file=file, listen="0.0.0.0:1")).terms().notes

@@ -79,7 +79,7 @@ def test_a_password_that_was_changed_is_wrong_at_once() -> None:
     assert status(gate, Credentials({"x": hashed("y")}), basic("prometheus", "other")) == 401
 
 
-def test_an_address_that_guesses_is_asked_to_wait_and_another_is_not() -> None:
+def test_guessing_address_is_rate_limited_and_others_are_not() -> None:
     gate, began_s = Gate(), time.monotonic()
     refusals = [gate.refusal(USERS, basic("prometheus", f"guess {k}"), "bad") for k in range(40)]
     took_s = time.monotonic() - began_s

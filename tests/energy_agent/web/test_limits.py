@@ -53,9 +53,9 @@ def test_no_owner_has_more_than_its_share_and_a_newcomer_finds_a_place_while_oth
     for number, (owner, is_served, proven) in enumerate(arrivals):
         counts = {o: sum(c.owner == o for c in inside) for o in "abcdef"}
         new = Silent(owner, ended)
-        own = counts[owner] >= 3
-        rivals = [c for c in inside if c.since_s < math.inf and (c.owner == owner or not own)]
-        is_full = own or len(inside) >= 8
+        is_owner_full = counts[owner] >= 3
+        rivals = [c for c in inside if c.since_s < math.inf and (c.owner == owner or not is_owner_full)]
+        is_full = is_owner_full or len(inside) >= 8
         assert places.enter(new) == (bool(rivals) or not is_full)
         assert len(ended) == (is_full and bool(rivals))
         for loser in ended:
@@ -71,7 +71,7 @@ def test_no_owner_has_more_than_its_share_and_a_newcomer_finds_a_place_while_oth
         assert max((sum(c.owner == o for c in inside) for o in "abcdef"), default=0) <= 3
 
 
-def test_who_leaves_frees_its_place_and_its_socket():
+def test_leaving_frees_the_slot_and_closes_the_socket():
     places = ConnectionSlots(1, 1)
     ours, theirs = socket.socketpair()
     with theirs:
@@ -92,5 +92,5 @@ def test_who_leaves_frees_its_place_and_its_socket():
         ("fe80::1%eth0", "fe80::/64"),
     ],
 )
-def test_who_is_behind_an_address(address, owner):
+def test_owner_of_an_address(address, owner):
     assert owner_of(address) == owner

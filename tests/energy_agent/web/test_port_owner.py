@@ -25,21 +25,21 @@ def test_the_process_that_listens_is_named() -> None:
     assert find_listener("127.0.0.1", port) == ""
 
 
-def test_who_listens_by_ipv6_is_named_and_who_only_connects_is_not() -> None:
+def test_ipv6_listener_is_named_and_client_is_not() -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as server, socket.socket(socket.AF_INET6) as client:
         client.connect(server.getsockname())
         assert find_listener("::1", server.getsockname()[1]).endswith(f"(pid {os.getpid()})")
         assert find_listener("::1", client.getsockname()[1]) == ""
 
 
-def test_who_listens_on_the_port_of_another_address_is_not_named() -> None:
+def test_listener_on_another_address_is_not_named() -> None:
     with socket.create_server(("127.0.0.2", 0)) as server:
         port = server.getsockname()[1]
         assert find_listener("127.0.0.1", port) == ""
         assert find_listener("127.0.0.2", port) == find_listener("0.0.0.0", port) != ""
 
 
-def test_who_listens_on_every_address_is_named() -> None:
+def test_listener_on_every_address_is_named() -> None:
     with socket.create_server(("0.0.0.0", 0)) as server:
         assert find_listener("127.0.0.1", server.getsockname()[1]).endswith(f"(pid {os.getpid()})")
 

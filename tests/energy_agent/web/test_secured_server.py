@@ -119,46 +119,46 @@ def test_only_clients_with_an_allowed_certificate_are_served(authority: Authorit
                 assert b" 200 OK" in stage.get(stage.context(client)), client
 
 
-def test_plain_http_on_the_tls_port_is_told(authority: Authority) -> None:
+def test_plain_http_on_the_tls_port_is_explained(authority: Authority) -> None:
     stage = Secured(authority, f"{TLS}}}")
     with stage.server:
         assert stage.get(None).endswith(b"this port speaks HTTPS\n")
 
 
-def test_silent_and_broken_handshakes_keep_nobody_out(authority: Authority) -> None:
+def test_silent_and_broken_handshakes_block_no_client(authority: Authority) -> None:
     stage = Secured(authority, f"{TLS}}}", connections=8, request_s=600.0)
-    with stage.server, ExitStack() as held:
-        clients = [held.enter_context(stage.connect())]
+    with stage.server, ExitStack() as stack:
+        clients = [stack.enter_context(stage.connect())]
         for k in range(24):
             clients[-1].sendall(b"\x16\x03\x01\x02\x00\x01"[: k % 7])
             assert b" 200 OK" in stage.get(stage.context())
-            clients.append(held.enter_context(stage.connect()))
+            clients.append(stack.enter_context(stage.connect()))
         assert all(client.recv(1) == b"" for client in clients[:16])  # they gave way
     stage = Secured(authority, f"{TLS}}}", request_s=0.5)
     with stage.server, stage.connect() as silent:
         assert silent.recv(1) == b""  # sent away at the deadline
 
 
-def test_a_renewed_certificate_is_shown_to_who_connects_next(authority: Authority, tmp_path: Path) -> None:
+def test_renewed_certificate_is_served_to_new_connections(authority: Authority, tmp_path: Path) -> None:
     for end in ("pem", "key"):
         (tmp_path / f"server.{end}").write_bytes((authority.folder / f"server.{end}").read_bytes())
-    own = Secured(authority, f"tls_server_config: {{cert_file: {tmp_path}/server.pem, key_file: {tmp_path}/server.key}}")
+    secured = Secured(authority, f"tls_server_config: {{cert_file: {tmp_path}/server.pem, key_file: {tmp_path}/server.key}}")
 
     def serial() -> object:
-        with own.shake(own.context()) as client:
+        with secured.shake(secured.context()) as client:
             return client.getpeercert()["serialNumber"]  # type: ignore[index]
 
-    with own.server:
+    with secured.server:
         before = serial()
         (tmp_path / "server.key").write_text("half of a renewal")
         assert serial() == before
-        assert not own.access.ok
+        assert not secured.access.ok
         authority.issue("server", "IP:127.0.0.1", into=tmp_path)
         assert serial() != before
-        assert own.access.ok
+        assert secured.access.ok
 
 
-def test_credentials_are_asked_for_everywhere_and_headers_are_those_of_the_file(authority: Authority) -> None:
+def test_every_path_requires_credentials_and_sends_configured_headers(authority: Authority) -> None:
     headers = "http_server_config: {headers: {Strict-Transport-Security: max-age=300, X-Frame-Options: sameorigin}}"
     stage = Secured(authority, f"{TLS}}}\n{headers}\nbasic_auth_users: {{prometheus: {hashed(PASSWORD)}}}")
     with stage.server:
@@ -187,7 +187,7 @@ def test_guessing_is_answered_429_and_the_known_scraper_goes_on(authority: Autho
         assert b"Retry-After: " in answer
 
 
-def test_many_requests_of_one_address_are_told_to_wait() -> None:
+def test_many_requests_of_one_address_get_429() -> None:
     stage = Stage(requests_per_s=1)
     with stage.server:
         began_s = time.monotonic()
@@ -199,11 +199,11 @@ def test_many_requests_of_one_address_are_told_to_wait() -> None:
 
 def test_a_flood_of_connections_of_one_address_is_reset_and_another_address_goes_on() -> None:
     stage = Stage(arrivals_per_s=1)
-    with stage.server, ExitStack() as held:
+    with stage.server, ExitStack() as stack:
         got, began_s = [], time.monotonic()
         for _ in range(40):
             try:
-                client = held.enter_context(stage.connect())
+                client = stack.enter_context(stage.connect())
                 client.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
                 got.append(client.recv(1000)[9:12])
             except ConnectionError:
@@ -211,21 +211,21 @@ def test_a_flood_of_connections_of_one_address_is_reset_and_another_address_goes
         assert b"reset" in got
         assert 3 <= got.count(b"200") <= 3 + (time.monotonic() - began_s)
         other = socket.create_connection(("127.0.0.1", stage.server.port), 60, source_address=("127.0.0.2", 0))
-        held.callback(other.close)
+        stack.callback(other.close)
         other.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
         assert b"200 OK" in other.recv(1000)
 
 
-def test_who_was_answered_keeps_its_place_before_who_only_connects() -> None:
+def test_answered_client_keeps_its_slot_before_idle_connections() -> None:
     stage = Stage(connections=4)
-    with stage.server, stage.connect() as scraper, ExitStack() as held:
+    with stage.server, stage.connect() as scraper, ExitStack() as stack:
         request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
         scraper.sendall(request)
         assert b"200 OK" in scraper.recv(1000)
         address = ("127.0.0.1", stage.server.port)
         others = [socket.create_connection(address, 60, source_address=(f"127.0.0.{2 + k}", 0)) for k in range(12)]
         for client in others:
-            held.enter_context(client)
+            stack.enter_context(client)
         assert all(client.recv(1) == b"" for client in others[:9])
         scraper.sendall(request)
         assert b"200 OK" in scraper.recv(1000)

@@ -73,7 +73,7 @@ def stage() -> Iterator[Stage]:
         yield it
 
 
-def test_metrics_in_the_format_that_is_asked_for(stage: Stage) -> None:
+def test_metrics_are_returned_in_the_requested_format(stage: Stage) -> None:
     assert stage.snapshot is not None
     for accept, fmt in (("", Format.TEXT), ("application/openmetrics-text;version=1.0.0", Format.OPENMETRICS)):
         status, headers, body = stage.ask("GET", "/metrics?x=1", accept)
@@ -106,7 +106,7 @@ def test_a_short_response_is_never_compressed(stage: Stage) -> None:
         assert b"gzip" not in stage.raw(f"GET {path} HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n".encode())
 
 
-def test_head_tells_the_length_and_sends_nothing(stage: Stage) -> None:
+def test_head_returns_the_length_without_a_body(stage: Stage) -> None:
     length = len(stage.ask("GET", "/metrics")[2])
     answer = stage.raw(b"HEAD /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert f"Content-Length: {length}\r\n".encode() in answer
@@ -140,7 +140,7 @@ def test_a_stalled_loop_is_reported_whatever_utc_does(stage: Stage) -> None:
         assert stage.ask("GET", "/healthz")[0] == 200
 
 
-def test_landing_page_tells_what_this_is(stage: Stage) -> None:
+def test_landing_page_describes_the_agent(stage: Stage) -> None:
     status, headers, body = stage.ask("GET", "/")
     assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert all(x in body for x in (b'href="/metrics"', b"0.1.0", b"node-1", b"3 of 3", b"simulated hardware", b"Ready."))
@@ -196,20 +196,20 @@ def test_old_clients_get_a_connection_of_their_own(stage: Stage) -> None:
     assert b"Connection: close" in answer
 
 
-def test_silent_and_slow_clients_keep_nobody_out() -> None:
+def test_silent_and_slow_clients_block_no_client() -> None:
     stage = Stage(connections=4)
-    with stage.server, ExitStack() as held:
+    with stage.server, ExitStack() as stack:
         for _ in range(12):
-            client = held.enter_context(stage.connect())
+            client = stack.enter_context(stage.connect())
             client.sendall(b"GET /metr")
             assert stage.ask("GET", "/healthz")[0] == 200
 
 
-def test_a_client_that_does_not_read_keeps_nobody_out() -> None:
+def test_client_that_does_not_read_blocks_no_client() -> None:
     stage = Stage(connections=4, request_s=0.5)
-    with stage.server, ExitStack() as held:
+    with stage.server, ExitStack() as stack:
         for _ in range(8):
-            client = held.enter_context(stage.connect())
+            client = stack.enter_context(stage.connect())
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
 
@@ -237,7 +237,7 @@ def test_a_client_that_sends_a_byte_now_and_then_is_sent_away() -> None:
     pytest.fail("served to the end")
 
 
-def test_a_client_of_tls_is_told_at_once_that_this_is_none() -> None:
+def test_tls_client_on_the_plain_port_gets_an_explanation() -> None:
     stage = Stage(request_s=60.0)
     with stage.server:
         assert b"this port speaks plain HTTP" in stage.raw(b"\x16\x03\x01\x02\x00\x01\x00\x01")

@@ -77,8 +77,8 @@ class Cluster:
 
     def objects(self, *words: str) -> list[Any]:
         """Items of `kubectl get WORDS`."""
-        found: list[Any] = json.loads(self.kubectl("get", *words, "--output", "json"))["items"]
-        return found
+        items: list[Any] = json.loads(self.kubectl("get", *words, "--output", "json"))["items"]
+        return items
 
     def apply(self, *documents: object) -> None:
         self.kubectl("apply", "--filename", "-", stdin=yaml.safe_dump_all(documents))
@@ -127,18 +127,20 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         command = [sys.executable, "-m", "tests.peers.kube.init", str(folder)]
         process = subprocess.Popen(command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
-        found = Cluster(folder, eventually(lambda: _child(process.pid), 20), environ)
-        eventually(lambda: _is_ready(found), _READY_S, 0.5)
-        yield found
+        kube_cluster = Cluster(folder, eventually(lambda: _child(process.pid), 20), environ)
+        eventually(lambda: _is_ready(kube_cluster), _READY_S, 0.5)
+        yield kube_cluster
     finally:
         process.kill()  # its child, the init of the pid namespace, dies with it, and with that every process
         process.wait(30)
         _remove_cgroups(cgroup(process.pid))
 
 
-def load(found: Cluster, archive: Path) -> None:
+def load(kube_cluster: Cluster, archive: Path) -> None:
     """Import images."""
-    found.run("ctr", "--address", _SOCKET, "--namespace", "k8s.io", "images", "import", "--no-unpack", archive, timeout=300)
+    kube_cluster.run(
+        "ctr", "--address", _SOCKET, "--namespace", "k8s.io", "images", "import", "--no-unpack", archive, timeout=300
+    )
 
 
 def _child(pid: int) -> int:
@@ -147,9 +149,9 @@ def _child(pid: int) -> int:
     return int(children[0]) if children else 0
 
 
-def _is_ready(found: Cluster) -> bool:
+def _is_ready(kube_cluster: Cluster) -> bool:
     try:
-        (node,) = found.objects("nodes")
+        (node,) = kube_cluster.objects("nodes")
     except (CommandError, ValueError):
         return False
     ready = any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"]["conditions"])
@@ -157,11 +159,11 @@ def _is_ready(found: Cluster) -> bool:
 
 
 def _remove_cgroups(name: str) -> None:
-    for own in (hierarchy / name for hierarchy in controllers()):
-        for path in sorted(own.rglob("*/"), reverse=True):
+    for root in (hierarchy / name for hierarchy in controllers()):
+        for path in sorted(root.rglob("*/"), reverse=True):
             if path.is_dir():
                 _remove_cgroup(path)
-        _remove_cgroup(own)
+        _remove_cgroup(root)
 
 
 def _remove_cgroup(path: Path) -> None:

@@ -28,14 +28,14 @@ _MOUNT_FLAGS = ("rw", "ro", "xattr", "clone_children")
 
 def controllers() -> dict[Path, str]:
     """Mount options of each cgroup v1 hierarchy, by its mount point."""
-    found = {}
+    mounts = {}
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields, _, source = line.partition(" - ")
         kind, _, options = source.split(" ", 2)
         if kind == "cgroup":
             words = [w for w in options.split(",") if w not in _MOUNT_FLAGS and not w.startswith("release_agent=")]
-            found[Path(fields.split()[4])] = ",".join((["none"] if words[0].startswith("name=") else []) + words)
-    return found
+            mounts[Path(fields.split()[4])] = ",".join((["none"] if words[0].startswith("name=") else []) + words)
+    return mounts
 
 
 def cgroup(pid: int) -> str:
@@ -47,12 +47,12 @@ def enter(folder: Path) -> None:
     """Continue in a cgroup and namespaces of our own."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # the cluster ends with the test, however that ends
     for hierarchy in controllers():
-        own = hierarchy / cgroup(os.getpid())
-        own.mkdir()
+        cgroup_dir = hierarchy / cgroup(os.getpid())
+        cgroup_dir.mkdir()
         for file in ("cpuset.cpus", "cpuset.mems"):  # empty in a new cgroup, which then takes no process
-            if (own / file).exists():
-                (own / file).write_text((hierarchy / file).read_text())
-        (own / "cgroup.procs").write_text(str(os.getpid()))
+            if (cgroup_dir / file).exists():
+                (cgroup_dir / file).write_text((hierarchy / file).read_text())
+        (cgroup_dir / "cgroup.procs").write_text(str(os.getpid()))
     namespaces = ["--mount", "--net", "--pid", "--cgroup", "--fork", "--mount-proc", "--kill-child", "--propagation", "private"]
     command = [sys.executable, "-m", __spec__.name, str(folder), "inside"]
     os.execvp("unshare", ["unshare", *namespaces, *command])

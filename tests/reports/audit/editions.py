@@ -23,11 +23,11 @@ def digest(text: str) -> str:
 
 
 def figure(identity: str, value: str | None, unit: str, **more: Any) -> dict[str, Any]:
-    made = {
+    fields = {
         "id": identity, "value": value, "unit": unit, "method": "counter", "boundary": "facility", "coverage": "1",
         "low": None, "high": None, "sources": ["ledger"], "factor_ids": [], "dims": {}, "reason": None,
     }  # fmt: skip
-    return made | more
+    return fields | more
 
 
 def factor(identity: str, value: str, **more: str) -> dict[str, Any]:

@@ -42,8 +42,10 @@ def report_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for module in ("codecarbon", "duckdb", "typst", "xlsxwriter"):
         need_module(module)
     folder = tmp_path_factory.mktemp("again")
-    told = Batch(devices=[DeviceFacts("GPU-1", "H100", 0.02, START)], facts=[WorkloadFacts("w", START, "pod", {"team": "red"})])
-    chains.write(folder / "segments", "lab", "n1", [told, Batch(cells(START, "GPU-1", "w", State.ACTIVE, ["0.5"] * 4))])
+    metadata = Batch(
+        devices=[DeviceFacts("GPU-1", "H100", 0.02, START)], facts=[WorkloadFacts("w", START, "pod", {"team": "red"})]
+    )
+    chains.write(folder / "segments", "lab", "n1", [metadata, Batch(cells(START, "GPU-1", "w", State.ACTIVE, ["0.5"] * 4))])
     days = chains.compacted(folder / "segments", folder / "days", Sites({}, "here"))
     facts = chains.facts(days, Organisation(), PeriodRequest("2026Q3"))
     publish(facts, folder / "report", say_in("en"), command={"quarter": "2026Q3"})
@@ -87,29 +89,29 @@ def checked(report: Path, by: str = "") -> Verification:
     return verify(report, draw=partial(drawn_again, program=by or program(report)))
 
 
-def form_details(found: Verification, ok: bool | None) -> list[str]:
+def form_details(verification: Verification, ok: bool | None) -> list[str]:
     """Return the details about forms, and check that nothing else failed."""
-    assert all(check.name == "forms" for check in found.checks if check.ok is False)
-    return [check.detail for check in found.checks if check.name == "forms" and check.ok is ok]
+    assert all(check.name == "forms" for check in verification.checks if check.ok is False)
+    return [check.detail for check in verification.checks if check.name == "forms" and check.ok is ok]
 
 
-def mend(report: Path, change: Callable[[Said], object] = lambda said: None) -> None:
+def mend(report: Path, change: Callable[[Said], object] = lambda document: None) -> None:
     """The manifest with a change, and every file's hash and size as they are now."""
-    said = json.loads((report / "manifest.json").read_bytes())
-    change(said)
-    for name in said["outputs"]:
+    manifest = json.loads((report / "manifest.json").read_bytes())
+    change(manifest)
+    for name in manifest["outputs"]:
         raw = (report / name).read_bytes()
-        said["outputs"][name] = {"sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}
-    (report / "manifest.json").write_bytes((json.dumps(said, sort_keys=True, indent=1) + "\n").encode())
+        manifest["outputs"][name] = {"sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}
+    (report / "manifest.json").write_bytes((json.dumps(manifest, sort_keys=True, indent=1) + "\n").encode())
 
 
 @pytest.mark.smoke
 def test_forms_as_they_were_made_hold(report: Path) -> None:
     names = ", ".join(NAMES[form] for form in USUAL)
-    found = checked(report)
-    assert found.ok
-    assert form_details(found, True) == [f"recreated from facts.json, identical: {names}"]
-    assert form_details(found, None) == []
+    verification = checked(report)
+    assert verification.ok
+    assert form_details(verification, True) == [f"recreated from facts.json, identical: {names}"]
+    assert form_details(verification, None) == []
 
 
 @pytest.mark.smoke
@@ -132,8 +134,8 @@ def test_a_page_with_another_figure(report: Path, name: str, old: bytes) -> None
     assert old in raw
     (report / name).write_bytes(raw.replace(old, old[::-1], 1))
     mend(report)
-    (said,) = form_details(checked(report), False)
-    assert said == f"{name} differs from what facts.json gives: line {raw[: raw.index(old)].count(10) + 1} differs"
+    (detail,) = form_details(checked(report), False)
+    assert detail == f"{name} differs from what facts.json gives: line {raw[: raw.index(old)].count(10) + 1} differs"
 
 
 def test_a_line_more_at_the_end(report: Path) -> None:
@@ -178,72 +180,74 @@ def test_a_workbook_that_another_zlib_packed_is_the_same_and_one_with_another_ce
 
 def test_a_form_that_was_taken_away_with_its_entry_is_missed(report: Path) -> None:
     (report / "report.pdf").unlink()
-    mend(report, lambda said: said["outputs"].pop("report.pdf"))
+    mend(report, lambda manifest: manifest["outputs"].pop("report.pdf"))
     assert form_details(checked(report), False) == ["report.pdf was requested, but is not in the manifest"]
 
 
-def test_a_file_more_that_the_manifest_names_was_not_asked_for(report: Path) -> None:
+def test_extra_file_that_the_manifest_names_is_not_requested(report: Path) -> None:
     (report / "letter.txt").write_text("all is well")
-    mend(report, lambda said: said["outputs"].update({"letter.txt": {}}))
+    mend(report, lambda manifest: manifest["outputs"].update({"letter.txt": {}}))
     assert form_details(checked(report), False) == ["letter.txt was not requested"]
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda said: said["command"].pop("formats"), "does not name the formats"),
-        (lambda said: said["command"].update(formats=["html", "html"]), "does not name the formats"),
-        (lambda said: said["command"].update(formats=["doc"]), "does not name the formats"),
-        (lambda said: said["command"].update(language="la"), "does not name the language"),
-        (lambda said: said["command"].pop("language"), "does not name the language"),
-        (lambda said: said["command"].update(paper=["a4"]), "the paper size"),
+        (lambda manifest: manifest["command"].pop("formats"), "does not name the formats"),
+        (lambda manifest: manifest["command"].update(formats=["html", "html"]), "does not name the formats"),
+        (lambda manifest: manifest["command"].update(formats=["doc"]), "does not name the formats"),
+        (lambda manifest: manifest["command"].update(language="la"), "does not name the language"),
+        (lambda manifest: manifest["command"].pop("language"), "does not name the language"),
+        (lambda manifest: manifest["command"].update(paper=["a4"]), "the paper size"),
     ],
 )  # fmt: skip
-def test_a_manifest_that_does_not_tell_how_forms_are_made(report: Path, change: Callable[[Said], object], says: str) -> None:
+def test_manifest_without_the_options_of_its_forms_is_refused(
+    report: Path, change: Callable[[Said], object], says: str
+) -> None:
     mend(report, change)
-    (said,) = form_details(checked(report), False)
-    assert says in said
+    (detail,) = form_details(checked(report), False)
+    assert says in detail
 
 
 def test_another_release_of_what_draws_a_form_is_a_reason_not_to_compare_it(report: Path) -> None:
     """It is for a form that differs alone, and for what that library draws alone."""
-    mend(report, lambda said: said["libraries"].update(typst="0.0.1"))
+    mend(report, lambda manifest: manifest["libraries"].update(typst="0.0.1"))
     assert form_details(checked(report), None) == []
     for name in ("report.pdf", "report.html"):
         raw = bytearray((report / name).read_bytes())
         raw[-20] ^= 1
         (report / name).write_bytes(raw)
     mend(report)
-    found = checked(report)
-    (said,) = form_details(found, None)
-    assert said.startswith("report.pdf is not compared: drawn with typst 0.0.1, but this machine has typst ")
-    (failed,) = form_details(found, False)
+    verification = checked(report)
+    (detail,) = form_details(verification, None)
+    assert detail.startswith("report.pdf is not compared: drawn with typst 0.0.1, but this machine has typst ")
+    (failed,) = form_details(verification, False)
     assert failed.startswith("report.html differs from what facts.json gives")
 
 
 def test_another_release_of_the_program_makes_nothing_again(report: Path) -> None:
     (report / "report.html").write_text("other")
     mend(report)
-    found = checked(report, by="wattlens 99.0")
-    assert form_details(found, None) == [f"not recreated: {program(report)} created them, and this is wattlens 99.0"]
+    verification = checked(report, by="wattlens 99.0")
+    assert form_details(verification, None) == [f"not recreated: {program(report)} created them, and this is wattlens 99.0"]
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda said: said.update(status=7), "status: "),
-        (lambda said: said["conservation"].update(active_uj="many"), "conservation.active_uj: "),
-        (lambda said: said["conservation"].pop("active_uj"), "conservation.active_uj: "),
-        (lambda said: said.update(note="hello"), "not in the canonical form of a report"),
-        (lambda said: said["conservation"].update(buckets_uj="1"), "not in the canonical form of a report"),
-        (lambda said: said.pop("inputs"), "not in the canonical form of a report"),
-        (lambda said: said.update(figures=[1]), "not in the canonical form of a report"),
+        (lambda document: document.update(status=7), "status: "),
+        (lambda document: document["conservation"].update(active_uj="many"), "conservation.active_uj: "),
+        (lambda document: document["conservation"].pop("active_uj"), "conservation.active_uj: "),
+        (lambda document: document.update(note="hello"), "not in the canonical form of a report"),
+        (lambda document: document["conservation"].update(buckets_uj="1"), "not in the canonical form of a report"),
+        (lambda document: document.pop("inputs"), "not in the canonical form of a report"),
+        (lambda document: document.update(figures=[1]), "not in the canonical form of a report"),
     ],
 )  # fmt: skip
 def test_facts_that_no_report_states_are_named(report_folder: Path, change: Callable[[Said], object], says: str) -> None:
-    said = json.loads((report_folder / "facts.json").read_bytes())
-    change(said)
-    raw = (json.dumps(said, sort_keys=True, indent=1) + "\n").encode()
+    facts = json.loads((report_folder / "facts.json").read_bytes())
+    change(facts)
+    raw = (json.dumps(facts, sort_keys=True, indent=1) + "\n").encode()
     with pytest.raises(WattlensError, match=r"^facts\.json: ") as error:
         facts_of(raw, "facts.json")
     assert says in str(error.value)
@@ -253,21 +257,21 @@ def test_facts_that_no_report_states_are_named(report_folder: Path, change: Call
 @pytest.mark.parametrize(
     "change",
     [
-        lambda said: said.update(figures=[]),
-        lambda said: said.update(figures=[f for f in said["figures"] if f["id"] != "coverage"]),
-        lambda said: said.update(least_coverage="much"),
-        lambda said: said.update(sites={}),
-        lambda said: [site.update(end_ns="9" * 19, end="never") for site in said["sites"].values()],
-        lambda said: [f.update(value="0") for f in said["figures"] if f["value"]],
-        lambda said: [f.update(dims={}) for f in said["figures"]],
-        lambda said: [series.update(points=[], values=["1"]) for series in said["series"].values()],
-        lambda said: [series.update(points=["x"], values=["y"]) for series in said["series"].values()],
+        lambda document: document.update(figures=[]),
+        lambda document: document.update(figures=[f for f in document["figures"] if f["id"] != "coverage"]),
+        lambda document: document.update(least_coverage="much"),
+        lambda document: document.update(sites={}),
+        lambda document: [site.update(end_ns="9" * 19, end="never") for site in document["sites"].values()],
+        lambda document: [f.update(value="0") for f in document["figures"] if f["value"]],
+        lambda document: [f.update(dims={}) for f in document["figures"]],
+        lambda document: [series.update(points=[], values=["1"]) for series in document["series"].values()],
+        lambda document: [series.update(points=["x"], values=["y"]) for series in document["series"].values()],
     ],
 )
 def test_facts_of_the_right_form_that_no_ledger_gives_end_in_a_line(report: Path, change: Callable[[Said], object]) -> None:
-    said = json.loads((report / "facts.json").read_bytes())
-    change(said)
-    (report / "facts.json").write_text(json.dumps(said, sort_keys=True, indent=1) + "\n")
+    facts = json.loads((report / "facts.json").read_bytes())
+    change(facts)
+    (report / "facts.json").write_text(json.dumps(facts, sort_keys=True, indent=1) + "\n")
     mend(report)
     assert form_details(checked(report), False)
 
@@ -286,11 +290,11 @@ def test_letters_of_other_scripts_are_drawn_with_the_fonts_at_hand_and_other_fon
     publish(facts, tmp_path / "zh", say_in("zh"), forms=("csv", "html"), command={"quarter": "2026Q3"})
     assert "fonts" not in json.loads((tmp_path / "zh" / "manifest.json").read_bytes())["command"]
     assert checked(tmp_path / "zh").ok
-    mend(report, lambda said: said["command"].update(fonts="of another machine"))
+    mend(report, lambda manifest: manifest["command"].update(fonts="of another machine"))
     assert checked(report).ok
     raw = bytearray((report / "report.pdf").read_bytes())
     raw[-20] ^= 1
     (report / "report.pdf").write_bytes(raw)
     mend(report)
-    (said,) = form_details(checked(report), None)
-    assert said.startswith("report.pdf is not compared: it has letters in fonts that differ")
+    (detail,) = form_details(checked(report), None)
+    assert detail.startswith("report.pdf is not compared: it has letters in fonts that differ")

@@ -24,10 +24,10 @@ SEEDS = (3, 11, 20)
 
 def days_of(seed: int, folder: Path, *, orderly: bool = False) -> Path:
     random = Random(seed)
-    made = fleet(random, folder / "segments", orderly=orderly)
-    assert set(made.segments) <= set(SITE_OF)
-    told = organisation(random, "Asia/Kolkata", {})
-    return chains.compacted(folder / "segments", folder / "days", told.stays())
+    fleet_data = fleet(random, folder / "segments", orderly=orderly)
+    assert set(fleet_data.segments) <= set(SITE_OF)
+    org = organisation(random, "Asia/Kolkata", {})
+    return chains.compacted(folder / "segments", folder / "days", org.stays())
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +40,16 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("seed", [SEEDS[0], *(pytest.param(seed, marks=pytest.mark.smoke) for seed in SEEDS[1:])])
 def test_threads_memory_and_the_order_of_files_change_nothing(tmp_path: Path, seed: int) -> None:
     folder = days_of(seed, tmp_path)
-    told = organisation(Random(seed), "Asia/Kolkata", {})
-    found = set()
+    org = organisation(Random(seed), "Asia/Kolkata", {})
+    outputs = set()
     for threads, memory, mix in ((2, "1GB", None), (1, "200MB", 1), (7, "2GB", 2)):
         system = DayStorage(str(folder))
         days = find_days(system)
         if mix is not None:
             Random(mix).shuffle(days)
-        evidence, used = gather(system, days, told, PeriodRequest("2026Q3"), limits=StoreLimits(threads, memory))
-        found.add(facts_json(build_facts(evidence, all_figures(evidence), used, "v")))
-    assert len(found) == 1
+        evidence, used = gather(system, days, org, PeriodRequest("2026Q3"), limits=StoreLimits(threads, memory))
+        outputs.add(facts_json(build_facts(evidence, all_figures(evidence), used, "v")))
+    assert len(outputs) == 1
 
 
 @pytest.mark.smoke
@@ -59,9 +59,9 @@ def test_how_segments_lie_in_folders_changes_nothing_but_their_names(tmp_path: P
     (tmp_path / "b" / "two").mkdir()
     for n, path in enumerate(sorted((tmp_path / "a" / "segments").iterdir(), reverse=True)):
         shutil.copy(path, tmp_path / "b" / ("one", "two")[n % 2] / path.name)
-    told = organisation(Random(1), "UTC", {})
-    again = chains.compacted(tmp_path / "b", tmp_path / "again", told.stays())
-    one, two = (facts_json(chains.facts(d, told, PeriodRequest("2026Q3"))) for d in (tmp_path / "a" / "days", again))
+    org = organisation(Random(1), "UTC", {})
+    again = chains.compacted(tmp_path / "b", tmp_path / "again", org.stays())
+    one, two = (facts_json(chains.facts(d, org, PeriodRequest("2026Q3"))) for d in (tmp_path / "a" / "days", again))
     assert one == two
 
 
@@ -105,5 +105,5 @@ def test_verify_names_what_the_ledger_does_not_give_any_more(
     capsys.readouterr()
     shutil.rmtree(home / "r0000")
     assert main(verify) == 1
-    said = capsys.readouterr().out
-    assert f"statement 0 of {day['site']} on {day['day']} is missing" in said
+    output = capsys.readouterr().out
+    assert f"statement 0 of {day['site']} on {day['day']} is missing" in output

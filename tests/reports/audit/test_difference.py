@@ -139,9 +139,9 @@ def test_what_moved_most_comes_first_and_what_did_not_move_last() -> None:
     }.items():  # fmt: skip
         old["figures"].append(figure(name, values[0], "J"))
         new["figures"].append(figure(name, values[1], "J", method="other", reason=None if values[1] else "gone"))
-    found = difference(make_edition(old), make_edition(new))
-    assert [each.id for each in found] == ["c", "d", "b", "a", "e", "f"]
-    assert [each.relative for each in found] == [None, 1, Fraction(1, 2), Fraction(1, 100), None, 0]
+    changes = difference(make_edition(old), make_edition(new))
+    assert [each.id for each in changes] == ["c", "d", "b", "a", "e", "f"]
+    assert [each.relative for each in changes] == [None, 1, Fraction(1, 2), Fraction(1, 100), None, 0]
 
 
 def test_comparatives_are_restated_from_the_threshold_on_and_by_totals_alone() -> None:

@@ -71,7 +71,7 @@ def test_what_is_to_be_restated(tmp_path: Path) -> None:
         (lambda f: f.update(edition=-1), "edition: Input should be greater"),
     ],
 )
-def test_facts_from_anybody_are_refused_in_one_line(change: Any, says: str) -> None:
+def test_invalid_facts_are_refused_in_one_line(change: Any, says: str) -> None:
     facts = document()
     facts["figures"] = [figure_of(facts, "energy.facility")]
     change(facts)

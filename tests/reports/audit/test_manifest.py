@@ -25,32 +25,32 @@ def test_two_folders_have_the_same_bytes_and_what_is_read_is_what_was_written(tm
     assert raw.endswith(b"}\n")
 
 
-def test_what_it_says(tmp_path: Path) -> None:
+def test_manifest_lists_outputs_command_and_inputs(tmp_path: Path) -> None:
     editions.write(tmp_path, editions.late_and_revised(), sites=("fra1", "sjc1"), accept_coverage=None, hourly=True, top=5)
-    said = json.loads((tmp_path / "manifest.json").read_bytes())
+    manifest = json.loads((tmp_path / "manifest.json").read_bytes())
     page = (tmp_path / "report.html").read_bytes()
-    assert said["outputs"]["report.html"] == {"sha256": hashlib.sha256(page).hexdigest(), "bytes": len(page)}
-    assert sorted(said["outputs"]) == ["facts.json", "figures.csv", "report.html"]
+    assert manifest["outputs"]["report.html"] == {"sha256": hashlib.sha256(page).hexdigest(), "bytes": len(page)}
+    assert sorted(manifest["outputs"]) == ["facts.json", "figures.csv", "report.html"]
     command = {"quarter": "2026Q3", "ledger": "ledger", "sites": ["fra1", "sjc1"], "accept_coverage": None, "hourly": True}
-    assert said["command"] == command | {"top": 5}
-    assert (said["program"], said["label"], said["edition"]) == ("wattlens 1.0.0", "2026Q3", 2)
-    assert said["restates"] == editions.sha256(editions.document())
-    assert said["inputs"]["files"] == [{"name": "org.yaml", "sha256": editions.digest("org.yaml")}]
-    assert [each["id"] for each in said["inputs"]["factors"]] == ["deu-2025", "usa-2024"]
-    assert [(d["site"], d["day"], d["statement"]) for d in said["inputs"]["days"]] == [
+    assert manifest["command"] == command | {"top": 5}
+    assert (manifest["program"], manifest["label"], manifest["edition"]) == ("wattlens 1.0.0", "2026Q3", 2)
+    assert manifest["restates"] == editions.sha256(editions.document())
+    assert manifest["inputs"]["files"] == [{"name": "org.yaml", "sha256": editions.digest("org.yaml")}]
+    assert [each["id"] for each in manifest["inputs"]["factors"]] == ["deu-2025", "usa-2024"]
+    assert [(d["site"], d["day"], d["statement"]) for d in manifest["inputs"]["days"]] == [
         ("fra1", "2026-07-01", 0), ("fra1", "2026-07-02", 0), ("sjc1", "2026-07-01", 0), ("sjc1", "2026-07-02", 1),
     ]  # fmt: skip
 
 
 def test_the_ledger_root_is_over_the_sorted_lines_of_days_and_files(tmp_path: Path) -> None:
     editions.write(tmp_path)
-    said = json.loads((tmp_path / "manifest.json").read_bytes())["inputs"]
+    inputs = json.loads((tmp_path / "manifest.json").read_bytes())["inputs"]
     lines = []
-    for each in said["days"]:
+    for each in inputs["days"]:
         for name, digest in [("", each["inputs_sha256"]), *each["files"].items()]:
             words = [each["site"], each["day"], str(each["statement"]), name, digest]
             lines.append("\t".join(word for word in words if word) + "\n")
-    assert said["ledger_root"] == hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+    assert inputs["ledger_root"] == hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 
 @given(st.data())
@@ -89,8 +89,8 @@ def test_the_order_of_days_in_the_facts_does_not_matter(tmp_path: Path) -> None:
 def test_no_folder_of_a_machine_and_no_secret_comes_into_a_manifest(tmp_path: Path, given_as: str, named: str) -> None:
     assert as_named(given_as) == named
     assert editions.write(tmp_path, ledger=given_as, more=(given_as,)).command["ledger"] == named
-    said = (tmp_path / "manifest.json").read_text()
-    assert not any(secret in said for secret in ("secret-place", "password", "se@cret", "signature"))
+    text = (tmp_path / "manifest.json").read_text()
+    assert not any(secret in text for secret in ("secret-place", "password", "se@cret", "signature"))
 
 
 def test_a_signature_of_an_earlier_manifest_goes(tmp_path: Path) -> None:
@@ -113,10 +113,10 @@ def test_an_output_is_a_plain_file_of_the_folder(tmp_path: Path, name: str) -> N
     editions.write(tmp_path)
     with pytest.raises(ValueError, match="not a file of a report"):
         write_manifest(tmp_path, program="p", command={}, outputs=[name])
-    said = json.loads((tmp_path / "manifest.json").read_bytes())
-    said["outputs"][name] = {"sha256": "0" * 64, "bytes": 1}
+    manifest = json.loads((tmp_path / "manifest.json").read_bytes())
+    manifest["outputs"][name] = {"sha256": "0" * 64, "bytes": 1}
     with pytest.raises(WattlensError, match="name of a report file"):
-        parse_manifest(json.dumps(said).encode(), "m")
+        parse_manifest(json.dumps(manifest).encode(), "m")
 
 
 def test_an_argument_may_be_long_as_the_table_of_a_restatement_is(tmp_path: Path) -> None:
@@ -125,15 +125,15 @@ def test_an_argument_may_be_long_as_the_table_of_a_restatement_is(tmp_path: Path
 
 
 def test_libraries_are_those_that_are_installed() -> None:
-    found = library_versions(["hypothesis", "no-such-library-at-all"])
-    assert found.keys() == {"hypothesis"}
+    versions = library_versions(["hypothesis", "no-such-library-at-all"])
+    assert versions.keys() == {"hypothesis"}
 
 
 def _tampered(change: Any) -> bytes:
-    said = editions.make_edition(editions.document()).inputs.plain()
+    inputs = editions.make_edition(editions.document()).inputs.plain()
     document: dict[str, Any] = {
         "schema": "wattlens.report.manifest/1", "program": "p", "command": {}, "label": "x", "edition": 1, "restates": None,
-        "inputs": said | {"ledger_root": editions.make_edition(editions.document()).inputs.ledger_root},
+        "inputs": inputs | {"ledger_root": editions.make_edition(editions.document()).inputs.ledger_root},
         "outputs": {"facts.json": {"sha256": "0" * 64, "bytes": 1}}, "libraries": {},
     }  # fmt: skip
     change(document)
@@ -170,7 +170,7 @@ def test_the_document_that_is_tampered_with_below_is_sound() -> None:
         (lambda d: d.update(signed_by="me"), "not in the canonical form of a report"),
     ],
 )
-def test_a_manifest_from_anybody_is_refused_in_one_line_that_names_the_key(change: Any, says: str) -> None:
+def test_invalid_manifest_is_refused_in_one_line_that_names_the_key(change: Any, says: str) -> None:
     with pytest.raises(WattlensError) as caught:
         parse_manifest(_tampered(change), "m.json")
     assert says in str(caught.value)

@@ -54,19 +54,19 @@ def test_a_run_that_is_killed_at_any_step_leaves_the_old_report_or_the_new_or_no
     whole = tmp_path / "whole"
     editions.write(whole, editions.late_and_revised())
     new = texts(whole)
-    told = []
+    states = []
     for steps in range(20):
         folder = tmp_path / str(steps)
         editions.write(folder)
         old = texts(folder)
         cut = killed(folder, steps)
-        found = verify(folder)
+        verification = verify(folder)
         state = "old" if texts(folder) == old else "new" if texts(folder) == new else "unfinished"
-        told.append(state)
+        states.append(state)
         if state == "unfinished":
-            assert [c.detail for c in found.checks] == ["no manifest: the report is incomplete; create it again"]
+            assert [c.detail for c in verification.checks] == ["no manifest: the report is incomplete; create it again"]
         else:
-            assert found.ok
+            assert verification.ok
         put(scratch_of(folder, ".report-2-bbbbbbbb"), folder, NAMES)  # the next run, into what was left
         assert texts(folder) == new
         assert verify(folder).ok
@@ -74,7 +74,7 @@ def test_a_run_that_is_killed_at_any_step_leaves_the_old_report_or_the_new_or_no
         if not cut:
             break
     # The old manifest goes, then its signature, three files come, and only the last step, the new manifest, makes it whole.
-    assert told == ["old", *["unfinished"] * 5, "new"]
+    assert states == ["old", *["unfinished"] * 5, "new"]
 
 
 def test_what_the_old_manifest_names_goes_and_what_is_somebodys_stays(tmp_path: Path) -> None:
@@ -102,8 +102,8 @@ def test_folders_with_other_names_stay(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     (tmp_path / ".report-1-cccccccc").symlink_to(tmp_path / ".reports")
     put(scratch_of(tmp_path), tmp_path, NAMES)
-    left = {path.name for path in tmp_path.iterdir() if path.is_dir()} - {".report-1-aaaaaaaa"}
-    assert left == {".report-mine", ".reports", "report-1-aaaaaaaa", ".report-1-cccccccc"}
+    names = {path.name for path in tmp_path.iterdir() if path.is_dir()} - {".report-1-aaaaaaaa"}
+    assert names == {".report-mine", ".reports", "report-1-aaaaaaaa", ".report-1-cccccccc"}
 
 
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path: Path) -> None:

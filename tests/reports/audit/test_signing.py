@@ -76,9 +76,9 @@ def test_the_vectors_of_rfc_8032(tmp_path: Path, secret: str, public_hex: str, m
     trusted = tmp_path / "public.b64"
     trusted.write_bytes(base64.b64encode(bytes.fromhex(public_hex)))
     sign_manifest(tmp_path, key)
-    said = json.loads((tmp_path / "manifest.sig").read_bytes())
-    assert base64.b64decode(said["public_key"]).hex() == public_hex
-    assert base64.b64decode(said["signature"]).hex() == signature
+    document = json.loads((tmp_path / "manifest.sig").read_bytes())
+    assert base64.b64decode(document["public_key"]).hex() == public_hex
+    assert base64.b64decode(document["signature"]).hex() == signature
     assert verify_signature(tmp_path, [trusted]).signed is SignatureStatus.TRUSTED
 
 
@@ -106,8 +106,8 @@ def test_what_openssl_signs_is_the_same_signature_and_verified_here(
 ) -> None:
     sign_manifest(report, key)
     openssl("pkeyutl", "-sign", "-inkey", key, "-rawin", "-in", report / "manifest.json", "-out", tmp_path / "raw")
-    said = json.loads((report / "manifest.sig").read_bytes())
-    assert base64.b64decode(said["signature"]) == (tmp_path / "raw").read_bytes()
+    document = json.loads((report / "manifest.sig").read_bytes())
+    assert base64.b64decode(document["signature"]) == (tmp_path / "raw").read_bytes()
     assert verify_signature(report, [public]).signed is SignatureStatus.TRUSTED
 
 
@@ -147,7 +147,7 @@ def test_a_manifest_that_changed_after_it_was_signed(report: Path, key: Path, pu
         ("schema", "x", "schema: Input should be 'wattlens.report.signature/1'"),
     ],
 )
-def test_a_signature_file_from_anybody(report: Path, key: Path, public: Path, key_of: str, value: str, says: str) -> None:
+def test_invalid_signature_file_is_broken(report: Path, key: Path, public: Path, key_of: str, value: str, says: str) -> None:
     sign_manifest(report, key)
     path = report / "manifest.sig"
     path.write_text(json.dumps(json.loads(path.read_bytes()) | {key_of: value}))

@@ -39,24 +39,24 @@ class Again:
         return editions.raw(self.facts)
 
 
-def failed(found: Verification) -> dict[str, str]:
-    return {check.name: check.detail for check in found.checks if check.ok is False}
+def failed(verification: Verification) -> dict[str, str]:
+    return {check.name: check.detail for check in verification.checks if check.ok is False}
 
 
 def test_a_report_as_it_was_made_holds(report: Path) -> None:
-    found = verify(report)
-    assert found.ok
-    assert [(check.name, check.ok) for check in found.checks] == [
+    verification = verify(report)
+    assert verification.ok
+    assert [(check.name, check.ok) for check in verification.checks] == [
         ("manifest.json", True), ("facts.json", True), ("figures.csv", True), ("report.html", True), ("signature", None),
         ("inputs", True), ("rebuilt", None),
     ]  # fmt: skip
-    assert found.checks[-1].detail == "not rebuilt: requires --ledger"
+    assert verification.checks[-1].detail == "not rebuilt: requires --ledger"
 
 
 def test_a_required_signature_that_is_missing_fails_without_a_key_as_well(report: Path) -> None:
     assert verify(report).ok
-    found = verify(report, require_signature=True)
-    assert failed(found) == {"signature": "not signed, but a signature is required"}
+    verification = verify(report, require_signature=True)
+    assert failed(verification) == {"signature": "not signed, but a signature is required"}
 
 
 def test_every_file_that_is_changed_missing_or_extra_is_named(report: Path) -> None:
@@ -64,9 +64,9 @@ def test_every_file_that_is_changed_missing_or_extra_is_named(report: Path) -> N
     (report / "figures.csv").unlink()
     (report / "notes.txt").write_text("mine")
     (report / "sub").mkdir()
-    found = verify(report)
-    assert not found.ok
-    assert failed(found) == {
+    verification = verify(report)
+    assert not verification.ok
+    assert failed(verification) == {
         "report.html": "was changed: 7 bytes, expected 37",
         "figures.csv": "is missing",
         "notes.txt": "does not belong to this report; remove it from the folder",
@@ -81,9 +81,9 @@ def test_a_file_of_the_same_size_with_one_bit_changed(report: Path) -> None:
     assert failed(verify(report)) == {"report.html": "was changed: its SHA-256 differs (37 bytes, as expected)"}
 
 
-def mend(report: Path, **said: Any) -> None:
+def mend(report: Path, **overrides: Any) -> None:
     """Change fields of a manifest, and update the hash and size of every file, as anyone with write access can."""
-    manifest = json.loads((report / "manifest.json").read_bytes()) | said
+    manifest = json.loads((report / "manifest.json").read_bytes()) | overrides
     for name in manifest["outputs"]:
         raw = (report / name).read_bytes()
         manifest["outputs"][name] = {"sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}
@@ -133,9 +133,9 @@ def test_an_edition_that_restates_nothing_or_a_first_that_does(
 )
 def test_the_arguments_ask_for_the_quarter_that_the_report_is_of(tmp_path: Path, quarter: str | None, ok: bool) -> None:
     editions.write(tmp_path / "r", quarter=quarter)
-    said = failed(verify(tmp_path / "r"))
+    failures = failed(verify(tmp_path / "r"))
     asked = (quarter or "no period").replace("2026-q3", "")
-    assert said == ({} if ok else {"inputs": f"the manifest's arguments request {asked}, but the report covers 2026Q3"})
+    assert failures == ({} if ok else {"inputs": f"the manifest's arguments request {asked}, but the report covers 2026Q3"})
 
 
 @pytest.mark.parametrize(
@@ -144,10 +144,10 @@ def test_the_arguments_ask_for_the_quarter_that_the_report_is_of(tmp_path: Path,
 def test_what_is_no_figure_and_was_changed_is_named(report: Path, forged: dict[str, Any], named: str) -> None:
     (report / "facts.json").write_bytes(editions.raw(document() | forged))
     mend(report)
-    found = verify(report, rebuild=Again(document()), ledger="days")
+    verification = verify(report, rebuild=Again(document()), ledger="days")
     size_b = len(editions.raw(document()))
     detail = f"the ledger gives different facts, {size_b} bytes; they differ from those in the folder in {named}"
-    assert failed(found) == {"rebuilt": detail}
+    assert failed(verification) == {"rebuilt": detail}
 
 
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(report: Path) -> None:
@@ -163,10 +163,10 @@ def test_a_link_in_the_place_of_a_file_fails(report: Path, tmp_path: Path, name:
     if (report / name).exists():
         (report / name).rename(outside)
     (report / name).symlink_to(outside)  # of the signature: to nothing
-    found = verify(report)
-    assert not found.ok
+    verification = verify(report)
+    assert not verification.ok
     step = "signature" if name == "manifest.sig" else name
-    assert "not a regular file but a symbolic link" in failed(found)[step]
+    assert "not a regular file but a symbolic link" in failed(verification)[step]
 
 
 @pytest.mark.parametrize(("kind", "named"), [("device", "a device"), ("socket", "a socket"), ("folder", "a folder")])
@@ -234,8 +234,8 @@ def test_with_a_trusted_key_only_its_signature_counts(report: Path, tmp_path: Pa
     digest = sign_manifest(report, tmp_path / "a.pem")
     assert verify(report, [tmp_path / "a.pub"]).ok
     assert failed(verify(report, [tmp_path / "b.pub"])) == {"signature": f"signed by an untrusted key (key {digest})"}
-    told = {check.name: check for check in verify(report).checks}["signature"]
-    assert (told.ok, told.detail) == (None, f"signed by an untrusted key (key {digest}); give --key")
+    signature_check = {check.name: check for check in verify(report).checks}["signature"]
+    assert (signature_check.ok, signature_check.detail) == (None, f"signed by an untrusted key (key {digest}); give --key")
     manifest = report / "manifest.json"
     manifest.write_bytes(manifest.read_bytes().replace(b"1.0.0", b"1.0.1"))
     assert failed(verify(report)).keys() == {"signature"}
@@ -243,52 +243,52 @@ def test_with_a_trusted_key_only_its_signature_counts(report: Path, tmp_path: Pa
 
 def test_the_ledger_that_gives_the_same_facts(report: Path, tmp_path: Path) -> None:
     again = Again(document())
-    found = verify(report, rebuild=again, ledger="s3://fleet/days", org=tmp_path / "org.yaml")
-    assert found.ok
+    verification = verify(report, rebuild=again, ledger="s3://fleet/days", org=tmp_path / "org.yaml")
+    assert verification.ok
     assert again.asked == [("2026Q3", "s3://fleet/days", tmp_path / "org.yaml")]
-    assert found.checks[-1].detail == f"the ledger gives the same facts, {len(editions.raw(document()))} bytes"
+    assert verification.checks[-1].detail == f"the ledger gives the same facts, {len(editions.raw(document()))} bytes"
 
 
 def test_lists_inputs_and_figures_that_differ_in_the_ledger(report: Path) -> None:
-    found = verify(report, rebuild=Again(editions.late_and_revised()), ledger="days", program="wattlens 1.0.0")
-    assert not found.ok
-    assert found.checks[-1].detail.endswith("differ from those in the folder in 5 figures, edition, restates")
-    assert found.inputs is not None
-    assert [each.text for each in found.inputs] == [
+    verification = verify(report, rebuild=Again(editions.late_and_revised()), ledger="days", program="wattlens 1.0.0")
+    assert not verification.ok
+    assert verification.checks[-1].detail.endswith("differ from those in the folder in 5 figures, edition, restates")
+    assert verification.inputs is not None
+    assert [each.text for each in verification.inputs] == [
         "day sjc1 2026-07-02: statement 0 -> 1; different segments; different files",
         "factor deu-2024: removed",
         "factor deu-2025: new",
     ]
-    assert {each.id for each in found.changes} == {
+    assert {each.id for each in verification.changes} == {
         "co2e.location", "co2e.location/site/fra1", "co2e.location/site/sjc1", "energy.facility", "energy.facility/site/sjc1",
     }  # fmt: skip
-    assert found.elsewhere == ["edition", "restates"]
+    assert verification.elsewhere == ["edition", "restates"]
 
 
 def test_another_program_that_gives_other_facts_is_named(report: Path) -> None:
     facts = document()
     editions.figure_of(facts, "energy.facility")["value"] = "3001"
-    found = verify(report, rebuild=Again(facts), ledger="days", program="wattlens 2.0.0")
-    assert found.inputs is not None
-    assert [each.text for each in found.inputs] == ["program wattlens: version 1.0.0 -> 2.0.0"]
-    assert [each.id for each in found.changes] == ["energy.facility"]
+    verification = verify(report, rebuild=Again(facts), ledger="days", program="wattlens 2.0.0")
+    assert verification.inputs is not None
+    assert [each.text for each in verification.inputs] == ["program wattlens: version 1.0.0 -> 2.0.0"]
+    assert [each.id for each in verification.changes] == ["energy.facility"]
 
 
-def test_a_figure_that_was_changed_in_the_folder_is_found_though_the_ledger_gives_what_the_manifest_says(report: Path) -> None:
+def test_changed_figure_is_detected_when_the_ledger_matches_the_manifest(report: Path) -> None:
     facts = document()
     editions.figure_of(facts, "energy.facility")["value"] = "2999"
     (report / "facts.json").write_bytes(editions.raw(facts))
-    found = verify(report, rebuild=Again(document()), ledger="days")
-    assert failed(found).keys() == {"facts.json"}
-    assert found.inputs == ()
-    assert [(each.id, each.absolute) for each in found.changes] == [("energy.facility", 1)]
+    verification = verify(report, rebuild=Again(document()), ledger="days")
+    assert failed(verification).keys() == {"facts.json"}
+    assert verification.inputs == ()
+    assert [(each.id, each.absolute) for each in verification.changes] == [("energy.facility", 1)]
 
 
-def test_facts_that_nobody_can_read_are_still_compared_with_the_manifest(report: Path) -> None:
+def test_unreadable_facts_are_still_compared_with_the_manifest(report: Path) -> None:
     (report / "facts.json").write_text("{}")
-    found = verify(report, rebuild=Again(document()), ledger="days")
-    assert failed(found).keys() == {"facts.json", "inputs"}
-    assert found.checks[-1].ok
+    verification = verify(report, rebuild=Again(document()), ledger="days")
+    assert failed(verification).keys() == {"facts.json", "inputs"}
+    assert verification.checks[-1].ok
 
 
 def test_a_ledger_that_cannot_be_read_any_more_fails_and_a_wrong_one_is_wrong_usage(report: Path) -> None:
@@ -298,46 +298,46 @@ def test_a_ledger_that_cannot_be_read_any_more_fails_and_a_wrong_one_is_wrong_us
     def wrong(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
         raise UsageError("--ledger days: no such folder")
 
-    said = failed(verify(report, rebuild=lose_statement, ledger="days"))["rebuilt"]
-    assert said == "cannot be rebuilt: fra1/2026-07-01/r0000: statement is not there"
+    detail = failed(verify(report, rebuild=lose_statement, ledger="days"))["rebuilt"]
+    assert detail == "cannot be rebuilt: fra1/2026-07-01/r0000: statement is not there"
     with pytest.raises(UsageError):
         verify(report, rebuild=wrong, ledger="days")
 
 
-def test_other_libraries_are_told_and_fail_nothing(report: Path) -> None:
+def test_other_library_versions_are_listed_and_do_not_fail(report: Path) -> None:
     from reports.audit.manifest import write_manifest
 
     write_manifest(report, program="p", command={}, outputs=editions.FORMS, libraries={"typst": "0.0.1", "no-such": "1"})
-    found = verify(report)
-    told = {check.name: check for check in found.checks}["libraries"]
-    assert found.ok
-    assert told.ok is None
-    assert "no-such 1 (none here), typst 0.0.1 (" in told.detail
+    verification = verify(report)
+    library_check = {check.name: check for check in verification.checks}["libraries"]
+    assert verification.ok
+    assert library_check.ok is None
+    assert "no-such 1 (none here), typst 0.0.1 (" in library_check.detail
 
 
-def test_a_series_of_the_grid_that_says_otherwise_is_an_input_that_differs(report: Path) -> None:
+def test_different_grid_series_is_listed_as_a_different_input(report: Path) -> None:
     """It stands in no list of factors: its id in the figures ends in the hash of its content."""
     facts, again = document(), document()
-    for made, series in ((facts, "series.own.DE.direct.aaaa"), (again, "series.own.DE.direct.bbbb")):
-        editions.figure_of(made, "co2e.location/site/fra1")["factor_ids"] = [series]
+    for edition, series in ((facts, "series.own.DE.direct.aaaa"), (again, "series.own.DE.direct.bbbb")):
+        editions.figure_of(edition, "co2e.location/site/fra1")["factor_ids"] = [series]
     editions.figure_of(again, "co2e.location/site/fra1")["value"] = "400001"
     editions.write(report, facts)
-    found = verify(report, rebuild=Again(again), ledger="days", program="wattlens 1.0.0")
-    assert found.inputs is not None
-    assert [each.text for each in found.inputs] == [
+    verification = verify(report, rebuild=Again(again), ledger="days", program="wattlens 1.0.0")
+    assert verification.inputs is not None
+    assert [each.text for each in verification.inputs] == [
         "factor series.own.DE.direct.aaaa: removed",
         "factor series.own.DE.direct.bbbb: new",
     ]
-    assert [each.id for each in found.changes] == ["co2e.location/site/fra1"]
+    assert [each.id for each in verification.changes] == ["co2e.location/site/fra1"]
 
 
 def test_all_files_of_the_ledger_are_a_check_of_their_own(report: Path) -> None:
     """Two sites of two days, with two files each."""
 
     def check(wrong: list[str] | None) -> tuple[bool, bool | None, str]:
-        found = verify(report, rebuild=Again(document()), changed=lambda days, ledger: wrong, ledger="days")
-        (one,) = [each for each in found.checks if each.name == "ledger"]
-        return found.ok, one.ok, one.detail
+        verification = verify(report, rebuild=Again(document()), changed=lambda days, ledger: wrong, ledger="days")
+        (one,) = [each for each in verification.checks if each.name == "ledger"]
+        return verification.ok, one.ok, one.detail
 
     assert check([]) == (True, True, "8 files of 4 days are unchanged")
     assert check(["a: was changed", "b: cannot be read"]) == (False, False, "a: was changed; b: cannot be read")

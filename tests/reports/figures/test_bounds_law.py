@@ -113,10 +113,10 @@ def ledger_sum(rows: Iterable[DeviceClassEnergy]) -> Interval:
 
 def root(errors: Iterable[Bound]) -> Bound:
     """The root of the summed squares, rounded down."""
-    known = list(errors)
-    if None in known:
+    causes = list(errors)
+    if None in causes:
         return None
-    square = sum((error * error for error in known if error is not None), Fraction(0))
+    square = sum((error * error for error in causes if error is not None), Fraction(0))
     return Fraction(isqrt(int(square * FINE * FINE)), FINE)
 
 
@@ -165,7 +165,7 @@ def random_site(random: Random, name: str) -> SiteRules:
 
 def evidence_of(sites: list[SiteRules]) -> PeriodEvidence:
     window = SiteWindow(0, HOUR_NS)
-    made = {}
+    facts_by_name = {}
     for site in sites:
         building = BuildingEnergy(site.name, stated_pue(0, *site.pue) if site.pue else None)
         if site.metered is not None:
@@ -176,14 +176,14 @@ def evidence_of(sites: list[SiteRules]) -> PeriodEvidence:
         located = CarbonTotal(
             Basis(EmissionBoundary.DIRECT), (SourceUse(site.factor, uj, grams, HOUR_NS, site.quality, 0, ()),)
         )
-        made[site.name] = SiteEvidence(site.name, window, None, building, Grid(location=located, uj=uj))
+        facts_by_name[site.name] = SiteEvidence(site.name, window, None, building, Grid(location=located, uj=uj))
     sums = LedgerSums(
         {site.name: window for site in sites}, simulated=False, parts={},
         wholes=tuple(chain.from_iterable((*site.gpus, *site.hosts) for site in sites)),
         nodes=tuple(MeteredNode(site.name, "", "node", 1, HOUR_NS, HOUR_NS * len(site.hosts)) for site in sites),
         cells={site.name: {} for site in sites},
     )  # fmt: skip
-    return PeriodEvidence("2026Q3", sums, made, (), Organisation.nothing())
+    return PeriodEvidence("2026Q3", sums, facts_by_name, (), Organisation.nothing())
 
 
 def check(figure: Figure, rules: Interval, scale: int = 1) -> None:

@@ -33,9 +33,9 @@ def test_two_factors_by_hand() -> None:
     """
     before = Side({"": 100}, {"": 200 * KWH_UJ}, Fraction(1))
     after = Side({"": 150}, {"": 150 * KWH_UJ}, Fraction(1))
-    found = energy_bridge(before, after)
-    assert (found.before, found.after) == (200 * KWH_UJ, 150 * KWH_UJ)
-    assert dict(found.effects) == {VOLUME: 75 * KWH_UJ, EFFICIENCY: -125 * KWH_UJ, PUE: 0}
+    bridge = energy_bridge(before, after)
+    assert (bridge.before, bridge.after) == (200 * KWH_UJ, 150 * KWH_UJ)
+    assert dict(bridge.effects) == {VOLUME: 75 * KWH_UJ, EFFICIENCY: -125 * KWH_UJ, PUE: 0}
 
 
 def test_four_factors_of_co2e_by_hand() -> None:
@@ -48,9 +48,9 @@ def test_four_factors_of_co2e_by_hand() -> None:
     """
     before = Side({"": 1}, {"": KWH_UJ}, Fraction(2), Fraction(100))
     after = Side({"": 2}, {"": KWH_UJ}, Fraction(2), Fraction(300))
-    found = co2e_bridge(before, after)
-    assert (found.before, found.after) == (200, 600)
-    assert dict(found.effects) == {
+    bridge = co2e_bridge(before, after)
+    assert (bridge.before, bridge.after) == (200, 600)
+    assert dict(bridge.effects) == {
         VOLUME: Fraction(850, 3), EFFICIENCY: Fraction(-950, 3), PUE: 0, GRID: Fraction(1300, 3),
     }  # fmt: skip
 
@@ -76,13 +76,13 @@ def test_mix_adjusted_by_hand() -> None:
     """Mix before 3:1; a 2 -> 1 kWh, b 4 -> 6 kWh: (3x2 + 4)/4 = 2.5 -> (3x1 + 6)/4 = 2.25, whatever the mix is now."""
     before = Side({"a": 30, "b": 10}, {"a": 60 * KWH_UJ, "b": 40 * KWH_UJ})
     after = Side({"a": 1, "b": 100}, {"a": KWH_UJ, "b": 600 * KWH_UJ})
-    found = mix_adjusted(before, after)
-    assert (found.before, found.after) == (Fraction(5, 2) * KWH_UJ, Fraction(9, 4) * KWH_UJ)
+    intensity = mix_adjusted(before, after)
+    assert (intensity.before, intensity.after) == (Fraction(5, 2) * KWH_UJ, Fraction(9, 4) * KWH_UJ)
 
 
 def test_nothing_in_common_has_no_mix_adjusted_intensity() -> None:
-    found = mix_adjusted(Side({"a": 1}, {"a": 1}), Side({"b": 1}, {"b": 1}))
-    assert (found.before, found.reason) == (None, "nothing was served in both periods")
+    intensity = mix_adjusted(Side({"a": 1}, {"a": 1}), Side({"b": 1}, {"b": 1}))
+    assert (intensity.before, intensity.reason) == (None, "nothing was served in both periods")
 
 
 WHOLE = Side({"": 10}, {"": 10}, Fraction(1), Fraction(1))
@@ -124,10 +124,10 @@ def test_the_mean_over_all_orders_is_what_it_is(factors: list[tuple[Fraction, Fr
     """Against the definition: the mean of what each factor does when it changes in its turn, over every order."""
 
     def product(after: list[bool]) -> Fraction:
-        made = Fraction(1)
+        result = Fraction(1)
         for (old, new), changed in zip(factors, after, strict=True):
-            made *= new if changed else old
-        return made
+            result *= new if changed else old
+        return result
 
     n = len(factors)
     orders = list(permutations(range(n)))
@@ -153,13 +153,13 @@ def sides(draw: st.DrawFn) -> Side:
 
 @given(sides(), sides())
 def test_effects_sum_to_the_change_and_turn_their_sign(before: Side, after: Side) -> None:
-    found, back = co2e_bridge(before, after), co2e_bridge(after, before)
+    bridge, back = co2e_bridge(before, after), co2e_bridge(after, before)
     assert before.pue is not None
     assert before.g_per_kwh is not None
-    assert found.before == sum(before.node_uj.values()) * before.pue * before.g_per_kwh / KWH_UJ
-    assert found.after is not None
-    assert sum(effect for _, effect in found.effects) == found.after - found.before
-    assert dict(back.effects) == {name: -effect for name, effect in found.effects}
+    assert bridge.before == sum(before.node_uj.values()) * before.pue * before.g_per_kwh / KWH_UJ
+    assert bridge.after is not None
+    assert sum(effect for _, effect in bridge.effects) == bridge.after - bridge.before
+    assert dict(back.effects) == {name: -effect for name, effect in bridge.effects}
 
 
 @given(sides(), sides())

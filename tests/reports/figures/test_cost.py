@@ -53,9 +53,11 @@ def make_facts(folder: Path, prices: tuple[GpuHourPrice, ...] = (), sites: tuple
         )
         chains.write(folder / "segments", "lab", f"n{n}", [batch])
         stands.append(ExpectedDevice("lab", f"n{n}", gpu, "", where, 0, INT64_MAX))
-    told = Organisation(sites={s.name: s for s in sites}, expected=tuple(stands), prices=prices, least_coverage=Fraction(0))
-    days = chains.compacted(folder / "segments", folder / "days", told.stays())
-    return chains.facts(days, told, PeriodRequest("2026Q3"))
+    organisation = Organisation(
+        sites={s.name: s for s in sites}, expected=tuple(stands), prices=prices, least_coverage=Fraction(0)
+    )
+    days = chains.compacted(folder / "segments", folder / "days", organisation.stays())
+    return chains.facts(days, organisation, PeriodRequest("2026Q3"))
 
 
 def of_teams(facts: Facts, quantity: str) -> dict[str, tuple[str | None, str, str | None]]:
@@ -122,19 +124,19 @@ def test_one_currency_has_a_total_and_no_subtotals(tmp_path: Path) -> None:
 
 def test_a_share_of_the_electricity_is_charged_where_its_currency_is_the_price_s(tmp_path: Path) -> None:
     """2 EUR per hour and half of the electricity: red 2 + 0.1, green 4 + 0.7. Blue pays EUR per hour and USD per kWh."""
-    found = of_teams(
+    charges = of_teams(
         make_facts(tmp_path, (GpuHourPrice(currency="EUR", per_gpu_hour=2, electricity_share_percent=50),)), "charged"
     )
-    assert found == {
+    assert charges == {
         "red": ("2.1", "EUR", None), "green": ("4.7", "EUR", None), "mixed": (None, "EUR", SEVERAL),
         "blue": (None, "money", "price classes and tariffs use several currencies"),
     }  # fmt: skip
 
 
 def test_the_electricity_alone_is_charged_in_the_currency_of_the_team_s_sites(tmp_path: Path) -> None:
-    found = of_teams(make_facts(tmp_path, (GpuHourPrice(electricity_share_percent=100),)), "charged")
-    assert (found["blue"], found["green"]) == (("0.2", "USD", None), ("1.4", "EUR", None))
-    assert found["mixed"] == (None, "money", SEVERAL)
+    charges = of_teams(make_facts(tmp_path, (GpuHourPrice(electricity_share_percent=100),)), "charged")
+    assert (charges["blue"], charges["green"]) == (("0.2", "USD", None), ("1.4", "EUR", None))
+    assert charges["mixed"] == (None, "money", SEVERAL)
 
 
 def test_the_cost_of_teams_and_what_is_unallocated_is_the_total(tmp_path: Path) -> None:
@@ -145,15 +147,15 @@ def test_the_cost_of_teams_and_what_is_unallocated_is_the_total(tmp_path: Path) 
     assert [facts.figures[name].text for name in ("cost", "cost.unattributed")] == ["1.8", "0"]
 
 
-def test_hours_of_a_class_without_a_price_are_told(tmp_path: Path) -> None:
+def test_hours_of_a_class_without_a_price_are_listed_as_unpriced(tmp_path: Path) -> None:
     """One EUR an hour of spot alone: red 1 h; green 1 h, and one that nobody charges; blue has no other."""
     facts = make_facts(tmp_path, (GpuHourPrice(price_class="spot", currency="EUR", per_gpu_hour=1),))
     assert of_teams(facts, "charged") == {
         "red": ("1", "EUR", None), "green": ("1", "EUR", None), "mixed": ("2", "EUR", None),
         "blue": (None, "money", "none of its workloads has a price class with a price"),
     }  # fmt: skip
-    left = {f.dims["team"]: f.dims.get("unpriced_gpu_hours") for f in facts.of("charged", "team")}
-    assert left == {"red": None, "green": "1", "mixed": None, "blue": "1"}
+    unpriced_hours = {f.dims["team"]: f.dims.get("unpriced_gpu_hours") for f in facts.of("charged", "team")}
+    assert unpriced_hours == {"red": None, "green": "1", "mixed": None, "blue": "1"}
     assert teams_table(facts)["green"] == ("1.400 EUR", "1.000")
     assert "GPU hours of classes without a price, which are not charged: blue 1.000, green 1.000." in notes(facts)
     assert "No amount in column charged for blue: none of its workloads has a price class with a price." in notes(facts)
@@ -170,10 +172,10 @@ def test_a_site_without_tariffs(tmp_path: Path, sites: tuple[SiteInputs, ...], r
     """It takes the cost from who was there and from the total; where no site has tariffs, no group has a figure."""
     facts = make_facts(tmp_path, sites=sites)
     assert facts.figures["cost"].reason == reason
-    found = of_teams(facts, "cost")
+    costs = of_teams(facts, "cost")
     if mixed is None:
-        assert found == {}
+        assert costs == {}
         return
-    assert found["mixed"] == (None, "money", mixed)
-    assert found["blue"] == (None, "money", "its sites have no tariffs")
-    assert (found["red"], found["green"]) == (("0.2", "EUR", None), ("1.4", "EUR", None))
+    assert costs["mixed"] == (None, "money", mixed)
+    assert costs["blue"] == (None, "money", "its sites have no tariffs")
+    assert (costs["red"], costs["green"]) == (("0.2", "EUR", None), ("1.4", "EUR", None))

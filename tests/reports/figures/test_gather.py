@@ -28,22 +28,22 @@ MAIN, IT = MeterFacts("main", Role.TOTAL), MeterFacts("it", Role.IT, Position.UP
 
 
 def gpu(uuid: str, start: int, count: int = 4, sku: str = "H100") -> Batch:
-    told = [DeviceFacts(uuid, sku, 0.02, APRIL)]
+    devices = [DeviceFacts(uuid, sku, 0.02, APRIL)]
     return Batch(
-        cells(start, uuid, "w", State.ACTIVE, ["0.49"] * count), devices=told, facts=[WorkloadFacts("w", APRIL, "pod")]
+        cells(start, uuid, "w", State.ACTIVE, ["0.49"] * count), devices=devices, facts=[WorkloadFacts("w", APRIL, "pod")]
     )
 
 
 def meters(start: int, end: int) -> Batch:
     """Two meters of the building, 2 and 1 kWh in each cell."""
-    told = [WorkloadFacts(m.device("here"), start, METER_KIND, m.labels) for m in (MAIN, IT)]
+    workload_facts = [WorkloadFacts(m.device("here"), start, METER_KIND, m.labels) for m in (MAIN, IT)]
     of = [DeviceFacts(m.device("here"), "meter modbus", 0, start) for m in (MAIN, IT)]
     entries = [
         Entry(t, t + CELL, m.device("here"), "", State.UNALLOCATED, Method.COUNTER, kwh * KWH, 0, CELL)
         for m, kwh in ((MAIN, 2), (IT, 1))
         for t in range(start, end, CELL)
     ]
-    return Batch(entries, facts=told, devices=of)
+    return Batch(entries, facts=workload_facts, devices=of)
 
 
 def write_days(folder: Path, chains_of: dict[str, list[Batch]], sites: Sites | None = None) -> Path:
@@ -73,9 +73,9 @@ def test_the_rows_of_meters_are_checked_also_in_the_year_before(tmp_path: Path, 
     """A building's energy is read of rows, of whole days too, and of twelve months: each of their files is in the manifest."""
     days = write_days(tmp_path, {"n1": [gpu("GPU-1", JULY)], "site": [meters(JULY - DAY, JULY + DAY)]})
     asked = PeriodRequest(None, "2026-07-01", "2026-07-02")
-    found = chains.facts(days, ANY, asked)
-    assert [d.day for d in found.days] == ["2026-06-30", "2026-07-01"]
-    assert found.figures["pue/site/here"].text == "2"
+    facts = chains.facts(days, ANY, asked)
+    assert [d.day for d in facts.days] == ["2026-06-30", "2026-07-01"]
+    assert facts.figures["pue/site/here"].text == "2"
     (fewer if kind == "cell" else cut_short)(days / "here" / day / "r0000" / f"{kind}.parquet")
     with pytest.raises(ChainError, match=rf"{day}/r0000/{kind}.parquet: differs from its manifest"):
         chains.facts(days, ANY, asked)
@@ -114,8 +114,8 @@ def test_a_host_that_was_metered_for_half_of_the_time_makes_no_node(tmp_path: Pa
     device = host("lab", "n1")
     half = Batch(cells(JULY, device, "", State.UNALLOCATED, ["0.1"] * 2), devices=[DeviceFacts(device, "host", 0.02, JULY)])
     days = write_days(tmp_path, {"n1": [gpu("GPU-1", JULY), half]})
-    found = chains.facts(days, ANY, PeriodRequest("2026Q3"))
-    assert found.figures["energy.node/site/here"].reason == "no node of here has a whole-node meter"
+    facts = chains.facts(days, ANY, PeriodRequest("2026Q3"))
+    assert facts.figures["energy.node/site/here"].reason == "no node of here has a whole-node meter"
 
 
 def test_a_board_that_moved_was_metered_on_both_nodes(tmp_path: Path) -> None:
@@ -125,40 +125,42 @@ def test_a_board_that_moved_was_metered_on_both_nodes(tmp_path: Path) -> None:
         ExpectedDevice("lab", "n1", "GPU-1", "", "here", 0, JULY + HOUR),
         ExpectedDevice("lab", "n2", "GPU-1", "", "here", JULY + HOUR, INT64_MAX),
     )
-    told = Organisation(least_coverage=Fraction(0), expected=stands, sites={"here": SiteInputs("here", ZoneInfo("UTC"))})
-    figure = chains.facts(days, told, PeriodRequest(None, "2026-07-01", "2026-07-01T08:00Z")).figures["coverage"]
+    organisation = Organisation(
+        least_coverage=Fraction(0), expected=stands, sites={"here": SiteInputs("here", ZoneInfo("UTC"))}
+    )
+    figure = chains.facts(days, organisation, PeriodRequest(None, "2026-07-01", "2026-07-01T08:00Z")).figures["coverage"]
     assert figure.text == "0.5"
 
 
 def test_facts_of_the_next_day_are_not_those_of_the_last(tmp_path: Path) -> None:
     """A segment over midnight holds facts of both days; what the day used is whose the day's end says, later facts or not."""
-    told = [
+    workload_facts = [
         WorkloadFacts("w", JULY, "pod", {"team": "red"}),
         WorkloadFacts("w", JULY + DAY + CELL, "pod", {"team": "blue"}),
     ]
     over = cells(JULY + DAY - HOUR, "GPU-1", "w", State.ACTIVE, ["0.49"] * 8)
-    days = write_days(tmp_path, {"n1": [Batch(over, devices=[DeviceFacts("GPU-1", "H100", 0.02, JULY)], facts=told)]})
-    found = chains.facts(days, ANY, PeriodRequest("2026Q3"))
-    assert {f.dims["team"]: f.text for f in found.of("energy.held", "team")} == {"red": "7056000", "blue": "7056000"}
+    days = write_days(tmp_path, {"n1": [Batch(over, devices=[DeviceFacts("GPU-1", "H100", 0.02, JULY)], facts=workload_facts)]})
+    facts = chains.facts(days, ANY, PeriodRequest("2026Q3"))
+    assert {f.dims["team"]: f.text for f in facts.of("energy.held", "team")} == {"red": "7056000", "blue": "7056000"}
 
 
 @pytest.mark.parametrize("order", [list, reversed])
-def test_of_facts_that_were_told_twice_the_last_telling_counts(tmp_path: Path, order: Callable[..., list]) -> None:
+def test_later_facts_replace_earlier_ones_of_the_same_instant(tmp_path: Path, order: Callable[..., list]) -> None:
     """A pod's labels are often known only later, from the same instant on."""
     hours = []
     for n, team in enumerate(order(["red", "blue"])):
         start = JULY + n * HOUR
-        told = [WorkloadFacts("w", JULY, "pod", {"team": team})]
+        workload_facts = [WorkloadFacts("w", JULY, "pod", {"team": team})]
         devices = [DeviceFacts("GPU-1", f"board {team}", 0.02, JULY)]
-        hours.append(Batch(cells(start, "GPU-1", "w", State.ACTIVE, ["0.49"] * 4), devices=devices, facts=told))
+        hours.append(Batch(cells(start, "GPU-1", "w", State.ACTIVE, ["0.49"] * 4), devices=devices, facts=workload_facts))
     days = write_days(tmp_path, {"n1": hours})
-    found = chains.facts(days, ANY, PeriodRequest("2026Q3"))
+    facts = chains.facts(days, ANY, PeriodRequest("2026Q3"))
     last = list(order(["red", "blue"]))[-1]
-    assert [f.dims["team"] for f in found.of("energy.held", "team")] == [last]
-    assert [f.dims["sku"] for f in found.of("energy.gpu", "sku")] == [f"board {last}"]
+    assert [f.dims["team"] for f in facts.of("energy.held", "team")] == [last]
+    assert [f.dims["sku"] for f in facts.of("energy.gpu", "sku")] == [f"board {last}"]
 
 
-def test_a_meter_whose_facts_are_none_is_named(tmp_path: Path) -> None:
+def test_meter_with_an_invalid_role_is_named(tmp_path: Path) -> None:
     wrong = Batch(
         cells(JULY, "meter:here:main", "", State.UNALLOCATED, ["1"]),
         facts=[WorkloadFacts("meter:here:main", JULY, METER_KIND, {"role": "sun"})],

@@ -60,7 +60,7 @@ def notes(facts: Facts) -> list[str]:
     return [b.text for b in build(facts, say_in("en")) if isinstance(b, Note) and b.text.startswith("Meters of")]
 
 
-def test_what_was_not_read_is_told_with_the_sum_that_it_is_in(tmp_path: Path) -> None:
+def test_imputed_energy_is_stated_with_its_total(tmp_path: Path) -> None:
     """144 kWh in 18 h are 8 kW; the six hours that were not read are put in at 48 kWh, and can have been none or 60."""
     facts = make_facts(tmp_path, JULY + 18 * HOUR, JULY + 18 * HOUR)
     for identity in ("energy.facility/site/here", "energy.facility"):
@@ -189,9 +189,11 @@ def test_what_was_read_all_the_time_is_metered_alone(tmp_path: Path) -> None:
         ((Fraction(3, 2), Fraction(0)), "the ledger has no meter of the building"),
     ],
 )
-def test_no_reason_says_that_no_pue_is_stated_where_one_is(stated: tuple[Fraction, Fraction] | None, reason: str) -> None:
-    found = building("here", SiteWindow(JULY, JULY + DAY), None, SiteInputs("here", ZoneInfo("UTC"), stated=stated), 7)
-    assert found.total.reason == found.it.reason == found.bought.reason == reason
+def test_reason_does_not_claim_a_missing_pue_when_one_is_stated(stated: tuple[Fraction, Fraction] | None, reason: str) -> None:
+    building_energy = building(
+        "here", SiteWindow(JULY, JULY + DAY), None, SiteInputs("here", ZoneInfo("UTC"), stated=stated), 7
+    )
+    assert building_energy.total.reason == building_energy.it.reason == building_energy.bought.reason == reason
 
 
 def test_the_inventory_may_list_the_site_s_process(tmp_path: Path) -> None:
@@ -200,5 +202,5 @@ def test_the_inventory_may_list_the_site_s_process(tmp_path: Path) -> None:
     rows = [ExpectedDevice("lab", node, "", "", "here", 0, INT64_MAX) for node in ("n1", "here")]
     asked = PeriodRequest(None, "2026-07-01", "2026-07-02")
     for expected in (rows[:1], rows):
-        found = chains.evidence(tmp_path / "days", Organisation(expected=tuple(expected)), asked)[0].covered["here"]
-        assert (found.share, found.missed, found.listed) == (Fraction(1), (), True)
+        coverage = chains.evidence(tmp_path / "days", Organisation(expected=tuple(expected)), asked)[0].covered["here"]
+        assert (coverage.share, coverage.missed, coverage.listed) == (Fraction(1), (), True)

@@ -52,7 +52,7 @@ def alone(*sites: SiteInputs, period: str = "2026Q3") -> Facts:
 def with_ledger(folder: Path, inputs: SiteInputs) -> Facts:
     """4 kWh of a node: red 2 kWh, blue 1 kWh, 1 kWh of nobody."""
     gpu, node = "GPU-1", "n1"
-    known = Batch(
+    metadata = Batch(
         facts=[WorkloadFacts(team, JULY, "pod", {"team": team}) for team in ("red", "blue")],
         devices=[DeviceFacts(gpu, "H100", 0, JULY), DeviceFacts(host("lab", node), "host", 0, JULY)],
     )
@@ -65,7 +65,7 @@ def with_ledger(folder: Path, inputs: SiteInputs) -> Facts:
         for entry in cells(JULY + n * chains.CELL, device, workload, state, ["0.5"])
     ]
     late = Batch(cells(OCTOBER, gpu, "red", State.ACTIVE, ["0.1"]))
-    chains.write(folder / "segments", "lab", node, [known, Batch(rows), late])
+    chains.write(folder / "segments", "lab", node, [metadata, Batch(rows), late])
     organisation = Organisation(sites={"here": inputs})
     days = chains.compacted(folder / "segments", folder / "days", organisation.stays("here"))
     return chains.facts(days, organisation, PeriodRequest("2026Q3"))
@@ -189,7 +189,7 @@ def test_a_credit_is_in_the_cost_once_and_its_energy_is_not() -> None:
     assert (figure.value, figure.low, figure.high, figure.dims["prorated"]) == (9, 8, 10, "C: 0.5")
 
 
-def test_sites_whose_amounts_differ_in_taxes_have_no_total() -> None:
+def test_sites_with_and_without_taxes_have_no_total_cost() -> None:
     one, other = invoice("R", JULY, OCTOBER, 3, "1"), invoice("S", JULY, OCTOBER, 3, "2")
     facts = alone(site("a", one), site("b", other.model_copy(update={"tax": "included"})))
     assert facts.figures["cost/site/b"].dims["tax"] == "included"

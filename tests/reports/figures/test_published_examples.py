@@ -86,11 +86,11 @@ def test_ratios_of_a_data_centre() -> None:
 def sci(carbon_kg: int, units: int) -> Fraction:
     """All carbon as operational: at 1,000 g/kWh a kilogram is a kilowatt-hour."""
     nothing = EmbodiedEmissions(Fraction(0), Fraction(0))
-    made = sci_per_token(
+    result = sci_per_token(
         Fraction(carbon_kg * UJ_PER_KWH), FACILITY, Fraction(1000), Basis(EmissionBoundary.DIRECT), nothing, units
     )
-    assert made.per_token is not None
-    return made.per_token[0]
+    assert result.per_token is not None
+    return result.per_token[0]
 
 
 def test_sci_for_ai() -> None:

@@ -23,21 +23,21 @@ TOKENS = 4_000_000_000
 
 def test_the_worked_example() -> None:
     """1,000 kWh x 381 g + 19,000 to 39,000 g, over 4 x 10^9 tokens: 100 to 105 g for 10^6 tokens."""
-    found = sci_per_token(ENERGY, FACILITY, INTENSITY, LOCATION, EMBODIED, TOKENS)
-    assert found == Sci((Fraction(1, 10_000), Fraction(105, 1_000_000)))
+    result = sci_per_token(ENERGY, FACILITY, INTENSITY, LOCATION, EMBODIED, TOKENS)
+    assert result == Sci((Fraction(1, 10_000), Fraction(105, 1_000_000)))
 
 
 def test_the_example_of_sci_for_ai_is_130_g_for_a_million_tokens() -> None:
     """6,500 kg over 50 x 10^9 tokens: 6.5 x 10^6 g / 5 x 10^10 = 1.3 x 10^-4 g; the specification prints 0.13 g for 10^6."""
     energy = Fraction(6_500_000, 1000) * KWH_UJ  # 6,500 kWh at 1,000 g/kWh
     nothing = EmbodiedEmissions(Fraction(0), Fraction(0))
-    found = sci_per_token(energy, FACILITY, Fraction(1000), LOCATION, nothing, 50_000_000_000)
-    assert found.per_token is not None
-    assert found.per_token[0] * 10**6 == 130
+    result = sci_per_token(energy, FACILITY, Fraction(1000), LOCATION, nothing, 50_000_000_000)
+    assert result.per_token is not None
+    assert result.per_token[0] * 10**6 == 130
 
 
 @pytest.mark.parametrize(
-    ("lacking", "reason"),
+    ("missing", "reason"),
     [
         ({"energy_uj": None}, "no energy with bounds (E)"),
         ({"g_per_kwh": None}, "no location-based intensity (I)"),
@@ -48,18 +48,18 @@ def test_the_example_of_sci_for_ai_is_130_g_for_a_million_tokens() -> None:
         ({"energy_uj": None, "tokens": None}, "no energy with bounds (E); no tokens were counted (R)"),
     ],
 )
-def test_an_open_term_leaves_it_absent_with_the_reason(lacking: dict[str, None], reason: str) -> None:
+def test_an_open_term_leaves_it_absent_with_the_reason(missing: dict[str, None], reason: str) -> None:
     terms = {
         "energy_uj": ENERGY, "boundary": FACILITY, "g_per_kwh": INTENSITY, "basis": LOCATION, "embodied": EMBODIED,
         "tokens": TOKENS,
-    } | lacking  # fmt: skip
+    } | missing  # fmt: skip
     assert sci_per_token(**terms) == Sci(None, reason)
 
 
-def test_another_boundary_is_told() -> None:
-    found = sci_per_token(ENERGY, "node", INTENSITY, LOCATION, EMBODIED, TOKENS)
-    assert found.per_token is not None
-    assert found.note == "energy at the node boundary: facility overhead is not included"
+def test_other_boundary_has_a_note() -> None:
+    result = sci_per_token(ENERGY, "node", INTENSITY, LOCATION, EMBODIED, TOKENS)
+    assert result.per_token is not None
+    assert result.note == "energy at the node boundary: facility overhead is not included"
 
 
 @pytest.mark.parametrize("accounting", [Accounting.RESIDUAL, Accounting.CONTRACT])
@@ -74,6 +74,6 @@ sizes = st.integers(0, 10**20)
 @given(sizes, st.integers(0, 2000), st.integers(1, 10**15), sizes, sizes)
 def test_tokens_times_sci_are_all_grams(uj: int, g: int, tokens: int, low_g: int, more_g: int) -> None:
     embodied = EmbodiedEmissions(Fraction(low_g), Fraction(low_g + more_g))
-    found = sci_per_token(Fraction(uj), FACILITY, Fraction(g), LOCATION, embodied, tokens).per_token
-    assert found is not None
-    assert [each * tokens * KWH_UJ for each in found] == [uj * g + low_g * KWH_UJ, uj * g + (low_g + more_g) * KWH_UJ]
+    per_token = sci_per_token(Fraction(uj), FACILITY, Fraction(g), LOCATION, embodied, tokens).per_token
+    assert per_token is not None
+    assert [each * tokens * KWH_UJ for each in per_token] == [uj * g + low_g * KWH_UJ, uj * g + (low_g + more_g) * KWH_UJ]

@@ -35,7 +35,7 @@ def test_energy(joules: str, text: str) -> None:
         ("0.00012345", "0.0123 %"),
     ],
 )
-def test_percent_says_all_only_of_all(ratio: str, text: str) -> None:
+def test_percent_states_all_only_for_all(ratio: str, text: str) -> None:
     assert wording.percent(ratio) == text
 
 
@@ -64,7 +64,7 @@ def test_a_number_has_one_style_wherever_it_is_printed() -> None:
     assert wording.plus_minus(wide, say_in("en")) == "\u00b11\u202f400 %"
 
 
-def test_an_interval_that_nothing_bounds_above_says_so() -> None:
+def test_interval_without_upper_bound_is_stated() -> None:
     figure = Figure("x", Fraction(7200000), "J", "counter", "gpu", low=Fraction(7128000))  # 2 kWh, at least 1.98
     assert wording.plus_minus(figure, say_in("en")) == "no upper bound"
     assert wording.span(figure, say_in("en")) == "at least 7\u202f120\u202f000"

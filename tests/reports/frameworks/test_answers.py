@@ -33,8 +33,8 @@ def quarter(golden_days: Path) -> Facts:
 @pytest.fixture(scope="module")
 def facts(quarter: Facts) -> Facts:
     """Two sites of 3 and 1 MWh, of which the second is an estimate."""
-    made, names = quarter, sorted(quarter.sites)
-    own = {
+    quarter_facts, names = quarter, sorted(quarter.sites)
+    figures = {
         "energy.facility": Figure("energy.facility", Fraction(4 * MWH), "J", "sum", "facility", dims={STAND_IN: "PUE"}),
         **{
             f"energy.facility/site/{name}": Figure(
@@ -44,7 +44,7 @@ def facts(quarter: Facts) -> Facts:
             for name, mwh in zip(names, (3, 1), strict=False)
         },
     }  # fmt: skip
-    return replace(made, figures=dict(made.figures) | own)
+    return replace(quarter_facts, figures=dict(quarter_facts.figures) | figures)
 
 
 def answer(facts: Facts, framework: str, datapoint: str) -> dict[str, object]:
@@ -117,11 +117,11 @@ def test_words_answer_annex_i_in_facts_and_print(quarter: Facts) -> None:
 def test_the_share_of_estimates_counts_parts_that_no_meter_read(facts: Facts) -> None:
     """The site of 3 MWh imputed 1 MWh; of the other 1 MWh, the supplier estimated 0.2 MWh: 1.2 of 4."""
     metered, invoiced = (facts.figures[f"energy.facility/site/{name}"] for name in sorted(facts.sites))
-    own = {
+    figures = {
         metered.id: replace(metered, dims=metered.dims | {IMPUTED_J: str(MWH)}),
         invoiced.id: replace(invoiced, dims=invoiced.dims | {ESTIMATED_J: str(MWH // 5)}),
     }
-    changed = replace(facts, figures=dict(facts.figures) | own)
+    changed = replace(facts, figures=dict(facts.figures) | figures)
     assert answer(changed, "sasb-tc-si", "TC-SI-130a.1 (1)")["estimated_share"] == "0.3"
     assert estimated_share(changed) == Fraction(3, 10)
 

@@ -55,7 +55,7 @@ def test_every_framework_of_the_report_is_there_with_its_state_and_date() -> Non
     assert all(f.source and f.edition and f.note for f in frameworks())
 
 
-def test_what_was_not_found_in_a_source_says_so() -> None:
+def test_datapoint_missing_in_its_source_is_unverified() -> None:
     unverified = {(f.id, p.id) for f in frameworks() for p in f.datapoints if not p.verified}
     not_read_whole = {(f.id, p.id) for f in frameworks() if f.id in ("sasb-tc-im", "cn-gb-40879") for p in f.datapoints}
     assert unverified - not_read_whole == {
@@ -109,7 +109,7 @@ def rows(
     return {r.datapoint: (r.state, r.answered_by, r.missing) for r in index(figures, language) if r.framework == framework}
 
 
-def test_a_figure_with_a_value_answers_every_framework_that_asks_for_it() -> None:
+def test_figure_with_a_value_answers_every_framework_that_requires_it() -> None:
     answered = {(r.framework, r.datapoint) for r in index({"co2e.location": ""}) if r.state == "answered"}
     assert answered == {
         ("ghg-protocol", "Scope 2, location-based"), ("esrs-e1-set-1", "E1-6, Scope 2 location-based"),
@@ -119,20 +119,20 @@ def test_a_figure_with_a_value_answers_every_framework_that_asks_for_it() -> Non
 
 
 def test_one_site_with_a_pue_and_one_without_answer_in_part() -> None:
-    found = rows(
+    answers = rows(
         {"pue/site/north": "", "pue/site/south": "no meter of role it", "pue.trailing/site/north": "3 of 12 months"},
         "iso-30134",
     )
-    assert found["30134-2, interim PUE"] == ("partly", ("pue/site/north",), ("no meter of role it",))
-    assert found["30134-2, PUE"] == ("missing", (), ("3 of 12 months",))
-    assert found["30134-9, WUE"] == ("missing", (), ("a meter of the water that the site takes in",))
+    assert answers["30134-2, interim PUE"] == ("partly", ("pue/site/north",), ("no meter of role it",))
+    assert answers["30134-2, PUE"] == ("missing", (), ("3 of 12 months",))
+    assert answers["30134-9, WUE"] == ("missing", (), ("a meter of the water that the site takes in",))
 
 
 def test_a_pattern_is_not_a_prefix() -> None:
     assert rows({"pue.trailing": "", "pue_of_a_room": ""}, "eed-2024-1364")["PUE"][0] == "missing"
     of_boards, of_building = "training.energy/run/llm-7b", "training.energy.facility/run/llm-7b"
-    told = rows({of_boards: "", of_building: ""}, "eu-ai-act-annex-xi")["section 1, 2(e)"]
-    assert told == ("partly", (of_building,), ("the whole training run, over all of its quarters",))
+    answer = rows({of_boards: "", of_building: ""}, "eu-ai-act-annex-xi")["section 1, 2(e)"]
+    assert answer == ("partly", (of_building,), ("the whole training run, over all of its quarters",))
 
 
 def test_what_is_missing_is_named_once() -> None:
@@ -214,17 +214,17 @@ def test_an_annual_datapoint_is_answered_by_a_year_of_its_own_quantity(
     framework: str, datapoint: str, figure: str, part: str
 ) -> None:
     year = ReportScope(sites={"fra1": ReportedSite("CHN" if framework.startswith("cn") else "DEU", Fraction(600))})
-    quarter, found = replace(year, twelve_months=False), {figure: ""}
-    assert state(framework, datapoint, found, year) == ("answered", ())
+    quarter, figures = replace(year, twelve_months=False), {figure: ""}
+    assert state(framework, datapoint, figures, year) == ("answered", ())
     assert state(framework, datapoint, {"energy.gpu": "", "co2e.lifecycle.location": ""}, year)[0] == "missing"
-    answer, missing = state(framework, datapoint, found, quarter)
+    answer, missing = state(framework, datapoint, figures, quarter)
     assert (answer, "twelve months of data" in missing) == ("partly", True)
     for scope in (year, quarter, replace(year, narrow={figure})):
         assert state(framework, datapoint, {figure: "no meter"}, scope) == ("missing", ("no meter",))
     if part:
-        assert state(framework, datapoint, found, replace(year, narrow={figure})) == ("partly", (SITE,))
+        assert state(framework, datapoint, figures, replace(year, narrow={figure})) == ("partly", (SITE,))
     if part == GASES:
-        assert state(framework, datapoint, found, replace(year, co2_alone={figure})) == ("partly", (GASES,))
+        assert state(framework, datapoint, figures, replace(year, co2_alone={figure})) == ("partly", (GASES,))
 
 
 def test_an_estimated_intensity_is_estimated() -> None:
@@ -250,11 +250,11 @@ def test_a_substitute_names_the_input_that_it_replaces() -> None:
     """A stated PUE lacks a meter, the grid's average the residual mix: not what the datapoint itself would need."""
     keys: dict[str, tuple[str, ...]] = {"co2e.market": ("meter.total", "residual")}
     rows = index({"co2e.market": "", "co2e.location": ""}, "en", keys, YEAR)
-    found = {(r.framework, r.datapoint): r for r in rows}
-    market = found["ghg-protocol", "Scope 2, market-based"]
+    by_datapoint = {(r.framework, r.datapoint): r for r in rows}
+    market = by_datapoint["ghg-protocol", "Scope 2, market-based"]
     names = ("a meter of all energy of the site", "the residual mix of the zone, as a factor file of your own")
     assert (market.state, market.missing) == ("estimated", names)
-    assert found["ghg-protocol", "Scope 2, location-based"].state == "answered"
+    assert by_datapoint["ghg-protocol", "Scope 2, location-based"].state == "answered"
 
 
 def test_the_directive_is_about_sites_of_the_union_from_500_kw() -> None:
@@ -347,13 +347,13 @@ def test_without_a_contract_at_zero_grams_no_contract_is_missing() -> None:
 def test_national_rules_are_for_sites_of_that_country(framework: str, datapoint: str, country: str, least_kw: int) -> None:
     """The EnEfG applies from 300 kW of connected power (section 3, number 24): of a site of 160 kW of IT it is unknown."""
     figures = {"energy.facility": "", "energy.facility/site/here": "", "energy.facility/site/there": ""}
-    there = ReportedSite("FRA", Fraction(900))
+    other_site = ReportedSite("FRA", Fraction(900))
     for site, wanted in (
         (ReportedSite(country, Fraction(least_kw)), "answered"), (ReportedSite(country), "answered"),
-        (ReportedSite("", Fraction(900)), "not_applicable"), (there, "not_applicable"),
+        (ReportedSite("", Fraction(900)), "not_applicable"), (other_site, "not_applicable"),
         (ReportedSite(country, Fraction(least_kw, 2)), "not_applicable" if least_kw else "answered"),
     ):  # fmt: skip
-        scope = ReportScope(sites={"here": site, "there": there})
+        scope = ReportScope(sites={"here": site, "there": other_site})
         row = next(r for r in index(figures, scope=scope) if (r.framework, r.datapoint) == (framework, datapoint))
         assert row.state == wanted
         assert row.answered_by == (("energy.facility/site/here",) if wanted == "answered" else ())
@@ -394,7 +394,7 @@ def test_the_first_day_of_the_period_selects_the_edition(first_day: str, old: st
 
 
 @pytest.mark.parametrize("code", ["TC-SI", "TC-IM"])
-def test_sasb_asks_for_gigajoules_shares_and_withdrawn_water(code: str) -> None:
+def test_sasb_requires_gigajoules_shares_and_withdrawn_water(code: str) -> None:
     """TC-SI-130a.1 1.1: energy from all sources, so that electricity alone answers in part; 3.2: renewable over total energy;
     130a.2 1.1: water of all sources, which is WUE category 2."""
     framework, fuel = f"sasb-{code.lower()}", "the fuel that the site burnt"
@@ -506,7 +506,7 @@ def test_each_rule_is_used_and_each_use_is_a_rule() -> None:
     assert {rule for f in frameworks() for p in f.datapoints for rule in p.rules} == set(RULES)
 
 
-def test_values_are_in_the_unit_asked_for() -> None:
+def test_values_are_in_the_requested_unit() -> None:
     """3.6 GJ are a MWh, a million grams a tonne; a bound to an unknown unit has no value."""
     for value, unit, asked, wanted in (
         (3_600_000_000, "J", "MWh", 1), (3_600_000, "J", "kWh", 1), (5, "J", "J, Wh", 5), (2_000_000, "g", "t CO2e", 2),
@@ -518,7 +518,7 @@ def test_values_are_in_the_unit_asked_for() -> None:
         assert in_unit(Fraction(value), unit, asked) == wanted
 
 
-def test_nothing_is_missing_where_nothing_is_asked() -> None:
+def test_nothing_is_missing_without_datapoints() -> None:
     assert group_missing([]) == {}
     asked = [(f.title, p.id) for f in frameworks() for p in f.datapoints if p.needs == "declared" and not p.figures]
     assert len([title for title, _ in asked if title == BY_ID["eed-2024-1364"].title]) == 9

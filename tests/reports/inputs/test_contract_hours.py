@@ -11,13 +11,13 @@ HOUR_NS = 3600 * 10**9
 
 
 def test_a_file_of_hours() -> None:
-    found = parse_hours("ts_utc,kwh\r\n2026-01-01T00:00:00Z,1.5\n2026-01-01 01:00:00,0\n", "x")
+    hours = parse_hours("ts_utc,kwh\r\n2026-01-01T00:00:00Z,1.5\n2026-01-01 01:00:00,0\n", "x")
     start = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 10**9
-    assert found == {start: 3 * UJ_PER_KWH // 2, start + HOUR_NS: 0}
+    assert hours == {start: 3 * UJ_PER_KWH // 2, start + HOUR_NS: 0}
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "x, line 1: expected the columns"),
         ("ts_utc,kwh\n", "x has no hours"),
@@ -29,7 +29,7 @@ def test_a_file_of_hours() -> None:
         ('ts_utc,kwh\n"2026', "unexpected end of data"),
     ],
 )
-def test_a_wrong_file_of_hours_is_told_with_file_and_line(text: str, said: str) -> None:
+def test_invalid_hours_file_error_names_file_and_line(text: str, message: str) -> None:
     with pytest.raises(ValueError) as caught:
         parse_hours(text, "x")
-    assert said in str(caught.value)
+    assert message in str(caught.value)

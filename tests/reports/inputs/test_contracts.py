@@ -74,21 +74,23 @@ def test_a_delivery_by_the_hour_has_as_many_as_the_month() -> None:
 def test_a_file_of_hours_is_a_contract_s_volume(tmp_path: Path) -> None:
     path = tmp_path / "ppa.csv"
     path.write_text("ts_utc,kwh\n2026-03-01T00:00:00Z,2\n")
-    found = contract(kind="ppa", volume_kwh=None, start=None, end=None, hourly_file=path, g_per_kwh=11, g_source="EPD")
-    (lot,) = found.lots(ZoneInfo("UTC"), *OF_REPORT)
+    hourly_contract = contract(
+        kind="ppa", volume_kwh=None, start=None, end=None, hourly_file=path, g_per_kwh=11, g_source="EPD"
+    )
+    (lot,) = hourly_contract.lots(ZoneInfo("UTC"), *OF_REPORT)
     assert (lot.start_ns, lot.uj, lot.g_per_kwh) == (utc("2026-03-01T00:00"), 2 * UJ_PER_KWH, 11)
     path.write_text("nonsense")
     with pytest.raises(UsageError, match=r"contract 'w': .*ppa\.csv, line 1"):
-        found.lots(ZoneInfo("UTC"), *OF_REPORT)
+        hourly_contract.lots(ZoneInfo("UTC"), *OF_REPORT)
     path.unlink()
     with pytest.raises(UsageError, match=r"contract 'w': cannot read .*ppa\.csv: No such file"):
-        found.lots(ZoneInfo("UTC"), *OF_REPORT)
+        hourly_contract.lots(ZoneInfo("UTC"), *OF_REPORT)
     os.mkfifo(path)
     with pytest.raises(UsageError, match="expected a regular file"):
-        found.lots(ZoneInfo("UTC"), *OF_REPORT)
+        hourly_contract.lots(ZoneInfo("UTC"), *OF_REPORT)
 
 
-def test_what_a_contract_says_of_itself() -> None:
+def test_contract_fields_and_renewable_technologies() -> None:
     done = contract(retired="2026-05-01", retirement_id="R-1")
     assert done.retired == date(2026, 5, 1)
     assert {t.value for t in Technology if t.renewable} == {"wind", "solar", "hydro", "geothermal", "biomass", "ocean"}
@@ -100,11 +102,11 @@ PROOF: dict[str, object] = {"registry": "HKNR", "serials": "DE-1", "plant": "Nor
 
 
 def objection(change: dict[str, object], boundary: EmissionBoundary = EmissionBoundary.DIRECT) -> str:
-    found = contract(**({"retired": "2026-05-01", "retirement_id": "R-1"} | PROOF | change)).lots(
+    lots = contract(**({"retired": "2026-05-01", "retirement_id": "R-1"} | PROOF | change)).lots(
         ZoneInfo("Europe/Berlin"), date(2026, 10, 5), boundary
     )
-    assert len({lot.objection for lot in found}) == 1
-    return found[0].objection
+    assert len({lot.objection for lot in lots}) == 1
+    return lots[0].objection
 
 
 @pytest.mark.parametrize("kind", ["ppa", "go", "rec", "i-rec", "other"])
@@ -115,9 +117,9 @@ def test_only_what_was_retired_within_its_dates_counts(kind: str) -> None:
         ("2020-01-01", False), ("2026-02-28", False), ("2026-03-01", True), ("2026-04-01", True), ("2026-10-05", True),
         ("2026-10-06", False), ("2099-01-01", False),
     ):  # fmt: skip
-        told = objection({"kind": kind, "retired": retired})
-        assert (told == "") == counts, retired
-        assert counts or retired in told
+        reason = objection({"kind": kind, "retired": retired})
+        assert (reason == "") == counts, retired
+        assert counts or retired in reason
     by_hour = {"kind": kind, "granularity": "hour", "retired": "2026-02-28"}
     assert objection(by_hour) == "retired on 2026-02-28, before its production began (2026-03-01)"
 
@@ -195,18 +197,18 @@ def test_only_deliveries_with_time_stamps_are_timed(tmp_path: Path) -> None:
         assert not any(lot.timed for lot in contract(granularity=granularity).lots(ZoneInfo("UTC"), *OF_REPORT))
     path = tmp_path / "hours.csv"
     path.write_text("ts_utc,kwh\n2026-03-01T00:00:00Z,5\n")
-    found = contract(volume_kwh=None, start=None, end=None, granularity=None, hourly_file=path)
-    assert [lot.timed for lot in found.lots(ZoneInfo("UTC"), *OF_REPORT)] == [True]
+    hourly_contract = contract(volume_kwh=None, start=None, end=None, granularity=None, hourly_file=path)
+    assert [lot.timed for lot in hourly_contract.lots(ZoneInfo("UTC"), *OF_REPORT)] == [True]
 
 
 def test_a_contract_without_a_factor_is_0_only_where_nothing_burns() -> None:
     """Fossil, mixed, biomass and geothermal electricity is not 0 g/kWh because nobody wrote a figure."""
     for technology in Technology:
-        told = objection({"technology": technology.value})
+        reason = objection({"technology": technology.value})
         burns = technology.value in ("fossil", "mixed", "biomass", "geothermal")
-        assert (told != "") == burns, technology
+        assert (reason != "") == burns, technology
         if burns:
-            assert technology.value in told
+            assert technology.value in reason
             assert objection({"technology": technology.value, "g_per_kwh": 700, "g_source": "the supplier"}) == ""
     assert objection({"technology": "geothermal", "g_per_kwh": 0, "g_source": "the plant's meter"}) == ""
 
@@ -220,7 +222,7 @@ def test_a_contract_s_factor_is_of_what_the_total_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"technology": "fossil", "g_per_kwh": 0}, "fossil electricity has more than 0 g/kWh"),
         ({"technology": "mixed", "g_per_kwh": 0, "g_source": "us"}, "mixed electricity has more than 0 g/kWh"),
@@ -249,10 +251,10 @@ def test_a_contract_s_factor_is_of_what_the_total_counts() -> None:
         ({"zones": "DE"}, "did you mean 'zone'"),
     ],
 )
-def test_a_contract_that_contradicts_itself_is_one_line(change: dict[str, object], said: str) -> None:
+def test_a_contract_that_contradicts_itself_is_one_line(change: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         contract(**change)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -267,8 +269,8 @@ def test_a_plant_may_be_older_than_any_contract(day: str) -> None:
 
 
 def test_a_tariff_is_as_written() -> None:
-    found = tariff('  prices:\n  - {times: ["Mon-Fri 08:00-20:00", "Sat 08:00-12:00"], per_kwh: 0.3127}\n')
-    assert (found.default_per_kwh, found.prices[0].per_kwh, len(found.prices[0].spans)) == (
+    parsed_tariff = tariff('  prices:\n  - {times: ["Mon-Fri 08:00-20:00", "Sat 08:00-12:00"], per_kwh: 0.3127}\n')
+    assert (parsed_tariff.default_per_kwh, parsed_tariff.prices[0].per_kwh, len(parsed_tariff.prices[0].spans)) == (
         Decimal("0.1"),
         Decimal("0.3127"),
         2,
@@ -276,7 +278,7 @@ def test_a_tariff_is_as_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "change", "said"),
+    ("text", "change", "message"),
     [
         ('  prices:\n  - {times: ["Mon-Fri 08:10-20:00"], per_kwh: 1}\n', {}, "08:10: expected a quarter of an hour"),
         ('  prices:\n  - {times: ["Monday 08:00-20:00"], per_kwh: 1}\n', {}, "expected DAYS HH:MM-HH:MM, such as"),
@@ -289,10 +291,10 @@ def test_a_tariff_is_as_written() -> None:
         ("", {"valid_from": "soon"}, "expected a day such as 2026-01-31"),
     ],
 )
-def test_a_wrong_tariff_is_one_line(text: str, change: dict[str, object], said: str) -> None:
+def test_a_wrong_tariff_is_one_line(text: str, change: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         tariff(text, **change)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -45,44 +45,44 @@ def test_a_baseload_contract_covers_no_more_than_each_hour_consumed() -> None:
     """1 hour of 800, then hours of 400 uJ: a delivery of 500 an hour covers 500 and then 400 each."""
     cells = DAY | {n * CELL_NS: 200 for n in range(4)}
     lots = [lot(uj, start, end) for start, end, uj in hourly_lots(24 * 500, 0, DAY_NS)]
-    found = covered(cells, *lots)
-    (claim,) = found.claims
+    coverage = covered(cells, *lots)
+    (claim,) = coverage.claims
     assert claim.covered_uj == 500 + 23 * 400
     assert claim.unused == {"more than was consumed in its period": 23 * 100}
-    assert sum(found.remaining.values()) == 300
-    assert found.renewable_share == Fraction(9700, 10_000)
+    assert sum(coverage.remaining.values()) == 300
+    assert coverage.renewable_share == Fraction(9700, 10_000)
 
 
 def test_a_volume_of_a_year_may_cover_any_hour_of_it() -> None:
-    found = covered(DAY, lot(9_000))
-    assert (found.covered_uj, sum(found.remaining.values())) == (9_000, 600)
+    coverage = covered(DAY, lot(9_000))
+    assert (coverage.covered_uj, sum(coverage.remaining.values())) == (9_000, 600)
 
 
 def test_another_market_and_what_was_not_retired_cover_nothing_and_say_so() -> None:
-    found = covered(
+    coverage = covered(
         DAY, lot(50, contract="far", zone="US-CA"), lot(60, contract="open", kind=InstrumentKind.GO, objection="not retired"),
         lot(70, contract="done", kind=InstrumentKind.GO), lot(80, contract="ppa"),
     )  # fmt: skip
-    assert {c.contract: (c.covered_uj, dict(c.unused), c.same_zone) for c in found.claims} == {
+    assert {c.contract: (c.covered_uj, dict(c.unused), c.same_zone) for c in coverage.claims} == {
         "far": (0, {"another market": 50}, False),
         "open": (0, {"not retired": 60}, True),
         "done": (70, {}, True),
         "ppa": (80, {}, True),
     }
-    assert found.covered_uj == 150
+    assert coverage.covered_uj == 150
 
 
 def test_short_periods_go_first_so_that_nothing_is_covered_twice() -> None:
-    found = covered(DAY, lot(9_600, contract="year", end=365 * DAY_NS), lot(400, 0, HOUR_NS, contract="hour"))
-    claims = {c.contract: c.covered_uj for c in found.claims}
+    coverage = covered(DAY, lot(9_600, contract="year", end=365 * DAY_NS), lot(400, 0, HOUR_NS, contract="hour"))
+    claims = {c.contract: c.covered_uj for c in coverage.claims}
     assert claims == {"hour": 400, "year": 9_600 // 365}  # a day's share of the year
-    assert all(found.remaining[n * CELL_NS] == 0 for n in range(4))
+    assert all(coverage.remaining[n * CELL_NS] == 0 for n in range(4))
 
 
 def test_nuclear_has_its_grams_and_is_not_renewable() -> None:
-    found = covered({0: UJ_PER_KWH}, lot(UJ_PER_KWH // 2, technology=Technology.NUCLEAR, grams="12.5", end=HOUR_NS))
-    assert (found.grams, found.renewable_uj, found.covered_uj) == (Fraction("6.25"), 0, UJ_PER_KWH // 2)
-    assert found.renewable_share == 0
+    coverage = covered({0: UJ_PER_KWH}, lot(UJ_PER_KWH // 2, technology=Technology.NUCLEAR, grams="12.5", end=HOUR_NS))
+    assert (coverage.grams, coverage.renewable_uj, coverage.covered_uj) == (Fraction("6.25"), 0, UJ_PER_KWH // 2)
+    assert coverage.renewable_share == 0
     assert covered({}, lot(5)).renewable_share is None
 
 
@@ -120,26 +120,26 @@ cells = st.dictionaries(st.integers(0, 95).map(lambda n: n * CELL_NS), st.intege
 
 
 @given(cells, lots)
-def test_energy_is_covered_or_remains_and_each_lot_is_used_or_told(energy: dict[int, int], bought: Sequence[Lot]) -> None:
-    found = covered(energy, *bought)
-    assert found.consumed_uj == sum(energy.values()) == found.covered_uj + sum(found.remaining.values())
-    assert all(0 <= found.remaining[t] <= uj for t, uj in energy.items())
-    for claim in found.claims:
+def test_energy_is_covered_or_remains_and_each_lot_is_used_or_listed(energy: dict[int, int], bought: Sequence[Lot]) -> None:
+    coverage = covered(energy, *bought)
+    assert coverage.consumed_uj == sum(energy.values()) == coverage.covered_uj + sum(coverage.remaining.values())
+    assert all(0 <= coverage.remaining[t] <= uj for t, uj in energy.items())
+    for claim in coverage.claims:
         assert claim.available_uj == claim.covered_uj + sum(claim.unused.values())
         assert claim.grams == Fraction(5 * claim.covered_uj, UJ_PER_KWH)
         if not claim.same_zone:
             assert claim.covered_uj == 0
-    assert 0 <= found.renewable_uj <= found.covered_uj
+    assert 0 <= coverage.renewable_uj <= coverage.covered_uj
 
 
 @given(cells, lots)
 def test_no_lot_covers_more_than_was_consumed_in_its_own_period(energy: dict[int, int], bought: Sequence[Lot]) -> None:
     for one in bought:
-        found = covered(energy, one)
+        coverage = covered(energy, one)
         inside = sum(uj for t, uj in energy.items() if one.start_ns <= t < one.end_ns)
-        assert found.covered_uj <= inside
+        assert coverage.covered_uj <= inside
         outside = {t for t in energy if not one.start_ns <= t < one.end_ns}
-        assert all(found.remaining[t] == energy[t] for t in outside)
+        assert all(coverage.remaining[t] == energy[t] for t in outside)
 
 
 @given(cells, lots, st.randoms(use_true_random=False))
@@ -152,10 +152,10 @@ def test_the_order_of_contracts_changes_no_total(energy: dict[int, int], bought:
 @given(st.integers(0, 10**15), st.integers(0, 200), st.integers(1, 400))
 def test_a_delivery_by_the_hour_adds_up_and_its_hours_are_utc_s(uj: int, begin: int, length: int) -> None:
     start, end = begin * CELL_NS, (begin + length) * CELL_NS
-    found = list(hourly_lots(uj, start, end))
-    assert sum(part for _, _, part in found) == uj
-    assert (found[0][0], found[-1][1]) == (start, end)
-    assert all(a[1] == b[0] and b[0] % HOUR_NS == 0 for a, b in pairwise(found))
+    parts = list(hourly_lots(uj, start, end))
+    assert sum(part for _, _, part in parts) == uj
+    assert (parts[0][0], parts[-1][1]) == (start, end)
+    assert all(a[1] == b[0] and b[0] % HOUR_NS == 0 for a, b in pairwise(parts))
 
 
 def test_a_contract_is_listed_once() -> None:
@@ -196,10 +196,10 @@ def test_windows_together_cover_at_most_1_mwh_per_certificate(
     lots = [replace(lot(uj, *span), uncertified_uj=uj - part) for uj, part, span in zip(volumes, proven, spans, strict=True)]
     cells = {n * CELL_NS: uj for n, uj in enumerate(energies)}
     windows = list(pairwise([0, *sorted(n * CELL_NS for n in cuts), DAY_NS]))
-    found = [covered(cells, *lots, start=start, end=end) for start, end in windows]
-    assert sum(each.covered_uj for each in found) <= certificates * 1000 * UJ_PER_KWH
-    assert sum(each.covered_uj + sum(each.remaining.values()) for each in found) == sum(energies)
-    for each in found:
+    coverages = [covered(cells, *lots, start=start, end=end) for start, end in windows]
+    assert sum(each.covered_uj for each in coverages) <= certificates * 1000 * UJ_PER_KWH
+    assert sum(each.covered_uj + sum(each.remaining.values()) for each in coverages) == sum(energies)
+    for each in coverages:
         for claim in each.claims:
             assert claim.covered_uj + sum(claim.unused.values()) == claim.available_uj
     for part, volume in zip(proven, volumes, strict=True):
@@ -209,7 +209,7 @@ def test_windows_together_cover_at_most_1_mwh_per_certificate(
 def test_what_certificates_do_not_prove_takes_the_residual_mix() -> None:
     """3 MWh were used and delivered, with one certificate: 1 MWh is covered, 2 MWh are left."""
     mwh = 1000 * UJ_PER_KWH
-    found = covered({0: 3 * mwh}, replace(lot(3 * mwh), uncertified_uj=2 * mwh))
-    (claim,) = found.claims
-    assert (claim.covered_uj, sum(found.remaining.values())) == (mwh, 2 * mwh)
+    coverage = covered({0: 3 * mwh}, replace(lot(3 * mwh), uncertified_uj=2 * mwh))
+    (claim,) = coverage.claims
+    assert (claim.covered_uj, sum(coverage.remaining.values())) == (mwh, 2 * mwh)
     assert claim.unused == {"more than its certificates of 1 MWh each": 2 * mwh}

@@ -30,10 +30,10 @@ def tariff(*bands: tuple[str, str], default: str = "0.10", **more: object) -> Ta
     return Tariff(default_per_kwh=Decimal(default), prices=prices, source="s", **fields)
 
 
-def price(told: Tariff, start_ns: int, zone: ZoneInfo) -> Decimal:
-    priced = price_at([told], start_ns, zone)
+def price(only_tariff: Tariff, start_ns: int, zone: ZoneInfo) -> Decimal:
+    priced = price_at([only_tariff], start_ns, zone)
     assert priced is not None
-    assert priced[0] is told
+    assert priced[0] is only_tariff
     return priced[1]
 
 
@@ -114,15 +114,15 @@ def test_a_quarter_ends_at_local_midnight(zone: ZoneInfo, edge: str) -> None:
     first = tariff(id="q1", valid_from=date(2026, 1, 1), valid_to=date(2026, 3, 31), default="1")
     second = tariff(id="q2", valid_from=date(2026, 4, 1), currency="USD", default="2")
     at = utc(edge)
-    found = cost({at - CELL_NS: UJ_PER_KWH, at: UJ_PER_KWH // 2}, [first, second], zone)
-    assert found.by_currency == {"EUR": 1, "USD": 1}
-    assert found.uj_by_tariff == {"q1": UJ_PER_KWH, "q2": UJ_PER_KWH // 2}
+    costs = cost({at - CELL_NS: UJ_PER_KWH, at: UJ_PER_KWH // 2}, [first, second], zone)
+    assert costs.by_currency == {"EUR": 1, "USD": 1}
+    assert costs.uj_by_tariff == {"q1": UJ_PER_KWH, "q2": UJ_PER_KWH // 2}
 
 
-def test_time_without_a_tariff_is_told_and_costs_nothing() -> None:
+def test_time_without_a_tariff_is_unpriced() -> None:
     late = tariff(valid_from=date(2026, 1, 2))
-    found = cost({utc("2026-01-01T00:00"): 70, utc("2026-01-02T00:00"): 30}, [late], BERLIN)
-    assert (found.unpriced_uj, found.uj_by_tariff) == (70, {"t": 30})
+    costs = cost({utc("2026-01-01T00:00"): 70, utc("2026-01-02T00:00"): 30}, [late], BERLIN)
+    assert (costs.unpriced_uj, costs.uj_by_tariff) == (70, {"t": 30})
 
 
 @given(
@@ -140,7 +140,7 @@ def test_costs_are_exact_and_add_up(cells: dict[int, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("08:10-09:00", "expected a quarter"),
         ("08:00-24:15", "ends after 24:00"),
@@ -148,8 +148,8 @@ def test_costs_are_exact_and_add_up(cells: dict[int, int]) -> None:
         ("06:00-06:00", "which is empty"),
     ],
 )
-def test_a_span_that_no_cell_can_follow_is_refused(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_a_span_that_no_cell_can_follow_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         quarter_span(text)
 
 
@@ -160,7 +160,7 @@ def test_spans_of_days() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tariffs", "said"),
+    ("tariffs", "message"),
     [
         ([tariff(id="a"), tariff(id="a", valid_from=date(2027, 1, 1))], "duplicate tariff 'a'"),
         ([tariff(id="a"), tariff(id="b", valid_from=date(2027, 1, 1))], "both valid on 2027-01-01"),
@@ -168,8 +168,8 @@ def test_spans_of_days() -> None:
         ([tariff(id="a", valid_to=date(2023, 1, 1))], "before it begins"),
     ],
 )
-def test_two_prices_at_once_are_refused(tariffs: list[Tariff], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_two_prices_at_once_are_refused(tariffs: list[Tariff], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         refuse_overlap(tariffs)
 
 

@@ -16,8 +16,8 @@ def bill(first: int, last: int, liters: int, percent: int = 2, category: int = 1
 
 def test_whole_bills_add_up_with_their_own_errors() -> None:
     """1,000 l at 2 % and 500 at 4 %: 1,500, off by at most 20 + 20."""
-    found = water_in([bill(0, 9, 1000), bill(10, 14, 500, 4)], UTC, (0, 15 * DAY))
-    assert (found.liters, found.bound, found.known, found.categories) == (1500, 40, 1, {1})
+    water = water_in([bill(0, 9, 1000), bill(10, 14, 500, 4)], UTC, (0, 15 * DAY))
+    assert (water.liters, water.bound, water.known, water.categories) == (1500, 40, 1, {1})
 
 
 def test_a_part_of_a_bill_can_be_anything_from_none_to_all() -> None:
@@ -28,7 +28,7 @@ def test_a_part_of_a_bill_can_be_anything_from_none_to_all() -> None:
     assert (large.liters, large.bound) == (800, 800)
 
 
-def test_what_no_bill_tells_is_not_known() -> None:
-    found = water_in([bill(0, 4, 100, category=1), bill(7, 9, 50, category=2)], UTC, (0, 10 * DAY))
-    assert (found.known, found.categories) == (Fraction(8, 10), {1, 2})
+def test_time_without_a_bill_lowers_the_known_share() -> None:
+    water = water_in([bill(0, 4, 100, category=1), bill(7, 9, 50, category=2)], UTC, (0, 10 * DAY))
+    assert (water.known, water.categories) == (Fraction(8, 10), {1, 2})
     assert water_in([], UTC, (0, DAY)).known == 0

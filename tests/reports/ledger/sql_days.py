@@ -39,9 +39,9 @@ def make(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def block(kind: str) -> str:
     """The first block of a kind in the page."""
-    found = re.search(rf"^```{kind}\n(.*?)^```", (ROOT / "docs/report-sql.md").read_text(), re.M | re.S)
-    assert found
-    return found[1]
+    match = re.search(rf"^```{kind}\n(.*?)^```", (ROOT / "docs/report-sql.md").read_text(), re.M | re.S)
+    assert match
+    return match[1]
 
 
 def questions() -> dict[str, str]:
@@ -50,20 +50,20 @@ def questions() -> dict[str, str]:
 
 def by_team(segments: Path) -> dict[tuple[str, str], int]:
     """GPU energy by (UTC day, team), from the rows of the segments themselves."""
-    found: dict[tuple[str, str], int] = {}
+    energy_uj: dict[tuple[str, str], int] = {}
     for item in reading.read_rows(segments):
         row = item.row
         if isinstance(row, Cell) and row.workload and not row.device.startswith(("host:", "meter:")):
             number = (row.cell_start_ns - sample_fleet.FIRST_NS) // sample_fleet.DAY_NS
             day = ("2026-03-31", "2026-04-01", "2026-04-02")[number]
             key = day, TEAMS.get(row.workload, "unassigned")
-            found[key] = found.get(key, 0) + row.energy_uj
-    return found
+            energy_uj[key] = energy_uj.get(key, 0) + row.energy_uj
+    return energy_uj
 
 
 def total(segments: Path) -> tuple[int, int, int]:
     """Energy of all GPUs in uJ and its bounds, by the ledger's own account of errors."""
     rows = [item.row for item in reading.read_rows(segments)]
     gpus = [r for r in rows if not getattr(r, "device", getattr(r, "uuid", "")).startswith(("host:", "meter:"))]
-    found = bounds(gpus)
-    return found.energy_uj, found.low_uj, found.high_uj
+    interval = bounds(gpus)
+    return interval.energy_uj, interval.low_uj, interval.high_uj

@@ -34,10 +34,10 @@ def make_facts(folder: Path, chains_of: dict[str, list[Batch]]) -> Facts:
 
 def hour(device: str, *gaps: Gap, holder: str = "", count: int = 4) -> Batch:
     """0.49 kWh a cell, at a sensor that is right within 2 %: 0.01 kWh, 36,000 J, of each."""
-    told = [DeviceFacts(device, "H100", 0.02, JULY)]
+    devices = [DeviceFacts(device, "H100", 0.02, JULY)]
     facts = [WorkloadFacts(holder, JULY, "pod")] if holder else []
     state = State.ACTIVE if holder else State.UNALLOCATED
-    return Batch(cells(JULY, device, holder, state, ["0.49"] * count, 0), list(gaps), devices=told, facts=facts)
+    return Batch(cells(JULY, device, holder, state, ["0.49"] * count, 0), list(gaps), devices=devices, facts=facts)
 
 
 def notes(facts: Facts) -> list[str]:
@@ -52,8 +52,8 @@ def bounds(facts: Facts, identity: str) -> tuple[str | None, str | None, str | N
 def test_a_gap_without_a_bound_leaves_no_upper_bound(tmp_path: Path) -> None:
     """GPU-1 was lost for half an hour of which nobody knows a bound, GPU-2 for a quarter that 1,400 J bound."""
     lost = Gap("GPU-1", JULY + HOUR, JULY + HOUR + 2 * CELL, 0, f"{UNBOUNDED}counter reset")
-    known = Gap("GPU-2", JULY + HOUR, JULY + HOUR + CELL, 1_400_000_000, "lost")
-    both = {"n1": [hour("GPU-1", lost, holder="w1")], "n2": [hour("GPU-2", known, holder="w2")]}
+    bounded_gap = Gap("GPU-2", JULY + HOUR, JULY + HOUR + CELL, 1_400_000_000, "lost")
+    both = {"n1": [hour("GPU-1", lost, holder="w1")], "n2": [hour("GPU-2", bounded_gap, holder="w2")]}
     facts = make_facts(tmp_path, both)
     low, value, high = bounds(facts, "energy.gpu")
     assert (low, value, high) == (str(2 * 4 * (1_764_000 - 36_000)), str(2 * 4 * 1_764_000), None)
@@ -72,8 +72,8 @@ def test_a_gap_without_a_bound_leaves_no_upper_bound(tmp_path: Path) -> None:
 
 
 def test_gaps_that_are_bounded_alone_leave_the_upper_bound(tmp_path: Path) -> None:
-    known = Gap("GPU-2", JULY + HOUR, JULY + HOUR + CELL, 1_400_000_000, "lost")
-    facts = make_facts(tmp_path, {"n2": [hour("GPU-2", known)]})
+    bounded_gap = Gap("GPU-2", JULY + HOUR, JULY + HOUR + CELL, 1_400_000_000, "lost")
+    facts = make_facts(tmp_path, {"n2": [hour("GPU-2", bounded_gap)]})
     assert bounds(facts, "energy.gpu")[2] == str(4 * (1_764_000 + 36_000) + 1_400)
     assert facts.figures["uncertainty/unseen"].text == "1400"
 
@@ -103,5 +103,5 @@ def test_a_host_that_was_metered_for_less_time_than_its_gpus_has_no_upper_bound(
     low, value, high = bounds(facts, "energy.node")
     assert (value, low is None, high is not None) == (str(4 * (1_764_000 + 3_528_000)), False, bounded)
     assert bounds(facts, "energy.gpu")[2] == str(4 * 1_800_000)
-    told = [f for f in facts.by_prefix("gap/here/host/") if f.high is None]
-    assert [f.dims["seconds"] for f in told] == ([] if bounded else [str(short_s - gap_s)])
+    open_gaps = [f for f in facts.by_prefix("gap/here/host/") if f.high is None]
+    assert [f.dims["seconds"] for f in open_gaps] == ([] if bounded else [str(short_s - gap_s)])

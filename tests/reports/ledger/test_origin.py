@@ -20,7 +20,7 @@ def test_one_device_in_the_chains_of_two_nodes_at_once_is_refused(tmp_path: Path
         build(Options(str(tmp_path), PeriodRequest()))
 
 
-def test_a_share_that_was_imported_is_told(tmp_path: Path) -> None:
+def test_share_of_imported_energy_is_a_figure(tmp_path: Path) -> None:
     """GPU 1 is marked: it drew 60 s x 600.000003 J of 46,450.00019 J in all."""
     clock = ledgers.START_NS
     journal = Journal.open(tmp_path / "journal.db", ledgers.identity(), utc_ns=lambda: clock)

@@ -73,12 +73,12 @@ POWERED = ("2026-06-20", "2026-07-20", "2026-08-20", "2026-09-30", "2026-10-20")
 
 def days(folder: Path, rows: Iterable[object], node: str = "n1", site: str = "here") -> Path:
     """Compacted days: a GPU that draws 1 kWh in an hour of each month, and these rows, a segment each."""
-    told = Batch(
+    metadata = Batch(
         devices=[DeviceFacts(f"GPU-{node}", "H100", 0.02, at("2026-04-01"))],
         facts=[WorkloadFacts("job", at("2026-04-01"), "pod")],
     )
     energy = [Batch(cells(at(day), f"GPU-{node}", "job", State.ACTIVE, ["0.49"] * 4)) for day in POWERED]
-    chains.write(folder / "segments", "lab", node, [told, *energy, *(Batch(rows=[row]) for row in rows)])
+    chains.write(folder / "segments", "lab", node, [metadata, *energy, *(Batch(rows=[row]) for row in rows)])
     return chains.compacted(folder / "segments", folder / "days", Sites({}, site))
 
 
@@ -149,8 +149,13 @@ def test_a_period_has_what_its_analyses_add(
 def test_the_slowdown_is_that_of_the_slowest_group_now(ledger: Path) -> None:
     """Of the last analyses: 0.7 % of `serve` and 0.5 % of `train`, whatever they were before."""
     facts = chains.facts(ledger, ANY, PeriodRequest("2026Q3"))
-    found = facts.figures["dvfs.slowdown"]
-    assert (*map(plain, (found.value, found.low, found.high)), found.dims["of"]) == ("0.007", "-0.004", "0.018", "latency")
+    slowdown = facts.figures["dvfs.slowdown"]
+    assert (*map(plain, (slowdown.value, slowdown.low, slowdown.high)), slowdown.dims["of"]) == (
+        "0.007",
+        "-0.004",
+        "0.018",
+        "latency",
+    )
     assert facts.figures["dvfs.slowdown/group/here/train"].text == "0.005"
 
 
@@ -174,8 +179,8 @@ def test_what_closes_an_experiment_is_not_in_the_quarter_after(ledger: Path) -> 
 @pytest.mark.parametrize("zone", ["Asia/Kolkata", "America/Los_Angeles"])
 def test_a_quarter_of_savings_is_that_of_utc_at_every_site(ledger: Path, zone: str) -> None:
     """A quarter's energy is from local midnight on; an experiment has one quarter, wherever it stands."""
-    there = replace(ANY, sites={"here": SiteInputs("here", ZoneInfo(zone))})
-    assert saving_values(chains.facts(ledger, there, PeriodRequest("2026Q3"))) == ("170", "20", "320", "100", "20")
+    organisation = replace(ANY, sites={"here": SiteInputs("here", ZoneInfo(zone))})
+    assert saving_values(chains.facts(ledger, organisation, PeriodRequest("2026Q3"))) == ("170", "20", "320", "100", "20")
 
 
 @pytest.mark.smoke
@@ -186,16 +191,16 @@ def test_two_quarters_have_two_experiments_of_a_group(tmp_path: Path) -> None:
         analysis("2026-07-01T00:00:02", "serve", june, 2, (80, 50, 110), 20),
         analysis("2026-07-25", "serve", july, 1, (9, 5, 13), 5),
     ]
-    made = days(tmp_path, rows)
-    assert saving_values(chains.facts(made, ANY, PeriodRequest("2026Q2"))) == ("80", "50", "110", "50", "0")
-    assert saving_values(chains.facts(made, ANY, PeriodRequest("2026Q3"))) == ("9", "5", "13", "5", "0")
+    days_dir = days(tmp_path, rows)
+    assert saving_values(chains.facts(days_dir, ANY, PeriodRequest("2026Q2"))) == ("80", "50", "110", "50", "0")
+    assert saving_values(chains.facts(days_dir, ANY, PeriodRequest("2026Q3"))) == ("9", "5", "13", "5", "0")
     # 80 - 70 and 9; 50 - 110 + 5; 110 - 30 + 13; 20 + 5
-    rolling = chains.facts(made, ANY, PeriodRequest(None, "2026-06-20", "2026-08-01"))
+    rolling = chains.facts(days_dir, ANY, PeriodRequest(None, "2026-06-20", "2026-08-01"))
     assert saving_values(rolling, "/group/here/serve") == saving_values(rolling) == ("19", "-55", "93", "25", "0")
 
 
 @pytest.mark.smoke
-def test_groups_of_two_nodes_and_sites_are_told_apart(tmp_path: Path) -> None:
+def test_groups_of_two_nodes_and_sites_are_distinguished(tmp_path: Path) -> None:
     """The same names at the same time: of two nodes at a site they are one row, of another site another."""
     one, other = analysis("2026-07-20", "g", SERVE, 1, (5, 3, 7), 3), analysis("2026-07-20", "g", SERVE, 1, (4, -1, 9), 0)
     for node, row in (("n1", one), ("n2", other), ("n3", other)):
@@ -250,15 +255,17 @@ def test_names_are_hostile(tmp_path: Path) -> None:
     """Of groups and reasons: they are shown as text, and run nothing."""
     evil = "</td><script>alert(1)</script>'\"; DROP TABLE file; --\u202e/../x"
     rows = [replace(ROWS[0], group=evil, workload=evil), replace(PAIRS[1], excluded=evil)]
-    made = days(tmp_path, rows)
-    assert saving_values(chains.facts(made, ANY, PeriodRequest("2026Q3")), f"/group/here/{evil.replace(chr(0x202E), '?')}") == (
+    days_dir = days(tmp_path, rows)
+    assert saving_values(
+        chains.facts(days_dir, ANY, PeriodRequest("2026Q3")), f"/group/here/{evil.replace(chr(0x202E), '?')}"
+    ) == (
         "100",
         "40",
         "160",
         "40",
         "0",
     )
-    words = ["report", "--ledger", made, "--quarter", "2026Q3", "--accept-coverage", "0", "--out", tmp_path / "out"]
+    words = ["report", "--ledger", days_dir, "--quarter", "2026Q3", "--accept-coverage", "0", "--out", tmp_path / "out"]
     assert main([*map(str, words), "--formats", "html"]) == 0
     page = (tmp_path / "out/report.html").read_text()
     assert "<script>alert" not in page

@@ -42,8 +42,8 @@ def make_facts(folder: Path, uses: list[Use], told_by: Organisation) -> Facts:
 def test_a_job_on_very_many_nodes_is_one_workload(tmp_path: Path) -> None:
     """Of 260 nodes with 0.04 kWh each, 10.4 kWh, none is as large as the 1 kWh of a pod on one node."""
     uses: list[Use] = [(f"n{n:03d}", "slurm:7", {"name": "pretrain"}, "0.01", 0) for n in range(260)]
-    found = make_facts(tmp_path, [*uses, ("n000", "pod:x", {"namespace": "ml", "pod": "chat"}, "0.25", 0)], Organisation())
-    largest = [found.figures[f"largest/{rank:02d}"] for rank in (1, 2)]
+    facts = make_facts(tmp_path, [*uses, ("n000", "pod:x", {"namespace": "ml", "pod": "chat"}, "0.25", 0)], Organisation())
+    largest = [facts.figures[f"largest/{rank:02d}"] for rank in (1, 2)]
     assert [(f.dims["workload"], f.text) for f in largest] == [("pretrain", "37440000"), ("ml/chat", "3600000")]
     assert largest[0].dims["gpu_hours"] == "260"
 
@@ -54,8 +54,8 @@ def test_pods_of_a_job_are_one_row_whichever_nodes_they_were_on(tmp_path: Path) 
     uses: list[Use] = [(f"n{n}", f"pod:{n}", {**labels, "pod": f"llama-{n}"}, "0.25", 0) for n in range(3)]
     uses += [(f"n{n}", "slurm:9", {"owner": "Job/9", "job": "9", "user": "ann"}, "0.125", 0) for n in range(2)]
     uses.append(("n1", "pod:x", {"namespace": "ml", "pod": "notebook"}, "0.125", 0))
-    found = make_facts(tmp_path, uses, Organisation())
-    largest = [found.figures[f"largest/{rank:02d}"] for rank in (1, 2, 3)]
+    facts = make_facts(tmp_path, uses, Organisation())
+    largest = [facts.figures[f"largest/{rank:02d}"] for rank in (1, 2, 3)]
     assert [(f.dims["workload"], f.text) for f in largest] == [
         ("k8s/ml/JobSet/llama", "10800000"),
         ("slurm/9", "3600000"),
@@ -73,8 +73,8 @@ def test_only_what_trained_is_a_training_run_with_all_ranks_of_its_job_and_group
         ("n2", "pod:c", {"group": "g", "namespace": "dev", "owner": "Job/j"}, "0.25", 0),  # of others, who use the same name
         ("n2", "notebook", {}, "0.25", 0),
     ]
-    found = make_facts(tmp_path, uses, Organisation())
-    (run,) = found.by_prefix("training.energy/run/")
+    facts = make_facts(tmp_path, uses, Organisation())
+    (run,) = facts.by_prefix("training.energy/run/")
     assert (run.text, run.dims["steps"]) == (str(4 * 3_600_000), "520")
 
 

@@ -27,11 +27,11 @@ def test_each_is_one_sentence_in_both_languages() -> None:
     for term, of in terms().items():
         assert set(of) == {"en", "zh"}, term
         for language, end in (("en", "."), ("zh", "。")):
-            name, said = of[language]
+            name, sentence = of[language]
             assert name, term
-            assert said.endswith(end), term
-            assert said.count(end + " ") == 0, term
-            assert said[:-1].count("。") == 0, term
+            assert sentence.endswith(end), term
+            assert sentence.count(end + " ") == 0, term
+            assert sentence[:-1].count("。") == 0, term
         assert re.search("[\u4e00-\u9fff]", of["zh"][0]), term
         assert re.search("[\u4e00-\u9fff]", of["zh"][1]), term
         assert not re.search("[\u4e00-\u9fff]", "".join(of["en"])), term
@@ -44,7 +44,7 @@ def test_no_name_stands_for_two_terms() -> None:
         assert len(set(names)) == len(names) == len(terms())
 
 
-def test_english_is_sorted_for_a_reader_who_looks_a_word_up() -> None:
+def test_english_terms_are_sorted_alphabetically() -> None:
     names = [name.lower() for name, _ in glossary()]
     assert names == sorted(names)
 

@@ -89,22 +89,22 @@ def test_every_text_is_in_every_language_with_its_fields(language: str) -> None:
             assert fields(text) == fields(other[kind][name]), name
 
 
-def test_every_id_that_is_said_has_a_text_and_no_text_is_left_over() -> None:
+def test_every_used_id_has_a_text_and_no_text_is_unused() -> None:
     texts = texts_in("en")["messages"]
     constants = {text for path in SPEAKING for text in strings(path)}
     templates = "".join(path.read_text() for path in (ROOT / "reports/templates").iterdir())
     assert len(set(spoken_ids())) > 200
     assert sorted(set(spoken_ids()) - texts.keys()) == []
-    left = {name for name in texts if name not in constants and name not in templates}
-    assert sorted(name for name in left if f"said.{name.removeprefix('page.')}" not in templates) == []
+    unused = {name for name in texts if name not in constants and name not in templates}
+    assert sorted(name for name in unused if f"said.{name.removeprefix('page.')}" not in templates) == []
 
 
 @pytest.mark.smoke
 def test_no_sentence_of_facts_is_left_over() -> None:
-    told, known = texts_in("en")["facts"].values(), {s.replace("_", " ") for s in sentences()} | sentences()
-    spelled = {s.replace("{}{}", "{}") for s in known if "{}" in s}
-    assert sorted(m for m in told if "{" not in m and m not in known | BRIDGES | of_data()) == []
-    forms = {string.Formatter().vformat(s, (), _Holes()) for s in told if "{" in s} - {f"{UNBOUNDED}{{}}"}
+    messages, from_code = texts_in("en")["facts"].values(), {s.replace("_", " ") for s in sentences()} | sentences()
+    spelled = {s.replace("{}{}", "{}") for s in from_code if "{}" in s}
+    assert sorted(m for m in messages if "{" not in m and m not in from_code | BRIDGES | of_data()) == []
+    forms = {string.Formatter().vformat(s, (), _Holes()) for s in messages if "{" in s} - {f"{UNBOUNDED}{{}}"}
     assert sorted(f for f in forms - BRIDGES if not spelled & {f, f"{f}{{}}", f.removesuffix(": {}") + "{}"}) == []
 
 
@@ -139,10 +139,10 @@ def test_no_english_is_left_in_a_report_without_inputs(language: str, tmp_path: 
 @pytest.fixture(scope="module")
 def whole(golden_days: Path) -> list[Facts]:
     """The golden quarter, which has of everything; and it with a node that was never seen, and too little coverage."""
-    told = golden.organisation()
+    org = golden.organisation()
     unseen = ExpectedDevice("lab", "a9", "", "", "alfa", 0, INT64_MAX)
-    lacking = replace(told, least_coverage=Fraction(1, 2), expected=(*told.expected, unseen))
-    return [chains.facts(golden_days, each, PeriodRequest("2026Q3")) for each in (told, lacking)]
+    incomplete_org = replace(org, least_coverage=Fraction(1, 2), expected=(*org.expected, unseen))
+    return [chains.facts(golden_days, each, PeriodRequest("2026Q3")) for each in (org, incomplete_org)]
 
 
 USERS = ("site", "team", "project", "model", "workload", "node", "device", "contract", "sku", "run", "boundary", "reason")
@@ -166,21 +166,21 @@ LEDGERS = frozenset({"gpu lost", "cgroup", "static", "set"})
 """What the test's ledger says."""
 
 
-def english_in(facts: Facts, language: str, own: frozenset[str] = frozenset()) -> set[str]:
+def english_in(facts: Facts, language: str, allowed_names: frozenset[str] = frozenset()) -> set[str]:
     """Texts of a report with English words in them but names of users, of sources and of figures, and commands."""
-    left = set()
+    phrases = set()
     texts = set(texts_of(compose(facts, say_in(language)))) - KINDS.keys() - set(say_in(language).renderer)
     names = {f.dims[key] for f in facts.figures.values() for key in USERS if key in f.dims} | facts.figures.keys()
     names |= {facts.organisation, *(text for each in shipped()[1] for text in (each.attribution, each.source))}
-    names |= {s.time_zone for s in facts.sites.values()} | own
+    names |= {s.time_zone for s in facts.sites.values()} | allowed_names
     for series in facts.grid_series:
         names |= {series.publisher, series.licence, series.zone, series.id}
-    known = re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True) if name))
+    names_pattern = re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True) if name))
     for text in texts:
-        bare = known.sub("", re.sub("`[^`]*`|\\{\\w+\\}|[0-9a-f]{64}", "", text))
+        bare = names_pattern.sub("", re.sub("`[^`]*`|\\{\\w+\\}|[0-9a-f]{64}", "", text))
         if set(re.findall(r"[A-Za-z]*[a-z]{3,}", bare)) - NAMES:
-            left.add(bare)
-    return left
+            phrases.add(bare)
+    return phrases
 
 
 @pytest.mark.smoke
@@ -196,7 +196,7 @@ def _targets(node: ast.keyword | ast.Assign) -> set[str | None]:
 
 def reasons() -> set[str]:
     """Why figures are absent, as the code says it; what is filled in is called X."""
-    found = set()
+    texts = set()
     folders = ("figures", "site", "ledger", "frameworks")
     for path in (path for folder in folders for path in (ROOT / "reports" / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -208,10 +208,10 @@ def reasons() -> set[str]:
                 continue
             for part in (value.body, value.orelse) if isinstance(value, ast.IfExp) else (value,):
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                    found.add(part.value)
+                    texts.add(part.value)
                 elif isinstance(part, ast.JoinedStr):
-                    found.add("".join(str(v.value) if isinstance(v, ast.Constant) else "X" for v in part.values))
-    return found - {""}
+                    texts.add("".join(str(v.value) if isinstance(v, ast.Constant) else "X" for v in part.values))
+    return texts - {""}
 
 
 @pytest.mark.parametrize("language", OTHERS)

@@ -36,8 +36,8 @@ def facts(
     """A node with one GPU at each site."""
     stands = []
     for name, batches in sites.items():
-        told = Batch(devices=[DeviceFacts(f"GPU-{name}", "H100", 0.02, JULY)])
-        chains.write(folder / "segments", "lab", name, [told, *batches])
+        metadata = Batch(devices=[DeviceFacts(f"GPU-{name}", "H100", 0.02, JULY)])
+        chains.write(folder / "segments", "lab", name, [metadata, *batches])
         stands.append(ExpectedDevice("lab", name, f"GPU-{name}", "", name, 0, INT64_MAX))
     organisation = Organisation(expected=tuple(stands), least_coverage=Fraction(0), sites=inputs or {})
     days = chains.compacted(folder / "segments", folder / "days", organisation.stays())
@@ -61,9 +61,9 @@ def tile(document: ReportDocument, label: str) -> tuple[str, str]:
     return next((t.value, t.detail) for t in tiles if t.label == label)
 
 
-def test_the_same_name_at_two_sites_is_told_apart_by_the_site(tmp_path: Path) -> None:
-    found = compose(facts(tmp_path, {"one": [batch_of("one", "0.5")], "two": [batch_of("two", "0.25")]}), say_in("en"))
-    used = table(found, "Workloads with the most energy")
+def test_same_name_at_two_sites_is_distinguished_by_site(tmp_path: Path) -> None:
+    document = compose(facts(tmp_path, {"one": [batch_of("one", "0.5")], "two": [batch_of("two", "0.25")]}), say_in("en"))
+    used = table(document, "Workloads with the most energy")
     assert used.columns[:4] == ("Workload", "Team", "Site", "GPU energy, kWh")
     assert [row[:4] for row in used.rows] == [("chat", "nlp", "one", "2.000"), ("chat", "nlp", "two", "1.000")]
 
@@ -91,17 +91,19 @@ def test_the_chart_of_energy_ends_at_the_widest_boundaries(
         batches[name] = [Batch(entries, devices=[DeviceFacts(device, "meter", 0.02, JULY)] if name in metered else ())]
         pue = (Fraction(3, 2), Fraction(1, 10)) if name in stated else None
         inputs[name] = SiteInputs(name, ZoneInfo("UTC"), stated=pue)
-    known = facts(tmp_path, batches, inputs=inputs)
-    blocks = [b for section in compose(known, say_in("en")).sections for b in section.blocks]
+    report_facts = facts(tmp_path, batches, inputs=inputs)
+    blocks = [b for section in compose(report_facts, say_in("en")).sections for b in section.blocks]
     chart = next(b for b in blocks if isinstance(b, Waterfall) and b.title.startswith("Energy from running kernels"))
     assert chart.title == f"Energy from running kernels to {title}"
     assert [step.amount for step in chart.steps if step.level] == levels
     assert levels[-1] * 3_600_000 == next(
-        known.figures[name].value for name in ("energy.facility", "energy.inventory") if known.figures[name].value is not None
+        report_facts.figures[name].value
+        for name in ("energy.facility", "energy.inventory")
+        if report_facts.figures[name].value is not None
     )
 
 
-def test_the_same_name_before_and_after_a_change_is_told_apart_by_what_changed(tmp_path: Path) -> None:
+def test_same_name_before_and_after_a_change_is_distinguished_by_the_change(tmp_path: Path) -> None:
     batches = [batch_of("one", "0.5", project="a"), batch_of("one", "0.25", 2, project="b")]
     used = table(compose(facts(tmp_path, {"one": batches}), say_in("en")), "Workloads with the most energy")
     assert used.columns[:3] == ("Workload", "Team", "GPU energy, kWh")  # one site needs no name
@@ -113,19 +115,19 @@ def test_the_same_name_before_and_after_a_change_is_told_apart_by_what_changed(t
 )
 def test_why_there_is_no_energy_per_token(tmp_path: Path, tokens: dict[str, int], why: str) -> None:
     counted = [Tokens(JULY, JULY + HOUR, "w", "m", phase, n) for phase, n in tokens.items()]
-    found = compose(facts(tmp_path, {"one": [replace(batch_of("one", "0.5"), tokens=counted)]}), say_in("en"))
-    assert tile(found, "Energy per 1,000 tokens") == ("not known", why)
-    assert dict(found.hidden)["Energy per token"] == why
+    document = compose(facts(tmp_path, {"one": [replace(batch_of("one", "0.5"), tokens=counted)]}), say_in("en"))
+    assert tile(document, "Energy per 1,000 tokens") == ("not known", why)
+    assert dict(document.hidden)["Energy per token"] == why
 
 
 def test_the_tile_of_scope_2_states_the_share_of_estimates(tmp_path: Path) -> None:
     inputs = SiteInputs("one", ZoneInfo("UTC"), location=(constant("grid", DIRECT, 400),), location_lacking="")
-    known = facts(tmp_path, {"one": [batch_of("one", "0.5")]}, inputs={"one": inputs})
-    located = known.figures["co2e.location"]
+    report_facts = facts(tmp_path, {"one": [batch_of("one", "0.5")]}, inputs={"one": inputs})
+    located = report_facts.figures["co2e.location"]
     estimate = replace(located, dims={**located.dims, ESTIMATED_SHARE: "0.4"})
     for figure, share in ((located, ""), (estimate, "40.0 % is an estimate; ")):
-        found = compose(replace(known, figures={**known.figures, figure.id: figure}), say_in("en"))
-        _, detail = tile(found, "Scope 2, location-based")
+        document = compose(replace(report_facts, figures={**report_facts.figures, figure.id: figure}), say_in("en"))
+        _, detail = tile(document, "Scope 2, location-based")
         assert detail.replace("\u202f", " ").startswith(f"CO2e, GHG Protocol; {share}bounds: ")
 
 
@@ -133,10 +135,12 @@ def test_emissions_of_co2_alone_are_not_called_co2e(tmp_path: Path) -> None:
     """Factors of China, India, Japan and Singapore count CO2 alone; Scope 2 in CO2e is answered in part."""
     source = constant("grid", Basis(EmissionBoundary.DIRECT, gases=Gases.CO2), 400)
     inputs = {"one": SiteInputs("one", ZoneInfo("UTC"), location=(source,), location_lacking="")}
-    known = facts(tmp_path, {"one": [batch_of("one", "0.5")]}, inputs=inputs)
-    _, detail = tile(compose(known, say_in("en")), "Scope 2, location-based")
+    report_facts = facts(tmp_path, {"one": [batch_of("one", "0.5")]}, inputs=inputs)
+    _, detail = tile(compose(report_facts, say_in("en")), "Scope 2, location-based")
     assert detail.startswith("CO2 alone, without CH4 and N2O, GHG Protocol; bounds: ")
-    row = next(a for a in datapoint_answers(known) if (a.framework, a.datapoint) == ("ghg-protocol", "Scope 2, location-based"))
+    row = next(
+        a for a in datapoint_answers(report_facts) if (a.framework, a.datapoint) == ("ghg-protocol", "Scope 2, location-based")
+    )
     assert "CH4 and N2O of the grid: factors of CO2e" in row.missing
 
 
@@ -145,12 +149,12 @@ def test_tokens_without_energy_have_a_reason_of_their_own_and_are_in_no_count(tm
     of_v = [WorkloadFacts("v", JULY, "pod", {"team": "other"})]
     tokens = [Tokens(JULY, JULY + HOUR, name, "m", "generation", count) for name, count in (("w", 10), ("v", 90))]
     alone = replace(batch_of("one", "0.5"), tokens=tokens[1:])
-    found = compose(facts(tmp_path / "alone", {"one": [Batch([], facts=of_v), alone]}), say_in("en"))
+    document = compose(facts(tmp_path / "alone", {"one": [Batch([], facts=of_v), alone]}), say_in("en"))
     why = "tokens were generated, but no energy of these workloads is recorded"
-    assert tile(found, "Energy per 1,000 tokens") == ("not known", why)
+    assert tile(document, "Energy per 1,000 tokens") == ("not known", why)
     both = replace(batch_of("one", "0.5"), tokens=tokens)
-    found = compose(facts(tmp_path / "both", {"one": [Batch([], facts=of_v), both]}), say_in("en"))
-    value, detail = tile(found, "Energy per 1,000 tokens")
+    document = compose(facts(tmp_path / "both", {"one": [Batch([], facts=of_v), both]}), say_in("en"))
+    value, detail = tile(document, "Energy per 1,000 tokens")
     assert (value, detail.startswith("10 generated tokens")) == ("200\u202f000 Wh", True)
 
 
@@ -163,13 +167,13 @@ def test_energy_per_request_is_over_the_requests_of_servers_that_count_them(tmp_
         facts=[WorkloadFacts("v", JULY + DAY, "pod", TEAM)],
         tokens=[Tokens(JULY + DAY, JULY + DAY + HOUR, "v", "n", "generation", 5)],
     )
-    known = facts(tmp_path, {"one": [replace(batch_of("one", "0.5"), tokens=counted), other]})
-    assert known.figures["wh_per_request.gpu/model/m"].value == 250
-    assert known.figures["requests/model/m"].value == 8
-    assert not known.by_prefix("tokens.request")
-    assert [(f.value, f.unit) for f in known.by_prefix("requests.allocated/")] == [(8, "requests")]
-    assert known.figures["wh_per_request.gpu"].value == 250
-    used = table(compose(known, say_in("en")), "Wh per request, mean by model")
+    report_facts = facts(tmp_path, {"one": [replace(batch_of("one", "0.5"), tokens=counted), other]})
+    assert report_facts.figures["wh_per_request.gpu/model/m"].value == 250
+    assert report_facts.figures["requests/model/m"].value == 8
+    assert not report_facts.by_prefix("tokens.request")
+    assert [(f.value, f.unit) for f in report_facts.by_prefix("requests.allocated/")] == [(8, "requests")]
+    assert report_facts.figures["wh_per_request.gpu"].value == 250
+    used = table(compose(report_facts, say_in("en")), "Wh per request, mean by model")
     assert [row[0] for row in used.rows] == ["m", "", "", ""]
     assert used.rows[1][1:4] == ("", "+ idle", "250")
 
@@ -186,13 +190,13 @@ def test_a_model_that_generates_nothing_has_energy_per_request(tmp_path: Path, p
     """An embedding server: 2,000 Wh for 8 requests; vLLM's counter of generated tokens stays at 0."""
     counts = {"prompt": 500, "generation": 0, "request": 8}
     counted = [Tokens(JULY, JULY + HOUR, "w", "bge-m3", phase, counts[phase]) for phase in phases]
-    known = facts(tmp_path, {"one": [replace(batch_of("one", "0.5"), tokens=counted)]})
-    assert known.figures["wh_per_request.gpu/model/bge-m3"].value == 250
-    assert not known.by_prefix("j_per_token.gpu/model/")
-    found = compose(known, say_in("en"))
-    used = table(found, "Wh per request, mean by model")
+    report_facts = facts(tmp_path, {"one": [replace(batch_of("one", "0.5"), tokens=counted)]})
+    assert report_facts.figures["wh_per_request.gpu/model/bge-m3"].value == 250
+    assert not report_facts.by_prefix("j_per_token.gpu/model/")
+    document = compose(report_facts, say_in("en"))
+    used = table(document, "Wh per request, mean by model")
     assert used.rows[1][1:4] == ("", "+ idle", "250")
-    (section,) = (s for s in found.sections if s.title == "Energy per token")
+    (section,) = (s for s in document.sections if s.title == "Energy per token")
     assert isinstance(section.blocks[0], Note)
     assert section.blocks[0].text == f"No energy per token: {why}."
 
@@ -200,29 +204,29 @@ def test_a_model_that_generates_nothing_has_energy_per_request(tmp_path: Path, p
 def test_models_without_energy_per_token_leave_that_of_the_total(tmp_path: Path) -> None:
     """0.5 kWh in each of four cells are 2,000 Wh for 10 tokens: 200,000 Wh per 1,000 tokens."""
     counted = [Tokens(JULY, JULY + HOUR, "w", model, "generation", 5) for model in ("m", "n")]
-    known = facts(tmp_path, {"one": [replace(batch_of("one", "0.5"), tokens=counted)]})
+    report_facts = facts(tmp_path, {"one": [replace(batch_of("one", "0.5"), tokens=counted)]})
     absent = {
         f.id: replace(f, value=None, low=None, high=None, reason=f.id)
-        for f in known.by_prefix("j_per_token.")
+        for f in report_facts.by_prefix("j_per_token.")
         if "model" in f.dims
     }
     for language, count in (("en", "10 generated tokens"), ("zh", "生成词元10")):
-        found = compose(replace(known, figures={**known.figures, **absent}), say_in(language))
-        value, detail = tile(found, say_in(language)("energy_per_1000_tokens"))
+        document = compose(replace(report_facts, figures={**report_facts.figures, **absent}), say_in(language))
+        value, detail = tile(document, say_in(language)("energy_per_1000_tokens"))
         assert (value, detail.startswith(count)) == ("200\u202f000 Wh", True)
 
 
 def test_shades_of_metered_time_go_to_all_of_it_and_no_further(tmp_path: Path) -> None:
     batches = [batch_of("one", "0.5", day) for day in range(21)]
-    found = compose(facts(tmp_path, {"one": batches}, PeriodRequest(None, "2026-07-01", "2026-07-22")), say_in("en"))
+    document = compose(facts(tmp_path, {"one": batches}, PeriodRequest(None, "2026-07-01", "2026-07-22")), say_in("en"))
     grid = next(
-        b for s in found.sections for b in s.blocks if isinstance(b, Heat) and b.title.startswith("Metered device time")
+        b for s in document.sections for b in s.blocks if isinstance(b, Heat) and b.title.startswith("Metered device time")
     )
     assert {value for row in grid.values for value in row} == {Fraction(100)}
     assert grid.most == Fraction(100)
 
 
-def test_sites_whose_days_differ_have_the_widest_period_at_the_head(tmp_path: Path) -> None:
+def test_sites_with_different_days_have_the_widest_period_at_the_top(tmp_path: Path) -> None:
     """Site one's ledger ends on 2 July, that of site two on the first, at one o'clock either."""
     ends = {"one": [batch_of("one", "0.5"), batch_of("one", "0.5", 1)], "two": [batch_of("two", "0.5")]}
     assert compose(facts(tmp_path / "both", ends), say_in("en")).period == "2026-07-01 \u2013 2026-07-02"

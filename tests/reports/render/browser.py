@@ -61,12 +61,12 @@ def laid_out(page: str, width: int, folder: Path) -> dict[str, Any]:
     (folder / "page.html").write_text(bare.replace("</body>", f"{_PROBE}</body>"), encoding="utf-8")
     frame = folder / "frame.html"
     frame.write_text(_FRAME.format(width=width), encoding="utf-8")
-    shown = chromium(folder, f"--window-size={width + 100},1000", "--virtual-time-budget=8000", "--dump-dom", frame.as_uri())
-    match = re.search(r'<pre id="message">(.*?)</pre>', shown, re.DOTALL)
-    assert match, shown[:300]
-    found: dict[str, Any] = json.loads(match[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
-    assert found["width"] == width
-    return found
+    dom = chromium(folder, f"--window-size={width + 100},1000", "--virtual-time-budget=8000", "--dump-dom", frame.as_uri())
+    match = re.search(r'<pre id="message">(.*?)</pre>', dom, re.DOTALL)
+    assert match, dom[:300]
+    layout: dict[str, Any] = json.loads(match[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    assert layout["width"] == width
+    return layout
 
 
 def printed(page: str, folder: Path) -> bytes:
@@ -88,11 +88,11 @@ class Pages:
         return "\n".join(self.texts)
 
 
-def pages(made: bytes, folder: Path) -> Pages:
+def pages(pdf: bytes, folder: Path) -> Pages:
     """Read a PDF with poppler."""
     need_program("pdftotext")
     path = folder / "read.pdf"
-    path.write_bytes(made)
+    path.write_bytes(pdf)
     text = subprocess.run(["pdftotext", "-raw", path, "-"], capture_output=True, check=True).stdout.decode()
     info = subprocess.run(["pdfinfo", path], capture_output=True, check=True).stdout.decode()
     size = re.search(r"Page size:\s+([\d.]+) x ([\d.]+)", info)

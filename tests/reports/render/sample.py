@@ -86,7 +86,7 @@ TILES = Tiles(
 def bars(count: int = 9) -> Bars:
     """Bars of teams, with a nought, a sliver, Chinese and a name that is too long."""
     names = [TEAMS[n % len(TEAMS)] + ("" if n < len(TEAMS) else f" {n}") for n in range(count)]
-    made = [
+    team_bars = [
         StackedBar(
             name,
             f"{4200 // (n + 1)} MWh, {40 / (n + 1):.1f} %",
@@ -104,7 +104,7 @@ def bars(count: int = 9) -> Bars:
         StackedBar("nothing at all", "0 Wh, 0 %", (("active", 0),)),
         StackedBar("nobody (idle device)", "310 MWh, 2.9 %", (("unheld", 10**20),)),
     ]
-    return Bars("Energy by team", KINDS, (*made, *extra))
+    return Bars("Energy by team", KINDS, (*team_bars, *extra))
 
 
 ONE_BAR = Bars(

@@ -57,24 +57,24 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for n, (device, workload, state, uj) in enumerate(energies):
         start = START + n % 4 * CELL
         entries.append(Entry(start, start + CELL, device, workload, state, Method.COUNTER, uj, 0, CELL if workload else 0))
-    told = Batch(
+    metadata = Batch(
         facts=[WorkloadFacts("w", START, "pod", {"team": "red"})],
         devices=[DeviceFacts(d, "H100", 0.01, START) for d in ("GPU-1", "GPU-2", "host:lab:n1")],
     )
-    chains.write(folder / "segments", "lab", "n1", [told, Batch(entries)])
+    chains.write(folder / "segments", "lab", "n1", [metadata, Batch(entries)])
     return chains.compacted(folder / "segments", folder / "days", Sites({}, "here"))
 
 
 def facts_of(days: Path, country: str | None = "DEU") -> Facts:
     """The site in a country, with a PUE that its operator states."""
-    told = SiteInputs("here", ZoneInfo("UTC"), stated=(PUE, Fraction(0)))
+    inputs = SiteInputs("here", ZoneInfo("UTC"), stated=(PUE, Fraction(0)))
     if country:
         factor = country_factor(country)
-        told = SiteInputs(
+        inputs = SiteInputs(
             "here", ZoneInfo("UTC"), stated=(PUE, Fraction(0)), location=(of_factor(factor),), location_lacking="",
             factors=((factor, "0" * 64),), country=country,
         )  # fmt: skip
-    return chains.facts(days, Organisation(sites={"here": told}), PeriodRequest("2026Q3"))
+    return chains.facts(days, Organisation(sites={"here": inputs}), PeriodRequest("2026Q3"))
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -174,7 +174,7 @@ def test_rows_sum_to_the_report_in_decimal_arithmetic(golden_days: Path, tmp_pat
         ("beta", "nlp"),
     }
     for site in facts.sites:
-        own = [r for r in rows if r["experiment_id"] == site]
+        site_rows = [r for r in rows if r["experiment_id"] == site]
         for column, quantity, scale in (
             ("energy_consumed", "energy", Fraction(1, 3_600_000)),
             ("gpu_energy", "energy.gpu", Fraction(1, 3_600_000)),
@@ -183,11 +183,11 @@ def test_rows_sum_to_the_report_in_decimal_arithmetic(golden_days: Path, tmp_pat
         ):
             total = site_total(facts, quantity, site)
             if total is None:
-                assert {r[column] for r in own} == {""}, (site, column)
+                assert {r[column] for r in site_rows} == {""}, (site, column)
                 continue
-            written = sum(Fraction(Decimal(r[column])) for r in own)
+            written = sum(Fraction(Decimal(r[column])) for r in site_rows)
             assert abs(written - total * scale) <= Fraction(1, 2 * 10**6), (site, column)
-            assert sum(float(r[column]) for r in own) == pytest.approx(float(total * scale), rel=1e-12)
+            assert sum(float(r[column]) for r in site_rows) == pytest.approx(float(total * scale), rel=1e-12)
 
 
 def test_what_is_not_known_is_an_empty_cell(days: Path, tmp_path: Path) -> None:
@@ -221,9 +221,12 @@ def two_sites(
     ):
         gpu = f"GPU-{name}"
         entries = cells(at_ns, gpu, name, State.ACTIVE, [kwh] * 4) + cells(after_ns, gpu, name, State.ACTIVE, ["0.1"] * 4)
-        told = [WorkloadFacts(name, at_ns, "pod", {"team": team})]
+        workload_facts = [WorkloadFacts(name, at_ns, "pod", {"team": team})]
         chains.write(
-            folder / "segments", "lab", name, [Batch(entries, devices=[DeviceFacts(gpu, "=A1", 0.01, at_ns)], facts=told)]
+            folder / "segments",
+            "lab",
+            name,
+            [Batch(entries, devices=[DeviceFacts(gpu, "=A1", 0.01, at_ns)], facts=workload_facts)],
         )
         location = () if g is None else (constant(f"of.{name}", DIRECT, g),)
         sites[name] = SiteInputs(name, ZoneInfo(zone), location=location, country=country)

@@ -12,7 +12,7 @@ def test_numbers_with_signs_units_and_gaps_are_numbers() -> None:
     assert numbers(ReportTable("", (), rows)) == (False, True, True, True, False, True, True, False)
 
 
-def test_what_is_absent_says_nothing_and_a_day_is_no_amount() -> None:
+def test_numeric_columns_ignore_absent_values_and_exclude_dates() -> None:
     rows = (("1", "\u2013", "\u2013", "2026-07-01", ""), ("2", "4 J", "\u2013", "2026-09-30T00:00", "fp8"))
     assert numbers(ReportTable("", (), rows)) == (False, True, True, False, False)
 

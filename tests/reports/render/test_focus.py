@@ -56,9 +56,9 @@ def test_rows_by_team_project_and_model_sum_to_each_site(facts: Facts, rows: lis
         ("beta", "nlp", "assist"), ("beta", "", ""), ("beta", "unallocated", ""),
     }  # fmt: skip
     for site, cost in (("alfa", "15168"), ("beta", "0.6272")):
-        own = [r for r in rows if r["x_Site"] == site]
-        assert sum(Decimal(r["EffectiveCost"]) for r in own) == Decimal(cost)
-        kg = sum(Fraction(Decimal(r["x_Co2eLocationKg"])) for r in own)
+        site_rows = [r for r in rows if r["x_Site"] == site]
+        assert sum(Decimal(r["EffectiveCost"]) for r in site_rows) == Decimal(cost)
+        kg = sum(Fraction(Decimal(r["x_Co2eLocationKg"])) for r in site_rows)
         stated = facts.figures[f"co2e.location/site/{site}"].value
         assert stated is not None
         assert kg == stated / 1000
@@ -71,8 +71,10 @@ def test_rows_by_team_project_and_model_sum_to_each_site(facts: Facts, rows: lis
 
 @pytest.mark.smoke
 def test_without_tariffs_there_is_no_file(golden_days: Path) -> None:
-    known = golden.organisation()
-    free = replace(known, sites={name: replace(site, tariffs=()) for name, site in known.sites.items()}, prices=())
+    organisation = golden.organisation()
+    free = replace(
+        organisation, sites={name: replace(site, tariffs=()) for name, site in organisation.sites.items()}, prices=()
+    )
     facts = chains.facts(golden_days, free, PeriodRequest("2026Q3"))
     with pytest.raises(
         WattlensError, match=r"focus\.csv: the cost of site alfa is not known \(no input has tariffs or amounts of invoices\)"

@@ -106,8 +106,8 @@ def test_tables_have_captions_and_heads_of_columns_and_rows(outline: Outline) ->
     assert len(regions) == len(outline.all("table"))
 
 
-def test_everything_that_the_document_says_is_there(outline: Outline) -> None:
-    told = {piece.strip() for piece in outline.text}
+def test_html_has_every_text_of_the_document(outline: Outline) -> None:
+    texts = {piece.strip() for piece in outline.text}
     document = sample.DOCUMENT
     wanted = [document.title, document.organisation, document.watermark, document.footer, *document.banners]
     wanted += [part for pair in document.hidden for part in pair]
@@ -123,13 +123,13 @@ def test_everything_that_the_document_says_is_there(outline: Outline) -> None:
             else:
                 assert isinstance(block, Note | CheckedStatement)
                 wanted.append(block.text)
-    assert [one for one in wanted if legible(one) not in told] == []
+    assert [one for one in wanted if legible(one) not in texts] == []
 
 
-def test_a_check_that_does_not_hold_says_so(outline: Outline) -> None:
-    said = "".join(outline.text)
-    assert "Check passed. The parts of every device" in said
-    assert "Check failed. Every chain is whole" in said
+def test_failed_check_is_marked_as_failed(outline: Outline) -> None:
+    full_text = "".join(outline.text)
+    assert "Check passed. The parts of every device" in full_text
+    assert "Check failed. Every chain is whole" in full_text
 
 
 def test_every_tile_leads_to_a_fact(outline: Outline) -> None:

@@ -34,16 +34,16 @@ def paper(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def read(paper: str, tmp_path_factory: pytest.TempPathFactory) -> Pages:
     need_file(DEBIAN / "NotoSerifCJK-Regular.ttc", "Debian's fonts-noto-cjk")
-    made = pdf(sample.DOCUMENT, "a4" if paper == "a4" else "letter", facts_json=b"{}")
-    return pages(made, tmp_path_factory.mktemp("pdf"))
+    pdf_bytes = pdf(sample.DOCUMENT, "a4" if paper == "a4" else "letter", facts_json=b"{}")
+    return pages(pdf_bytes, tmp_path_factory.mktemp("pdf"))
 
 
 @pytest.mark.parametrize("width", [1280, 900, 390])
 def test_nothing_of_the_page_is_beyond_its_edge(page: str, width: int, tmp_path: Path) -> None:
-    found = laid_out(page, width, tmp_path)
-    assert found["out"] == []
-    assert found["texts"] > 150
-    assert found["smallest"] >= 10
+    layout = laid_out(page, width, tmp_path)
+    assert layout["out"] == []
+    assert layout["texts"] > 150
+    assert layout["smallest"] >= 10
 
 
 def test_the_page_prints_with_its_mark_and_heads_on_every_sheet(page: str, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_every_page_has_its_number_its_footer_and_its_mark(read: Pages) -> None:
 
 
 def test_every_title_sentence_and_cell_is_there(read: Pages) -> None:
-    told = squeezed(read.text)
+    text = squeezed(read.text)
     wanted = [sample.DOCUMENT.title, sample.DOCUMENT.organisation, sample.DOCUMENT.period, *sample.DOCUMENT.banners, *TITLES]
     wanted += [part for pair in sample.DOCUMENT.hidden for part in pair]
     for section in sample.SECTIONS:
@@ -83,15 +83,15 @@ def test_every_title_sentence_and_cell_is_there(read: Pages) -> None:
                 wanted.append(block.text)
             elif isinstance(block, ReportTable):
                 wanted += [block.caption, *block.columns]
-    assert [one for one in wanted if squeezed(legible(one)) not in told] == []
+    assert [one for one in wanted if squeezed(legible(one)) not in text] == []
 
 
 def test_every_cell_of_every_table_is_there(read: Pages) -> None:
-    told = squeezed(read.text)
+    text = squeezed(read.text)
     for section in sample.SECTIONS:
         for table in (b for b in section.blocks if isinstance(b, ReportTable)):
             for row in table.rows:
-                assert [cell for cell in row if squeezed(legible(cell)) not in told] == []
+                assert [cell for cell in row if squeezed(legible(cell)) not in text] == []
 
 
 def test_the_contents_name_the_page_on_which_a_section_begins(read: Pages) -> None:
@@ -106,9 +106,9 @@ def test_a_long_mark_stays_on_one_line_across_the_page(tmp_path: Path) -> None:
         sample.PLAIN, organisation="", title="x", period="", sections=(), footer="", watermark="SIMULATED \u00b7 INTERIM"
     )
     pages(pdf(bare), tmp_path)
-    told = subprocess.run(["pdftotext", "-bbox", tmp_path / "read.pdf", "-"], capture_output=True, check=True)
+    bbox = subprocess.run(["pdftotext", "-bbox", tmp_path / "read.pdf", "-"], capture_output=True, check=True)
     letters = r'xMin="([-\d.]+)" yMin="([-\d.]+)" xMax="([-\d.]+)" yMax="([-\d.]+)">([A-Z]+)<'
-    boxes = sorted([*map(float, found[:4]), found[4]] for found in re.findall(letters, told.stdout.decode()))
+    boxes = sorted([*map(float, letter[:4]), letter[4]] for letter in re.findall(letters, bbox.stdout.decode()))
     assert "".join(str(box[4]) for box in boxes) == "SIMULATEDINTERIM"
     ends = [((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) for box in (boxes[0], *boxes[2:])]
     slopes = [(ends[0][1] - y) / (x - ends[0][0]) for x, y in ends[1:]]
@@ -125,10 +125,10 @@ def test_names_without_a_place_to_break_stay_in_their_columns(tmp_path: Path) ->
         ReportTable("", (), ((name, team),)),
     )
     pages(pdf(replace(sample.PLAIN, sections=(sample.section(*tables, title="t"),))), tmp_path)
-    told = subprocess.run(["pdftotext", "-bbox", tmp_path / "read.pdf", "-"], capture_output=True, check=True)
-    found = re.findall(r'xMin="([-\d.]+)" yMin="([-\d.]+)" xMax="([-\d.]+)" yMax="([-\d.]+)">([^<]+)<', told.stdout.decode())
-    assert sum(len(text) for *_, text in found if text in name or text in team) >= 4 * 126
-    boxes = [tuple(map(float, corners)) for *corners, _ in found]
+    bbox = subprocess.run(["pdftotext", "-bbox", tmp_path / "read.pdf", "-"], capture_output=True, check=True)
+    words = re.findall(r'xMin="([-\d.]+)" yMin="([-\d.]+)" xMax="([-\d.]+)" yMax="([-\d.]+)">([^<]+)<', bbox.stdout.decode())
+    assert sum(len(text) for *_, text in words if text in name or text in team) >= 4 * 126
+    boxes = [tuple(map(float, corners)) for *corners, _ in words]
     edge = 595.28 - 19 * 72 / 25.4 + 0.5
     assert [box for box in boxes if box[2] > edge] == []
     over = [
@@ -158,8 +158,8 @@ def test_the_words_of_a_chart_can_be_found_in_the_pdf(read: Pages) -> None:
 def test_chinese_is_set_with_debians_fonts(tmp_path: Path) -> None:
     need_file(DEBIAN / "NotoSerifCJK-Regular.ttc", "Debian's fonts-noto-cjk")
     chinese = replace(sample.PLAIN, language="zh", title="能源与排放，2026年第三季度", watermark="模拟数据")
-    made = pages(pdf(chinese), tmp_path)
-    assert "能源与排放，2026年第三季度" in squeezed(made.texts[0])
+    pdf_pages = pages(pdf(chinese), tmp_path)
+    assert "能源与排放，2026年第三季度" in squeezed(pdf_pages.texts[0])
     fonts = subprocess.run(["pdffonts", tmp_path / "read.pdf"], capture_output=True, check=True).stdout.decode()
     assert "NotoSerifCJKsc" in fonts
     assert all(line.split()[-5] == "yes" for line in fonts.splitlines()[2:])  # embedded

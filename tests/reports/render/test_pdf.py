@@ -23,10 +23,10 @@ DATED = datetime.date(2026, 9, 30)
 
 def test_facts_travel_with_the_page_and_the_date_is_that_of_the_period() -> None:
     facts = b'{"figures": ["\xe4\xb8\xad"]}'
-    made = pdf(sample.PLAIN, facts_json=facts, dated=DATED)
-    assert facts in b"".join(streams(made))
-    assert b"/AFRelationship/Source" in made.replace(b" ", b"")
-    assert b"D:20260930" in made
+    pdf_bytes = pdf(sample.PLAIN, facts_json=facts, dated=DATED)
+    assert facts in b"".join(streams(pdf_bytes))
+    assert b"/AFRelationship/Source" in pdf_bytes.replace(b" ", b"")
+    assert b"D:20260930" in pdf_bytes
     assert b"facts.json" not in pdf(sample.PLAIN, dated=DATED)
 
 
@@ -73,18 +73,18 @@ def test_any_text_is_set_or_refused_in_one_line(text: str, name: str) -> None:
         sample.PLAIN, title=name, period=text, watermark=name[:5], sections=(section,), banners=(text,), footer=name
     )
     try:
-        made, told = pdf(document), ""
+        pdf_bytes, error = pdf(document), ""
     except UsageError as refused:
-        made, told = b"", str(refused)
-    assert made.startswith(b"%PDF-") or ("--font-dir" in told and "\n" not in told)
+        pdf_bytes, error = b"", str(refused)
+    assert pdf_bytes.startswith(b"%PDF-") or ("--font-dir" in error and "\n" not in error)
 
 
 def test_names_without_a_place_to_break_are_broken() -> None:
     """Thirty rows and thirty sentences fit on a page: they take more only where lines end within their names."""
     table, note = ReportTable("t", ("x", "y"), (("x" * 500, "1"),) * 30), Note("x" * 300)
     for blocks in ((table,), (note,) * 30):
-        made = pdf(replace(sample.PLAIN, sections=(sample.section(*blocks, title="t"),)))
-        count = re.search(rb"/Type/Pages/Count (\d+)", b"".join([made, *streams(made)]))
+        pdf_bytes = pdf(replace(sample.PLAIN, sections=(sample.section(*blocks, title="t"),)))
+        count = re.search(rb"/Type/Pages/Count (\d+)", b"".join([pdf_bytes, *streams(pdf_bytes)]))
         assert count
         assert int(count[1]) > 1
 
@@ -101,13 +101,13 @@ def test_crooked_tables_are_set() -> None:
     assert pdf(replace(sample.PLAIN, sections=(sample.section(*tables, title="t"),))).startswith(b"%PDF-")
 
 
-def streams(made: bytes) -> list[bytes]:
+def streams(pdf_bytes: bytes) -> list[bytes]:
     """Every stream of a PDF, unpacked where it is packed."""
-    found = []
-    for part in made.split(b"stream\n")[1:]:
+    contents = []
+    for part in pdf_bytes.split(b"stream\n")[1:]:
         raw = part.partition(b"endstream")[0].rstrip(b"\n")
         try:
-            found.append(zlib.decompress(raw))
+            contents.append(zlib.decompress(raw))
         except zlib.error:
-            found.append(raw)
-    return found
+            contents.append(raw)
+    return contents

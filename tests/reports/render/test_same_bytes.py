@@ -28,7 +28,7 @@ for name, raw in made.items():
 
 @pytest.mark.smoke
 def test_the_same_bytes_whatever_the_hash_seed_and_the_time_zone() -> None:
-    found = [
+    outputs = [
         subprocess.run(
             [sys.executable, "-c", DRAW],
             env=os.environ | {"PYTHONHASHSEED": seed, "TZ": zone, "SOURCE_DATE_EPOCH": seed * 9},
@@ -39,5 +39,5 @@ def test_the_same_bytes_whatever_the_hash_seed_and_the_time_zone() -> None:
         ).stdout.splitlines()
         for seed, zone in (("1", "UTC"), ("2", "Asia/Kolkata"))
     ]
-    assert len(found[0]) == 3
-    assert found[0] == found[1]
+    assert len(outputs[0]) == 3
+    assert outputs[0] == outputs[1]

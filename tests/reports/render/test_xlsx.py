@@ -35,11 +35,11 @@ def facts(folder: Path, second: Basis = DIRECT) -> Facts:
     stands, sites = [], {}
     for name, basis in (("one", DIRECT), ("two", second)):
         gpu = f"GPU-{name}"
-        held = cells(JULY, gpu, "w", State.ACTIVE, ["0.5"] * 4, 0)
-        left = cells(JULY + HOUR, gpu, "", State.UNALLOCATED, ["0.25"] * 4, 0)
-        told = [DeviceFacts(gpu, "H100", 0.02, JULY)]
+        allocated = cells(JULY, gpu, "w", State.ACTIVE, ["0.5"] * 4, 0)
+        unallocated = cells(JULY + HOUR, gpu, "", State.UNALLOCATED, ["0.25"] * 4, 0)
+        devices = [DeviceFacts(gpu, "H100", 0.02, JULY)]
         who = [WorkloadFacts("w", JULY, "pod", {"team": "a"})]
-        chains.write(folder / "segments", "lab", name, [Batch([*held, *left], devices=told, facts=who)])
+        chains.write(folder / "segments", "lab", name, [Batch([*allocated, *unallocated], devices=devices, facts=who)])
         stands.append(ExpectedDevice("lab", name, gpu, "", name, 0, INT64_MAX))
         source = IntensitySource(f"of.{name}", basis, 4, (Piece(0, 1 << 63, Decimal(100), estimated=False),))
         sites[name] = SiteInputs(name, ZoneInfo("UTC"), location=(source,), location_lacking="")
@@ -48,9 +48,9 @@ def facts(folder: Path, second: Basis = DIRECT) -> Facts:
     return chains.facts(days, organisation, PeriodRequest("2026Q3"))
 
 
-def rows(found: Facts, sheet: str, language: str = "en") -> list[dict[str, object]]:
+def rows(report_facts: Facts, sheet: str, language: str = "en") -> list[dict[str, object]]:
     """The rows of a sheet by their heads, with the values of formulas."""
-    book = openpyxl.load_workbook(io.BytesIO(xlsx(found, say_in(language))), data_only=True)
+    book = openpyxl.load_workbook(io.BytesIO(xlsx(report_facts, say_in(language))), data_only=True)
     head, *lines = book[sheet].values
     return [dict(zip(head, line, strict=True)) for line in lines]
 
@@ -65,19 +65,19 @@ def test_the_sheet_of_sites_has_all_that_they_used_and_no_part_of_it(tmp_path: P
 
 
 def test_what_workloads_held_is_called_so(tmp_path: Path) -> None:
-    found = facts(tmp_path)
-    team, left, total = rows(found, "Teams, allocated")
-    assert (team["Teams"], left["Teams"], total["Teams"]) == ("a", "unallocated", "total")
+    report_facts = facts(tmp_path)
+    team, unallocated, total = rows(report_facts, "Teams, allocated")
+    assert (team["Teams"], unallocated["Teams"], total["Teams"]) == ("a", "unallocated", "total")
     for column, each in (
         ("GPU energy, kWh", (4, 2, 6)),
         ("GPU hours", (2, 2, 4)),
         ("CO2e, location-based, kg", (0.4, 0.2, 0.6)),
     ):
-        assert tuple(row[column] for row in (team, left, total)) == each
-    assert [row["GPU energy, kWh"] for row in rows(found, "Sites, allocated")] == [2, 2, 2, 6]
-    assert [row["at most, kWh"] for row in (left, total)] == [
+        assert tuple(row[column] for row in (team, unallocated, total)) == each
+    assert [row["GPU energy, kWh"] for row in rows(report_facts, "Sites, allocated")] == [2, 2, 2, 6]
+    assert [row["at most, kWh"] for row in (unallocated, total)] == [
         "–",
-        float(Fraction(found.figures["energy.gpu"].high) / 3_600_000),
+        float(Fraction(report_facts.figures["energy.gpu"].high) / 3_600_000),
     ]
 
 
@@ -87,12 +87,12 @@ def test_grams_of_different_emissions_are_not_summed(tmp_path: Path) -> None:
 
 
 def test_numbers_of_factors_and_answers_are_numbers(tmp_path: Path) -> None:
-    known = facts(tmp_path)
+    report_facts = facts(tmp_path)
     match = catalogue().factor("US-ERCT", 2024, DIRECT)
-    found = replace(known, factors=(UsedFactor(match.factor, match.csv_sha256, (), ""),))
-    (factor,) = rows(found, "Factors")
+    changed_facts = replace(report_facts, factors=(UsedFactor(match.factor, match.csv_sha256, (), ""),))
+    (factor,) = rows(changed_facts, "Factors")
     assert (factor["Value"], factor["Year"]) == (float(match.factor.value), 2024)
-    index = rows(found, "Framework index")
+    index = rows(changed_facts, "Framework index")
     for head in ("Value", "at least", "at most", "share of estimates"):
         texts = [row[head] for row in index if isinstance(row[head], str) and not str(row["Figures"]).startswith("declared.")]
         assert texts == []
@@ -102,11 +102,11 @@ def test_numbers_of_factors_and_answers_are_numbers(tmp_path: Path) -> None:
 def test_heads_and_names_of_sheets_are_in_the_readers_language(tmp_path: Path, language: str) -> None:
     """But for a unit, an id, and a name of the field."""
     book = openpyxl.load_workbook(io.BytesIO(xlsx(facts(tmp_path), say_in(language))))
-    told = [*book.sheetnames, *(cell for sheet in book.sheetnames[1:] for cell in next(book[sheet].values))]
-    assert [text for text in told if text is not None and text.isascii()] == ["id", "id", "SHA-256"]
+    texts = [*book.sheetnames, *(cell for sheet in book.sheetnames[1:] for cell in next(book[sheet].values))]
+    assert [text for text in texts if text is not None and text.isascii()] == ["id", "id", "SHA-256"]
 
 
-def test_the_framework_index_has_values_in_the_unit_asked_for_and_the_figures_behind_them(tmp_path: Path) -> None:
+def test_framework_index_has_values_in_the_requested_unit_and_their_figures(tmp_path: Path) -> None:
     """6 kWh at 100 g/kWh in a quarter: 600 g are 0.0006 t, and a quarter answers a part of the year."""
     lines = rows(facts(tmp_path), "Framework index")
     row, *parts = [row for row in lines if (row["Framework"], row["Datapoint"]) == ("GHG Protocol", "Scope 2, location-based")]

@@ -24,10 +24,10 @@ JULY = at("2026-07-01")
 
 def batch_of(device: str, hours: int, workload: str, team: str) -> Batch:
     """Some hours from midnight on, a model in each site."""
-    told = [WorkloadFacts(workload, JULY, "pod", {"team": team})]
+    workload_facts = [WorkloadFacts(workload, JULY, "pod", {"team": team})]
     tokens = [Tokens(JULY, JULY + HOUR, workload, f"model-{team}", "generation", 1000)]
     entries = cells(JULY, device, workload, State.ACTIVE, ["0.49"] * 4 * hours)
-    return Batch(entries, tokens=tokens, devices=[DeviceFacts(device, "H100", 0.02, JULY)], facts=told)
+    return Batch(entries, tokens=tokens, devices=[DeviceFacts(device, "H100", 0.02, JULY)], facts=workload_facts)
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +37,13 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
     chains.write(folder / "segments", "lab", "n1", [batch_of("GPU-1", 6, "w1", "red")])
     chains.write(folder / "segments", "lab", "n2", [batch_of("GPU-2", 2, "w2", "blue")])
     grid = IntensitySource("series", DIRECT, 1, (Piece(JULY, JULY + 24 * HOUR, Decimal(200), estimated=False),))
-    told = Organisation(
+    organisation = Organisation(
         least_coverage=Fraction(0),
         expected=tuple(ExpectedDevice("lab", n, "", "", s, 0, INT64_MAX) for n, s in (("n1", "east"), ("n2", "west"))),
         sites={s: SiteInputs(s, ZoneInfo("UTC"), location=(grid,), location_lacking="") for s in ("east", "west")},
     )
-    days = chains.compacted(folder / "segments", folder / "days", told.stays())
-    return chains.facts(days, told, PeriodRequest(None, "2026-07-01", "2026-07-01T08:00Z"))
+    days = chains.compacted(folder / "segments", folder / "days", organisation.stays())
+    return chains.facts(days, organisation, PeriodRequest(None, "2026-07-01", "2026-07-01T08:00Z"))
 
 
 @pytest.mark.parametrize(

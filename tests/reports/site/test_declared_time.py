@@ -41,11 +41,11 @@ def building(
     start: int, end: int = END, *, meters: Sequence[tuple[MeterFacts, int]] = ((MAIN, 2), (IT, 1)), gone: int = 0
 ) -> list[Batch]:
     """2 kWh of the building and 1 of its IT in each cell that was read, by an error of nothing."""
-    told = [WorkloadFacts(m.device("here"), start, METER_KIND, m.labels) for m, _ in meters]
-    found = [Batch(facts=told, devices=[DeviceFacts(m.device("here"), "meter", 0, start) for m, _ in meters])]
+    workload_facts = [WorkloadFacts(m.device("here"), start, METER_KIND, m.labels) for m, _ in meters]
+    batches = [Batch(facts=workload_facts, devices=[DeviceFacts(m.device("here"), "meter", 0, start) for m, _ in meters])]
     for day in range(start - start % DAY, end, DAY):
         cut = range(max(start, day), min(day + DAY, end), CELL)
-        found.append(
+        batches.append(
             Batch(
                 [
                     Entry(t, t + CELL, m.device("here"), "", State.UNALLOCATED, Method.COUNTER, kwh * KWH, 0, CELL)
@@ -55,8 +55,8 @@ def building(
             )
         )
     if gone:
-        found.append(Batch(facts=[WorkloadFacts(m.device("here"), gone, METER_GONE, {}) for m, _ in meters]))
-    return found
+        batches.append(Batch(facts=[WorkloadFacts(m.device("here"), gone, METER_GONE, {}) for m, _ in meters]))
+    return batches
 
 
 def make_facts(folder: Path, *nodes: list[Batch], asked: PeriodRequest = ASKED) -> Facts:
@@ -121,14 +121,14 @@ def test_a_site_that_opened_in_the_period_has_all_of_its_time(tmp_path: Path) ->
 def test_an_error_that_was_wider_before_bounds_what_was_read_before(tmp_path: Path) -> None:
     """5 % until the last half day, then 0.2 %: the bound is that of 5 % (a register of a / (1 - a) of what it shows)."""
     coarse, fine = (replace(MAIN, accuracy_ppm=ppm) for ppm in (50_000, 2_000))
-    told = WorkloadFacts(MAIN.device("here"), END - DAY // 2, METER_KIND, fine.labels)
-    of = [*building(JULY, meters=((coarse, 2), (IT, 1))), Batch(facts=[told])]
+    meter_fact = WorkloadFacts(MAIN.device("here"), END - DAY // 2, METER_KIND, fine.labels)
+    of = [*building(JULY, meters=((coarse, 2), (IT, 1))), Batch(facts=[meter_fact])]
     value, low, high = kwh(make_facts(tmp_path, gpus(), of), "energy.facility/site/here")
     assert value == 1920
     assert high - value >= 1920 * Fraction(1, 19) <= value - low
 
 
-def test_a_meter_that_two_site_processes_tell_of_is_in_no_figure(tmp_path: Path) -> None:
+def test_meter_of_two_site_processes_is_in_no_figure(tmp_path: Path) -> None:
     facts = make_facts(tmp_path, gpus(), building(JULY, meters=((MAIN, 2),)), building(JULY))
     assert "energy.facility/site/here" not in facts.figures or facts.figures["energy.facility/site/here"].value is None
 

@@ -103,11 +103,11 @@ def test_a_meter_that_replaces_another_continues_its_metering_point() -> None:
 
 
 def test_a_share_of_less_than_all_is_not_100_percent() -> None:
-    known = EnergyInWindow(Fraction(KWH), Fraction(0), Fraction(999, 1000), Fraction(0), 1)
-    reason = known_energy(known, "nothing is known").reason
+    energy = EnergyInWindow(Fraction(KWH), Fraction(0), Fraction(999, 1000), Fraction(0), 1)
+    reason = known_energy(energy, "nothing is known").reason
     assert reason == "invoices or readings cover 99% of the period"
     assert say_in("zh").translate(reason) == "\u53d1\u7968\u6216\u8bfb\u6570\u8986\u76d6\u672c\u671f\u95f4\u768499%"
-    assert known_energy(replace(known, rows=0), "nothing is known").reason == "nothing is known"
+    assert known_energy(replace(energy, rows=0), "nothing is known").reason == "nothing is known"
 
 
 def test_water_of_a_bill_needs_no_meter_of_electricity() -> None:
@@ -166,14 +166,14 @@ def test_invoices_meter_and_ledger_are_compared_by_the_periods_of_the_invoices(t
     assert july.dims["ledger_boundary"] == "node"
     august = facts.figures["reconciliation/here/2026-08-01/2026-08-31"]
     assert august.dims["meter_reason"] == "no input has readings of the site's supply meters"
-    table, said, boundary = reconciliation.build(facts, say_in("en"))  # type: ignore[misc]
+    table, note, boundary = reconciliation.build(facts, say_in("en"))  # type: ignore[misc]
     assert isinstance(table, ReportTable)
     assert table.rows[0][1:5] == ("2026-07-01 \u2013 2026-07-31", "5.10", "4.00", "4.00")
     assert table.rows[0][5] == "+27.50 \u00b12.55"
     assert table.rows[0][6].startswith("\u221221.57 \u00b1")
     assert table.rows[0][7] == "above 5.00 %"
-    assert isinstance(said, Note)
-    assert said.text == "1 of 2 periods differ by more than 5.00 %: here 2026-07-01."
+    assert isinstance(note, Note)
+    assert note.text == "1 of 2 periods differ by more than 5.00 %: here 2026-07-01."
     assert isinstance(boundary, Note)
 
 

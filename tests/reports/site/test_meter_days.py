@@ -56,7 +56,7 @@ CHANGE = st.none() | st.tuples(st.sampled_from(["gone", "changed"]), st.integers
 def batches(events: Sequence[tuple[str, int, int]], change: tuple[str, int, int] | None) -> list[Batch]:
     """A batch a day, as the site's process leaves them; what was metered twice comes right after the first time."""
     of = {(number, cell): what for what, number, cell in events}
-    made = []
+    all_batches = []
     for day in range(DAYS):
         entries, gaps = list[Entry](), list[Gap]()
         for cell in range(day * 96, day * 96 + 96):
@@ -71,15 +71,17 @@ def batches(events: Sequence[tuple[str, int, int]], change: tuple[str, int, int]
                     entries.append(read(meter, start, kwh, length_ns=CELL_NS // 2))
                 elif what != "unread":
                     entries += [read(meter, start, kwh)] * (2 if what == "twice" else 1)
-        told = [facts(m, FIRST) for m in METERS] if not day else []
+        meter_facts = [facts(m, FIRST) for m in METERS] if not day else []
         if change is not None and change[2] // 24 == day:
             kind, number, hour = change
             meter = METERS[number]
             other = MeterFacts(meter.id, meter.role, meter.position, meter.parent, accuracy_ppm=9_000)
-            told.append(facts(meter, FIRST + hour * HOUR, METER_GONE) if kind == "gone" else facts(other, FIRST + hour * HOUR))
+            meter_facts.append(
+                facts(meter, FIRST + hour * HOUR, METER_GONE) if kind == "gone" else facts(other, FIRST + hour * HOUR)
+            )
         devices = [DeviceFacts(named(m), "meter modbus", 0, FIRST) for m in METERS] if not day else []
-        made.append(Batch(entries, gaps=gaps, facts=told, devices=devices))
-    return made
+        all_batches.append(Batch(entries, gaps=gaps, facts=meter_facts, devices=devices))
+    return all_batches
 
 
 @pytest.mark.smoke
@@ -91,7 +93,7 @@ def batches(events: Sequence[tuple[str, int, int]], change: tuple[str, int, int]
     end=st.sampled_from([FIRST + DAYS * DAY, FIRST + 5 * DAY + 7 * HOUR, FIRST + 5 * DAY + 7 * HOUR + 1]),
 )  # fmt: skip
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow], deadline=None)
-def test_the_days_of_a_meter_tell_what_its_rows_tell(events, change, start, end):
+def test_days_of_a_meter_equal_its_rows(events, change, start, end):
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         paths = chains.write(folder / "segments", "lab", "site", batches(events, change))
@@ -107,14 +109,14 @@ def test_the_days_of_a_meter_tell_what_its_rows_tell(events, change, start, end)
                 opened.extend(wanted)
                 store.open_meters(system, [d for d in days if (d.site, d.start_ns) in wanted])
 
-            found = read_books(store, windows, read_rows_of)["here"]
-        assert found.meters == by_rows.meters
-        assert (found.first_ns, found.until_ns) == (by_rows.first_ns, by_rows.until_ns)
+            by_days = read_books(store, windows, read_rows_of)["here"]
+        assert by_days.meters == by_rows.meters
+        assert (by_days.first_ns, by_days.until_ns) == (by_rows.first_ns, by_rows.until_ns)
         first, last, end_ns = start - start % CELL_NS, end + -end % CELL_NS, end - end % CELL_NS
         asked = {"since_ns": start, "until_ns": end}
-        assert found.window(first, last, **asked) == by_rows.window(first, last, **asked)
-        assert found.window(end_ns - YEAR_NS, end_ns) == by_rows.window(end_ns - YEAR_NS, end_ns)
-        assert found.cells_of("main", first, end) == by_rows.cells_of("main", first, end)
+        assert by_days.window(first, last, **asked) == by_rows.window(first, last, **asked)
+        assert by_days.window(end_ns - YEAR_NS, end_ns) == by_rows.window(end_ns - YEAR_NS, end_ns)
+        assert by_days.cells_of("main", first, end) == by_rows.cells_of("main", first, end)
         if not events and change is None and (start, end) == (JULY, FIRST + DAYS * DAY):
             within = {("here", FIRST + day * DAY) for day in (3, 4, 5)}
             assert set(opened) == within | {("here", FIRST)}, "by rows: the days of the total, and that of the first facts"

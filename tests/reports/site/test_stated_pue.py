@@ -31,7 +31,7 @@ JULY = at("2026-07-01")
         (False, "stated by the operator (estimate)"),
     ],
 )
-def test_bounds_that_are_assumed_are_told(tmp_path: Path, *, assumed: bool, method: str) -> None:
+def test_assumed_pue_bounds_are_stated(tmp_path: Path, *, assumed: bool, method: str) -> None:
     """1.5 to 10 %: 1.35 to 1.65."""
     around = host("lab", "n1")
     entries = [e for d in ("GPU-1", around) for e in cells(JULY, d, "w", State.ACTIVE, ["0.3"] * 4)]
@@ -39,16 +39,16 @@ def test_bounds_that_are_assumed_are_told(tmp_path: Path, *, assumed: bool, meth
     chains.write(tmp_path / "segments", "lab", "n1", [Batch(entries, devices=devices)])
     days = chains.compacted(tmp_path / "segments", tmp_path / "days", Sites({}, "here"))
     inputs = SiteInputs("here", ZoneInfo("UTC"), stated=(Fraction(3, 2), Fraction(1, 10)), bound_assumed=assumed)
-    found = chains.facts(days, Organisation(sites={"here": inputs}, least_coverage=Fraction(0)), PeriodRequest("2026Q3"))
-    figure = found.figures["pue/site/here"]
+    report_facts = chains.facts(days, Organisation(sites={"here": inputs}, least_coverage=Fraction(0)), PeriodRequest("2026Q3"))
+    figure = report_facts.figures["pue/site/here"]
     assert (*map(plain, (figure.value, figure.low, figure.high)), figure.method) == ("1.5", "1.35", "1.65", method)
     assert figure.dims["kind"] == "stated"  # neither a PUE nor an iPUE
-    table = next(b for b in build(found, say_in("en")) if isinstance(b, ReportTable))
+    table = next(b for b in build(report_facts, say_in("en")) if isinstance(b, ReportTable))
     assert table.rows[0][1:4] == ("1.50", "1.35 to 1.65", "stated")
     raised = replace(figure, dims=figure.dims | {"kind": "iPUE", "raised_from": "0.97"})
     table = next(
         b
-        for b in build(replace(found, figures=found.figures | {figure.id: raised}), say_in("en"))
+        for b in build(replace(report_facts, figures=report_facts.figures | {figure.id: raised}), say_in("en"))
         if isinstance(b, ReportTable)
     )
     assert table.rows[0][1:4] == ("1.50", "1.35 to 1.65", "iPUE, measured 0.97, raised to 1")

@@ -193,7 +193,7 @@ def test_what_needs_a_restart_is_named_each_time(agent: AgentProcess, file: Path
     assert 'cluster="default"' in agent.page()
 
 
-def test_without_a_file_a_signal_says_so(node: SimulatedNode, tmp_path: Path) -> None:
+def test_sighup_without_a_config_file_is_logged(node: SimulatedNode, tmp_path: Path) -> None:
     with AgentProcess(tmp_path / "state", node.directory) as agent:
         agent.process.send_signal(signal.SIGHUP)
         eventually(lambda: "without --config" in agent.log)

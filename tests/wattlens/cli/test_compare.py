@@ -65,11 +65,11 @@ def test_one_run_a_side_on_the_same_board_has_the_edges_interval(tmp_path):
         assert row["shown"]
     assert "lower" not in output["seconds"]
     assert (output["interval"], output["runs"], output["labels"][1]) == ("of the measurement", [1, 1], {"precision": "int8"})
-    said = compare(tmp_path, [saved_run()], [saved_run(800.0)]).stdout
-    assert "B needs fewer joules per generated token" in said
-    assert "the intervals cover measurement errors" in said
-    assert "same GPUs: the gain errors of their sensors cancel" in said
-    assert "warning" not in said
+    text = compare(tmp_path, [saved_run()], [saved_run(800.0)]).stdout
+    assert "B needs fewer joules per generated token" in text
+    assert "the intervals cover measurement errors" in text
+    assert "same GPUs: the gain errors of their sensors cancel" in text
+    assert "warning" not in text
 
 
 def test_on_other_boards_the_gains_are_in_the_interval(tmp_path):
@@ -105,7 +105,7 @@ def test_several_runs_have_the_spread_between_them_and_gains_of_other_boards(tmp
         ({"joules": 2000.0}, "a constant offset error"),
     ],
 )
-def test_what_makes_a_comparison_unfair_is_said(tmp_path, change, words):
+def test_unfair_comparison_gives_a_warning(tmp_path, change, words):
     output = compare_json(tmp_path, [saved_run()], [saved_run(**change)])
     assert len(output["warnings"]) == 1
     assert words in output["warnings"][0]
@@ -117,7 +117,7 @@ def test_loads_that_differ_by_a_quarter_at_most_are_equal(tmp_path, running):
     assert compare_json(tmp_path, [saved_run()], [saved_run(running=running)])["warnings"] == []
 
 
-def test_a_batch_that_a_label_tells_is_a_batch(tmp_path):
+def test_batch_label_counts_as_batch_size(tmp_path):
     labelled = [saved_run(running=None, labels={"batch": text}) for text in ("32", "32")]
     assert compare_json(tmp_path, labelled[:1], labelled[1:])["warnings"] == []
     assert (
@@ -140,15 +140,15 @@ def test_runs_without_tokens_compare_in_joules_and_say_why_not_in_tokens(tmp_pat
 
 def test_a_kind_of_tokens_that_no_run_counted_is_left_out(tmp_path):
     training = saved_run(tokens_more={"generation": None, "reason": ""})
-    told = compare_json(tmp_path, [training], [training])
-    assert "joules_per_token_processed" in told
-    assert "joules_per_token_generated" not in told
+    comparison = compare_json(tmp_path, [training], [training])
+    assert "joules_per_token_processed" in comparison
+    assert "joules_per_token_generated" not in comparison
     assert "cannot be compared" not in compare(tmp_path, [training], [training]).stdout
     one = compare_json(tmp_path, [saved_run()], [training])
     assert "generated tokens were not counted" in one["joules_per_token_generated"]["reason"]
 
 
-def test_what_a_file_says_cannot_steer_the_terminal(tmp_path):
+def test_file_content_cannot_control_the_terminal(tmp_path):
     bad = "\x1b[2J\x9b1m\n"
     a, b = saved_run(tokens_more={"models": [bad]}), saved_run(tokens_more={"generation": None, "reason": bad, "models": ["m"]})
     done = compare(tmp_path, [a], [b])
@@ -192,14 +192,14 @@ def test_a_file_that_is_no_run_is_refused_in_a_line(tmp_path, text):
 @pytest.mark.parametrize(
     "change", [{"joules": 0.0}, {"edge_joules": None}, {"edge_joules": 2000.0}, {"seconds": 0.0}, {"devices": {}}]
 )
-def test_what_has_no_interval_is_told_or_refused_and_never_a_traceback(tmp_path, change):
+def test_missing_interval_is_reported_or_refused_without_traceback(tmp_path, change):
     done = compare(tmp_path, [saved_run(**change)], [saved_run()])
     assert done.returncode in (0, 2)
     assert "Traceback" not in done.stderr
     assert "nan" not in done.stdout
 
 
-def test_a_count_below_its_edge_is_said(tmp_path):
+def test_count_below_its_edge_is_reported(tmp_path):
     output = compare_json(tmp_path, [saved_run(tokens_more={"edge_generation": 6000.0})], [saved_run()])
     assert "is uncertain by 6000" in output["joules_per_token_generated"]["reason"]
 

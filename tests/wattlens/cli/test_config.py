@@ -56,7 +56,7 @@ def test_what_init_writes_passes_the_check(tmp_path: Path, capsys: pytest.Captur
     assert capsys.readouterr().out.startswith(f"{file}: OK")
 
 
-def test_init_writes_over_nothing_unless_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_overwrites_only_with_force(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "agent.yaml"
     file.write_text("mine")
     assert main(["init", "--out", str(file)]) == 2
@@ -77,7 +77,7 @@ def test_init_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     assert "ADDRESS:PORT" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("text", "said"), [
+@pytest.mark.parametrize(("text", "message"), [
     ("samplng: {}", "did you mean 'sampling'"), ("sampling: {period_s: 0}", "'sampling.period_s'"),
     ("dvfs: {policy: nosuch}", "'dvfs.policy'"), ("tokens: [{workload: '', url: 'http://x'}]", "'tokens.0.workload'"),
     ("tokens: [{workload: a, url: 'http://x', server: nosuch}]", "'tokens.0.server'"),
@@ -86,14 +86,14 @@ def test_init_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     ("dvfs: {groups: [{name: g, devices: ['0']}], options: {static: {clean_s: yes}}}", "clean_s: expected a number"),
     ("a: [", "line 1"),
 ])  # fmt: skip
-def test_a_wrong_file_is_one_line_and_exit_2(checked: CheckedFile, text: str, said: str) -> None:
-    assert said in checked.refused(text)
+def test_a_wrong_file_is_one_line_and_exit_2(checked: CheckedFile, text: str, message: str) -> None:
+    assert message in checked.refused(text)
     done = checked.check(text)
     document = json.loads(done.stdout)
-    assert (done.returncode, document["ok"], said in document["error"]) == (2, False, True)
+    assert (done.returncode, document["ok"], message in document["error"]) == (2, False, True)
 
 
-def test_all_errors_of_a_file_are_told_at_once(checked: CheckedFile) -> None:
+def test_all_errors_of_a_file_are_reported_at_once(checked: CheckedFile) -> None:
     (checked.folder / "file").write_text("")
     done = checked.check(
         "tokens: [{workload: a, url: 'http://x', server: nosuch}, {workload: a, url: 'http://y', server: other}]\n"
@@ -130,17 +130,17 @@ def test_a_password_in_the_address_of_a_page_is_refused_and_not_printed(checked:
 
 
 def test_what_this_node_lacks_is_named(checked: CheckedFile) -> None:
-    found = checked.warned(
+    warnings = checked.warned(
         "node: {procfs: /nonexistent/proc}\n"
         "web: {listen: '192.0.2.1:9479'}\n"
         "tokens: [{workload: a, url: 'http://x'}, {workload: a, url: 'http://x', period_s: 2}]\n"
         "dvfs: {mode: enforce, actuator: /nonexistent/a.sock, groups: [{name: g, devices: ['0'], workload: b}]}\n",
     )
-    assert "/nonexistent/proc" in found["node.procfs"]
-    assert "192.0.2.1" in found["web.listen"]
-    assert "twice" in found["tokens.1"]
-    assert "actuator" in found["dvfs.actuator"]
-    assert "'b'" in found["dvfs.groups.0.workload"]
+    assert "/nonexistent/proc" in warnings["node.procfs"]
+    assert "192.0.2.1" in warnings["web.listen"]
+    assert "twice" in warnings["tokens.1"]
+    assert "actuator" in warnings["dvfs.actuator"]
+    assert "'b'" in warnings["dvfs.groups.0.workload"]
 
 
 @pytest.mark.parametrize(
@@ -157,26 +157,26 @@ def test_what_this_node_lacks_is_named(checked: CheckedFile) -> None:
 def test_pages_that_are_too_slow_for_policy_slo_are_named(checked: CheckedFile, period_s: int, more: str, does: str) -> None:
     pages = ", ".join(f"{{workload: {w}, url: 'http://{w}', period_s: {period_s}}}" for w in "ab")
     groups = f"[{{name: g, devices: ['0'], workload: a, {more}}}, {{name: h, devices: ['1'], workload: b, policy: static}}]"
-    found = checked.warned(f"tokens: [{pages}]\ndvfs: {{mode: shadow, groups: {groups}}}\n")
-    named = {key: text for key, text in found.items() if key.endswith("period_s")}
+    warnings = checked.warned(f"tokens: [{pages}]\ndvfs: {{mode: shadow, groups: {groups}}}\n")
+    named = {key: text for key, text in warnings.items() if key.endswith("period_s")}
     assert set(named) == ({"tokens.0.period_s"} if does else set())
     assert does in named.get("tokens.0.period_s", "")
 
 
 def test_steering_that_cannot_work_is_named(checked: CheckedFile) -> None:
     terms = "policy: slo, workloads: {chat: {policy: slo+phase}}, blocks: {settle_s: 2}"
-    found = checked.warned(f"dvfs: {{mode: shadow, auto_groups: true, {terms}}}\n")
-    assert {key for key in found if key.startswith("dvfs")} == {
+    warnings = checked.warned(f"dvfs: {{mode: shadow, auto_groups: true, {terms}}}\n")
+    assert {key for key in warnings if key.startswith("dvfs")} == {
         "dvfs.policy", "dvfs.workloads.chat.policy", "dvfs.blocks.settle_s"
     }  # fmt: skip
-    assert "slo.ttft_ms" in found["dvfs.policy"]
+    assert "slo.ttft_ms" in warnings["dvfs.policy"]
     limited = "policy: slo, namespaces: {a: {slo: {itl_ms: 50}}}"
-    found = checked.warned(f"dvfs: {{mode: shadow, auto_groups: true, {limited}}}\n")
-    assert not any(key.startswith("dvfs") for key in found)
+    warnings = checked.warned(f"dvfs: {{mode: shadow, auto_groups: true, {limited}}}\n")
+    assert not any(key.startswith("dvfs") for key in warnings)
 
 
 def test_one_page_for_two_workloads_is_named_whatever_its_host_is_called(checked: CheckedFile) -> None:
-    found = checked.warned(
+    warnings = checked.warned(
         "tokens:\n"
         "  - {workload: a, url: 'http://localhost:8000/metrics'}\n"
         "  - {workload: b, url: 'http://h:9/metrics', ports: [8000]}\n"
@@ -184,10 +184,10 @@ def test_one_page_for_two_workloads_is_named_whatever_its_host_is_called(checked
         "  - {workload: a, url: 'http://[::1]:8000/metrics'}\n"
         "  - {workload: d, url: 'http://127.0.0.1:8000/other'}\n",
     )
-    told = {key: text for key, text in found.items() if key.startswith("tokens.")}
-    assert set(told) == {"tokens.2", "tokens.3"}
-    assert "127.0.0.1:8000/metrics is also listed for a" in told["tokens.2"]
-    assert "twice for a" in told["tokens.3"]
+    token_warnings = {key: text for key, text in warnings.items() if key.startswith("tokens.")}
+    assert set(token_warnings) == {"tokens.2", "tokens.3"}
+    assert "127.0.0.1:8000/metrics is also listed for a" in token_warnings["tokens.2"]
+    assert "twice for a" in token_warnings["tokens.3"]
 
 
 def test_the_web_config_and_its_certificates_are_read_as_the_agent_reads_them(checked: CheckedFile) -> None:
@@ -229,21 +229,21 @@ def test_the_example_of_a_metrics_name_is_one(checked: CheckedFile) -> None:
     checked.warned(mapping.format(example))
 
 
-@pytest.mark.parametrize(("text", "mode", "said"), [
+@pytest.mark.parametrize(("text", "mode", "message"), [
     ("", 0o600, "one line"), ("two words", 0o600, "16 to 2048 letters"), ("0123456789abcdef", 0o644, "chmod o-r"),
 ])  # fmt: skip
-def test_a_wrong_token_is_told(checked: CheckedFile, text: str, mode: int, said: str) -> None:
+def test_invalid_bearer_token_file_is_reported(checked: CheckedFile, text: str, mode: int, message: str) -> None:
     line = checked.refused(f"web: {{bearer_token_file: {write(checked.folder / 'token', text, mode)}}}")
-    assert said in line
+    assert message in line
     assert "web.bearer_token_file" in line
 
 
-def test_a_wrong_sensor_profile_is_told(checked: CheckedFile) -> None:
+def test_invalid_sensor_profile_is_reported(checked: CheckedFile) -> None:
     profile = write(checked.folder / "sensors.json", "{}")
     assert "sensor_profile" in checked.refused(f"sources: {{nvml: {{sensor_profile: {profile}}}}}")
 
 
-def test_a_password_that_others_may_read_or_take_is_told(checked: CheckedFile) -> None:
+def test_exposed_password_gives_a_warning(checked: CheckedFile) -> None:
     login = f"user_file: {write(checked.folder / 'u', 'u')}, password_file: {write(checked.folder / 'p', 'p')}"
     clear = checked.warned(f"sources: {{node: {{redfish: {{url: 'http://bmc', insecure: true, {login}}}}}}}")
     assert "in clear text" in clear["sources.node.redfish.insecure"]

@@ -15,7 +15,7 @@ from wattlens.cli import main
 from wattlens.doctor import capturing, sensors
 
 
-def test_without_a_driver_the_exit_code_is_1_and_the_json_says_why(tmp_path, monkeypatch, capsys):
+def test_without_a_driver_exit_code_is_1_and_json_has_the_reason(tmp_path, monkeypatch, capsys):
     if Path("/dev/nvidiactl").exists():
         pytest.skip("this machine has a driver")
     monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
@@ -64,10 +64,10 @@ def test_a_capture_is_written_once_and_replays(tmp_path):
     path = tmp_path / "c.json"
     with make_plant(tmp_path / "node", 2) as plant:
         plant.fault(1, "hang")
-        said = capturing.write(path, environ_of(tmp_path / "node"), 0.5, pseudonyms=True)
+        summary = capturing.write(path, environ_of(tmp_path / "node"), 0.5, pseudonyms=True)
         plant.clear(1)
-        assert said["gpus"] == 1
-        assert list(said["left_out"]) == ["1"]
+        assert summary["gpus"] == 1
+        assert list(summary["left_out"]) == ["1"]
         assert plant.uuid(0) not in path.read_text()
     nvml = replay(path)
     nvml.init()

@@ -22,10 +22,10 @@ def wattlens(*arguments: object, **environment: str) -> Said:
         return said_here(*arguments)
 
 
-def test_policy_tells_options_and_provenance() -> None:
-    found = json.loads(wattlens("dvfs", "policy", "--json").stdout)
-    assert set(found["policies"]["static"]["options"]) == {"clean_s", "stale_s", "queue_limit"}
-    assert all(row["source"] for row in found["knees"])
+def test_policy_lists_options_and_provenance() -> None:
+    document = json.loads(wattlens("dvfs", "policy", "--json").stdout)
+    assert set(document["policies"]["static"]["options"]) == {"clean_s", "stale_s", "queue_limit"}
+    assert all(row["source"] for row in document["knees"])
     assert "H100" in wattlens("dvfs", "policy").stdout
 
 

@@ -22,8 +22,8 @@ def replay(*arguments: object) -> int:
 
 def rows_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
     assert replay(*arguments, "--json") == 0
-    told: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return told
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
 
 
 @pytest.mark.smoke
@@ -38,10 +38,10 @@ def test_tables_of_a_training_job(tmp_path: Path, capsys: pytest.CaptureFixture[
     columns = ("SAVING", "OF BEST", "RUN OVER", "CHOICE OVER", "FAR OVER")
     assert [word for word in (*columns, "progress on 4 tables", "all tables") if word not in text] == []
     assert ET.fromstring(chart.read_text()).tag.endswith("svg")
-    told = rows_of(capsys, *options)
-    assert (told["tables"], told["slowdown"], told["steps"], told["noise"], told["seeds"]) == (4, 0.05, 3000, 0.02, 2)
-    assert len(told["rows"]) == 5
-    progress = told["rows"][-1]
+    result = rows_of(capsys, *options)
+    assert (result["tables"], result["slowdown"], result["steps"], result["noise"], result["seeds"]) == (4, 0.05, 3000, 0.02, 2)
+    assert len(result["rows"]) == 5
+    progress = result["rows"][-1]
     assert (progress["table"], progress["rule"], progress["runs"]) == ("all tables", "progress", 8)
     assert set(progress) == {
         "table", "knob", "rule", "oracle_ratio", "runs", "saving_ratio", "of_oracle_ratio", "slowdown_ratio",
@@ -50,7 +50,7 @@ def test_tables_of_a_training_job(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert progress["whole_over_ratio"] <= 0.125
     assert progress["slowdown_ratio"] <= 0.05
     assert progress["saving_ratio"] > 0
-    assert told == rows_of(capsys, *options)
+    assert result == rows_of(capsys, *options)
 
 
 def test_a_profile_of_a_sweep_is_played_over_each_knob(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,8 +63,8 @@ def test_a_profile_of_a_sweep_is_played_over_each_knob(tmp_path: Path, capsys: p
     )  # fmt: skip
     path = tmp_path / "p.json"
     path.write_text(profile.dump(profile.SweepProfile("job", "NVIDIA A100", "570", True, "steps", 1410, 400.0, 1, points)))
-    told = rows_of(capsys, "--profile", path, "--seeds", 1, "--steps", 500, "--isotonic")
-    assert [(row["table"], row["knob"]) for row in told["rows"]] == [
+    result = rows_of(capsys, "--profile", path, "--seeds", 1, "--steps", 500, "--isotonic")
+    assert [(row["table"], row["knob"]) for row in result["rows"]] == [
         ("job sm_clock_mhz", "sm_clock_mhz"), ("job power_limit_w", "power_limit_w"), ("all tables", "several"),
     ]  # fmt: skip
 

@@ -65,8 +65,8 @@ def test_show_names_the_request_the_reason_and_every_field(capsys: pytest.Captur
     assert lines["origin"].strip() == "secondary source, retrieved on 2026-11-29"
     assert lines["source"].strip().startswith("https://assets.publishing.service.gov.uk/")
     assert main(["factors", "show", "US-CAMX", "--year", "2026", "--json"]) == 0
-    shown = json.loads(capsys.readouterr().out)
-    assert shown["reason"] == "US-CAMX: no factor of 2026; that of 2024 is the newest before it"
+    document = json.loads(capsys.readouterr().out)
+    assert document["reason"] == "US-CAMX: no factor of 2026; that of 2024 is the newest before it"
     for zone, country in (("IN", "IND"), ("JP", "JPN")):
         line = refused(capsys, "factors", "show", zone, "--country", country, "--year", "2026")
         assert "no factor that is direct" in line
@@ -91,17 +91,17 @@ def test_the_residual_mixes_of_aib_become_a_set_of_ones_own(tmp_path: Path, caps
         *TERMS,
     ]
     assert main(argv) == 0
-    told = capsys.readouterr()
-    assert "2 factors, 1 without a value" in told.out
-    assert "CO2 alone" in told.err
-    known = catalogue_of(tmp_path, "aib-2025")
-    match = known.factor("DE", 2025, RESIDUAL_CO2, "DEU")
+    output = capsys.readouterr()
+    assert "2 factors, 1 without a value" in output.out
+    assert "CO2 alone" in output.err
+    factor_sets = catalogue_of(tmp_path, "aib-2025")
+    match = factor_sets.factor("DE", 2025, RESIDUAL_CO2, "DEU")
     assert match.factor.value == Decimal("701.47")
     assert match.factor.source_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     assert (match.factor.published, match.factor.evidence, match.factor.licence) == ("2026-05-26", "own file", TERMS[1])
-    assert known.factor("GRC", 2025, RESIDUAL_CO2).factor.value == Decimal("365.2")
+    assert factor_sets.factor("GRC", 2025, RESIDUAL_CO2).factor.value == Decimal("365.2")
     with pytest.raises(Exception, match="AUT: the publisher states no value"):
-        known.factor("AUT", 2025, RESIDUAL_CO2)
+        factor_sets.factor("AUT", 2025, RESIDUAL_CO2)
     assert "already exists" in refused(capsys, *argv)
     assert main([*argv, "--force", "--gases", "CO2e"]) == 0
     page = json.loads((tmp_path / "aib-2025.json").read_text())
@@ -111,19 +111,19 @@ def test_the_residual_mixes_of_aib_become_a_set_of_ones_own(tmp_path: Path, caps
 
 def catalogue_of(folder: Path, name: str) -> Catalogue:
     """A catalogue with one set, copied to a folder of its own, as the download lies next to it."""
-    own = folder / "own"
-    own.mkdir()
+    directory = folder / "own"
+    directory.mkdir()
     for suffix in (".csv", ".json"):
-        (own / f"{name}{suffix}").write_bytes((folder / f"{name}{suffix}").read_bytes())
-    return catalogue(own)
+        (directory / f"{name}{suffix}").write_bytes((folder / f"{name}{suffix}").read_bytes())
+    return catalogue(directory)
 
 
 def test_the_residual_mixes_of_green_e_are_pounds_per_subregion(tmp_path: Path) -> None:
     table = tmp_path / "greene.csv"
     table.write_text("eGRID Subregion,Name,Residual mix (lb CO2/MWh)\nCAMX,WECC California,1000\nERCT,ERCOT All,NA\nTotal,,5\n")
     assert main(["factors", "import", "green-e", str(table), "--out", str(tmp_path), "--year", "2023", *TERMS]) == 0
-    known = catalogue_of(tmp_path, "green-e-2023")
-    assert known.factor("US-CAMX", 2023, RESIDUAL_CO2, "USA").factor.value == Decimal("453.59237")
+    factor_sets = catalogue_of(tmp_path, "green-e-2023")
+    assert factor_sets.factor("US-CAMX", 2023, RESIDUAL_CO2, "USA").factor.value == Decimal("453.59237")
 
 
 EM = "Datetime (UTC),Country,Zone name,Zone id,Carbon intensity gCO₂eq/kWh (direct),Carbon intensity gCO₂eq/kWh (Life cycle)\n"
@@ -136,8 +136,8 @@ def test_a_yearly_file_of_electricity_maps_gives_either_basis(tmp_path: Path, ca
     )
     for name in ("electricity-maps", "electricity-maps-life-cycle"):
         assert main(["factors", "import", name, str(file), "--out", str(tmp_path), *TERMS, "--id", name]) == 0
-    known = catalogue_of(tmp_path, "electricity-maps")
-    assert known.factor("DE", 2025, Basis(EmissionBoundary.DIRECT), "DEU").factor.value == 290
+    factor_sets = catalogue_of(tmp_path, "electricity-maps")
+    assert factor_sets.factor("DE", 2025, Basis(EmissionBoundary.DIRECT), "DEU").factor.value == 290
     page = json.loads((tmp_path / "electricity-maps-life-cycle.json").read_text())
     assert (page["boundary"], page["rows"]) == ("life-cycle", 2)
     file.write_text(EM + "2025-01-01 00:00:00,Germany,Germany,DE,290,340\n2025-01-01 01:00:00,Germany,Germany,DE,291,341\n")
@@ -151,8 +151,8 @@ def test_a_table_of_ones_own_needs_its_publisher_and_gwp_set(tmp_path: Path, cap
     argv = ["factors", "import", "csv", str(file), "--out", str(tmp_path), *TERMS, "--id", "india"]
     assert "--publisher: required" in refused(capsys, *argv)
     assert main([*argv, "--publisher", "an authority", "--gwp-set", "none: CO2 alone", "--gases", "CO2"]) == 0
-    known = catalogue_of(tmp_path, "india")
-    assert known.factor("IN", 2026, Basis(EmissionBoundary.DIRECT, gases=Gases.CO2), "IND").factor.value == 700
+    factor_sets = catalogue_of(tmp_path, "india")
+    assert factor_sets.factor("IN", 2026, Basis(EmissionBoundary.DIRECT, gases=Gases.CO2), "IND").factor.value == 700
     file.write_text("zone,g_per_kwh\nIND,7x\n")
     more = ("--publisher", "p", "--gwp-set", "AR6", "--force")
     assert "no column year" in refused(capsys, *argv, *more)

@@ -213,11 +213,11 @@ def test_a_file_that_is_still_written_can_be_given_up(tmp_path):
     for name in ("a", "b"):
         os.mkfifo(tmp_path / name)
     with Terminal(["compare", "a", "b"], tmp_path) as terminal:
-        held = os.open(tmp_path / "a", os.O_WRONLY)  # once the command has opened it
+        fd = os.open(tmp_path / "a", os.O_WRONLY)  # once the command has opened it
         # Python misses a signal that arrives between its own check and a call that blocks, so wait for that call.
         eventually(lambda: Path(f"/proc/{terminal.process.pid}/stat").read_text().rpartition(")")[2].split()[0] in "SZ")
         code, text = terminal.press()
-        os.close(held)
+        os.close(fd)
     assert clean(text)
     assert code in (1, 2, 130)
 

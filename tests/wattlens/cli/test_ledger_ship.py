@@ -103,7 +103,7 @@ def test_it_ends_at_whatever_moment_of_its_wait_sigterm_comes(segments: Path, tm
     assert set(codes) == {"0"}
 
 
-def test_a_failure_is_told_and_tried_again(companion: "subprocess.Popen[str]", segments: Path, tmp_path: Path) -> None:
+def test_failure_is_reported_and_retried(companion: "subprocess.Popen[str]", segments: Path, tmp_path: Path) -> None:
     first, second, _ = sorted(segments.iterdir())
     eventually(lambda: names(tmp_path / "store") == [first.name])
     damaged = tmp_path / "source" / second.name

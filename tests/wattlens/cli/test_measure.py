@@ -72,7 +72,7 @@ def page():
         yield server.url
 
 
-def test_it_tells_joules_per_token_of_a_server(node, tmp_path, page):
+def test_measure_prints_joules_per_token_of_a_server(node, tmp_path, page):
     path = tmp_path / "a.json"
     options = ["--gpus", "0-1", "--tokens-from", page, "--label", "precision=int8", "--label", "batch=32", "--out", str(path)]
     done = run(environ_of(node), "measure", *options, "--", "sleep", "0.3")
@@ -138,12 +138,12 @@ def gpus(result):
 
 def test_tokens_of_a_server_go_with_the_gpus_of_its_processes(shared_node, tmp_path):
     folder, _, url, _ = shared_node
-    result, said = measured(folder, tmp_path, "--tokens-from", url)
+    result, stderr = measured(folder, tmp_path, "--tokens-from", url)
     assert (gpus(result), result["gpus"]) == ([3, 4], "GPUs 3-4, used by the server")
     tokens = result["tokens"]["generation"]
     assert result["joules_per_token"]["generated"]["joules"] == pytest.approx(result["joules"] / tokens)
     assert result["other_workloads"] == []
-    assert "warning" not in said
+    assert "warning" not in stderr
 
 
 SUPERVISOR = """
@@ -187,13 +187,13 @@ def test_a_supervisor_of_two_engines_gives_a_warning(tmp_path):
             for gpu, pid in enumerate(pids):
                 plant.attach_process(gpu, pid, memory_b=1 << 30)
             port = int(urls[1].split(":")[2].split("/")[0])
-            result, said = measured(tmp_path / "node", tmp_path, "--tokens-from", urls[0])
+            result, stderr = measured(tmp_path / "node", tmp_path, "--tokens-from", urls[0])
             assert (gpus(result), result["other_ports"]) == ([0, 1], [port])
-            assert f"warning: processes of the server also listen on port {port}: if another server is there" in said
+            assert f"warning: processes of the server also listen on port {port}: if another server is there" in stderr
             for options in (["--tokens-from", urls[0], "--tokens-from", urls[1]], ["--tokens-from", urls[0], "--gpus", "0"]):
-                result, said = measured(tmp_path / "node", tmp_path, *options)
+                result, stderr = measured(tmp_path / "node", tmp_path, *options)
                 assert "other_ports" not in result
-                assert "warning" not in said
+                assert "warning" not in stderr
         finally:
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
@@ -203,25 +203,25 @@ def test_a_supervisor_of_two_engines_gives_a_warning(tmp_path):
 
 def test_gpus_of_other_workloads_give_a_warning_and_no_joules_per_token(shared_node, tmp_path):
     folder, plant, url, _ = shared_node
-    result, said = measured(folder, tmp_path, "--tokens-from", url, "--gpus", "0,3-4")
+    result, stderr = measured(folder, tmp_path, "--tokens-from", url, "--gpus", "0,3-4")
     per_token = result["joules_per_token"]["generated"]
     assert (gpus(result), per_token["joules"]) == ([0, 3, 4], None)
     assert f"(pid {os.getpid()})" in per_token["reason"]
-    assert said.count("warning: other workloads used GPU 0: ") == 1
-    assert "select GPUs with --gpus or --workload (no process uses GPUs 1-2,5)\n" in said
+    assert stderr.count("warning: other workloads used GPU 0: ") == 1
+    assert "select GPUs with --gpus or --workload (no process uses GPUs 1-2,5)\n" in stderr
     plant.attach_process(4, os.getpid(), memory_b=1 << 30)  # now on one of the server's own GPUs
-    result, said = measured(folder, tmp_path, "--tokens-from", url)
+    result, stderr = measured(folder, tmp_path, "--tokens-from", url)
     assert (gpus(result), result["joules_per_token"]["generated"]["joules"]) == ([3, 4], None)
-    assert "warning: other workloads used GPU 4: " in said
+    assert "warning: other workloads used GPU 4: " in stderr
 
 
 def test_gpus_that_a_program_may_use_are_named_as_all_of_the_machine(shared_node, tmp_path):
     folder, _, _, worker = shared_node
-    result, said = measured(folder, tmp_path)
+    result, stderr = measured(folder, tmp_path)
     assert result["gpus"] == "all 6 GPUs of this machine"
-    assert "warning: other workloads used GPUs 0,3-4: " in said
-    assert f"(pid {worker})" in said
-    assert "note: no process used GPUs 1-2,5; select the other GPUs with --gpus to exclude their energy" in said
+    assert "warning: other workloads used GPUs 0,3-4: " in stderr
+    assert f"(pid {worker})" in stderr
+    assert "note: no process used GPUs 1-2,5; select the other GPUs with --gpus to exclude their energy" in stderr
 
 
 def test_a_workload_is_measured_by_its_name(shared_node, tmp_path):
@@ -229,8 +229,8 @@ def test_a_workload_is_measured_by_its_name(shared_node, tmp_path):
     wrong = run(environ_of(folder), "measure", "--workload", "nobody", "--", "true")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
     name = re.search(rf"process-\S+-{os.getpid()}-\d+", wrong.stderr)[0]
-    result, said = measured(folder, tmp_path, "--workload", name, "--tokens-from", url)
-    assert (gpus(result), result["gpus"], "warning" in said) == ([0], f"GPU 0, of workload {name}", False)
+    result, stderr = measured(folder, tmp_path, "--workload", name, "--tokens-from", url)
+    assert (gpus(result), result["gpus"], "warning" in stderr) == ([0], f"GPU 0, of workload {name}", False)
 
 
 def test_a_server_without_a_gpu_that_can_be_seen_needs_its_gpus_named(node, page, tmp_path):
@@ -260,11 +260,11 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("world", [1, 2])
 def test_steps_of_a_training_program_and_its_ranks_are_divided_by_the_command(node, tmp_path, world):
     (tmp_path / "train.py").write_text(TRAIN)
-    result, said = measured(node, tmp_path, command=(sys.executable, str(tmp_path / "train.py"), str(world)))
+    result, stderr = measured(node, tmp_path, command=(sys.executable, str(tmp_path / "train.py"), str(world)))
     assert result["steps"] == {"steps": 20, "tokens": 20 * 4096 * world, "ranks": world, "world": world}
     assert result["joules_per_step"]["joules"] == pytest.approx(result["joules"] / 20)
     assert result["joules_per_token"]["processed"]["joules"] == pytest.approx(result["joules"] / (20 * 4096 * world))
-    assert [said.count(text) for text in ("J/step  ", "J/token  ", "wattlens: ")] == [1, 1, 0]
+    assert [stderr.count(text) for text in ("J/step  ", "J/token  ", "wattlens: ")] == [1, 1, 0]
 
 
 def test_gpus_of_other_workloads_take_joules_per_step_away_too(shared_node, tmp_path):
@@ -290,10 +290,10 @@ def test_a_signal_reaches_the_program_and_the_result_is_still_shown(node, number
         os.killpg(process.pid, number)
     else:
         process.send_signal(number)
-    _, said = process.communicate()
+    _, stderr = process.communicate()
     assert process.returncode == 9
-    assert "joules" in said
-    assert "Traceback" not in said
+    assert "joules" in stderr
+    assert "Traceback" not in stderr
 
 
 @pytest.mark.parametrize(
@@ -309,16 +309,16 @@ def test_gpus_that_the_machine_does_not_have_are_wrong_usage(node, gpus, words):
     assert words in done.stderr
 
 
-@pytest.mark.parametrize("made", [None, "file", "folder"])
-def test_a_program_that_cannot_run_exits_as_in_a_shell(tmp_path, made):
+@pytest.mark.parametrize("kind", [None, "file", "folder"])
+def test_a_program_that_cannot_run_exits_as_in_a_shell(tmp_path, kind):
     program = tmp_path / "program"
-    if made == "file":
+    if kind == "file":
         program.write_text("#!/bin/sh\n")
-    elif made == "folder":
+    elif kind == "folder":
         program.mkdir()
     shell = subprocess.run(["sh", "-c", str(program)], capture_output=True, check=False)
     done = run(dict(os.environ), "measure", "--out", str(tmp_path / "a.json"), "--", str(program))
-    assert done.returncode == shell.returncode == (126 if made else 127)
+    assert done.returncode == shell.returncode == (126 if kind else 127)
     assert done.stderr.count("\n") == 1
     assert f"cannot run {str(program)!r}: " in done.stderr
     assert not (tmp_path / "a.json").exists()
@@ -377,8 +377,8 @@ def test_otlp_sends_the_result_as_metrics_and_as_a_span_of_the_callers_trace(nod
     assert (done.returncode, "sent to http://127.0.0.1" in done.stderr) == (0, True), done.stderr
     saved = json.loads((tmp_path / "a.json").read_text())
     by_path = dict(requests)
-    found = metrics.ExportMetricsServiceRequest.FromString(by_path["/v1/metrics"]).resource_metrics[0].scope_metrics[0].metrics
-    assert {m.name: m.gauge.data_points[0].as_double for m in found} == {
+    gauges = metrics.ExportMetricsServiceRequest.FromString(by_path["/v1/metrics"]).resource_metrics[0].scope_metrics[0].metrics
+    assert {m.name: m.gauge.data_points[0].as_double for m in gauges} == {
         "wattlens.run.energy": saved["joules"], "wattlens.run.energy_lower": saved["lower"],
         "wattlens.run.energy_upper": saved["upper"], "wattlens.run.duration": saved["seconds"],
     }  # fmt: skip

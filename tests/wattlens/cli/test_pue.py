@@ -93,17 +93,17 @@ DAY = ("--from", "2026-07-24T00:00+02:00", "--to", "2026-07-25T00:00+02:00")
 
 def test_a_day_worked_by_hand(ledger, capsys):
     """130 / 96 at the PDU; 96 + 20 + 14 = 130, of which 14 nobody explains; 4 are lost between UPS and PDU."""
-    found = pue_json(capsys, "--ledger", ledger, *DAY)
-    assert (found["pue"]["kind"], found["pue"]["category"], found["pue"]["estimate"]) == ("iPUE", 2, False)
-    assert Fraction(found["pue"]["value"]) == round(Fraction(130, 96), 9)
-    assert (found["pue"]["coverage"], found["pue"]["total_kwh"], found["pue"]["imputed_kwh"]) == ("1", "3120", "0")
-    parts = {part["name"]: part["kwh"]["value"] for part in found["parts"]}
+    report = pue_json(capsys, "--ledger", ledger, *DAY)
+    assert (report["pue"]["kind"], report["pue"]["category"], report["pue"]["estimate"]) == ("iPUE", 2, False)
+    assert Fraction(report["pue"]["value"]) == round(Fraction(130, 96), 9)
+    assert (report["pue"]["coverage"], report["pue"]["total_kwh"], report["pue"]["imputed_kwh"]) == ("1", "3120", "0")
+    parts = {part["name"]: part["kwh"]["value"] for part in report["parts"]}
     assert parts == {"IT at pdu_output": "2304", "cooling": "480", "not explained by a meter": "336"}
-    assert [loss["kwh"]["value"] for loss in found["losses"]] == ["96"]
-    assert found["gaps"] == []
+    assert [loss["kwh"]["value"] for loss in report["losses"]] == ["96"]
+    assert report["gaps"] == []
     # 1.96 / sqrt(3) x the root of the squares of 0.5 and 1 %, each over 1 - itself; the edges are of 24 h.
     half = 1.96 / 3**0.5 * (0.005**2 / 0.995**2 + 0.01**2 / 0.99**2) ** 0.5 * 130 / 96
-    assert half < float(found["pue"]["upper"]) - 130 / 96 < half * 1.01
+    assert half < float(report["pue"]["upper"]) - 130 / 96 < half * 1.01
 
 
 def test_a_person_reads_the_same(ledger, capsys):
@@ -133,12 +133,12 @@ def test_a_factor_older_than_five_years_is_refused_without_accept_old(ledger, tm
 
 def test_the_site_s_file_adds_water_carbon_contracts_and_cost(ledger, site_file, capsys):
     """148,800 liters in 31 days are 4,800 a day, over 2,304 kWh. 780 of 3,120 kWh are bought. 12 of 24 hours are dear."""
-    found = pue_json(capsys, "--ledger", ledger, "--config", site_file, *DAY, "--as-of", "2026-08-02T00:00Z")
-    assert Fraction(found["others"]["WUE"]["value"]) == round(Fraction(4800, 2304), 9)
-    assert found["others"]["REF with contracts"]["value"] == "0.25"
-    assert found["notes"]["cost"].startswith("624.00 EUR (620.8")  # 130 kW x 12 h x (0.3 + 0.1), within the 0.5 % of its meter
+    report = pue_json(capsys, "--ledger", ledger, "--config", site_file, *DAY, "--as-of", "2026-08-02T00:00Z")
+    assert Fraction(report["others"]["WUE"]["value"]) == round(Fraction(4800, 2304), 9)
+    assert report["others"]["REF with contracts"]["value"] == "0.25"
+    assert report["notes"]["cost"].startswith("624.00 EUR (620.8")  # 130 kW x 12 h x (0.3 + 0.1), within the 0.5 % of its meter
     # 3,120 kWh at the 130.96 g/kWh of the United Kingdom in 2026 over 2,304 kWh of IT; nobody states that factor's error.
-    cue, note = found["others"]["CUE"], found["notes"]["CUE"]
+    cue, note = report["others"]["CUE"], report["notes"]["CUE"]
     assert (Fraction(cue["value"]), cue["lower"], cue["upper"]) == (round(3120 * Fraction("130.96") / 2304, 9), None, None)
     assert "grid.location.GBR.2026." in note
     assert "100%" in note
@@ -163,35 +163,35 @@ def test_an_hour_that_the_site_learnt_goes_before_the_year_s_factor(ledger, tmp_
         IntensityPoint((START_S + n * H) * S, (START_S + (n + 1) * H) * S, Decimal(100), False, START_S * S) for n in range(12)
     ]
     GridStore(ledger / GRID_FOLDER).append(about, points)
-    found = pue_json(capsys, "--ledger", ledger, "--config", site, *DAY)
-    assert "csv_file.supplier" in found["notes"]["CUE"]
-    assert "50%" in found["notes"]["CUE"]
-    assert "no value for 12 h" in found["notes"]["CUE"]
+    report = pue_json(capsys, "--ledger", ledger, "--config", site, *DAY)
+    assert "csv_file.supplier" in report["notes"]["CUE"]
+    assert "50%" in report["notes"]["CUE"]
+    assert "no value for 12 h" in report["notes"]["CUE"]
     # Revised a day later: what was known before stays what it was for who asks as of then.
     later = [IntensityPoint(p.start_ns, p.end_ns, Decimal(900), False, (START_S + 24 * H) * S) for p in points]
     GridStore(ledger / GRID_FOLDER).append(about, later)
     asked = (capsys, "--ledger", ledger, "--config", site, *DAY)
-    assert pue_json(*asked)["others"]["CUE"] != found["others"]["CUE"]
-    assert pue_json(*asked, "--as-of", "2026-07-24T12:00Z")["others"]["CUE"] == found["others"]["CUE"]
+    assert pue_json(*asked)["others"]["CUE"] != report["others"]["CUE"]
+    assert pue_json(*asked, "--as-of", "2026-07-24T12:00Z")["others"]["CUE"] == report["others"]["CUE"]
 
 
-def test_a_window_that_was_half_metered_has_a_pue_only_for_who_wants_it(ledger, capsys):
+def test_half_metered_window_has_a_pue_only_on_request(ledger, capsys):
     """25 of 48 hours."""
     window = ("--from", "2026-07-23T22:00Z", "--to", "2026-07-25T22:00Z")
     code, out = run_pue(capsys, "--ledger", ledger, *window)
     assert code == 1
     assert "no iPUE: less than 90% of the window was metered" in out.out
-    found = pue_json(capsys, "--ledger", ledger, *window, "--accept-coverage", "50%")
-    assert found["pue"]["coverage"] == "0.520833333"
-    assert Fraction(found["pue"]["imputed_kwh"]) > 0
-    assert Fraction(found["pue"]["upper"]) > 2
+    report = pue_json(capsys, "--ledger", ledger, *window, "--accept-coverage", "50%")
+    assert report["pue"]["coverage"] == "0.520833333"
+    assert Fraction(report["pue"]["imputed_kwh"]) > 0
+    assert Fraction(report["pue"]["upper"]) > 2
 
 
 def test_the_partial_pue_of_a_hall(ledger, capsys):
     code, out = run_pue(capsys, "--ledger", ledger, *DAY, "--zone", "hall", "--json")
-    found = json.loads(out.out)
-    assert (code, found["pue"]["kind"], found["zone"]) == (0, "pPUE", "hall")
-    assert Fraction(found["pue"]["value"]) == round(Fraction(116, 96), 9)
+    report = json.loads(out.out)
+    assert (code, report["pue"]["kind"], report["zone"]) == (0, "pPUE", "hall")
+    assert Fraction(report["pue"]["value"]) == round(Fraction(116, 96), 9)
 
 
 @pytest.mark.parametrize(
@@ -278,28 +278,28 @@ def test_what_is_made_here_is_neither_bought_nor_covered_by_a_contract(tmp_path,
         "  retired: 2026-08-01, retirement_id: R, registry: R, serials: B-1..B-99, plant: P, beneficiary: B}]\n"
         "tariffs: [{id: t, currency: EUR, default_per_kwh: 0.2, valid_from: 2026-01-01, source: x}]\n"
     )
-    found = pue_json(capsys, "--ledger", ledger, "--config", tmp_path / "site.yaml", "--as-of", "2026-08-02T00:00Z")
-    assert abs(float(found["pue"]["value"]) - 100 / 80) < 1e-3
-    assert abs(float(found["others"]["REF"]["value"]) - 0.5) < 1e-3
-    both = found["others"]["REF with contracts"]  # a minute of each dusk and dawn is recorded on the other side of it
+    report = pue_json(capsys, "--ledger", ledger, "--config", tmp_path / "site.yaml", "--as-of", "2026-08-02T00:00Z")
+    assert abs(float(report["pue"]["value"]) - 100 / 80) < 1e-3
+    assert abs(float(report["others"]["REF"]["value"]) - 0.5) < 1e-3
+    both = report["others"]["REF with contracts"]  # a minute of each dusk and dawn is recorded on the other side of it
     assert abs(float(both["value"]) - 0.5) < 2e-3
     assert float(both["lower"]) - 2e-3 <= 0.5 <= float(both["upper"]) + 2e-3
-    assert "kWh more than was consumed" in found["notes"]["REF with contracts"]
-    assert found["notes"]["cost"].startswith(("480.", "479."))  # 2,400 kWh of the nights
-    assert "kWh generated on site counted at 0 g" in found["notes"]["CUE"]
+    assert "kWh more than was consumed" in report["notes"]["REF with contracts"]
+    assert report["notes"]["cost"].startswith(("480.", "479."))  # 2,400 kWh of the nights
+    assert "kWh generated on site counted at 0 g" in report["notes"]["CUE"]
 
 
-def test_it_meters_and_a_stated_pue_make_an_estimate_and_the_rest_says_why_it_is_absent(tmp_path, capsys):
+def test_it_meters_and_a_stated_pue_give_an_estimate_and_other_figures_a_reason(tmp_path, capsys):
     it = MeterFacts("it", Role.IT, Position.UPS_OUTPUT, accuracy_ppm=100, calibration="a", max_mw=10**9)
     ledger = built(tmp_path / "ledger", {"it": (it, lambda h: 100)}, 24)
     (tmp_path / "site.yaml").write_text(
         "site: {name: dc3}\npue: {value: 1.4, source: operator}\n"
         "water: [{start: 2026-07-01, end: 2026-07-31, liters: 1, accuracy_percent: 1, source: bill}]\n"
     )
-    found = pue_json(capsys, "--ledger", ledger, "--config", tmp_path / "site.yaml")
-    assert (found["pue"]["estimate"], found["pue"]["category"], found["pue"]["value"]) == (True, None, "1.4")
-    assert (found["pue"]["it_kwh"], found["pue"]["total_kwh"]) == ("2400", "3360")
-    assert found["others"]["WUE"]["reason"] == "IT energy was not metered by a PUE's category"
+    report = pue_json(capsys, "--ledger", ledger, "--config", tmp_path / "site.yaml")
+    assert (report["pue"]["estimate"], report["pue"]["category"], report["pue"]["value"]) == (True, None, "1.4")
+    assert (report["pue"]["it_kwh"], report["pue"]["total_kwh"]) == ("2400", "3360")
+    assert report["others"]["WUE"]["reason"] == "IT energy was not metered by a PUE's category"
 
 
 def test_site_and_file_that_disagree_are_refused(ledger, site_file, capsys):

@@ -41,12 +41,14 @@ Harm = Callable[[Path], None]
 
 def segments(folder: Path) -> Path:
     """Six hours of one GPU on two days: 0.49 kWh in each of 24 cells, 11.76 kWh; 1,000,000 tokens. One segment an hour."""
-    told = Batch(devices=[DeviceFacts("GPU-1", "H100", 0.02, START)], facts=[WorkloadFacts("w", START, "pod", {"team": "red"})])
+    metadata = Batch(
+        devices=[DeviceFacts("GPU-1", "H100", 0.02, START)], facts=[WorkloadFacts("w", START, "pod", {"team": "red"})]
+    )
     hours = []
     for start in (START + day * DAY + hour * HOUR for day in range(2) for hour in range(3)):
         tokens = [Tokens(start, start + HOUR, "w", "llama", "generation", 1_000_000)] if not hours else []
         hours.append(Batch(cells(start, "GPU-1", "w", State.ACTIVE, ["0.49"] * 4), tokens=tokens))
-    chains.write(folder / "segments", "lab", "n1", [told, *hours])
+    chains.write(folder / "segments", "lab", "n1", [metadata, *hours])
     return folder / "segments"
 
 
@@ -91,9 +93,9 @@ class Desk:
 
     def refused(self) -> str:
         """Return the single error line; check that nothing else was printed."""
-        said = self.capsys.readouterr()
-        assert (said.out, said.err.count("\n"), "Traceback" in said.err) == ("", 1, False), said.err
-        return said.err
+        output = self.capsys.readouterr()
+        assert (output.out, output.err.count("\n"), "Traceback" in output.err) == ("", 1, False), output.err
+        return output.err
 
     def refused_unwritten(self) -> str:
         """Return the single error line; check that no file was written."""
@@ -129,9 +131,9 @@ def test_every_form_and_the_headline(desk: Desk) -> None:
     out = desk.folder / "a" / "report"
     argv = ["report", "--ledger", str(desk.days), "--out", str(out), "--country", "deu", *QUARTER]
     assert main(argv) == 0
-    said = desk.capsys.readouterr().out
-    assert "11.8 kWh" in said
-    assert "11.8 Wh" in said
+    output = desk.capsys.readouterr().out
+    assert "11.8 kWh" in output
+    assert "11.8 Wh" in output
     names = ["emissions.csv", "facts.json", "figures.csv", "manifest.json", "report.html", "report.pdf", "report.xlsx"]
     assert sorted(p.name for p in out.iterdir()) == names
     for name in names:
@@ -142,7 +144,7 @@ def test_every_form_and_the_headline(desk: Desk) -> None:
     assert (out / "report.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_json_says_where_it_is_and_what_it_says(desk: Desk) -> None:
+def test_json_lists_status_headline_and_files(desk: Desk) -> None:
     assert desk.report(*QUARTER, "--json") == 0
     document = json.loads(desk.capsys.readouterr().out)
     assert document["status"] == "interim"
@@ -154,13 +156,13 @@ def test_json_says_where_it_is_and_what_it_says(desk: Desk) -> None:
 def test_compacted_days_segments_and_a_state_folder_give_the_same_sums(ledger: Path, tmp_path: Path) -> None:
     ledgers.write(tmp_path / "state")
     chains.compacted(tmp_path / "state" / "segments", tmp_path / "days", Sites({}, "site"))
-    found = []
+    contents = []
     for number, ledger in enumerate((tmp_path / "state", tmp_path / "state" / "segments", tmp_path / "days")):
         assert report(ledger, tmp_path / str(number), *QUARTER) == 0
-        found.append((tmp_path / str(number) / "facts.json").read_bytes())
-    assert found[0] == found[1] == found[2]
+        contents.append((tmp_path / str(number) / "facts.json").read_bytes())
+    assert contents[0] == contents[1] == contents[2]
     # 60 x 600.000003 + 25 x 300 + 25 x 90 + 10 x 70.000001 J
-    assert b'"46450.00019"' in found[0]
+    assert b'"46450.00019"' in contents[0]
 
 
 def flip(path: Path) -> None:
@@ -192,9 +194,9 @@ def twice(path: Path) -> None:
 def test_a_broken_chain_names_the_segment(place: Desk, harm: Harm, says: str) -> None:
     harm(sorted((place.ledger / "segments").iterdir())[2])
     assert place.report(*QUARTER, ledger=place.ledger / "segments") == 1
-    said = place.refused_unwritten()
-    assert says in said
-    assert "lab_n1_0000000" in said
+    message = place.refused_unwritten()
+    assert says in message
+    assert "lab_n1_0000000" in message
 
 
 @pytest.mark.parametrize("name", ["holder_day", "span_day", "workload_cell", "tokens", "workload", "device"])
@@ -231,9 +233,9 @@ def test_an_edited_manifest_is_refused(place: Desk, change: dict[str, object], s
     manifest = json.loads(path.read_text()) | change
     path.write_text(json.dumps({key: value for key, value in manifest.items() if value is not None}))
     assert place.report(*QUARTER) == 1
-    said = place.refused_unwritten()
-    assert says in said
-    assert "2026-07-01/r0000/manifest.json" in said
+    message = place.refused_unwritten()
+    assert says in message
+    assert "2026-07-01/r0000/manifest.json" in message
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, "{}"])
@@ -386,8 +388,8 @@ def test_an_edition_that_is_restated_is_never_written_over(desk: Desk) -> None:
 )
 def test_a_report_verifies_whatever_letters_its_names_have(tmp_path: Path, team: str) -> None:
     """A no-break space, an ideographic space, a joiner: names that a word processor or another script writes."""
-    told = Batch(facts=[WorkloadFacts("w", START, "pod", {"team": team, "model": team})])
-    chains.write(tmp_path / "s", "lab", "n1", [told, Batch(cells(START, "GPU-1", "w", State.ACTIVE, ["0.49"] * 4))])
+    metadata = Batch(facts=[WorkloadFacts("w", START, "pod", {"team": team, "model": team})])
+    chains.write(tmp_path / "s", "lab", "n1", [metadata, Batch(cells(START, "GPU-1", "w", State.ACTIVE, ["0.49"] * 4))])
     (tmp_path / "org.yaml").write_text(f"organisation: {{name: {team}, contact: {team}}}\nsites: [{{site: {{name: site}}}}]\n")
     assert report(tmp_path / "s", tmp_path / "o", *QUARTER, "--org", str(tmp_path / "org.yaml")) == 0
     assert f"energy.held/team/{team}" in {f["id"] for f in json.loads((tmp_path / "o/facts.json").read_text())["figures"]}
@@ -412,9 +414,9 @@ def test_no_name_that_a_node_writes_keeps_the_fleet_from_its_audit(tmp_path: Pat
     chains.write(tmp_path / "s", "lab", "n1", [Batch(rows, facts=facts, devices=devices, tokens=tokens)])
     chains.compacted(tmp_path / "s", tmp_path / "days", Sites({}, "site"))
     assert report(tmp_path / "days", tmp_path / "o", *QUARTER) == 0
-    made = {f["id"]: f for f in json.loads((tmp_path / "o/facts.json").read_text())["figures"]}
-    assert made["energy.held/team/red?"]["value"] == "14112000"
-    assert made["energy.held/team/red?[2J??"]["value"] == "7056000"
+    figures = {f["id"]: f for f in json.loads((tmp_path / "o/facts.json").read_text())["figures"]}
+    assert figures["energy.held/team/red?"]["value"] == "14112000"
+    assert figures["energy.held/team/red?[2J??"]["value"] == "7056000"
     assert main(["report", "verify", str(tmp_path / "o"), "--ledger", str(tmp_path / "days")]) == 0
 
 
@@ -428,9 +430,9 @@ def test_a_final_report_is_replaced_only_by_the_same_facts(desk: Desk) -> None:
     before = whole(out)
     for other in ((*DAYS, "--country", "DEU"), QUARTER):
         assert desk.report(*other) == 2
-        said = desk.refused()
-        assert f"--out {out}: contains a final report with other figures (edition 1); choose another folder" in said
-        assert f"restate it with --restates {out} --reason TEXT" in said
+        message = desk.refused()
+        assert f"--out {out}: contains a final report with other figures (edition 1); choose another folder" in message
+        assert f"restate it with --restates {out} --reason TEXT" in message
         assert whole(out) == before
     assert desk.report(*DAYS, "--formats", "html") == 2
     assert "with figures.csv, which this run would remove; add the format to --formats" in desk.capsys.readouterr().err
@@ -466,7 +468,7 @@ def test_of_two_runs_at_once_one_report_is_kept(desk: Desk) -> None:
     ]
     ends = [(run.communicate()[1], run.returncode) for run in runs]
     assert sorted(code == 0 for _, code in ends) == [False, True]
-    refusal = next(said for said, code in ends if code)
+    refusal = next(message for message, code in ends if code)
     assert "another run is writing a report there" in refusal or "contains a final report" in refusal
     assert desk.verify() == 0
 
@@ -539,8 +541,8 @@ def test_a_country_without_a_direct_factor_has_codecarbons_by_another_name_or_no
     (desk.folder / "org.yaml").write_text("sites: [{site: {name: here, time_zone: UTC}, grid: {country: JPN}}]\n")
     assert desk.report(*QUARTER, "--country", "JPN", out=desk.folder / "a") == 0
     assert desk.report(*QUARTER, "--org", str(desk.folder / "org.yaml"), out=desk.folder / "b") == 0
-    found = [desk.facts(desk.folder / n) for n in ("a", "b")]
-    used = [[f["id"] for f in facts["factors"]] for facts in found]
+    documents = [desk.facts(desk.folder / n) for n in ("a", "b")]
+    used = [[f["id"] for f in facts["factors"]] for facts in documents]
     assert [len(ids) for ids in used] == [1, 0]
     assert "codecarbon" in used[0][0]
     figures = [desk.figures(desk.folder / n) for n in ("a", "b")]
@@ -601,13 +603,13 @@ def test_a_fiscal_quarter_begins_as_the_organisation_states_and_is_compared_with
 
 
 @pytest.mark.smoke
-def test_too_little_coverage_makes_no_report_until_somebody_accepts_it(desk: Desk) -> None:
+def test_too_little_coverage_creates_no_report_until_it_is_accepted(desk: Desk) -> None:
     """6 of 27 hours, from the quarter's start to the last reading, were metered: 22.2 %; the minimum is 95 %."""
     asked = ("--quarter", "2026Q3")
     assert desk.report(*asked) == 1
-    said = desk.refused_unwritten()
-    assert "coverage is 22.2 %, expected at least 95.0 %" in said
-    assert "--accept-coverage SHARE" in said
+    message = desk.refused_unwritten()
+    assert "coverage is 22.2 %, expected at least 95.0 %" in message
+    assert "--accept-coverage SHARE" in message
     assert desk.report(*asked, "--accept-coverage", "22.3%") == 1
     desk.refused_unwritten()
     assert desk.report(*asked, "--accept-coverage", "22.2%", "--formats", "html") == 0
@@ -631,9 +633,9 @@ def newcomer(folder: Path) -> Path:
 def test_a_first_period_begins_with_the_first_reading_and_is_marked(desk: Desk, asked: tuple[str, str]) -> None:
     days = newcomer(desk.folder)
     assert desk.report(*asked, "--formats", "html", ledger=days) == 0
-    said = desk.capsys.readouterr().out
-    assert "First period: nothing earlier was measured or invoiced at here (2026-08-15 10:30)" in said
-    assert "Interim: the ledger or the invoices do not reach the end of the period" in said
+    output = desk.capsys.readouterr().out
+    assert "First period: nothing earlier was measured or invoiced at here (2026-08-15 10:30)" in output
+    assert "Interim: the ledger or the invoices do not reach the end of the period" in output
     facts = desk.facts()
     site = facts["sites"]["here"]
     assert (site["start"], site["end"], site["first"]) == ("2026-08-15T10:30:00Z", "2026-08-16T12:00:00Z", True)
@@ -648,8 +650,8 @@ def test_a_device_that_should_have_been_measured_earlier_makes_no_first_period(d
     (desk.folder / "org.yaml").write_text("inventory: inventory.csv\nsites: [{site: {name: here}}]\n")
     asked = ("--quarter", "2026Q3", "--org", str(desk.folder / "org.yaml"))
     assert desk.report(*asked, ledger=days) == 1
-    said = desk.refused_unwritten()
-    assert "the ledger's first reading in the period is of 2026-08-15, from which --from 2026-08-15 reports" in said
+    message = desk.refused_unwritten()
+    assert "the ledger's first reading in the period is of 2026-08-15, from which --from 2026-08-15 reports" in message
     (desk.folder / "inventory.csv").write_text("cluster,node,uuid,sku,site,from,to\nlab,n1,GPU-1,H100,here,2026-08-15,\n")
     assert desk.report(*asked, ledger=days) == 0
 
@@ -695,9 +697,9 @@ def test_a_colocation_customer_reports_from_invoices_alone(
     (tmp_path / "org.yaml").write_text(f"sites: [{{site: {{name: colo}}, {grid}, invoices: [{', '.join(rows)}]}}]\n")
     monkeypatch.chdir(tmp_path)
     assert main(["report", "--org", "org.yaml", "--quarter", "2026Q3", "--out", "o"]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("From invoices: the building energy of colo is what the supplier invoiced")
-    assert "Facility energy:         125 MWh  (0 % is an estimate; bounds: \u00b12 %)" in said
+    output = capsys.readouterr().out
+    assert output.startswith("From invoices: the building energy of colo is what the supplier invoiced")
+    assert "Facility energy:         125 MWh  (0 % is an estimate; bounds: \u00b12 %)" in output
     assert main(["report", "verify", "o", "--org", "org.yaml"]) == 0
     assert "the invoices give the same facts" in capsys.readouterr().out
     assert main(["report", "--org", "org.yaml", "--quarter", "2027Q3", "--out", "p"]) == 1
@@ -755,8 +757,8 @@ def test_a_second_run_into_the_folder_is_refused_and_the_report_in_it_stays(desk
     fcntl.flock(handle, fcntl.LOCK_EX)
     assert desk.report(*QUARTER, "--country", "DEU") == 1
     os.close(handle)
-    said = desk.refused()
-    assert "another run is writing a report there" in said
+    message = desk.refused()
+    assert "another run is writing a report there" in message
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
 
 
@@ -782,10 +784,10 @@ def test_verify_names_the_hours_of_the_grid_that_say_otherwise(desk: Desk) -> No
     hours.write_text(hours.read_text().replace("01T01:00:00Z,XA,400", "01T01:00:00Z,XA,401"))
     assert desk.verify_with_days("--org", str(org)) == 1
     lines = desk.capsys.readouterr().out.splitlines()
-    told = lines[lines.index("Inputs that differ (report -> reproduced):") + 1 :]
-    told = [line.strip() for line in told[: told.index("")]]
-    assert "file hours.csv: different content" in told
-    series = [line for line in told if line.startswith("factor series.csv_file.")]
+    differences = lines[lines.index("Inputs that differ (report -> reproduced):") + 1 :]
+    differences = [line.strip() for line in differences[: differences.index("")]]
+    assert "file hours.csv: different content" in differences
+    series = [line for line in differences if line.startswith("factor series.csv_file.")]
     assert [line.rpartition(": ")[2] for line in series] in (["removed", "new"], ["new", "removed"])
 
 
@@ -793,8 +795,8 @@ def test_a_prometheus_that_does_not_answer_is_the_reason_of_its_figure(desk: Des
     """Prometheus is only a check: the report can be created and rebuilt without it, and contains no address."""
     address = f"http://127.0.0.1:{free_port()}"
     assert desk.report(*QUARTER, "--prometheus", address) == 0
-    said = desk.capsys.readouterr().err
-    assert (said.startswith("--prometheus: "), said.count("\n")) == (True, 1)
+    stderr = desk.capsys.readouterr().err
+    assert (stderr.startswith("--prometheus: "), stderr.count("\n")) == (True, 1)
     assert desk.figures()["crosscheck.prometheus"]["reason"] == "the response is not from a Prometheus server"
     assert "127.0.0.1" not in (desk.out / "facts.json").read_text()
     assert desk.verify_with_days() == 0

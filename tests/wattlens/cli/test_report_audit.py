@@ -61,8 +61,8 @@ def two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Editions:
 
 def test_the_page_shows_what_diff_prints(two: Editions) -> None:
     assert two.diff() == 0
-    said = two.printed()
-    assert f"```text\n{said}```" in PAGE.read_text()
+    output = two.printed()
+    assert f"```text\n{output}```" in PAGE.read_text()
 
 
 def test_an_option_counts_before_and_after_the_name_of_the_action() -> None:
@@ -77,11 +77,11 @@ def test_an_option_counts_before_and_after_the_name_of_the_action() -> None:
 
 def test_diff_as_json(two: Editions) -> None:
     assert two.diff("--json", "--threshold", "3%") == 0
-    said = json.loads(two.printed())
-    (total,) = [each for each in said["changes"] if each["id"] == "co2e.location"]
+    result = json.loads(two.printed())
+    (total,) = [each for each in result["changes"] if each["id"] == "co2e.location"]
     assert (total["absolute"], total["old"]["value"], total["new"]["value"]) == ("5000", "900000", "905000")
-    assert (said["restates"], said["restatement_due"], said["unexplained"]) == (True, ["energy.facility"], [])
-    assert said["inputs"][1:] == [
+    assert (result["restates"], result["restatement_due"], result["unexplained"]) == (True, ["energy.facility"], [])
+    assert result["inputs"][1:] == [
         {"kind": "factor", "name": "deu-2024", "change": "removed"},
         {"kind": "factor", "name": "deu-2025", "change": "new"},
     ]
@@ -89,10 +89,10 @@ def test_diff_as_json(two: Editions) -> None:
 
 def test_diff_of_the_same_report(two: Editions) -> None:
     assert diff(two.old, two.old / "facts.json") == 0
-    said = two.printed()
-    assert "All 6 figures are the same." in said
-    assert "Program versions are not compared" in said
-    assert "comparatives do not need to be restated" in said
+    output = two.printed()
+    assert "All 6 figures are the same." in output
+    assert "Program versions are not compared" in output
+    assert "comparatives do not need to be restated" in output
 
 
 def test_diff_fails_if_figures_differ_although_no_input_does(two: Editions) -> None:
@@ -107,8 +107,8 @@ def test_diff_fails_if_figures_differ_although_no_input_does(two: Editions) -> N
 
 def test_a_restatement_is_due(two: Editions) -> None:
     assert two.diff("--threshold", "0.03") == 0
-    said = two.printed()
-    assert "Restate the comparatives: energy.facility (+3.33 %) changed by 3% or more." in said
+    output = two.printed()
+    assert "Restate the comparatives: energy.facility (+3.33 %) changed by 3% or more." in output
 
 
 def test_many_long_and_odd_figures_keep_within_100_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,9 +120,9 @@ def test_many_long_and_odd_figures_keep_within_100_columns(tmp_path: Path, capsy
     editions.write(tmp_path / "r0", old)
     editions.write(tmp_path / "r1", new, country="DEU")
     assert diff(tmp_path / "r0", tmp_path / "r1") == 0
-    said = capsys.readouterr().out.splitlines()
-    assert max(map(len, said)) <= 100
-    assert "and 70 more figures; --all shows them" in said
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert "and 70 more figures; --all shows them" in lines
     assert diff(tmp_path / "r0", tmp_path / "r1", "--all") == 0
     assert sum(line.startswith("energy.gpu") for line in capsys.readouterr().out.splitlines()) == 120
 
@@ -159,13 +159,13 @@ def test_verify_warns_without_a_key_and_fails_without_a_required_signature(two: 
 def test_verify_as_json(two: Editions) -> None:
     (two.old / "figures.csv").unlink()
     assert verify(two.old, "--json") == 1
-    said = json.loads(two.printed())
-    assert said["ok"] is False
-    assert {"check": "figures.csv", "ok": False, "detail": "is missing"} in said["checks"]
-    assert (said["inputs"], said["changes"]) == (None, [])
+    result = json.loads(two.printed())
+    assert result["ok"] is False
+    assert {"check": "figures.csv", "ok": False, "detail": "is missing"} in result["checks"]
+    assert (result["inputs"], result["changes"]) == (None, [])
 
 
-def test_verify_tells_inputs_before_figures(two: Editions) -> None:
+def test_verify_lists_inputs_before_figures(two: Editions) -> None:
     asked = []
 
     def rebuild(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
@@ -173,7 +173,7 @@ def test_verify_tells_inputs_before_figures(two: Editions) -> None:
         return (two.new / "facts.json").read_bytes()
 
     assert verify(two.old, "--ledger", "s3://fleet/days", "--org", "org.yaml", rebuild=rebuild) == 1
-    said = two.printed()
+    output = two.printed()
     assert asked == [("s3://fleet/days", Path("org.yaml"))]
     parts = [
         "FAILED  rebuilt",
@@ -183,7 +183,7 @@ def test_verify_tells_inputs_before_figures(two: Editions) -> None:
         "FIGURE",
         "+5.00 %",
     ]
-    assert [said.index(part) for part in parts] == sorted(said.index(part) for part in parts)
+    assert [output.index(part) for part in parts] == sorted(output.index(part) for part in parts)
 
 
 @pytest.mark.smoke
@@ -204,8 +204,8 @@ def test_a_report_is_signed_verified_made_again_and_its_successor_explained(
     key.chmod(0o600)
 
     def report(ledger: str, out: str, *more: str) -> int:
-        made = ["report", "--ledger", str(tmp_path / ledger), "--out", str(tmp_path / out), "--country", "DEU"]
-        return main([*made, "--quarter", "2026Q3", "--formats", "csv", "--accept-coverage", "0%", *more])
+        arguments = ["report", "--ledger", str(tmp_path / ledger), "--out", str(tmp_path / out), "--country", "DEU"]
+        return main([*arguments, "--quarter", "2026Q3", "--formats", "csv", "--accept-coverage", "0%", *more])
 
     assert report("early", "r0", "--sign-key", str(key)) == 0
     checked = ["report", "verify", str(tmp_path / "r0"), "--key", str(public)]
@@ -214,9 +214,9 @@ def test_a_report_is_signed_verified_made_again_and_its_successor_explained(
 
     assert report("state", "r1", "--restates", str(tmp_path / "r0"), "--reason", "corrected data") == 0
     assert main(["report", "diff", str(tmp_path / "r0"), str(tmp_path / "r1")]) == 0
-    said = capsys.readouterr().out
-    assert "NEW restates OLD." in said
-    assert "day site 2026-07-01: different segments; different files" in said
+    output = capsys.readouterr().out
+    assert "NEW restates OLD." in output
+    assert "day site 2026-07-01: different segments; different files" in output
     assert main([*checked, "--ledger", str(tmp_path / "state")]) == 1
     assert "day site 2026-07-01: different segments; different files" in capsys.readouterr().out
 
@@ -226,9 +226,9 @@ def test_a_report_is_signed_verified_made_again_and_its_successor_explained(
     facts = tmp_path / "r0" / "facts.json"
     facts.write_bytes(facts.read_bytes().replace(b'"final"', b'"other"').replace(b'"interim"', b'"final"'))
     assert main([*checked, "--ledger", str(tmp_path / "early")]) == 1
-    said = capsys.readouterr().out
-    assert "FAILED  facts.json" in said
-    assert "Other differences: status" in said
+    output = capsys.readouterr().out
+    assert "FAILED  facts.json" in output
+    assert "Other differences: status" in output
 
 
 def test_verify_of_no_folder_and_an_org_without_a_ledger(tmp_path: Path, two: Editions) -> None:

@@ -67,9 +67,9 @@ def test_the_truth_of_the_building(folder):
     assert 1.1 < first["pue"] < 2
     later = eventually(lambda: (b := building(folder))["meters"][0]["true_j"] > first["meters"][0]["true_j"] and b)
     assert later["port"] == first["port"]
-    shown = ok("status", "--dir", folder)
-    assert f"building: Modbus TCP on 127.0.0.1:{first['port']}" in shown
-    assert "\nmain         total" in shown
+    output = ok("status", "--dir", folder)
+    assert f"building: Modbus TCP on 127.0.0.1:{first['port']}" in output
+    assert "\nmain         total" in output
 
 
 def test_faults_of_meters(folder):
@@ -82,8 +82,8 @@ def test_faults_of_meters(folder):
     assert kinds(folder, "main") == ["offline"]
     assert ok("clear", "meter:main", "--dir", folder) == "meter:main: all faults cleared\n"
     assert kinds(folder, "main") == []
-    said = ok("fault", "meter:ups", "stuck", "--for", "2s", "--dir", folder)
-    assert said == "meter:ups: stuck set; will be cleared after 2s (Ctrl-C clears it now)\nmeter:ups: stuck cleared\n"
+    output = ok("fault", "meter:ups", "stuck", "--for", "2s", "--dir", folder)
+    assert output == "meter:ups: stuck set; will be cleared after 2s (Ctrl-C clears it now)\nmeter:ups: stuck cleared\n"
     assert kinds(folder, "ups") == []
 
 
@@ -110,10 +110,10 @@ def test_a_session(folder):
     assert ok("run", "--dir", folder, "--", sys.executable, "-c", code) == "2\n"
     assert sim("run", "--dir", folder, "--", sys.executable, "-c", "raise SystemExit(7)").returncode == 7
     assert ok("run", "--dir", folder, "--", "nvidia-smi", "-L").count("NVIDIA A40 (UUID: GPU-") == 2
-    said = subprocess.run(
+    shell = subprocess.run(
         ["sh", "-c", f'{ok("env", "--dir", folder)}\necho "$WATTLENS_SIM"'], capture_output=True, text=True, check=True
     )
-    assert said.stdout.strip() == folder
+    assert shell.stdout.strip() == folder
 
 
 @pytest.mark.parametrize(

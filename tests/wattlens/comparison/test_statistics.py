@@ -11,23 +11,23 @@ from hypothesis import strategies as st
 from wattlens.comparison.statistics import RunEnergy, compare, compare_measured, gain_range, widened
 
 
-def test_equal_runs_are_told_apart_in_at_most_about_one_of_twenty():
+def test_equal_runs_differ_significantly_in_about_one_of_twenty():
     rng = random.Random(1)
-    shown = sum(
+    significant_count = sum(
         compare([rng.lognormvariate(5, 0.05) for _ in range(4)], [rng.lognormvariate(5, 0.05) for _ in range(4)]).is_significant
         for _ in range(2000)
     )
-    assert 0.02 < shown / 2000 < 0.06
+    assert 0.02 < significant_count / 2000 < 0.06
 
 
 def test_a_true_ratio_lies_in_the_interval():
     rng = random.Random(2)
-    held = 0
+    hits = 0
     for _ in range(1000):
         a, b = [rng.lognormvariate(5, 0.03) for _ in range(5)], [rng.lognormvariate(5, 0.1) * 0.8 for _ in range(3)]
-        found = compare(a, b)
-        held += found.low <= 0.8 <= found.high
-    assert held >= 930
+        comparison = compare(a, b)
+        hits += comparison.low <= 0.8 <= comparison.high
+    assert hits >= 930
 
 
 runs = st.lists(st.floats(1.0, 1e6), min_size=2, max_size=5)
@@ -36,11 +36,11 @@ runs = st.lists(st.floats(1.0, 1e6), min_size=2, max_size=5)
 @given(runs, runs, st.booleans(), st.booleans(), st.floats(0, 0.2))
 def test_no_interval_is_a_point_and_none_is_narrower_than_the_runs_errors(a, b, equal_a, equal_b, error):
     a, b = [a[:1] * len(a), a][not equal_a], [b[:1] * len(b), b][not equal_b]
-    bare, known = compare(a, b), compare(a, b, [error] * (len(a) + len(b)))
+    bare, with_errors = compare(a, b), compare(a, b, [error] * (len(a) + len(b)))
     assert bare.low < bare.ratio < bare.high
-    assert (known.low, known.high) == (bare.low, bare.high) or known.low <= bare.low or bare.low == 0.0
-    if known.low:
-        assert math.log(known.ratio / known.low) >= error / math.sqrt(max(len(a), len(b))) - 1e-9
+    assert (with_errors.low, with_errors.high) == (bare.low, bare.high) or with_errors.low <= bare.low or bare.low == 0.0
+    if with_errors.low:
+        assert math.log(with_errors.ratio / with_errors.low) >= error / math.sqrt(max(len(a), len(b))) - 1e-9
 
 
 def test_two_equal_runs_a_side_show_a_difference_only_beyond_their_own_errors():
@@ -116,28 +116,28 @@ def test_gains_cancel_where_the_same_boards_share_alike_and_add_where_none_is_sh
 def test_the_true_ratio_of_two_single_runs_lies_in_their_interval(seed, relative, gain, shared, ratio):
     """Two boards share the load unevenly; half-widths are two standard deviations, or the error has any place within them."""
     rng = random.Random(seed)
-    draws, held = 400, 0
+    draws, hits = 400, 0
     edge_a, edge_b, lag_a, lag_b = relative
     for _ in range(draws):
         names = ("x", "y"), (("x", "y") if shared else ("u", "v"))
         errors = {u: rng.uniform(-gain, gain) for u in "xyuv"}
         true = [{u: rng.uniform(10, 100) for u in side} for side in names]
-        told = [{u: j * (1 + errors[u]) for u, j in side.items()} for side in true]
-        sums = [sum(side.values()) for side in told]
+        readings_j = [{u: j * (1 + errors[u]) for u, j in side.items()} for side in true]
+        sums = [sum(side.values()) for side in readings_j]
         tokens = [1000.0, 1000.0 * sum(true[1].values()) / sum(true[0].values()) / ratio]
         runs = []
         for total, edge, count, lag in zip(sums, (edge_a, edge_b), tokens, (lag_a, lag_b), strict=True):
-            seen = max(total * 0.01, total + rng.gauss(0, edge * total / 2))
+            energy_j = max(total * 0.01, total + rng.gauss(0, edge * total / 2))
             counted = count * (1 + rng.uniform(-lag, lag))
-            runs.append(RunEnergy(seen, edge * total, counted, lag * count))
-        found = widened(compare_measured(*runs), gain_range(*told, dict.fromkeys("xyuv", gain)))
-        held += found.low * (1 - 1e-9) <= ratio <= found.high * (1 + 1e-9)
-    assert held >= 0.95 * draws - 3.5 * math.sqrt(draws * 0.05 * 0.95)
+            runs.append(RunEnergy(energy_j, edge * total, counted, lag * count))
+        comparison = widened(compare_measured(*runs), gain_range(*readings_j, dict.fromkeys("xyuv", gain)))
+        hits += comparison.low * (1 - 1e-9) <= ratio <= comparison.high * (1 + 1e-9)
+    assert hits >= 0.95 * draws - 3.5 * math.sqrt(draws * 0.05 * 0.95)
 
 
 @pytest.mark.parametrize(
     "run", [RunEnergy(0.0, 0.0), RunEnergy(1.0, 1.0), RunEnergy(5.0, 0.1, 0.0), RunEnergy(5.0, 0.1, 10.0, 10.0)]
 )
-def test_a_run_that_cannot_be_told_from_nothing_is_refused(run):
+def test_run_indistinguishable_from_zero_is_refused(run):
     with pytest.raises(ValueError):
         compare_measured(run, RunEnergy(5.0, 0.1))

@@ -15,10 +15,10 @@ PAIR = PairedBlocks(8, "serving", "job", "static", 1, 0, 900, 9, 9, 9, 0, 0, 9, 
 
 def test_ratios_are_of_what_would_have_been_used() -> None:
     """900 uJ under the setting and 100 saved: 10 % of 1000; from -100 of 800 to 300 of 1200."""
-    found = proven([PAIR, TOLD], 5)
-    assert found["saving_ratio"] == {"value": 0.1, "lower": -0.125, "upper": 0.25}
-    assert found["slowdown_ratio"] == {"value": 0.02, "lower": -0.01, "upper": 0.05}
-    assert (found["pairs"], found["slowdown_of"], found["claimable_uj"]) == (5, "latency", 0)
+    proof = proven([PAIR, TOLD], 5)
+    assert proof["saving_ratio"] == {"value": 0.1, "lower": -0.125, "upper": 0.25}
+    assert proof["slowdown_ratio"] == {"value": 0.02, "lower": -0.01, "upper": 0.05}
+    assert (proof["pairs"], proof["slowdown_of"], proof["claimable_uj"]) == (5, "latency", 0)
 
 
 def test_a_claim_is_the_sum_of_all_adjustments() -> None:
@@ -36,6 +36,6 @@ def test_a_claim_is_the_sum_of_all_adjustments() -> None:
     ],
 )
 def test_what_proves_nothing_has_its_reason(rows: list[Analysis | PairedBlocks], pairs: int, reason: str) -> None:
-    found = proven(rows, 5)
-    assert found["reason"].startswith(reason)
-    assert (found["pairs"], "saving_ratio" in found) == (pairs, False)
+    proof = proven(rows, 5)
+    assert proof["reason"].startswith(reason)
+    assert (proof["pairs"], "saving_ratio" in proof) == (pairs, False)

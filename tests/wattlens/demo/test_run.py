@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(360)
 
 def _processes(folder: Path) -> list[int]:
     """Processes that name the folder in their command line, the demo itself left out."""
-    found = []
+    pids = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -33,22 +33,22 @@ def _processes(folder: Path) -> list[int]:
             except OSError:
                 continue
             if f"{folder}/".encode() in command:
-                found.append(int(entry.name))
-    return found
+                pids.append(int(entry.name))
+    return pids
 
 
 class Demo:
     """One run. Its stdout and stderr go to files, as a pipe that nobody reads would stop it."""
 
     def __init__(self, folder: Path, temporary: Path, *arguments: str) -> None:
-        self.out, self.said, self.complained = folder / "out", folder / "stdout", folder / "stderr"
+        self.out, self.stdout_path, self.complained = folder / "out", folder / "stdout", folder / "stderr"
         self.temporary = temporary
         command = [sys.executable, "-m", "wattlens", "demo", "--out", str(self.out), *arguments]
-        with self.said.open("wb") as said, self.complained.open("wb") as complained:
+        with self.stdout_path.open("wb") as stdout_file, self.complained.open("wb") as complained:
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=said,
+                stdout=stdout_file,
                 stderr=complained,
                 start_new_session=True,
                 env=os.environ | {"TMPDIR": str(temporary)},
@@ -85,13 +85,13 @@ def test_ctrl_c_ends_it_in_order_with_a_summary(demo: Demo) -> None:
     demo.await_metering()
     os.killpg(demo.process.pid, signal.SIGINT)  # a terminal sends it to the whole group
     assert demo.process.wait(180) == 0, demo.complained.read_text()
-    told = json.loads(demo.said.read_text())
-    assert told["conserved"]
-    assert told["settings_restored"]
-    assert told["chain_faults"] == []
-    assert told["total"]["energy_uj"] > 0
-    assert len(told["workloads"]) == 3
-    assert all(Path(path).exists() for path in told["files"])
+    summary = json.loads(demo.stdout_path.read_text())
+    assert summary["conserved"]
+    assert summary["settings_restored"]
+    assert summary["chain_faults"] == []
+    assert summary["total"]["energy_uj"] > 0
+    assert len(summary["workloads"]) == 3
+    assert all(Path(path).exists() for path in summary["files"])
     assert "is in use; the agent listens on another port" in demo.complained.read_text()
     eventually(lambda: not _processes(demo.out))
     assert list(demo.temporary.iterdir()) == []
@@ -126,7 +126,7 @@ def test_a_node_that_dies_ends_it_in_one_line(demo: Demo) -> None:
     assert main(["ledger", "verify", str(demo.run / "state")]) == 0
 
 
-def test_where_nobody_can_listen_it_ends_before_anything_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unavailable_listen_address_ends_before_anything_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -147,20 +147,27 @@ def _result(**changes: object) -> result.DemoResult:
     bounds = Bounds(98_765_432_000_000, 90_000_000_000_000, 107_000_000_000_000, 1, 1, 0)
     tokens = (TokenCost("job", "org/a-model-with-a-name", 123_456_789, 1.2345, 1.1, 1.3),)
     gpus = EnergyShares((("GPU-0", bounds),), (("job", bounds),), 5, 0, 98_765_432_000_005)
-    found = LedgerSummary(gpus, bounds, tokens, (), 1)
+    ledger_summary = LedgerSummary(gpus, bounds, tokens, (), 1)
     ratio = {"value": 0.25, "lower": -0.05, "upper": 0.55}
     saving = {"saving_ratio": ratio, "slowdown_ratio": ratio, "slowdown_of": "latency", "pairs": 5, "claimable_uj": 1}
-    values = {"found": found, "names": {"GPU-0": "GPU 0"}, "saving": saving, "restored": True, "out": Path("/o"), "files": {}}
+    values = {
+        "found": ledger_summary,
+        "names": {"GPU-0": "GPU 0"},
+        "saving": saving,
+        "restored": True,
+        "out": Path("/o"),
+        "files": {},
+    }
     return result.DemoResult(**(values | changes))  # type: ignore[arg-type]
 
 
 def test_the_text_fits_80_columns_and_claims_no_more_than_is_known() -> None:
-    told = result.text(_result())
-    assert max(map(len, told.splitlines())) <= 80
-    assert "bounds, not a 95 % interval" in told
-    assert "time between tokens" in told
-    assert "(95 % interval -5.0 to 55.0 %)" in told
-    assert "original settings: restored" in told
+    text = result.text(_result())
+    assert max(map(len, text.splitlines())) <= 80
+    assert "bounds, not a 95 % interval" in text
+    assert "time between tokens" in text
+    assert "(95 % interval -5.0 to 55.0 %)" in text
+    assert "original settings: restored" in text
 
 
 def test_a_loss_is_called_higher() -> None:
@@ -168,8 +175,8 @@ def test_a_loss_is_called_higher() -> None:
         "saving_ratio": {"value": -0.1, "lower": -0.2, "upper": 0.05},
         "slowdown_ratio": {"value": 0, "lower": 0, "upper": 0},
     }
-    told = result.saving_lines(lost | {"pairs": 4, "claimable_uj": 0})
-    assert told[0].endswith("10.0 % higher (95 % interval -5.0 to 20.0 %)")
+    lines = result.saving_lines(lost | {"pairs": 4, "claimable_uj": 0})
+    assert lines[0].endswith("10.0 % higher (95 % interval -5.0 to 20.0 %)")
 
 
 @pytest.mark.parametrize("broken", ["restored", "chain", "conserved"])

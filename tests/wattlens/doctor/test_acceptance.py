@@ -131,7 +131,7 @@ def forged(url, change):
 
 
 @pytest.mark.smoke
-def test_an_agent_whose_energy_is_five_percent_too_high_is_not_accepted(node, tmp_path, capsys):
+def test_energy_that_is_five_percent_too_high_is_not_accepted(node, tmp_path, capsys):
     def too_high(text, _):
         return ENERGY.sub(lambda m: f"{m[1]}{float(m[2]) * 1.05}", text)
 

@@ -118,9 +118,9 @@ def test_the_agents_address_follows_from_its_listener():
 def test_power_of_idle_gpus_is_measured_with_and_without_the_reader(tmp_path):
     with make_plant(tmp_path, 2, rate=10.0):
         environ = environ_of(tmp_path)
-        found = idle_power(environ, probe(environ), 10.0)
-    assert found.keys() == {0, 1}
-    assert all(each.lower < each.value < each.upper for each in found.values())
+        power_by_gpu = idle_power(environ, probe(environ), 10.0)
+    assert power_by_gpu.keys() == {0, 1}
+    assert all(each.lower < each.value < each.upper for each in power_by_gpu.values())
 
 
 def test_without_an_idle_gpu_its_power_is_absent():
@@ -134,9 +134,9 @@ tokens:
   - {workload: serving/own, url: "http://127.0.0.1:9000/metrics", server: mapping, mapping: {generation: my_tokens_total}}
 """
     config = parse(text)
-    found = configured_engines(config.tokens, RealClock())
-    assert [(each.url[17:21], each.name) for each in found] == [("8000", "sglang"), ("8001", "sglang"), ("9000", "mapping")]
-    assert found[0].age_s > 5 > found[2].age_s
-    tokens = [each.source | {"workload": "serving/new"} for each in found]
+    engines = configured_engines(config.tokens, RealClock())
+    assert [(each.url[17:21], each.name) for each in engines] == [("8000", "sglang"), ("8001", "sglang"), ("9000", "mapping")]
+    assert engines[0].age_s > 5 > engines[2].age_s
+    tokens = [each.source | {"workload": "serving/new"} for each in engines]
     again = parse(json.dumps({"tokens": tokens}).encode())
-    assert [source.endpoints for source in again.tokens] == [(each.url,) for each in found]
+    assert [source.endpoints for source in again.tokens] == [(each.url,) for each in engines]

@@ -14,10 +14,10 @@ UTILITY = {"NVIDIA_DRIVER_CAPABILITIES": "utility"}
 NOTHING = NvmlAnswers(fatal=NvmlFailure("LIBRARY_NOT_FOUND", "Init"))
 
 
-def look(folder: Path, environ: dict[str, str], found: NvmlAnswers, simulate: Path | None = None) -> DoctorFinding:
+def look(folder: Path, environ: dict[str, str], answers: NvmlAnswers, simulate: Path | None = None) -> DoctorFinding:
     clock = RealClock()
     facts = CheckContext(
-        Config(), folder / "state", "127.0.0.1:9479", simulate, environ, clock, Path("/proc"), found, clock.utc_ns(),
+        Config(), folder / "state", "127.0.0.1:9479", simulate, environ, clock, Path("/proc"), answers, clock.utc_ns(),
         clock.boot_ns(), root=folder,
     )  # fmt: skip
     (finding,) = SPEC.look(facts)
@@ -25,10 +25,10 @@ def look(folder: Path, environ: dict[str, str], found: NvmlAnswers, simulate: Pa
 
 
 def pod(way: str, *environs: dict[str, str]) -> dict[str, str]:
-    found = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "WATTLENS_DEVICE_ACCESS": way}
+    pod_environ = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "WATTLENS_DEVICE_ACCESS": way}
     for environ in environs:
-        found |= environ
-    return found
+        pod_environ |= environ
+    return pod_environ
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,7 @@ def test_a_driver_that_has_trouble_of_its_own_is_no_matter_of_access(tmp_path: P
 
 
 @pytest.mark.parametrize(("environ", "way"), [(ALL, "runtimeClass"), (MANAGEMENT, "cdi"), ({}, "nri")])
-def test_a_pod_of_somebodys_own_manifest_is_told_by_what_it_asked_for(
-    tmp_path: Path, environ: dict[str, str], way: str
-) -> None:
+def test_custom_pod_is_recognised_by_its_requests(tmp_path: Path, environ: dict[str, str], way: str) -> None:
     finding = look(tmp_path, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"} | environ, NOTHING)
     assert finding.means.startswith(f"{way}: ")
 

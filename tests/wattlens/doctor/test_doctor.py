@@ -119,7 +119,7 @@ def test_without_counter_and_power_there_is_nothing_to_account_for(tmp_path):
         assert [f.subject for f in findings_of(examination, "readings", FindingLevel.FAIL)] == ["no energy"]
 
 
-def test_mig_is_told(tmp_path):
+def test_mig_gives_a_warning(tmp_path):
     folder = tmp_path / "a100"
     with make_plant(folder, 2) as plant:
         plant.fault(1, "mig", value=2)
@@ -129,7 +129,7 @@ def test_mig_is_told(tmp_path):
         plant.clear(1)
 
 
-def test_a_mismatch_of_library_and_driver_is_told_with_its_fix(tmp_path):
+def test_library_and_driver_mismatch_is_reported_with_its_fix(tmp_path):
     with examined(tmp_path, 1, (0, "driver_mismatch", {})) as (_, examination):
         assert not examination.can_run
         (fail,) = findings_of(examination, "driver", FindingLevel.FAIL)
@@ -137,7 +137,7 @@ def test_a_mismatch_of_library_and_driver_is_told_with_its_fix(tmp_path):
         assert "reboot" in fail.fix
 
 
-def test_without_a_driver_it_says_so(tmp_path):
+def test_missing_driver_or_library_is_reported(tmp_path):
     environ = {k: v for k, v in environ_of(tmp_path).items() if k != "WATTLENS_SIM"}
     assert probe(environ).fatal.reason == "DRIVER_NOT_LOADED"
     del environ["LD_LIBRARY_PATH"]
@@ -209,12 +209,12 @@ def test_the_kubelets_socket(short_path):
     try:
         gpus = ("GPU-8f6d2b1c-0000-4a3b-9c8d-001122334455",)
         kubelet.show([PodNow(Pod(name="a"), "uid", "Running", gpus, True)])
-        (found,) = look("pod_resources", facts)
-        assert (found.status, found.means) == (FindingLevel.OK, f"{path} responds: 1 pods have 1 devices")
+        (socket_finding,) = look("pod_resources", facts)
+        assert (socket_finding.status, socket_finding.means) == (FindingLevel.OK, f"{path} responds: 1 pods have 1 devices")
         kubelet.show([PodNow(Pod(name="a", given="dra"), "uid", "Running", gpus, True)])
-        (found,) = look("pod_resources", facts)
-        assert found.status is FindingLevel.WARN
-        assert "gpu.nvidia.com/node/gpu-0" in found.means
+        (socket_finding,) = look("pod_resources", facts)
+        assert socket_finding.status is FindingLevel.WARN
+        assert "gpu.nvidia.com/node/gpu-0" in socket_finding.means
         logs.rmdir()
         assert [finding.status for finding in look("pod_resources", facts)] == [FindingLevel.WARN, FindingLevel.WARN]
     finally:
@@ -285,9 +285,9 @@ def test_other_readers_are_seen_and_holders_are_not_taken_for_them(tmp_path):
 def test_the_page_fits_its_width(tmp_path, width, count):
     with examined(tmp_path, count, (0, "lost", {})) as (
         _,
-        seen,
+        examination,
     ):
-        text = page(seen, width)
+        text = page(examination, width)
     assert max(map(len, text.splitlines())) <= min(width, 120)
     assert "fail: no response (GPU 0)" in text.splitlines()[-6:]  # also on a terminal of 24 lines
 
@@ -305,11 +305,11 @@ def test_the_json_has_the_keys_that_programs_read(tmp_path):
     ).items()
 
 
-def test_indices_are_told_in_runs():
+def test_indices_are_printed_as_ranges():
     assert gpus([0, 1, 2, 7, 5, 4]) == "GPU 0-2, 4-5, 7"
     assert gpus([3]) == "GPU 3"
 
 
-def test_the_simulated_library_is_the_one_that_was_asked(tmp_path):
+def test_simulated_library_is_the_requested_one(tmp_path):
     with make_plant(tmp_path, 1):
         assert probe(environ_of(tmp_path)).library == str(library_path())

@@ -32,9 +32,9 @@ def test_each_pair_has_both_kinds_and_the_order_is_drawn():
 
 @pytest.mark.parametrize("pairs", [3, 6, 20])
 def test_the_interval_covers_what_was_added_under_noise_and_drift(pairs):
-    found = [added(blocks(seed, pairs, 1.5, 4.0, 0.3), [0])["added_w"] for seed in range(400)]
-    assert 0.93 <= fmean(f["lower"] <= 1.5 <= f["upper"] for f in found) <= 0.98
-    assert abs(fmean(f["value"] for f in found) - 1.5) < 0.5
+    intervals = [added(blocks(seed, pairs, 1.5, 4.0, 0.3), [0])["added_w"] for seed in range(400)]
+    assert 0.93 <= fmean(f["lower"] <= 1.5 <= f["upper"] for f in intervals) <= 0.98
+    assert abs(fmean(f["value"] for f in intervals) - 1.5) < 0.5
 
 
 def test_devices_are_summed_block_by_block():
@@ -43,14 +43,14 @@ def test_devices_are_summed_block_by_block():
     assert both["without_w"] == 380.0
 
 
-def test_without_two_whole_pairs_nothing_is_said():
-    found = added(blocks(1, 1, 2.0, 0.0, 0.0), [0])["added_w"]
-    assert "absent" in found
-    assert added([PowerBlock(b.reading, {}) for b in blocks(1, 6, 2, 0, 0)], [0])["added_w"] == found
-    assert conclusion(found) == "No conclusion is possible."
+def test_without_two_whole_pairs_there_is_no_conclusion():
+    result = added(blocks(1, 1, 2.0, 0.0, 0.0), [0])["added_w"]
+    assert "absent" in result
+    assert added([PowerBlock(b.reading, {}) for b in blocks(1, 6, 2, 0, 0)], [0])["added_w"] == result
+    assert conclusion(result) == "No conclusion is possible."
 
 
-def test_the_sentence_says_no_more_than_the_interval():
+def test_conclusion_claims_no_more_than_the_interval():
     assert conclusion({"lower": 0.2, "upper": 0.6}).startswith("Reading adds 0.200 to 0.600 W")
     assert conclusion({"lower": -0.1, "upper": 0.6}).startswith("No difference shown: reading adds at most 0.600 W")
     assert "cannot save power" in conclusion({"lower": -0.6, "upper": -0.2})
@@ -75,9 +75,9 @@ def test_on_a_steady_simulated_node_no_difference_is_shown(tmp_path):
 class Work:
     """A stand-in for a reader that uses power: work on GPU 0, whose power comes from the plant."""
 
-    def __init__(self, plant: Plant, seen: list[float]) -> None:
+    def __init__(self, plant: Plant, added_w: list[float]) -> None:
         self.pid = os.getpid()
-        self._plant, self._seen = plant, seen
+        self._plant, self._added_w = plant, added_w
 
     def __enter__(self):
         self._idle_w = self._plant.truth(0).power_w
@@ -89,21 +89,21 @@ class Work:
         return []
 
     def __exit__(self, *_):
-        self._seen.append(self._plant.truth(0).power_w - self._idle_w)
+        self._added_w.append(self._plant.truth(0).power_w - self._idle_w)
         self._plant.detach_process(0, self._slot)
 
 
 def test_watts_that_are_added_are_found(tmp_path):
-    seen = []
+    added_w = []
     spec = BoardSpec("H100-SXM5-80GB", gain=1.0)
     (tmp_path / "proc").symlink_to("/proc")
     with Plant.create(tmp_path / "plant", [spec], seed=3, rate=2.0) as plant:
         holder = plant.attach_process(0, os.getpid(), memory_b=0)  # all the time, and has worked: the clock stays up
         plant.wait(0, holder, plant.submit(0, holder, reference_ns=10**8, memory_boundness=1.0))
-        found, boards, cpu = run_blocks(environ_of(tmp_path), order(3, 2), 3.0, 2.0, lambda: Work(plant, seen))
-    assert [b.reading for b in found] == order(3, 2)
+        power_blocks, boards, cpu = run_blocks(environ_of(tmp_path), order(3, 2), 3.0, 2.0, lambda: Work(plant, added_w))
+    assert [b.reading for b in power_blocks] == order(3, 2)
     assert len(cpu) == 3
     assert set(boards) == {0}
-    result = added(found, [0])["added_w"]
+    result = added(power_blocks, [0])["added_w"]
     assert result["lower"] > 0
-    assert abs(result["value"] - fmean(seen)) < 0.05 * fmean(seen)
+    assert abs(result["value"] - fmean(added_w)) < 0.05 * fmean(added_w)

@@ -5,9 +5,9 @@ from typing import Any
 from wattlens.doctor.rollout import missing_agents
 
 
-def daemonset(nodes: int, scheduled: int, ready: int, seen: int = 1) -> dict[str, Any]:
+def daemonset(nodes: int, scheduled: int, ready: int, observed_generation: int = 1) -> dict[str, Any]:
     status = {"desiredNumberScheduled": nodes, "currentNumberScheduled": scheduled, "numberReady": ready}
-    status["observedGeneration"] = seen
+    status["observedGeneration"] = observed_generation
     return {"metadata": {"name": "agents", "generation": 1}, "status": status}
 
 
@@ -28,14 +28,14 @@ def test_each_reason_is_one_line() -> None:
     refused = {"reason": "FailedCreate", "involvedObject": {"kind": "DaemonSet"}, "message": 'RuntimeClass "nvidia" not found'}
     unplaced = pod("c", False)
     unplaced["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": "Insufficient memory"}]
-    for words, found in (
+    for words, reasons in (
         (["no matching node", "kubectl label node"], missing_agents(daemonset(0, 0, 0), [], [])),
-        (["has not seen"], missing_agents(daemonset(0, 0, 0, seen=0), [], [])),
+        (["has not seen"], missing_agents(daemonset(0, 0, 0, observed_generation=0), [], [])),
         (["2 of 3 nodes have no pod", "RuntimeClass"], missing_agents(daemonset(3, 1, 1), [pod("a", True)], [refused])),
         (["node-b", "CrashLoopBackOff", "OOMKilled"], missing_agents(daemonset(1, 1, 0), [pod("b", False, killed)], [])),
         (["Insufficient memory"], missing_agents(daemonset(1, 1, 0), [unplaced], [])),
         (["node-d"], missing_agents(daemonset(1, 1, 0), [pod("d", False, running)], [])),
         (["0 of 1"], missing_agents(daemonset(1, 1, 0), [], [])),
     ):
-        (line,) = found
+        (line,) = reasons
         assert all(word in line for word in words), line

@@ -35,14 +35,14 @@ def holds(estimate, value):
 
 def measure(folder, specs, seed):
     """By GPU: its profile, and the file that the doctor writes of it."""
-    found = []
+    captures = []
     for n, watcher in enumerate(watch_gpus(folder, specs, seed)):
         measured = profile(traces_of(watcher))
         gpu = {"index": 0, "uuid": "GPU-secret", "name": "NVIDIA GPU", "read_ms": watcher.read_ms, **measured.as_json()}
         path = folder / f"{seed}-{n}.json.gz"
         write_capture(path, MeasuredSensors(dict(HEAD), {0: gpu}, {0: watcher.changes}))
-        found.append((measured, path))
-    return found
+        captures.append((measured, path))
+    return captures
 
 
 def round_trip(folder, specs, seed):
@@ -60,8 +60,8 @@ def round_trip(folder, specs, seed):
 
 
 def shares(outcomes):
-    told = [o for o in outcomes if o is not None]
-    return sum(told) / len(told), len(told) / len(outcomes)
+    conclusive = [o for o in outcomes if o is not None]
+    return sum(conclusive) / len(conclusive), len(conclusive) / len(outcomes)
 
 
 @pytest.mark.smoke

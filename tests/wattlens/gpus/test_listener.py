@@ -75,7 +75,7 @@ def test_all_processes_that_hold_the_socket_and_their_children_belong_to_the_ser
         worker = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, pass_fds=(server.fileno(),))
         try:
             assert listening_processes("127.0.0.1", server.getsockname()[1]) == {os.getpid(), worker.pid}
-            family = eventually(lambda: len(found := descendants({worker.pid})) == 2 and found)
+            family = eventually(lambda: len(pids := descendants({worker.pid})) == 2 and pids)
             assert worker.pid in family
             assert family < descendants({os.getpid()})
         finally:
@@ -90,9 +90,9 @@ def test_ports_of_other_processes_of_a_family_are_found_and_those_of_the_server_
     assert other_ports(family, ports[:1]) == {ports[1]: {pids[1]}}
     assert other_ports(family, ports) == {}
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        own, metrics = (each.getsockname()[1] for each in (one, other))
-        assert other_ports({os.getpid()}, [own]) == {}
-        assert other_ports(family, [ports[0]]) == {ports[1]: {pids[1]}, own: {os.getpid()}, metrics: {os.getpid()}}
+        own_port, metrics = (each.getsockname()[1] for each in (one, other))
+        assert other_ports({os.getpid()}, [own_port]) == {}
+        assert other_ports(family, [ports[0]]) == {ports[1]: {pids[1]}, own_port: {os.getpid()}, metrics: {os.getpid()}}
 
 
 def test_a_server_of_another_network_namespace_cannot_be_found(listen):
@@ -104,7 +104,7 @@ def test_a_server_of_another_network_namespace_cannot_be_found(listen):
         listening_processes("127.0.0.1", port)
 
 
-def test_a_socket_whose_process_cannot_be_seen_is_an_error_with_the_reason(listen, tmp_path):
+def test_socket_of_an_invisible_process_is_an_error_with_the_reason(listen, tmp_path):
     port = free_port()
     listen("127.0.0.1", port)
     net = tmp_path / "net"

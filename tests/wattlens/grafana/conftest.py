@@ -23,7 +23,7 @@ def run_dashboards(grafana, tmp_path, capsys):
             token.write_text(grafana.token(role) + "\n")
         capsys.readouterr()
         code = main(["dashboards", action, "--url", grafana.url, "--token-file", str(token), *map(str, options)])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        output = capsys.readouterr()
+        return code, output.out, output.err
 
     return run

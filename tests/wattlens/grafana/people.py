@@ -33,16 +33,16 @@ class Person:
 
     def board(self, uid: str) -> dict[str, Any]:
         """What they see."""
-        status, found = self.ask("GET", f"/api/dashboards/uid/{uid}")
-        assert status == 200, found
-        return found
+        status, response = self.ask("GET", f"/api/dashboards/uid/{uid}")
+        assert status == 200, response
+        return response
 
     def save(self, uid: str, change: Callable[[dict[str, Any]], object], message: str = "", folder: str | None = None) -> None:
         """Open a dashboard, change it, save it."""
-        found = self.board(uid)
-        board = found["dashboard"]
+        response = self.board(uid)
+        board = response["dashboard"]
         change(board)
-        to = found["meta"]["folderUid"] if folder is None else folder
+        to = response["meta"]["folderUid"] if folder is None else folder
         body = {"dashboard": board, "folderUid": to, "message": message, "overwrite": False}
         status, answer = self.ask("POST", "/api/dashboards/db", body)
         assert status == 200, answer

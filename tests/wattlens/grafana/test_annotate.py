@@ -45,7 +45,7 @@ def action(at_s, device="GPU-0", name="set", setting='{"sm_clock_max_mhz":1200}'
     return Action(T0 + int(at_s * S), device, policy, name, setting, "ok", workload)
 
 
-def test_what_dvfs_did_is_told_once(grafana, run, tmp_path):
+def test_dvfs_actions_are_annotated_once(grafana, run, tmp_path):
     group = [action(10 + i / 100, f"GPU-{i}") for i in range(8)]
     freed = [action(70, name="restore", setting='{"power":700000}', workload="", policy="actuator")]
     state = state_folder(tmp_path / "state", group, freed)
@@ -72,7 +72,7 @@ def test_what_dvfs_did_is_told_once(grafana, run, tmp_path):
         ('{"clock":[345,1005]}', "clock 345 to 1005 MHz"),
     ],
 )
-def test_a_setting_is_told_in_words(setting, text):
+def test_setting_is_described_in_words(setting, text):
     rows = [{"cluster": "c", "node": "n", "simulated": False, "sequence": 1, **asdict(action(1, "GPU-0", "restore", setting))}]
     (event,) = dvfs_events(rows)
     assert event.text == f"progress: restore {text} on n GPU-0 for job: ok"
@@ -87,7 +87,7 @@ def test_what_people_write_into_an_annotation_stays(grafana, run, tmp_path):
     assert grafana.annotations.all[number]["text"] == "this was the outage"
 
 
-def test_more_than_an_answer_holds_is_still_told_once(grafana, run, tmp_path, monkeypatch):
+def test_more_annotations_than_one_response_are_still_created_once(grafana, run, tmp_path, monkeypatch):
     monkeypatch.setattr(annotate_module, "_LIMIT", 7)
     monkeypatch.setattr(annotate_module, "_AT_ONCE", 20)
     state = state_folder(tmp_path / "state", [action(i) for i in range(50)])
@@ -99,7 +99,7 @@ def test_more_than_an_answer_holds_is_still_told_once(grafana, run, tmp_path, mo
     assert run("--ledger", state, *FROM)[1] == "0 annotations created, 50 already present\n"
 
 
-def test_a_server_that_has_ever_more_is_not_asked_for_ever(grafana, run, tmp_path, monkeypatch):
+def test_endless_annotations_of_a_server_end_in_an_error(grafana, run, tmp_path, monkeypatch):
     monkeypatch.setattr(annotate_module, "_LIMIT", 1)
     monkeypatch.setattr(annotate_module, "_ASKED", 30)
     for i in range(200):
@@ -109,7 +109,7 @@ def test_a_server_that_has_ever_more_is_not_asked_for_ever(grafana, run, tmp_pat
     assert len(grafana.asked) < 50
 
 
-def test_time_is_chosen_and_too_much_is_said(run, grafana, tmp_path, monkeypatch):
+def test_annotation_period_is_selectable_and_too_many_are_refused(run, grafana, tmp_path, monkeypatch):
     state = state_folder(tmp_path / "state", [action(10), action(4000)])
     assert run("--ledger", state, "--from", "2026-01-01T00:30", "--to", "2026-01-02", "--dry-run")[1].startswith(
         "1 annotations would be "
@@ -122,14 +122,14 @@ def test_time_is_chosen_and_too_much_is_said(run, grafana, tmp_path, monkeypatch
     assert "--from" in err
 
 
-def test_an_edition_of_the_report_is_told_over_its_period(grafana, run):
+def test_report_edition_is_annotated_over_its_period(grafana, run):
     assert run("--report", REPORT)[1] == "1 annotations created, 0 already present\n"
-    (told,) = grafana.annotations.all.values()
+    (annotation,) = grafana.annotations.all.values()
     sites = json.loads((REPORT / "facts.json").read_text())["sites"].values()
-    assert told["time"] == min(int(site["start_ns"]) for site in sites) // 1_000_000
-    assert told["timeEnd"] == max(int(site["end_ns"]) for site in sites) // 1_000_000
-    assert "2026Q3, edition 1 " in told["text"]
-    assert {"wattlens", "report", "period:2026Q3", "edition:1"} < set(told["tags"])
+    assert annotation["time"] == min(int(site["start_ns"]) for site in sites) // 1_000_000
+    assert annotation["timeEnd"] == max(int(site["end_ns"]) for site in sites) // 1_000_000
+    assert "2026Q3, edition 1 " in annotation["text"]
+    assert {"wattlens", "report", "period:2026Q3", "edition:1"} < set(annotation["tags"])
     assert run("--report", REPORT, "--json")[1].strip() == json.dumps(
         {"url": grafana.url, "events": 1, "created": 0, "unchanged": 1, "dry_run": False}
     )
@@ -143,16 +143,16 @@ def test_boards_ask_for_the_marks_that_are_theirs(grafana, run, tmp_path, uid, e
     (board,) = [json.loads(text) for name, text in artefacts().items() if name.endswith(f"{uid}.json")]
     (mark,) = [each for each in board["annotations"]["list"] if each["datasource"]["uid"] == "-- Grafana --"]
     assert (mark["target"]["type"], mark["target"]["matchAny"]) == ("tags", False)
-    _, found = Person(grafana).ask("GET", "/api/annotations?" + urlencode({"tags": mark["target"]["tags"]}, doseq=True))
-    assert len(found) == events
+    _, annotations = Person(grafana).ask("GET", "/api/annotations?" + urlencode({"tags": mark["target"]["tags"]}, doseq=True))
+    assert len(annotations) == events
 
 
 def test_names_of_workloads_are_no_html(grafana, run, tmp_path):
     state = state_folder(tmp_path / "state", [action(10, workload="<img src=x onerror=alert(1)>")])
     run("--ledger", state, *FROM)
-    (told,) = grafana.annotations.all.values()
-    assert "<img" not in told["text"]
-    assert "&lt;img" in told["text"]
+    (annotation,) = grafana.annotations.all.values()
+    assert "<img" not in annotation["text"]
+    assert "&lt;img" in annotation["text"]
 
 
 def test_what_is_wrong_is_one_line(run, tmp_path):
@@ -162,8 +162,8 @@ def test_what_is_wrong_is_one_line(run, tmp_path):
         (["--report", tmp_path / "nowhere"], 2, "nowhere"),
         (["--report", REPORT, "--from", "2026-01-02", "--to", "2026-01-01"], 2, "--to: expected a time after --from"),
     ]:
-        found, out, err = run(*options)
-        assert (found, out, err.count("\n")) == (code, "", 1)
+        exit_code, out, err = run(*options)
+        assert (exit_code, out, err.count("\n")) == (code, "", 1)
         assert words in err
     code, _, err = run("--report", REPORT, role="Viewer")
     assert (code, "is not allowed to create annotations" in err) == (1, True)

@@ -157,7 +157,7 @@ def test_the_same_dashboard_from_a_file_is_as_built(grafana, run):
     assert grafana.writes == writes
 
 
-def test_a_dashboard_that_somebody_imported_is_not_taken_for_ours(grafana, run):
+def test_imported_dashboard_is_not_treated_as_pushed(grafana, run):
     person = Person(grafana)
     person.ask("POST", "/api/folders", {"title": "Wattlens", "uid": "abc"})
     theirs = {**BUILT[UID], "title": "Imported"}
@@ -212,30 +212,30 @@ def test_a_data_source_is_made_used_or_named_and_never_taken_over(grafana, run):
     assert (code, "no data source with the uid 'nobody'" in err, err.count("\n")) == (1, True, 1)
 
 
-def test_a_dry_run_writes_nothing_and_says_what_it_would(grafana, run):
+def test_dry_run_writes_nothing_and_lists_its_changes(grafana, run):
     code, out, _ = run(*PROMETHEUS, "--dry-run", "--json")
-    told = json.loads(out)
+    document = json.loads(out)
     assert code == 0
-    assert told["dry_run"] is True
-    assert {each["state"] for each in told["changes"]} == {"create"}
-    assert not any(each["written"] for each in told["changes"])
+    assert document["dry_run"] is True
+    assert {each["state"] for each in document["changes"]} == {"create"}
+    assert not any(each["written"] for each in document["changes"])
     assert grafana.writes == 0
 
 
 def test_json_has_every_object(grafana, run):
-    told = json.loads(run(*PROMETHEUS, "--json")[1])
-    assert (told["changed"], told["unchanged"], told["refused"], told["stopped"]) == (
+    document = json.loads(run(*PROMETHEUS, "--json")[1])
+    assert (document["changed"], document["unchanged"], document["refused"], document["stopped"]) == (
         2 + len(BUILT) + len(FEW),
         0,
         0,
         False,
     )
-    assert told["folder"] == {"uid": "wattlens", "title": "Wattlens"}
-    assert told["grafana"] == {"url": grafana.url, "version": "12.2.0"}
+    assert document["folder"] == {"uid": "wattlens", "title": "Wattlens"}
+    assert document["grafana"] == {"url": grafana.url, "version": "12.2.0"}
     Person(grafana).save(UID, lambda board: board.update(title="Mine"))
     code, out, _ = run("--json")
-    told = json.loads(out)
-    (edited,) = [each for each in told["changes"] if each["state"] != "same"]
+    document = json.loads(out)
+    (edited,) = [each for each in document["changes"] if each["state"] != "same"]
     assert (code, edited["uid"], edited["state"]) == (1, UID, "edited")
     assert edited["details"] == [f'title: "Mine", expected "{BUILT[UID]["title"]}"']
 
@@ -249,7 +249,7 @@ def test_an_editor_is_enough_for_dashboards_and_a_viewer_for_a_look(grafana, run
     assert (code, "is not allowed to read data sources" in err, err.count("\n")) == (1, True, 1)
 
 
-def test_somebody_who_saves_while_a_push_runs_is_not_written_over(grafana, run, built, monkeypatch):
+def test_concurrent_save_is_not_overwritten_by_a_push(grafana, run, built, monkeypatch):
     older = {uid: {**board, "title": f"{board['title']} (old)"} for uid, board in BUILT.items()}
     built(older)
     run()

@@ -31,12 +31,12 @@ def run_action(token_file, capsys):
     def tell(url, *options, file=token_file):
         capsys.readouterr()
         code = main(["dashboards", "push", "--url", url, "--token-file", str(file), *options])
-        said = capsys.readouterr()
-        assert said.out == ""
-        assert said.err.startswith("wattlens")
-        assert said.err.count("\n") == 1
-        assert "glsa_" not in said.err
-        return code, said.err
+        output = capsys.readouterr()
+        assert output.out == ""
+        assert output.err.startswith("wattlens")
+        assert output.err.count("\n") == 1
+        assert "glsa_" not in output.err
+        return code, output.err
 
     return tell
 
@@ -60,7 +60,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_server_that_misbehaves_is_told_in_words(grafana, run_action, fault):
+def test_server_fault_is_reported_in_words(grafana, run_action, fault):
     grafana.fault = fault
     code, line = run_action(grafana.url, "--timeout", "1s" if fault in ("hang", "slow") else "1m")
     assert code == 1
@@ -119,7 +119,7 @@ def test_two_folders_of_one_title_are_not_guessed_between(grafana, run_action):
     assert "2 folders called Wattlens" in line
 
 
-def test_what_a_server_says_cannot_reach_the_terminal(grafana, run_action):
+def test_server_text_cannot_control_the_terminal(grafana, run_action):
     grafana.boards.folders["wattlens"] = {"id": 1, "uid": "wattlens", "title": "Wattlens"}
     grafana.sources.sources["prometheus"] = {"uid": "prometheus", "name": "\x1b]0;x\x07", "type": "\x1b[31m"}
     grafana.sources.secrets["prometheus"] = {}

@@ -238,7 +238,7 @@ def test_without_prometheus_prices_are_those_of_the_nodes_agent(
     try:
         callback = module.WattlensLogger(carbon_g_per_kwh=100, carbon_basis="stated")
         usage = {"prompt_tokens": 800, "completion_tokens": 150}
-        entry = eventually(lambda: "energy_wh" in (found := logged(callback, usage)) and found)
+        entry = eventually(lambda: "energy_wh" in (record := logged(callback, usage)) and record)
     finally:
         api.stop()
     assert entry["energy_wh"] == pytest.approx(200.0 / 3600)

@@ -40,8 +40,10 @@ class Store:
             def answer(self, form):
                 store.asked.append(form)
                 store.headers.append(dict(self.headers))
-                said = store.say(form) if store.say else None
-                status, body = said if said is not None else (200, json.dumps({"status": "success", "data": store.data(form)}))
+                reply = store.say(form) if store.say else None
+                status, body = (
+                    reply if reply is not None else (200, json.dumps({"status": "success", "data": store.data(form)}))
+                )
                 self.send_response(status)
                 body = body if isinstance(body, bytes) else body.encode()
                 self.send_header("Content-Length", str(len(body)))
@@ -71,10 +73,10 @@ class Store:
 
 @pytest.fixture
 def store():
-    made = Store()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    prometheus_store = Store()
+    yield prometheus_store
+    prometheus_store.server.shutdown()
+    prometheus_store.server.server_close()
 
 
 def history(store, **more):
@@ -86,8 +88,8 @@ def ask(reader, first=0, last=600):
     return reader.samples("c", {"uuid": "GPU-1"}, (T0 + first) * S, (T0 + last) * S)
 
 
-def whole(found, first=0, last=600):
-    assert [(s.labels, s.samples) for s in found] == [
+def whole(series, first=0, last=600):
+    assert [(s.labels, s.samples) for s in series] == [
         ({"__name__": "c", "uuid": "GPU-1"}, tuple(((T0 + t) * S, str(t)) for t in range(first, last + 1)))
     ]
 
@@ -103,7 +105,7 @@ def test_samples_come_raw_by_instant_queries_of_ranges(store):
     assert reader.requests == 2
 
 
-def test_a_range_is_cut_so_that_no_answer_has_more_samples_than_asked_for(store):
+def test_range_is_split_to_limit_samples_per_response(store):
     reader, _ = history(store, samples_max=100)
     whole(ask(reader))  # a sample at a cut comes with both of its parts, and is there once
     spans = [int(re.search(r"\[(\d+)ms\]", f["query"])[1]) for f in store.asked[1:]]
@@ -127,7 +129,7 @@ def test_a_range_is_halved_where_the_server_refuses_it(store):
         ask(reader)
 
 
-def test_an_answer_that_is_larger_than_is_read_is_asked_for_in_parts(store):
+def test_oversized_response_is_requested_in_parts(store):
     padding = " " * BODY_LIMIT_B
 
     def say(form):
@@ -139,7 +141,7 @@ def test_an_answer_that_is_larger_than_is_read_is_asked_for_in_parts(store):
     whole(ask(history(store)[0]))
 
 
-def test_a_busy_server_is_asked_again_with_ever_longer_pauses_and_not_for_ever(store):
+def test_busy_server_is_retried_with_growing_pauses_and_a_limit(store):
     answers = iter([503, 429, 502])
     store.say = lambda form: (status, "busy") if (status := next(answers, None)) else None
     reader, pauses = history(store)
@@ -151,7 +153,7 @@ def test_a_busy_server_is_asked_again_with_ever_longer_pauses_and_not_for_ever(s
     assert len(pauses) == 3 + 4
 
 
-def test_nobody_there_is_one_line_at_once_and_after_some_tries_where_somebody_was(store):
+def test_refused_connection_fails_at_once_or_after_retries_if_it_worked_before(store):
     reader, pauses = history(store)
     ask(reader)
     store.server.shutdown()
@@ -226,10 +228,10 @@ nearly = st.fixed_dictionaries({"status": st.just("success"), "data": st.fixed_d
 
 
 @given(answer=anything | nearly)
-def test_whatever_a_server_says_is_samples_or_one_line(answer):
+def test_any_server_response_gives_samples_or_one_line(answer):
     reader = PrometheusHistory(PrometheusAccess("http://127.0.0.1:1"))
     reader._ask = lambda *_: HttpResponse(200, "OK", {}, json.dumps(answer).encode())
-    said = []
+    messages = []
     for look in (
         lambda: reader.instant("up", T0 * S),
         lambda: reader._collect("up", T0 * S, (T0 + 600) * S, {}),
@@ -238,12 +240,12 @@ def test_whatever_a_server_says_is_samples_or_one_line(answer):
         lambda: ask(reader),
     ):
         try:
-            told = look()
+            result = look()
         except WattlensError as error:
-            said.append(str(error))
+            messages.append(str(error))
         else:
-            json.dumps(told, default=str, ensure_ascii=False).encode()  # no lone surrogate, which no segment could hold
-    assert all(is_printable(line) for line in said)
+            json.dumps(result, default=str, ensure_ascii=False).encode()  # no lone surrogate, which no segment could hold
+    assert all(is_printable(line) for line in messages)
 
 
 @pytest.mark.parametrize("text", ["", "x", "Inf", "-Inf", "NaN", "1e400", "1_0 0"])
@@ -285,7 +287,7 @@ def test_user_and_password_of_one_line_are_sent_as_basic(store, tmp_path):
         ({"token_file": "t"}, "unencrypted"),
     ],
 )
-def test_wrong_access_is_refused_before_anything_is_asked(options, message):
+def test_invalid_access_is_refused_before_any_request(options, message):
     with pytest.raises(UsageError, match=message):
         PrometheusAccess(**{"url": "http://prometheus.example:9090"} | options)
     PrometheusAccess("http://prometheus.example:9090", token_file="t", insecure=True)

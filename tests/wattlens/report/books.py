@@ -164,13 +164,13 @@ def yaml_files(folder: Path) -> Path:
 
 def with_part(path: Path, name: str, data: bytes | str) -> Path:
     """The workbook with one part of its archive replaced, or added."""
-    found = io.BytesIO()
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(found, "w", zipfile.ZIP_DEFLATED) as new:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
         for entry in old.infolist():
             if entry.filename != name:
                 new.writestr(entry, old.read(entry))
         new.writestr(name, data)
-    path.write_bytes(found.getvalue())
+    path.write_bytes(buffer.getvalue())
     return path
 
 

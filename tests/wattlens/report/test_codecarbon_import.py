@@ -87,8 +87,8 @@ def test_a_report_has_estimates_of_their_own_and_refuses_a_metered_host(
 ) -> None:
     """2 kWh metered on n1; 0.5 kWh of a laptop, half of it before the period; 0.5 kWh of a cloud job."""
     entries = cells(START, "GPU-1", "w", State.ACTIVE, ["0.5"] * 4)
-    known = Batch(facts=[WorkloadFacts("w", START, "pod", {})], devices=[DeviceFacts("GPU-1", "H100", 0.01, START)])
-    chains.write(tmp_path / "segments", "lab", "n1", [known, Batch(entries)])
+    metadata = Batch(facts=[WorkloadFacts("w", START, "pod", {})], devices=[DeviceFacts("GPU-1", "H100", 0.01, START)])
+    chains.write(tmp_path / "segments", "lab", "n1", [metadata, Batch(entries)])
     path = write(
         tmp_path / "emissions.csv",
         {"timestamp": "2026-07-01T00:30:00"},

@@ -39,9 +39,9 @@ sites:
 def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """2 kWh of a GPU in 2026Q2 and 4 kWh in 2026Q3."""
     folder = tmp_path_factory.mktemp("earlier")
-    told = [DeviceFacts("GPU-one", "H100", 0.02, JULY - 90 * DAY)]
+    devices = [DeviceFacts("GPU-one", "H100", 0.02, JULY - 90 * DAY)]
     hours = [cells(t, "GPU-one", "w", State.ACTIVE, [kwh] * 4, 0) for t, kwh in ((JULY - 30 * DAY, "0.5"), (JULY, "1"))]
-    chains.write(folder / "segments", "lab", "one", [Batch(hours[0], devices=told), Batch(hours[1])])
+    chains.write(folder / "segments", "lab", "one", [Batch(hours[0], devices=devices), Batch(hours[1])])
     return chains.compacted(folder / "segments", folder / "days", Sites({}, "one"))
 
 
@@ -68,7 +68,7 @@ def test_a_label_that_no_report_has_is_refused() -> None:
         PeriodTotals(period="FY2026-07", cost=1, source="edition 1")
 
 
-def test_a_site_whose_name_differs_from_the_ledger_is_warned_of(days: Path, tmp_path: Path) -> None:
+def test_site_name_that_differs_from_the_ledger_gives_a_warning(days: Path, tmp_path: Path) -> None:
     warnings: list[str] = []
     asked = replace(options(days, tmp_path, ", reason: a meter was read twice"), warn=warnings.append)
     build(asked)

@@ -58,11 +58,11 @@ def ledger(folder: Path, *metered: str, successor: str = "", quarters: int = 4, 
         *(cell for meter in metered for cell in cells(START, meter, "", State.UNALLOCATED, ["0.1"] * first)),
         *(cells(START + 2 * quarter, successor, "", State.UNALLOCATED, ["0.1"] * 2) if successor else ()),
     ]
-    known = Batch(
+    metadata = Batch(
         facts=[WorkloadFacts("r", START, "pod", {"pod": "red-1"}), WorkloadFacts("b", START, "pod", {"pod": "blue-1"})],
         devices=[DeviceFacts("GPU-1", "NVIDIA GB200", 0.01, START, scope)],
     )
-    chains.write(folder, "lab", "n1", [known, Batch(entries)])
+    chains.write(folder, "lab", "n1", [metadata, Batch(entries)])
     for number in (2, 3):
         gpu, node = f"GPU-{number}", f"n{number}"
         meter = cells(START, host("lab", node), "r", State.ACTIVE, ["0.3"] * 4) if number == 3 else []
@@ -146,8 +146,8 @@ def test_hosts_have_no_co2e_where_the_intensity_of_the_grid_is_unknown(tmp_path:
     """The intensity is known for the first half of the hour only."""
     ledger(tmp_path / "segments")
     power = PowerEstimate(Decimal(100), Decimal(50), Decimal(200))
-    known = (Piece(0, START + 2 * chains.CELL, Decimal(100), estimated=False),)
-    source = IntensitySource("half", Basis(EmissionBoundary.DIRECT), 4, known)
+    pieces = (Piece(0, START + 2 * chains.CELL, Decimal(100), estimated=False),)
+    source = IntensitySource("half", Basis(EmissionBoundary.DIRECT), 4, pieces)
     site = SiteInputs("lab", ZoneInfo("UTC"), location=(source,), location_lacking="")
     organisation = Organisation(
         sites={"lab": site}, hosts=(HostHardware("n1", "*", power, power, "stated"),), least_coverage=Fraction(0)
@@ -241,7 +241,7 @@ def test_metered_hosts_outside_the_inventory_are_stated_without_declared_hardwar
 
 
 @pytest.mark.smoke
-def test_a_site_whose_invoices_contain_the_hosts_is_not_estimated(tmp_path: Path) -> None:
+def test_site_with_hosts_in_its_invoices_has_no_host_estimate(tmp_path: Path) -> None:
     ledger(tmp_path / "segments")
     invoiced = ", invoices: [{number: R-7, start: 2026-07-01, end: 2026-07-01, kwh: 3}]"
     figures = report(tmp_path, inputs(tmp_path, invoiced), "2026-07-02")

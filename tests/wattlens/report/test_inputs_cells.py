@@ -18,8 +18,8 @@ NUMBERS = st.decimals(0, 10**9, places=5).map(lambda d: Context(prec=15).create_
 def read(sheet, cells, letters):
     """What a row gives, and what is wrong with it that is no empty cell."""
     faults = Faults("org.xlsx")
-    found = nested(SheetRow(BY_TITLE[sheet], 2, cells, letters), faults)
-    return found, [line for line in faults.lines if " is empty" not in line]
+    values = nested(SheetRow(BY_TITLE[sheet], 2, cells, letters), faults)
+    return values, [line for line in faults.lines if " is empty" not in line]
 
 
 def converted(sheet, label, value, unit, key):
@@ -87,8 +87,8 @@ def test_a_whole_number_is_a_name():
 )  # fmt: skip
 def test_numbers_as_countries_write_them(text, number):
     assert parse_number(text) == Decimal(number)
-    found, lines = read("Contracts", {"volume": text.lstrip("-+"), "volume_unit": "kWh"}, LETTERS)
-    assert (Decimal(repr(found["volume_kwh"])), lines) == (abs(Decimal(number)), [])
+    values, lines = read("Contracts", {"volume": text.lstrip("-+"), "volume_unit": "kWh"}, LETTERS)
+    assert (Decimal(repr(values["volume_kwh"])), lines) == (abs(Decimal(number)), [])
 
 
 @pytest.mark.parametrize("text", ["1.200", "1,200", "12.345", "999,999"])

@@ -36,14 +36,16 @@ def test_it_places_devices_as_the_ledger_s_own_reader_does(tmp_path):
 
 
 def test_columns_may_stand_in_any_order_and_a_byte_order_mark_is_no_name(tmp_path):
-    found = read(tmp_path, b"\xef\xbb\xbfsite,uuid,node,cluster,sku,to,from\r\nfra1,GPU-1,n1,c,H100,2026-07-03,2026-07-02\r\n")
-    assert [(e.site, e.uuid, e.sku, e.start_ns, e.end_ns) for e in found] == [
+    devices = read(
+        tmp_path, b"\xef\xbb\xbfsite,uuid,node,cluster,sku,to,from\r\nfra1,GPU-1,n1,c,H100,2026-07-03,2026-07-02\r\n"
+    )
+    assert [(e.site, e.uuid, e.sku, e.start_ns, e.end_ns) for e in devices] == [
         ("fra1", "GPU-1", "H100", JULY_2, JULY_2 + DAY_NS)
     ]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", ":1: is empty; expected the columns cluster,node,uuid,sku,site,from,to"),
         ("cluster,node\n", ":1: expected the columns cluster,node,uuid,sku,site,from,to"),
@@ -62,11 +64,11 @@ def test_columns_may_stand_in_any_order_and_a_byte_order_mark_is_no_name(tmp_pat
         (HEAD + "c,n,GPU-1,H100,a b,,\n", ":2: key 'site': expected a name of at most 63 letters"),
     ],
 )
-def test_a_wrong_line_is_told_by_its_number(tmp_path, text, said):
+def test_invalid_line_error_names_its_number(tmp_path, text, message):
     with pytest.raises(UsageError) as refused:
         read(tmp_path, text)
     assert str(refused.value).startswith("inventory.csv:")
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_every_wrong_line_is_named_at_once(tmp_path):
@@ -78,7 +80,7 @@ def test_every_wrong_line_is_named_at_once(tmp_path):
         assert word in text
 
 
-def test_a_file_whose_first_line_is_not_csv_is_not_called_empty(tmp_path):
+def test_file_with_a_first_line_that_is_not_csv_is_not_called_empty(tmp_path):
     with pytest.raises(UsageError) as refused:
         read(tmp_path, '"cluster,node')
     (line,) = str(refused.value).splitlines()
@@ -86,7 +88,7 @@ def test_a_file_whose_first_line_is_not_csv_is_not_called_empty(tmp_path):
     assert "not valid CSV" in line
 
 
-def test_a_site_that_nobody_told_of_is_refused_where_sites_are_told(tmp_path):
+def test_unknown_site_is_refused_if_sites_are_configured(tmp_path):
     line = HEAD + "c,n,GPU-1,H100,fra2,,\n"
     assert len(read(tmp_path, line)) == 1
     with pytest.raises(UsageError, match=r"inventory.csv:2: unknown site 'fra2'; did you mean 'fra1'"):
@@ -114,8 +116,8 @@ def test_no_instant_of_a_board_is_counted_twice(stays):
         with pytest.raises(UsageError, match="listed twice for the same time"):
             expected(lines, [])
     else:
-        found = expected(lines, [])
-        assert sum(e.end_ns - e.start_ns for e in found) == sum(b - a for _, a, b in stays) * DAY_NS
+        entries = expected(lines, [])
+        assert sum(e.end_ns - e.start_ns for e in entries) == sum(b - a for _, a, b in stays) * DAY_NS
 
 
 def test_an_open_end_is_open():

@@ -24,9 +24,16 @@ def test_the_same_bytes_each_time():
     assert template() == template()
 
 
-def test_untouched_it_tells_nothing(workbook):
-    told = load_organisation(workbook, START_NS, END_NS, AS_OF_NS)
-    assert (told.name, told.sites, told.expected, told.teams, told.prices, told.embodied) == ("", {}, (), (), (), ())
+def test_unchanged_template_gives_an_empty_organisation(workbook):
+    organisation = load_organisation(workbook, START_NS, END_NS, AS_OF_NS)
+    assert (
+        organisation.name,
+        organisation.sites,
+        organisation.expected,
+        organisation.teams,
+        organisation.prices,
+        organisation.embodied,
+    ) == ("", {}, (), (), (), ())
 
 
 def test_its_examples_are_right_when_their_notes_are_cleared(workbook, tmp_path):
@@ -37,15 +44,21 @@ def test_its_examples_are_right_when_their_notes_are_cleared(workbook, tmp_path)
             if row[0].value == EXAMPLE:
                 row[0].value = None
     book.save(tmp_path / "org.xlsx")
-    told = load_organisation(tmp_path / "org.xlsx", START_NS - 86_400 * 10**9, END_NS, AS_OF_NS)
-    site = told.sites["fra1"]
+    organisation = load_organisation(tmp_path / "org.xlsx", START_NS - 86_400 * 10**9, END_NS, AS_OF_NS)
+    site = organisation.sites["fra1"]
     by_contract = {}
     for lot in site.lots:
         by_contract[lot.contract] = by_contract.get(lot.contract, 0) + lot.uj
     kwh = 3_600_000_000_000
     assert by_contract == {"wind-north": 1_200_000 * kwh, "go-2026-07": 150_000 * kwh, "solar-east": 8125 * kwh // 10}
     assert len(site.tariffs[0].prices) == 1
-    assert (len(told.expected), len(told.teams), len(told.prices), len(told.embodied), len(told.model_names)) == (1, 2, 1, 1, 1)
+    assert (
+        len(organisation.expected),
+        len(organisation.teams),
+        len(organisation.prices),
+        len(organisation.embodied),
+        len(organisation.model_names),
+    ) == (1, 2, 1, 1, 1)
 
 
 def test_every_sheet_has_its_heads_meanings_and_choices(workbook):
@@ -89,8 +102,8 @@ def test_no_sheet_has_a_column_of_no_key():
     """But for those that only a table has: whose a row is, a list of labels, the times of a price."""
     for sheet in SHEETS:
         for column in sheet.columns:
-            known = sheet.field(column) is not None if column.path else column.says
-            assert known or column.path[0] == "match", (sheet.title, column.label)
+            has_key = sheet.field(column) is not None if column.path else column.says
+            assert has_key or column.path[0] == "match", (sheet.title, column.label)
         assert NOTE not in {column.label for column in sheet.columns}
 
 
@@ -101,9 +114,9 @@ def test_boards_that_are_known_are_put_in(tmp_path):
     ]
     path = Path(tmp_path) / "org.xlsx"
     path.write_bytes(template(lines))
-    told = load_organisation(path, START_NS, END_NS, AS_OF_NS)
-    assert list(told.sites) == ["fra1", "pnq1"]
-    assert [(e.node, e.uuid, e.site) for e in told.expected] == [("=1+1", "GPU-2", "pnq1"), ("n1", "GPU-1", "fra1")]
+    organisation = load_organisation(path, START_NS, END_NS, AS_OF_NS)
+    assert list(organisation.sites) == ["fra1", "pnq1"]
+    assert [(e.node, e.uuid, e.site) for e in organisation.expected] == [("=1+1", "GPU-2", "pnq1"), ("n1", "GPU-1", "fra1")]
     cells = openpyxl.load_workbook(path)["Inventory"]
     assert [cell.data_type for cell in cells[5]][2] == "s", "a name that looks like a formula is text"
     assert datetime(2026, 7, 1) in [cell.value for cell in cells[4]]  # noqa: DTZ001 - as a workbook has a date

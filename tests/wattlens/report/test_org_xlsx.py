@@ -37,7 +37,7 @@ def changed(sheet, cell, value):
     return sheets
 
 
-def test_a_workbook_tells_what_the_same_yaml_tells(tmp_path):
+def test_workbook_gives_the_same_inputs_as_yaml(tmp_path):
     by_rows = load(book(tmp_path / "org.xlsx", whole()))
     by_keys = load(yaml_files(tmp_path))
     assert replace(by_rows, files=(), warnings=()) == replace(by_keys, files=(), warnings=())
@@ -46,7 +46,7 @@ def test_a_workbook_tells_what_the_same_yaml_tells(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("sheet", "cell", "value", "said"),
+    ("sheet", "cell", "value", "message"),
     [
         ("Contracts", "I2", "GWh", "sheet Contracts, cell I2: expected a unit of volume (kWh or MWh), got 'GWh'"),
         ("Contracts", "I2", None, "sheet Contracts, cell I2 is empty; enter the unit of volume: kWh or MWh"),
@@ -144,18 +144,18 @@ def test_a_workbook_tells_what_the_same_yaml_tells(tmp_path):
         ("Models", "A2", "#REF!", "sheet Models, cell A2 is the error #REF!; enter a value"),
     ],
 )
-def test_what_is_wrong_is_told_by_its_cell(tmp_path, sheet, cell, value, said):
+def test_error_names_its_cell(tmp_path, sheet, cell, value, message):
     text = refusal(tmp_path, changed(sheet, cell, value))
     assert text.startswith("org.xlsx: ")
-    assert said in text
+    assert message in text
 
 
 def test_what_is_wrong_with_several_rows_names_all_of_them(tmp_path):
     sheets = whole()
     sheets["Water"].append(["fra1", date(2026, 9, 1), date(2026, 10, 1), 1, "l", 2, 1, "bill 5000"])
-    said = refusal(tmp_path, sheets)
-    assert said.startswith("org.xlsx: site 'fra1': water of 2026-09-01 is listed twice: 'bill 4711' and 'bill 5000' (")
-    assert "sheet Water, cell H2; sheet Water, cell H3" in said
+    message = refusal(tmp_path, sheets)
+    assert message.startswith("org.xlsx: site 'fra1': water of 2026-09-01 is listed twice: 'bill 4711' and 'bill 5000' (")
+    assert "sheet Water, cell H2; sheet Water, cell H3" in message
     sheets = whole()
     sheets["Tariffs"].append(["fra1", "late", "EUR", 1, "kWh", None, date(2026, 1, 1), "page"])
     assert "sheet Tariffs, cell B2" in refusal(tmp_path, sheets)
@@ -174,19 +174,19 @@ def test_what_is_wrong_with_several_rows_names_all_of_them(tmp_path):
         (datetime(2026, 7, 1, 9), 60, "09:15", "sheet Deliveries, cell C2"),  # noqa: DTZ001
     ],
 )
-def test_a_delivery_that_is_there_twice_is_told_by_its_rows(tmp_path, start, minutes, at, cells):
+def test_duplicate_delivery_error_names_its_rows(tmp_path, start, minutes, at, cells):
     """09:15 for 15 minutes is in row 2, 10:00 for 60 minutes in row 3; the row of another site and contract does not matter."""
     sheets = whole()
     sheets["Deliveries"].append(["fra1", "sun", start, minutes, 1, "kWh"])
-    said = refusal(tmp_path, sheets)
-    assert said.startswith("org.xlsx: sheet Contracts, row 3: contract 'sun': duplicate delivery at ")
-    assert f"'2026-07-01 {at}:00' UTC ({cells})" in said
+    message = refusal(tmp_path, sheets)
+    assert message.startswith("org.xlsx: sheet Contracts, row 3: contract 'sun': duplicate delivery at ")
+    assert f"'2026-07-01 {at}:00' UTC ({cells})" in message
     sheets["Deliveries"][3][2] = datetime(2026, 7, 1, 9, 30)  # noqa: DTZ001
     sheets["Deliveries"][3][3] = 15
     load(book(tmp_path / "org.xlsx", sheets))
 
 
-def test_all_that_is_wrong_is_told_at_once(tmp_path):
+def test_all_errors_of_a_workbook_are_reported_at_once(tmp_path):
     """In every sheet, in their order, and several times in one row; what only follows from a wrong cell is left out."""
     sheets = changed("Contracts", "I2", "GWh")
     sheets["Contracts"][1][4] = "windy"
@@ -195,8 +195,8 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path):
     sheets["Prices"][1][1] = "#REF!"
     sheets["Models"][1][0] = "#REF!"
     sheets["Inventory"][1][1] = None
-    told = [line.removeprefix("org.xlsx: sheet ").partition(":")[0] for line in refusal(tmp_path, sheets).splitlines()]
-    assert [place.partition(" is ")[0] for place in told] == [
+    places = [line.removeprefix("org.xlsx: sheet ").partition(":")[0] for line in refusal(tmp_path, sheets).splitlines()]
+    assert [place.partition(" is ")[0] for place in places] == [
         "Prices, cell B2", "Models, cell A2", "Inventory, cell B2", "Contracts, cell I2", "Water, cell E2",
         "Contracts, cell E2", "Meters, cell D2", "Teams, cell G3",
     ]  # fmt: skip
@@ -208,16 +208,16 @@ def test_every_wrong_cell_of_one_row_is_named(tmp_path):
     sheets["Meters"][1][5:7] = [-1, -2.5]
     sheets["Contracts"][1][0], sheets["Contracts"][1][8] = "fra9", "GWh"
     sheets["Tariffs"][2][3:5] = [214, "GWh"]
-    said = [line.removeprefix("org.xlsx: sheet ").partition(":")[0] for line in refusal(tmp_path, sheets).splitlines()]
-    assert said == [
+    places = [line.removeprefix("org.xlsx: sheet ").partition(":")[0] for line in refusal(tmp_path, sheets).splitlines()]
+    assert places == [
         "Contracts, cell I2", "Contracts, cell A2", "Tariffs, cell E3", "Meters, cell C2", "Meters, cell F2", "Meters, cell G2",
     ]  # fmt: skip
 
 
-def test_of_very_many_faults_some_are_told_and_the_others_counted(tmp_path):
+def test_very_many_errors_are_cut_and_the_rest_counted(tmp_path):
     prices = [["price_class", "currency", "per_gpu_hour"], *[[f"c{n}", "EUR", -1] for n in range(110)]]
-    told = refusal(tmp_path, {"Prices": prices}).splitlines()
-    assert (len(told), told[-1]) == (101, "10 more errors are not listed")
+    lines = refusal(tmp_path, {"Prices": prices}).splitlines()
+    assert (len(lines), lines[-1]) == (101, "10 more errors are not listed")
 
 
 def with_inventory_file(name):
@@ -225,7 +225,7 @@ def with_inventory_file(name):
     return {"Organisation": [head, row], "Sites": [["name"], ["fra1"], ["pnq1"]]}
 
 
-def test_a_file_of_the_inventory_that_is_none_is_told_by_its_cell(tmp_path):
+def test_invalid_inventory_file_error_names_its_cell(tmp_path):
     sheets = with_inventory_file("lines.csv")
     assert refusal(tmp_path, sheets).startswith("org.xlsx: sheet Organisation, cell B2: cannot read lines.csv: ")
     (tmp_path / "lines.csv").write_bytes(b"\xff\xfe")
@@ -234,7 +234,7 @@ def test_a_file_of_the_inventory_that_is_none_is_told_by_its_cell(tmp_path):
     assert len(load(book(tmp_path / "org.xlsx", sheets)).expected) == 4
 
 
-def test_two_inventories_are_told_by_the_cells_of_both(tmp_path):
+def test_two_inventories_error_names_both_cells(tmp_path):
     (tmp_path / "lines.csv").write_text(CSV)
     sheets = with_inventory_file("lines.csv") | {"Inventory": [["note", "cluster", "node", "site"], [None, "c", "n", "fra1"]]}
     assert refusal(tmp_path, sheets) == (
@@ -244,7 +244,7 @@ def test_two_inventories_are_told_by_the_cells_of_both(tmp_path):
 
 
 @pytest.mark.parametrize("note", ["example", "Example", "how to"])
-def test_a_row_whose_note_says_so_is_not_read(tmp_path, note):
+def test_row_excluded_by_its_note_is_not_read(tmp_path, note):
     sheets = {"Prices": [["note", "price_class", "currency", "per_gpu_hour"], [note, "spot", "nonsense", -1]]}
     assert load(book(tmp_path / "org.xlsx", sheets)).prices == ()
     sheets["Prices"][1][0] = "mine"
@@ -270,17 +270,17 @@ def test_the_hours_of_a_grid_in_a_file(tmp_path):
     (tmp_path / "de.csv").write_text("ts_utc,zone,g_per_kwh,kind\n2026-07-01T00:00:00Z,DE,400.5,direct\n")
     head = ["name", "grid_zone", "hours_file", "hours_publisher", "hours_licence"]
     row = ["fra1", "DE", "de.csv", "the operator", "ours"]
-    told = load(book(tmp_path / "org.xlsx", {"Sites": [head, row]}))
-    assert [piece.g_per_kwh for piece in told.sites["fra1"].location[0].pieces] == [Decimal("400.5")]
-    assert [path for path, _ in told.files] == ["de.csv", "org.xlsx"]
-    for index, said in (
+    organisation = load(book(tmp_path / "org.xlsx", {"Sites": [head, row]}))
+    assert [piece.g_per_kwh for piece in organisation.sites["fra1"].location[0].pieces] == [Decimal("400.5")]
+    assert [path for path, _ in organisation.files] == ["de.csv", "org.xlsx"]
+    for index, message in (
         (1, "sheet Sites, row 2: source csv_file has no zone"),
         (2, "sheet Sites, cell C2 is empty; enter hours_file"),
         (3, "sheet Sites, cell D2 is empty; enter hours_publisher"),
         (4, "sheet Sites, cell E2 is empty; enter hours_licence"),
     ):
-        lacking = [None if n == index else cell for n, cell in enumerate(row)]
-        assert said in refusal(tmp_path, {"Sites": [head, lacking]})
+        incomplete_row = [None if n == index else cell for n, cell in enumerate(row)]
+        assert message in refusal(tmp_path, {"Sites": [head, incomplete_row]})
 
 
 def test_sheets_of_one_s_own_are_not_read_and_misspelt_ones_are_refused(tmp_path):
@@ -298,8 +298,10 @@ def test_a_formula_counts_by_the_value_that_was_saved(tmp_path):
         sheet.write_row(1, 0, ["spot", "EUR"])
         sheet.write_formula(1, 2, "=0.5+0.25", None, 0.75)
     assert load(path).prices[0].per_gpu_hour == Decimal("0.75")
-    said = refusal(tmp_path, changed("Prices", "C2", "=0.5+0.25"))
-    assert "sheet Prices, cell C2 is a formula without a value; open the workbook in a spreadsheet program and save it" in said
+    message = refusal(tmp_path, changed("Prices", "C2", "=0.5+0.25"))
+    assert (
+        "sheet Prices, cell C2 is a formula without a value; open the workbook in a spreadsheet program and save it" in message
+    )
 
 
 def test_a_formula_without_a_value_is_refused_whatever_prefix_and_part_a_program_chose(tmp_path):
@@ -323,13 +325,13 @@ def test_a_sheet_of_one_s_own_that_is_damaged_is_not_read_for_formulas(tmp_path)
 @pytest.mark.parametrize("value", [0.1 + 0.2, "0.3"])
 def test_a_number_is_what_a_spreadsheet_shows_of_it(tmp_path, value):
     """0.1 + 0.2 is 0.30000000000000004 in binary; a spreadsheet keeps 15 digits: 0.3 MWh are 300 kWh, exactly."""
-    told = load(book(tmp_path / "org.xlsx", changed("Contracts", "H2", value)))
-    assert sum(lot.uj for lot in told.sites["fra1"].lots if lot.contract == "wind") == 300 * 3_600_000_000_000
+    organisation = load(book(tmp_path / "org.xlsx", changed("Contracts", "H2", value)))
+    assert sum(lot.uj for lot in organisation.sites["fra1"].lots if lot.contract == "wind") == 300 * 3_600_000_000_000
 
 
 def test_more_digits_than_can_be_kept_are_refused(tmp_path):
-    said = refusal(tmp_path, changed("Contracts", "H2", "1.00000000000000000001"))
-    assert "cell H2: expected at most 15 digits, got '1.00000000000000000001'" in said
+    message = refusal(tmp_path, changed("Contracts", "H2", "1.00000000000000000001"))
+    assert "cell H2: expected at most 15 digits, got '1.00000000000000000001'" in message
 
 
 # What is hostile ------------------------------------------------------------------------------------------------------------
@@ -385,7 +387,7 @@ def test_a_day_that_no_calendar_has_is_an_error_of_its_cell(tmp_path):
     assert "sheet Water, cell B2 is the error #VALUE!; enter a value" in hostile(path)
 
 
-def test_what_a_sheet_says_of_its_own_size_does_not_cut_it_off(tmp_path):
+def test_declared_sheet_size_does_not_cut_rows_off(tmp_path):
     path = book(tmp_path / "org.xlsx", {"Prices": whole()["Prices"]})
     text = part(path, SHEET)
     assert '<dimension ref="A1:D3"' in text
@@ -417,8 +419,8 @@ def by_xlsxwriter(tmp_path_factory):
 
 
 def test_texts_that_cells_share_are_read(by_xlsxwriter):
-    told = load(by_xlsxwriter)
-    assert told.sites["fra1"].stated_source == "the operator"
+    organisation = load(by_xlsxwriter)
+    assert organisation.sites["fra1"].stated_source == "the operator"
 
 
 @settings(max_examples=examples(150), deadline=None)
@@ -429,12 +431,12 @@ def test_a_damaged_workbook_is_read_or_refused_and_never_a_crash(by_xlsxwriter, 
     path = by_xlsxwriter.with_name("damaged.xlsx")
     path.write_bytes(by_xlsxwriter.read_bytes())
     with_part(path, name, text[:begin] + put + text[begin + cut :])
-    said = []
+    lines = []
     try:
         load(path)
     except UsageError as error:
-        said = str(error).splitlines()
-    assert all("damaged.xlsx" in line for line in said[:100])
+        lines = str(error).splitlines()
+    assert all("damaged.xlsx" in line for line in lines[:100])
 
 
 @pytest.mark.smoke
@@ -447,5 +449,5 @@ def test_a_large_inventory_is_read_whole(tmp_path):
         for number in range(12_000):
             sheet.write_row(number + 1, 0, ["c", f"n{number // 8:05d}", f"GPU-{number:08d}", "fra1"])
     (tmp_path / "org.xlsx").write_bytes(out.getvalue())
-    told = load(tmp_path / "org.xlsx")
-    assert [each.uuid for each in told.expected] == [f"GPU-{number:08d}" for number in range(12_000)]
+    organisation = load(tmp_path / "org.xlsx")
+    assert [each.uuid for each in organisation.expected] == [f"GPU-{number:08d}" for number in range(12_000)]

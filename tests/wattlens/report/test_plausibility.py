@@ -33,9 +33,9 @@ def test_check_and_report_print_it(tmp_path, monkeypatch, capsys):
     assert main(["report", "check", "org.yaml", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["warnings"]) == 1
     assert main(["report", "--org", "org.yaml", "--quarter", "2026Q3", "--formats", "csv"]) == 0
-    said = capsys.readouterr()
-    assert said.err.startswith("warning: org.yaml: key 'sites[0].tariffs[0].default_per_kwh'")
-    assert "warning" not in said.out
+    output = capsys.readouterr()
+    assert output.err.startswith("warning: org.yaml: key 'sites[0].tariffs[0].default_per_kwh'")
+    assert "warning" not in output.out
 
 
 def test_an_invoice_number_that_is_listed_twice_is_warned_of(tmp_path):
@@ -115,8 +115,8 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize(("keys", "warning"), ELSEWHERE)
 def test_an_odd_number_of_the_organisation_is_warned_of(keys, warning, tmp_path):
-    (found, *_) = warnings_of(tmp_path, f"{keys}\n")
-    assert warning in found
+    (message, *_) = warnings_of(tmp_path, f"{keys}\n")
+    assert warning in message
 
 
 def test_usual_inputs_are_not_warned_of(tmp_path):

@@ -125,22 +125,22 @@ def test_contracts_of_older_years_are_counted(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("residual", "said"),
+    ("residual", "ending"),
     [((constant("rest", RESIDUAL, 600),), "uses the residual mix only"), ((), "uses the grid's average only")],
 )
-def test_without_contracts_the_total_is_of_what_stands_in(residual, said):
+def test_without_contracts_the_total_is_of_what_stands_in(residual, ending):
     site = SiteInputs("a", ZoneInfo("UTC"), location=(constant("grid", DIRECT, 400),), location_lacking="", residual=residual)
     (line,) = (each for each in list_inputs(Organisation(sites={"a": site})) if each.what == "contracts")
-    assert (line.found, line.lacking) == ("", f"the market-based total {said}")
+    assert (line.found, line.missing) == ("", f"the market-based total {ending}")
 
 
-def test_a_bound_that_is_assumed_is_told(tmp_path, capsys):
+def test_assumed_bound_is_printed_as_assumed(tmp_path, capsys):
     (tmp_path / "org.yaml").write_text("sites: [{site: {name: a}, pue: {value: 1.5, source: a plate}}]")
     assert check(tmp_path / "org.yaml") == 0
     assert "  stated PUE           1.5 \u00b1 10 %, assumed (a plate)" in capsys.readouterr().out.splitlines()
 
 
-def test_check_tells_what_there_is_and_what_lacks(tmp_path, capsys):
+def test_check_lists_available_and_missing_inputs(tmp_path, capsys):
     for path in (book(tmp_path / "org.xlsx", whole()), yaml_files(tmp_path)):
         assert check(path) == 0
         out = capsys.readouterr().out
@@ -161,7 +161,7 @@ def test_check_tells_what_there_is_and_what_lacks(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("grid", "found", "why"),
+    ("grid", "parts", "why"),
     [
         ({"zone": "US-CA", "country": "USA"}, ("179.1 g CO2e/kWh, California 2023, direct, ",), "US-CA: no factor of "),
         (
@@ -187,12 +187,12 @@ def test_check_tells_what_there_is_and_what_lacks(tmp_path, capsys):
         ({"country": "VIR"}, ("none: VIR: ", "there is one that is life-cycle"), ""),
     ],
 )
-def test_check_tells_the_factor_with_its_value_and_why_it_is_that_one(tmp_path, capsys, grid, found, why):
+def test_check_prints_the_factor_with_its_value_and_choice(tmp_path, capsys, grid, parts, why):
     """Of 394.769 lb a MWh (eGRID, California) are 179.1 g/kWh; the ministry's figure of Beijing is 0.5554 kg."""
     (tmp_path / "org.yaml").write_text(json.dumps({"sites": [{"site": {"name": "a"}, "grid": grid}]}))
     assert check(tmp_path / "org.yaml") == 0
     lines = {line[2:22].strip(): line[23:] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
-    assert all(part in lines["location-based"] for part in found), lines["location-based"]
+    assert all(part in lines["location-based"] for part in parts), lines["location-based"]
     assert not any(state in lines["location-based"] for state in ("Delaware", "Indiana"))
     assert lines.get("factor choice", "").startswith(why)
 
@@ -201,8 +201,8 @@ def test_check_warns_of_a_state_where_the_subregion_is_recommended(tmp_path, cap
     sites = [{"site": {"name": zone}, "grid": {"zone": zone, "country": "USA"}} for zone in ("US-TX", "US-ERCT")]
     (tmp_path / "org.yaml").write_text(json.dumps({"sites": sites}))
     assert check(tmp_path / "org.yaml") == 0
-    told = capsys.readouterr()
-    warnings = [line for line in (told.out + told.err).splitlines() if "grid.zone of site" in line]
+    output = capsys.readouterr()
+    warnings = [line for line in (output.out + output.err).splitlines() if "grid.zone of site" in line]
     assert len(warnings) == 1
     assert "grid.zone of site US-TX: US-TX is a state: EPA recommends the eGRID subregion, such as US-ERCT" in warnings[0]
 
@@ -212,8 +212,8 @@ def test_a_series_of_hours_is_named_by_its_zone_and_publisher(tmp_path):
     source = IntensitySource(identity, Basis(EmissionBoundary.DIRECT), 1, ())
     about = About("file", "DE", Basis(EmissionBoundary.DIRECT), "Example grid", "CC0", quality=1)
     site = SiteInputs("a", ZoneInfo("UTC"), location=(source,), location_lacking="", series=((identity, about),))
-    found = {row.what: row.found for row in list_inputs(Organisation(sites={"a": site}))}
-    assert found["location-based"] == "hours of DE, direct, location, CO2e, Example grid"
+    by_input = {row.what: row.found for row in list_inputs(Organisation(sites={"a": site}))}
+    assert by_input["location-based"] == "hours of DE, direct, location, CO2e, Example grid"
 
 
 def test_check_lists_invoices_with_energy_days_and_money(tmp_path, capsys):
@@ -251,8 +251,8 @@ def test_check_names_each_contract_that_covers_nothing_and_why(tmp_path, capsys)
     site = {"site": {"name": "a"}, "grid": {"zone": "GB", "country": "GBR"}, "contracts": contracts}
     (tmp_path / "org.yaml").write_text(json.dumps({"sites": [site]}))
     assert check(tmp_path / "org.yaml") == 0
-    told = [line.split(maxsplit=2)[1:] for line in capsys.readouterr().out.splitlines() if line.startswith("  contract ")]
-    assert {name: reason.removeprefix("covers nothing: ").split(",")[0].split(" (")[0] for name, reason in told} == {
+    reasons = [line.split(maxsplit=2)[1:] for line in capsys.readouterr().out.splitlines() if line.startswith("  contract ")]
+    assert {name: reason.removeprefix("covers nothing: ").split(",")[0].split(" (")[0] for name, reason in reasons} == {
         "open": "not retired", "future": "retired on 2099-01-01", "old": "retired on 2020-01-01", "far": "another market",
         "coal": "no emission factor", "bare": "its retirement is not proven: serials",
     }  # fmt: skip
@@ -262,12 +262,12 @@ def test_check_of_what_is_wrong(tmp_path, capsys):
     sheets = whole()
     sheets["Contracts"][1][8] = "GWh"
     path = book(tmp_path / "org.xlsx", sheets)
-    said = "org.xlsx: sheet Contracts, cell I2: expected a unit of volume (kWh or MWh), got 'GWh'"
+    message = "org.xlsx: sheet Contracts, cell I2: expected a unit of volume (kWh or MWh), got 'GWh'"
     with pytest.raises(UsageError) as refused:
         check(path)
-    assert (str(refused.value), refused.value.exit_code) == (said, 2)
+    assert (str(refused.value), refused.value.exit_code) == (message, 2)
     assert check(path, "--json") == 2
-    assert json.loads(capsys.readouterr().out) == {"file": str(path), "ok": False, "error": said, "errors": [said]}
+    assert json.loads(capsys.readouterr().out) == {"file": str(path), "ok": False, "error": message, "errors": [message]}
 
 
 def test_the_pages_fit_a_terminal(monkeypatch):

@@ -143,21 +143,21 @@ WARNED = [
 ]
 
 
-@pytest.mark.parametrize(("sheet", "cell", "value", "said"), WRONG)
-def test_a_wrong_cell_is_refused(tmp_path, sheet, cell, value, said):
+@pytest.mark.parametrize(("sheet", "cell", "value", "message"), WRONG)
+def test_a_wrong_cell_is_refused(tmp_path, sheet, cell, value, message):
     with pytest.raises(UsageError) as refused:
         load(book(tmp_path / "org.xlsx", sheets_with({(sheet, cell): value})))
     text = str(refused.value)
-    assert said in text
+    assert message in text
     assert "org.xlsx: " in text
     assert f"sheet {sheet}, " in text
 
 
-@pytest.mark.parametrize(("sheet", "cell", "value", "said"), WARNED)
-def test_an_odd_cell_is_warned_of(tmp_path, sheet, cell, value, said):
+@pytest.mark.parametrize(("sheet", "cell", "value", "message"), WARNED)
+def test_an_odd_cell_is_warned_of(tmp_path, sheet, cell, value, message):
     loaded = load(book(tmp_path / "org.xlsx", sheets_with({(sheet, cell): value})))
-    (warning,) = (line for line in loaded.warnings if said in line)
-    assert f"sheet {sheet}, cell {cell[0] if 'covers nothing' not in said else 'B'}" in warning
+    (warning,) = (line for line in loaded.warnings if message in line)
+    assert f"sheet {sheet}, cell {cell[0] if 'covers nothing' not in message else 'B'}" in warning
 
 
 def test_the_workbook_without_a_wrong_cell_is_read(tmp_path):
@@ -198,8 +198,8 @@ def test_certificates_retired_for_another_name_its_cell_unless_it_is_accepted(tm
     sheets["Certificates"].append([*first[:1], "go2", *first[2:11], 124, "HKNR", "Y-1..Y-9999", "P", "Wind Trading Ltd"])
     loaded = load(book(tmp_path / "org.xlsx", sheets))
     reason = "retired for 'Wind Trading Ltd', which is neither the organisation nor an accepted beneficiary"
-    told = [line for line in loaded.warnings if reason in line]
-    assert told == [
+    warnings = [line for line in loaded.warnings if reason in line]
+    assert warnings == [
         f"org.xlsx: contract 'go' of site fra1 covers nothing: {reason} (sheet Certificates, cell P2)",
         f"org.xlsx: contract 'go2' of site fra1 covers nothing: {reason} (sheet Certificates, cell P3)",
     ]
@@ -232,8 +232,8 @@ def test_a_contract_beyond_its_certificates_is_warned_of_by_the_cell_of_its_seri
     name = sheets["Contracts"][line][1]
     lots = [lot for lot in loaded.sites["fra1"].lots if lot.contract == name]
     assert sum(lot.uj - lot.uncertified_uj for lot in lots) == 1000 * UJ_PER_KWH
-    told = [text for text in loaded.warnings if f"contract {name!r} of site fra1" in text]
-    assert told == [
+    warnings = [text for text in loaded.warnings if f"contract {name!r} of site fra1" in text]
+    assert warnings == [
         f"org.xlsx: contract {name!r} of site fra1 covers at most 1000 of its {kwh} kWh: a serial number is a certificate of "
         f"1 MWh (sheet Contracts, cell Q{line + 1})"
     ]

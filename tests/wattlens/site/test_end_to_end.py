@@ -61,12 +61,12 @@ class Site:
             "--simulate",
             self.node.directory,
         ]
-        said = len(self.log.read_text()) if self.log.exists() else 0
+        offset = len(self.log.read_text()) if self.log.exists() else 0
         with self.log.open("ab") as file:
             self.process = subprocess.Popen([sys.executable, "-m", "wattlens", *map(str, command)], stdout=file, stderr=file)
 
         def url():
-            fresh = self.log.read_text()[said:].split()
+            fresh = self.log.read_text()[offset:].split()
             return next((word.rstrip(",") for word in fresh if word.endswith("/metrics,")), None)
 
         self.url = eventually(url)
@@ -142,14 +142,14 @@ def test_the_page_and_the_statement_hold_the_truth_and_nothing_is_lost_by_kills(
         located.row.energy_uj for located in rows if isinstance(located.row, Cell) and located.row.device == "meter:dc1:main"
     )
     assert booked >= first * 1e6
-    told = facility_site.truth(node).facility.energy_uj.total
-    assert booked <= told * 1.01 + 3.6e9  # its class, and a step of its register
+    truth_uj = facility_site.truth(node).facility.energy_uj.total
+    assert booked <= truth_uj * 1.01 + 3.6e9  # its class, and a step of its register
     # How long two kills took of these seconds depends on the machine.
-    said = json.loads(said_here("pue", "--ledger", site.state, "--accept-coverage", "0%", "--json").stdout)
-    assert said["simulated"] is True
-    assert said["site"] == "dc1"
-    assert float(said["pue"]["lower"]) <= float(said["pue"]["value"]) <= float(said["pue"]["upper"])
-    assert [each["category"] for each in said["by_position"]] == [1, 2, 3]
+    document = json.loads(said_here("pue", "--ledger", site.state, "--accept-coverage", "0%", "--json").stdout)
+    assert document["simulated"] is True
+    assert document["site"] == "dc1"
+    assert float(document["pue"]["lower"]) <= float(document["pue"]["value"]) <= float(document["pue"]["upper"])
+    assert [each["category"] for each in document["by_position"]] == [1, 2, 3]
 
 
 @pytest.mark.smoke
@@ -231,12 +231,12 @@ def test_a_receiver_of_otlp_gets_meters_and_pue_under_the_names_of_metrics(node,
 
 def names_of(receiver):
     """Names of all metrics that it received."""
-    found = [r for _, _, request in list(receiver.requests) for r in request.resource_metrics]
-    return {metric.name for resource in found for scope in resource.scope_metrics for metric in scope.metrics}
+    resources = [r for _, _, request in list(receiver.requests) for r in request.resource_metrics]
+    return {metric.name for resource in resources for scope in resource.scope_metrics for metric in scope.metrics}
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("meters: [{id: a, role: it, accuracy_percent: 1, max_power_w: 1}]", "requires a position"),
         ("meters: [{id: a, role: total, accuracy_percent: 1, max_power_w: 1}]", "has no source"),
@@ -247,9 +247,9 @@ def names_of(receiver):
         ("water: [{start: 2026-02-01, end: 2026-01-01, liters: 1, accuracy_percent: 1, source: x}]", "before it begins"),
     ],
 )  # fmt: skip
-def test_a_file_that_makes_no_sense_is_refused_in_one_line(tmp_path, text, said):
+def test_a_file_that_makes_no_sense_is_refused_in_one_line(tmp_path, text, message):
     (tmp_path / "site.yaml").write_text(text)
     done = said_here("site", "--check", "--config", tmp_path / "site.yaml")
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1

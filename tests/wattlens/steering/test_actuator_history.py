@@ -33,7 +33,7 @@ def did(**changes: object) -> KnobChange:
     return KnobChange(**{**values, "holder": "wattlens (pid 7)", "cause": "request", **changes})
 
 
-def test_a_row_of_the_ledger_has_who_wanted_it_why_and_what_came_of_it() -> None:
+def test_ledger_row_has_policy_reason_and_outcome() -> None:
     lock = did(knob="clock", value=[345, 1005], note=NOTE)
     assert ledger_row(asdict(lock)) == Action(1, "GPU-0", "static", "set", '{"sm_clock_max_mhz":1005}', "ok: knee", "job")
     back = did(action="restore", value=700_000, note=SettingNote("static", "gone", "job"))
@@ -55,7 +55,7 @@ def test_without_a_note_the_row_is_the_actuators_and_names_the_holder(note: dict
     assert ledger_row(row | note) == expected
 
 
-def test_a_write_that_failed_is_left_to_the_refusal_of_the_governor_that_asked_for_it() -> None:
+def test_failed_write_is_recorded_by_the_governor_that_requested_it() -> None:
     assert ledger_row(asdict(did(outcome="no_permission", note=NOTE))) is None
     assert ledger_row(asdict(did(outcome="no_permission"))) is not None
 
@@ -111,11 +111,11 @@ class ServedHistory:
 
 @contextmanager
 def served(folder: Path) -> Iterator[ServedHistory]:
-    made = ServedHistory(folder)
+    served_history = ServedHistory(folder)
     try:
-        yield made
+        yield served_history
     finally:
-        made.close()
+        served_history.close()
 
 
 class Agent:
@@ -184,9 +184,9 @@ def test_whatever_is_killed_each_row_is_in_the_ledger_once(moves: list[str | int
             else:
                 MOVES[move](agent)
         agent.rows.close()
-        told = [row.t_ns for row in agent.ledger]
-        assert [t for t in told if t > lost] == list(range(lost + 1, written + 1))
-        assert len(told) == len(set(told))
+        times_ns = [row.t_ns for row in agent.ledger]
+        assert [t for t in times_ns if t > lost] == list(range(lost + 1, written + 1))
+        assert len(times_ns) == len(set(times_ns))
 
 
 @pytest.mark.parametrize("torn", [b"", b'{"number":3,"name":"'])

@@ -27,7 +27,7 @@ def play(history: Sequence[tuple[int, Report | None]]) -> list[tuple[SteeringGro
     asks, training = SteeringRequests(clock), TrainingReports(clock, lambda _: True)  # type: ignore[arg-type]
     config = Dvfs.model_validate({"mode": "shadow", "auto_groups": True})
     observer = Observer(config, clock, asks, TokenPoller(clock), training)  # type: ignore[arg-type]
-    found, second = [], 0
+    rounds, second = [], 0
     for seconds, report in history:
         for _ in range(seconds):
             clock.now_s, second = clock.now_s + 1, second + 1
@@ -36,8 +36,8 @@ def play(history: Sequence[tuple[int, Report | None]]) -> list[tuple[SteeringGro
                 act(workload, pid, second, training, asks)
             observer.observe(snapshot_of(workloads, clock, {}))
             assert not observer.failures
-            found.append(observer.groups)
-    return found
+            rounds.append(observer.groups)
+    return rounds
 
 
 reports = st.builds(Report, st.integers(0, 1 << 30).map("h{}:1".format), st.integers(0, 1), st.integers(1, 1 << 24), st.just(1))
@@ -51,22 +51,22 @@ def test_one_workload_makes_few_groups_reasons_and_lines(
 ) -> None:
     caplog.set_level(logging.INFO)
     caplog.clear()
-    found = play(history)
-    hours = len(found) // 3600 + 1
-    of_attacker = {(group.name, group.reason) for groups in found for group in groups if "GPU-3" in uuids(group)}
+    rounds = play(history)
+    hours = len(rounds) // 3600 + 1
+    of_attacker = {(group.name, group.reason) for groups in rounds for group in groups if "GPU-3" in uuids(group)}
     assert len({name for name, _ in of_attacker}) <= (CHANGES_MAX + 1) * hours + 1
     assert len(of_attacker) <= 2 * (CHANGES_MAX + 1) * hours + 2
-    assert len(caplog.records) <= len(found) // 60 + 2 * (CHANGES_MAX + 1) * hours + 2
-    of_victim = {(group.name, group.reason) for groups in found for group in groups if "GPU-0" in uuids(group)}
+    assert len(caplog.records) <= len(rounds) // 60 + 2 * (CHANGES_MAX + 1) * hours + 2
+    of_victim = {(group.name, group.reason) for groups in rounds for group in groups if "GPU-0" in uuids(group)}
     assert len(of_victim) == 1
 
 
 @pytest.mark.smoke
 def test_a_job_that_changes_again_and_again_is_not_steered_until_it_stays() -> None:
-    found = play([*((1, Report(f"h{n}:1", 0, 1, 1)) for n in range(300)), (3600, Report("last:1", 0, 1, 1))])
-    reasons = [group.reason for groups in found for group in groups if "GPU-3" in uuids(group)]
+    rounds = play([*((1, Report(f"h{n}:1", 0, 1, 1)) for n in range(300)), (3600, Report("last:1", 0, 1, 1))])
+    reasons = [group.reason for groups in rounds for group in groups if "GPU-3" in uuids(group)]
     assert reasons[0] == reasons[1] == ""
     assert len(set(reasons)) == 2
     assert all(reasons[10:50])
     assert reasons[-1] == ""
-    assert any("last" in group.name for group in found[-1])
+    assert any("last" in group.name for group in rounds[-1])

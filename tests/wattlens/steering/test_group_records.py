@@ -98,12 +98,12 @@ def test_error_budget_of_both_latencies() -> None:
     assert ttft["hour"] == ttft["requests"] == {
         "observations": 1000, "missed_lower": 10, "missed_upper": 10, "left": {"lower": nothing, "upper": nothing},
     }  # fmt: skip
-    left = itl["requests"]["left"]
+    budget_left = itl["requests"]["left"]
     assert (itl["requests"]["missed_upper"], itl["requests"]["observations"]) == (5, 505)
-    assert left["lower"] == left["upper"] == pytest.approx(1 - 5 / 5.05)
+    assert budget_left["lower"] == budget_left["upper"] == pytest.approx(1 - 5 / 5.05)
     samples = server.samples()
     assert samples["dvfs_slo_missed_total", "ttft"] == samples["dvfs_slo_surely_missed_total", "ttft"] == "10"
-    assert samples["dvfs_slo_budget_left_hour_ratio_lower", "itl"] == f"{left['lower']:.4f}"
+    assert samples["dvfs_slo_budget_left_hour_ratio_lower", "itl"] == f"{budget_left['lower']:.4f}"
     rows = budget_rows(server.described())
     assert rows[1][:6] == ("TTFT", "500 ms", "99 %", "last 1,000 requests", "1000", "10")
     assert rows[3][-1] == "1 %"

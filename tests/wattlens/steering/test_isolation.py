@@ -82,7 +82,7 @@ class Outcome:
     """What came of some rounds, by device and by workload."""
 
     views: dict[str, object] = field(default_factory=dict)
-    told: dict[str, dict[str, object]] = field(default_factory=dict)
+    statuses: dict[str, dict[str, object]] = field(default_factory=dict)
     groups: tuple[SteeringGroup, ...] = ()
 
 
@@ -125,7 +125,7 @@ def play(workloads: Sequence[Workload], policy: str, mode: str = "enforce", **mo
             outcome.views[view.device] = (view, [g.exempt for g in observer.groups if view.device in uuids(g)])
         for workload in workloads:
             name = workload.name
-            outcome.told[name] = describe_steering(name, governor.views(), users, observer.groups, asks.of(name))
+            outcome.statuses[name] = describe_steering(name, governor.views(), users, observer.groups, asks.of(name))
     assert not observer.failures
     assert not governor.failures
     return outcome
@@ -183,11 +183,11 @@ def tenants(draw: st.DrawFn) -> tuple[list[Workload], list[Workload]]:
     both = []
     for owner in range(2):
         kind = draw(st.sampled_from(["pod", "process", "slurm", "unit", "container"]))
-        own = []
+        workloads = []
         for number in range(draw(st.integers(1, 3))):
             gpus = draw(st.frozensets(st.integers(0, GPUS - 1), max_size=3))
-            own.append(Workload(identity(kind, owner, number), gpus, draw(acting)))
-        both.append(own)
+            workloads.append(Workload(identity(kind, owner, number), gpus, draw(acting)))
+        both.append(workloads)
     return both[0], both[1]
 
 
@@ -196,25 +196,25 @@ def tenants(draw: st.DrawFn) -> tuple[list[Workload], list[Workload]]:
 def test_settings_progress_and_figures_are_the_same_whether_another_owner_acts_or_not(
     both: tuple[list[Workload], list[Workload]], policy: str
 ) -> None:
-    own, others = both
+    workloads, others = both
     options = {"options": {"static": {"clean_s": 1}}}
-    acted = play([*own, *others], policy, **options)
-    silent = play([*own, *(replace(w, acts=Acts()) for w in others)], policy, **options)
+    acted = play([*workloads, *others], policy, **options)
+    silent = play([*workloads, *(replace(w, acts=Acts()) for w in others)], policy, **options)
     of_others = {f"GPU-{gpu}" for w in others for gpu in w.gpus}
-    alone = {f"GPU-{gpu}" for w in own for gpu in w.gpus} - of_others
-    whole = alone == {f"GPU-{gpu}" for w in own for gpu in w.gpus}
-    for other in (silent, play(own, policy, **options)) if whole else (silent,):
+    alone = {f"GPU-{gpu}" for w in workloads for gpu in w.gpus} - of_others
+    whole = alone == {f"GPU-{gpu}" for w in workloads for gpu in w.gpus}
+    for other in (silent, play(workloads, policy, **options)) if whole else (silent,):
         for device in alone:
             assert acted.views.get(device) == other.views.get(device)
-        for workload in own:
+        for workload in workloads:
             assert status_of(acted, workload.name, alone) == status_of(other, workload.name, alone)
     for workload in others:  # and nobody reads what others have
-        reads = {device["uuid"] for device in acted.told[workload.name].get("devices", ())}
+        reads = {device["uuid"] for device in acted.statuses[workload.name].get("devices", ())}
         assert reads <= {f"GPU-{gpu}" for gpu in workload.gpus} <= of_others
 
 
 def status_of(outcome: Outcome, workload: str, alone: set[str]) -> list[object]:
-    return [device for device in outcome.told[workload].get("devices", ()) if device["uuid"] in alone]
+    return [device for device in outcome.statuses[workload].get("devices", ()) if device["uuid"] in alone]
 
 
 @given(tenants(), st.sampled_from(["auto", "static", "asked"]))
@@ -222,11 +222,11 @@ def status_of(outcome: Outcome, workload: str, alone: set[str]) -> list[object]:
 def test_a_shared_gpu_is_set_only_where_all_agree_and_requests_only_where_all_request(
     both: tuple[list[Workload], list[Workload]], policy: str
 ) -> None:
-    own, others = both
-    outcome = play([*own, *others], policy, options={"static": {"clean_s": 1}})
+    workloads, others = both
+    outcome = play([*workloads, *others], policy, options={"static": {"clean_s": 1}})
     for gpu in range(GPUS):
-        users = [w for w in (*own, *others) if gpu in w.gpus]
-        if {owner for owner, of in enumerate((own, others)) if any(w in of for w in users)} != {0, 1}:
+        users = [w for w in (*workloads, *others) if gpu in w.gpus]
+        if {owner for owner, of in enumerate((workloads, others)) if any(w in of for w in users)} != {0, 1}:
             continue
         view = outcome.views.get(f"GPU-{gpu}", (None,))[0]
         if view is None or not (view.setting or view.wanted):
@@ -248,12 +248,12 @@ def test_no_owners_job_has_the_identity_of_anothers_job_or_workload(data: st.Dat
     kinds = st.sampled_from(["pod", "process", "slurm", "unit", "container"])
     victim = identity(data.draw(kinds), 0, 1)
     group = data.draw(names)
-    known = run_of(victim.kind, {**victim.labels, "group": group}) or victim.workload
+    victim_run = run_of(victim.kind, {**victim.labels, "group": group}) or victim.workload
     # The attacker knows all of that, and chooses whatever can be chosen.
-    aim = data.draw(st.sampled_from([group, known, known.partition(":")[2], victim.workload, "job:" + group]) | names)
+    aim = data.draw(st.sampled_from([group, victim_run, victim_run.partition(":")[2], victim.workload, "job:" + group]) | names)
     attacker = identity(data.draw(kinds), 1, 1, aim.replace("/", "_"))
     run = run_of(attacker.kind, {**attacker.labels, "group": aim}) or attacker.workload
-    assert run != known
+    assert run != victim_run
     assert owner_of(attacker.kind, attacker.labels) != owner_of(victim.kind, victim.labels) or not run.startswith("job:")
 
 
@@ -318,7 +318,7 @@ def test_a_named_group_is_not_moved_by_its_workload_once_another_has_its_gpus() 
         assert not [view for view, _ in views.values() if view.setting], workloads
 
 
-def test_owners_who_share_a_gpu_have_to_agree_and_to_request_alike() -> None:
+def test_owners_of_a_shared_gpu_have_to_agree_and_to_request_the_same() -> None:
     def sharers(*acts: Acts) -> Outcome:
         return play([Workload(identity("pod", n, 0), frozenset({0}), acts[n]) for n in range(2)], "asked")
 
@@ -335,7 +335,7 @@ def test_owners_who_share_a_gpu_have_to_agree_and_to_request_alike() -> None:
     ]
     names = {identity("pod", n, 0).workload for n in range(2)}
     for name in names:  # nor does it read who else is there
-        assert not any(other in str(refused.told[name]) for other in names - {name})
+        assert not any(other in str(refused.statuses[name]) for other in names - {name})
     capped = Acts(None, None, '{"shared": true, "cap_w": 250}')
     assert limit_w(capped, Acts(None, None, yes)) is None
     assert limit_w(capped, Acts(None, None, '{"shared": true, "cap_w": 300}')) == 300_000
@@ -348,7 +348,7 @@ def test_a_shared_workload_of_processes_is_not_steered_and_reads_nothing() -> No
             outcome = play([Workload(facts, frozenset({0}), Acts(request={"power_limit_w": 300}))], "asked", **more)
             assert [bool(group.exempt) for group in outcome.groups] == [True]
             assert not [view for view, _ in outcome.views.values() if view.setting or view.wanted]
-            assert "devices" not in outcome.told[name]
+            assert "devices" not in outcome.statuses[name]
 
 
 def test_a_uid_cannot_take_the_places_of_others() -> None:

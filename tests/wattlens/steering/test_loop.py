@@ -50,10 +50,10 @@ class Rig:
     def reasons_of_this_round(self) -> dict[str, int] | None:
         with self.steering._fresh:  # the views alone, without handing over a snapshot
             views = self.steering._views
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for (_, _, reason), count in (views[0].decisions if views else {}).items():
-            found[reason] = found.get(reason, 0) + count
-        return found if sum(found.values()) >= self.rounds else None
+            counts[reason] = counts.get(reason, 0) + count
+        return counts if sum(counts.values()) >= self.rounds else None
 
 
 @pytest.fixture
@@ -102,13 +102,13 @@ def groups(*devices: tuple[str, ...]) -> tuple[DvfsGroup, ...]:
     ((("0", "GPU-0"),), ("GPU 0 is in it twice",)),
     ((("7",),), ("GPU 7 has not answered yet",)),
 ])  # fmt: skip
-def test_a_group_is_whole_or_says_why_not(make_rig: Callable[..., Rig], devices, reasons) -> None:
+def test_group_is_whole_or_has_a_reason(make_rig: Callable[..., Rig], devices, reasons) -> None:
     rig = make_rig()
     views = tuple(rig.view(n) for n in range(3))
     silent = SourceHealth("nvml", False, "index 7", "GPU_IS_LOST")
     snapshot = Snapshot(1, 0, Identity("c", "n", "b", "v", simulated=True), views, health=(silent,))
-    found = named(groups(*devices), snapshot)
-    for of, reason in zip(found, reasons, strict=True):
+    steering_groups = named(groups(*devices), snapshot)
+    for of, reason in zip(steering_groups, reasons, strict=True):
         assert bool(of.reason) == bool(reason), of.name
         assert reason in of.reason
     assert {of.reason for of in named(groups(*devices), replace(snapshot, devices=()))} == {""}
@@ -178,9 +178,9 @@ class TwoGroups:
 
 @pytest.fixture
 def two_groups() -> Iterator[TwoGroups]:
-    made = TwoGroups()
-    yield made
-    made.steering.stop()
+    groups_rig = TwoGroups()
+    yield groups_rig
+    groups_rig.steering.stop()
 
 
 def test_a_group_that_fails_is_released_and_shown_and_the_others_are_steered_on(two_groups: TwoGroups) -> None:

@@ -81,12 +81,12 @@ def test_a_job_over_two_nodes_is_steered_as_one_and_leaves_both_as_found(
     end(alone)
 
     ranks = job(nodes, "steered", tmp_path / "p2")
-    eventually(lambda: len(set(found := locks())) == 1 and found != [0, 0])
+    eventually(lambda: len(set(state := locks())) == 1 and state != [0, 0])
     eventually(lambda: "asked (asked)" in nodes[1].agent.log)  # by its own agent, after a request
     assert "asked (asked)" not in nodes[0].agent.log
     for n, node in enumerate(nodes):  # the killed job is not listed with the new one
         monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(node.socket))
-        status, found = ask("GET", f"/v1/workload/{WORKLOAD}", within_s=60)
-        assert (status, [rank["rank"] for rank in found["ranks"]]) == (200, [n])
+        status, state = ask("GET", f"/v1/workload/{WORKLOAD}", within_s=60)
+        assert (status, [rank["rank"] for rank in state["ranks"]]) == (200, [n])
     end(ranks)
     eventually(lambda: locks() == [0, 0])

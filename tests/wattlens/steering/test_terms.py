@@ -37,10 +37,10 @@ def test_each_level_has_its_word() -> None:
         namespaces={"ml-*": {"slowdown": 0.05, "cap_w": 500}, "ml-prod": {"mode": "shadow"}},
         workloads={"ml-prod/chat*": {"slo": {"ttft_ms": 500, "itl_ms": 50}}},
     )
-    found, wrong = terms(dvfs, {"namespace": "ml-prod", "dvfs": '{"slowdown": 0.3, "cap_w": 600}'}, "ml-prod/chat-0")
+    settings, wrong = terms(dvfs, {"namespace": "ml-prod", "dvfs": '{"slowdown": 0.3, "cap_w": 600}'}, "ml-prod/chat-0")
     assert wrong == ""
-    assert (found.mode, found.slowdown_ratio, found.cap_mw) == (Mode.SHADOW, 0.10, 500_000)
-    assert (found.ttft_s, found.itl_s, found.policies) == (0.5, 0.05, ("slo",))
+    assert (settings.mode, settings.slowdown_ratio, settings.cap_mw) == (Mode.SHADOW, 0.10, 500_000)
+    assert (settings.ttft_s, settings.itl_s, settings.policies) == (0.5, 0.05, ("slo",))
     assert terms(dvfs)[0].policies == ("progress",)
     assert terms(dvfs)[0].slowdown_ratio == 0.02
 
@@ -51,8 +51,8 @@ def test_the_most_specific_word_holds() -> None:
     assert terms(dvfs, workload="chat-8")[0].slowdown_ratio == 0.09
     pod, note = {"dvfs": '{"slowdown": 0.04, "policy": "auto"}'}, annotated('{"slowdown": 0.02, "policy": "static"}')
     assert terms_of(dvfs, [], {}, "chat-9", MONDAY_NOON_NS, note)[0].policies == ("static",)
-    found = terms_of(dvfs, [], pod, "chat-9", MONDAY_NOON_NS, note)[0]
-    assert (found.slowdown_ratio, found.policies, found.is_auto) == (0.04, ("progress",), True)
+    settings = terms_of(dvfs, [], pod, "chat-9", MONDAY_NOON_NS, note)[0]
+    assert (settings.slowdown_ratio, settings.policies, settings.is_auto) == (0.04, ("progress",), True)
 
 
 def test_auto_may_be_one_of_several_policies() -> None:
@@ -79,8 +79,8 @@ def test_an_annotation_that_is_wrong_stops_the_steering_and_is_named(text: str, 
         annotated(text)
     assert "wattlens.io/dvfs" in str(error.value)
     assert "\n" not in str(error.value)
-    found, wrong = terms(config(), {"dvfs": text})
-    assert found.mode is Mode.OBSERVE
+    settings, wrong = terms(config(), {"dvfs": text})
+    assert settings.mode is Mode.OBSERVE
     assert wrong == str(error.value)
 
 
@@ -109,8 +109,8 @@ def replace_zone(dvfs: Dvfs, zone: str) -> Dvfs:
 def test_together_the_strictest_terms_count_and_of_several_owners_no_cap_that_not_all_have() -> None:
     a, b = terms(config(slowdown=0.02))[0], terms(config(mode="shadow", cap_w=300))[0]
 
-    def both(*found: SteeringSettings, same_owner: bool) -> tuple[object, ...]:
-        merged = merge_workloads(found, same_owner=same_owner)
+    def both(*settings: SteeringSettings, same_owner: bool) -> tuple[object, ...]:
+        merged = merge_workloads(settings, same_owner=same_owner)
         return () if merged is None else (merged.mode, merged.slowdown_ratio, merged.cap_mw, merged.shared)
 
     assert both(a, b, same_owner=True) == (Mode.SHADOW, 0.02, 300_000, False)
@@ -142,17 +142,17 @@ def test_others_only_ever_narrow(
     words: dict[str, object], others: Sequence[DvfsPolicySettings], most: float, day: int, minute: int
 ) -> None:
     node = Dvfs.model_validate({"auto_groups": True, "slowdown_most": most} | words)
-    found, alone = merge(node, others, day, minute), merge(node, [], day, minute)
-    assert ORDER.index(found.mode) <= ORDER.index(alone.mode) <= ORDER.index(node.mode)
+    settings, alone = merge(node, others, day, minute), merge(node, [], day, minute)
+    assert ORDER.index(settings.mode) <= ORDER.index(alone.mode) <= ORDER.index(node.mode)
     for one in others:
-        assert one.mode is None or ORDER.index(found.mode) <= ORDER.index(one.mode)
+        assert one.mode is None or ORDER.index(settings.mode) <= ORDER.index(one.mode)
     caps = [one.cap_w for one in (node, *others) if one.cap_w is not None]
-    assert found.cap_mw == (1000 * min(caps) if caps else None)
-    assert found.slowdown_ratio <= max(most, alone.slowdown_ratio)
+    assert settings.cap_mw == (1000 * min(caps) if caps else None)
+    assert settings.slowdown_ratio <= max(most, alone.slowdown_ratio)
     if not any(one.slowdown is not None for one in others):
-        assert found.slowdown_ratio == alone.slowdown_ratio
+        assert settings.slowdown_ratio == alone.slowdown_ratio
     limits = [one.slo.ttft_ms for one in (node, *others) if one.slo is not None and one.slo.ttft_ms is not None]
-    assert found.ttft_s == (limits[-1] / 1000 if limits else None)
+    assert settings.ttft_s == (limits[-1] / 1000 if limits else None)
 
 
 def test_defaults_steer_nothing() -> None:
@@ -175,14 +175,14 @@ def groups(holders: dict[str, tuple[str, ...]], ranks: dict[str, JobRanks] | Non
 
 
 def test_every_workload_with_gpus_of_its_own_is_a_group() -> None:
-    found = groups({"GPU-0": ("a",), "GPU-1": ("a",), "GPU-2": ("b",), "GPU-3": ()})
-    assert found == [("a", (0, 1), (), False), ("b", (2,), (), False)]
+    automatic_groups = groups({"GPU-0": ("a",), "GPU-1": ("a",), "GPU-2": ("b",), "GPU-3": ()})
+    assert automatic_groups == [("a", (0, 1), (), False), ("b", (2,), (), False)]
     assert groups({"GPU-0": ("a",), "GPU-1": ("b",)}, taken=frozenset({"GPU-0"})) == [("b", (1,), (), False)]
 
 
 def test_workloads_on_one_gpu_have_to_agree() -> None:
-    found = groups({"GPU-0": ("a", "b"), "GPU-1": ("b",), "GPU-2": ("c",)})
-    assert found == [("a+b", (0,), ("a", "b"), False), ("b", (1,), (), False), ("c", (2,), (), False)]
+    automatic_groups = groups({"GPU-0": ("a", "b"), "GPU-1": ("b",), "GPU-2": ("c",)})
+    assert automatic_groups == [("a+b", (0,), ("a", "b"), False), ("b", (1,), (), False), ("c", (2,), (), False)]
 
 
 def test_progress_of_sharers_is_measured_by_one_of_them_only_where_one_owner_has_all() -> None:
@@ -199,8 +199,8 @@ def test_pods_of_one_job_are_one_group_and_need_nobodys_consent() -> None:
 
 
 def test_a_job_over_several_nodes_is_refused_unless_its_hook_leads() -> None:
-    (found,) = automatic(snapshot({"GPU-0": ("a",)}), frozenset(), {"a": JobRanks("j", 16, frozenset(range(8)))})
-    assert "16 ranks, 8 of them here" in found.reason
+    (group,) = automatic(snapshot({"GPU-0": ("a",)}), frozenset(), {"a": JobRanks("j", 16, frozenset(range(8)))})
+    assert "16 ranks, 8 of them here" in group.reason
     (led,) = automatic(snapshot({"GPU-0": ("a",)}), frozenset(), {"a": JobRanks("j", 8, frozenset(range(8)))})
     assert led.reason == ""
 
@@ -213,14 +213,14 @@ def test_mig_is_refused_for_named_groups_and_for_others() -> None:
     assert "MIG" in by_name.reason
 
 
-def test_a_named_group_tells_who_else_is_on_its_gpus() -> None:
+def test_named_group_lists_other_workloads_on_its_gpus() -> None:
     entry = config(groups=[{"name": "g", "devices": ["0"], "workload": "a"}]).groups
     assert named(entry, snapshot({"GPU-0": ("a",)}))[0].sharers == ()
     assert named(entry, snapshot({"GPU-0": ("a", "b")}))[0].sharers == ("a", "b")
     assert named(entry, snapshot({"GPU-0": ("b",)}))[0].sharers == ("b",)
 
 
-def test_a_named_group_whose_gpus_another_workload_uses_is_not_steered_and_its_mode_is_explained() -> None:
+def test_named_group_with_gpus_of_another_workload_is_not_steered_and_its_mode_is_explained() -> None:
     clock = RealClock()
     dvfs = config(groups=[{"name": "g", "devices": ["0"], "workload": "a"}], auto_groups=False)
     observer = Observer(dvfs, clock, SteeringRequests(clock), TokenPoller(clock))
@@ -246,14 +246,14 @@ def test_a_workload_that_names_its_policies_is_not_steered_by_its_requests() -> 
 def test_no_two_groups_have_the_same_name(workloads: set[str], long: bool) -> None:
     """A workload may be called like a group of the file, like two that share a GPU, or like a job."""
     base = "team-foundation-models-production/" + 180 * "x" if long else ""
-    known = {"a", "b", "a+b", "job:uid-1000:a", "named", "(others)", "a~b"}
-    known |= {f"~{name}" for name in known} | {f"~~{name}" for name in known}
-    names = sorted(base + w for w in workloads | known)
+    reserved_names = {"a", "b", "a+b", "job:uid-1000:a", "named", "(others)", "a~b"}
+    reserved_names |= {f"~{name}" for name in reserved_names} | {f"~~{name}" for name in reserved_names}
+    names = sorted(base + w for w in workloads | reserved_names)
     holders = {f"GPU-{n}": (name,) for n, name in enumerate(names)} | {"GPU-s": (base + "a", base + "b")}
     ranks = {base + "b": JobRanks("a", 1, frozenset({0}))}
     infos = [DeviceInfo(uuid, n, "H100", "Hopper", "", "") for n, uuid in enumerate(holders)]
     views = tuple(DeviceView(info, True, "", None, {}, 0, {}, 0.0, 0) for info in infos)
-    found = automatic(replace(snapshot(holders), devices=views), frozenset(), ranks, ["named"])
-    assert len(found) == len(holders)
-    assert len({group.name for group in found} | {"named", "(others)"}) == len(holders) + 2
-    assert max(len(group.name) for group in found) <= 160
+    automatic_groups = automatic(replace(snapshot(holders), devices=views), frozenset(), ranks, ["named"])
+    assert len(automatic_groups) == len(holders)
+    assert len({group.name for group in automatic_groups} | {"named", "(others)"}) == len(holders) + 2
+    assert max(len(group.name) for group in automatic_groups) <= 160

@@ -73,24 +73,24 @@ def about(
 def select(
     wanted: TargetRequest, booked: Mapping[tuple[str, int], float], **more: object
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    told = about(wanted, booked, **more)  # type: ignore[arg-type]
-    assert isinstance(told, SweepTarget), told
-    return tuple(board.index for board in told.gpus), told.workloads
+    sweep_target = about(wanted, booked, **more)  # type: ignore[arg-type]
+    assert isinstance(sweep_target, SweepTarget), sweep_target
+    return tuple(board.index for board in sweep_target.gpus), sweep_target.workloads
 
 
-def test_a_page_tells_boards_and_readings_with_their_instants() -> None:
-    made = page({})
-    (board, *_) = describe_gpus(made)
+def test_metrics_list_gpus_and_readings_with_their_times() -> None:
+    response = page({})
+    (board, *_) = describe_gpus(response)
     assert (board.index, board.sku, board.driver) == (0, "NVIDIA H100 80GB HBM3", "570")
     assert (board.simulated, board.mig) == (True, False)
     assert (board.clock_max_mhz, board.limit_w, board.limit_min_w) == (1980, 700.0, 200.0)
-    counter, now = energy(made, "GPU-1"), read_device(made, "GPU-1")
+    counter, now = energy(response, "GPU-1"), read_device(response, "GPU-1")
     assert counter is not None
     assert now is not None
     assert (counter.count, abs(counter.t_ns - 1795610018002743050) < 1000) == (102.5, True)
     assert (now.event_s, now.power_limit_mw, now.sm_clock_mhz) == ({"sw_power_cap": 12.5}, 700_000, None)
-    assert energy(made, "GPU-9") is None
-    assert read_device(made, "GPU-9") is None
+    assert energy(response, "GPU-9") is None
+    assert read_device(response, "GPU-9") is None
 
 
 def test_a_workload_is_found_by_name_by_gpu_or_as_the_only_one() -> None:
@@ -121,9 +121,9 @@ def test_a_workload_is_found_by_name_by_gpu_or_as_the_only_one() -> None:
 def test_what_may_still_come_is_waited_for_with_a_reason(
     wanted: TargetRequest, booked: dict[tuple[str, int], float], says: str
 ) -> None:
-    told = about(wanted, booked)
-    assert isinstance(told, str)
-    assert says in told
+    reason = about(wanted, booked)
+    assert isinstance(reason, str)
+    assert says in reason
 
 
 @pytest.mark.parametrize(
@@ -167,18 +167,18 @@ def test_the_name_of_a_workload_is_that_of_its_next_run() -> None:
 def test_a_profile_goes_on_only_where_everything_is_as_it_was() -> None:
     (board, *_) = describe_gpus(page({}))
     whole = SweepTarget((board,), ("a",))
-    made = start_profile(whole, "a", "steps", ((1005, None),), PlanOptions(repeats=2), 7, 0.05)
-    assert resume_profile(made, whole, "a", "steps", PlanOptions(), Path("p")) == made
-    more = resume_profile(made, whole, "a", "steps", PlanOptions(repeats=9, precision_ratio=0.5), Path("p"))
+    sweep_profile = start_profile(whole, "a", "steps", ((1005, None),), PlanOptions(repeats=2), 7, 0.05)
+    assert resume_profile(sweep_profile, whole, "a", "steps", PlanOptions(), Path("p")) == sweep_profile
+    more = resume_profile(sweep_profile, whole, "a", "steps", PlanOptions(repeats=9, precision_ratio=0.5), Path("p"))
     assert more.plan is not None
     assert (more.plan.repeats, more.plan.precision_ratio, more.plan.seed) == (9, 0.5, 7)
-    for name, work, there, says in (
+    for name, work, sweep_target, says in (
         ("b", "steps", whole, "expected workload 'b', got 'a'"),
         ("a", "tokens", whole, "expected work 'tokens', got 'steps'"),
         ("a", "steps", SweepTarget((board, board), ("a",)), "expected number of GPUs 2, got 1"),
     ):
         with pytest.raises(UsageError, match=says):
-            resume_profile(made, there, name, work, PlanOptions(), Path("p"))
+            resume_profile(sweep_profile, sweep_target, name, work, PlanOptions(), Path("p"))
 
 
 # Work.
@@ -203,7 +203,7 @@ def test_the_agents_page_counts_steps_else_tokens() -> None:
     assert of_agent(("a",), "steps", page({}, more=tokens)) is None
 
 
-def test_steps_of_an_agent_that_tells_no_step_ends_are_not_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_steps_without_reported_ends_have_no_sample(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(tmp_path / "none.sock"))
     assert StepEnds("a").sample(page({})) is None
 
@@ -229,11 +229,11 @@ def test_other_pages_are_read_at_an_instant_of_our_own() -> None:
 class Workloads(Agent):
     """An agent's client socket that answers for workloads alone."""
 
-    told: Mapping[str, object] = {}
+    statuses: Mapping[str, object] = {}
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        found = self.told.get(unquote(path).removeprefix("/v1/workload/"))
-        return (200, json.dumps(found).encode()) if found else (404, b'{"reason": "no"}')
+        status = self.statuses.get(unquote(path).removeprefix("/v1/workload/"))
+        return (200, json.dumps(status).encode()) if status else (404, b'{"reason": "no"}')
 
 
 def test_step_ends_come_with_what_else_the_job_did(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_step_ends_come_with_what_else_the_job_did(monkeypatch: pytest.MonkeyPat
     rank = {"rank": 0, "world": 2, "steps": {"training": 7}, "waits": {}, "doing": "training"}
     rank["step_ended_ns"] = 1795610018002743050
     agent = Workloads(tmp_path / "agent.sock")
-    agent.told = {"ns/job": {"ranks": [rank]}, "ns/other": {"ranks": [rank]}}
+    agent.statuses = {"ns/job": {"ranks": [rank]}, "ns/other": {"ranks": [rank]}}
     with serving(agent):
         work = StepEnds("ns/job")
         assert eventually(lambda: work.sample(page({}))) == Sample(1795610018002743050, 7.0)
@@ -300,18 +300,18 @@ class Job:
 
 
 def test_a_stretch_is_of_the_time_after_it_settled() -> None:
-    made = Job().stretch()
-    assert (made.key, made.session, made.temperature_c, made.binding) == ((1005, None), 2, 60.0, ())
-    assert made.time_s == pytest.approx(0.4)
-    assert made.power_w == pytest.approx(600)
-    assert 18 < made.seconds <= 20
-    assert made.utc_s == pytest.approx(1015, abs=1)
+    interval = Job().stretch()
+    assert (interval.key, interval.session, interval.temperature_c, interval.binding) == ((1005, None), 2, 60.0, ())
+    assert interval.time_s == pytest.approx(0.4)
+    assert interval.power_w == pytest.approx(600)
+    assert 18 < interval.seconds <= 20
+    assert interval.utc_s == pytest.approx(1015, abs=1)
 
 
 def test_long_steps_make_it_longer_and_still_exact() -> None:
     job = Job(step_s=13.0)
-    made = job.stretch()
-    assert made.time_s == pytest.approx(13.0)
+    interval = job.stretch()
+    assert interval.time_s == pytest.approx(13.0)
     assert 1025 < job.now_s < 1000 + 5 + 4 * 20
 
 
@@ -382,13 +382,13 @@ class Answers(ActuatorClient):
         return []
 
 
-def test_a_slow_driver_is_asked_again_and_a_refusal_stands() -> None:
-    said: list[str] = []
-    with Hold(Answers("timeout", "busy", "failed"), said.append) as hold:
+def test_slow_driver_is_retried_and_a_refusal_is_final() -> None:
+    messages: list[str] = []
+    with Hold(Answers("timeout", "busy", "failed"), messages.append) as hold:
         hold.lease(["GPU-0"])
-    assert said == ["actuator: GPU-0 could not be read (timeout); trying again for 30 s"]
+    assert messages == ["actuator: GPU-0 could not be read (timeout); trying again for 30 s"]
     client = Answers("not_supported", "busy")
-    with pytest.raises(RefusalError, match="not_supported"), Hold(client, said.append) as hold:
+    with pytest.raises(RefusalError, match="not_supported"), Hold(client, messages.append) as hold:
         hold.lease(["GPU-0"])
     assert client.codes == ["busy"]  # no second request
 
@@ -409,13 +409,13 @@ def test_the_table_and_what_to_take_from_it() -> None:
     keys = [REFERENCE, (1005, None), (1500, None), REFERENCE, (1500, None), (1005, None), REFERENCE]
     truth = {REFERENCE: (0.5, 600.0), (1005, None): (0.7, 300.0), (1500, None): (0.51, 500.0)}
     done = tuple(SettingInterval(*key, 1, 25.0 * i, 20, *truth[key], 60.0, ("sw_power_cap",)) for i, key in enumerate(keys))
-    made = SweepProfile("job", "H100", "570", True, "steps", 1980, 700.0, points=points(done), stretches=done)
-    head, found, low, high = rows(made)
+    sweep_profile = SweepProfile("job", "H100", "570", True, "steps", 1980, 700.0, points=points(done), stretches=done)
+    head, original_row, low, high = rows(sweep_profile)
     assert head[2:5] == ("TIME/STEP", "POWER", "ENERGY/STEP")
-    assert found == ("original", "3", "500 ms ±0.0 %", "600.0 W ±0.0 %", "300 J", "-", "-", "sw_power_cap")
+    assert original_row == ("original", "3", "500 ms ±0.0 %", "600.0 W ±0.0 %", "300 J", "-", "-", "sw_power_cap")
     assert low[5:7] == ("40.0 % (40.0 to 40.0)", "30.0 % (30.0 to 30.0)")
     assert high[0] == "1500 MHz"
-    assert summary(made)[0] == "Within 3 % slowdown: 1500 MHz saves 15.0 % (15.0 to 15.0) of the energy per step"
+    assert summary(sweep_profile)[0] == "Within 3 % slowdown: 1500 MHz saves 15.0 % (15.0 to 15.0) of the energy per step"
     empty = SweepProfile("job", "H100", "570", True, "x_total", 1980, 700.0, plan=SweepPlan(((1, None),), 2, 20, 5, 0.01, 1))
     assert rows(empty)[0][2] == "TIME/UNIT"
     assert "No setting has an interval yet" in summary(empty)[0]

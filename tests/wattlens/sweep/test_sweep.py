@@ -160,9 +160,9 @@ def test_a_sweep_of_a_training_job_that_ctrl_c_ends_goes_on_where_it_was(rig: Ri
         with rig.start(*options) as sweep:
             eventually(lambda: out.exists() and len(load(out).stretches) >= 2 and not rig.is_original(0))
             sweep.send_signal(signal.SIGINT)
-            said = sweep.communicate()
-        assert (sweep.returncode, rig.is_original(0)) == (130, True), said
-        assert "continue with --resume" in said[1]
+            output = sweep.communicate()
+        assert (sweep.returncode, rig.is_original(0)) == (130, True), output
+        assert "continue with --resume" in output[1]
         first = load(out)
         done = rig.resume("--gpus", 0, "--resume", "--json", "--out", out)
     assert (done.returncode, rig.is_original(0)) == (0, True), done.stderr
@@ -243,7 +243,7 @@ def test_the_lease_of_a_sweep_that_was_killed_a_moment_ago_is_waited_for(rig: Ri
     assert rig.is_original(0)
 
 
-def test_a_knob_that_is_not_allowed_is_told_before_anything_is_measured(rig: Rig) -> None:
+def test_disallowed_knob_is_reported_before_any_measurement(rig: Rig) -> None:
     done = rig.run("--gpus", 0, "--knob", "power", "--out", rig.folder / "power.json")
     assert (done.returncode, done.stderr.count("\n"), rig.is_original(0)) == (1, 1, True)
     assert "allow this knob in the actuator's configuration" in done.stderr
@@ -252,7 +252,7 @@ def test_a_knob_that_is_not_allowed_is_told_before_anything_is_measured(rig: Rig
 
 def test_a_profile_of_another_workload_is_not_gone_on_with(rig: Rig) -> None:
     out = rig.folder / "other.json"
-    made = {
+    document = {
         "schema": 1,
         "workload": "another",
         "sku": "NVIDIA H100 80GB HBM3",
@@ -262,12 +262,12 @@ def test_a_profile_of_another_workload_is_not_gone_on_with(rig: Rig) -> None:
         "devices": 1,
     }
     plan = {"settings": [[1005, None]], "repeats": 3, "seconds": 20, "settle_s": 5, "precision_ratio": 0.01, "seed": 1}
-    made |= {"sm_clock_max_mhz": 1980, "power_limit_found_w": 700, "points": [], "plan": plan}
-    out.write_text(json.dumps(made))
+    document |= {"sm_clock_max_mhz": 1980, "power_limit_found_w": 700, "points": [], "plan": plan}
+    out.write_text(json.dumps(document))
     done = rig.run("--gpus", 0, "--resume", "--out", out)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "got 'another'" in done.stderr
-    assert json.loads(out.read_text()) == made
+    assert json.loads(out.read_text()) == document
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_a_profile_of_another_workload_is_not_gone_on_with(rig: Rig) -> None:
         (("--gpus", 0, "--knob", "both", "--caps", "900"), "at most the current power limit"),
     ],
 )
-def test_what_is_missing_is_said_in_one_line(rig: Rig, arguments: tuple[object, ...], says: str) -> None:
+def test_missing_requirement_is_reported_in_one_line(rig: Rig, arguments: tuple[object, ...], says: str) -> None:
     for wait in ("1s", "30s"):  # the agent has to be read three times before anything is known to be missing
         waits = ("--wait", wait) if "--wait" in arguments else ()
         done = rig.run(*arguments, *waits, "--out", rig.folder / "none.json")

@@ -74,8 +74,8 @@ def test_what_has_no_room_is_counted(width: int, height: int, processes: int) ->
         return
     gpus = len(re.findall(r"^ +\d+ (?:DOWN|.*\d+/\d+)", text, re.MULTILINE))
     assert gpus + hidden.get("GPUs", 0) == len(frame.gpus)
-    shown = sum(bool(re.search(rf"^{re.escape(w.name)} ", text, re.MULTILINE)) for w in frame.workloads)
-    assert shown + hidden.get("workloads", 0) == len(frame.workloads)
+    visible_count = sum(bool(re.search(rf"^{re.escape(w.name)} ", text, re.MULTILINE)) for w in frame.workloads)
+    assert visible_count + hidden.get("workloads", 0) == len(frame.workloads)
     pids = len(re.findall(r"^ *\d+ +40\d\d ", text, re.MULTILINE))
     assert pids + hidden.get("processes", 0) == processes
 
@@ -226,11 +226,11 @@ def test_each_absent_reading_is_listed_once(absent: list[list[str]]) -> None:
 
 @given(st.text(max_size=60), st.sampled_from([(80, 24), (45, 40), (160, 50)]))
 def test_a_name_stays_in_its_column_and_out_of_the_terminal(name: str, size: tuple[int, int]) -> None:
-    shown = printable(name)
+    safe_name = printable(name)
     frame = play_node()
-    gpus = tuple(replace(g, workloads=(shown,)) for g in frame.gpus)
-    workloads = tuple(replace(w, name=shown, labels=(("pod", shown),)) for w in frame.workloads[:1])
-    processes = (ProcessStatus(("0",), 4000, shown, shown, 1.0),)
+    gpus = tuple(replace(g, workloads=(safe_name,)) for g in frame.gpus)
+    workloads = tuple(replace(w, name=safe_name, labels=(("pod", safe_name),)) for w in frame.workloads[:1])
+    processes = (ProcessStatus(("0",), 4000, safe_name, safe_name, 1.0),)
     frame = replace(frame, gpus=gpus, workloads=workloads, local=replace(frame.local, processes=processes))
     for view in (ViewSettings(), *(ViewSettings(selected=k[0], opened=True) for k in list_keys(frame, ViewSettings()))):
         for line in draw(frame, view, *size):
@@ -245,7 +245,7 @@ def rich_width(text: str) -> int:
     return cell_len(text)
 
 
-def test_a_word_repeats_what_a_fault_colour_says() -> None:
+def test_fault_colours_are_repeated_in_words() -> None:
     words = ("DOWN", "down:", "XID", "NO FRESH", "no ", "missing", "COMMITS", "WRITABLE")
     for line in draw(with_absences(play_node(8, 2)), ViewSettings(), 200, 50):
         for style, text in line:
@@ -259,10 +259,10 @@ def test_old_numbers_are_not_shown() -> None:
 
 
 def test_help_is_whole_in_a_small_window_by_scrolling() -> None:
-    seen = set()
+    lines = set()
     for scroll in range(len(HELP)):
-        seen.update(text_of(draw(play_node(), ViewSettings(help=True, scroll=scroll), 80, 12)).split("\n"))
-    assert set(HELP) <= seen
+        lines.update(text_of(draw(play_node(), ViewSettings(help=True, scroll=scroll), 80, 12)).split("\n"))
+    assert set(HELP) <= lines
 
 
 @pytest.mark.parametrize(("value", "text"), [

@@ -82,7 +82,7 @@ def test_joules_per_token_are_absent_while_a_gpu_of_the_workload_is_silent() -> 
     assert all(w.j_per_token is None for w in frame.workloads)
 
 
-def test_who_has_ended_holds_nothing() -> None:
+def test_ended_workload_has_no_gpu() -> None:
     history, player = MetricsHistory(), Player()
     for second in range(6):
         snapshot = player.at(1000 + second * 10, T0_NS + second * 10**9)
@@ -114,7 +114,7 @@ def test_every_reason_of_the_driver_has_its_word() -> None:
     assert set(GRAVE) <= set(WORDS)
 
 
-def test_sources_that_are_down_and_gpus_never_read_are_told() -> None:
+def test_failed_sources_and_unread_gpus_are_listed() -> None:
     player = Player(gpus=3)
     snapshot = player.at(1000)
     lost = SourceHealth("nvml", False, "index 7", "GPU_IS_LOST")
@@ -124,7 +124,7 @@ def test_sources_that_are_down_and_gpus_never_read_are_told() -> None:
     assert (frame.node.gpus, frame.node.gpus_up) == (4, 3)
 
 
-def test_a_ledger_that_cannot_be_written_says_so() -> None:
+def test_unwritable_ledger_is_reported() -> None:
     snapshot = Player().at(1000)
     frame = MetricsHistory().add(response_of(replace(snapshot, ledger=replace(snapshot.ledger, writable=False)), 0.0))
     assert frame.node.ledger.startswith("NOT WRITABLE")

@@ -55,7 +55,7 @@ class Terminal:
         self.mode = termios.tcgetattr(theirs)
         env = os.environ | {"TERM": "xterm"} | environ
         self.process = subprocess.Popen([*command, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=env)
-        self.theirs, self.seen = theirs, ""
+        self.theirs, self.output = theirs, ""
         self.decode = codecs.getincrementaldecoder("utf-8")().decode
         os.set_blocking(self.ours, False)
 
@@ -64,14 +64,14 @@ class Terminal:
 
     def read(self) -> str:
         with suppress(BlockingIOError):
-            self.seen += self.decode(os.read(self.ours, 1 << 16))
-        return self.seen
+            self.output += self.decode(os.read(self.ours, 1 << 16))
+        return self.output
 
     def until(self, text: str) -> None:
         eventually(lambda: text in self.read())
 
     def press(self, keys: str) -> None:
-        self.seen = ""
+        self.output = ""
         os.write(self.ours, keys.encode())
 
     def ended(self) -> int:
@@ -96,12 +96,12 @@ def terminal(url: str) -> Iterator[Terminal]:
 
 def is_restored(terminal: Terminal) -> bool:
     mode = termios.tcgetattr(terminal.theirs)
-    return terminal.seen.endswith("\x1b[0m\x1b[?25h\x1b[?1049l") and mode == terminal.mode
+    return terminal.output.endswith("\x1b[0m\x1b[?25h\x1b[?1049l") and mode == terminal.mode
 
 
 def test_keys_and_sizes(terminal: Terminal) -> None:
     terminal.until("DOWN: GPU_IS_LOST")
-    assert "\x1b[?1049h" in terminal.seen
+    assert "\x1b[?1049h" in terminal.output
     terminal.until("+")  # rows that have no room
     terminal.press("s")
     terminal.until("s order: power")
@@ -122,7 +122,7 @@ def test_keys_and_sizes(terminal: Terminal) -> None:
     terminal.press("p")
     terminal.until("PAUSED")
     terminal.press("x\x1b[17~")  # keys without a meaning
-    terminal.seen = ""
+    terminal.output = ""
     terminal.resize(200, 50)
     terminal.process.send_signal(signal.SIGWINCH)
     terminal.until("POWER HISTORY")  # this column needs a wide terminal
@@ -147,10 +147,10 @@ def test_an_agent_that_stops_leaves_no_old_number_and_may_return(url: str) -> No
     try:
         terminal.until("WHY SLOWER")
         server.stop()
-        terminal.seen = ""
+        terminal.output = ""
         terminal.until("NO FRESH READING")
         terminal.until("too old to show")
-        terminal.seen = ""
+        terminal.output = ""
         server = WebServer("127.0.0.1", port, player.now, Still())
         server.start()
         terminal.until("WHY SLOWER")
@@ -173,13 +173,13 @@ def test_an_exception_restores_the_terminal(url: str) -> None:
     process = subprocess.Popen([sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=subprocess.PIPE,
                                env=os.environ | {"TERM": "xterm"})  # fmt: skip
     os.set_blocking(ours, False)
-    seen = b""
+    output = b""
 
     def look() -> bytes:
-        nonlocal seen
+        nonlocal output
         with suppress(BlockingIOError):
-            seen += os.read(ours, 1 << 16)
-        return seen
+            output += os.read(ours, 1 << 16)
+        return output
 
     eventually(lambda: b"WHY SLOWER" in look())
     os.write(ours, b"s")
@@ -196,9 +196,9 @@ def test_no_color_turns_colours_off(url: str, environ: dict[str, str], coloured:
     terminal = Terminal("--url", url, **({"NO_COLOR": ""} | environ))
     terminal.until("DOWN: GPU_IS_LOST")
     terminal.close()
-    assert ("\x1b[1;31m" in terminal.seen) == coloured
+    assert ("\x1b[1;31m" in terminal.output) == coloured
     for code in ("31", "32", "33"):
-        assert f"\x1b[{code}m" not in terminal.seen or coloured
+        assert f"\x1b[{code}m" not in terminal.output or coloured
 
 
 @pytest.mark.parametrize(("locale", "ascii_only"), [("C.UTF-8", False), ("C", True)])
@@ -206,7 +206,7 @@ def test_block_characters_only_if_the_locale_has_them(url: str, locale: str, asc
     terminal = Terminal("--url", url, columns=160, LC_ALL=locale)
     terminal.until("q quit")
     terminal.close()
-    assert terminal.seen.isascii() == ascii_only
+    assert terminal.output.isascii() == ascii_only
 
 
 def run(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
@@ -226,8 +226,8 @@ def test_without_a_terminal_it_prints_one_snapshot(url: str) -> None:
 def test_a_dumb_terminal_gets_one_snapshot(url: str) -> None:
     terminal = Terminal("--url", url, TERM="dumb")
     assert terminal.ended() == 0
-    assert "GPU_IS_LOST" in terminal.seen
-    assert "\x1b" not in terminal.seen
+    assert "GPU_IS_LOST" in terminal.output
+    assert "\x1b" not in terminal.output
     terminal.close()
 
 

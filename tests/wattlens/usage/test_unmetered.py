@@ -32,12 +32,12 @@ BOUND_UJ = 4 * 840_000_000
 @pytest.fixture
 def node(tmp_path):
     """GPU-0 has a counter, GPU-1 no sensor, GPU-2 no sensor and no known power limit; each is used by its own workload."""
-    made = Boards(tmp_path, [({"energy_mj"}, True, True), (set(), True, True), (set(), True, False)])
+    gpu_node = Boards(tmp_path, [({"energy_mj"}, True, True), (set(), True, True), (set(), True, False)])
     for _ in range(5):
-        made.sweep()
-        made.commit()
-    yield made
-    made.journal.close()
+        gpu_node.sweep()
+        gpu_node.commit()
+    yield gpu_node
+    gpu_node.journal.close()
 
 
 def test_verify_finds_no_fault(node):

@@ -34,15 +34,15 @@ def printed(capsys, *words):
 
 
 def test_energy_by_workload_is_what_was_computed_by_hand(state, capsys):
-    said = json.loads(printed(capsys, state, *DAY, "--json", "--price", "0.18EUR/kWh", "--carbon", "380"))
-    rows = {row["name"]: row for row in said["rows"]}
+    document = json.loads(printed(capsys, state, *DAY, "--json", "--price", "0.18EUR/kWh", "--carbon", "380"))
+    rows = {row["name"]: row for row in document["rows"]}
     assert {name: int(row["energy_uj"]) for name, row in rows.items()} == {
         ledgers.TRAIN: TRAIN_UJ,
         "chat": CHAT_UJ,
         "unallocated": FREE_UJ,
     }
     total_uj = TRAIN_UJ + CHAT_UJ + FREE_UJ
-    assert int(said["total"]["energy_uj"]) == total_uj
+    assert int(document["total"]["energy_uj"]) == total_uj
     assert rows["chat"]["idle_uj"] == str(25 * 90_000_000)
     assert rows["chat"]["generation_tokens"] == 50 * 700
     assert rows["chat"]["share_ratio"] == pytest.approx(CHAT_UJ / total_uj, rel=1e-8)
@@ -53,7 +53,7 @@ def test_energy_by_workload_is_what_was_computed_by_hand(state, capsys):
     edge_uj = 2 * 30_000_000
     assert rows["chat"]["energy_kwh_lower"] == pytest.approx((CHAT_UJ - gain_uj - edge_uj) / 3.6e12, rel=1e-8)
     assert rows["chat"]["energy_kwh_upper"] == pytest.approx((CHAT_UJ + gain_uj + edge_uj + 1_400_000_000) / 3.6e12, rel=1e-8)
-    assert said["coverage_ratio"] == pytest.approx(60 / 86_400, abs=1e-5)
+    assert document["coverage_ratio"] == pytest.approx(60 / 86_400, abs=1e-5)
 
 
 @pytest.mark.parametrize("by", ["workload", "owner", "namespace", "user", "team", "model", "gpu", "node"])
@@ -67,10 +67,10 @@ def test_csv_has_the_columns_that_are_documented_and_sums_to_its_total(state, ca
     assert all(row["cost"] == row["co2e_g"] == "" and "cost: no price" in row["absent"] for row in rows)
 
 
-def test_json_says_why_a_value_is_absent(state, capsys):
-    said = json.loads(printed(capsys, state, *DAY, "--json"))
-    assert tuple(said["rows"][0]) == COLUMNS
-    train = next(row for row in said["rows"] if row["name"] == ledgers.TRAIN)
+def test_json_has_a_reason_for_each_absent_value(state, capsys):
+    document = json.loads(printed(capsys, state, *DAY, "--json"))
+    assert tuple(document["rows"][0]) == COLUMNS
+    train = next(row for row in document["rows"] if row["name"] == ledgers.TRAIN)
     assert train["generation_tokens"] is train["cost"] is train["co2e_g"] is None
     assert set(train["absent"]) == {"cost", "co2e_g", "tokens"}
 
@@ -84,20 +84,20 @@ def test_table_shows_period_coverage_and_the_same_rows(state, capsys):
 
 
 def test_one_workload_is_shown_with_the_whole_total(state, capsys):
-    said = json.loads(printed(capsys, state, *DAY, "--workload", "chat", "--json"))
-    assert [row["name"] for row in said["rows"]] == ["chat"]
-    assert int(said["total"]["energy_uj"]) == TRAIN_UJ + CHAT_UJ + FREE_UJ
+    document = json.loads(printed(capsys, state, *DAY, "--workload", "chat", "--json"))
+    assert [row["name"] for row in document["rows"]] == ["chat"]
+    assert int(document["total"]["energy_uj"]) == TRAIN_UJ + CHAT_UJ + FREE_UJ
 
 
 def test_a_file_that_is_not_a_segment_is_a_usage_error(tmp_path, capsys):
     other = tmp_path / "usage.csv"
     other.write_text("a,b\n")
     assert main(["usage", str(other)]) == 2
-    said = capsys.readouterr().err
+    stderr = capsys.readouterr().err
     assert (
-        f"{other}: expected an agent's state folder, ledger segments (*.jsonl.gz) or compacted days, got another file" in said
+        f"{other}: expected an agent's state folder, ledger segments (*.jsonl.gz) or compacted days, got another file" in stderr
     )
-    assert said.count("\n") == 1
+    assert stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -123,9 +123,9 @@ def test_a_file_that_is_not_a_segment_is_a_usage_error(tmp_path, capsys):
 )
 def test_what_cannot_be_answered_is_one_line(state, capsys, words, code, part):
     assert main(["usage", state, *words]) == code
-    said = capsys.readouterr()
-    assert part in said.err
-    assert (said.out, said.err.count("\n")) == ("", 1)
+    output = capsys.readouterr()
+    assert part in output.err
+    assert (output.out, output.err.count("\n")) == ("", 1)
 
 
 @pytest.mark.parametrize("more", [(), ("--org", str(ORG))])
@@ -174,9 +174,9 @@ def test_a_price_needs_a_currency():
 
 
 def test_bounds_of_the_table_are_rounded_outwards(state, capsys):
-    said = json.loads(printed(capsys, state, *DAY, "--json"))
+    document = json.loads(printed(capsys, state, *DAY, "--json"))
     lines = printed(capsys, state, *DAY).splitlines()
-    for row in (*said["rows"], said["total"]):
+    for row in (*document["rows"], document["total"]):
         cells = next(line for line in lines if line.startswith(row["name"])).split()
         lower, upper = float(cells[2]), float(cells[3])
         assert lower <= row["energy_kwh_lower"] < lower + 1.1e-5

@@ -113,16 +113,16 @@ def test_bounds_are_those_of_the_ledgers_own_sums(batch):
     whole = bounds(rows)
     assert (usage.total.energy.low_uj, usage.total.energy.high_uj) == (whole.low_uj, whole.high_uj)
     for row in usage.rows:
-        own = bounds(rows, device=row.key.name.split()[-1])
-        assert (row.energy.low_uj, row.energy.high_uj) == (own.low_uj, own.high_uj)
+        expected = bounds(rows, device=row.key.name.split()[-1])
+        assert (row.energy.low_uj, row.energy.high_uj) == (expected.low_uj, expected.high_uj)
     bare = replace(batch, facts=[])  # then a workload is called by its identity
     record, rows = record_of(bare)
     for row in usage_of(record, GroupBy.WORKLOAD).rows:
         assert row.energy.low_uj <= row.energy.energy_uj <= row.energy.high_uj
         if row.key.kind is RowKind.GROUP:
-            own = bounds(rows, workload=row.key.name)
-            assert (row.energy.energy_uj, row.energy.low_uj) == (own.energy_uj, own.low_uj)
-            assert row.energy.high_uj == own.high_uj + row.energy.gap_uj
+            expected = bounds(rows, workload=row.key.name)
+            assert (row.energy.energy_uj, row.energy.low_uj) == (expected.energy_uj, expected.low_uj)
+            assert row.energy.high_uj == expected.high_uj + row.energy.gap_uj
 
 
 @settings(max_examples=examples(30, 6), deadline=None)
@@ -143,8 +143,8 @@ def test_cost_and_co2e_sum_to_the_total_exactly(batch):
     record, _ = record_of(batch)
     usage = usage_of(record, GroupBy.WORKLOAD)
     usage = with_carbon(with_price(usage, parse_price("0.18EUR/kWh")), parse_carbon("380"))
-    seen = [row for row in usage.rows if not row.energy.unseen]  # energy that no sensor saw has no cost
-    assert sum(row.cost.value for row in seen) == (usage.total.cost.value or 0)
-    assert sum(row.carbon.value for row in seen) == (usage.total.carbon.value or 0)
-    assert all(row.cost.low <= row.cost.value <= row.cost.high for row in seen)
+    measured_rows = [row for row in usage.rows if not row.energy.unseen]  # energy that no sensor saw has no cost
+    assert sum(row.cost.value for row in measured_rows) == (usage.total.cost.value or 0)
+    assert sum(row.carbon.value for row in measured_rows) == (usage.total.carbon.value or 0)
+    assert all(row.cost.low <= row.cost.value <= row.cost.high for row in measured_rows)
     assert all(row.cost.value is None for row in usage.rows if row.energy.unseen)

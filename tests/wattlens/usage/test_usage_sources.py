@@ -76,12 +76,12 @@ def test_cost_and_co2e_by_tariffs_and_factors_sum_to_the_total(fleet):
 
 
 def test_what_one_site_lacks_the_total_lacks(fleet):
-    known = load_organisation(ORG, *WHOLE, WHOLE[1])
-    frankfurt = replace(known.sites["fra1"], location=(), location_lacking="no factor")
-    organisation = replace(known, sites={**known.sites, "fra1": frankfurt})
+    base = load_organisation(ORG, *WHOLE, WHOLE[1])
+    frankfurt = replace(base.sites["fra1"], location=(), location_lacking="no factor")
+    organisation = replace(base, sites={**base.sites, "fra1": frankfurt})
     usage = read_days(str(fleet / "days"), GroupBy.TEAM, *WHOLE, organisation)
-    lacking = {row.key.name for row in usage.rows if row.carbon.value is None}
-    assert "language" not in lacking
+    without_carbon = {row.key.name for row in usage.rows if row.carbon.value is None}
+    assert "language" not in without_carbon
     assert usage.total.carbon.value is None
     assert "kWh have no grid factor" in usage.total.carbon.reason
 

@@ -16,13 +16,13 @@ def _restore(args: Namespace) -> int:
     from dvfs.actuator.supervisor import restore
 
     config = actuator_config(args)
-    known = config.state.is_dir()
+    has_state = config.state.is_dir()
     results, clean = restore(config)
     if args.json:
         rows = [{"device": r.device, "knob": r.knob, "outcome": r.outcome, "value": r.value} for r in results]
         print_json({"clean": clean, "restored": rows})
     elif not results:
-        print("Nothing to restore." if known else f"Nothing to restore: no actuator has used {config.state}.")
+        print("Nothing to restore." if has_state else f"Nothing to restore: no actuator has used {config.state}.")
     else:
         print_table(
             [

@@ -73,10 +73,10 @@ def _print_actuator(status: "ActuatorStatus") -> None:
         print(f"The kill switch {status.kill_switch} is on: no setting is applied. To turn it off: wattlens dvfs on")
     rows: list[tuple[str, ...]] = [("GPU", "UUID", "ALLOWED", "HOLDER", "LEFT", "SETTING", "CHANGED")]
     for d in status.devices:
-        left = "-" if d["left_s"] is None else f"{d['left_s']:.1f} s"
+        remaining = "-" if d["left_s"] is None else f"{d['left_s']:.1f} s"
         allowed = ",".join(d["knobs"]) or "-"
         index = "-" if d["index"] is None else str(d["index"])
-        rows.append((index, d["device"], allowed, d["holder"] or "-", left, _pairs(d["setting"]), _pairs(d["changed"])))
+        rows.append((index, d["device"], allowed, d["holder"] or "-", remaining, _pairs(d["setting"]), _pairs(d["changed"])))
     print_table(rows)
 
 

@@ -169,9 +169,9 @@ def _options(args: Namespace) -> "SweepOptions":
 def _plan(args: Namespace) -> "PlanOptions":
     from wattlens.sweep.planning import PlanOptions
 
-    said = [name for name in _OF_THE_PLAN if getattr(args, name) not in (None, ())]
-    if args.resume and said:
-        raise UsageError(f"--{said[0]}: cannot be combined with --resume, which continues the plan in {args.out}")
+    plan_flags = [name for name in _OF_THE_PLAN if getattr(args, name) not in (None, ())]
+    if args.resume and plan_flags:
+        raise UsageError(f"--{plan_flags[0]}: cannot be combined with --resume, which continues the plan in {args.out}")
     clocks, caps = args.clocks, args.caps
     knob = args.knob or ("both" if clocks and caps else "power" if caps else "clock")
     if (clocks and knob == "power") or (caps and knob == "clock"):
@@ -202,10 +202,10 @@ def _work(args: Namespace, clock: "Clock") -> "Work | None":
     return None if args.tokens_from is None else server_page(args.tokens_from, args.token_server, clock, args.tokens_ca_file)
 
 
-def _list(made: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
+def _list(convert: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
     def parse(text: str) -> tuple[T, ...]:
         try:
-            values = tuple(made(part) for part in text.split(","))
+            values = tuple(convert(part) for part in text.split(","))
         except ValueError:
             values = ()
         if not values or len(values) > 100 or not all(0 < each < 1e5 for each in values):

@@ -55,9 +55,9 @@ def _run(args: Namespace) -> int:
         _turn(path, args.reason if args.off else None)
         if not args.off and switch:
             _turn_others(client, path)
-        left = _changed(client) if args.off and switch is not None else []
+        unfinished = _changed(client) if args.off and switch is not None else []
     if args.json:
-        print_json({"off": args.off, "switch": str(path), "actuator": switch is not None, "changed": left})
+        print_json({"off": args.off, "switch": str(path), "actuator": switch is not None, "changed": unfinished})
     elif not args.off:
         print(f"The kill switch is off: steering is allowed again ({path} is removed).")
     elif switch is None:
@@ -65,13 +65,12 @@ def _run(args: Namespace) -> int:
             f"The kill switch {path} is on. No actuator responds at {socket}; an actuator that starts with this file "
             "applies no setting."
         )
-    elif left:
-        print(
-            f"The kill switch {path} is on, but these GPUs are not restored yet: {', '.join(left)}. See wattlens dvfs status."
-        )
+    elif unfinished:
+        names = ", ".join(unfinished)
+        print(f"The kill switch {path} is on, but these GPUs are not restored yet: {names}. See wattlens dvfs status.")
     else:
         print(f"The kill switch {path} is on: every original setting is restored, and no setting is applied.")
-    return 1 if left else 0
+    return 1 if unfinished else 0
 
 
 def _turn(path: Path, reason: str | None) -> None:
@@ -108,15 +107,15 @@ def _changed(client: "ActuatorClient") -> list[str]:
     from dvfs.actuator.client import ActuatorError
 
     end = time.monotonic() + _BACK_S
-    left: list[str] = []
+    unrestored: list[str] = []
     while time.monotonic() < end:
         with suppress(ActuatorError):
             status = client.status()
-            left = [str(d["device"]) for d in status.devices if d["changed"]]
-            if status.killed and not left:
+            unrestored = [str(d["device"]) for d in status.devices if d["changed"]]
+            if status.killed and not unrestored:
                 return []
         time.sleep(0.2)
-    return left
+    return unrestored
 
 
 OFF = Command("stop steering: restore all original settings and set nothing", partial(_configure, off=True), _run)

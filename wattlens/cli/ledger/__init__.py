@@ -198,21 +198,21 @@ def _export_sum(arguments: Namespace, choice: "CellFilter", located: "Iterable[S
         for row in (item.row for item in located)
         if isinstance(row, DeviceFacts) or (isinstance(row, Cell | EdgeRow | GapRow) and choice.in_time(row.cell_start_ns))
     ]
-    known = {row.uuid for row in rows if isinstance(row, DeviceFacts)}
+    uuids = {row.uuid for row in rows if isinstance(row, DeviceFacts)}
     chosen = {row.device for row in rows if isinstance(row, Cell) and choice.takes(row.cell_start_ns, row.device, row.workload)}
     if not chosen:
         _refuse_unknown(arguments)
         asked = {"device": arguments.device, "workload": arguments.workload, "from": arguments.start, "to": arguments.end}
         named = ", ".join(f"{key} {value}" for key, value in asked.items() if value)
         raise WattlensError(f"{arguments.source}: no energy found{f' ({named})' if named else ''}")
-    unknown = sorted(chosen - known)
+    unknown = sorted(chosen - uuids)
     for device in unknown:
         warn(f"{device}: skipped, because the ledger has no row with its uncertainty")
     if arguments.device in unknown:
         return 1
-    rows = [row for row in rows if isinstance(row, DeviceFacts) or row.device in known]
+    rows = [row for row in rows if isinstance(row, DeviceFacts) or row.device in uuids]
     bounds = summary.bounds(rows, workload=arguments.workload, device=arguments.device)
-    devices = {device for device in chosen & known if arguments.device is not None or not is_meter(device)}
+    devices = {device for device in chosen & uuids if arguments.device is not None or not is_meter(device)}
     unbounded = {r.device for r in rows if isinstance(r, GapRow) and r.reason.startswith(UNBOUNDED)} & devices
     within = "meter" if all(map(is_meter, devices)) else boundary(devices).value
     if arguments.json:

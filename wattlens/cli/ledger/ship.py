@@ -48,10 +48,10 @@ def run(arguments: Namespace, find: Find, progress: Callable[[str], "Progress"])
     local = {fault.line for fault in faults}
     faults += [chain.ChainFault("refused", line) for line in done.refused if not any(line in fault for fault in local)]
     if arguments.json:
-        counts = {"copied": done.copied, "there": done.there}
+        counts = {"copied": done.copied, "there": done.unchanged}
         print_json(counts | {"faults": [asdict(fault) for fault in faults]}, None)
     else:
-        print(f"{done.copied} segments copied to {arguments.url}, {done.there} already present")
+        print(f"{done.copied} segments copied to {arguments.url}, {done.unchanged} already present")
         for fault in faults:
             warn(f"{fault.kind}: {fault.line}")
     return 1 if faults else 0
@@ -75,6 +75,6 @@ def _ship_new(arguments: Namespace, find: Find, shipped: set[Path]) -> None:
     if files:
         done = ship(files, arguments.url)
         shipped.update(path for path in files if not any(str(path) in line for line in done.refused))
-        print(f"{done.copied} segments copied to {arguments.url}, {done.there} already present", flush=True)
+        print(f"{done.copied} segments copied to {arguments.url}, {done.unchanged} already present", flush=True)
         for line in done.refused:
             warn(f"refused: {line}")

@@ -67,22 +67,22 @@ def _configure(add: CommandOptions) -> None:
     source("--prometheus-token-file FILE", "bearer token of that Prometheus")
     source("--prometheus-ca-file FILE", "CA certificates of that Prometheus")
     add_store_limits(source)
-    made = add.group("Output")
-    made(
+    output = add.group("Output")
+    output(
         "--out DIR",
         "output folder, created if missing (default: report, or report- and the name of the period); must not be that of "
         "the ledger or of another final report; {period} or {quarter} is replaced by the name of the period",
     )
-    made(
+    output(
         "--formats LIST",
         "output forms in addition to facts.json (default: %(default)s); also: boamps, focus",
         default="html,pdf,xlsx,csv,emissions",
     )
-    made("--language NAME", "en or zh (default en)", default="en")
-    made("--paper", "paper size of the PDF (default a4)", default="a4", choices=("a4", "letter"))
-    made("--font-dir DIR", "folder with fonts for other scripts; may be repeated", action="append", default=[])
-    made("--sign-key FILE", "Ed25519 private key (PEM) that signs the manifest")
-    made("--sign-passphrase-file FILE", "file with the key's passphrase")
+    output("--language NAME", "en or zh (default en)", default="en")
+    output("--paper", "paper size of the PDF (default a4)", default="a4", choices=("a4", "letter"))
+    output("--font-dir DIR", "folder with fonts for other scripts; may be repeated", action="append", default=[])
+    output("--sign-key FILE", "Ed25519 private key (PEM) that signs the manifest")
+    output("--sign-passphrase-file FILE", "file with the key's passphrase")
     add("--json", "print paths and headline figures as JSON")
 
 

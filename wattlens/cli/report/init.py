@@ -13,9 +13,9 @@ ACCEPT_OLD = "also use yearly emission factors that are more than five years old
 def _configure(add: CommandOptions) -> None:
     add("--out FILE", "the workbook (default org.xlsx)", default=Path("org.xlsx"))
     add("--force", "overwrite an existing file")
-    known = add.exclusive()
-    known("--from-inventory CSV", "fill in the GPUs and sites of this inventory")
-    known("--ledger DIR", "fill in the GPUs of this ledger")
+    sources = add.exclusive()
+    sources("--from-inventory CSV", "fill in the GPUs and sites of this inventory")
+    sources("--ledger DIR", "fill in the GPUs of this ledger")
     add("--json", "print path and number of GPUs as JSON")
 
 
@@ -75,7 +75,7 @@ def _run_check(args: Namespace) -> int:
         if each.of != site:
             site = each.of
             print(f"\nsite {site}")
-        print(f"  {each.what:<20} {each.found or f'none: {each.lacking}'}")
+        print(f"  {each.what:<20} {each.content or f'none: {each.missing}'}")
     if organisation.warnings:
         print("\nwarnings")
     for warning in organisation.warnings:

@@ -183,11 +183,11 @@ def _status(args: Namespace) -> int:
     meters.show_building(status.get("facility"))
     for workload in status["workloads"]:
         counters = workload["counters"]
-        shown = ", ".join(
+        details = ", ".join(
             f"{k} {v}" for k, v in counters.items() if isinstance(v, int) and k not in {"pid", "started_ns", "updated_ns"}
         )
         gpus = ",".join(map(str, workload["gpus"]))
-        print(f"{workload['name']}: {workload['phase']}, pid {workload['pid']}, gpu {gpus}; {shown}")
+        print(f"{workload['name']}: {workload['phase']}, pid {workload['pid']}, gpu {gpus}; {details}")
     return 0
 
 

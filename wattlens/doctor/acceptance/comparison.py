@@ -67,19 +67,19 @@ def compare(readings: Sequence[AgentReading], counter: CounterReadings, from_ns:
         from_ns: UTC ns of the start of the window.
         to_ns: UTC ns of its end.
     """
-    known = [(reading, bounds) for reading in readings if (bounds := counter.at(reading.t_ns - reading.took_ns, reading.t_ns))]
-    times = [from_ns, *(reading.t_ns for reading, _ in known), to_ns]
+    pairs = [(reading, bounds) for reading in readings if (bounds := counter.at(reading.t_ns - reading.took_ns, reading.t_ns))]
+    times = [from_ns, *(reading.t_ns for reading, _ in pairs), to_ns]
     figures: dict[str, Any] = {
         "silent_s": round(max(after - before for before, after in pairwise(times)) / NS_PER_S, 3),
         "resets": counter.resets,
     }
     if counter.resets:
         return figures | {"reason": "the raw counter restarted"}
-    if len(known) < 2:
+    if len(pairs) < 2:
         return figures | {"reason": "fewer than two readings of the agent"}
-    (first, first_at), (last, last_at) = known[0], known[-1]
+    (first, first_at), (last, last_at) = pairs[0], pairs[-1]
     lower, upper = _difference(first_at, last_at)
-    misses = [_miss_j(*before, *after) for before, after in pairwise(known)]
+    misses = [_miss_j(*before, *after) for before, after in pairwise(pairs)]
     return figures | {
         "agent_j": round(last.energy_j - first.energy_j, 6),
         "counter_j": Estimate(round((lower + upper) / 2, 6), round(lower, 6), round(upper, 6)),

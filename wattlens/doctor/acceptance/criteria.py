@@ -95,13 +95,14 @@ def _tokens(result: AcceptanceResult) -> Iterator[Criterion]:
 
 
 def _one_engine(engine: EngineResult, expected: str) -> Criterion:
-    agent, own = engine.agent, engine.engine
-    if own.value is None or own.lower is None or own.upper is None:
-        return Criterion("J per token", expected, own.reason, None)
+    agent, engine_estimate = engine.agent, engine.engine
+    if engine_estimate.value is None or engine_estimate.lower is None or engine_estimate.upper is None:
+        return Criterion("J per token", expected, engine_estimate.reason, None)
     if agent.value is None:
         return Criterion("J per token", expected, agent.reason, False)
-    fits = own.lower * (1 - TOKENS_RATIO) <= agent.value <= own.upper * (1 + TOKENS_RATIO)
-    actual = f"{engine.server}: agent {agent.value:.5f} J, engine {own.value:.5f} J ({own.lower:.5f} to {own.upper:.5f})"
+    fits = engine_estimate.lower * (1 - TOKENS_RATIO) <= agent.value <= engine_estimate.upper * (1 + TOKENS_RATIO)
+    bounds = f"{engine_estimate.lower:.5f} to {engine_estimate.upper:.5f}"
+    actual = f"{engine.server}: agent {agent.value:.5f} J, engine {engine_estimate.value:.5f} J ({bounds})"
     return Criterion("J per token", expected, actual, fits)
 
 

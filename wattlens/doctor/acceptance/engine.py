@@ -129,8 +129,8 @@ def _generated(server: TokenServer, text: str) -> int | None:
     except EndpointError:
         return None
     counts = [engine.counts.get("generation") for model in models for engine in model.engines]
-    known = [count for count in counts if count is not None]
-    return sum(known) if known and len(known) == len(counts) else None
+    values = [count for count in counts if count is not None]
+    return sum(values) if values and len(values) == len(counts) else None
 
 
 def find_owner(url: str, answers: NvmlAnswers, roots: Sequence[Path]) -> EngineOwner:
@@ -199,18 +199,18 @@ def compare_engine(
     ends = usable if agent_reason else counted
     (first, first_at), (last, last_at) = ends[0], ends[-1]
     differences = [counter_j(first, last, uuid) for uuid in owner.uuids]
-    known = [each for each in differences if each is not None]
-    if len(known) < len(differences):
+    bounds_j = [each for each in differences if each is not None]
+    if len(bounds_j) < len(differences):
         return absent("some of its GPUs could not be compared")
     if _is_shared(first, last, owner):
         return absent("other workloads used its GPUs as well")
     lower, upper = last_at[0] - first_at[1], last_at[1] - first_at[0]
     if lower <= 0:
         return absent("it generated too few tokens")
-    low_j, high_j = sum(low for low, _ in known), sum(high for _, high in known)
-    own = Estimate(round((low_j + high_j) / (lower + upper), 6), round(low_j / upper, 6), round(high_j / lower, 6))
+    low_j, high_j = sum(low for low, _ in bounds_j), sum(high for _, high in bounds_j)
+    estimate = Estimate(round((low_j + high_j) / (lower + upper), 6), round(low_j / upper, 6), round(high_j / lower, 6))
     agent = Estimate(reason=agent_reason) if agent_reason else _agent_estimate(first, last, owner)
-    return EngineResult(name, gpus, agent, own, round((lower + upper) / 2))
+    return EngineResult(name, gpus, agent, estimate, round((lower + upper) / 2))
 
 
 def _agent_totals(response: MetricsResponse, owner: EngineOwner) -> tuple[float, float] | None:

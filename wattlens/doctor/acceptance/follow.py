@@ -66,7 +66,7 @@ def observe(
     Raises:
         WattlensError: NVML does not respond, a GPU hangs, or UTC was set meanwhile.
     """
-    seen = ComparisonReadings()
+    readings = ComparisonReadings()
     uuids: dict[int, str] = {}
     offset_ns: int | None = None
     task = ["counter", f"--seconds={seconds}", *(f"--exclude={i}" for i in skip)]
@@ -76,18 +76,18 @@ def observe(
             match message["k"]:
                 case "board":
                     uuids[message["index"]] = message["uuid"]
-                    seen.indices[message["uuid"]] = message["index"]
-                    seen.counters[message["uuid"]] = CounterReadings(scale=1000)
+                    readings.indices[message["uuid"]] = message["index"]
+                    readings.counters[message["uuid"]] = CounterReadings(scale=1000)
                 case "gone":
-                    seen.gone[uuids.get(message["index"], "")] = f"{message['call']}: {message['reason']}"
+                    readings.gone[uuids.get(message["index"], "")] = f"{message['call']}: {message['reason']}"
                 case "counters":
                     for index, before_ns, after_ns, energy_mj in message["rows"]:
-                        seen.counters[uuids[index]].add(before_ns, after_ns, energy_mj)
-                        seen.from_ns, seen.to_ns = seen.from_ns or before_ns, after_ns
+                        readings.counters[uuids[index]].add(before_ns, after_ns, energy_mj)
+                        readings.from_ns, readings.to_ns = readings.from_ns or before_ns, after_ns
                     offset_ns = _check_offset(offset_ns, message["utc_ns"] - message["boot_ns"])
-            _take(polling, seen)
-    _take(polling, seen)
-    return seen
+            _take(polling, readings)
+    _take(polling, readings)
+    return readings
 
 
 def _check_offset(first_ns: int | None, offset_ns: int) -> int:
@@ -116,13 +116,13 @@ def _polling(reader: TopReader, clock: Clock, engines: Sequence[EngineReader]) -
             thread.join(max(0.0, end_s - time.monotonic()))
 
 
-def _take(polling: PollingThread, seen: ComparisonReadings) -> None:
+def _take(polling: PollingThread, readings: ComparisonReadings) -> None:
     while not polling.results.empty():
         result = polling.results.get()
         if isinstance(result, str):
-            seen.failures.append(result)
+            readings.failures.append(result)
         else:
-            seen.responses.append(result)
+            readings.responses.append(result)
 
 
 def agent_reading(response: MetricsResponse, uuid: str) -> AgentReading | None:
@@ -130,7 +130,9 @@ def agent_reading(response: MetricsResponse, uuid: str) -> AgentReading | None:
     energy_j = response.of_gpu("gpu_energy_joules_total", uuid)
     edge_j = response.of_gpu("gpu_energy_edge_uncertainty_joules", uuid)
     rows = response.rows("source_last_success_timestamp_seconds")
-    read_s = next((v for own, v in rows if own.get("source") == "nvml" and own.get("device") == uuid), None)
+    read_s = next(
+        (v for series_labels, v in rows if series_labels.get("source") == "nvml" and series_labels.get("device") == uuid), None
+    )
     gap_j = response.of_gpu("gpu_energy_gap_bound_joules_total", uuid)
     if energy_j is None or edge_j is None or gap_j is None or read_s is None or not response.of_gpu("gpu_up", uuid):
         return None
@@ -140,4 +142,6 @@ def agent_reading(response: MetricsResponse, uuid: str) -> AgentReading | None:
 def sweep_s(response: MetricsResponse) -> float:
     """How long the agent's last reading of all GPUs took; 0 where that is not known."""
     rows = response.rows("source_poll_seconds")
-    return next((v for own, v in rows if own.get("source") == "nvml" and not own.get("device")), 0.0)
+    return next(
+        (v for series_labels, v in rows if series_labels.get("source") == "nvml" and not series_labels.get("device")), 0.0
+    )

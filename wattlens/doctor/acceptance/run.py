@@ -113,9 +113,9 @@ def measure(options: AcceptanceOptions, config: Config, environ: Mapping[str, st
         first = reader.read_first()
         _check_agent(first, answers, simulated=bool(environ.get("WATTLENS_SIM")))
         began = agent_cost(agent, first, clock)
-        seen = observe(reader, environ, clock, options.seconds, list(answers.troubles), engines)
-        ended = agent_cost(agent, seen.responses[-1] if seen.responses else first, clock)
-    gpus = _gpus(answers, seen, idle, profile)
+        readings = observe(reader, environ, clock, options.seconds, list(answers.troubles), engines)
+        ended = agent_cost(agent, readings.responses[-1] if readings.responses else first, clock)
+    gpus = _gpus(answers, readings, idle, profile)
     return with_criteria(
         AcceptanceResult(
             kind="acceptance",
@@ -129,9 +129,9 @@ def measure(options: AcceptanceOptions, config: Config, environ: Mapping[str, st
             nvml=word(answers.nvml),
             seconds=float(options.seconds),
             gpus=gpus,
-            agent=_agent(agent, first, seen, began, ended),
-            engines=_engines(engines, owners, seen),
-            engines_reason="" if engines else _no_engine(seen),
+            agent=_agent(agent, first, readings, began, ended),
+            engines=_engines(engines, owners, readings),
+            engines_reason="" if engines else _no_engine(readings),
             sensors_reason=sensors_reason,
         )
     )
@@ -154,30 +154,32 @@ def _check_agent(first: MetricsResponse, answers: NvmlAnswers, *, simulated: boo
     if (labels.get("simulated") == "true") != simulated:
         kinds = ("real", "simulated")
         raise WattlensError(f"expected an agent on {kinds[simulated]} GPUs, got one on {kinds[not simulated]} GPUs")
-    known = {labels.get("uuid") for labels, _ in first.rows("gpu_up")}
-    if not known & {device.info.uuid for device in answers.devices.values()}:
+    agent_uuids = {labels.get("uuid") for labels, _ in first.rows("gpu_up")}
+    if not agent_uuids & {device.info.uuid for device in answers.devices.values()}:
         raise WattlensError("the agent reads none of this node's GPUs")
 
 
 def _gpus(
-    answers: NvmlAnswers, seen: ComparisonReadings, idle: Mapping[int, Estimate], profile: Mapping[int, Mapping[str, Any]]
+    answers: NvmlAnswers, readings: ComparisonReadings, idle: Mapping[int, Estimate], profile: Mapping[int, Mapping[str, Any]]
 ) -> tuple[GpuResult, ...]:
     results: list[GpuResult] = []
-    missing = [name for name in REQUIRED if not any(next(response.rows(name), None) for response in seen.responses)]
+    missing = [name for name in REQUIRED if not any(next(response.rows(name), None) for response in readings.responses)]
     for index, device in sorted(answers.devices.items()):
         uuid = device.info.uuid
-        counter = seen.counters.get(uuid)
+        counter = readings.counters.get(uuid)
         result = GpuResult(
             index, word(device.info.name), word(device.info.architecture),
             reason="no energy counter", idle_added_w=idle.get(index, Estimate(reason="not measured")),
             sensors=_parameters(profile.get(index)),
         )  # fmt: skip
         if counter is not None and counter.values:
-            result = replace(result, **{"reason": ""} | compare(seen.of_gpu(uuid), counter, seen.from_ns, seen.to_ns))
-        if missing and seen.responses:
+            result = replace(
+                result, **{"reason": ""} | compare(readings.of_gpu(uuid), counter, readings.from_ns, readings.to_ns)
+            )
+        if missing and readings.responses:
             result = replace(result, reason=f"the agent does not export wattlens_{missing[0]}")
-        if uuid in seen.gone:
-            result = replace(result, reason=reason_text(seen.gone[uuid]))
+        if uuid in readings.gone:
+            result = replace(result, reason=reason_text(readings.gone[uuid]))
         results.append(result)
     for index, trouble in sorted(answers.troubles.items()):
         reason = reason_text(f"{trouble.call}: {trouble.reason}")
@@ -202,9 +204,9 @@ def _parameters(measured: Mapping[str, Any] | None) -> dict[str, Estimate | str]
 
 
 def _agent(
-    agent: TopAgent, first: MetricsResponse, seen: ComparisonReadings, began: AgentCost, ended: AgentCost
+    agent: TopAgent, first: MetricsResponse, readings: ComparisonReadings, began: AgentCost, ended: AgentCost
 ) -> AgentResult:
-    responses = [first, *seen.responses]
+    responses = [first, *readings.responses]
     version = next((labels.get("version", "") for labels, _ in first.rows("build_info")), "")
     commits, counts = (
         [response.total(name) or 0.0 for response in responses] for name in ("ledger_commits_total", "reader_restarts_total")
@@ -216,8 +218,8 @@ def _agent(
     return AgentResult(
         private=agent.process is not None,
         version=word(version),
-        responses=len(seen.responses),
-        failed=len(seen.failures),
+        responses=len(readings.responses),
+        failed=len(readings.failures),
         restarts=sum(after < before for before, after in pairwise(commits)),
         reader_restarts=round(sum(max(0.0, after - before) for before, after in pairwise(counts))),
         cpu_ratio=round(max(0.0, ended.cpu_s - began.cpu_s) / passed_s, 6),
@@ -277,23 +279,23 @@ def idle_power(environ: Mapping[str, str], answers: NvmlAnswers, seconds: float)
 
 
 def _engines(
-    engines: Sequence[EngineReader], owners: Sequence[EngineOwner], seen: ComparisonReadings
+    engines: Sequence[EngineReader], owners: Sequence[EngineOwner], readings: ComparisonReadings
 ) -> tuple[EngineResult, ...]:
     def counter_j(first: MetricsResponse, last: MetricsResponse, uuid: str) -> Bounds | None:
         ends = [agent_reading(response, uuid) for response in (first, last)]
-        counter = seen.counters.get(uuid)
+        counter = readings.counters.get(uuid)
         if counter is None or counter.resets:
             return None
-        known = [b for end in ends if end is not None and (b := counter.at(end.t_ns - end.took_ns, end.t_ns)) is not None]
-        return (known[1][0] - known[0][1], known[1][1] - known[0][0]) if len(known) == 2 else None
+        bounds = [b for end in ends if end is not None and (b := counter.at(end.t_ns - end.took_ns, end.t_ns)) is not None]
+        return (bounds[1][0] - bounds[0][1], bounds[1][1] - bounds[0][0]) if len(bounds) == 2 else None
 
     return tuple(
-        compare_engine(engine, owner, seen.responses, counter_j, seen.indices)
+        compare_engine(engine, owner, readings.responses, counter_j, readings.indices)
         for engine, owner in zip(engines, owners, strict=True)
     )
 
 
-def _no_engine(seen: ComparisonReadings) -> str:
-    if any(next(response.rows("tokens_total"), None) for response in seen.responses[-1:]):
+def _no_engine(readings: ComparisonReadings) -> str:
+    if any(next(response.rows("tokens_total"), None) for response in readings.responses[-1:]):
         return "the agent reads an engine whose address its metrics do not name; pass --engine URL"
     return "no engine: neither --engine nor `tokens` in --config names one"

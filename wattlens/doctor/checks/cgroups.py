@@ -8,7 +8,7 @@ from wattlens.doctor.finding import CheckContext, DoctorCheck, Findings, absent,
 def _look(facts: CheckContext) -> Findings:
     procfs = facts.procfs
     try:
-        seen = sum(name.isdigit() for name in os.listdir(procfs))  # noqa: PTH208 - names alone, without a Path each
+        process_count = sum(name.isdigit() for name in os.listdir(procfs))  # noqa: PTH208 - names alone, without a Path each
     except OSError as error:
         yield fail(
             "/proc",
@@ -17,7 +17,7 @@ def _look(facts: CheckContext) -> Findings:
             stops=True,
         )
         return
-    yield ok("/proc", f"{procfs}, {seen} visible processes")
+    yield ok("/proc", f"{procfs}, {process_count} visible processes")
     if facts.simulate is not None:
         yield ok("cgroups", "cgroups of the simulated workloads")
     elif (facts.root / "sys/fs/cgroup/cgroup.controllers").exists():

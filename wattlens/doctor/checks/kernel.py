@@ -33,10 +33,10 @@ def _look(facts: CheckContext) -> Findings:
             stops=True,
         )
     elif len(good) < len(tried):
-        lacking = ", ".join(sorted(tried.keys() - set(good)))
+        unusable = ", ".join(sorted(tried.keys() - set(good)))
         yield warn(
             "kernel",
-            f"{text}: {lacking} not usable; the agent polls for exited processes",
+            f"{text}: {unusable} not usable; the agent polls for exited processes",
             "use Linux 5.3 or newer; allow them in the seccomp profile",
         )
     else:

@@ -23,7 +23,7 @@ def _look(facts: CheckContext) -> Findings:
     in_pod = bool(facts.environ.get("KUBERNETES_SERVICE_HOST"))
     without = "pods are identified by their cgroup only, without name and namespace"
     try:
-        there = stat.S_ISSOCK(path.stat().st_mode)
+        is_socket = stat.S_ISSOCK(path.stat().st_mode)
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM):
             yield warn(
@@ -40,7 +40,7 @@ def _look(facts: CheckContext) -> Findings:
         else:
             yield absent("kubelet", "no PodResources socket: this is not a Kubernetes node")
         return
-    if not there:
+    if not is_socket:
         yield warn("kubelet", f"{path} is not a socket: {without}", "mount its folder, not the file")
         return
     with socket.socket(socket.AF_UNIX) as client:

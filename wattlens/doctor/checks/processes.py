@@ -10,9 +10,13 @@ _FIX = "set hostPID: true in Kubernetes, --pid=host in Docker; on the host mount
 
 
 def _look(facts: CheckContext) -> Findings:
-    held = {i: a.sample.processes for i, a in sorted(facts.probe.devices.items()) if a.sample.processes}
-    zero = [i for i, processes in held.items() if any(p.pid <= 0 for p in processes)]
-    hidden = [i for i, processes in held.items() if any(p.pid > 0 and not _visible(facts.procfs, p.pid) for p in processes)]
+    processes_by_gpu = {i: a.sample.processes for i, a in sorted(facts.probe.devices.items()) if a.sample.processes}
+    zero = [i for i, processes in processes_by_gpu.items() if any(p.pid <= 0 for p in processes)]
+    hidden = [
+        i
+        for i, processes in processes_by_gpu.items()
+        if any(p.pid > 0 and not _visible(facts.procfs, p.pid) for p in processes)
+    ]
     if zero:
         yield warn(
             "holders",
@@ -28,10 +32,10 @@ def _look(facts: CheckContext) -> Findings:
             _FIX,
             tuple(hidden),
         )
-    if held and not zero and not hidden:
-        count = len({p.pid for processes in held.values() for p in processes})
-        yield ok("holders", f"{count} processes use GPUs, all visible in {facts.procfs}", devices=tuple(held))
-    if not held:
+    if processes_by_gpu and not zero and not hidden:
+        count = len({p.pid for processes in processes_by_gpu.values() for p in processes})
+        yield ok("holders", f"{count} processes use GPUs, all visible in {facts.procfs}", devices=tuple(processes_by_gpu))
+    if not processes_by_gpu:
         yield ok("holders", "no process uses a GPU now, so this could not be tested")
     if facts.simulate is None:
         yield _namespace()
@@ -43,10 +47,10 @@ def _visible(procfs: Path, pid: int) -> bool:
 
 def _namespace() -> DoctorFinding:
     try:
-        own = str(Path("/proc/self/ns/pid").readlink())
+        namespace = str(Path("/proc/self/ns/pid").readlink())
     except OSError as error:
         return absent("pid namespace", f"unknown: {error.strerror}")
-    if own == _INITIAL:
+    if namespace == _INITIAL:
         return ok("pid namespace", "the host's")
     return warn(
         "pid namespace", "not the host's: NVML reports pid 0 for processes outside it, and their energy is unattributed", _FIX

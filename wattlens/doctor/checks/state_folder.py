@@ -11,21 +11,23 @@ _FIX = "create it and give it to the agent's user, or choose another with --stat
 
 def _look(facts: CheckContext) -> Findings:
     state = facts.state
-    there = next(p for p in (state, *state.absolute().parents) if p.exists())
-    if not there.is_dir():
-        yield fail("state folder", f"{there} is not a folder", _FIX, stops=True)
+    existing_path = next(p for p in (state, *state.absolute().parents) if p.exists())
+    if not existing_path.is_dir():
+        yield fail("state folder", f"{existing_path} is not a folder", _FIX, stops=True)
         return
-    problem = _not_writable(there)
+    problem = _not_writable(existing_path)
     if problem:
         where = (
-            f"{state}: {problem}" if there == state else f"{state} does not exist and cannot be created in {there}: {problem}"
+            f"{state}: {problem}"
+            if existing_path == state
+            else f"{state} does not exist and cannot be created in {existing_path}: {problem}"
         )
         yield fail("state folder", where, _FIX, stops=True)
         return
-    disk = os.statvfs(there)
+    disk = os.statvfs(existing_path)
     free_mib, budget_mib = disk.f_bavail * disk.f_frsize >> 20, facts.config.ledger.disk_budget_mib
-    used_mib = sum(p.stat().st_size for p in state.glob("journal.db*")) >> 20 if there == state else 0
-    means = f"{state}{'' if there == state else ' (will be created)'}, {free_mib} MiB free, budget {budget_mib} MiB"
+    used_mib = sum(p.stat().st_size for p in state.glob("journal.db*")) >> 20 if existing_path == state else 0
+    means = f"{state}{'' if existing_path == state else ' (will be created)'}, {free_mib} MiB free, budget {budget_mib} MiB"
     if free_mib + used_mib < budget_mib:
         yield warn(
             "state folder",

@@ -150,10 +150,10 @@ def _overlaps(runs: Iterable[_Run]) -> list[str]:
         if run.machine:
             by_machine.setdefault(run.machine, []).append(run)
     faults = []
-    for own in by_machine.values():
-        own.sort(key=lambda run: (run.estimate.start_ns, run.estimate.end_ns))
-        last = own[0]
-        for after in own[1:]:
+    for machine_runs in by_machine.values():
+        machine_runs.sort(key=lambda run: (run.estimate.start_ns, run.estimate.end_ns))
+        last = machine_runs[0]
+        for after in machine_runs[1:]:
             before, last = last, max(last, after, key=lambda run: run.estimate.end_ns)
             if after.estimate.start_ns < before.estimate.end_ns - NS_PER_S:  # times are whole seconds
                 faults.append(

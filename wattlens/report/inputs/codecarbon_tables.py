@@ -119,8 +119,8 @@ class CodeCarbonTables:
             row = regions.get(region)
             if row is None:
                 provider = region.partition("/")[0]
-                own = [name for name in regions if name.startswith(f"{provider}/")]
-                near = difflib.get_close_matches(region, own, 3, 0.5)
+                provider_regions = [name for name in regions if name.startswith(f"{provider}/")]
+                near = difflib.get_close_matches(region, provider_regions, 3, 0.5)
                 hint = f"nearest: {', '.join(near)}" if near else f"it has regions of {', '.join(_providers(regions))}"
                 raise UsageError(
                     f"CodeCarbon's table of cloud regions does not have {region!r}; {hint}; or enter the zone and country"

@@ -40,7 +40,7 @@ class HourlySeries:
     """Series, the best first, and why there are not all that the site's file asks for; "" where there are."""
 
     series: tuple[IntensitySeries, ...]
-    lacking: str = ""
+    missing: str = ""
 
 
 def hours(grid: GridBase, state: Path | None, files: InputFiles, site_file: Path | None) -> HourlySeries:
@@ -72,8 +72,8 @@ def hours(grid: GridBase, state: Path | None, files: InputFiles, site_file: Path
 def with_intensities(site: SiteInputs, grid: GridBase, hourly: HourlySeries, span: GridPeriod) -> SiteInputs:
     """A site with what its energy is joined with; raises UsageError where a folder of factors is wrong, or no table has it."""
     if grid.zone is None and grid.country is None:
-        lacking = f"site {site.name!r} names neither the zone nor the country of its grid"
-        return replace(site, location_lacking=lacking, residual_lacking=lacking)
+        missing = f"site {site.name!r} names neither the zone nor the country of its grid"
+        return replace(site, location_lacking=missing, residual_lacking=missing)
     if grid.country is not None:
         try:
             catalogue(grid.factors).refuse_unknown(grid.country)
@@ -84,7 +84,7 @@ def with_intensities(site: SiteInputs, grid: GridBase, hourly: HourlySeries, spa
     supply, supply_factors = _supply(grid, site.zone, span)
     chosen = (*location_factors, *residual_factors, *supply_factors)
     factors = {factor.id: (factor, sha256) for factor, sha256 in chosen}
-    location_lacking = "; ".join(filter(None, [location_lacking, hourly.lacking]))
+    location_lacking = "; ".join(filter(None, [location_lacking, hourly.missing]))
     return replace(
         site,
         location=location,
@@ -101,7 +101,7 @@ def _sources(
     grid: GridBase, basis: Basis, time_zone: ZoneInfo, hourly: HourlySeries, span: GridPeriod
 ) -> tuple[tuple[IntensitySource, ...], list[tuple[Factor, str]], str]:
     """Return (series of this basis and yearly factors, those factors, why sources are missing for all or some of the time)."""
-    hourly_sources, lacking = [], []
+    hourly_sources, missing = [], []
     for each in hourly.series:
         if each.about.basis != basis:
             continue
@@ -110,7 +110,7 @@ def _sources(
             hourly_sources.append(source)
         else:
             about = each.about
-            lacking.append(
+            missing.append(
                 f"{about.id}: no intensity of zone {about.zone} was published at the time that the report uses (--as-of)"
             )
     yearly, factors, none = by_year.sources(
@@ -125,7 +125,7 @@ def _sources(
     return (
         (*hourly_sources, *yearly),
         [(f.factor, f.csv_sha256) for f in factors],
-        "; ".join([*lacking, *([none] if none else [])]),
+        "; ".join([*missing, *([none] if none else [])]),
     )
 
 
@@ -138,9 +138,9 @@ def _supply(
     sources, factors = {}, []
     for boundary in (EmissionBoundary.UPSTREAM, EmissionBoundary.LOSSES, EmissionBoundary.BIOGENIC):
         gases = Gases.CO2 if boundary is EmissionBoundary.BIOGENIC else grid.basis.gases
-        found, used, _ = _sources(grid, Basis(boundary, gases=gases), time_zone, HourlySeries(()), span)
-        if found:
-            sources[boundary] = found
+        yearly_sources, used, _ = _sources(grid, Basis(boundary, gases=gases), time_zone, HourlySeries(()), span)
+        if yearly_sources:
+            sources[boundary] = yearly_sources
             factors += used
     return sources, factors
 

@@ -87,9 +87,9 @@ def expected(lines: Iterable[Line], sites: Sequence[str]) -> tuple[ExpectedDevic
         UsageError: a GPU is at two sites at once, or at an unknown site.
     """
     by_key: dict[tuple[str, str, str], list[tuple[ExpectedDevice, str]]] = {}
-    known = set(sites)
+    site_names = set(sites)
     for where, device in lines:
-        if known and device.site not in known:
+        if site_names and device.site not in site_names:
             raise UsageError(f"{where}: unknown site {device.site!r}; {_nearest(device.site, sites)}")
         start_ns = midnight_ns(device.first, UTC) if device.first is not None else 0
         end_ns = midnight_ns(device.gone, UTC) if device.gone is not None else INT64_MAX

@@ -48,7 +48,7 @@ def of_ledger(path: Path) -> list[Line]:
         JournalError: a damaged journal.
     """
     facts_of: dict[_Board, DeviceFacts] = {}
-    seen: dict[_Board, dict[str, set[str]]] = {}
+    sites_by_day: dict[_Board, dict[str, set[str]]] = {}
     for site, day, source in _places(path):
         for located in read_rows(source):
             row = located.row
@@ -57,13 +57,13 @@ def of_ledger(path: Path) -> list[Line]:
                 if key not in facts_of or row.since_ns < facts_of[key].since_ns:
                     facts_of[key] = row
                 if site:
-                    seen.setdefault(key, {}).setdefault(day, set()).add(site)
+                    sites_by_day.setdefault(key, {}).setdefault(day, set()).add(site)
     lines = []
     for (cluster, node, uuid), facts in sorted(facts_of.items()):
         line = {"cluster": cluster, "node": node, "uuid": uuid, "sku": facts.sku, "site": SITE}
         since = datetime.fromtimestamp(facts.since_ns // NS_PER_S, UTC).date()
         first = since.isoformat() if since.year >= YEAR_MIN else ""
-        lines += [line | stay for stay in _stays(first, seen.get((cluster, node, uuid), {}))]
+        lines += [line | stay for stay in _stays(first, sites_by_day.get((cluster, node, uuid), {}))]
     return _few(lines, path)
 
 

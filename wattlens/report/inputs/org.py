@@ -67,7 +67,7 @@ def load_organisation(
     doubts = [f"{text}{also_at(text, inputs.cells)}" for text in (*refuse_double_use(retired), *_odd_factors(sites))]
     today = datetime.fromtimestamp(as_of_ns // NS_PER_S, UTC).date()
     oddities = (f"{inputs.where(place)}: {text}" for place, text in implausible(document, today))
-    own = (f"{path.name}: {text}" for text in (*oddities, *_unmatched(sites, inputs), *_states(sites), *doubts))
+    warning_texts = (f"{path.name}: {text}" for text in (*oddities, *_unmatched(sites, inputs), *_states(sites), *doubts))
     return Organisation(
         about.name,
         about.contact,
@@ -91,7 +91,7 @@ def load_organisation(
         estimates=estimates,
         hosts=_hosts(inputs, path, tables),
         variance=Fraction(document.variance_percent) / 100,
-        warnings=tuple(own),
+        warnings=tuple(warning_texts),
     )
 
 

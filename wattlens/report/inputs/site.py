@@ -198,8 +198,8 @@ def _refuse_unsound(site: _StatedSite, entry: OrgSite) -> None:
 def _refuse_double_use(site: _StatedSite, retired: list[Retirement]) -> None:
     """A certificate counts once in the organisation; within the site that is checked already."""
     for contract in site.contracts:
-        own = contract.retirement
-        retired.append(replace(own, owner=f"{own.owner} of site {site.name!r}"))
+        retirement = contract.retirement
+        retired.append(replace(retirement, owner=f"{retirement.owner} of site {site.name!r}"))
     try:
         refuse_double_use(retired)
     except ValueError as error:

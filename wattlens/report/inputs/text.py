@@ -27,8 +27,8 @@ class InputStatus:
 
     of: str
     what: str
-    found: str
-    lacking: str = ""
+    content: str
+    missing: str = ""
 
 
 _Row = tuple[str, str, str]
@@ -39,7 +39,7 @@ def list_inputs(organisation: Organisation) -> list[InputStatus]:
     """List every input that a report can use: the organisation's first, then site by site."""
     rows = {"": list(_organisation(organisation))}
     rows |= {name: list(_site(site, organisation)) for name, site in organisation.sites.items()}
-    return [InputStatus(of, *row) for of, own in rows.items() for row in own]
+    return [InputStatus(of, *row) for of, entries in rows.items() for row in entries]
 
 
 def _organisation(organisation: Organisation) -> Iterator[_Row]:
@@ -56,8 +56,8 @@ def _organisation(organisation: Organisation) -> Iterator[_Row]:
         ("hosts", len(organisation.hosts), "row", "processors and memory of nodes without a meter are not estimated"),
         ("models", len(organisation.model_names), "model", "models have their names from the ledger"),
     )
-    for what, count, unit, lacking in counts:
-        yield what, _count(count, unit) if count else "", lacking
+    for what, count, unit, missing in counts:
+        yield what, _count(count, unit) if count else "", missing
 
 
 def _inventory(organisation: Organisation) -> str:
@@ -192,7 +192,7 @@ def _number(value: Decimal | None) -> str:
 def as_json(organisation: Organisation) -> dict[str, Any]:
     """The same for a program."""
     rows = [
-        {"site": s.of, "what": s.what, "found": s.found, "lacking": "" if s.found else s.lacking}
+        {"site": s.of, "what": s.what, "found": s.content, "lacking": "" if s.content else s.missing}
         for s in list_inputs(organisation)
     ]
     return {

@@ -55,7 +55,7 @@ def with_others(
         return statement
     at = Position.of(statement.main.category)
     facts = {m: e.facts for m, e in statement.meters.items()}
-    bought, made = made_terms(facts)
+    bought, generation = made_terms(facts)
     first_ns = statement.start_ns - statement.start_ns % CELL_NS
     total_uj = energy(statement.meters, bought).value if bought else None
     cells = grid_cells(bought, lambda m: book.cells_of(m, first_ns, statement.end_ns), fills, int(total_uj or 0))
@@ -66,10 +66,10 @@ def with_others(
     else:
         others["WUE"], notes["WUE"] = _wue(statement, at, config, zone)
         others["CUE"], notes["CUE"] = _cue(
-            statement, at, config.the_grid, cells, made, state, now_ns, zone, accept_old=accept_old
+            statement, at, config.the_grid, cells, generation, state, now_ns, zone, accept_old=accept_old
         )
     if config.contracts:
-        others["REF with contracts"], notes["REF with contracts"] = _ref(statement, config, cells, made, now_ns, zone)
+        others["REF with contracts"], notes["REF with contracts"] = _ref(statement, config, cells, generation, now_ns, zone)
     if config.tariffs:
         notes["cost"] = _cost(statement, config, cells, bought, zone)
     return replace(statement, others=others, notes={name: note for name, note in notes.items() if note})
@@ -79,8 +79,8 @@ def _wue(statement: PueStatement, at: Position, config: SiteFile, zone: ZoneInfo
     if not config.water:
         return no_quantity("the site's file has no water"), ""
     used = water_in(config.water, zone, (statement.start_ns, statement.end_ns))
-    if used.known < 1:
-        return no_quantity(f"water is known for {float(used.known):.1%} of the window"), ""
+    if used.known_ratio < 1:
+        return no_quantity(f"water is known for {float(used.known_ratio):.1%} of the window"), ""
     if len(used.categories) > 1:
         return no_quantity("water of several categories in one window"), ""
     (category,), liters = used.categories, used.liters
@@ -106,17 +106,17 @@ def _cue(
     if not cells:
         return no_quantity("no meter of role total was read"), ""
     try:
-        sources, lacking = _sources(grid, cells, state, now_ns, zone, accept_old=accept_old)
+        sources, missing = _sources(grid, cells, state, now_ns, zone, accept_old=accept_old)
         joined = join(cells, sources)
     except (UsageError, WattlensError) as error:
         return no_quantity(str(error)), ""
     if joined.grams is None:
         hours = sum(s.hours for s in joined.statements if s.grams is None)
-        return no_quantity(f"no intensity is known for {float(hours):.1f} h of the window{lacking}"), ""
+        return no_quantity(f"no intensity is known for {float(hours):.1f} h of the window{missing}"), ""
     own_kwh = sum(statement.meters[m].measured_uj + statement.meters[m].imputed_uj for m in terms) / 3.6e12
-    own = f"; {own_kwh:,.1f} kWh generated on site counted at 0 g" if own_kwh else ""
+    generation_note = f"; {own_kwh:,.1f} kWh generated on site counted at 0 g" if own_kwh else ""
     bounds = "; no bounds: the error of its factors is not stated"
-    return per_it_kwh(joined.grams, None, statement.meters, at), _describe_sources(joined) + lacking + own + bounds
+    return per_it_kwh(joined.grams, None, statement.meters, at), _describe_sources(joined) + missing + generation_note + bounds
 
 
 def _sources(
@@ -132,7 +132,7 @@ def _sources(
         if series.pieces:
             hourly.append(series)
     start_ns, end_ns = min(cells), max(cells) + CELL_NS
-    yearly, _, lacking = by_year.sources(
+    yearly, _, missing = by_year.sources(
         catalogue(grid.factors, accept_old=accept_old),
         grid.zone or "",
         grid.country or "",
@@ -142,8 +142,8 @@ def _sources(
         zone,
     )
     if grid.all_sources and store is None:
-        lacking = "; ".join([*([lacking] if lacking else []), "the hourly series of the site are not next to this ledger"])
-    return [*hourly, *yearly], f"; {lacking}" if lacking else ""
+        missing = "; ".join([*([missing] if missing else []), "the hourly series of the site are not next to this ledger"])
+    return [*hourly, *yearly], f"; {missing}" if missing else ""
 
 
 def _describe_sources(joined: CarbonTotal) -> str:
@@ -172,8 +172,10 @@ def _ref(
     coverage = matching.cover(cells, lots, config.the_grid.zone or "", min(cells), max(cells) + CELL_NS)
     here = ratio(statement.meters, terms, whole) if terms else exactly(0)
 
-    def share(of: Fraction | None, own: Fraction | None) -> Fraction | None:
-        return None if of is None or own is None or of <= 0 else min(Fraction(1), own + coverage.renewable_uj / of)
+    def share(of: Fraction | None, base_share: Fraction | None) -> Fraction | None:
+        return (
+            None if of is None or base_share is None or of <= 0 else min(Fraction(1), base_share + coverage.renewable_uj / of)
+        )
 
     unused = [f"{c.contract}: {uj / 3.6e12:,.1f} kWh {why}" for c in coverage.claims for why, uj in c.unused.items() if uj]
     own_kwh = sum(statement.meters[m].measured_uj + statement.meters[m].imputed_uj for m in terms) / 3.6e12
@@ -196,6 +198,6 @@ def _cost(statement: PueStatement, config: SiteFile, cells: Mapping[int, int], b
         sums.append(f"{float(money):,.2f} {currency}{bounds}")
     if not sums:
         return "absent: no energy from the grid was metered"
-    left = Fraction(costs.unpriced_uj, 3_600_000_000_000)
-    notes = [f"{float(left):,.1f} kWh have no tariff"] if left else []
+    unpriced_kwh = Fraction(costs.unpriced_uj, 3_600_000_000_000)
+    notes = [f"{float(unpriced_kwh):,.1f} kWh have no tariff"] if unpriced_kwh else []
     return "; ".join([", ".join(sums), *notes])

@@ -94,11 +94,11 @@ def read_inputs(ledger: Path | None, site: str | None, config: Path | None, node
     if not sites and source.exists() and wanted is None:
         raise UsageError(f"{source} has no building meter yet")
     chosen = wanted or (min(sites) if len(sites) == 1 else None)
-    there = ", ".join(sorted(sites))
+    site_names = ", ".join(sorted(sites))
     if chosen is None:
-        raise UsageError(f"--site: expected the name of one site; {source} has meters of: {there}")
+        raise UsageError(f"--site: expected the name of one site; {source} has meters of: {site_names}")
     if sites and chosen not in sites:
-        raise UsageError(f"{source} has no meter of site {chosen!r}; it has: {there}")
+        raise UsageError(f"{source} has no meter of site {chosen!r}; it has: {site_names}")
     book = FacilityBook(chosen)
     for row in rows:
         book.add(row)

@@ -5,8 +5,6 @@ from energy_agent.metering.sharing.policy import SharingPolicy, by_weight, equal
 SPEC = SharingPolicy(
     help="several workloads without measured SM time, in equal parts",
     rank=30,
-    applies=lambda known: bool(known.owners) and not known.slices,
-    divide=lambda shared, known: (
-        by_weight(shared, known.owners) if any(known.owners.values()) else equally(shared, known.owners)
-    ),
+    applies=lambda use: bool(use.owners) and not use.slices,
+    divide=lambda shared, use: by_weight(shared, use.owners) if any(use.owners.values()) else equally(shared, use.owners),
 )

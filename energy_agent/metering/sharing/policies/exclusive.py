@@ -5,6 +5,6 @@ from energy_agent.metering.sharing.policy import SharingPolicy, equally
 SPEC = SharingPolicy(
     help="one workload uses the whole GPU",
     rank=10,
-    applies=lambda known: len(known.owners) == 1 and not known.slices and not known.unseen,
-    divide=lambda shared, known: equally(shared, known.owners),
+    applies=lambda use: len(use.owners) == 1 and not use.slices and not use.unseen,
+    divide=lambda shared, use: equally(shared, use.owners),
 )

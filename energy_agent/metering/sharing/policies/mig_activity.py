@@ -9,15 +9,15 @@ from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy, Sharin
 from energy_agent.metering.sharing.slices import divide
 
 
-def _divide(shared: SharedEnergy, known: DeviceUse) -> list[WorkloadShare]:
-    worked = [(s.active_ppm or 0) * s.sms for s in known.slices]
-    return divide(shared, known, worked, [State.ACTIVE if work else State.IDLE for work in worked])
+def _divide(shared: SharedEnergy, use: DeviceUse) -> list[WorkloadShare]:
+    worked = [(s.active_ppm or 0) * s.sms for s in use.slices]
+    return divide(shared, use, worked, [State.ACTIVE if work else State.IDLE for work in worked])
 
 
 SPEC = SharingPolicy(
     help="MIG, by activity: idle power over all slices, the rest by SM activity of each instance",
     rank=40,
-    applies=lambda known: bool(known.slices) and all(s.active_ppm is not None for s in known.slices),
+    applies=lambda use: bool(use.slices) and all(s.active_ppm is not None for s in use.slices),
     divide=_divide,
     settles=True,
 )

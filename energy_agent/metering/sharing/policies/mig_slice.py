@@ -7,14 +7,14 @@ from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy, Sharin
 from energy_agent.metering.sharing.slices import divide
 
 
-def _divide(shared: SharedEnergy, known: DeviceUse) -> list[WorkloadShare]:
-    held = [0 if s.owners == {} else s.slices for s in known.slices]
-    return divide(shared, known, held, [shared.held_state] * len(held))
+def _divide(shared: SharedEnergy, use: DeviceUse) -> list[WorkloadShare]:
+    weights = [0 if s.owners == {} else s.slices for s in use.slices]
+    return divide(shared, use, weights, [shared.held_state] * len(weights))
 
 
 SPEC = SharingPolicy(
     help="MIG, by compute slices: idle power over all slices, the rest over the allocated slices",
     rank=50,
-    applies=lambda known: bool(known.slices),
+    applies=lambda use: bool(use.slices),
     divide=_divide,
 )

@@ -7,14 +7,14 @@ time of unknown processes is unattributed. While no kernel ran, each owner gets 
 from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy, SharingPolicy, WorkloadShare, by_weight, equally
 
 
-def _divide(shared: SharedEnergy, known: DeviceUse) -> list[WorkloadShare]:
-    return equally(shared, known.owners) if shared.active is False else by_weight(shared, known.owners, known.unseen)
+def _divide(shared: SharedEnergy, use: DeviceUse) -> list[WorkloadShare]:
+    return equally(shared, use.owners) if shared.active is False else by_weight(shared, use.owners, use.unseen)
 
 
 SPEC = SharingPolicy(
     help="several workloads, by the SM time that the driver measures for each; energy while no kernel runs, equally",
     rank=20,
-    applies=lambda known: known.measured and bool(known.owners) and not known.slices,
+    applies=lambda use: use.measured and bool(use.owners) and not use.slices,
     divide=_divide,
     settles=True,
 )

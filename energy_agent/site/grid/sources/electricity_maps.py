@@ -142,8 +142,8 @@ class ElectricityMapsSource:
             t_ns = _instant(row.get("datetime"), url)
             if not start_ns <= t_ns <= end_ns:
                 raise GridError(f"{url}: the response has a time that was not requested")
-            said = (_intensity(row, url), _estimated(row, url), printable(str(row.get("estimationMethod") or "")))
-            if hours.setdefault(t_ns, said) != said:
+            values = (_intensity(row, url), _estimated(row, url), printable(str(row.get("estimationMethod") or "")))
+            if hours.setdefault(t_ns, values) != values:
                 raise GridError(f"{url}: the response has two values for one hour")
         for t_ns, (value, estimated, method) in sorted(hours.items()):
             zero_is_a_gap = self.about.basis.boundary is EmissionBoundary.LIFE_CYCLE  # no plant is built of nothing

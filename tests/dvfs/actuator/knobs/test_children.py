@@ -32,14 +32,14 @@ class SlowBoards(FakeBoards):
 @pytest.fixture
 def make_knobs(tmp_path: Path) -> Iterator[Callable[..., ForkedKnobs]]:
     FakeBoards.create(tmp_path / "boards")
-    made: list[ForkedKnobs] = []
+    all_knobs: list[ForkedKnobs] = []
 
     def make(code: int = 0) -> ForkedKnobs:
-        made.append(ForkedKnobs(lambda: SlowBoards(tmp_path / "boards", code), tmp_path / "locks", timeout_s=0.1))
-        return made[-1]
+        all_knobs.append(ForkedKnobs(lambda: SlowBoards(tmp_path / "boards", code), tmp_path / "locks", timeout_s=0.1))
+        return all_knobs[-1]
 
     yield make
-    for knobs in made:
+    for knobs in all_knobs:
         knobs.close()
 
 

@@ -52,15 +52,15 @@ def test_longer_times_are_late_more_often(before: list[float], values: list[floa
 )
 def test_in_a_falling_tail_few_more_count_as_late_than_are(quantile: Callable[[float], float], most: float) -> None:
     values = [quantile((i + 0.5) / 9000) for i in range(9000)]
-    seen = replace(histogram(values), is_sum_exact=False)
+    latencies = replace(histogram(values), is_sum_exact=False)
     late = sum(value > 1.4 for value in values)  # between 1 and 2.5
-    assert late <= LatencyShape().add(seen).count_late(seen, 1.4) * (1 + 1e-9) <= most * late
+    assert late <= LatencyShape().add(latencies).count_late(latencies, 1.4) * (1 + 1e-9) <= most * late
 
 
 def test_in_a_tail_that_ends_no_fewer_count_as_late_than_are() -> None:
     """Uniform up to 2.5 s: no time is longer, so the share of longer ones falls ever faster."""
-    seen = replace(histogram([0.4 + 0.0021 * i for i in range(1000)]), is_sum_exact=False)
-    assert LatencyShape().add(seen).count_late(seen, 1.75) >= sum(0.4 + 0.0021 * i > 1.75 for i in range(1000))
+    latencies = replace(histogram([0.4 + 0.0021 * i for i in range(1000)]), is_sum_exact=False)
+    assert LatencyShape().add(latencies).count_late(latencies, 1.75) >= sum(0.4 + 0.0021 * i > 1.75 for i in range(1000))
 
 
 some_edges = st.lists(st.floats(1e-9, 1e9).map(lambda edge: float(f"{edge:.12g}")), min_size=1, max_size=6, unique=True)
@@ -72,12 +72,12 @@ def test_whatever_the_histogram_no_more_are_late_than_were_seen(
     edges: list[float], before: list[int], now: list[int], part: float, mean_s: float
 ) -> None:
     edges = sorted(edges)
-    old, seen = (Latencies(tuple(edges), tuple(counts[: len(edges) + 1]), 1.0, False) for counts in (before, now))
-    shape = LatencyShape().add(old).add(seen)
+    old, latencies = (Latencies(tuple(edges), tuple(counts[: len(edges) + 1]), 1.0, False) for counts in (before, now))
+    shape = LatencyShape().add(old).add(latencies)
     for limit in (*edges, *(part * edge for edge in edges)):
-        late = shape.count_late(seen, limit, 1.0, mean_s)
-        assert sum(n for edge, n in zip(edges, seen.counts[1:], strict=True) if edge > limit) <= late * (1 + 1e-9)
-        assert late <= seen.count * (1 + 1e-9)
+        late = shape.count_late(latencies, limit, 1.0, mean_s)
+        assert sum(n for edge, n in zip(edges, latencies.counts[1:], strict=True) if edge > limit) <= late * (1 + 1e-9)
+        assert late <= latencies.count * (1 + 1e-9)
 
 
 def test_a_time_in_a_bucket_that_was_empty_is_late() -> None:
@@ -86,8 +86,8 @@ def test_a_time_in_a_bucket_that_was_empty_is_late() -> None:
 
 
 def test_where_a_bucket_is_fuller_than_the_one_below_all_of_it_is_late() -> None:
-    seen = replace(histogram([0.2] * 50 + [0.6] * 200), is_sum_exact=False)
-    assert LatencyShape().add(seen).count_late(seen, 0.74) == 200
+    latencies = replace(histogram([0.2] * 50 + [0.6] * 200), is_sum_exact=False)
+    assert LatencyShape().add(latencies).count_late(latencies, 0.74) == 200
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def test_means_above_an_edge_are_counted_exactly(values: list[float], limit_s: f
 
 
 def test_the_mean_of_all_decides_in_its_own_bucket_alone() -> None:
-    seen = replace(histogram([0.6] * 50), is_sum_exact=False)
-    assert [LatencyShape().count_late(seen, 0.7, 1.0, mean_s) for mean_s in (0.6, 0.72, 0.3, 0.0)] == [0, 50, 50, 50]
+    latencies = replace(histogram([0.6] * 50), is_sum_exact=False)
+    assert [LatencyShape().count_late(latencies, 0.7, 1.0, mean_s) for mean_s in (0.6, 0.72, 0.3, 0.0)] == [0, 50, 50, 50]
 
 
 def test_nothing_that_was_generated_has_no_mean() -> None:
@@ -188,20 +188,20 @@ def test_longer_prompts_and_larger_batches_are_other_work_until_they_are_usual()
 
 @given(st.lists(st.tuples(st.floats(0.1, 900.0), st.integers(0, 40), st.floats(0, 1)), max_size=80), st.floats(0.001, 0.2))
 def test_requests_count_less_the_older_they_are(rounds: list[tuple[float, int, float]], allowed: float) -> None:
-    budget, now_s, seen = ErrorBudget(), 0.0, []
+    budget, now_s, rows = ErrorBudget(), 0.0, []
     for dt, count, share in rounds:
         now_s += dt
         budget = budget.add(now_s, count, count * share)
-        seen.append((now_s, sum(row[2] for row in seen), count, count * share))
-    total = sum(row[2] for row in seen)
+        rows.append((now_s, sum(row[2] for row in rows), count, count * share))
+    total = sum(row[2] for row in rows)
     expected = []
     for times, ages in (
-        (2, [(total - before - count) / 1000 for _, before, count, _ in seen]),
-        (1, [(now_s - at_s) / 3600 for at_s, *_ in seen]),
-        (1, [(now_s - at_s) / 14_400 for at_s, *_ in seen]),
+        (2, [(total - before - count) / 1000 for _, before, count, _ in rows]),
+        (1, [(now_s - at_s) / 3600 for at_s, *_ in rows]),
+        (1, [(now_s - at_s) / 14_400 for at_s, *_ in rows]),
     ):
         weights = [math.exp(-age) for age in ages]
-        requests, missed = (sum(w * row[i] for w, row in zip(weights, seen, strict=True)) for i in (2, 3))
+        requests, missed = (sum(w * row[i] for w, row in zip(weights, rows, strict=True)) for i in (2, 3))
         expected.append(missed / (times * allowed * requests + 1))
     assert budget.spent_ratio(allowed) == pytest.approx(max(expected), abs=1e-9)
 

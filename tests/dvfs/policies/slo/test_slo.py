@@ -117,7 +117,7 @@ def test_a_clock_that_serves_fewer_requests_than_arrive_is_raised_long_before_th
     assert 1.1 * KNEE < server.clock() < 1.4 * KNEE  # 5.33 / 5 / 0.9 of it
 
 
-def test_while_nobody_waits_it_tries_clocks_that_need_up_to_all_of_their_time() -> None:
+def test_without_queue_it_tries_clocks_up_to_full_utilisation() -> None:
     server = load(ttft_s=0.05, itl_s=0.01)
     server.queue = 3
     server.run(100)  # 5 requests per second are what the highest clock serves
@@ -140,8 +140,8 @@ def test_prompts_of_another_length_are_other_work_of_which_nothing_is_known() ->
     server = load(ttft_s=0.05, itl_s=0.01)
     server.run(150)
     assert server.clock() == KNEE
-    server.spoil = lambda seen: replace(
-        seen, progress=replace(seen.progress, prompt_tokens=10_000 * server.requests - 9_000 * 750)
+    server.spoil = lambda observation: replace(
+        observation, progress=replace(observation.progress, prompt_tokens=10_000 * server.requests - 9_000 * 750)
     )
     server.run(5)
     assert server.clock() == TOP
@@ -160,8 +160,8 @@ def test_a_budget_that_another_limit_spent_is_not_that_of_a_new_one() -> None:
 
 def test_in_shadow_it_decides_without_trials_and_bounds_what_it_would_save() -> None:
     server = load(ttft_s=0.05, itl_s=0.01)
-    server.spoil = lambda seen: replace(
-        seen, enforced=False, in_force={}, devices=(replace(seen.devices[0], power_mw=500_000),)
+    server.spoil = lambda observation: replace(
+        observation, enforced=False, in_force={}, devices=(replace(observation.devices[0], power_mw=500_000),)
     )
     server.run(30)
     assert SPEC.predict(server.state, CONFIG) is None
@@ -178,9 +178,9 @@ def test_in_shadow_it_decides_without_trials_and_bounds_what_it_would_save() -> 
 def test_all_devices_get_one_clock_from_the_highest_knee_on() -> None:
     server = load(ttft_s=0.05, itl_s=0.01)
 
-    def two(seen: Observation) -> Observation:
-        other = replace(seen.devices[0], uuid="GPU-1", sku="NVIDIA A100-SXM4-80GB", sm_clock_max_mhz=1410)
-        return replace(seen, devices=(seen.devices[0], other))
+    def two(observation: Observation) -> Observation:
+        other = replace(observation.devices[0], uuid="GPU-1", sku="NVIDIA A100-SXM4-80GB", sm_clock_max_mhz=1410)
+        return replace(observation, devices=(observation.devices[0], other))
 
     server.spoil = two
     server.run(150)
@@ -213,12 +213,16 @@ def watched(steps: list[tuple]) -> tuple[list[Decision], list[int]]:
     for passed_s, counts, numbers, reasons in steps:
 
         def spoil(
-            seen: Observation, counts: list[int] = counts, numbers: list[float] = numbers, reasons: int = reasons
+            observation: Observation, counts: list[int] = counts, numbers: list[float] = numbers, reasons: int = reasons
         ) -> Observation:
-            ttft = Latencies(EDGES, (*seen.progress.ttft.counts[:-1], counts[0]), seen.progress.ttft.sum_s + numbers[0])
-            itl = Latencies(EDGES, (*seen.progress.itl.counts[:-1], counts[1]), seen.progress.itl.sum_s + numbers[1])
+            ttft = Latencies(
+                EDGES, (*observation.progress.ttft.counts[:-1], counts[0]), observation.progress.ttft.sum_s + numbers[0]
+            )
+            itl = Latencies(
+                EDGES, (*observation.progress.itl.counts[:-1], counts[1]), observation.progress.itl.sum_s + numbers[1]
+            )
             progress = replace(
-                seen.progress,
+                observation.progress,
                 ttft=ttft,
                 itl=itl,
                 tpot=itl if numbers[0] > 1 else None,
@@ -227,7 +231,7 @@ def watched(steps: list[tuple]) -> tuple[list[Decision], list[int]]:
                 running=counts[4],
                 queue=counts[5],
             )
-            return replace(seen, progress=progress, devices=(replace(seen.devices[0], event_reasons=reasons),))
+            return replace(observation, progress=progress, devices=(replace(observation.devices[0], event_reasons=reasons),))
 
         server.t_s += passed_s
         server.spoil = spoil

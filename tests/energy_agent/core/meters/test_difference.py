@@ -38,11 +38,11 @@ def drawn_uj(draws):
 @given(draws, ranges_uj, st.data())
 def test_growths_telescope_over_wraps(draws, range_uj, data):
     first_uj = data.draw(st.integers(0, range_uj - 1) | st.integers(range_uj - MOST_UJ, range_uj - 1))
-    shown = [uj % range_uj for uj in itertools.accumulate(drawn_uj(draws), initial=first_uj)]
+    readings_uj = [uj % range_uj for uj in itertools.accumulate(drawn_uj(draws), initial=first_uj)]
     wraps_uj = (range_uj, (1 << 70) * 1000)
     growths = [
         growth_uj(before, after, ceiling_uj(MAX_MW, ms * MS), wraps_uj)
-        for (before, after), (ms, _) in zip(itertools.pairwise(shown), draws, strict=True)
+        for (before, after), (ms, _) in zip(itertools.pairwise(readings_uj), draws, strict=True)
     ]
     assert growths == drawn_uj(draws)
 
@@ -51,8 +51,8 @@ def test_growths_telescope_over_wraps(draws, range_uj, data):
 def test_growths_telescope_without_a_ceiling_up_to_half_of_the_range(draws, halves, data):
     range_uj = halves * MOST_UJ
     first_uj = data.draw(st.integers(0, range_uj - 1))
-    shown = [uj % range_uj for uj in itertools.accumulate(drawn_uj(draws), initial=first_uj)]
-    assert [growth_uj(*pair, None, (range_uj,)) for pair in itertools.pairwise(shown)] == drawn_uj(draws)
+    readings_uj = [uj % range_uj for uj in itertools.accumulate(drawn_uj(draws), initial=first_uj)]
+    assert [growth_uj(*pair, None, (range_uj,)) for pair in itertools.pairwise(readings_uj)] == drawn_uj(draws)
 
 
 @given(st.integers(1, MOST_UJ), st.integers(2, 3), st.data())

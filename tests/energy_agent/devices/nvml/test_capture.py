@@ -46,9 +46,9 @@ def captured(node, tmp_path):
 
 
 def replayed(capture, *clock):
-    made = ReplayedNvml(capture, *clock)
-    made.init()
-    return made
+    replay = ReplayedNvml(capture, *clock)
+    replay.init()
+    return replay
 
 
 def functions_called(folder, then):
@@ -60,8 +60,8 @@ def functions_called(folder, then):
 
 
 def changing(names):
-    known = ("nvmlDeviceGet", "nvmlSystemGet", "nvmlInit", "nvmlShutdown", "nvmlErrorString")
-    return [n for n in names if not n.startswith(known)]
+    prefixes = ("nvmlDeviceGet", "nvmlSystemGet", "nvmlInit", "nvmlShutdown", "nvmlErrorString")
+    return [n for n in names if not n.startswith(prefixes)]
 
 
 def test_no_function_that_changes_anything_is_ever_called(node, tmp_path):
@@ -108,13 +108,13 @@ def test_a_replay_answers_as_the_library_did_and_refuses_setters(captured):
 
 def test_a_replay_counts_on_in_its_own_time_and_never_falls(captured):
     _, _, capture = captured
-    now, seen = [0], []
+    now, readings_mj = [0], []
     again = replayed(capture, lambda: now[0])
     for now[0] in range(0, 30 * 50_000_000, 50_000_000):
-        seen.append(again.total_energy_mj(0))
-    assert seen == sorted(seen)
-    assert len(set(seen)) >= 8  # a tick every 100 ms for a second
-    assert seen[-1] == capture["devices"][0]["series"][-1][1]
+        readings_mj.append(again.total_energy_mj(0))
+    assert readings_mj == sorted(readings_mj)
+    assert len(set(readings_mj)) >= 8  # a tick every 100 ms for a second
+    assert readings_mj[-1] == capture["devices"][0]["series"][-1][1]
 
 
 def test_the_agents_own_reader_runs_on_a_replay(captured, tmp_path):

@@ -26,15 +26,17 @@ def values(record):
 
 def test_every_group_of_every_device_comes_and_what_happens_shows(tmp_path):
     with make_plant(tmp_path, rate=RATE) as plant, sampling(tmp_path, **HEALTH) as sampler:
-        wanted, seen = {(plant.uuid(gpu), group) for gpu in range(4) for group in (*GROUPS, GPM)}, set()
+        wanted, record_keys = {(plant.uuid(gpu), group) for gpu in range(4) for group in (*GROUPS, GPM)}, set()
 
         def all_came(_):
-            seen.update(records(sampler, tmp_path))  # a record lives for four seconds of ours: on a busy machine it may be gone
-            return seen == wanted
+            record_keys.update(
+                records(sampler, tmp_path)
+            )  # a record lives for four seconds of ours: on a busy machine it may be gone
+            return record_keys == wanted
 
         def errors(gpu):
-            found = values(records(sampler, tmp_path).get((plant.uuid(gpu), "ecc")))
-            return found.get(("ecc_volatile_errors", "uncorrected"))
+            readings = values(records(sampler, tmp_path).get((plant.uuid(gpu), "ecc")))
+            return readings.get(("ecc_volatile_errors", "uncorrected"))
 
         poll_until(sampler, all_came)
         poll_until(sampler, lambda _: errors(2) == 0)
@@ -45,7 +47,7 @@ def test_every_group_of_every_device_comes_and_what_happens_shows(tmp_path):
         assert others[-1] == 0
 
 
-def test_a_call_for_health_that_hangs_costs_its_device_the_health_and_nobody_a_reading(tmp_path):
+def test_hanging_health_call_costs_only_the_health_of_its_device(tmp_path):
     with make_plant(tmp_path) as plant, sampling(tmp_path, hang_s=0.6, **HEALTH) as sampler:
         sweeps, most = first_sweeps(sampler, 4)
         bad = plant.uuid(1)
@@ -53,8 +55,8 @@ def test_a_call_for_health_that_hangs_costs_its_device_the_health_and_nobody_a_r
         sweeps += poll_until(sampler, lambda _: bad in sampler.health_hangs)
         sweeps += poll_until(sampler, lambda s: sum(len(x) for x in s) >= 12)
         sweeps += poll_until(sampler, up(sampler, 4))
-        found = records(sampler, tmp_path)
-        assert found[bad, ""].absent == {"health": "ecc_mode hangs in the driver"}
+        health_records = records(sampler, tmp_path)
+        assert health_records[bad, ""].absent == {"health": "ecc_mode hangs in the driver"}
         for gpu in range(4):
             assert missed_periods(sweeps, plant.uuid(gpu)) <= most
         plant.clear(1)
@@ -90,7 +92,7 @@ def test_health_that_hung_comes_back_by_itself_when_the_device_answers_again(tmp
             assert missed_periods(sweeps, plant.uuid(gpu)) <= most
 
 
-def test_a_device_that_hangs_again_is_asked_less_often():
+def test_repeatedly_hanging_device_is_queried_less_often():
     hangs = HealthHangs()
     backs_off = []
     for _ in range(9):
@@ -133,8 +135,8 @@ def test_a_mig_change_is_followed_within_a_period_without_losing_a_reading(tmp_p
                 plant.fault(1, "mig", value=instances)
 
             def followed(_, instances=instances):
-                found = records(sampler, tmp_path).get((uuid, "mig"))
-                devices = [] if found is None else [r for r in found.readings if r.quantity == "mig_device"]
+                record = records(sampler, tmp_path).get((uuid, "mig"))
+                devices = [] if record is None else [r for r in record.readings if r.quantity == "mig_device"]
                 return len(devices) == (instances or 0) and sampler.infos[uuid].mig_enabled == (instances is not None)
 
             sweeps += poll_until(sampler, followed)

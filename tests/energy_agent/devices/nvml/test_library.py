@@ -38,11 +38,11 @@ def test_an_unofficial_or_missing_pynvml_is_refused(tmp_path):
 
 
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has an NVIDIA driver")
-def test_a_machine_without_the_driver_says_so():
+def test_machine_without_the_driver_reports_library_not_found():
     assert run(REFUSED).startswith("1 LIBRARY_NOT_FOUND")
 
 
-def test_a_library_that_cannot_be_loaded_is_told(tmp_path):
+def test_unloadable_library_is_reported(tmp_path):
     assert code_of(RealNvml, tmp_path / "none.so") == abi.LIBRARY_NOT_FOUND
 
 

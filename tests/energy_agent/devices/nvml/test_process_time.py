@@ -27,8 +27,8 @@ def at(seconds_ago, pid, percent):
     ([], SINCE, {}, 1.0),
 ])  # fmt: skip
 def test_time_is_that_of_the_periods_at_work(samples, since, by_pid, last_s):
-    found = sm_time([at(*sample) for sample in samples], since, NOW)
-    assert (found.by_pid, found.believed, found.last_us) == (by_pid, True, NOW - round(last_s * 1e6))
+    result = sm_time([at(*sample) for sample in samples], since, NOW)
+    assert (result.by_pid, result.believed, result.last_us) == (by_pid, True, NOW - round(last_s * 1e6))
 
 
 def test_garbage_is_dropped_and_does_not_move_the_window():
@@ -36,8 +36,8 @@ def test_garbage_is_dropped_and_does_not_move_the_window():
         at(0.1, 10, 808_334_905), at(0.1, 10, 101), at(0.1, 10, -1), at(0.1, 0, 50), Utilization(10, 0, 50),
         Utilization(10, 2**63, 50), Utilization(10, NOW // 1_000_000, 50), Utilization(10, NOW * 1_000, 50),  # in s and in ns
     ):  # fmt: skip
-        found, alone = sm_time([garbage, at(0.1, 11, 30)], SINCE, NOW), sm_time([garbage], SINCE, NOW)
-        assert (found.by_pid, found.last_us) == ({11: 30 * 49_000}, NOW - 100_000)
+        result, alone = sm_time([garbage, at(0.1, 11, 30)], SINCE, NOW), sm_time([garbage], SINCE, NOW)
+        assert (result.by_pid, result.last_us) == ({11: 30 * 49_000}, NOW - 100_000)
         assert (alone.by_pid, alone.last_us, alone.believed) == ({}, SINCE, False)
 
 
@@ -51,6 +51,6 @@ def test_garbage_is_dropped_and_does_not_move_the_window():
     st.integers(0, NOW),
 )
 def test_whatever_a_driver_answers_time_is_bounded_and_the_window_moves_forward(samples, since):
-    found = sm_time(samples, since, NOW)
-    assert found.last_us >= since
-    assert all(pid > 0 and 0 <= us <= 60_000_000 + len(samples) * 1_000_000 for pid, us in found.by_pid.items())
+    result = sm_time(samples, since, NOW)
+    assert result.last_us >= since
+    assert all(pid > 0 and 0 <= us <= 60_000_000 + len(samples) * 1_000_000 for pid, us in result.by_pid.items())

@@ -37,9 +37,9 @@ class Node:
 
 @pytest.fixture
 def node(gpus):
-    made = Node(gpus(H100, A100, seed=3))
-    yield made
-    for child in made.children:
+    new_node = Node(gpus(H100, A100, seed=3))
+    yield new_node
+    for child in new_node.children:
         child.kill()
         child.wait()
 
@@ -59,18 +59,18 @@ def test_sm_time_is_that_of_the_whole_time_between_two_listings(node):
     node.work(0, a, 0.8)
     node.work(0, b, 2.6)
     node.step(5)
-    found, mig = listed(reader)
+    by_pid, mig = listed(reader)
     used = {pid: node.used_ns()[pid] - before[pid] for pid in before}
     assert mig is None
-    total, true_total = sum(p.sm_us for p in found.values()), sum(used.values())
+    total, true_total = sum(p.sm_us for p in by_pid.values()), sum(used.values())
     for child in (brief, steady):
-        assert found[child.pid].sm_us / total == pytest.approx(used[child.pid] / true_total, abs=0.04)
-        assert found[child.pid].sm_us == pytest.approx(used[child.pid] / 1000, abs=200_000)
+        assert by_pid[child.pid].sm_us / total == pytest.approx(used[child.pid] / true_total, abs=0.04)
+        assert by_pid[child.pid].sm_us == pytest.approx(used[child.pid] / 1000, abs=200_000)
     node.step(5)
     assert {p.sm_us for p in listed(reader)[0].values()} == {0}
 
 
-def test_what_a_process_used_that_has_ended_is_told_and_it_holds_no_more(node):
+def test_ended_process_is_reported_as_unlisted_with_its_sm_time(node):
     reader, (gone, a), (stays, b), _ = node.reader(), node.process(), node.process(), node.process()
     listed(reader)
     node.step(5)
@@ -80,12 +80,12 @@ def test_what_a_process_used_that_has_ended_is_told_and_it_holds_no_more(node):
     node.step(3)
     node.plant.detach_process(0, a)
     node.step(1)
-    found, _ = listed(reader)
-    assert (found[gone.pid].listed, found[stays.pid].listed) == (False, True)
-    assert found[gone.pid].sm_us == pytest.approx(found[stays.pid].sm_us, rel=0.15)
+    by_pid, _ = listed(reader)
+    assert (by_pid[gone.pid].listed, by_pid[stays.pid].listed) == (False, True)
+    assert by_pid[gone.pid].sm_us == pytest.approx(by_pid[stays.pid].sm_us, rel=0.15)
 
 
-def test_the_driver_is_asked_in_microseconds_from_the_last_stamp_it_gave(node):
+def test_driver_query_starts_at_the_last_time_stamp_in_microseconds(node):
     """A stamp in seconds asks for everything the driver remembers, one in nanoseconds for nothing, for ever."""
     asked = []
 
@@ -108,7 +108,7 @@ def test_the_driver_is_asked_in_microseconds_from_the_last_stamp_it_gave(node):
     assert asked[-1] > asked[0]
 
 
-def test_one_holder_costs_one_call_and_what_the_driver_does_not_tell_is_not_measured(node):
+def test_one_owner_costs_one_call_and_unreported_use_is_not_measured(node):
     reader, _ = node.reader(), node.process()
     node.calls.clear()
     listed(reader)
@@ -124,10 +124,10 @@ def test_mig_devices_have_their_size_their_processes_and_their_activity(node):
     node.plant.fault(0, "mig", value=421)
     children = [node.process() for _ in range(3)]
     reader = node.reader()
-    found, mig = listed(reader)
+    by_pid, mig = listed(reader)
     assert [(m.slices, m.slices_total, m.active_ppm) for m in mig] == [(4, 7, None), (2, 7, None), (1, 7, None)]
     assert mig[0].sms > mig[1].sms > mig[2].sms
-    assert [found[child.pid].mig for child, _ in children] == [m.uuid for m in mig]
+    assert [by_pid[child.pid].mig for child, _ in children] == [m.uuid for m in mig]
     for seconds in (1, 1, 1):
         node.work(0, children[0][1], 4 / 7 * 0.5)  # half of the time at the speed of four slices
         node.work(0, children[2][1], 5.0)
@@ -136,7 +136,7 @@ def test_mig_devices_have_their_size_their_processes_and_their_activity(node):
         assert [m.active_ppm / 1e6 for m in uses] == [pytest.approx(x, abs=0.08) for x in (0.5, 0.0, 1.0)]
 
 
-def test_a_gpu_whose_instances_are_made_anew_goes_on(node):
+def test_gpu_with_recreated_mig_instances_is_metered_again(node):
     node.plant.fault(0, "mig", value=7)
     child, slot = node.process()
     reader = node.reader()
@@ -154,8 +154,8 @@ def test_a_gpu_whose_instances_are_made_anew_goes_on(node):
     node.step(1)
     assert reader.read(full=True).mig[0].active_ppm == pytest.approx(10**6, rel=0.02)
     node.plant.clear(0, "mig")
-    found, none = listed(reader)
-    assert (list(found), none) == ([child.pid], None)
+    by_pid, none = listed(reader)
+    assert (list(by_pid), none) == ([child.pid], None)
 
 
 @pytest.mark.parametrize(("gpu", "gpm"), [(1, True), (0, False)])
@@ -170,7 +170,7 @@ def test_without_gpm_mig_devices_have_their_size_alone(node, gpu, gpm):
         node.step(1)
 
 
-def test_who_was_alone_before_others_came_is_measured_from_the_last_listing_on(node):
+def test_first_process_is_measured_from_the_last_listing_when_others_start(node):
     """What ran before that is the first holder's alone."""
     reader, (alone, a), (_, gone) = node.reader(), node.process(), node.process()
     listed(reader)
@@ -182,6 +182,6 @@ def test_who_was_alone_before_others_came_is_measured_from_the_last_listing_on(n
     came, b = node.process()
     node.work(0, b, 2)
     node.step(5)
-    found, _ = listed(reader)
-    assert found[came.pid].sm_us == pytest.approx(2_000_000, abs=500_000)
-    assert found[alone.pid].sm_us == 0
+    by_pid, _ = listed(reader)
+    assert by_pid[came.pid].sm_us == pytest.approx(2_000_000, abs=500_000)
+    assert by_pid[alone.pid].sm_us == 0

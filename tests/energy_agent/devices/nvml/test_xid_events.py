@@ -25,7 +25,7 @@ class Driver:
     def call(self, *_):
         return "GPU-a"  # the UUID; of the other calls any answer will do
 
-    def nvmlEventSetWait_v2(self, _held, _timeout_ms):
+    def nvmlEventSetWait_v2(self, _event_set, _timeout_ms):
         answer = self.answers.pop(0)
         if answer < 0:
             raise self.NVMLError(-answer)

@@ -62,9 +62,9 @@ def tables(statement):
 
 
 def by(rows, *names):
-    found = {tuple(row[name] for name in names): row for row in rows}
-    assert len(found) == len(rows), "a key is there twice"
-    return found
+    by_key = {tuple(row[name] for name in names): row for row in rows}
+    assert len(by_key) == len(rows), "a key is there twice"
+    return by_key
 
 
 def entry(start, end, uj, device="GPU-a", workload="", state=State.UNALLOCATED, method=Method.COUNTER, edge=10, gpu_ns=0):
@@ -84,7 +84,7 @@ def test_energy_and_times_are_those_of_the_rows(tmp_path_factory, parts):
         return
     ends = [segment.read(path).header.to_ns for path in segment.list_files(folder / "s")]
     assume(ends == sorted(ends))  # no agent seals an earlier hour after a later one
-    _, found = sums_of(folder, [folder / "s"])
+    _, day_tables = sums_of(folder, [folder / "s"])
     cells = [row for row in rows if isinstance(row, Cell)]
     spans = [row for row in rows if isinstance(row, EdgeRow)]
     gap_rows = [row for row in rows if isinstance(row, GapRow)]
@@ -96,39 +96,42 @@ def test_energy_and_times_are_those_of_the_rows(tmp_path_factory, parts):
         use = used[c.cell_start_ns, c.workload]
         use[0 if c.state is State.ACTIVE else 1 if c.state is State.IDLE else 2] += c.energy_uj
         use[3] += c.gpu_ns
-    owners = by(found["holder_day"], "device", "workload", "state", "method")
+    owners = by(day_tables["holder_day"], "device", "workload", "state", "method")
     assert {key: (row["energy_uj"], row["gpu_ns"]) for key, row in owners.items()} == {
         key: (energy[key], held_ns[key]) for key in energy
     }
-    uses = by(found["workload_cell"], "cell_start_ns", "workload")
+    uses = by(day_tables["workload_cell"], "cell_start_ns", "workload")
     assert {k: [r["active_uj"], r["idle_uj"], r["other_uj"], r["gpu_ns"]] for k, r in uses.items()} == used
     assert not any(row["host_uj"] for row in uses.values())
-    span_days = by(found["span_day"], "device", "workload")
+    span_days = by(day_tables["span_day"], "device", "workload")
     assert set(span_days) == {(s.device, s.workload) for s in spans} | {(g.device, "") for g in gap_rows}
     for (device, workload), row in span_days.items():
         mine = [g for g in gap_rows if g.device == device]
-        own = [s for s in spans if (s.device, s.workload) == (device, workload)]
+        owner_spans = [s for s in spans if (s.device, s.workload) == (device, workload)]
         if workload:
-            in_cells = {s.cell_start_ns for s in own}
+            in_cells = {s.cell_start_ns for s in owner_spans}
             assert row["gap_bound_uj"] == sum(g.bound_uj for g in mine if g.cell_start_ns in in_cells)
             assert (row["metered_ns"], row["gap_ns"]) == (0, 0)
         else:
             assert row["gap_bound_uj"] == sum(g.bound_uj for g in mine)
             assert row["gap_ns"] == sum(g.end_ns - g.start_ns for g in mine)
-            assert row["metered_ns"] == metered(own, mine)
-        if own:
-            assert (row["start_ns"], row["end_ns"]) == (min(s.run.start_ns for s in own), max(s.run.end_ns for s in own))
+            assert row["metered_ns"] == metered(owner_spans, mine)
+        if owner_spans:
+            assert (row["start_ns"], row["end_ns"]) == (
+                min(s.run.start_ns for s in owner_spans),
+                max(s.run.end_ns for s in owner_spans),
+            )
 
 
 def metered(spans, gap_rows):
     total = 0
     for cell in {s.cell_start_ns for s in spans}:
         ones = [s.run for s in spans if s.cell_start_ns == cell]
-        seen = sum(run.end_ns - run.start_ns for run in ones)
+        metered_ns = sum(run.end_ns - run.start_ns for run in ones)
         for gap in gap_rows:
             if gap.cell_start_ns == cell:
-                seen -= sum(max(0, min(run.end_ns, gap.end_ns) - max(run.start_ns, gap.start_ns)) for run in ones)
-        total += max(0, seen)
+                metered_ns -= sum(max(0, min(run.end_ns, gap.end_ns) - max(run.start_ns, gap.start_ns)) for run in ones)
+        total += max(0, metered_ns)
     return total
 
 
@@ -157,11 +160,11 @@ def orderly(draw):
 def test_edges_are_those_that_the_ledger_states_of_the_days_rows(tmp_path_factory, parts):
     folder = tmp_path_factory.mktemp("edges")
     rows = [row for part in write(folder / "s", *parts) for row in part]
-    _, found = sums_of(folder, [folder / "s"])
-    for row in found["span_day"]:
+    _, day_tables = sums_of(folder, [folder / "s"])
+    for row in day_tables["span_day"]:
         stated = bounds(rows, device=row["device"], workload=row["workload"] or None)
         assert edge(row) == stated.edge_uj
-    for row in found["holder_day"]:
+    for row in day_tables["holder_day"]:
         key = tuple(row[name] for name in ("device", "workload", "state", "method"))
         cells = [c for c in rows if isinstance(c, Cell) and (c.device, c.workload, c.state.value, c.method.value) == key]
         assert edge(row) == cell_bounds(cells, {"GPU-a": 0}).edge_uj
@@ -174,7 +177,7 @@ def edge(row):
 
 runs = st.lists(
     st.tuples(st.integers(0, 6), st.integers(0, 3), *[st.sampled_from([0, 1, 5, 9])] * 3), min_size=1, max_size=8
-).map(lambda found: [(start, start + length, *edges) for start, length, *edges in found])
+).map(lambda intervals: [(start, start + length, *edges) for start, length, *edges in intervals])
 
 
 @given(runs, st.booleans())
@@ -188,20 +191,20 @@ def test_pieces_in_any_order_fold_by_the_ledgers_own_rule(pieces, whole):
             inner += f + i + o
         else:
             meets = s == end and last and f
-            left = (0 if whole or last == f else max(last, f)) if meets else last + f
-            inner, last = inner + left + i, o
+            residual = (0 if whole or last == f else max(last, f)) if meets else last + f
+            inner, last = inner + residual + i, o
         end = max(end, e)
     assert span_of(pieces, whole) == [start, end, first, inner, last]
 
 
 in_order = st.lists(
     st.tuples(st.integers(0, 2), st.integers(0, 3), *[st.sampled_from([0, 1, 5, 9])] * 3), min_size=2, max_size=9
-).map(lambda found: list(laid(found)))
+).map(lambda intervals: list(laid(intervals)))
 
 
-def laid(found):
+def laid(pieces):
     at = 0
-    for hole, length, *edges in found:
+    for hole, length, *edges in pieces:
         at += hole
         yield (at, at + length, *edges)
         at += length
@@ -235,7 +238,7 @@ def test_a_file_of_sums_is_no_file_of_rows(tmp_path):
 
 
 def test_hosts_parts_and_meters_go_where_they_belong(tmp_path):
-    statement, found = one(
+    statement, day_tables = one(
         tmp_path,
         entry(0, 10 * M, 600, "GPU-a", "w1", State.ACTIVE, gpu_ns=10 * M),
         entry(10 * M, Q, 50, "GPU-a", "w1", State.IDLE, gpu_ns=5 * M),
@@ -247,15 +250,15 @@ def test_hosts_parts_and_meters_go_where_they_belong(tmp_path):
         entry(0, Q, 5_000, METER, "", State.UNALLOCATED, gpu_ns=Q),
         devices=("GPU-a", "GPU-b", HOST, PART, METER),
     )
-    assert found["workload_cell"] == [
+    assert day_tables["workload_cell"] == [
         use(T0, "", other_uj=79, host_uj=40),
         use(T0, "w1", active_uj=600, idle_uj=50, host_uj=300, gpu_ns=Q),
     ]
-    owners = by(found["holder_day"], "device", "workload", "state", "method")
+    owners = by(day_tables["holder_day"], "device", "workload", "state", "method")
     assert owners[PART, "w1", "active", "counter"]["energy_uj"] == 110
     assert owners[METER, "", "unheld", "counter"]["energy_uj"] == 5_000
-    assert sum(row["energy_uj"] for row in found["holder_day"]) == statement.energy_uj == 6_179
-    assert by(found["span_day"], "device", "workload")[METER, ""]["metered_ns"] == Q
+    assert sum(row["energy_uj"] for row in day_tables["holder_day"]) == statement.energy_uj == 6_179
+    assert by(day_tables["span_day"], "device", "workload")[METER, ""]["metered_ns"] == Q
 
 
 def use(start, workload, **amounts):
@@ -263,15 +266,15 @@ def use(start, workload, **amounts):
     return {"cell_start_ns": start, "cluster": "lab", "node": "n1", "workload": workload} | nothing | amounts
 
 
-def test_what_no_sensor_saw_widens_those_who_held_the_device_then(tmp_path):
+def test_unmetered_time_widens_the_bounds_of_its_owners(tmp_path):
     lost = [("GPU-a", M, 3 * M, 40), ("GPU-a", Q, Q + M, 2), ("GPU-z", 2 * M, 5 * M, 7)]
-    _, found = one(
+    _, day_tables = one(
         tmp_path,
         *(entry(i * Q, (i + 1) * Q, 100, workload=name, state=State.ACTIVE) for i, name in enumerate(("w1", "w2"))),
         gaps=[Gap(device, T0 + start, T0 + end, bound_uj, "lost") for device, start, end, bound_uj in lost],
         devices=("GPU-a", "GPU-z"),
     )
-    spans = by(found["span_day"], "device", "workload")
+    spans = by(day_tables["span_day"], "device", "workload")
     assert {key: (row["metered_ns"], row["gap_bound_uj"], row["gap_ns"]) for key, row in spans.items()} == {
         ("GPU-a", ""): (2 * Q - 3 * M, 42, 3 * M),
         ("GPU-a", "w1"): (0, 40, 0),
@@ -286,9 +289,9 @@ def test_two_clusters_may_name_a_node_alike(tmp_path):
     for cluster, uj in (("east", 100), ("west", 7)):
         parts = [[entry(i * Q // 2, (i + 1) * Q // 2, uj, f"GPU-{cluster}", "w", State.ACTIVE)] for i in range(2)]
         write(tmp_path / "s", *(Batch(part, devices=facts(f"GPU-{cluster}")) for part in parts), cluster=cluster)
-    _, found = sums_of(tmp_path, [tmp_path / "s"])
+    _, day_tables = sums_of(tmp_path, [tmp_path / "s"])
     for kind, name in (("holder_day", "energy_uj"), ("workload_cell", "active_uj")):
-        assert [(r["cluster"], r["node"], r[name]) for r in found[kind]] == [("east", "n1", 200), ("west", "n1", 14)]
+        assert [(r["cluster"], r["node"], r[name]) for r in day_tables[kind]] == [("east", "n1", 200), ("west", "n1", 14)]
 
 
 def test_late_data_restates_the_sums(tmp_path):
@@ -296,9 +299,9 @@ def test_late_data_restates_the_sums(tmp_path):
     write(tmp_path / "s", *parts[:1])
     first, _ = sums_of(tmp_path, [tmp_path / "s"])
     write(tmp_path / "s", *parts)
-    second, found = sums_of(tmp_path, [tmp_path / "s"])
+    second, day_tables = sums_of(tmp_path, [tmp_path / "s"])
     assert (first.number, second.number, second.reason.partition(":")[0]) == (0, 1, "input changed")
-    (row,) = found["holder_day"]
+    (row,) = day_tables["holder_day"]
     assert (row["energy_uj"], row["start_ns"], row["end_ns"]) == (111, T0, T0 + 2 * Q)
     assert edge(row) == 4 * 10  # what comes after later readings shares none for certain
     assert [r["energy_uj"] for r in tables(first)["holder_day"]] == [100]
@@ -309,9 +312,9 @@ def test_the_manifest_names_every_file_by_its_hash(tmp_path):
 
     statement, _ = one(tmp_path, entry(0, Q, 60))
     manifest = json.loads((statement.folder / "manifest.json").read_text())
-    there = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in statement.folder.glob("*.parquet")}
-    assert (manifest["day_sums"], manifest["files"]) == (1, there)
-    assert {f"{kind}.parquet" for kind in day_sums.DAY_COLUMNS} <= there.keys()
+    digests = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in statement.folder.glob("*.parquet")}
+    assert (manifest["day_sums"], manifest["files"]) == (1, digests)
+    assert {f"{kind}.parquet" for kind in day_sums.DAY_COLUMNS} <= digests.keys()
 
 
 def test_a_day_from_before_there_were_sums_is_brought_up_to_date(tmp_path):
@@ -345,9 +348,9 @@ def test_a_sum_past_int64_is_refused(tmp_path, more, fits):
 def test_a_meter_that_was_read_twice_was_not_read_for_longer(tmp_path):
     """Of four cells the first twice, the second for a half, the third not at all: 2.5, however much time the readings had."""
     read = [(0, Q), (0, Q), (Q, Q + Q // 2), (3 * Q, 4 * Q)]
-    _, found = one(tmp_path, *(entry(a, b, 7, METER, gpu_ns=b - a) for a, b in read), devices=(METER,))
-    assert found["holder_day"][0]["gpu_ns"] == 3 * Q + Q // 2
-    assert found["span_day"][0]["metered_ns"] == 2 * Q + Q // 2
+    _, day_tables = one(tmp_path, *(entry(a, b, 7, METER, gpu_ns=b - a) for a, b in read), devices=(METER,))
+    assert day_tables["holder_day"][0]["gpu_ns"] == 3 * Q + Q // 2
+    assert day_tables["span_day"][0]["metered_ns"] == 2 * Q + Q // 2
 
 
 def test_a_building_of_a_gigawatt_is_summed_in_several_rows(tmp_path):
@@ -355,14 +358,14 @@ def test_a_building_of_a_gigawatt_is_summed_in_several_rows(tmp_path):
     hour = 4 * Q
     entries = [entry(i * hour, (i + 1) * hour, 36 * 10**17 + i, METER, edge=3) for i in range(22)]
     gaps = [Gap(METER, T0 + i * Q, T0 + (i + 1) * Q, 5 * 10**18, "no readings") for i in range(88, 96)]
-    statement, found = one(tmp_path, *entries, gaps=gaps, devices=(METER,))
-    assert statement.energy_uj == sum(row["energy_uj"] for row in found["holder_day"]) == sum(e.energy_uj for e in entries)
-    assert sum(row["gap_bound_uj"] for row in found["span_day"]) == 40 * 10**18
-    assert (len(found["holder_day"]), len(found["span_day"])) == (9, 5)
+    statement, day_tables = one(tmp_path, *entries, gaps=gaps, devices=(METER,))
+    assert statement.energy_uj == sum(row["energy_uj"] for row in day_tables["holder_day"]) == sum(e.energy_uj for e in entries)
+    assert sum(row["gap_bound_uj"] for row in day_tables["span_day"]) == 40 * 10**18
+    assert (len(day_tables["holder_day"]), len(day_tables["span_day"])) == (9, 5)
     for kind, name in (("holder_day", "gpu_ns"), ("span_day", "gap_ns")):
-        assert {row["start_ns"] for row in found[kind]} == {T0}
-        assert all(row[name] == row["edge_first_uj"] == row["edge_last_uj"] == 0 for row in found[kind][1:])
-    assert sum(row["edge_inner_uj"] for row in found["holder_day"][1:]) == 0
+        assert {row["start_ns"] for row in day_tables[kind]} == {T0}
+        assert all(row[name] == row["edge_first_uj"] == row["edge_last_uj"] == 0 for row in day_tables[kind][1:])
+    assert sum(row["edge_inner_uj"] for row in day_tables["holder_day"][1:]) == 0
 
 
 def test_a_node_that_moves_within_a_day_is_summed_at_both_sites(tmp_path):
@@ -373,7 +376,9 @@ def test_a_node_that_moves_within_a_day_is_summed_at_both_sites(tmp_path):
     statements, _ = compact_day([tmp_path / "s"], tmp_path / "days", DAY, moved)
     assert [(s.site, s.energy_uj) for s in statements] == [("oslo", 126), ("paris", 1_005)]
     for statement, count in zip(statements, (3, 1), strict=True):
-        found = tables(statement)
-        assert sum(r["energy_uj"] for r in found["holder_day"]) == statement.energy_uj
-        assert [(r["other_uj"], r["host_uj"]) for r in found["workload_cell"]][-1] == ((100, 5) if count == 3 else (1_000, 5))
-        assert [r["metered_ns"] for r in found["span_day"]] == [count * Q] * 2
+        day_tables = tables(statement)
+        assert sum(r["energy_uj"] for r in day_tables["holder_day"]) == statement.energy_uj
+        assert [(r["other_uj"], r["host_uj"]) for r in day_tables["workload_cell"]][-1] == (
+            (100, 5) if count == 3 else (1_000, 5)
+        )
+        assert [r["metered_ns"] for r in day_tables["span_day"]] == [count * Q] * 2

@@ -117,9 +117,9 @@ def test_a_device_without_its_uncertainty_is_named_and_the_rest_is_summed(fleet,
     code, energy, _ = compact(fleet, capsys)
     assert (code, energy) == (0, {"a": 2 * HOUR_UJ, "evil": 7})
     assert main(["ledger", "export", str(fleet.parent / "days"), "--sum", "--json"]) == 1
-    told = capsys.readouterr()
-    assert json.loads(told.out)["energy_uj"] == 2 * HOUR_UJ
-    assert "GPU-e" in told.err
+    output = capsys.readouterr()
+    assert json.loads(output.out)["energy_uj"] == 2 * HOUR_UJ
+    assert "GPU-e" in output.err
     assert main(["ledger", "export", str(fleet.parent / "days"), "--sum", "--device", "GPU-e"]) == 1
     assert capsys.readouterr().out == ""
 
@@ -231,8 +231,8 @@ def test_a_device_that_two_agents_measure_counts_for_its_node(shared, capsys):
     """A unit and a DaemonSet on one host, under two names: hour 1 to 2 of both, before and after it of one each."""
     book(shared, "a", [(0, 60), (60, 120)], device="GPU-1")
     book(shared, "b", [(60, 120), (120, 180)], device="GPU-1")
-    found = chain.verify([shared])
-    (fault,) = found.faults
+    report = chain.verify([shared])
+    (fault,) = report.faults
     assert fault.kind == "twice"
     assert "GPU-1: measured by lab/a and lab/b from 2026-01-01T01:00Z to 2026-01-01T02:00Z" in fault.line
     code, energy, err = compact(shared, capsys, "--inventory", inventory(shared, "lab,b,GPU-1,H100,here,,", "lab,a,,,here,,"))
@@ -240,7 +240,7 @@ def test_a_device_that_two_agents_measure_counts_for_its_node(shared, capsys):
     assert "the rows of lab/b count, because the inventory assigns the device to it" in err
 
 
-def test_a_device_of_nobody_that_two_agents_measure_counts_for_the_one_that_had_it_first(shared, capsys):
+def test_unallocated_device_of_two_agents_counts_for_the_first_agent(shared, capsys):
     book(shared, "a", [(0, 60), (60, 120)], device="GPU-1")
     book(shared, "a2", [(60, 120)], device="GPU-2", gaps=[Gap("GPU-2", T0 + 70 * M, T0 + 71 * M, 9, "lost")])
     book(shared, "b", [(60, 120), (120, 180)], device="GPU-1", gaps=[Gap("GPU-1", T0 + 70 * M, T0 + 71 * M, 9, "lost")])
@@ -332,7 +332,7 @@ def test_two_processes_of_one_site_count_once(shared, capsys):
     assert json.loads(manifest.read_text())["refused"] == [["one_fra1", "meter:fra1:main", T0, T0 + H]]
 
 
-def test_a_day_whose_first_segments_are_missing_is_not_counted_without_them(shared, capsys):
+def test_day_with_missing_first_segments_is_not_counted(shared, capsys):
     book(shared, "a", [22, 23, 24, 25])
     first, second, third, _ = segment.list_files(shared)
     first.unlink()

@@ -62,9 +62,9 @@ def rewrite(folder, name, hours):
     book(folder, name, hours, signer=signer_of(folder.parent / name), device=f"GPU-{name}-other")
 
 
-def cut_short(folder, name, left):
+def cut_short(folder, name, count):
     """The chain without its end."""
-    for path in segments_of(folder, name)[left:]:
+    for path in segments_of(folder, name)[count:]:
         path.unlink()
 
 
@@ -214,13 +214,13 @@ def test_late_segments_are_signed_with_the_next_statement(site, capsys):
     assert verify(site, capsys)[0] == 0
 
 
-@pytest.mark.parametrize("there", ["junk", "other heads", "unsigned"])
-def test_what_is_there_instead_of_a_days_heads_is_named_and_kept(site, capsys, there):
+@pytest.mark.parametrize("content", ["junk", "other heads", "unsigned"])
+def test_what_is_there_instead_of_a_days_heads_is_named_and_kept(site, capsys, content):
     sign(site, capsys, day=DAYS[1])
     path = heads_of(site)
-    if there == "junk":
+    if content == "junk":
         path.write_bytes(b"\xff")
-    elif there == "other heads":
+    elif content == "other heads":
         shutil.copy(heads_of(site, DAYS[1]), path)
     else:
         path.write_text(path.read_text().replace(heads.read(path).signature.hex(), "0" * 128))

@@ -27,13 +27,13 @@ def test_a_host_stands_where_its_boards_stand(sites, device):
     assert sites.site_of("lab", "a", device, ns(2026, 7, 1)) == "paris"
 
 
-def test_a_node_whose_boards_stand_apart_has_to_be_told(sites):
+def test_node_with_boards_at_several_sites_requires_an_assignment(sites):
     for device in ("", host("lab", "b")):
         with pytest.raises(UsageError, match=r"no site for lab/b.* on 2026-02-01"):
             sites.site_of("lab", "b", device, ns(2026, 2, 1))
 
 
-def test_a_board_that_is_not_told_is_not_guessed(sites):
+def test_unassigned_board_has_no_guessed_site(sites):
     with pytest.raises(UsageError, match="no site for lab/a/GPU-9"):
         sites.site_of("lab", "a", "GPU-9", ns(2026, 2, 1))
     assert sites.site_of("lab", "a", meter("rome", "main"), 0) == "rome"

@@ -33,7 +33,7 @@ OWN = own_pods([{"__name__": "up", **SCRAPED, **TARGET}])
         (BARE | SCRAPED | POD | {"endpoint": "metrics"}, "import:ml/train-0"),
     ],
 )
-def test_a_holder_is_whom_the_exporter_names_never_itself(labels, owner):
+def test_owner_is_the_pod_that_the_exporter_names(labels, owner):
     assert owner_of(labels, OWN) == owner
     assert owner_of(BARE | TARGET | {"container": "nvidia-dcgm-exporter"}, set()) == ""  # also if `up` does not show it
     assert own_pods([SCRAPED]) == set()  # a target outside of Kubernetes
@@ -50,27 +50,27 @@ def test_mig_devices_of_a_board_are_one_reading_with_all_their_holders():
         (mig | {"GPU_I_ID": "3"} | POD, [(10, Decimal("5000")), (20, Decimal("6000"))]),
         (mig | {"GPU_I_ID": "4"}, [(10, Decimal("5000")), (20, Decimal("6001"))]),
     ]
-    found = readings(series, 1_000, set(), "replica")
+    by_device = readings(series, 1_000, set(), "replica")
     both = frozenset({"import:ml/train-0", ""})
-    assert found == {A30: {"": [ExporterReading(10, 5_000_000, both), ExporterReading(20, 6_001_000, both)]}}
+    assert by_device == {A30: {"": [ExporterReading(10, 5_000_000, both), ExporterReading(20, 6_001_000, both)]}}
 
 
 def test_a_pod_that_comes_is_another_series_of_the_same_board():
     series = [(BARE | SCRAPED, [(10, Decimal(1))]), (BARE | SCRAPED | POD, [(20, Decimal(2)), (30, Decimal(3))])]
-    ((source, told),) = readings(series, 1_000, set(), "replica")[V100].items()
+    ((source, points),) = readings(series, 1_000, set(), "replica")[V100].items()
     assert source == "dcgm 10.0.0.7:9400"
     owner = {"import:ml/train-0"}
-    assert [(r.t_ns, r.value, set(r.owners)) for r in told] == [(10, 1_000, set()), (20, 2_000, owner), (30, 3_000, owner)]
+    assert [(r.t_ns, r.value, set(r.owners)) for r in points] == [(10, 1_000, set()), (20, 2_000, owner), (30, 3_000, owner)]
 
 
-def test_replicas_and_exporters_are_told_apart_and_power_keeps_its_fractions():
+def test_replicas_and_exporters_are_distinguished_and_power_keeps_its_fractions():
     one, two = ({**SCRAPED, "replica": name} for name in ("prometheus-0", "prometheus-1"))
     assert source_of(one, "replica") != source_of(two, "replica")
     assert source_of(one, "prometheus_replica") == source_of(two, "prometheus_replica")
-    found = readings(
+    by_device = readings(
         [(BARE | one, [(10, Decimal("52.636"))]), (BARE | two, [(11, Decimal("52.746"))])], 1_000, set(), "replica"
     )
-    assert sorted(r.value for each in found[V100].values() for r in each) == [52_636, 52_746]
+    assert sorted(r.value for each in by_device[V100].values() for r in each) == [52_636, 52_746]
 
 
 def test_a_series_without_a_uuid_or_with_the_name_of_another_device_is_left_out():

@@ -122,7 +122,7 @@ def test_one_reading_that_cannot_be_is_passed_over(wrong):
     assert account.seen == {"single implausible readings ignored": 1}
 
 
-def test_a_holder_is_who_every_reading_names():
+def test_owner_is_named_by_every_reading():
     account = account_of(at(0, 1_000, POD), at(15, 2_500, POD), at(30, 4_000, OTHER), at(45, 5_500, OTHER), at(60, 7_000))
     got = [(e.workload, e.state, e.gpu_ns) for e in account.entries]
     assert got == [
@@ -133,7 +133,7 @@ def test_a_holder_is_who_every_reading_names():
     ]
 
 
-def test_who_shares_a_board_is_told_no_part_of_it():
+def test_energy_of_a_shared_board_is_unattributed():
     both = POD | OTHER
     account = account_of(at(0, 1_000, both), at(15, 2_500, both), at(30, 4_000, both | {""}))
     assert {(e.workload, e.state) for e in account.entries} == {("", State.UNKNOWN_OWNER)}
@@ -170,16 +170,16 @@ def test_power_alone_is_a_trapezoid_and_a_hole_a_gap():
 def test_one_source_is_picked_for_each_quarter_of_an_hour():
     a = [at(s, 100 * s, source="a") for s in range(0, 1_800, 15)]
     b = [at(s, 100 * s, source="b") for s in range(7, 1_800, 15)]
-    chosen, source, left = pick({"a": a, "b": b})
-    assert (chosen, source, left) == (a, "a", {"b"})
+    chosen, source, skipped_sources = pick({"a": a, "b": b})
+    assert (chosen, source, skipped_sources) == (a, "a", {"b"})
     assert pick({"a": a, "b": b}, "b") == (b, "b", {"a"})  # it stays with whom it has
-    chosen, source, left = pick({"a": a[:20], "b": b})  # a falls silent in the first quarter, with 20 of 60 readings
-    assert (chosen, source, left) == (b, "b", {"a"})
-    chosen, source, left = pick({"a": a[:40], "b": b}, "a")  # with 40 of 60 it is kept, until it says nothing
-    assert (chosen, source, left) == ([*a[:40], *b[60:]], "b", {"b"})
+    chosen, source, skipped_sources = pick({"a": a[:20], "b": b})  # a falls silent in the first quarter, with 20 of 60 readings
+    assert (chosen, source, skipped_sources) == (b, "b", {"a"})
+    chosen, source, skipped_sources = pick({"a": a[:40], "b": b}, "a")  # with 40 of 60 it is kept, until it says nothing
+    assert (chosen, source, skipped_sources) == ([*a[:40], *b[60:]], "b", {"b"})
 
 
-def test_series_that_follow_each_other_are_not_told_as_double():
+def test_consecutive_series_are_not_reported_as_duplicates():
     a, b = scraped(0, 450), [at(s, 100 * s, source="b") for s in range(465, 1_800, 15)]
     assert pick({"a": a, "b": b})[2] == set()
 
@@ -262,14 +262,14 @@ def _unseen(before, after):
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 4_000)), max_size=80))
-def test_of_each_quarter_of_an_hour_all_readings_are_of_one_source(told):
+def test_of_each_quarter_of_an_hour_all_readings_are_of_one_source(samples):
     streams = {}
-    for source, second in sorted(set(told), key=lambda pair: pair[1]):
+    for source, second in sorted(set(samples), key=lambda pair: pair[1]):
         streams.setdefault(source, []).append(at(second, second, source=source))
     chosen, _, _ = pick(streams)
     by_cell = {}
     for reading in chosen:
         by_cell.setdefault(cells.cell_start(reading.t_ns), set()).add(reading.source)
     assert all(len(sources) == 1 for sources in by_cell.values())
-    assert set(by_cell) == {cells.cell_start(T0 + second * S) for _, second in told}
+    assert set(by_cell) == {cells.cell_start(T0 + second * S) for _, second in samples}
     assert [r.t_ns for r in chosen] == sorted(r.t_ns for r in chosen)

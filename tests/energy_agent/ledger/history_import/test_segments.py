@@ -139,7 +139,7 @@ def test_a_dry_run_writes_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_gaps_are_told_with_and_without_a_bound(tmp_path):
+def test_gaps_are_recorded_with_and_without_a_bound(tmp_path):
     gaps = [Gap("GPU-x", T0, T0 + Q, 70, "counter reset"), Gap("GPU-x", T0, T0 + Q, 0, "no bound known: counter reset")]
     written = put(tmp_path, 0, 4, replace(batch(0, 1), gaps=gaps))
     assert (written.gap_bound_uj, written.unbounded_gaps, written.devices) == (70, 1, {"GPU-x"})

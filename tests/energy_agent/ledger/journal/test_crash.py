@@ -43,28 +43,31 @@ while True:
 def test_killed_at_any_instant_nothing_is_lost_or_counted_twice(tmp_path):
     root = Path(__file__).parents[4]
     rng = random.Random(20260101)
-    seen, to_read = -1, rng.choices(range(12), k=12)
+    last_commit, to_read = -1, rng.choices(range(12), k=12)
     for commits in to_read:
         command = [sys.executable, "-c", WRITER, str(tmp_path)]
         environment = {**os.environ, "PYTHONPATH": str(root)}
         writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=environment)
         try:
             assert writer.stdout.readline() == "open\n"
-            told = [int(writer.stdout.readline()) for _ in range(commits)]
+            commit_numbers = [int(writer.stdout.readline()) for _ in range(commits)]
             time.sleep(rng.uniform(0.0, 0.02))  # at any instant of what it does next
         finally:
             writer.send_signal(signal.SIGKILL)
             writer.wait()
-        told += [int(line) for line in writer.stdout.read().split("\n")[:-1]]
+        commit_numbers += [int(line) for line in writer.stdout.read().split("\n")[:-1]]
         writer.stdout.close()
         view = read_journal(tmp_path / "journal.db")
         recorded = int(view.book.states["meters"]["GPU-0"].split(":")[1][:-1]) if view.book.states else -1
-        seen = max([seen, *told])
-        assert recorded in (seen, seen + 1)  # reported commits are recorded; one more may be recorded that was not reported yet
-        seen = recorded  # the next writer begins after it, reported or not
+        last_commit = max([last_commit, *commit_numbers])
+        assert recorded in (
+            last_commit,
+            last_commit + 1,
+        )  # reported commits are recorded; one more may be recorded that was not reported yet
+        last_commit = recorded  # the next writer begins after it, reported or not
         assert sum(view.book.totals.energy.values()) == truth(range(recorded + 1))
         check(tmp_path)
-    assert seen >= sum(to_read) - 1 > 40  # greater if the writer reported commits that the test did not wait for
+    assert last_commit >= sum(to_read) - 1 > 40  # greater if the writer reported commits that the test did not wait for
     opened(tmp_path).close()
     check(tmp_path)
 
@@ -112,8 +115,10 @@ def test_any_sequence_of_commits_seals_and_failures_conserves(tmp_path_factory, 
     for (device, _, state, method), uj in totals.energy.items():
         by_device[device, state, method] += uj
     assert +by_device == +energy
-    left = [workload for _, workload, *_ in totals.energy] + [key[0] for part in (totals.gpu_ns, totals.tokens) for key in part]
-    assert not ended & set(left)
+    remaining = [workload for _, workload, *_ in totals.energy] + [
+        key[0] for part in (totals.gpu_ns, totals.tokens) for key in part
+    ]
+    assert not ended & set(remaining)
     assert sum(totals.gap_bound_uj.values()) == bound
     assert sum(totals.tokens.values()) == tokens
     assert sum(totals.steps.values()) == steps

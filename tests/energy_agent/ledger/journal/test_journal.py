@@ -241,11 +241,11 @@ def test_a_segment_that_could_not_be_written_is_written_later_byte_by_byte(tmp_p
         journal.seal(None)
     assert energy(journal) == truth(range(3))
     check(tmp_path)
-    known = read_journal(tmp_path / "journal.db").segments[0]
+    entry = read_journal(tmp_path / "journal.db").segments[0]
     journal.commit(second(3))  # recording continues
     assert journal.seal(None).sequence == 1
     journal.close()
-    assert segments.read(tmp_path / "segments" / known.name).sha256 == known.sha256
+    assert segments.read(tmp_path / "segments" / entry.name).sha256 == entry.sha256
     check(tmp_path)
 
 
@@ -281,11 +281,11 @@ counts = st.lists(st.sampled_from([0, 1, 1 << 53, 1 << 62, INT64_MAX, 1 << 70]),
 
 @settings(max_examples=20)
 @given(counts, counts, st.booleans(), st.booleans())
-def test_no_count_of_tokens_or_steps_refuses_energy(told, done, seal, lose):
+def test_no_count_of_tokens_or_steps_refuses_energy(token_counts, done, seal, lose):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         journal = opened(folder)
-        for i, (tokens, steps) in enumerate(zip_longest(told, done, fillvalue=0)):
+        for i, (tokens, steps) in enumerate(zip_longest(token_counts, done, fillvalue=0)):
             batch, at = second(i), (T0 + i * S, T0 + (i + 1) * S)
             counts = [Tokens(*at, "job", "llama", "training", tokens)], [Steps(*at, "job", "training", steps)]
             journal.commit(replace(batch, tokens=counts[0], steps=counts[1]))
@@ -297,8 +297,8 @@ def test_no_count_of_tokens_or_steps_refuses_energy(told, done, seal, lose):
         journal = opened(folder)
         journal.commit(replace(second(9), steps=()))
         totals = journal.totals()
-        assert energy(journal) == truth([*range(max(len(told), len(done))), 9])
-        assert totals.tokens.get(("job", "llama", "training"), 0) == min(sum(told), INT64_MAX)
+        assert energy(journal) == truth([*range(max(len(token_counts), len(done))), 9])
+        assert totals.tokens.get(("job", "llama", "training"), 0) == min(sum(token_counts), INT64_MAX)
         assert totals.steps.get(("job", "training"), 0) == min(sum(done), INT64_MAX)
         journal.close()
         assert check(folder)
@@ -322,8 +322,8 @@ def test_a_clock_that_was_years_off_gives_a_segment_for_each_time(tmp_path, year
     assert len(headers) == (2 if years > 1 else 1)
     assert all(header.to_ns - header.from_ns <= segments.SPAN_MAX_NS for header in headers)
     check(tmp_path)
-    found = index.build([tmp_path / "segments"])
-    assert (found.faults, found.count([date(2026, 1, 1)])) == ([], 1)
+    segment_index = index.build([tmp_path / "segments"])
+    assert (segment_index.faults, segment_index.count([date(2026, 1, 1)])) == ([], 1)
 
 
 def copies(folder):
@@ -420,7 +420,7 @@ def test_a_disk_that_is_full_fails_the_commit_and_loses_nothing(tmp_path):
     check(tmp_path)
 
 
-def test_a_full_file_system_says_so(tmp_path):
+def test_full_file_system_is_reported(tmp_path):
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("mounting a small tmpfs needs root")
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", tmp_path], capture_output=True, check=False)

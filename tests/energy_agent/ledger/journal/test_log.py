@@ -118,9 +118,9 @@ def test_rows_that_end_later_stay_when_an_hour_is_sealed(tmp_path):
         for batch in commits:
             writer.commit(batch)
         writer.seal(T0 + 900 * S)
-        left = read_journal(tmp_path / "journal.db").book
-        assert left.rows
-        assert all(key[1] == T0 + 900 * S for key in left.rows)
+        book = read_journal(tmp_path / "journal.db").book
+        assert book.rows
+        assert all(key[1] == T0 + 900 * S for key in book.rows)
         writer.commit(second(905))
     assert read_journal(tmp_path / "journal.db").book.totals == added([*commits, second(905)]).totals
     check(tmp_path)
@@ -168,8 +168,8 @@ def test_the_text_of_the_log_is_bounded_and_nothing_depends_on_it(sizes):
                 writer.commit(batch)
                 expected.add(batch)
                 with contextlib.closing(sqlite3.connect(folder / "journal.db")) as connection:
-                    (held,) = connection.execute("SELECT coalesce(sum(length(batch)), 0) FROM log").fetchone()
-                assert held <= journal.LOG_CHARACTERS
+                    (log_size,) = connection.execute("SELECT coalesce(sum(length(batch)), 0) FROM log").fetchone()
+                assert log_size <= journal.LOG_CHARACTERS
             assert read_journal(folder / "journal.db").book == expected
         with contextlib.closing(filled(folder, 0)) as again:
             assert again.states() == expected.states

@@ -46,10 +46,10 @@ def state(request, tmp_path_factory):
     """A state folder as after a power loss, with the write-ahead log still there."""
     folder = tmp_path_factory.mktemp("state")
     journal = filled(folder, SECONDS, seals=request.param)
-    left = tmp_path_factory.mktemp("left") / "state"
-    shutil.copytree(folder, left)  # with the write-ahead log, which closing would fold in
+    state_copy = tmp_path_factory.mktemp("left") / "state"
+    shutil.copytree(folder, state_copy)  # with the write-ahead log, which closing would fold in
     journal.close()
-    return left
+    return state_copy
 
 
 @pytest.fixture

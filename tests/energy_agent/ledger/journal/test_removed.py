@@ -123,9 +123,9 @@ def test_a_start_on_a_full_disk_goes_on_from_what_is_recorded(tmp_path, seals, i
                 journal.commit(second(4))
             except JournalError as error:
                 failures.append(str(error))
-        seen = journal.states(), copy.deepcopy(journal.totals()), journal.stats()
+        current = journal.states(), copy.deepcopy(journal.totals()), journal.stats()
     with closing(journal):
-        assert (seen[0], seen[1], seen[2].writable, seen[2].commit_failures_total) == (states, totals, False, 2)
+        assert (current[0], current[1], current[2].writable, current[2].commit_failures_total) == (states, totals, False, 2)
         assert len(failures) == 2
         journal.commit(second(4))
         assert (journal.stats().writable, journal.stats().commit_failures_total) == (True, 2)

@@ -58,12 +58,14 @@ def test_states_handed_out_are_copies(tmp_path):
 
 @given(stored, stored, st.sets(components))
 def test_changes_lead_from_the_stored_states_to_the_new_ones_and_have_nothing_else(old, new, complete):
-    found, after = find_changes(old, new, complete), copy_states(old)
-    apply_changes(after, found)
+    changes, after = find_changes(old, new, complete), copy_states(old)
+    apply_changes(after, changes)
     expected = {
         component: ({} if component in complete and component in new else old.get(component, {})) | new.get(component, {})
         for component in old.keys() | new.keys()
     }
     assert after == expected
-    assert all(text != old.get(component, {}).get(key, "") for component, texts in found.items() for key, text in texts.items())
+    assert all(
+        text != old.get(component, {}).get(key, "") for component, texts in changes.items() for key, text in texts.items()
+    )
     assert find_changes(after, new, complete) == {}

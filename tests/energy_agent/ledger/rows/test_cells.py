@@ -15,8 +15,8 @@ from tests.energy_agent.ledger.cases import T0, S, entries, gaps, steps, tokens
 
 def counter(start_s, end_s, uj, edge=50, workload="w", state=State.ACTIVE, gpu_share=1.0, method=Method.COUNTER):
     start, end = T0 + round(start_s * S), T0 + round(end_s * S)
-    held = workload != ""
-    return Entry(start, end, "GPU-a", workload, state, method, uj, edge, round((end - start) * gpu_share) if held else 0)
+    has_owner = workload != ""
+    return Entry(start, end, "GPU-a", workload, state, method, uj, edge, round((end - start) * gpu_share) if has_owner else 0)
 
 
 @given(entries())
@@ -78,13 +78,13 @@ def test_a_count_is_a_few_rows_however_long_it_took_and_of_its_own_days(long_s, 
         fold({}, cells.step_rows([Steps(start, end, "w", "training", amount)])),
     )
     for rows in folds:
-        found = sorted(rows.values(), key=lambda row: row.start_ns)
-        assert len(found) <= cells.COUNT_ROWS_MAX
-        assert sum(getattr(row, "tokens", 0) + getattr(row, "steps", 0) for row in found) == amount
-        assert found[-1].end_ns == end
-        assert [row.start_ns for row in found[1:]] == [row.end_ns for row in found[:-1]]
-        assert end - found[0].start_ns == min(end - start, cells.CUTS_MAX * CELL_NS)
-        for row in found:
+        sorted_rows = sorted(rows.values(), key=lambda row: row.start_ns)
+        assert len(sorted_rows) <= cells.COUNT_ROWS_MAX
+        assert sum(getattr(row, "tokens", 0) + getattr(row, "steps", 0) for row in sorted_rows) == amount
+        assert sorted_rows[-1].end_ns == end
+        assert [row.start_ns for row in sorted_rows[1:]] == [row.end_ns for row in sorted_rows[:-1]]
+        assert end - sorted_rows[0].start_ns == min(end - start, cells.CUTS_MAX * CELL_NS)
+        for row in sorted_rows:
             assert row.cell_start_ns == cells.cell_start(max(row.start_ns, row.end_ns - 1))
             if end - start < WEEK_NS - 86_400 * S:
                 assert row.start_ns // (86_400 * S) == max(row.start_ns, row.end_ns - 1) // (86_400 * S)

@@ -48,7 +48,7 @@ def cell(device, workload, uj):
     return Cell(T0, device, workload, State.ACTIVE, Method.COUNTER, uj, 0, EdgeRun(T0, T0 + 9, 1, 2, 3))
 
 
-def test_bounds_of_rows_take_the_spans_of_what_is_asked():
+def test_bounds_of_rows_take_the_spans_of_the_requested_rows():
     rows = [
         cell("a", "w", 100_000),
         cell("a", "v", 50_000),

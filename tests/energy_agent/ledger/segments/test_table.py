@@ -48,7 +48,7 @@ def read_both_ways(data):
 
 
 def plain(columns):
-    return {kind: {name: list(values) for name, values in found.items()} for kind, found in columns.items()}
+    return {kind: {name: list(values) for name, values in by_name.items()} for kind, by_name in columns.items()}
 
 
 @given(batches)
@@ -169,7 +169,7 @@ def test_a_row_over_two_lines_and_two_rows_in_one():
         assert read_both_ways("\n".join([head, *lines]).encode()) is None
 
 
-def test_rows_that_cannot_be_are_told_by_their_lines():
+def test_impossible_rows_are_reported_by_line():
     cell = next(row for row in ROWS if row["kind"] == "cell")
     again, late = cell | {"gpu_ns": 1}, cell | {"workload": "x", "end_ns": HEADER["to_ns"] + 1}
     early = cell | {"workload": "y", "start_ns": HEADER["from_ns"] - 1}

@@ -32,15 +32,17 @@ def within(estimate, value):
     return estimate.value is not None and estimate.low <= value <= estimate.high
 
 
-def outcomes(found, spec):
+def outcomes(sensor_profile, spec):
     """By parameter that the GPU has: whether its interval holds the truth; None where it is absent."""
     truth = true_sensors(spec)
     assert (
-        not {name for name, e in found.sensors.items() if e.value is not None}
+        not {name for name, e in sensor_profile.sensors.items() if e.value is not None}
         - truth.keys()
         - {"power_phase_ms", "average_phase_ms"}
     )
-    return {n: None if found.sensors[n].value is None else within(found.sensors[n], v) for n, v in truth.items()}
+    return {
+        n: None if sensor_profile.sensors[n].value is None else within(sensor_profile.sensors[n], v) for n, v in truth.items()
+    }
 
 
 def test_parameters_have_the_names_of_the_simulator():
@@ -50,37 +52,37 @@ def test_parameters_have_the_names_of_the_simulator():
 
 @pytest.mark.smoke
 def test_every_clock_window_and_kind_of_counter_is_found(profiles):
-    own = {"power_clock": 1, "power_tick_ms": 60, "power_jitter_ms": 6, "window_ms": 30}
+    clock_settings = {"power_clock": 1, "power_tick_ms": 60, "power_jitter_ms": 6, "window_ms": 30}
     specs = [
-        BoardSpec(H100, overrides={**own, "average_clock": 3, "average_tau_ms": 400}),
-        BoardSpec(H100, overrides={**own, "average_clock": 1, "average_tick_ms": 40, "average_window_ms": 800}),
+        BoardSpec(H100, overrides={**clock_settings, "average_clock": 3, "average_tau_ms": 400}),
+        BoardSpec(H100, overrides={**clock_settings, "average_clock": 1, "average_tick_ms": 40, "average_window_ms": 800}),
         BoardSpec(H100, overrides={"power_clock": 2, "window_ms": 40}),
         BoardSpec(H100, counter_model="sampled", overrides={"average_clock": 2, "average_window_ms": 1000}),
         BoardSpec(H100, overrides={"has_counter": 0}),
         BoardSpec(H100, overrides={"has_instant": 0}),
     ]
-    found = profiles(specs)
-    every = [outcomes(f, s) for f, s in zip(found, specs, strict=True)]
+    results = profiles(specs)
+    every = [outcomes(f, s) for f, s in zip(results, specs, strict=True)]
     assert all(o[name] is True for o in every for name in o if name.endswith("_clock"))
     assert [o.get("counter_sampled") for o in every] == [True, True, True, True, None, None]
     states = [state for o in every for state in o.values()]
     assert states.count(False) <= 3
     assert states.count(None) <= 1  # the kind of the counter that has no instant power next to it
-    assert found[5].sensors["window_ms"].reason == "no instant power"
-    assert found[4].sensors["tick_ms"].reason == "no energy counter"
+    assert results[5].sensors["window_ms"].reason == "no instant power"
+    assert results[4].sensors["tick_ms"].reason == "no energy counter"
 
 
 @pytest.mark.smoke
 def test_intervals_hold_the_truth_for_gpus_of_every_class(profiles):
     specs = [random_board(random.Random(f"{c}/{n}"), c) for c in SENSOR_CLASSES for n in range(2)] + DEFAULTS
-    found = [outcomes(f, s) for f, s in zip(profiles(specs, seed=37), specs, strict=True)]
-    states = [state for o in found for state in o.values()]
+    results = [outcomes(f, s) for f, s in zip(profiles(specs, seed=37), specs, strict=True)]
+    states = [state for o in results for state in o.values()]
     assert states.count(False) <= 0.08 * len(states)
     for name in ("power_clock", "average_clock", "counter_sampled"):
-        assert not [o for o in found if o.get(name) is False], name
+        assert not [o for o in results if o.get(name) is False], name
     for name, share in (("tick_ms", 1.0), ("power_clock", 1.0), ("window_ms", 0.9), ("average_clock", 1.0)):
-        told = [o[name] is not None for o in found if name in o]
-        assert sum(told) >= share * len(told), name
+        has_value = [o[name] is not None for o in results if name in o]
+        assert sum(has_value) >= share * len(has_value), name
 
 
 def test_a_gain_cancels(profiles):
@@ -90,7 +92,7 @@ def test_a_gain_cancels(profiles):
     assert all(r.high - r.low < 0.08 for r in ratios)
 
 
-def test_the_counter_includes_the_scope_whose_power_it_sums(profiles):
+def test_counter_includes_the_scope_of_the_power_it_sums(profiles):
     modules = [(0, 0), (250, 1), (250, 0)]
     specs = [BoardSpec(H100, gain=1.2, overrides={"module_w": w, "counter_of_module": c}) for w, c in modules]
     estimates = profiles([*specs, BoardSpec(H100, overrides={"has_counter": 0})], seconds=30.0)
@@ -99,12 +101,12 @@ def test_the_counter_includes_the_scope_whose_power_it_sums(profiles):
 
 
 def test_a_steady_load_shows_clocks_but_no_window(profiles):
-    (found,) = profiles([BoardSpec(H100)], seconds=20.0, intensity=(0.5, 0.5))
-    assert within(found.sensors["tick_ms"], 100)
-    assert found.tick_max_ms.high < 120
+    (sensor_profile,) = profiles([BoardSpec(H100)], seconds=20.0, intensity=(0.5, 0.5))
+    assert within(sensor_profile.sensors["tick_ms"], 100)
+    assert sensor_profile.tick_max_ms.high < 120
     for name in ("window_ms", "counter_sampled", "average_window_ms"):
-        assert found.sensors[name].value is None
-        assert found.sensors[name].reason.startswith(STEADY)
+        assert sensor_profile.sensors[name].value is None
+        assert sensor_profile.sensors[name].reason.startswith(STEADY)
 
 
 @pytest.mark.smoke
@@ -131,13 +133,13 @@ def test_a_real_gpu_has_the_clocks_and_average_that_were_published():
     """RTX 3090: both powers change every 100 ms, the average is one of a second (Yang and others, arXiv 2312.02741)."""
     trace = json.loads((Path(__file__).parent / "rtx3090.json").read_text())
     rows = [[(a * 10**6, b * 10**6, mw) for a, b, mw in trace[name]] for name in ("instant", "average")]
-    found = profile(SensorTraces(trace["read_ms"], None, *rows)).sensors
-    assert within(found["power_tick_ms"], 100)
-    assert found["power_tick_ms"].high - found["power_tick_ms"].low < 2
-    assert found["average_clock"].value == "power"
-    assert within(found["average_window_ms"], 1000)
-    assert found["average_tau_ms"].reason == "it is a boxcar"
-    assert found["window_ms"].reason.startswith(STEADY)  # one step up and one down
+    sensors = profile(SensorTraces(trace["read_ms"], None, *rows)).sensors
+    assert within(sensors["power_tick_ms"], 100)
+    assert sensors["power_tick_ms"].high - sensors["power_tick_ms"].low < 2
+    assert sensors["average_clock"].value == "power"
+    assert within(sensors["average_window_ms"], 1000)
+    assert sensors["average_tau_ms"].reason == "it is a boxcar"
+    assert sensors["window_ms"].reason.startswith(STEADY)  # one step up and one down
 
 
 def synthetic(seed, ticks, stalls=()):
@@ -159,14 +161,14 @@ def synthetic(seed, ticks, stalls=()):
 
 def test_reads_that_stall_bias_no_clock():
     stalls = [(k, k + 260) for k in range(500, 9_500, 900)]
-    found = [profile(synthetic(seed, 120, stalls)) for seed in range(20)]
-    assert sum(within(p.sensors["tick_ms"], 100) for p in found) >= 17
-    assert sum(within(p.sensors["tick_jitter_ms"], 5) for p in found) >= 18
-    assert all(p.sensors["tick_ms"].high - p.sensors["tick_ms"].low < 3 for p in found)
+    results = [profile(synthetic(seed, 120, stalls)) for seed in range(20)]
+    assert sum(within(p.sensors["tick_ms"], 100) for p in results) >= 17
+    assert sum(within(p.sensors["tick_jitter_ms"], 5) for p in results) >= 18
+    assert all(p.sensors["tick_ms"].high - p.sensors["tick_ms"].low < 3 for p in results)
 
 
 @pytest.mark.parametrize("ticks", [0, 1, 3, MIN_TICKS - 1])
 def test_too_few_ticks_are_no_clock(ticks):
-    found = profile(synthetic(1, ticks))
-    assert found.sensors["tick_ms"].value is None
-    assert str(MIN_TICKS) in found.sensors["tick_ms"].reason or ticks <= 1
+    sensor_profile = profile(synthetic(1, ticks))
+    assert sensor_profile.sensors["tick_ms"].value is None
+    assert str(MIN_TICKS) in sensor_profile.sensors["tick_ms"].reason or ticks <= 1

@@ -46,9 +46,9 @@ def _draw_holders(draw: st.DrawFn) -> tuple[DeviceOwners | None, tuple[MigUse, .
         return DeviceOwners(None, State.UNKNOWN_OWNER), None
     departed = draw(st.dictionaries(names, st.integers(0, 10**7), max_size=2))
     if kind == "whole":
-        held = draw(weights)
-        holding = Holding(held, draw(st.booleans()))
-        return DeviceOwners(holding, departed={n: w for n, w in departed.items() if n not in held}), None
+        owner_weights = draw(weights)
+        holding = Holding(owner_weights, draw(st.booleans()))
+        return DeviceOwners(holding, departed={n: w for n, w in departed.items() if n not in owner_weights}), None
     activity = st.none() | st.integers(0, 10**6)
     sizes = draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
     mig = tuple(MigUse(f"MIG-{i}{size}", size, 7, 16 * size, draw(activity)) for i, size in enumerate(sizes))

@@ -32,17 +32,17 @@ def test_there_is_a_policy_for_each_kind_of_knowledge():
 
 @law
 @given(knowns, shared_energies)
-def test_a_policy_that_applies_divides_all_of_it(known, shared):
+def test_a_policy_that_applies_divides_all_of_it(use, shared):
     for policy in policies():
-        if policy.applies(known):
-            parts = policy.divide(shared, known)
+        if policy.applies(use):
+            parts = policy.divide(shared, use)
             assert sum(p.energy_uj for p in parts) == shared.energy_uj
             assert all(p.energy_uj >= 0 and p.time >= 0 for p in parts)
             assert sum(p.time for p in parts) > 0
 
 
 @pytest.mark.parametrize(
-    ("known", "name"),
+    ("use", "name"),
     [
         (DeviceUse({"a": 0}), "exclusive"),
         (DeviceUse({"a": 0, "b": 0}), "equal"),
@@ -52,8 +52,8 @@ def test_a_policy_that_applies_divides_all_of_it(known, shared):
         (DeviceUse({"a": 0}, slices=(Slice(1, 16, 0, {"a": 0}),), slices_total=7), "mig_activity"),
     ],
 )
-def test_the_policy_follows_from_what_is_known(known, name):
-    assert policy_for(known).name == name
+def test_the_policy_follows_from_what_is_known(use, name):
+    assert policy_for(use).name == name
     assert policy_for(DeviceUse({})) is None
 
 
@@ -100,7 +100,7 @@ BOTH = {"M3": {"a": 0}, "M4": {"b": 0}}
     ],
 )
 def test_mig_by_activity_gives_what_is_above_the_rest_to_the_sms_that_worked(watts, slices, uses, expected):
-    holding = Holding({name: 0 for held in slices.values() if held for name in held}, slices=slices)
+    holding = Holding({name: 0 for owners in slices.values() if owners for name in owners}, slices=slices)
     for seconds in (1, 10):
         got = energies(shares(interval(watts * seconds * 10**6, seconds=seconds), None, holding, shape=mig(*uses)))
         assert got == {key: share * seconds * 10**6 for key, share in expected.items()}

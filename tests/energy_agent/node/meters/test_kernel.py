@@ -44,7 +44,7 @@ def test_a_lying_counter_is_refused(root, text):
         meter.read()
 
 
-def test_a_file_that_only_root_can_read_says_what_to_do(root):
+def test_root_only_file_is_reported_with_a_fix(root):
     assert "only root can read" in rapl._reason(root, PermissionError(13, "Permission denied"))
 
 

@@ -45,7 +45,7 @@ def test_a_session_that_ended_is_opened_anew(service):
 
 
 @pytest.mark.parametrize("auth", ["session", "basic"])
-def test_a_wrong_password_is_said_and_never_shown(service, tmp_path, auth):
+def test_wrong_password_is_reported_without_revealing_it(service, tmp_path, auth):
     wrong = tmp_path / "wrong"
     wrong.write_text("hunter2\n")
     with pytest.raises(MeterError, match="rejects the user name or the password") as error:

@@ -49,8 +49,8 @@ def ref(kind, name, api="batch/v1", **more):
     ],
 )  # fmt: skip
 def test_the_whole_comes_before_its_part(labels, references, owner, group):
-    found = facts_of_owner({"labels": labels, "ownerReferences": references})
-    assert (found.get("owner"), found.get("group")) == (owner, group)
+    facts = facts_of_owner({"labels": labels, "ownerReferences": references})
+    assert (facts.get("owner"), facts.get("group")) == (owner, group)
 
 
 json_like = st.recursive(

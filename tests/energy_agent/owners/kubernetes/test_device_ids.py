@@ -13,7 +13,7 @@ MINORS = {0: B, 3: A}  # not in the order of anything
 
 
 @pytest.mark.parametrize(
-    ("told", "device"),
+    ("device_id", "device"),
     [
         (A, A), (f"{A}::7", A), (MIG, MIG), (f"{MIG}::0", MIG), (f"MIG-{A}/3/0", f"MIG-{A}/3/0"), ("nvidia0", B),
         ("nvidia3", A),
@@ -21,8 +21,8 @@ MINORS = {0: B, 3: A}  # not in the order of anything
         ("0", None), ("", None), ("GPU-", None), (f"{A}::", None), (f"{A}\n", None), (f"x{A}", None), ("nvidia0/../../1", None),
     ],
 )  # fmt: skip
-def test_a_plugins_id_is_the_device_it_means_or_unknown(told, device):
-    assert device_of(told, MINORS) == device
+def test_a_plugins_id_is_the_device_it_means_or_unknown(device_id, device):
+    assert device_of(device_id, MINORS) == device
 
 
 def test_an_old_mig_name_is_a_slice_of_its_gpu():
@@ -40,7 +40,7 @@ def test_which_resources_are_gpus(name, is_one):
     assert is_gpu_resource(name, ("example.com/gpu",)) is is_one
 
 
-def test_a_uuid_in_a_cdi_name_tells_the_device_and_two_tell_nothing():
+def test_uuid_in_a_cdi_name_identifies_one_device_only():
     assert device_in_cdi([f"nvidia.com/gpu={A}"]) == A
     assert device_in_cdi(["k8s.gpu.nvidia.com/claim=b0d3-gpu-0", f"nvidia.com/gpu={MIG}"]) == MIG
     assert device_in_cdi([f"nvidia.com/gpu={A}", f"nvidia.com/gpu={B}"]) is None
@@ -49,8 +49,8 @@ def test_a_uuid_in_a_cdi_name_tells_the_device_and_two_tell_nothing():
 
 @given(st.text())
 def test_any_text_is_a_device_or_unknown(text):
-    found = device_of(text, MINORS)
-    assert found is None or found.startswith(("GPU-", "MIG-"))
+    device = device_of(text, MINORS)
+    assert device is None or device.startswith(("GPU-", "MIG-"))
 
 
 def test_minor_numbers_come_from_the_driver(tmp_path):

@@ -43,12 +43,12 @@ def dra(device, cdi="k8s.gpu.nvidia.com/claim=x", driver="gpu.nvidia.com"):
     return pb.DynamicResource(claim_name="c", claim_namespace="ml", claim_resources=[one])
 
 
-def test_a_device_of_dra_is_told_by_its_cdi_name_or_a_resource_slice_and_else_unknown():
-    told = {("gpu.nvidia.com", "n1", "gpu-1"): B}
+def test_dra_device_is_resolved_by_cdi_name_or_resource_slice():
+    slices = {("gpu.nvidia.com", "n1", "gpu-1"): B}
     pods = pod(
         "a", claims=[dra("gpu-0", f"nvidia.com/gpu={A}"), dra("gpu-1"), dra("gpu-2"), dra("nic0", driver="nic.example.com")]
     )
-    assert grants_of(pods, dra=told.get) == [Grant("ml", "a", (A, B), ("gpu.nvidia.com/n1/gpu-2",))]
+    assert grants_of(pods, dra=slices.get) == [Grant("ml", "a", (A, B), ("gpu.nvidia.com/n1/gpu-2",))]
 
 
 @pytest.mark.parametrize("name", ["", "A", "a" * 254, "a/b", "a\x1b[31m", "-a", "ä", "a\nb", "../../etc"])
@@ -104,8 +104,8 @@ def test_later_fields_are_passed_over():
 
 def test_a_claim_with_admin_access_holds_nothing_and_its_pods_other_devices_stay():
     monitor = dra("gpu-0", f"nvidia.com/gpu={A}")
-    own = dra("gpu-1", f"nvidia.com/gpu={B}")
-    own.claim_name = "own"
-    pods = [pod("dcgm", claims=[monitor]), pod("both", claims=[monitor, own]), pod("job", A)]
+    own_claim = dra("gpu-1", f"nvidia.com/gpu={B}")
+    own_claim.claim_name = "own"
+    pods = [pod("dcgm", claims=[monitor]), pod("both", claims=[monitor, own_claim]), pod("job", A)]
     asked = grants_of(*pods, is_admin=lambda claim, device: (claim, device[2]) == (("ml", "c"), "gpu-0"))
     assert asked == [Grant("ml", "both", (B,)), Grant("ml", "job", (A,))]

@@ -30,78 +30,78 @@ def server(tmp_path):
 
 def informer(folder, labels=None, kinds=(), node="n1"):
     api = Api.simulated(folder)
-    found = PodInformer(api, node, clock_for({}), labels or {}, kinds)
-    found.start(60)
-    return found
+    pod_informer = PodInformer(api, node, clock_for({}), labels or {}, kinds)
+    pod_informer.start(60)
+    return pod_informer
 
 
 def test_facts_come_by_list_and_watch_and_an_end_is_an_end(server, tmp_path):
     labels = {"team": "example.com/team", "model": "model"}
-    own = {"labels": {"example.com/team": "nlp", "pod-template-hash": "abc"}, "annotations": {"model": "llama\x1b[31m"}}
-    server.show([pod(1, owner=Owner(kind="ReplicaSet", name="chat-abc", api_version="apps/v1"), **own)])
-    found = informer(tmp_path, labels)
+    metadata = {"labels": {"example.com/team": "nlp", "pod-template-hash": "abc"}, "annotations": {"model": "llama\x1b[31m"}}
+    server.show([pod(1, owner=Owner(kind="ReplicaSet", name="chat-abc", api_version="apps/v1"), **metadata)])
+    pod_informer = informer(tmp_path, labels)
     try:
-        fact = found.pod("ml", "p1")
+        fact = pod_informer.pod("ml", "p1")
         assert (fact.uid, fact.ended) == (f"{U}1", False)
         assert fact.labels == {"owner": "Deployment/chat", "team": "nlp", "model": "llama?[31m"}
         server.show([pod(1, "Succeeded"), pod(2)])
-        eventually(lambda: found.pod("ml", "p2") is not None and found.pod("ml", "p1").ended)
+        eventually(lambda: pod_informer.pod("ml", "p2") is not None and pod_informer.pod("ml", "p1").ended)
         server.show([])
-        eventually(lambda: found.pod("ml", "p2").ended)
-        assert found.pod("ml", "p3") is None
-        assert found.health().up
+        eventually(lambda: pod_informer.pod("ml", "p2").ended)
+        assert pod_informer.pod("ml", "p3") is None
+        assert pod_informer.health().up
         assert all("nodes/" not in path and "spec.nodeName%3Dn1" in path for path in server.asked)
     finally:
-        found.stop()
+        pod_informer.stop()
 
 
-def test_other_nodes_pods_are_not_asked_for(server, tmp_path):
+def test_only_pods_of_this_node_are_requested(server, tmp_path):
     server.show([pod(1)])
-    found = informer(tmp_path, node="n2")
+    pod_informer = informer(tmp_path, node="n2")
     try:
-        assert found.pod("ml", "p1") is None
+        assert pod_informer.pod("ml", "p1") is None
     finally:
-        found.stop()
+        pod_informer.stop()
 
 
 def test_a_long_list_comes_by_pages(server, tmp_path):
     server.show([pod(n) for n in range(10)] + [PodNow(Pod(name=f"q{n}"), f"q{n}", "Running", (), True) for n in range(300)])
-    found = informer(tmp_path)
+    pod_informer = informer(tmp_path)
     try:
-        assert all(found.pod("default", f"q{n}") for n in range(300))
+        assert all(pod_informer.pod("default", f"q{n}") for n in range(300))
         assert sum("continue=" in path for path in server.asked) == 3
     finally:
-        found.stop()
+        pod_informer.stop()
 
 
 def test_a_history_that_is_gone_is_listed_anew(server, tmp_path):
     server.show([pod(1)])
-    found = informer(tmp_path)
+    pod_informer = informer(tmp_path)
     try:
         (server.folder / "fault").write_text("gone")
         server.show([pod(1), pod(2)])
-        eventually(lambda: found.pod("ml", "p2") is not None)
+        eventually(lambda: pod_informer.pod("ml", "p2") is not None)
         (server.folder / "fault").unlink()
         server.show([pod(3)])
-        eventually(lambda: found.pod("ml", "p3") is not None and found.pod("ml", "p1").ended)
+        eventually(lambda: pod_informer.pod("ml", "p3") is not None and pod_informer.pod("ml", "p1").ended)
     finally:
-        found.stop()
+        pod_informer.stop()
 
 
 @pytest.mark.parametrize("fault", ["forbidden", "error", "garbage"])
 def test_a_server_that_misbehaves_is_named_what_was_known_stays_and_it_comes_back(server, tmp_path, fault):
     server.show([pod(1)])
-    found = informer(tmp_path)
+    pod_informer = informer(tmp_path)
     try:
         (server.folder / "fault").write_text(fault)
-        eventually(lambda: not found.health().up)
-        reason = found.health().reason
+        eventually(lambda: not pod_informer.health().up)
+        reason = pod_informer.health().reason
         assert ("overlays/informer" in reason) == (fault == "forbidden"), reason
-        assert found.pod("ml", "p1").uid == f"{U}1"
+        assert pod_informer.pod("ml", "p1").uid == f"{U}1"
         (server.folder / "fault").unlink()
-        eventually(lambda: found.health().up)
+        eventually(lambda: pod_informer.health().up)
     finally:
-        found.stop()
+        pod_informer.stop()
 
 
 def test_a_token_that_was_rotated_is_read_again(server, tmp_path):
@@ -128,7 +128,7 @@ def test_the_server_is_known_by_the_clusters_authority_and_no_other(tmp_path):
         server.stop()
 
 
-def test_only_kinds_that_are_listed_are_asked_for_their_owners(server, tmp_path):
+def test_only_listed_kinds_are_queried_for_owners(server, tmp_path):
     def above(kind, name, api):
         return {"metadata": {"ownerReferences": [{"apiVersion": api, "kind": kind, "name": name, "controller": True}]}}
 
@@ -141,49 +141,49 @@ def test_only_kinds_that_are_listed_are_asked_for_their_owners(server, tmp_path)
         (("Job.batch/v1", "ModelTrainingJob.ai.example/v1"), "ModelTrainingJob/llm"),
     ):
         server.asked.clear()
-        found = informer(tmp_path, kinds=kinds)
-        found.stop()
-        assert found.pod("ml", "p1").labels["owner"] == owner
+        pod_informer = informer(tmp_path, kinds=kinds)
+        pod_informer.stop()
+        assert pod_informer.pod("ml", "p1").labels["owner"] == owner
         assert sum("/apis/" in path for path in server.asked) == len(kinds)
 
 
-def test_a_device_of_dra_is_told_by_its_resource_slice(server, tmp_path):
+def test_dra_device_is_resolved_by_its_resource_slice(server, tmp_path):
     uuid = "GPU-8f6d2b1c-0000-4a3b-9c8d-001122334455"
     devices = [{"name": "gpu-3", "basic": {"attributes": {"uuid": {"string": uuid}}}}, {"name": "gpu-4"}]
     spec = {"driver": "gpu.nvidia.com", "pool": {"name": "n1"}, "devices": devices}
     server.objects["/apis/resource.k8s.io/v1beta1/resourceslices"] = {"items": [{"spec": spec}]}
-    found = informer(tmp_path)
-    found.stop()
-    assert found.device(("gpu.nvidia.com", "n1", "gpu-3")) == uuid
-    assert found.device(("gpu.nvidia.com", "n1", "gpu-4")) is None
+    pod_informer = informer(tmp_path)
+    pod_informer.stop()
+    assert pod_informer.device(("gpu.nvidia.com", "n1", "gpu-3")) == uuid
+    assert pod_informer.device(("gpu.nvidia.com", "n1", "gpu-4")) is None
     begun_s = time.monotonic()
     assert sum("resourceslices" in path for path in server.asked) == 2, f"asked again within {time.monotonic() - begun_s} s"
 
 
-def test_a_refusal_is_asked_again_within_half_a_minute_however_often_it_came(server, tmp_path):
+def test_refused_request_is_retried_within_half_a_minute(server, tmp_path):
     (server.folder / "fault").write_text("forbidden")
     clock = Waits()
-    found = PodInformer(Api.simulated(tmp_path), "n1", clock, {})
-    found.start()
+    pod_informer = PodInformer(Api.simulated(tmp_path), "n1", clock, {})
+    pod_informer.start()
     try:
         eventually(lambda: len(clock.waits_s) > 9)
         assert clock.waits_s[:4] == [0.5, 1, 2, 4]
         assert max(clock.waits_s) == 30
     finally:
-        found.stop()
+        pod_informer.stop()
 
 
 def test_a_pod_is_found_by_its_uid_for_as_long_as_its_name_is_not_anothers(server, tmp_path):
     server.show([pod(1)])
-    found = informer(tmp_path)
+    pod_informer = informer(tmp_path)
     try:
-        assert found.pod_of(f"{U}1")[0] == ("ml", "p1")
-        assert found.pod_of(f"{U}2") is None
+        assert pod_informer.pod_of(f"{U}1")[0] == ("ml", "p1")
+        assert pod_informer.pod_of(f"{U}2") is None
         server.show([PodNow(Pod(name="p1", namespace="ml"), f"{U}9", "Running", (), True)])
-        eventually(lambda: found.pod_of(f"{U}9") is not None)
-        assert found.pod_of(f"{U}1") is None
+        eventually(lambda: pod_informer.pod_of(f"{U}9") is not None)
+        assert pod_informer.pod_of(f"{U}1") is None
     finally:
-        found.stop()
+        pod_informer.stop()
 
 
 def claim(*results):
@@ -195,15 +195,15 @@ def result(device, **more):
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta2", "v1beta1"])
-def test_a_claim_with_admin_access_is_told_by_its_resource_claim(server, tmp_path, version):
+def test_admin_access_is_read_from_the_resource_claim(server, tmp_path, version):
     path = f"/apis/resource.k8s.io/{version}/namespaces/monitoring/resourceclaims/all-gpus"
     server.objects[path] = claim(result("gpu-0", adminAccess=True), result("gpu-1", adminAccess=False), result("gpu-2"))
-    found = informer(tmp_path)
-    found.stop()
+    pod_informer = informer(tmp_path)
+    pod_informer.stop()
     name = ("monitoring", "all-gpus")
     for _ in range(3):
         devices = [("gpu.nvidia.com", "n1", f"gpu-{n}") for n in range(3)]
-        assert [found.is_admin(name, device) for device in devices] == [True, False, False]
+        assert [pod_informer.is_admin(name, device) for device in devices] == [True, False, False]
     assert sum(asked == path for asked in server.asked) == 1
 
 
@@ -219,19 +219,19 @@ def test_a_claim_with_admin_access_is_told_by_its_resource_claim(server, tmp_pat
         {"status": []},
     ],
 )
-def test_a_resource_claim_that_says_nothing_sensible_has_no_admin_access(server, tmp_path, answer):
+def test_invalid_resource_claim_has_no_admin_access(server, tmp_path, answer):
     server.objects["/apis/resource.k8s.io/v1/namespaces/a/resourceclaims/b"] = answer
-    found = informer(tmp_path)
-    found.stop()
-    assert not found.is_admin(("a", "b"), ("gpu.nvidia.com", "n1", "gpu-0"))
+    pod_informer = informer(tmp_path)
+    pod_informer.stop()
+    assert not pod_informer.is_admin(("a", "b"), ("gpu.nvidia.com", "n1", "gpu-0"))
 
 
 def test_a_role_that_may_not_read_claims_is_named_once_and_costs_no_question_per_claim(server, tmp_path, caplog):
-    found = informer(tmp_path)
-    found.stop()
+    pod_informer = informer(tmp_path)
+    pod_informer.stop()
     (server.folder / "fault").write_text("forbidden")
     for number in range(20):
-        assert not found.is_admin(("a", f"claim-{number}"), ("gpu.nvidia.com", "n1", "gpu-0"))
+        assert not pod_informer.is_admin(("a", f"claim-{number}"), ("gpu.nvidia.com", "n1", "gpu-0"))
     assert sum("resourceclaims" in path for path in server.asked) == 1
     assert "adminAccess" in caplog.text
 
@@ -241,9 +241,9 @@ def test_pods_of_llm_d_are_read_without_annotations_unless_these_say_off(server,
     server.show([pod(1, labels=labels, ports=(8200, 5557)),
                  pod(2, labels=labels, ports=(8200,), annotations={"wattlens.io/metrics-port": "off"}),
                  pod(3, labels=labels, ports=(8200,), annotations={"wattlens.io/metrics-port": "9000"})])  # fmt: skip
-    found = informer(tmp_path)
+    pod_informer = informer(tmp_path)
     try:
-        first, second, third = (found.pod("ml", f"p{n}") for n in (1, 2, 3))
+        first, second, third = (pod_informer.pod("ml", f"p{n}") for n in (1, 2, 3))
         assert first.labels == {"owner": "ModelService/llama", "group": "ml/ModelService/llama"}
         assert first.endpoint.annotations == {
             "wattlens.io/metrics-port": "8200", "wattlens.io/metrics-path": "/metrics", "wattlens.io/token-server": "vllm",
@@ -252,4 +252,4 @@ def test_pods_of_llm_d_are_read_without_annotations_unless_these_say_off(server,
         assert second.endpoint is None
         assert third.endpoint.annotations["wattlens.io/metrics-port"] == "9000"
     finally:
-        found.stop()
+        pod_informer.stop()

@@ -136,8 +136,8 @@ def test_the_informer_names_owners_and_a_pod_that_ended_takes_no_more_though_it_
         assert owners["JobSet/llm"] >= joules(page, "wattlens_workload_energy_joules_total", "workload")[name] * 0.9
 
         def down():
-            found = agent.series("wattlens_source_down_info")
-            return {dict(labels).get("device"): dict(labels)["reason"] for labels in found}
+            series = agent.series("wattlens_source_down_info")
+            return {dict(labels).get("device"): dict(labels)["reason"] for labels in series}
 
         # A device that was given away and is not known: named, and a GPU that looks free may be it.
         eventually(lambda: down() == {"gpu.nvidia.com/node/gpu-0": "unknown device, assigned to ml/odd"})
@@ -157,7 +157,7 @@ kubelet:
 
 
 @pytest.mark.smoke
-def test_a_pod_that_ended_takes_no_more_though_the_kubelet_lists_it_and_nobody_tells(tmp_path):
+def test_ended_pod_gets_no_more_energy_without_an_informer(tmp_path):
     (tmp_path / "agent.yaml").write_text("holders: {period_s: 1}\n")
     with (
         started(LISTED, tmp_path / "node") as node,
@@ -203,8 +203,8 @@ def test_a_stranger_on_the_idle_gpu_of_a_pod_gets_neither_its_name_nor_its_figur
         def me():
             stranger.stdin.write("\n")
             stranger.stdin.flush()
-            told = json.loads(stranger.stdout.readline())
-            return told["workload"], {device["gpu"] for device in told["devices"]}
+            reply = json.loads(stranger.stdout.readline())
+            return reply["workload"], {device["gpu"] for device in reply["devices"]}
 
         victim = "victim/notebook"
         eventually(lambda: any(w.startswith(victim) and j > 100 for w, j in by_workload(agent).items()))

@@ -42,7 +42,7 @@ changes = st.tuples(st.sampled_from(["start", "end", "ask", "ask", "pass"]), st.
 def test_a_pod_that_lives_is_never_ended_and_one_that_ended_is_found_out(script):
     with tempfile.TemporaryDirectory() as folder:
         node = Node(Path(folder))
-        processes, living, ended, found = {}, set(), set(), set()
+        processes, living, ended, gone_uids = {}, set(), set(), set()
         for action, uid, number in script:
             pid = 10 * number + 11_000 * UIDS.index(uid) + 10
             if action == "start" and uid not in ended:
@@ -55,18 +55,18 @@ def test_a_pod_that_lives_is_never_ended_and_one_that_ended_is_found_out(script)
                     living.discard(uid)
                     ended.add(uid)
             elif action == "ask":
-                found |= node.ask({uid} & (living | ended) if number % 2 else living | ended)
+                gone_uids |= node.ask({uid} & (living | ended) if number % 2 else living | ended)
             elif action == "pass":
                 assert node.pods.poll()
-            assert not found & living
+            assert not gone_uids & living
         for _ in range(2):
             node.pods.poll()
-            found |= node.ask(living | ended)
-        assert found >= ended
-        assert not found & living
+            gone_uids |= node.ask(living | ended)
+        assert gone_uids >= ended
+        assert not gone_uids & living
 
 
-def test_a_process_whose_cgroup_only_contains_the_uid_is_not_the_pods(tmp_path):
+def test_process_with_the_uid_only_inside_its_cgroup_name_is_not_the_pods(tmp_path):
     node = Node(tmp_path)
     node.run(7, f"0::/user.slice/pod{UIDS[0]}\n")
     assert not node.ask(UIDS[:1])
@@ -75,7 +75,7 @@ def test_a_process_whose_cgroup_only_contains_the_uid_is_not_the_pods(tmp_path):
     assert node.ask(UIDS[:1]) == {UIDS[0]}
 
 
-def test_no_process_is_read_while_nobody_asks_and_a_folder_that_cannot_be_read_ends_nothing(tmp_path):
+def test_processes_are_read_only_on_request_and_unreadable_folder_ends_no_pod(tmp_path):
     node = Node(tmp_path)
     shutil.rmtree(tmp_path)
     assert node.pods.poll()
@@ -84,7 +84,7 @@ def test_no_process_is_read_while_nobody_asks_and_a_folder_that_cannot_be_read_e
     assert not node.ask(UIDS)
 
 
-def test_answers_that_nobody_takes_are_bounded(tmp_path):
+def test_unread_answers_are_bounded(tmp_path):
     node = Node(tmp_path)
     for n in range(3 * GONE_MAX):
         assert node.pods.lives(f"uid-{n}")

@@ -23,10 +23,10 @@ def server(tmp_path):
 @pytest.fixture
 def note(server, tmp_path, monkeypatch):
     monkeypatch.setattr(node_annotation, "EVERY_S", 0.05)
-    found = NodeNote(Api.simulated(tmp_path), "n1", clock_for({}))
-    found.start()
-    yield found
-    found.stop()
+    node_note = NodeNote(Api.simulated(tmp_path), "n1", clock_for({}))
+    node_note.start()
+    yield node_note
+    node_note.stop()
 
 
 def annotate(server, text):
@@ -60,7 +60,7 @@ def test_a_role_that_is_missing_is_named(server, note):
     eventually(lambda: "get on nodes" in note.health().reason)
 
 
-def test_a_role_that_is_missing_is_asked_for_within_half_a_minute(server, tmp_path):
+def test_missing_role_is_retried_within_half_a_minute(server, tmp_path):
     (server.folder / "fault").write_text("forbidden")
     clock = Waits()
     note = NodeNote(Api.simulated(tmp_path), "n1", clock)

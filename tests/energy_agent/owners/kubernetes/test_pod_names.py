@@ -32,17 +32,17 @@ class Plant:
     """Which pod was given which GPU and works on which; stands for the kubelet and for the process lists."""
 
     def __init__(self, knows):
-        self.given, self.running, self.known = set(), set(), set()
+        self.given, self.running, self.uid_pods = set(), set(), set()
         self.source, self.informer = Said(), Informer() if knows == "informer" else None
         self.logs = self if knows == "logs" else None
-        self.facts, self.seen = {}, set()
+        self.facts, self.seen_uids = {}, set()
         self.time = 0
         self.restart()
 
     def restart(self):
         self.joined = OwnerResolver((self.source,), 0, self.informer, self.logs, self)
         self.joined.restore(self.facts.values())
-        self.seen = set()
+        self.seen_uids = set()
 
     def do(self, action, pod, gpu):
         match action:
@@ -55,27 +55,27 @@ class Plant:
             case "end":
                 self.running.discard((pod, gpu))
             case "learn the uid":
-                self.known.add(pod)
+                self.uid_pods.add(pod)
                 if self.informer is not None:
                     namespace, name, uid = PODS[pod]
                     self.informer.pods[uid] = ((namespace, name), Informer(x=uid).pods[uid][1])
             case _:
                 self.restart()
         self.time += 1
-        claims = [claim(g, PODS[p][1], PODS[p][2] if p in self.known else "", PODS[p][0]) for p, g in sorted(self.given)]
+        claims = [claim(g, PODS[p][1], PODS[p][2] if p in self.uid_pods else "", PODS[p][0]) for p, g in sorted(self.given)]
         self.source.say(self.time, *claims)
 
     def resolve(self, processes, now_ns, _mig=()):
         """As `ProcessHolders` does, of the processes of these pods."""
         uids = [PODS[process.pid][2] for process in processes]
-        fresh = [WorkloadFacts(f"pod-{uid}", now_ns, "pod", {"pod_uid": uid}) for uid in uids if uid not in self.seen]
-        self.seen.update(uids)
+        fresh = [WorkloadFacts(f"pod-{uid}", now_ns, "pod", {"pod_uid": uid}) for uid in uids if uid not in self.seen_uids]
+        self.seen_uids.update(uids)
         weights = {f"pod-{uid}": 7 for uid in uids}
         return DeviceOwners(Holding(weights, True), seen=weights), fresh
 
     def pod_of(self, uid):
         """As `PodLogs` does."""
-        return next((PODS[p][:2] for p in self.known if PODS[p][2] == uid), None)
+        return next((PODS[p][:2] for p in self.uid_pods if PODS[p][2] == uid), None)
 
     def lives(self, uid):
         return any(PODS[p][2] == uid for p, _ in self.running)

@@ -46,7 +46,7 @@ def test_a_mig_device_by_its_capability():
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "counts"),
     [
         ("gpu:2(IDX:0-1)", {("gpu", 0): 1, ("gpu", 1): 1}),
         ("gpu:a:1(IDX:0),gpu:4090:2(IDX:2,4)", {("gpu", 0): 1, ("gpu", 2): 1, ("gpu", 4): 1}),
@@ -57,8 +57,8 @@ def test_a_mig_device_by_its_capability():
         ("", {}),
     ],
 )
-def test_what_is_given_away(text, found):
-    assert amounts(text) == found
+def test_what_is_given_away(text, counts):
+    assert amounts(text) == counts
 
 
 def test_a_node_has_the_shares_of_each_type_apart():

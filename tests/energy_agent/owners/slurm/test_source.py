@@ -30,10 +30,10 @@ class SlurmNodeDouble:
         self.source = SlurmJobs(config, SlurmCommands(config, scontrol), RealClock(), self.procfs, wanted=True)
 
     def gpus_by_job(self):
-        found = {}
+        by_job = {}
         for claim in self.source.claims().claims:
-            found.setdefault(claim.workload, []).append(UUIDS.index(claim.device))
-        return found
+            by_job.setdefault(claim.workload, []).append(UUIDS.index(claim.device))
+        return by_job
 
     def take_queries(self):
         lines = (self.folder / "asked").read_text().splitlines()
@@ -42,9 +42,9 @@ class SlurmNodeDouble:
 
     def say(self, name, change):
         file = self.folder / name
-        told = json.loads(file.read_text())
-        change(told)
-        file.write_text(json.dumps(told))
+        content = json.loads(file.read_text())
+        change(content)
+        file.write_text(json.dumps(content))
 
 
 @pytest.fixture
@@ -72,22 +72,22 @@ def test_jobs_hold_what_slurm_gave_them_under_the_names_of_their_cgroups(slurm_n
     assert [(h.up, h.device) for h in slurm_node.source.rows()] == [(True, "")]
 
 
-def test_slurmctld_is_asked_little_and_a_new_job_is_found(slurm_node):
+def test_slurmctld_gets_few_queries_and_new_jobs_are_found(slurm_node):
     assert slurm_node.source.poll()
     slurm_node.take_queries()
     assert slurm_node.source.poll()
-    known = slurm_node.source.claims().claims
+    claims_before = slurm_node.source.claims().claims
     asked = slurm_node.take_queries()
     assert "squeue" not in asked
     assert not any("show job 31" in line or "config" in line for line in asked)
     assert len(asked) == 4  # the node and three jobs
     assert slurm_node.source.poll()
-    assert slurm_node.source.claims().claims is known
+    assert slurm_node.source.claims().claims is claims_before
     slurm_node.take_queries()
     (slurm_node.folder / "job-35.json").unlink()  # it has ended, and its shards are another's
-    told = json.loads((CAPTURES / "job-35.json").read_text())
-    told["jobs"][0]["job_id"] = 77
-    (slurm_node.folder / "job-77.json").write_text(json.dumps(told))
+    job_file = json.loads((CAPTURES / "job-35.json").read_text())
+    job_file["jobs"][0]["job_id"] = 77
+    (slurm_node.folder / "job-77.json").write_text(json.dumps(job_file))
     (slurm_node.folder / "squeue.txt").write_text("42|41_7|R\n31|31|R\n28|28|R\n77|77|R\n")
     assert slurm_node.source.poll()
     assert slurm_node.gpus_by_job() == {"slurm-28": [2, 3], "slurm-77": [0], "slurm-42": [1]}
@@ -120,8 +120,8 @@ def test_a_slurm_that_misbehaves_is_named_and_its_last_answer_stays(tmp_path, fa
 
 
 def test_a_job_on_several_nodes_holds_here_what_it_has_here(slurm_node):
-    def spread(told):
-        told["jobs"][0] |= {"nodes": "gpu[16-17]", "gres_detail": ["gpu:a:2(IDX:2-3)", "gpu:a:2(IDX:0-1)"]}
+    def spread(reply):
+        reply["jobs"][0] |= {"nodes": "gpu[16-17]", "gres_detail": ["gpu:a:2(IDX:2-3)", "gpu:a:2(IDX:0-1)"]}
 
     slurm_node.say("job-28.json", spread)
     assert slurm_node.source.poll()
@@ -130,15 +130,15 @@ def test_a_job_on_several_nodes_holds_here_what_it_has_here(slurm_node):
 
 @pytest.mark.parametrize("state", [["COMPLETED"], ["CANCELLED"], "TIMEOUT"])
 def test_an_ended_job_holds_nothing(slurm_node, state):
-    slurm_node.say("job-28.json", lambda told: told["jobs"][0].update(job_state=state))
+    slurm_node.say("job-28.json", lambda reply: reply["jobs"][0].update(job_state=state))
     assert slurm_node.source.poll()
     assert "slurm-28" not in slurm_node.gpus_by_job()
     assert slurm_node.source.claims().unknown == 2  # Slurm still counts them as given away
 
 
 def test_a_job_that_is_completing_or_suspended_still_holds(slurm_node):
-    slurm_node.say("job-28.json", lambda told: told["jobs"][0].update(job_state=["COMPLETED", "COMPLETING"]))
-    slurm_node.say("job-42.json", lambda told: told["jobs"][0].update(job_state=["SUSPENDED"]))
+    slurm_node.say("job-28.json", lambda reply: reply["jobs"][0].update(job_state=["COMPLETED", "COMPLETING"]))
+    slurm_node.say("job-42.json", lambda reply: reply["jobs"][0].update(job_state=["SUSPENDED"]))
     assert slurm_node.source.poll()
     assert slurm_node.gpus_by_job().keys() == {"slurm-28", "slurm-35", "slurm-42"}
 
@@ -153,14 +153,14 @@ def test_a_job_that_is_completing_or_suspended_still_holds(slurm_node):
     ],
 )
 def test_parts_of_a_job_belong_to_the_whole(slurm_node, job, change, owner):
-    slurm_node.say(f"job-{job}.json", lambda told: told["jobs"][0].update(change))
+    slurm_node.say(f"job-{job}.json", lambda reply: reply["jobs"][0].update(change))
     assert slurm_node.source.poll()
     (labels,) = [claim.facts.labels for claim in slurm_node.source.claims().claims if claim.workload == f"slurm-{job}"]
     assert labels["owner"] == f"Job/{owner}"
     assert job == 42 or labels["group"] == f"slurm-{owner}"
 
 
-def test_gpus_that_cannot_be_told_are_named(slurm_node):
+def test_unidentified_gpus_are_named(slurm_node):
     (slurm_node.folder / "gres.conf").write_text("AutoDetect=nvml\n")  # two types: which is which slurmd alone knows
     assert slurm_node.source.poll()
     assert slurm_node.gpus_by_job() == {}
@@ -193,7 +193,7 @@ def test_a_job_that_squeue_still_lists_has_not_ended_because_scontrol_failed(slu
     assert "slurm-28" not in slurm_node.gpus_by_job()
 
 
-def test_where_no_slurmd_runs_nobody_is_asked(tmp_path):
+def test_no_queries_are_sent_without_slurmd(tmp_path):
     slurm_node = SlurmNodeDouble(tmp_path)
     source = SlurmJobs(
         slurm_node.source._config,

@@ -81,7 +81,7 @@ def test_a_path_is_as_safe_as_the_folders_above_it(tmp_path):
 
 
 @as_root
-def test_a_link_of_somebody_else_leads_to_nothing_safe(tmp_path):
+def test_link_owned_by_another_user_is_not_safe(tmp_path):
     """Though it leads to a file of root: its owner may have it lead to another one next."""
     (tmp_path / "theirs").mkdir()
     (tmp_path / "shared").mkdir()
@@ -172,7 +172,7 @@ def test_a_missing_folder_is_made_below_a_safe_one_alone(tmp_path):
 
 
 @as_root
-def test_nobody_is_advised_to_close_a_sticky_folder(tmp_path):
+def test_sticky_folder_gets_no_advice_to_chmod(tmp_path):
     (tmp_path / "tmp").mkdir()
     (tmp_path / "tmp").chmod(0o1777)
     with pytest.raises(UsageError, match="choose a folder of its own below it") as caught:
@@ -180,7 +180,7 @@ def test_nobody_is_advised_to_close_a_sticky_folder(tmp_path):
     assert "chmod" not in str(caught.value)
 
 
-def test_a_folder_of_ours_is_hidden_from_others_and_one_of_somebody_else_is_left_alone(tmp_path):
+def test_own_folder_is_hidden_and_foreign_folder_is_unchanged(tmp_path):
     folder = tmp_path / "state"
     folder.mkdir()
     folder.chmod(0o2775)

@@ -95,13 +95,13 @@ def _break(owner, name, defect):
 
 @pytest.mark.parametrize("name", PARTS)
 def test_a_part_that_fails_is_down_with_its_reason_and_every_joule_is_booked(tmp_path, name):
-    defect, seen = Defect(), {}
+    defect, reasons = Defect(), {}
 
     def begin():
         defect.on = True
 
     def end():
-        seen.update(down(agents[0].snapshot))
+        reasons.update(down(agents[0].snapshot))
         defect.on = False
 
     agents = []
@@ -111,7 +111,7 @@ def test_a_part_that_fails_is_down_with_its_reason_and_every_joule_is_booked(tmp
 
     turns = {2: prepare, BROKEN_FROM: begin, BROKEN_TO: end}
     _, agent = run_agent(tmp_path, Boot(), turns, END, agents)
-    assert seen[f"agent:{name}"] == "AttributeError: a defect?of two lines"
+    assert reasons[f"agent:{name}"] == "AttributeError: a defect?of two lines"
     assert f"agent:{name}" not in down(agent.snapshot)
     assert agent.snapshot.devices[0].energy_uj == {"counter": (END - 1) * UJ_PER_S}
 

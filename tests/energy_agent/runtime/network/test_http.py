@@ -218,7 +218,7 @@ def test_unix_socket_and_ipv6(tmp_path: Path) -> None:
         assert HttpClient(f"http://[::1]:{server.port}", PATIENT_S).request("GET", "/").body == b"hello"
 
 
-def test_unix_socket_whose_queue_is_full_is_waited_for(tmp_path: Path) -> None:
+def test_unix_socket_with_full_queue_times_out(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
         listener.bind(str(tmp_path / "s"))
         listener.listen(0)

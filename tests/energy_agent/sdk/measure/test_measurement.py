@@ -54,7 +54,7 @@ def idle_w(plant):
 
 def test_windows_nest_and_overlap_across_threads(node):
     folder, plant = node
-    said = run(folder, """
+    windows = run(folder, """
 found = []
 def work():
     with measure("thread") as t: time.sleep(0.3)
@@ -65,7 +65,7 @@ with measure("outer") as outer:
     thread.join()
 print(json.dumps([as_record(outer), as_record(inner), as_record(found[0])]))
 """)  # fmt: skip
-    for window in said:
+    for window in windows:
         assert window["reason"] == ""
         assert window["method"] == "counter"
         assert abs(window["joules"] - idle_w(plant) * window["seconds"]) <= max(window["edge"], 0.05 * window["joules"])
@@ -74,7 +74,7 @@ print(json.dumps([as_record(outer), as_record(inner), as_record(found[0])]))
 
 
 def test_a_forked_child_has_a_sampler_of_its_own(node):
-    said = run(node[0], """
+    results = run(node[0], """
 with measure("parent") as m:
     r, w = os.pipe()
     pid = os.fork()
@@ -85,7 +85,7 @@ with measure("parent") as m:
 child, open_in_child = json.loads(os.read(r, 65536))
 print(json.dumps([as_record(m), child, open_in_child]))
 """)  # fmt: skip
-    parent, child, in_child = said
+    parent, child, in_child = results
     assert parent["joules"] > child["joules"] > 0
     assert in_child == "the window is still open"
 
@@ -145,9 +145,9 @@ def test_without_a_driver_there_is_a_reason_and_no_number(tmp_path):
     environ = {k: v for k, v in os.environ.items() if k not in ("WATTLENS_SIM", "LD_LIBRARY_PATH")}
     code = PRELUDE + "with measure() as m: pass\nprint(json.dumps(as_record(m)))"
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
-    said = json.loads(done.stdout)
-    assert (said["joules"], said["low"]) == (None, None)
-    assert said["reason"]
+    result = json.loads(done.stdout)
+    assert (result["joules"], result["low"]) == (None, None)
+    assert result["reason"]
 
 
 def test_a_decorated_function_keeps_its_windows(node):
@@ -216,7 +216,7 @@ def test_wrong_arguments_are_refused_before_anything_runs():
 
 
 def test_a_window_is_entered_once_at_a_time(node):
-    found = run(node[0], """
+    result = run(node[0], """
 m, said, began_s = measure("w"), [], time.monotonic()
 def refused(call, *arguments):
     try: call(*arguments)
@@ -229,11 +229,11 @@ once = as_record(m)
 with m: time.sleep(0.1)
 print(json.dumps({"said": said, "once": once, "again": as_record(m), "in_all_s": time.monotonic() - began_s}))
 """)  # fmt: skip
-    assert ["not opened" in found["said"][0], "is already open" in found["said"][1]] == [True, True]
-    assert found["once"]["seconds"] >= 0.2
-    assert found["again"]["seconds"] >= 0.1
-    assert found["once"]["seconds"] + found["again"]["seconds"] <= found["in_all_s"]
-    for window in (found["once"], found["again"]):
+    assert ["not opened" in result["said"][0], "is already open" in result["said"][1]] == [True, True]
+    assert result["once"]["seconds"] >= 0.2
+    assert result["again"]["seconds"] >= 0.1
+    assert result["once"]["seconds"] + result["again"]["seconds"] <= result["in_all_s"]
+    for window in (result["once"], result["again"]):
         assert window["low"] < idle_w(node[1]) * window["seconds"] < window["high"]
 
 
@@ -244,7 +244,7 @@ def test_importing_wattlens_is_cheap():
 
 def test_a_program_counts_its_tokens_and_saves_them(node, tmp_path):
     folder, _ = node
-    said = run(folder, f"""
+    result = run(folder, f"""
 with measure("x") as m:
     time.sleep(0.3)
     workers = [threading.Thread(target=lambda: [m.count(prompt=1, generation=2) for _ in range(1000)]) for _ in range(4)]
@@ -254,9 +254,9 @@ per = m.joules_per_token
 m.save({str(tmp_path / "x.json")!r}, labels={{"precision": "int8"}})
 print(json.dumps(as_record(m) | {{"tokens": m.tokens, "per": [per.joules, per.low, per.high]}}))
 """)  # fmt: skip
-    assert said["tokens"] == 12000
-    assert said["per"] == pytest.approx([said[key] / 12000 for key in ("joules", "low", "high")])
+    assert result["tokens"] == 12000
+    assert result["per"] == pytest.approx([result[key] / 12000 for key in ("joules", "low", "high")])
     saved = json.loads((tmp_path / "x.json").read_text())
     assert (saved["schema"], saved["name"], saved["labels"]) == ("wattlens.measure/1", "x", {"precision": "int8"})
     assert (saved["tokens"]["generation"], saved["tokens"]["computed"], saved["tokens"]["processed"]) == (8000, 4000, 12000)
-    assert saved["joules_per_token"]["generated"]["joules"] == pytest.approx(said["joules"] / 8000)
+    assert saved["joules_per_token"]["generated"]["joules"] == pytest.approx(result["joules"] / 8000)

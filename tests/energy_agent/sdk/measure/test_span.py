@@ -77,7 +77,7 @@ print(json.dumps({"joules": joules, "low": low, "high": high, "seconds": m.secon
     assert (step["end"] - step["start"]) / 1e9 == pytest.approx(window["seconds"], abs=0.05)  # type: ignore[operator]
 
 
-def test_a_span_whose_block_fails_has_the_error_and_one_that_nobody_asks_gets_its_energy(node: Path) -> None:
+def test_span_of_a_failed_block_has_the_error_and_its_energy(node: Path) -> None:
     (step,) = [span for span in run(node, TRACED + """
 with tracer.start_as_current_span("job"):
     try:

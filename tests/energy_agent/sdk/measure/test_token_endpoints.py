@@ -17,8 +17,8 @@ from tests.support import eventually, free_port, refusal
 def server(monkeypatch):
     patient = functools.partial(fetch, timeout_s=60.0)  # as long as a busy machine may need for an answer
     monkeypatch.setattr("energy_agent.sdk.measure.token_endpoints.fetch", patient)
-    with RawServer() as made:
-        yield made
+    with RawServer() as raw_server:
+        yield raw_server
 
 
 def serve(server, body):
@@ -49,14 +49,14 @@ def tokens_of_window(server, first, last, kind="vllm", seconds=1.0):
 
 
 def test_a_window_has_what_the_counters_moved_by(server):
-    found = tokens_of_window(
+    tokens = tokens_of_window(
         server, vllm(100, 50, 4, 10, cached=20), vllm(900, 450, 4, 210, cached=220, requests=30), seconds=0.0
     )
-    assert (found.generation, found.computed, found.cached, found.processed) == (800, 200, 200, 1000)
-    assert (found.steps, found.requests, found.models) == (200, 30, ("m",))
-    assert found.running == 4.0
-    assert found.edge_generation > 0
-    assert (found.moves, found.reason, found.source) == ("step", "", f"{server.url}/metrics")
+    assert (tokens.generation, tokens.computed, tokens.cached, tokens.processed) == (800, 200, 200, 1000)
+    assert (tokens.steps, tokens.requests, tokens.models) == (200, 30, ("m",))
+    assert tokens.running == 4.0
+    assert tokens.edge_generation > 0
+    assert (tokens.moves, tokens.reason, tokens.source) == ("step", "", f"{server.url}/metrics")
 
 
 def test_https_needs_a_certificate_of_a_known_authority(tmp_path):
@@ -71,7 +71,7 @@ def test_https_needs_a_certificate_of_a_known_authority(tmp_path):
         eventually(lambda: not TokenEndpoints(urls, "vllm", RealClock(), authority.ca).check())
 
 
-def test_what_cannot_be_told_is_absent_with_its_reason(server):
+def test_unavailable_counts_are_absent_with_their_reason(server):
     two, gone = ("0", "1"), b"# nothing\n"
     assert (
         tokens_of_window(server, vllm(10, engines=two), vllm(30, engines=two)).generation == 40
@@ -81,23 +81,23 @@ def test_what_cannot_be_told_is_absent_with_its_reason(server):
         (vllm(100, engines=two), vllm(150), "was missing"), (vllm(100), vllm("NaN"), "generated tokens"),
         (vllm(100), gone, "endpoint of vLLM"), (gone, vllm(100), "endpoint of vLLM"),
     ):  # fmt: skip
-        found = tokens_of_window(server, first, last)
-        assert found.generation is found.processed is None
-        assert words in found.reason
-    found = tokens_of_window(server, llama(5, 0), llama(105, 0), "llama_cpp", seconds=60.0)  # between two rests
-    assert (found.generation, found.edge_generation, found.moves) == (100, 0.0, "request")
+        tokens = tokens_of_window(server, first, last)
+        assert tokens.generation is tokens.processed is None
+        assert words in tokens.reason
+    tokens = tokens_of_window(server, llama(5, 0), llama(105, 0), "llama_cpp", seconds=60.0)  # between two rests
+    assert (tokens.generation, tokens.edge_generation, tokens.moves) == (100, 0.0, "request")
     assert "when a request ends" in tokens_of_window(server, llama(5, 1), llama(105, 0), "llama_cpp").reason
     with TokenEndpoints([f"http://127.0.0.1:{free_port()}/metrics"], "vllm", RealClock()) as pages:
         assert "refused" in pages.read_window(1.0).reason
 
 
-def test_what_is_asked_for_is_not_told(server):
+def test_query_parameters_are_not_exposed(server):
     for body in (vllm(1), b"nothing"):
         url = serve(server, body)
         with TokenEndpoints([f"{url}?key=secret"], "vllm", RealClock()) as pages:
-            found = pages.read_window(1.0)
-        assert found.source == url
-        assert "secret" not in repr(found)
+            tokens = pages.read_window(1.0)
+        assert tokens.source == url
+        assert "secret" not in repr(tokens)
 
 
 def test_a_page_that_fails_amid_the_window_loses_nothing(server, monkeypatch):

@@ -20,13 +20,13 @@ def test_the_list_ends_where_cuda_ends_it():
 
 
 def test_a_mistake_that_leaves_no_gpu_is_named():
-    for setting, said in {
+    for setting, detail in {
         "99": "'99' is not a GPU of this machine, which has 3", "99,0": "'99' is not a GPU of this machine, which has 3",
         "-2": "'-2' is not a GPU", "GPU-a": "'GPU-a' fits 2 GPUs", "0,0": "'0' twice", "0,GPU-aa": "'GPU-aa' twice",
         "all": "'all' is not a GPU",
     }.items():  # fmt: skip
         line = refusal(visible_devices, setting, [A, B, C], error=WattlensError)
-        assert all(words in line for words in ("CUDA_VISIBLE_DEVICES", said, "CUDA sees no GPU")), setting
+        assert all(words in line for words in ("CUDA_VISIBLE_DEVICES", detail, "CUDA sees no GPU")), setting
 
 
 def test_named_gpus_are_indices_ranges_and_uuids_and_nothing_else():

@@ -99,7 +99,7 @@ def test_a_server_that_counts_when_a_request_ends_is_within_the_edge(requests, d
     assert abs((c1 - c0) - (w1 - w0)) <= edge[0] + 1e-6
 
 
-def test_between_two_rests_nothing_lags_and_a_sum_that_lacks_a_part_is_not_told():
+def test_idle_windows_have_no_lag_and_incomplete_sums_are_absent():
     interval = CounterInterval(("m",), 1, {"generation": 100, "computed": 50}, (0, 0), 3.0, 10.0, 0.0)
     assert lag(interval, live=False) == lag(interval, live=True) == (0.0, 0.0)
     # A server that counts tokens at the end of a request, and does not count requests, yields no result under load.
@@ -118,20 +118,20 @@ def test_between_two_rests_nothing_lags_and_a_sum_that_lacks_a_part_is_not_told(
 
 @given(st.floats(1, 1e6), st.floats(0, 0.5), st.integers(10, 10**9), st.floats(0, 0.5), st.floats(0, 0.1), st.data())
 def test_one_error_alone_at_its_end_is_at_the_end_of_the_interval(joules, edge, tokens, token_edge, gain, data):
-    found = per_token(joules, joules * edge, gain, tokens, tokens * token_edge)
-    assert found.low <= found.joules <= found.high
+    result = per_token(joules, joules * edge, gain, tokens, tokens * token_edge)
+    assert result.low <= result.joules <= result.high
     by = data.draw(st.floats(-1, 1))
     for true in (joules * (1 + by * edge) / tokens, joules / (tokens * (1 + by * token_edge))):
         for reads in (1 - gain, 1 + gain):
-            assert found.low * (1 - 1e-9) <= true / reads <= found.high * (1 + 1e-9)
+            assert result.low * (1 - 1e-9) <= true / reads <= result.high * (1 + 1e-9)
 
 
 def test_without_enough_tokens_there_is_a_reason():
     for tokens, edge, words in ((0, 0.0, "no token"), (5, 6.0, "too short")):
-        found = per_token(10.0, 1.0, 0.05, tokens, edge)
-        assert (found.joules, found.low, found.high) == (None, None, None)
-        assert words in found.reason
-        assert words in str(found)
+        result = per_token(10.0, 1.0, 0.05, tokens, edge)
+        assert (result.joules, result.low, result.high) == (None, None, None)
+        assert words in result.reason
+        assert words in str(result)
 
 
 @given(st.lists(st.tuples(*(st.none() | st.integers(0, 10**12),) * 3)))
@@ -139,8 +139,8 @@ def test_a_program_s_counts_add_up(adds):
     counted = CountedTokens()
     for each in adds:
         counted.add(*each)
-    known = [n for each in adds for n in each if n is not None]
-    assert counted.tokens == (sum(known) if known else None)
+    counts = [n for each in adds for n in each if n is not None]
+    assert counted.tokens == (sum(counts) if counts else None)
     measured = counted.as_window_tokens()
     generated = [each[2] for each in adds if each[2] is not None]
     if measured is not None:

@@ -78,13 +78,13 @@ class Job:
     def ended(self) -> list[tuple[tuple[list[int], int], str]]:
         """End it: at which steps each rank broadcast and how many it made, and what it said."""
         self._over.touch()
-        found = []
+        results = []
         for child in self.ranks:
             out, errors = child.communicate()
             assert child.returncode == 0, errors
             called, steps = json.loads(out)
-            found.append(((called, steps), errors))
-        return found
+            results.append(((called, steps), errors))
+        return results
 
     def meet(self, times: int) -> None:
         """Wait for so many broadcasts more."""
@@ -115,12 +115,12 @@ def nodes(tmp_path: Path) -> Iterator[list[Agent]]:
 
 def words(agent: Agent) -> list[dict[str, object]]:
     """Return the requests to an agent, without repetitions."""
-    found: list[dict[str, object]] = []
+    requests: list[dict[str, object]] = []
     for post in agent.posts:
         word = {k: v for k, v in post.items() if k != "ttl_s"}
-        if word != (found[-1] if found else None):
-            found.append(word)
-    return found
+        if word != (requests[-1] if requests else None):
+            requests.append(word)
+    return requests
 
 
 def test_other_nodes_follow_the_first_and_all_ranks_meet_at_the_same_steps(tmp_path: Path, nodes: list[Agent]) -> None:
@@ -132,16 +132,16 @@ def test_other_nodes_follow_the_first_and_all_ranks_meet_at_the_same_steps(tmp_p
     asks_for(other, 1005)
     lead.clock_mhz = None  # back to the original setting
     eventually(lambda: other.posts[-1] == {"ttl_s": 1}, LIMIT_S)
-    (first, said), (second, told) = job.ended()
+    (first, first_errors), (second, second_errors) = job.ended()
     assert first == second
     broadcasts, steps = first
     assert len(broadcasts) < steps
-    assert said == told == ""
+    assert first_errors == second_errors == ""
     assert words(lead) == [{"lead": True}, {}]
     assert words(other) == [{"sm_clock_max_mhz": 1200}, {"sm_clock_max_mhz": 1005}, {}]
 
 
-def test_in_shadow_the_first_node_has_nothing_in_force_and_nobody_is_asked(tmp_path: Path, nodes: list[Agent]) -> None:
+def test_shadow_mode_applies_nothing_and_sends_no_requests(tmp_path: Path, nodes: list[Agent]) -> None:
     nodes[0].mode, nodes[0].clock_mhz = "shadow", 1200
     job = Job(tmp_path, nodes, [0, 0])
     eventually(lambda: nodes[0].posts and nodes[1].paths, LIMIT_S)
@@ -200,7 +200,7 @@ def test_a_node_that_does_not_follow_is_named_once(tmp_path: Path, nodes: list[A
     posts = len(other.posts)
     # the job sends the request again, and the node still does not follow
     eventually(lambda: len(other.posts) > posts + 1, LIMIT_S)
-    assert [said for _, said in job.ended()] == ["", ""]
+    assert [errors for _, errors in job.ended()] == ["", ""]
 
 
 def test_without_an_agent_the_job_trains_on(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_without_an_agent_the_job_trains_on(tmp_path: Path) -> None:
         assert child.stderr is not None
         assert "no agent responds" in child.stderr.readline()
     job.meet(times=2)
-    assert [said for _, said in job.ended()] == ["", ""]
+    assert [errors for _, errors in job.ended()] == ["", ""]
 
 
 @pytest.fixture
@@ -224,7 +224,7 @@ def _no_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("broadcast", [
     lambda _: None, lambda _: {}, lambda _: {"steps": "x", "node": "", "setting": {}}, lambda _: 1 / 0,
 ])  # fmt: skip
-def test_a_broadcast_that_fails_is_told_once_and_costs_no_step(capsys, broadcast) -> None:
+def test_failed_broadcast_is_reported_once_and_costs_no_step(capsys, broadcast) -> None:
     steer = steered(broadcast, rank=1)
     for _ in range(100):
         steer.step()
@@ -249,10 +249,10 @@ def test_more_ranks_without_a_way_to_reach_them_are_named(capsys, monkeypatch) -
 def test_broadcasts_come_about_as_often_as_wanted(steps, took_s, every_s):
     steer = steered(every_s=every_s)
     steer._steps, steer._met_s = steps, time.monotonic() - took_s
-    found = steer._next()
-    assert 1 <= found <= max(1, min(8 * steps, 1_000_000))
-    if 1 < found < min(8 * steps, 1_000_000):
-        assert found * took_s / steps == pytest.approx(every_s, rel=0.51)
+    interval = steer._next()
+    assert 1 <= interval <= max(1, min(8 * steps, 1_000_000))
+    if 1 < interval < min(8 * steps, 1_000_000):
+        assert interval * took_s / steps == pytest.approx(every_s, rel=0.51)
 
 
 def test_of_gpus_that_differ_the_slowest_counts():

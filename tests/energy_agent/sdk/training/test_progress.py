@@ -69,7 +69,7 @@ def test_windows_bring_their_own_counts_and_those_that_fail_take_them_along(wind
         assert (direct.totals.steps, direct.totals.tokens) == (read, read * STEP_TOKENS)
 
 
-def test_a_run_is_told_from_its_own_begin_or_that_of_the_stretch_where_it_is_later():
+def test_run_is_measured_from_the_later_of_run_and_interval_start():
     first = SourceView(4, DIRECT, RunTotals(), RunTotals(300.0, 100, 5_000, 4), 60.0)
     run_status = status(RunBaseline(4, RunTotals(240.0, 80, 4_000, 3)), first, (500, 25_000), 0.5)
     assert (run_status.joules, run_status.measured_steps, run_status.measured_tokens) == (60.0, 20, 1_000)
@@ -191,15 +191,15 @@ def test_a_status_prints_joules_per_step_and_token_of_the_same_time():
     assert Status("agent", 100.0, 1.0, 10, 100, None, "w", "", world=8).joules_per_token == 1.0
 
 
-def test_an_agent_that_came_back_is_believed_after_new_commits_with_the_workload_on_a_gpu():
+def test_returned_agent_is_trusted_after_new_commits_with_the_workload_on_a_gpu():
     """Each commit takes 10 s here: what was counted meanwhile may be in the second one."""
-    returned, held = ReturnedAgent(100.0), [{"uuid": "GPU-0", "held": True}]
-    replies = [(5, []), (6, []), *((7 + t // 10, held) for t in range(21))]
+    returned, gpu_devices = ReturnedAgent(100.0), [{"uuid": "GPU-0", "held": True}]
+    replies = [(5, []), (6, []), *((7 + t // 10, gpu_devices) for t in range(21))]
     settled = [returned.is_settled({"joules": 1.0, "t_ns": t_ns, "devices": devices}, 101.0) for t_ns, devices in replies]
     assert settled == [False] * 22 + [True]
 
 
-def test_an_agent_that_sees_the_workload_on_no_gpu_is_believed_later():
+def test_agent_without_a_gpu_of_the_workload_is_trusted_later():
     returned = ReturnedAgent(100.0)
     assert [returned.is_settled({"joules": 1.0, "t_ns": t, "devices": []}, 100.0 + t) for t in (1, 10, 29, 30)] == [
         False, False, False, True,

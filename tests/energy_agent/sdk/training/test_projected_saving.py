@@ -14,13 +14,13 @@ LINE = "steering would have saved 12 % (5.2 to 20 %) of this run's energy; docs/
 
 def test_a_promise_is_one_line() -> None:
     saving = {"ratio": 0.004, "lower": 0.0, "upper": 0.01}
-    for found, line in (
+    for reply, line in (
         (SHADOW, LINE), (SHADOW | {"slowdown": 0.03}, LINE.replace("energy;", "energy within a slowdown of 3 %;")),
         (SHADOW | {"mode": "enforce"}, ""), ({"mode": "shadow"}, ""), ({}, ""), (SHADOW | {"predicted_saving": saving}, ""),
         (SHADOW | {"predicted_saving": {"ratio": "x", "lower": None, "upper": float("nan")}}, ""),
         (SHADOW | {"predicted_saving": [1]}, ""),
     ):  # fmt: skip
-        assert shadow_hint(found) == line
+        assert shadow_hint(reply) == line
 
 
 def trained(agent: Agent, environ: dict[str, str] | None = None, options: str = "", then: str = "") -> str:
@@ -46,7 +46,7 @@ for _ in range(20):
     return done.stderr
 
 
-def test_the_first_rank_tells_it_at_the_process_s_end(tmp_path: Path) -> None:
+def test_first_rank_prints_projected_saving_at_process_end(tmp_path: Path) -> None:
     for n, (environ, options, line) in enumerate((
         ({}, "", f"wattlens: {LINE}\n"), ({"RANK": "0", "WORLD_SIZE": "2"}, "", f"wattlens: {LINE}\n"),
         ({"RANK": "1", "WORLD_SIZE": "2"}, "", ""), ({}, ", quiet=True", ""),
@@ -56,7 +56,7 @@ def test_the_first_rank_tells_it_at_the_process_s_end(tmp_path: Path) -> None:
             assert trained(agent, environ, options) == line
 
 
-def test_without_a_promise_nothing_is_said(tmp_path: Path) -> None:
+def test_nothing_is_printed_without_a_projected_saving(tmp_path: Path) -> None:
     for n, answer in enumerate([(404, b'{"reason": "steers nothing"}'), (200, b"nonsense")]):
         with serving(Agent(tmp_path / f"s{n}")) as agent:
             original = agent.answer
@@ -68,7 +68,7 @@ def test_without_a_promise_nothing_is_said(tmp_path: Path) -> None:
             assert trained(agent) == ""
 
 
-def test_what_was_promised_while_it_trained_still_holds_when_its_steps_have_ended(tmp_path: Path) -> None:
+def test_projected_saving_during_training_is_printed_after_its_steps_end(tmp_path: Path) -> None:
     with serving(Agent(tmp_path / "s")) as agent:
         agent.more = SHADOW
         gone = f"""

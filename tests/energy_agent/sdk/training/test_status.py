@@ -119,10 +119,10 @@ finally:
         [sys.executable, "-c", code], env=environ(node, tmp_path / "agent.sock"),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    found = []
+    updates = []
     try:
         for move in (agent.stop, agent.start, None):
-            found.append(json.loads(process.stdout.readline()))
+            updates.append(json.loads(process.stdout.readline()))
             if move is not None:
                 move()
                 process.stdin.write("\n")
@@ -132,6 +132,6 @@ finally:
         process.kill()
         process.communicate()
         agent.stop()
-    assert [progress["source"] for progress in found] == ["agent", "nvml", "agent"]
-    for progress in found:
+    assert [progress["source"] for progress in updates] == ["agent", "nvml", "agent"]
+    for progress in updates:
         holds(progress)

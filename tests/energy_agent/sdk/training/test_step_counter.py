@@ -23,9 +23,9 @@ class Silent:
 
 
 def quiet_counter():
-    made = Counter()
-    made.reporter = Silent()
-    return made
+    counter = Counter()
+    counter.reporter = Silent()
+    return counter
 
 
 calls = st.lists(
@@ -41,21 +41,21 @@ calls = st.lists(
 @given(calls)
 @example([("step", 1, 1.7e308), ("step", 1, -1.7e308)])
 def test_counts_are_those_of_the_calls_and_the_agent_takes_them(sequence):
-    made, steps, tokens, doing, waits = quiet_counter(), {}, 0, ["training"], {}
+    counter, steps, tokens, doing, waits = quiet_counter(), {}, 0, ["training"], {}
     for name, *arguments in sequence:
         if name == "step":
-            made.step(*arguments)
+            counter.step(*arguments)
             steps[doing[-1]] = steps.get(doing[-1], 0) + 1
             tokens += arguments[0] if doing[-1] == "training" else 0
         else:
-            getattr(made, name)(*arguments)
+            getattr(counter, name)(*arguments)
             if name == "enter":
                 doing.append(arguments[0])
             elif name == "leave" and arguments[0] in doing:
                 del doing[len(doing) - 1 - doing[::-1].index(arguments[0])]
             elif name == "waited" and arguments[1] >= 1.0:
                 waits[arguments[0]] = waits.get(arguments[0], 0.0) + arguments[1]
-    report = json.loads(json.dumps(made.as_report(), allow_nan=False))
+    report = json.loads(json.dumps(counter.as_report(), allow_nan=False))
     assert (report["steps"], report["tokens"], report["doing"]) == (steps, tokens, doing[-1])
     assert report["waits"] == pytest.approx(waits, abs=1e-3)
     assert parse(report).tokens == tokens
@@ -69,30 +69,30 @@ def in_threads(*calls):
 
 
 def test_no_step_is_lost_between_threads_and_a_phase_of_one_takes_none_of_another():
-    made, inside, over = quiet_counter(), threading.Event(), threading.Event()
-    for thread in in_threads(*[lambda: [made.step(3, None) for _ in range(20_000)]] * 4):
+    counter, inside, over = quiet_counter(), threading.Event(), threading.Event()
+    for thread in in_threads(*[lambda: [counter.step(3, None) for _ in range(20_000)]] * 4):
         thread.join()
-    assert (made.as_report()["steps"], made.as_report()["tokens"]) == ({"training": 80_000}, 240_000)
+    assert (counter.as_report()["steps"], counter.as_report()["tokens"]) == ({"training": 80_000}, 240_000)
 
     def checkpoint():
-        made.enter("checkpoint")
-        made.step(5, None)
+        counter.enter("checkpoint")
+        counter.step(5, None)
         inside.set()
         over.wait(60)
-        made.leave("checkpoint")
-        made.step(7, None)
+        counter.leave("checkpoint")
+        counter.step(7, None)
 
-    made = quiet_counter()
+    counter = quiet_counter()
     (thread,) = in_threads(checkpoint)
     assert inside.wait(60)
-    made.step(100, None)
-    report = made.as_report()
+    counter.step(100, None)
+    report = counter.as_report()
     over.set()
     thread.join()
-    made.enter("evaluation")
-    made.step(1, None)
+    counter.enter("evaluation")
+    counter.step(1, None)
     assert (report["steps"], report["tokens"], report["doing"]) == ({"checkpoint": 1, "training": 1}, 100, "training")
-    report = made.as_report()
+    report = counter.as_report()
     steps = {"checkpoint": 1, "training": 2, "evaluation": 1}
     assert (report["steps"], report["tokens"], report["doing"]) == (steps, 107, "evaluation")
 
@@ -112,9 +112,9 @@ class OnAGpu:
 
 def test_a_loss_that_is_no_number_at_hand_is_left_out():
     for loss in (OnAGpu(), "word", [1, 2], float("nan"), float("inf"), object(), None):
-        made = quiet_counter()
-        made.step(0, loss)
-        assert made.as_report()["loss"] is None
+        counter = quiet_counter()
+        counter.step(0, loss)
+        assert counter.as_report()["loss"] is None
 
 
 class Count:
@@ -129,10 +129,10 @@ def test_tokens_that_cannot_be_are_left_out_with_one_line_and_spoil_nothing(caps
         20_000_000_000_000, 10**30, 1e30, -5000, -1.0, float("nan"), float("inf"), "many", "12", b"1", None, [1], OnAGpu(),
     ):  # fmt: skip
         monkeypatch.setattr("energy_agent.sdk.training.step_counter._hinted", set())
-        made = quiet_counter()
+        counter = quiet_counter()
         for each in (1_000, tokens, 1_000, tokens, 1_000.0, Count()):
-            made.step(each, None)
-        report = made.as_report()
+            counter.step(each, None)
+        report = counter.as_report()
         assert (report["steps"], report["tokens"]) == ({"training": 6}, 3_000 + 4096), tokens
         assert parse(json.loads(json.dumps(report))).tokens == 7_096
         (line,) = capsys.readouterr().err.splitlines()
@@ -140,7 +140,7 @@ def test_tokens_that_cannot_be_are_left_out_with_one_line_and_spoil_nothing(caps
 
 
 @given(st.lists(st.integers(0, 10**13)), st.floats(0, 1e9))
-def test_what_is_believed_the_agent_takes(steps, age_s):
+def test_agent_accepts_every_accepted_token_count(steps, age_s):
     total = 0
     for tokens in steps:
         with suppress(ValueError):
@@ -208,7 +208,7 @@ print(status, counter().as_report()["steps"], counter().as_report()["run"] == ru
     assert done.stdout == "0 {'training': 11} True\n", done.stderr
 
 
-def test_what_goes_wrong_in_a_hook_is_told_and_goes_no_further(capsys, monkeypatch):
+def test_hook_error_is_reported_and_not_raised(capsys, monkeypatch):
     @guarded
     def hook():
         raise RuntimeError("no")

@@ -17,13 +17,13 @@ UNKNOWN = Status("", None, None, 12, 0, None, "", "NVML: Driver Not Loaded")
 def test_numbers_have_four_digits_and_what_is_not_known_is_a_dash_with_its_reason():
     for value, digits in {None: "-", 0.0: "0", 0.00646979: "0.00647", 612.0: "612", 48_230.5: "48,230"}.items():
         assert number(value) == digits
-    shown = format_status(UNKNOWN, "")
-    assert {shown[key] for key in KEYS} == {"-"}
-    assert shown["note"] == UNKNOWN.reason
+    fields = format_status(UNKNOWN, "")
+    assert {fields[key] for key in KEYS} == {"-"}
+    assert fields["note"] == UNKNOWN.reason
     assert text(UNKNOWN, "").endswith("(NVML: Driver Not Loaded)")
-    line, shown = text(KNOWN, "llama-8b"), format_status(KNOWN, "llama-8b")
-    assert all(shown[key] in line for key in KEYS)
-    assert "all of ml/llama on this node" in shown["note"]
+    line, fields = text(KNOWN, "llama-8b"), format_status(KNOWN, "llama-8b")
+    assert all(fields[key] in line for key in KEYS)
+    assert "all of ml/llama on this node" in fields["note"]
 
 
 @pytest.mark.peer

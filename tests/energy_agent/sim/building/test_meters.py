@@ -34,9 +34,9 @@ def building(**main):
 
 def exact(params, seed, at_ns, mw=MW):
     """What really flowed at `main` up to an instant, by a building without meters."""
-    made = FacilityPhysics(params, seed)
-    made.advance(at_ns, mw)
-    return made.truth().energy_uj.total
+    physics = FacilityPhysics(params, seed)
+    physics.advance(at_ns, mw)
+    return physics.truth().energy_uj.total
 
 
 def last_tick(spec, now_ns):
@@ -49,19 +49,19 @@ def test_a_register_is_the_gain_times_the_truth_at_the_last_tick_in_whole_steps(
     spec = MeterSpec.of(meter, seed, "main")
     assert abs(spec.gain_ppb / 1e9 - 1) <= meter.accuracy_percent / 100
     assert 0 <= spec.phase_ns < spec.refresh_ns
-    made = MeteredFacility(params, seed)
+    facility = MeteredFacility(params, seed)
     for dt_ns in pieces:
-        made.advance(dt_ns, MW)
-    tick_ns = last_tick(spec, made.elapsed_ns)
+        facility.advance(dt_ns, MW)
+    tick_ns = last_tick(spec, facility.elapsed_ns)
     sensed_uj = spec.start_uj + (exact(params, seed, tick_ns) * spec.gain_ppb // 10**9 if tick_ns > 0 else 0)
-    shown = made.registers("main")
-    assert shown.count == sensed_uj // spec.step_uj % COUNTS
-    assert shown.energy_wh == sensed_uj // spec.step_uj * meter.energy_step_wh
+    registers = facility.registers("main")
+    assert registers.count == sensed_uj // spec.step_uj % COUNTS
+    assert registers.energy_wh == sensed_uj // spec.step_uj * meter.energy_step_wh
     if tick_ns > 0:
         reference = FacilityPhysics(params, seed)
         reference.advance(tick_ns, MW)
         power_w = reference.truth().power_mw.total * spec.gain_ppb / 1e12
-        assert abs(shown.power * meter.power_step_w - power_w) <= meter.power_step_w / 2
+        assert abs(registers.power * meter.power_step_w - power_w) <= meter.power_step_w / 2
 
 
 @given(
@@ -75,57 +75,57 @@ def test_however_time_is_cut_meters_with_faults_show_the_same(seed, kind, value,
     value = value if faults.KINDS[kind].value else 0
 
     def run(cuts):
-        made, shown, now_ns = MeteredFacility(Params(), seed), [], 0
+        facility, readings, now_ns = MeteredFacility(Params(), seed), [], 0
         for n, length in enumerate(seconds):
             edges = [now_ns, *sorted(c for c in cuts if now_ns < c < now_ns + length * S), now_ns + length * S]
             for a, b in itertools.pairwise(edges):
-                made.advance(b - a, MW)
+                facility.advance(b - a, MW)
             now_ns = edges[-1]
-            shown.append(made.registers("main"))
+            readings.append(facility.registers("main"))
             if n == 0:
-                made.fault("main", kind, value)
+                facility.fault("main", kind, value)
             elif n == 1:
-                made.clear("main", kind)
-        return shown
+                facility.clear("main", kind)
+        return readings
 
     assert run(cuts) == run([])
 
 
-def test_the_register_goes_on_at_0_after_2_32_counts_also_of_who_is_offline_or_slow():
-    made, twin = (MeteredFacility(building(energy_step_wh=1, start_wh=COUNTS - 1), 1) for _ in range(2))
-    assert made.registers("main").count == COUNTS - 1
+def test_register_wraps_at_2_32_counts_even_if_offline_or_slow():
+    facility, twin = (MeteredFacility(building(energy_step_wh=1, start_wh=COUNTS - 1), 1) for _ in range(2))
+    assert facility.registers("main").count == COUNTS - 1
     for kind, value, hidden in (
         ("offline", 0, (True, False, 0)),
         ("offline", 1, (False, True, 0)),
         ("slow", 250, (False, False, 0.25)),
     ):
-        made.fault("main", kind, value)
-        for each in (made, twin):
+        facility.fault("main", kind, value)
+        for each in (facility, twin):
             each.advance(60 * S, MW)
-        shown = made.registers("main")
-        assert (shown.silent, shown.gateway_failure, shown.delay_s) == hidden
-        made.clear("main")
-        assert made.registers("main") == twin.registers("main")
-        assert 0 < made.registers("main").count < 10_000
-        assert made.registers("main").energy_wh == made.registers("main").count + COUNTS
+        registers = facility.registers("main")
+        assert (registers.silent, registers.gateway_failure, registers.delay_s) == hidden
+        facility.clear("main")
+        assert facility.registers("main") == twin.registers("main")
+        assert 0 < facility.registers("main").count < 10_000
+        assert facility.registers("main").energy_wh == facility.registers("main").count + COUNTS
 
 
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_stuck_meter_catches_up_or_has_lost_the_energy(lost):
     params = building()
-    made = MeteredFacility(params, 1)
-    made.advance(600 * S, MW)
-    before = made.registers("main")
-    made.fault("main", "stuck", lost)
-    made.advance(600 * S, MW)
-    assert made.registers("main") == before
+    facility = MeteredFacility(params, 1)
+    facility.advance(600 * S, MW)
+    before = facility.registers("main")
+    facility.fault("main", "stuck", lost)
+    facility.advance(600 * S, MW)
+    assert facility.registers("main") == before
     assert before.power > 0
-    made.clear("main", "stuck")
-    made.advance(600 * S, MW)
+    facility.clear("main", "stuck")
+    facility.advance(600 * S, MW)
     unseen_uj = exact(params, 1, 1200 * S) - exact(params, 1, 600 * S) if lost else 0
     assert unseen_uj > 0 or not lost
-    assert made.registers("main").count == (shown_uj(params, 1800 * S) - unseen_uj) // UJ_PER_WH
-    assert made.truth().energy_uj.total == exact(params, 1, 1800 * S)  # the truth went on all the time
+    assert facility.registers("main").count == (shown_uj(params, 1800 * S) - unseen_uj) // UJ_PER_WH
+    assert facility.truth().energy_uj.total == exact(params, 1, 1800 * S)  # the truth went on all the time
 
 
 def shown_uj(params, now_ns):
@@ -135,38 +135,38 @@ def shown_uj(params, now_ns):
 
 def test_a_reset_a_jump_and_what_comes_after():
     params = building(start_wh=5_000_000)
-    made = MeteredFacility(params, 1)
-    made.advance(600 * S, MW)
-    assert made.registers("main").count > 5_000_000
-    made.fault("main", "reset")
-    assert made.registers("main").count == 0
-    made.advance(600 * S, MW)
+    facility = MeteredFacility(params, 1)
+    facility.advance(600 * S, MW)
+    assert facility.registers("main").count > 5_000_000
+    facility.fault("main", "reset")
+    assert facility.registers("main").count == 0
+    facility.advance(600 * S, MW)
     since_wh = (shown_uj(params, 1200 * S) - exact(params, 1, 600 * S)) // UJ_PER_WH
-    assert made.registers("main").count == since_wh
-    made.fault("main", "jump", 77_000)
-    now = made.registers("main").count
+    assert facility.registers("main").count == since_wh
+    facility.fault("main", "jump", 77_000)
+    now = facility.registers("main").count
     assert since_wh + 77_000 <= now <= since_wh + 77_000 + WATTS // 3600 + 1  # and what flowed since the tick
-    made.fault("main", "jump", -1_000_000)
-    assert made.registers("main").count == 0  # no register is below 0
+    facility.fault("main", "jump", -1_000_000)
+    assert facility.registers("main").count == 0  # no register is below 0
 
 
 def test_a_gain_that_drifts_and_is_set_right_again():
     params = building()
-    made = MeteredFacility(params, 1)
-    made.fault("main", "drift", 20_000)  # 2 % an hour
-    made.advance(3600 * S, MW)
-    assert made.gains_ppb["main"] == pytest.approx(1.02e9, rel=1e-5)
+    facility = MeteredFacility(params, 1)
+    facility.fault("main", "drift", 20_000)  # 2 % an hour
+    facility.advance(3600 * S, MW)
+    assert facility.gains_ppb["main"] == pytest.approx(1.02e9, rel=1e-5)
     true_wh = exact(params, 1, 3600 * S) / UJ_PER_WH
-    assert made.registers("main").count / true_wh == pytest.approx(1.01, abs=0.001)  # 1 % on average
-    made.clear("main")
-    assert made.gains_ppb["main"] == 10**9
-    before, from_ns = made.registers("main").count, made.elapsed_ns
-    made.advance(3600 * S, MW)
+    assert facility.registers("main").count / true_wh == pytest.approx(1.01, abs=0.001)  # 1 % on average
+    facility.clear("main")
+    assert facility.gains_ppb["main"] == 10**9
+    before, from_ns = facility.registers("main").count, facility.elapsed_ns
+    facility.advance(3600 * S, MW)
     later_wh = (exact(params, 1, 7200 * S) - exact(params, 1, from_ns)) / UJ_PER_WH
-    assert (made.registers("main").count - before) / later_wh == pytest.approx(1, abs=0.001)
+    assert (facility.registers("main").count - before) / later_wh == pytest.approx(1, abs=0.001)
 
 
-def test_a_wrong_fault_is_told_in_one_line():
+def test_wrong_fault_is_reported_in_one_line():
     for kind, value, says in (
         ("offlin", 0, "'offline'"), ("zzz", 0, "offline, slow"), ("reset", 1, "take a value"), ("slow", -1, "at least 0"),
         ("jump", 10**10, "expected -1000000000"),

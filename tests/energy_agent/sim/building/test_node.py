@@ -102,12 +102,12 @@ def bracket(node, meter, read):
     """Return the result of `read`, and bounds of the meter's true energy at the tick of that result."""
     low = site.truth(node)
     eventually(lambda: now_ns(node) > low.t_ns + (facts(node, meter)["refresh_s"] + LATE_S) * S)
-    found = read()
+    result = read()
     high = truth_after(node, now_ns(node))
-    return found, low.facility.energy_uj.at(meter), high.facility.energy_uj.at(meter)
+    return result, low.facility.energy_uj.at(meter), high.facility.energy_uj.at(meter)
 
 
-def test_what_the_node_tells_of_its_meters_and_our_own_source_reads_it(node):
+def test_modbus_source_reads_the_meters_that_the_node_describes(node):
     assert [(m["id"], m["unit"]) for m in site.meters(node)] == [(meter, n) for n, meter in enumerate(IDS, 1)]
     assert facts(node, "pdu-b") | {"max_power_w": 0} == {
         "id": "pdu-b", "role": "it", "position": "pdu_output", "parent": "ups", "unit": 5, "accuracy_percent": 1.0,
@@ -231,14 +231,14 @@ def test_the_timeline_of_faults(tmp_path):
             return [(f.meter, f.kind) for f in site.faults(running)] == [("ups", "stuck")]
 
         def shown_twice():  # within one fault: a busy machine may ask the second time after its end
-            return is_stuck() and (shown := (ask(running, "ups"), ask(running, "ups"))) and is_stuck() and shown
+            return is_stuck() and (values := (ask(running, "ups"), ask(running, "ups"))) and is_stuck() and values
 
         first, second = eventually(shown_twice)
         assert first == second
         eventually(lambda: site.faults(running) == [])
         eventually(lambda: ask(running, "ups") != first)
         site.fault(running, "main", "jump", 1_000_000)
-        before = eventually(lambda: (shown := ask(running, "main")[2]) >= 1_000_000 and shown)
+        before = eventually(lambda: (values := ask(running, "main")[2]) >= 1_000_000 and values)
         site.fault(running, "main", "reset")
         assert ask(running, "main")[2] < before
     last = site.truth(running)  # files stay for a look

@@ -11,13 +11,13 @@ from tests.support import free_port, refusal
 NODE = "boards: [{count: 1, sku: A40}]\nfacility: {}\n"
 
 
-def test_a_node_without_a_building_says_so(tmp_path):
+def test_node_without_a_building_reports_missing_facility(tmp_path):
     with SimulatedNode.start("idle", tmp_path / "node") as bare:
         for look in (site.meters, site.truth, site.site_config):
             assert "'facility'" in refusal(look, bare)
 
 
-def test_a_port_that_is_taken_is_told(tmp_path):
+def test_occupied_port_is_reported(tmp_path):
     port = free_port()
     text = f"boards: [{{count: 1, sku: A40}}]\nfacility: {{modbus_port: {port}}}\n"
     with socket.create_server(("127.0.0.1", port)):

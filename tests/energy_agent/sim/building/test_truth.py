@@ -34,9 +34,9 @@ def built(**more):
 
 
 def ran(building, hours, node_w, seed=1):
-    made = FacilityPhysics(building, seed)
-    made.advance(round(hours * HOUR), node_w * 1000)
-    return made.truth()
+    physics = FacilityPhysics(building, seed)
+    physics.advance(round(hours * HOUR), node_w * 1000)
+    return physics.truth()
 
 
 def parts(flows):
@@ -45,11 +45,11 @@ def parts(flows):
 
 @given(params, st.integers(0, 9), intervals)
 def test_every_joule_is_at_one_part_and_none_ever_goes_back(building, seed, plan):
-    made = FacilityPhysics(building, seed)
-    truths = [made.truth()]
+    physics = FacilityPhysics(building, seed)
+    truths = [physics.truth()]
     for dt_ns, mw in plan:
-        made.advance(dt_ns, mw)
-        truths.append(made.truth())
+        physics.advance(dt_ns, mw)
+        truths.append(physics.truth())
     for truth in truths:
         for flows in (truth.energy_uj, truth.power_mw):
             assert flows.at("main") == sum(parts(flows))
@@ -81,14 +81,14 @@ def test_however_time_is_cut_the_truth_is_the_same(building, seed, plan, cuts):
 
 @given(st.integers(1, 50), st.lists(st.floats(0.1, 10), min_size=1, max_size=8).map(tuple), intervals)
 def test_without_other_equipment_the_it_is_so_many_nodes(scale, weights, plan):
-    made = FacilityPhysics(Params(it_scale=scale, other_it_w=0, pdu_weights=weights), 1)
+    physics = FacilityPhysics(Params(it_scale=scale, other_it_w=0, pdu_weights=weights), 1)
     for dt_ns, mw in plan:
-        made.advance(dt_ns, mw)
+        physics.advance(dt_ns, mw)
     exact_pj = scale * sum(dt_ns * mw for dt_ns, mw in plan)
-    assert 0 <= exact_pj - made.truth().energy_uj.it_input * 10**6 < len(weights) * 10**6
+    assert 0 <= exact_pj - physics.truth().energy_uj.it_input * 10**6 < len(weights) * 10**6
 
 
-def test_the_losses_are_what_the_formula_says():
+def test_losses_match_the_formula():
     building = built(it_scale=1, pdu_weights=(1,), cable_loss_ratio=0.01, pdu_loss_ratio=0.02, ups_rated_w=10_000,
                      ups_fixed_ratio=0.01, ups_linear_ratio=0.02, ups_square_ratio=0.03, **CALM)  # fmt: skip
     now = ran(building, 0.001, 5_000).power_mw
@@ -106,13 +106,13 @@ def test_a_building_has_the_pue_of_its_cooling(month, hour, node_w):
 
 
 def test_cooling_follows_the_heat_late_and_costs_more_on_a_hot_day():
-    made = FacilityPhysics(built(cooling_lag_s=300, **CALM), 1)
-    made.advance(100 * STEP_NS, 2_000_000)
-    low = made.truth().power_mw.cooling
-    made.advance(300 * S + 1, 8_000_000)  # into the next step
-    at_lag = made.truth().power_mw.cooling
-    made.advance(3 * HOUR, 8_000_000)
-    high = made.truth().power_mw.cooling
+    physics = FacilityPhysics(built(cooling_lag_s=300, **CALM), 1)
+    physics.advance(100 * STEP_NS, 2_000_000)
+    low = physics.truth().power_mw.cooling
+    physics.advance(300 * S + 1, 8_000_000)  # into the next step
+    at_lag = physics.truth().power_mw.cooling
+    physics.advance(3 * HOUR, 8_000_000)
+    high = physics.truth().power_mw.cooling
     assert (at_lag - low) / (high - low) == pytest.approx(1 - math.exp(-1), abs=0.005)
     by_day = [ran(built(**CALM, outside_mean_c=mean_c), 1, 5_000).power_mw.cooling for mean_c in (10, 20, 30, 40)]
     assert by_day == sorted(set(by_day))

@@ -22,7 +22,7 @@ def test_every_fault_of_the_plant_is_described_and_no_other():
     assert set(faults.KINDS) == set(plant.FAULTS)
 
 
-def test_a_wrong_fault_is_told_in_one_line():
+def test_wrong_fault_is_reported_in_one_line():
     for kind, call, value, says in (
         ("lots", "", 0, "'lost'"), ("zzzz", "", 0, "lost, hang"), ("lost", "nvmlDeviceGetPowerUsage", 0, "take a call"),
         ("hang", "power", 0, "expected the name"), ("hang", "nvml" + "x" * 60, 0, "too long"), ("hang", "", 3, "take a value"),

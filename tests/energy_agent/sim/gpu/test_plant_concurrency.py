@@ -50,29 +50,29 @@ def test_power_grows_with_the_slices_at_work_and_each_draws_its_own(node):
     assert active + idle == pytest.approx(alone_uj, rel=0.01)
 
 
-def test_slices_that_nobody_holds_keep_their_part_of_the_static_power(node):
+def test_unallocated_slices_keep_their_part_of_the_static_power(node):
     shared(node, 2, "mig", 7)
-    true_uj, found = run(node, 10, {0: (0.3, 0.5), 1: (0.3, 0.5)})
-    theirs, static_uj = sum(active + idle for _, _, active, idle in found), 10 * 62_300_000
+    true_uj, process_truths = run(node, 10, {0: (0.3, 0.5), 1: (0.3, 0.5)})
+    theirs, static_uj = sum(active + idle for _, _, active, idle in process_truths), 10 * 62_300_000
     assert true_uj - theirs == pytest.approx(5 / 7 * static_uj, rel=0.2)  # leakage follows temperature
 
 
 def test_mps_clients_use_their_part_of_the_sms_until_all_of_them_are_in_use(node):
     shared(node, 4, "mps", 40)
     for more, share in (((0,), 0.4), ((1,), 0.4), ((2, 3), 0.25)):
-        _, found = run(node, 5, dict.fromkeys(more, (1.0, 0.5)))
-        working = [busy for _, busy, _, _ in found[: more[-1] + 1]]
+        _, process_truths = run(node, 5, dict.fromkeys(more, (1.0, 0.5)))
+        working = [busy for _, busy, _, _ in process_truths[: more[-1] + 1]]
         assert working == [pytest.approx(share * 5 * S, rel=0.01)] * len(working)
 
 
 def test_the_truth_of_all_processes_is_the_gpus_whatever_they_do(node):
     for gpu, fault in ((0, ""), (1, "mps")):
         shared(node, 2, fault, 35, gpu)
-        true_uj, found = run(node, 5, {}, gpu)  # what is drawn while nothing runs is shared by the holders
-        assert [idle for *_, idle in found] == [pytest.approx(true_uj / 2, rel=1e-3)] * 2
+        true_uj, process_truths = run(node, 5, {}, gpu)  # what is drawn while nothing runs is shared by the holders
+        assert [idle for *_, idle in process_truths] == [pytest.approx(true_uj / 2, rel=1e-3)] * 2
         shared(node, 1, gpu=gpu)
-        true_uj, found = run(node, 6, {0: (0.2, 1.0), 1: (0.9, 0.6)}, gpu)
-        assert sum(active + idle for _, _, active, idle in found) == pytest.approx(true_uj, rel=1e-3)
+        true_uj, process_truths = run(node, 6, {0: (0.2, 1.0), 1: (0.9, 0.6)}, gpu)
+        assert sum(active + idle for _, _, active, idle in process_truths) == pytest.approx(true_uj, rel=1e-3)
 
 
 def test_a_wait_knows_how_slow_an_instance_is(node):

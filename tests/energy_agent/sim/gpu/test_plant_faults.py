@@ -21,70 +21,70 @@ from tests.support import refusal
 @pytest.fixture
 def node(gpus):
     """Two H100 and NVML on them."""
-    made = gpus(H100, H100)
-    return made, made.plant, made.nvml, *made.devices
+    rig = gpus(H100, H100)
+    return rig, rig.plant, rig.nvml, *rig.devices
 
 
-def conserved(made):
-    truth = made.truth()
+def conserved(rig):
+    truth = rig.truth()
     assert truth.sensed_uj + truth.pending_uj + truth.unseen_uj == pytest.approx(truth.gain * truth.true_uj, abs=20)
 
 
 def test_a_lost_gpu_is_lost_alone_and_comes_back_reset(node):
-    made, plant, nvml, device, other = node
+    rig, plant, nvml, device, other = node
     nvml.set_power_limit_mw(device, 400_000)
-    slot = made.load()
-    made.step(5)
-    before = made.truth()
+    slot = rig.load()
+    rig.step(5)
+    before = rig.truth()
     plant.fault(0, "lost")
     for call in (nvml.uuid, nvml.total_energy_mj, nvml.compute_processes, nvml.power_usage_mw, nvml.reset_locked_sm_clocks):
         assert (code_of(call, device), code_of(call, other)) == (abi.GPU_IS_LOST, abi.SUCCESS)
     assert code_of(nvml.device_by_index, 0) == abi.GPU_IS_LOST
     assert nvml.device_count() == 2
-    refusal(made.attach, error=DeviceLostError)
+    refusal(rig.attach, error=DeviceLostError)
     for call in (plant.done_ns, plant.detach_process):
         refusal(call, 0, slot, error=DeviceLostError)
-    made.step(10)
-    assert made.truth().sensed_uj == before.sensed_uj
-    assert made.truth().true_uj - before.true_uj > 70 * 10 * 1_000_000
-    conserved(made)
+    rig.step(10)
+    assert rig.truth().sensed_uj == before.sensed_uj
+    assert rig.truth().true_uj - before.true_uj > 70 * 10 * 1_000_000
+    conserved(rig)
     plant.clear(0, "lost")
-    back = made.truth()
+    back = rig.truth()
     assert (back.counter_mj, back.counter_resets, back.power_limit_mw) == (0, 1, 700_000)
     assert back.unseen_true_uj == pytest.approx(back.true_uj - before.sensed_uj / before.gain, abs=50)
     assert nvml.compute_processes(device) == []
-    made.step(5)
-    assert made.truth().counter_mj == nvml.total_energy_mj(device) > 0
-    conserved(made)
+    rig.step(5)
+    assert rig.truth().counter_mj == nvml.total_energy_mj(device) > 0
+    conserved(rig)
 
 
 def test_a_counter_reset_loses_only_what_was_not_published(node):
-    made, plant, nvml, device, _ = node
-    made.step(7.7)
-    before = made.truth()
+    rig, plant, nvml, device, _ = node
+    rig.step(7.7)
+    before = rig.truth()
     plant.fault(0, "counter_reset")
-    after = made.truth()
+    after = rig.truth()
     assert (nvml.total_energy_mj(device), after.pending_uj, after.counter_resets) == (0, 0, 1)
     assert (after.sensed_uj, after.unseen_uj) == (before.sensed_uj, pytest.approx(before.pending_uj, abs=2))
-    made.step(3)
-    conserved(made)
+    rig.step(3)
+    conserved(rig)
 
 
 @pytest.mark.parametrize("resume", [0, 1])
 def test_a_stuck_sensor_freezes_and_catches_up_or_not(node, resume):
-    made, plant, nvml, device, _ = node
-    made.step(3)
+    rig, plant, nvml, device, _ = node
+    rig.step(3)
     plant.fault(0, "stuck_sensor", value=resume)
-    made.load()
+    rig.load()
     frozen = nvml.total_energy_mj(device), nvml.power_usage_mw(device)
-    made.step(5)
+    rig.step(5)
     assert (nvml.total_energy_mj(device), nvml.power_usage_mw(device)) == frozen
-    conserved(made)
+    conserved(rig)
     plant.clear(0, "stuck_sensor")
-    made.step(0.2)
-    conserved(made)
+    rig.step(0.2)
+    conserved(rig)
     assert (nvml.total_energy_mj(device) - frozen[0] > 500 * 5 * 1000) is (not resume)
-    assert (made.truth().unseen_uj > 0) is bool(resume)
+    assert (rig.truth().unseen_uj > 0) is bool(resume)
 
 
 def test_calls_can_be_refused_one_by_one_or_all(node):
@@ -123,7 +123,7 @@ def test_setters_need_permission(node):
     assert code_of(nvml.set_power_limit_mw, device, 400_000) == allowed
 
 
-def test_a_hung_call_ends_when_the_fault_does_and_holds_up_nobody_else(node):
+def test_hung_call_ends_with_the_fault_and_blocks_no_other_device(node):
     _, plant, nvml, device, other = node
     plant.fault(0, "hang", call="nvmlDeviceGetPowerUsage")
     answers = []
@@ -151,9 +151,9 @@ def test_latency_delays_a_call_by_plant_time(tmp_path, monkeypatch):
 
 
 def test_xid_events_reach_every_listener_once(node):
-    made, plant, nvml, *_ = node
+    rig, plant, nvml, *_ = node
     plant.fault(0, "xid", value=13)  # before anybody listens
-    first, second = nvml.xid_events(made.devices), nvml.xid_events(made.devices[1:])
+    first, second = nvml.xid_events(rig.devices), nvml.xid_events(rig.devices[1:])
     assert first.poll() == []
     plant.fault(0, "xid", value=48)
     plant.fault(1, "xid", value=94)
@@ -169,7 +169,7 @@ def test_xid_events_reach_every_listener_once(node):
 
 
 def test_mig_mode_shows_instances_and_hides_utilisation(node):
-    made, plant, nvml, device, other = node
+    rig, plant, nvml, device, other = node
     assert not nvml.mig_enabled(device)
     plant.fault(0, "mig", value=2)
     assert (nvml.mig_enabled(device), nvml.mig_enabled(other)) == (True, False)
@@ -185,18 +185,18 @@ def test_mig_mode_shows_instances_and_hides_utilisation(node):
     with pytest.raises(pynvml.NVMLError):
         pynvml.nvmlDeviceGetMigDeviceHandleByIndex(device, 2)
     for _ in range(3):
-        made.attach(memory_b=1)
+        rig.attach(memory_b=1)
     assert [len(nvml.compute_processes(i)) for i in instances] == [2, 1]
     plant.clear(0, "mig")
     assert code_of(nvml.uuid, instances[0]) == abi.INVALID_ARGUMENT
 
 
 def test_a_driver_reload_starts_every_counter_and_epoch_anew_and_no_client_outlives_it(node, tmp_path, monkeypatch):
-    made, plant, nvml, device, _ = node
-    made.step(5)
-    before, was = simulated_driver_epoch(tmp_path / "plant"), [made.truth(g) for g in (0, 1)]
+    rig, plant, nvml, device, _ = node
+    rig.step(5)
+    before, was = simulated_driver_epoch(tmp_path / "plant"), [rig.truth(g) for g in (0, 1)]
     plant.fault(0, "driver_reload")
-    for now, then in zip([made.truth(g) for g in (0, 1)], was, strict=True):
+    for now, then in zip([rig.truth(g) for g in (0, 1)], was, strict=True):
         assert (now.counter_resets, now.counter_mj, now.sensed_uj) == (then.counter_resets + 1, 0, then.sensed_uj)
         assert then.counter_mj > 0
     assert simulated_driver_epoch(tmp_path / "plant") not in ("", before)

@@ -12,8 +12,8 @@ GIB = 1 << 30
 
 @pytest.fixture
 def node(gpus):
-    made = gpus(H100, "A40")
-    return made, made.devices[0]
+    rig = gpus(H100, "A40")
+    return rig, rig.devices[0]
 
 
 def code_of(call, *arguments, **named):
@@ -25,9 +25,9 @@ def code_of(call, *arguments, **named):
 
 
 def test_both_layouts_of_memory_and_of_processes_hold_together(node):
-    made, device = node
+    rig, device = node
     for n in (1, 2, 3):
-        made.attach(memory_b=n * GIB)
+        rig.attach(memory_b=n * GIB)
     first, second = pynvml.nvmlDeviceGetMemoryInfo(device), pynvml.nvmlDeviceGetMemoryInfo(device, version=pynvml.nvmlMemory_v2)
     assert first.total == second.total == 80 * GIB
     assert second.used == 6 * GIB
@@ -75,9 +75,9 @@ def test_persistence_mode_can_be_set_and_what_is_not_there_answers_not_supported
 
 
 def test_field_values_carry_the_plants_time_and_their_type(node):
-    made, device = node
+    rig, device = node
     energy, power, unknown = pynvml.nvmlDeviceGetFieldValues(device, [83, 186, 251])
-    assert energy.timestamp == made.plant.now_ns() // 1000
+    assert energy.timestamp == rig.plant.now_ns() // 1000
     assert energy.valueType == pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG
     assert power.valueType == pynvml.NVML_VALUE_TYPE_UNSIGNED_INT
     (module,) = pynvml.nvmlDeviceGetFieldValues(device, [(186, 1)])
@@ -85,15 +85,15 @@ def test_field_values_carry_the_plants_time_and_their_type(node):
 
 
 def test_waiting_for_events_ends_with_an_event_or_in_time(node):
-    made, device = node
+    rig, device = node
     events = pynvml.nvmlEventSetCreate()
     assert pynvml.nvmlDeviceGetSupportedEventTypes(device) == pynvml.nvmlEventTypeXidCriticalError
     pynvml.nvmlDeviceRegisterEvents(device, pynvml.nvmlEventTypeXidCriticalError, events)
     assert code_of(pynvml.nvmlEventSetWait_v2, events, 50) == pynvml.NVML_ERROR_TIMEOUT
-    made.plant.fault(0, "xid", value=48)
+    rig.plant.fault(0, "xid", value=48)
     event = pynvml.nvmlEventSetWait_v2(events, 10_000)
     assert (event.eventType, event.eventData, event.gpuInstanceId) == (8, 48, 0xFFFFFFFF)
-    assert pynvml.nvmlDeviceGetUUID(event.device) == made.plant.uuid(0)
+    assert pynvml.nvmlDeviceGetUUID(event.device) == rig.plant.uuid(0)
     pynvml.nvmlEventSetFree(events)
 
 

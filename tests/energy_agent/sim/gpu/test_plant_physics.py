@@ -14,17 +14,17 @@ from tests.support import refusal
 EXACT_H100 = BoardSpec(H100, gain=1.0)
 
 
-def run_at(made, mhz, boundness):
+def run_at(rig, mhz, boundness):
     """Mean true power over 5 s at a locked clock and the progress made per second, once the temperature has settled."""
-    made.nvml.set_locked_sm_clocks_mhz(made.devices[0], 210, mhz)
-    slot = made.load(boundness)
-    made.step(60)
-    before, done = made.truth(), made.plant.done_ns(0, slot)
-    made.step(5)
-    after = made.truth()
+    rig.nvml.set_locked_sm_clocks_mhz(rig.devices[0], 210, mhz)
+    slot = rig.load(boundness)
+    rig.step(60)
+    before, done = rig.truth(), rig.plant.done_ns(0, slot)
+    rig.step(5)
+    after = rig.truth()
     assert after.sm_clock_mhz == mhz
-    watts, speed = (after.true_uj - before.true_uj) / 5e6, (made.plant.done_ns(0, slot) - done) / 5e9
-    made.plant.detach_process(0, slot)
+    watts, speed = (after.true_uj - before.true_uj) / 5e6, (rig.plant.done_ns(0, slot) - done) / 5e9
+    rig.plant.detach_process(0, slot)
     return watts, speed
 
 
@@ -32,31 +32,31 @@ def test_an_a100_draws_what_was_measured_and_keeps_its_speed_above_the_bandwidth
     """Points of the published DGEMM sweep, whose fit's rms is 1.0 W below and 4.6 W above the knee; BabelStream at 1005 to
     1410 MHz: 145 to 228 W, bandwidth flat within half a percent.
     """
-    made = gpus(A100)
+    rig = gpus(A100)
     for mhz, watts in ((210, 82), (570, 129), (1020, 191), (1110, 233), (1200, 277), (1290, 331)):
-        assert run_at(made, mhz, 0.0)[0] == pytest.approx(watts, rel=0.05), mhz
+        assert run_at(rig, mhz, 0.0)[0] == pytest.approx(watts, rel=0.05), mhz
     for mhz, watts in ((1005, 145), (1110, 155), (1200, 170), (1305, 190), (1410, 228)):
-        drawn, speed = run_at(made, mhz, 1.0)
+        drawn, speed = run_at(rig, mhz, 1.0)
         assert drawn == pytest.approx(watts, rel=0.065), mhz
         assert speed == pytest.approx(1.0, rel=0.005), mhz
-    assert run_at(made, 510, 1.0)[1] < 0.7
+    assert run_at(rig, 510, 1.0)[1] < 0.7
 
 
 def test_work_follows_the_clock_by_its_boundness(gpus):
     """T(f) = T_ref (m + (1 - m) f_ref / f), the time model of the calibration."""
-    made = gpus(A100)
+    rig = gpus(A100)
     for boundness in (0.0, 0.3, 0.8):
-        speed = run_at(made, 1110, boundness)[1]
+        speed = run_at(rig, 1110, boundness)[1]
         assert speed == pytest.approx(1 / (boundness + (1 - boundness) * 1410 / 1110), rel=1e-4)
 
 
 def test_the_power_cap_holds_the_clock_where_it_was_measured(gpus):
     for sku, cap_w, mhz in ((A100, 400, 1365), (H100, 500, 1308), ("H200-SXM", 600, 1430), ("A40", 300, 1315)):
-        made = gpus(BoardSpec(sku, gain=1.0))
-        made.nvml.set_power_limit_mw(made.devices[0], cap_w * 1000)
-        made.load(0.0)
-        made.step(60)
-        truth = made.truth()
+        rig = gpus(BoardSpec(sku, gain=1.0))
+        rig.nvml.set_power_limit_mw(rig.devices[0], cap_w * 1000)
+        rig.load(0.0)
+        rig.step(60)
+        truth = rig.truth()
         assert truth.sm_clock_mhz == pytest.approx(mhz, abs=45), sku
         assert truth.power_w <= cap_w
         assert truth.event_reasons & 0x4
@@ -65,15 +65,15 @@ def test_the_power_cap_holds_the_clock_where_it_was_measured(gpus):
 
 def test_a_board_caps_what_its_own_sensor_reads_and_decode_draws_what_was_measured(gpus):
     """Decode of an 8B model at batch 8, 32 and 128 on one H100; boundness 0.9, intensity as the workloads set it."""
-    made = gpus(BoardSpec(H100, gain=0.95), BoardSpec(H100, gain=1.05, offset_w=10.0), *[EXACT_H100] * 3)
+    rig = gpus(BoardSpec(H100, gain=0.95), BoardSpec(H100, gain=1.05, offset_w=10.0), *[EXACT_H100] * 3)
     decode = {2: (0.70, 486), 3: (0.825, 560), 4: (1.005, 669)}
     for gpu in range(5):
-        made.load(*((0.9, decode[gpu][0]) if gpu in decode else (0.0, 1.0)), gpu=gpu)
-    made.step(60)
-    for truth in map(made.truth, (0, 1)):
+        rig.load(*((0.9, decode[gpu][0]) if gpu in decode else (0.0, 1.0)), gpu=gpu)
+    rig.step(60)
+    for truth in map(rig.truth, (0, 1)):
         assert 680 < truth.gain * truth.power_w + truth.offset_w <= 700
     for gpu, (_, watts) in decode.items():
-        assert made.truth(gpu).power_w == pytest.approx(watts, rel=0.02)
+        assert rig.truth(gpu).power_w == pytest.approx(watts, rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -81,65 +81,65 @@ def test_a_board_caps_what_its_own_sensor_reads_and_decode_draws_what_was_measur
 )
 def test_decode_on_other_boards_draws_the_power_of_their_gemms(gpus, sku, batch, watts):
     """Upper quartiles of benchmarks/data/aiconfigurator. The plant's power includes the leakage of a warm board."""
-    made = gpus(BoardSpec(sku, gain=1.0))
-    made.load(0.9, step_cost("Qwen/Qwen3-32B", (sku,)).decode_intensity(batch))
-    made.step(60)
-    assert made.truth().power_w == pytest.approx(watts, rel=0.05)
+    rig = gpus(BoardSpec(sku, gain=1.0))
+    rig.load(0.9, step_cost("Qwen/Qwen3-32B", (sku,)).decode_intensity(batch))
+    rig.step(60)
+    assert rig.truth().power_w == pytest.approx(watts, rel=0.05)
 
 
 def test_h100_memory_bound_work_at_the_knee_saves_what_others_measured(gpus):
     """20 to 39 % less energy at no slowdown, over the published measurements of memory-bound work."""
-    made = gpus(EXACT_H100)
-    (fast_w, fast), (knee_w, knee) = (run_at(made, mhz, 1.0) for mhz in (1980, 1005))
+    rig = gpus(EXACT_H100)
+    (fast_w, fast), (knee_w, knee) = (run_at(rig, mhz, 1.0) for mhz in (1980, 1005))
     assert knee == pytest.approx(fast, rel=1e-3)
     assert 0.20 < 1 - knee_w / fast_w < 0.40
 
 
-def test_heat_slows_the_clock_and_says_so_and_hot_silicon_leaks(gpus):
-    made = gpus(H100, A100)
-    made.load()
-    made.step(60)
-    cool = made.truth()
-    made.plant.fault(0, "ambient", value=70)
-    made.step(120)
-    hot = made.truth()
+def test_heat_throttles_the_clock_and_increases_leakage(gpus):
+    rig = gpus(H100, A100)
+    rig.load()
+    rig.step(60)
+    cool = rig.truth()
+    rig.plant.fault(0, "ambient", value=70)
+    rig.step(120)
+    hot = rig.truth()
     assert hot.event_reasons & 0x20
     assert hot.sm_clock_mhz < cool.sm_clock_mhz
     assert cool.temperature_c < hot.temperature_c < board(H100).values["slowdown_c"] + 3
-    made.plant.clear(0, "ambient")
-    made.step(240)
-    assert made.truth().sm_clock_mhz == cool.sm_clock_mhz
-    made = gpus(A100)
-    cold, _ = run_at(made, 1020, 0.0)
-    made.plant.fault(0, "ambient", value=45)
-    assert 1.0 < run_at(made, 1020, 0.0)[0] - cold < 8.0
+    rig.plant.clear(0, "ambient")
+    rig.step(240)
+    assert rig.truth().sm_clock_mhz == cool.sm_clock_mhz
+    rig = gpus(A100)
+    cold, _ = run_at(rig, 1020, 0.0)
+    rig.plant.fault(0, "ambient", value=45)
+    assert 1.0 < run_at(rig, 1020, 0.0)[0] - cold < 8.0
 
 
 def test_an_idle_board_rests_a_held_one_keeps_its_clock_and_processes_share_time_and_energy(gpus):
-    made = gpus(H100)
-    made.step(30)
-    resting = made.truth()
+    rig = gpus(H100)
+    rig.step(30)
+    resting = rig.truth()
     assert (resting.sm_clock_mhz, resting.event_reasons) == (345, 0x1)
     assert resting.power_w == pytest.approx(74, rel=0.02)
-    slot = made.load(seconds=1)
-    made.step(30)
-    assert made.truth().sm_clock_mhz == 1980
-    assert made.truth().power_w > resting.power_w + 20
-    made.plant.detach_process(0, slot)
-    made.step(3)
-    assert made.truth().sm_clock_mhz == 345
-    made = gpus(H100)
+    slot = rig.load(seconds=1)
+    rig.step(30)
+    assert rig.truth().sm_clock_mhz == 1980
+    assert rig.truth().power_w > resting.power_w + 20
+    rig.plant.detach_process(0, slot)
+    rig.step(3)
+    assert rig.truth().sm_clock_mhz == 345
+    rig = gpus(H100)
     for _ in range(2):
-        made.load(1.0)
-    made.step(10)
-    truth = made.truth()
+        rig.load(1.0)
+    rig.step(10)
+    truth = rig.truth()
     assert ([s.busy_ns for s in truth.slots], truth.busy_ns) == ([5 * S, 5 * S], 10 * S)
     assert sum(s.active_uj for s in truth.slots) == pytest.approx(truth.true_uj, abs=20_000)
 
 
 def test_waiting_ends_when_the_work_does(gpus):
-    made = gpus(A100)
-    plant, slot = made.plant, made.attach()
+    rig = gpus(A100)
+    plant, slot = rig.plant, rig.attach()
     first = plant.submit(0, slot, reference_ns=S, memory_boundness=1.0)
     last = plant.submit(0, slot, reference_ns=2 * S, memory_boundness=0.0, intensity=0.5)
     assert (first, last) == (S, 3 * S)
@@ -183,14 +183,14 @@ def test_the_same_load_gives_the_same_truth_whoever_looks(tmp_path_factory, load
 
 def test_every_board_starts_and_has_a_basis_for_each_number(gpus):
     fields = set(board_fields()) - {"gain", "offset_w", "counter_sampled"}  # these are of the single board, not of its SKU
-    made = gpus(*boards())
-    made.step(10)
+    rig = gpus(*boards())
+    rig.step(10)
     for gpu, (sku, data) in enumerate(boards().items()):
         assert set(data.values) == fields, sku
         assert set(data.basis.values()) <= {"measured", "fitted", "assumed"}, sku
         steps = (data.values["f_max_mhz"] - data.values["f_min_mhz"]) / data.values["f_step_mhz"]
         assert steps == int(steps), sku
-        assert made.truth(gpu).power_w == pytest.approx(data.values["idle_w"], rel=0.02)
+        assert rig.truth(gpu).power_w == pytest.approx(data.values["idle_w"], rel=0.02)
 
 
 def test_bad_wishes_are_refused_in_one_line(tmp_path):

@@ -28,22 +28,22 @@ def close_to_gain_times_true(truth):
 
 
 def test_a_full_counter_is_gain_times_the_truth_and_its_offset(gpus):
-    made = gpus(H100, V100, BoardSpec(A100, gain=0.954), BoardSpec(A100, gain=1.0, offset_w=-5.0))
+    rig = gpus(H100, V100, BoardSpec(A100, gain=0.954), BoardSpec(A100, gain=1.0, offset_w=-5.0))
     for gpu in range(3):
-        made.load(0.3, gpu=gpu)
+        rig.load(0.3, gpu=gpu)
     for _ in range(40):
-        made.step(0.777)
-        for truth in map(made.truth, range(3)):
+        rig.step(0.777)
+        for truth in map(rig.truth, range(3)):
             close_to_gain_times_true(truth)
             assert truth.counter_mj == truth.sensed_uj // 1000
-    assert made.truth(2).gain == 0.954
-    assert books(made.truth(3)) == pytest.approx(made.truth(3).true_uj - 5 * 40 * 777_000, abs=20)
+    assert rig.truth(2).gain == 0.954
+    assert books(rig.truth(3)) == pytest.approx(rig.truth(3).true_uj - 5 * 40 * 777_000, abs=20)
 
 
 def test_gains_differ_by_board_within_five_percent_and_follow_the_seed(gpus):
     def gains(seed):
-        made = gpus(*[H100] * 64, seed=seed)
-        return [made.truth(gpu).gain for gpu in range(64)]
+        rig = gpus(*[H100] * 64, seed=seed)
+        return [rig.truth(gpu).gain for gpu in range(64)]
 
     drawn = gains(1)
     assert drawn == gains(1) != gains(2)
@@ -92,17 +92,17 @@ def test_a_sampled_counter_misses_what_its_window_does_not_see(gpus):
     """Work in step with a sensor that looks 25 ms in 100 ms: seen always or never, while the full counter is exact."""
     ratios = {}
     for model, phase_s in itertools.product(("full", "sampled"), (0, 0.05)):
-        made = gpus(BoardSpec(A100, counter_model=model, gain=1.0, tick_jitter_ms=0), seed=7)
-        slot = made.attach()
-        made.step(0.001)
-        while made.truth().pending_uj:  # to a tick
-            made.step(0.001)
-        made.step(phase_s)
-        before = made.truth()
+        rig = gpus(BoardSpec(A100, counter_model=model, gain=1.0, tick_jitter_ms=0), seed=7)
+        slot = rig.attach()
+        rig.step(0.001)
+        while rig.truth().pending_uj:  # to a tick
+            rig.step(0.001)
+        rig.step(phase_s)
+        before = rig.truth()
         for _ in range(100):
-            made.plant.submit(0, slot, reference_ns=50 * MS, memory_boundness=1.0)
-            made.step(0.1)
-        after = made.truth()
+            rig.plant.submit(0, slot, reference_ns=50 * MS, memory_boundness=1.0)
+            rig.step(0.1)
+        after = rig.truth()
         ratios[model, phase_s] = (books(after) - books(before)) / (after.true_uj - before.true_uj)
     assert ratios["full", 0] == pytest.approx(1.0, abs=1e-6)
     assert ratios["full", 0.05] == pytest.approx(1.0, abs=1e-6)
@@ -111,25 +111,25 @@ def test_a_sampled_counter_misses_what_its_window_does_not_see(gpus):
 
 
 def test_a_sampled_counter_is_right_on_steady_work(gpus):
-    made = gpus(BoardSpec(A100, counter_model="sampled"))
-    made.load(0.3)
-    made.step(60)
-    before = made.truth()
-    made.step(60)
-    after = made.truth()
+    rig = gpus(BoardSpec(A100, counter_model="sampled"))
+    rig.load(0.3)
+    rig.step(60)
+    before = rig.truth()
+    rig.step(60)
+    after = rig.truth()
     assert after.sensed_uj - before.sensed_uj == pytest.approx(after.gain * (after.true_uj - before.true_uj), rel=0.003)
 
 
 @pytest.mark.parametrize(("sku", "period", "jitter"), [(A100, 100, 5), (V100, 20, 1)])
 def test_the_counter_ticks_with_jitter(gpus, sku, period, jitter):
-    made = gpus(sku)
-    made.load(0.3)
-    ticks, last = [], made.nvml.total_energy_mj(made.devices[0])
+    rig = gpus(sku)
+    rig.load(0.3)
+    ticks, last = [], rig.nvml.total_energy_mj(rig.devices[0])
     for _ in range(60 * period):
-        made.step(0.001)
-        now = made.nvml.total_energy_mj(made.devices[0])
+        rig.step(0.001)
+        now = rig.nvml.total_energy_mj(rig.devices[0])
         if now != last:
-            ticks.append(made.plant.now_ns() // MS)
+            ticks.append(rig.plant.now_ns() // MS)
             last = now
     gaps = [b - a for a, b in itertools.pairwise(ticks)]
     assert len(gaps) > 50
@@ -139,33 +139,33 @@ def test_the_counter_ticks_with_jitter(gpus, sku, period, jitter):
 
 def test_instant_power_is_that_of_the_window_and_the_average_that_of_a_second(gpus):
     """H100: instant is 25 ms old at most 100 ms ago; the average rises within about a second (measured 0.88-0.92 s)."""
-    made = gpus(BoardSpec(H100, gain=1.0))
-    nvml, (device,) = made.nvml, made.devices
-    made.step(5)
-    idle_mw = made.truth().power_w * 1000
-    made.load(1.0)
-    made.step(0.25)
-    busy_mw = made.truth().power_w * 1000
+    rig = gpus(BoardSpec(H100, gain=1.0))
+    nvml, (device,) = rig.nvml, rig.devices
+    rig.step(5)
+    idle_mw = rig.truth().power_w * 1000
+    rig.load(1.0)
+    rig.step(0.25)
+    busy_mw = rig.truth().power_w * 1000
     instant, average = nvml.field_values(device, [abi.FIELD_POWER_INSTANT, abi.FIELD_POWER_AVERAGE])
     assert instant.value == pytest.approx(busy_mw, rel=0.02)
     assert idle_mw < average.value < 0.5 * busy_mw
     assert nvml.power_usage_mw(device) == average.value
-    made.step(1)
+    rig.step(1)
     assert nvml.power_usage_mw(device) == pytest.approx(busy_mw, rel=0.02)
 
 
 def test_each_generation_has_its_own_sensors(gpus):
-    made, fields = gpus(A100, V100, "H100-PCIE-80GB", "A40"), [abi.FIELD_POWER_AVERAGE, abi.FIELD_MEMORY_TEMPERATURE]
-    codes = [[v.code for v in made.nvml.field_values(device, fields)] for device in made.devices]
+    rig, fields = gpus(A100, V100, "H100-PCIE-80GB", "A40"), [abi.FIELD_POWER_AVERAGE, abi.FIELD_MEMORY_TEMPERATURE]
+    codes = [[v.code for v in rig.nvml.field_values(device, fields)] for device in rig.devices]
     assert codes == [[3, 0], [3, 0], [0, 0], [0, 3]]
 
 
 def test_utilisation_is_the_share_of_its_period(gpus):
-    made = gpus(A100)
-    nvml, (device,), slot = made.nvml, made.devices, made.attach()
+    rig = gpus(A100)
+    nvml, (device,), slot = rig.nvml, rig.devices, rig.attach()
     for _ in range(100):
-        made.plant.submit(0, slot, reference_ns=4 * MS, memory_boundness=1.0)
-        made.step(0.01)
+        rig.plant.submit(0, slot, reference_ns=4 * MS, memory_boundness=1.0)
+        rig.step(0.01)
     assert nvml.utilization_percent(device)[0] == pytest.approx(40, abs=6)
     (sample,) = nvml.process_utilization(device, 0)
     assert (sample.pid, sample.sm_percent) == (os.getpid(), nvml.utilization_percent(device)[0])

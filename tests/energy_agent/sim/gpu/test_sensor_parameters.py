@@ -28,21 +28,21 @@ def spec(**parameters):
 class Record:
     """A GPU under random levels, read every ms: `power_mw[t]` is the true power of the ms before reading `t`."""
 
-    def __init__(self, made, ms=3000, gpu=0, seed=3):
-        draw, slot = random.Random(seed), made.attach(gpu)
+    def __init__(self, rig, ms=3000, gpu=0, seed=3):
+        draw, slot = random.Random(seed), rig.attach(gpu)
         self.power_mw, self.instant, self.average, self.counter, self.true_uj = [], [], [], [], []
         due = 0
         for t in range(ms):
             if t >= due:
                 hold = draw.choice((10, 30, 80, 200, 500))
                 due = t + hold
-                made.plant.submit(
+                rig.plant.submit(
                     gpu, slot, reference_ns=hold * MS, memory_boundness=1.0, intensity=draw.uniform(0, 1)
                 )  # as long at any clock
-            before = made.truth(gpu).true_uj
-            made.step(0.001)
-            after = made.truth(gpu).true_uj
-            energy, average, instant = made.nvml.field_values(made.devices[gpu], (ENERGY, AVERAGE, INSTANT))
+            before = rig.truth(gpu).true_uj
+            rig.step(0.001)
+            after = rig.truth(gpu).true_uj
+            energy, average, instant = rig.nvml.field_values(rig.devices[gpu], (ENERGY, AVERAGE, INSTANT))
             self.power_mw.append(after - before)
             self.true_uj.append(after)
             self.instant.append(instant.value)
@@ -77,16 +77,16 @@ def test_instant_power_on_a_clock_of_its_own_is_the_mean_of_its_window(gpus):
 
 def test_phases_are_those_given(gpus):
     given = {"tick_ms": 100, "tick_jitter_ms": 0, "tick_phase_ms": 10}
-    made = gpus(spec(**given, power_clock=1, power_tick_ms=50, power_jitter_ms=0, power_phase_ms=33))
-    record = Record(made, 1000)
+    rig = gpus(spec(**given, power_clock=1, power_tick_ms=50, power_jitter_ms=0, power_phase_ms=33))
+    record = Record(rig, 1000)
     assert {t % 100 for t in changes(record.counter)} == {10}  # reading t ends the ms t + 1, the first tick is at 1 + phase
     assert {t % 50 for t in changes(record.instant)} == {43}  # 33 ms after the counter's
 
 
 def test_phases_are_drawn_from_the_seed(gpus):
     def phases(seed):
-        made = gpus(*[spec(tick_jitter_ms=0, power_clock=1, power_tick_ms=100)] * 6, seed=seed)
-        return [(changes(r.counter)[0] - changes(r.instant)[0]) % 100 for r in (Record(made, 400, gpu) for gpu in range(6))]
+        rig = gpus(*[spec(tick_jitter_ms=0, power_clock=1, power_tick_ms=100)] * 6, seed=seed)
+        return [(changes(r.counter)[0] - changes(r.instant)[0]) % 100 for r in (Record(rig, 400, gpu) for gpu in range(6))]
 
     drawn = phases(1)
     assert drawn == phases(1) != phases(2)
@@ -107,10 +107,10 @@ def test_fresh_power_and_its_average_are_those_of_the_window_before_each_read(gp
 @pytest.mark.parametrize("tau_ms", [0, 250.5])
 def test_the_average_is_a_boxcar_or_exponential_at_the_ticks_of_its_clock(gpus, average_clock, tau_ms):
     shape = {"average_tau_ms": tau_ms} if tau_ms else BOXCAR
-    own = {"average_tick_ms": 60, "average_jitter_ms": 12}
-    made = gpus(spec(average_clock=average_clock, power_clock=1, power_tick_ms=80, power_jitter_ms=0, **own, **shape))
-    idle_mw = made.truth().power_w * 1000
-    record = Record(made)
+    settings = {"average_tick_ms": 60, "average_jitter_ms": 12}
+    rig = gpus(spec(average_clock=average_clock, power_clock=1, power_tick_ms=80, power_jitter_ms=0, **settings, **shape))
+    idle_mw = rig.truth().power_w * 1000
+    record = Record(rig)
     expected, exponential = [], idle_mw
     for t, power_mw in enumerate(record.power_mw):
         exponential += (power_mw - exponential) * (1 - math.exp(-1 / 250.5))
@@ -141,12 +141,12 @@ def test_a_counter_with_a_constant_lag_shows_the_energy_of_before(gpus, lag_ms, 
 
 
 def test_a_counter_with_a_lag_loses_no_energy(gpus):
-    made = gpus(spec(counter_lag_ms=200))
-    record = Record(made)
-    made.step(1.0)  # without work, power is steady
-    (energy,) = made.nvml.field_values(made.devices[0], (ENERGY,))
-    idle_mj = made.truth().power_w * 1000 * 0.3
-    assert energy.value == pytest.approx(made.truth().true_uj / 1000, abs=idle_mj + 1)
+    rig = gpus(spec(counter_lag_ms=200))
+    record = Record(rig)
+    rig.step(1.0)  # without work, power is steady
+    (energy,) = rig.nvml.field_values(rig.devices[0], (ENERGY,))
+    idle_mj = rig.truth().power_w * 1000 * 0.3
+    assert energy.value == pytest.approx(rig.truth().true_uj / 1000, abs=idle_mj + 1)
     assert energy.value > record.true_uj[-1] / 1000
 
 
@@ -162,29 +162,29 @@ def test_a_counter_integrates_or_samples_whatever_the_clock_of_power(gpus, power
 
 
 def test_missing_sensors_are_not_supported(gpus):
-    made = gpus(spec(), spec(has_counter=0), spec(has_instant=0), spec(has_average=0))
-    codes = [[v.code for v in made.nvml.field_values(d, (ENERGY, 191, AVERAGE, INSTANT))] for d in made.devices]
+    rig = gpus(spec(), spec(has_counter=0), spec(has_instant=0), spec(has_average=0))
+    codes = [[v.code for v in rig.nvml.field_values(d, (ENERGY, 191, AVERAGE, INSTANT))] for d in rig.devices]
     assert codes[0] == [0, 0, 0, 0]
     assert codes[1] == [NOT_SUPPORTED, NOT_SUPPORTED, 0, 0]
     assert codes[2] == [0, 0, 0, NOT_SUPPORTED]
     assert codes[3] == [0, 0, NOT_SUPPORTED, 0]
     with pytest.raises(Exception, match="NOT_SUPPORTED"):
-        made.nvml.total_energy_mj(made.devices[1])
+        rig.nvml.total_energy_mj(rig.devices[1])
 
 
 def test_gpus_tick_in_step_or_on_their_own(gpus):
-    own = {"power_clock": 1, "power_tick_ms": 90, "power_jitter_ms": 18, "tick_jitter_ms": 20}
+    settings = {"power_clock": 1, "power_tick_ms": 90, "power_jitter_ms": 18, "tick_jitter_ms": 20}
     for shared in (0, 1):
-        made = gpus(*[spec(**own, clock_shared=shared)] * 2)
-        slots = [made.attach(gpu) for gpu in range(2)]
+        rig = gpus(*[spec(**settings, clock_shared=shared)] * 2)
+        slots = [rig.attach(gpu) for gpu in range(2)]
         ticks = [([], []), ([], [])]
         last = [[0, 0], [0, 0]]
         for t in range(2000):
             for gpu in range(2):  # a level per ms, so that each tick shows
-                made.plant.submit(gpu, slots[gpu], reference_ns=MS, memory_boundness=1.0, intensity=(t % 97) / 97)
-            made.step(0.001)
+                rig.plant.submit(gpu, slots[gpu], reference_ns=MS, memory_boundness=1.0, intensity=(t % 97) / 97)
+            rig.step(0.001)
             for gpu in range(2):
-                for k, value in enumerate(made.nvml.field_values(made.devices[gpu], (ENERGY, INSTANT))):
+                for k, value in enumerate(rig.nvml.field_values(rig.devices[gpu], (ENERGY, INSTANT))):
                     if value.value != last[gpu][k]:
                         last[gpu][k] = value.value
                         ticks[gpu][k].append(t)
@@ -194,19 +194,19 @@ def test_gpus_tick_in_step_or_on_their_own(gpus):
 
 @pytest.mark.parametrize("power_clock", [1, 2])
 def test_a_stuck_sensor_shows_its_last_value_whatever_its_clock(gpus, power_clock):
-    made = gpus(spec(power_clock=power_clock, average_clock=3, **BOXCAR))
-    made.load(1.0, 0.7)
-    made.step(0.5)
+    rig = gpus(spec(power_clock=power_clock, average_clock=3, **BOXCAR))
+    rig.load(1.0, 0.7)
+    rig.step(0.5)
 
     def read():
-        return [v.value for v in made.nvml.field_values(made.devices[0], (AVERAGE, INSTANT))]
+        return [v.value for v in rig.nvml.field_values(rig.devices[0], (AVERAGE, INSTANT))]
 
     before = read()
-    made.plant.fault(0, "stuck_sensor")
-    made.step(0.37)
+    rig.plant.fault(0, "stuck_sensor")
+    rig.step(0.37)
     assert read() == before
-    made.plant.clear(0, "stuck_sensor")
-    made.step(0.2)
+    rig.plant.clear(0, "stuck_sensor")
+    rig.step(0.2)
     assert read()[0] > before[0]
 
 
@@ -245,12 +245,12 @@ def test_random_gpus_are_of_their_class_and_within_the_ranges(tmp_path):
     specs = {c: [random_board(random.Random(f"{c}{n}"), c) for n in range(60)] for c in SENSOR_CLASSES}
     everything = [s for group in specs.values() for s in group]
     assert {s.sku for s in everything} == set(boards())
-    for made in everything:
-        numbers = {**boards()[made.sku].values, "counter_sampled": 0.0, **made.overrides}
+    for board in everything:
+        numbers = {**boards()[board.sku].values, "counter_sampled": 0.0, **board.overrides}
         check_sensors(numbers)
         for name in ("tick_ms", "power_tick_ms", "average_tick_ms"):
             assert RANDOM_RANGES[name].low <= numbers[name] <= RANDOM_RANGES[name].high
-        assert made.name == "NVIDIA GPU"
+        assert board.name == "NVIDIA GPU"
     for name in ("tick_ms", "tick_jitter_ms", "power_tick_ms", "power_jitter_ms", "window_ms", "average_window_ms"):
         assert len({s.overrides[name] for s in everything}) > 10
     of = {c: [s.overrides for s in group] for c, group in specs.items()}

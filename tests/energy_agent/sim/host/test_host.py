@@ -17,7 +17,7 @@ S = 10**9
 YAML = b"boards: [{count: 2, sku: H100-SXM5-80GB}]\nrate: 5\nhost: {}\n"
 
 
-def test_the_host_is_what_the_formula_says():
+def test_host_power_matches_the_formula():
     host = HostModel(sockets=2, package_idle_w=100, package_busy_w=300, dram_w=10, other_w=200, fans_w=80, fan_ratio=0.1,
                 psu_loss_ratio=0.2)  # fmt: skip
     idle = energy(host, 0, 0, 4, 10 * S)
@@ -50,7 +50,7 @@ def test_the_kernels_files_move_and_supplies_sum_to_the_node(node):
     assert eventually(total_w) == pytest.approx((2 * (110 + 30) + 350 + 150 + 2 * 1.06 * 70) / 0.94, rel=0.15)
 
 
-def test_the_service_asks_who_it_is_and_tells_power(node):
+def test_redfish_service_requires_login_and_reports_power(node):
     url = node.state()["host"]["redfish_url"] + "/redfish/v1/Chassis/1/EnvironmentMetrics"
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(url, timeout=60)

@@ -134,7 +134,7 @@ def test_parts_sum_to_the_total_and_bounds_contain_the_value(
     read = {
         "main": cells(truth, unread),
         "ups": cells([ups for ups, *_ in loads], blind),
-        "roof": cells([made for *_, made in loads]),
+        "roof": cells([roof_uj for *_, roof_uj in loads]),
     }
     facts = [MAIN, UPS, ROOF]
     meters, terms = meters_of(facts, read, count), {"main": 1}

@@ -61,7 +61,7 @@ def test_the_readers_own_reboot_is_bridged_by_utc():
     assert state.last.boot_id == "two"
 
 
-def test_power_alone_leaves_a_gap_where_nobody_read_with_the_most_that_can_flow():
+def test_power_without_readings_leaves_a_gap_bounded_by_the_maximum():
     _, intervals, gaps, _ = play([power(0, 100_000_000), power(60, 100_000_000), power(3660, 100_000_000)])
     assert [s.energy_uj for s in intervals] == [100_000 * 60 * 10**6]
     assert [(g.reason, g.bound_uj) for g in gaps] == [("no readings", 200_000 * 3600 * 10**6)]
@@ -77,8 +77,8 @@ def test_a_clock_that_went_back_over_a_reboot_is_a_gap_that_nothing_bounds():
 def hanging(lost: bool):
     """60 kW: one kWh a minute. The register stands for an hour; the truth goes on. Then it has lost it, or catches up."""
     truth = [n * KWH for n in range(180)]
-    shown = [uj if n <= 60 else truth[60] if n <= 120 else uj - (60 * KWH if lost else 0) for n, uj in enumerate(truth)]
-    return truth, [register(60 * n, uj) for n, uj in enumerate(shown)]
+    register_uj = [uj if n <= 60 else truth[60] if n <= 120 else uj - (60 * KWH if lost else 0) for n, uj in enumerate(truth)]
+    return truth, [register(60 * n, uj) for n, uj in enumerate(register_uj)]
 
 
 def test_a_register_that_hung_and_lost_what_flowed_leaves_a_gap_that_bounds_it():
@@ -101,23 +101,23 @@ def test_a_register_that_caught_up_is_booked_whole():
 
 def test_a_register_that_is_renewed_every_quarter_of_an_hour_is_read_every_minute():
     """10 kW behind a 20 kW breaker: the register moves by 2.5 kWh; readings in between are valid, even if the load may rest."""
-    shown = [10 * KWH * (n // 15) * 15 // 60 for n in range(24 * 60 + 1)]
+    register_uj = [10 * KWH * (n // 15) * 15 // 60 for n in range(24 * 60 + 1)]
     for rests in (True, False):
         readings = [
             MeterReading("m", Scope.FACILITY, 60 * n * S, 60 * n * S, uj, None, None, 20_000_000, KWH // 100, 1000)
-            for n, uj in enumerate(shown)
+            for n, uj in enumerate(register_uj)
         ]
         _, intervals, gaps, faults = play(readings, rests=rests)
         assert not gaps
         assert not any(faults[40:])
-        assert sum(s.energy_uj for s in intervals) == shown[-1]
+        assert sum(s.energy_uj for s in intervals) == register_uj[-1]
         assert max(s.doubt_uj for s in intervals[2:]) == 0
 
 
 def test_one_sample_of_a_short_pulse_makes_no_gap_of_the_hours_after_it():
     """A pump that ran for seconds while its power was read: 5 kW once, then nothing for seven hours."""
-    told = [(0, 0)] * 20 + [(0, 5_000_000)] + [(0, 0)] * 420 + [(KWH // 50, 5_000_000)] * 2
-    readings = [register(60 * n, 10**12 + uj, power_mw=mw, step_uj=KWH // 100) for n, (uj, mw) in enumerate(told)]
+    samples = [(0, 0)] * 20 + [(0, 5_000_000)] + [(0, 0)] * 420 + [(KWH // 50, 5_000_000)] * 2
+    readings = [register(60 * n, 10**12 + uj, power_mw=mw, step_uj=KWH // 100) for n, (uj, mw) in enumerate(samples)]
     _, intervals, gaps, _ = play(readings, rests=True)
     assert not gaps
     assert sum(s.energy_uj for s in intervals) == KWH // 50
@@ -133,7 +133,7 @@ def test_a_coarse_register_of_a_small_load_is_not_taken_for_one_that_hangs():
     assert sum(s.energy_uj for s in intervals) == readings[-1].energy_uj
 
 
-def test_power_that_never_changes_though_it_always_did_is_not_believed():
+def test_constant_power_of_a_variable_load_is_rejected():
     moving = [power(60 * n, 80_000_000 + 400_000 * (n % 7)) for n in range(180)]
     stuck = [power(10_800 + 60 * n, 81_000_000) for n in range(60)]
     _, intervals, gaps, faults = play(moving + stuck)
@@ -160,27 +160,27 @@ def test_lights_that_are_switched_are_no_load_that_always_changed():
     assert abs(sum(s.energy_uj for s in intervals) - 2 * 12 * 5 * KWH) <= 5 * KWH // 10
 
 
-def test_a_sun_that_sets_is_told_from_a_register_that_hangs():
+def test_sunset_is_distinguished_from_a_stuck_register():
     """Twelve hours of 10 kW, twelve of 0 kW: from the register alone, and from the register and power, to the last step."""
-    shown, total = [], 0
+    register_uj, total = [], 0
     for n in range(3 * 1440):
         total += 10 * KWH // 60 if n % 1440 < 720 else 0
-        shown.append(total // (KWH // 10) * (KWH // 10))
-    _, intervals, gaps, faults = play([register(60 * n, uj) for n, uj in enumerate(shown)], rests=True)
+        register_uj.append(total // (KWH // 10) * (KWH // 10))
+    _, intervals, gaps, faults = play([register(60 * n, uj) for n, uj in enumerate(register_uj)], rests=True)
     assert not gaps
     assert not any(faults)
-    assert sum(s.energy_uj for s in intervals) == shown[-1] - shown[0]
-    told = [register(60 * n, uj, power_mw=10_000_000 if n % 1440 < 720 else 0) for n, uj in enumerate(shown)]
+    assert sum(s.energy_uj for s in intervals) == register_uj[-1] - register_uj[0]
+    readings = [register(60 * n, uj, power_mw=10_000_000 if n % 1440 < 720 else 0) for n, uj in enumerate(register_uj)]
     for rests in (True, False):
-        _, intervals, gaps, faults = play(told, rests=rests)
+        _, intervals, gaps, faults = play(readings, rests=rests)
         assert not gaps
         assert not any(faults)
-        assert sum(s.energy_uj for s in intervals) == shown[-1] - shown[0]
+        assert sum(s.energy_uj for s in intervals) == register_uj[-1] - register_uj[0]
         night = [s for s in intervals if s.start_ns >= 730 * 60 * S and s.end_ns <= 1440 * 60 * S]
         assert sum(s.end_ns - s.start_ns for s in night) >= 700 * 60 * S  # it is metered, as nothing, while it lasts
 
 
-def test_what_somebody_states_counts_also_while_nobody_reads_and_is_called_modelled():
+def test_declared_power_counts_without_readings_as_modelled():
     readings = [power(0, 1_000_000), power(60, 1_000_000), power(36_060, 1_000_000)]
     _, intervals, gaps, _ = play(readings, stated=True)
     assert not gaps

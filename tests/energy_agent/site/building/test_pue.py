@@ -42,14 +42,14 @@ def test_a_site_worked_by_hand():
     first, second = pue(PLAIN, UPS), pue(PLAIN, PDU)
     assert (first.kind, first.category, first.amount.value, first.coverage) == ("iPUE", 1, Fraction(13, 10), 1)
     assert (second.category, second.amount.value) == (2, Fraction(1300, 960))
-    found = {p.name: p.amount.value for p in parts(PLAIN, UPS)}
-    assert found == {
+    parts_uj = {p.name: p.amount.value for p in parts(PLAIN, UPS)}
+    assert parts_uj == {
         "IT at ups_output": 1000 * KWH,
         "cooling": 200 * KWH,
         "lighting": 20 * KWH,
         "not explained by a meter": 80 * KWH,
     }
-    assert sum(found.values()) == 1300 * KWH
+    assert sum(parts_uj.values()) == 1300 * KWH
     (loss,) = losses(PLAIN)
     assert (loss.name, loss.amount.value) == ("between ups_output and pdu_output", 40 * KWH)
 
@@ -80,16 +80,16 @@ def test_a_meter_in_both_sums_errs_in_both_at_once():
     assert amount.high < Fraction(1045, 1000)  # 5 % of 1.04 would be 1.092
 
 
-def test_what_nobody_read_is_put_in_named_and_bounded_by_what_can_flow():
+def test_unread_energy_is_imputed_named_and_bounded():
     """Three hours of 24 without the total's meter: 7/8 of 2400 kWh were seen; at most 3 h x 200 kW = 600 kWh are missing."""
     meters = site(
         meter("main", Role.TOTAL, 2100, percent=0, measured=21 * H, max_kw=200),
         meter("ups", Role.IT, 2000, position=UPS, percent=0),
     )
-    found = pue(meters, UPS)
-    assert found.amount.value == Fraction(2400, 2000)
-    assert (found.amount.low, found.amount.high) == (Fraction(2100, 2000), Fraction(2700, 2000))
-    assert (found.coverage, found.imputed_uj) == (Fraction(7, 8), 300 * KWH)
+    result = pue(meters, UPS)
+    assert result.amount.value == Fraction(2400, 2000)
+    assert (result.amount.low, result.amount.high) == (Fraction(2100, 2000), Fraction(2700, 2000))
+    assert (result.coverage, result.imputed_uj) == (Fraction(7, 8), 300 * KWH)
 
 
 def test_without_a_most_nothing_bounds_it_above():
@@ -110,10 +110,10 @@ def test_where_there_is_no_pue_there_is_a_reason():
 
 
 def test_just_below_one_is_one_within_the_error():
-    found = pue(site(meter("main", Role.TOTAL, 999), meter("ups", Role.IT, 1000, position=UPS)), UPS)
-    assert (found.amount.value, found.amount.low) == (1, 1)
-    assert found.amount.high > 1
-    assert found.raised_from == Fraction(999, 1000)  # a changed measurement is marked
+    result = pue(site(meter("main", Role.TOTAL, 999), meter("ups", Role.IT, 1000, position=UPS)), UPS)
+    assert (result.amount.value, result.amount.low) == (1, 1)
+    assert result.amount.high > 1
+    assert result.raised_from == Fraction(999, 1000)  # a changed measurement is marked
     above = pue(site(meter("main", Role.TOTAL, 1001), meter("ups", Role.IT, 1000, position=UPS)), UPS)
     assert (above.amount.value, above.raised_from) == (Fraction(1001, 1000), None)
 
@@ -128,8 +128,8 @@ def test_a_loop_has_a_partial_pue():
         meter("hall", Role.IT, 900, position=PDU, zone="hall"),
         meter("crac", Role.COOLING, 300, zone="hall"),
     )
-    found = pue(meters, PDU, "loop-1")
-    assert (found.kind, found.amount.value) == ("pPUE", Fraction(510, 492))
+    result = pue(meters, PDU, "loop-1")
+    assert (result.kind, result.amount.value) == ("pPUE", Fraction(510, 492))
     assert pue(meters, PDU, "hall").amount.value == Fraction(1200, 900)
     assert "in nowhere" in pue(meters, PDU, "nowhere").amount.reason
 
@@ -155,18 +155,18 @@ def test_a_year_makes_a_pue_of_an_ipue_and_a_stated_one_is_an_estimate():
 
 
 def test_water_and_carbon_per_kwh_of_it():
-    found = per_it_kwh(Fraction(1800), Fraction(1, 100), PLAIN, UPS)
-    assert found.value == Fraction(18, 10)
-    assert found.low < Fraction(18, 10) * Fraction(99, 100)
+    result = per_it_kwh(Fraction(1800), Fraction(1, 100), PLAIN, UPS)
+    assert result.value == Fraction(18, 10)
+    assert result.low < Fraction(18, 10) * Fraction(99, 100)
     assert per_it_kwh(Fraction(1), None, PLAIN, UPS).low is None
     assert per_it_kwh(Fraction(1), None, site(meter("main", Role.TOTAL, 1)), UPS).value is None
 
 
 @given(st.lists(st.fractions(0, 1000, max_denominator=1000), max_size=8))
 def test_a_spread_lies_between_the_largest_share_and_the_plain_sum(bounds):
-    found = spread(bounds)
-    assert found <= sum(bounds)
-    assert found >= max(bounds, default=0) or len(bounds) == 1
+    result = spread(bounds)
+    assert result <= sum(bounds)
+    assert result >= max(bounds, default=0) or len(bounds) == 1
 
 
 @given(
@@ -176,11 +176,13 @@ def test_a_spread_lies_between_the_largest_share_and_the_plain_sum(bounds):
 def test_no_gain_within_the_class_of_one_calibration_escapes_the_bounds(total, it, a, b, g, h):
     """Truth by construction: each register shows true x (1 + gain), |gain| <= its class. Second order is allowed for."""
     meters = site(meter("t", Role.TOTAL, 0, percent=a, group="x"), meter("i", Role.IT, 0, position=PDU, percent=b, group="x"))
-    shown = {"t": round(total * KWH * (1 + g * a / 100)), "i": round(it * KWH * (1 + h * b / 100))}
-    meters = {m: MeterEnergy(e.facts, e.window_ns, e.measured_ns, {Method.COUNTER: shown[m]}, 1) for m, e in meters.items()}
-    found, truth = ratio(meters, {"t": 1}, {"i": 1}), Fraction(total, it)
+    readings_uj = {"t": round(total * KWH * (1 + g * a / 100)), "i": round(it * KWH * (1 + h * b / 100))}
+    meters = {
+        m: MeterEnergy(e.facts, e.window_ns, e.measured_ns, {Method.COUNTER: readings_uj[m]}, 1) for m, e in meters.items()
+    }
+    result, truth = ratio(meters, {"t": 1}, {"i": 1}), Fraction(total, it)
     second_order = truth * Fraction(a * b + b * b, 10_000) * 2
-    assert found.low - second_order <= truth <= found.high + second_order
+    assert result.low - second_order <= truth <= result.high + second_order
 
 
 def test_coverage_is_that_of_the_least_covered():
@@ -210,8 +212,8 @@ def test_overhead_below_overhead_is_counted_once():
         meter("main", Role.TOTAL, 1500), meter("ups", Role.IT, 1000, position=UPS, zone="r1"),
         meter("mech", Role.COOLING, 300, zone="r1"), meter("lights", Role.LIGHTING, 50, parent="mech", zone="r1"),
     )  # fmt: skip
-    found = {p.name: p.amount.value for p in parts(meters, UPS)}
-    assert found == {
+    parts_uj = {p.name: p.amount.value for p in parts(meters, UPS)}
+    assert parts_uj == {
         "IT at ups_output": 1000 * KWH, "cooling": 250 * KWH, "lighting": 50 * KWH, "not explained by a meter": 200 * KWH,
     }  # fmt: skip
     assert pue(meters, UPS, "r1").amount.value == Fraction(13, 10)
@@ -224,11 +226,11 @@ def test_overhead_below_overhead_is_counted_once():
     assert sum(p.amount.value for p in parts(inside, UPS)) == 1500 * KWH
 
 
-def test_what_nobody_saw_moves_the_ratio_and_with_it_what_an_error_does():
+def test_unread_time_moves_the_ratio_and_its_error():
     """IT was read half of the time, and drew nothing in the other: 1500 / 600 = 2.5, with IT's register 1 % low."""
     main = meter("main", Role.TOTAL, 1500, percent=1)
-    seen = meter("ups", Role.IT, 0, position=UPS, percent=1, measured=12 * H, max_kw=400)
-    low = MeterEnergy(seen.facts, seen.window_ns, seen.measured_ns, {Method.COUNTER: 600 * KWH * 101 // 100}, 0)
+    ups = meter("ups", Role.IT, 0, position=UPS, percent=1, measured=12 * H, max_kw=400)
+    low = MeterEnergy(ups.facts, ups.window_ns, ups.measured_ns, {Method.COUNTER: 600 * KWH * 101 // 100}, 0)
     assert pue(site(main, low), UPS).amount.high >= Fraction(1500, 600)
 
 
@@ -266,7 +268,7 @@ def test_what_is_stated_in_part_has_to_be_metered_enough_too():
     few = meter("main", Role.TOTAL, 150, measured=2 * H)
     ups = meter("ups", Role.IT, 100, position=UPS, measured=2 * H)
     sign = MeterEnergy(meter("sign", Role.IT, 0, position=UPS).facts, 24 * H, 24 * H, {Method.MODELLED: KWH}, 0)
-    found = pue(site(few, ups, sign), UPS)
-    assert found.stated
-    assert enough(found).amount.reason == "less than 90% of the window was metered"
+    result = pue(site(few, ups, sign), UPS)
+    assert result.stated
+    assert enough(result).amount.reason == "less than 90% of the window was metered"
     assert enough(stated_pue(1, Fraction(14, 10), Fraction(1, 10))).amount.value == Fraction(14, 10)

@@ -30,7 +30,7 @@ def test_another_position_or_role_on_the_same_path_is_what_a_tree_is_for():
 
 
 @pytest.mark.parametrize(
-    ("meters", "said"),
+    ("meters", "words"),
     [
         ([MAIN, MAIN], "duplicate meter id 'main'"),
         ([it("a", "nowhere")], "parent 'nowhere' is not a meter"),
@@ -44,8 +44,8 @@ def test_another_position_or_role_on_the_same_path_is_what_a_tree_is_for():
         ([MeterFacts("chiller", Role.COOLING), MeterFacts("pump", Role.COOLING, parent="chiller")], "chiller > pump"),
     ],
 )
-def test_what_makes_no_sense_is_refused(meters, said):
-    with pytest.raises(ValueError, match=said):
+def test_what_makes_no_sense_is_refused(meters, words):
+    with pytest.raises(ValueError, match=words):
         refuse_unsound(meters)
 
 
@@ -62,11 +62,11 @@ def test_what_is_not_it_below_it_is_taken_off_once():
         st.tuples(st.sampled_from(list(Role)), st.sampled_from(list(Position)), st.integers(0, 12)), min_size=1, max_size=12
     )
 )
-def test_no_accepted_tree_has_a_meter_above_another_of_its_sum(made):
+def test_no_accepted_tree_has_a_meter_above_another_of_its_sum(tree):
     """The truth by brute force over all pairs."""
     meters = [
         MeterFacts(f"m{n}", role, position if role is Role.IT else None, f"m{parent}" if parent < n else "")
-        for n, (role, position, parent) in enumerate(made)
+        for n, (role, position, parent) in enumerate(tree)
     ]
     by_id = {m.id: m for m in meters}
     twice = any(

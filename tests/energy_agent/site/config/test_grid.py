@@ -14,22 +14,22 @@ def grid(text: str) -> GridBase:
     return parse_as(grid_model(), text.encode(), "site.yaml")
 
 
-def test_what_the_grid_says_counts_for_its_sources() -> None:
-    found = grid(
+def test_grid_keys_are_defaults_of_its_sources() -> None:
+    grid_config = grid(
         f"zone: DE\ncountry: deu\nboundary: direct\nsources:\n- electricity_maps: {{key_file: /k}}\n- {CSV}, zone: DE-LU}}\n"
     )
-    maps, csv = found.all_sources
+    maps, csv = grid_config.all_sources
     assert (maps.kind, maps.config.zone, maps.config.boundary) == ("electricity_maps", "DE", "direct")
     assert (csv.kind, csv.config.zone, csv.config.boundary) == ("csv_file", "DE-LU", "direct")
-    assert found.country == "DEU"
-    assert found.basis == Basis(EmissionBoundary.DIRECT)
-    assert found.residual_basis == Basis(EmissionBoundary.DIRECT, Accounting.RESIDUAL)
+    assert grid_config.country == "DEU"
+    assert grid_config.basis == Basis(EmissionBoundary.DIRECT)
+    assert grid_config.residual_basis == Basis(EmissionBoundary.DIRECT, Accounting.RESIDUAL)
 
 
 def test_an_empty_grid_is_one_without_co2e() -> None:
-    found = grid("")
-    assert (found.zone, found.country, found.all_sources) == (None, None, ())
-    assert found.basis == Basis(EmissionBoundary.DIRECT, Accounting.LOCATION, Gases.CO2E)
+    grid_config = grid("")
+    assert (grid_config.zone, grid_config.country, grid_config.all_sources) == (None, None, ())
+    assert grid_config.basis == Basis(EmissionBoundary.DIRECT, Accounting.LOCATION, Gases.CO2E)
 
 
 def test_each_file_of_the_folder_is_a_key() -> None:
@@ -39,7 +39,7 @@ def test_each_file_of_the_folder_is_a_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "words"),
     [
         ("sources:\n- electricity_maps: {key_file: /k}\n", "source electricity_maps has no zone"),
         (
@@ -69,14 +69,14 @@ def test_each_file_of_the_folder_is_a_key() -> None:
         ("zone: ../x\n", "a name of at most 63 letters"),
     ],
 )
-def test_a_wrong_grid_is_one_line_that_names_the_key(text: str, said: str) -> None:
+def test_a_wrong_grid_is_one_line_that_names_the_key(text: str, words: str) -> None:
     with pytest.raises(UsageError) as caught:
         grid(text)
-    assert said in str(caught.value)
+    assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_every_key_says_what_it_is() -> None:
+def test_every_key_has_a_description() -> None:
     for model in (grid_model(), *(spec.config for spec in grid_specs().values())):
         for name, field in model.model_fields.items():
             assert field.description or name == "sources", (model, name)

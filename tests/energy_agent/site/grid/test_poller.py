@@ -32,8 +32,8 @@ def test_the_newest_hour_of_a_source_is_shown_and_kept(tmp_path):
     grid = poller(tmp_path, country="GBR", sources=[source(path)])
     grid.start()
     try:
-        (shown,) = eventually(lambda: (now := grid.now()) and now[0].grams_per_kwh == "250" and now)
-        assert (shown.zone, shown.basis) == ("DE", "direct")
+        (intensity,) = eventually(lambda: (now := grid.now()) and now[0].grams_per_kwh == "250" and now)
+        assert (intensity.zone, intensity.basis) == ("DE", "direct")
         (health, factors) = grid.health()
         assert (health.source, health.up, factors.source, factors.up) == ("grid:csv_file:DE", True, "grid:factors", True)
         assert list((tmp_path / "grid").rglob("*.jsonl"))
@@ -41,14 +41,14 @@ def test_the_newest_hour_of_a_source_is_shown_and_kept(tmp_path):
         grid.stop()
 
 
-def test_what_is_old_gives_way_to_the_year_s_factor_which_says_so(tmp_path):
+def test_stale_intensity_is_replaced_by_the_yearly_factor(tmp_path):
     path = write_csv(tmp_path / "supplier.csv", (-30, 300))
     grid = poller(tmp_path, country="GBR", sources=[source(path)])
     grid.start()
     try:
         eventually(lambda: grid.health()[0].up)
-        (shown,) = grid.now()
-        assert "yearly factor of 20" in shown.basis
+        (intensity,) = grid.now()
+        assert "yearly factor of 20" in intensity.basis
     finally:
         grid.stop()
 
@@ -57,9 +57,9 @@ def test_the_zone_is_that_of_the_file_whatever_the_factor_is_of(tmp_path):
     """Who reads the metric names the zone as the site file does."""
     path = write_csv(tmp_path / "supplier.csv", (-30, 300))
     grid = poller(tmp_path, zone="GB", country="GBR", sources=[source(path)])
-    (shown,) = grid.now()
-    assert shown.zone == "GB"
-    assert shown.basis.endswith(" of GBR")
+    (intensity,) = grid.now()
+    assert intensity.zone == "GB"
+    assert intensity.basis.endswith(" of GBR")
 
 
 def test_what_cannot_be_read_or_is_not_known_has_its_reason(tmp_path):

@@ -22,17 +22,17 @@ ABOUT = About("electricity_maps", "DE", Basis(EmissionBoundary.LIFE_CYCLE), "Ele
 MONTH = "DE/electricity_maps.life-cycle.location.CO2e/2026-11.jsonl"
 
 
-def hour(number: int, grams: str = "300", known: int = 1, estimated: bool = False) -> IntensityPoint:
+def hour(number: int, grams: str = "300", known_ns: int = 1, estimated: bool = False) -> IntensityPoint:
     start = NOV_NS + number * HOUR_NS
-    return IntensityPoint(start, start + HOUR_NS, Decimal(grams), estimated, known, "M" if estimated else "", "ab" * 32)
+    return IntensityPoint(start, start + HOUR_NS, Decimal(grams), estimated, known_ns, "M" if estimated else "", "ab" * 32)
 
 
 def test_a_series_comes_back_as_it_went_in(tmp_path: Path) -> None:
     points = [hour(0), hour(1, "12.50", estimated=True), hour(-1)]
     assert GridStore(tmp_path).append(ABOUT, points) == 3
-    found = GridStore(tmp_path).read(ABOUT)
-    assert found.series == series(ABOUT, points)
-    assert found.torn == ()
+    content = GridStore(tmp_path).read(ABOUT)
+    assert content.series == series(ABOUT, points)
+    assert content.torn == ()
     assert GridStore(tmp_path).list_series() == (ABOUT,)
     assert sorted(p.name for p in (tmp_path / MONTH).parent.iterdir()) == ["2026-10.jsonl", "2026-11.jsonl"]
 
@@ -47,26 +47,26 @@ def test_each_line_is_canonical_and_has_the_hash_of_what_it_came_in(tmp_path: Pa
     )
 
 
-def test_what_is_told_again_is_not_written_and_what_changed_is_a_further_line(tmp_path: Path) -> None:
+def test_repeated_points_are_not_written_and_changes_add_a_line(tmp_path: Path) -> None:
     store = GridStore(tmp_path)
     assert store.append(ABOUT, [hour(0), hour(1)]) == 2
     before = (tmp_path / MONTH).read_bytes()
-    assert store.append(ABOUT, [hour(0, known=2), hour(1, known=2)]) == 0
-    assert GridStore(tmp_path).append(ABOUT, [hour(0, "300.0", known=3)]) == 0
+    assert store.append(ABOUT, [hour(0, known_ns=2), hour(1, known_ns=2)]) == 0
+    assert GridStore(tmp_path).append(ABOUT, [hour(0, "300.0", known_ns=3)]) == 0
     assert (tmp_path / MONTH).read_bytes() == before
-    assert store.append(ABOUT, [hour(0, "310", known=4), hour(1, known=4)]) == 1
+    assert store.append(ABOUT, [hour(0, "310", known_ns=4), hour(1, known_ns=4)]) == 1
     assert (tmp_path / MONTH).read_bytes().startswith(before)
-    told = store.read(ABOUT).series
-    assert [p.g_per_kwh for p in told.as_of(3).pieces()] == [300, 300]
-    assert [p.g_per_kwh for p in told.as_of(4).pieces()] == [310, 300]
+    intensities = store.read(ABOUT).series
+    assert [p.g_per_kwh for p in intensities.as_of(3).pieces()] == [300, 300]
+    assert [p.g_per_kwh for p in intensities.as_of(4).pieces()] == [310, 300]
 
 
 def test_a_value_that_went_back_is_a_revision_too(tmp_path: Path) -> None:
     store = GridStore(tmp_path)
-    for known, grams in enumerate(["300", "310", "300"], 1):
-        assert store.append(ABOUT, [hour(0, grams, known)]) == 1
-    told = store.read(ABOUT).series
-    assert [int(told.as_of(t).pieces()[0].g_per_kwh) for t in (1, 2, 3)] == [300, 310, 300]
+    for known_ns, grams in enumerate(["300", "310", "300"], 1):
+        assert store.append(ABOUT, [hour(0, grams, known_ns)]) == 1
+    intensities = store.read(ABOUT).series
+    assert [int(intensities.as_of(t).pieces()[0].g_per_kwh) for t in (1, 2, 3)] == [300, 310, 300]
 
 
 def test_zones_bases_and_sources_are_apart(tmp_path: Path) -> None:
@@ -104,15 +104,15 @@ def test_a_crash_at_any_byte_loses_no_line_that_was_whole(tmp_path_factory, data
     # A line counts when it is whole, with or without its end.
     lines = whole.splitlines(keepends=True)
     kept = sum(1 for n in range(1, len(lines)) if sum(map(len, lines[: n + 1])) - 1 <= cut)
-    found = GridStore(folder).read(ABOUT)
-    assert found.series.points == tuple(points[:kept])
-    assert len(found.torn) <= 1
+    content = GridStore(folder).read(ABOUT)
+    assert content.series.points == tuple(points[:kept])
+    assert len(content.torn) <= 1
     # The next append closes what was torn off, and rewrites nothing.
     assert GridStore(folder).append(ABOUT, [hour(9)]) == 1
     assert path.read_bytes().startswith(whole[:cut])
     again = GridStore(folder).read(ABOUT)
     assert again.series.points == (*points[:kept], hour(9))
-    assert bool(again.torn) == bool(found.torn)
+    assert bool(again.torn) == bool(content.torn)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_crash_at_any_byte_loses_no_line_that_was_whole(tmp_path_factory, data
     [b"{}\n", b"\x00\n", b"[1]\n", b'{"torn_bytes":5}\n', b'{"about":5}\n', b'{"about":{"id":5}}\n', b"[" * 3000 + b"\n", b"\n",
      b"x" * 5000 + b"\n"],
 )  # fmt: skip
-def test_damage_in_the_middle_is_told_with_file_and_line(tmp_path: Path, damage: bytes) -> None:
+def test_damage_in_the_middle_is_reported_with_file_and_line(tmp_path: Path, damage: bytes) -> None:
     GridStore(tmp_path).append(ABOUT, [hour(0), hour(1)])
     path = tmp_path / MONTH
     head, *rest = path.read_bytes().splitlines(keepends=True)
@@ -130,7 +130,7 @@ def test_damage_in_the_middle_is_told_with_file_and_line(tmp_path: Path, damage:
             refused()
 
 
-def test_a_mark_that_tells_another_length_is_damage(tmp_path: Path) -> None:
+def test_mark_with_a_different_length_is_damage(tmp_path: Path) -> None:
     GridStore(tmp_path).append(ABOUT, [hour(0)])
     path = tmp_path / MONTH
     path.write_bytes(path.read_bytes() + b'{"end_')
@@ -173,13 +173,13 @@ def test_a_link_where_a_file_should_be_is_not_followed(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_unwritable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(JournalError, match=r"cannot be written: .*; existing records are not affected"):
         GridStore(tmp_path / "file").append(ABOUT, [hour(0)])
 
 
-def test_a_full_disk_is_told_and_what_was_kept_is_whole(tmp_path: Path) -> None:
+def test_full_disk_is_reported_and_existing_records_are_whole(tmp_path: Path) -> None:
     """A limit on the size of files, as a full disk is hard to come by; it ends in the middle of a line."""
     store = GridStore(tmp_path)
     store.append(ABOUT, [hour(0)])
@@ -197,9 +197,9 @@ def test_a_full_disk_is_told_and_what_was_kept_is_whole(tmp_path: Path) -> None:
     )  # fmt: skip
     assert "File too large; existing records are not affected" in done.stdout
     assert (tmp_path / MONTH).stat().st_size == size + 70
-    found = store.read(ABOUT)
-    assert found.series.points == (hour(0),)
-    assert "the last line is incomplete (70 bytes)" in found.torn[0]
+    content = store.read(ABOUT)
+    assert content.series.points == (hour(0),)
+    assert "the last line is incomplete (70 bytes)" in content.torn[0]
     assert store.append(ABOUT, [hour(1), hour(2)]) == 2
     assert store.read(ABOUT).series.points == (hour(0), hour(1), hour(2))
 

@@ -7,9 +7,9 @@ import pytest
 def device():
     from tests.energy_agent.site.meters.snmp_device import Device
 
-    made = Device()
-    yield made
-    made.stop()
+    new_device = Device()
+    yield new_device
+    new_device.stop()
 
 
 @pytest.fixture

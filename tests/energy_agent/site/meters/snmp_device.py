@@ -66,11 +66,11 @@ def section(device, community, **more):
 
 @contextlib.contextmanager
 def opened(device, community, meter=METER, **more):
-    made = SPEC.open(section(device, community, **more), meter, RealClock())
+    source = SPEC.open(section(device, community, **more), meter, RealClock())
     try:
-        yield made
+        yield source
     finally:
-        made.close()
+        source.close()
 
 
 def read(device, community, meter=METER, **more):

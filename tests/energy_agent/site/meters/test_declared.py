@@ -11,7 +11,7 @@ from energy_agent.site.meters.declared import SPEC, Declared
 METER = MeterConfig(id="lights", role="lighting", accuracy_percent=20, max_power_w=5_000)
 
 
-def test_it_tells_the_same_power_each_time_to_a_milliwatt():
+def test_declared_power_is_constant_to_a_milliwatt():
     meter = SPEC.open(Declared(power_w=1234.567, basis="data sheet"), METER, RealClock())
     before_ns = RealClock().boot_ns()
     readings = [meter.read() for _ in range(3)]
@@ -24,7 +24,7 @@ def test_it_tells_the_same_power_each_time_to_a_milliwatt():
         before_ns = reading.boot_ns
 
 
-def test_more_than_the_meter_can_draw_is_not_believed():
+def test_power_above_the_meter_maximum_is_rejected():
     meter = SPEC.open(Declared(power_w=5_000.001, basis="a guess"), METER, RealClock())
     with pytest.raises(MeterError, match="above the maximum of 5000 W"):
         meter.read()
@@ -33,7 +33,7 @@ def test_more_than_the_meter_can_draw_is_not_believed():
 @pytest.mark.parametrize(
     "section", [{"power_w": 5}, {"power_w": 5, "basis": ""}, {"power_w": -1, "basis": "x"}, {"basis": "x"}]
 )
-def test_what_nobody_states_is_refused(section):
+def test_section_without_power_or_basis_is_refused(section):
     with pytest.raises(ValidationError):
         Declared(**section)
 

@@ -105,7 +105,7 @@ def test_a_file_that_grows_is_read_on_and_one_that_was_replaced_anew(tmp_path):
     assert kwh(reader.read()) == [9]
 
 
-def test_a_file_whose_columns_changed_places_is_read_by_its_new_first_line(tmp_path):
+def test_file_with_reordered_columns_is_read_by_its_new_header(tmp_path):
     path = tmp_path / "meter.csv"
     same = [f"{START_S + i},{i},{i}" for i in range(200)]
     path.write_text(lines("time,a_kwh,b_kwh", *same))
@@ -115,7 +115,7 @@ def test_a_file_whose_columns_changed_places_is_read_by_its_new_first_line(tmp_p
     assert kwh(reader.read()) == [200]
 
 
-def test_a_last_row_without_its_end_is_taken_once_nobody_writes_any_more(tmp_path):
+def test_incomplete_last_row_is_read_after_writing_ends(tmp_path):
     path = tmp_path / "meter.csv"
     clock = SteppedClock()
     path.write_text(lines("time,energy_kwh", *rows(0, 2)) + f"{START_S + 2},2")
@@ -182,14 +182,14 @@ def test_a_row_at_fault_is_named_after_what_was_before_it_and_can_be_mended(tmp_
         ("time;energy_kwh\n", {}, "no column 'time'; its columns: 'time;energy_kwh'"),
     ],
 )
-def test_a_first_line_that_does_not_serve_is_said(tmp_path, text, more, reason):
+def test_invalid_header_is_reported(tmp_path, text, more, reason):
     path = tmp_path / "meter.csv"
     path.write_text(text)
     with pytest.raises(MeterError, match=reason):
         meter(path, **more).read()
 
 
-def test_what_is_no_file_is_refused_and_nobody_waits_for_it(tmp_path):
+def test_irregular_file_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path):
         with pytest.raises(MeterError, match="not a regular file"):
@@ -217,7 +217,7 @@ def test_a_long_file_is_given_in_parts(tmp_path, monkeypatch):
         reader.read()
 
 
-def test_rows_lie_as_far_apart_as_the_file_says_when_the_clock_is_stepped(tmp_path):
+def test_row_distances_follow_the_file_if_the_clock_is_stepped(tmp_path):
     path, clock = tmp_path / "meter.csv", SteppedClock()
     path.write_text(lines("time,energy_kwh", *rows(0, 1)))
     reader = meter(path, clock)
@@ -232,7 +232,7 @@ def test_rows_lie_as_far_apart_as_the_file_says_when_the_clock_is_stepped(tmp_pa
     assert [r.boot_ns for r in again] == [r.boot_ns for r in readings]
 
 
-def test_a_file_that_nobody_writes_any_more_is_down_where_that_is_asked_for(tmp_path):
+def test_file_without_new_rows_is_down_if_configured(tmp_path):
     path = tmp_path / "meter.csv"
     path.write_text(lines("time,energy_kwh", *rows(0, 2)))
     reader = meter(path, max_age_s=3600)
@@ -266,8 +266,8 @@ def test_parquet_gives_what_csv_does(tmp_path):
         path = tmp_path / "meter.parquet"
         parquet(path, other=[[1]] * 5, energy_kwh=energy, power_w=power, time=column)
         reader = meter(path)
-        found = reader.read()
-        assert [(r.t_ns, r.energy_uj, r.power_mw) for r in found] == [
+        readings = reader.read()
+        assert [(r.t_ns, r.energy_uj, r.power_mw) for r in readings] == [
             (times[0], KWH_UJ // 2, 1_500),
             (times[1], KWH_UJ * 5 // 4, None),
             (times[3], KWH_UJ * 3, 2_500),

@@ -72,7 +72,7 @@ def test_what_is_not_finite_stays_so_and_has_some_step(bits):
     assert resolution(read, "float32") == 1
 
 
-def test_a_register_goes_on_at_0_at_the_end_of_its_type_or_where_it_is_said():
+def test_register_wraps_at_its_type_limit_or_configured_value():
     kinds = ("uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64")
     assert [range_of(k) for k in kinds] == [2**16, 2**15, 2**32, 2**31, None, None, None, None]
     for more, wanted in (({}, Decimal(2**32) / 10), ({"wrap": 1e6}, Decimal(10**6))):

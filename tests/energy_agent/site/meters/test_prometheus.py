@@ -78,10 +78,10 @@ class Service:
 
 @pytest.fixture
 def service():
-    made = Service()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    new_service = Service()
+    yield new_service
+    new_service.server.shutdown()
+    new_service.server.server_close()
 
 
 def meter(service, *, timeout_s=60.0, **more):
@@ -142,7 +142,7 @@ def test_the_span_of_samples_and_what_a_query_looks_back_is_the_age(service):
         (success(whole(), warnings=["one store is gone"]), "may be incomplete: one store is gone"),
     ],
 )
-def test_what_should_not_be_said_is_one_reason(service, body, reason):
+def test_invalid_response_has_one_reason(service, body, reason):
     service.says(body)
     reader = meter(service)
     with pytest.raises(MeterError, match=reason) as error:

@@ -117,7 +117,7 @@ def test_equipment_outlet_feed_and_cooling_unit(service, where, watts, kwh, step
     assert (reading.step_uj, reading.wrap_uj, reading.max_mw) == (int(Decimal(step_kwh) * UJ_PER_KWH), None, 20_000_000)
 
 
-def test_without_metrics_the_feeds_are_added_and_each_of_them_must_tell(service):
+def test_without_metrics_the_feeds_are_added_and_each_is_required(service):
     del service.resources[PDU]["Metrics"]
     reading = read(service)
     assert (reading.power_mw, reading.energy_uj) == (6_438_000, None)
@@ -128,7 +128,7 @@ def test_without_metrics_the_feeds_are_added_and_each_of_them_must_tell(service)
         read(service)
 
 
-def test_a_register_that_nobody_resets_is_preferred_and_stays_the_one(service):
+def test_non_resettable_register_is_preferred_and_kept(service):
     service.resources[f"{PDU}/Metrics"] = sensor_texts(6438, 5.5, LifetimeReading=325_675.5)
     meter = source(service)
     assert meter.read()[0].energy_uj == int(Decimal("325675.5") * UJ_PER_KWH)
@@ -141,11 +141,11 @@ def test_coarse_energy_waits_until_it_has_shown_a_finer_step_unless_there_is_no_
     meter = source(service)
     for kwh, energy_kwh in ((0, None), (36_000, None), (36_010, None), (36_011, 36_011), (36_020, 36_020)):
         service.resources[f"{PDU}/Metrics"] = sensor_texts(6438, kwh)
-        found = meter.read()[0]
-        assert (found.power_mw, found.energy_uj) == (6_438_000, None if energy_kwh is None else energy_kwh * UJ_PER_KWH)
+        reading = meter.read()[0]
+        assert (reading.power_mw, reading.energy_uj) == (6_438_000, None if energy_kwh is None else energy_kwh * UJ_PER_KWH)
     service.resources[f"{PDU}/Metrics"] = sensor_texts(None, 36_000)
-    found = read(service)
-    assert (found.power_mw, found.energy_uj, found.step_uj) == (None, 36_000 * UJ_PER_KWH, 1_000 * UJ_PER_KWH)
+    reading = read(service)
+    assert (reading.power_mw, reading.energy_uj, reading.step_uj) == (None, 36_000 * UJ_PER_KWH, 1_000 * UJ_PER_KWH)
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1), st.integers(0, 5))
@@ -153,8 +153,8 @@ def test_no_value_lies_between_two_steps(counts, digits):
     resolution = Resolution()
     values = [Decimal(count).scaleb(-digits) for count in counts]
     steps = [resolution.step(value) for value in values]
-    seen = [step for step, upto in zip(steps, itertools.accumulate(values, max), strict=True) if upto]
-    assert seen == sorted(seen, reverse=True)  # until a value other than 0, no step is known
+    known_steps = [step for step, upto in zip(steps, itertools.accumulate(values, max), strict=True) if upto]
+    assert known_steps == sorted(known_steps, reverse=True)  # until a value other than 0, no step is known
     assert all(value % steps[-1] == 0 for value in values)
 
 
@@ -177,7 +177,7 @@ def test_no_value_lies_between_two_steps(counts, digits):
         (b" " * (2 << 20), "larger than"),
     ],
 )
-def test_what_cannot_be_believed_is_one_reason_and_the_meter_comes_back(service, body, reason):
+def test_implausible_response_has_one_reason_and_the_meter_recovers(service, body, reason):
     good = service.resources[f"{PDU}/Metrics"]
     meter = source(service)
     meter.read()
@@ -199,8 +199,8 @@ def test_power_that_is_no_number_is_no_power(service, watts):
 
 def test_a_number_that_is_nearly_nothing_is_nothing(service):
     service.resources[f"{PDU}/Metrics"] = b'{"PowerWatts": {"Reading": 1e-999999999}, "EnergykWh": {"Reading": 1e-999999999}}'
-    found = read(service)
-    assert (found.power_mw, found.energy_uj, found.step_uj) == (0, 0, 3)  # the finest plausible step: 1e-12 kWh
+    reading = read(service)
+    assert (reading.power_mw, reading.energy_uj, reading.step_uj) == (0, 0, 3)  # the finest plausible step: 1e-12 kWh
 
 
 def test_what_is_not_there_is_named_with_what_is(service):

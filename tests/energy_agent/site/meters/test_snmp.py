@@ -16,7 +16,7 @@ from tests.energy_agent.site.meters.snmp_device import ENERGY, METER, POWER, ope
 from tests.support import eventually
 
 
-def test_one_request_a_poll_asks_for_everything(pdu, community):
+def test_each_poll_sends_one_request(pdu, community):
     with opened(pdu, community) as source:
         for _ in range(3):
             (reading,) = source.read()
@@ -26,21 +26,21 @@ def test_one_request_a_poll_asks_for_everything(pdu, community):
     assert (reading.power_mw, reading.step_mw, reading.max_mw) == (1_850_000, 10_000, 20_000_000)
 
 
-def test_what_is_not_to_be_read_is_not_asked_for(pdu, community):
+def test_excluded_quantities_are_not_requested(pdu, community):
     assert read(pdu, community, read="power").energy_uj is None
     assert read(pdu, community, read="energy").power_mw is None
     assert pdu.requests == [[POWER], [ENERGY]]
 
 
 def test_registers_of_ones_own_with_scale_step_and_wrap(pdu, community):
-    own = {"oid": ".1.3.6.1.4.1.9.{row}", "unit": "Wh", "scale": 100, "step": 500, "wrap": 10_000}
+    register = {"oid": ".1.3.6.1.4.1.9.{row}", "unit": "Wh", "scale": 100, "step": 500, "wrap": 10_000}
     pdu.values["1.3.6.1.4.1.9.7"] = rfc1902.Gauge32(9_999)
-    reading = read(pdu, community, energy=own, index={"row": 7})
+    reading = read(pdu, community, energy=register, index={"row": 7})
     kwh_100_wh = UJ_PER_KWH // 10
     assert (reading.energy_uj, reading.step_uj, reading.wrap_uj) == (9_999 * kwh_100_wh, 5 * kwh_100_wh, 10_000 * kwh_100_wh)
     pdu.values["1.3.6.1.4.1.9.7"] = rfc1902.Gauge32(10_000)
     with pytest.raises(MeterError, match="which wraps at"):
-        read(pdu, community, energy=own, index={"row": 7})
+        read(pdu, community, energy=register, index={"row": 7})
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,9 @@ def test_secrets_are_read_from_files_and_never_shown(pdu, community, tmp_path):
 
 
 def test_values_are_exact(pdu, community):
-    own = {"oid": ENERGY, "unit": "kWh", "scale": 0.001}
+    register = {"oid": ENERGY, "unit": "kWh", "scale": 0.001}
     pdu.values[ENERGY] = rfc1902.Counter64(9_007_199_254_740_993)  # 2**53 + 1: a float has no such number
-    assert read(pdu, community, energy=own).energy_uj == 9_007_199_254_740_993 * UJ_PER_KWH // 1000
+    assert read(pdu, community, energy=register).energy_uj == 9_007_199_254_740_993 * UJ_PER_KWH // 1000
 
 
 GOOD = {"host": "pdu", "version": "2c", "community_file": "/c", "profile": "apc-rpdu2"}
@@ -198,7 +198,7 @@ GOOD = {"host": "pdu", "version": "2c", "community_file": "/c", "profile": "apc-
         ({"profile": "ups-output", "index": {"line": list(range(100))}}, "objects in one request"),
     ],
 )
-def test_a_section_that_does_not_fit_together_says_why(change, reason):
+def test_inconsistent_section_is_refused_with_reason(change, reason):
     Snmp(**GOOD)
     with pytest.raises(ValidationError, match=reason):
         Snmp(**GOOD | change)

@@ -115,22 +115,22 @@ def test_flipped_bytes_are_a_reason_or_a_reading_never_anything_else(pdu, commun
 
     pdu.garble = garble
     with contextlib.suppress(MeterError):
-        found = read(pdu, community, METER.model_copy(update={"timeout_s": 0.1}))
-        assert found.power_mw is not None
-        assert 0 <= found.power_mw <= 20_000_000
+        reading = read(pdu, community, METER.model_copy(update={"timeout_s": 0.1}))
+        assert reading.power_mw is not None
+        assert 0 <= reading.power_mw <= 20_000_000
 
 
 def test_a_late_answer_is_not_taken_for_the_next(pdu, community):
     def attempt(meter):
-        held = []
+        packets = []
         pdu.reset()
         with opened(pdu, community, meter) as source:
             source.read()
-            pdu.garble = lambda data: held.append(data) or []
+            pdu.garble = lambda data: packets.append(data) or []
             with pytest.raises(MeterError, match="does not respond"):
                 source.read()
             pdu.values[POWER] = rfc1902.Integer32(200)
-            pdu.garble = lambda data: [*held, data]
+            pdu.garble = lambda data: [*packets, data]
             return source.read()[0].power_mw
 
     comes_to(attempt, 2_000_000)

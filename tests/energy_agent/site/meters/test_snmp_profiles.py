@@ -59,7 +59,7 @@ def test_a_profile_has_no_key_that_nothing_reads(name):
 
 
 @given(name=st.sampled_from(NAMES), data=st.data())
-def test_any_index_fills_every_oid_and_nothing_is_asked_twice(name, data):
+def test_any_index_fills_every_oid_without_duplicates(name, data):
     index = {place: data.draw(ROW) for place in profiles.load(name).index}
     section = Snmp(host="pdu", version="2c", community_file="/c", profile=name, index=index)
     asked = [oid for rows in section.plan.values() for row in rows for oid in row.oids]
@@ -71,7 +71,7 @@ def test_any_index_fills_every_oid_and_nothing_is_asked_twice(name, data):
 
 
 @given(lines=st.lists(ROW, min_size=1, max_size=40, unique=True))
-def test_a_list_asks_for_each_row(lines):
+def test_list_index_requests_each_row(lines):
     section = Snmp(host="ups", version="2c", community_file="/c", profile="ups-output", index={"line": lines})
     assert [row.oid for row in section.plan["power"]] == [f"1.3.6.1.2.1.33.1.4.4.1.4.{line}" for line in lines]
 

@@ -12,9 +12,9 @@ PAGES = Path(__file__).parent / "pages"
 
 
 def reading(server: str, text: str, model: str = ""):
-    [found] = read(plugin.load(servers, server), text, 1, model)
-    assert not any(engine.unreadable for engine in found.engines)
-    return found
+    [model_reading] = read(plugin.load(servers, server), text, 1, model)
+    assert not any(engine.unreadable for engine in model_reading.engines)
+    return model_reading
 
 
 def page(name: str) -> str:
@@ -22,9 +22,9 @@ def page(name: str) -> str:
 
 
 def test_vllm():
-    found = reading("vllm", page("vllm-0.32.0.txt"))
-    assert found.model == "meta-llama/Llama-3.1-8B-Instruct"
-    first, second = found.engines
+    model_reading = reading("vllm", page("vllm-0.32.0.txt"))
+    assert model_reading.model == "meta-llama/Llama-3.1-8B-Instruct"
+    first, second = model_reading.engines
     assert first.counts == {
         "prompt": 420, "cached": 50, "computed": 370, "generation": 48, "requests": 2, "steps": 40,
     }  # fmt: skip
@@ -49,8 +49,8 @@ def test_requests_of_vllm_that_wait_for_a_kv_transfer_are_not_waiting(server: st
 
 
 def test_sglang_counts_one_of_its_four_ranks():
-    found = reading("sglang", page("sglang-0.5.23.txt"))
-    [engine] = found.engines
+    model_reading = reading("sglang", page("sglang-0.5.23.txt"))
+    [engine] = model_reading.engines
     # Two first tokens came with their prompts: the live counter leaves them out.
     assert engine.counts == {
         "prompt": 420, "cached": 50, "computed": 370, "generation": 46, "requests": 2, "steps": 40,
@@ -61,12 +61,12 @@ def test_sglang_counts_one_of_its_four_ranks():
 
 
 def test_llama_cpp():
-    found = reading("llama_cpp", page("llama_cpp-b10434.txt"), "tiny")
-    assert found.model == "tiny"
-    assert found.engines[0].counts == {
+    model_reading = reading("llama_cpp", page("llama_cpp-b10434.txt"), "tiny")
+    assert model_reading.model == "tiny"
+    assert model_reading.engines[0].counts == {
         "computed": 31, "cached": 26, "generation": 24, "steps": 24, "drafts": 0, "accepted": 0,
     }  # fmt: skip
-    assert found.engines[0].gauges == {"running": 0, "waiting": 0}
+    assert model_reading.engines[0].gauges == {"running": 0, "waiting": 0}
 
 
 def histogram(name: str, labels: str, edges: dict[str, int], total: float) -> str:
@@ -75,9 +75,9 @@ def histogram(name: str, labels: str, edges: dict[str, int], total: float) -> st
 
 
 def test_dynamo():
-    found = reading("dynamo", page("dynamo-1.6.1.txt"))
-    assert found.model == "tiny"
-    [engine] = found.engines
+    model_reading = reading("dynamo", page("dynamo-1.6.1.txt"))
+    assert model_reading.model == "tiny"
+    [engine] = model_reading.engines
     assert engine.counts == {"prompt": 369, "cached": 192, "generation": 2555, "requests": 6, "aborted": 1}
     assert engine.gauges == {"running": 0, "waiting": 0}
     assert (engine.latencies["ttft"].count, engine.latencies["ttft"].sum_s) == (6, pytest.approx(0.334757983))
@@ -93,9 +93,9 @@ def test_older_versions_of_dynamo_count_tokens_per_request():
 
 
 def test_tensorrt_llm_counts_when_requests_end_and_one_of_its_two_ranks():
-    found = reading("tensorrt_llm", page("tensorrt_llm-050f80d.txt"))
-    assert found.model == "tiny"
-    [engine] = found.engines
+    model_reading = reading("tensorrt_llm", page("tensorrt_llm-050f80d.txt"))
+    assert model_reading.model == "tiny"
+    [engine] = model_reading.engines
     assert engine.counts == {
         "prompt": 420, "cached": 50, "generation": 50, "requests": 2, "drafts": 57, "accepted": 39,
     }  # fmt: skip
@@ -126,9 +126,9 @@ def test_nim():
     )
     text += histogram("request_prompt_tokens", model, {"2.0": 0, "5.0": 3, "20.0": 3, "50.0": 5, "+Inf": 5}, 109.0)
     text += histogram("request_generation_tokens", model, {"10.0": 0, "20.0": 3, "50.0": 3, "100.0": 5, "+Inf": 5}, 174.0)
-    found = reading("nim", text)
-    assert found.model == "meta/llama-3.1-8b-instruct"
-    [engine] = found.engines
+    model_reading = reading("nim", text)
+    assert model_reading.model == "meta/llama-3.1-8b-instruct"
+    [engine] = model_reading.engines
     assert engine.counts == {"prompt": 109, "generation": 174, "requests": 5, "aborted": 0}
     assert engine.gauges == {"running": 1, "waiting": 0}
     assert engine.latencies["ttft"].count == 5
@@ -137,9 +137,9 @@ def test_nim():
 
 
 def test_triton_with_tensorrt_llm_counts_each_request_once():
-    found = reading("triton", page("triton-2.51.0.txt"), "Qwen/Qwen3-32B")
-    assert found.model == "Qwen/Qwen3-32B"
-    [engine] = found.engines
+    model_reading = reading("triton", page("triton-2.51.0.txt"), "Qwen/Qwen3-32B")
+    assert model_reading.model == "Qwen/Qwen3-32B"
+    [engine] = model_reading.engines
     assert engine.counts == {"prompt": 288, "generation": 704, "requests": 5}
     assert engine.gauges == {"running": 0}
     lengths = engine.latencies["generation_per_request"]
@@ -163,9 +163,9 @@ def test_drafts_aborted_requests_and_means_of_requests_where_a_server_has_them()
 
 
 def test_ray_serve_has_an_engine_for_each_replica_and_no_exact_sums():
-    found = reading("ray_serve", page("ray-2.60.0.txt"))
-    assert found.model == "tiny"
-    once, twice = found.engines
+    model_reading = reading("ray_serve", page("ray-2.60.0.txt"))
+    assert model_reading.model == "tiny"
+    once, twice = model_reading.engines
     assert once.counts == {"prompt": 420, "cached": 50, "computed": 370, "generation": 80, "steps": 40}
     assert twice.counts == {key: 2 * n for key, n in once.counts.items()}
     assert once.gauges == {"running": 2, "waiting": 1}

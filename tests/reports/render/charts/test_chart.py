@@ -109,13 +109,13 @@ def beyond(chart: Chart, size: int) -> list[object]:
     for text in figure.findobj(Text):
         x, y = text.get_transform().transform(text.get_unitless_position())
         long = width(text.get_text()) * text.get_size()
-        left = x - {"left": 0.0, "center": long / 2, "right": long}[text.get_ha()]
+        left_edge = x - {"left": 0.0, "center": long / 2, "right": long}[text.get_ha()]
         if (
             text.get_text()
             and text.get_visible()
-            and (min(left, y) < -1.5 or left + long > size + 1.5 or y > figure.bbox.height)
+            and (min(left_edge, y) < -1.5 or left_edge + long > size + 1.5 or y > figure.bbox.height)
         ):
-            out.append((text, left, left + long, y))
+            out.append((text, left_edge, left_edge + long, y))
     return out
 
 
@@ -177,8 +177,8 @@ def test_ticks_have_the_decimals_that_they_need() -> None:
 
 
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda c: c.title)
-def test_a_chart_tells_its_data_in_words(chart: Chart) -> None:
-    told = spoken(chart, sample.WORDS)
+def test_chart_description_states_its_data(chart: Chart) -> None:
+    description = spoken(chart, sample.WORDS)
     items = (
         [(b.label, b.text) for b in chart.bars] if isinstance(chart, Bars)
         else [(s.label, s.text) for s in chart.steps] if isinstance(chart, Waterfall)
@@ -187,8 +187,8 @@ def test_a_chart_tells_its_data_in_words(chart: Chart) -> None:
         else [(chart.unit, "")]
     )  # fmt: skip
     for label, text in items:
-        assert label in told
-        assert text in told
+        assert label in description
+        assert text in description
 
 
 def test_words_of_a_grid_and_of_lines_worked_out_by_hand() -> None:
@@ -217,7 +217,7 @@ def test_bars_are_in_proportion_and_a_nought_has_none() -> None:
     assert [text for text in texts(chart) if text in kinds.values()] == ["active", "held idle"]  # what is there
 
 
-def test_a_chart_of_nothing_says_so() -> None:
+def test_empty_chart_states_no_value() -> None:
     empty = (
         sample.NO_BARS, Waterfall("t", "u", ()), IntervalChart("t", "u", ()), Lines("t", "u", ("a",), {"x": (None,)}),
         Heat("t", "u", (), (), ()),
@@ -240,7 +240,7 @@ def test_one_kind_needs_no_legend() -> None:
     assert "running" not in texts(sample.ONE_BAR)
 
 
-def test_a_waterfall_adds_up_and_says_when_its_axis_is_cut() -> None:
+def test_waterfall_adds_up_and_marks_a_cut_axis() -> None:
     assert [end for _, end in heights(sample.BRIDGE)] == [7552, 8462, 7632, 6992, 6812, 6812]
     assert cut(sample.BRIDGE) == (6812, 8462)
     assert draw_figure(sample.BRIDGE).axes[0].get_xlim()[0] > 0

@@ -25,10 +25,10 @@ def test_what_cannot_be_seen_is_spelled_out() -> None:
 
 @given(st.text())
 def test_it_is_safe_to_encode_and_settles_at_once(text: str) -> None:
-    shown = legible(text)
-    assert shown.encode().decode() == shown
-    assert not [c for c in shown if unicodedata.category(c) in ("Cc", "Cs", "Co", "Cn", "Zl", "Zp")]
-    assert legible(shown) == shown
+    output = legible(text)
+    assert output.encode().decode() == output
+    assert not [c for c in output if unicodedata.category(c) in ("Cc", "Cs", "Co", "Cn", "Zl", "Zp")]
+    assert legible(output) == output
 
 
 def test_texts_are_changed_wherever_they_stand_and_no_series_is_lost() -> None:

@@ -23,7 +23,7 @@ def contrast(one: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def test_the_formula_gives_what_the_standard_says() -> None:
+def test_contrast_formula_matches_the_standard() -> None:
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)  # the best known grey that just fails
 
@@ -59,11 +59,11 @@ def test_more_is_darker_step_by_step() -> None:
 @pytest.mark.parametrize("name", ["report.css", "report.typ"])
 def test_the_templates_use_these_colours(name: str) -> None:
     text = files("reports").joinpath(f"templates/{name}").read_text(encoding="utf-8")
-    known = {palette.INK, palette.SOFT, palette.RULE, palette.TINT, palette.ACCENT, palette.WARN}
+    palette_colours = {palette.INK, palette.SOFT, palette.RULE, palette.TINT, palette.ACCENT, palette.WARN}
     for mark in ("ink", "soft", "rule", "accent", "warn"):
         (colour,) = re.findall(rf'(?:--{mark}: |#let {mark} = rgb\(")(#[0-9a-f]{{6}})', text)
         assert colour == getattr(palette, mark.upper())
-    others = set(re.findall(r"#[0-9a-f]{6}\b", text)) - known
+    others = set(re.findall(r"#[0-9a-f]{6}\b", text)) - palette_colours
     grounds = {"#fff8ec", "#eef1f2"}
     assert all(contrast(colour, palette.PAPER) >= TEXT for colour in others - grounds)
     assert all(contrast(ink, "#fff8ec") >= TEXT for ink in (palette.INK, palette.WARN, "#5c2a08"))

@@ -36,10 +36,10 @@ def read_sheets(raw: bytes, faults: Faults) -> dict[str, list[SheetRow]]:
     workbook = _opened(raw, book, values=True)
     formulas = _formulas(raw, book)
     titles = [worksheet.title for worksheet in workbook.worksheets]
-    lacking = {title.casefold(): title for title in BY_TITLE if title not in titles}
+    missing_sheets = {title.casefold(): title for title in BY_TITLE if title not in titles}
     for title in titles:  # one whose name is nearly one of ours is not somebody's own notes
-        if title not in BY_TITLE and (near := difflib.get_close_matches(title.casefold(), lacking, 1, 0.8)):
-            raise UsageError(f"{book}: unknown sheet {title[:40]!r}; did you mean {lacking[near[0]]!r}?")
+        if title not in BY_TITLE and (near := difflib.get_close_matches(title.casefold(), missing_sheets, 1, 0.8)):
+            raise UsageError(f"{book}: unknown sheet {title[:40]!r}; did you mean {missing_sheets[near[0]]!r}?")
     ours = [worksheet for worksheet in workbook.worksheets if worksheet.title in BY_TITLE]
     if not ours:
         raise UsageError(

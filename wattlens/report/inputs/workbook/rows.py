@@ -139,8 +139,8 @@ class _Reading:
         if site in self._sites:
             return self._put(*self._sites[site], key, row, data)
         if not row.is_in(self._faults, "site"):
-            there = ", ".join(self._sites) or "none"
-            row.tell(self._faults, "site", f"unknown site {site[:80]!r}; sheet Sites has: {there[:200]}")
+            site_names = ", ".join(self._sites) or "none"
+            row.tell(self._faults, "site", f"unknown site {site[:80]!r}; sheet Sites has: {site_names[:200]}")
         return ()
 
     def _delivery(self, row: SheetRow, data: dict[str, Any]) -> None:
@@ -238,8 +238,8 @@ def _explain_amount(fault: Any, row: SheetRow, column: SheetColumn) -> str:
     return explain_fault({**fault, "input": row.cells[column.label]}, Workbook, factor)
 
 
-def also_at(text: str, cells: Mapping[str, Sequence[str]], own: str = "") -> str:
+def also_at(text: str, cells: Mapping[str, Sequence[str]], own_place: str = "") -> str:
     """Where the names that a message quotes stand, but for the message's own place, as words that follow it."""
-    hits = [where for name in dict.fromkeys(_QUOTED.findall(text)) for where in cells.get(name, ()) if where != own]
+    hits = [where for name in dict.fromkeys(_QUOTED.findall(text)) for where in cells.get(name, ()) if where != own_place]
     hits = [where for where in hits if not where.startswith("sheet Sites,")] or hits  # the message names its site as well
     return f" ({'; '.join(hits[:6])})" if hits else ""

@@ -53,7 +53,7 @@ def template(inventory: Iterable[Mapping[str, str]] = ()) -> bytes:
         raise UsageError(f"writing the workbook needs xlsxwriter; install: {install_hint('reports')}") from None
     lines = list(inventory)
     sites = [{"name": site} for site in sorted({line["site"] for line in lines if line.get("site")})]
-    known: dict[str, Sequence[Mapping[str, Any]]] = {"Inventory": lines, "Sites": sites}
+    rows_by_sheet: dict[str, Sequence[Mapping[str, Any]]] = {"Inventory": lines, "Sites": sites}
     content = io.BytesIO()
     options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
     with xlsxwriter.Workbook(content, options) as book:
@@ -62,7 +62,7 @@ def template(inventory: Iterable[Mapping[str, str]] = ()) -> bytes:
         formats = _looks(book)
         _start(book.add_worksheet(START), formats)
         for sheet in SHEETS:
-            _Page(book.add_worksheet(sheet.title), sheet, formats).write(known.get(sheet.title, ()))
+            _Page(book.add_worksheet(sheet.title), sheet, formats).write(rows_by_sheet.get(sheet.title, ()))
     return content.getvalue()
 
 

@@ -34,13 +34,13 @@ def test_a_file_is_known_since_it_was_first_seen_and_anew_when_it_changes(tmp_pa
     source.close()
 
 
-def test_a_residual_mix_of_co2_alone_says_so(tmp_path: Path) -> None:
+def test_residual_mix_of_co2_alone_has_that_basis(tmp_path: Path) -> None:
     source = opened(tmp_path / "x.csv", Clock(), gases="CO2", accounting="residual-mix", boundary="direct", quality=1)
     assert source.about.basis == Basis(EmissionBoundary.DIRECT, Accounting.RESIDUAL, Gases.CO2)
     assert (source.about.publisher, source.about.licence, source.about.quality) == ("us", "ours", 1)
 
 
-def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_unreadable_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         opened(tmp_path / "x.csv", Clock()).read()
     os.mkfifo(tmp_path / "pipe.csv")

@@ -35,9 +35,9 @@ class Clock:
 
 @pytest.fixture
 def double():  # type: ignore[no-untyped-def]
-    made = Double()
-    yield made
-    made.stop()
+    new_double = Double()
+    yield new_double
+    new_double.stop()
 
 
 @pytest.fixture
@@ -81,13 +81,13 @@ def test_estimates_are_marked_with_their_method(double: Double, key: Path) -> No
     assert {p.method for p in points if not p.estimated} == {""}
 
 
-def test_direct_emissions_are_asked_for_as_such(double: Double, key: Path) -> None:
+def test_direct_emissions_are_requested(double: Double, key: Path) -> None:
     opened = source(double, key, boundary="direct", estimates=False, lookback_h=2)
     assert len(opened.read()) == 2
     assert (double.asked[0]["emissionFactorType"], double.asked[0]["disableEstimations"]) == ("direct", "true")
 
 
-def test_a_month_is_asked_for_by_ten_days(double: Double, key: Path) -> None:
+def test_month_is_requested_in_ten_day_parts(double: Double, key: Path) -> None:
     start_ns = NOW_NS // HOUR_NS * HOUR_NS - 30 * 24 * HOUR_NS - 5 * HOUR_NS
     points = source(double, key).read_between(start_ns, NOW_NS // HOUR_NS * HOUR_NS)
     assert len(points) == 30 * 24 + 5
@@ -116,7 +116,7 @@ def test_hours_without_a_value_are_left_out_and_so_is_what_has_not_passed(double
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "said"),
+    ("status", "headers", "words"),
     [
         (401, {}, "rejects the key in"),
         (403, {}, "does not allow past hours of zone DE"),
@@ -130,25 +130,25 @@ def test_hours_without_a_value_are_left_out_and_so_is_what_has_not_passed(double
     ],
 )
 def test_each_refusal_has_its_own_reason_and_none_has_the_key(
-    double: Double, key: Path, status: int, headers: dict[str, str], said: str
+    double: Double, key: Path, status: int, headers: dict[str, str], words: str
 ) -> None:
     double.lie = lambda handler: say(handler, status, {"error": f"key {KEY} is bad"}, **headers)
     with pytest.raises(GridError) as caught:
         source(double, key).read()
-    assert said in str(caught.value)
+    assert words in str(caught.value)
     assert KEY not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(double.asked) == 1
 
 
-def test_a_wrong_key_is_refused_by_the_double_and_told_without_it(double: Double, tmp_path: Path) -> None:
+def test_wrong_key_is_rejected_and_reported_without_the_key(double: Double, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("wrong")
     with pytest.raises(GridError, match=r"rejects the key in .*key; is it complete"):
         source(double, tmp_path / "key").read()
 
 
 @pytest.mark.parametrize("text", ["", "two\nlines", "with space", "tab\there", "naïve", "x" * 5000])
-def test_a_file_that_holds_no_key_is_told_without_its_content(double: Double, tmp_path: Path, text: str) -> None:
+def test_file_without_a_key_is_reported_without_its_content(double: Double, tmp_path: Path, text: str) -> None:
     (tmp_path / "key").write_text(text)
     with pytest.raises(UsageError) as caught:
         source(double, tmp_path / "key").read()
@@ -157,7 +157,7 @@ def test_a_file_that_holds_no_key_is_told_without_its_content(double: Double, tm
     assert double.asked == []
 
 
-def test_a_key_file_that_is_not_there_is_told(double: Double, tmp_path: Path) -> None:
+def test_missing_key_file_is_reported(double: Double, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         source(double, tmp_path / "key").read()
 
@@ -168,7 +168,7 @@ def rows(**change: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("page", "said"),
+    ("page", "words"),
     [
         (b"<html>", "is not JSON"),
         (b"", "is not JSON"),
@@ -200,11 +200,11 @@ def rows(**change: object) -> dict[str, object]:
         ({"data": [*rows()["data"], *rows(carbonIntensity=301)["data"]]}, "two values for one hour"),  # type: ignore[misc]
     ],
 )  # fmt: skip
-def test_a_hostile_answer_is_one_clear_reason(double: Double, key: Path, page: object, said: str) -> None:
+def test_a_hostile_answer_is_one_clear_reason(double: Double, key: Path, page: object, words: str) -> None:
     double.lie = lambda handler: say(handler, 200, page)
     with pytest.raises(WattlensError) as caught:
         source(double, key).read()
-    assert said in str(caught.value)
+    assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert KEY not in str(caught.value)
     assert len(str(caught.value)) < 300
@@ -217,7 +217,7 @@ def test_a_method_is_cut_to_what_can_be_printed(double: Double, key: Path) -> No
     assert len(point.method) <= 80
 
 
-def test_an_answer_that_breaks_off_is_told(double: Double, key: Path) -> None:
+def test_incomplete_response_is_reported(double: Double, key: Path) -> None:
     def stop(handler) -> None:  # type: ignore[no-untyped-def]
         handler.send_response(200)
         handler.send_header("Content-Length", "5000")
@@ -234,6 +234,6 @@ def test_the_key_goes_over_the_network_encrypted_alone(key: Path) -> None:
         ElectricityMaps(zone="DE", boundary="direct", key_file=key, url="http://api.example")
 
 
-def test_a_source_that_was_told_no_zone_says_so(key: Path) -> None:
+def test_source_without_a_zone_is_reported(key: Path) -> None:
     with pytest.raises(UsageError, match="set its zone and boundary"):
         SPEC.open(ElectricityMaps(key_file=key), Clock())

@@ -31,9 +31,9 @@ def test_a_revision_changes_later_reports_alone(tmp_path: Path) -> None:
         double.lie = lambda handler: say(handler, 200, {"data": revised})
         clock.now_ns += 60 * 10**9
         assert store.append(source.about, source.read()) == 4
-        told = GridStore(tmp_path / "grid").read(source.about).series
-        assert join(energy, [of_series(told, clock.now_ns)]).grams == 800
-        assert join(energy, [of_series(told, NOW_NS)]) == before
+        intensities = GridStore(tmp_path / "grid").read(source.about).series
+        assert join(energy, [of_series(intensities, clock.now_ns)]).grams == 800
+        assert join(energy, [of_series(intensities, NOW_NS)]) == before
     finally:
         double.stop()
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*.jsonl"))
