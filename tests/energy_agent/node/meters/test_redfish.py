@@ -55,7 +55,7 @@ def test_a_wrong_password_is_said_and_never_shown(service, tmp_path, auth):
         meter(service, user_file=tmp_path / "none")
 
 
-@pytest.mark.parametrize("fault", ("absurd", "broken", "error", "huge", "negative", "slow"))
+@pytest.mark.parametrize("fault", ["absurd", "broken", "error", "huge", "negative", "slow"])
 def test_a_service_that_misbehaves_is_a_reason_and_comes_back(service, fault):
     reader = meter(service, max_power_w=10_000, timeout_s=3.0 if fault == "slow" else 60.0)
 
