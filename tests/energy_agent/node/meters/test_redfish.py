@@ -11,7 +11,7 @@ from energy_agent.core.meters.reading import MeterError, Scope
 from energy_agent.node.meters import redfish
 from energy_agent.redfish.service import is_path
 from energy_agent.runtime.clock import RealClock
-from energy_agent.sim.host.redfish_service import FAULTS, SimulatedRedfish
+from energy_agent.sim.host.redfish_service import SimulatedRedfish
 from tests.support import eventually
 
 
@@ -55,7 +55,7 @@ def test_wrong_password_is_reported_without_revealing_it(service, tmp_path, auth
         meter(service, user_file=tmp_path / "none")
 
 
-@pytest.mark.parametrize("fault", sorted(set(FAULTS) - {"stuck", "backwards"}))
+@pytest.mark.parametrize("fault", ["absurd", "broken", "error", "huge", "negative", "slow"])
 def test_a_service_that_misbehaves_is_a_reason_and_comes_back(service, fault):
     reader = meter(service, max_power_w=10_000, timeout_s=3.0 if fault == "slow" else 60.0)
 
