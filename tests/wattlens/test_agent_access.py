@@ -117,7 +117,7 @@ def answering(answer: bytes) -> Iterator[str]:
         thread.join(60)
 
 
-@pytest.mark.parametrize(("answer", "said"), [
+@pytest.mark.parametrize(("answer", "message"), [
     (b"", "closed the connection"), (b"SSH-2.0-x\r\n", "not Prometheus text"),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\na 12", "not Prometheus text"),
     (b"HTTP/1.1 500 Broken\r\n\r\n", "HTTP 500 Broken"),
