@@ -62,7 +62,7 @@ def with_host(
     meters: tuple[MeterView, ...],
     gains: Mapping[str, float],
 ) -> Snapshot:
-    """The snapshot with the host's totals, those of the workloads that are `workloads`, and the meters that answer.
+    """The snapshot with the host's totals, those of `workloads`, and the meters that answer.
 
     `gains` has the gain uncertainty of each device of the host that is known.
     """

@@ -90,7 +90,7 @@ class PodNames:
         self._lives = {key: life for key, life in self._lives.items() if key in keys}
 
     def forget(self, uids: Collection[str]) -> None:
-        """Forget the uids of pods that are neither claimed nor among those `uids` by a process."""
+        """Forget the uids of pods that are neither claimed nor among the `uids` of a process."""
         kept = {life.uid for life in self._lives.values()} | set(uids)
         self._by_uid = {uid: name for uid, name in self._by_uid.items() if uid in kept}
 

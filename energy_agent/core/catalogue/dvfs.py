@@ -150,7 +150,7 @@ DVFS: Final = (
         for window, words in (("requests", "1,000 requests"), ("hour", "hour"))
         for signal in band(
             f"dvfs_slo_budget_left_{window}_ratio",
-            f"Share of the error budget remainder over the last {words}{{}}; negative if overspent.",
+            f"Share of the error budget left over the last {words}{{}}; negative if overspent.",
             _BUDGET, REMAINDERS, partial(_remainder, window), _ratio, "",
         )[1:]
     ),

@@ -102,7 +102,7 @@ class PlantMachine(ActuatorMachine):
         super().cure(device)
         if device in self.lost:
             self.lost.discard(device)
-            self.found[device] = 700_000
+            self.original_mw[device] = 700_000
 
     def teardown(self) -> None:
         try:

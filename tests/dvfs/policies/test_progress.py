@@ -30,7 +30,7 @@ def test_two_hours_of_training_are_within_the_budget_and_cheaper(knob: str, step
     assert trained.work_s / trained.default_s - 1 <= 0.05
     energy = trained.energy_j / (trained.default_s * table.default.power_w)
     assert 1 - energy >= 0.75 * possible
-    assert {d.reason for d in trained.told} >= {"reference", "probe"}
+    assert {d.reason for d in trained.decisions} >= {"reference", "probe"}
 
 
 def test_steps_of_different_length_are_compared_by_their_tokens() -> None:
@@ -121,7 +121,7 @@ def test_shadow_writes_nothing_and_promises_what_is_likely() -> None:
                 assert promise.low <= promise.saving_ratio <= promise.high
                 widths.append(promise.high - promise.low)
                 total += 1
-                assert any(d.reason == "predicted" for d in shadow.told)
+                assert any(d.reason == "predicted" for d in shadow.decisions)
     assert total >= 40
     assert hits / total >= 0.9
     assert sum(widths) / total < 0.5

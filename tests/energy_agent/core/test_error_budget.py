@@ -60,9 +60,9 @@ def test_windows_cover_what_they_name_up_to_a_slot(events: list[tuple[int, int, 
     now = done[-1][0] if done else 0
     hour = budget.of_hour(now)
     inner, outer = (sum(d[2] for d in done if now - d[0] < HOUR_NS - slack) for slack in (10 * S, 0))
-    assert inner <= hour.seen <= outer
-    recent = budget.of_requests().seen
-    assert recent == budget.total.seen or recent >= REQUESTS
+    assert inner <= hour.observations <= outer
+    recent = budget.of_requests().observations
+    assert recent == budget.total.observations or recent >= REQUESTS
     assert len(budget.slots) <= 360 + REQUESTS
     assert budget.of_hour(now + HOUR_NS) == MissedShare()
 
@@ -70,7 +70,7 @@ def test_windows_cover_what_they_name_up_to_a_slot(events: list[tuple[int, int, 
 def test_a_thousand_requests_are_kept_for_longer_than_an_hour() -> None:
     budget, _ = budget_of([(600, 49, 1)] * 100)
     assert budget.of_requests() == MissedShare(1000, 20, 20)
-    assert budget.of_hour(600 * 100 * S).seen == 300
+    assert budget.of_hour(600 * 100 * S).observations == 300
 
 
 def test_requests_count_the_window_of_a_latency_with_many_observations_each() -> None:

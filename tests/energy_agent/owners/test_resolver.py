@@ -44,7 +44,7 @@ def claim(device, pod, uid="", namespace="ml", **labels):
 
 def on(*uids, others=(), slices=None):
     process_weights = {f"pod-{uid}": 5 for uid in uids} | dict.fromkeys(others, 5)
-    return DeviceOwners(Holding(process_weights, False, slices or {}), seen=process_weights)
+    return DeviceOwners(Holding(process_weights, False, slices or {}), process_weights=process_weights)
 
 
 class Node:

@@ -242,7 +242,7 @@ def times(scenario: Case) -> None:
             overlap = sum(max(0, min(a[1], b[1]) - max(a[0], b[0])) for a in ones for b in unseen[device][cell])
             metered += max(0, covered_ns - overlap)
         wanted[device] = (metered, sum(end - start for cell in unseen[device].values() for start, end in cell))
-    rows = scenario.evidence.sums.seen
+    rows = scenario.evidence.sums.metered_devices
     assert {(row.cluster, row.node, row.device): (row.metered_ns, row.gap_ns) for row in rows} == wanted
     figures = [f for f in scenario.facts.by_prefix("gap/") if f.dims["class"] == "gpu" and f.high is not None]
     assert sum(Fraction(f.high or 0) for f in figures) * 1_000_000 == bound_uj

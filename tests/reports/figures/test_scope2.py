@@ -442,7 +442,7 @@ def test_parts_and_what_is_unallocated_are_the_meter_exactly(evidence: PeriodEvi
         assert gpu_uj + rest_uj == device_uj
         for site in evidence.sites:
             parts = [carbon.group_grams(evidence, site, [r for r in rows if r.site == site]) for _, rows in of_dimension]
-            every = carbon.group_grams(evidence, site, [r for r in sums.held if r.site == site and r.part])
+            every = carbon.group_grams(evidence, site, [r for r in sums.part_rows if r.site == site and r.part])
             assert sum(parts, ZERO).value == every.value is not None
     for quantity, identity in (
         ("energy.held", "energy.gpu"), ("energy.held.node", "energy.node"), ("co2e.held.location", "co2e.location"),

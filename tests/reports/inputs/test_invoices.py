@@ -47,10 +47,10 @@ def test_a_meter_that_begins_when_another_ends_replaces_it() -> None:
 
 
 def test_a_gap_and_a_meter_that_was_invoiced_for_less() -> None:
-    assert invoiced_in([invoice(0, 10, 1), invoice(15, 20, 1)], (0, 20 * DAY)).known == Fraction(3, 4)
-    assert invoiced_in([invoice(0, 20, 1, "a"), invoice(0, 5, 1, "b")], (0, 20 * DAY)).known == Fraction(1, 4)
+    assert invoiced_in([invoice(0, 10, 1), invoice(15, 20, 1)], (0, 20 * DAY)).known_ratio == Fraction(3, 4)
+    assert invoiced_in([invoice(0, 20, 1, "a"), invoice(0, 5, 1, "b")], (0, 20 * DAY)).known_ratio == Fraction(1, 4)
     nothing = invoiced_in([invoice(0, 1, 1)], (5 * DAY, 6 * DAY))
-    assert (nothing.rows, nothing.known, nothing.uj) == (0, 0, 0)
+    assert (nothing.rows, nothing.known_ratio, nothing.uj) == (0, 0, 0)
 
 
 def test_readings_between_two_days() -> None:

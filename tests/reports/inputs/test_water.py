@@ -17,7 +17,7 @@ def bill(first: int, last: int, liters: int, percent: int = 2, category: int = 1
 def test_whole_bills_add_up_with_their_own_errors() -> None:
     """1,000 l at 2 % and 500 at 4 %: 1,500, off by at most 20 + 20."""
     water = water_in([bill(0, 9, 1000), bill(10, 14, 500, 4)], UTC, (0, 15 * DAY))
-    assert (water.liters, water.bound, water.known, water.categories) == (1500, 40, 1, {1})
+    assert (water.liters, water.bound, water.known_ratio, water.categories) == (1500, 40, 1, {1})
 
 
 def test_a_part_of_a_bill_can_be_anything_from_none_to_all() -> None:
@@ -30,5 +30,5 @@ def test_a_part_of_a_bill_can_be_anything_from_none_to_all() -> None:
 
 def test_time_without_a_bill_lowers_the_known_share() -> None:
     water = water_in([bill(0, 4, 100, category=1), bill(7, 9, 50, category=2)], UTC, (0, 10 * DAY))
-    assert (water.known, water.categories) == (Fraction(8, 10), {1, 2})
-    assert water_in([], UTC, (0, DAY)).known == 0
+    assert (water.known_ratio, water.categories) == (Fraction(8, 10), {1, 2})
+    assert water_in([], UTC, (0, DAY)).known_ratio == 0

@@ -15,7 +15,7 @@ WINDOW = SiteWindow(10 * DAY, 20 * DAY)
 
 
 def sums(*devices: MeteredDevice) -> LedgerSums:
-    return LedgerSums({"fra": WINDOW}, simulated=False, parts={}, seen=devices)
+    return LedgerSums({"fra": WINDOW}, simulated=False, parts={}, metered_devices=devices)
 
 
 def row(uuid: str, start: int = 0, end: int = INT64_MAX, node: str = "n1") -> ExpectedDevice:
@@ -123,7 +123,7 @@ def test_what_no_inventory_has_covers_nothing() -> None:
 def test_without_an_inventory_a_device_that_moved_was_at_each_site_until_it_was_seen_at_the_next() -> None:
     """GPU-a at fra on days 10 to 13, on the move on day 13, at oslo from day 14: 3 of 4 and 6 of 6; GPU-b 10 of 10."""
     moved = [metered("GPU-a", 3, until=13), replace(metered("GPU-a", 6, since=14), site="oslo"), metered("GPU-b", 10)]
-    both = LedgerSums({"fra": WINDOW, "oslo": WINDOW}, simulated=False, parts={}, seen=tuple(moved))
+    both = LedgerSums({"fra": WINDOW, "oslo": WINDOW}, simulated=False, parts={}, metered_devices=tuple(moved))
     by_site = coverage(both, Organisation())
     assert {site: c.share for site, c in by_site.items()} == {"fra": Fraction(13, 14), "oslo": Fraction(1)}
 

@@ -54,15 +54,15 @@ def test_each_figure_has_a_value_or_a_reason() -> None:
 
 def test_whatever_is_wrong_is_in_the_results() -> None:
     assert "NOT" in rows(headline.text(replace(RESULT, restored=False), {}))["GPU settings"]
-    broken = replace(RESULT, found=replace(SUMMARY, chain_faults=("segment 3 is missing",)))
+    broken = replace(RESULT, ledger_summary=replace(SUMMARY, chain_faults=("segment 3 is missing",)))
     assert "segment 3 is missing" in rows(headline.text(broken, {}))["ledger"]
-    lost = replace(RESULT, found=replace(SUMMARY, gpus=replace(SUMMARY.gpus, counters_uj=999 * UJ)))
+    lost = replace(RESULT, ledger_summary=replace(SUMMARY, gpus=replace(SUMMARY.gpus, counters_uj=999 * UJ)))
     assert "1,000,000,000 uJ" in rows(headline.text(lost, {}))["ledger"]
 
 
 def test_the_commands_to_try_survive_a_shell() -> None:
     odd = replace(
-        RESULT, out=Path("my demo"), found=replace(SUMMARY, tokens=(), gpus=EnergyShares(workloads=(("a; b", CHAT),)))
+        RESULT, out=Path("my demo"), ledger_summary=replace(SUMMARY, tokens=(), gpus=EnergyShares(workloads=(("a; b", CHAT),)))
     )
     _, _, commands = headline.text(odd, {}, wattlens=".venv/bin/wattlens").partition("Try next:\n")
     export, verify, _ = (shlex.split(line) for line in commands.splitlines())
@@ -88,7 +88,7 @@ def test_hostile_names_do_not_reach_the_terminal() -> None:
         gpus=EnergyShares(workloads=(("chat\x1b[31m", CHAT),)),
         tokens=(TokenCost("chat\x1b[31m", "m", 1, 1.0, 1.0, 1.0),),
     )
-    assert "\x1b" not in headline.text(replace(RESULT, found=hostile), {})
+    assert "\x1b" not in headline.text(replace(RESULT, ledger_summary=hostile), {})
 
 
 def test_the_results_are_about_a_dozen_lines() -> None:

@@ -61,5 +61,5 @@ def test_the_caption_is_the_first_line_and_its_end_ends_the_view(terminal: Termi
     terminal.until("\x1b[1;1H\x1b[0m\x1b[2K\x1b[1mdemo, 1 s left\x1b[0m")
     assert terminal.ended() == 0
     assert is_restored(terminal)
-    assert "my model" in terminal.seen
-    assert "~\x1b[0m\x1b[2;1H" in terminal.seen  # the first caption is wider than the screen
+    assert "my model" in terminal.output
+    assert "~\x1b[0m\x1b[2;1H" in terminal.output  # the first caption is wider than the screen

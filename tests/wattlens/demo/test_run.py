@@ -185,8 +185,10 @@ def test_whatever_does_not_add_up_fails_the_run(broken: str) -> None:
     assert good.ok
     bad = {
         "restored": replace(good, restored=False),
-        "chain": replace(good, found=replace(good.found, chain_faults=("x: is missing",))),
-        "conserved": replace(good, found=replace(good.found, gpus=replace(good.found.gpus, counters_uj=1))),
+        "chain": replace(good, ledger_summary=replace(good.ledger_summary, chain_faults=("x: is missing",))),
+        "conserved": replace(
+            good, ledger_summary=replace(good.ledger_summary, gpus=replace(good.ledger_summary.gpus, counters_uj=1))
+        ),
     }[broken]
     assert not bad.ok
     assert {"restored": "original settings: NOT restored", "chain": "x: is missing", "conserved": "!="}[broken] in result.text(

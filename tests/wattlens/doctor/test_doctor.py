@@ -169,8 +169,8 @@ def look(name, facts):
 
 def test_every_check_runs_on_an_empty_machine(tmp_path):
     examination = examine(machine(tmp_path), "n1")
-    assert {g for _, g, _ in examination.found} <= set(GROUPS)
-    assert {n for n, _, _ in examination.found} >= set(plugin.names(checks)) - {"devices", "readings", "persistence", "mig"}
+    assert {g for _, g, _ in examination.findings} <= set(GROUPS)
+    assert {n for n, _, _ in examination.findings} >= set(plugin.names(checks)) - {"devices", "readings", "persistence", "mig"}
     (fail,) = findings_of(examination, "cgroups", FindingLevel.FAIL)
     assert fail.stops
 

@@ -131,7 +131,7 @@ def test_contracts_of_older_years_are_counted(tmp_path, capsys):
 def test_without_contracts_the_total_is_of_what_stands_in(residual, ending):
     site = SiteInputs("a", ZoneInfo("UTC"), location=(constant("grid", DIRECT, 400),), location_lacking="", residual=residual)
     (line,) = (each for each in list_inputs(Organisation(sites={"a": site})) if each.what == "contracts")
-    assert (line.found, line.missing) == ("", f"the market-based total {ending}")
+    assert (line.content, line.missing) == ("", f"the market-based total {ending}")
 
 
 def test_assumed_bound_is_printed_as_assumed(tmp_path, capsys):
@@ -212,7 +212,7 @@ def test_a_series_of_hours_is_named_by_its_zone_and_publisher(tmp_path):
     source = IntensitySource(identity, Basis(EmissionBoundary.DIRECT), 1, ())
     about = About("file", "DE", Basis(EmissionBoundary.DIRECT), "Example grid", "CC0", quality=1)
     site = SiteInputs("a", ZoneInfo("UTC"), location=(source,), location_lacking="", series=((identity, about),))
-    by_input = {row.what: row.found for row in list_inputs(Organisation(sites={"a": site}))}
+    by_input = {row.what: row.content for row in list_inputs(Organisation(sites={"a": site}))}
     assert by_input["location-based"] == "hours of DE, direct, location, CO2e, Example grid"
 
 

@@ -49,7 +49,7 @@ def test_single_slow_requests_count_where_the_server_reports_the_mean_of_each() 
     blind, server = (load(ttft_s=0.05, itl_s=0.02, means_s=means_s) for means_s in ((), (0.01,) * 4 + (0.06,)))
     assert blind.run(120).clock() < TOP
     assert server.run(60).clock() == TOP
-    assert "budget_spent" in {decision.reason for decision in server.told}
+    assert "budget_spent" in {decision.reason for decision in server.decisions}
     server.means_s = (0.02,) * 5
     assert server.run(1500).clock() < TOP
 
@@ -90,7 +90,7 @@ def test_while_requests_always_wait_the_clock_stays() -> None:
     server.queue = 3
     server.run(300)
     assert server.clock() == TOP
-    assert server.told[-1].reason == "load"
+    assert server.decisions[-1].reason == "load"
     server.queue = 0
     server.run(1500)
     assert server.clock() == KNEE
@@ -113,7 +113,7 @@ def test_a_clock_that_serves_fewer_requests_than_arrive_is_raised_long_before_th
         server.queue = second // 3  # 5.33 arrive each second, and 5 are served
         if server.second().action == "set":
             break
-    assert server.told[-1].reason == "load"
+    assert server.decisions[-1].reason == "load"
     assert 1.1 * KNEE < server.clock() < 1.4 * KNEE  # 5.33 / 5 / 0.9 of it
 
 
@@ -166,7 +166,7 @@ def test_in_shadow_it_decides_without_trials_and_bounds_what_it_would_save() -> 
     server.run(30)
     assert SPEC.predict(server.state, CONFIG) is None
     server.run(1200)
-    assert "trial" not in {decision.reason for decision in server.told}
+    assert "trial" not in {decision.reason for decision in server.decisions}
     promised = SPEC.predict(server.state, CONFIG)
     assert promised.settings == {"GPU-0": Setting(sm_clock_max_mhz=KNEE)}
     assert promised.low == 0
@@ -236,7 +236,7 @@ def watched(steps: list[tuple]) -> tuple[list[Decision], list[int]]:
         server.t_s += passed_s
         server.spoil = spoil
         server.second()
-    return server.told, [server.clock()]
+    return server.decisions, [server.clock()]
 
 
 @settings(max_examples=examples(60))

@@ -34,7 +34,7 @@ def test_every_byte_arrives_once_and_nothing_else(files, url):
     assert ship(files, url) == Shipment(3, 0)
     assert stored_files(url) == {p.name: p.read_bytes() for p in files}
     done = ship(files, url)
-    assert (done.copied, done.there) == (0, 3)
+    assert (done.copied, done.unchanged) == (0, 3)
 
 
 def test_other_content_is_never_overwritten(files, url):

@@ -71,7 +71,7 @@ class Plant:
         fresh = [WorkloadFacts(f"pod-{uid}", now_ns, "pod", {"pod_uid": uid}) for uid in uids if uid not in self.seen_uids]
         self.seen_uids.update(uids)
         weights = {f"pod-{uid}": 7 for uid in uids}
-        return DeviceOwners(Holding(weights, True), seen=weights), fresh
+        return DeviceOwners(Holding(weights, True), process_weights=weights), fresh
 
     def pod_of(self, uid):
         """As `PodLogs` does."""
