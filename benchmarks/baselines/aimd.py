@@ -44,7 +44,7 @@ class MissCount:
     def add(self, interval: LatencyInterval, stretch: float = 1.0, fade: float = 1.0) -> "MissCount":
         """With the observations of an interval; earlier ones fade."""
         count, missed, near = self.count * fade, self.missed * fade, self.near * fade
-        return MissCount(count + interval.seen.count, missed + interval.missed(), near + interval.missed(stretch))
+        return MissCount(count + interval.observations.count, missed + interval.missed(), near + interval.missed(stretch))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def decide(observation: Observation, state: AimdState, config: ServingOptions) -
     if not isinstance(period, ServedPeriod):
         next_state = AimdState(period[1], since_ns=observation.boot_ns, recent=state.recent)
         return unsteered(state.level, period[0]), next_state
-    grid, latencies, top = period.grid, period.seen, len(period.grid) - 1
+    grid, latencies, top = period.grid, period.latencies, len(period.grid) - 1
     level = top if state.level is None else min(state.level, top)
     stretch, fade = grid[level] / grid[max(0, level - 1)], exp(-period.seconds / _BUDGET_S)
     recent = {name: state.recent.get(name, MissCount()).add(interval, stretch, fade) for name, interval in latencies.items()}
@@ -93,7 +93,7 @@ def _next_level(
     late = max(missed, key=lambda name: spent[name] if missed[name] else -1.0)
     if max(spent.values()) >= 1.0:
         return top, "budget_spent", None
-    burst = any(n >= 2 and n > _BURST * latencies[name].seen.count for name, n in missed.items())
+    burst = any(n >= 2 and n > _BURST * latencies[name].observations.count for name, n in missed.items())
     if burst or (missed[late] and spent[late] > _RESERVE):
         return level + (top - level + 1) // 2, late, None
     if state.resume is not None:

@@ -50,7 +50,7 @@ def decide(observation: Observation, search: ClockSearch, config: ServingOptions
     low, high = search.low, top if search.high is None else min(top, search.high)
     tested, reason = (low + high) // 2, "hold" if low == high else "probe"
     if period.level == tested:
-        counts = {name: counts.get(name, MissCount()).add(interval) for name, interval in period.seen.items()}
+        counts = {name: counts.get(name, MissCount()).add(interval) for name, interval in period.latencies.items()}
     if period.grown >= QUEUE_GROWTH:  # the test goes on when the queue has stopped growing
         return unsteered(search.level, "queue"), replace(search, reading=period.reading, level=None, counts=counts)
     allowed = 1.0 - observation.terms.attainment_ratio

@@ -126,7 +126,7 @@ class ServedPeriod:
         level: index of the applied clock.
         reading: at its end.
         seconds: its length.
-        seen: new observations of each latency with a limit.
+        latencies: new observations of each latency with a limit.
         grown: so many more requests wait than before.
     """
 

@@ -31,7 +31,7 @@ class OwnerEvidence:
 
     Args:
         claimed: workloads that were given it; of no answer, or one that counts no more: nobody.
-        seen: SM time of the workloads whose processes are on it, in any unit.
+        process_weights: SM time of the workloads whose processes are on it, in any unit.
         unseen: it has processes that cannot be resolved, or the list of its processes is not available.
         measured: whether the SM time was measured; else it says nothing.
     """

@@ -14,7 +14,7 @@ class Beneficiaries:
     """Names that may be the beneficiary of a retirement.
 
     Args:
-        own: the organisation and its legal entities; empty: they are not known, and no name is compared.
+        entities: the organisation and its legal entities; empty: they are not known, and no name is compared.
         accepted: others who retire on its behalf.
     """
 

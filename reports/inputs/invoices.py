@@ -108,7 +108,7 @@ class EnergyInWindow:
     Args:
         uj: energy, exactly.
         bound: absolute bound of its error, in uJ.
-        known: share of the window that is known, of the metering point of which the least is.
+        known_ratio: share of the window that is known, of the metering point of which the least is.
         estimated_uj: part of `uj` that the supplier estimated.
         rows: number of invoices or intervals between readings that have a part in it.
     """

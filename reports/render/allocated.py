@@ -25,7 +25,7 @@ class AllocatedPart:
 
     Args:
         labels: value of each dimension of the grouping, "" if the workloads have no such label.
-        held: whether workloads held it; False: the rest of the site, without labels.
+        is_allocated: whether workloads held it; False: the rest of the site, without labels.
         values: amount of each quantity in the unit of its figure; None: not known.
     """
 

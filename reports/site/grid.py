@@ -40,7 +40,7 @@ class Grid:
 
     Args:
         location: grams of the energy from the grid, by source; None without a source.
-        lacking: the missing sources; "" if none is missing.
+        missing: the missing sources; "" if none is missing.
         coverage: the energy that contracts cover, as bought: each lot in its own period.
         hourly: the energy that deliveries of clean electricity with time stamps cover by hour; None without such deliveries, or
             if not requested.

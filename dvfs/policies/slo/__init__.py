@@ -136,7 +136,7 @@ class SloState:
         first_tokens, means, token_times, work: what requests are like.
         pace: seconds of service, and first tokens in them.
         load: what arrives and what can be served.
-        seen: seconds and requests since the limits are these.
+        exposure: seconds and requests since the limits are these.
         resume_level: level to resume when the queue is short again; None: it is.
         settings: of the last decision.
         shadow: energy that the decisions would have saved in shadow mode.

@@ -18,7 +18,7 @@ class Slice:
         slices: its compute slices.
         sms: its multiprocessors.
         active_ppm: mean share of its SMs that worked; None where that was not measured.
-        holders: workload -> weight within it; all 0: equal.
+        owners: workload -> weight within it; all 0: equal.
     """
 
     slices: int
@@ -32,7 +32,7 @@ class DeviceUse:
     """What is known of who used a device over an interval.
 
     Args:
-        holders: workload -> SM time in any unit.
+        owners: workload -> SM time in any unit.
         measured: the SM time was measured; else the weights say nothing.
         slices: the MIG devices; empty: MIG is off.
         slices_total: compute slices of the GPU.

@@ -180,7 +180,7 @@ def _bars(chart: Bars, width: int) -> "Axes":
     axes, ys = _rows(rows, width, legend=kinds if len(kinds) > 1 else None)
     longest = max(sum(max(length, 0) for _, length in bar.parts) for bar in chart.bars) or 1
     axes.set_xlim(0, 1)
-    axes.spines.samples_left.set_visible(True)
+    axes.spines.left.set_visible(True)
     for y, bar in zip(ys, chart.bars, strict=True):
         end = 0.0
         for kind, length in bar.parts:

@@ -261,7 +261,7 @@ def test_hostile_clients_are_bounded():
         world.intake.report((OF_PLACE_MAX, 1), "job", report(1, 1, 1))
     for pid in range(1000, 1000 + 2 * PROCESSES_MAX):  # who holds nothing makes room, oldest first
         world.intake.report((pid, 1), f"lone-{pid}", report(1, 1, 1))
-    assert len(world.intake._shown) == PROCESSES_MAX
+    assert len(world.intake._committed_latest) == PROCESSES_MAX
     with pytest.raises(ReportError, match="per second"):
         world.intake.report((1, 1), "job", report(COUNT_MAX, 0, 5))
     for k in range(3 * MODELS_MAX):

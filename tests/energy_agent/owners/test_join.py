@@ -28,13 +28,13 @@ def test_energy_is_booked_once_whoever_is_named(evidence, answer):
     holding = join(evidence, {}, answer)
     assert sum(of(holding).values()) == GPU.energy_uj
     if holding is not None:
-        assert set(holding.weights) <= {*evidence.claimed, *evidence.seen}
+        assert set(holding.weights) <= {*evidence.claimed, *evidence.process_weights}
 
 
 @given(EVIDENCE, ANSWERS)
 def test_the_order_of_claims_means_nothing(evidence, answer):
     turned = OwnerEvidence(
-        list(reversed(evidence.claimed)), dict(reversed(evidence.seen.items())), evidence.unseen, evidence.measured
+        list(reversed(evidence.claimed)), dict(reversed(evidence.process_weights.items())), evidence.unseen, evidence.measured
     )
     assert of(join(evidence, {}, answer)) == of(join(turned, {}, answer))
 
@@ -83,7 +83,7 @@ def test_a_mig_device_has_the_holders_that_it_alone_would_have(slices, whole, an
         assert holding is None
         return
     for uuid, evidence in slices.items():
-        if not whole.claimed or evidence.claimed or evidence.seen:
+        if not whole.claimed or evidence.claimed or evidence.process_weights:
             assert holding.slices[uuid] == weights(evidence, answer)
         else:
             assert holding.slices[uuid] is None, "the claim without a place may be here"

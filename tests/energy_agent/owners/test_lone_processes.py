@@ -91,7 +91,7 @@ def test_a_process_of_a_shared_workload_does_not_speak_for_it(node):
             node.start(uid, T0)
         pid = node.run(uid)
         device_owners, _ = node.owners.resolve([ProcessUse(pid)], T0)
-        assert all(is_shared(workload) for workload in device_owners.seen)
+        assert all(is_shared(workload) for workload in device_owners.process_weights)
         assert node.owners.owner_of((pid, 5)) is None
 
 

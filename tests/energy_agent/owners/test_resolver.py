@@ -55,7 +55,7 @@ class Node:
 
     def at(self, boot_ns, gpu, by_process):
         self.joined.look(boot_ns)
-        uids = [w for w in (by_process.seen if by_process else ()) if w.startswith("pod-")]
+        uids = [w for w in (by_process.process_weights if by_process else ()) if w.startswith("pod-")]
         self.joined.learn([WorkloadFacts(w, 0, "pod", {"pod_uid": w[4:], "container_id": "abc"}) for w in uids])
         device_owners, facts = self.joined.owners(gpu, by_process, boot_ns)
         self.facts |= {fact.workload: fact.labels for fact in facts}

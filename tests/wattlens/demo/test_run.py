@@ -151,7 +151,7 @@ def _result(**changes: object) -> result.DemoResult:
     ratio = {"value": 0.25, "lower": -0.05, "upper": 0.55}
     saving = {"saving_ratio": ratio, "slowdown_ratio": ratio, "slowdown_of": "latency", "pairs": 5, "claimable_uj": 1}
     values = {
-        "found": ledger_summary,
+        "ledger_summary": ledger_summary,
         "names": {"GPU-0": "GPU 0"},
         "saving": saving,
         "restored": True,

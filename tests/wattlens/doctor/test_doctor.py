@@ -60,7 +60,7 @@ def examined(folder, count, *faults):
 
 
 def findings_of(examination, check, status=None):
-    return [f for name, _, f in examination.found if name == check and status in (None, f.status)]
+    return [f for name, _, f in examination.findings if name == check and status in (None, f.status)]
 
 
 def test_a_healthy_node_can_run_the_agent(tmp_path):

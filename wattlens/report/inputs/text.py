@@ -21,8 +21,8 @@ class InputStatus:
     Args:
         of: the site that it is of; "": of the organisation.
         what: its name.
-        found: what there is of it; "": nothing.
-        lacking: why, or what a report does without it.
+        content: what there is of it; "": nothing.
+        missing: why, or what a report does without it.
     """
 
     of: str

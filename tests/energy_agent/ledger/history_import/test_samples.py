@@ -109,7 +109,7 @@ def test_a_gap_is_over_the_time_of_the_fall(terms):
     assert [e.energy_uj for e in account.entries] == [*RUN, 700_000_000, RUN[0]]
     (gap,) = account.gaps
     assert (gap.start_ns, gap.end_ns) == (T0 + 30 * S, T0 + 45 * S)
-    assert account.seen["counter restarts"] == 1
+    assert account.event_counts["counter restarts"] == 1
     assert account.entries[-1].start_ns == T0 + 45 * S
 
 
@@ -119,7 +119,7 @@ def test_one_reading_that_cannot_be_is_passed_over(wrong):
     account = account_of(*right[:3], at(45, wrong), *right[4:])
     assert sum(e.energy_uj for e in account.entries) == 9_000_000_000
     assert account.gaps == []
-    assert account.seen == {"single implausible readings ignored": 1}
+    assert account.event_counts == {"single implausible readings ignored": 1}
 
 
 def test_owner_is_named_by_every_reading():
@@ -189,7 +189,7 @@ def test_a_source_that_lags_behind_the_one_before_is_no_reset():
     account = account_of(*readings)
     assert sum(e.energy_uj for e in account.entries) == 9_100_000_000
     assert account.gaps == []
-    assert account.seen == {"older readings of another series ignored": 1}
+    assert account.event_counts == {"older readings of another series ignored": 1}
 
 
 # Laws. Powers up to 800 W, scrapes at any distance of whole seconds, each lost or not.

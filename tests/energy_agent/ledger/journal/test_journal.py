@@ -221,7 +221,7 @@ def test_a_torn_or_missing_journal_is_moved_aside_and_the_chain_goes_on(tmp_path
         assert torn is None or journal.states()["meters"]["GPU-0"] == '{"second":9}'
         journal.commit(second(20))
         assert journal.seal(None).sequence == 2
-    assert len(check(tmp_path).chains[0].seen) == 3
+    assert len(check(tmp_path).chains[0].digests) == 3
 
 
 def test_rows_that_make_no_sense_are_a_torn_journal(tmp_path):
