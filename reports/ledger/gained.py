@@ -27,7 +27,7 @@ class _Gained:
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceEnergy(_Gained):
+class WholeDevice(_Gained):
     """A whole device of one class (gpu | host | part), by what it was doing."""
 
     site: str
@@ -97,12 +97,12 @@ class _DeviceState(_Gained):
         return self.gain_error(self.energy_uj)
 
 
-def read_devices(store: DayDatabase) -> tuple[DeviceEnergy, ...]:
+def read_devices(store: DayDatabase) -> tuple[WholeDevice, ...]:
     """Every whole device."""
-    return store.records(DeviceEnergy, "devices")
+    return store.records(WholeDevice, "devices")
 
 
-def whole_energy_of(devices: Iterable[DeviceEnergy]) -> tuple[DeviceClassEnergy, ...]:
+def whole_energy_of(devices: Iterable[WholeDevice]) -> tuple[DeviceClassEnergy, ...]:
     """Whole devices by site, class and GPU model."""
     by = attrgetter("site", "device_class", "sku")
     sums = []

@@ -14,7 +14,7 @@ from reports.inputs.organisation import Organisation
 from reports.inputs.records import TeamRule
 from reports.ledger import gains
 from reports.ledger.attribution import MODELS, WHO_COLUMNS, Name, labels_by_day, parse_labels
-from reports.ledger.gained import DeviceEnergy, read_devices, read_parts, read_states, whole_energy_of
+from reports.ledger.gained import WholeDevice, read_devices, read_parts, read_states, whole_energy_of
 from reports.ledger.reading import read_priced, refuse_twice
 from reports.ledger.store import DayDatabase
 from reports.ledger.sums import (
@@ -119,7 +119,7 @@ class _Read:
     """What all statements need of the store."""
 
     nodes: tuple[MeteredNode, ...]
-    devices: tuple[DeviceEnergy, ...]
+    devices: tuple[WholeDevice, ...]
     states: tuple[StateEnergy, ...]
     tokens: tuple[TokenTotal, ...]
     whole_nodes: bool

@@ -51,7 +51,7 @@ def _remainders(budget: BudgetStatus) -> dict[str, ConfidenceInterval | str]:
     return {window: budget.remainder(window) for window in WINDOWS}
 
 
-def _left(window: str, remainders: Mapping[str, ConfidenceInterval | str]) -> ConfidenceInterval | None:
+def _known_remainder(window: str, remainders: Mapping[str, ConfidenceInterval | str]) -> ConfidenceInterval | None:
     left = remainders[window]
     return None if isinstance(left, str) else left
 
@@ -151,7 +151,7 @@ DVFS: Final = (
         for signal in band(
             f"dvfs_slo_budget_left_{window}_ratio",
             f"Share of the error budget left over the last {words}{{}}; negative if overspent.",
-            _BUDGET, REMAINDERS, partial(_left, window), _ratio, "",
+            _BUDGET, REMAINDERS, partial(_known_remainder, window), _ratio, "",
         )[1:]
     ),
     Signal("dvfs_slo_budget_absent_info", "Why the error budget of a window is unknown.", "Present only while it is unknown.",
