@@ -139,7 +139,8 @@ DVFS: Final = (
            "Present while the group has the limit.", BUDGETS, "attainment_ratio", text=_short),
     Signal("dvfs_slo_observations_total",
            "Observed latencies: of first tokens (ttft), and mean times between tokens of requests (itl). Of servers without "
-           "a histogram of these means, gaps between tokens, judged by their mean over each reading.", _LIMIT, COUNTS, "observations"),
+           "a histogram of these means, gaps between tokens, judged by their mean over each reading.",
+           _LIMIT, COUNTS, "observations"),
     Signal("dvfs_slo_missed_total", "Latencies above the limit, at most: all of the histogram bucket around the limit count.",
            _LIMIT, COUNTS, "high"),
     Signal("dvfs_slo_surely_missed_total",
@@ -163,7 +164,8 @@ DVFS: Final = (
            MISSED, lambda missed: missed.low / missed.observations, text=_share),
     Signal("dvfs_shadow_missed_ratio_upper",
            "Share of latencies that would have been above the limit if all of their time had grown as the policy's clock is "
-           "lower; longer queues are not included.", _SHADOW, MISSED, lambda missed: missed.high / missed.observations, text=_share),
+           "lower; longer queues are not included.",
+           _SHADOW, MISSED, lambda missed: missed.high / missed.observations, text=_share),
     Signal("dvfs_shadow_absent_info", "Why the saving or the latencies of a policy in mode shadow are unknown.",
            "Present only while they are unknown.", each(SHADOW, _unknown_outlooks, "reason")),
 )  # fmt: skip
