@@ -35,6 +35,11 @@ class measure(MeasuredWindow):  # noqa: N801 - reads as a statement: with measur
     `joules`, `low`, `high`, `by_device`, `method` and `reason` are of the sum of these GPUs. They wait for two ticks of the
     counters after the window and their delay, 0.2 s while it is unknown. If any of the GPUs was not read, `joules` has the
     value None, not 0, and `reason` is set.
+
+    >>> with measure("sum") as window:
+    ...     total = sum(range(1_000_000))
+    >>> window.low <= window.joules <= window.high, window.gpus, window.method
+    (True, 'GPU 0', 'counter')
     """
 
     @overload
