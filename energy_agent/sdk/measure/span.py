@@ -57,12 +57,14 @@ def open_span(name: str) -> WindowSpan | None:
     return WindowSpan(trace.get_tracer("wattlens").start_span(name or MeasuredWindow, start_time=time.time_ns()))
 
 
-def _attributes(window: MeasuredWindow) -> Mapping[str, Attribute]:
-    """Attributes of a window. Waits for its closing tick."""
+def _attributes(window: MeasuredWindow, opened_ns: int) -> Mapping[str, Attribute]:
+    """Attributes of a window that began then. Waits for its closing tick."""
     joules = window.joules
     attributes = {"wattlens.simulated": window.simulated, **energy_attributes(joules, window.low, window.high, window.reason)}
     if joules is not None:
         attributes |= {"wattlens.energy.method": window.method, "wattlens.gpus": window.gpus}
+    if window.opened_ns != opened_ns:
+        return {ABSENT_REASON: "the window was entered again before its energy was known"}
     return attributes if window.tokens is None else attributes | {"wattlens.tokens": window.tokens}
 
 
@@ -91,18 +93,12 @@ class _Finisher:
         while True:
             span, window, opened_ns, end_ns = self._waiting.get()
             try:
-                for name, value in self._attributes(window, opened_ns).items():
+                for name, value in _attributes(window, opened_ns).items():
                     span.set_attribute(name, value)
             except Exception as error:  # noqa: BLE001 - the span of the program has to end
                 span.set_attribute(ABSENT_REASON, f"{type(error).__name__}: {error}")
             span.end(end_time=end_ns)
             self._waiting.task_done()
-
-    def _attributes(self, window: MeasuredWindow, opened_ns: int) -> Mapping[str, Attribute]:
-        attributes = _attributes(window)
-        if window.opened_ns != opened_ns:
-            return {ABSENT_REASON: "the window was entered again before its energy was known"}
-        return attributes
 
     def _finish(self) -> None:
         """At the program's end: wait for what is on its way, and end the rest without energy."""
