@@ -42,6 +42,7 @@ proof: $(VENV)/.peers | prometheus ## The long runs (two hours and more) and ran
 
 check: $(VENV)/.dev ## Lint, format, types, import contracts, size, generated files
 	$(BIN)/ruff check .
+	$(BIN)/ruff check --preview --select DOC102,DOC202,DOC403 .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy

@@ -65,6 +65,11 @@ def model_card(
 
     Raises:
         UsageError: a carbon intensity without its basis, or a negative number of GPUs.
+
+    >>> status = Status("nvml", 7.2e6, None, 100, 409_600, None, "", "", gpus="all 8 GPUs")
+    >>> section = model_card(status, carbon_g_per_kwh=40.0, carbon_basis="Ember 2024, location-based")
+    >>> section.metadata["co2_eq_emissions"]["emissions"]
+    80.0
     """
     check_carbon(carbon_g_per_kwh, carbon_basis)
     if gpus < 0:

@@ -39,6 +39,9 @@ def series(name: str, *matchers: str, scope: Scope = "gpu") -> str:
 
     Raises:
         LookupError: the catalogue exports no such signal.
+
+    >>> series("gpu_power_watts", scope="node")
+    'wattlens_gpu_power_watts{cluster=~"$cluster",job=~"$job",instance=~"$instance"}'
     """
     return recorded(metric(name), *matchers, scope=scope)
 

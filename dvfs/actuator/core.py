@@ -57,7 +57,7 @@ class ActuatorCore:
         self._next_retry_ns = self._next_look_ns = 0
         self.last_restored: list[RestoreResult] = []
 
-    # Requests. Each answers with a dict that fits the wire, or raises RefusedError.
+    # Requests. Each answers with a dict that fits the wire, or raises ActuatorRefusalError.
 
     def acquire(self, connection: int, holder: str, devices: tuple[str, ...], ttl_s: float) -> dict[str, Any]:
         """Grant a lease on all of `devices`, or refuse naming the first reason."""

@@ -35,7 +35,7 @@ def permit(setting: Setting, limits: DeviceLimits, constraints: Constraints, fou
     """Clamp `setting` into what owner and device allow; `found_mw` is the power limit as it was before anything was set.
 
     Raises:
-        RefusedError: a knob that is not allowed, has no baseline, or where the ranges leave nothing to choose.
+        ActuatorRefusalError: a knob that is not allowed, has no baseline, or where the ranges leave nothing to choose.
     """
     power = None if setting.power_limit_mw is None else _power(setting.power_limit_mw, limits, constraints, found_mw)
     clock = None if setting.sm_clock_max_mhz is None else _clock(setting.sm_clock_max_mhz, limits, constraints)

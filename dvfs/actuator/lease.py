@@ -48,7 +48,7 @@ class Leases:
         """Grant a lease on all of `devices` or none.
 
         Raises:
-            RefusedError: a device is leased already (names the holder), the list is empty, too long or has duplicates.
+            ActuatorRefusalError: a device is leased already (names the holder), the list is empty, too long or has duplicates.
         """
         if not devices or len(set(devices)) != len(devices):
             raise ActuatorRefusalError("bad_request", "expected one or more devices, each once")
@@ -66,7 +66,7 @@ class Leases:
         """The lease of this token on this connection.
 
         Raises:
-            RefusedError: unknown (expired or never granted), or in use on another connection.
+            ActuatorRefusalError: unknown (expired or never granted), or in use on another connection.
         """
         lease = next((x for t, x in self._by_token.items() if hmac.compare_digest(t.encode(), token.encode())), None)
         if lease is None:

@@ -1,7 +1,7 @@
 """The actuator's supervisor: starts the worker, watches it, and restores when it dies. The only way to change a setting.
 
 Supervisor and worker hold one instance lock together, so a second actuator on the same state folder waits until both are
-dead. Neither process ever opens NVML: each call runs in a disposable child (actuator_fork).
+dead. Neither process ever opens NVML: each call runs in a disposable child (knobs/children.py).
 """
 
 import contextlib

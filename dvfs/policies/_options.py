@@ -23,6 +23,9 @@ def checked(
 
     Raises:
         UsageError: an unknown option, a value of the wrong type or out of its range; names the policy and the option.
+
+    >>> checked("cool", {"limit_w": 300.0}, {"limit_w": 400.0, "stale_s": 5.0}, {"limit_w": (50.0, 1000.0)})
+    {'limit_w': 300.0, 'stale_s': 5.0}
     """
     values = dict(defaults)
     for name, value in options.items():

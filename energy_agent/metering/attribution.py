@@ -85,7 +85,7 @@ def shares(
         interval: the measured energy.
         before: owners at the interval's start, None when not known.
         after: owners at its end, None when not known.
-        reason: why neither is known, STARTING or UNKNOWN_HOLDER; then everything goes there.
+        reason: why neither is known, `State.STARTING` or `State.UNKNOWN_OWNER`; then everything goes there.
         shape: the device.
         settlement: debts between those who share it, which are paid here.
         closes: what is known was measured over the time since the last interval that closed.

@@ -186,8 +186,8 @@ def _released(state: MeterState, sample: DeviceSample, sensor: SensorLimits, dur
 def _restarted(state: MeterState, sample: DeviceSample, sensor: SensorLimits, duration_ns: int, reason: str) -> MeterStep:
     """The counter began again: what it shows was never seen before; what was drawn before it began is a gap.
 
-    The device drew at most power_max all the time, and what the counter shows is part of that. Had the counter stood still, it
-    may have begun again while we integrated: that part is not recorded twice. `state` has the boot and the epoch of `sample`.
+    The device drew at most `power_max_mw` all the time, and what the counter shows is part of that. A counter that stood still
+    may have begun again while we integrated: that part is not recorded twice. `state` has the boot and epoch of `sample`.
     """
     seen_uj = (sample.energy_mj or 0) * UJ_PER_MJ
     most_uj = _most_uj(sensor, duration_ns)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import energy_agent.tokens.servers as servers
 from energy_agent.core import plugin
 from energy_agent.core.energy import SourceHealth
-from energy_agent.owners.kubernetes.pod_resources import PodFact
+from energy_agent.owners.kubernetes.grants import PodFact
 from energy_agent.owners.resolver import OwnerResolver
 from energy_agent.tokens.discovery import sources
 from energy_agent.tokens.poller import TokenPoller

@@ -54,6 +54,9 @@ def believable_mw(power_mw: int, max_power_w: float | None) -> int:
 
     Raises:
         MeterError: negative, zero (the node that reads it is running), or above the maximum.
+
+    >>> believable_mw(350_000, max_power_w=800.0)
+    350000
     """
     most_mw = NODE_MAX_MW if max_power_w is None else min(NODE_MAX_MW, round(max_power_w * 1000))
     if power_mw <= 0:

@@ -6,7 +6,7 @@ its container, a Slurm job over a container in it (the job was given the devices
 A path is matched from its beginning, and each pattern covers directories that root made and no others: slices and units of
 systemd, the parents of the known container managers, kubelet and Slurm. Below such a workload anybody may make directories
 with any name: a container's systemd, a user's own manager, a unit with `Delegate=`. So the outermost workload of a path counts.
-Where the owners of the directories could be checked (`holders/cgroup_tree.py`), other parents and nested nodes count as well,
+Where the owners of the directories could be checked (`owners/cgroup_tree.py`), other parents and nested nodes count as well,
 and the path ends at the first directory that somebody other than root may change.
 
 A path seen from another cgroup namespace starts with `/..`: it is relative to an ancestor of the agent's own cgroup. Only root

@@ -22,10 +22,10 @@ from energy_agent.owners.kubernetes.device_ids import gpu_of
 from energy_agent.owners.processes import DeviceOwners, ProcessOwners
 
 if TYPE_CHECKING:
+    from energy_agent.owners.kubernetes.grants import PodFact
     from energy_agent.owners.kubernetes.informer import PodInformer
     from energy_agent.owners.kubernetes.living_pods import LivingPods
     from energy_agent.owners.kubernetes.pod_logs import PodLogs
-    from energy_agent.owners.kubernetes.pod_resources import PodFact
 
 PodKey = tuple[str, str]
 """Namespace and name."""

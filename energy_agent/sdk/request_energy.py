@@ -50,6 +50,10 @@ def request_energy(usage: Any, engine: str, at_s: float | None = None) -> Reques
 
     Raises:
         TypeError: `usage` has no counts of tokens.
+
+    >>> energy = request_energy({"prompt_tokens": 20, "completion_tokens": 5}, "ml/llama-70b")
+    >>> energy.joules, energy.reason.partition(" at ")[0]
+    (None, 'no agent responds')
     """
     tokens = usage_of(usage)
     hours, reason = _prices()
@@ -64,7 +68,13 @@ def request_energy(usage: Any, engine: str, at_s: float | None = None) -> Reques
 
 
 def energy_at(tokens: RequestTokens, hour: Mapping[str, Any]) -> RequestEnergy:
-    """Energy of tokens at the prices of an hour, as the agent returns it from GET /v1/engines."""
+    """Energy of tokens at the prices of an hour, as the agent returns it from GET /v1/engines.
+
+    >>> prices = {"generation": {"joules": 2.0, "lower": 1.5, "upper": 2.5}}
+    >>> hour = {"engine": "llama", "final": True, "start_ns": 0, "end_ns": 0, "prices": prices}
+    >>> energy_at(RequestTokens(0, 0, 5), hour).joules
+    10.0
+    """
     engine = str(hour["engine"])
     joules = lower = upper = 0.0
     for kind, count in (("prompt", tokens.computed), ("cached", tokens.cached), ("generation", tokens.generated)):

@@ -5,7 +5,7 @@ A node is a folder (0700) with everything in it; `WATTLENS_SIM` names it:
     plant           shared memory of the GPUs           node.json       what runs: pids, cgroups, metrics addresses
     lib/, bin/      libnvidia-ml.so.1, nvidia-smi       scenario.yaml   what it was started from
     proc/, sys/     the injected roots                  faults.jsonl    faults set and cleared
-    workloads/      NAME.json counters, NAME.log        facility.json   truth of the building, see facility_site.py
+    workloads/      NAME.json counters, NAME.log        facility.json   truth of the building, see building/site.py
     daemon.log                                          meter-faults.jsonl
 """
 

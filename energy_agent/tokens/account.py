@@ -65,7 +65,7 @@ class EndpointAccount:
             kept_limit: maximum of numbers that are kept of engines.
 
         Raises:
-            TokenPageError: the endpoint has named too many models by now, or counts faster than any engine can.
+            EndpointError: the endpoint has named too many models by now, or counts faster than any engine can.
         """
         since_ns, models = self._stand.read_ns, {name: model.copy() for name, model in self._stand.models.items()}
         if elapsed_s is None:

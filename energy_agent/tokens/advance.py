@@ -36,7 +36,7 @@ def advance(model: ModelCounters, reading: ModelReading, *, first: bool, elapsed
         elapsed_s: time since the last reading.
 
     Raises:
-        TokenPageError: an engine counts faster than any can; `model` is not usable any more.
+        EndpointError: an engine counts faster than any can; `model` is not usable any more.
     """
     allowed = int(RATE_MAX * (elapsed_s + 1))
     names = dict(reading.names)

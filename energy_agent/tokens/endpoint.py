@@ -61,7 +61,7 @@ def fetch(
 
     Raises:
         UsageError: `url` is not an http:// or https:// address.
-        TokenPageError: no response within `timeout_s`, status other than 200, not Prometheus text, or more than its bounds.
+        EndpointError: no response within `timeout_s`, status other than 200, not Prometheus text, or more than its bounds.
     """
     parts = check_url(url, "metrics endpoint")
     root = f"{parts.scheme}://{parts.netloc}"

@@ -9,7 +9,7 @@ What comes of it is live and starts again with the agent; the ledger keeps joule
 
 - energy and tokens by how many requests ran (batch decides over J/token more than anything else),
 - whether the load is steady, so that a figure can be compared with another,
-- the split into prefill and decode (metering/prefill_decode.py).
+- the split into prefill and decode (tokens/prefill_decode.py).
 """
 
 from collections import deque

@@ -51,7 +51,7 @@ def read(server: TokenServer, page: str, t_ns: int, model: str = "") -> list[Mod
         model: name of the model, in place of the page's.
 
     Raises:
-        TokenPageError: none of the server's series is there, a line of them is broken, or there are too many models or engines.
+        EndpointError: none of the server's series is there, a line of them is broken, or there are too many models or engines.
     """
     wanted = _index_names(_Key(server))
     engines_by_model: dict[str, dict[str, _Engine]] = {}

@@ -42,7 +42,7 @@ def series(page: str, names: Collection[str]) -> Iterator[ResponseSample]:
     """Lines with one of these names; others cost next to nothing.
 
     Raises:
-        TokenPageError: a line with such a name is not in Prometheus text format.
+        EndpointError: a line with such a name is not in Prometheus text format.
     """
     for line in page.split("\n"):
         head = _NAME.match(line)

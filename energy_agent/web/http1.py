@@ -80,7 +80,7 @@ class Exchange(BaseHTTPRequestHandler):
 
         Args:
             client: stays the caller's.
-            answer: makes the response to a request; may raise RefusedError.
+            answer: makes the response to a request; may raise HttpRefusalError.
             request_s: the client has this long to begin its first request, for each head and body, and to take a response.
             idle_s: it may be silent so long between two requests.
             error: makes the response to what is no request.
@@ -134,7 +134,7 @@ class Exchange(BaseHTTPRequestHandler):
         """The body of the request.
 
         Raises:
-            RefusedError: its length is unknown or more than `max_b`.
+            HttpRefusalError: its length is unknown or more than `max_b`.
             OSError: it is not complete in time, or the connection broke.
         """
         length = ", ".join(self.headers.get_all("Content-Length", []))

@@ -143,7 +143,11 @@ def plain(value: Fraction | None) -> str:
 
 
 def quotient_text(value: Fraction, mode: Rounding = "nearest", digits: int = QUOTIENT_DIGITS) -> str:
-    """`rounded` as plain text."""
+    """`rounded` as plain text.
+
+    >>> quotient_text(Fraction(1, 3), "down", 3)
+    '0.333'
+    """
     return plain(rounded(value, mode, digits))
 
 

@@ -39,7 +39,11 @@ def signed(value: Fraction, write: Callable[[Fraction], str]) -> str:
 
 
 def percent(ratio: Number, digits: int = 3) -> str:
-    """A ratio in percent; only what is exactly whole is written 100 %, and only what is exactly nothing 0 %."""
+    """A ratio in percent; only what is exactly whole is written 100 %, and only what is exactly nothing 0 %.
+
+    >>> percent(Fraction(1, 3)), percent(Fraction(1999, 2000))
+    ('33.3 %', '> 99.9 %')
+    """
     value = Fraction(ratio) * 100
     if value in (0, 100):
         return f"{value} %"

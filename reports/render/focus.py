@@ -1,9 +1,9 @@
 """Cost, energy and carbon by site, team, project and model as rows of FOCUS 1.4 (FinOps Open Cost and Usage Specification).
 
 Columns: all that the dataset Cost and Usage makes mandatory, those of its conditions that hold (sub-accounts, regions, tags,
-usage), and `x_` columns for energy, CO2e, water, GPU hours and tokens. The report is not an invoice: BilledCost is 0, so that
-these rows do not count twice next to the supplier's own; EffectiveCost has the cost of the electricity. The rows of a site sum
-to its figures, with a row for what no workload held.
+usage), and columns that begin with x_ for energy, CO2e, water, GPU hours and tokens. The report is no invoice: BilledCost is
+0, so that these rows do not count twice next to the supplier's own; EffectiveCost has the cost of the electricity. The rows of
+a site sum to its figures, with a row for unallocated energy.
 """
 
 import csv

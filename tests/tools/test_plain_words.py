@@ -28,15 +28,17 @@ def test_a_bare_participle_is_no_name(source: str, texts: list[str]) -> None:
 
 
 def test_each_kind_of_file_is_read_where_people_read_it(tmp_path: Path) -> None:
-    (tmp_path / "a.py").write_text('"""One line.\n\nIt is booked anew."""\nclass Page:\n    key = "booked"  # told once\n')
+    text = '"""`Page` of b.py.\n\nIs booked anew in `no_such`, gone/b.py."""\nclass Page:\n    key = "booked"  # told once\n'
+    (tmp_path / "a.py").write_text(text)
     (tmp_path / "b.py").write_text("class Page: ...\nclass _Row: ...\n")
     (tmp_path / "c.md").write_text("Energy is booked.\n```\nbooked\n```\nThe key `booked`.\n")
     findings = check(tmp_path, ["a.py", "b.py", "c.md"], RULES)
     assert [(finding.path, finding.line, finding.text) for finding in findings] == [
-        ("a.py", 3, "anew"), ("a.py", 3, "booked"), ("a.py", 4, "class Page"), ("a.py", 5, "told"),
+        ("a.py", 3, "`no_such`"), ("a.py", 3, "anew"), ("a.py", 3, "booked"), ("a.py", 3, "gone/b.py"),
+        ("a.py", 4, "class Page"), ("a.py", 5, "told"),
         ("b.py", 1, "class Page"), ("c.md", 1, "booked"),
     ]  # fmt: skip
 
 
 def test_code_blocks_of_a_page_are_not_prose() -> None:
-    assert [line for line, _ in prose_of_markdown("a\n```yaml\nb\n```\nc\n")] == [1, 5]
+    assert list(prose_of_markdown("a\n```yaml\nb\n```\nc `d`\n")) == [(1, "a\n\n\n\nc \n")]

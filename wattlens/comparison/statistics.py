@@ -48,6 +48,10 @@ def compare(a: Sequence[float], b: Sequence[float], errors: Sequence[float] = ()
 
     Raises:
         ValueError: fewer than two runs on a side, or one that is not above 0.
+
+    >>> comparison = compare([100.0, 101.0, 99.5], [90.2, 91.0, 90.4])
+    >>> round(comparison.ratio, 3), comparison.is_significant
+    (0.904, True)
     """
     if min(len(a), len(b)) < 2 or min(*a, *b) <= 0:
         raise ValueError("expected two or more runs on each side, all with values above 0")

@@ -1,4 +1,4 @@
-"""Every answer of a node's NVML as a file; `nvml_replay` answers from it again.
+"""Every response of a node's NVML as a file, from which a test can replay it.
 
 A capture is taken read-only: only getters are called, each once on each device, and counter and power for a short while. It is
 plain JSON with sorted keys:

@@ -13,7 +13,7 @@ from typing import Final
 
 _PPM: Final = 1_000_000
 SHARE_UNKNOWN: Final = 0
-"""`Run.last_ppm` of a holder's run that was read from a segment: shares are not stored there."""
+"""`EdgeRun.last_ppm` of an owner's run that was read from a segment: shares are not stored there."""
 
 
 @dataclass(frozen=True, slots=True)

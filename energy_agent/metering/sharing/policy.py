@@ -101,6 +101,9 @@ def by_weight(shared: SharedEnergy, weights: Mapping[str, int], unseen: int = 0)
     """Every workload's part in proportion to its weight; equal parts where all are 0.
 
     What goes with the weight `unseen` is unattributed energy; the device's time is that of its holders.
+
+    >>> [(part.workload, part.energy_uj) for part in by_weight(SharedEnergy(100, 1_000_000_000), {"a": 2, "b": 1})]
+    [('a', 67), ('b', 33)]
     """
     names = sorted(weights)
     values = [weights[name] for name in names]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import WattlensError
 from energy_agent.owners.kubernetes.device_ids import DRA_DRIVER, device_in_cdi, device_of, is_gpu_resource
+from energy_agent.tokens.discovery import PodFacts
 
 if TYPE_CHECKING:
     from energy_agent.owners.kubernetes import podresources_pb2
@@ -35,6 +36,23 @@ class Grant:
     pod: str
     devices: tuple[str, ...]
     unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PodFact:
+    """What the API server says of a pod.
+
+    Args:
+        uid: of this life of the pod.
+        ended: it runs no more.
+        labels: facts of its workload, as workload_info has them.
+        endpoint: where it runs and says that it has a metrics page, what is needed to find it; without workload and facts.
+    """
+
+    uid: str = ""
+    ended: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    endpoint: PodFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,8 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.text import printable
 from energy_agent.owners.kubernetes.api_client import RETRY_MAX_S, Api, ApiError
 from energy_agent.owners.kubernetes.controllers import controller, facts_of_owner, plural, text_map
-from energy_agent.owners.kubernetes.grants import ClaimName, DraDevice
+from energy_agent.owners.kubernetes.grants import ClaimName, DraDevice, PodFact
 from energy_agent.owners.kubernetes.node_annotation import ANNOTATION
-from energy_agent.owners.kubernetes.pod_resources import PodFact
 from energy_agent.runtime.poller import Poller
 from energy_agent.tokens import discovery as pages
 from energy_agent.tokens.pod_layouts import layout_annotations

@@ -9,7 +9,6 @@ is allowed. Otherwise uids come from the kubelet's log folders (`pod_logs.py`).
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -20,10 +19,9 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.text import printable
 from energy_agent.owners.claims import Claim
 from energy_agent.owners.gpu_minors import gpu_minors
-from energy_agent.owners.kubernetes.grants import Naming, grants
+from energy_agent.owners.kubernetes.grants import Naming, PodFact, grants
 from energy_agent.owners.kubernetes.pod_logs import PodLogs
 from energy_agent.owners.polled_source import PolledClaimSource
-from energy_agent.tokens.discovery import PodFacts
 
 if TYPE_CHECKING:
     from energy_agent.owners.kubernetes.informer import PodInformer
@@ -37,23 +35,6 @@ BACK_OFF_MAX_S = 10.0
 COST_MAX = 20.0  # of the time at most one part in as many goes into answers
 MAX_ANSWER_B = 4 << 20  # a kubelet runs 110 to 500 pods, of at most some kilobytes each
 _METHOD = "/v1.PodResourcesLister/List"
-
-
-@dataclass(frozen=True, slots=True)
-class PodFact:
-    """What the API server says of a pod.
-
-    Args:
-        uid: of this life of the pod.
-        ended: it runs no more.
-        labels: facts of its workload, as workload_info has them.
-        endpoint: where it runs and says that it has a metrics page, what is needed to find it; without workload and facts.
-    """
-
-    uid: str = ""
-    ended: bool = False
-    labels: Mapping[str, str] = field(default_factory=dict)
-    endpoint: PodFacts | None = None
 
 
 class SocketLister:

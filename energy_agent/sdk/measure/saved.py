@@ -9,10 +9,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.text import is_printable
+from energy_agent.sdk.measure.window import DeviceEnergy, MeasuredWindow
 from energy_agent.sdk.measure.window_tokens import PerToken, WindowTokens, per_token
 
 if TYPE_CHECKING:
-    from energy_agent.sdk.measure.measurement import DeviceEnergy, measure
     from energy_agent.sdk.training.step_reports import ReportedSteps
 
 SCHEMA = "wattlens.measure/1"
@@ -37,7 +37,7 @@ def checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
     return dict(labels)
 
 
-def joules_per(window: "measure", tokens: int | None, edge_tokens: float) -> PerToken:
+def joules_per(window: MeasuredWindow, tokens: int | None, edge_tokens: float) -> PerToken:
     """J for each of `tokens` of a window."""
     if tokens is None:
         return PerToken(None, None, None, "no token count was reported")
@@ -48,7 +48,7 @@ def joules_per(window: "measure", tokens: int | None, edge_tokens: float) -> Per
 
 
 def saved(
-    window: "measure",
+    window: MeasuredWindow,
     *,
     tokens: WindowTokens | None,
     labels: Mapping[str, str],
@@ -102,13 +102,13 @@ def saved(
     return run
 
 
-def _fields(of: "DeviceEnergy | PerToken") -> dict[str, Any]:
+def _fields(of: DeviceEnergy | PerToken) -> dict[str, Any]:
     """Its fields, bounds by their names in JSON."""
     names = {"low": "lower", "high": "upper"}
     return {names.get(name, name): value for name, value in asdict(of).items()}
 
 
-def _per(window: "measure", what: str, tokens: int | None, edge_tokens: float, reason: str) -> PerToken:
+def _per(window: MeasuredWindow, what: str, tokens: int | None, edge_tokens: float, reason: str) -> PerToken:
     if tokens is None:
         return PerToken(None, None, None, reason or f"no count of {what} tokens was reported")
     return joules_per(window, tokens, edge_tokens)

@@ -11,13 +11,11 @@ import threading
 import time
 from collections.abc import Mapping
 from queue import Empty, Full, Queue
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from energy_agent.core.catalogue.opentelemetry import ABSENT_REASON, Attribute, energy_attributes
 from energy_agent.runtime.threads import start_thread
-
-if TYPE_CHECKING:
-    from energy_agent.sdk.measure.measurement import measure
+from energy_agent.sdk.measure.window import MeasuredWindow
 
 WAITING_LIMIT: Final = 1_000
 """Windows that wait for their energy; spans of further ones end without it."""
@@ -30,7 +28,7 @@ class WindowSpan:
     def __init__(self, span: Any) -> None:
         self._span = span
 
-    def end(self, window: "measure", error: BaseException | None) -> None:
+    def end(self, window: MeasuredWindow, error: BaseException | None) -> None:
         """End it now; its energy follows in the background."""
         end_ns = time.time_ns()
         self._record(error)
@@ -56,15 +54,17 @@ def open_span(name: str) -> WindowSpan | None:
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None or not trace.get_current_span().get_span_context().is_valid:
         return None
-    return WindowSpan(trace.get_tracer("wattlens").start_span(name or "measure", start_time=time.time_ns()))
+    return WindowSpan(trace.get_tracer("wattlens").start_span(name or MeasuredWindow, start_time=time.time_ns()))
 
 
-def _attributes(window: "measure") -> Mapping[str, Attribute]:
-    """Attributes of a window. Waits for its closing tick."""
+def _attributes(window: MeasuredWindow, opened_ns: int) -> Mapping[str, Attribute]:
+    """Attributes of a window that began then. Waits for its closing tick."""
     joules = window.joules
     attributes = {"wattlens.simulated": window.simulated, **energy_attributes(joules, window.low, window.high, window.reason)}
     if joules is not None:
         attributes |= {"wattlens.energy.method": window.method, "wattlens.gpus": window.gpus}
+    if window.opened_ns != opened_ns:
+        return {ABSENT_REASON: "the window was entered again before its energy was known"}
     return attributes if window.tokens is None else attributes | {"wattlens.tokens": window.tokens}
 
 
@@ -72,11 +72,11 @@ class _Finisher:
     """Ends spans in a thread of its own, one after another."""
 
     def __init__(self) -> None:
-        self._waiting: Queue[tuple[Any, measure, int, int]] = Queue(WAITING_LIMIT)
+        self._waiting: Queue[tuple[Any, MeasuredWindow, int, int]] = Queue(WAITING_LIMIT)
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def add(self, span: Any, window: "measure", end_ns: int) -> bool:
+    def add(self, span: Any, window: MeasuredWindow, end_ns: int) -> bool:
         """Whether there was room for it."""
         with self._starting:
             if self._thread is None:
@@ -93,18 +93,12 @@ class _Finisher:
         while True:
             span, window, opened_ns, end_ns = self._waiting.get()
             try:
-                for name, value in self._attributes(window, opened_ns).items():
+                for name, value in _attributes(window, opened_ns).items():
                     span.set_attribute(name, value)
             except Exception as error:  # noqa: BLE001 - the span of the program has to end
                 span.set_attribute(ABSENT_REASON, f"{type(error).__name__}: {error}")
             span.end(end_time=end_ns)
             self._waiting.task_done()
-
-    def _attributes(self, window: "measure", opened_ns: int) -> Mapping[str, Attribute]:
-        attributes = _attributes(window)
-        if window.opened_ns != opened_ns:
-            return {ABSENT_REASON: "the window was entered again before its energy was known"}
-        return attributes
 
     def _finish(self) -> None:
         """At the program's end: wait for what is on its way, and end the rest without energy."""

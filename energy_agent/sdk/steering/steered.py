@@ -35,6 +35,11 @@ class steered:  # noqa: N801 - reads as a statement: steer = wattlens.steered()
         rank: of this process; by default what torch.distributed says, else the launcher.
 
     It never raises. Between two broadcasts a step costs less than a microsecond and waits for nothing.
+
+    >>> with steered(broadcast=lambda message: message, rank=0) as steer:  # one rank; mpi4py: comm.bcast
+    ...     steer.step()
+    >>> steer.setting
+    {}
     """
 
     def __init__(self, broadcast: Callable[[Any], Any] | None = None, *, every_s: float = 5.0, rank: int | None = None) -> None:

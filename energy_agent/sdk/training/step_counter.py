@@ -187,6 +187,11 @@ def step(tokens: int = 0, loss: object = None) -> None:
 
     Takes a few us, never waits and never raises; without an agent too. The first of a process loads this module and starts the
     reporter, where `training` or a hook has not done so: tens of ms.
+
+    >>> with training(quiet=True) as run:
+    ...     step(tokens=4096)
+    ...     run.status(wait=False).tokens
+    4096
     """
     try:
         (_counter or counter()).step(tokens, loss)
@@ -199,6 +204,11 @@ class phase:  # noqa: N801 - reads as a statement: with phase("checkpoint")
 
     Names with a meaning of their own: evaluation, checkpoint, data_wait. Steps that the same thread takes within are
     counted under that name. A phase shorter than a second is not reported as a wait.
+
+    >>> with training(quiet=True) as run, phase("evaluation"):
+    ...     step()
+    ...     run.status(wait=False).steps
+    0
     """
 
     def __init__(self, name: str) -> None:
@@ -229,6 +239,12 @@ class training:  # noqa: N801 - reads as a statement: with training(model="llama
         quiet: no hint on stderr, and no line at the end of the process.
 
     `status()` has energy, tokens and steps since it was made. With `with` and a current OpenTelemetry span, it is a span.
+
+    >>> with training(model="llama-8b", quiet=True) as run:
+    ...     step(tokens=4096)
+    ...     status = run.status()
+    >>> status.steps, status.tokens, status.source
+    (1, 4096, 'nvml')
     """
 
     def __init__(

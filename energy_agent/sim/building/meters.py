@@ -156,7 +156,7 @@ class MeteredFacility:
         return {name: meter.gain_ppb for name, meter in self._meters.items()}
 
     def advance(self, dt_ns: int, node_power_mw: int) -> None:
-        """Let time pass, in which the node draws so much; raises as `Facility.advance` does."""
+        """Let time pass, in which the node draws so much; raises as `FacilityPhysics.advance` does."""
         end_ns = self.elapsed_ns + dt_ns
         while self.elapsed_ns < end_ns or dt_ns < 0:
             ticks = {name: meter.tick(self.elapsed_ns, end_ns) for name, meter in self._meters.items()}

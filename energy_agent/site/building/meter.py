@@ -1,8 +1,8 @@
 """Readings of a facility meter become intervals of energy, or gaps. Pure.
 
-`node_meter` does the differencing and the integrating. This module adds the behaviour of building meters: a meter counts on
-while the machine that reads it is off or boots, so its register bridges that time; its register may be so coarse that it does
-not move for many readings; and it may hang, which only its own past distinguishes from a coarse register.
+`energy_agent.metering.node` computes differences and integrals. This module adds the behaviour of building meters: a meter
+counts on while the machine that reads it is off or boots, so its register bridges that time; its register may be so coarse that
+it does not move for many readings; and it may hang, which only its own past distinguishes from a coarse register.
 """
 
 from dataclasses import dataclass, replace

@@ -379,7 +379,7 @@ def marketed_of(evidence: PeriodEvidence, name: str) -> Quantity:
 
 
 def residual_of(evidence: PeriodEvidence, name: str) -> Quantity:
-    """Of a site's market-based grams what contracts do not bring: with theirs (`Coverage.grams`) it is the total, exactly."""
+    """Of a site's market-based grams what contracts do not bring: with theirs it is the total, exactly."""
     marketed, coverage = marketed_of(evidence, name), evidence.sites[name].grid.coverage
     if marketed.value is None or coverage is None:
         return no_quantity(marketed.reason)

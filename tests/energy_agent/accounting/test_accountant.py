@@ -18,7 +18,7 @@ from energy_agent.core.proof import SteeringRows
 from energy_agent.core.saved_state import Component
 from energy_agent.core.snapshot import LedgerStats
 from energy_agent.ledger.journal.journal import Journal
-from energy_agent.owners.kubernetes.pod_resources import PodFact
+from energy_agent.owners.kubernetes.grants import PodFact
 from energy_agent.owners.processes import ProcessOwners
 from energy_agent.owners.resolver import OwnerResolver
 from energy_agent.reader.supervisor import DeviceHealth

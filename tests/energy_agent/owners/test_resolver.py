@@ -8,8 +8,8 @@ from energy_agent.metering.attribution import Holding
 from energy_agent.owners.cgroup import unchecked
 from energy_agent.owners.claims import Claim, Claims
 from energy_agent.owners.join import PATIENCE_NS
+from energy_agent.owners.kubernetes.grants import PodFact
 from energy_agent.owners.kubernetes.living_pods import LivingPods
-from energy_agent.owners.kubernetes.pod_resources import PodFact
 from energy_agent.owners.processes import DeviceOwners, ProcessOwners
 from energy_agent.owners.resolver import OwnerResolver
 from energy_agent.runtime.clock import RealClock
