@@ -122,7 +122,7 @@ def test_any_sequence_of_commits_seals_and_failures_conserves(tmp_path_factory, 
     assert sum(totals.gap_bound_uj.values()) == bound
     assert sum(totals.tokens.values()) == tokens
     assert sum(totals.steps.values()) == steps
-    check(folder)
+    check(folder, "time")  # rows may be far earlier than an action before them, and no step of the clock is recorded
 
 
 @pytest.mark.parametrize("step", range(3))
