@@ -99,7 +99,7 @@ peers() {
     want ipmi_sim openipmi
     want ipmitool ipmitool
     want snmpd snmpd
-    want slurmd slurm-wlm munge
+    want slurmctld slurm-wlm munge # both daemons: slurmd is also a package of its own
     want slurmdbd slurmdbd mariadb-server
     want tmux tmux
     want systemd-analyze systemd
