@@ -26,10 +26,21 @@ class AgentProcess:
     """`wattlens agent` on a simulated node; `start` after `kill` continues in the same state folder."""
 
     def __init__(
-        self, node: Path, state: Path, config: Path | None = None, port: int = 0, limit: Callable[[], None] | None = None
+        self,
+        node: Path,
+        state: Path,
+        config: Path | None = None,
+        port: int = 0,
+        limit: Callable[[], None] | None = None,
+        environ: Mapping[str, str] | None = None,
+        folder: Path | None = None,
     ) -> None:
-        """`limit` is called in the agent's process before it becomes the agent, to enter a cgroup."""
-        self.state = state
+        """Set up an agent.
+
+        `limit` is called in the agent's process before it becomes the agent, to enter a cgroup. The process starts in `folder`
+        with `environ` in addition to ours.
+        """
+        self.state, self._environ, self._folder = state, os.environ | dict(environ or {}), folder
         self._limit = limit
         self._command = [sys.executable, "-m", "wattlens", "agent", "--simulate", str(node), "--state", str(state)]
         self._command += ["--listen", f"127.0.0.1:{port}"]
@@ -49,7 +60,13 @@ class AgentProcess:
         with self._log.open("ab") as log:
             offset = log.tell()
             self.process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=self._limit
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=self._limit,
+                env=self._environ,
+                cwd=self._folder,
             )
         self.url = url_in(self._log, timeout_s, offset, self.process)
 
@@ -140,11 +157,17 @@ def simulated(nodes: str | Mapping[str, Any]) -> Iterator[tuple[Path, SimulatedN
 
 
 @contextmanager
-def running_agent(node: SimulatedNode, state: Path, config: Mapping[str, Any] | None = None) -> Iterator[AgentProcess]:
+def running_agent(
+    node: SimulatedNode,
+    state: Path,
+    config: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Iterator[AgentProcess]:
     """An agent on a node, with its configuration next to its state; it is stopped at the end."""
     path = state.parent / f"{state.name}.yaml"
     path.write_text(json.dumps(dict(config or {})))
-    agent = AgentProcess(node.directory, state, path)
+    agent = AgentProcess(node.directory, state, path, environ=environ, folder=folder)
     agent.start()
     try:
         yield agent
