@@ -10,6 +10,8 @@ steered    let a distributed training job be steered as one
 request_energy  share of one request in the energy of its engine
 model_card  section of a model card about a training run
 compare    whether two sets of measured runs differ
+energy     energy, tokens, cost and CO2e by workload, team, GPU, ... as a pandas DataFrame
+job_energy  energy, J/step and J/token of jobs as a pandas DataFrame
 hooks      hooks of PyTorch, Hugging Face's Trainer and Lightning, of W&B and MLflow, of LiteLLM
 
 The command line is `wattlens --help`; the documentation is in docs/.
@@ -25,13 +27,19 @@ if TYPE_CHECKING:
     from energy_agent.sdk.training.step_counter import phase, step, training
     from wattlens import hooks
     from wattlens.comparison.statistics import compare
+    from wattlens.frames import energy, job_energy
     from wattlens.model_cards import model_card
 
 __version__ = "0.2.0"
-__all__ = ["__version__", "compare", "hooks", "measure", "model_card", "phase", "request_energy", "steered", "step", "training"]
+__all__ = [
+    "__version__", "compare", "energy", "hooks", "job_energy", "measure", "model_card", "phase", "request_energy", "steered",
+    "step", "training",
+]  # fmt: skip
 
 _HOMES = {
     "compare": "wattlens.comparison.statistics",
+    "energy": "wattlens.frames",
+    "job_energy": "wattlens.frames",
     "measure": "energy_agent.sdk.measure.measurement",
     "model_card": "wattlens.model_cards",
     "phase": "energy_agent.sdk.training.step_counter",

@@ -3,7 +3,6 @@
 import re
 from argparse import Namespace
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from energy_agent.core.errors import UsageError
@@ -13,6 +12,7 @@ from wattlens.cli._options import Pairs
 if TYPE_CHECKING:
     from wattlens.prometheus.access import PrometheusAccess
     from wattlens.usage.rates import ElectricityPrice
+    from wattlens.usage.source import EnergySource
 
 
 def add_source(add: CommandOptions) -> None:
@@ -78,32 +78,17 @@ def prometheus_access(arguments: Namespace) -> "PrometheusAccess":
     )
 
 
-def ledger_source(arguments: Namespace) -> str:
-    """The ledger: SOURCE, else this machine's agent.
+def energy_source(arguments: Namespace) -> "EnergySource":
+    """`--prometheus`, else SOURCE or this machine's agent.
 
     Raises:
         UsageError: an option of Prometheus without it, no such source, or no agent's ledger.
     """
+    from wattlens.usage.source import EnergySource, local_ledger
+
+    if arguments.prometheus is not None:
+        return EnergySource(prometheus_access(arguments), arguments.match)
     for name in ("match", "token_file", "user_file", "ca_file", "insecure"):
         if getattr(arguments, name):  # ignored, it would give the energy of everything under the name of a part
             raise UsageError(f"--{name.replace('_', '-')}: expected together with --prometheus")
-    source = arguments.source if arguments.source is not None else str(_agent_state())
-    if "://" not in source and not Path(source).exists():
-        raise UsageError(f"{source}: no such file or folder")
-    return source
-
-
-def holds_days(source: str) -> bool:
-    """Whether a source is compacted days: a URL, or a folder that has some."""
-    from reports.ledger.scratch import is_compacted
-
-    return "://" in source or (not (Path(source) / "journal.db").exists() and is_compacted(Path(source)))
-
-
-def _agent_state() -> Path:
-    from wattlens.state_folder import default_state_dir
-
-    state = default_state_dir()
-    if not (state / "journal.db").exists():
-        raise UsageError(f"{state}: no agent's ledger found; give a SOURCE or --prometheus URL")
-    return state
+    return EnergySource(local_ledger(arguments.source))

@@ -3,7 +3,6 @@
 import sys
 import time
 from argparse import Namespace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError
@@ -14,8 +13,7 @@ from wattlens.cli._ledger_source import (
     add_source,
     carbon_intensity,
     electricity_price,
-    holds_days,
-    ledger_source,
+    energy_source,
     prometheus_access,
 )
 from wattlens.terminal_line import count_progress
@@ -72,21 +70,9 @@ def read_report(arguments: Namespace, address: "JobAddress", start_ns: int, end_
         WattlensError: the source cannot be read, or holds nothing of the job.
     """
     from wattlens.job.statement import report_of
-    from wattlens.usage.opened import open_days, open_record
 
-    if arguments.prometheus is not None:
-        from wattlens.prometheus.history import PrometheusHistory
-        from wattlens.usage.prometheus import read_job_counters
-
-        history = PrometheusHistory(prometheus_access(arguments))
-        opened = open_record(read_job_counters(history, start_ns, end_ns, address, arguments.match))
-    elif holds_days(source := ledger_source(arguments)):
-        opened = open_days(source, start_ns, end_ns, progress=count_progress("compacted"))
-    else:
-        from wattlens.usage.ledger_rows import read_ledger
-
-        opened = open_record(read_ledger(Path(source), start_ns, end_ns, address))
-    with opened as ledger:
+    source = energy_source(arguments)
+    with source.open(start_ns, end_ns, address=address, progress=count_progress("compacted")) as ledger:
         return report_of(ledger, address)
 
 

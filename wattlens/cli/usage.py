@@ -3,27 +3,16 @@
 import sys
 import time
 from argparse import Namespace
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import list_first
 from wattlens.cli._command import Command, CommandOptions, print_lines
-from wattlens.cli._ledger_source import (
-    add_rates,
-    add_source,
-    carbon_intensity,
-    electricity_price,
-    holds_days,
-    ledger_source,
-    prometheus_access,
-)
+from wattlens.cli._ledger_source import add_rates, add_source, carbon_intensity, electricity_price, energy_source
 from wattlens.cli._options import number
-from wattlens.terminal_line import count_progress, drawn_line
+from wattlens.terminal_line import count_progress
 
 if TYPE_CHECKING:
-    from wattlens.usage.record import EnergyRecord
     from wattlens.usage.statement import GroupBy, RowKey, Usage
 
 _GROUPS = ("workload", "owner", "namespace", "user", "team", "model", "gpu", "node")
@@ -92,43 +81,17 @@ def _period(arguments: Namespace) -> tuple[int, int, int]:
 
 def _read(arguments: Namespace, by: "GroupBy", start_ns: int, end_ns: int, now_ns: int) -> "Usage":
     from energy_agent.core.units import NS_PER_DAY
-    from wattlens.usage.ledger_rows import read_ledger
-    from wattlens.usage.opened import open_days, open_record
-    from wattlens.usage.sums import statement_of
 
-    if arguments.prometheus is not None:
-        if arguments.org is not None:
-            raise UsageError("--prometheus: cannot be combined with --org; give --price and --carbon")
-        with open_record(_read_prometheus(arguments, start_ns, min(end_ns, now_ns))) as ledger:
-            return statement_of(ledger, by)
-    source, organisation = ledger_source(arguments), None
+    source, organisation = energy_source(arguments), None
     if arguments.org is not None:
         from wattlens.report.inputs.org import load_organisation
 
+        if arguments.prometheus is not None:
+            raise UsageError("--prometheus: cannot be combined with --org; give --price and --carbon")
         ends = start_ns - NS_PER_DAY, end_ns + NS_PER_DAY
         organisation = load_organisation(arguments.org, *ends, now_ns, accept_old=arguments.accept_old)
-    if organisation is not None or holds_days(source):
-        opened = open_days(source, start_ns, end_ns, organisation, count_progress("compacted"))
-    else:
-        opened = open_record(read_ledger(Path(source), start_ns, end_ns))
-    with opened as ledger:
-        return _until_now(statement_of(ledger, by, organisation), now_ns)
-
-
-def _read_prometheus(arguments: Namespace, start_ns: int, end_ns: int) -> "EnergyRecord":
-    from wattlens.prometheus.history import PrometheusHistory
-    from wattlens.usage.prometheus import read_counters
-
-    history = PrometheusHistory(prometheus_access(arguments))
-    with drawn_line(every_s=0.2) as draw:
-        return read_counters(
-            history, start_ns, end_ns, arguments.match, lambda done, total: draw(f"{done} of {total} nodes read")
-        )
-
-
-def _until_now(usage: "Usage", now_ns: int) -> "Usage":
-    """The period without the time that is still to come, so that it does not count as missing."""
-    return replace(usage, scope=replace(usage.scope, end_ns=min(usage.scope.end_ns, now_ns)))
+    progress = count_progress("compacted") if arguments.prometheus is None else count_progress("read", "nodes")
+    return source.usage(by, start_ns, end_ns, organisation=organisation, progress=progress)
 
 
 def _find_workload(usage: "Usage", name: str) -> "RowKey":

@@ -159,7 +159,12 @@ def _remaining_nodes(nodes: tuple[JobNode, ...]) -> tuple[str, str, str, str, st
 
 
 def write_json(report: JobReport, file: TextIO) -> None:
-    """One object. Whole microjoules are text, because JSON readers round large numbers."""
+    """One object."""
+    file.write(json.dumps(job_values(report), indent=1) + "\n")
+
+
+def job_values(report: JobReport) -> dict[str, Any]:
+    """A job as JSON has it. Whole microjoules are text, because JSON readers round large numbers."""
     energy, absent = report.energy, dict[str, str]()
     document: dict[str, Any] = {
         "job": report.address,
@@ -218,7 +223,7 @@ def write_json(report: JobReport, file: TextIO) -> None:
         }
         for node in report.nodes
     ]
-    file.write(json.dumps(document, indent=1) + "\n")
+    return document
 
 
 def _numbers(name: str, amount: Quantity) -> dict[str, float | None]:

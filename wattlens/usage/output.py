@@ -11,6 +11,7 @@ from typing import Any, Final, TextIO
 from energy_agent.core.quantity import Quantity
 from energy_agent.core.text import harmless, printable
 from energy_agent.core.units import UJ_PER_KWH
+from energy_agent.sdk.frame import reasons_text
 from reports.figures.energy import UNSEEN, BoundedEnergy
 from reports.figures.figure import QUOTIENT_DIGITS
 from reports.period import utc_text
@@ -42,16 +43,23 @@ def write_csv(usage: Usage, file: TextIO, only: RowKey | None = None) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in (*_select(usage, only), usage.total):
-        values = _values(usage, row)
+        values = row_values(usage, row)
         values["name"] = harmless(str(values["name"]))
-        values["absent"] = "; ".join(f"{name}: {reason}" for name, reason in values["absent"].items())
+        values["absent"] = reasons_text(values["absent"])
         writer.writerow(["" if values[name] is None else values[name] for name in COLUMNS])
 
 
 def write_json(usage: Usage, file: TextIO, only: RowKey | None = None) -> None:
     """One object. Whole microjoules are text, because JSON readers round large numbers."""
+    document = summary_values(usage) | {"rows": [_numbers(usage, row) for row in _select(usage, only)]}
+    document["total"] = document.pop("total")
+    file.write(json.dumps(document, indent=1) + "\n")
+
+
+def summary_values(usage: Usage) -> dict[str, Any]:
+    """Period, source, boundary and total of a statement, as JSON has them."""
     scope = usage.scope
-    document = {
+    values = {
         "by": usage.by.value,
         "from": utc_text(scope.start_ns),
         "to": utc_text(scope.end_ns),
@@ -64,21 +72,19 @@ def write_json(usage: Usage, file: TextIO, only: RowKey | None = None) -> None:
         "nodes": scope.nodes,
         "boundary": "node" if scope.whole_nodes else "gpu",
         "basis": list(usage.basis.values()),
-        "rows": [_numbers(usage, row) for row in _select(usage, only)],
         "total": _numbers(usage, usage.total),
     }
-    if scope.gpus_only:
-        document["boundary_reason"] = scope.gpus_only
-    file.write(json.dumps(document, indent=1) + "\n")
+    return values | ({"boundary_reason": scope.gpus_only} if scope.gpus_only else {})
 
 
 def _numbers(usage: Usage, row: UsageRow) -> dict[str, Any]:
     """The values of a row with numbers as JSON has them."""
-    values = _values(usage, row)
+    values = row_values(usage, row)
     return values | {name: float(values[name]) for name in _DECIMALS if values[name] is not None}
 
 
-def _values(usage: Usage, row: UsageRow) -> dict[str, Any]:
+def row_values(usage: Usage, row: UsageRow) -> dict[str, Any]:
+    """The values of COLUMNS; decimal numbers are text, and `absent` maps each missing value to its reason."""
     energy, absent = row.energy, dict[str, str]()
     values: dict[str, Any] = {"kind": row.key.kind.value, "name": row.key.name}
     values |= energy_kwh(energy, absent)

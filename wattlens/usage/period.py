@@ -26,8 +26,8 @@ def parse_time(text: str, now_ns: int, flag: str) -> int:
     """
     word = text.strip().lower()
     midnight_ns = now_ns - now_ns % NS_PER_DAY
-    if match := re.fullmatch(r"(\d{1,5})([mhdw])", word):
-        ago_ns = now_ns - int(match[1]) * _UNITS_S[match[2]] * NS_PER_S
+    if duration_ns := parse_duration(word):
+        ago_ns = now_ns - duration_ns
         return max(0, ago_ns - ago_ns % CELL_NS)
     if word in ("today", "yesterday"):
         return midnight_ns - (word == "yesterday") * NS_PER_DAY
@@ -43,21 +43,32 @@ def parse_time(text: str, now_ns: int, flag: str) -> int:
     return start_ns
 
 
-def read_period(start: tuple[str, str] | None, end: str | None, now_ns: int) -> tuple[int, int]:
+def parse_duration(text: str) -> int:
+    """A duration such as 15m, 24h, 7d or 2w in ns; 0 if the text is not one.
+
+    >>> parse_duration("15m")
+    900000000000
+    """
+    match = re.fullmatch(r"(\d{1,5})([mhdw])", text)
+    return int(match[1]) * _UNITS_S[match[2]] * NS_PER_S if match else 0
+
+
+def read_period(start: tuple[str, str] | None, end: str | None, now_ns: int, flag: str = "--to") -> tuple[int, int]:
     """(start, end) in UTC ns. None: from the first row, until the end of the current cell.
 
     Args:
         start: the option and its value.
-        end: the value of `--to`.
+        end: the value of `flag`.
         now_ns: UTC ns.
+        flag: the option of the end.
 
     Raises:
         UsageError: not times, or an end that is not after the start.
     """
     start_ns = 0 if start is None else parse_time(start[1], now_ns, start[0])
-    end_ns = next_cell(now_ns) if end is None else parse_time(end, now_ns, "--to")
+    end_ns = next_cell(now_ns) if end is None else parse_time(end, now_ns, flag)
     if start is not None and end_ns <= start_ns:
-        last = "now" if end is None else f"--to {end}"
+        last = "now" if end is None else f"{flag} {end}"
         raise UsageError(f"{start[0]}: expected a time before {last}, got {start[1]}")
     return start_ns, end_ns
 

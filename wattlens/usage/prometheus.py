@@ -246,10 +246,10 @@ def read_counters(
     nodes = counters.find_nodes()
     if not nodes:
         raise WattlensError(f"{history.access.url}: no series of Wattlens agents found in this period")
-    for number, (node, targets) in enumerate(sorted(nodes.items())):
+    for number, (node, targets) in enumerate(sorted(nodes.items()), 1):
+        NodeCounters(counters, record, node, sorted(targets)).read()
         if progress is not None:
             progress(number, len(nodes))
-        NodeCounters(counters, record, node, sorted(targets)).read()
     return record
 
 

@@ -50,11 +50,16 @@ from wattlens.usage.statement import (
 BY_WORKLOAD: Final = "hourly prices and grid intensities apply per workload, not per GPU or node"
 
 
+class NoEnergyError(WattlensError):
+    """A source has no energy in the period; the message has the period that it covers."""
+
+
 def statement_of(opened: OpenLedger, by: GroupBy, organisation: Organisation | None = None) -> Usage:
     """The statement of a ledger. Teams, tariffs and grid factors are those of the organisation.
 
     Raises:
-        WattlensError: no energy in the period, or a device whose energy would count twice.
+        NoEnergyError: no energy in the period.
+        WattlensError: a device whose energy would count twice.
     """
     store = opened.store
     keys = _number_rows(store, by, () if organisation is None else organisation.teams)
@@ -70,11 +75,11 @@ def statement_of(opened: OpenLedger, by: GroupBy, organisation: Organisation | N
     return usage if organisation is None else _with_worth(usage, store, keys, sums, organisation)
 
 
-def _nothing(opened: OpenLedger) -> WattlensError:
+def _nothing(opened: OpenLedger) -> NoEnergyError:
     extent = "the ledger is empty"
     if opened.first_ns is not None and opened.last_ns is not None:
         extent = f"the ledger has readings from {utc_text(opened.first_ns)} to {utc_text(opened.last_ns)}"
-    return WattlensError(f"no energy from {utc_text(opened.start_ns)} to {utc_text(opened.end_ns)}; {extent}")
+    return NoEnergyError(f"no energy from {utc_text(opened.start_ns)} to {utc_text(opened.end_ns)}; {extent}")
 
 
 def why_gpus_only(nodes: Sequence[MeteredNode]) -> str:
