@@ -34,21 +34,23 @@ ORDER BY cluster, node, workload, day_ns
 _USED = """
 SELECT DISTINCT day_ns, cluster, node, workload FROM (
   SELECT day_ns, cluster, node, workload FROM holder_piece
-  UNION ALL SELECT day_ns, cluster, node, workload FROM tokens_in
+  UNION ALL SELECT day_ns, cluster, node, workload FROM token_day
   UNION ALL SELECT day_ns, cluster, node, workload FROM steps_in
 ) AS every_row WHERE workload <> '' ORDER BY cluster, node, workload, day_ns
 """
-MODELS: Final = "SELECT DISTINCT cluster, node, workload, model FROM tokens_in WHERE phase = 'generation' ORDER BY 1, 2, 3, 4"
+MODELS: Final = "SELECT DISTINCT cluster, node, workload, model FROM token_day WHERE phase = 'generation' ORDER BY 1, 2, 3, 4"
 """Which models each workload generated tokens with."""
 _SERVED: Final = """
-SELECT cluster, node, workload, model, max(CASE WHEN phase = 'generation' THEN 1 ELSE 0 END) AS generates FROM tokens_in
+SELECT cluster, node, workload, model, max(CASE WHEN phase = 'generation' THEN 1 ELSE 0 END) AS generates FROM token_day
 WHERE phase IN ('generation', 'request') GROUP BY cluster, node, workload, model ORDER BY 1, 2, 3, 4
 """
 """Which models each workload generated tokens with, or only finished requests of (embedding, reranking)."""
 _TRAINED = """
-SELECT DISTINCT s.cluster, s.workload, p.workload_kind, p.labels FROM steps_in AS s
-LEFT JOIN all_workload AS p ON p.cluster = s.cluster AND p.node = s.node AND p.workload = s.workload
-WHERE s.phase = 'training' AND s.steps > 0 ORDER BY 1, 2, 3, 4
+SELECT DISTINCT s.cluster, s.workload, p.workload_kind, p.labels
+FROM (SELECT DISTINCT cluster, node, workload FROM steps_in WHERE phase = 'training' AND steps > 0) AS s
+LEFT JOIN (SELECT DISTINCT cluster, node, workload, workload_kind, labels FROM all_workload) AS p
+  ON p.cluster = s.cluster AND p.node = s.node AND p.workload = s.workload
+ORDER BY 1, 2, 3, 4
 """
 WHO_COLUMNS: Final = {
     "day_ns": "BIGINT", "cluster": "VARCHAR", "node": "VARCHAR", "workload": "VARCHAR", "part": "INTEGER",
@@ -78,6 +80,7 @@ class PartRegistry:
 def register_parts(store: DayDatabase, rules: Sequence[TeamRule], models: Mapping[str, ModelName]) -> PartRegistry:
     """Make the store's table `who`: the part of every workload on every day that it used anything, and its number."""
     whose = PartRegistry()
+    store.sum_by_day()
     generating, other = dict[Name, list[str]](), dict[Name, list[str]]()
     for cluster, node, workload, model, generates in store.rows(_SERVED):
         (generating if generates else other).setdefault((cluster, node, workload), []).append(model)

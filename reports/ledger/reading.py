@@ -119,6 +119,7 @@ def read_sums(
     registry = attribution.register_parts(store, organisation.teams, organisation.model_names)
     store.run("used" if bounds else "unbounded")
     store.run("classed")
+    store.run("cells")
     refuse_twice(store)
     (gains.create if bounds else gains.create_empty)(store)
 

@@ -82,6 +82,12 @@ class DayDatabase:
         """Run an SQL file that makes tables and views."""
         self._execute(sql(name))
 
+    def sum_by_day(self) -> None:
+        """Make the sums by day that attribution begins with; names are made printable in these few rows (`_view`)."""
+        self.run("by_day")
+        printed = ", ".join(_select_column(name, "string") for name in ("model", "phase"))
+        self._execute(f"CREATE OR REPLACE VIEW token_day AS SELECT * REPLACE ({printed}) FROM token_sum")  # noqa: S608 - no input
+
     def files_view(self, name: str, columns: Mapping[str, str], paths: Sequence[str]) -> None:
         """A view over Parquet files with the path of each row's file; without files it is empty."""
         if not paths:
@@ -100,7 +106,8 @@ class DayDatabase:
         self._view(kind if kind in DAY_COLUMNS else f"all_{kind}", columns, f"rows_{kind}")
 
     def _view(self, name: str, columns: Mapping[str, str], source: str) -> None:
-        chosen = ", ".join(_select_column(column, kind) for column, kind in columns.items())
+        summed = name == "all_tokens"  # most rows of a period, which `sum_by_day` reads
+        chosen = ", ".join(_select_column(column, "" if summed else kind) for column, kind in columns.items())
         self._execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {chosen}, filename FROM {source}")  # noqa: S608 - no input
 
     def files_table(self, places: Mapping[str, tuple[str, int, int, int]]) -> None:

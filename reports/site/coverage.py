@@ -150,12 +150,15 @@ def _expected(
     expected: dict[str, _Stay] = {}
     listed = {row.uuid for row in rows}
     with_boards = {(row.cluster, row.node) for row in rows if row.uuid}
+    unlisted: dict[tuple[str, str], list[str]] = {}
+    for device, reading in metered.items():
+        if device not in listed:
+            unlisted.setdefault((reading.cluster, reading.node), []).append(device)
     for row in rows:
         start_ns, end_ns = max(row.start_ns, window.start_ns), min(row.end_ns, window.end_ns)
         if end_ns <= start_ns:
             continue
-        node_devices = [d for d, s in metered.items() if (s.cluster, s.node) == (row.cluster, row.node) and d not in listed]
-        devices = [row.uuid] if row.uuid else node_devices
+        devices = [row.uuid] if row.uuid else unlisted.get((row.cluster, row.node), [])
         count = 1
         if not devices and (row.cluster, row.node) not in with_boards:
             devices, count = [f"{_EVERY}{row.node}"], usual

@@ -20,7 +20,7 @@ SELECT site, sum(unseen_ns) AS unseen_ns, count(DISTINCT device) AS devices FROM
 
 -- tokens: what was generated, prompted and so on.
 SELECT t.site, coalesce(w.part, 0) AS part, t.model, t.phase, sum(t.tokens) AS tokens
-FROM tokens_in AS t
+FROM token_day AS t
 LEFT JOIN who AS w ON w.day_ns = t.day_ns AND w.cluster = t.cluster AND w.node = t.node AND w.workload = t.workload
 GROUP BY t.site, coalesce(w.part, 0), t.model, t.phase
 ORDER BY t.site, part, t.model, t.phase;
@@ -38,7 +38,7 @@ FROM action_in GROUP BY site, policy, action, outcome ORDER BY site, policy, act
 
 -- cells: energy of all GPUs and hosts by cell.
 SELECT site, cell_start_ns, sum(CAST(active_uj AS DECIMAL(38, 0)) + idle_uj + other_uj) AS gpu_uj, sum(host_uj) AS host_uj
-FROM cell_in GROUP BY site, cell_start_ns ORDER BY site, cell_start_ns;
+FROM cell_sum GROUP BY site, cell_start_ns ORDER BY site, cell_start_ns;
 
 -- priced: energy of each part times a number of each cell, which is how grams and money are made of it, exactly; hosts apart.
 SELECT site, part, sum(gpu_uj) AS gpu_uj, sum(host_uj) AS host_uj,
@@ -48,10 +48,9 @@ SELECT site, part, sum(gpu_uj) AS gpu_uj, sum(host_uj) AS host_uj,
        sum(CASE WHEN grams IS NULL THEN host_uj ELSE 0 END) AS host_ungrammed_uj,
        sum(CASE WHEN money IS NULL THEN gpu_uj ELSE 0 END) AS gpu_unpriced_uj,
        sum(CASE WHEN money IS NULL THEN host_uj ELSE 0 END) AS host_unpriced_uj
-FROM (SELECT c.site, coalesce(w.part, 0) AS part, p.grams, p.money, CAST(c.host_uj AS HUGEINT) AS host_uj,
+FROM (SELECT c.site, c.part, p.grams, p.money, CAST(c.host_uj AS HUGEINT) AS host_uj,
              CAST(c.active_uj AS HUGEINT) + c.idle_uj + c.other_uj AS gpu_uj
-      FROM cell_in AS c
-      LEFT JOIN who AS w ON w.day_ns = c.day_ns AND w.cluster = c.cluster AND w.node = c.node AND w.workload = c.workload
+      FROM cell_sum AS c
       LEFT JOIN price AS p ON p.site = c.site AND p.cell_start_ns = c.cell_start_ns) AS cell
 GROUP BY site, part
 ORDER BY site, part;
@@ -60,7 +59,7 @@ ORDER BY site, part;
 SELECT e.site, e.day_ns, e.active_uj, e.idle_uj, e.other_uj, e.host_uj, coalesce(m.metered_ns, 0) AS metered_ns,
        coalesce(m.devices, 0) AS devices
 FROM (SELECT site, day_ns, sum(active_uj) AS active_uj, sum(idle_uj) AS idle_uj, sum(other_uj) AS other_uj, sum(host_uj) AS host_uj
-      FROM cell_in GROUP BY site, day_ns) AS e
+      FROM cell_sum GROUP BY site, day_ns) AS e
 LEFT JOIN (SELECT site, day_ns, sum(metered_ns) AS metered_ns, count(DISTINCT device) AS devices
            FROM span_piece WHERE workload = '' AND device NOT LIKE 'host:%' AND device NOT LIKE 'meter:%'
            GROUP BY site, day_ns) AS m ON m.site = e.site AND m.day_ns = e.day_ns

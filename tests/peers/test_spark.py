@@ -78,7 +78,7 @@ def asked_of_duckdb(days_folder: Path) -> tuple[dict[str, Any], dict[str, list[A
         job["files"] = {
             name: [*shape(store, name), [p for (p,) in store.rows(f"SELECT DISTINCT filename FROM {name}")]] for name in FILES
         }
-    views = ";\n".join(sql(name) for name in ("within", "pieces", "used", "classed"))
+    views = ";\n".join(sql(name) for name in ("within", "by_day", "pieces", "used", "classed", "cells"))
     job["views"] = [text for text in re.split(r";\s*\n", views) if "SELECT" in text]
     return job, json.loads(json.dumps(answers, default=str))
 

@@ -254,6 +254,7 @@ def report_of(opened: OpenLedger, address: JobAddress) -> JobReport:
     energy = held_energy(parts) + BoundedEnergy(open=int(no_device))  # device time alone says nothing about energy
     active_uj, idle_uj = _active_and_idle(uses.values(), whole)
     tokens: dict[str, int] = {}
+    store.sum_by_day()
     for counted in store.records(TokenTotal, "tokens"):
         if counted.part == _JOB and counted.phase != REQUEST:
             tokens[counted.phase] = tokens.get(counted.phase, 0) + counted.tokens

@@ -91,6 +91,7 @@ def why_gpus_only(nodes: Sequence[MeteredNode]) -> str:
 def _number_rows(store: DayDatabase, by: GroupBy, rules: Sequence[TeamRule]) -> list[RowKey]:
     """Make the store's table `who`, where each row of the statement is a part; returns the rows by the number of their part."""
     served: dict[Name, list[str]] = {}
+    store.sum_by_day()
     for cluster, node, workload, model in store.rows(MODELS):
         served.setdefault((cluster, node, workload), []).append(model)
     keys: list[RowKey] = [unlabelled(by)]  # NOBODY
@@ -223,6 +224,7 @@ def _with_worth(
         return replace(usage, rows=rows, total=replace(usage.total, cost=absent, carbon=absent))
     windows = store.windows
     cells: dict[str, dict[int, tuple[int, int]]] = {site: {} for site in windows}
+    store.run("cells")
     for site, start_ns, gpu, host in store.answer("cells"):
         cells[site][start_ns] = int(gpu), int(host)
     grids = {

@@ -9,7 +9,10 @@ from tests.peers.spark_answers import SPELLED, spelled
 from tests.reports.ledger import sql_days
 from tests.support import need_module
 
-OWN = ("within", "pieces", "used", "classed", "parts", "devices", "rest", "proof", "saved", "job", "job_used", "job_rest")
+OWN = (
+    "within", "by_day", "pieces", "used", "classed", "cells", "parts", "devices", "rest", "proof", "saved", "job", "job_used",
+    "job_rest",
+)  # fmt: skip
 
 
 @pytest.fixture
