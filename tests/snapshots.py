@@ -44,7 +44,7 @@ HEALTH = {
     "memory": [("remapped_rows", 1, "uncorrected"), ("row_remap_pending", 1), ("row_remap_failed", 1),
         ("retired_pages", 2, "double_bit"), ("page_retirement_pending", 1)],
     "pcie": [
-        ("pcie_replays", 7), ("pcie_errors", 0, "fatal"), ("pcie_b", 123_456_789, "transmit"), ("c2c_links", 10),
+        ("pcie_replays", 7), ("pcie_errors", 0, "fatal"), ("pcie_b", 123_456_789, "transmit"),
         ("pcie_link_generation", 5), ("pcie_link_max_generation", 5), ("pcie_link_lanes", 8), ("pcie_link_max_lanes", 16),
     ],
     "nvlink": [
@@ -209,7 +209,7 @@ class Player:
                 SourceHealth("tokens", False, "", "connection refused", t_ns - 60_000_000_000),
             ),
             device_health=tuple(r for gpu in range(self.gpus) if self.health for r in self._health(gpu)),
-            ledger=LedgerStats(4096 + step, step * 10, step, 1, step // 600, t_ns),
+            ledger=LedgerStats(4096 + step, step, 1, step // 600, t_ns),
             dvfs=tuple(self._dvfs(gpu, step) for gpu in range(chat + 1)),
             config_reload_success_ns=1_699_999_999_500_000_000,
             reader_restarts_total=2,

@@ -89,8 +89,9 @@ def group_rules() -> Iterator[RecordingRule]:
     """Steering by group."""
     info = metric("dvfs_group_info")
     yield RecordingRule(GPUS, f"count by ({_AT}, group, workload) ({info})")
-    shadow, enforce = (f'{metric("dvfs_mode")}{{mode="{mode}"}}' for mode in ("shadow", "enforce"))
-    yield RecordingRule(MODE, _joined("max", f"sum without (mode) ({shadow} or 2 * {enforce})"))
+    mode = metric("dvfs_mode")
+    states = f'{mode}{{mode="shadow"}} or 2 * {mode}{{mode="enforce"}} or 0 * {mode}'
+    yield RecordingRule(MODE, _joined("max", f"sum without (mode) ({states})"))
     requested, applied = (
         f"({metric(f'{prefix}_clock_limit_hertz')} or {metric(f'{prefix}_power_limit_watts')}) > bool 0"
         for prefix in ("dvfs_requested", "dvfs")

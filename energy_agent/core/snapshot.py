@@ -77,7 +77,6 @@ class LedgerStats:
     """The journal and its segments."""
 
     journal_bytes: int = 0
-    entries_total: int = 0
     commits_total: int = 0
     commit_failures_total: int = 0
     segments_total: int = 0

@@ -56,7 +56,7 @@ def now() -> GrafanaRow:
             "GPUs by mode",
             "GPUs by mode: steering acts (enforce), decides without acting (shadow) or only watches (observe) (dvfs_mode).",
             "none",
-            {name: f"sum({_mode(name)})" for name in ("enforce", "shadow", "observe")},
+            {name: f"sum({_mode(name)}) or {zero}" for name in ("enforce", "shadow", "observe")},
             width=8,
             no_value=OFF,
         ),

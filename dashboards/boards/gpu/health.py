@@ -88,7 +88,7 @@ def dvfs() -> GrafanaRow:
             "Mode",
             "Mode of DVFS on each GPU: observe (only watch), shadow (decide without acting) or enforce (dvfs_mode).",
             "none",
-            {GPU: f"sum without (mode) ({shadow} or 2 * {enforce})"},
+            {GPU: f"sum without (mode) ({shadow} or 2 * {enforce} or 0 * {series('dvfs_mode')})"},
             states={"0": ("observe", GREY), "1": ("shadow", PURPLE), "2": ("enforce", BLUE)},
             no_value=off,
             links=its_board,

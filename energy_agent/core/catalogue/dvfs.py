@@ -13,7 +13,6 @@ from energy_agent.core.steering import WINDOWS, BudgetStatus, ShadowOutlook
 from energy_agent.core.workloads.error_budget import MissedShare
 
 _POLICIES: Final = ("group", "workload", "policy")
-_MODES: Final = ("observe", "shadow", "enforce")
 _CLOCK: Final = methodcaller("get", "sm_clock_max_hertz")
 _POWER: Final = methodcaller("get", "power_limit_milliwatts")
 _ratio: Final = "{:.4f}".format
@@ -24,10 +23,6 @@ _short: Final = "{:.6g}".format
 def _devices(scrape: Scrape[Snapshot]) -> list[Row]:
     present = scrape.of(present_ids)
     return [(present[view.device], view) for view in scrape.snapshot.dvfs if view.device in present]
-
-
-def _modes(view: DvfsDevice) -> dict[str, bool]:
-    return {mode: mode == view.mode for mode in _MODES}
 
 
 def _policies(view: DvfsDevice) -> Labels:
@@ -95,8 +90,10 @@ _PROVEN: Final = (
 _ANALYSED: Final = "Absent before the first analysis of enough pairs; then the result of the last analysis of the GPU's group."
 
 DVFS: Final = (
-    Signal("dvfs_mode", "1 for the mode of DVFS on this GPU (observe, shadow or enforce), 0 for the others.",
-           "Present while DVFS is configured.", each(DEVICES, _modes, "mode"), text=flag),
+    Signal("dvfs_mode",
+           "Mode of DVFS on this GPU: always 1, with the mode as a label: observe, shadow or enforce.",
+           "One series, for the current mode; present while DVFS is configured.",
+           each(DEVICES, lambda view: {view.mode: True}, "mode"), text=flag),
     Signal("dvfs_lease_active", "1 while a lease on this GPU's settings is active.", "Present while DVFS is configured.",
            DEVICES, "lease_active", text=flag),
     Signal("dvfs_clock_limit_hertz", "SM clock limit applied under the lease.", "Present only while it is applied.", SETTING,

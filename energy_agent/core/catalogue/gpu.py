@@ -13,6 +13,7 @@ from energy_agent.core.units import percent
 GPU: Final = ("gpu", "uuid")
 _METHODS: Final = tuple(Method)
 _REASONS: Final = ("unknown_holder", "gap", "starting")
+_SLOWED_DOWN: Final = ("sw_power_cap", "hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake")
 
 
 @lru_cache(maxsize=64)
@@ -52,7 +53,8 @@ def _absent(scrape: Scrape[Snapshot]) -> list[Row]:
 
 
 def _scope(view: DeviceView) -> tuple[str, str] | None:
-    return view.counter_scope if view.sample is not None and view.sample.energy_mj is not None else None
+    is_known = view.sample is not None and view.sample.energy_mj is not None
+    return view.counter_scope if is_known and view.counter_scope[0] != "unknown" else None
 
 
 def _energy(view: DeviceView) -> Mapping[Method, int]:
@@ -61,6 +63,14 @@ def _energy(view: DeviceView) -> Mapping[Method, int]:
     integrated = view.sample is not None and view.sample.power_mw is not None
     permitted = (Method.COUNTER, Method.BRIDGED) * counted + (Method.INTEGRATED,) * integrated
     return {method: view.energy_uj.get(method, 0) for method in _METHODS if method in permitted or method in view.energy_uj}
+
+
+def _events(view: DeviceView) -> Mapping[str, int]:
+    return {reason: lasted_ns for reason, lasted_ns in view.event_ns.items() if lasted_ns or reason in _SLOWED_DOWN}
+
+
+def _sharing_rule(view: DeviceView) -> str:
+    return "" if view.sharing == "exclusive" else view.sharing
 
 
 def _unattributed(view: DeviceView) -> Mapping[str, int]:
@@ -109,9 +119,10 @@ GPUS: Final = (
            "Present only while the reading is absent.", Source((*GPU, "field", "reason"), _absent)),
     # Energy
     Signal("gpu_counter_scope_info",
-           "What the GPU's energy counter includes: gpu, module (with processor and memory), or unknown.",
+           "What the GPU's energy counter includes: gpu, or module (with processor and memory).",
            "Always 1; basis: stated (sources.nvml.counter_scope), measured (against instant power of each scope), or stated, "
-           "measured otherwise. Present only while the GPU has an energy counter.", PRESENT, _scope, ("scope", "basis")),
+           "measured otherwise. Absent while that is unknown, and without an energy counter.", PRESENT, _scope,
+           ("scope", "basis")),
     Signal("gpu_energy_joules_total", "Energy of the GPU, by measurement method.", _ENERGY +
            " Methods are disjoint: counter, bridged, integrated; their sum is the energy of the GPU. A method is present if "
            "the GPU has its sensor.", each(METERED, _energy, "method")),
@@ -128,9 +139,9 @@ GPUS: Final = (
     Signal("gpu_unattributed_energy_joules_total", "Energy whose workload is unknown, by reason.", _ENERGY +
            " Reasons: unknown_holder, gap, starting.", each(METERED, _unattributed, "reason")),
     Signal("gpu_sharing_info",
-           "Policy that divides the energy of the GPU among its workloads: exclusive, sm_time, equal, mig_slice or "
-           "mig_activity (docs/attribution.md).", "Present while the GPU responds and has a known workload.", PRESENT,
-           "sharing", ("policy",)),
+           "Policy that divides the energy of the GPU among its workloads: sm_time, equal, mig_slice or mig_activity "
+           "(docs/attribution.md).", "Absent while the GPU has a single workload or none.", PRESENT, _sharing_rule,
+           ("policy",)),
     # Readings
     Signal("gpu_power_watts", "Power draw, averaged over the last second.", _READING +
            " GPUs before Ampere and GA100 GPUs (A100 class) have no average: use gpu_power_instant_watts.", PRESENT,
@@ -149,7 +160,8 @@ GPUS: Final = (
            "info.sm_clock_max_mhz"),
     Signal("gpu_clock_event_seconds_total",
            "Time for which the driver reported this reason for lower clocks; sampled reasons count whole sampling intervals.",
-           _LEDGER, each(PRESENT, "event_ns", "reason")),
+           _LEDGER + " Reasons idle, applications_clocks, sync_boost and display_clock appear with their first event.",
+           each(PRESENT, _events, "reason")),
     Signal("gpu_utilization_ratio", "Share of the driver's last sampling period in which a kernel ran, on any number of SMs.",
            _READING, PRESENT, "sample.gpu_percent", text=percent),
     Signal("gpu_memory_utilization_ratio",
@@ -182,14 +194,14 @@ GPUS: Final = (
     Signal("gpu_ecc_pending_enabled", "1 if ECC is on after the next reset, else 0.", _HEALTH, HEALTH, "ecc_pending_enabled"),
     Signal("gpu_remapped_rows_total", "Memory rows remapped over the lifetime of the GPU, by kind of error.",
            "Ampere and later. " + _HEALTH, HEALTH, "remapped_rows", ("cause",)),
-    Signal("gpu_row_remap_pending", "1 if a row will be remapped at the next reset, else 0.", "Ampere and later. " + _HEALTH,
-           HEALTH, "row_remap_pending"),
-    Signal("gpu_row_remap_failed", "1 if a row could not be remapped: replace the GPU; else 0.", "Ampere and later. " +
-           _HEALTH, HEALTH, "row_remap_failed"),
+    Signal("gpu_row_remap_pending", "A row will be remapped at the next reset: always 1.",
+           "Present only while it is pending. " + _HEALTH, HEALTH, "row_remap_pending"),
+    Signal("gpu_row_remap_failed", "A row could not be remapped, so replace the GPU: always 1.",
+           "Present only after a failure. " + _HEALTH, HEALTH, "row_remap_failed"),
     Signal("gpu_retired_pages_total", "Memory pages retired over the lifetime of the GPU, by cause.", "Before Ampere. " +
            _HEALTH, HEALTH, "retired_pages", ("cause",)),
-    Signal("gpu_page_retirement_pending", "1 if a page will be retired at the next reset, else 0.", "Before Ampere. " +
-           _HEALTH, HEALTH, "page_retirement_pending"),
+    Signal("gpu_page_retirement_pending", "A page will be retired at the next reset: always 1.",
+           "Before Ampere; present only while it is pending. " + _HEALTH, HEALTH, "page_retirement_pending"),
     Signal("gpu_recovery_action",
            "Recovery action that the driver requests: always 1, with the current action as a label; it may be none.",
            "One series, for the current action. " + _HEALTH, HEALTH, "recovery_action", ("action",)),
@@ -215,8 +227,6 @@ GPUS: Final = (
            "pcie_link_max_lanes"),
     Signal("gpu_pcie_bytes_total", "Bytes over PCIe, transmitted or received by the GPU.",
            "Hopper and later; the driver's counter may wrap. " + _SINCE_LOAD, HEALTH, "pcie_b", ("direction",)),
-    Signal("gpu_c2c_links", "Links between the GPU and the processor of its module (NVLink-C2C).",
-           "Modules with a Grace processor. " + _HEALTH, HEALTH, "c2c_links"),
     Signal("gpu_nvlink_links", "NVLinks up or down; unused links count as down.", _HEALTH, HEALTH, "nvlink_links", ("state",)),
     Signal("gpu_nvlink_down_info", "An NVLink that is down or unused.", "Present only while it is down. " + _HEALTH, HEALTH,
            "nvlink_down", ("link",)),

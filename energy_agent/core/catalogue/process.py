@@ -50,7 +50,6 @@ STATE: Final = (
     Signal("source_poll_seconds", "Duration of the last poll.", "Appears with the first poll.", SOURCES, _poll_s, text=real),
     # Ledger
     Signal("ledger_journal_bytes", "Size of the journal on disk.", _ALWAYS, NODE, "ledger.journal_bytes"),
-    Signal("ledger_entries_total", "Entries recorded.", _COUNTED, NODE, "ledger.entries_total"),
     Signal("ledger_commits_total", "Commits to the journal.", _COUNTED, NODE, "ledger.commits_total"),
     Signal("ledger_commit_failures_total", "Failed commits, which are retried.", _COUNTED, NODE,
            "ledger.commit_failures_total"),

@@ -11,7 +11,6 @@ from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.core.workloads.request_quantiles import MEDIAN, P95, request_quantile
 from energy_agent.core.workloads.serving import BatchUse
-from energy_agent.core.workloads.token_price import EngineHour
 from energy_agent.core.workloads.tokens import Latencies
 
 _MODEL: Final = ("workload", "model")
@@ -40,10 +39,6 @@ def _tokens(use: BatchUse) -> Mapping[str, int]:
 def _engines(scrape: Scrape[Snapshot]) -> list[Row]:
     latest = {(hour.engine, hour.final): hour for hour in scrape.snapshot.engine_hours}  # the newest of each comes last
     return [((hour.engine, hour.model, "last" if hour.final else "open"), hour) for hour in latest.values()]
-
-
-def _energy(hour: EngineHour) -> Mapping[str, int]:
-    return {"active": hour.active_uj, "idle": hour.idle_uj}
 
 
 def _interval(figure: tuple[float, float, float] | str) -> ConfidenceInterval | None:
@@ -125,9 +120,6 @@ INFERENCE: Final = (
             _PRICE, derive(ENGINES, lru_cache(methodcaller("price", part))), _interval, confidence="",
         )
     ),
-    Signal("engine_hour_energy_joules",
-           "GPU energy of an engine in the hour: active while a kernel ran, which the prices divide, or idle.", _PRICE,
-           each(ENGINES, _energy, "state")),
     Signal("engine_hour_requests", "Requests of an engine that ended in the hour.",
            "As the prices, if the inference server counts requests.", ENGINES, "requests"),
     *band("request_energy_median_joules", "Median of the active GPU energy of the requests that ended in the hour{}.",

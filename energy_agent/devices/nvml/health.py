@@ -124,7 +124,8 @@ class HealthReader:
         table = ids.MEMORY_FIELDS
         for answer in self._fields(visit, [(f, 0) for f in table], lambda f: table[f][0]):
             quantity, labels = table[answer.field_id]
-            visit.put(quantity, answer.value, *labels)
+            if labels or answer.value:  # those without labels are conditions, absent while they do not hold
+                visit.put(quantity, answer.value, *labels)
         if "remapped_rows" not in visit.absent:  # such a board remaps rows instead of retiring pages
             for quantity in ("retired_pages", "page_retirement_pending"):
                 visit.absent.pop(quantity, None)

@@ -48,7 +48,6 @@ PCIE_FIELDS: Mapping[int, tuple[str, tuple[str, ...]]] = {
     FIELD_PCIE_REPLAYS: ("pcie_replays", ()), 197: ("pcie_b", ("transmit",)), 198: ("pcie_b", ("receive",)),
     169: ("pcie_errors", ("l0_to_recovery",)), 173: ("pcie_errors", ("correctable",)),
     179: ("pcie_errors", ("non_fatal",)), 180: ("pcie_errors", ("fatal",)), 181: ("pcie_errors", ("unsupported_request",)),
-    170: ("c2c_links", ()),
 }  # fmt: skip
 """Fields 174 to 178, 182 and 183 are left out: they split the correctable errors by kind, which would count them twice."""
 

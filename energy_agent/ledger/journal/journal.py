@@ -191,7 +191,7 @@ class Journal:
             self._book.add(batch)
             self._logged = number
         self._log_characters = log.size(self._connection)
-        self._counts = LedgerStats(entries_total=self._book.entries, commits_total=self._book.commits)
+        self._counts = LedgerStats(commits_total=self._book.commits)
         return database.identity_of(meta)
 
     def _refuse_older(self) -> None:
@@ -216,9 +216,7 @@ class Journal:
             database.set_checkpoint(self._connection, self._logged, dumps(to_text(self._book)))
             segment_table.put(self._connection, taken.segment_rows)
             database.set_meta(self._connection, {"first_sequence": str(taken.first)} | self._meta())
-        self._counts = LedgerStats(
-            entries_total=self._book.entries, commits_total=self._book.commits, segments_total=len(taken.segment_rows)
-        )
+        self._counts = LedgerStats(commits_total=self._book.commits, segments_total=len(taken.segment_rows))
         if base is not None:
             self._seal_rows_of(base.identity)
             with contextlib.suppress(JournalError):  # the next seal tries again
@@ -313,7 +311,6 @@ class Journal:
             self._snapshot.begin(self._book, self._logged, self._sequence)
         self._counts = replace(
             self._counts,
-            entries_total=self._book.entries,
             commits_total=self._book.commits,
             last_commit_ns=self._utc_ns(),
             writable=True,

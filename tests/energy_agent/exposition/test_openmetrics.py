@@ -63,8 +63,8 @@ def test_every_family_has_the_kind_unit_labels_and_help_of_the_catalogue(fmt: Fo
         assert all(set(s.labels) <= label_names for s in family.samples)
         if fmt is Format.OPENMETRICS and family.name.endswith(f"_{signal.unit}"):
             assert family.unit == ("" if "_per_" in signal.unit else signal.unit)
-    # There only while something is missing, or a GPU is not steered by design.
-    lone = {"gpu_absent_info", "dvfs_exempt_info", "request_energy_absent_info"}
+    # There only while something is missing or shared, a counter's scope is known, or a GPU is not steered by design.
+    lone = {"gpu_absent_info", "dvfs_exempt_info", "request_energy_absent_info", "gpu_counter_scope_info", "gpu_sharing_info"}
     assert names == {s.name for s in AGENT} - lone
 
 
@@ -89,7 +89,7 @@ def test_values_are_those_of_the_snapshot(fmt: Format) -> None:
         (0.97, "gpu_utilization_ratio", gpu), (1, "gpu_xid_errors_total", gpu | {"xid": "13"}),
         (0.1, "gpu_clock_event_seconds_total", gpu | {"reason": "sw_power_cap"}),
         (612.5, "dvfs_power_limit_watts", gpu),
-        (0, "dvfs_mode", gpu | {"mode": "shadow"}), (1, "dvfs_mode", gpu | {"mode": "enforce"}),
+        (1, "dvfs_mode", gpu | {"mode": "enforce"}),
         (240, "workload_energy_joules_total", chat | {"uuid": uuid(1), "state": "active", "method": "counter"}),
         (480, "tokens_total", {"workload": "chat", "model": "llama-70b", "phase": "generation"}),
         (1, "source_down_info", {"source": "tokens", "reason": "connection refused"}),

@@ -72,7 +72,7 @@ def test_rows_are_remapped_on_new_boards_and_pages_retired_on_old_ones(node):
         rig.plant.fault(gpu, "lost")
         rig.plant.clear(gpu, "lost")
     new, old = values(reader(H100).read("memory")), values(reader(V100).read("memory"))
-    assert new["row_remap_pending",] == old["page_retirement_pending",] == 0
+    assert {("row_remap_pending",), ("page_retirement_pending",)}.isdisjoint({*new, *old})
     assert new["remapped_rows", "uncorrected"] == old["retired_pages", "double_bit"] == 3
 
 
@@ -86,7 +86,7 @@ def test_pcie_link_reports_replays_width_and_traffic(node):
     assert readings["pcie_replays",] == 9
     assert (readings["pcie_link_lanes",], readings["pcie_link_max_lanes",]) == (4, 16)
     assert readings["pcie_b", "transmit"] == 2 * rig.truth(H100).busy_ns > 0
-    assert old.absent == dict.fromkeys(("pcie_b", "pcie_errors", "c2c_links"), "NOT_SUPPORTED")
+    assert old.absent == dict.fromkeys(("pcie_b", "pcie_errors"), "NOT_SUPPORTED")
     assert values(old)["pcie_replays",] == 0
     readings = values(reader(H100).read(PCIE_THROUGHPUT))
     assert readings == {("traffic", "pcie", direction, "sampled"): 0 for direction in ("transmit", "receive")}
