@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+from energy_agent.core.errors import UsageError
 from energy_agent.core.extras import install_hint
 
 if TYPE_CHECKING:
@@ -46,10 +47,12 @@ def to_frame(
     """
     try:
         import pandas as pd
-        import pyarrow as pa
-    except ImportError:
+
+        from energy_agent.ledger.fleet.parquet import decimal_type
+
+        types = {"decimal128(38, 0)[pyarrow]": pd.ArrowDtype(decimal_type())}
+    except (ImportError, UsageError):
         raise ImportError(f"data frames require the extra `query`: {install_hint('query')}") from None
-    types = {"decimal128(38, 0)[pyarrow]": pd.ArrowDtype(pa.decimal128(38, 0))}
     series = {}
     for column in columns:
         convert, dtype = next((convert, dtype) for pattern, convert, dtype in _TYPES if re.search(pattern, column))

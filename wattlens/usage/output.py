@@ -52,7 +52,8 @@ def write_csv(usage: Usage, file: TextIO, only: RowKey | None = None) -> None:
 def write_json(usage: Usage, file: TextIO, only: RowKey | None = None) -> None:
     """One object. Whole microjoules are text, because JSON readers round large numbers."""
     document = summary_values(usage) | {"rows": [_numbers(usage, row) for row in _select(usage, only)]}
-    document["total"] = document.pop("total")
+    last = ("total", "boundary_reason")
+    document |= {name: document.pop(name) for name in last if name in document}
     file.write(json.dumps(document, indent=1) + "\n")
 
 

@@ -120,6 +120,11 @@ def _pyarrow() -> Any:
     return pyarrow
 
 
+def decimal_type() -> Any:
+    """DECIMAL(38, 0), for the microjoules of any fleet. Raises UsageError: the extra `ledger` is not installed."""
+    return _pyarrow().decimal128(38, 0)
+
+
 class Writer:
     """Writes one file of columns in row groups of a fixed size: memory is bounded, the same rows give the same file."""
 
