@@ -28,8 +28,10 @@ def claims() -> list[tuple[str, str, str]]:
 def main(words: list[str]) -> int:
     """List the claims, or run one or all."""
     if not words or words[0] in ("-h", "--help"):
+        print("Each claim of the documentation, the command that measures it, and its last result.\n")
         for claim, command, result in claims():
-            print(f"{claim}\n    python -m benchmarks {command}\n    {result}")
+            print(f"{claim}\n    python -m benchmarks {command}\n    {result}\n")
+        print("`python -m benchmarks all` runs those that have a bar (hours). Conditions: benchmarks/README.md.")
         return 0
     if words == ["all"]:
         return _run_all()

@@ -10,8 +10,9 @@ WIDTH = 80
 _HEAD = """# Commands
 
 Written by `make docs` from the program; do not edit. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, with a line
-for each error. `--json` prints JSON on standard output; `wattlens measure`, whose standard output is the command's, has
-`--out FILE`. With the extra `completion`, `wattlens completion bash` prints a completion script, also for zsh and fish.
+for each error. `--json` prints JSON on standard output. Standard output and exit code of `wattlens measure` are those of its
+program; it has `--out FILE`. With the extra `completion`, `wattlens completion bash` prints a completion script; zsh and fish
+have one too.
 
 """
 

@@ -12,7 +12,7 @@ from energy_agent.core.errors import WattlensError
 
 LOG = logging.getLogger("wattlens.actuator")
 SILENCE_S = 6.0  # of the other process, after which it counts as dead
-_PAUSE_S = 1.0  # upper bound of what counts of a time in which this process did not run
+_PAUSE_S = 1.0  # a time in which this process did not run counts as at most this much silence
 
 
 class PeerHeartbeat:

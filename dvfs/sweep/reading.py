@@ -19,7 +19,7 @@ _NS = 1e9
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A cumulative count at an instant, in UTC ns. `doing`: what else than the measured work its workload did there."""
+    """A cumulative count at an instant, in UTC ns. `doing`: other work of the workload then, such as a checkpoint."""
 
     t_ns: int
     count: float

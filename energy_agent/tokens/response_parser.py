@@ -108,7 +108,7 @@ def _rank(text: str) -> int:
 
 
 def _model(server: TokenServer, t_ns: int, model: str, engines: Mapping[str, _Engine]) -> ModelReading:
-    """Of each value's names the first that any engine has is read, on all of them, or an engine would count under two names."""
+    """The readings of a model. A value has several names; all engines are read by the first that any of them has."""
     places: dict[str, int] = {}
     for engine in engines.values():
         for value, place in engine:

@@ -160,9 +160,9 @@ def with_readings(
 ) -> tuple[ElectricityInvoice, ...]:
     """Return the invoices of a site, with readings of the same metering point where an invoice is missing or estimated.
 
-    An invoice that the supplier read stands. An estimated one is replaced if readings cover all of its time. A reading counts
-    only if all of the time since the one before it has no other invoice. The one metering point of all invoices is that of all
-    readings, whatever its name.
+    An invoice of a reading by the supplier is kept. An estimated one is replaced if readings cover all of its time. A reading
+    counts only if no other invoice covers part of the time since the reading before it. If all invoices have one metering point
+    and all readings have one, both are the same point, whatever the names.
     """
     meters = {i.meter for i in invoices}
     points = set(metering_points(readings).values())

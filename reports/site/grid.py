@@ -45,8 +45,8 @@ class Grid:
         hourly: the energy that deliveries of clean electricity with time stamps cover by hour; None without such deliveries, or
             if not requested.
         quarterly: the same by quarter of an hour.
-        residual: grams of the energy that no contract covers, by source, supplier-specific rates first, and of on-site
-            generation whose certificates were sold; None without a source.
+        residual: grams by source; None without a source. It has the energy that no contract covers, first at rates of its
+            supplier, and on-site generation whose certificates were sold.
         residual_is_average: whether the grid's average replaces the residual mix in `residual`, because none was given.
         rest: `residual`; if contracts cover all energy, all of its cells at the same sources.
         revision: grams by the draft revision of the guidance; None if not requested or without a residual mix.

@@ -68,7 +68,7 @@ def build_parser(arguments: list[str], commands: ModuleType) -> argparse.Argumen
     parser = Parser(
         prog="wattlens",
         description="Energy and efficiency observability for GPU fleets: every joule accounted for once.",
-        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted by Ctrl-C.",
+        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 ended by Ctrl-C; measure: its program's.",
     )
     parser.add_argument("--version", action="version", version=f"wattlens {wattlens.__version__}")
     parser.groups = _GROUPS

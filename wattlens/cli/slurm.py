@@ -87,4 +87,4 @@ def _record_job(arguments: Namespace, accounting: "SlurmAccounting", job: "Ended
 
 
 _RECORD = "write energy, gCO2e and J/step of ended jobs into their accounting record, once per job"
-SPEC = Command("energy of ended jobs in Slurm's accounting record", actions={"record": Command(_RECORD, _configure, _record)})
+SPEC = Command("add energy to ended jobs in Slurm's accounting", actions={"record": Command(_RECORD, _configure, _record)})

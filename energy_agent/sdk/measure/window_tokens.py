@@ -2,20 +2,20 @@
 
 A server's page is read shortly before the window and shortly after it, and its counters lag behind the work:
 
-- what was counted while the page was read and the window not yet open, or closed: no more than was counted up to the first
-  reading within the window and from the last one within it. Where the page has a histogram of the times between tokens it is
-  also no more than the batch at the ends makes in that time with the shortest step of the histogram. The mean step is no bound:
-  steps may be much shorter at the ends;
-- counters that move with the engine's steps: at an end amid work what the last two steps did (an engine that schedules ahead
-  publishes a step later), and of prompts two more, as a prompt is counted once all of it is there;
-- counters that move when a request ends: what those that ran had done, at most the mean request times how many ran.
+- Between a reading of the page and the window's edge, the server counts on. At the start, that count is at most the rise to the
+  first reading within the window; at the end, at most the rise from the last reading within it. A histogram of the times
+  between tokens gives a second bound: what the batch makes in that time at the histogram's shortest step. The mean step is no
+  bound: steps may be much shorter at the ends.
+- A counter that moves with the engine's steps lags, at an edge amid work, by the tokens of the last two steps (an engine that
+  schedules ahead publishes a step later), and by two more prompts, as a prompt is counted once it is complete.
+- A counter that moves when a request ends lags by the tokens of the running requests: at most the mean request times how many
+  run.
 
-At an end where no request ran nothing lags.
+At an edge where no request runs, nothing lags.
 
-Energy per token has the interval that the errors of both make. Energy is uncertain by the sensor's gain and by the window's
-edges, a count of tokens by what its counter had not yet published at the two ends. The first is a bound and so is the last:
-they add, as distances on the logarithm. Edges of energy are half-widths of independent errors, so those of several windows add
-in squares.
+The interval of energy per token combines the errors of energy and tokens. The sensor's gain and the lag of tokens are bounds:
+they add, as distances on the logarithm. The edges of energy are half-widths of independent errors: those of several windows
+add in squares.
 """
 
 from collections.abc import Mapping, Sequence

@@ -76,7 +76,7 @@ def _sum(meters: Mapping[str, MeterEnergy], terms: Terms) -> int:
 def _sum_at(
     meters: Mapping[str, MeterEnergy], terms: Terms, way: int, slope: Mapping[str, int] | Mapping[str, Fraction]
 ) -> int | None:
-    """The sum where what nobody saw is as `way` (down -1, up 1) wants it of something with these slopes."""
+    """The sum with the unread energy that makes a value lowest (`way` -1) or highest (1); `slope`: its change per uJ."""
     total = 0
     for m, sign in terms.items():
         most = slope[m] * way > 0
