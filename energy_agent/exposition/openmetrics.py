@@ -50,6 +50,7 @@ class Format(Enum):
     OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
+@lru_cache(16)
 def negotiate(accept: str) -> Format:
     """The format for an Accept header: OpenMetrics where the client wants it at least as much as plain text."""
     weights = {"application/openmetrics-text": 0.0, "text/plain": 0.0}

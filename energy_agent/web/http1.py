@@ -1,6 +1,7 @@
 """HTTP/1.1 for the agent's servers: the parser of `http.server` with deadlines and bounded requests."""
 
 import io
+import re
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from http.server import BaseHTTPRequestHandler
 
 _HEAD_MAX_B = 16_384
 _BUFFER_B = 8_192  # of a connection; Python 3.14 has 128 KiB by default
+_EMPTY_LINE = re.compile(rb"\n\r?\n")  # ends a head too
 PLAIN = "text/plain; charset=utf-8"
 
 
@@ -94,6 +96,7 @@ class Exchange(BaseHTTPRequestHandler):
         self._input = _Input(self.request)
         self.rfile = self._reader = io.BufferedReader(self._input, _BUFFER_B)
         self.wfile = io.BytesIO()
+        self._head = b""
 
     def handle_one_request(self) -> None:
         """Wait for a request and serve it."""
@@ -102,7 +105,15 @@ class Exchange(BaseHTTPRequestHandler):
             self._input.allow(self._wait_s, _HEAD_MAX_B)
             if begun := self._reader.peek(1):
                 self._input.allow(self._request_s, _HEAD_MAX_B - len(begun))
-                super().handle_one_request()
+                if self._head and begun.startswith(self._head):  # parsing takes longer than the rest of a request
+                    self._reader.read(len(self._head))
+                    self.close_connection = False
+                    self.do_GET()
+                else:
+                    super().handle_one_request()
+                    head, end, _ = begun.partition(b"\r\n\r\n")
+                    reusable = end and not _EMPTY_LINE.search(head) and not self.close_connection
+                    self._head = head + end if reusable and "Expect" not in self.headers else b""
         except LineTooLong:  # the base class responds to long header lines itself
             self.send_error(414)
         self._wait_s = self._idle_s

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 from energy_agent.core.energy import Identity
@@ -71,6 +72,8 @@ class RequestHandler:
         self._paths = tuple(sorted(paths))
         self._lock = threading.Lock()
         self._built: dict[tuple[Format, bool], tuple[PublishedSnapshot, ServerResponse]] = {}
+        self._newest: PublishedSnapshot | None = None
+        self._scraped_ns: dict[tuple[Format, bool], tuple[int, int]] = {}  # the last two requests, boot clock
 
     def answer(self, method: str, path: str, accept: str, encodings: str = "") -> ServerResponse:
         """The response, of whatever status. `encodings` is the header Accept-Encoding."""
@@ -86,7 +89,25 @@ class RequestHandler:
             return _landing(snapshot, trouble)
         if snapshot is None or trouble:
             return plain(503, trouble)
-        return plain(200, "ok") if path == "/readyz" else self._metrics(snapshot, negotiate(accept), _GZIP.search(encodings))
+        if path == "/readyz":
+            return plain(200, "ok")
+        form = negotiate(accept), _accepts_gzip(encodings)
+        now_ns = self._clock.boot_ns()
+        self._scraped_ns[form] = self._scraped_ns.get(form, (now_ns, now_ns))[1], now_ns
+        return self._metrics(snapshot, *form)
+
+    def prepare(self) -> None:
+        """Build the response of a new snapshot ahead if the next request is expected before another snapshot.
+
+        It is expected as long after the last request as that came after the one before it.
+        """
+        last, self._newest = self._newest, self._source()
+        if self._newest is None or last is None or last is self._newest:
+            return
+        now_ns, interval_ns = self._clock.boot_ns(), self._newest.boot_ns - last.boot_ns
+        for form, (before_ns, last_ns) in tuple(self._scraped_ns.items()):
+            if before_ns < last_ns and abs(2 * last_ns - before_ns - now_ns) <= interval_ns:
+                self._metrics(self._newest, *form)
 
     def _trouble(self, snapshot: PublishedSnapshot | None) -> str:
         """Why there is nothing fit to show, or ''."""
@@ -95,7 +116,7 @@ class RequestHandler:
         age_s = (self._clock.boot_ns() - snapshot.boot_ns) / NS_PER_S
         return f"the last snapshot is {age_s:.0f} s old" if age_s > self._stale_after_s else ""
 
-    def _metrics(self, snapshot: PublishedSnapshot, fmt: Format, compressed: object) -> ServerResponse:
+    def _metrics(self, snapshot: PublishedSnapshot, fmt: Format, compressed: bool) -> ServerResponse:
         with self._lock:  # several scrapers of one snapshot share its response, also where it is a defect's
             response = self._reuse(snapshot, (fmt, False), lambda last: self._build(snapshot, fmt, last))
             if compressed and len(response.body) > _COMPRESSED_FROM_B:
@@ -120,6 +141,11 @@ class RequestHandler:
             if last is None or last.status == 200:  # once, until a snapshot can be rendered again
                 _log.exception("cannot render the last snapshot")
             return plain(500, "cannot render the last snapshot: see the log")
+
+
+@lru_cache(16)
+def _accepts_gzip(encodings: str) -> bool:
+    return bool(_GZIP.search(encodings))
 
 
 def _compress(response: ServerResponse) -> ServerResponse:

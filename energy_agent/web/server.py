@@ -99,6 +99,10 @@ class WebServer:
         """Nothing takes a port away from the one that has it."""
         return ""
 
+    def prepare(self) -> None:
+        """Build the response to the next scrape ahead, if one is expected soon; may be called as often as one likes."""
+        self._pages.prepare()
+
     def __enter__(self) -> "WebServer":
         self.start()
         return self

@@ -139,7 +139,7 @@ def run_agent(options: AgentOptions) -> int:
             )
         elif options.web_config is not None:
             agent.on_reload = lambda a: access.configure(_web(a.config, options))
-        agent.on_turn = _every_turn(service, watch)
+        agent.on_turn = _every_turn(service, watch, server)
         agent.web_ok = lambda: access.ok
 
         signals = EndSignals(service, agent.stop)
@@ -176,14 +176,15 @@ def _parse(options: AgentOptions, raw: bytes, without_web: bool = False) -> Conf
     return config
 
 
-def _every_turn(service: Service, watch: FileWatch | None) -> Callable[[Agent], None]:
-    """What each turn of the loop is for besides: systemd's watchdog, and a look at the configuration file."""
+def _every_turn(service: Service, watch: FileWatch | None, server: WebServer) -> Callable[[Agent], None]:
+    """What each turn of the loop is for besides: systemd's watchdog, a look at the configuration file, the next scrape."""
 
     def turn(agent: Agent) -> None:
         if agent.snapshot is not None:
             service.progressed(agent.snapshot.sequence, agent.snapshot.summary)
         if watch is not None and watch.changed():
             agent.reload_soon()
+        server.prepare()
 
     return turn
 

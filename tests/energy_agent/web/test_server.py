@@ -101,6 +101,47 @@ def test_metrics_are_compressed_for_a_client_that_takes_gzip(stage: Stage, encod
     assert len(body) < len(plain) / 4 or not compressed
 
 
+def test_equal_heads_on_a_connection_are_requests_of_their_own(stage: Stage) -> None:
+    healthz = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    bare = b"GET /healthz HTTP/1.1\n\r\nGET /none HTTP/1.1\r\n\r\n"  # the first ends at its empty line
+    last = b"HEAD /none HTTP/1.1\r\nConnection: close\r\n\r\n"
+    statuses = []
+    with stage.connect() as client, client.makefile("rb") as answers:
+        for request in (healthz, healthz, healthz + healthz, bare, bare, healthz, last):
+            client.sendall(request)
+            for _ in range(request.count(b" /")):
+                statuses.append(int(answers.readline().split()[1]))
+                head = http.client.parse_headers(answers)
+                answers.read(0 if request == last else int(head["Content-Length"]))
+        assert answers.read() == b""
+    assert statuses == [200, 200, 200, 200, 200, 404, 200, 404, 200, 404]
+
+
+def test_an_expected_scrape_is_rendered_ahead_and_never_older_than_the_snapshot() -> None:
+    rendered: list[int] = []
+
+    def page(snapshot: Snapshot, fmt: Format) -> bytes:
+        rendered.append((snapshot.boot_ns - NOW_NS) // 10**9)
+        return b"%d" % rendered[-1]
+
+    def set_clock(second: float) -> int:
+        stage.clock.now_boot_ns = NOW_NS + int(second * 10**9)
+        return stage.clock.now_boot_ns
+
+    stage, pages, ahead = Stage(render=page), [], []
+    with stage.server:
+        for second in range(1, 20):
+            stage.snapshot = Player(gpus=3).at(5, set_clock(second))
+            if second != 17:
+                stage.server.prepare()
+            if second in (2, 7, 12, 17):
+                ahead.append(second in rendered)
+                set_clock(second + 0.5)
+                pages.append(stage.ask("GET", "/metrics")[2])
+    assert (rendered, ahead) == ([2, 7, 12, 17], [False, False, True, False])
+    assert pages == [b"2", b"7", b"12", b"17"]
+
+
 def test_a_short_response_is_never_compressed(stage: Stage) -> None:
     for path in ("/healthz", "/", "/none"):
         assert b"gzip" not in stage.raw(f"GET {path} HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n".encode())
