@@ -15,6 +15,8 @@ from energy_agent.runtime.poller import Poller
 log = logging.getLogger("wattlens.holders")
 
 NAMED_UNKNOWN = 16
+ABSENT_S = 5.0
+"""Time between two looks for a scheduler that is not there: each wakes a thread."""
 
 
 class PolledClaimSource(Poller[Claims]):
@@ -36,7 +38,7 @@ class PolledClaimSource(Poller[Claims]):
         """Send no request before `start`; the other arguments are those of `Poller`."""
         poller_args = (clock, self.source, self._claim, period_s, log, self.called)
         super().__init__(*poller_args, retry_max_s=retry_max_s, rest=rest, close=close)
-        self._wanted = wanted
+        self._wanted, self._present_s = wanted, period_s
         self._absent: Claims | None = None  # where there is no such scheduler
         self._since: dict[str, int] = {}  # when each workload was first claimed
         self._unknown: Mapping[str, str] = {}  # assigned device that cannot be identified -> its workload
@@ -68,6 +70,7 @@ class PolledClaimSource(Poller[Claims]):
     def _claim(self) -> Claims | None:
         asked_ns, before = self._clock.boot_ns(), self.value
         self._wanted = self._wanted or self.is_present()
+        self.period_s = self._present_s if self._wanted else max(self._present_s, ABSENT_S)
         if not self._wanted:
             self._absent = Claims(asked_ns)
             return None

@@ -32,7 +32,7 @@ class LivingPods(Poller[None]):
 
     def __init__(self, clock: Clock, procfs: Path, trust: Callable[[str, str], TrustedPath]) -> None:
         self._procfs, self._trust = procfs, trust
-        self._lock = threading.Lock()
+        self._lock, self._question = threading.Lock(), threading.Event()
         self._asked: set[str] = set()  # uids that the next pass looks for
         self._gone: set[str] = set()  # uids that a pass did not find and nobody has asked for since
         super().__init__(clock, "holders:living_pods", self._look, PERIOD_S, _log, "processes of the node", rest=COST_MAX)
@@ -44,10 +44,23 @@ class LivingPods(Poller[None]):
                 self._gone.discard(uid)
                 return False
             self._asked.add(uid)
+            self._question.set()
             return True
+
+    def pause(self, took_s: float) -> None:
+        """Wait for a question too: most nodes and most hours have none."""
+        super().pause(took_s)
+        if not self.is_stopping:
+            self._question.wait()
+
+    def stop(self) -> None:
+        """End the thread with its next wait."""
+        super().stop()
+        self._question.set()
 
     def _look(self) -> None:
         with self._lock:
+            self._question.clear()
             if not self._asked:
                 return
             uids = self._asked | self._gone
