@@ -102,6 +102,7 @@ peers() {
     want slurmctld slurm-wlm munge # both daemons: slurmd is also a package of its own
     want slurmdbd slurmdbd mariadb-server
     want tmux tmux
+    want java default-jre-headless
     want systemd-analyze systemd
     want chromium chromium
     want npm nodejs npm

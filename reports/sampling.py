@@ -17,12 +17,13 @@ from energy_agent.core.units import UJ_PER_J
 from energy_agent.ledger.fleet.parquet import columns_of
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.ledger.segments import segment
+from energy_agent.query.port import EngineOptions
 from reports.audit import folder as files
 from reports.audit.manifest import read_manifest, sha256
 from reports.figures.facts import Facts
 from reports.figures.figure import rounded
 from reports.ledger.days import MANIFEST_MAX_B, Day, DayStorage, find_days, overlapping, verify_files
-from reports.ledger.store import USUAL, DayDatabase, StoreLimits, kind_file, open_store
+from reports.ledger.store import USUAL, DayDatabase, kind_file, open_store
 from reports.ledger.sums import SiteWindow
 from reports.reproduce import facts_of
 
@@ -86,7 +87,7 @@ class CellSample:
 
 
 def draw(
-    report: Path, ledger: str, count: int, seed: str, segments: Path | None = None, limits: StoreLimits = USUAL
+    report: Path, ledger: str, count: int, seed: str, segments: Path | None = None, limits: EngineOptions = USUAL
 ) -> CellSample:
     """Draw cells of GPUs and hosts from the days that a report was created from.
 

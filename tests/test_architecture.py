@@ -19,7 +19,7 @@ PACKAGES = ("wattlens", "energy_agent", "dvfs", "dashboards", "reports")
 HOMES = {
     "pynvml": 1, "bcrypt": 1, "codecarbon": 2, "cryptography": 2, "duckdb": 1, "pyarrow": 1, "fsspec": 1, "jinja2": 1,
     "matplotlib": 2, "typst": 1, "grafana_foundation_sdk": 1, "torch": 0, "openpyxl": 1, "pysnmp": 2,
-    "pymodbus": 0, "xlsxwriter": 2, "requests": 1,
+    "pymodbus": 0, "xlsxwriter": 2, "requests": 1, "pyspark": 1, "datafusion": 1, "sqlglot": 1,
 }  # fmt: skip
 """Heavy libraries and in how many files each may be imported. Each import stands in a function."""
 HEAVY = (*HOMES, "google.protobuf", "grpc", "pandas", "numpy", "rich", "prometheus_client")

@@ -35,6 +35,11 @@ def list_first(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of a library's error, at most 300 characters."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
 def quoted_address(url: str) -> str:
     """Return an address for a message, without user and password, which may be in one that is not valid either."""
     return repr(_USER.sub("...@", url)[:200])

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
+from energy_agent.query.port import EngineOptions
 from energy_agent.site.building.pue import YEAR_NS
 from reports.figures.evidence import NO_LEDGER, ComparedPeriod, PeriodEvidence, SiteEvidence
 from reports.inputs.organisation import Organisation
 from reports.ledger.days import DAY_NS, Day, DayStorage, EmptyPeriodError, verify_files
 from reports.ledger.reading import days_in, invoiced_span, invoiced_window, is_awaited, read_priced, read_sums, windows_of
 from reports.ledger.savings import days_of, read_savings, savings_period
-from reports.ledger.store import METER_ROWS, METER_SUMS, PROOF, USUAL, DayDatabase, StoreLimits, kind_file, open_store
+from reports.ledger.store import METER_ROWS, METER_SUMS, PROOF, USUAL, DayDatabase, kind_file, open_store
 from reports.ledger.sums import LedgerSums, SiteWindow
 from reports.period import PeriodRequest
 from reports.site.building import building
@@ -28,7 +29,7 @@ def gather(
     organisation: Organisation,
     request: PeriodRequest,
     earlier: int = 1,
-    limits: StoreLimits = USUAL,
+    limits: EngineOptions = USUAL,
 ) -> tuple[PeriodEvidence, list[Day]]:
     """Return the evidence of the requested period, and the days that it uses.
 
@@ -155,7 +156,7 @@ def _of_period(
     organisation: Organisation,
     request: PeriodRequest,
     windows: Mapping[str, SiteWindow],
-    limits: StoreLimits,
+    limits: EngineOptions,
     *,
     compared: bool = False,
 ) -> tuple[PeriodEvidence, list[Day]]:

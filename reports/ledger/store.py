@@ -1,20 +1,18 @@
-"""Compacted days in DuckDB; only this module uses DuckDB. The SQL in reports/sql also works in Spark and Trino.
+"""Compacted days as a database, in any engine of energy_agent/query. The SQL in reports/sql also works in Trino.
 
 Memory is bounded by the sums, not by the rows: files are streamed, and what does not fit spills to a scratch folder.
 """
 
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final, TypeVar
 
-from energy_agent.core.errors import ChainError, UsageError, WattlensError
-from energy_agent.core.extras import install_hint
 from energy_agent.core.text import UNPRINTABLE, printable
 from energy_agent.ledger.fleet.day_sums import DAY_COLUMNS
 from energy_agent.ledger.fleet.parquet import columns_of, file_name
+from energy_agent.query.engine import open_engine
+from energy_agent.query.port import EngineOptions, QueryEngine, QueryResult, Row
 from reports.ledger.days import Day, DayStorage
 from reports.ledger.sums import SiteWindow
 
@@ -42,16 +40,7 @@ _RENAMED: Final = {"group": "group_name"}
 """Columns whose names are words of SQL."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoreLimits:
-    """What DuckDB may use: threads, and memory such as 1GB, beyond which it spills to disk. Results do not depend on them."""
-
-    threads: int = 2
-    memory: str = "1GB"
-
-
-USUAL: Final = StoreLimits()
-Row = tuple[Any, ...]
+USUAL: Final = EngineOptions()
 T = TypeVar("T")
 
 
@@ -73,8 +62,8 @@ def statements(name: str) -> dict[str, str]:
 class DayDatabase:
     """The days of a report as a database."""
 
-    def __init__(self, connection: Any, windows: Mapping[str, SiteWindow]) -> None:
-        self._db = connection
+    def __init__(self, engine: QueryEngine, windows: Mapping[str, SiteWindow]) -> None:
+        self._engine = engine
         self.windows = windows
         self._rest = statements("rest") | statements("job_rest")
 
@@ -86,7 +75,8 @@ class DayDatabase:
         """Make the sums by day that attribution begins with; names are made printable in these few rows (`_view`)."""
         self.run("by_day")
         printed = ", ".join(_select_column(name, "string") for name in ("model", "phase"))
-        self._execute(f"CREATE OR REPLACE VIEW token_day AS SELECT * REPLACE ({printed}) FROM token_sum")  # noqa: S608 - no input
+        query = f"SELECT site, day_ns, cluster, node, workload, tokens, {printed} FROM token_sum"  # noqa: S608 - no input
+        self._execute(f"CREATE OR REPLACE VIEW token_day AS {query}")
 
     def files_view(self, name: str, columns: Mapping[str, str], paths: Sequence[str]) -> None:
         """A view over Parquet files with the path of each row's file; without files it is empty."""
@@ -96,8 +86,9 @@ class DayDatabase:
             )
             self._execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {nothing}, CAST(NULL AS VARCHAR) AS filename WHERE false")
             return
-        listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-        self._view(name, columns, f"read_parquet([{listed}], filename=true, hive_partitioning=false)")
+        with self._engine.named_failures():
+            source = self._engine.parquet(paths, tuple(columns))
+        self._view(name, columns, source)
 
     def rows_view(self, kind: str, columns: Mapping[str, str], values: Mapping[str, Sequence[Any]]) -> None:
         """The rows of a kind from memory instead of files, given as columns; `filename` is that of their row in `file`."""
@@ -126,10 +117,9 @@ class DayDatabase:
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """The answer to a query."""
-        cursor = self._execute(query, parameters)
-        with _failures_named():
-            fetched: list[Row] = cursor.fetchall()
-        return fetched
+        answer = self._execute(query, parameters)
+        with self._engine.named_failures():
+            return answer.fetchall()
 
     def answer(self, name: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """The answer to one of the statements of rest.sql or job_rest.sql."""
@@ -137,9 +127,9 @@ class DayDatabase:
 
     def records(self, kind: type[T], name: str) -> tuple[T, ...]:
         """The answer to one of the statements of rest.sql, or of an SQL file: each column fills the field of its name."""
-        cursor = self._execute(self._rest.get(name) or sql(name))
-        fields = ["device_class" if column[0] == "class" else column[0] for column in cursor.description]
-        rows = iter(lambda: _fetch(cursor, 50_000), [])
+        answer = self._execute(self._rest.get(name) or sql(name))
+        fields = ["device_class" if column[0] == "class" else column[0] for column in answer.description]
+        rows = iter(lambda: self._fetch(answer, 50_000), [])
         return tuple(
             kind(
                 **{
@@ -157,24 +147,22 @@ class DayDatabase:
 
     def stream(self, query: str, size: int = 50_000) -> Iterator[Row]:
         """The answer row by row, by a cursor of its own: memory stays that of a few rows."""
-        cursor = self._execute(query, cursor=self._db.cursor())
-        while batch := _fetch(cursor, size):
+        answer = self._execute(query, apart=True)
+        while batch := self._fetch(answer, size):
             yield from batch
 
     def table(self, name: str, columns: Mapping[str, str], rows: Iterable[Row]) -> None:
         """Make a table of these columns (name -> SQL type)."""
-        values = dict(zip(columns, map(list, zip(*rows, strict=True)), strict=False))
-        typed = ", ".join(f"CAST(unnest(${column}) AS {kind}) AS {column}" for column, kind in columns.items())
-        if values:
-            self._execute(f"CREATE OR REPLACE TABLE {name} AS SELECT {typed}", values)
-        else:
-            typed = ", ".join(f"{column} {kind}" for column, kind in columns.items())
-            self._execute(f"CREATE OR REPLACE TABLE {name} ({typed})")
+        with self._engine.named_failures():
+            self._engine.make_table(name, columns, rows)
 
-    def _execute(self, query: str, parameters: Any = (), cursor: Any = None) -> Any:
-        on = cursor or self._db
-        with _failures_named():
-            return on.execute(query, parameters) if parameters else on.execute(query)
+    def _execute(self, query: str, parameters: Sequence[Any] = (), *, apart: bool = False) -> QueryResult:
+        with self._engine.named_failures():
+            return self._engine.execute(query, parameters, apart=apart)
+
+    def _fetch(self, answer: QueryResult, size: int) -> list[Row]:
+        with self._engine.named_failures():
+            return answer.fetchmany(size)
 
 
 def _select_column(column: str, kind: str) -> str:
@@ -185,35 +173,6 @@ def _select_column(column: str, kind: str) -> str:
     return f"regexp_replace(left(\"{column}\", {NAME_MAX}), '{UNPRINTABLE}', '?', 'g') AS {name}"
 
 
-def _fetch(cursor: Any, size: int) -> list[Row]:
-    with _failures_named():
-        rows: list[Row] = cursor.fetchmany(size)
-    return rows
-
-
-@contextmanager
-def _failures_named() -> Iterator[None]:
-    """Raise DuckDB's errors as ours, and what it makes of Ctrl-C as the KeyboardInterrupt that it was."""
-    import duckdb
-
-    try:
-        yield
-    except duckdb.InterruptException:
-        raise KeyboardInterrupt from None
-    except duckdb.IOException as error:
-        raise ChainError(f"the ledger cannot be read: {_first_line(error)}") from None
-    except duckdb.OutOfMemoryException as error:
-        raise WattlensError(f"the report does not fit in its memory (--memory): {_first_line(error)}") from None
-    except duckdb.Error as error:
-        raise ChainError(
-            f"a file of the ledger is corrupted, or was not written by `wattlens ledger compact`: {_first_line(error)}"
-        ) from None
-    except RuntimeError as error:
-        if str(error) != "Query interrupted":
-            raise
-        raise KeyboardInterrupt from None
-
-
 @contextmanager
 def open_store(
     system: DayStorage,
@@ -221,7 +180,7 @@ def open_store(
     windows: Mapping[str, SiteWindow],
     meter_days: Sequence[Day] = (),
     proof_days: Sequence[Day] = (),
-    limits: StoreLimits = USUAL,
+    limits: EngineOptions = USUAL,
 ) -> Iterator[DayDatabase]:
     """The store of these days.
 
@@ -231,51 +190,29 @@ def open_store(
         windows: the period of each site.
         meter_days: days whose rows of the building's meters are needed as well, as for twelve months.
         proof_days: days whose rows of steering savings are needed.
-        limits: threads and memory.
+        limits: the engine, threads and memory.
 
     Raises:
-        UsageError: DuckDB is not installed.
+        UsageError: the engine is not installed.
     """
-    with _connection(limits) as connection:
-        if not system.local:
-            connection.register_filesystem(system.fs)
-        store = DayDatabase(connection, windows)
+    with open_engine(limits, None if system.local else system.fs) as engine:
+        store = DayDatabase(engine, windows)
         _views(store, system, days, meter_days, proof_days)
         yield store
 
 
 @contextmanager
-def open_memory(windows: Mapping[str, SiteWindow], limits: StoreLimits = USUAL) -> Iterator[DayDatabase]:
+def open_memory(windows: Mapping[str, SiteWindow], limits: EngineOptions = USUAL) -> Iterator[DayDatabase]:
     """A store without files, in which all views are empty until `rows_view` and `files_table` fill them.
 
     Raises:
-        UsageError: DuckDB is not installed.
+        UsageError: the engine is not installed.
     """
-    with _connection(limits) as connection:
-        store = DayDatabase(connection, windows)
+    with open_engine(limits) as engine:
+        store = DayDatabase(engine, windows)
         for name, columns in _COLUMNS_OF_VIEW.items():
             store.files_view(name, columns, ())
         yield store
-
-
-@contextmanager
-def _connection(limits: StoreLimits) -> Iterator[Any]:
-    try:
-        import duckdb
-    except ImportError:
-        raise UsageError(f"sums of a ledger need DuckDB: {install_hint('query-node')}") from None
-    with tempfile.TemporaryDirectory(prefix="wattlens-report-") as scratch:
-        settings: dict[str, Any] = {
-            "memory_limit": limits.memory,
-            "threads": limits.threads,
-            "temp_directory": scratch,
-            "preserve_insertion_order": "false",
-        }
-        connection = duckdb.connect(config=settings)
-        try:
-            yield connection
-        finally:
-            connection.close()
 
 
 def _views(
@@ -314,7 +251,3 @@ def kind_file(kind: str) -> str:
 
 def _cut(day: Day, window: SiteWindow) -> bool:
     return day.start_ns < window.start_ns or day.end_ns > window.end_ns
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -17,7 +17,7 @@ JOIN (SELECT site, cluster, node, max(metered_ns) AS metered_ns
       FROM (SELECT site, cluster, node, device, sum(metered_ns) AS metered_ns
             FROM classed_span WHERE class = 'gpu' AND workload = '' GROUP BY site, cluster, node, device) AS gpu
       GROUP BY site, cluster, node) AS g ON g.site = h.site AND g.cluster = h.cluster AND g.node = h.node
-WHERE h.metered_ns > 0 AND g.metered_ns - h.metered_ns - h.gap_ns > greatest(1000000000, g.metered_ns // 1000);
+WHERE h.metered_ns > 0 AND 1000 * (g.metered_ns - h.metered_ns - h.gap_ns) > greatest(1000000000000, g.metered_ns);
 
 -- Devices that may have drawn what nothing bounds while no sensor saw them (energy_agent/core/boundary.py, UNBOUNDED).
 CREATE OR REPLACE VIEW open_device AS

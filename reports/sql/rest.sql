@@ -48,8 +48,8 @@ SELECT site, part, sum(gpu_uj) AS gpu_uj, sum(host_uj) AS host_uj,
        sum(CASE WHEN grams IS NULL THEN host_uj ELSE 0 END) AS host_ungrammed_uj,
        sum(CASE WHEN money IS NULL THEN gpu_uj ELSE 0 END) AS gpu_unpriced_uj,
        sum(CASE WHEN money IS NULL THEN host_uj ELSE 0 END) AS host_unpriced_uj
-FROM (SELECT c.site, c.part, p.grams, p.money, CAST(c.host_uj AS HUGEINT) AS host_uj,
-             CAST(c.active_uj AS HUGEINT) + c.idle_uj + c.other_uj AS gpu_uj
+FROM (SELECT c.site, c.part, p.grams, p.money, CAST(c.host_uj AS DECIMAL(38, 0)) AS host_uj,
+             CAST(c.active_uj AS DECIMAL(38, 0)) + c.idle_uj + c.other_uj AS gpu_uj
       FROM cell_sum AS c
       LEFT JOIN price AS p ON p.site = c.site AND p.cell_start_ns = c.cell_start_ns) AS cell
 GROUP BY site, part
@@ -66,27 +66,30 @@ LEFT JOIN (SELECT site, day_ns, sum(metered_ns) AS metered_ns, count(DISTINCT de
 ORDER BY e.site, e.day_ns;
 
 -- largest: the workloads that used most, by their GPUs' energy; what people call alike is one, on however many nodes.
-SELECT c.site, c.part, h.name, sum(CASE WHEN c.state = 'active' THEN c.energy_uj ELSE 0 END) AS active_uj,
-       sum(CASE WHEN c.state = 'idle' THEN c.energy_uj ELSE 0 END) AS idle_uj, sum(c.gpu_ns) AS gpu_ns
-FROM classed AS c
-JOIN (SELECT DISTINCT cluster, node, workload, name FROM who) AS h
-  ON h.cluster = c.cluster AND h.node = c.node AND h.workload = c.workload
-WHERE c.class = 'gpu' AND c.workload <> ''
-GROUP BY c.site, c.part, h.name
-HAVING sum(c.energy_uj) > 0
-ORDER BY sum(c.energy_uj) DESC, c.site, h.name, c.part
+SELECT site, part, name, active_uj, idle_uj, gpu_ns
+FROM (SELECT c.site, c.part, h.name, sum(CASE WHEN c.state = 'active' THEN c.energy_uj ELSE 0 END) AS active_uj,
+             sum(CASE WHEN c.state = 'idle' THEN c.energy_uj ELSE 0 END) AS idle_uj, sum(c.gpu_ns) AS gpu_ns,
+             sum(c.energy_uj) AS all_uj
+      FROM classed AS c
+      JOIN (SELECT DISTINCT cluster, node, workload, name FROM who) AS h
+        ON h.cluster = c.cluster AND h.node = c.node AND h.workload = c.workload
+      WHERE c.class = 'gpu' AND c.workload <> ''
+      GROUP BY c.site, c.part, h.name) AS named
+WHERE all_uj > 0
+ORDER BY all_uj DESC, site, name, part
 LIMIT 50;
 
 -- idlest: the workloads that held devices without using them, by that energy.
-SELECT c.site, c.part, h.name, sum(CASE WHEN c.state = 'active' THEN c.energy_uj ELSE 0 END) AS active_uj,
-       sum(CASE WHEN c.state = 'idle' THEN c.energy_uj ELSE 0 END) AS idle_uj, sum(c.gpu_ns) AS gpu_ns
-FROM classed AS c
-JOIN (SELECT DISTINCT cluster, node, workload, name FROM who) AS h
-  ON h.cluster = c.cluster AND h.node = c.node AND h.workload = c.workload
-WHERE c.class = 'gpu' AND c.workload <> ''
-GROUP BY c.site, c.part, h.name
-HAVING sum(CASE WHEN c.state = 'idle' THEN c.energy_uj ELSE 0 END) > 0
-ORDER BY sum(CASE WHEN c.state = 'idle' THEN c.energy_uj ELSE 0 END) DESC, c.site, h.name, c.part
+SELECT site, part, name, active_uj, idle_uj, gpu_ns
+FROM (SELECT c.site, c.part, h.name, sum(CASE WHEN c.state = 'active' THEN c.energy_uj ELSE 0 END) AS active_uj,
+             sum(CASE WHEN c.state = 'idle' THEN c.energy_uj ELSE 0 END) AS idle_uj, sum(c.gpu_ns) AS gpu_ns
+      FROM classed AS c
+      JOIN (SELECT DISTINCT cluster, node, workload, name FROM who) AS h
+        ON h.cluster = c.cluster AND h.node = c.node AND h.workload = c.workload
+      WHERE c.class = 'gpu' AND c.workload <> ''
+      GROUP BY c.site, c.part, h.name) AS named
+WHERE idle_uj > 0
+ORDER BY idle_uj DESC, site, name, part
 LIMIT 50;
 
 -- seen: for how long each device was metered, and from when to when.

@@ -33,6 +33,8 @@ environment WATTLENS_LITELLM python3 litellm litellm==1.110.2 litellm-proxy-extr
     'apscheduler<4' azure-identity backoff backports-zstd boto3 'cryptography<51' expression 'fastapi<1' fastapi-sso gunicorn \
     httpx2 'mcp>=2.3,<3' orjson polars pyjwt pynacl python-multipart restrictedpython 'rich<14' 'rq<3' semver soundfile \
     'starlette<2' tomlkit 'uvicorn<1' 'uvloop<1' 'websockets<16'
+# Query engines that the suite's own environment adds to its packages: pyspark is 450 MB.
+environment WATTLENS_ENGINES python3 python 'py4j<0.11' -- datafusion==55.0.0 pyspark==4.3.0
 environment WATTLENS_TRACKERS python3 python mlflow==3.17.2 wandb==0.31.0 nvidia-ml-py prometheus-client
 environment WATTLENS_CARBONBOARD python3 carbonboard 'codecarbon[carbonboard]==3.3.2'
 # It pins versions that have no wheels for Python 3.13.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from energy_agent.core.errors import UsageError
+from energy_agent.query.port import EMBEDDED
 from wattlens.cli._command import CommandOptions
 
 if TYPE_CHECKING:
@@ -136,10 +137,12 @@ _THREADS = number(int, 1, 1024)
 
 
 def add_store_limits(add: CommandOptions) -> None:
-    """`--threads` and `--memory` of commands that read compacted days."""
+    """`--threads`, `--memory` and `--engine` of commands that read compacted days."""
     what = "for reading the ledger; the result is the same with any (default"
     add("--threads N", f"threads {what} 2)", type=_THREADS, default=2)
     add("--memory SIZE", f"memory {what} 1GB); more spills to disk", type=memory_size, default="1GB")
+    engines = "duckdb (default), datafusion, or a master of Spark such as spark://HOST:7077 or local[4]"
+    add("--engine ADDRESS", f"what sums the ledger: {engines}; no figure depends on it", default=EMBEDDED)
 
 
 def add_period(add: CommandOptions, kind: Callable[[str], Any] = moment, *, start: str = "all", end: str = "all") -> None:

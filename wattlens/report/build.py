@@ -15,6 +15,7 @@ from energy_agent.factors.join import of_factor
 from energy_agent.factors.sets import OLD_YEARS, FactorMatch, catalogue, shipped
 from energy_agent.ledger.chain import Progress
 from energy_agent.ledger.rows.kinds import INT64_MAX
+from energy_agent.query.port import EngineOptions
 from energy_agent.runtime.clock import RealClock
 from reports.audit.difference import input_changes, restated_totals
 from reports.audit.edition import edition, read_edition
@@ -31,7 +32,7 @@ from reports.inputs.organisation import LEAST_COVERAGE, Organisation, SiteInputs
 from reports.ledger.days import DAY_NS, Day, find_days
 from reports.ledger.reading import windows_of
 from reports.ledger.scratch import SITE, compacted
-from reports.ledger.store import USUAL, StoreLimits
+from reports.ledger.store import USUAL
 from reports.ledger.sums import SiteWindow
 from reports.period import PeriodRequest, from_instants
 from wattlens import __version__
@@ -81,7 +82,7 @@ class Options:
     checked: PrometheusEnergy | None = None
     warn: Callable[[str], None] | None = None
     tables: CodeCarbonTables = field(default_factory=CodeCarbonTables)
-    limits: StoreLimits = USUAL
+    limits: EngineOptions = USUAL
 
     @property
     def command(self) -> dict[str, Argument]:
@@ -235,7 +236,7 @@ def restated(options: Options, facts: Facts, earlier: Path) -> tuple[Options, Fa
     )
 
 
-def rebuild(manifest: Manifest, ledger: str, org: Path | None, limits: StoreLimits = USUAL) -> bytes:
+def rebuild(manifest: Manifest, ledger: str, org: Path | None, limits: EngineOptions = USUAL) -> bytes:
     """The facts of a report again, from its manifest: what `wattlens report verify` compares.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Final
 
 from energy_agent.core.errors import ChainError, UsageError
 from energy_agent.core.extras import install_hint
+from energy_agent.core.text import first_line
 from energy_agent.core.units import decimal
 from energy_agent.ledger.fleet.day_sums import DAY_COLUMNS
 from energy_agent.ledger.rows.kinds import Form, SourcedRow
@@ -252,7 +253,7 @@ class ForeignTable:
         try:
             self._table = self._pa.parquet.ParquetFile(file)
         except (self._pa.ArrowException, OSError) as error:
-            raise ValueError(f"cannot be read as Parquet: {_first_line(error)}") from None
+            raise ValueError(f"cannot be read as Parquet: {first_line(error)}") from None
         self.columns = tuple(self._table.schema_arrow.names)
         self.rows: int = self._table.metadata.num_rows
 
@@ -282,7 +283,7 @@ class ForeignTable:
                         yield from zip(*(self._text(whole.column(name), name) for name in columns), strict=True)
                     at += batch.num_rows
         except (self._pa.ArrowException, OSError, KeyError) as error:
-            raise ValueError(f"is corrupted: {_first_line(error)}") from None
+            raise ValueError(f"is corrupted: {first_line(error)}") from None
 
     def _refuse_odd(self, name: str) -> None:
         """Refuse a column that is there twice, or is no number, instant or text."""
@@ -311,7 +312,3 @@ class ForeignTable:
                 raise ValueError(f"column {name!r} has a text of {longest} bytes")
         texts: list[str | None] = column.cast(pa.string()).to_pylist()
         return texts
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

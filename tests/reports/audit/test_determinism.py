@@ -7,12 +7,12 @@ from random import Random
 
 import pytest
 
+from energy_agent.query.port import EngineOptions
 from reports.figures.facts import build_facts
 from reports.figures.facts_json import facts_json
 from reports.figures.gather import gather
 from reports.figures.measures import all_figures
 from reports.ledger.days import DayStorage, find_days
-from reports.ledger.store import StoreLimits
 from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.random_fleet import SITE_OF, fleet
@@ -47,7 +47,7 @@ def test_threads_memory_and_the_order_of_files_change_nothing(tmp_path: Path, se
         days = find_days(system)
         if mix is not None:
             Random(mix).shuffle(days)
-        evidence, used = gather(system, days, org, PeriodRequest("2026Q3"), limits=StoreLimits(threads, memory))
+        evidence, used = gather(system, days, org, PeriodRequest("2026Q3"), limits=EngineOptions(threads, memory))
         outputs.add(facts_json(build_facts(evidence, all_figures(evidence), used, "v")))
     assert len(outputs) == 1
 

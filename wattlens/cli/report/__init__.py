@@ -87,14 +87,16 @@ def _configure(add: CommandOptions) -> None:
 
 
 def _verify(parsed: Namespace) -> int:
+    from energy_agent.query.port import EngineOptions
     from reports.audit.ledger import changed_files
-    from reports.ledger.store import StoreLimits
     from reports.reproduce import drawn_again
     from wattlens import __version__
     from wattlens.report.build import rebuild
 
     draw = partial(drawn_again, program=f"wattlens {__version__}", font_dirs=parsed.font_dir)
-    return verify.run(parsed, partial(rebuild, limits=StoreLimits(parsed.threads, parsed.memory)), changed_files, draw)
+    return verify.run(
+        parsed, partial(rebuild, limits=EngineOptions(parsed.threads, parsed.memory, parsed.engine)), changed_files, draw
+    )
 
 
 def _create(parsed: Namespace) -> int:
@@ -162,9 +164,9 @@ def _create(parsed: Namespace) -> int:
 
 
 def _options(parsed: Namespace) -> Any:
+    from energy_agent.query.port import EngineOptions
     from energy_agent.runtime.clock import RealClock
     from reports.audit.edition import edition_of
-    from reports.ledger.store import StoreLimits
     from wattlens.report.build import Options, as_of
 
     asked = _period(parsed).resolved(RealClock().utc_ns())
@@ -184,7 +186,7 @@ def _options(parsed: Namespace) -> Any:
         edition=edition,
         reason=(parsed.reason or "").strip()[:2000],
         earlier=parsed.earlier,
-        limits=StoreLimits(parsed.threads, parsed.memory),
+        limits=EngineOptions(parsed.threads, parsed.memory, parsed.engine),
         ask=_prometheus(parsed),
         warn=lambda line: print(printable(f"warning: {line}"), file=sys.stderr),
     )

@@ -26,7 +26,7 @@ def _run(args: Namespace) -> int:
     """Draw and print; 0 where every cell and figure agrees, 1 where one does not."""
     from energy_agent.core.errors import UsageError
     from energy_agent.ledger.reading import is_compacted
-    from reports.ledger.store import StoreLimits
+    from energy_agent.query.port import EngineOptions
     from reports.sampling import draw
 
     if args.ledger is None:
@@ -36,7 +36,7 @@ def _run(args: Namespace) -> int:
         raise UsageError(
             f"--ledger {folder}: expected the compacted days of `wattlens ledger compact`, from which a report is sampled"
         )
-    limits = StoreLimits(args.threads, args.memory)
+    limits = EngineOptions(args.threads, args.memory, args.engine)
     sample = draw(args.folder, args.ledger, args.count, args.seed, args.segments, limits)
     if args.json:
         print_json(_as_json(sample), 1)
