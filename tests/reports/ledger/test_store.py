@@ -4,9 +4,10 @@ import os
 import signal
 import threading
 
-import duckdb
 import pytest
 
+from energy_agent.query.engine import open_engine
+from energy_agent.query.port import EngineOptions
 from reports.ledger.store import DayDatabase
 
 QUERY = "SELECT count(*) FROM range(100000000) WHERE range % 7 = 3"
@@ -32,8 +33,8 @@ def interrupted(ask, store):
 @pytest.mark.smoke
 @pytest.mark.parametrize("ask", [DayDatabase.rows, lambda store, query: list(store.stream(query))])
 def test_an_interrupt_within_a_query_is_one(ask):
-    with duckdb.connect() as connection:
-        store = DayDatabase(connection, {})
+    with open_engine(EngineOptions()) as engine:
+        store = DayDatabase(engine, {})
         with pytest.raises(KeyboardInterrupt):
             interrupted(ask, store)
         assert store.rows("SELECT 1") == [(1,)], "it can be queried again"
