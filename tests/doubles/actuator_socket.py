@@ -13,6 +13,7 @@ class ActuatorDouble:
     def __init__(self) -> None:
         self.settings: dict[str, Setting] = {}
         self.note = SettingNote()
+        self.heartbeats = 0
 
     def acquire(self, devices: Sequence[str], ttl_s: float = 10.0) -> str:
         return "+".join(devices)
@@ -23,7 +24,7 @@ class ActuatorDouble:
         return Effect(setting, setting.sm_clock_max_mhz, ())
 
     def heartbeat(self, lease: str) -> None:
-        pass
+        self.heartbeats += 1
 
     def status(self) -> ActuatorStatus:
         return ActuatorStatus(killed=False)

@@ -166,6 +166,17 @@ def test_no_analysis_is_skipped_by_a_gap() -> None:
     assert sim.analyses()[0].pairs == 12
 
 
+def test_energy_around_a_minute_without_readings_is_not_claimed() -> None:
+    """Steps of 30 s end before and after 61 s without a round: energy since the last step that was seen is unproven."""
+    sim = world(step_s=30.0).run(30)
+    proven_uj = sim.enforced_uj
+    sim.run(15).round(61.0)
+    unproven_uj = sim.enforced_uj - proven_uj
+    sim.run(14)
+    claimable_uj = sim.enforced_uj - unproven_uj
+    assert sim.experiment.state.period.enforced_uj.total() == claimable_uj > proven_uj
+
+
 def test_a_pair_that_is_disturbed_is_begun_again_and_given_up_in_the_end() -> None:
     sim = world()
     disturbed = 0

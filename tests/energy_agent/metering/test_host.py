@@ -140,3 +140,22 @@ def test_the_account_begins_with_the_first_reading_at_which_all_gpus_are_known()
     assert sum(e.energy_uj for e in second.entries) == 4000
     late = HostBook("host", True, started=True).take(interval(0, 10 * S, 5000), {"g": curve}, {"g"})
     assert late.gap is not None
+
+
+def test_what_the_gpus_drew_between_two_intervals_that_do_not_touch_is_in_neither():
+    """400 uJ in one step at 1 s to 2 s: an instant within it is uncertain by up to 300 uJ, one at its end is exact."""
+    curve = GpuCurve(0)
+    for start, end, uj in ((0, 1, 0), (1, 2, 400), (2, 4, 20)):
+        curve.extend(end * S, [Entry(start * S, end * S, "gpu", "", State.UNALLOCATED, Method.COUNTER, uj, 0)])
+    book = HostBook("host", True)
+
+    def take(start_quarters, end_quarters):
+        (got,) = book.take(
+            interval(start_quarters * S // 4, end_quarters * S // 4, 1000, edge_uj=0), {"g": curve}, {"g"}
+        ).entries
+        return got.energy_uj, got.edge_uj
+
+    assert take(0, 5) == (1000 - 100, 300)
+    assert take(8, 12) == (1000 - 10, 10)
+    book.skip()
+    assert take(12, 16) == (1000 - 10, 10)

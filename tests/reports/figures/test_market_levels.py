@@ -265,6 +265,7 @@ def test_levels_sum_to_the_meter_and_their_grams_to_the_total(
     inputs = SiteInputs(
         "here", ZoneInfo("UTC"), grid_zone="XA", lots=tuple(lots), supplier_rates=(SHORT,) if supplied else (),
         location=(constant("of.grid", DIRECT, 400),), residual=(constant("of.rest", RESIDUAL, 600),),
+        with_revision=True,
     )  # fmt: skip
     cells, sold = ({JULY + n * CELL: uj for n, uj in enumerate(each)} for each in (used, generation))
     joined = grid(inputs, cells, SiteWindow(JULY, JULY + DAY), sold=sold)
@@ -273,6 +274,7 @@ def test_levels_sum_to_the_meter_and_their_grams_to_the_total(
     assert sum(row.uj for row in rows) == sum(used) + sum(generation)
     assert sum((row.grams for row in rows), Fraction(0)) == joined.market_g
     assert joined.location_g == Fraction(400 * sum(used), KWH)
+    assert joined.revision == Fraction(600 * (sum(used) + sum(generation)), KWH), "no contract is matched by the hour"
     allowed = {f"{kind}-{number}": count * 1000 * KWH for number, (kind, _, count, *_) in enumerate(bought)}
     for claim in joined.coverage.claims:
         assert claim.covered_uj <= allowed[claim.contract]

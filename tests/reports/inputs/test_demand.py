@@ -36,6 +36,14 @@ def test_the_highest_cell_of_each_local_month_is_charged() -> None:
     assert (second.month, second.peak_ns, second.months, second.money) == ("2026-08", august, Fraction(1, 2), 850)
 
 
+def test_a_month_that_the_period_cuts_is_charged_by_its_own_days() -> None:
+    zone = ZoneInfo("UTC")
+    cells = {midnight_ns(day, zone): 25 * KWH for day in (date(2026, 2, 20), date(2026, 12, 20), date(2027, 1, 20))}
+    window = midnight_ns(date(2026, 2, 16), zone), midnight_ns(date(2027, 1, 22), zone)
+    months = {charge.month: charge.months for charge in demand_charges(cells, [tariff("1")], zone, window)}
+    assert months == {"2026-02": Fraction(13, 28), "2026-12": 1, "2027-01": Fraction(21, 31)}
+
+
 def test_without_a_demand_price_there_is_no_charge() -> None:
     assert demand_charges({0: KWH}, [tariff(None)], ZoneInfo("UTC"), (0, CELL)) == ()
 

@@ -1,22 +1,14 @@
 """How half-widths of several GPUs add up."""
 
-import random
 from math import hypot
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.sensors.loads import Load, Pattern
 from energy_agent.metering.interpolation import Tick
 from energy_agent.sdk.measure.sampler_windows import combined, mean_correlation
-
-
-def levels(seed, holds_s):
-    """Random levels of power, idle three times in ten."""
-    rng = random.Random(seed)
-    watts = [rng.uniform(70, 110) if rng.random() < 0.3 else rng.uniform(150, 700) for _ in range(100)]
-    return Load(((1.0, 0.0, Pattern([(rng.uniform(*holds_s), level, level) for level in watts])),))
+from tests.energy_agent.sdk.measure.test_ticks import levels
 
 
 def ticks(load, phase_s, until_s=5.0):
