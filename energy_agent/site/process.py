@@ -116,7 +116,7 @@ class SiteProcess:
         sealed = SealedRows(self.identity.node, self.journal.segments_folder)
         sealed.start()
         sealed_ns = self.clock.utc_ns()
-        self.poller.start()
+        self._begin()
         if self.grid is not None:
             self.grid.start()
         try:
@@ -165,19 +165,23 @@ class SiteProcess:
         self.poller.stop()
         self.config, self.poller, self.account, self.declared, self.stated = config, poller, account, declared, stated
         self._next_pue_boot_ns = 0
-        poller.start()
+        self._begin()
         if grid is not None:
             if self.grid is not None:
                 self.grid.stop()
             self.grid = grid
             grid.start()
 
+    def _begin(self) -> None:
+        """Declare the meters before one is read: their sums begin together, however long the first readings take."""
+        self._neighbours.contain("commit", self._commit, None)
+        self.poller.start()
+
     def _turn(self, sealed: SealedRows) -> None:
         for meter_id, readings in self.poller.drain():
             self._neighbours.contain(f"meter:{meter_id}", partial(self.account.feed, meter_id, readings), None)
         now_ns, boot_ns = self.clock.utc_ns(), self.clock.boot_ns()
-        if self.account.waiting:
-            self._neighbours.contain("commit", partial(self._commit, now_ns), None)
+        self._neighbours.contain("commit", self._commit, None)
         if boot_ns >= self._next_pue_boot_ns:
             self._next_pue_boot_ns = boot_ns + round(PUE_S * NS_PER_S)
             self._pue = self._neighbours.contain("pue", partial(self._live, sealed, now_ns), self._pue)
@@ -185,9 +189,11 @@ class SiteProcess:
         if snapshot is not None:
             self.snapshot = snapshot
 
-    def _commit(self, now_ns: int) -> None:
+    def _commit(self) -> None:
+        if not self.account.waiting:
+            return
         try:
-            self.journal.commit(self.account.batch(now_ns))
+            self.journal.commit(self.account.batch(self.clock.utc_ns()))
         except JournalError as error:
             self._say("journal", str(error))
             self.account.not_committed()

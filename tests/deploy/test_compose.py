@@ -88,7 +88,7 @@ def test_rules_have_no_error_and_the_pue_of_the_site_reaches_the_node(running: S
     groups = json.loads(running.get("prometheus", "/api/v1/rules"))["data"]["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     assert {rule["type"] for rule in rules} == {"recording", "alerting"}
-    eventually(lambda: running.value("max(wattlens_pue_ratio_upper)") > 0, seconds=240.0, every=0.5)
+    eventually(lambda: running.value("max(wattlens_pue_ratio_upper)") > 0, every=0.5)
     facility = 'count({__name__=~"instance_workload:.*",boundary="facility"})'
     eventually(lambda: running.value(facility) > 0, 90, 1)
     groups = json.loads(running.get("prometheus", "/api/v1/rules"))["data"]["groups"]

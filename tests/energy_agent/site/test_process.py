@@ -57,12 +57,12 @@ class Registers:
         return tuple(SourceHealth(f"facility:{name}", True) for name in UJ_PER_S)
 
 
-def run_site(folder, turns, seconds, journal=None):
+def run_site(folder, turns, seconds, journal=None, poller=Registers):
     clock = Boot()
     journal = journal or Journal.open(folder / "journal.db", IDENTITY, utc_ns=clock.utc_ns)
     account = SiteAccount("dc1", "boot-1", [(MAIN, 60 * NS_PER_S), (UPS, 60 * NS_PER_S)])
     actions = {turn: lambda act=act: act(site) for turn, act in turns.items()}
-    registers = Registers(clock, actions | {seconds: lambda: site.stop()})
+    registers = poller(clock, actions | {seconds: lambda: site.stop()})
     config = parse_site(b"site: {name: dc1}\nmeters: []\n")
     site = SiteProcess(config, IDENTITY, clock, journal, registers, account, (MAIN, UPS))
     snapshots = []
@@ -84,6 +84,20 @@ def recorded_energy(folder):
     }
 
 
+class EarlyRegisters(Registers):
+    """Its threads read each meter once before the loop's first turn, half a second apart."""
+
+    def start(self):
+        self.first = []
+        for name in UJ_PER_S:
+            self.first.append((name, (self.reading(name),)))
+            self.clock.sleep(0.5)
+
+    def drain(self):
+        first, self.first = self.first, []
+        return first or super().drain()
+
+
 @pytest.mark.parametrize("by_ns", [HOUR, -HOUR, DAY, -DAY])
 def test_steps_of_utc_stop_neither_meters_nor_pue(tmp_path, by_ns):
     back_ns = -by_ns
@@ -100,6 +114,11 @@ def test_steps_of_utc_stop_neither_meters_nor_pue(tmp_path, by_ns):
     assert recorded_energy(tmp_path) == register_uj(site)
     report = chain.verify([tmp_path / "segments"])
     assert report.ok, report.faults
+
+
+def test_pue_does_not_wait_where_meters_were_read_one_after_another_before_the_first_turn(tmp_path):
+    site, _ = run_site(tmp_path, {}, 4, poller=EarlyRegisters)
+    assert site.snapshot.pue[str(UPS.position.category), "15m"].amount.reason == ""
 
 
 def register_uj(site):
