@@ -9,6 +9,7 @@ public key, a line for each node sorted as text, and a last line with the signat
 
 import json
 import re
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -84,7 +85,7 @@ def write(folder: Path, data: bytes) -> str:
     """
     path, files = folder / NAME, RealFiles()
     if not path.exists() and not path.is_symlink():
-        temporary = folder / f".{NAME}.tmp"
+        temporary = folder / f".{NAME}.{secrets.token_hex(8)}.tmp"
         files.write(temporary, data)
         files.rename(temporary, path)
         files.sync_folder(folder)

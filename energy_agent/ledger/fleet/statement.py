@@ -1,22 +1,25 @@
 """Write one site's day: files of rows, day sums and a manifest, in a folder that appears whole or not at all.
 
 `OUT/<site>/<day>/r0000/{cell,span,...}.parquet`, `{holder_day,span_day,workload_cell}.parquet` and `manifest.json`. Nothing is
-overwritten: changed input for a written day becomes the next statement (r0001, ...), with the reason.
+overwritten: changed input for a written day becomes the next statement (r0001, ...), with the reason. Each run writes a folder
+of its own and renames it, so any number of runs may write the same day at a time.
 """
 
+import fcntl
 import hashlib
 import json
 import re
+import secrets
 import shutil
 from collections.abc import Callable, Container, Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
-from energy_agent.core.errors import ChainError
+from energy_agent.core.errors import ChainError, WattlensError
 from energy_agent.ledger.chain import ChainFault, split_name
 from energy_agent.ledger.claims import Refused, Who
 from energy_agent.ledger.fleet import day_sums
@@ -140,9 +143,9 @@ class Draft:
         """
         checked_site(site)
         self._site, self._day, self._home = site, day, out / site / day.isoformat()
-        self._folder = out / site / f".{day}.tmp"
-        self.discard()  # left over from a run that was killed
-        self._folder.mkdir(parents=True)
+        self._folder = out / site / f".{day}.{secrets.token_hex(8)}.tmp"
+        _remove_leftovers(self._home)
+        self._manifest = _make_locked(self._folder)
         self._writers = {kind: self._writer(kind, columns) for kind, columns in day_sums.DAY_COLUMNS.items()}
         self._inputs: dict[str, str] = {}
         self._heads: dict[tuple[str, str], ChainHead] = {}
@@ -155,6 +158,7 @@ class Draft:
     def discard(self) -> None:
         """Leave nothing behind of what is not published."""
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._manifest.close()
 
     def add(self, node: NodePart) -> None:
         """Add a node's rows and sums."""
@@ -188,23 +192,10 @@ class Draft:
         """
         inputs = sorted(self._inputs.items())
         digest = segment.sha256(json.dumps(inputs).encode())
-        numbers = [int(p.name[1:]) for p in self._home.glob("r[0-9]*") if (p / MANIFEST).exists()]
-        number = max(numbers, default=-1) + 1
-        sums = (len(inputs), self._rows, self._energy_uj, self._gap_bound_uj)
-        heads = tuple(self._heads.values())
-        if numbers:
-            folder = self._home / f"r{number - 1:04d}"
-            before = read_manifest(folder / MANIFEST)
-            same = (before["inputs_sha256"], before["energy_uj"], before["rows"]) == (digest, str(self._energy_uj), self._rows)
-            stated = SiteDay(self._site, self._day, folder, number - 1, False, str(before["reason"]), *sums, heads)
-            if same and before.get("day_sums") == day_sums.VERSION:
-                return stated
-            lost = account.lost(before)
-            if lost:
-                sums = (len(before["inputs"]), int(before["rows"]), int(before["energy_uj"]), int(before["gap_bound_uj"]))
-                return SiteDay(self._site, self._day, folder, number - 1, False, stated.reason, *sums, kept_for=lost)
-            changed = "day sums were added" if same else _difference(dict(before["inputs"]), self._inputs)
-            reason = reason or changed
+        stated, number, changed = self._compare(digest, account)
+        if stated is not None:
+            return stated
+        reason = reason or changed
         facts = {"site": self._site, "day": self._day.isoformat(), "inputs_sha256": digest, "statement": str(number)}
         for kind, writer in self._writers.items():
             writer.close({f"wattlens.{key}": value for key, value in ({"kind": kind} | facts).items()})
@@ -219,18 +210,69 @@ class Draft:
             "energy_uj": str(self._energy_uj),
             "gap_bound_uj": str(self._gap_bound_uj),
             "day_sums": day_sums.VERSION,
-            "files": {path.name: _digest(path) for path in sorted(self._folder.iterdir())},
+            "files": {path.name: _digest(path) for path in sorted(self._folder.glob("*.parquet"))},
             "faults": [_FOLDER.sub("", fault.line) for fault in account.faults],
             "left_out": list(account.left_out),
             "refused": account.ranges(),
             "unsigned": dict(account.unsigned),
             "inputs": inputs,
         }
-        (self._folder / MANIFEST).write_text(json.dumps(manifest, sort_keys=True, indent=0) + "\n", encoding="ascii")
+        self._manifest.write(json.dumps(manifest, sort_keys=True, indent=0) + "\n")
+        self._manifest.flush()
         self._home.mkdir(parents=True, exist_ok=True)
         folder = self._home / f"r{number:04d}"
-        self._folder.rename(folder)
-        return SiteDay(self._site, self._day, folder, number, True, reason, *sums, heads)
+        try:
+            self._folder.rename(folder)
+        except OSError:
+            if not (folder / MANIFEST).exists():
+                raise
+            stated, _, changed = self._compare(digest, account)  # another run was first
+            if stated is None:
+                raise WattlensError(f"{folder}: another run wrote it meanwhile ({changed}); run the command again") from None
+            return stated
+        return self._site_day(folder, number, reason, written=True)
+
+    def _compare(self, digest: str, account: DayGaps) -> tuple[SiteDay | None, int, str]:
+        """The newest statement where it stays; else the number of the next statement, and what changed."""
+        numbers = [int(p.name[1:]) for p in self._home.glob("r[0-9]*") if (p / MANIFEST).exists()]
+        number = max(numbers, default=-1)
+        if not numbers:
+            return None, 0, ""
+        folder = self._home / f"r{number:04d}"
+        before = read_manifest(folder / MANIFEST)
+        same = (before["inputs_sha256"], before["energy_uj"], before["rows"]) == (digest, str(self._energy_uj), self._rows)
+        stated = self._site_day(folder, number, str(before["reason"]), written=False)
+        if same and before.get("day_sums") == day_sums.VERSION:
+            return stated, number, ""
+        lost = account.lost(before)
+        if lost:
+            rows, energy_uj, gap_bound_uj = (int(before[name]) for name in ("rows", "energy_uj", "gap_bound_uj"))
+            sums = replace(stated, rows=rows, energy_uj=energy_uj, gap_bound_uj=gap_bound_uj)
+            return replace(sums, inputs=len(before["inputs"]), heads=(), kept_for=lost), number, ""
+        return None, number + 1, "day sums were added" if same else _difference(dict(before["inputs"]), self._inputs)
+
+    def _site_day(self, folder: Path, number: int, reason: str, *, written: bool) -> SiteDay:
+        sums = (len(self._inputs), self._rows, self._energy_uj, self._gap_bound_uj)
+        return SiteDay(self._site, self._day, folder, number, written, reason, *sums, tuple(self._heads.values()))
+
+
+def _make_locked(folder: Path) -> TextIO:
+    """Make a draft's folder; its manifest, which stays open and locked while the run lives. Raises OSError."""
+    new = folder.with_suffix(".new")  # nobody takes it for a leftover before it is locked
+    new.mkdir(parents=True)
+    file = (new / MANIFEST).open("x", encoding="ascii")
+    with suppress(OSError):  # a file system without locks keeps its leftovers
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    new.rename(folder)
+    return file
+
+
+def _remove_leftovers(home: Path) -> None:
+    """Remove the drafts of a day whose runs were killed."""
+    for path in home.parent.glob(f".{home.name}.*.tmp/{MANIFEST}"):
+        with suppress(OSError), path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path.parent)
 
 
 def statements(out: Path) -> Callable[[date], tuple[Path, ...]]:
