@@ -53,7 +53,14 @@ class KubernetesConfig(Section):
 class OwnersConfig(Section):
     """Owners of devices."""
 
-    period_s: float = Field(5.0, ge=1, le=300, description="seconds between readings of process lists; each takes milliseconds")
+    period_s: float = Field(
+        5.0,
+        ge=1,
+        le=300,
+        description=(
+            "seconds between readings of the process lists of shared GPUs, three times that of others; each takes milliseconds"
+        ),
+    )
     retention_s: int = Field(
         900,
         ge=60,

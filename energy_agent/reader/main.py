@@ -35,6 +35,8 @@ from energy_agent.reader.mark import Marker
 from energy_agent.runtime.clock import clock_for
 from energy_agent.runtime.parent import end_with_parent
 
+ALONE: Final = 3
+"""Periods between two lists of a GPU with at most one process: one that comes or goes moves its memory use, or ends."""
 _JUST_SERVED: Final = 10  # an edge closer than a tenth of a period is the one that was just served: the two clocks drift
 
 
@@ -100,7 +102,7 @@ class Reader:
         self._uuids: dict[int, str] = {}
         self._opened = False  # a device was opened since the last hello
         self._watching = False
-        self._next_list_ns = 0
+        self._next_list_ns: dict[int, int] = {}  # by index
 
     def open(self) -> wire.Hello:
         """Open the driver and describe its devices; the first sweep reports devices that do not answer.
@@ -139,9 +141,7 @@ class Reader:
 
     def sweep(self, *, full: bool) -> list[wire.Message]:
         """Read every device that is not excluded; each is read whatever became of the others."""
-        list_processes = full and self._clock.boot_ns() >= self._next_list_ns
-        if list_processes:
-            self._next_list_ns = self._clock.boot_ns() + self._process_period_ns
+        now_ns = self._clock.boot_ns()
         began = time.perf_counter()
         xids: dict[int, int] | None = {} if full and self._watching else None  # the supervisor adds those that came
         samples: list[DeviceSample] = []
@@ -151,7 +151,12 @@ class Reader:
                 device = self._device(index)
                 if device is None:
                     continue
-                samples.append(device.read(full=full, list_processes=list_processes, xid_counts=xids))
+                due = full and now_ns >= self._next_list_ns.get(index, 0)
+                sample = device.read(full=full, list_processes=due, xid_counts=xids)
+                samples.append(sample)
+                if due or sample.processes is not None:
+                    periods = ALONE if _has_one_owner(sample) else 1
+                    self._next_list_ns[index] = now_ns + periods * self._process_period_ns
             except DeviceGone as lost:
                 self._drop(index)
                 gone.append(wire.Gone(self._name(index), lost.reason, lost.call))
@@ -181,7 +186,7 @@ class Reader:
         if "include" in order:
             self._excluded.pop(order["include"], None)
         if order.get("list_processes"):
-            self._next_list_ns = 0
+            self._next_list_ns.clear()
         if "health" in order and self._health is not None:
             self._health.include(order["health"])
 
@@ -212,6 +217,12 @@ class Reader:
     def _watch_events(self) -> None:
         if self._want_events:
             self._watching = self._backend.watch_errors(list(self._devices.values()))
+
+
+def _has_one_owner(sample: DeviceSample) -> bool:
+    """Whether a listed GPU has at most one process, whose end or successor its memory use shows."""
+    listed = sample.processes
+    return listed is not None and len(listed) < 2 and sample.mig is None and sample.memory_used_b is not None
 
 
 def run(reader: Reader, clock: Clock, period_ns: int, full_period_ns: int) -> int:
