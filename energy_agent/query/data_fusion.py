@@ -25,7 +25,8 @@ class DataFusionEngine:
         except ImportError:
             raise UsageError(f"--engine datafusion: needs DataFusion: {install_hint('query-datafusion')}") from None
         config = datafusion.SessionConfig().with_target_partitions(options.threads)
-        self._session = datafusion.SessionContext(config, datafusion.RuntimeEnvBuilder().with_temp_file_path(scratch))
+        runtime = datafusion.RuntimeEnvBuilder().with_temp_file_path(scratch).with_fair_spill_pool(options.memory_mb * 10**6)
+        self._session = datafusion.SessionContext(config, runtime)
         self._sources = 0
 
     def execute(self, query: str, parameters: Sequence[Any] = (), *, apart: bool = False) -> QueryResult:

@@ -21,7 +21,7 @@ class DuckDbEngine:
             raise UsageError(f"sums of a ledger need DuckDB: {install_hint('query-node')}") from None
         self._duckdb = duckdb
         settings: dict[str, Any] = {
-            "memory_limit": options.memory,
+            "memory_limit": f"{options.memory_mb}MB",
             "threads": options.threads,
             "temp_directory": scratch,
             "preserve_insertion_order": "false",

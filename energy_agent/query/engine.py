@@ -2,13 +2,20 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final
 
 from energy_agent.core.errors import UsageError
 from energy_agent.core.text import printable
 from energy_agent.query.embedded import DuckDbEngine
-from energy_agent.query.port import EMBEDDED, EngineOptions, QueryEngine
+from energy_agent.query.machine import usable_cpus, usable_memory_b
+from energy_agent.query.port import EMBEDDED, LEAST_MB, EngineOptions, QueryEngine
+
+_PART: Final = 2
+"""Half of the memory: the rest is for Python, the file cache and other programs."""
+_THREAD_MB: Final = 125
+"""DuckDB's documented minimum: more threads in less memory fail."""
 
 
 @contextmanager
@@ -22,8 +29,11 @@ def open_engine(options: EngineOptions, filesystem: Any = None) -> Iterator[Quer
     Raises:
         UsageError: no such engine, or it is not installed.
     """
+    memory_mb = options.memory_mb or max(LEAST_MB, usable_memory_b() // _PART // 10**6)
+    threads = options.threads or max(1, min(usable_cpus(), memory_mb // _THREAD_MB))
+    limited = replace(options, threads=threads, memory_mb=memory_mb)
     with TemporaryDirectory(prefix="wattlens-query-") as scratch:
-        engine = _open(options, scratch, filesystem)
+        engine = _open(limited, scratch, filesystem)
         try:
             yield engine
         finally:

@@ -11,16 +11,22 @@ from typing import Any, Final, Protocol
 
 Row = tuple[Any, ...]
 EMBEDDED: Final = "duckdb"
+LEAST_MB: Final = 200
+"""The least memory that a query of a ledger needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """Which engine, and what it may use: threads, and memory such as 1GB, beyond which it spills to disk. Results do not depend
-    on them.
+    """Which engine, and what it may use. Results do not depend on them.
+
+    Args:
+        threads: number of threads; 0: one per CPU that the process may use and 125 MB of memory.
+        memory_mb: megabytes, beyond which it spills to disk; 0: half of the memory that the process may use.
+        address: as of `open_engine`.
     """
 
-    threads: int = 2
-    memory: str = "1GB"
+    threads: int = 0
+    memory_mb: int = 0
     address: str = EMBEDDED
 
 

@@ -29,7 +29,7 @@ class SparkEngine:
             raise UsageError(f"--engine {options.address}: needs pyspark and Java: {install_hint('query-spark')}") from None
         self._failures = (PySparkException, Py4JError)
         settings = {
-            "spark.driver.memory": options.memory.replace("GB", "g").replace("MB", "m"),
+            "spark.driver.memory": f"{options.memory_mb}m",
             "spark.local.dir": scratch,
             "spark.log.level": "OFF",
             "spark.sql.ansi.enabled": "true",  # what overflows is an error

@@ -48,7 +48,7 @@ def main(address, folder):
             pyarrow.table({"uj": pyarrow.array(values, pyarrow.int64()), "more": ["x"] * 3}), Path(folder) / name
         )
     answers = {}
-    with open_engine(EngineOptions(2, "1GB", address)) as engine:
+    with open_engine(EngineOptions(2, 1000, address)) as engine:
         columns = {"place": "INTEGER", "n": "BIGINT", "name": "VARCHAR", "wide": "HUGEINT"}
         engine.make_table("big", columns, [(1, BIG, "a'\"b", WIDE), (2, BIG, "é", 1), (3, BIG, None, None)])
         engine.make_table("nothing", columns, ())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from energy_agent.core.errors import UsageError
-from energy_agent.query.port import EMBEDDED
+from energy_agent.query.port import EMBEDDED, LEAST_MB
 from wattlens.cli._command import CommandOptions
 
 if TYPE_CHECKING:
@@ -125,12 +125,14 @@ def _moment_of_words(text: str) -> datetime:
         ) from None
 
 
-def memory_size(text: str) -> str:
-    """An amount of memory as DuckDB takes it, such as 512MB or 8GB: from 200MB to 4000GB."""
+def memory_size(text: str) -> int:
+    """Megabytes of an amount of memory such as 512MB or 8GB, from 200MB to 4000GB."""
     match = re.fullmatch(r"([0-9]{1,7})(MB|GB)", text.strip().upper())
-    if match is None or not 200 <= int(match[1]) * (1000 if match[2] == "GB" else 1) <= 4_000_000:
-        raise argparse.ArgumentTypeError(f"expected an amount of memory such as 1GB, from 200MB to 4000GB, got {quoted(text)}")
-    return match[0]
+    size_mb = int(match[1]) * (1000 if match[2] == "GB" else 1) if match else 0
+    if not LEAST_MB <= size_mb <= 4_000_000:
+        expected = f"an amount of memory such as 1GB, from {LEAST_MB}MB to 4000GB"
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {quoted(text)}")
+    return size_mb
 
 
 _THREADS = number(int, 1, 1024)
@@ -138,9 +140,11 @@ _THREADS = number(int, 1, 1024)
 
 def add_store_limits(add: CommandOptions) -> None:
     """`--threads`, `--memory` and `--engine` of commands that read compacted days."""
-    what = "for reading the ledger; the result is the same with any (default"
-    add("--threads N", f"threads {what} 2)", type=_THREADS, default=2)
-    add("--memory SIZE", f"memory {what} 1GB); more spills to disk", type=memory_size, default="1GB")
+    what = "for reading the ledger; the result is the same with any"
+    cpus = "the CPUs that affinity and cgroup allow, with 125MB each"
+    add("--threads N", f"threads {what} (default: {cpus})", type=_THREADS, default=0)
+    half = "half of the machine's, or of the cgroup's limit"
+    add("--memory SIZE", f"memory {what} (default: {half}); more spills to disk", type=memory_size, default=0)
     engines = "duckdb (default), datafusion, or a master of Spark such as spark://HOST:7077 or local[4]"
     add("--engine ADDRESS", f"what sums the ledger: {engines}; no figure depends on it", default=EMBEDDED)
 

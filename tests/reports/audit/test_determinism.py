@@ -42,12 +42,12 @@ def test_threads_memory_and_the_order_of_files_change_nothing(tmp_path: Path, se
     folder = days_of(seed, tmp_path)
     org = organisation(Random(seed), "Asia/Kolkata", {})
     outputs = set()
-    for threads, memory, mix in ((2, "1GB", None), (1, "200MB", 1), (7, "2GB", 2)):
+    for threads, memory_mb, mix in ((0, 0, None), (1, 200, 1), (7, 2000, 2)):
         system = DayStorage(str(folder))
         days = find_days(system)
         if mix is not None:
             Random(mix).shuffle(days)
-        evidence, used = gather(system, days, org, PeriodRequest("2026Q3"), limits=EngineOptions(threads, memory))
+        evidence, used = gather(system, days, org, PeriodRequest("2026Q3"), limits=EngineOptions(threads, memory_mb))
         outputs.add(facts_json(build_facts(evidence, all_figures(evidence), used, "v")))
     assert len(outputs) == 1
 
